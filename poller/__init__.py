@@ -1,0 +1,26 @@
+"""AWS Lambda's event source mapping as a daemon of your own.
+
+poller reads SQS queues, forms batches, invokes functions wherever they run, and deals with failure as Lambda does.
+It is one process, configured by one TOML file and watched through Prometheus.
+
+How the code lies, top to bottom; imports point upwards only, and a contract in the gate keeps it so:
+
+    errors.py    the exceptions, drawn as a tree
+    model/       THE NOUNS      frozen values
+    core/        THE DECISIONS  pure: no I/O, no clock, no luck; each file answers one question
+    ports.py     THE SEAMS      what the engine asks of the outside world
+    telemetry/   THE FACTS      one type per fact; one place turns a fact into a log line and a metric
+    aws/         THE DOOR       the only importer of aiobotocore and botocore
+    settings/    THE FILE       TOML -> Settings
+    sources/     queues         } adapters: none knows another
+    targets/     functions      }
+    engine/      THE WAITING    structured tasks that ask core and call ports
+    admin/       the HTTP server: metrics, health, readiness
+    app.py       the composition root: the only place that knows the concrete classes
+    demo/        the guided tour, on an embedded emulator
+    cli.py       poller run | check | demo
+
+To follow one message with a finger, begin at `engine/queue_mapping.py`.
+"""
+
+__version__ = "0.1.0"

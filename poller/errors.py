@@ -1,0 +1,70 @@
+"""What can go wrong, and who has to do something about it.
+
+    PollerError
+    ├── SettingsError         the file is not usable; raised by settings/, shown by the command line, exit code 2
+    └── ServiceError          the other side of a port did not do what it was asked; raised by adapters,
+        │                     caught by the engine, which waits and tries again and says so in /readyz
+        ├── NotFound          the queue, stream or function does not exist
+        ├── AccessDenied      the caller may not do this (or its credentials are unknown or expired)
+        ├── Throttled         too many requests; carries the pause that the service asked for
+        ├── Unreachable       no answer: connection refused or lost, timeout, or an answer of 5xx
+        └── Rejected          any other refusal: the request itself is at fault
+
+An answer of a function, even a failing one, is an `Outcome`, never an exception.
+"""
+
+from __future__ import annotations
+
+
+class PollerError(Exception):
+    """Root of everything this program raises on purpose."""
+
+
+class SettingsError(PollerError):
+    """The settings have faults; `faults` lists every one, each a line that names the key, the value and the rule."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class ServiceError(PollerError):
+    """A service refused or did not answer.
+
+    `code` is the service's own error code (such as `QueueDoesNotExist`), or ours where it gave none.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NotFound(ServiceError):
+    """What was named does not exist."""
+
+
+class AccessDenied(ServiceError):
+    """The credentials do not allow this, or are not valid."""
+
+
+class Throttled(ServiceError):
+    """Too many requests. `retry_after` is the pause the service asked for, in seconds, if it named one."""
+
+    def __init__(self, message: str, *, code: str, retry_after: float | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+
+
+class Unreachable(ServiceError):
+    """No usable answer came.
+
+    `was_sent` is true when the request may have reached the service, so that its effect is unknown.
+    """
+
+    def __init__(self, message: str, *, code: str, was_sent: bool) -> None:
+        super().__init__(message, code=code)
+        self.was_sent = was_sent
+
+
+class Rejected(ServiceError):
+    """The service understood the request and refused it for a reason that waiting will not cure."""

@@ -1,0 +1,72 @@
+"""What is an invocation, and what can come back? One call of a function with a batch; four kinds of response.
+
+The four are what the rest of the program needs to tell apart, whatever the function is reached through:
+
+    Answered        the function ran and returned something
+    FunctionError   the function ran, or began to, and failed: exception, timeout, exit
+    Busy            the call was refused before the function ran: try again, the function knows nothing of it
+    LostAnswer      nobody knows whether the function ran; it counts as a failed attempt
+
+Source: AWS Lambda Developer Guide, "Understanding retry behavior in Lambda", and the Invoke API reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from poller.model.ids import MappingName, RequestId
+
+
+class Invocation(NamedTuple):
+    """One call. `payload` is the encoded event; `attempt` counts from 1 for each batch."""
+
+    request_id: RequestId
+    payload: bytes
+    mapping: MappingName
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`payload` is the function's result as JSON bytes; empty means that there was no body."""
+
+    payload: bytes
+    executed_version: str = "$LATEST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionError:
+    """`error_type` and `message` come from the function's error document; neither is ever a record's content by intent.
+
+    `payload` is that document itself. `log_tail` is the end of the function's own log, where it can be had.
+    """
+
+    error_type: str
+    message: str
+    payload: bytes = b""
+    log_tail: str = ""
+    executed_version: str = "$LATEST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Refused before the function ran: throttled (429), not reachable at all, or a fault of the service (5xx).
+
+    `reason` is short and bounded; `retry_after` is the pause asked for, in seconds.
+    `is_throttle` tells a full function from one that cannot be reached.
+    """
+
+    reason: str
+    retry_after: float | None = None
+    is_throttle: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostAnswer:
+    """The request went out and no answer came back."""
+
+    reason: str
+
+
+Response = Answered | FunctionError | Busy | LostAnswer

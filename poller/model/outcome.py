@@ -1,0 +1,37 @@
+"""What did an invocation do to its batch? The four outcomes that the engine acts on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """Every record is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartlyFailed:
+    """The function named records that failed; `failed` holds their identifiers, never empty, all of this batch."""
+
+    failed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The whole batch failed. `reason` is one bounded word or error type; `detail` is for a person."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The function never saw the batch; it is to be offered again unchanged, after `retry_after` seconds if given."""
+
+    reason: str
+    retry_after: float | None
+    is_throttle: bool
+
+
+Outcome = Succeeded | PartlyFailed | Failed | Postponed

@@ -1,0 +1,54 @@
+"""THE SEAMS: what the engine asks of the outside world, and nothing more.
+
+Every port has an in-memory implementation in `tests/fakes/` that behaves, and one contract suite in
+`tests/contracts/` that the fake and every real adapter pass.
+All methods may be cancelled at any await; a port then holds nothing half-done on our side.
+All methods that talk to a service raise `errors.ServiceError`, and only that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from poller.model.invocation import Invocation, Response
+from poller.model.message import Message, QueueAttributes, Refusal
+
+
+class QueueSource(Protocol):
+    """An SQS queue."""
+
+    async def describe(self) -> QueueAttributes:
+        """Look the queue up. Raises NotFound, AccessDenied …"""
+
+    async def receive(
+        self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
+    ) -> list[Message]:
+        """Receive up to `count` (1 to 10) messages, waiting up to `wait_in_seconds` (0 to 20) for the first.
+
+        None leaves the visibility timeout to the queue's own. Cancelled, it may have taken messages that nobody will
+        see until their visibility timeout has passed: SQS has no other way.
+        """
+
+    async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
+        """Delete up to ten messages; returns those that were not deleted. Idempotent."""
+
+    async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[Refusal]:
+        """Hide up to ten messages for so long from now (0 shows them at once); returns those it could not."""
+
+
+class Target(Protocol):
+    """What a function is reached through. A target is opened and closed by the composition root."""
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        """Call the function once and wait for its answer, at most the function's timeout and a little.
+
+        Never raises for anything that the function or the way to it does: that is the response.
+        """
+
+
+class Clock(Protocol):
+    """The time of day. Waiting goes through anyio, whose clock may be virtual; this one follows it in tests."""
+
+    def now(self) -> float:
+        """Epoch seconds."""

@@ -1,0 +1,9 @@
+"""THE FACTS: what happened, said once.
+
+`facts.py` has one frozen type for each thing that can happen; `recorder.py` is the one place that turns a fact into a
+log line and a metric, so that their names cannot drift apart; `logs.py` sets structlog up.
+
+Belongs here: names of metrics and log events, labels, levels.
+Does not belong here: deciding anything from them.  No record body and no secret may stand in a fact.
+Who imports it: everyone from aws/ downwards; it imports model/ only.
+"""

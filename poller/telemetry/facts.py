@@ -1,0 +1,217 @@
+"""What can happen? One frozen type for each fact, in the order in which a message meets them.
+
+Counts are numbers of records unless a name says otherwise; times are seconds.  Every field is safe to log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from poller.model.ids import FunctionName, MappingName, RequestId
+
+# The daemon and its mappings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStarted:
+    version: str
+    settings: str
+    mappings: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStopping:
+    """The three stages of a stop: no more polls; drain what runs; release what is left."""
+
+    stage: Literal["draining", "releasing", "stopped"]
+    batches_in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingReady:
+    """The source was found and the mapping polls it. `note` carries advice on the source's own settings."""
+
+    mapping: MappingName
+    source: str
+    function: FunctionName
+    visibility_timeout_in_seconds: int
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFailed:
+    """The source refused or did not answer; the mapping waits `retry_in` seconds and tries again."""
+
+    mapping: MappingName
+    operation: str
+    code: str
+    detail: str
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecovered:
+    mapping: MappingName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingCrashed:
+    """A fault of our own in one mapping's tasks; it is started again, the others go on."""
+
+    mapping: MappingName
+    error: BaseException
+    retry_in: float
+
+
+# The way of a record: these are made once for a receive or a batch, thousands a second
+
+
+class RecordsPolled(NamedTuple):
+    mapping: MappingName
+    count: int
+
+
+class RecordsFilteredOut(NamedTuple):
+    mapping: MappingName
+    count: int
+
+
+class BatchInvoked(NamedTuple):
+    """An invocation came to an end. `failed` counts the records that are not done.
+
+    `outcome` is succeeded, partly_failed or failed; `reason` and `detail` say why, empty on success.
+    `oldest_age` is from the sending of the batch's oldest record to the moment the invocation began.
+    """
+
+    mapping: MappingName
+    function: FunctionName
+    request_id: RequestId
+    outcome: Literal["succeeded", "partly_failed", "failed"]
+    count: int
+    failed: int
+    attempt: int
+    duration: float
+    oldest_age: float
+    reason: str
+    detail: str
+    log_tail: str
+
+
+class InvocationPostponed(NamedTuple):
+    """The function could not take the batch (throttled, not reachable); it stays in hand for another try."""
+
+    mapping: MappingName
+    function: FunctionName
+    count: int
+    attempt: int
+    reason: str
+    retry_in: float
+    is_throttle: bool
+
+
+class MessagesDeleted(NamedTuple):
+    mapping: MappingName
+    count: int
+
+
+class DeleteRefused(NamedTuple):
+    """Messages whose delete did not go through; `is_final` when it is given up, so that they will come again."""
+
+    mapping: MappingName
+    count: int
+    code: str
+    is_final: bool
+
+
+class VisibilityExtended(NamedTuple):
+    mapping: MappingName
+    count: int
+
+
+class VisibilityRefused(NamedTuple):
+    mapping: MappingName
+    count: int
+    code: str
+    is_final: bool
+
+
+class ReceiptsExpired(NamedTuple):
+    """Messages dropped from our hands uninvoked, because their receipt is no longer good; the queue shows them again."""
+
+    mapping: MappingName
+    count: int
+
+
+class MessagesReleased(NamedTuple):
+    """Messages made visible again at a stop."""
+
+    mapping: MappingName
+    count: int
+
+
+# Child processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildStarted:
+    function: FunctionName
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildStopped:
+    """A child ended. `reason` is idle, timeout, exit, init_error or shutdown; `status` its exit status, -N for signal N."""
+
+    function: FunctionName
+    pid: int
+    reason: Literal["idle", "timeout", "exit", "init_error", "shutdown"]
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildOutput:
+    """One line that a child wrote. It is the function's own output, not ours, and is logged as such."""
+
+    function: FunctionName
+    pid: int
+    stream: Literal["stdout", "stderr"]
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointPutAside:
+    """One url of a function's pool failed and is left alone for `retry_in` seconds."""
+
+    function: FunctionName
+    url: str
+    detail: str
+    retry_in: float
+
+
+Fact = (
+    DaemonStarted
+    | DaemonStopping
+    | MappingReady
+    | SourceFailed
+    | SourceRecovered
+    | MappingCrashed
+    | RecordsPolled
+    | RecordsFilteredOut
+    | BatchInvoked
+    | InvocationPostponed
+    | MessagesDeleted
+    | DeleteRefused
+    | VisibilityExtended
+    | VisibilityRefused
+    | ReceiptsExpired
+    | MessagesReleased
+    | ChildStarted
+    | ChildStopped
+    | ChildOutput
+    | EndpointPutAside
+)
+
+Record = Callable[[Fact], None]
+"""How a part reports a fact: a plain call that never fails and never waits."""
