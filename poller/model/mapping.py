@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
@@ -27,8 +28,58 @@ class QueueMapping:
     maximum_concurrency: int | None = None
     role_arn: str | None = None
     region: str
+    uuid: str | None = None
 
     @property
     def is_fifo(self) -> bool:
         """SQS tells the two kinds of queue apart by the name's ending."""
         return self.event_source_arn.resource.endswith(".fifo")
+
+
+StartingPosition = Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnFailure:
+    """Where discarded records are reported, and what a shard does while the destination does not take the report.
+
+    `wait` blocks the shard until the report was taken, so that nothing is lost; `drop` goes on without it.
+    """
+
+    destination_arn: Arn
+    if_unreachable: Literal["wait", "drop"] = "wait"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamMapping:
+    """A mapping whose source is a Kinesis stream, one of its consumers, or a DynamoDB stream.
+
+    `filters` are the patterns as JSON text, empty for none; a record must match one of them.
+    `starting_position_timestamp` is in epoch seconds, and set exactly when the position is AT_TIMESTAMP.
+    `maximum_retry_attempts` and `maximum_record_age_in_seconds` are None for no limit: as long as the source keeps it.
+    `tumbling_window_in_seconds` is None where there are no windows.
+    """
+
+    name: MappingName
+    event_source_arn: Arn
+    function_name: FunctionName
+    is_enabled: bool = True
+    batch_size: int = 100
+    maximum_batching_window_in_seconds: int = 0
+    filters: tuple[str, ...] = ()
+    report_batch_item_failures: bool = False
+    starting_position: StartingPosition
+    starting_position_timestamp: float | None = None
+    parallelization_factor: int = 1
+    maximum_retry_attempts: int | None = None
+    maximum_record_age_in_seconds: int | None = None
+    bisect_batch_on_function_error: bool = False
+    tumbling_window_in_seconds: int | None = None
+    on_failure: OnFailure | None = None
+    role_arn: str | None = None
+    region: str
+    uuid: str
+
+    @property
+    def is_kinesis(self) -> bool:
+        return self.event_source_arn.service == "kinesis"

@@ -42,13 +42,17 @@ class MappingReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFailed:
-    """The source refused or did not answer; the mapping waits `retry_in` seconds and tries again."""
+    """The source refused or did not answer; the mapping waits `retry_in` seconds and tries again.
+
+    `is_lasting` when waiting will hardly cure it (missing, forbidden, rejected), so that somebody has to look.
+    """
 
     mapping: MappingName
     operation: str
     code: str
     detail: str
     retry_in: float
+    is_lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +74,12 @@ class MappingCrashed:
 
 class RecordsPolled(NamedTuple):
     mapping: MappingName
-    count: int
+    records: int
 
 
 class RecordsFilteredOut(NamedTuple):
     mapping: MappingName
-    count: int
+    records: int
 
 
 class BatchInvoked(NamedTuple):
@@ -89,7 +93,7 @@ class BatchInvoked(NamedTuple):
     function: FunctionName
     request_id: RequestId
     outcome: Literal["succeeded", "partly_failed", "failed"]
-    count: int
+    records: int
     failed: int
     attempt: int
     duration: float
@@ -104,7 +108,7 @@ class InvocationPostponed(NamedTuple):
 
     mapping: MappingName
     function: FunctionName
-    count: int
+    records: int
     attempt: int
     reason: str
     retry_in: float
@@ -113,42 +117,42 @@ class InvocationPostponed(NamedTuple):
 
 class MessagesDeleted(NamedTuple):
     mapping: MappingName
-    count: int
+    records: int
 
 
 class DeleteRefused(NamedTuple):
     """Messages whose delete did not go through; `is_final` when it is given up, so that they will come again."""
 
     mapping: MappingName
-    count: int
+    records: int
     code: str
     is_final: bool
 
 
 class VisibilityExtended(NamedTuple):
     mapping: MappingName
-    count: int
+    records: int
 
 
 class VisibilityRefused(NamedTuple):
     mapping: MappingName
-    count: int
+    records: int
     code: str
     is_final: bool
 
 
 class ReceiptsExpired(NamedTuple):
-    """Messages dropped from our hands uninvoked, because their receipt is no longer good; the queue shows them again."""
+    """Messages dropped uninvoked, because their receipt is no longer good; the queue shows them again."""
 
     mapping: MappingName
-    count: int
+    records: int
 
 
 class MessagesReleased(NamedTuple):
     """Messages made visible again at a stop."""
 
     mapping: MappingName
-    count: int
+    records: int
 
 
 # Child processes
@@ -162,7 +166,7 @@ class ChildStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildStopped:
-    """A child ended. `reason` is idle, timeout, exit, init_error or shutdown; `status` its exit status, -N for signal N."""
+    """A child ended, and why; `status` is its exit status, -N for signal N."""
 
     function: FunctionName
     pid: int

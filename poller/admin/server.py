@@ -1,0 +1,126 @@
+"""What does the daemon answer over HTTP? Four pages to read, and nothing to change.
+
+    /metrics   Prometheus' text format, or OpenMetrics where the Accept header asks for it
+    /healthz   200 while the event loop turns
+    /readyz    200 once every enabled mapping polls its source, else 503; the body gives each mapping's state and reason
+    /          the same for a person's eyes
+
+Only GET and HEAD are allowed; other answers than pages are JSON.
+There is no login: nothing secret is shown, and whoever listens beyond 127.0.0.1 decides who may read.
+A page that fails answers 500 and is logged by aiohttp; the daemon goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from poller.admin.page import render
+from poller.errors import SettingsError
+from poller.model.status import MappingStatus
+
+Address = tuple[str, int]
+Statuses = Callable[[], Sequence[MappingStatus]]
+
+_SHUTDOWN_SECONDS = 1.0
+"""How long an answer that is being sent may still take when the server closes."""
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@asynccontextmanager
+async def serve(listen: Address, *, registry: CollectorRegistry, statuses: Statuses) -> AsyncIterator[Address]:
+    """Answer until the block is left; the value is the address in use, which tells the port where 0 was asked for.
+
+    `statuses` gives one status for each configured mapping, from the very start.
+    Raises SettingsError when the address cannot be bound.
+    """
+    runner = web.AppRunner(
+        _application(registry, statuses), access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS
+    )
+    await runner.setup()
+    try:
+        yield await _bind(runner, listen)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runner.cleanup()
+
+
+async def _bind(runner: web.AppRunner, listen: Address) -> Address:
+    host, port = listen
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except (OSError, OverflowError) as error:
+        raise SettingsError([f"daemon.http_listen: {host}:{port}: cannot listen there: {_reason(error)}"]) from error
+    host, port, *_ = runner.addresses[0]
+    return host, port
+
+
+def _reason(error: Exception) -> str:
+    """The system's words alone: asyncio's own text names the address again."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number is not None and number > 0 else str(error)
+
+
+def _application(registry: CollectorRegistry, statuses: Statuses) -> web.Application:
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    async def health(_request: web.Request) -> web.Response:
+        return _json(200, {"healthy": True})
+
+    async def ready(_request: web.Request) -> web.Response:
+        report = readiness(statuses())
+        return _json(200 if report["ready"] else 503, report)
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text=render(statuses(), registry), content_type="text/html")
+
+    application = web.Application(middlewares=[_errors_as_json])
+    application.add_routes(
+        [web.get("/metrics", metrics), web.get("/healthz", health), web.get("/readyz", ready), web.get("/", page)]
+    )
+    application.on_response_prepare.append(_add_headers)
+    return application
+
+
+def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
+    """The body of /readyz. A disabled mapping is listed, and does not keep the daemon from being ready."""
+    return {
+        "ready": all(status.state in ("ready", "disabled") for status in statuses),
+        "mappings": {status.mapping: {"state": status.state, "reason": status.reason} for status in statuses},
+    }
+
+
+@web.middleware
+async def _errors_as_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as refusal:
+        allow = {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}
+        return _json(refusal.status, {"error": refusal.reason}, allow)
+
+
+def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(
+        status=status, body=orjson.dumps(body) + b"\n", content_type="application/json", headers=headers
+    )
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)

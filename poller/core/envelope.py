@@ -1,0 +1,113 @@
+"""What JSON does the function receive?
+
+    {"Records": [record, record, …]}
+
+A record is made once from a message as SQS's JSON protocol sends it, encoded once, and the encoded bytes are joined
+into the event; so a retry and the size of a batch cost nothing more, and a body is never parsed.
+The names change from SQS's (`MessageId`) to the event's (`messageId`); attributes go through as they came, all strings.
+
+Two oddities of AWS are kept.
+Every message attribute carries an empty `stringListValues` and `binaryListValues`.
+`md5OfMessageAttributes` of a message without attributes is left out by a mapping without a batching window, and is null
+with one.
+
+Sources: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS"; Amazon SQS API Reference, "Message"; the null was
+seen on AWS, not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+LEFT_OUT_ATTRIBUTE = "SqsManagedSseEnabled"
+"""A property of the queue that ReceiveMessage returns with each message; Lambda does not hand it to functions."""
+
+
+def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_absent: bool) -> dict[str, Any]:
+    """One message of ReceiveMessage's answer, as the function will see it. `arn` and `region` are the queue's.
+
+    Raises KeyError when the message lacks an id, a receipt handle or a body.
+    """
+    body = wire["Body"]
+    record: dict[str, Any] = {
+        "messageId": wire["MessageId"],
+        "receiptHandle": wire["ReceiptHandle"],
+        "body": body,
+        "attributes": _system_attributes(wire.get("Attributes")),
+        "messageAttributes": {},
+    }
+    attributes = wire.get("MessageAttributes")
+    if attributes:
+        record["messageAttributes"] = {name: _message_attribute(value) for name, value in attributes.items()}
+        record["md5OfMessageAttributes"] = wire.get("MD5OfMessageAttributes") or md5_of_attributes(attributes)
+    elif null_md5_when_absent:
+        record["md5OfMessageAttributes"] = None
+    record["md5OfBody"] = wire.get("MD5OfBody") or _md5(body.encode("utf-8", "surrogatepass"))
+    record["eventSource"] = "aws:sqs"
+    record["eventSourceARN"] = arn
+    record["awsRegion"] = region
+    return record
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """The record as JSON.
+
+    Text that is no valid Unicode (half of a surrogate pair) is refused by the fast encoder, but an emulator may let it
+    through; it is then written as JSON's own escape, so that no message is lost over it.
+    """
+    try:
+        return orjson.dumps(record)
+    except orjson.JSONEncodeError:
+        return json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+
+
+def event(records: Sequence[bytes]) -> bytes:
+    """The event, from encoded records in their order."""
+    return b'{"Records":[%b]}' % b",".join(records)
+
+
+def md5_of_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> str:
+    """The digest that SQS sends with message attributes, for a source that leaves it out.
+
+    Source: Amazon SQS Developer Guide, "Amazon SQS message metadata", calculating the MD5 message digest.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    for name in sorted(attributes):
+        value = attributes[name]
+        is_binary = _is_binary(value)
+        content = b64decode(value["BinaryValue"]) if is_binary else value["StringValue"].encode()
+        digest.update(_with_length(name.encode()) + _with_length(value["DataType"].encode()))
+        digest.update((b"\x02" if is_binary else b"\x01") + _with_length(content))
+    return digest.hexdigest()
+
+
+def _system_attributes(attributes: Mapping[str, str] | None) -> Mapping[str, str]:
+    if attributes is None:
+        return {}
+    if LEFT_OUT_ATTRIBUTE in attributes:
+        return {name: value for name, value in attributes.items() if name != LEFT_OUT_ATTRIBUTE}
+    return attributes
+
+
+def _message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
+    content = {"binaryValue": value["BinaryValue"]} if _is_binary(value) else {"stringValue": value["StringValue"]}
+    return content | {"stringListValues": [], "binaryListValues": [], "dataType": value["DataType"]}
+
+
+def _is_binary(value: Mapping[str, Any]) -> bool:
+    """The data type is String, Number or Binary, perhaps with a suffix of the producer's own."""
+    return str(value["DataType"]).startswith("Binary")
+
+
+def _with_length(content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + content
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -1,0 +1,157 @@
+"""Does a record match one of the patterns?
+
+Every rule is compiled once.  A node of its tree becomes a table from the type of a value to what is to be asked of it:
+
+    str, int …   the leaf's test for that kind          dict     a walk: each branch's key looked up, its table asked
+    Absent       whether all below may be missing       list     the same-element rule of `arrays`
+
+so that a record without arrays costs a lookup, a type and a test for each key of the pattern, and stops at the first
+that fails.  A rule has two parts: what lies under the record's data key, which is decoded at most once for all rules
+and only if metadata does not decide, and the other keys of the record (metadata).
+
+Choices on points where AWS's pages are silent or contradict each other:
+- Patterns may ask for metadata too: every field of the record as the function sees it, with those of a Kinesis record's
+  `kinesis` object at the top level.  Today's pages promise only the data key; `metadata_keys` is for a warning.
+- A plain string as SQS body is matched by a leaf at `body` (`{"body": ["text"]}`), all operators allowed.  Such a
+  pattern drops JSON bodies, and a pattern with keys below `body` drops plain strings, as in AWS's table.
+- A leaf at `data` or `dynamodb` is the "non-JSON pattern" that AWS refuses to store, so it is invalid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from poller.core.filtering.arrays import Verdict, judge
+from poller.core.filtering.documents import ABSENT, Absent, DataKey, Document, document_reader
+from poller.core.filtering.invalid import InvalidPattern
+from poller.core.filtering.notation import KINDS
+from poller.core.filtering.parsing import Rule, parse_pattern
+from poller.core.filtering.predicates import Predicate, constant, never
+from poller.core.filtering.tree import Branch, Node, grow
+
+_Table = dict[type, Predicate]
+
+
+class _CompiledRule(NamedTuple):
+    """A part that is None asks for nothing. `data` is asked with the record's document."""
+
+    metadata: Predicate | None
+    data: _Table | None
+
+
+class RecordFilter:
+    """The patterns of one mapping, compiled; `matches` never raises and keeps no state."""
+
+    __slots__ = ("_fields", "_read", "_rules")
+
+    def __init__(
+        self,
+        rules: tuple[_CompiledRule, ...],
+        read: Callable[[Mapping[str, Any]], Document],
+        fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None,
+    ) -> None:
+        self._rules = rules
+        self._read = read
+        self._fields = fields
+
+    def matches(self, record: Mapping[str, Any]) -> bool:
+        """Whether the event-shaped record satisfies one of the patterns; without patterns every record does."""
+        fields = record if self._fields is None else self._fields(record)
+        document = None
+        for metadata, data in self._rules:
+            if metadata is not None and not metadata(fields):
+                continue
+            if data is None:
+                return True
+            if document is None:
+                document = self._read(record)
+            if data[type(document)](document):
+                return True
+        return not self._rules
+
+
+def compile_filters(patterns: Sequence[str], *, data_key: DataKey) -> RecordFilter:
+    """Raises InvalidPattern for the first pattern that is none."""
+    parsed = [parse_pattern(text) for text in patterns]
+    rules = tuple(_compile_rule(rule, data_key) for pattern in parsed for rule in pattern.rules)
+    exact_integers = any(pattern.has_long_integer for pattern in parsed)
+    asks_metadata = any(rule.metadata is not None for rule in rules)
+    return RecordFilter(
+        rules,
+        document_reader(data_key, exact_integers=exact_integers),
+        _with_kinesis_fields if asks_metadata and data_key == "data" else None,
+    )
+
+
+def metadata_keys(pattern: str, *, data_key: DataKey) -> list[str]:
+    """The pattern's top-level keys outside the data key, in the order written, those inside `$or` included."""
+    paths = (path for rule in parse_pattern(pattern).rules for path in rule)
+    return list(dict.fromkeys(path[0] for path in paths if path[0] != data_key))
+
+
+def _with_kinesis_fields(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    inner = record.get("kinesis")
+    outer = {key: value for key, value in record.items() if key != "kinesis"}
+    return {**outer, **inner} if isinstance(inner, Mapping) else outer
+
+
+def _compile_rule(rule: Rule, data_key: DataKey) -> _CompiledRule:
+    data = {path[1:]: leaf for path, leaf in rule.items() if path[0] == data_key}
+    metadata = {path: leaf for path, leaf in rule.items() if path[0] != data_key}
+    if () in data and data_key != "body":
+        raise InvalidPattern(f'The pattern for "{data_key}" must be an object', (data_key,))
+    return _CompiledRule(
+        metadata=_walk(grow(metadata).branches) if metadata else None,
+        data=_document_table(grow(data)) if data else None,
+    )
+
+
+def _document_table(node: Node) -> _Table:
+    """JSON against keys below, plain text against a leaf; never one against the other, nor both at once."""
+    table: _Table = dict.fromkeys((str, Absent, dict, list), never)
+    if node.leaf is None:
+        table |= {dict: _walk(node.branches), list: _judgement(node)}
+    elif not node.branches:
+        table |= {str: node.leaf.tests[str], Absent: constant(node.leaf.accepts_absence)}
+    return table
+
+
+def _table(node: Node) -> _Table:
+    is_leaf_optional = node.leaf is None or node.leaf.accepts_absence
+    are_branches_optional = all(branch.node.accepts_absence for branch in node.branches)
+    absence = constant(node.accepts_absence)
+    table: _Table = dict.fromkeys((*KINDS, Absent), absence)
+    if node.leaf is not None:
+        table |= node.leaf.tests if are_branches_optional else dict.fromkeys(KINDS, never)
+    table[dict] = _walk(node.branches) if is_leaf_optional else never
+    table[list] = _judgement(node)
+    return table
+
+
+def _judgement(node: Node) -> Predicate:
+    return lambda value: judge(node, [value]) is not Verdict.FAILED
+
+
+def _walk(branches: Iterable[Branch]) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether every branch holds in an object; branches are independent of each other, outside of arrays."""
+    tables = [(branch.key, _table(branch.node)) for branch in branches]
+    dotted = [branch for branch in branches if branch.dotted]
+    if not dotted:
+        return _plain_walk(tables)
+    ways_round = frozenset(key for branch in dotted for key in branch.dotted)
+    node = Node(None, tuple(branches), all(branch.node.accepts_absence for branch in branches))
+    plain, thorough = _plain_walk(tables), _judgement(node)
+    return lambda value: plain(value) if ways_round.isdisjoint(value) else thorough(dict(value))
+
+
+def _plain_walk(tables: list[tuple[str, _Table]]) -> Callable[[Mapping[str, Any]], bool]:
+    def walk(value: Mapping[str, Any]) -> bool:
+        get = value.get
+        for key, table in tables:
+            found = get(key, ABSENT)
+            if not table[type(found)](found):
+                return False
+        return True
+
+    return walk

@@ -1,0 +1,124 @@
+"""Which values does a match expression such as `{"prefix": "us-"}` accept?
+
+An operator is compiled to its tests: for each kind of JSON scalar that it can accept, a predicate over that kind.
+A kind without a test is not accepted, so that `prefix` never sees a number, nor `numeric` a string.
+
+Choices on points where AWS's pages are silent:
+- `anything-but` accepts every present value outside its list, so also numbers, booleans and null where the list holds
+  strings, and strings where it holds numbers.
+- `wildcard`, `cidr`, `exactly` and every nested form that EventBridge rules accept are accepted.
+- "Ignoring case" means Unicode case folding.
+- `numeric` compares exact values, which differs from IEEE doubles only beyond 2**53.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from poller.core.filtering import texts
+from poller.core.filtering.invalid import InvalidPattern, Place
+from poller.core.filtering.notation import KINDS, NUMBERS, Members, is_number, only_member
+from poller.core.filtering.predicates import Predicate, Tests, always, any_of, negation
+
+
+def compile_operator(expression: Members, place: Place) -> Tests:
+    """The tests of a match expression; `exists: false` accepts no value, so it has none."""
+    name, operand = only_member(expression, place)
+    place = (*place, name)
+    if name in _ON_TEXTS:
+        return {str: _ON_TEXTS[name](operand, place)}
+    if name in _ON_VALUES:
+        return _ON_VALUES[name](operand, place)
+    raise InvalidPattern(f'Unrecognized match type "{name}"', place[:-1])
+
+
+def is_absence(expression: Members) -> bool:
+    """Whether a valid match expression accepts that the field is not there."""
+    return expression == (("exists", False),)
+
+
+def _exists(operand: Any, place: Place) -> Tests:
+    if type(operand) is not bool:
+        raise InvalidPattern("exists must be either true or false", place)
+    return dict.fromkeys(KINDS, always) if operand else {}
+
+
+def _numeric(operand: Any, place: Place) -> Tests:
+    """One comparison, or a lower and then an upper bound."""
+    if type(operand) is not list:
+        raise InvalidPattern("Value of numeric must be an array", place)
+    if len(operand) not in (2, 4) or not all(is_number(bound) for bound in operand[1::2]):
+        raise InvalidPattern("numeric takes one or two pairs of an operator and a number", place)
+    for sign in operand[::2]:
+        if type(sign) is not str or sign not in _COMPARISONS:
+            raise InvalidPattern(f"Unrecognized numeric range operator {sign!r}", place)
+    if len(operand) == 4:
+        return dict.fromkeys(NUMBERS, _between(*operand, place=place))
+    compare, bound = _COMPARISONS[operand[0]], operand[1]
+    return dict.fromkeys(NUMBERS, lambda value: compare(value, bound))
+
+
+def _between(low_sign: str, low: float, high_sign: str, high: float, *, place: Place) -> Predicate:
+    if low_sign not in (">", ">=") or high_sign not in ("<", "<="):
+        raise InvalidPattern('A numeric range is written with the lower bound (">", ">=") first, then the upper', place)
+    if low >= high:
+        raise InvalidPattern("Bottom must be less than top", place)
+    above, below = _COMPARISONS[low_sign], _COMPARISONS[high_sign]
+    return lambda value: above(value, low) and below(value, high)
+
+
+def _anything_but(operand: Any, place: Place) -> Tests:
+    if type(operand) is Members:
+        return _everything_except({str: _refused_texts(operand, place)})
+    refused = operand if type(operand) is list else [operand]
+    if refused and all(type(value) is str for value in refused):
+        return _everything_except({str: frozenset(refused).__contains__})
+    if refused and all(is_number(value) for value in refused):
+        return _everything_except(dict.fromkeys(NUMBERS, frozenset(refused).__contains__))
+    raise InvalidPattern("anything-but takes a string, a number, or a list of only strings or only numbers", place)
+
+
+def _refused_texts(operand: Members, place: Place) -> Predicate:
+    """What `{"prefix": …}` and the like refuse, below anything-but, where each takes a text or a list of texts."""
+    name, refused = only_member(operand, place)
+    if name not in ("prefix", "suffix", "equals-ignore-case", "wildcard"):
+        raise InvalidPattern(f'Unsupported anything-but pattern "{name}"', place)
+    place = (*place, name)
+    refused = refused if type(refused) is list else [refused]
+    if not refused:
+        raise InvalidPattern("Empty arrays are not allowed", place)
+    if name in ("prefix", "suffix") and "" in refused:
+        raise InvalidPattern("Null prefix/suffix not allowed", place)
+    if not all(type(text) is str for text in refused):
+        raise InvalidPattern(f"{name} match pattern must be a string", place)
+    return any_of([_ON_TEXTS[name](text, place) for text in refused])
+
+
+def _everything_except(refused: Tests) -> Tests:
+    return {kind: negation(refused[kind]) if kind in refused else always for kind in KINDS}
+
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_ON_TEXTS: dict[str, Callable[[Any, Place], Predicate]] = {
+    "exactly": texts.exactly,
+    "prefix": texts.prefix,
+    "suffix": texts.suffix,
+    "equals-ignore-case": texts.equals_ignore_case,
+    "wildcard": texts.wildcard,
+    "cidr": texts.cidr,
+}
+_ON_VALUES: dict[str, Callable[[Any, Place], Tests]] = {
+    "numeric": _numeric,
+    "exists": _exists,
+    "anything-but": _anything_but,
+}
+OPERATOR_WORDS = frozenset([*_ON_TEXTS, *_ON_VALUES, *_COMPARISONS])
+"""Words with a meaning in a match expression."""

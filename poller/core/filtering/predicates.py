@@ -1,0 +1,42 @@
+"""How are yes-or-no questions about one value put together?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Predicate = Callable[[Any], bool]
+
+Tests = Mapping[type, Predicate]
+"""For each kind of scalar, what it takes to be accepted; a kind without a test is not."""
+
+
+def always(_: object) -> bool:
+    return True
+
+
+def never(_: object) -> bool:
+    return False
+
+
+def constant(answer: bool) -> Predicate:
+    return always if answer else never
+
+
+def negation(predicate: Predicate) -> Predicate:
+    return lambda value: not predicate(value)
+
+
+def any_of(predicates: list[Predicate]) -> Predicate:
+    if not predicates:
+        return never
+    if len(predicates) == 1:
+        return predicates[0]
+
+    def accepts(value: Any) -> bool:
+        for predicate in predicates:  # noqa: SIM110  a generator would cost more than the predicates
+            if predicate(value):
+                return True
+        return False
+
+    return accepts

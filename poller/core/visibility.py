@@ -1,0 +1,38 @@
+"""How long must a received message stay hidden?
+
+The queue's own visibility timeout, unless the batching window and the function's timeout do not fit into it: then AWS
+uses window + timeout + 30 seconds.  AWS refuses a mapping whose function may run longer than the queue's timeout; here
+what is in hand is hidden again as long as it takes, so such a mapping runs, with the longer timeout and some advice.
+
+Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS" and "Configuring a queue to use with Lambda".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+SLACK_IN_SECONDS = 30
+LONGEST_IN_SECONDS = 43_200
+"""Twelve hours: the most that SQS hides a message (SQS API reference, ChangeMessageVisibility)."""
+
+
+class Visibility(NamedTuple):
+    timeout_in_seconds: int
+    advice: str | None
+
+
+def effective_visibility(
+    *, queue_timeout_in_seconds: int, window_in_seconds: int, function_timeout_in_seconds: float
+) -> Visibility:
+    """The visibility timeout to receive with, and what to tell the owner of the queue."""
+    needed = window_in_seconds + math.ceil(function_timeout_in_seconds)
+    if needed <= queue_timeout_in_seconds:
+        return Visibility(queue_timeout_in_seconds, None)
+    timeout = min(LONGEST_IN_SECONDS, needed + SLACK_IN_SECONDS)
+    advice = (
+        f"the queue's visibility timeout ({queue_timeout_in_seconds} s) is shorter than the batching window plus the "
+        f"function's timeout ({needed} s): {timeout} s is used instead; AWS recommends six times the function's "
+        "timeout, plus the window"
+    )
+    return Visibility(timeout, advice)

@@ -1,0 +1,91 @@
+"""How do all mappings run side by side? Each under a supervisor of its own; one stop for all.
+
+a mapping's run ends at the stop ── fine
+                raises           ── said, and run anew after a pause; the others never notice
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import anyio
+
+from poller.core.backoff import CRASH
+from poller.engine.stop import Stop
+from poller.model.ids import MappingName
+from poller.model.status import MappingStatus
+from poller.telemetry.facts import DaemonStopping, MappingCrashed, Record
+
+
+class Runner(Protocol):
+    """One run of one mapping."""
+
+    def status(self) -> MappingStatus: ...
+
+    async def run(self) -> None: ...
+
+
+class Daemon:
+    """Runs mappings until the stop. `mappings` makes a fresh runner for each run of a mapping."""
+
+    def __init__(
+        self,
+        mappings: Mapping[MappingName, Callable[[], Runner]],
+        *,
+        stop: Stop,
+        grace_in_seconds: float,
+        record: Record,
+        luck: random.Random,
+    ) -> None:
+        self._make = mappings
+        self._runners = {name: make() for name, make in mappings.items()}
+        self._stop = stop
+        self._grace_in_seconds = grace_in_seconds
+        self._record = record
+        self._luck = luck
+
+    def statuses(self) -> Sequence[MappingStatus]:
+        return [runner.status() for runner in self._runners.values()]
+
+    async def run(self) -> None:
+        """Returns when every mapping has stopped."""
+        async with anyio.create_task_group() as services:
+            services.start_soon(self._stop.after_grace, self._grace_in_seconds)
+            services.start_soon(self._say_stages)
+            async with anyio.create_task_group() as mappings:
+                for name in self._runners:
+                    mappings.start_soon(self._supervise, name)
+                mappings.start_soon(self._stop.draining.wait)
+            services.cancel_scope.cancel()
+        self._say("stopped")
+
+    async def _supervise(self, name: MappingName) -> None:
+        crashes = 0
+        while True:
+            try:
+                await self._runners[name].run()
+            except Exception as error:  # the one place: a fault of ours in one mapping must not end the others
+                crashes += 1
+                delay = CRASH.delay(crashes, self._luck)
+                self._record(MappingCrashed(mapping=name, error=error, retry_in=delay))
+                with anyio.move_on_after(delay):
+                    await self._stop.draining.wait()
+            if self._stop.has_begun:
+                return
+            self._runners[name] = self._make[name]()
+
+    async def _say_stages(self) -> None:
+        await self._stop.draining.wait()
+        self._say("draining")
+        await self._stop.releasing.wait()
+        self._say("releasing")
+
+    def _say(self, stage: str) -> None:
+        batches = sum(status.batches_in_flight for status in self.statuses())
+        match stage:
+            case "draining" | "releasing" | "stopped":
+                self._record(DaemonStopping(stage=stage, batches_in_flight=batches))
+            case _:
+                raise AssertionError(stage)

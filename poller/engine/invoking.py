@@ -1,0 +1,173 @@
+"""How does a batch get its answer? One invocation; again, unchanged, for as long as the function is busy.
+
+    in line at the gate -> still ours? -> invoke -> interpret -+-> outcome
+         ^                                                     |
+         └────────── wait (backoff, or what the function asked for) <- postponed
+
+A batch that is postponed stays in hand: its messages are kept hidden, and its receive count does not grow.
+Message groups are invoked only when they stay hidden for as long as the function may run: whatever becomes of us
+meanwhile, no group begins again beside itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import anyio
+
+from poller.core import envelope
+from poller.core.backoff import POSTPONED
+from poller.core.outcome import interpret
+from poller.engine.in_hand import BatchInHand, MessageInHand
+from poller.engine.permits import FunctionGate
+from poller.engine.stop import Stop
+from poller.engine.visibility import VisibilityKeeper
+from poller.model.function import Function
+from poller.model.ids import RequestId
+from poller.model.invocation import FunctionError, Invocation, Response
+from poller.model.mapping import QueueMapping
+from poller.model.outcome import Failed, Outcome, PartlyFailed, Postponed, Succeeded
+from poller.ports import Clock, Target
+from poller.telemetry.facts import BatchInvoked, InvocationPostponed, ReceiptsExpired, Record
+
+OutcomeName = Literal["succeeded", "partly_failed", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoker:
+    """Invokes one mapping's function."""
+
+    mapping: QueueMapping
+    function: Function
+    target: Target
+    gate: FunctionGate
+    keeper: VisibilityKeeper
+    clock: Clock
+    luck: random.Random
+    new_request_id: Callable[[], RequestId]
+    record: Record
+    stop: Stop
+
+    async def invoke(self, batch: BatchInHand, *, on_postponed: Callable[[], None]) -> Outcome | None:
+        """Invoke the batch until the function has had its say; what is left in the batch is what it was invoked with.
+
+        None when there is nothing to say: every receipt expired, or the daemon stops before the function took it.
+        """
+        request_id = self.new_request_id()
+        attempt = 0
+        batch.phase = "waiting"
+        while True:
+            async with self.gate:
+                if not await self._is_still_ours(batch):
+                    return None
+                attempt += 1
+                outcome = await self._attempt(batch, request_id, attempt)
+            if not isinstance(outcome, Postponed):
+                return outcome
+            on_postponed()
+            if not await self._wait(batch, outcome, attempt):
+                return None
+
+    async def _attempt(self, batch: BatchInHand, request_id: RequestId, attempt: int) -> Outcome:
+        held = batch.messages
+        payload = envelope.event([one.encoded for one in held])
+        oldest_age = self.clock.now() - min(one.message.sent_at for one in held)
+        batch.phase = "running"
+        began = anyio.current_time()
+        response = await self.target.invoke(Invocation(request_id, payload, self.mapping.name, attempt))
+        duration = anyio.current_time() - began
+        outcome = interpret(
+            response,
+            identifiers={one.message.message_id for one in held},
+            reports_item_failures=self.mapping.report_batch_item_failures,
+        )
+        if isinstance(outcome, Postponed):
+            batch.phase = "waiting"
+        else:
+            self._report(outcome, response, held, request_id, attempt, duration, oldest_age)
+        return outcome
+
+    async def _wait(self, batch: BatchInHand, outcome: Postponed, attempt: int) -> bool:
+        """Wait before the next try; false when the daemon stops meanwhile."""
+        delay = max(POSTPONED.delay(attempt, self.luck), outcome.retry_after or 0.0)
+        self.record(
+            InvocationPostponed(
+                self.mapping.name,
+                self.function.name,
+                len(batch.messages),
+                attempt,
+                outcome.reason,
+                delay,
+                outcome.is_throttle,
+            )
+        )
+        with anyio.move_on_after(delay):
+            await self.stop.draining.wait()
+        return not self.stop.has_begun
+
+    async def _is_still_ours(self, batch: BatchInHand) -> bool:
+        """Take out what is no longer hidden, for certain; true when something is left to invoke.
+
+        A queue that does not answer leaves it open; then ask again, as long as the messages may be hidden.
+        """
+        seconds = self.function.timeout_in_seconds if self.mapping.is_fifo else 0.0
+        failures = 0
+        while not await self.keeper.hide_for(batch, seconds):
+            self._drop_expired(batch)
+            if not batch.messages:
+                return False
+            failures += 1
+            await anyio.sleep(POSTPONED.delay(failures, self.luck))
+        self._drop_expired(batch)
+        return bool(batch.messages)
+
+    def _drop_expired(self, batch: BatchInHand) -> None:
+        live = batch.live(anyio.current_time())
+        if len(live) < len(batch.messages):
+            self.record(ReceiptsExpired(self.mapping.name, len(batch.messages) - len(live)))
+            batch.messages = live
+
+    def _report(
+        self,
+        outcome: Outcome,
+        response: Response,
+        held: Sequence[MessageInHand],
+        request_id: RequestId,
+        attempt: int,
+        duration: float,
+        oldest_age: float,
+    ) -> None:
+        name, failed, reason, detail = _in_words(outcome, len(held))
+        log_tail = response.log_tail if isinstance(response, FunctionError) else ""
+        self.record(
+            BatchInvoked(
+                self.mapping.name,
+                self.function.name,
+                request_id,
+                name,
+                len(held),
+                failed,
+                attempt,
+                duration,
+                oldest_age,
+                reason,
+                detail,
+                log_tail,
+            )
+        )
+
+
+def _in_words(outcome: Outcome, count: int) -> tuple[OutcomeName, int, str, str]:
+    """The outcome's name, how many records it left undone, and why."""
+    match outcome:
+        case Succeeded():
+            return "succeeded", 0, "", ""
+        case PartlyFailed(failed=failed):
+            return "partly_failed", len(failed), "batchItemFailures", ""
+        case Failed(reason=reason, detail=detail):
+            return "failed", count, reason, detail
+        case Postponed():
+            raise AssertionError("a postponed batch was not invoked")

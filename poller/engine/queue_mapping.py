@@ -1,0 +1,205 @@
+"""What is the way of a message?  permit -> receive -> filter -> batch -> invoke -> interpret -> delete.
+
+A queue mapping is a handful of workers, each walking this way again and again:
+
+    worker:  begin a poll ── gather (receive, filter, batch) ── end the poll ── deliver (invoke, interpret, delete) ─┐
+                ^                                                    └ another worker may poll now                   │
+                └────────────────────────────────────────────────────────────────────────────────────────────────────┘
+
+So one poll is in flight as long as there is room to invoke, more of them under a backlog (`core/scaling.py`), and never
+more than `permits.py` allows.  A worker that finds another one waiting to poll goes home.
+Beside the workers, the keeper (`visibility.py`) hides again what is in hand.
+
+Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from poller.core.filtering import RecordFilter
+from poller.core.scaling import Concurrency, PollScaling
+from poller.core.visibility import Visibility, effective_visibility
+from poller.engine.deleting import Deleter
+from poller.engine.delivering import Deliverer
+from poller.engine.gathering import Gatherer
+from poller.engine.invoking import Invoker
+from poller.engine.permits import FunctionGate, Permits
+from poller.engine.source_health import SourceHealth
+from poller.engine.stop import Stop
+from poller.engine.visibility import VisibilityKeeper
+from poller.errors import ServiceError
+from poller.model.function import Function
+from poller.model.ids import RequestId
+from poller.model.mapping import QueueMapping
+from poller.model.status import MappingStatus
+from poller.ports import Clock, QueueSource, Target
+from poller.telemetry.facts import MappingReady, Record
+
+DESCRIBE_AGAIN_IN_SECONDS = 300.0
+"""How often the queue's visibility timeout is looked up again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueParts:
+    """What a run of a queue mapping is put together from. `gate` is shared by all mappings of the function."""
+
+    mapping: QueueMapping
+    function: Function
+    source: QueueSource
+    target: Target
+    gate: FunctionGate
+    filters: RecordFilter | None
+    clock: Clock
+    luck: random.Random
+    new_request_id: Callable[[], RequestId]
+    record: Record
+    stop: Stop
+
+
+class QueueMappingRunner:
+    """Runs one queue mapping once, until the stop."""
+
+    def __init__(self, parts: QueueParts) -> None:
+        mapping, record, stop = parts.mapping, parts.record, parts.stop
+        ceiling = min(parts.gate.capacity, mapping.maximum_concurrency or parts.gate.capacity)
+        scaling = PollScaling(ceiling=ceiling)
+        self.mapping = mapping
+        self._parts = parts
+        self._concurrency = Concurrency(ceiling=ceiling)
+        self._permits = Permits(gate=parts.gate, polls=scaling, concurrency=self._concurrency)
+        self._health = SourceHealth(mapping=mapping.name, record=record, luck=parts.luck, stop=stop)
+        deleter = Deleter(mapping=mapping.name, source=parts.source, record=record, luck=parts.luck)
+        self._keeper = VisibilityKeeper(mapping=mapping.name, source=parts.source, deleter=deleter, record=record)
+        self._gatherer = Gatherer(
+            mapping=mapping,
+            source=parts.source,
+            filters=parts.filters,
+            keeper=self._keeper,
+            deleter=deleter,
+            permits=self._permits,
+            scaling=scaling,
+            health=self._health,
+            stop=stop,
+            record=record,
+        )
+        self._deliverer = Deliverer(
+            invoker=Invoker(
+                mapping=mapping,
+                function=parts.function,
+                target=parts.target,
+                gate=parts.gate,
+                keeper=self._keeper,
+                clock=parts.clock,
+                luck=parts.luck,
+                new_request_id=parts.new_request_id,
+                record=record,
+                stop=stop,
+            ),
+            deleter=deleter,
+            keeper=self._keeper,
+            permits=self._permits,
+            concurrency=self._concurrency,
+            is_fifo=mapping.is_fifo,
+        )
+
+    def status(self) -> MappingStatus:
+        return MappingStatus(
+            mapping=self.mapping.name,
+            function=self.mapping.function_name,
+            source=str(self.mapping.event_source_arn),
+            state="stopping" if self._parts.stop.has_begun else self._health.state,
+            reason=self._health.reason,
+            polls_in_flight=self._permits.polls_in_flight,
+            batches_in_flight=self._permits.batches_in_hand,
+            messages_held=self._keeper.messages_held,
+            concurrency_limit=self._concurrency.limit,
+        )
+
+    async def run(self) -> None:
+        """Poll and deliver until the stop. Raises only for a fault of our own; gives everything back in any case."""
+        try:
+            if await self._find_source():
+                await self._work()
+        finally:
+            await self._keeper.release(is_fifo=self.mapping.is_fifo)
+            self._permits.leave()
+
+    async def _find_source(self) -> bool:
+        """Look the queue up until it is there; false when the daemon stops first."""
+        while not self._parts.stop.has_begun:
+            try:
+                visibility = await self._describe()
+            except ServiceError as error:
+                await self._health.pause(self._health.failed("GetQueueAttributes", error))
+                continue
+            self._health.succeeded()
+            self._parts.record(
+                MappingReady(
+                    mapping=self.mapping.name,
+                    source=str(self.mapping.event_source_arn),
+                    function=self.mapping.function_name,
+                    visibility_timeout_in_seconds=visibility.timeout_in_seconds,
+                    note=visibility.advice,
+                )
+            )
+            return True
+        return False
+
+    async def _describe(self) -> Visibility:
+        attributes = await self._parts.source.describe()
+        visibility = effective_visibility(
+            queue_timeout_in_seconds=attributes.visibility_timeout_in_seconds,
+            window_in_seconds=self.mapping.maximum_batching_window_in_seconds,
+            function_timeout_in_seconds=self._parts.function.timeout_in_seconds,
+        )
+        self._keeper.timeout_in_seconds = visibility.timeout_in_seconds
+        return visibility
+
+    async def _describe_again(self) -> None:
+        while True:
+            await anyio.sleep(DESCRIBE_AGAIN_IN_SECONDS)
+            with contextlib.suppress(ServiceError):
+                await self._describe()
+
+    async def _work(self) -> None:
+        """The three stages of a stop, seen from one mapping: poll; let the workers finish; cut them."""
+        async with anyio.create_task_group() as services:
+            services.start_soon(self._keeper.run)
+            services.start_soon(self._describe_again)
+            with anyio.CancelScope() as working:
+                services.start_soon(self._cut, working)
+                async with anyio.create_task_group() as workers:
+                    workers.start_soon(self._worker, workers)
+                    await self._parts.stop.draining.wait()
+                    self._permits.close()
+                    self._gatherer.cut()
+            services.cancel_scope.cancel()
+
+    async def _cut(self, working: anyio.CancelScope) -> None:
+        await self._parts.stop.releasing.wait()
+        working.cancel()
+
+    async def _worker(self, workers: TaskGroup) -> None:
+        permits = self._permits
+        while not self._parts.stop.has_begun and not permits.has_waiter and await permits.begin_poll():
+            is_delivering = False
+            try:
+                batches = await self._gatherer.gather()
+                is_delivering = bool(batches)
+            finally:
+                permits.end_poll(with_batch=is_delivering)
+            if not batches:
+                continue
+            try:
+                if permits.has_room and not permits.has_waiter:
+                    workers.start_soon(self._worker, workers)
+                await self._deliverer.deliver(batches)
+            finally:
+                permits.end_batch()

@@ -1,0 +1,33 @@
+"""How do many messages go into calls of ten? In order, some calls side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+MESSAGES_PER_CALL = 10
+"""The most that one DeleteMessageBatch or ChangeMessageVisibilityBatch takes (SQS API reference)."""
+
+CALLS_AT_ONCE = 10
+"""Calls that one batch has in flight, so that a batch of 10,000 does not open 1,000 connections."""
+
+
+async def in_tens(items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[None]]) -> None:
+    """Await `call` with each ten of the items."""
+    if len(items) <= MESSAGES_PER_CALL:
+        if items:
+            await call(items)
+        return
+    limiter = anyio.CapacityLimiter(CALLS_AT_ONCE)
+
+    async def one(ten: Sequence[T]) -> None:
+        async with limiter:
+            await call(ten)
+
+    async with anyio.create_task_group() as calls:
+        for start in range(0, len(items), MESSAGES_PER_CALL):
+            calls.start_soon(one, items[start : start + MESSAGES_PER_CALL])

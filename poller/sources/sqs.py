@@ -1,0 +1,149 @@
+"""How is an SQS queue read? Receive, delete, change visibility: ten messages to a call, over the narrow door of aws/.
+
+The requests are SQS's JSON protocol, put together from parts rendered once; the answers stay the wire's JSON, from
+which `core/envelope.py` makes the records.
+An answer of 200 to a batch call still names the entries that failed; each becomes a `Refusal`.
+
+The queue's url is made from its ARN, so that no permission to look it up is needed and queues of other accounts and of
+emulators are reached alike.
+
+Sources: Amazon SQS API Reference, "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch",
+"BatchResultErrorEntry".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import anyio
+import orjson
+
+from poller.core.envelope import sqs_record
+from poller.errors import Rejected, Unreachable
+from poller.model.arn import Arn
+from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
+from poller.model.message import Message, QueueAttributes, Refusal
+from poller.sources.receive_attempts import ReceiveAttempts
+
+MAXIMUM_MESSAGES_IN_A_CALL = 10
+"""Messages or entries in one call; Amazon SQS API Reference."""
+
+ANSWER_TIMEOUT_IN_SECONDS = 10.0
+"""How long an answer may take, beyond the time that a long poll waits; ours, above any latency seen in health."""
+
+FINAL_CODES = frozenset({"InvalidParameterValue", "InvalidIdFormat", "MessageNotInflight", "ReceiptHandleIsInvalid"})
+"""What SQS says of a receipt that is no good any more: unknown, expired, superseded, or past the 12 hours in all that a
+message may be held. Everything else (InternalError, throttling, a code that we do not know) may go better next time."""
+
+
+class Caller(Protocol):
+    """The door to the queue's service: sends one request of its JSON protocol and returns the parsed answer."""
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        """Raises errors.ServiceError, and only that."""
+
+
+def queue_url(endpoint_url: str, arn: Arn) -> str:
+    """The url by which SQS at this endpoint knows the queue."""
+    return f"{endpoint_url.rstrip('/')}/{arn.account}/{arn.resource}"
+
+
+class SqsSource:
+    """One queue, as `ports.QueueSource`. The caller is opened and closed by the composition root.
+
+    `has_batching_window` decides a detail of the records' shape, see `core/envelope.py`.
+    """
+
+    def __init__(self, caller: Caller, *, arn: Arn, queue_url: str, has_batching_window: bool) -> None:
+        self._caller = caller
+        self._arn = str(arn)
+        self._region = arn.region
+        self._null_md5_when_absent = has_batching_window
+        self._attempts = ReceiveAttempts() if arn.resource.endswith(".fifo") else None
+        self._queue = b'{"QueueUrl":' + orjson.dumps(queue_url)
+        self._receive = self._queue + b',"MessageSystemAttributeNames":["All"],"MessageAttributeNames":["All"]'
+
+    async def describe(self) -> QueueAttributes:
+        """Raises NotFound or AccessDenied; Rejected when whatever answered does not seem to be SQS."""
+        answer = await self._call("GetQueueAttributes", self._queue + b',"AttributeNames":["VisibilityTimeout"]}')
+        try:
+            return QueueAttributes(visibility_timeout_in_seconds=int(answer["Attributes"]["VisibilityTimeout"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Rejected("the answer has no visibility timeout: is this SQS?", code="UnusableAnswer") from error
+
+    async def receive(
+        self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
+    ) -> list[Message]:
+        """On a FIFO queue, the receive after one that was cancelled or lost its answer asks for the same messages."""
+        assert 1 <= count <= MAXIMUM_MESSAGES_IN_A_CALL
+        body = self._receive + b',"MaxNumberOfMessages":%d,"WaitTimeSeconds":%d' % (count, wait_in_seconds)
+        if visibility_timeout_in_seconds is not None:
+            body += b',"VisibilityTimeout":%d' % visibility_timeout_in_seconds
+        timeout_in_seconds = wait_in_seconds + ANSWER_TIMEOUT_IN_SECONDS
+        if self._attempts is None:
+            answer = await self._caller.call("ReceiveMessage", body + b"}", timeout_in_seconds=timeout_in_seconds)
+        else:
+            answer = await self._attempt(self._attempts, body, count, timeout_in_seconds)
+        return [self._message(wire) for wire in answer.get("Messages") or ()]
+
+    async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
+        """A message that is gone already counts as deleted; so does, on a standard queue, one under an old receipt."""
+        entries = [{"Id": str(index), "ReceiptHandle": message[1]} for index, message in enumerate(messages)]
+        return await self._call_batch("DeleteMessageBatch", messages, entries)
+
+    async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[Refusal]:
+        """The time counts from now; in all, SQS holds a message for at most 12 hours after its receive."""
+        entries = [
+            {"Id": str(index), "ReceiptHandle": message[1], "VisibilityTimeout": timeout_in_seconds}
+            for index, message in enumerate(messages)
+        ]
+        return await self._call_batch("ChangeMessageVisibilityBatch", messages, entries)
+
+    async def _attempt(self, attempts: ReceiveAttempts, body: bytes, count: int, timeout_in_seconds: float) -> Any:
+        attempt = attempts.begin(count, now=anyio.current_time())
+        body += b',"ReceiveRequestAttemptId":"%b"}' % attempt.attempt_id.encode()
+        try:
+            return await self._caller.call("ReceiveMessage", body, timeout_in_seconds=timeout_in_seconds)
+        except Unreachable as error:
+            if error.was_sent:
+                attempts.lost(attempt)
+            raise
+        except anyio.get_cancelled_exc_class():
+            attempts.lost(attempt)
+            raise
+
+    async def _call_batch(
+        self, operation: str, messages: Sequence[Message], entries: list[dict[str, Any]]
+    ) -> list[Refusal]:
+        assert len(messages) <= MAXIMUM_MESSAGES_IN_A_CALL
+        if not messages:
+            return []
+        answer = await self._call(operation, b'%b,"Entries":%b}' % (self._queue, orjson.dumps(entries)))
+        return [
+            Refusal(message=messages[int(failed["Id"])], code=failed["Code"], is_final=is_final(failed["Code"]))
+            for failed in answer.get("Failed") or ()
+        ]
+
+    async def _call(self, operation: str, body: bytes) -> Any:
+        return await self._caller.call(operation, body, timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
+
+    def _message(self, wire: Mapping[str, Any]) -> Message:
+        record = sqs_record(wire, arn=self._arn, region=self._region, null_md5_when_absent=self._null_md5_when_absent)
+        attributes = record["attributes"]
+        return Message(
+            MessageId(record["messageId"]),
+            ReceiptHandle(record["receiptHandle"]),
+            # Since fair queues exist, messages of standard queues may have a group too; there it orders nothing.
+            None if self._attempts is None else MessageGroupId(attributes["MessageGroupId"]),
+            int(attributes["SentTimestamp"]) / 1000,
+            record,
+        )
+
+
+def is_final(code: str) -> bool:
+    """True when a failed entry's code says that the receipt will not become good again.
+
+    Some codes come with a prefix of the older protocol, such as `AWS.SimpleQueueService.MessageNotInflight`.
+    """
+    return code.rpartition(".")[2] in FINAL_CODES

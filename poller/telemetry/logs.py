@@ -1,0 +1,96 @@
+"""How does a log line leave the program? One line for each event on stderr, as JSON or for a person's eyes.
+
+stdout belongs to what a command answers (`poller check`, the demo's table), so that the log never mixes with it.
+Times are ISO 8601 in UTC.  A line that cannot be written (closed pipe, full disk) is lost: the records go on.
+Writing is not queued: a reader who leaves the pipe full makes the daemon wait, as it would any program.
+
+The standard library's log (aiohttp, botocore, asyncio) comes the same way from `warning` upwards, as event
+`library_logged`, also when we are verbose: at debug level botocore prints requests with their bodies and signatures.
+Tracebacks show no local variables, since these hold records.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import suppress
+from typing import IO, Any, Literal
+
+import orjson
+import structlog
+from structlog.typing import Processor
+
+LogFormat = Literal["json", "console"]
+
+
+def configure(format: LogFormat, verbose: bool = False) -> None:  # noqa: A002
+    """Set up structlog and the standard library's logging for this process; the last call holds.
+
+    `verbose` shows debug lines, several for each batch.
+    """
+    level = logging.DEBUG if verbose else logging.INFO
+    processors: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    stream: IO[Any]
+    if format == "json":
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_encode)]
+        stream = sys.stderr.buffer
+    else:
+        processors += [_console_renderer()]
+        stream = sys.stderr
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_name: _Lines(stream, b"\n" if format == "json" else "\n"),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
+
+
+def _console_renderer() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+    )
+
+
+def _encode(event: dict[str, Any], *, default: Any) -> bytes:
+    """What a person looks for comes first; texts that are no Unicode (lone surrogates) take the slow way."""
+    line = {"timestamp": event.pop("timestamp"), "level": event.pop("level"), "event": event.pop("event"), **event}
+    try:
+        return orjson.dumps(line, default=str)
+    except TypeError:
+        return json.dumps(line, default=str).encode()
+
+
+class _Lines:
+    """The end of structlog's chain: writes a finished line and never fails."""
+
+    def __init__(self, stream: IO[Any], end: bytes | str) -> None:
+        self._stream = stream
+        self._end = end
+
+    def msg(self, line: Any) -> None:
+        """Write and flush; ValueError is what a closed stream raises."""
+        with suppress(OSError, ValueError):
+            self._stream.write(line + self._end)
+            self._stream.flush()
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+class _ToStructlog(logging.Handler):
+    """Hands the standard library's records over; `logger` names the library."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger("poller.library")
+        log.log(
+            record.levelno,
+            "library_logged",
+            logger=record.name,
+            message=record.getMessage(),
+            exc_info=record.exc_info,
+        )

@@ -1,0 +1,259 @@
+"""Which metrics are there? Every name, its meaning and its labels, in one place.
+
+Counters and histograms are moved by facts (`recorder.py`); gauges are read when someone scrapes (`gauges.py`).
+Every series of a mapping exists at zero from the start, so that a dashboard finds it and the first increase is seen.
+A family is a dict from labels to the bound `inc` or `observe` of that series: a lookup and a call, for the hot facts.
+
+The counters that AWS has too, under "Types of metrics for Lambda functions", event source mapping metrics:
+
+    PolledEventCount        poller_records_polled_total         InvokedEventCount       poller_records_invoked_total
+    FilteredOutEventCount   poller_records_filtered_out_total   FailedInvokeEventCount  poller_records_failed_total
+    DroppedEventCount       poller_records_dropped_total        DeletedEventCount       poller_records_deleted_total
+    OnFailureDestinationDeliveredEventCount                     poller_records_delivered_total
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+from poller import __version__
+from poller.model.ids import FunctionName, MappingName
+from poller.model.status import MappingStatus
+from poller.telemetry.gauges import StatusCollector
+from poller.telemetry.labels import BoundedValues
+
+Labels = str | tuple[str, ...]
+
+RECORDS_POLLED = "poller_records_polled_total"
+RECORDS_FILTERED_OUT = "poller_records_filtered_out_total"
+RECORDS_INVOKED = "poller_records_invoked_total"
+RECORDS_FAILED = "poller_records_failed_total"
+RECORDS_DELETED = "poller_records_deleted_total"
+
+OUTCOMES = ("succeeded", "partly_failed", "failed")
+POSTPONEMENTS = ("throttled", "unreachable")
+FATES_OF_A_REFUSED_CALL = ("retried", "given_up")
+CHILD_EXITS = ("idle", "timeout", "exit", "init_error", "shutdown")
+REASONS_TO_DROP = ("RetryAttemptsExhausted", "RecordAgeExceeded")
+FAILURES = ("Unhandled", "Sandbox.Timedout", "Runtime.ExitError", "InvalidResponse", "LostAnswer")
+
+SOURCE_CODES = (
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "AccessDenied",
+    "AccessDeniedException",
+    "ExpiredToken",
+    "InternalError",
+    "InvalidClientTokenId",
+    "OverLimit",
+    "QueueDoesNotExist",
+    "RequestThrottled",
+    "ServiceUnavailable",
+    "ThrottlingException",
+)
+
+_SECONDS_OF_WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
+_SECONDS_OF_AGE = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 4 * 24 * 3600)
+_RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
+
+
+class Series(dict[Labels, Callable[[float], None]]):
+    """The bound `inc` or `observe` for each set of labels, made when it is first asked for.
+
+    `known` are the values of the last label that exist from the start, if it has any.
+    """
+
+    def __init__(self, family: Counter | Histogram, known: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._family = family
+        self._known = known
+
+    def begin(self, *labels: str) -> None:
+        """Show these labels, with each of the known values, at zero."""
+        if not self._known:
+            _ = self[labels if len(labels) > 1 else labels[0]]
+        for value in self._known:
+            _ = self[*labels, value]
+
+    def __missing__(self, labels: Labels) -> Callable[[float], None]:
+        child = self._family.labels(*((labels,) if isinstance(labels, str) else labels))
+        call = child.observe if isinstance(child, Histogram) else child.inc
+        self[labels] = call
+        return call
+
+
+class Metrics:
+    """All metrics of one daemon, on a registry of their own."""
+
+    def __init__(self, mappings: Mapping[MappingName, FunctionName], functions: Collection[FunctionName]) -> None:
+        self.registry = CollectorRegistry()
+        self.source_codes = BoundedValues(SOURCE_CODES)
+        self.failure_reasons = BoundedValues(FAILURES)
+        self._declare_process()
+        self._declare_records(mappings)
+        self._declare_invocations(mappings)
+        self._declare_queues(mappings)
+        self._declare_troubles(mappings)
+        self._declare_children(functions)
+
+    def watch(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
+        """Read the gauges from these statuses at every scrape."""
+        self.registry.register(StatusCollector(statuses))
+
+    def _declare_process(self) -> None:
+        build = Info("poller_build", "The program that runs.", registry=self.registry)
+        build.info({"version": __version__, "python": platform.python_version()})
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def _declare_records(self, mappings: Collection[MappingName]) -> None:
+        def counter(name: str, meaning: str) -> Series:
+            return self._counter(name, meaning, mappings)
+
+        self.records_polled = counter(RECORDS_POLLED, "Records read from the source.")
+        self.records_filtered_out = counter(RECORDS_FILTERED_OUT, "Records that matched no filter.")
+        self.records_invoked = counter(RECORDS_INVOKED, "Records handed to the function; counts again on each retry.")
+        self.records_failed = counter(
+            RECORDS_FAILED, "Records of failed invocations, and those that a function named as failed."
+        )
+        self.records_deleted = counter(RECORDS_DELETED, "Messages deleted from their queue.")
+        self.records_delivered = counter(
+            "poller_records_delivered_total", "Records of a stream whose failure record reached the destination."
+        )
+        self.records_dropped = self._counter(
+            "poller_records_dropped_total",
+            "Records of a stream given up.",
+            mappings,
+            labels=("mapping", "reason"),
+            known=REASONS_TO_DROP,
+        )
+
+    def _declare_invocations(self, mappings: Mapping[MappingName, FunctionName]) -> None:
+        invocations = Counter(
+            "poller_invocations_total",
+            "Invocations that came to an end.",
+            ("mapping", "function", "outcome"),
+            registry=self.registry,
+        )
+        self.invocations = Series(invocations, OUTCOMES)
+        for mapping, function in mappings.items():
+            self.invocations.begin(mapping, function)
+        self.invocation_failures = self._counter(
+            "poller_invocation_failures_total",
+            "Invocations that failed as a whole.",
+            mappings,
+            labels=("mapping", "reason"),
+            known=self.failure_reasons.known,
+        )
+        self.invocations_postponed = self._counter(
+            "poller_invocations_postponed_total",
+            "Tries that the function could not take; the batch stays in hand.",
+            mappings,
+            labels=("mapping", "reason"),
+            known=POSTPONEMENTS,
+        )
+        self.invocation_duration = self._histogram(
+            "poller_invocation_duration_seconds", "Time from call to answer.", mappings, _SECONDS_OF_WORK
+        )
+        self.batch_records = self._histogram("poller_batch_records", "Records in an invocation.", mappings, _RECORDS)
+        self.oldest_record_age = self._histogram(
+            "poller_oldest_record_age_seconds",
+            "Age of a batch's oldest record when its invocation began.",
+            mappings,
+            _SECONDS_OF_AGE,
+        )
+
+    def _declare_queues(self, mappings: Collection[MappingName]) -> None:
+        def counter(name: str, meaning: str) -> Series:
+            return self._counter(name, meaning, mappings)
+
+        self.receives = counter("poller_receives_total", "Receives that were answered.")
+        self.empty_receives = counter("poller_empty_receives_total", "Receives that brought nothing.")
+        self.delete_failures = self._counter(
+            "poller_delete_failures_total",
+            "Messages whose delete was refused, at each try.",
+            mappings,
+            labels=("mapping", "outcome"),
+            known=FATES_OF_A_REFUSED_CALL,
+        )
+        self.visibility_extensions = counter(
+            "poller_visibility_extensions_total", "Messages kept invisible for longer."
+        )
+        self.visibility_failures = self._counter(
+            "poller_visibility_failures_total",
+            "Messages whose extension was refused, at each try.",
+            mappings,
+            labels=("mapping", "outcome"),
+            known=FATES_OF_A_REFUSED_CALL,
+        )
+        self.receipts_expired = counter(
+            "poller_receipts_expired_total", "Messages dropped uninvoked because their receipt had expired."
+        )
+        self.messages_released = counter("poller_messages_released_total", "Messages made visible again at a stop.")
+
+    def _declare_troubles(self, mappings: Collection[MappingName]) -> None:
+        self.source_errors = self._counter(
+            "poller_source_errors_total",
+            "Calls that the source refused or did not answer.",
+            mappings,
+            labels=("mapping", "code"),
+            known=self.source_codes.known,
+        )
+        self.mapping_crashes = self._counter(
+            "poller_mapping_crashes_total", "Faults of our own in a mapping's tasks.", mappings
+        )
+
+    def _declare_children(self, functions: Collection[FunctionName]) -> None:
+        self.children = Gauge("poller_children", "Child processes alive.", ("function",), registry=self.registry)
+        for function in functions:
+            self.children.labels(function)
+        self.child_starts = self._counter(
+            "poller_child_starts_total", "Child processes started.", functions, labels=("function",)
+        )
+        self.child_exits = self._counter(
+            "poller_child_exits_total",
+            "Child processes ended.",
+            functions,
+            labels=("function", "reason"),
+            known=CHILD_EXITS,
+        )
+        self.endpoints_put_aside = self._counter(
+            "poller_endpoints_put_aside_total",
+            "Times that a url of a function's pool was put aside.",
+            functions,
+            labels=("function",),
+        )
+
+    def _counter(
+        self,
+        name: str,
+        meaning: str,
+        owners: Collection[str],
+        labels: Sequence[str] = ("mapping",),
+        known: Sequence[str] = (),
+    ) -> Series:
+        """One series for each owner, which the first label names, or for each value of its second label."""
+        series = Series(Counter(name, meaning, labels, registry=self.registry), known)
+        for owner in owners:
+            series.begin(owner)
+        return series
+
+    def _histogram(
+        self, name: str, meaning: str, mappings: Collection[MappingName], buckets: Sequence[float]
+    ) -> Series:
+        series = Series(Histogram(name, meaning, ("mapping",), buckets=buckets, registry=self.registry))
+        for mapping in mappings:
+            series.begin(mapping)
+        return series

@@ -1,0 +1,235 @@
+"""What is said of a fact? For each type of fact one small function: its metrics and its log line, side by side.
+
+A record passes three facts on its way (polled, invoked, deleted), for each batch: these only move counters, and write a
+line where debug lines are wanted at all.
+
+    error     a human should look: a mapping crashed, a source is missing, or forbidden to us
+    warning   a batch failed or waits, a message will come again, a child died; one such line in ten seconds at most
+    info      started, ready, recovered, stopping; and what child processes print
+    debug     all that went well
+
+The payload of a record is in no fact, and so in no line.
+A function's error message and the end of its log may quote data of its users.
+They are written, the message cut to 1 KB, because Lambda's own logs hold them too, and without them nobody could
+understand a failure.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from poller.model.ids import FunctionName, MappingName
+from poller.model.status import MappingStatus
+from poller.telemetry import facts
+from poller.telemetry.facts import Fact
+from poller.telemetry.metrics import Metrics
+from poller.telemetry.repetitions import Repetitions
+
+DETAIL_CHARACTERS = 1024
+LOG_TAIL_CHARACTERS = 4096
+
+
+class Recorder:
+    """Turns facts into log lines and metrics; `record` is the call that every part gets.
+
+    To be made after `logs.configure`, because it asks the log's level once.
+    `mappings` gives each mapping's function; `functions` are those that may run as child processes or url pools.
+    """
+
+    def __init__(
+        self,
+        *,
+        mappings: Mapping[MappingName, FunctionName],
+        functions: Collection[FunctionName],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics = Metrics(mappings, functions)
+        self.registry = self._metrics.registry
+        self._repetitions = Repetitions(now)
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("poller").bind()
+        self._is_chatty = self._log.is_enabled_for(logging.DEBUG)
+        self._tell: dict[type, Callable[[Any], None]] = {
+            facts.DaemonStarted: self._daemon_started,
+            facts.DaemonStopping: self._daemon_stopping,
+            facts.MappingReady: self._mapping_ready,
+            facts.SourceFailed: self._source_failed,
+            facts.SourceRecovered: self._source_recovered,
+            facts.MappingCrashed: self._mapping_crashed,
+            facts.RecordsPolled: self._records_polled,
+            facts.RecordsFilteredOut: self._records_filtered_out,
+            facts.BatchInvoked: self._batch_invoked,
+            facts.InvocationPostponed: self._invocation_postponed,
+            facts.MessagesDeleted: self._messages_deleted,
+            facts.DeleteRefused: self._delete_refused,
+            facts.VisibilityExtended: self._visibility_extended,
+            facts.VisibilityRefused: self._visibility_refused,
+            facts.ReceiptsExpired: self._receipts_expired,
+            facts.MessagesReleased: self._messages_released,
+            facts.ChildStarted: self._child_started,
+            facts.ChildStopped: self._child_stopped,
+            facts.ChildOutput: self._child_output,
+            facts.EndpointPutAside: self._endpoint_put_aside,
+        }
+
+    def record(self, fact: Fact) -> None:
+        """Count it and, if it is worth a line, say it."""
+        self._tell[type(fact)](fact)
+
+    def watch(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
+        """Read the gauges from these statuses at every scrape; to be called once."""
+        self._metrics.watch(statuses)
+
+    def _daemon_started(self, fact: facts.DaemonStarted) -> None:
+        self._log.info("daemon_started", **asdict(fact))
+
+    def _daemon_stopping(self, fact: facts.DaemonStopping) -> None:
+        self._log.info("daemon_stopping", **asdict(fact))
+
+    def _mapping_ready(self, fact: facts.MappingReady) -> None:
+        self._log.info("mapping_ready", **_without_none(asdict(fact)))
+
+    def _source_failed(self, fact: facts.SourceFailed) -> None:
+        code = self._metrics.source_codes.admit(fact.code)
+        self._metrics.source_errors[fact.mapping, code](1)
+        level = logging.ERROR if fact.is_lasting else logging.WARNING
+        suppressed = self._repetitions.admit("source_failed", fact.mapping, code)
+        if suppressed is not None:
+            fields = asdict(fact) | {"detail": fact.detail[:DETAIL_CHARACTERS]}
+            self._log.log(level, "source_failed", **fields, **_kept_back(suppressed))
+
+    def _source_recovered(self, fact: facts.SourceRecovered) -> None:
+        self._log.info("source_recovered", mapping=fact.mapping)
+
+    def _mapping_crashed(self, fact: facts.MappingCrashed) -> None:
+        self._metrics.mapping_crashes[fact.mapping](1)
+        self._log.error("mapping_crashed", mapping=fact.mapping, retry_in=fact.retry_in, exc_info=fact.error)
+
+    def _records_polled(self, fact: facts.RecordsPolled) -> None:
+        mapping, records = fact
+        self._metrics.receives[mapping](1)
+        if records:
+            self._metrics.records_polled[mapping](records)
+        else:
+            self._metrics.empty_receives[mapping](1)
+        if self._is_chatty:
+            self._log.debug("records_polled", mapping=mapping, records=records)
+
+    def _records_filtered_out(self, fact: facts.RecordsFilteredOut) -> None:
+        self._metrics.records_filtered_out[fact.mapping](fact.records)
+        if self._is_chatty:
+            self._log.debug("records_filtered_out", mapping=fact.mapping, records=fact.records)
+
+    def _batch_invoked(self, fact: facts.BatchInvoked) -> None:
+        metrics, mapping, outcome = self._metrics, fact.mapping, fact.outcome
+        metrics.invocations[mapping, fact.function, outcome](1)
+        metrics.records_invoked[mapping](fact.records)
+        metrics.batch_records[mapping](fact.records)
+        metrics.invocation_duration[mapping](fact.duration)
+        metrics.oldest_record_age[mapping](max(0.0, fact.oldest_age))
+        if outcome != "succeeded":
+            metrics.records_failed[mapping](fact.failed)
+            self._batch_failed(fact)
+        elif self._is_chatty:
+            self._log.debug("batch_invoked", **_invocation(fact))
+
+    def _batch_failed(self, fact: facts.BatchInvoked) -> None:
+        reason = ""
+        if fact.outcome == "failed":
+            reason = self._metrics.failure_reasons.admit(fact.reason)
+            self._metrics.invocation_failures[fact.mapping, reason](1)
+        event = f"batch_{fact.outcome}"
+        suppressed = self._repetitions.admit(event, fact.mapping, reason)
+        if suppressed is not None:
+            self._log.warning(event, **_invocation(fact), **_kept_back(suppressed))
+
+    def _invocation_postponed(self, fact: facts.InvocationPostponed) -> None:
+        cause = "throttled" if fact.is_throttle else "unreachable"
+        self._metrics.invocations_postponed[fact.mapping, cause](1)
+        suppressed = self._repetitions.admit("invocation_postponed", fact.mapping, cause)
+        if suppressed is not None:
+            fields = fact._asdict() | {"reason": fact.reason[:DETAIL_CHARACTERS]}
+            self._log.warning("invocation_postponed", **fields, **_kept_back(suppressed))
+
+    def _messages_deleted(self, fact: facts.MessagesDeleted) -> None:
+        self._metrics.records_deleted[fact.mapping](fact.records)
+        if self._is_chatty:
+            self._log.debug("messages_deleted", mapping=fact.mapping, records=fact.records)
+
+    def _delete_refused(self, fact: facts.DeleteRefused) -> None:
+        self._metrics.delete_failures[fact.mapping, _fate(fact.is_final)](fact.records)
+        self._refused("delete_refused", fact)
+
+    def _visibility_extended(self, fact: facts.VisibilityExtended) -> None:
+        self._metrics.visibility_extensions[fact.mapping](fact.records)
+        if self._is_chatty:
+            self._log.debug("visibility_extended", mapping=fact.mapping, records=fact.records)
+
+    def _visibility_refused(self, fact: facts.VisibilityRefused) -> None:
+        self._metrics.visibility_failures[fact.mapping, _fate(fact.is_final)](fact.records)
+        self._refused("visibility_refused", fact)
+
+    def _refused(self, event: str, fact: facts.DeleteRefused | facts.VisibilityRefused) -> None:
+        suppressed = self._repetitions.admit(event, fact.mapping, _fate(fact.is_final))
+        if suppressed is not None:
+            self._log.warning(event, **fact._asdict(), **_kept_back(suppressed))
+
+    def _receipts_expired(self, fact: facts.ReceiptsExpired) -> None:
+        self._metrics.receipts_expired[fact.mapping](fact.records)
+        suppressed = self._repetitions.admit("receipts_expired", fact.mapping)
+        if suppressed is not None:
+            self._log.warning("receipts_expired", **fact._asdict(), **_kept_back(suppressed))
+
+    def _messages_released(self, fact: facts.MessagesReleased) -> None:
+        self._metrics.messages_released[fact.mapping](fact.records)
+        self._log.info("messages_released", mapping=fact.mapping, records=fact.records)
+
+    def _child_started(self, fact: facts.ChildStarted) -> None:
+        self._metrics.child_starts[fact.function](1)
+        self._metrics.children.labels(fact.function).inc()
+        suppressed = self._repetitions.admit("child_started", fact.function)
+        if suppressed is not None:
+            self._log.info("child_started", **asdict(fact), **_kept_back(suppressed))
+
+    def _child_stopped(self, fact: facts.ChildStopped) -> None:
+        self._metrics.child_exits[fact.function, fact.reason](1)
+        self._metrics.children.labels(fact.function).dec()
+        level = logging.INFO if fact.reason in ("idle", "shutdown") else logging.WARNING
+        suppressed = self._repetitions.admit("child_stopped", fact.function, fact.reason)
+        if suppressed is not None:
+            self._log.log(level, "child_stopped", **_without_none(asdict(fact)), **_kept_back(suppressed))
+
+    def _child_output(self, fact: facts.ChildOutput) -> None:
+        self._log.info("child_output", function=fact.function, pid=fact.pid, stream=fact.stream, line=fact.line)
+
+    def _endpoint_put_aside(self, fact: facts.EndpointPutAside) -> None:
+        self._metrics.endpoints_put_aside[fact.function](1)
+        suppressed = self._repetitions.admit("endpoint_put_aside", fact.function, fact.url)
+        if suppressed is not None:
+            fields = asdict(fact) | {"detail": fact.detail[:DETAIL_CHARACTERS]}
+            self._log.warning("endpoint_put_aside", **fields, **_kept_back(suppressed))
+
+
+def _invocation(fact: facts.BatchInvoked) -> dict[str, Any]:
+    """Its fields for a log line: texts of the function cut (of a log the end matters), empty ones left out."""
+    fields = fact._asdict()
+    fields["detail"] = fact.detail[:DETAIL_CHARACTERS]
+    fields["log_tail"] = fact.log_tail[-LOG_TAIL_CHARACTERS:]
+    return {name: value for name, value in fields.items() if value != ""}
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _kept_back(suppressed: int) -> dict[str, int]:
+    return {"suppressed": suppressed} if suppressed else {}
+
+
+def _fate(is_final: bool) -> str:
+    return "given_up" if is_final else "retried"

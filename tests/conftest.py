@@ -1,0 +1,118 @@
+"""Which emulators do the integration and contract tests run against? ministack first, moto as a second opinion.
+
+Each is a process of its own for the whole test session. Its listening socket is opened here and handed down, so that
+there is no race for a port and nothing to wait for: a connection made early lies in the backlog until the emulator
+accepts it, and is refused if the emulator died.
+
+    ministack, moto   -> the endpoint's url
+    account           -> 12 digits that no other test uses; the environment's credentials name it
+
+ministack takes a 12-digit access key id for an account of its own, so tests need no reset between them.
+moto knows one account only: there, a test must name its queues so that no other test meets them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+REGION = "us-east-1"
+
+MOTO = """
+import sys
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+app = DomainDispatcherApplication(create_backend_app)
+make_server("127.0.0.1", int(sys.argv[2]), app, threaded=True, fd=int(sys.argv[1])).serve_forever()
+"""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seeds", type=int, default=250, help="how many seeds the simulation runs over (250)")
+    parser.addoption("--first-seed", type=int, default=0, help="the seed that the simulation begins with (0)")
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The url of a ministack with Python Lambdas run in its own subprocesses."""
+    folder = tmp_path_factory.mktemp("ministack")
+    listener = listening_socket()
+    port = listener.getsockname()[1]
+    settings = {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+        "STATE_DIR": str(folder / "state"),
+        "DOCKER_HOST": f"unix://{folder}/no-docker.sock",
+    }
+    command = ["-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{listener.fileno()}", "--keep-alive", "75"]
+    with emulator(command, listener, settings, folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The url of a moto server."""
+    listener = listening_socket()
+    port = listener.getsockname()[1]
+    command = ["-c", MOTO, str(listener.fileno()), str(port)]
+    with emulator(command, listener, {}, tmp_path_factory.mktemp("moto")) as url:
+        yield url
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh account, made the environment's caller; nothing of the machine's own AWS settings is seen."""
+    number = f"{random.SystemRandom().randrange(10**11, 10**12)}"
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": number,
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return number
+
+
+def listening_socket() -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener
+
+
+@contextmanager
+def emulator(command: list[str], listener: socket.socket, settings: dict[str, str], folder: Path) -> Iterator[str]:
+    """Run `python command` on the listening socket; its output stays in `folder`, which pytest keeps for three runs."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | settings
+    with (
+        (folder / "output.log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, *command],
+            pass_fds=[listener.fileno()],
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        host, port = listener.getsockname()
+        listener.close()
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            process.kill()

@@ -1,0 +1,123 @@
+"""Which implementations must keep the contracts? The fake, on both of anyio's backends, and the emulators.
+
+An implementation that is known to deviate from AWS says so in `LACKS`, with the reason; a test that needs what it lacks
+is expected to fail there, strictly, so that the list cannot outlive the fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from enum import Enum, auto
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import orjson
+import pytest
+from trio.testing import MockClock
+
+from poller.aws.door import Aws, AwsSettings
+from poller.model.arn import Arn
+from poller.sources.sqs import Caller, SqsSource, queue_url
+from tests.fakes.sqs import FakeSqs
+
+REGION = "eu-west-1"
+
+ONLY_ACCOUNT_OF_MOTO = "123456789012"
+
+
+class Needs(Enum):
+    """What a test asks of a queue beyond what every emulator does."""
+
+    FORGIVING_DELETES = auto()
+    EXPIRING_RECEIPTS = auto()
+    REFUSALS_WHEN_NOT_IN_FLIGHT = auto()
+
+
+LACKS: Mapping[str, Mapping[Needs, str]] = {
+    "fake on asyncio": {},
+    "fake on trio": {},
+    "ministack": {
+        Needs.FORGIVING_DELETES: "it calls the receipt of a deleted message invalid; AWS lets the delete succeed",
+        Needs.REFUSALS_WHEN_NOT_IN_FLIGHT: "it hides a visible message under its last receipt",
+    },
+    "moto": {
+        Needs.EXPIRING_RECEIPTS: "any receipt that a message ever had deletes it",
+        Needs.REFUSALS_WHEN_NOT_IN_FLIGHT: "it hides a visible message under any receipt it had",
+    },
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(what): the test asks for something that not every emulator does as AWS")
+
+
+class Queue(NamedTuple):
+    """A queue of its own for one test, and a way to send to it."""
+
+    caller: Caller
+    arn: Arn
+    url: str
+
+    def source(self, *, has_batching_window: bool = False) -> SqsSource:
+        return SqsSource(self.caller, arn=self.arn, queue_url=self.url, has_batching_window=has_batching_window)
+
+    async def send(self, body: str, **parameters: Any) -> str:
+        """`parameters` are SendMessage's. Returns the message's id."""
+        request = {"QueueUrl": self.url, "MessageBody": body} | parameters
+        answer = await self.caller.call("SendMessage", orjson.dumps(request), timeout_in_seconds=10)
+        return str(answer["MessageId"])
+
+
+class Broker(NamedTuple):
+    """One implementation of SQS."""
+
+    caller: Caller
+    endpoint_url: str
+    account: str
+
+    def queue(self, name: str) -> Queue:
+        """A queue by this name, which need not exist."""
+        arn = Arn(partition="aws", service="sqs", region=REGION, account=self.account, resource=name)
+        return Queue(self.caller, arn, queue_url(self.endpoint_url, arn))
+
+    async def create_queue(self, *, suffix: str = "", **attributes: str) -> Queue:
+        """`attributes` are CreateQueue's; a suffix of `.fifo` makes a FIFO queue."""
+        queue = self.queue(f"contract-{uuid4().hex}{suffix}")
+        if suffix == ".fifo":
+            attributes["FifoQueue"] = "true"
+        request = {"QueueName": queue.arn.resource, "Attributes": attributes}
+        await self.caller.call("CreateQueue", orjson.dumps(request), timeout_in_seconds=10)
+        return queue
+
+
+@pytest.fixture(params=list(LACKS))
+def implementation(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    for marker in request.node.iter_markers("needs"):
+        if reason := LACKS[name].get(marker.args[0]):
+            request.applymarker(pytest.mark.xfail(reason=f"{name}: {reason}", strict=True))
+    return name
+
+
+@pytest.fixture
+def anyio_backend(implementation: str) -> Any:
+    """The fake under trio waits in virtual time: each test has a clock of its own that jumps when nothing runs."""
+    return ("trio", {"clock": MockClock(autojump_threshold=0)}) if implementation == "fake on trio" else "asyncio"
+
+
+@pytest.fixture
+async def broker(implementation: str, request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIterator[Broker]:
+    if implementation.startswith("fake"):
+        yield Broker(FakeSqs(), "http://sqs.fake", "123456789012")
+        return
+    endpoint_url: str = request.getfixturevalue(implementation)
+    account: str = request.getfixturevalue("account")
+    async with door(endpoint_url) as caller:
+        yield Broker(caller, endpoint_url, ONLY_ACCOUNT_OF_MOTO if implementation == "moto" else account)
+
+
+@asynccontextmanager
+async def door(endpoint_url: str) -> AsyncIterator[Caller]:
+    async with Aws(AwsSettings(region=REGION, endpoint_url=endpoint_url)) as aws:
+        yield await aws.caller("sqs")

@@ -1,0 +1,100 @@
+"""An AWS service's front door: it checks the signature with botocore's own signer, the keys and the time, as AWS does.
+
+service = AwsService(reply)         what to answer once a request has been let in
+service.knows(keys, …)              the keys that are good
+service.expired                     session tokens that no longer are
+service.clock_offset_in_seconds     how far its clock is from ours
+async with http_server(service) as server: ...
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from calendar import timegm
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+
+import orjson
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.loaders import create_loader
+
+from poller.aws.signing import Keys
+from tests.fakes.http_server import Drop, Reply, Request
+
+LOADER = create_loader()
+TOLERANCE_IN_SECONDS = 300
+CREDENTIAL = re.compile(
+    r"Credential=([^/]+)/(\d+)/([^/]+)/([^/]+)/aws4_request, SignedHeaders=([^,]+), Signature=(\w+)"
+)
+
+
+class AwsService:
+    """`accepted` holds the requests that were let in."""
+
+    def __init__(self, reply: Callable[[Request], Awaitable[Reply | Drop]]) -> None:
+        self._reply = reply
+        self._keys: dict[str, Keys] = {}
+        self.expired: set[str] = set()
+        self.clock_offset_in_seconds = 0.0
+        self.accepted: list[Request] = []
+
+    def knows(self, *keys: Keys) -> None:
+        self._keys |= {each.access_key_id: each for each in keys}
+
+    async def __call__(self, request: Request) -> Reply | Drop:
+        answer: Reply | Drop | None = self._refusal(request)
+        if answer is None:
+            self.accepted.append(request)
+            answer = await self._reply(request)
+        if isinstance(answer, Drop):
+            return answer
+        date = formatdate(time.time() + self.clock_offset_in_seconds, usegmt=True)
+        return Reply(status=answer.status, headers={"Date": date, **answer.headers}, body=answer.body)
+
+    def _refusal(self, request: Request) -> Reply | None:
+        match = CREDENTIAL.search(request.headers.get("authorization", ""))
+        if match is None:
+            return error(403, "MissingAuthenticationTokenException", "no signature")
+        keys = self._keys.get(match[1])
+        if keys is None:
+            return error(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
+        if request.headers.get("x-amz-security-token") in self.expired:
+            return error(403, "ExpiredTokenException", "The security token included in the request is expired")
+        signed_at = timegm(time.strptime(request.headers["x-amz-date"], "%Y%m%dT%H%M%SZ"))
+        if abs(time.time() + self.clock_offset_in_seconds - signed_at) > TOLERANCE_IN_SECONDS:
+            return error(403, "InvalidSignatureException", "Signature expired: it is not that time any more")
+        if expected_authorization(request, keys, service=match[4], region=match[3]) != request.headers["authorization"]:
+            return error(403, "InvalidSignatureException", "The request signature we calculated does not match")
+        return None
+
+
+def expected_authorization(request: Request, keys: Keys, *, service: str, region: str) -> str:
+    """What botocore would have sent, given the headers that the request says are signed."""
+    names = request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    as_boto = AWSRequest(
+        method=request.method,
+        url=f"http://{request.headers['host']}{request.target}",
+        headers={name: request.headers[name] for name in names},
+        data=request.body,
+    )
+    as_boto.context["timestamp"] = request.headers["x-amz-date"]
+    signer = SigV4Auth(Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token), service, region)
+    signature = signer.signature(signer.string_to_sign(as_boto, signer.canonical_request(as_boto)), as_boto)
+    return (
+        f"AWS4-HMAC-SHA256 Credential={signer.scope(as_boto)}, "
+        f"SignedHeaders={signer.signed_headers(signer.headers_to_sign(as_boto))}, Signature={signature}"
+    )
+
+
+def error(status: int, code: str, message: str = "") -> Reply:
+    """A refusal as the JSON protocols write it."""
+    return Reply(status=status, body=orjson.dumps({"__type": f"com.amazonaws.some#{code}", "message": message}))
+
+
+def read_models_once(patch: pytest.MonkeyPatch) -> None:
+    """Let all sessions of a test run share the service models: to parse Lambda's takes longer than most tests."""
+    patch.setattr("botocore.session.create_loader", lambda *_: LOADER)

@@ -1,0 +1,15 @@
+"""What time is it in a test? The time of day that follows anyio's clock, which may be virtual."""
+
+from __future__ import annotations
+
+import anyio
+
+EPOCH = 1_767_225_600.0
+"""2026-01-01T00:00:00Z: the time of day when anyio's clock stands at 0."""
+
+
+class VirtualClock:
+    """`ports.Clock` for tests. Under trio's MockClock it starts at EPOCH and jumps as the virtual time jumps."""
+
+    def now(self) -> float:
+        return EPOCH + anyio.current_time()

@@ -1,0 +1,95 @@
+"""What goes wrong with a call? A seeded plan: the same seed draws the same faults in the same order.
+
+    on the way there     THROTTLED, UNREACHABLE, ACCESS_DENIED, NOT_FOUND: the service did nothing
+    on the way back      ANSWER_LOST, ANSWER_SLOW: the service did what was asked, and the caller may never learn of it
+
+Rates are chances from 0 to 1, drawn anew for each call. Faults of the plan end at `ends_at`, so that a simulation can
+ask whether everything comes right in the end. `script` makes the next calls of an operation fail in a fixed way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from math import inf
+from random import Random
+from typing import NamedTuple
+
+
+class Fault(Enum):
+    NONE = auto()
+    THROTTLED = auto()
+    UNREACHABLE = auto()
+    ACCESS_DENIED = auto()
+    NOT_FOUND = auto()
+    ANSWER_LOST = auto()
+    ANSWER_SLOW = auto()
+
+
+class Outage(NamedTuple):
+    """From `begins_at` until before `ends_at` (seconds on anyio's clock) every call meets `fault`."""
+
+    begins_at: float
+    ends_at: float
+    fault: Fault
+
+
+@dataclass(kw_only=True)
+class FaultPlan:
+    """`latency_in_seconds` is the range of the way there and of the way back, each.
+
+    `entry_failure_rate` is the chance of each entry of a batch call to fail with InternalError.
+    `ghost_rate` is the chance that a receive whose caller went away goes on at the service, and takes messages that
+    nobody will see, until its waiting time has passed.
+    """
+
+    seed: int = 0
+    latency_in_seconds: tuple[float, float] = (0.0, 0.0)
+    throttle_rate: float = 0.0
+    unreachable_rate: float = 0.0
+    lost_answer_rate: float = 0.0
+    slow_answer_rate: float = 0.0
+    slow_answer_in_seconds: float = 5.0
+    entry_failure_rate: float = 0.0
+    ghost_rate: float = 0.0
+    outages: list[Outage] = field(default_factory=list)
+    ends_at: float = inf
+
+    def __post_init__(self) -> None:
+        self._rng = Random(self.seed)
+        self._scripts: defaultdict[str, deque[Fault]] = defaultdict(deque)
+
+    def script(self, operation: str, *faults: Fault) -> None:
+        """The next calls of `operation` meet these faults, one each, before the rates are asked again."""
+        self._scripts[operation].extend(faults)
+
+    def draw(self, operation: str, now: float) -> Fault:
+        if self._scripts[operation]:
+            return self._scripts[operation].popleft()
+        for outage in self.outages:
+            if outage.begins_at <= now < outage.ends_at:
+                return outage.fault
+        return self._drawn_by_rate() if now < self.ends_at else Fault.NONE
+
+    def latency(self) -> float:
+        return self._rng.uniform(*self.latency_in_seconds)
+
+    def entry_fails(self, now: float) -> bool:
+        return now < self.ends_at and self._rng.random() < self.entry_failure_rate
+
+    def leaves_a_ghost(self, now: float) -> bool:
+        return now < self.ends_at and self._rng.random() < self.ghost_rate
+
+    def _drawn_by_rate(self) -> Fault:
+        lot = self._rng.random()
+        for fault, rate in (
+            (Fault.THROTTLED, self.throttle_rate),
+            (Fault.UNREACHABLE, self.unreachable_rate),
+            (Fault.ANSWER_LOST, self.lost_answer_rate),
+            (Fault.ANSWER_SLOW, self.slow_answer_rate),
+        ):
+            lot -= rate
+            if lot < 0:
+                return fault
+        return Fault.NONE

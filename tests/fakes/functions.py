@@ -1,0 +1,53 @@
+"""Functions and invocations for the tests of targets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import poller
+from poller.model.arn import Arn
+from poller.model.function import ChildProcess, Function, FunctionKind, HttpService
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.invocation import Invocation
+
+ARN = Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:insert_records")
+SAMPLES = Path(__file__).parent.parent / "integration" / "functions"
+BOOTSTRAP = Path(poller.__file__).parent / "targets" / "runtime" / "bootstrap.py"
+
+
+def function(kind: FunctionKind, *, timeout_in_seconds: float = 10.0, reserved_concurrency: int = 2) -> Function:
+    return Function(
+        name=FunctionName("insert_records"),
+        arn=ARN,
+        kind=kind,
+        timeout_in_seconds=timeout_in_seconds,
+        reserved_concurrency=reserved_concurrency,
+    )
+
+
+def callable_kind(
+    handler: str, *, environment: Mapping[str, str] | None = None, directory: Path = SAMPLES
+) -> ChildProcess:
+    """What the settings make of `handler = "module:callable"`."""
+    return ChildProcess(
+        command=(sys.executable, str(BOOTSTRAP)),
+        handler=handler,
+        environment=environment or {},
+        directory=str(directory),
+    )
+
+
+def command_kind(
+    *command: str, environment: Mapping[str, str] | None = None, directory: Path = SAMPLES
+) -> ChildProcess:
+    return ChildProcess(command=command, handler=None, environment=environment or {}, directory=str(directory))
+
+
+def http_kind(*urls: str, headers: Mapping[str, str] | None = None) -> HttpService:
+    return HttpService(urls=urls, headers=headers or {})
+
+
+def invocation(payload: bytes = b"{}", *, request_id: str = "6f1d1d51-1", attempt: int = 1) -> Invocation:
+    return Invocation(RequestId(request_id), payload, MappingName("new_users"), attempt)

@@ -1,0 +1,131 @@
+"""A small HTTP server on a free loopback port that does what a test's handler says, misbehaviour included.
+
+    async with http_server(handler) as server:
+        ... server.url, server.requests, server.connections ...
+
+The handler is a coroutine function: it gets a `Request` and returns a `Reply`, or `Drop` to hang up without one.
+A handler may wait for as long as it likes; it is cancelled when the client goes away, and `server.abandoned` counts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Request(NamedTuple):
+    """`target` is the path and query as sent. Header names are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Send these bytes as they are, then close the connection."""
+
+    raw: bytes = b""
+
+
+Handler = Callable[[Request], Awaitable[Reply | Drop]]
+
+
+class HttpServer:
+    """What a test may look at. `connections` counts those ever made, `abandoned` the requests that clients gave up."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.url = ""
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.abandoned = 0
+        self._handler = handler
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until either side closes it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        try:
+            while (request := await read_request(reader)) is not None:
+                self.requests.append(request)
+                answer = await self._handle(request, reader)
+                if answer is None:
+                    break
+                writer.write(answer.raw if isinstance(answer, Drop) else rendered(answer))
+                await writer.drain()
+                if isinstance(answer, Drop):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self.abandoned += 1
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _handle(self, request: Request, reader: asyncio.StreamReader) -> Reply | Drop | None:
+        """The handler's answer; None when the client hung up first."""
+        handling = asyncio.ensure_future(self._handler(request))
+        hanging_up = asyncio.ensure_future(reader.read(1))  # clients here never send the next request early
+        try:
+            await asyncio.wait([handling, hanging_up], return_when=asyncio.FIRST_COMPLETED)
+            if handling.done():
+                return handling.result()
+            self.abandoned += 1
+            return None
+        finally:
+            for future in (handling, hanging_up):
+                future.cancel()
+            await asyncio.gather(handling, hanging_up, return_exceptions=True)
+
+    async def close(self) -> None:
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def read_request(reader: asyncio.StreamReader) -> Request | None:
+    """The next request of a connection; None at its end. Bodies need a Content-Length."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        return None
+    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    method, target, _ = first.split(" ")
+    return Request(method, target, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
+
+
+def rendered(reply: Reply) -> bytes:
+    headers = {"Content-Length": str(len(reply.body)), **reply.headers}
+    lines = [f"HTTP/1.1 {reply.status} -", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + reply.body
+
+
+@asynccontextmanager
+async def http_server(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpServer]:
+    server = HttpServer(handler)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
+    port = listening.sockets[0].getsockname()[1]
+    server.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+    try:
+        yield server
+    finally:
+        listening.close()
+        await server.close()

@@ -1,0 +1,40 @@
+"""Facts as they come: a `Record` that keeps them, and lets a test wait for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+
+from poller.telemetry.facts import Fact
+
+F = TypeVar("F")
+
+PATIENCE_IN_SECONDS = 20.0
+
+
+class Recorded:
+    """Call it with a fact. `facts` holds all of them in order."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self._came = anyio.Event()
+
+    def __call__(self, fact: Fact) -> None:
+        self.facts.append(fact)
+        self._came.set()
+        self._came = anyio.Event()
+
+    def of(self, kind: type[F]) -> list[F]:
+        """The facts of one type so far."""
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+    async def first(self, kind: type[F], such_that: Callable[[F], bool] = lambda _: True) -> F:
+        """The first such fact, as soon as there is one."""
+        with anyio.fail_after(PATIENCE_IN_SECONDS):
+            while True:
+                for fact in self.of(kind):
+                    if such_that(fact):
+                        return fact
+                await self._came.wait()

@@ -1,0 +1,261 @@
+"""What stands in for SQS? A service in memory, spoken to in SQS's own JSON, on anyio's clock.
+
+    SqsSource ──call──> FakeSqs ──(faults, latency, long polling)──> FakeQueue
+
+`FakeSqs` is a `Caller` as the door to AWS is one, so that the real `SqsSource` runs over it, and contract tests speak
+to it as to an emulator. How a queue behaves is in `tests/fakes/queue.py`; what goes wrong, in `faults.py`.
+
+A long poll wakes when a message comes, becomes visible again or is released, and when a message group becomes free.
+A receive that is cancelled or times out on the way back has taken its messages; one that is cancelled while it waits
+may go on as a ghost and take what comes next. Both are noted in the queue's history as `answer_lost`.
+
+Simpler than SQS: permissions, tags, moving queues' settings and everything that no test needs are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import anyio
+import orjson
+
+from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled, Unreachable
+from poller.model.arn import Arn
+from poller.sources.sqs import SqsSource, queue_url
+from tests.fakes.faults import Fault, FaultPlan
+from tests.fakes.queue import LONGEST_VISIBILITY_IN_SECONDS, Failure, FakeQueue, Wire
+
+
+class Poll(NamedTuple):
+    """A receive at the service: what it asks for, and until when it waits."""
+
+    asked: int
+    until: float
+    is_long: bool
+    visibility_timeout_in_seconds: int | None
+    attempt_id: str | None
+
+
+class FakeSqs:
+    """Queues of one account in one region, by url. `seed` is the queues' luck; the faults have a seed of their own."""
+
+    def __init__(
+        self, *, seed: int = 0, faults: FaultPlan | None = None, endpoint_url: str = "http://sqs.fake"
+    ) -> None:
+        self.faults = faults or FaultPlan()
+        self._seed = seed
+        self._endpoint_url = endpoint_url
+        self._queues: dict[str, FakeQueue] = {}
+        self._changed: dict[str, anyio.Event] = {}
+        self._ghosts: dict[str, list[Poll]] = {}
+
+    def create_queue(self, name: str, **settings: Any) -> FakeQueue:
+        """`settings` are FakeQueue's fields."""
+        arn = Arn(partition="aws", service="sqs", region="eu-west-1", account="123456789012", resource=name)
+        url = queue_url(self._endpoint_url, arn)
+        assert url not in self._queues
+        queue = FakeQueue(arn=arn, **{"seed": self._seed + len(self._queues)} | settings)
+        queue.on_change = lambda: self._wake(url)
+        self._queues[url] = queue
+        self._ghosts[url] = []
+        return queue
+
+    def delete_queue(self, queue: FakeQueue) -> None:
+        """Polls that wait find out at their next look."""
+        url = self.url(queue)
+        del self._queues[url]
+        self._set_changed(url)
+
+    def url(self, queue: FakeQueue) -> str:
+        return queue_url(self._endpoint_url, queue.arn)
+
+    def send(self, queue: FakeQueue, body: str, **options: Any) -> str:
+        """Send without faults; `options` are FakeQueue.send's. Returns the message's id."""
+        return queue.send(body, now=anyio.current_time(), **options)
+
+    def source(self, queue: FakeQueue, *, has_batching_window: bool = False) -> SqsSource:
+        """The queue as `ports.QueueSource`."""
+        return SqsSource(self, arn=queue.arn, queue_url=self.url(queue), has_batching_window=has_batching_window)
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        """Answer one request. Raises errors.ServiceError, and only that."""
+        request = orjson.loads(body)
+        fault = self.faults.draw(operation, anyio.current_time())
+        with anyio.move_on_after(timeout_in_seconds):
+            if operation == "ReceiveMessage":
+                return await self._receive(request, fault)
+            await self._way_there(fault)
+            answer = self._answer(operation, request)
+            await self._way_back(fault)
+            return answer
+        raise Unreachable(f"no answer within {timeout_in_seconds:g} s", code="Timeout", was_sent=True)
+
+    async def _way_there(self, fault: Fault) -> None:
+        await anyio.sleep(self.faults.latency())
+        match fault:
+            case Fault.THROTTLED:
+                raise Throttled("Rate exceeded", code="RequestThrottled")
+            case Fault.UNREACHABLE:
+                raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
+            case Fault.ACCESS_DENIED:
+                raise AccessDenied("not authorized", code="AccessDeniedException")
+            case Fault.NOT_FOUND:
+                raise _no_such_queue()
+
+    async def _way_back(self, fault: Fault) -> None:
+        await anyio.sleep(self.faults.latency())
+        if fault is Fault.ANSWER_SLOW:
+            await anyio.sleep(self.faults.slow_answer_in_seconds)
+        if fault is Fault.ANSWER_LOST:
+            raise Unreachable("connection lost", code="ConnectionLost", was_sent=True)
+
+    async def _receive(self, request: Mapping[str, Any], fault: Fault) -> Any:
+        poll = _poll(request, anyio.current_time())
+        queue, url = self._queue(request), request["QueueUrl"]
+        try:
+            await self._way_there(fault)
+            messages = await self._wait_for_messages(url, poll)
+        except anyio.get_cancelled_exc_class():
+            if self.faults.leaves_a_ghost(anyio.current_time()):
+                self._ghosts[url].append(poll)
+            raise
+        try:
+            await self._way_back(fault)
+        except (anyio.get_cancelled_exc_class(), ServiceError):
+            queue.answer_lost(messages, now=anyio.current_time())
+            raise
+        return {"Messages": [_selected(wire, request) for wire in messages]} if messages else {}
+
+    async def _wait_for_messages(self, url: str, poll: Poll) -> list[Wire]:
+        while True:
+            queue, now = self._queue({"QueueUrl": url}), anyio.current_time()
+            self._serve_ghosts(url)
+            messages = _polled(queue, poll, now)
+            if messages or now >= poll.until:
+                return messages
+            change_at = queue.next_change_at()
+            wake_at = poll.until if change_at is None else min(poll.until, change_at)
+            changed = self._changed.setdefault(url, anyio.Event())
+            with anyio.move_on_after(wake_at - now):
+                await changed.wait()
+
+    def _wake(self, url: str) -> None:
+        self._serve_ghosts(url)
+        self._set_changed(url)
+
+    def _set_changed(self, url: str) -> None:
+        if url in self._changed:
+            self._changed.pop(url).set()
+
+    def _serve_ghosts(self, url: str) -> None:
+        """Polls whose caller went away come first, each with at most one harvest."""
+        ghosts, self._ghosts[url] = self._ghosts[url], []
+        queue, now = self._queues[url], anyio.current_time()
+        for ghost in ghosts:
+            if now >= ghost.until:
+                continue
+            messages = _polled(queue, ghost, now)
+            queue.answer_lost(messages, now=now)
+            if not messages:
+                self._ghosts[url].append(ghost)
+
+    def _answer(self, operation: str, request: Mapping[str, Any]) -> Any:
+        now = anyio.current_time()
+        if operation == "CreateQueue":
+            return self._create_queue(request)
+        queue = self._queue(request)
+        match operation:
+            case "SendMessage":
+                return {"MessageId": _send(queue, request, now)}
+            case "GetQueueAttributes":
+                return {"Attributes": {"VisibilityTimeout": str(queue.visibility_timeout_in_seconds)}}
+            case "DeleteMessageBatch":
+                return self._batch(request, lambda entry: queue.delete(entry["ReceiptHandle"], now=now))
+            case "ChangeMessageVisibilityBatch":
+                return self._batch(request, lambda entry: _change_visibility(queue, entry, now))
+        raise Rejected(f"unknown operation {operation}", code="InvalidAction")
+
+    def _create_queue(self, request: Mapping[str, Any]) -> Any:
+        attributes = request.get("Attributes", {})
+        settings: dict[str, Any] = {}
+        if "VisibilityTimeout" in attributes:
+            settings["visibility_timeout_in_seconds"] = int(attributes["VisibilityTimeout"])
+        if "RedrivePolicy" in attributes:
+            policy = orjson.loads(attributes["RedrivePolicy"])
+            by_arn = {str(queue.arn): queue for queue in self._queues.values()}
+            settings["dead_letter_queue"] = by_arn[policy["deadLetterTargetArn"]]
+            settings["maximum_receive_count"] = int(policy["maxReceiveCount"])
+        settings["has_content_based_deduplication"] = attributes.get("ContentBasedDeduplication") == "true"
+        return {"QueueUrl": self.url(self.create_queue(request["QueueName"], **settings))}
+
+    def _queue(self, request: Mapping[str, Any]) -> FakeQueue:
+        queue = self._queues.get(request["QueueUrl"])
+        if queue is None:
+            raise _no_such_queue()
+        return queue
+
+    def _batch(self, request: Mapping[str, Any], act: Any) -> Any:
+        """Carry out the entries one by one; an entry may fail by the plan, and then nothing happened to it."""
+        entries = request["Entries"]
+        if not 1 <= len(entries) <= 10 or len({entry["Id"] for entry in entries}) != len(entries):
+            raise Rejected("one to ten entries with distinct ids are wanted", code="TooManyEntriesInBatchRequest")
+        answer: dict[str, list[Any]] = {"Successful": [], "Failed": []}
+        for entry in entries:
+            by_plan = self.faults.entry_fails(anyio.current_time())
+            failure = Failure("InternalError", "by plan") if by_plan else act(entry)
+            if failure is None:
+                answer["Successful"].append({"Id": entry["Id"]})
+            else:
+                fault = {"Id": entry["Id"], "SenderFault": not by_plan}
+                answer["Failed"].append(fault | {"Code": failure.code, "Message": failure.message})
+        return answer
+
+
+def _poll(request: Mapping[str, Any], now: float) -> Poll:
+    count, wait = request.get("MaxNumberOfMessages", 1), request.get("WaitTimeSeconds", 0)
+    timeout = request.get("VisibilityTimeout")
+    if not 1 <= count <= 10 or not 0 <= wait <= 20 or not 0 <= (timeout or 0) <= LONGEST_VISIBILITY_IN_SECONDS:
+        raise Rejected(f"a parameter of the receive is out of range: {request}", code="InvalidParameterValue")
+    return Poll(count, now + wait, wait > 0, timeout, request.get("ReceiveRequestAttemptId"))
+
+
+def _polled(queue: FakeQueue, poll: Poll, now: float) -> list[Wire]:
+    return queue.receive(
+        poll.asked,
+        now=now,
+        is_long_poll=poll.is_long,
+        visibility_timeout_in_seconds=poll.visibility_timeout_in_seconds,
+        attempt_id=poll.attempt_id if queue.is_fifo else None,
+    )
+
+
+def _selected(wire: Wire, request: Mapping[str, Any]) -> Wire:
+    """Attributes come only when they are asked for; asking for all is the only way that is understood here."""
+    asked_for_system = [*request.get("MessageSystemAttributeNames", ()), *request.get("AttributeNames", ())]
+    left_out = set() if "All" in asked_for_system else {"Attributes"}
+    if "All" not in request.get("MessageAttributeNames", ()):
+        left_out |= {"MessageAttributes", "MD5OfMessageAttributes"}
+    return {name: value for name, value in wire.items() if name not in left_out}
+
+
+def _send(queue: FakeQueue, request: Mapping[str, Any], now: float) -> str:
+    return queue.send(
+        request["MessageBody"],
+        now=now,
+        group=request.get("MessageGroupId"),
+        deduplication_id=request.get("MessageDeduplicationId"),
+        attributes=request.get("MessageAttributes"),
+        trace_header=request.get("MessageSystemAttributes", {}).get("AWSTraceHeader", {}).get("StringValue"),
+        delay_in_seconds=request.get("DelaySeconds"),
+    )
+
+
+def _change_visibility(queue: FakeQueue, entry: Mapping[str, Any], now: float) -> Failure | None:
+    if not 0 <= entry["VisibilityTimeout"] <= LONGEST_VISIBILITY_IN_SECONDS:
+        return Failure("InvalidParameterValue", "VisibilityTimeout is out of range.")
+    return queue.change_visibility(entry["ReceiptHandle"], entry["VisibilityTimeout"], now=now)
+
+
+def _no_such_queue() -> NotFound:
+    return NotFound("The specified queue does not exist.", code="QueueDoesNotExist")

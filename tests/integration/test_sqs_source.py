@@ -1,0 +1,123 @@
+"""Does the source see what aiobotocore sees? The real one, through the real door, beside aiobotocore's own client."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from poller.aws.door import Aws, AwsSettings
+from poller.core.envelope import encode, event
+from poller.errors import NotFound, Unreachable
+from poller.model.arn import Arn
+from poller.model.message import Message
+from poller.sources.sqs import SqsSource, queue_url
+from tests.conftest import REGION, listening_socket
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def aws(ministack: str, account: str) -> AsyncIterator[Aws]:
+    async with Aws(AwsSettings(region=REGION, endpoint_url=ministack)) as door:
+        yield door
+
+
+@pytest.fixture
+async def client(aws: Aws) -> AsyncIterator[Any]:
+    async with aws.client("sqs") as client:
+        yield client
+
+
+async def source_of(aws: Aws, account: str, name: str) -> SqsSource:
+    caller = await aws.caller("sqs")
+    arn = Arn(partition="aws", service="sqs", region=REGION, account=account, resource=name)
+    url = queue_url(caller.endpoint_url, arn)
+    return SqsSource(caller, arn=arn, queue_url=url, has_batching_window=False)
+
+
+async def receive(source: SqsSource, visibility: int | None = None) -> list[Message]:
+    return await source.receive(count=10, wait_in_seconds=5, visibility_timeout_in_seconds=visibility)
+
+
+def new_name() -> str:
+    return f"source-{uuid4().hex}"
+
+
+async def test_a_record_holds_what_aiobotocore_receives(aws: Aws, account: str, client: Any) -> None:
+    name = new_name()
+    url = (await client.create_queue(QueueName=name))["QueueUrl"]
+    await client.send_message(
+        QueueUrl=url,
+        MessageBody="body",
+        MessageAttributes={
+            "Kind": {"DataType": "String", "StringValue": "ñ"},
+            "Blob": {"DataType": "Binary.raw", "BinaryValue": bytes(range(256))},
+        },
+    )
+    [message] = await receive(await source_of(aws, account, name), visibility=0)
+    answer = await client.receive_message(
+        QueueUrl=url, AttributeNames=["All"], MessageAttributeNames=["All"], WaitTimeSeconds=5
+    )
+    [theirs] = answer["Messages"]
+    ours = json.loads(event([encode(message.record)]))["Records"][0]
+    assert (ours["messageId"], ours["body"], ours["md5OfBody"]) == (
+        theirs["MessageId"],
+        theirs["Body"],
+        theirs["MD5OfBody"],
+    )
+    assert ours["md5OfMessageAttributes"] == theirs["MD5OfMessageAttributes"]
+    assert ours["attributes"] | {"ApproximateReceiveCount": "2"} == theirs["Attributes"]
+    assert ours["messageAttributes"]["Kind"]["stringValue"] == "ñ"
+    assert b64decode(ours["messageAttributes"]["Blob"]["binaryValue"]) == bytes(range(256))
+
+
+async def test_every_kind_of_character_comes_through(aws: Aws, account: str, client: Any) -> None:
+    name = new_name()
+    body = '\t\n\r "quoted" \\ </script> \x7f \u2028\u2029 ñ 語 \ud7ff\ue000\ufffd 😀 ' + '{"a":[1.0,1e400]}'
+    url = (await client.create_queue(QueueName=name))["QueueUrl"]
+    await client.send_message(QueueUrl=url, MessageBody=body)
+    [message] = await receive(await source_of(aws, account, name))
+    assert json.loads(event([encode(message.record)]))["Records"][0]["body"] == body
+
+
+async def test_ten_long_messages_come_in_one_receive(aws: Aws, account: str, client: Any) -> None:
+    name = new_name()
+    url = (await client.create_queue(QueueName=name))["QueueUrl"]
+    for number in range(10):
+        await client.send_message(QueueUrl=url, MessageBody=str(number) * 200_000)
+    source = await source_of(aws, account, name)
+    messages = await receive(source)
+    assert sorted(message.record["body"][0] for message in messages) == list("0123456789")
+    assert all(len(message.record["body"]) == 200_000 for message in messages)
+    assert await source.delete(messages) == []
+
+
+async def test_a_queue_that_goes_away_is_not_found_any_more(aws: Aws, account: str, client: Any) -> None:
+    name = new_name()
+    url = (await client.create_queue(QueueName=name))["QueueUrl"]
+    source = await source_of(aws, account, name)
+    await source.describe()
+    await client.delete_queue(QueueUrl=url)
+    with pytest.raises(NotFound):
+        await receive(source)
+
+
+async def test_an_endpoint_that_nobody_listens_at_is_unreachable(account: str) -> None:
+    listener = listening_socket()
+    port = listener.getsockname()[1]
+    listener.close()
+    async with Aws(AwsSettings(region=REGION, endpoint_url=f"http://127.0.0.1:{port}")) as aws:
+        source = await source_of(aws, account, "orders")
+        with pytest.raises(Unreachable) as raised:
+            await receive(source)
+    assert not raised.value.was_sent

@@ -1,0 +1,150 @@
+"""Did everything hold? Asks the history of queues and functions, after the fact, and knows nothing of the engine.
+
+    nothing is lost          every message is deleted after a success or by the filter, or in the dead-letter queue
+    order                    before a message of a group is handed over, every earlier one of its group is done with
+    no expired receipt       what the queue shows again is not handed over under the receipt of before
+    one batch at a time      two runs of a function with the same group never overlap, whatever died in between
+    room before receive      nothing is received and then not invoked (where only we and the function are to blame)
+    bounds                   concurrency of the function, of the mapping
+    a clean stop             what was not handed over is visible again
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from tests.fakes.queue import Entry, FakeQueue
+from tests.fakes.target import Call
+
+Matches = Callable[[str], bool]
+"""Whether a message (by id) matches the mapping's filter."""
+
+
+class Violation(AssertionError):
+    """An invariant did not hold."""
+
+
+def check_nothing_is_lost(queue: FakeQueue, calls: Iterable[Call], matches: Matches) -> None:
+    """After all is quiet: every message is done, and none was deleted before it had succeeded."""
+    succeeded_at = _first_success(calls)
+    gone: set[str] = set()
+    for entry in queue.history:
+        if entry.kind == "moved":
+            gone.add(entry.message_id)
+        elif entry.kind == "deleted":
+            gone.add(entry.message_id)
+            if not matches(entry.message_id):
+                continue
+            if succeeded_at.get(entry.message_id, entry.at + 1) > entry.at:
+                raise Violation(f"deleted at {entry.at} without a success before: {entry}")
+    lost = {entry.message_id for entry in queue.history if entry.kind == "sent"} - gone
+    if lost:
+        raise Violation(f"{len(lost)} messages are neither deleted nor dead-lettered: {sorted(lost)[:3]}")
+
+
+def check_nothing_filtered_is_invoked(calls: Iterable[Call], matches: Matches) -> None:
+    for call in calls:
+        for message_id in call.message_ids:
+            if not matches(message_id):
+                raise Violation(f"a message that the filter keeps out was invoked: {message_id}")
+
+
+def check_order(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
+    """A message is handed over only when all before it in its group are done with, or before it in the same batch."""
+    sent: dict[str | None, list[str]] = defaultdict(list)
+    moved_at: dict[str, float] = {}
+    for entry in queue.history:
+        if entry.kind == "sent":
+            sent[entry.group].append(entry.message_id)
+        elif entry.kind == "moved":
+            moved_at[entry.message_id] = entry.at
+    succeeded_at = _first_success(calls)
+    first_undone: dict[str | None, int] = defaultdict(int)
+
+    def is_done(message_id: str, now: float) -> bool:
+        return (
+            not matches(message_id)
+            or succeeded_at.get(message_id, now + 1) <= now
+            or moved_at.get(message_id, now + 1) <= now
+        )
+
+    for call in sorted(calls, key=lambda call: call.began_at):
+        in_batch: set[str] = set()
+        for message_id, group in zip(call.message_ids, call.groups, strict=True):
+            order = sent[group]
+            position = order.index(message_id)
+            start = first_undone[group]
+            while start < position and is_done(order[start], call.began_at):
+                start += 1
+            first_undone[group] = max(first_undone[group], start)
+            for earlier in order[start:position]:
+                if earlier not in in_batch and not is_done(earlier, call.began_at):
+                    raise Violation(
+                        f"{message_id} of group {group} was handed over at {call.began_at} before {earlier} was done"
+                    )
+            in_batch.add(message_id)
+
+
+def check_one_batch_at_a_time(calls: list[Call]) -> None:
+    """Runs with a common group do not overlap, not even with one whose caller is long dead."""
+    busy_until: dict[str, Call] = {}
+    for call in sorted(calls, key=lambda call: call.began_at):
+        for group in {group for group in call.groups if group is not None}:
+            before = busy_until.get(group)
+            if before is not None and before.ended_at > call.began_at:
+                raise Violation(f"group {group} is in two batches at once: {before} and {call}")
+            busy_until[group] = call
+
+
+def check_every_receive_is_invoked(queue: FakeQueue, calls: Iterable[Call], matches: Matches) -> None:
+    """Each growth of a receive count led to an invocation, or a delete by the filter.
+
+    Only a stop may give a message back uninvoked, and a receive that it cuts may lose its answer.
+    """
+    spent: set[str | None] = {receipt for call in calls for receipt in call.receipts}
+    spent |= {entry.receipt for entry in queue.history if entry.kind == "answer_lost"}
+    spent |= {entry.receipt for entry in queue.history if entry.kind == "visibility_changed" and entry.detail == "0"}
+    for entry in queue.history:
+        if entry.kind == "received" and entry.receipt not in spent and matches(entry.message_id):
+            raise Violation(f"received, and never invoked under that receipt: {entry}")
+
+
+def check_no_expired_receipt_is_invoked(queue: FakeQueue, calls: Iterable[Call]) -> None:
+    """Under an expired receipt, a message would be handed over that the queue is free to show to someone else."""
+    expired_at = {entry.receipt: entry.at for entry in queue.history if entry.kind == "expired"}
+    for call in calls:
+        for receipt in call.receipts:
+            if expired_at.get(receipt, call.began_at + 1) <= call.began_at:
+                raise Violation(f"receipt {receipt} expired at {expired_at[receipt]}, and was invoked: {call}")
+
+
+def check_given_back(queue: FakeQueue, calls: Iterable[Call], now: float) -> None:
+    """After a clean stop: what is still in flight was handed over, or its answer was lost on the way to us."""
+    queue.settle(now)
+    invoked = {receipt for call in calls for receipt in call.receipts}
+    lost = {entry.receipt for entry in queue.history if entry.kind == "answer_lost"}
+    for entry in in_flight(queue):
+        if entry.receipt not in invoked and entry.receipt not in lost:
+            raise Violation(f"still hidden after a clean stop, though never handed over: {entry}")
+
+
+def in_flight(queue: FakeQueue) -> list[Entry]:
+    """The receives whose messages are hidden by them still."""
+    open_receives: dict[str, Entry] = {}
+    for entry in queue.history:
+        if entry.kind in ("received", "repeated"):
+            open_receives[entry.message_id] = entry
+        elif entry.kind in ("deleted", "expired", "moved") or (
+            entry.kind == "visibility_changed" and entry.detail == "0"
+        ):
+            open_receives.pop(entry.message_id, None)
+    return list(open_receives.values())
+
+
+def _first_success(calls: Iterable[Call]) -> dict[str, float]:
+    succeeded_at: dict[str, float] = {}
+    for call in calls:
+        for message_id in call.done:
+            succeeded_at[message_id] = min(call.ended_at, succeeded_at.get(message_id, call.ended_at))
+    return succeeded_at

@@ -1,0 +1,213 @@
+"""What does a seed stand for? A world drawn from it: queues, functions, options, faults, crashes, and a load.
+
+Each seed draws one shape; `describe` prints it, so that a failing seed can be read before it is replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import anyio
+import orjson
+
+from poller.model.mapping import QueueMapping
+from tests.fakes.faults import Fault, FaultPlan, Outage
+from tests.fakes.queue import FakeQueue
+from tests.fakes.target import Call, FunctionPlan
+from tests.simulation import checker
+from tests.simulation.world import Life, World
+
+FILTER = '{"body": {"kind": ["order"]}}'
+TROUBLE_ENDS_AT = 400.0
+LONGEST_RUN = 50_000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """`is_calm`: SQS does all that it is asked and nothing crashes; only the function and our limits are in the way."""
+
+    seed: int
+    is_calm: bool
+    crashes: tuple[float, ...]
+    stops: tuple[float, ...]
+    messages: int
+    mappings: int
+    concurrency: int
+
+
+def draw(seed: int) -> Shape:
+    luck = Random(seed)
+    is_calm = luck.random() < 0.35
+    moments = sorted(luck.uniform(1.0, TROUBLE_ENDS_AT) for _ in range(luck.choice([0, 1, 2, 3])))
+    is_crash = [not is_calm and luck.random() < 0.6 for _ in moments]
+    return Shape(
+        seed=seed,
+        is_calm=is_calm,
+        crashes=tuple(at for at, crash in zip(moments, is_crash, strict=True) if crash),
+        stops=tuple(at for at, crash in zip(moments, is_crash, strict=True) if not crash),
+        messages=luck.choice([5, 40, 120, 300]),
+        mappings=luck.choice([1, 1, 2, 3]),
+        concurrency=luck.choice([1, 2, 5, 20]),
+    )
+
+
+class Scenario:
+    """The world of a shape, and the run through it."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        luck = self._luck = Random(shape.seed + 1)
+        self.world = World(seed=shape.seed, faults=self._faults(luck), grace_in_seconds=luck.choice([0.5, 5.0, 60.0]))
+        plan = self._function_plan(luck)
+        self.timeout = luck.choice([2.0, 10.0, 60.0])
+        plan.duration_in_seconds = (0.0, luck.choice([0.05, 1.0, self.timeout]))
+        self.plan = plan
+        self.target = self.world.add_function(
+            "function", plan, timeout_in_seconds=self.timeout, concurrency=shape.concurrency
+        )
+        self.matching: dict[str, bool] = {}
+        self._load: list[tuple[float, FakeQueue, str | None, bool, bool]] = []
+        for number in range(shape.mappings):
+            self._add_mapping(number, luck)
+
+    def _faults(self, luck: Random) -> FaultPlan:
+        if self.shape.is_calm:
+            return FaultPlan(seed=self.shape.seed, latency_in_seconds=(0.0, luck.choice([0.0, 0.01, 0.1])))
+        rate = luck.choice([0.0, 0.02, 0.1, 0.3])
+        outages = []
+        if luck.random() < 0.3:
+            begins_at = luck.uniform(0, TROUBLE_ENDS_AT / 2)
+            fault = luck.choice([Fault.UNREACHABLE, Fault.ACCESS_DENIED, Fault.THROTTLED, Fault.NOT_FOUND])
+            outages = [Outage(begins_at, begins_at + luck.uniform(5, 150), fault)]
+        return FaultPlan(
+            seed=self.shape.seed,
+            latency_in_seconds=(0.0, luck.choice([0.0, 0.01, 0.3])),
+            throttle_rate=rate / 2,
+            unreachable_rate=rate / 2,
+            lost_answer_rate=rate / 2,
+            slow_answer_rate=rate / 2,
+            slow_answer_in_seconds=luck.choice([1.0, 5.0, 12.0]),
+            entry_failure_rate=rate / 2,
+            ghost_rate=luck.choice([0.0, 0.5]),
+            outages=outages,
+            ends_at=TROUBLE_ENDS_AT,
+        )
+
+    def _function_plan(self, luck: Random) -> FunctionPlan:
+        trouble = luck.choice([0.0, 0.05, 0.3])
+        return FunctionPlan(
+            seed=self.shape.seed,
+            busy_rate=luck.choice([0.0, 0.1, 0.6]),
+            failure_rate=trouble / 2,
+            lost_answer_rate=trouble / 4,
+            item_failure_rate=trouble / 2,
+            names_failures=luck.random() < 0.6,
+            ends_at=TROUBLE_ENDS_AT,
+        )
+
+    def _add_mapping(self, number: int, luck: Random) -> None:
+        is_fifo = luck.random() < 0.55
+        ending = ".fifo" if is_fifo else ""
+        has_poison = luck.random() < 0.3
+        settings: dict[str, Any] = {
+            "visibility_timeout_in_seconds": luck.choice([0, 5, 12, 30, 65, 120]) if not self.shape.is_calm else 30,
+            "short_receive_rate": luck.choice([0.0, 0.5]),
+        }
+        if not self.shape.is_calm:
+            settings |= {"duplicate_rate": luck.choice([0.0, 0.05]), "undeleted_rate": luck.choice([0.0, 0.05])}
+        if has_poison or luck.random() < 0.3:
+            settings["dead_letter_queue"] = self.world.add_queue(f"dead-{number}{ending}")
+            settings["maximum_receive_count"] = luck.choice([2, 3, 5])
+        queue = self.world.add_queue(f"queue-{number}{ending}", **settings)
+        has_window = not is_fifo and luck.random() < 0.4
+        self.world.add_mapping(
+            f"mapping-{number}",
+            queue,
+            "function",
+            batch_size=luck.choice([11, 50, 1000]) if has_window and luck.random() < 0.5 else luck.choice([1, 3, 10]),
+            maximum_batching_window_in_seconds=luck.choice([1, 5, 40]) if has_window else 0,
+            filters=(FILTER,) if luck.random() < 0.4 else (),
+            report_batch_item_failures=self.plan.names_failures,
+            maximum_concurrency=luck.choice([None, None, 1, 3]),
+        )
+        groups = luck.choice([1, 3, 20])
+        for _ in range(self.shape.messages):
+            at = luck.choice([0.0, luck.uniform(0, 30), luck.uniform(0, TROUBLE_ENDS_AT)])
+            group = f"g{luck.randrange(groups)}" if is_fifo else None
+            is_poison = has_poison and luck.random() < 0.05
+            self._load.append((at, queue, group, luck.random() < 0.7, is_poison))
+
+    async def run(self) -> None:
+        """Send the load while the daemon lives, dies and lives again; then let it come to rest, and stop it."""
+        async with anyio.create_task_group() as producers:
+            producers.start_soon(self._produce)
+            for at in sorted([*self.shape.crashes, *self.shape.stops]):
+                end = Life.crash if at in self.shape.crashes else _stop
+                await self.world.live(_ended_at(at, end))
+                self._check_after_a_life()
+                await anyio.sleep(self._luck.choice([0.0, 1.0, 40.0]))
+            await self.world.live(self._until_quiet)
+        self._check_after_a_life()
+        self.check()
+
+    async def _produce(self) -> None:
+        for at, queue, group, is_order, is_poison in sorted(self._load, key=lambda item: item[0]):
+            await anyio.sleep(max(0.0, at - anyio.current_time()))
+            body = orjson.dumps({"kind": "order" if is_order else "other"}).decode()
+            deduplication_id = str(len(self.matching)) if group is not None else None
+            message_id = self.world.sqs.send(queue, body, group=group, deduplication_id=deduplication_id)
+            self.matching[message_id] = is_order
+            if is_poison:
+                self.plan.poison.add(message_id)
+
+    async def _until_quiet(self, life: Life) -> None:
+        queues = [self.world.queue_of(mapping) for mapping in self.world.mappings]
+        while len(self.matching) < len(self._load) or any(queue.message_ids for queue in queues):
+            await anyio.sleep(5.0)
+            if anyio.current_time() > LONGEST_RUN:
+                break
+        life.stop.begin()
+
+    def check(self) -> None:
+        for mapping in self.world.mappings:
+            queue, matches = self.world.queue_of(mapping), self._matches(mapping)
+            calls = self._calls(mapping)
+            checker.check_nothing_is_lost(queue, calls, matches)
+            checker.check_nothing_filtered_is_invoked(calls, matches)
+            checker.check_no_expired_receipt_is_invoked(queue, calls)
+            if queue.is_fifo:
+                checker.check_order(queue, calls, matches)
+                checker.check_one_batch_at_a_time(calls)
+            if self.shape.is_calm:
+                checker.check_every_receive_is_invoked(queue, calls, matches)
+            most = min(self.shape.concurrency, mapping.maximum_concurrency or self.shape.concurrency)
+            assert self.target.most_running_of.get(mapping.name, 0) <= most, "the mapping's maximum concurrency"
+        assert self.target.most_running <= self.shape.concurrency, "the function's reserved concurrency"
+
+    def _check_after_a_life(self) -> None:
+        life, now = self.world.lives[-1], anyio.current_time()
+        if life.caller.is_dead or not self.shape.is_calm:
+            return
+        for mapping in self.world.mappings:
+            checker.check_given_back(self.world.queue_of(mapping), self._calls(mapping), now)
+
+    def _matches(self, mapping: QueueMapping) -> Callable[[str], bool]:
+        return self.matching.__getitem__ if mapping.filters else lambda _: True
+
+    def _calls(self, mapping: QueueMapping) -> list[Call]:
+        return [call for call in self.target.calls if call.mapping == mapping.name]
+
+
+def _ended_at(at: float, end: Callable[[Life], None]) -> Callable[[Life], Coroutine[Any, Any, None]]:
+    async def until(life: Life) -> None:
+        await anyio.sleep(max(0.0, at - anyio.current_time()))
+        end(life)
+
+    return until
+
+
+def _stop(life: Life) -> None:
+    life.stop.begin()

@@ -1,0 +1,26 @@
+"""Does everything hold on queues, whatever the seed draws? The whole engine on a virtual clock; see scenario.py.
+
+A failing seed is in the test's name, and replays to the letter:
+`pytest tests/simulation/test_queue_seeds.py --first-seed SEED --seeds 1`.
+"""
+
+from __future__ import annotations
+
+from tests.simulation.scenario import Scenario, draw
+from tests.simulation.world import run_seeded
+
+
+def test_nothing_is_lost_or_reordered(seed: int) -> None:
+    async def main() -> None:
+        await Scenario(draw(seed)).run()
+
+    run_seeded(seed, main)
+
+
+def test_a_seed_replays_to_the_letter() -> None:
+    async def main() -> list[str]:
+        scenario = Scenario(draw(17))
+        await scenario.run()
+        return [repr(fact) for fact in scenario.world.facts]
+
+    assert run_seeded(17, main) == run_seeded(17, main)

@@ -1,0 +1,166 @@
+"""What does the daemon answer over HTTP?"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from aiohttp import ClientSession
+
+from poller.admin.server import serve
+from poller.errors import SettingsError
+from poller.model.ids import FunctionName, MappingName
+from poller.model.status import MappingState, MappingStatus
+from poller.telemetry.facts import RecordsPolled
+from poller.telemetry.recorder import Recorder
+
+pytestmark = pytest.mark.anyio
+
+STORE = FunctionName("store")
+READY = MappingStatus(MappingName("orders"), STORE, "arn:a", "ready", None, 1, 0, 0, 8)
+TROUBLED = MappingStatus(MappingName("invoices"), STORE, "arn:b", "troubled", "the queue is gone", 0, 0, 0, 1)
+DISABLED = MappingStatus(MappingName("old"), STORE, "arn:c", "disabled", None, 0, 0, 0, 1)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSession]:
+    """A client of a server that shows these statuses; the mapping `orders` has polled ten records."""
+    recorder = Recorder(mappings={status.mapping: status.function for status in statuses}, functions=[])
+    recorder.watch(lambda: statuses)
+    recorder.record(RecordsPolled(READY.mapping, 10))
+    async with (
+        serve(("127.0.0.1", 0), registry=recorder.registry, statuses=lambda: statuses) as (host, port),
+        ClientSession(f"http://{host}:{port}") as client,
+    ):
+        yield client
+
+
+async def test_metrics_are_prometheus_text() -> None:
+    async with serving([READY]) as client, client.get("/metrics") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        text = await answer.text()
+    assert 'poller_records_polled_total{mapping="orders"} 10.0\n' in text
+    assert 'poller_mapping_ready{mapping="orders"} 1.0\n' in text
+
+
+async def test_metrics_are_openmetrics_where_that_is_asked_for() -> None:
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"}
+    async with serving([READY]) as client, client.get("/metrics", headers=accept) as answer:
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert (await answer.text()).endswith("# EOF\n")
+
+
+async def test_health_is_200_even_when_no_mapping_is_ready() -> None:
+    async with serving([TROUBLED]) as client, client.get("/healthz") as answer:
+        assert answer.status == 200
+        assert await answer.json() == {"healthy": True}
+
+
+async def test_ready_is_200_when_every_enabled_mapping_is_ready() -> None:
+    async with serving([READY, DISABLED]) as client, client.get("/readyz") as answer:
+        assert answer.status == 200
+        assert await answer.json() == {
+            "ready": True,
+            "mappings": {
+                "orders": {"state": "ready", "reason": None},
+                "old": {"state": "disabled", "reason": None},
+            },
+        }
+
+
+@pytest.mark.parametrize("state", ["starting", "troubled", "stopping"])
+async def test_ready_is_503_with_the_reason_while_one_mapping_is_not(state: MappingState) -> None:
+    troubled = TROUBLED._replace(state=state)
+    async with serving([READY, troubled]) as client, client.get("/readyz") as answer:
+        assert answer.status == 503
+        body = await answer.json()
+    assert body["ready"] is False
+    assert body["mappings"]["invoices"] == {"state": state, "reason": "the queue is gone"}
+
+
+async def test_the_page_is_html_that_may_load_nothing_else() -> None:
+    async with serving([READY]) as client, client.get("/") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert "orders" in await answer.text()
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/readyz"])
+async def test_head_is_answered_like_get_without_a_body(path: str) -> None:
+    async with serving([READY]) as client, client.head(path) as answer:
+        assert answer.status == 200
+        assert int(answer.headers["Content-Length"]) > 0
+        assert await answer.read() == b""
+
+
+async def test_an_unknown_path_is_404_in_json() -> None:
+    async with serving([READY]) as client, client.get("/nothing") as answer:
+        assert answer.status == 404
+        assert await answer.json() == {"error": "Not Found"}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_nothing_can_be_changed(method: str) -> None:
+    async with serving([READY]) as client, client.request(method, "/readyz", data=b"x") as answer:
+        assert answer.status == 405
+        assert answer.headers["Allow"] == "GET,HEAD"
+        assert await answer.json() == {"error": "Method Not Allowed"}
+
+
+async def test_a_page_that_fails_is_500_and_the_others_still_answer() -> None:
+    def broken() -> Sequence[MappingStatus]:
+        raise RuntimeError("no statuses")
+
+    registry = Recorder(mappings={}, functions=[]).registry
+    async with (
+        serve(("127.0.0.1", 0), registry=registry, statuses=broken) as (host, port),
+        ClientSession(f"http://{host}:{port}") as client,
+    ):
+        async with client.get("/readyz") as answer:
+            assert answer.status == 500
+            assert "no statuses" not in await answer.text()
+        async with client.get("/healthz") as answer:
+            assert answer.status == 200
+
+
+async def test_a_port_that_is_taken_is_a_fault_of_the_settings() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError) as caught:
+            async with serve(("127.0.0.1", port), registry=Recorder(mappings={}, functions=[]).registry, statuses=list):
+                raise AssertionError("it cannot have been bound")
+    (fault,) = caught.value.faults
+    assert fault == f"daemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use"
+
+
+@pytest.mark.parametrize("listen", [("203.0.113.1", 8080), ("127.0.0.1", 70_000)])
+async def test_an_address_that_cannot_be_is_a_fault_of_the_settings(listen: tuple[str, int]) -> None:
+    with pytest.raises(SettingsError, match=r"daemon\.http_listen"):
+        async with serve(listen, registry=Recorder(mappings={}, functions=[]).registry, statuses=list):
+            raise AssertionError("it cannot have been bound")
+
+
+async def test_the_server_hangs_up_even_when_its_block_is_cancelled() -> None:
+    registry = Recorder(mappings={}, functions=[]).registry
+    with anyio.CancelScope() as scope:
+        async with serve(("127.0.0.1", 0), registry=registry, statuses=list) as (host, port):
+            connection = await anyio.connect_tcp(host, port)
+            await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await connection.receive()).startswith(b"HTTP/1.1 200")
+            scope.cancel()
+            await anyio.sleep_forever()
+    with anyio.fail_after(5), pytest.raises(anyio.EndOfStream):
+        await connection.receive()
+    await connection.aclose()
+    with pytest.raises(OSError, match="connection attempts failed"):
+        await anyio.connect_tcp(host, port)

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poller.core.backoff import Backoff
+
+BACKOFF = Backoff(initial=0.5, maximum=30.0)
+
+
+@given(st.integers(1, 10_000), st.randoms(use_true_random=False))
+def test_a_delay_lies_between_half_and_the_whole_of_the_doubled_one(failures: int, luck: random.Random) -> None:
+    full = min(30.0, 0.5 * 2 ** min(failures - 1, 50))
+    assert full / 2 <= BACKOFF.delay(failures, luck) <= full
+
+
+def test_luck_spreads_those_who_fail_together() -> None:
+    luck = random.Random(1)
+    assert len({BACKOFF.delay(3, luck) for _ in range(20)}) == 20

@@ -1,0 +1,94 @@
+"""The table of what AWS makes of a function's answer, one row a case."""
+
+from __future__ import annotations
+
+import pytest
+
+from poller.core.outcome import interpret
+from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer
+from poller.model.outcome import Failed, PartlyFailed, Postponed, Succeeded
+
+BATCH = {"a", "b", "c"}
+
+SUCCEEDED = [
+    b"",
+    b"null",
+    b"{}",
+    b"[]",
+    b'""',
+    b'{"batchItemFailures":[]}',
+    b'{"batchItemFailures": [] }',
+    b'{"batchItemFailures":null}',
+    b'{"statusCode":200}',
+    b" null ",
+]
+
+FAILED = [
+    b"not json",
+    b'"ok"',
+    b"42",
+    b"true",
+    b"[1]",
+    b'{"batchItemFailures":"a"}',
+    b'{"batchItemFailures":{}}',
+    b'{"batchItemFailures":0}',
+    b'{"batchItemFailures":false}',
+    b'{"batchItemFailures":[{}]}',
+    b'{"batchItemFailures":["a"]}',
+    b'{"batchItemFailures":[null]}',
+    b'{"batchItemFailures":[{"foo":"a"}]}',
+    b'{"batchItemFailures":[{"itemIdentifier":""}]}',
+    b'{"batchItemFailures":[{"itemIdentifier":null}]}',
+    b'{"batchItemFailures":[{"itemIdentifier":123}]}',
+    b'{"batchItemFailures":[{"itemIdentifier":"unknown"}]}',
+    b'{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"unknown"}]}',
+]
+
+
+def with_item_failures(payload: bytes) -> object:
+    return interpret(Answered(payload), identifiers=BATCH, reports_item_failures=True)
+
+
+@pytest.mark.parametrize("payload", SUCCEEDED)
+def test_these_answers_are_success(payload: bytes) -> None:
+    assert with_item_failures(payload) == Succeeded()
+
+
+@pytest.mark.parametrize("payload", FAILED)
+def test_these_answers_fail_the_whole_batch(payload: bytes) -> None:
+    outcome = with_item_failures(payload)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "InvalidResponse"
+    assert outcome.detail
+
+
+def test_named_items_fail_alone() -> None:
+    payload = b'{"batchItemFailures":[{"itemIdentifier":"c"},{"itemIdentifier":"a"}]}'
+    assert with_item_failures(payload) == PartlyFailed(frozenset({"a", "c"}))
+
+
+def test_an_item_named_twice_is_one_failure() -> None:
+    payload = b'{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"a"}]}'
+    assert with_item_failures(payload) == PartlyFailed(frozenset({"a"}))
+
+
+@pytest.mark.parametrize("payload", [*SUCCEEDED, *FAILED])
+def test_without_the_option_the_answer_is_not_looked_at(payload: bytes) -> None:
+    assert interpret(Answered(payload), identifiers=BATCH, reports_item_failures=False) == Succeeded()
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_an_error_fails_the_batch_under_its_type(reports: bool) -> None:
+    response = FunctionError(error_type="ValueError", message="no", payload=b'{"batchItemFailures":[]}')
+    assert interpret(response, identifiers=BATCH, reports_item_failures=reports) == Failed("ValueError", "no")
+
+
+def test_a_lost_answer_counts_as_a_failure() -> None:
+    outcome = interpret(LostAnswer(reason="timeout"), identifiers=BATCH, reports_item_failures=True)
+    assert outcome == Failed("LostAnswer", "timeout")
+
+
+def test_a_busy_function_postpones_the_batch() -> None:
+    response = Busy(reason="TooManyRequests", retry_after=3.0, is_throttle=True)
+    outcome = interpret(response, identifiers=BATCH, reports_item_failures=True)
+    assert outcome == Postponed("TooManyRequests", 3.0, True)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from poller.core.visibility import effective_visibility
+
+
+@pytest.mark.parametrize(
+    ("queue", "window", "function", "timeout"),
+    [
+        (30, 0, 30, 30),
+        (180, 0, 30, 180),
+        (30, 5, 25, 30),
+        (30, 5, 26, 61),
+        (30, 300, 30, 360),
+        (0, 0, 3, 33),
+        (30, 0, 30.5, 61),
+        (43_200, 300, 900, 43_200),
+    ],
+)
+def test_the_timeout_is_the_queues_unless_window_and_function_do_not_fit(
+    queue: int, window: int, function: float, timeout: int
+) -> None:
+    visibility = effective_visibility(
+        queue_timeout_in_seconds=queue, window_in_seconds=window, function_timeout_in_seconds=function
+    )
+    assert visibility.timeout_in_seconds == timeout
+    assert (visibility.advice is None) == (timeout == queue)
+
+
+def test_the_advice_names_the_numbers() -> None:
+    visibility = effective_visibility(queue_timeout_in_seconds=30, window_in_seconds=5, function_timeout_in_seconds=60)
+    assert visibility.advice is not None
+    for number in ("30 s", "65 s", "95 s"):
+        assert number in visibility.advice

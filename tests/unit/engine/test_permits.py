@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from poller.core.scaling import Concurrency, PollScaling
+from poller.engine.permits import FunctionGate, Permits
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def permits_for(gate: FunctionGate, *, polls: int = 10, batches: int = 10) -> tuple[Permits, PollScaling, Concurrency]:
+    scaling, concurrency = PollScaling(ceiling=polls), Concurrency(ceiling=batches)
+    scaling.wanted = polls
+    return Permits(gate=gate, polls=scaling, concurrency=concurrency), scaling, concurrency
+
+
+async def test_invocations_beyond_the_capacity_wait_in_line() -> None:
+    gate = FunctionGate(2)
+    order: list[int] = []
+
+    async def invoke(number: int, done: anyio.Event) -> None:
+        async with gate:
+            order.append(number)
+            assert gate.running <= 2
+            await done.wait()
+
+    done = anyio.Event()
+    async with anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(invoke, number, done)
+            await checkpoint()
+        await anyio.wait_all_tasks_blocked()
+        assert len(order) == 2
+        done.set()
+    assert sorted(order) == list(range(6))
+    assert gate.running == 0
+
+
+async def pass_through(gate: FunctionGate) -> None:
+    async with gate:
+        await checkpoint()
+
+
+async def test_someone_who_leaves_the_line_takes_no_place_along() -> None:
+    gate = FunctionGate(1)
+    async with gate, anyio.create_task_group() as group:
+        group.start_soon(pass_through, gate)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert gate.running == 0
+
+
+async def test_someone_who_is_called_and_cancelled_at_once_gives_the_place_back() -> None:
+    gate = FunctionGate(1)
+    async with anyio.create_task_group() as group:
+        async with gate:
+            group.start_soon(pass_through, gate)
+            await anyio.wait_all_tasks_blocked()
+        assert gate.running == 1, "the place went on to the one in line"
+        group.cancel_scope.cancel()
+    assert gate.running == 0
+
+
+async def test_a_mapping_polls_only_within_its_concurrency() -> None:
+    permits, _, _ = permits_for(FunctionGate(100), batches=2)
+    assert await permits.begin_poll()
+    assert await permits.begin_poll()
+    assert not permits.has_room
+    permits.end_poll(with_batch=True)
+    assert not permits.has_room
+    permits.end_batch()
+    assert permits.has_room
+
+
+async def test_the_first_poll_of_a_mapping_needs_no_place_at_the_function() -> None:
+    gate = FunctionGate(1)
+    busy, _, _ = permits_for(gate)
+    other, _, _ = permits_for(gate)
+    await busy.begin_poll()
+    busy.end_poll(with_batch=True)
+    assert not busy.has_room, "its own batch fills the function"
+    assert other.has_room, "one batch may wait in line for each mapping"
+
+
+async def test_further_polls_count_against_the_function() -> None:
+    gate = FunctionGate(3)
+    first, _, _ = permits_for(gate)
+    second, _, _ = permits_for(gate)
+    for _ in range(4):
+        assert await first.begin_poll()
+    assert not first.has_room
+    assert await second.begin_poll()
+    assert not second.has_room
+
+
+async def test_room_at_the_function_wakes_another_mapping() -> None:
+    gate = FunctionGate(1)
+    first, _, _ = permits_for(gate)
+    second, _, _ = permits_for(gate)
+    for permits in (first, second):
+        await permits.begin_poll()
+        permits.end_poll(with_batch=True)
+    woken = anyio.Event()
+
+    async def poll() -> None:
+        assert await second.begin_poll()
+        woken.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(poll)
+        await anyio.wait_all_tasks_blocked()
+        second.end_batch()
+        with anyio.fail_after(1):
+            await woken.wait()
+
+
+async def test_closing_sends_everyone_home() -> None:
+    permits, scaling, _ = permits_for(FunctionGate(1))
+    scaling.wanted = 1
+    await permits.begin_poll()
+    answers: list[bool] = []
+
+    async def poll() -> None:
+        answers.append(await permits.begin_poll())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(poll)
+        await anyio.wait_all_tasks_blocked()
+        permits.close()
+    assert answers == [False]
+    assert not await permits.begin_poll()
+
+
+async def test_a_mapping_that_ends_gives_back_all_it_counted() -> None:
+    gate = FunctionGate(2)
+    permits, _, _ = permits_for(gate)
+    for _ in range(3):
+        await permits.begin_poll()
+    permits.end_poll(with_batch=True)
+    permits.leave()
+    assert (gate.batches, gate.short_polls) == (0, 0)

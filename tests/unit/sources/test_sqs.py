@@ -1,0 +1,179 @@
+"""The source over the fake, under virtual time: what it sends, and what it makes of lost answers and failed entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+from trio.testing import MockClock
+
+from poller.errors import NotFound, Rejected, Unreachable
+from poller.model.arn import Arn
+from poller.model.message import Message
+from poller.sources.sqs import SqsSource, is_final, queue_url
+from tests.fakes.faults import Fault, FaultPlan
+from tests.fakes.sqs import FakeSqs
+
+pytestmark = pytest.mark.anyio
+
+ORDERS = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:orders")
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+class Transcript:
+    """A caller that notes what goes through it to the fake."""
+
+    def __init__(self, sqs: FakeSqs) -> None:
+        self._sqs = sqs
+        self.requests: list[tuple[str, dict[str, Any], float]] = []
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        self.requests.append((operation, orjson.loads(body), timeout_in_seconds))
+        return await self._sqs.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+
+    @property
+    def attempt_ids(self) -> list[str]:
+        return [request["ReceiveRequestAttemptId"] for _, request, _ in self.requests]
+
+
+async def receive(source: SqsSource, *, count: int = 10, wait_in_seconds: int = 0) -> list[Message]:
+    return await source.receive(count=count, wait_in_seconds=wait_in_seconds, visibility_timeout_in_seconds=None)
+
+
+def noted(sqs: FakeSqs, name: str) -> tuple[Transcript, SqsSource]:
+    queue = sqs.create_queue(name)
+    transcript = Transcript(sqs)
+    source = SqsSource(transcript, arn=queue.arn, queue_url=sqs.url(queue), has_batching_window=False)
+    return transcript, source
+
+
+@pytest.mark.parametrize(
+    "endpoint_url", ["https://sqs.eu-west-1.amazonaws.com", "https://sqs.eu-west-1.amazonaws.com/"]
+)
+def test_the_url_is_made_from_endpoint_account_and_name(endpoint_url: str) -> None:
+    assert queue_url(endpoint_url, ORDERS) == "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+
+
+async def test_a_receive_asks_for_all_attributes_and_allows_more_time_than_it_waits() -> None:
+    transcript, source = noted(FakeSqs(), "orders")
+    await source.receive(count=7, wait_in_seconds=20, visibility_timeout_in_seconds=90)
+    await source.receive(count=1, wait_in_seconds=0, visibility_timeout_in_seconds=None)
+    url = "http://sqs.fake/123456789012/orders"
+    everything = {"QueueUrl": url, "MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]}
+    assert transcript.requests == [
+        (
+            "ReceiveMessage",
+            everything | {"MaxNumberOfMessages": 7, "WaitTimeSeconds": 20, "VisibilityTimeout": 90},
+            30.0,
+        ),
+        ("ReceiveMessage", everything | {"MaxNumberOfMessages": 1, "WaitTimeSeconds": 0}, 10.0),
+    ]
+
+
+async def test_a_visibility_timeout_of_zero_is_sent() -> None:
+    transcript, source = noted(FakeSqs(), "orders")
+    await source.receive(count=1, wait_in_seconds=0, visibility_timeout_in_seconds=0)
+    assert transcript.requests[0][1]["VisibilityTimeout"] == 0
+
+
+async def test_a_group_on_a_standard_queue_orders_nothing() -> None:
+    sqs = FakeSqs()
+    queue = sqs.create_queue("orders")
+    sqs.send(queue, "fair", group="tenant")
+    [message] = await receive(sqs.source(queue))
+    assert message.message_group_id is None
+    assert message.record["attributes"]["MessageGroupId"] == "tenant"
+
+
+async def test_each_receive_from_a_fifo_queue_is_an_attempt_of_its_own() -> None:
+    transcript, source = noted(FakeSqs(), "orders.fifo")
+    await receive(source)
+    await receive(source)
+    assert len(set(transcript.attempt_ids)) == 2
+
+
+async def test_messages_whose_answer_was_lost_come_with_the_next_receive() -> None:
+    sqs = FakeSqs()
+    queue = sqs.create_queue("orders.fifo", visibility_timeout_in_seconds=600)
+    source = sqs.source(queue)
+    sent = [sqs.send(queue, str(number), group="g") for number in range(3)]
+    sqs.faults.script("ReceiveMessage", Fault.ANSWER_LOST)
+    with pytest.raises(Unreachable):
+        await receive(source)
+    messages = await receive(source)
+    assert [message.message_id for message in messages] == sent
+    assert {message.record["attributes"]["ApproximateReceiveCount"] for message in messages} == {"1"}
+
+
+async def test_a_receive_that_never_left_is_not_repeated() -> None:
+    sqs = FakeSqs()
+    transcript, source = noted(sqs, "orders.fifo")
+    for fault, error in ((Fault.UNREACHABLE, Unreachable), (Fault.NOT_FOUND, NotFound)):
+        sqs.faults.script("ReceiveMessage", fault)
+        with pytest.raises(error):
+            await receive(source)
+    await receive(source)
+    assert len(set(transcript.attempt_ids)) == 3
+
+
+async def test_messages_of_a_cancelled_receive_come_with_the_next_one() -> None:
+    sqs = FakeSqs(faults=FaultPlan(ghost_rate=1.0))
+    queue = sqs.create_queue("orders.fifo", visibility_timeout_in_seconds=600)
+    source = sqs.source(queue)
+    with anyio.move_on_after(5):
+        await receive(source, wait_in_seconds=20)
+    sent = sqs.send(queue, "taken by nobody", group="g")
+    assert [message.message_id for message in await receive(source)] == [sent]
+    assert [entry.kind for entry in queue.history] == ["sent", "received", "answer_lost", "repeated"]
+
+
+async def test_an_entry_that_failed_by_chance_may_be_tried_again() -> None:
+    sqs = FakeSqs()
+    queue = sqs.create_queue("orders")
+    for number in range(10):
+        sqs.send(queue, str(number))
+    source = sqs.source(queue)
+    messages = await receive(source)
+    sqs.faults.entry_failure_rate = 0.5
+    refusals = await source.delete(messages)
+    assert 0 < len(refusals) < 10
+    assert {(refusal.code, refusal.is_final) for refusal in refusals} == {("InternalError", False)}
+    assert {refusal.message.message_id for refusal in refusals} == set(queue.message_ids)
+    sqs.faults.entry_failure_rate = 0.0
+    assert await source.delete([refusal.message for refusal in refusals]) == []
+    assert queue.message_ids == []
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("ReceiptHandleIsInvalid", True),
+        ("InvalidParameterValue", True),
+        ("MessageNotInflight", True),
+        ("AWS.SimpleQueueService.MessageNotInflight", True),
+        ("InternalError", False),
+        ("RequestThrottled", False),
+        ("SomethingNew", False),
+    ],
+)
+def test_only_what_is_said_of_a_receipt_is_final(code: str, expected: bool) -> None:
+    assert is_final(code) is expected
+
+
+class Stranger:
+    """Answers in JSON, but is no SQS."""
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        return {"status": "ok"}
+
+
+async def test_an_endpoint_that_is_no_sqs_is_told_apart() -> None:
+    source = SqsSource(Stranger(), arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
+    with pytest.raises(Rejected, match="is this SQS"):
+        await source.describe()

@@ -1,0 +1,161 @@
+"""How does a log line leave the program?"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.telemetry import facts, logs
+from poller.telemetry.recorder import Recorder
+
+ORDERS = MappingName("orders")
+STORE = FunctionName("store")
+
+
+@pytest.fixture(autouse=True)
+def _put_back() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def lines(capture: pytest.CaptureFixture[bytes]) -> list[dict[str, Any]]:
+    out, err = capture.readouterr()
+    assert out == b""
+    return [orjson.loads(line) for line in err.splitlines()]
+
+
+def test_json_is_one_object_to_a_line_on_stderr_with_time_level_and_event_first(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    logs.configure("json")
+    structlog.get_logger().info("mapping_ready", mapping="orders", text="two\nlines")
+    (line,) = lines(capsysbinary)
+    assert list(line) == ["timestamp", "level", "event", "mapping", "text"]
+    assert (line["level"], line["event"], line["text"]) == ("info", "mapping_ready", "two\nlines")
+    assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
+
+
+def test_the_console_format_is_text_without_colours_where_stderr_is_no_terminal(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    logs.configure("console")
+    structlog.get_logger().warning("batch_failed", mapping="orders")
+    out, err = capsysbinary.readouterr()
+    assert out == b""
+    assert b"warning" in err
+    assert b"batch_failed" in err
+    assert b"mapping=orders" in err
+    assert b"\x1b" not in err
+
+
+@pytest.mark.parametrize(("verbose", "events"), [(False, ["loud"]), (True, ["quiet", "loud"])])
+def test_debug_lines_are_written_only_when_verbose(
+    capsysbinary: pytest.CaptureFixture[bytes], verbose: bool, events: list[str]
+) -> None:
+    logs.configure("json", verbose=verbose)
+    structlog.get_logger().debug("quiet")
+    structlog.get_logger().info("loud")
+    assert [line["event"] for line in lines(capsysbinary)] == events
+
+
+def test_the_facts_of_a_batch_that_succeeds_write_nothing_unless_verbose(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    way = (
+        facts.RecordsPolled(ORDERS, 10),
+        facts.RecordsFilteredOut(ORDERS, 1),
+        facts.BatchInvoked(ORDERS, STORE, RequestId("8f3"), "succeeded", 10, 0, 1, 0.1, 1.0, "", "", ""),
+        facts.MessagesDeleted(ORDERS, 10),
+    )
+    for verbose, expected in ((False, 0), (True, 4)):
+        logs.configure("json", verbose=verbose)
+        recorder = Recorder(mappings={ORDERS: STORE}, functions=[])
+        for fact in way:
+            recorder.record(fact)
+        assert len(lines(capsysbinary)) == expected
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_libraries_are_heard_from_warning_upwards_even_when_verbose(
+    capsysbinary: pytest.CaptureFixture[bytes], verbose: bool
+) -> None:
+    logs.configure("json", verbose=verbose)
+    logging.getLogger("botocore.endpoint").debug("request with a signature")
+    logging.getLogger("aiohttp.server").info("access")
+    logging.getLogger("asyncio").warning("slow %s", "callback")
+    (line,) = lines(capsysbinary)
+    assert (line["level"], line["event"]) == ("warning", "library_logged")
+    assert (line["logger"], line["message"]) == ("asyncio", "slow callback")
+
+
+def test_python_warnings_are_log_lines_too(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    logs.configure("json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old habits", UserWarning, stacklevel=1)
+    (line,) = lines(capsysbinary)
+    assert "old habits" in line["message"]
+
+
+def fail_with_a_body_at_hand() -> BaseException:
+    body = "ann" + "@example.com"
+    try:
+        raise RuntimeError(f"a body of {len(body)} characters")
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_crash_shows_its_traceback_without_the_values_of_variables(
+    capsysbinary: pytest.CaptureFixture[bytes],
+    format: logs.LogFormat,  # noqa: A002
+) -> None:
+    logs.configure(format)
+    Recorder(mappings={ORDERS: STORE}, functions=[]).record(
+        facts.MappingCrashed(mapping=ORDERS, error=fail_with_a_body_at_hand(), retry_in=1.0)
+    )
+    _, err = capsysbinary.readouterr()
+    assert b"RuntimeError: a body of 15 characters" in err
+    assert b"fail_with_a_body_at_hand" in err
+    assert b"ann@example.com" not in err
+
+
+@pytest.mark.parametrize("value", ["\ud800 alone", 2**70, {"a": {1, 2}}, b"bytes", Path("/etc")])
+def test_no_value_is_too_odd_for_a_line(capsysbinary: pytest.CaptureFixture[bytes], value: object) -> None:
+    logs.configure("json")
+    structlog.get_logger().info("odd", value=value)
+    assert b'"odd"' in capsysbinary.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_fails(
+    monkeypatch: pytest.MonkeyPatch,
+    format: logs.LogFormat,  # noqa: A002
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    broken = os.fdopen(writing, "w")
+    monkeypatch.setattr(sys, "stderr", broken)
+    logs.configure(format)
+    for _ in range(3):
+        structlog.get_logger().info("unheard")
+    with pytest.raises(BrokenPipeError):
+        broken.close()
+    structlog.get_logger().info("unheard")

@@ -1,0 +1,354 @@
+"""What is said of a fact? Its metrics and its log line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+import pytest
+from structlog.testing import capture_logs
+
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.telemetry import facts
+from poller.telemetry.facts import BatchInvoked, Fact
+from poller.telemetry.recorder import Recorder
+
+ORDERS = MappingName("orders")
+INVOICES = MappingName("invoices")
+STORE = FunctionName("store")
+URL = "http://127.0.0.1:1"
+
+ALLOWED_LABELS = {"mapping", "function", "outcome", "reason", "code", "le", "version", "python"}
+
+
+def invoked(**changes: Any) -> BatchInvoked:
+    batch = BatchInvoked(
+        mapping=ORDERS,
+        function=STORE,
+        request_id=RequestId("8f3"),
+        outcome="succeeded",
+        records=10,
+        failed=0,
+        attempt=1,
+        duration=0.02,
+        oldest_age=3.0,
+        reason="",
+        detail="",
+        log_tail="",
+    )
+    return batch._replace(**changes)
+
+
+FAILED = invoked(outcome="failed", failed=10, reason="KeyError", detail="'user'", log_tail="… END")
+
+INVOKED_SERIES = {
+    "poller_records_invoked_total{mapping=orders}": 10,
+    "poller_batch_records_count{mapping=orders}": 1,
+    "poller_batch_records_sum{mapping=orders}": 10,
+    "poller_invocation_duration_seconds_count{mapping=orders}": 1,
+    "poller_invocation_duration_seconds_sum{mapping=orders}": 0.02,
+    "poller_oldest_record_age_seconds_count{mapping=orders}": 1,
+    "poller_oldest_record_age_seconds_sum{mapping=orders}": 3.0,
+}
+
+EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
+    (facts.DaemonStarted(version="1", settings="poller.toml", mappings=2), "info", "daemon_started", {}),
+    (facts.DaemonStopping(stage="draining", batches_in_flight=3), "info", "daemon_stopping", {}),
+    (
+        facts.MappingReady(mapping=ORDERS, source="arn", function=STORE, visibility_timeout_in_seconds=30),
+        "info",
+        "mapping_ready",
+        {},
+    ),
+    (
+        facts.SourceFailed(mapping=ORDERS, operation="receive", code="ClientOSError", detail="reset", retry_in=1.0),
+        "warning",
+        "source_failed",
+        {"poller_source_errors_total{code=ClientOSError,mapping=orders}": 1},
+    ),
+    (
+        facts.SourceFailed(
+            mapping=ORDERS, operation="describe", code="AccessDenied", detail="no", retry_in=1.0, is_lasting=True
+        ),
+        "error",
+        "source_failed",
+        {"poller_source_errors_total{code=AccessDenied,mapping=orders}": 1},
+    ),
+    (facts.SourceRecovered(mapping=ORDERS), "info", "source_recovered", {}),
+    (
+        facts.MappingCrashed(mapping=ORDERS, error=ZeroDivisionError(), retry_in=1.0),
+        "error",
+        "mapping_crashed",
+        {"poller_mapping_crashes_total{mapping=orders}": 1},
+    ),
+    (
+        facts.RecordsPolled(ORDERS, 10),
+        "debug",
+        "records_polled",
+        {"poller_receives_total{mapping=orders}": 1, "poller_records_polled_total{mapping=orders}": 10},
+    ),
+    (
+        facts.RecordsPolled(ORDERS, 0),
+        "debug",
+        "records_polled",
+        {"poller_receives_total{mapping=orders}": 1, "poller_empty_receives_total{mapping=orders}": 1},
+    ),
+    (
+        facts.RecordsFilteredOut(ORDERS, 4),
+        "debug",
+        "records_filtered_out",
+        {"poller_records_filtered_out_total{mapping=orders}": 4},
+    ),
+    (
+        invoked(),
+        "debug",
+        "batch_invoked",
+        INVOKED_SERIES | {"poller_invocations_total{function=store,mapping=orders,outcome=succeeded}": 1},
+    ),
+    (
+        invoked(outcome="partly_failed", failed=2),
+        "warning",
+        "batch_partly_failed",
+        INVOKED_SERIES
+        | {
+            "poller_invocations_total{function=store,mapping=orders,outcome=partly_failed}": 1,
+            "poller_records_failed_total{mapping=orders}": 2,
+        },
+    ),
+    (
+        FAILED,
+        "warning",
+        "batch_failed",
+        INVOKED_SERIES
+        | {
+            "poller_invocations_total{function=store,mapping=orders,outcome=failed}": 1,
+            "poller_invocation_failures_total{mapping=orders,reason=KeyError}": 1,
+            "poller_records_failed_total{mapping=orders}": 10,
+        },
+    ),
+    (
+        facts.InvocationPostponed(ORDERS, STORE, 10, 1, "429", 1.0, True),
+        "warning",
+        "invocation_postponed",
+        {"poller_invocations_postponed_total{mapping=orders,reason=throttled}": 1},
+    ),
+    (
+        facts.InvocationPostponed(ORDERS, STORE, 10, 1, "connection refused", 1.0, False),
+        "warning",
+        "invocation_postponed",
+        {"poller_invocations_postponed_total{mapping=orders,reason=unreachable}": 1},
+    ),
+    (
+        facts.MessagesDeleted(ORDERS, 9),
+        "debug",
+        "messages_deleted",
+        {"poller_records_deleted_total{mapping=orders}": 9},
+    ),
+    (
+        facts.DeleteRefused(ORDERS, 2, "InternalError", False),
+        "warning",
+        "delete_refused",
+        {"poller_delete_failures_total{mapping=orders,outcome=retried}": 2},
+    ),
+    (
+        facts.DeleteRefused(ORDERS, 2, "ReceiptHandleIsInvalid", True),
+        "warning",
+        "delete_refused",
+        {"poller_delete_failures_total{mapping=orders,outcome=given_up}": 2},
+    ),
+    (
+        facts.VisibilityExtended(ORDERS, 7),
+        "debug",
+        "visibility_extended",
+        {"poller_visibility_extensions_total{mapping=orders}": 7},
+    ),
+    (
+        facts.VisibilityRefused(ORDERS, 1, "MessageNotInflight", True),
+        "warning",
+        "visibility_refused",
+        {"poller_visibility_failures_total{mapping=orders,outcome=given_up}": 1},
+    ),
+    (
+        facts.ReceiptsExpired(ORDERS, 3),
+        "warning",
+        "receipts_expired",
+        {"poller_receipts_expired_total{mapping=orders}": 3},
+    ),
+    (
+        facts.MessagesReleased(ORDERS, 5),
+        "info",
+        "messages_released",
+        {"poller_messages_released_total{mapping=orders}": 5},
+    ),
+    (
+        facts.ChildStarted(function=STORE, pid=7),
+        "info",
+        "child_started",
+        {"poller_child_starts_total{function=store}": 1, "poller_children{function=store}": 1},
+    ),
+    (
+        facts.ChildStopped(function=STORE, pid=7, reason="idle", status=0),
+        "info",
+        "child_stopped",
+        {"poller_child_exits_total{function=store,reason=idle}": 1, "poller_children{function=store}": -1},
+    ),
+    (
+        facts.ChildStopped(function=STORE, pid=7, reason="timeout", status=-9),
+        "warning",
+        "child_stopped",
+        {"poller_child_exits_total{function=store,reason=timeout}": 1, "poller_children{function=store}": -1},
+    ),
+    (facts.ChildOutput(function=STORE, pid=7, stream="stdout", line="hello"), "info", "child_output", {}),
+    (
+        facts.EndpointPutAside(function=STORE, url=URL, detail="refused", retry_in=1.0),
+        "warning",
+        "endpoint_put_aside",
+        {"poller_endpoints_put_aside_total{function=store}": 1},
+    ),
+]
+
+
+class Watch:
+    """A clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def recorder(watch: Watch | None = None) -> Recorder:
+    return Recorder(mappings={ORDERS: STORE, INVOICES: STORE}, functions=[STORE], now=watch or Watch())
+
+
+def series(of: Recorder) -> dict[str, float]:
+    """Every sample of ours but for the times of creation and the buckets."""
+    return {
+        f"{sample.name}{{{','.join(f'{name}={value}' for name, value in sorted(sample.labels.items()))}}}": sample.value
+        for family in of.registry.collect()
+        for sample in family.samples
+        if sample.name.startswith("poller_") and not sample.name.endswith(("_created", "_bucket"))
+    }
+
+
+@pytest.mark.parametrize(("fact", "level", "event", "moves"), EXPECTATIONS)
+def test_a_fact_moves_its_metrics_and_no_other_and_is_said_at_its_level(
+    fact: Fact, level: str, event: str, moves: dict[str, float]
+) -> None:
+    with capture_logs() as lines:
+        told = recorder()
+        before = series(told)
+        told.record(fact)
+    after = series(told)
+    assert {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)} == moves
+    assert [(line["log_level"], line["event"]) for line in lines] == [(level, event)]
+
+
+def test_every_type_of_fact_is_told() -> None:
+    assert {type(fact) for fact, *_ in EXPECTATIONS} == set(get_args(Fact))
+
+
+def test_every_counter_of_every_mapping_and_function_is_there_at_zero_from_the_start() -> None:
+    told = recorder()
+    start = series(told)
+    told_of = {name for name in start if not name.startswith(("poller_build_info", "poller_children", "poller_child_"))}
+    assert set(start.values()) == {0, 1}
+    assert [name for name, value in start.items() if value] == [name for name in start if "poller_build_info" in name]
+    for *_, moves in EXPECTATIONS:
+        seldom = {name for name in moves if "KeyError" in name or "ClientOSError" in name}
+        assert set(moves) - seldom <= set(start)
+    orders = {name.replace("orders", "*") for name in told_of if "orders" in name}
+    assert orders == {name.replace("invoices", "*") for name in told_of if "invoices" in name}
+    assert "poller_records_dropped_total{mapping=orders,reason=RetryAttemptsExhausted}" in start
+    assert "poller_records_delivered_total{mapping=orders}" in start
+    assert "poller_source_errors_total{code=QueueDoesNotExist,mapping=orders}" in start
+
+
+def test_metrics_are_named_by_the_rule_and_have_no_label_without_bounds() -> None:
+    for family in recorder().registry.collect():
+        for sample in family.samples:
+            if not sample.name.startswith("poller_"):
+                continue
+            assert re.fullmatch(r"poller(_[a-z]+)+", sample.name)
+            assert set(sample.labels) <= ALLOWED_LABELS
+            assert family.documentation.endswith(".")
+
+
+def test_the_registry_has_the_process_the_platform_and_the_collector_of_garbage() -> None:
+    names = {family.name for family in recorder().registry.collect()}
+    assert {"process_cpu_seconds", "python_info", "python_gc_collections"} <= names
+
+
+def test_two_recorders_do_not_share_anything() -> None:
+    one, other = recorder(), recorder()
+    one.record(facts.RecordsPolled(ORDERS, 10))
+    assert series(other)["poller_records_polled_total{mapping=orders}"] == 0
+
+
+def test_error_types_that_a_function_makes_up_do_not_make_series_without_end() -> None:
+    told = recorder()
+    with capture_logs():
+        for number in range(500):
+            told.record(FAILED._replace(reason=f"Error{number}"))
+            told.record(
+                facts.SourceFailed(mapping=ORDERS, operation="x", code=f"Code{number}", detail="", retry_in=1.0)
+            )
+    values = series(told)
+    assert sum(name.startswith("poller_invocation_failures_total{mapping=orders") for name in values) < 40
+    assert sum("poller_source_errors_total" in name and "orders" in name for name in values) < 50
+    assert values["poller_invocation_failures_total{mapping=orders,reason=other}"] == 480
+    assert values["poller_source_errors_total{code=other,mapping=orders}"] == 480
+
+
+def test_an_age_that_a_wrong_clock_made_negative_counts_as_none() -> None:
+    told = recorder()
+    told.record(invoked(oldest_age=-5.0))
+    assert series(told)["poller_oldest_record_age_seconds_sum{mapping=orders}"] == 0
+
+
+@pytest.mark.parametrize("fact", [FAILED, EXPECTATIONS[3][0], EXPECTATIONS[13][0], EXPECTATIONS[16][0]])
+def test_a_line_that_repeats_is_said_once_in_ten_seconds_with_the_number_kept_back(fact: Fact) -> None:
+    watch = Watch()
+    with capture_logs() as lines:
+        told = recorder(watch)
+        for _ in range(1000):
+            told.record(fact)
+        watch.time += 10
+        told.record(fact)
+    assert [line.get("suppressed") for line in lines] == [None, 999]
+
+
+def test_failures_for_different_reasons_do_not_silence_each_other() -> None:
+    with capture_logs() as lines:
+        told = recorder()
+        told.record(FAILED)
+        told.record(FAILED._replace(reason="ValueError"))
+        told.record(FAILED._replace(mapping=INVOICES))
+    assert len(lines) == 3
+
+
+def test_a_failed_batch_is_said_with_the_start_of_its_message_and_the_end_of_its_log() -> None:
+    with capture_logs() as lines:
+        recorder().record(FAILED._replace(detail="a" * 5000, log_tail="b" * 5000 + "END"))
+    assert lines[0]["detail"] == "a" * 1024
+    assert lines[0]["log_tail"] == "b" * 4093 + "END"
+    assert lines[0]["request_id"] == "8f3"
+
+
+def test_a_crash_is_said_with_its_error() -> None:
+    error = ZeroDivisionError()
+    with capture_logs() as lines:
+        recorder().record(facts.MappingCrashed(mapping=ORDERS, error=error, retry_in=2.0))
+    assert lines == [
+        {"log_level": "error", "event": "mapping_crashed", "mapping": "orders", "retry_in": 2.0, "exc_info": error}
+    ]
+
+
+def test_a_line_that_a_child_printed_is_said_with_its_function_every_time() -> None:
+    with capture_logs() as lines:
+        told = recorder()
+        for number in range(3):
+            told.record(facts.ChildOutput(function=STORE, pid=7, stream="stderr", line=f"line {number}"))
+    assert [line["line"] for line in lines] == ["line 0", "line 1", "line 2"]
+    assert {line["function"] for line in lines} == {"store"}
