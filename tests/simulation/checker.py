@@ -1,12 +1,12 @@
 """Did everything hold? Asks the history of queues and functions, after the fact, and knows nothing of the engine.
 
-    nothing is lost          every message is deleted after a success or by the filter, or in the dead-letter queue
-    order                    before a message of a group is handed over, every earlier one of its group is done with
-    no expired receipt       what the queue shows again is not handed over under the receipt of before
-    one batch at a time      two runs of a function with the same group never overlap, whatever died in between
-    room before receive      nothing is received and then not invoked (where only we and the function are to blame)
-    bounds                   concurrency of the function, of the mapping
-    a clean stop             what was not handed over is visible again
+nothing is lost          every message is deleted after a success or by the filter, or in the dead-letter queue
+order                    before a message of a group is handed over, every earlier one of its group is done with
+no expired receipt       what the queue shows again is not handed over under the receipt of before
+one batch at a time      two runs of a function with the same group never overlap, whatever died in between
+room before receive      nothing is received and then not invoked (where only we and the function are to blame)
+bounds                   concurrency of the function, of the mapping
+a clean stop             what was not handed over is visible again
 """
 
 from __future__ import annotations

@@ -99,9 +99,7 @@ def test_named_failures_of_a_group_come_again_together() -> None:
     """[Q4]"""
     world = World()
     dead = world.add_queue("dead.fifo")
-    queue = world.add_queue(
-        "q.fifo", visibility_timeout_in_seconds=10, dead_letter_queue=dead, maximum_receive_count=2
-    )
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=10, dead_letter_queue=dead, maximum_receive_count=2)
     plan = FunctionPlan(names_failures=True)
     target = world.add_function("f", plan, timeout_in_seconds=5)
     world.add_mapping("m", queue, "f", report_batch_item_failures=True)
@@ -269,7 +267,8 @@ def test_a_slow_function_does_not_keep_the_next_message_waiting() -> None:
 @pytest.mark.parametrize("shared", [1, 2])
 def test_a_reserved_concurrency_of_one_works_and_spoils_no_receive_count(shared: int) -> None:
     world = World()
-    target = world.add_function("f", FunctionPlan(duration_in_seconds=(20.0, 20.0)), timeout_in_seconds=25, concurrency=1)
+    plan = FunctionPlan(duration_in_seconds=(20.0, 20.0))
+    target = world.add_function("f", plan, timeout_in_seconds=25, concurrency=1)
     dead = world.add_queue("dead")
     queues = []
     for number in range(shared):
@@ -345,9 +344,7 @@ def test_an_expired_receipt_is_not_invoked() -> None:
 def test_failures_lower_the_concurrency_and_success_restores_it() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
-    world.add_function(
-        "f", FunctionPlan(duration_in_seconds=(0.5, 0.5), failure_rate=1.0, ends_at=20.0), concurrency=8
-    )
+    world.add_function("f", FunctionPlan(duration_in_seconds=(0.5, 0.5), failure_rate=1.0, ends_at=20.0), concurrency=8)
     world.add_mapping("m", queue, "f", batch_size=1)
     limits = []
 

@@ -10,8 +10,8 @@ element has something that the rule asks for; where no pick holds anything asked
 An array without elements, like an object without members, is no field at all.
 
 The order of keys plays no part.  (EventBridge's matcher goes by the alphabet, and judges an `exists: false` whose key
-comes first before an element is settled; a record that matches there matches here.)  If one object has a path both
-nested and with dots, the arrays at both count as one.
+comes first before an element is settled; a record that matches there matches here.)  Arrays at one path that is
+written both nested and with dots count as one array, which keeps the ways to pick as few as the elements.
 
 Nested arrays are unfolded with a stack, not by recursion: a record may nest deeper than Python's stack.
 """

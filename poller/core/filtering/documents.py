@@ -45,7 +45,7 @@ ABSENT = Absent()
 def document_reader(data_key: DataKey, *, exact_integers: bool) -> Callable[[Mapping[str, Any]], Document]:
     """A function from an event-shaped record to its document; it never raises.
 
-    With `exact_integers`, integers of any length keep their value, at about five times the cost.
+    With `exact_integers`, integers of any length keep their value, at about five times the cost of decoding.
     """
     decode = _decode_exactly if exact_integers else _decode
 

@@ -6,7 +6,7 @@ Place = tuple[str, ...]
 """The way from the pattern's root to the spot in question: keys, and `[0]` for the first item of an array."""
 
 
-class InvalidPattern(ValueError):  # noqa: N818  reads as a sentence, like errors.NotFound
+class InvalidPattern(ValueError):
     """The pattern breaks a rule of the pattern language; raised when filters are compiled, never by a match."""
 
     def __init__(self, what: str, place: Place = ()) -> None:

@@ -19,7 +19,7 @@ Choices on points where AWS's pages are silent or contradict each other:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from poller.core.filtering.arrays import Verdict, judge
@@ -56,7 +56,7 @@ class RecordFilter:
         self._fields = fields
 
     def matches(self, record: Mapping[str, Any]) -> bool:
-        """Whether the event-shaped record satisfies one of the patterns; without patterns every record does."""
+        """Whether the event-shaped record, made of plain JSON types, satisfies a pattern; if there is none, it does."""
         fields = record if self._fields is None else self._fields(record)
         document = None
         for metadata, data in self._rules:
@@ -133,14 +133,14 @@ def _judgement(node: Node) -> Predicate:
     return lambda value: judge(node, [value]) is not Verdict.FAILED
 
 
-def _walk(branches: Iterable[Branch]) -> Callable[[Mapping[str, Any]], bool]:
+def _walk(branches: tuple[Branch, ...]) -> Callable[[Mapping[str, Any]], bool]:
     """Whether every branch holds in an object; branches are independent of each other, outside of arrays."""
     tables = [(branch.key, _table(branch.node)) for branch in branches]
     dotted = [branch for branch in branches if branch.dotted]
     if not dotted:
         return _plain_walk(tables)
     ways_round = frozenset(key for branch in dotted for key in branch.dotted)
-    node = Node(None, tuple(branches), all(branch.node.accepts_absence for branch in branches))
+    node = Node(None, branches, all(branch.node.accepts_absence for branch in branches))
     plain, thorough = _plain_walk(tables), _judgement(node)
     return lambda value: plain(value) if ways_round.isdisjoint(value) else thorough(dict(value))
 

@@ -1,0 +1,17 @@
+"""THE DOOR: how the program talks to AWS, or to whatever answers in its place. The only importer of aiobotocore.
+
+Two doors. The wide one is aiobotocore's client, for everything rare. The narrow one serves the calls that run all day:
+it takes region, endpoint, protocol and credentials from aiobotocore, but signs and sends the request itself and leaves
+the answer as the wire's JSON, for about a sixth of the CPU (tests/bench/door.py).
+
+    door.py         which services may be asked, where, and as whom; owns what the others share
+    identity.py     as whom? credentials, the roles assumed with them, and their renewal
+    signing.py      what is the signature? Signature Version 4
+    wire.py         how does a signed request go out and its answer come back? one HTTP session
+    json_caller.py  the narrow door to a JSON service: SQS, Kinesis, DynamoDB Streams
+    invoker.py      the narrow door to Lambda's Invoke API
+    refusals.py     what does a refusal mean to us? the one table from AWS's errors to ours
+
+Does not belong here: what a call is for (sources/, targets/), when to try again (engine/).
+Who may import it: sources/, targets/ and the composition root. Nothing foreign is raised out of here.
+"""

@@ -1,0 +1,217 @@
+"""Which services may be asked, where, and as whom? The one object of this package that the rest of the program holds.
+
+    caller   the narrow door to a JSON service      } region, endpoint, protocol and signing name are what aiobotocore
+    invoker  the narrow door to a Lambda function   } resolved; settings override the endpoint
+    client   the wide door: aiobotocore's client
+
+One HTTP session, one clock and one identity for each role are shared by all of them.
+To make any of them needs neither credentials nor network, and fails only with SettingsError, for what is wrong with
+the AWS configuration; who asks for the first time finds out what else is missing.
+
+Source of the endpoints' precedence: AWS SDKs and Tools Reference Guide, "Service-specific endpoints".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+from aiobotocore.config import AioConfig
+from botocore import UNSIGNED, xform_name
+from botocore.exceptions import BotoCoreError
+from botocore.httpsession import ProxyConfiguration, get_cert_path
+from botocore.utils import get_environ_proxies
+
+from poller.aws.identity import Identity, plain_session, role_session
+from poller.aws.invoker import Invoker
+from poller.aws.json_caller import JsonCaller
+from poller.aws.refusals import RENEWABLE_CODES, translated
+from poller.aws.signing import Signer, resource
+from poller.aws.wire import USER_AGENT, Clock, Route, Wire, http_session
+from poller.errors import AccessDenied, SettingsError
+
+WIDE_DOOR = AioConfig(
+    connect_timeout=5,
+    read_timeout=30,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    user_agent_extra=USER_AGENT,
+)
+
+NO_REGION = (
+    "daemon.region: missing; set it there, in AWS_DEFAULT_REGION, or in the profile of the AWS configuration file"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsSettings:
+    """What the settings file says of AWS. `endpoints` maps a service, as botocore calls it, to a url of its own."""
+
+    region: str | None = None
+    endpoint_url: str | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+
+
+class Service(NamedTuple):
+    """What aiobotocore knows of a service in a region."""
+
+    url: str
+    proxy: str | None
+    signing_name: str
+    target_prefix: str
+    json_version: str
+
+
+class Aws:
+    """The door. Enter it before use; leaving it closes every connection."""
+
+    def __init__(self, settings: AwsSettings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._clock = Clock()
+        self._caller = Identity(plain_session)
+        self._roles: dict[tuple[str, str], Identity] = {}
+        self._services: dict[tuple[str, str], Service] = {}
+
+    async def __aenter__(self) -> Self:
+        tls = await asyncio.to_thread(tls_context, self._configured("ca_bundle"))
+        self._session = await self._stack.enter_async_context(http_session(tls))
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._stack.aclose()
+
+    async def caller(self, service: str, *, region: str | None = None, role_arn: str | None = None) -> JsonCaller:
+        """The narrow door to a service of a JSON protocol: `sqs`, `kinesis`, `dynamodbstreams`."""
+        region = self.region(region)
+        known = await self._service(service, region)
+        return JsonCaller(
+            self._wire(known, region, role_arn),
+            Route.to(resource("POST", known.url), proxy=known.proxy),
+            target_prefix=known.target_prefix,
+            json_version=known.json_version,
+        )
+
+    async def invoker(
+        self,
+        name: str,
+        *,
+        qualifier: str | None = None,
+        timeout_in_seconds: float,
+        region: str | None = None,
+        role_arn: str | None = None,
+    ) -> Invoker:
+        """The narrow door to a Lambda function; `name` is a name or an ARN without qualifier."""
+        region = self.region(region)
+        known = await self._service("lambda", region)
+        return Invoker(
+            self._wire(known, region, role_arn),
+            base_url=known.url,
+            proxy=known.proxy,
+            name=name,
+            qualifier=qualifier,
+            timeout_in_seconds=timeout_in_seconds,
+        )
+
+    @asynccontextmanager
+    async def client(
+        self, service: str, *, region: str | None = None, role_arn: str | None = None
+    ) -> AsyncIterator[Any]:
+        """The wide door: an aiobotocore client. What it raises in the block comes out as errors.ServiceError."""
+        region = self.region(region)
+        with translated():
+            identity = self._identity(role_arn, region)
+        keys = await identity.keys()
+        try:
+            with translated():
+                async with identity.session.create_client(
+                    service, region_name=region, endpoint_url=self._endpoint(service), config=WIDE_DOOR
+                ) as client:
+                    yield client
+        except AccessDenied as error:
+            if error.code in RENEWABLE_CODES:
+                await identity.renew(keys)
+            raise
+
+    def region(self, asked: str | None = None) -> str:
+        """The region to use: the one asked for, the settings', the AWS chain's."""
+        region = asked or self._settings.region or self._configured("region")
+        if not region:
+            raise SettingsError([NO_REGION])
+        return region
+
+    def _configured(self, name: str) -> str | None:
+        """What the AWS configuration (environment, profile) says of this."""
+        try:
+            value: str | None = self._caller.session.get_config_variable(name)
+        except BotoCoreError as error:
+            raise SettingsError([f"AWS configuration: {error}"]) from error
+        return value
+
+    def _wire(self, service: Service, region: str, role_arn: str | None) -> Wire:
+        signer = Signer(service=service.signing_name, region=region)
+        return Wire(self._session, identity=self._identity(role_arn, region), signer=signer, clock=self._clock)
+
+    def _identity(self, role_arn: str | None, region: str) -> Identity:
+        if role_arn is None:
+            return self._caller
+        if (role_arn, region) not in self._roles:
+            sts = {"region_name": region, "endpoint_url": self._endpoint("sts"), "config": WIDE_DOOR}
+            new_session = functools.partial(role_session, role_arn, self._caller, **sts)
+            self._roles[role_arn, region] = Identity(new_session, source=self._caller)
+        return self._roles[role_arn, region]
+
+    def _endpoint(self, service: str) -> str | None:
+        return self._settings.endpoints.get(service, self._settings.endpoint_url)
+
+    async def _service(self, service: str, region: str) -> Service:
+        if (service, region) not in self._services:
+            try:
+                self._services[service, region] = await self._ask_aiobotocore(service, region)
+            except (BotoCoreError, ValueError) as error:
+                raise SettingsError([f"AWS endpoint of {service} in {region}: {error}"]) from error
+        return self._services[service, region]
+
+    async def _ask_aiobotocore(self, service: str, region: str) -> Service:
+        async with self._caller.session.create_client(
+            service,
+            region_name=region,
+            endpoint_url=self._endpoint(service),
+            config=AioConfig(signature_version=UNSIGNED),
+        ) as client:
+            model = client.meta.service_model
+            url = await base_url(client)
+            return Service(
+                url,
+                ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url),
+                str(model.signing_name),
+                str(model.metadata.get("targetPrefix", "")),
+                str(model.metadata.get("jsonVersion", "")),
+            )
+
+
+async def base_url(client: Any) -> str:
+    """Where a client sends its requests, without an operation's own path.
+
+    `client.meta.endpoint_url` is not always that (dual-stack DynamoDB Streams): only a request goes through the
+    endpoint rules. So it is asked for the url of one that needs no parameters; nothing is sent.
+    """
+    operations = map(client.meta.service_model.operation_model, client.meta.service_model.operation_names)
+    operation = next(each for each in operations if each.input_shape and not each.input_shape.required_members)
+    url = str(await client.generate_presigned_url(xform_name(operation.name))).partition("?")[0]
+    path = str(operation.http["requestUri"])
+    return url if path == "/" else url.removesuffix(path)
+
+
+def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Trust whom botocore trusts: its `ca_bundle` setting, else REQUESTS_CA_BUNDLE, else certifi's authorities."""
+    bundle = ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True)
+    try:
+        return ssl.create_default_context(cafile=bundle)
+    except OSError as error:
+        raise SettingsError([f"AWS ca_bundle: {bundle!r} cannot be read as certificates: {error}"]) from error

@@ -1,0 +1,135 @@
+"""As whom do we ask? The credentials of one caller, found when they are first needed and renewed while the daemon runs.
+
+A caller without a role is what aiobotocore's chain finds: environment, profile, web identity, container, instance.
+One with a role assumes it by STS with the first caller's credentials.
+
+    keys()        what to sign with; aiobotocore is asked at most once a second, and renews in time by itself
+    renew(stale)  the service says that these keys are no good: the whole chain is searched anew, which also sees a
+                  credentials file that was changed under the daemon
+    session       aiobotocore's session of this caller, for the wide door
+
+Nothing is sent before the first of these calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiobotocore.credentials import (
+    AioAssumeRoleCredentialFetcher,
+    AioCredentialResolver,
+    AioDeferredRefreshableCredentials,
+)
+from aiobotocore.session import AioSession
+from botocore.exceptions import NoCredentialsError
+
+from poller.aws.refusals import RENEWABLE_CODES, translated
+from poller.aws.signing import Keys
+from poller.errors import AccessDenied, Unreachable
+
+KEYS_ARE_TRUSTED_FOR_IN_SECONDS = 1.0
+"""How long keys are used without asking aiobotocore for newer ones; it renews them ten minutes before they expire."""
+
+ROLE_SESSION_NAME = "poller"
+"""How CloudTrail calls the daemon when it acts under a role."""
+
+
+class Identity:
+    """One caller. `new_session` makes a session that knows no credentials yet; `source` assumes the role, if any."""
+
+    def __init__(self, new_session: Callable[[], AioSession], *, source: Identity | None = None) -> None:
+        self._new_session = new_session
+        self._source = source
+        self._keys: Keys | None = None
+        self._trusted_until = 0.0
+        self._lock = asyncio.Lock()
+        self.session = new_session()
+
+    async def keys(self) -> Keys:
+        """Raises AccessDenied when there are none to be had, Unreachable when whoever has them does not answer.
+
+        While one caller asks for newer keys, the others go on with those they had.
+        """
+        if self._keys is not None and (time.monotonic() < self._trusted_until or self._lock.locked()):
+            return self._keys
+        async with self._lock:
+            return await self._search()
+
+    async def renew(self, stale: Keys) -> Keys:
+        """Other keys than these, if there are any; of many callers at once, the first one searches."""
+        async with self._lock:
+            if self._keys is not None and self._keys != stale:
+                return self._keys
+            self.session = self._new_session()
+            return await self._search()
+
+    async def _search(self) -> Keys:
+        try:
+            self._keys = await frozen_keys(self.session)
+        except AccessDenied as error:
+            if self._source is None or error.code not in RENEWABLE_CODES:
+                raise
+            await self._source.renew(await self._source.keys())
+            self.session = self._new_session()
+            self._keys = await frozen_keys(self.session)
+        self._trusted_until = time.monotonic() + KEYS_ARE_TRUSTED_FOR_IN_SECONDS
+        return self._keys
+
+
+async def frozen_keys(session: AioSession) -> Keys:
+    """The keys of a session now. No request of ours was sent when this fails, whatever was asked on the way."""
+    try:
+        with translated():
+            credentials = await session.get_credentials()
+            if credentials is None:
+                raise NoCredentialsError
+            frozen = await credentials.get_frozen_credentials()
+    except Unreachable as error:
+        raise Unreachable(str(error), code=error.code, was_sent=False) from error
+    except RuntimeError as error:  # aiobotocore's word for credentials that arrived expired
+        raise AccessDenied(str(error), code="ExpiredCredentials") from error
+    return Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
+
+
+def plain_session(like: AioSession | None = None) -> AioSession:
+    """A session with the default chain; it shares the service models that the other has read."""
+    session = AioSession()
+    if like is not None:
+        session.register_component("data_loader", like.get_component("data_loader"))
+    return session
+
+
+def role_session(role_arn: str, source: Identity, **sts: Any) -> AioSession:
+    """A session that assumes the role when it is first used; `sts` are the arguments of the client that does."""
+    session = plain_session(source.session)
+    session.register_component("credential_provider", AioCredentialResolver([AssumedRole(role_arn, source, sts)]))
+    return session
+
+
+class AssumedRole:
+    """A credential provider, as aiobotocore's resolver wants one, for a role named in the settings."""
+
+    METHOD = "assume-role"
+    CANONICAL_NAME = None
+
+    def __init__(self, role_arn: str, source: Identity, sts: dict[str, Any]) -> None:
+        self._role_arn = role_arn
+        self._source = source
+        self._sts = sts
+
+    async def load(self) -> AioDeferredRefreshableCredentials:
+        """Credentials that renew themselves by assuming the role again."""
+        session = self._source.session
+        credentials = await session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        fetcher = AioAssumeRoleCredentialFetcher(
+            client_creator=lambda service, **keys: session.create_client(service, **self._sts, **keys),
+            source_credentials=credentials,
+            role_arn=self._role_arn,
+            extra_args={"RoleSessionName": ROLE_SESSION_NAME},
+        )
+        return AioDeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)

@@ -1,0 +1,53 @@
+"""How is a JSON service called all day? POST of a body that is ready, an operation's name in a header, JSON back.
+
+Sources: AWS's JSON 1.0 and 1.1 protocols, as botocore's service models name them (`targetPrefix`, `jsonVersion`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import orjson
+
+from poller.aws.wire import Route, Wire, timeout_of
+from poller.errors import Unreachable
+
+
+class JsonCaller:
+    """One service in one region, as one caller."""
+
+    def __init__(self, wire: Wire, route: Route, *, target_prefix: str, json_version: str) -> None:
+        self._wire = wire
+        self._route = route
+        self._target_prefix = target_prefix
+        self._content_type = f"application/x-amz-json-{json_version}"
+        self._headers: dict[str, dict[str, str]] = {}
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where requests go."""
+        return self._route.resource.url
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        """The answer's document. Raises errors.ServiceError, and only that.
+
+        The timeout is for the whole call; a long poll's must be longer than the wait it asks for.
+        """
+        timeout = self._timeouts.get(timeout_in_seconds)
+        if timeout is None:
+            timeout = self._timeouts.setdefault(timeout_in_seconds, timeout_of(timeout_in_seconds))
+        headers = self._headers.get(operation)
+        if headers is None:
+            headers = self._headers.setdefault(operation, self._headers_of(operation))
+        answer = await self._wire.post(self._route, headers, body, timeout=timeout)
+        if answer.status != 200:
+            raise answer.error()
+        try:
+            return orjson.loads(answer.body)
+        except orjson.JSONDecodeError as error:
+            raise Unreachable("the answer is not JSON", code="UnusableAnswer", was_sent=True) from error
+
+    def _headers_of(self, operation: str) -> dict[str, str]:
+        return {"content-type": self._content_type, "x-amz-target": f"{self._target_prefix}.{operation}"}

@@ -1,0 +1,189 @@
+"""What does a refusal mean to us? The one table from AWS's errors, botocore's and aiohttp's to `poller.errors`.
+
+A service names its error by a code; the code decides, and where it is not known, the status:
+
+    a throttling code, or 429           Throttled
+    5xx                                 Unreachable (the request may have had an effect)
+    a code of credentials, or 401, 403  AccessDenied
+    a code of absence, or 404           NotFound
+    anything else                       Rejected
+
+No answer at all is Unreachable; `was_sent` is false only where no connection came about.
+
+Sources: the "Common Errors" page of each service's API Reference; AWS SDKs and Tools Reference Guide, "Retry behavior".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import botocore.exceptions as boto
+
+from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled, Unreachable
+
+THROTTLING_CODES = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "KMSThrottlingException",
+        "KmsThrottled",
+        "LimitExceededException",
+        "OverLimit",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+"""Too much, for now. `OverLimit` is SQS's word for a queue with too many messages in flight."""
+
+EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException"})
+UNKNOWN_KEY_CODES = frozenset({"InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"})
+RENEWABLE_CODES = EXPIRED_CODES | UNKNOWN_KEY_CODES
+"""Other credentials may help."""
+
+CLOCK_CODES = frozenset(
+    {
+        "InvalidSignatureException",
+        "RequestExpired",
+        "RequestInTheFuture",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+"""What a service may say to a request whose time is wrong; some are also said of a wrong secret key."""
+
+ACCESS_CODES = (
+    RENEWABLE_CODES
+    | CLOCK_CODES
+    | frozenset(
+        {
+            "AccessDenied",
+            "AccessDeniedException",
+            "AuthFailure",
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "InvalidSecurity",
+            "KMSAccessDeniedException",
+            "KmsAccessDenied",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "NotAuthorized",
+            "OptInRequired",
+            "UnauthorizedOperation",
+        }
+    )
+)
+
+ABSENCE_CODES = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchBucket",
+        "NonExistentQueue",
+        "NotFound",
+        "NotFoundException",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+    }
+)
+
+MESSAGE_LENGTH = 500
+"""Characters of a service's message that are kept; AWS's own are shorter."""
+
+NOT_CONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+
+BOTO_NOT_CONNECTED = (boto.ConnectTimeoutError, boto.ProxyConnectionError, boto.SSLError)
+BOTO_NO_ANSWER = (boto.HTTPClientError, boto.ConnectionError)
+BOTO_NO_CREDENTIALS = (
+    boto.CredentialRetrievalError,
+    boto.InvalidConfigError,
+    boto.LoginError,
+    boto.MetadataRetrievalError,
+    boto.NoAuthTokenError,
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.ProfileNotFound,
+    boto.RefreshWithMFAUnsupportedError,
+    boto.SSOError,
+    boto.TokenRetrievalError,
+    boto.UnknownCredentialError,
+)
+
+
+def refusal(message: str, *, code: str, status: int, retry_after: str | None = None) -> ServiceError:
+    """The error for an answer that is one."""
+    text = f"{code} ({status}): {message[:MESSAGE_LENGTH]}" if message else f"{code} ({status})"
+    if code in THROTTLING_CODES or status == 429:
+        return Throttled(text, code=code, retry_after=seconds(retry_after))
+    if status >= 500:
+        return Unreachable(text, code=code, was_sent=True)
+    if code in ACCESS_CODES:
+        return AccessDenied(text, code=code)
+    if code in ABSENCE_CODES or status == 404:
+        return NotFound(text, code=code)
+    return AccessDenied(text, code=code) if status in (401, 403) else Rejected(text, code=code)
+
+
+def no_answer(error: aiohttp.ClientError | TimeoutError | OSError) -> Unreachable:
+    """The error for a request of the narrow door that was not answered."""
+    text = str(error) or "no answer in time"
+    return Unreachable(text, code=type(error).__name__, was_sent=not isinstance(error, NOT_CONNECTED))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Whatever botocore raises within comes out as a ServiceError, with the original as its cause."""
+    try:
+        yield
+    except (boto.BotoCoreError, boto.ClientError) as error:
+        raise translation(error) from error
+
+
+def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
+    """The error for one of botocore's, which the wide door and the search for credentials raise."""
+    if isinstance(error, boto.ClientError):
+        metadata = error.response.get("ResponseMetadata", {})
+        told = error.response.get("Error", {})
+        return refusal(
+            str(told.get("Message", "")),
+            code=bare_code(str(told.get("Code", ""))) or "Unknown",
+            status=metadata.get("HTTPStatusCode", 400),
+            retry_after=metadata.get("HTTPHeaders", {}).get("retry-after"),
+        )
+    code = type(error).__name__
+    if isinstance(error, BOTO_NO_CREDENTIALS):
+        return AccessDenied(str(error), code=code)
+    if isinstance(error, BOTO_NO_ANSWER):
+        return Unreachable(str(error), code=code, was_sent=not never_connected(error))
+    return Rejected(str(error), code=code)
+
+
+def never_connected(error: boto.BotoCoreError) -> bool:
+    """Whether no connection came about. aiobotocore calls a reset connection EndpointConnectionError too."""
+    return isinstance(error, BOTO_NOT_CONNECTED) or isinstance(error.kwargs.get("error"), NOT_CONNECTED)
+
+
+def bare_code(wire: str) -> str:
+    """The code without what services wrap around it: `com.amazonaws.sqs#X`, `X:http://…`, `X;Sender`."""
+    return re.split("[:;]", wire, maxsplit=1)[0].rpartition("#")[2]
+
+
+def seconds(retry_after: str | None) -> float | None:
+    """The Retry-After header in seconds; None where it is absent, or a date."""
+    return float(retry_after) if retry_after and re.fullmatch(r"\d+(\.\d+)?", retry_after) else None

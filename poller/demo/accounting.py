@@ -1,0 +1,142 @@
+"""Do the numbers add up? What should have happened, what the emulator holds, what the daemon says it did.
+
+Two witnesses that know nothing of each other are asked about each queue:
+
+    emulator    rows in the table, rows in the dead-letter queue, messages left over, order within each company
+    daemon      /metrics: polled, filtered out, invoked, failed, deleted
+
+A row stored twice is no fault (SQS delivers at least once), but it must show on both sides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+from poller.demo.story import MAX_RECEIVES, Expected
+
+
+class StoredRow(NamedTuple):
+    """A row of the users table. `place` counts the company's rows in the order of storing."""
+
+    number: int
+    company: str
+    place: int
+    times_stored: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What the emulator holds of one queue's rows. `dead_letters` are row numbers: at most ten of them."""
+
+    left_over: int
+    dead_letter_count: int
+    dead_letters: Sequence[int]
+    stored: Sequence[StoredRow]
+
+    @property
+    def duplicates(self) -> int:
+        return sum(row.times_stored - 1 for row in self.stored)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What the daemon counted for one mapping, in records; `invocations` by their outcome."""
+
+    polled: int = 0
+    filtered_out: int = 0
+    invoked: int = 0
+    failed: int = 0
+    deleted: int = 0
+    invocations: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One queue's books."""
+
+    queue: str
+    is_fifo: bool
+    sent: int
+    expected: Expected
+    held: Held
+    counted: Counted
+
+    @property
+    def done(self) -> int:
+        """Rows that have met their fate."""
+        return self.counted.filtered_out + len(self.held.stored) + self.held.dead_letter_count
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is wrong, and nothing is left that could still go wrong."""
+        return not discrepancies(self)
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether each company's rows were stored in the file's order."""
+        return not any(_overtakings(self.held.stored))
+
+
+def discrepancies(account: Account) -> list[str]:
+    """Everything that does not add up, a sentence each; empty when all does."""
+    return [f"{account.queue}: {fault}" for fault in (*_fates(account), *_daemon(account), *_order(account))]
+
+
+def _fates(account: Account) -> Iterator[str]:
+    """Did every row meet the fate it should?"""
+    wanted, held = account.expected, account.held
+    stored = Counter(row.number for row in held.stored)
+    yield from _differ("rows sent", account.sent, wanted.rows)
+    yield from _differ("messages left over", held.left_over, 0)
+    yield from _differ("rows stored", len(held.stored), len(wanted.stored))
+    yield from _differ("rows in the dead-letter queue", held.dead_letter_count, len(wanted.poisoned))
+    yield from _strangers("in the table", stored.keys() - wanted.stored)
+    yield from _strangers("in the dead-letter queue", set(held.dead_letters) - wanted.poisoned)
+
+
+def _daemon(account: Account) -> Iterator[str]:
+    """Does the daemon tell the same story as the emulator?"""
+    counted, held = account.counted, account.held
+    stored, succeeded = len(held.stored), counted.invoked - counted.failed
+    yield from _differ("records that the daemon filtered out", counted.filtered_out, len(account.expected.filtered_out))
+    yield from _differ("records that the daemon deleted", counted.deleted, counted.filtered_out + stored)
+    yield from _differ("records that the daemon polled", counted.polled, counted.filtered_out + counted.invoked)
+    if not stored <= succeeded <= stored + held.duplicates:
+        yield (
+            f"records that the function did not name as failed: {succeeded}, "
+            f"but {stored} rows are stored, {held.duplicates} of them twice"
+        )
+    wanted = MAX_RECEIVES * held.dead_letter_count + len(account.expected.delayed)
+    if counted.failed < wanted:
+        yield f"records that failed: {counted.failed}, should be {wanted} or more"
+
+
+def _order(account: Account) -> Iterator[str]:
+    """Was each company's order kept? Only a FIFO queue promises it."""
+    if account.is_fifo:
+        for earlier, later in _overtakings(account.held.stored):
+            yield f"company {later.company}: row {later.number} was stored after row {earlier.number}"
+
+
+def _overtakings(stored: Iterable[StoredRow]) -> Iterator[tuple[StoredRow, StoredRow]]:
+    """Neighbours in the order of storing whose order in the file is the other way round."""
+    by_place = sorted(stored, key=lambda row: (row.company, row.place))
+    return (
+        (earlier, later)
+        for earlier, later in pairwise(by_place)
+        if earlier.company == later.company and earlier.number > later.number
+    )
+
+
+def _differ(what: str, actual: int, wanted: int) -> Iterator[str]:
+    if actual != wanted:
+        yield f"{what}: {actual}, should be {wanted}"
+
+
+def _strangers(where: str, numbers: set[int]) -> Iterator[str]:
+    if numbers:
+        yield f"rows {where} that should not be there: {', '.join(map(str, sorted(numbers)))}"

@@ -1,0 +1,129 @@
+"""Which queues and tables are there, and what is in them? The demo's own hand in the emulator, by plain AWS calls.
+
+    buffer-queue.fifo ── redrive ──> failed-rows.fifo          users       keys queue, email
+    buffer-queue      ── redrive ──> failed-rows               companies   keys queue, company
+
+Source of the queues' attributes: SQS API reference, "CreateQueue".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from poller.aws.door import Aws, AwsSettings
+from poller.demo.accounting import Held, StoredRow
+from poller.demo.processes import REGION
+from poller.demo.story import MAX_RECEIVES, QUEUES, VISIBILITY_TIMEOUT_IN_SECONDS, Queue, Row
+
+USERS = "users"
+COMPANIES = "companies"
+
+MESSAGES_PER_CALL = 10
+"""The most that one SendMessageBatch or ReceiveMessage takes (SQS API reference)."""
+
+COUNTS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+class Stage:
+    """The queues and tables. `urls` holds every queue's, by name."""
+
+    def __init__(self, sqs: Any, dynamodb: Any) -> None:
+        self._sqs = sqs
+        self._dynamodb = dynamodb
+        self.urls: dict[str, str] = {}
+
+    async def build(self) -> None:
+        """Create everything."""
+        for table, sort_key in ((USERS, "email"), (COMPANIES, "company")):
+            await self._create_table(table, sort_key)
+        for queue in QUEUES:
+            dead_letter_arn = await self._create_queue(queue.dead_letter_queue, queue.is_fifo)
+            redrive = {"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": MAX_RECEIVES}
+            await self._create_queue(
+                queue.name,
+                queue.is_fifo,
+                VisibilityTimeout=str(VISIBILITY_TIMEOUT_IN_SECONDS),
+                RedrivePolicy=json.dumps(redrive),
+            )
+
+    async def send(self, queue: Queue, rows: Sequence[Row]) -> int:
+        """Send up to ten rows, in order. Returns how many the queue has taken."""
+        entries = [_entry(queue, row) for row in rows]
+        answer = await self._sqs.send_message_batch(QueueUrl=self.urls[queue.name], Entries=entries)
+        return len(answer["Successful"])
+
+    async def held(self, queue: Queue) -> Held:
+        """What the emulator holds of this queue's rows now."""
+        dead_letters = await self._sqs.receive_message(
+            QueueUrl=self.urls[queue.dead_letter_queue], MaxNumberOfMessages=MESSAGES_PER_CALL, VisibilityTimeout=0
+        )
+        return Held(
+            left_over=await self._count(queue.name),
+            dead_letter_count=await self._count(queue.dead_letter_queue),
+            dead_letters=[json.loads(message["Body"])["row"] for message in dead_letters.get("Messages", [])],
+            stored=[_stored_row(item) async for item in self._items(queue)],
+        )
+
+    async def _create_table(self, name: str, sort_key: str) -> None:
+        keys = {"queue": "HASH", sort_key: "RANGE"}
+        await self._dynamodb.create_table(
+            TableName=name,
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+            KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+    async def _create_queue(self, name: str, is_fifo: bool, **attributes: str) -> str:
+        """Returns the queue's ARN."""
+        kind = {"FifoQueue": "true"} if is_fifo else {}
+        created = await self._sqs.create_queue(QueueName=name, Attributes=kind | attributes)
+        self.urls[name] = created["QueueUrl"]
+        answer = await self._sqs.get_queue_attributes(QueueUrl=self.urls[name], AttributeNames=["QueueArn"])
+        return str(answer["Attributes"]["QueueArn"])
+
+    async def _count(self, queue: str) -> int:
+        answer = await self._sqs.get_queue_attributes(QueueUrl=self.urls[queue], AttributeNames=list(COUNTS))
+        return sum(int(answer["Attributes"][name]) for name in COUNTS)
+
+    async def _items(self, queue: Queue) -> AsyncIterator[Mapping[str, Any]]:
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=USERS,
+            KeyConditionExpression="queue = :queue",
+            ExpressionAttributeValues={":queue": {"S": queue.name}},
+            ConsistentRead=True,
+        )
+        async for page in pages:
+            for item in page["Items"]:
+                yield item
+
+
+@asynccontextmanager
+async def stage(endpoint_url: str) -> AsyncIterator[Stage]:
+    """The stage at this emulator, built."""
+    async with (
+        Aws(AwsSettings(region=REGION, endpoint_url=endpoint_url)) as aws,
+        aws.client("sqs") as sqs,
+        aws.client("dynamodb") as dynamodb,
+    ):
+        built = Stage(sqs, dynamodb)
+        await built.build()
+        yield built
+
+
+def _entry(queue: Queue, row: Row) -> dict[str, str]:
+    entry = {"Id": str(row.number), "MessageBody": row.body()}
+    if queue.is_fifo:
+        entry |= {"MessageGroupId": row.company, "MessageDeduplicationId": str(row.number)}
+    return entry
+
+
+def _stored_row(item: Mapping[str, Any]) -> StoredRow:
+    numbers = {name: int(item[name]["N"]) for name in ("csv_row", "place", "times_stored")}
+    return StoredRow(numbers["csv_row"], item["company"]["S"], numbers["place"], numbers["times_stored"])

@@ -1,0 +1,107 @@
+"""Which rows go in, and what should become of each?
+
+Every row of the example's `users.csv` goes into both queues, as a JSON body, with its company as message group:
+
+    kind is not "signup"    the filter drops it
+    email without an "@"    poisoned: it fails on every attempt and ends in the dead-letter queue
+    email at a "grey." one  delayed: it fails on the first attempt, and is stored on the next
+    any other               stored; on the FIFO queue in the file's order within its company, the delayed rows too
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from poller.model.ids import MappingName
+
+VISIBILITY_TIMEOUT_IN_SECONDS = 3
+"""So short that a poisoned row has used up its attempts in ten seconds."""
+
+FUNCTION_TIMEOUT_IN_SECONDS = 2
+BATCHING_WINDOW_IN_SECONDS = 1
+"""Both together must fit into the visibility timeout."""
+
+MAX_RECEIVES = 3
+"""The redrive policies' `maxReceiveCount`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the CSV; `number` counts from 1."""
+
+    number: int
+    kind: str
+    name: str
+    email: str
+    company: str
+
+    @property
+    def is_filtered_out(self) -> bool:
+        return self.kind != "signup"
+
+    @property
+    def is_poisoned(self) -> bool:
+        return not self.is_filtered_out and "@" not in self.email
+
+    @property
+    def is_delayed(self) -> bool:
+        return not self.is_filtered_out and "@grey." in self.email
+
+    def body(self) -> str:
+        """The message."""
+        fields = {"row": self.number, "kind": self.kind, "name": self.name, "email": self.email}
+        return json.dumps(fields | {"company": self.company})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A queue of the demo, with the mapping that reads it."""
+
+    name: str
+    mapping: MappingName
+
+    @property
+    def is_fifo(self) -> bool:
+        return self.name.endswith(".fifo")
+
+    @property
+    def dead_letter_queue(self) -> str:
+        return "failed-rows.fifo" if self.is_fifo else "failed-rows"
+
+
+QUEUES = (
+    Queue(name="buffer-queue.fifo", mapping=MappingName("in_order")),
+    Queue(name="buffer-queue", mapping=MappingName("side_by_side")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What should become of the rows, as their numbers; the delayed ones are among those that are stored."""
+
+    filtered_out: frozenset[int]
+    poisoned: frozenset[int]
+    stored: frozenset[int]
+    delayed: frozenset[int]
+
+    @property
+    def rows(self) -> int:
+        return len(self.filtered_out) + len(self.poisoned) + len(self.stored)
+
+
+def read_rows() -> list[Row]:
+    """The rows of `users.csv`, in the file's order."""
+    text = files("poller.examples.signup").joinpath("users.csv").read_text(encoding="utf-8")
+    return [Row(number=number, **row) for number, row in enumerate(csv.DictReader(text.splitlines()), start=1)]
+
+
+def expected(rows: Sequence[Row]) -> Expected:
+    filtered_out = frozenset(row.number for row in rows if row.is_filtered_out)
+    poisoned = frozenset(row.number for row in rows if row.is_poisoned)
+    stored = frozenset(row.number for row in rows) - filtered_out - poisoned
+    delayed = frozenset(row.number for row in rows if row.is_delayed)
+    return Expected(filtered_out=filtered_out, poisoned=poisoned, stored=stored, delayed=delayed)

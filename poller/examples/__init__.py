@@ -1,0 +1,8 @@
+"""Functions to copy: what `poller demo` runs, and a place to begin with one's own.
+
+Belongs here: handlers as a user writes them for AWS Lambda, with their data; they import nothing of poller.
+Does not belong here: anything that poller itself needs.
+Nobody imports them; settings files name them as handlers.
+
+    signup/   a CSV of users, and the function that stores them in a table
+"""

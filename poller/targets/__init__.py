@@ -1,0 +1,10 @@
+"""TARGETS: adapters by which functions are reached, one module for each way.
+
+    lambda_api  AWS Lambda's Invoke API
+    http        any HTTP service, and the Runtime Interface Emulator
+    runtime     child processes that speak the Lambda Runtime API
+
+Belongs here: how a call is made, and which of the four kinds of `model.invocation.Response` came back.
+Does not belong here: what a response means to the records (core/outcome.py), when to call again (engine/).
+Only app.py imports an adapter; no adapter knows another.
+"""

@@ -1,0 +1,24 @@
+"""What may a function know of its caller? The mapping, the request id and the attempt.
+
+Lambda's runtimes show a function the client context of the call; what callers put there of their own stands in
+`custom`, all as text, because Go's and Java's runtimes take nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+
+from poller.model.invocation import Invocation
+
+MAPPING_NAME_LENGTH = 200
+"""Characters of the mapping's name in the client context, which AWS limits to 3,583 bytes in all."""
+
+
+def client_context(invocation: Invocation) -> str:
+    """The client context as JSON of ASCII characters alone, as a header must be."""
+    custom = {
+        "mapping": invocation.mapping[:MAPPING_NAME_LENGTH],
+        "request_id": invocation.request_id,
+        "attempt": str(invocation.attempt),
+    }
+    return json.dumps({"custom": custom})

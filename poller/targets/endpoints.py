@@ -1,0 +1,98 @@
+"""Which url of a pool gets the next call? The next in turn that is alive; an emulator takes one call at a time.
+
+    alive ── failed ──> aside, for a pause that doubles ── pause over ──> tried again ── answered ──> alive
+
+When all are aside, the one whose pause ends soonest is used: to try beats to refuse.
+A pool of one url is never without it, so nothing is put aside there: the caller's own backoff does.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from yarl import URL
+
+from poller.core.backoff import Backoff
+from poller.model.ids import FunctionName
+from poller.telemetry.facts import EndpointPutAside, Record
+
+ASIDE = Backoff(initial=1.0, maximum=60.0)
+"""How long a url that failed is left alone."""
+
+EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
+"""Where every Runtime Interface Emulator listens; the path says `function` whatever the function's name."""
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """One url. `aside_until` is on anyio's clock."""
+
+    url: URL
+    is_emulator: bool
+    calls: int = 0
+    failures: int = 0
+    aside_until: float = 0.0
+
+    @property
+    def has_room(self) -> bool:
+        return not (self.is_emulator and self.calls)
+
+
+class Endpoints:
+    """The pool of one function's urls."""
+
+    def __init__(self, urls: Sequence[str], *, function: FunctionName, record: Record) -> None:
+        self._pool = [Endpoint(URL(url), is_emulator=URL(url).path.rstrip("/") == EMULATOR_PATH) for url in urls]
+        self._function = function
+        self._record = record
+        self._changed = anyio.Event()
+        self._luck = random.Random()
+
+    @asynccontextmanager
+    async def turn(self, *, but: Collection[Endpoint]) -> AsyncIterator[Endpoint | None]:
+        """The endpoint for one call, as soon as it has room; None if `but`, those already tried, are all."""
+        endpoint = await self._ready(but)
+        if endpoint is None:
+            yield None
+            return
+        endpoint.calls += 1
+        try:
+            yield endpoint
+        finally:
+            endpoint.calls -= 1
+            self._changed.set()
+            self._changed = anyio.Event()
+
+    def succeeded(self, endpoint: Endpoint) -> None:
+        """It answered: the next failure starts with a short pause again."""
+        endpoint.failures = 0
+        endpoint.aside_until = 0.0
+
+    def failed(self, endpoint: Endpoint, detail: str, *, pause: float | None = None) -> None:
+        """Put it aside, for `pause` seconds if it said so itself."""
+        if len(self._pool) == 1:
+            return
+        endpoint.failures += 1
+        retry_in = ASIDE.delay(endpoint.failures, self._luck) if pause is None else pause
+        endpoint.aside_until = anyio.current_time() + retry_in
+        shown = str(endpoint.url.with_user(None).with_query(None))
+        self._record(EndpointPutAside(function=self._function, url=shown, detail=detail, retry_in=retry_in))
+
+    async def _ready(self, but: Collection[Endpoint]) -> Endpoint | None:
+        while candidates := [one for one in self._pool if one not in but]:
+            for endpoint in _preferred(candidates, anyio.current_time()):
+                if endpoint.has_room:
+                    self._pool.remove(endpoint)
+                    self._pool.append(endpoint)
+                    return endpoint
+            await self._changed.wait()
+        return None
+
+
+def _preferred(candidates: Sequence[Endpoint], now: float) -> list[Endpoint]:
+    alive = [one for one in candidates if one.aside_until <= now]
+    return alive or [min(candidates, key=lambda one: one.aside_until)]

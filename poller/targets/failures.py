@@ -1,0 +1,102 @@
+"""What does Lambda say when a function fails? The error documents that a caller of Invoke would see.
+
+A function that ran and raised posts its own document, and it is passed on unchanged.
+A function that was stopped, died or said too much leaves it to Lambda to say so, in these words:
+
+    timeout            Sandbox.Timedout               RequestId: <id> Error: Task timed out after 1.00 seconds
+    exit, status 0     Runtime.ExitError              RequestId: <id> Error: Runtime exited without providing a reason
+    exit, status 3     Runtime.ExitError              RequestId: <id> Error: Runtime exited with error: exit status 3
+    signal             Runtime.ExitError              RequestId: <id> Error: Runtime exited with error: signal: killed
+    answer too large   Function.ResponseSizeTooLarge  Response payload size exceeded maximum allowed payload size (…)
+
+Source: AWS Lambda Developer Guide, "Troubleshoot execution issues in Lambda" and "Lambda quotas".
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import Any
+
+import orjson
+
+from poller.model.ids import RequestId
+from poller.model.invocation import FunctionError
+
+RESPONSE_LIMIT_IN_BYTES = 6_291_556
+"""The largest answer of a synchronous invocation: 6 MB and 100 bytes."""
+
+ERROR_TYPE_LIMIT_IN_CHARACTERS = 128
+MESSAGE_LIMIT_IN_CHARACTERS = 4_096
+"""A function may write what it likes into its error; this much of it is kept for the log."""
+
+_ERROR_TYPE_OF_A_RUNTIME = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
+
+
+def timed_out(request_id: RequestId, seconds: float) -> FunctionError:
+    """The function's timeout has passed."""
+    return _own("Sandbox.Timedout", f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds")
+
+
+def init_timed_out(request_id: RequestId, seconds: float) -> FunctionError:
+    """The function never came to ask for its first invocation. AWS has no words of its own for this one."""
+    reason = f"Init timed out after {seconds:.2f} seconds, before the first invocation was asked for"
+    return _own("Sandbox.Timedout", f"RequestId: {request_id} Error: {reason}")
+
+
+def exited(request_id: RequestId, status: int | None) -> FunctionError:
+    """The process ended without an answer; `status` is its exit status, -N for signal N, None where nobody knows."""
+    return _own("Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited {_how(status)}")
+
+
+def too_large() -> FunctionError:
+    """The answer is larger than Lambda would take."""
+    limit = f"({RESPONSE_LIMIT_IN_BYTES} bytes)"
+    message = f"Response payload size exceeded maximum allowed payload size {limit}."
+    return _own("Function.ResponseSizeTooLarge", message)
+
+
+def posted(document: bytes, *, error_type: str | None) -> FunctionError:
+    """The function's own error document; `error_type` is what the runtime said beside it, for want of its own."""
+    if error_type is None or _ERROR_TYPE_OF_A_RUNTIME.fullmatch(error_type) is None:
+        error_type = "Function.Unknown"
+    fields = _object(document)
+    own_type, message = fields.get("errorType"), fields.get("errorMessage")
+    return FunctionError(
+        error_type=_text(own_type, error_type)[:ERROR_TYPE_LIMIT_IN_CHARACTERS],
+        message=_text(message, "")[:MESSAGE_LIMIT_IN_CHARACTERS],
+        payload=document,
+    )
+
+
+def is_error_document(body: bytes) -> bool:
+    """Whether a body has the shape of a function's error: an object with both `errorMessage` and `errorType`."""
+    if b'"errorMessage"' not in body or b'"errorType"' not in body:
+        return False
+    fields = _object(body)
+    return "errorMessage" in fields and "errorType" in fields
+
+
+def _own(error_type: str, message: str) -> FunctionError:
+    document = orjson.dumps({"errorType": error_type, "errorMessage": message})
+    return FunctionError(error_type=error_type, message=message, payload=document)
+
+
+def _how(status: int | None) -> str:
+    if not status:
+        return "without providing a reason"
+    if status > 0:
+        return f"with error: exit status {status}"
+    return f"with error: signal: {(signal.strsignal(-status) or str(-status)).lower()}"
+
+
+def _object(document: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(document)
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _text(value: object, otherwise: str) -> str:
+    return value if isinstance(value, str) and value else otherwise

@@ -1,0 +1,217 @@
+"""How is a function reached over HTTP? The event is POSTed; what comes back is read in one of two languages.
+
+    answer                     plain HTTP service               Runtime Interface Emulator (by its path)
+    2xx                        Answered                         Answered; FunctionError if it has an error's shape,
+                                                                or is the text "Task timed out after …"
+    429                        Busy, after Retry-After          the same
+    503                        the next url, else Busy          the same
+    other 4xx, 5xx, 3xx        FunctionError HTTP.<status>      the same, but for:
+    400                                                         Busy: it serves another call
+    500, 504                                                    Busy: the call never reached the function
+    502                                                         FunctionError: the runtime exited
+    no connection              the next url, else Busy          the same
+    lost after sending         LostAnswer                       the same
+    the function's timeout     FunctionError Sandbox.Timedout   the same
+    more than 6 MB             FunctionError Function.ResponseSizeTooLarge
+
+The request carries X-Amzn-RequestId and Lambda-Runtime-Aws-Request-Id (the invocation's id, kept when an unchanged
+batch is tried again), X-Poller-Mapping and X-Poller-Attempt, and for an emulator X-Amz-Client-Context.
+Which url is next: `targets/endpoints.py`.
+
+Sources: AWS Lambda Developer Guide, "Testing Lambda container image locally" and "Lambda quotas"; RFC 9110.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import anyio
+
+from poller.model.function import Function, HttpService
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.targets.caller import client_context
+from poller.targets.endpoints import Endpoint, Endpoints
+from poller.targets.failures import (
+    MESSAGE_LIMIT_IN_CHARACTERS,
+    RESPONSE_LIMIT_IN_BYTES,
+    exited,
+    is_error_document,
+    posted,
+    timed_out,
+    too_large,
+)
+from poller.telemetry.facts import Record
+
+CONNECT_IN_SECONDS = 5.0
+"""A connection that takes longer, or half of the function's timeout, is none: the request was not sent."""
+
+KEEP_ALIVE_IN_SECONDS = 1.5
+"""Less than servers keep an idle connection (gunicorn: 2, Node: 5): a call into a closing one is a lost answer."""
+
+RETRY_AFTER_LIMIT_IN_SECONDS = 900.0
+"""The longest pause that a service may ask for: as long as a function on Lambda may run."""
+
+AT_ONCE_LIMIT_IN_BYTES = 2**20
+
+EMULATORS_TIMEOUT = re.compile(rb"Task timed out after (\d+)\.00 seconds")
+"""Its answer when the function took too long: status 200, plain text."""
+
+
+class HttpTarget:
+    """A function as an HTTP service, or several alike. Open it with `async with`."""
+
+    def __init__(self, function: Function, *, record: Record, clock: Callable[[], float] = time.time) -> None:
+        assert isinstance(function.kind, HttpService), function.kind
+        self._function = function
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            **function.kind.headers,
+        }
+        self._endpoints = Endpoints(function.kind.urls, function=function.name, record=record)
+        self._clock = clock
+
+    async def __aenter__(self) -> Self:
+        connect = min(CONNECT_IN_SECONDS, self._function.timeout_in_seconds / 2)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_IN_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=connect),
+            headers=self._headers,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._session.close()
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        """See ports.Target. A url that did not take the call is followed by the next one, until one did."""
+        refused: dict[Endpoint, Busy] = {}
+        while True:
+            async with self._endpoints.turn(but=refused) as endpoint:
+                if endpoint is None:
+                    return _worth_telling(list(refused.values()))
+                response = await self._call(endpoint, invocation)
+                self._judge(endpoint, response)
+            if not isinstance(response, Busy):
+                return response
+            refused[endpoint] = response
+
+    def _judge(self, endpoint: Endpoint, response: Response) -> None:
+        """Whether the url is to be used again at once."""
+        match response:
+            case Busy():
+                self._endpoints.failed(endpoint, response.reason, pause=response.retry_after)
+            case LostAnswer():
+                self._endpoints.failed(endpoint, response.reason)
+            case FunctionError(error_type="HTTP.502" | "HTTP.504" as gateway_error):
+                self._endpoints.failed(endpoint, gateway_error)
+            case _:
+                self._endpoints.succeeded(endpoint)
+
+    async def _call(self, endpoint: Endpoint, invocation: Invocation) -> Response:
+        try:
+            with anyio.fail_after(self._function.timeout_in_seconds):
+                async with self._session.post(
+                    endpoint.url,
+                    data=_data(invocation.payload),
+                    headers=_headers(endpoint, invocation),
+                    allow_redirects=False,
+                ) as reply:
+                    body = await _body(reply)
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
+            return Busy(reason=str(error), is_throttle=False)
+        except TimeoutError:
+            return timed_out(invocation.request_id, self._function.timeout_in_seconds)
+        except (aiohttp.ClientError, OSError) as error:
+            return LostAnswer(reason=type(error).__name__)
+        if body is None:
+            return too_large()
+        return self._understood(endpoint, invocation, reply, body)
+
+    def _understood(
+        self, endpoint: Endpoint, invocation: Invocation, reply: aiohttp.ClientResponse, body: bytes
+    ) -> Response:
+        if reply.status in (429, 503):
+            pause = retry_after(reply.headers.get("Retry-After"), now=self._clock())
+            return Busy(reason=f"HTTP.{reply.status}", retry_after=pause, is_throttle=True)
+        if endpoint.is_emulator:
+            return _emulators_answer(reply, body, invocation)
+        return Answered(body) if 200 <= reply.status < 300 else _http_error(reply, body)
+
+
+def retry_after(value: str | None, *, now: float) -> float | None:
+    """The pause in seconds that a Retry-After header asks for, as a number or as a date; None if it says nothing."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - now
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT_IN_SECONDS)
+
+
+def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:
+    headers = {
+        "X-Amzn-RequestId": invocation.request_id,
+        "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+        "X-Poller-Mapping": invocation.mapping,
+        "X-Poller-Attempt": str(invocation.attempt),
+    }
+    if endpoint.is_emulator:
+        headers["X-Amz-Client-Context"] = base64.b64encode(client_context(invocation).encode()).decode()
+    return headers
+
+
+def _data(payload: bytes) -> bytes | BytesIO:
+    """aiohttp writes bytes at once, and a file in pieces; above a megabyte it insists on the latter."""
+    return payload if len(payload) <= AT_ONCE_LIMIT_IN_BYTES else BytesIO(payload)
+
+
+async def _body(reply: aiohttp.ClientResponse) -> bytes | None:
+    """The answer's body; None as soon as it is larger than an answer may be, and the connection is not used again."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in reply.content.iter_any():
+        size += len(chunk)
+        if size > RESPONSE_LIMIT_IN_BYTES:
+            reply.close()
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _emulators_answer(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocation) -> Response:
+    """What an emulator means. It hides a function's failures behind a status of 200; newer ones name their type."""
+    is_error = is_error_document(body)
+    if reply.status == 200 and not is_error:
+        timeout = EMULATORS_TIMEOUT.match(body)
+        return timed_out(invocation.request_id, float(timeout[1])) if timeout else Answered(body)
+    if "Error-Type" in reply.headers or (is_error and reply.status in (200, 502)):
+        return posted(body, error_type=reply.headers.get("Error-Type"))
+    if reply.status == 502:
+        return exited(invocation.request_id, None)
+    if reply.status in (400, 500, 504):
+        return Busy(reason=f"HTTP.{reply.status}", is_throttle=False)
+    return _http_error(reply, body)
+
+
+def _http_error(reply: aiohttp.ClientResponse, body: bytes) -> FunctionError:
+    message = f"{reply.status} {reply.reason}"[:MESSAGE_LIMIT_IN_CHARACTERS]
+    return FunctionError(error_type=f"HTTP.{reply.status}", message=message, payload=body)
+
+
+def _worth_telling(refusals: list[Busy]) -> Busy:
+    """Of all the refusals, one of a function that is there but full, if there is one."""
+    return next((one for one in refusals if one.is_throttle), refusals[-1])

@@ -1,0 +1,140 @@
+"""How is a function invoked on AWS Lambda? Synchronously, through the Invoke API.
+
+    answer                                    response
+    200                                       Answered
+    200 with X-Amz-Function-Error             FunctionError, with the last 4 KB of the function's log
+    413                                       FunctionError: this event will never fit, so the attempt counts
+    429                                       Busy, a throttle; the body says which limit
+    5xx, other 4xx, no connection, no keys    Busy, no throttle: the function did not run; it is tried again slowly
+    connection lost or time up after sending  LostAnswer
+
+The client context tells the function who calls: `custom` holds the mapping, the request id and the attempt, all as
+text, because Go's and Java's runtimes take nothing else there.
+
+Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+import orjson
+
+from poller.aws.door import Aws
+from poller.aws.invoker import Invoker
+from poller.aws.wire import Answer
+from poller.errors import ServiceError, Throttled, Unreachable
+from poller.model.function import Function, LambdaApi
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+
+ANSWER_SLACK_IN_SECONDS = 15.0
+"""How much longer than its timeout a function's answer may take: a cold start's first ten seconds do not count."""
+
+MAPPING_NAME_LENGTH = 200
+"""Characters of the mapping's name in the client context, which AWS limits to 3,583 bytes in all."""
+
+CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
+"""What an error code looks like; anything else would be no bounded label."""
+
+
+class LambdaApiTarget:
+    """One function on AWS Lambda, as `ports.Target`."""
+
+    def __init__(self, invoker: Invoker) -> None:
+        self._invoker = invoker
+
+    @classmethod
+    async def of(cls, function: Function, kind: LambdaApi, aws: Aws) -> LambdaApiTarget:
+        """The target for a function of the settings. Needs neither credentials nor network."""
+        invoker = await aws.invoker(
+            kind.name,
+            qualifier=kind.qualifier,
+            timeout_in_seconds=function.timeout_in_seconds + ANSWER_SLACK_IN_SECONDS,
+            region=kind.region,
+            role_arn=kind.role_arn,
+        )
+        return cls(invoker)
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        """Call the function once; never raises for what the function or the way to it does."""
+        headers = {
+            "content-type": "application/json",
+            "x-amz-client-context": client_context(invocation),
+            "x-amz-log-type": "Tail",
+        }
+        try:
+            answer = await self._invoker.invoke(invocation.payload, headers)
+        except Unreachable as error:
+            if error.was_sent:
+                return LostAnswer(reason=error.code)
+            return Busy(reason=error.code, is_throttle=False)
+        except ServiceError as error:
+            return Busy(reason=error.code, is_throttle=False)
+        return response_of(answer)
+
+
+def client_context(invocation: Invocation) -> str:
+    """The header's value: base64 of JSON."""
+    custom = {
+        "mapping": invocation.mapping[:MAPPING_NAME_LENGTH],
+        "request_id": invocation.request_id,
+        "attempt": str(invocation.attempt),
+    }
+    return base64.b64encode(orjson.dumps({"custom": custom})).decode()
+
+
+def response_of(answer: Answer) -> Response:
+    """What Lambda's answer says."""
+    if answer.status == 200:
+        version = answer.headers.get("x-amz-executed-version", "$LATEST")
+        if "x-amz-function-error" in answer.headers:
+            return function_error(answer, version)
+        return Answered(answer.body, version)
+    if answer.status == 413:
+        message = f"the event was refused as too large ({answer.error_code()})"
+        return FunctionError(error_type="RequestEntityTooLarge", message=message, payload=answer.body)
+    return refused(answer)
+
+
+def function_error(answer: Answer, version: str) -> FunctionError:
+    """The function's own failure, told by the document that its runtime made of it."""
+    document = json_object(answer.body)
+    return FunctionError(
+        error_type=str(document.get("errorType") or answer.headers["x-amz-function-error"]),
+        message=str(document.get("errorMessage") or ""),
+        payload=answer.body,
+        log_tail=log_tail(answer.headers.get("x-amz-log-result", "")),
+        executed_version=version,
+    )
+
+
+def refused(answer: Answer) -> Busy:
+    """Lambda did not run the function. A throttle's `Reason` names the limit that was met."""
+    error = answer.error()
+    if not isinstance(error, Throttled):
+        return Busy(reason=bounded(error.code, answer), is_throttle=False)
+    reason = str(json_object(answer.body).get("Reason") or error.code)
+    return Busy(reason=bounded(reason, answer), retry_after=error.retry_after, is_throttle=True)
+
+
+def bounded(code: str, answer: Answer) -> str:
+    return code if CODE.fullmatch(code) else f"Http{answer.status}"
+
+
+def log_tail(encoded: str) -> str:
+    """The end of the function's log, as text whatever its bytes."""
+    try:
+        return base64.b64decode(encoded, validate=True).decode(errors="replace")
+    except binascii.Error:
+        return ""
+
+
+def json_object(body: bytes) -> dict[str, object]:
+    """The body, if it is a JSON object; else an empty one."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}

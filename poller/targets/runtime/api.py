@@ -1,0 +1,227 @@
+"""What does a child see of the Runtime API? One loopback port of its own, and at any moment one invocation at most.
+
+    starting ── next ──> waiting ── (offer) ──> running ── response, error ──> answered ── next ──> waiting …
+        └── init/error ──> failed
+
+A runtime client takes no more than `host:port`, so the port says which child is calling.
+`next` is held open until there is an invocation. What does not fit the drawing is refused in AWS's words:
+another request's id (or a second answer) with 400 InvalidRequestID, a call out of turn with 403
+InvalidStateTransition, an answer beyond 6 MB with 413, while the invoker gets `Function.ResponseSizeTooLarge`.
+
+Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes".
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import orjson
+from aiohttp import web
+
+from poller.model.function import Function
+from poller.model.invocation import Answered, FunctionError, Invocation, Response
+from poller.targets.caller import client_context
+from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, exited, posted, too_large
+
+PREFIX = "/2018-06-01/runtime/"
+HEADER_LIMIT_IN_BYTES = 2**21
+"""AWS's Python client sends up to 1 MB of X-Ray cause in one header."""
+
+IDLE_CONNECTION_IN_SECONDS = 7 * 24 * 3600.0
+"""A client's connection is idle for as long as its handler works; only the child's end closes it."""
+
+
+class Handover:
+    """One invocation on its way through a child.
+
+    `taken` is set when the child has it, or when it is settled without. `response` stays None if the child was gone
+    before it could take the invocation, so that another child may.
+    """
+
+    __slots__ = ("invocation", "response", "settled", "taken")
+
+    def __init__(self, invocation: Invocation) -> None:
+        self.invocation = invocation
+        self.response: Response | None = None
+        self.taken = anyio.Event()
+        self.settled = anyio.Event()
+
+    def settle(self, response: Response | None) -> None:
+        """The first word counts."""
+        if not self.settled.is_set():
+            self.response = response
+            self.taken.set()
+            self.settled.set()
+
+
+class RuntimeApi:
+    """The API for one child: offer it a handover, and the child's calls settle it.
+
+    `has_asked` is true once the child has asked for an invocation: its init is over. `is_asking` while it does.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self.has_asked = False
+        self._function = function
+        self._init_error: FunctionError | None = None
+        self._has_ended = False
+        self._status: int | None = None
+        self.is_asking = False
+        self._offered: Handover | None = None
+        self._offer_came = anyio.Event()
+        self._running: Handover | None = None
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Listen on a free loopback port; gives `host:port`."""
+        server = web.Server(
+            self._answer,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=IDLE_CONNECTION_IN_SECONDS,
+            max_field_size=HEADER_LIMIT_IN_BYTES,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=0)
+        await runner.setup()
+        try:
+            listener = socket.create_server(("127.0.0.1", 0))
+            await web.SockSite(runner, listener).start()
+            yield "{}:{}".format(*listener.getsockname())
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runner.cleanup()
+
+    def offer(self, handover: Handover) -> None:
+        """Give the child its next invocation, now or as soon as it asks. Only one at a time."""
+        assert self._offered is None, "a child has one invocation at a time"
+        self._offered = handover
+        if self._init_error is not None:
+            handover.settle(self._init_error)
+        elif self._has_ended:
+            self.end(self._status)
+        self._offer_came.set()
+
+    def end(self, status: int | None) -> None:
+        """The child has ended: whoever waits for it is told so, or nothing if it was gone before it could take more."""
+        self._has_ended, self._status = True, status
+        if self._running is not None:
+            self._running.settle(exited(self._running.invocation.request_id, status))
+        elif self._offered is not None:
+            self._offered.settle(None if self.has_asked else exited(self._offered.invocation.request_id, status))
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not request.path.startswith(PREFIX):
+            return web.Response(status=404)
+        match (request.method, *request.path.removeprefix(PREFIX).split("/")):
+            case "GET", "invocation", "next":
+                return await self._next()
+            case "POST", "invocation", request_id, "response":
+                return await self._response(request, request_id)
+            case "POST", "invocation", request_id, "error":
+                return await self._error(request, request_id)
+            case "POST", "init", "error":
+                return await self._init_failure(request)
+            case _:
+                return web.Response(status=404)
+
+    async def _next(self) -> web.Response:
+        if self.is_asking or self._running is not None or self._init_error is not None:
+            return _out_of_turn("ask for an invocation")
+        self.has_asked = self.is_asking = True
+        try:
+            await self._offer_came.wait()
+        finally:
+            self.is_asking = False
+        self._offer_came = anyio.Event()
+        handover, self._offered = self._offered, None
+        assert handover is not None, "an offer came without an invocation"
+        self._running = handover
+        handover.taken.set()
+        return self._event(handover.invocation)
+
+    def _event(self, invocation: Invocation) -> web.Response:
+        now = time.time()
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((now + self._function.timeout_in_seconds) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": str(self._function.arn),
+            "Lambda-Runtime-Trace-Id": f"Root=1-{int(now):08x}-{random.getrandbits(96):024x};Sampled=0",
+            "Lambda-Runtime-Client-Context": client_context(invocation),
+            "Content-Type": "application/json",
+        }
+        return web.Response(body=invocation.payload, headers=headers)
+
+    async def _response(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        if request.headers.get("Lambda-Runtime-Function-Response-Mode", "streaming") != "streaming":
+            return _refusal(400, "InvalidFunctionResponseMode", "Invalid function response mode")
+        return await self._settle(request, request_id, Answered)
+
+    async def _error(self, request: web.BaseRequest, request_id: str) -> web.Response:
+        return await self._settle(request, request_id, lambda body: _posted(request, body))
+
+    async def _settle(
+        self, request: web.BaseRequest, request_id: str, response_of: Callable[[bytes], Response]
+    ) -> web.Response:
+        if not self.has_asked:
+            return _out_of_turn("answer an invocation")
+        running = self._running
+        if running is None or running.invocation.request_id != request_id:
+            return _invalid_request_id()
+        body = await _body(request)
+        if running.settled.is_set():
+            return _invalid_request_id()
+        self._running = None
+        running.settle(too_large() if body is None else response_of(body))
+        return _accepted(body)
+
+    async def _init_failure(self, request: web.BaseRequest) -> web.Response:
+        if self.has_asked or self._init_error is not None:
+            return _out_of_turn("report an init error")
+        body = await _body(request)
+        self._init_error = too_large() if body is None else _posted(request, body)
+        if self._offered is not None:
+            self._offered.settle(self._init_error)
+        return _accepted(body)
+
+
+async def _body(request: web.BaseRequest) -> bytes | None:
+    """The request's body, read to its end; None if it is larger than an answer may be."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size <= RESPONSE_LIMIT_IN_BYTES:
+            chunks.append(chunk)
+    return b"".join(chunks) if size <= RESPONSE_LIMIT_IN_BYTES else None
+
+
+def _posted(request: web.BaseRequest, body: bytes) -> FunctionError:
+    return posted(body, error_type=request.headers.get("Lambda-Runtime-Function-Error-Type"))
+
+
+def _accepted(body: bytes | None) -> web.Response:
+    if body is None:
+        message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_IN_BYTES} bytes)."
+        return _refusal(413, "RequestEntityTooLarge", message)
+    return web.Response(status=202, body=b'{"status":"OK"}\n', content_type="application/json")
+
+
+def _invalid_request_id() -> web.Response:
+    return _refusal(400, "InvalidRequestID", "Invalid request ID")
+
+
+def _out_of_turn(what: str) -> web.Response:
+    return _refusal(403, "InvalidStateTransition", f"It is not this runtime's turn to {what}")
+
+
+def _refusal(status: int, error_type: str, message: str) -> web.Response:
+    body = orjson.dumps({"errorMessage": message, "errorType": error_type})
+    return web.Response(status=status, body=body, content_type="application/json")

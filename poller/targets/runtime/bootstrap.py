@@ -1,0 +1,278 @@
+"""How does a Python callable run as a child? This file is the child's own side of the Runtime API.
+
+    poller starts: python …/bootstrap.py, with _HANDLER=module:callable, in the function's folder
+    import module -> find callable -> for ever: next -> callable(event, context) -> response or error
+
+It stands alone: standard library only, nothing of poller is imported, and it is run by its path, never imported by us.
+What a handler sees is what AWS's Python runtime shows it: the context object, the log format, the error documents.
+Two things are more: the handler may be a dotted name within its module, and it may be a coroutine function; all its
+invocations then run on one event loop, so that its clients and connections live on between them.
+SystemExit, and any other exception that is no Exception, ends the process, as on Lambda.
+
+Source: AWS Lambda Developer Guide, "Define Lambda function handler in Python", "Using the Lambda context object to
+retrieve Python function information", "Log and monitor Python Lambda functions".
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from decimal import Decimal
+from functools import reduce
+from types import FrameType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+PREFIX = "/2018-06-01/runtime/"
+LOG_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
+
+
+class HandlerError(Exception):
+    """What the runtime itself has to complain of. `error_type` is AWS's name for it."""
+
+    def __init__(self, error_type: str, message: str, stack: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.stack = stack or []
+
+
+class Context:
+    """What a handler gets as its second argument."""
+
+    def __init__(self, headers: http.client.HTTPMessage) -> None:
+        self.aws_request_id = headers["Lambda-Runtime-Aws-Request-Id"]
+        self.invoked_function_arn = headers["Lambda-Runtime-Invoked-Function-Arn"]
+        self.function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+        self.function_version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
+        self.memory_limit_in_mb = os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
+        self.log_group_name = os.environ["AWS_LAMBDA_LOG_GROUP_NAME"]
+        self.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]
+        self.client_context = _client_context(headers["Lambda-Runtime-Client-Context"])
+        self.identity = SimpleNamespace(cognito_identity_id=None, cognito_identity_pool_id=None)
+        self._deadline_in_ms = int(headers["Lambda-Runtime-Deadline-Ms"])
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Until the function's timeout."""
+        return max(0, self._deadline_in_ms - int(time.time() * 1000))
+
+    def log(self, message: object) -> None:
+        """Write a message as it is."""
+        sys.stdout.write(str(message))
+
+
+class Runtime:
+    """The Runtime API over one connection."""
+
+    def __init__(self, address: str) -> None:
+        self._connection = http.client.HTTPConnection(address)
+
+    def next(self) -> tuple[http.client.HTTPMessage, bytes]:
+        """Wait for an invocation."""
+        return self._call("GET", "invocation/next")
+
+    def respond(self, request_id: str, result: bytes) -> None:
+        """Send what the handler returned. One that is too large is refused; its caller has been told."""
+        self._call("POST", f"invocation/{request_id}/response", result, accepted=(202, 413))
+
+    def fail(self, request_id: str, error: dict[str, Any]) -> None:
+        """Send what the handler raised."""
+        self._call("POST", f"invocation/{request_id}/error", _encoded(error), error["errorType"], accepted=(202, 413))
+
+    def fail_init(self, error: dict[str, Any]) -> None:
+        """Tell why there will be no handler."""
+        self._call("POST", "init/error", _encoded(error), error["errorType"])
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        error_type: str | None = None,
+        *,
+        accepted: tuple[int, ...] = (200, 202),
+    ) -> tuple[http.client.HTTPMessage, bytes]:
+        headers = {"Content-Type": "application/json"}
+        if error_type is not None:
+            headers["Lambda-Runtime-Function-Error-Type"] = error_type
+        self._connection.request(method, PREFIX + path, body, headers)
+        response = self._connection.getresponse()
+        content = response.read()
+        if response.status not in accepted:
+            sys.exit(f"{method} {path}: {response.status} {content!r}")
+        return response.headers, content
+
+
+class Handler:
+    """The callable, and the event loop of its coroutines, which is made when the first one comes."""
+
+    def __init__(self, function: Callable[[Any, Context], Any]) -> None:
+        self._function = function
+        self._runner: asyncio.Runner | None = None
+
+    def __call__(self, event: Any, context: Context) -> Any:
+        result = self._function(event, context)
+        return self._finished(result) if hasattr(result, "__await__") else result
+
+    def _finished(self, coroutine: Any) -> Any:
+        if self._runner is None:
+            import asyncio  # most handlers do without, and start sooner
+
+            self._runner = asyncio.Runner()
+        return self._runner.run(coroutine)
+
+
+class RequestId(logging.Filter):
+    """Puts the invocation's id into each log record, for LOG_FORMAT."""
+
+    current = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.aws_request_id = self.current
+        return True
+
+
+def main() -> NoReturn:
+    """Run the handler until the daemon ends us, or is gone."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.path[0] = os.getcwd()  # noqa: PTH109 - pathlib would cost its import; it was this file's own folder
+    request_id = _set_up_output()
+    runtime = Runtime(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    try:
+        handler = _load_or_tell(runtime, os.environ["_HANDLER"])
+        while True:
+            _run_once(runtime, handler, request_id)
+    except (ConnectionError, http.client.HTTPException):
+        sys.exit("poller is gone")
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _set_up_output() -> RequestId:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    request_id = RequestId()
+    log = logging.StreamHandler(sys.stdout)
+    log.addFilter(request_id)
+    formatter = logging.Formatter(LOG_FORMAT, "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    log.setFormatter(formatter)
+    logging.getLogger().addHandler(log)
+    return request_id
+
+
+def _load_or_tell(runtime: Runtime, name: str) -> Handler:
+    try:
+        return Handler(_load(name))
+    except Exception as error:
+        document = _document(error)
+    _log(document)
+    runtime.fail_init(document)
+    sys.exit(1)
+
+
+def _load(name: str) -> Any:
+    """The callable that `module:callable` names."""
+    module_name, _, path = name.partition(":")
+    if not (module_name and path):
+        raise HandlerError("Runtime.MalformedHandlerName", f"Bad handler '{name}': it must be module:callable")
+    module = _module(module_name)
+    try:
+        function = reduce(getattr, path.split("."), module)
+    except AttributeError as error:
+        raise HandlerError("Runtime.HandlerNotFound", f"Handler '{path}' missing on module '{module_name}'") from error
+    if not callable(function):
+        raise HandlerError("Runtime.HandlerNotFound", f"Handler '{path}' of module '{module_name}' is not callable")
+    return function
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise HandlerError("Runtime.ImportModuleError", f"Unable to import module '{name}': {error}") from error
+    except SyntaxError as error:
+        where = f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'
+        raise HandlerError(
+            "Runtime.UserCodeSyntaxError", f"Syntax error in module '{name}': {error}", [where]
+        ) from error
+
+
+def _run_once(runtime: Runtime, handler: Handler, log_filter: RequestId) -> None:
+    headers, event = runtime.next()
+    request_id = log_filter.current = headers["Lambda-Runtime-Aws-Request-Id"]
+    os.environ["_X_AMZN_TRACE_ID"] = headers["Lambda-Runtime-Trace-Id"]
+    try:
+        result = _marshalled(handler(json.loads(event), Context(headers)))
+    except Exception as error:
+        document = _document(error, request_id)
+        _log(document)
+        runtime.fail(request_id, document)
+    else:
+        runtime.respond(request_id, result)
+
+
+def _marshalled(result: Any) -> bytes:
+    try:
+        return _encoded(result)
+    except Exception as error:
+        raise HandlerError("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+
+
+def _encoded(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, default=_number).encode("utf-8", "backslashreplace")
+
+
+def _number(value: Any) -> int | float:
+    """DynamoDB's numbers are Decimals, and Lambda lets them pass."""
+    if not isinstance(value, Decimal):
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _document(error: Exception, request_id: str = "") -> dict[str, Any]:
+    """The error as AWS's Python runtime posts it."""
+    error_type, stack = type(error).__name__, _stack(error)
+    if isinstance(error, HandlerError):
+        error_type, stack = error.error_type, error.stack
+    return {"errorMessage": str(error), "errorType": error_type, "requestId": request_id, "stackTrace": stack}
+
+
+def _stack(error: Exception) -> list[str]:
+    """The handler's own frames: what lies above them, here and in the import machinery, says nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    while frames and (frames[0].filename == __file__ or frames[0].filename.startswith("<frozen importlib")):
+        frames.pop(0)
+    return traceback.format_list(frames)
+
+
+def _log(document: dict[str, Any]) -> None:
+    """One entry of several lines, which carriage returns hold together."""
+    text = f"[ERROR] {document['errorType']}: {document['errorMessage']}"
+    if document["stackTrace"]:
+        text += "\nTraceback (most recent call last):\n" + "".join(document["stackTrace"])
+    print("\r".join(text.splitlines()))
+
+
+def _client_context(header: str | None) -> SimpleNamespace | None:
+    if header is None:
+        return None
+    fields = json.loads(header)
+    return SimpleNamespace(custom=fields.get("custom"), env=fields.get("env"), client=fields.get("client"))
+
+
+if __name__ == "__main__":
+    main()

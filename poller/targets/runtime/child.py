@@ -1,0 +1,211 @@
+"""How does one child live and die?
+
+    start ── init, until it first asks for an invocation ──> invocation after invocation ──> end
+
+A child runs in a session, and so a process group, of its own: a terminal's Ctrl-C does not reach it, and whatever it
+started ends with it. Three things end it: itself; `kill`, at once; `ask_to_stop`, SIGTERM and after a grace SIGKILL.
+
+If the daemon itself is killed, nobody is left to do so. Therefore a shell starts the command: it leaves a watcher
+in the group that reads from a pipe which the daemon alone can write to, and nothing is ever written. When the daemon is
+gone in whatever way, the pipe ends and the watcher kills the group. The shell then becomes the command, same pid.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import anyio
+from anyio.abc import ByteReceiveStream, Process, TaskStatus
+
+from poller.model.function import ChildProcess, Function
+from poller.model.invocation import Invocation, Response
+from poller.targets.failures import init_timed_out, timed_out
+from poller.targets.runtime.api import Handover, RuntimeApi
+from poller.targets.runtime.output import lines
+from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped, Record
+
+StopReason = Literal["idle", "timeout", "exit", "init_error", "shutdown"]
+
+GRACE_IN_SECONDS = 2.0
+"""From SIGTERM to SIGKILL."""
+
+LAST_OUTPUT_IN_SECONDS = 1.0
+"""How long we read on after the end: a grandchild that left the group may hold the pipes open for ever."""
+
+LAUNCHER = """
+exec 3<&0 </dev/null
+(trap "" TERM; read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
+exec "$@" 3<&-
+"""
+
+
+class StartError(Exception):
+    """There is no such program, or it may not be run. Raised by `live`; nothing was started."""
+
+
+class Child:
+    """One process and its Runtime API. `live` is its life; `invoke` may be called while it lives, one at a time."""
+
+    def __init__(self, function: Function, *, init_in_seconds: float, record: Record) -> None:
+        self.is_alive = True
+        self._function = function
+        self._init_in_seconds = init_in_seconds
+        self._record = record
+        self._api = RuntimeApi(function)
+        self._pid = 0
+        self._reason: StopReason | None = None
+        self._stop_asked = anyio.Event()
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether it ever asked for an invocation."""
+        return self._api.has_asked
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another invocation may be handed to it."""
+        return self.is_alive and self._reason is None
+
+    async def live(
+        self,
+        kind: ChildProcess,
+        environment: Callable[[str], Mapping[str, str]],
+        lifeline: int,
+        *,
+        task_status: TaskStatus[None],
+    ) -> None:
+        """Start the command and stay until it ended. Raises StartError; cancelled, it kills.
+
+        `environment` gets the Runtime API's address; `lifeline` is the reading end of the daemon's pipe.
+        """
+        async with self._api.serving() as address:
+            process = await _open(kind.command, kind.directory, environment(address), lifeline)
+            async with process:
+                self._pid = process.pid
+                self._record(ChildStarted(function=self._function.name, pid=process.pid))
+                try:
+                    task_status.started()
+                    await self._attend(process)
+                finally:
+                    self._end(process.returncode)
+
+    async def invoke(self, invocation: Invocation) -> Response | None:
+        """Hand the invocation over once the child asks, and wait for its answer; None if it was gone before.
+
+        The function's timeout begins at the handing over. Cancelled, it kills the child: what it does is not known.
+        """
+        handover = Handover(invocation)
+        try:
+            return await self._within_limits(handover)
+        except BaseException:
+            self.kill("shutdown")
+            raise
+
+    def ask_to_stop(self, reason: StopReason) -> None:
+        """SIGTERM, and SIGKILL when the grace has passed."""
+        self._reason = self._reason or reason
+        self._stop_asked.set()
+
+    def kill(self, reason: StopReason) -> None:
+        """SIGKILL to the whole group."""
+        self._reason = self._reason or reason
+        self._signal(signal.SIGKILL)
+
+    async def _within_limits(self, handover: Handover) -> Response | None:
+        was_initialised = self.is_initialised
+        self._api.offer(handover)
+        with anyio.move_on_after(self._init_in_seconds) as starting:
+            await handover.taken.wait()
+        if starting.cancelled_caught and not handover.taken.is_set():
+            self.kill("timeout")
+            request_id = handover.invocation.request_id
+            return None if was_initialised else init_timed_out(request_id, self._init_in_seconds)
+        with anyio.move_on_after(self._function.timeout_in_seconds):
+            await handover.settled.wait()
+        if not handover.settled.is_set():
+            self.kill("timeout")
+            with anyio.move_on_after(GRACE_IN_SECONDS):
+                await handover.settled.wait()  # by its end: the next child is not to meet this one
+            return timed_out(handover.invocation.request_id, self._function.timeout_in_seconds)
+        if not self.is_initialised:
+            self.ask_to_stop("init_error")
+        return handover.response
+
+    async def _attend(self, process: Process) -> None:
+        assert process.stdout is not None, "stdout is a pipe"
+        assert process.stderr is not None, "stderr is a pipe"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._stop_when_asked)
+            async with anyio.create_task_group() as readers:
+                readers.start_soon(self._read, process.stdout, "stdout")
+                readers.start_soon(self._read, process.stderr, "stderr")
+                await process.wait()
+                self._kill_group()
+                readers.cancel_scope.deadline = anyio.current_time() + LAST_OUTPUT_IN_SECONDS
+            tasks.cancel_scope.cancel()
+
+    async def _stop_when_asked(self) -> None:
+        await self._stop_asked.wait()
+        if self._reason != "init_error":  # such a child is about to exit, and a signal would only garble its last words
+            self._signal(signal.SIGTERM)
+        await anyio.sleep(GRACE_IN_SECONDS)
+        self._signal(signal.SIGKILL)
+
+    async def _read(self, stream: ByteReceiveStream, name: Literal["stdout", "stderr"]) -> None:
+        async for line in lines(stream):
+            self._record(ChildOutput(function=self._function.name, pid=self._pid, stream=name, line=line))
+
+    def _end(self, status: int | None) -> None:
+        self._kill_group()
+        self._api.end(status)
+        reason = self._reason or ("exit" if self.is_initialised else "init_error")
+        self._record(ChildStopped(function=self._function.name, pid=self._pid, reason=reason, status=status))
+
+    def _kill_group(self) -> None:
+        """What is left of it, and the watcher. From here on its id may be given to others."""
+        self._signal(signal.SIGKILL)
+        self.is_alive = False
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the whole group, whose id is ours for as long as the watcher lives; it ignores SIGTERM."""
+        if self.is_alive and self._pid:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, number)
+
+
+async def _open(command: tuple[str, ...], directory: str, environment: Mapping[str, str], lifeline: int) -> Process:
+    program = _program(command[0], directory, environment)
+    try:
+        return await anyio.open_process(
+            ["/bin/sh", "-c", LAUNCHER, command[0], program, *command[1:]],
+            stdin=lifeline,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=directory,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise StartError(f"{command[0]}: {error.strerror}") from error
+
+
+def _program(name: str, directory: str, environment: Mapping[str, str]) -> str:
+    """Where the program is. Looked up here, because the shell would tell only by an exit status that others use too."""
+    if "/" not in name:
+        found = shutil.which(name, path=environment.get("PATH"))
+        if found is None:
+            raise StartError(f"{name}: not found on PATH")
+        return found
+    path = Path(directory, name)
+    if not path.is_file():
+        raise StartError(f"{name}: no such file")
+    if not os.access(path, os.X_OK):
+        raise StartError(f"{name}: not executable")
+    return str(path)

@@ -1,0 +1,51 @@
+"""What does a child find in its environment?
+
+Three layers, the later one wins: the daemon's own environment, Lambda's variables, the function's `environment`.
+Lambda's are those that code written for Lambda looks at; a child cannot tell what it does not ask.
+The memory size is a figure only (nobody limits the child), the one that AWS's own emulator shows.
+Source: AWS Lambda Developer Guide, "Using Lambda environment variables".
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from poller.model.function import ChildProcess, Function
+
+MEMORY_SIZE_IN_MB = "3008"
+
+
+def environment(
+    function: Function,
+    kind: ChildProcess,
+    api_address: str,
+    *,
+    inherited: Mapping[str, str],
+    region: str,
+    endpoint_url: str | None,
+) -> dict[str, str]:
+    """The whole environment of a new child. `api_address` is `host:port`."""
+    lambdas_own = {
+        "AWS_LAMBDA_RUNTIME_API": api_address,
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": MEMORY_SIZE_IN_MB,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "LAMBDA_TASK_ROOT": kind.directory,
+        "TZ": ":UTC",
+        "_HANDLER": kind.handler or _last_argument(kind.command),
+    }
+    if endpoint_url is not None:
+        lambdas_own["AWS_ENDPOINT_URL"] = endpoint_url
+    return {**inherited, **lambdas_own, **kind.environment}
+
+
+def _last_argument(command: tuple[str, ...]) -> str:
+    """The handler in `node …/aws-lambda-ric index.handler`, as AWS's emulator finds it."""
+    return command[-1] if len(command) > 1 else ""

@@ -1,0 +1,34 @@
+"""How do a child's bytes become lines? They are cut at line feeds, and where a line grows too long.
+
+A carriage return inside a line is a line break within one entry: AWS's Python client writes tracebacks that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+
+LINE_LIMIT_IN_BYTES = 16_384
+"""A longer line comes in pieces, so that a child that never ends a line does not fill our memory."""
+
+
+async def lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
+    """Each line as text without its end; bytes that are no UTF-8 are replaced; the last line may lack its end."""
+    held = b""
+    async for chunk in chunks:
+        *whole, held = (held + chunk).split(b"\n")
+        for line in whole:
+            for piece in _pieces(line):
+                yield _text(piece)
+        while len(held) > LINE_LIMIT_IN_BYTES:
+            yield _text(held[:LINE_LIMIT_IN_BYTES])
+            held = held[LINE_LIMIT_IN_BYTES:]
+    if held:
+        yield _text(held)
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    return [line[start : start + LINE_LIMIT_IN_BYTES] for start in range(0, max(len(line), 1), LINE_LIMIT_IN_BYTES)]
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\r").replace("\r", "\n")

@@ -1,0 +1,135 @@
+"""Which child runs an invocation? The one that was used last, of those that are free; else a new one.
+
+Children are started on demand, as many as the function's reserved concurrency allows.
+Last in, first out: what a lower load does not need lies at the bottom of the pile, and is stopped after an idle time.
+A child that crashed, timed out or failed in its init is not used again; one that merely returned an error is.
+A function whose children fail in their init is given new ones only after a pause that grows, so that a broken
+deployment does not keep a processor busy with starting.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import AsyncExitStack
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.abc import TaskStatus
+
+from poller.core.backoff import Backoff
+from poller.model.function import ChildProcess, Function
+from poller.model.invocation import Busy, Invocation, Response
+from poller.targets.runtime.child import Child, StartError
+from poller.targets.runtime.environment import environment
+from poller.telemetry.facts import Record
+
+IDLE_IN_SECONDS = 300.0
+"""A child that nobody needed for so long is stopped."""
+
+INIT_IN_SECONDS = 10.0
+"""AWS's limit for the init phase; a longer function timeout takes its place, as when Lambda tries init again."""
+
+START = Backoff(initial=0.1, maximum=10.0)
+"""Before the next child, after one that failed in its init."""
+
+
+class RuntimeTarget:
+    """A function as a pool of child processes. Open it with `async with`; on leaving, every child has ended."""
+
+    def __init__(
+        self,
+        function: Function,
+        *,
+        record: Record,
+        region: str,
+        endpoint_url: str | None,
+        idle_in_seconds: float = IDLE_IN_SECONDS,
+        init_in_seconds: float = INIT_IN_SECONDS,
+    ) -> None:
+        assert isinstance(function.kind, ChildProcess), function.kind
+        self._function = function
+        self._kind = function.kind
+        self._record = record
+        self._idle_in_seconds = idle_in_seconds
+        self._init_in_seconds = max(init_in_seconds, function.timeout_in_seconds)
+        self._environment = partial(
+            environment, function, self._kind, inherited=os.environ, region=region, endpoint_url=endpoint_url
+        )
+        self._turns = anyio.Semaphore(function.reserved_concurrency, fast_acquire=True)
+        self._children: set[Child] = set()
+        self._free: list[tuple[float, Child]] = []  # since when; some may have died meanwhile, and then take nothing
+        self._failed_starts = 0
+        self._next_start = 0.0
+        self._stopping = anyio.Event()
+        self._luck = random.Random()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            reading, writing = os.pipe()
+            stack.callback(os.close, writing)
+            stack.callback(os.close, reading)
+            self._lifeline = reading
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            self._tasks.start_soon(self._reap)
+            stack.callback(self._stop)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, trace)
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        """See ports.Target. Waits for its turn if the reserved concurrency is used up."""
+        async with self._turns:
+            while True:
+                try:
+                    child = self._free.pop()[1] if self._free else await self._new_child()
+                except StartError as refusal:
+                    return Busy(reason=f"cannot start {refusal}", is_throttle=False)
+                response = await child.invoke(invocation)
+                self._put_back(child)
+                if response is not None:
+                    return response
+
+    async def _new_child(self) -> Child:
+        await anyio.sleep_until(self._next_start)
+        child = Child(self._function, init_in_seconds=self._init_in_seconds, record=self._record)
+        await self._tasks.start(self._live, child)
+        return child
+
+    async def _live(self, child: Child, *, task_status: TaskStatus[None]) -> None:
+        self._children.add(child)
+        try:
+            await child.live(self._kind, self._environment, self._lifeline, task_status=task_status)
+        finally:
+            self._children.discard(child)
+
+    def _put_back(self, child: Child) -> None:
+        if child.is_usable:
+            self._free.append((anyio.current_time(), child))
+        if child.is_initialised:
+            self._failed_starts = 0
+        else:
+            self._failed_starts += 1
+            self._next_start = anyio.current_time() + START.delay(self._failed_starts, self._luck)
+
+    async def _reap(self) -> None:
+        while not self._stopping.is_set():
+            with anyio.move_on_after(self._idle_in_seconds / 4):
+                await self._stopping.wait()
+            self._reap_once()
+
+    def _reap_once(self) -> None:
+        due = anyio.current_time() - self._idle_in_seconds
+        while self._free and self._free[0][0] <= due:
+            self._free.pop(0)[1].ask_to_stop("idle")
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for child in self._children:
+            child.ask_to_stop("shutdown")

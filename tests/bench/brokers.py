@@ -1,0 +1,192 @@
+"""Where do a run's messages come from, and how far are they? One of two queues, behind one face.
+
+    Canned    the canned server's own queue: fast enough to measure any client, knows every delete
+    Real      fauxqs from npm: a real queue's delivery and bookkeeping, with the canned server as the function
+
+The canned server's ledger keeps the book of what was invoked in both.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from tests.bench.processes import serving
+from tests.bench.servers.messages import BODY, epoch_microseconds
+
+ACCOUNT = "000000000000"
+SENDS_AT_ONCE = 10
+
+Json = dict[str, Any]
+
+
+class Progress(NamedTuple):
+    """`done` counts messages deleted, or invoked where deletes cannot be seen cheaply; `at` is in seconds."""
+
+    done: int
+    at: float
+
+
+class Report(NamedTuple):
+    faults: dict[str, int]
+    p50_in_seconds: float
+    p99_in_seconds: float
+    calls: dict[str, int]
+
+
+class Broker(Protocol):
+    """The queue of one run, and the function's server."""
+
+    queue_name: str
+    sqs_endpoint: str
+    function_endpoint: str
+
+    def send(self, count: int) -> None:
+        """Put a backlog there."""
+
+    def pace(self, count: int, per_second: float) -> None:
+        """Send messages evenly over time; may return before the last is sent. Latencies count from here."""
+
+    def progress(self) -> Progress:
+        """How far it is."""
+
+    def is_empty(self) -> bool:
+        """Nothing waits and nothing is in flight."""
+
+    def report(self) -> Report:
+        """What went wrong over the whole run, and the latencies since the pace began."""
+
+
+class Endpoint:
+    """A JSON client for one server, on one connection."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def post(self, path: str, body: Json, headers: dict[str, str] | None = None) -> Json:
+        self._connection.request("POST", path, json.dumps(body), headers or {})
+        answer = self._connection.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path}: {answer.status} {text.decode()}")
+        parsed: Json = json.loads(text or b"{}")
+        return parsed
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Canned:
+    """The canned server is queue and function."""
+
+    def __init__(self, port: int, queue_name: str) -> None:
+        self.queue_name = queue_name
+        self.sqs_endpoint = self.function_endpoint = f"http://127.0.0.1:{port}"
+        self.endpoint = Endpoint(port)
+
+    def send(self, count: int) -> None:
+        self.endpoint.post("/bench/send", {"queue": self.queue_name, "count": count})
+
+    def pace(self, count: int, per_second: float) -> None:
+        self.endpoint.post("/bench/mark", {})
+        self.endpoint.post("/bench/pace", {"queue": self.queue_name, "count": count, "per_second": per_second})
+
+    def progress(self) -> Progress:
+        state = self.endpoint.post("/bench/state", {})
+        return Progress(state["deleted"], state["now"])
+
+    def is_empty(self) -> bool:
+        state = self.endpoint.post("/bench/state", {})
+        return bool(state["deleted"] == state["sent"])
+
+    def report(self) -> Report:
+        return ask_for_report(self.endpoint, is_deletion_seen=True)
+
+
+class Real:
+    """fauxqs is the queue; the canned server is the function."""
+
+    def __init__(self, sqs_port: int, function_port: int, queue_name: str) -> None:
+        self.queue_name = queue_name
+        self.sqs_endpoint = f"http://127.0.0.1:{sqs_port}"
+        self.function_endpoint = f"http://127.0.0.1:{function_port}"
+        self.endpoint = Endpoint(function_port)
+        self.sqs = Endpoint(sqs_port)
+        self._sent = 0
+        self._queue = {"QueueUrl": self._call("CreateQueue", {"QueueName": queue_name})["QueueUrl"]}
+
+    def send(self, count: int) -> None:
+        self.endpoint.post("/bench/expect", {"count": self._sent + count})
+        for start in range(0, count, SENDS_AT_ONCE):
+            self._send_batch(min(SENDS_AT_ONCE, count - start))
+
+    def pace(self, count: int, per_second: float) -> None:
+        self.endpoint.post("/bench/mark", {})
+        self.endpoint.post("/bench/expect", {"count": self._sent + count})
+        begun = time.monotonic()
+        for start in range(0, count, SENDS_AT_ONCE):
+            time.sleep(max(0.0, begun + start / per_second - time.monotonic()))
+            self._send_batch(min(SENDS_AT_ONCE, count - start))
+
+    def progress(self) -> Progress:
+        state = self.endpoint.post("/bench/state", {})
+        return Progress(state["invoked"], state["now"])
+
+    def is_empty(self) -> bool:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self._call("GetQueueAttributes", self._queue | {"AttributeNames": names})
+        return not any(int(value) for value in answer["Attributes"].values())
+
+    def report(self) -> Report:
+        return ask_for_report(self.endpoint, is_deletion_seen=False)
+
+    def _send_batch(self, count: int) -> None:
+        numbers = range(self._sent, self._sent + count)
+        source = {"source": {"StringValue": "web", "DataType": "String"}}
+        bodies = (BODY % (number, epoch_microseconds()) for number in numbers)
+        entries = [{"Id": str(i), "MessageBody": body, "MessageAttributes": source} for i, body in enumerate(bodies)]
+        self._sent += count
+        self._call("SendMessageBatch", self._queue | {"Entries": entries})
+
+    def _call(self, name: str, request: Json) -> Json:
+        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{name}"}
+        return self.sqs.post("/", request, headers)
+
+
+def ask_for_report(endpoint: Endpoint, *, is_deletion_seen: bool, shares: Sequence[float] = (0.5, 0.99)) -> Report:
+    answer = endpoint.post("/bench/report", {"is_deletion_seen": is_deletion_seen, "shares": shares})
+    p50, p99 = (microseconds / 1e6 for microseconds in answer["latency_in_microseconds"] or (0, 0))
+    faults = {name: count for name, count in answer["faults"].items() if count}
+    return Report(faults, p50, p99, answer["calls"])
+
+
+@contextmanager
+def canned(folder: Path, *, queue_name: str = "orders", groups: int = 0) -> Iterator[Canned]:
+    command = [sys.executable, "-m", "tests.bench.servers.canned", "--groups", str(groups)]
+    with serving(command, folder=folder, name="canned") as port:
+        broker = Canned(port, queue_name)
+        try:
+            yield broker
+        finally:
+            broker.endpoint.close()
+
+
+@contextmanager
+def real(folder: Path, fauxqs: Sequence[str], *, queue_name: str = "orders") -> Iterator[Real]:
+    function_command = [sys.executable, "-m", "tests.bench.servers.canned"]
+    with (
+        serving(function_command, folder=folder, name="canned") as function_port,
+        serving(fauxqs, folder=folder, name="fauxqs") as sqs_port,
+    ):
+        broker = Real(sqs_port, function_port, queue_name)
+        try:
+            yield broker
+        finally:
+            broker.endpoint.close()
+            broker.sqs.close()

@@ -1,0 +1,168 @@
+"""Who takes part, and how is each started? This daemon and what a user would pick instead.
+
+A contender gives the command that does a case's work, or says that it cannot.
+All run ten batches at once and poll for twenty seconds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tests.bench.brokers import ACCOUNT, Broker
+
+CONCURRENCY = 10
+CACHE = Path.home() / ".cache" / "poller-bench"
+BENCH = Path(__file__).parent
+
+_NEEDED_FROM_NPM = ("sqs-consumer", "fauxqs", "@aws-sdk/client-sqs", "@aws-sdk/client-lambda")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is to be done: from which queue, to which kind of function, in which batches.
+
+    `window` is in seconds; `share` is the part of the usual backlog that the queue can take.
+    """
+
+    name: str
+    title: str
+    queue_name: str = "orders"
+    queue: Literal["canned", "fauxqs"] = "canned"
+    target: Literal["lambda", "http"] = "lambda"
+    groups: int = 0
+    batch_size: int = 10
+    window: int = 0
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """`command` writes what it needs into the folder it is given; None means that it cannot do the case."""
+
+    name: str
+    command: Callable[[Case, Broker, Path], list[str] | None]
+    needs_node: bool = False
+
+
+class NodeMissingError(Exception):
+    """There is no node or npm to run the rivals from npm with."""
+
+
+def daemon_command(case: Case, broker: Broker, folder: Path) -> list[str] | None:
+    settings = folder / "poller.toml"
+    settings.write_text(settings_file(case, broker))
+    return poller_command(settings)
+
+
+def poller_command(settings: Path) -> list[str]:
+    return [sys.executable, "-m", "poller", "run", "-c", str(settings)]
+
+
+def plain_command(case: Case, broker: Broker, folder: Path) -> list[str] | None:
+    sizes = ["--batch-size", str(case.batch_size), "--window", str(case.window)]
+    return [sys.executable, str(BENCH / "rivals" / "plain.py"), *_rival_options(case, broker), *sizes]
+
+
+def consumer_command(case: Case, broker: Broker, folder: Path) -> list[str] | None:
+    if case.batch_size > 10:
+        return None
+    return ["node", str(CACHE / "consumer.mjs"), *_rival_options(case, broker)]
+
+
+DAEMON = Contender("poller", daemon_command)
+RIVALS = (
+    Contender("plain loop", plain_command),
+    Contender("sqs-consumer", consumer_command, needs_node=True),
+)
+
+
+def settings_file(case: Case, broker: Broker) -> str:
+    """The daemon's settings for a case."""
+    return daemon_settings(case, broker) + mapping_settings("m", case, queue_arn(broker.queue_name))
+
+
+def daemon_settings(case: Case, broker: Broker) -> str:
+    """The daemon and the function `f`."""
+    function = f'url = "{function_url(broker)}"' if case.target == "http" else f'arn = "{FUNCTION_ARN}"'
+    return f"""\
+[daemon]
+region = "us-east-1"
+endpoint_url = "{broker.sqs_endpoint}"
+endpoints = {{ lambda = "{broker.function_endpoint}" }}
+http_listen = "127.0.0.1:{free_port()}"
+log_format = "json"
+
+[functions.f]
+{function}
+"""
+
+
+def mapping_settings(name: str, case: Case, source: str) -> str:
+    """A mapping with all that costs anything turned on."""
+    return f"""
+[mappings.{name}]
+event_source_arn = "{source}"
+function_name = "f"
+batch_size = {case.batch_size}
+maximum_batching_window_in_seconds = {case.window}
+function_response_types = ["ReportBatchItemFailures"]
+scaling_config = {{ maximum_concurrency = {CONCURRENCY} }}
+filter_criteria.filters = [{{ pattern = {{ body = {{ kind = ["order"] }} }} }}]
+"""
+
+
+FUNCTION_ARN = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f"
+
+
+def queue_arn(queue_name: str) -> str:
+    return f"arn:aws:sqs:us-east-1:{ACCOUNT}:{queue_name}"
+
+
+def function_url(broker: Broker) -> str:
+    return f"{broker.function_endpoint}/function"
+
+
+def fauxqs_command() -> list[str]:
+    return ["node", str(CACHE / "fauxqs.mjs")]
+
+
+def install_from_npm(tell: Callable[[str], None]) -> None:
+    """Bring the npm rivals into the cache folder if they are not there. Raises NodeMissingError."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        raise NodeMissingError(
+            "node and npm are not installed: sqs-consumer and fauxqs cannot run (node 20 or newer is needed)"
+        )
+    CACHE.mkdir(parents=True, exist_ok=True)
+    wanted = (BENCH / "rivals" / "package.json").read_bytes()
+    manifest = CACHE / "package.json"
+    is_there = all((CACHE / "node_modules" / name).is_dir() for name in _NEEDED_FROM_NPM)
+    if not is_there or not manifest.exists() or manifest.read_bytes() != wanted:
+        tell(f"installing {', '.join(_NEEDED_FROM_NPM)} into {CACHE}")
+        manifest.write_bytes(wanted)
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"], cwd=CACHE, check=True)
+    for script in (BENCH / "rivals" / "consumer.mjs", BENCH / "servers" / "fauxqs.mjs"):
+        shutil.copyfile(script, CACHE / script.name)  # node looks for packages beside the script
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _rival_options(case: Case, broker: Broker) -> list[str]:
+    options = ["--sqs-endpoint", broker.sqs_endpoint, "--lambda-endpoint", broker.function_endpoint]
+    options += [
+        "--queue-url",
+        f"{broker.sqs_endpoint}/{ACCOUNT}/{broker.queue_name}",
+        "--queue-arn",
+        queue_arn(broker.queue_name),
+    ]
+    return options + (["--url", function_url(broker)] if case.target == "http" else [])

@@ -1,0 +1,158 @@
+"""How are the benchmark's children run, and what do they cost?
+
+Every child is started by one `with` and ended by it, by its process id, whatever happens in between.
+Costs are those of the child and all its descendants, read from Linux's `/proc`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+GRACE_IN_SECONDS = 10.0
+ROOT = Path(__file__).parents[2]
+
+_CPU_CLOCK_OF_PROCESS = 2
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+ENVIRONMENT: Mapping[str, str] = {
+    "PATH": os.environ.get("PATH", os.defpath),
+    "HOME": os.environ.get("HOME", "/"),
+    "AWS_ACCESS_KEY_ID": "000000000000",
+    "AWS_SECRET_ACCESS_KEY": "bench",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+"""All that a child sees: no proxies, no profiles of the user's."""
+
+
+class ChildError(Exception):
+    """A child ended on its own, or did not get going; the text ends with what it printed last."""
+
+
+class Child:
+    """A running child. `output` is the file its standard output and error go to."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self._process = process
+        self._output = output
+
+    def check(self) -> None:
+        if (status := self._process.poll()) is not None:
+            raise ChildError(f"ended with status {status}: {self.last_words()}")
+
+    def last_words(self) -> str:
+        return self._output.read_bytes()[-2000:].decode(errors="replace").strip()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The child itself stands still meanwhile."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+    def cpu_seconds(self) -> float:
+        """User and system time since its start, to the nanosecond for the living, in clock ticks for the ended."""
+        return sum(_living_cpu(pid) + _ended_children_cpu(pid) for pid in self._tree())
+
+    def peak_memory(self) -> int:
+        """Bytes: the sum of the highest resident sizes."""
+        return sum(_status_bytes(pid, "VmHWM") for pid in self._tree())
+
+    def memory(self) -> int:
+        """Bytes resident now."""
+        return sum(_status_bytes(pid, "VmRSS") for pid in self._tree())
+
+    def _tree(self) -> list[int]:
+        tree = [self._process.pid]
+        for pid in tree:
+            with suppress(FileNotFoundError):
+                for task in Path(f"/proc/{pid}/task").iterdir():
+                    tree += map(int, (task / "children").read_text().split())
+        return tree
+
+
+@contextmanager
+def running(
+    command: Sequence[str], *, folder: Path, name: str, environment: Mapping[str, str] = ENVIRONMENT
+) -> Iterator[Child]:
+    """The child runs inside the `with`; after it, it is asked to end, and killed if it does not."""
+    output = folder / f"{name}.log"
+    with output.open("wb") as log, _started(command, log, subprocess.DEVNULL, environment) as process:
+        yield Child(process, output)
+
+
+@contextmanager
+def serving(command: Sequence[str], *, folder: Path, name: str) -> Iterator[int]:
+    """A server that prints its port first and lives until its input ends. Gives the port."""
+    errors = folder / f"{name}.log"
+    with errors.open("wb") as log, _started(command, subprocess.PIPE, subprocess.PIPE, ENVIRONMENT, log) as process:
+        assert process.stdout
+        assert process.stdin
+        line = process.stdout.readline()
+        if not line.strip():
+            raise ChildError(f"{name} did not start: {errors.read_text()[-2000:]}")
+        try:
+            yield int(line)
+        finally:
+            process.stdin.close()
+
+
+@contextmanager
+def _started(
+    command: Sequence[str], output: object, input_: int, environment: Mapping[str, str], errors: object = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        command,
+        stdin=input_,
+        stdout=output,  # type: ignore[call-overload]  # Popen takes a file, a descriptor or a constant
+        stderr=errors or subprocess.STDOUT,
+        env=dict(environment),
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE_IN_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _living_cpu(pid: int) -> float:
+    """Linux gives every process a clock of its CPU time, whose id is made from the process's."""
+    with suppress(OSError):
+        return time.clock_gettime((~pid << 3) | _CPU_CLOCK_OF_PROCESS)
+    return 0.0
+
+
+def _ended_children_cpu(pid: int) -> float:
+    with suppress(FileNotFoundError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[13]) + int(fields[14])) / _TICKS_PER_SECOND
+    return 0.0
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    with suppress(FileNotFoundError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+    return 0

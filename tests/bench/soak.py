@@ -1,0 +1,60 @@
+"""Does the daemon's memory stay flat? Very many messages through one process, and a look at its size along the way.
+
+The queue holds them all from the start, so that the daemon is busy throughout. It counts as flat when the second half
+of the run needs no more than a twentieth above the highest of the first half.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as ProgressBar
+from rich.table import Table
+
+from tests.bench.brokers import canned
+from tests.bench.contenders import DAEMON, Case
+from tests.bench.processes import running
+from tests.bench.runs import wait_until_done
+
+LOOKS = 20
+ALLOWED_GROWTH = 1.05
+
+
+def soak_daemon(count: int, console: Console) -> bool:
+    """Prints the memory at twenty moments and the verdict; true when it is flat and nothing was lost."""
+    sizes: list[tuple[int, int]] = []
+    with tempfile.TemporaryDirectory(prefix="poller-bench-") as name, canned(Path(name)) as broker:
+        command = DAEMON.command(Case(name="soak", title="soak"), broker, Path(name))
+        assert command
+        broker.send(count)
+        begun = time.monotonic()
+        with running(command, folder=Path(name), name="daemon") as child, _bar(console) as bar:
+            task = bar.add_task("", total=count, memory="")
+            for look in range(1, LOOKS + 1):
+                wait_until_done(count * look // LOOKS, child, broker)
+                sizes.append((broker.progress().done, child.memory()))
+                bar.update(task, completed=sizes[-1][0], memory=f"{sizes[-1][1] / 1e6:.1f} MB")
+            seconds = time.monotonic() - begun
+            peak = child.peak_memory()
+            faults = broker.report().faults
+    first, second = (max(size for _, size in half) for half in (sizes[: LOOKS // 2], sizes[LOOKS // 2 :]))
+    is_flat = second <= first * ALLOWED_GROWTH
+    console.print(_table(sizes))
+    console.print(f"{count:,} messages in {seconds:.0f} s, peak {peak / 1e6:.1f} MB, faults: {faults or 'none'}")
+    console.print(f"memory {'stays flat' if is_flat else 'GROWS'}: {first / 1e6:.1f} MB, then {second / 1e6:.1f} MB")
+    return is_flat and not faults
+
+
+def _bar(console: Console) -> ProgressBar:
+    return ProgressBar(BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[memory]}"), console=console)
+
+
+def _table(sizes: list[tuple[int, int]]) -> Table:
+    table = Table("messages", "resident MB")
+    for done, size in sizes:
+        table.add_row(f"{done:,}", f"{size / 1e6:.1f}")
+    return table

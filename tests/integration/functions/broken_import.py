@@ -1,0 +1,3 @@
+"""A module whose import fails by a fault of its own."""
+
+raise RuntimeError("no database")

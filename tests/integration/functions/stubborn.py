@@ -1,0 +1,12 @@
+"""A module that neither lets itself be asked to stop nor ends when its runtime does."""
+
+import signal
+import threading
+import time
+
+signal.signal(signal.SIGTERM, lambda *_: print("not yet"))
+threading.Thread(target=time.sleep, args=(600,)).start()
+
+
+def handler(event: object, context: object) -> None:
+    """Does nothing."""

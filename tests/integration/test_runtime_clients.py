@@ -1,0 +1,173 @@
+"""Do functions written for Lambda run unchanged, under AWS's own runtime clients for Python and Node?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from poller.model.function import ChildProcess
+from poller.model.invocation import Answered, FunctionError, Response
+from poller.targets.runtime import RuntimeTarget
+from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped
+from tests.fakes.functions import ARN, command_kind, function, invocation
+from tests.fakes.recorded import Recorded
+from tests.node import installed, node
+
+pytestmark = pytest.mark.anyio
+
+NODE_CLIENT = ("aws-lambda-ric", "4.0.2")
+RECORDS = {"Records": [{"body": "x" * 800}] * 10}
+CUSTOM = {"mapping": "new_users", "request_id": "6f1d-0", "attempt": "1"}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def python(handler: str) -> ChildProcess:
+    return command_kind(sys.executable, "-m", "awslambdaric", f"sample.{handler}")
+
+
+Javascript = Callable[[str], ChildProcess]
+
+
+@pytest.fixture(scope="session")
+def javascript() -> Javascript:
+    """Makes a child of a handler; Node's client is installed first, which takes a minute where it was not yet."""
+    client = installed(*NODE_CLIENT) / "index.mjs"
+    return lambda handler: command_kind(node(), str(client), f"sample.{handler}")
+
+
+async def responses_of(
+    kind: ChildProcess, *payloads: Any, record: Recorded | None = None, timeout_in_seconds: float = 10.0
+) -> list[Response]:
+    """Call the function with each payload in turn, in one child."""
+    with anyio.fail_after(30):
+        async with RuntimeTarget(
+            function(kind, timeout_in_seconds=timeout_in_seconds),
+            record=record or Recorded(),
+            region="eu-west-1",
+            endpoint_url=None,
+        ) as target:
+            return [
+                await target.invoke(invocation(orjson.dumps(payload), request_id=f"6f1d-{number}"))
+                for number, payload in enumerate(payloads)
+            ]
+
+
+def answer(response: Response) -> Any:
+    assert isinstance(response, Answered), response
+    return orjson.loads(response.payload)
+
+
+def error(response: Response) -> tuple[str, str]:
+    assert isinstance(response, FunctionError), response
+    return response.error_type, response.message
+
+
+async def test_pythons_client_runs_a_handler_again_and_again() -> None:
+    record = Recorded()
+    responses = await responses_of(python("count"), RECORDS, RECORDS, RECORDS, record=record)
+    assert [answer(one)["invocations"] for one in responses] == [1, 2, 3]
+    assert answer(responses[0])["records"] == 10
+    assert len(record.of(ChildStarted)) == 1
+    assert [one.reason for one in record.of(ChildStopped)] == ["shutdown"]
+
+
+async def test_pythons_client_gives_its_handler_the_context() -> None:
+    (response,) = await responses_of(python("whoami"), {})
+    seen = answer(response)
+    assert seen["aws_request_id"] == "6f1d-0"
+    assert seen["invoked_function_arn"] == str(ARN)
+    assert seen["custom"] == CUSTOM
+    assert 9_000 < seen["remaining_in_ms"] <= 10_000
+
+
+async def test_pythons_client_posts_what_a_handler_raises() -> None:
+    record = Recorded()
+    first, second = await responses_of(python("fail"), {}, {}, record=record)
+    assert error(first) == error(second) == ("ValueError", "no such user")
+    assert len(record.of(ChildStarted)) == 1
+    assert record.of(ChildOutput)[0].line.startswith("[ERROR] ValueError: no such user\nTraceback")
+
+
+async def test_pythons_client_may_send_a_long_error() -> None:
+    (response,) = await responses_of(python("fail_at_length"), {})
+    assert isinstance(response, FunctionError)
+    assert orjson.loads(response.payload)["errorMessage"] == "x" * 50_000
+
+
+async def test_pythons_client_reports_an_init_error() -> None:
+    record = Recorded()
+    (response,) = await responses_of(python("absent"), {}, record=record)
+    assert error(response) == ("Runtime.HandlerNotFound", "Handler 'absent' missing on module 'sample'")
+    assert [one.reason for one in record.of(ChildStopped)] == ["init_error"]
+
+
+async def test_pythons_client_is_killed_at_the_timeout() -> None:
+    record = Recorded()
+    (response,) = await responses_of(python("sleep"), {"seconds": 60}, record=record, timeout_in_seconds=0.3)
+    assert error(response)[0] == "Sandbox.Timedout"
+    assert [one.reason for one in record.of(ChildStopped)] == ["timeout"]
+
+
+async def test_pythons_client_may_exit() -> None:
+    (response,) = await responses_of(python("exit_with"), {"status": 7})
+    assert error(response) == (
+        "Runtime.ExitError",
+        "RequestId: 6f1d-0 Error: Runtime exited with error: exit status 7",
+    )
+
+
+async def test_a_result_of_pythons_client_may_be_too_large() -> None:
+    (response,) = await responses_of(python("huge"), {"size": 7_000_000})
+    assert error(response)[0] == "Function.ResponseSizeTooLarge"
+
+
+async def test_nodes_client_runs_a_handler_again_and_again(javascript: Javascript) -> None:
+    record = Recorded()
+    responses = await responses_of(javascript("count"), RECORDS, RECORDS, RECORDS, record=record)
+    assert [answer(one)["invocations"] for one in responses] == [1, 2, 3]
+    assert answer(responses[0]) == {
+        "invocations": 1,
+        "records": 10,
+        "requestId": "6f1d-0",
+        "arn": str(ARN),
+        "custom": CUSTOM,
+        "hasTime": True,
+    }
+    assert len(record.of(ChildStarted)) == 1
+    assert any(one.line.endswith("counting 3") for one in record.of(ChildOutput))
+
+
+async def test_nodes_client_posts_what_a_handler_raises(javascript: Javascript) -> None:
+    record = Recorded()
+    first, second = await responses_of(javascript("fail"), {}, {}, record=record)
+    assert error(first) == error(second) == ("TypeError", "no such user")
+    assert len(record.of(ChildStarted)) == 1
+
+
+async def test_nodes_client_reports_an_init_error(javascript: Javascript) -> None:
+    (response,) = await responses_of(javascript("absent"), {})
+    assert error(response) == ("Runtime.HandlerNotFound", "sample.absent is undefined or not exported")
+
+
+async def test_nodes_client_is_killed_at_the_timeout(javascript: Javascript) -> None:
+    (response,) = await responses_of(javascript("forever"), {}, timeout_in_seconds=0.3)
+    assert error(response)[0] == "Sandbox.Timedout"
+
+
+async def test_nodes_client_may_exit(javascript: Javascript) -> None:
+    (response,) = await responses_of(javascript("exit"), {})
+    assert error(response)[1] == "RequestId: 6f1d-0 Error: Runtime exited with error: exit status 5"
+
+
+async def test_a_result_of_nodes_client_may_be_too_large(javascript: Javascript) -> None:
+    (response,) = await responses_of(javascript("huge"), {"size": 7_000_000})
+    assert error(response)[0] == "Function.ResponseSizeTooLarge"

@@ -1,0 +1,104 @@
+"""When are credentials asked for, and does a slow answer hold anybody up?"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+
+import anyio
+import pytest
+from aiobotocore.credentials import AioCredentialResolver, AioRefreshableCredentials
+from aiobotocore.session import AioSession
+
+from poller import errors
+from poller.aws import identity
+from poller.aws.identity import Identity, plain_session
+from poller.aws.signing import Keys
+
+pytestmark = pytest.mark.anyio
+
+
+class Vault:
+    """A credential provider whose keys last for `lifetime` and are numbered; `gate` holds its answers back."""
+
+    METHOD = "vault"
+    CANONICAL_NAME = None
+
+    def __init__(self, lifetime: datetime.timedelta) -> None:
+        self.lifetime = lifetime
+        self.given = 0
+        self.asked = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def load(self) -> AioRefreshableCredentials:
+        return AioRefreshableCredentials.create_from_metadata(await self.give(), self.give, self.METHOD)
+
+    async def give(self) -> dict[str, str]:
+        self.given += 1
+        self.asked.set()
+        await self.gate.wait()
+        expiry_time = (datetime.datetime.now(datetime.UTC) + self.lifetime).isoformat()
+        number = str(self.given)
+        return {"access_key": number, "secret_key": number, "token": number, "expiry_time": expiry_time}
+
+    def session(self) -> AioSession:
+        session = plain_session()
+        session.register_component("credential_provider", AioCredentialResolver([self]))
+        return session
+
+
+LONG = datetime.timedelta(hours=1)
+SHORT = datetime.timedelta(minutes=5)
+"""Within aiobotocore's time to renew."""
+
+
+async def test_nothing_is_asked_before_the_first_call_and_nothing_again_while_the_keys_are_good() -> None:
+    vault = Vault(LONG)
+    caller = Identity(vault.session)
+    assert vault.given == 0
+    assert await asyncio.gather(*[caller.keys() for _ in range(5)]) == [Keys("1", "1", "1")] * 5
+    assert vault.given == 1
+
+
+async def test_keys_about_to_expire_are_renewed_and_used_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = Vault(SHORT)
+    caller = Identity(vault.session)
+    first = await caller.keys()
+    assert await caller.keys() == first
+    monkeypatch.setattr("time.monotonic", lambda: 1e12)
+    assert await caller.keys() != first
+
+
+async def test_a_slow_renewal_holds_up_nobody_but_who_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "KEYS_ARE_TRUSTED_FOR_IN_SECONDS", 0.0)
+    vault = Vault(SHORT)
+    caller = Identity(vault.session)
+    first = await caller.keys()
+    vault.gate.clear()
+    vault.asked.clear()
+    async with anyio.create_task_group() as group:
+        group.start_soon(caller.keys)
+        await vault.asked.wait()
+        with anyio.fail_after(5):
+            assert await caller.keys() == first
+        vault.gate.set()
+
+
+async def test_of_many_who_were_refused_only_the_first_searches() -> None:
+    vault = Vault(LONG)
+    caller = Identity(vault.session)
+    stale = await caller.keys()
+    renewed = await asyncio.gather(*[caller.renew(stale) for _ in range(5)])
+    assert renewed == [Keys("2", "2", "2")] * 5
+    assert await caller.keys() == Keys("2", "2", "2")
+
+
+async def test_credentials_that_arrive_expired_are_access_denied() -> None:
+    with pytest.raises(errors.AccessDenied) as caught:
+        await Identity(Vault(-LONG).session).keys()
+    assert caught.value.code == "ExpiredCredentials"
+
+
+def test_keys_do_not_show_their_secrets() -> None:
+    assert "secret" not in repr(Keys("id", "secret", "secret-token"))

@@ -1,0 +1,146 @@
+"""Does the one table know what botocore knows, and is it honest about what was sent?"""
+
+from __future__ import annotations
+
+import aiohttp
+import botocore.exceptions as boto
+import pytest
+from botocore.loaders import create_loader
+from botocore.retries.standard import ThrottledRetryableChecker
+
+from poller import errors
+from poller.aws.refusals import THROTTLING_CODES, bare_code, no_answer, refusal, seconds, translated
+
+
+def test_every_code_that_botocore_takes_for_a_throttle_is_one() -> None:
+    definitions = create_loader().load_data("_retry")["definitions"]
+    known = set(ThrottledRetryableChecker._THROTTLED_ERROR_CODES)
+    for definition in definitions.values():
+        response = definition["applies_when"].get("response", {})
+        if "service_error_code" in response and response.get("http_status_code") == 400:
+            known.add(response["service_error_code"])
+    known -= {"RequestTimeoutException"}
+    assert len(known) > 10
+    assert known - THROTTLING_CODES == set()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, errors.Rejected),
+        (401, errors.AccessDenied),
+        (403, errors.AccessDenied),
+        (404, errors.NotFound),
+        (409, errors.Rejected),
+        (429, errors.Throttled),
+        (500, errors.Unreachable),
+        (503, errors.Unreachable),
+    ],
+)
+def test_a_status_decides_where_the_code_is_not_known(status: int, expected: type[errors.ServiceError]) -> None:
+    error = refusal("why", code="NeverHeardOf", status=status)
+    assert type(error) is expected
+    assert error.code == "NeverHeardOf"
+    assert "why" in str(error)
+
+
+def test_a_throttle_is_one_even_with_a_status_of_5xx() -> None:
+    assert type(refusal("", code="SlowDown", status=503)) is errors.Throttled
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        "QueueDoesNotExist",
+        "com.amazonaws.sqs#QueueDoesNotExist",
+        "x#QueueDoesNotExist:http://x/#y",
+        "QueueDoesNotExist;S",
+    ],
+)
+def test_a_code_is_freed_of_its_wrapping(wire: str) -> None:
+    assert bare_code(wire) == "QueueDoesNotExist"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [(None, None), ("", None), ("3", 3.0), ("0.5", 0.5), ("-1", None), ("Sun, 22 Nov 2026 07:00:00 GMT", None)],
+)
+def test_a_retry_after_that_is_no_number_is_none(header: str | None, expected: float | None) -> None:
+    assert seconds(header) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "was_sent"),
+    [
+        (aiohttp.ConnectionTimeoutError(), False),
+        (aiohttp.InvalidURL("x"), False),
+        (aiohttp.ServerDisconnectedError(), True),
+        (aiohttp.ClientOSError(), True),
+        (aiohttp.ClientPayloadError(), True),
+        (aiohttp.SocketTimeoutError(), True),
+        (TimeoutError(), True),
+    ],
+)
+def test_only_what_never_connected_was_not_sent(error: aiohttp.ClientError | TimeoutError, was_sent: bool) -> None:
+    translated_error = no_answer(error)
+    assert translated_error.was_sent is was_sent
+    assert str(translated_error)
+
+
+def client_error(code: str, status: int) -> boto.ClientError:
+    response = {"Error": {"Code": code, "Message": "why"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return boto.ClientError(response, "Operation")
+
+
+def endpoint_error(cause: Exception) -> boto.EndpointConnectionError:
+    return boto.EndpointConnectionError(endpoint_url="http://x", error=cause)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "code"),
+    [
+        (client_error("AccessDenied", 403), errors.AccessDenied, "AccessDenied"),
+        (client_error("AWS.SimpleQueueService.NonExistentQueue", 400), errors.NotFound, None),
+        (client_error("Throttling", 400), errors.Throttled, "Throttling"),
+        (client_error("InternalError", 500), errors.Unreachable, "InternalError"),
+        (client_error("", 400), errors.Rejected, "Unknown"),
+        (boto.NoCredentialsError(), errors.AccessDenied, "NoCredentialsError"),
+        (boto.ProfileNotFound(profile="x"), errors.AccessDenied, "ProfileNotFound"),
+        (boto.UnauthorizedSSOTokenError(), errors.AccessDenied, "UnauthorizedSSOTokenError"),
+        (boto.ReadTimeoutError(endpoint_url="http://x"), errors.Unreachable, "ReadTimeoutError"),
+        (boto.ParamValidationError(report="x"), errors.Rejected, "ParamValidationError"),
+        (boto.NoRegionError(), errors.Rejected, "NoRegionError"),
+    ],
+)
+def test_what_botocore_raises_comes_out_as_ours(
+    error: Exception, expected: type[errors.ServiceError], code: str | None
+) -> None:
+    with pytest.raises(errors.ServiceError) as caught, translated():
+        raise error
+    assert type(caught.value) is expected
+    assert code is None or caught.value.code == code
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("error", "was_sent"),
+    [
+        (endpoint_error(aiohttp.ClientOSError("reset")), True),
+        (endpoint_error(aiohttp.ConnectionTimeoutError()), False),
+        (boto.ConnectTimeoutError(endpoint_url="http://x"), False),
+        (boto.ProxyConnectionError(proxy_url="http://x"), False),
+        (boto.SSLError(endpoint_url="http://x", error="self-signed"), False),
+        (boto.ReadTimeoutError(endpoint_url="http://x"), True),
+        (boto.ConnectionClosedError(endpoint_url="http://x"), True),
+        (boto.HTTPClientError(error="x"), True),
+    ],
+)
+def test_the_wide_door_too_says_whether_anything_was_sent(error: Exception, was_sent: bool) -> None:
+    with pytest.raises(errors.Unreachable) as caught, translated():
+        raise error
+    assert caught.value.was_sent is was_sent
+
+
+def test_what_is_not_botocores_passes() -> None:
+    with pytest.raises(KeyError), translated():
+        raise KeyError("a fault of our own")

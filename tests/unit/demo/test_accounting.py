@@ -1,0 +1,77 @@
+"""Is every wrong number found, and named?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from poller.demo.accounting import StoredRow, discrepancies
+from tests.unit.demo.accounts import COUNTED, GOOD, HELD, STORED
+
+
+def test_good_books_add_up() -> None:
+    assert discrepancies(GOOD) == []
+    assert GOOD.is_settled
+    assert GOOD.is_in_order
+    assert GOOD.done == 5
+
+
+@pytest.mark.parametrize(
+    ("doctored", "fault"),
+    [
+        ({"left_over": 1}, "messages left over: 1, should be 0"),
+        ({"stored": STORED[1:]}, "rows stored: 2, should be 3"),
+        ({"dead_letter_count": 0, "dead_letters": ()}, "rows in the dead-letter queue: 0, should be 1"),
+        ({"dead_letters": (4,)}, "rows in the dead-letter queue that should not be there: 4"),
+        ({"stored": (*STORED[1:], STORED[0]._replace(number=2))}, "rows in the table that should not be there: 2"),
+        (
+            {"stored": (STORED[0]._replace(place=2), STORED[1]._replace(place=1), STORED[2])},
+            "company acme: row 3 was stored after row 5",
+        ),
+    ],
+)
+def test_what_the_emulator_holds_is_checked(doctored: dict[str, Any], fault: str) -> None:
+    assert f"rows.fifo: {fault}" in discrepancies(replace(GOOD, held=replace(HELD, **doctored)))
+
+
+@pytest.mark.parametrize(
+    ("doctored", "fault"),
+    [
+        ({"filtered_out": 2}, "records that the daemon filtered out: 2, should be 1"),
+        ({"deleted": 3}, "records that the daemon deleted: 3, should be 4"),
+        ({"polled": 9}, "records that the daemon polled: 9, should be 8"),
+        ({"failed": 5}, "records that the function did not name as failed: 2, but 3 rows are stored, 0 of them twice"),
+        ({"failed": 3}, "records that the function did not name as failed: 4, but 3 rows are stored, 0 of them twice"),
+        (
+            {"failed": 3, "invoked": 6, "polled": 7},
+            "records that failed: 3, should be 4 or more",
+        ),
+    ],
+)
+def test_what_the_daemon_counted_is_held_against_the_emulator(doctored: dict[str, Any], fault: str) -> None:
+    assert f"rows.fifo: {fault}" in discrepancies(replace(GOOD, counted=replace(COUNTED, **doctored)))
+
+
+def test_a_row_that_was_not_sent_is_missed() -> None:
+    assert discrepancies(replace(GOOD, sent=4)) == ["rows.fifo: rows sent: 4, should be 5"]
+
+
+def test_a_row_stored_twice_is_no_fault_when_the_daemon_knows_of_it() -> None:
+    twice = replace(HELD, stored=(STORED[0]._replace(times_stored=2), *STORED[1:]))
+    known = replace(COUNTED, polled=9, invoked=8)
+    assert twice.duplicates == 1
+    assert discrepancies(replace(GOOD, held=twice, counted=known)) == []
+
+
+def test_a_standard_queue_promises_no_order() -> None:
+    upside_down = (StoredRow(5, "acme", 1, 1), StoredRow(3, "acme", 2, 1), STORED[2])
+    account = replace(GOOD, is_fifo=False, held=replace(HELD, stored=upside_down))
+    assert discrepancies(account) == []
+    assert not account.is_in_order
+
+
+def test_companies_are_ordered_each_for_itself() -> None:
+    later_row_first = (STORED[0], STORED[1], StoredRow(4, "aaa", 1, 1))
+    assert replace(GOOD, held=replace(HELD, stored=later_row_first)).is_in_order

@@ -1,0 +1,46 @@
+"""Do the example's rows tell the story that the demo promises?"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from poller.demo.story import QUEUES, Row, expected, read_rows
+
+
+def test_every_row_has_one_fate() -> None:
+    rows = read_rows()
+    fates = expected(rows)
+    assert (fates.rows, len(fates.filtered_out), len(fates.poisoned), len(fates.stored)) == (240, 24, 4, 212)
+    assert len(fates.delayed) == 4
+    assert fates.delayed < fates.stored
+    assert fates.filtered_out | fates.poisoned | fates.stored == {row.number for row in rows}
+
+
+def test_an_address_stands_in_one_row_only() -> None:
+    """The table's key: a second row with it would look like a row stored twice."""
+    assert {count for _, count in Counter(row.email for row in read_rows()).items()} == {1}
+
+
+def test_each_troubled_row_has_healthy_ones_of_its_company_right_behind_it() -> None:
+    """So that they come in one batch, where a careless function would let them overtake, or die with it."""
+    rows = read_rows()
+    for row, *behind in zip(rows, rows[1:], rows[2:], strict=False):
+        if row.is_poisoned or row.is_delayed:
+            assert {other.company for other in behind} == {row.company}
+            assert not any(other.is_poisoned or other.is_delayed for other in behind)
+
+
+def test_the_troubled_rows_are_of_different_companies() -> None:
+    companies = [row.company for row in read_rows() if row.is_poisoned or row.is_delayed]
+    assert len(companies) == len(set(companies))
+
+
+def test_a_row_without_an_address_that_is_filtered_out_is_not_poisoned() -> None:
+    row = Row(number=1, kind="newsletter", name="Ada", email="", company="acme")
+    assert row.is_filtered_out
+    assert not row.is_poisoned
+
+
+def test_a_fifo_queue_has_a_fifo_dead_letter_queue() -> None:
+    assert all(queue.dead_letter_queue.endswith(".fifo") == queue.is_fifo for queue in QUEUES)
+    assert len({queue.dead_letter_queue for queue in QUEUES}) == 2

@@ -1,0 +1,99 @@
+"""What does Lambda say when a function fails?"""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from poller.model.ids import RequestId
+from poller.model.invocation import FunctionError
+from poller.targets.failures import (
+    MESSAGE_LIMIT_IN_CHARACTERS,
+    exited,
+    init_timed_out,
+    is_error_document,
+    posted,
+    timed_out,
+    too_large,
+)
+
+ID = RequestId("6f1d")
+
+
+@pytest.mark.parametrize(
+    ("error", "error_type", "message"),
+    [
+        (timed_out(ID, 1), "Sandbox.Timedout", "RequestId: 6f1d Error: Task timed out after 1.00 seconds"),
+        (timed_out(ID, 2.5), "Sandbox.Timedout", "RequestId: 6f1d Error: Task timed out after 2.50 seconds"),
+        (
+            init_timed_out(ID, 10),
+            "Sandbox.Timedout",
+            "RequestId: 6f1d Error: Init timed out after 10.00 seconds, before the first invocation was asked for",
+        ),
+        (
+            exited(ID, 0),
+            "Runtime.ExitError",
+            "RequestId: 6f1d Error: Runtime exited without providing a reason",
+        ),
+        (
+            exited(ID, None),
+            "Runtime.ExitError",
+            "RequestId: 6f1d Error: Runtime exited without providing a reason",
+        ),
+        (
+            exited(ID, 127),
+            "Runtime.ExitError",
+            "RequestId: 6f1d Error: Runtime exited with error: exit status 127",
+        ),
+        (exited(ID, -9), "Runtime.ExitError", "RequestId: 6f1d Error: Runtime exited with error: signal: killed"),
+        (
+            exited(ID, -11),
+            "Runtime.ExitError",
+            "RequestId: 6f1d Error: Runtime exited with error: signal: segmentation fault",
+        ),
+        (
+            too_large(),
+            "Function.ResponseSizeTooLarge",
+            "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
+        ),
+    ],
+)
+def test_lambda_speaks_for_a_function_that_cannot(error: FunctionError, error_type: str, message: str) -> None:
+    assert (error.error_type, error.message) == (error_type, message)
+    assert orjson.loads(error.payload) == {"errorType": error_type, "errorMessage": message}
+
+
+def test_a_posted_document_is_passed_on_unchanged() -> None:
+    document = b'{ "errorType": "ValueError", "errorMessage": "no", "stackTrace": [] }'
+    error = posted(document, error_type="Runtime.Something")
+    assert (error.error_type, error.message, error.payload) == ("ValueError", "no", document)
+
+
+@pytest.mark.parametrize("document", [b"", b"oops", b"[]", b'{"errorType": 3, "errorMessage": null}'])
+def test_a_document_that_says_nothing_leaves_the_word_to_the_runtime(document: bytes) -> None:
+    assert posted(document, error_type="Runtime.BadThing").error_type == "Runtime.BadThing"
+    assert posted(document, error_type="whatever 123").error_type == "Function.Unknown"
+    assert posted(document, error_type=None).error_type == "Function.Unknown"
+    assert posted(document, error_type=None).message == ""
+
+
+def test_only_so_much_of_an_error_goes_to_the_log() -> None:
+    error = posted(orjson.dumps({"errorType": "E" * 10_000, "errorMessage": "m" * 10_000}), error_type=None)
+    assert len(error.error_type) == 128
+    assert len(error.message) == MESSAGE_LIMIT_IN_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    ("body", "is_error"),
+    [
+        (b'{"errorMessage": "x", "errorType": "E"}', True),
+        (b'{"errorMessage": "x", "errorType": "E", "stackTrace": [], "requestId": "1"}', True),
+        (b'{"errorMessage": "x"}', False),
+        (b'{"nested": {"errorMessage": "x", "errorType": "E"}}', False),
+        (b'["errorMessage", "errorType"]', False),
+        (b'"errorMessage" "errorType"', False),
+        (b"", False),
+    ],
+)
+def test_an_error_document_is_known_by_its_shape(body: bytes, is_error: bool) -> None:
+    assert is_error_document(body) is is_error

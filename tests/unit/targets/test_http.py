@@ -1,0 +1,423 @@
+"""How is a function reached over HTTP?"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.lowlevel
+import orjson
+import pytest
+
+from poller.model.function import HttpService
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
+from poller.targets.http import HttpTarget, retry_after
+from poller.telemetry.facts import EndpointPutAside
+from tests.fakes.functions import function, http_kind, invocation
+from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
+from tests.fakes.recorded import Recorded
+
+pytestmark = pytest.mark.anyio
+
+EMULATOR = "/2015-03-31/functions/function/invocations"
+NOW = 1_000_000_000.0
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def opened(
+    kind: HttpService, record: Recorded | None = None, *, timeout_in_seconds: float = 10.0
+) -> AsyncIterator[HttpTarget]:
+    with anyio.fail_after(20):
+        async with HttpTarget(
+            function(kind, timeout_in_seconds=timeout_in_seconds), record=record or Recorded(), clock=lambda: NOW
+        ) as target:
+            yield target
+
+
+async def exchange(
+    reply: Reply | Drop,
+    *,
+    path: str = "/",
+    call: Invocation | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[Response, Request]:
+    """One call of a function at `path` that always answers with `reply`."""
+
+    async def handler(_: Request) -> Reply | Drop:
+        return reply
+
+    async with http_server(handler) as server, opened(http_kind(server.url + path, headers=headers)) as target:
+        response = await target.invoke(call or invocation())
+        return response, server.requests[0]
+
+
+def refused_url() -> str:
+    """A url on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+# Plain HTTP
+
+
+async def test_the_event_is_posted_as_json_and_the_body_is_the_answer() -> None:
+    call = invocation(b'{"Records": []}', request_id="6f1d-1", attempt=2)
+    response, request = await exchange(Reply(body=b"[1]"), path="/a/b%2Fc?key=1", call=call)
+    assert response == Answered(b"[1]")
+    assert (request.method, request.target, request.body) == ("POST", "/a/b%2Fc?key=1", b'{"Records": []}')
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["x-amzn-requestid"] == "6f1d-1"
+    assert request.headers["lambda-runtime-aws-request-id"] == "6f1d-1"
+    assert request.headers["x-poller-mapping"] == "new_users"
+    assert request.headers["x-poller-attempt"] == "2"
+    assert "x-amz-client-context" not in request.headers
+
+
+async def test_configured_headers_are_sent_and_win() -> None:
+    headers = {"Authorization": "Bearer x", "Content-Type": "application/cloudevents+json"}
+    _, request = await exchange(Reply(), headers=headers)
+    assert request.headers["authorization"] == "Bearer x"
+    assert request.headers["content-type"] == "application/cloudevents+json"
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+async def test_any_2xx_is_an_answer(status: int) -> None:
+    assert (await exchange(Reply(status=status)))[0] == Answered(b"")
+
+
+async def test_an_answer_with_the_shape_of_an_error_is_an_answer() -> None:
+    body = b'{"errorMessage": "x", "errorType": "E"}'
+    assert (await exchange(Reply(body=body)))[0] == Answered(body)
+
+
+async def test_a_compressed_answer_is_unpacked() -> None:
+    reply = Reply(body=gzip.compress(b"[1]"), headers={"Content-Encoding": "gzip"})
+    assert (await exchange(reply))[0] == Answered(b"[1]")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 413, 500, 502, 504])
+async def test_any_other_status_is_a_function_error(status: int) -> None:
+    reply = Reply(status=status, body=b"oh", headers={"Location": "/elsewhere"})
+    response, _ = await exchange(reply)
+    assert response == FunctionError(error_type=f"HTTP.{status}", message=f"{status} -", payload=b"oh")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_full_service_is_busy_for_as_long_as_it_says(status: int) -> None:
+    reply = Reply(status=status, headers={"Retry-After": "7"})
+    assert (await exchange(reply))[0] == Busy(reason=f"HTTP.{status}", retry_after=7.0)
+    assert (await exchange(Reply(status=status)))[0] == Busy(reason=f"HTTP.{status}", retry_after=None)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        ("120", 120.0),
+        ("86400", 900.0),
+        ("Sun, 09 Sep 2001 01:47:10 GMT", 30.0),
+        ("Sun, 09 Sep 2001 01:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-5", None),
+        ("²", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(value: str | None, seconds: float | None) -> None:
+    assert retry_after(value, now=NOW) == seconds
+
+
+async def test_a_connection_refused_is_busy_and_no_throttle() -> None:
+    async with opened(http_kind(refused_url())) as target:
+        response = await target.invoke(invocation())
+    assert isinstance(response, Busy)
+    assert not response.is_throttle
+    assert "Cannot connect to host 127.0.0.1" in response.reason
+
+
+async def test_a_connection_that_is_not_made_in_half_the_timeout_is_no_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):  # fills the backlog: the next one gets no answer
+            async with opened(http_kind(f"http://127.0.0.1:{port}/"), timeout_in_seconds=0.4) as target:
+                response = await target.invoke(invocation())
+    assert isinstance(response, Busy)
+    assert not response.is_throttle
+
+
+@pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", b"what is this\r\n\r\n"])
+async def test_a_connection_lost_after_sending_is_a_lost_answer(raw: bytes) -> None:
+    response, _ = await exchange(Drop(raw))
+    assert isinstance(response, LostAnswer)
+
+
+async def test_the_functions_timeout_is_kept() -> None:
+    async def never(_: Request) -> Reply:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with http_server(never) as server, opened(http_kind(server.url), timeout_in_seconds=0.2) as target:
+        response = await target.invoke(invocation())
+        while not server.abandoned:  # it notices a moment later that nobody waits any more
+            await anyio.lowlevel.checkpoint()
+    assert isinstance(response, FunctionError)
+    assert (response.error_type, response.message) == (
+        "Sandbox.Timedout",
+        "RequestId: 6f1d1d51-1 Error: Task timed out after 0.20 seconds",
+    )
+
+
+async def test_an_answer_may_be_as_large_as_the_limit_and_no_larger() -> None:
+    response, _ = await exchange(Reply(body=b"x" * RESPONSE_LIMIT_IN_BYTES))
+    assert isinstance(response, Answered)
+    response, _ = await exchange(Reply(body=b"x" * (RESPONSE_LIMIT_IN_BYTES + 1)))
+    assert isinstance(response, FunctionError)
+    assert response.error_type == "Function.ResponseSizeTooLarge"
+
+
+async def test_a_large_event_is_sent_whole() -> None:
+    _, request = await exchange(Reply(), call=invocation(b"x" * 6_000_000))
+    assert request.body == b"x" * 6_000_000
+
+
+async def test_a_connection_is_used_again() -> None:
+    async def handler(_: Request) -> Reply:
+        return Reply(headers={"Set-Cookie": "session=1"})
+
+    async with http_server(handler) as server, opened(http_kind(server.url)) as target:
+        for _ in range(3):
+            await target.invoke(invocation())
+    assert (len(server.requests), server.connections) == (3, 1)
+    assert "cookie" not in server.requests[-1].headers
+
+
+# The Runtime Interface Emulator
+
+
+async def test_an_emulator_is_given_the_client_context() -> None:
+    _, request = await exchange(Reply(body=b"null"), path=EMULATOR)
+    context = orjson.loads(base64.b64decode(request.headers["x-amz-client-context"]))
+    assert context == {"custom": {"mapping": "new_users", "request_id": "6f1d1d51-1", "attempt": "1"}}
+    assert request.headers["x-amzn-requestid"] == "6f1d1d51-1"
+
+
+ERROR = b'{"errorMessage": "no", "errorType": "ValueError", "stackTrace": []}'
+THE_ERROR = FunctionError(error_type="ValueError", message="no", payload=ERROR)
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply(body=b'{"batchItemFailures": []}'), Answered(b'{"batchItemFailures": []}')),
+        (Reply(body=b'"Task timed out after 3.00 seconds"'), Answered(b'"Task timed out after 3.00 seconds"')),
+        (Reply(body=ERROR), THE_ERROR),
+        (Reply(status=502, body=ERROR), THE_ERROR),
+        (Reply(status=500, body=ERROR, headers={"Error-Type": "Function.Error"}), THE_ERROR),
+        (Reply(status=400), Busy(reason="HTTP.400", is_throttle=False)),
+        (Reply(status=500), Busy(reason="HTTP.500", is_throttle=False)),
+        (Reply(status=504), Busy(reason="HTTP.504", is_throttle=False)),
+        (Reply(status=429, headers={"Retry-After": "2"}), Busy(reason="HTTP.429", retry_after=2.0)),
+        (Reply(status=404), FunctionError(error_type="HTTP.404", message="404 -")),
+        (Reply(status=301), FunctionError(error_type="HTTP.301", message="301 -")),
+    ],
+)
+async def test_an_emulators_answers_are_read_as_it_means_them(reply: Reply, expected: Response) -> None:
+    assert (await exchange(reply, path=EMULATOR))[0] == expected
+
+
+async def test_an_emulators_timeout_is_the_functions() -> None:
+    response, _ = await exchange(Reply(body=b"Task timed out after 3.00 seconds"), path=EMULATOR)
+    assert isinstance(response, FunctionError)
+    assert response.error_type == "Sandbox.Timedout"
+    assert response.message == "RequestId: 6f1d1d51-1 Error: Task timed out after 3.00 seconds"
+
+
+async def test_an_emulator_whose_runtime_died_silently_says_so() -> None:
+    response, _ = await exchange(Reply(status=502), path=EMULATOR)
+    assert isinstance(response, FunctionError)
+    assert response.error_type == "Runtime.ExitError"
+
+
+class Crowd:
+    """A handler that answers only when so many calls are under way at once, or when it is told to; counts the most."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.most = 0
+
+    async def __call__(self, _: Request) -> Reply:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await anyio.sleep(0.01)
+        self.under_way -= 1
+        return Reply(body=b"null")
+
+
+async def test_an_emulator_serves_one_call_at_a_time() -> None:
+    crowd = Crowd()
+    async with (
+        http_server(crowd) as server,
+        opened(http_kind(server.url + EMULATOR)) as target,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(5):
+            tasks.start_soon(target.invoke, invocation())
+    assert (len(server.requests), crowd.most) == (5, 1)
+
+
+async def test_several_emulators_serve_one_call_each() -> None:
+    one, two = Crowd(), Crowd()
+    async with (
+        http_server(one) as first,
+        http_server(two) as second,
+        opened(http_kind(first.url + EMULATOR, second.url + EMULATOR)) as target,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(10):
+            tasks.start_soon(target.invoke, invocation())
+    assert (one.most, two.most) == (1, 1)
+    assert len(first.requests) == len(second.requests) == 5
+
+
+async def test_a_plain_service_serves_many_calls_at_once() -> None:
+    crowd = Crowd()
+    async with (
+        http_server(crowd) as server,
+        opened(http_kind(server.url)) as target,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(5):
+            tasks.start_soon(target.invoke, invocation())
+    assert crowd.most == 5
+
+
+# A pool of urls
+
+
+@asynccontextmanager
+async def pool_of(first: Reply | Drop, *later: Reply | Drop) -> AsyncIterator[tuple[HttpServer, HttpServer]]:
+    """Two servers: one always gives the first reply, the other the later ones, and the last of them for ever."""
+    left = list(later)
+
+    async def always(_: Request) -> Reply | Drop:
+        return first
+
+    async def in_turn(_: Request) -> Reply | Drop:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    async with http_server(always) as one, http_server(in_turn) as other:
+        yield one, other
+
+
+async def test_urls_take_turns() -> None:
+    async with pool_of(Reply(), Reply()) as (first, second), opened(http_kind(first.url, second.url)) as target:
+        for _ in range(6):
+            await target.invoke(invocation())
+    assert len(first.requests) == len(second.requests) == 3
+
+
+async def test_a_dead_url_is_followed_by_a_live_one_and_put_aside() -> None:
+    record = Recorded()
+    dead = refused_url().replace("http://", "http://user:secret@") + "?token=secret"
+    async with (
+        pool_of(Reply(), Reply()) as (first, second),
+        opened(http_kind(dead, first.url, second.url), record) as target,
+    ):
+        for _ in range(6):
+            assert await target.invoke(invocation()) == Answered(b"")
+    (fact,) = record.of(EndpointPutAside)
+    assert fact.url == refused_without_secrets(dead)
+    assert "Cannot connect" in fact.detail
+    assert 0.5 <= fact.retry_in <= 1.0
+    assert len(first.requests) == len(second.requests) == 3
+
+
+def refused_without_secrets(url: str) -> str:
+    return url.replace("user:secret@", "").removesuffix("?token=secret")
+
+
+@pytest.mark.parametrize("reply", [Reply(status=503), Reply(status=429)])
+async def test_a_full_url_is_followed_by_another_one(reply: Reply) -> None:
+    record = Recorded()
+    async with (
+        pool_of(reply, Reply()) as (first, second),
+        opened(http_kind(first.url, second.url), record) as target,
+    ):
+        for _ in range(3):
+            assert await target.invoke(invocation()) == Answered(b"")
+    assert (len(first.requests), len(second.requests)) == (1, 3)
+    assert [fact.detail for fact in record.of(EndpointPutAside)] == [f"HTTP.{reply.status}"]
+
+
+@pytest.mark.parametrize("reply", [Reply(status=502), Reply(status=504), Drop()])
+async def test_a_url_that_may_have_run_the_function_is_put_aside_but_its_failure_stands(reply: Reply | Drop) -> None:
+    record = Recorded()
+    async with (
+        pool_of(reply, Reply()) as (first, second),
+        opened(http_kind(first.url, second.url), record) as target,
+    ):
+        assert isinstance(await target.invoke(invocation()), FunctionError | LostAnswer)
+        for _ in range(3):
+            assert await target.invoke(invocation()) == Answered(b"")
+    assert (len(first.requests), len(second.requests)) == (1, 3)
+    assert len(record.of(EndpointPutAside)) == 1
+
+
+async def test_a_failing_function_does_not_put_its_url_aside() -> None:
+    record = Recorded()
+    async with (
+        pool_of(Reply(status=500), Reply()) as (first, second),
+        opened(http_kind(first.url, second.url), record) as target,
+    ):
+        for _ in range(4):
+            await target.invoke(invocation())
+    assert len(first.requests) == len(second.requests) == 2
+    assert record.facts == []
+
+
+async def test_when_all_urls_refuse_a_throttle_is_what_is_told() -> None:
+    async with (
+        pool_of(Reply(status=429, headers={"Retry-After": "3"}), Reply()) as (first, _),
+        opened(http_kind(first.url, refused_url())) as target,
+    ):
+        assert await target.invoke(invocation()) == Busy(reason="HTTP.429", retry_after=3.0)
+
+
+async def test_when_all_urls_are_aside_the_one_due_soonest_is_tried() -> None:
+    later, sooner = (Reply(status=503, headers={"Retry-After": seconds}) for seconds in ("60", "30"))
+    async with (
+        pool_of(later, sooner, Reply(body=b"1")) as (first, second),
+        opened(http_kind(first.url, second.url)) as target,
+    ):
+        assert isinstance(await target.invoke(invocation()), Busy)
+        assert await target.invoke(invocation()) == Answered(b"1")
+    assert (len(first.requests), len(second.requests)) == (1, 2)
+
+
+async def test_a_url_is_tried_again_after_its_pause() -> None:
+    async with (
+        pool_of(Reply(status=503, headers={"Retry-After": "0"}), Reply()) as (first, second),
+        opened(http_kind(first.url, second.url)) as target,
+    ):
+        for _ in range(4):
+            assert await target.invoke(invocation()) == Answered(b"")
+    assert len(first.requests) >= 2
+
+
+async def test_a_single_url_is_never_put_aside() -> None:
+    record = Recorded()
+    async with opened(http_kind(refused_url()), record) as target:
+        for _ in range(3):
+            assert isinstance(await target.invoke(invocation()), Busy)
+    assert record.facts == []

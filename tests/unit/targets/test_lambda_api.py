@@ -1,0 +1,241 @@
+"""Does every answer of the Invoke API become the response that it is?"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs
+
+import orjson
+import pytest
+from awslambdaric.lambda_context import LambdaContext  # type: ignore[import-untyped]  # it has no types
+
+from poller.aws.door import Aws, AwsSettings
+from poller.aws.signing import Keys
+from poller.model.arn import Arn
+from poller.model.function import Function, LambdaApi
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.targets import lambda_api
+from poller.targets.lambda_api import LambdaApiTarget
+from tests.fakes.aws_service import AwsService, read_models_once
+from tests.fakes.http_server import Drop, Reply, Request, http_server
+
+pytestmark = pytest.mark.anyio
+
+KEYS = Keys("AKID", "secret", "token")
+ARN = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+INVOCATION = Invocation(RequestId("r-1"), b'{"Records":[]}', MappingName("new_users"), 2)
+Replying = Callable[[Request], Awaitable[Reply | Drop]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    read_models_once(monkeypatch)
+    for name, value in zip(("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"), KEYS, strict=True):
+        monkeypatch.setenv(f"AWS_{name}", value or "")
+
+
+def function(kind: LambdaApi, timeout_in_seconds: float) -> Function:
+    return Function(
+        name=FunctionName("bill"),
+        arn=Arn.parse(ARN),
+        kind=kind,
+        timeout_in_seconds=timeout_in_seconds,
+        reserved_concurrency=1,
+    )
+
+
+@asynccontextmanager
+async def targeting(
+    url: str,
+    *,
+    name: str = "bill",
+    qualifier: str | None = None,
+    role_arn: str | None = None,
+    timeout_in_seconds: float = 5,
+) -> AsyncIterator[LambdaApiTarget]:
+    kind = LambdaApi(name=name, qualifier=qualifier, region="eu-west-1", role_arn=role_arn)
+    async with Aws(AwsSettings(endpoint_url=url, region="us-east-1")) as aws:
+        yield await LambdaApiTarget.of(function(kind, timeout_in_seconds), kind, aws)
+
+
+async def response_to(reply: Reply | Drop | Replying, invocation: Invocation = INVOCATION) -> Response:
+    service = AwsService(reply if callable(reply) else lambda request: asyncio.sleep(0, reply))
+    service.knows(KEYS)
+    async with http_server(service) as server, targeting(server.url) as target:
+        return await target.invoke(invocation)
+
+
+@pytest.mark.parametrize("name", ["bill", ARN, "123456789012:bill"])
+@pytest.mark.parametrize("qualifier", [None, "live", "$LATEST"])
+async def test_an_invocation_is_what_aiobotocore_would_send(name: str, qualifier: str | None) -> None:
+    service = AwsService(lambda request: asyncio.sleep(0, Reply(body=b"{}")))
+    service.knows(KEYS)
+    async with http_server(service) as server:
+        async with targeting(server.url, name=name, qualifier=qualifier) as target:
+            assert await target.invoke(INVOCATION) == Answered(b"{}")
+        async with Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws, aws.client("lambda") as c:
+            optional = {} if qualifier is None else {"Qualifier": qualifier}
+            await c.invoke(FunctionName=name, Payload=INVOCATION.payload, LogType="Tail", **optional)
+    ours, theirs = service.accepted
+    assert (ours.method, ours.target, ours.body) == (theirs.method, theirs.target, theirs.body)
+    assert "/eu-west-1/lambda/aws4_request" in ours.headers["authorization"]
+    assert ours.headers["x-amz-log-type"] == theirs.headers["x-amz-log-type"] == "Tail"
+
+
+async def test_the_function_is_told_the_mapping_the_request_and_the_attempt_as_text() -> None:
+    contexts: list[str] = []
+
+    async def note(request: Request) -> Reply:
+        contexts.append(request.headers["x-amz-client-context"])
+        return Reply()
+
+    await response_to(note)
+    await response_to(note, INVOCATION._replace(mapping=MappingName("é\n" * 5000)))
+    assert orjson.loads(base64.b64decode(contexts[0])) == {
+        "custom": {"mapping": "new_users", "request_id": "r-1", "attempt": "2"}
+    }
+    assert len(contexts[1]) <= 3583
+
+
+def test_the_runtime_shows_it_to_a_handler_as_the_custom_part_of_the_client_context() -> None:
+    as_sent = orjson.loads(base64.b64decode(lambda_api.client_context(INVOCATION)))
+    context = LambdaContext("aws-request-id", as_sent, None, 0)
+    assert context.client_context.custom == {"mapping": "new_users", "request_id": "r-1", "attempt": "2"}
+
+
+async def test_an_answer_is_handed_on_with_the_version_that_ran() -> None:
+    reply = Reply(headers={"X-Amz-Executed-Version": "7"}, body=b'{"batchItemFailures":[]}')
+    assert await response_to(reply) == Answered(b'{"batchItemFailures":[]}', "7")
+    assert await response_to(Reply()) == Answered(b"")
+
+
+async def test_a_function_error_carries_its_type_its_message_and_the_end_of_its_log() -> None:
+    body = b'{"errorMessage":"no such user","errorType":"KeyError","stackTrace":[]}'
+    headers = {
+        "X-Amz-Function-Error": "Unhandled",
+        "X-Amz-Log-Result": base64.b64encode(b"START\n\xff[ERROR]\n").decode(),
+        "X-Amz-Executed-Version": "7",
+    }
+    assert await response_to(Reply(headers=headers, body=body)) == FunctionError(
+        error_type="KeyError",
+        message="no such user",
+        payload=body,
+        log_tail="START\n\N{REPLACEMENT CHARACTER}[ERROR]\n",
+        executed_version="7",
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"Task timed out", b"[]", b'{"errorType":null}'])
+async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> None:
+    headers = {"X-Amz-Function-Error": "Unhandled", "X-Amz-Log-Result": "?abcd?"}
+    expected = FunctionError(error_type="Unhandled", message="", payload=body)
+    assert await response_to(Reply(headers=headers, body=body)) == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (
+            Reply(
+                status=429,
+                headers={"Retry-After": "3", "x-amzn-ErrorType": "TooManyRequestsException"},
+                body=b'{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded","message":"Rate Exceeded."}',
+            ),
+            Busy(reason="ReservedFunctionConcurrentInvocationLimitExceeded", retry_after=3),
+        ),
+        (Reply(status=429, body=b'{"Reason":"a reason that never ends, <script>"}'), Busy(reason="Http429")),
+        (
+            Reply(status=500, headers={"x-amzn-ErrorType": "ServiceException"}),
+            Busy(reason="ServiceException", is_throttle=False),
+        ),
+        (
+            Reply(status=502, headers={"x-amzn-ErrorType": "KMSAccessDeniedException:http://internal"}),
+            Busy(reason="KMSAccessDeniedException", is_throttle=False),
+        ),
+        (
+            Reply(status=404, headers={"x-amzn-ErrorType": "ResourceNotFoundException"}),
+            Busy(reason="ResourceNotFoundException", is_throttle=False),
+        ),
+        (
+            Reply(status=403, headers={"x-amzn-ErrorType": "AccessDeniedException"}),
+            Busy(reason="AccessDeniedException", is_throttle=False),
+        ),
+        (Reply(status=400, body=b"?"), Busy(reason="Http400", is_throttle=False)),
+        (Reply(status=204), Busy(reason="Http204", is_throttle=False)),
+    ],
+)
+async def test_a_refusal_means_that_the_function_did_not_run(reply: Reply, expected: Busy) -> None:
+    assert await response_to(reply) == expected
+
+
+async def test_an_event_that_is_too_large_counts_as_a_failed_attempt() -> None:
+    response = await response_to(Reply(status=413, headers={"x-amzn-ErrorType": "RequestTooLargeException"}))
+    assert isinstance(response, FunctionError)
+    assert response.error_type == "RequestEntityTooLarge"
+    assert "RequestTooLargeException" in response.message
+
+
+async def test_a_connection_lost_after_sending_is_a_lost_answer() -> None:
+    assert await response_to(Drop()) == LostAnswer(reason="ServerDisconnectedError")
+
+
+async def test_a_function_that_cannot_be_reached_did_not_run() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        async with targeting(f"http://127.0.0.1:{free.getsockname()[1]}") as target:
+            response = await target.invoke(INVOCATION)
+    assert response == Busy(reason="ClientConnectorError", is_throttle=False)
+
+
+async def test_want_of_credentials_means_that_the_function_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert await response_to(Reply()) == Busy(reason="NoCredentialsError", is_throttle=False)
+
+
+async def test_a_role_that_may_not_be_assumed_means_that_the_function_did_not_run() -> None:
+    denied = Reply(status=403, body=b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>")
+    role_arn = "arn:aws:iam::123456789012:role/invoker"
+    async with (
+        http_server(lambda request: asyncio.sleep(0, denied)) as server,
+        targeting(server.url, role_arn=role_arn) as target,
+    ):
+        assert await target.invoke(INVOCATION) == Busy(reason="AccessDenied", is_throttle=False)
+    [request] = server.requests
+    assert parse_qs(request.body.decode())["RoleArn"] == [role_arn]
+
+
+async def test_a_function_that_overstays_its_timeout_and_the_slack_is_a_lost_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lambda_api, "ANSWER_SLACK_IN_SECONDS", 0.02)
+    service = AwsService(lambda request: asyncio.sleep(5, Reply()))
+    service.knows(KEYS)
+    async with http_server(service) as server, targeting(server.url, timeout_in_seconds=0.05) as target:
+        response = await target.invoke(INVOCATION)
+    assert isinstance(response, LostAnswer)
+    assert len(service.accepted) == 1
+
+
+async def test_six_megabytes_go_there_and_back() -> None:
+    payload = b'"' + b"x" * 6_291_554 + b'"'
+    response = await response_to(
+        lambda request: asyncio.sleep(0, Reply(body=request.body)), INVOCATION._replace(payload=payload)
+    )
+    assert response == Answered(payload)

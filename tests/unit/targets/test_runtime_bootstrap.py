@@ -1,0 +1,181 @@
+"""How does a Python callable run as a child? What handlers see, and what becomes of what they do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from poller.model.invocation import Answered, FunctionError, Response
+from poller.targets.runtime import RuntimeTarget
+from poller.telemetry.facts import ChildOutput, ChildStarted
+from tests.fakes.functions import ARN, BOOTSTRAP, SAMPLES, callable_kind, function, invocation
+from tests.fakes.recorded import Recorded
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def responses_of(
+    handler: str,
+    *payloads: Any,
+    directory: Path = SAMPLES,
+    record: Recorded | None = None,
+    environment: dict[str, str] | None = None,
+) -> list[Response]:
+    """Call the handler with each payload in turn, in one child."""
+    kind = callable_kind(handler, directory=directory, environment=environment)
+    with anyio.fail_after(30):
+        async with RuntimeTarget(
+            function(kind), record=record or Recorded(), region="eu-west-1", endpoint_url=None
+        ) as target:
+            return [
+                await target.invoke(invocation(orjson.dumps(payload), request_id=f"6f1d-{number}"))
+                for number, payload in enumerate(payloads)
+            ]
+
+
+async def answer_of(handler: str, payload: Any = None, **options: Any) -> Any:
+    (response,) = await responses_of(handler, payload, **options)
+    assert isinstance(response, Answered), response
+    return orjson.loads(response.payload)
+
+
+async def error_of(handler: str, payload: Any = None, **options: Any) -> dict[str, Any]:
+    (response,) = await responses_of(handler, payload, **options)
+    assert isinstance(response, FunctionError), response
+    document: dict[str, Any] = orjson.loads(response.payload)
+    assert (response.error_type, response.message) == (document["errorType"], document["errorMessage"])
+    return document
+
+
+async def test_a_handler_sees_lambdas_context() -> None:
+    seen = await answer_of("sample:whoami")
+    assert 9_000 < seen.pop("remaining_in_ms") <= 10_000
+    assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Sampled=0", seen.pop("trace"))
+    assert seen == {
+        "aws_request_id": "6f1d-0",
+        "function_name": "insert_records",
+        "function_version": "$LATEST",
+        "invoked_function_arn": str(ARN),
+        "memory_limit_in_mb": "3008",
+        "log_group_name": "/aws/lambda/insert_records",
+        "has_log_stream": True,
+        "custom": {"mapping": "new_users", "request_id": "6f1d-0", "attempt": "1"},
+        "directory": str(SAMPLES.resolve()),
+    }
+
+
+async def test_a_handler_finds_the_functions_environment() -> None:
+    seen = await answer_of("sample:environment", environment={"TABLE": "users"})
+    assert seen["TABLE"] == "users"
+    assert seen["_HANDLER"] == "sample:environment"
+
+
+async def test_a_handler_may_be_a_dotted_name_within_its_module() -> None:
+    assert await answer_of("sample:Group.inner") == "reached"
+
+
+async def test_a_module_may_lie_in_a_package_of_the_folder() -> None:
+    assert await answer_of("functions.sample:Group.inner", directory=SAMPLES.parent) == "reached"
+
+
+async def test_no_result_is_null() -> None:
+    assert await responses_of("sample:nothing", None) == [Answered(b"null")]
+
+
+async def test_decimals_and_text_are_marshalled_as_on_lambda() -> None:
+    assert await responses_of("sample:numbers", None) == [Answered('[3, 0.5, "é"]'.encode())]
+
+
+async def test_coroutine_handlers_share_one_event_loop() -> None:
+    record = Recorded()
+    first, second = await responses_of("sample:coroutine", None, None, record=record)
+    assert isinstance(first, Answered)
+    assert first == second
+
+
+async def test_an_exception_is_posted_with_the_handlers_own_frames() -> None:
+    record = Recorded()
+    document = await error_of("sample:fail", record=record)
+    assert document["errorType"] == "ValueError"
+    assert document["errorMessage"] == "no such user"
+    assert document["requestId"] == "6f1d-0"
+    (frame,) = document["stackTrace"]
+    assert frame.startswith(f'  File "{SAMPLES}/sample.py", line ')
+    (entry,) = record.of(ChildOutput)
+    assert entry.line.startswith("[ERROR] ValueError: no such user\nTraceback (most recent call last):\n  File")
+
+
+async def test_a_result_that_is_no_json_is_a_marshal_error() -> None:
+    document = await error_of("sample:unserialisable")
+    assert document["errorType"] == "Runtime.MarshalError"
+    assert document["errorMessage"] == "Unable to marshal response: Object of type set is not JSON serializable"
+
+
+async def test_sys_exit_ends_the_process() -> None:
+    document = await error_of("sample:sys_exit")
+    assert document["errorType"] == "Runtime.ExitError"
+    assert document["errorMessage"].endswith("exit status 3")
+
+
+async def test_a_result_that_is_too_large_is_an_error_and_the_child_goes_on() -> None:
+    record = Recorded()
+    too_much, enough = await responses_of("sample:huge", {"size": 7_000_000}, {"size": 10}, record=record)
+    assert isinstance(too_much, FunctionError)
+    assert too_much.error_type == "Function.ResponseSizeTooLarge"
+    assert enough == Answered(b'"xxxxxxxxxx"')
+    assert len(record.of(ChildStarted)) == 1
+
+
+@pytest.mark.parametrize(
+    ("handler", "error_type", "message"),
+    [
+        ("absent:handler", "Runtime.ImportModuleError", "Unable to import module 'absent': No module named 'absent'"),
+        (
+            "missing_package:handler",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'missing_package': No module named 'package_that_nobody_has'",
+        ),
+        ("sample:absent", "Runtime.HandlerNotFound", "Handler 'absent' missing on module 'sample'"),
+        ("sample:invocations", "Runtime.HandlerNotFound", "Handler 'invocations' of module 'sample' is not callable"),
+        ("sample.count", "Runtime.MalformedHandlerName", "Bad handler 'sample.count': it must be module:callable"),
+        ("broken_import:handler", "RuntimeError", "no database"),
+    ],
+)
+async def test_a_handler_that_cannot_be_loaded_is_an_init_error(handler: str, error_type: str, message: str) -> None:
+    document = await error_of(handler)
+    assert (document["errorType"], document["errorMessage"]) == (error_type, message)
+
+
+async def test_a_module_with_a_syntax_error_is_an_init_error(tmp_path: Path) -> None:
+    (tmp_path / "typo.py").write_text("def handler(event, context)\n    return 1\n")
+    document = await error_of("typo:handler", directory=tmp_path)
+    assert document["errorType"] == "Runtime.UserCodeSyntaxError"
+    assert document["errorMessage"].startswith("Syntax error in module 'typo': expected ':'")
+    assert f'File "{tmp_path}/typo.py" Line 1' in document["stackTrace"][0]
+
+
+async def test_the_folder_of_the_bootstrap_is_not_importable(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import importlib.util\n\ndef names(event, context):\n    return [importlib.util.find_spec('target') is None]\n"
+    )
+    assert await answer_of("mine:names", directory=tmp_path) == [True]
+
+
+def test_a_child_whose_daemon_is_gone_exits() -> None:
+    environment = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "_HANDLER": "sample:count"}
+    ended = subprocess.run(
+        [sys.executable, BOOTSTRAP], env=environment, cwd=SAMPLES, capture_output=True, text=True, timeout=30
+    )
+    assert (ended.returncode, ended.stderr) == (1, "poller is gone\n")

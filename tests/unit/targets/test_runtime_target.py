@@ -1,0 +1,413 @@
+"""Which child runs an invocation, and how does it live and die? All with real processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import anyio
+import orjson
+import pytest
+
+from poller.model.function import ChildProcess
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
+from poller.targets.runtime import RuntimeTarget
+from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped
+from tests.fakes.functions import callable_kind, command_kind, function, invocation
+from tests.fakes.recorded import Recorded
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def opened(
+    kind: ChildProcess,
+    record: Recorded,
+    *,
+    timeout_in_seconds: float = 10.0,
+    reserved_concurrency: int = 2,
+    idle_in_seconds: float = 300.0,
+    init_in_seconds: float = 10.0,
+) -> AsyncIterator[RuntimeTarget]:
+    with anyio.fail_after(30):
+        async with RuntimeTarget(
+            function(kind, timeout_in_seconds=timeout_in_seconds, reserved_concurrency=reserved_concurrency),
+            record=record,
+            region="eu-west-1",
+            endpoint_url=None,
+            idle_in_seconds=idle_in_seconds,
+            init_in_seconds=init_in_seconds,
+        ) as target:
+            yield target
+
+
+def call(payload: dict[str, Any] | None = None, request_id: str = "6f1d") -> Invocation:
+    return invocation(orjson.dumps(payload or {}), request_id=request_id)
+
+
+def answer(response: Response) -> Any:
+    assert isinstance(response, Answered), response
+    return orjson.loads(response.payload)
+
+
+def error(response: Response) -> tuple[str, str]:
+    assert isinstance(response, FunctionError), response
+    return response.error_type, response.message
+
+
+class Watched:
+    """Another process, known by its id before it ends, so that its end can be waited for."""
+
+    def __init__(self, pid: int) -> None:
+        try:
+            self._handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._handle = -1
+
+    def ends(self) -> bool:
+        """Wait for its end, up to ten seconds."""
+        if self._handle == -1:
+            return True
+        ready, *_ = select.select([self._handle], [], [], 10)
+        os.close(self._handle)
+        return bool(ready)
+
+
+async def grandchild(record: Recorded) -> Watched:
+    fact = await record.first(ChildOutput, lambda fact: fact.line.startswith("grandchild"))
+    return Watched(int(fact.line.split()[1]))
+
+
+# A child's life
+
+
+async def test_a_child_is_started_on_demand_used_again_and_keeps_its_state() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:count"), record) as target:
+        assert record.facts == []
+        answers = [answer(await target.invoke(call(request_id=str(n)))) for n in range(3)]
+    (started,) = record.of(ChildStarted)
+    assert [one["invocations"] for one in answers] == [1, 2, 3]
+    assert {one["pid"] for one in answers} == {started.pid}
+
+
+async def test_a_child_is_used_again_after_an_error() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:fail"), record) as target:
+        for n in range(2):
+            assert error(await target.invoke(call(request_id=str(n)))) == ("ValueError", "no such user")
+    assert len(record.of(ChildStarted)) == 1
+
+
+async def test_children_run_side_by_side_and_no_more_than_reserved() -> None:
+    record = Recorded()
+    async with (
+        opened(callable_kind("sample:count"), record, reserved_concurrency=2) as target,
+        anyio.create_task_group() as tasks,
+    ):
+        for n in range(6):
+            tasks.start_soon(target.invoke, call(request_id=str(n)))
+    assert len(record.of(ChildStarted)) == 2
+
+
+async def test_the_child_used_last_is_used_first() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:count"), record) as target:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.invoke, call(request_id="a"))
+            tasks.start_soon(target.invoke, call(request_id="b"))
+        pids = {answer(await target.invoke(call(request_id=str(n))))["pid"] for n in range(4)}
+    assert len(record.of(ChildStarted)) == 2
+    assert len(pids) == 1
+
+
+async def test_an_idle_child_is_reaped_and_another_one_started_when_needed() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:count"), record, idle_in_seconds=0.05) as target:
+        await target.invoke(call())
+        stopped = await record.first(ChildStopped)
+        assert (stopped.reason, stopped.status) == ("idle", 128 + signal.SIGTERM)
+        assert answer(await target.invoke(call()))["invocations"] == 1
+
+
+async def test_children_are_leaders_of_their_own_sessions() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:count"), record) as target:
+        pid = answer(await target.invoke(call()))["pid"]
+        assert os.getsid(pid) == os.getpgid(pid) == pid
+
+
+async def test_what_a_child_writes_is_told_line_by_line() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:say"), record) as target:
+        await target.invoke(call())
+    lines = [(one.stream, one.line) for one in record.of(ChildOutput)]
+    out = [line for stream, line in lines if stream == "stdout"]
+    assert out[0] == "to stdout"
+    assert out[1].startswith("[INFO]\t")
+    assert out[1].endswith("Z\t6f1d\tto the log")
+    assert out[2:] == ["no utf-8: \ufffd", "y" * 16_384, "y" * (20_000 - 16_384)]
+    assert ("stderr", "to stderr") in lines
+
+
+# A function that runs too long
+
+
+async def test_a_timeout_kills_the_child_and_all_that_it_started() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:sleep"), record, timeout_in_seconds=0.5) as target:
+        responses: list[Response] = []
+
+        async def invoke() -> None:
+            responses.append(await target.invoke(call({"seconds": 60})))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(invoke)
+            left_behind = await grandchild(record)
+        assert error(responses[0]) == (
+            "Sandbox.Timedout",
+            "RequestId: 6f1d Error: Task timed out after 0.50 seconds",
+        )
+        assert left_behind.ends()
+        stopped = await record.first(ChildStopped)
+        assert (stopped.reason, stopped.status) == ("timeout", -signal.SIGKILL)
+        assert answer(await target.invoke(call({"seconds": 0}))) is None
+    assert len(record.of(ChildStarted)) == 2
+
+
+async def test_a_child_that_timed_out_has_ended_before_the_next_one_starts() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:sleep"), record, timeout_in_seconds=0.2) as target:
+        for n in range(2):
+            await target.invoke(call({"seconds": 60}, request_id=str(n)))
+    kinds = [type(fact) for fact in record.facts if isinstance(fact, ChildStarted | ChildStopped)]
+    assert kinds == [ChildStarted, ChildStopped, ChildStarted, ChildStopped]
+
+
+# A child that ends
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(0, "Runtime exited without providing a reason"), (127, "Runtime exited with error: exit status 127")],
+)
+async def test_an_exit_before_the_answer_is_a_function_error(status: int, reason: str) -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:exit_with"), record) as target:
+        response = await target.invoke(call({"status": status}))
+    assert error(response) == ("Runtime.ExitError", f"RequestId: 6f1d Error: {reason}")
+    (stopped,) = record.of(ChildStopped)
+    assert (stopped.reason, stopped.status) == ("exit", status)
+    assert [one.line for one in record.of(ChildOutput)] == ["last words"]
+
+
+@pytest.mark.parametrize(("name", "told"), [("SIGKILL", "killed"), ("SIGSEGV", "segmentation fault")])
+async def test_a_signal_before_the_answer_is_a_function_error(name: str, told: str) -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:kill_self"), record) as target:
+        response = await target.invoke(call({"signal": name}))
+        assert error(response)[1] == f"RequestId: 6f1d Error: Runtime exited with error: signal: {told}"
+        assert isinstance(await target.invoke(call({"signal": name})), FunctionError)
+    assert len(record.of(ChildStarted)) == 2
+
+
+async def test_what_a_child_that_exits_leaves_behind_is_killed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.targets.runtime.child.LAST_OUTPUT_IN_SECONDS", 600.0)
+    record = Recorded()
+    async with opened(callable_kind("sample:exit_leaving_another"), record) as target:
+        assert error(await target.invoke(call()))[0] == "Runtime.ExitError"
+        assert (await grandchild(record)).ends()
+
+
+async def test_a_child_that_died_while_it_was_idle_is_replaced() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:count"), record) as target:
+        pid = answer(await target.invoke(call()))["pid"]
+        os.kill(pid, signal.SIGKILL)
+        await record.first(ChildStopped)
+        assert answer(await target.invoke(call()))["invocations"] == 1
+    assert [one.reason for one in record.of(ChildStopped)] == ["exit", "shutdown"]
+
+
+async def test_a_child_that_ends_before_it_asks_again_is_replaced_unseen() -> None:
+    record = Recorded()
+    async with opened(command_kind(sys.executable, "one_shot.py"), record) as target:
+        for n in range(3):
+            assert answer(await target.invoke(call(request_id=str(n)))) == "done"
+    assert len(record.of(ChildStarted)) == 3
+
+
+async def test_a_child_that_never_asks_again_is_killed_and_replaced_unseen() -> None:
+    record = Recorded()
+    kind = command_kind(sys.executable, "one_shot.py", "and stay")
+    async with opened(kind, record, timeout_in_seconds=0.5, init_in_seconds=0.5) as target:
+        for n in range(2):
+            assert answer(await target.invoke(call(request_id=str(n)))) == "done"
+    assert [one.reason for one in record.of(ChildStopped)] == ["timeout", "shutdown"]
+
+
+# A child that never gets so far
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (("no-such-program",), "cannot start no-such-program: not found on PATH"),
+        (("./no-such-file",), "cannot start ./no-such-file: no such file"),
+        (("./sample.py",), "cannot start ./sample.py: not executable"),
+    ],
+)
+async def test_a_program_that_cannot_be_started_never_saw_the_batch(command: tuple[str, ...], reason: str) -> None:
+    record = Recorded()
+    async with opened(command_kind(*command), record) as target:
+        assert await target.invoke(call()) == Busy(reason=reason, is_throttle=False)
+    assert record.facts == []
+
+
+async def test_a_folder_that_is_not_there_keeps_the_child_from_starting(tmp_path: Path) -> None:
+    kind = command_kind("/bin/sh", directory=tmp_path / "gone")
+    async with opened(kind, Recorded()) as target:
+        response = await target.invoke(call())
+    assert response == Busy(reason="cannot start /bin/sh: No such file or directory", is_throttle=False)
+
+
+async def test_an_exit_before_the_first_invocation_fails_it() -> None:
+    record = Recorded()
+    async with opened(command_kind("/bin/sh", "-c", "echo oh no >&2; exit 4"), record) as target:
+        response = await target.invoke(call())
+    assert error(response) == (
+        "Runtime.ExitError",
+        "RequestId: 6f1d Error: Runtime exited with error: exit status 4",
+    )
+    (stopped,) = record.of(ChildStopped)
+    assert (stopped.reason, stopped.status) == ("init_error", 4)
+    assert [one.line for one in record.of(ChildOutput)] == ["oh no"]
+
+
+async def test_an_init_error_fails_the_invocation_and_the_next_one_gets_a_new_child() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:nothing_of_that_name"), record) as target:
+        for n in range(2):
+            assert error(await target.invoke(call(request_id=str(n)))) == (
+                "Runtime.HandlerNotFound",
+                "Handler 'nothing_of_that_name' missing on module 'sample'",
+            )
+    assert len(record.of(ChildStarted)) == 2
+    assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [("init_error", 1)] * 2
+
+
+async def test_children_that_fail_to_start_are_given_a_pause() -> None:
+    async with opened(command_kind("/bin/false"), Recorded()) as target:
+        began = anyio.current_time()
+        for _ in range(4):
+            await target.invoke(call())
+        assert anyio.current_time() - began >= 0.05 + 0.1 + 0.2
+
+
+async def test_an_init_that_takes_too_long_is_killed() -> None:
+    record = Recorded()
+    kind = callable_kind("slow_import:handler")
+    async with opened(kind, record, timeout_in_seconds=0.1, init_in_seconds=0.3) as target:
+        assert error(await target.invoke(call())) == (
+            "Sandbox.Timedout",
+            "RequestId: 6f1d Error: Init timed out after 0.30 seconds, before the first invocation was asked for",
+        )
+    (stopped,) = record.of(ChildStopped)
+    assert (stopped.reason, stopped.status) == ("timeout", -signal.SIGKILL)
+
+
+async def test_init_may_take_as_long_as_the_function_if_that_is_longer() -> None:
+    kind = callable_kind("slow_import:handler")
+    async with opened(kind, Recorded(), timeout_in_seconds=0.4, init_in_seconds=0.1) as target:
+        assert "Init timed out after 0.40 seconds" in error(await target.invoke(call()))[1]
+
+
+# The end
+
+
+async def test_leaving_stops_every_child() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:count"), record) as target:
+        watched = Watched(answer(await target.invoke(call()))["pid"])
+    assert watched.ends()
+    assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [("shutdown", 128 + signal.SIGTERM)]
+
+
+async def test_a_child_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.targets.runtime.child.GRACE_IN_SECONDS", 0.1)
+    record = Recorded()
+    async with opened(callable_kind("stubborn:handler"), record) as target:
+        await target.invoke(call())
+    assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [("shutdown", -signal.SIGKILL)]
+
+
+async def test_an_invocation_that_is_cancelled_takes_its_child_with_it() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:sleep"), record) as target:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.invoke, call({"seconds": 60}))
+            left_behind = await grandchild(record)
+            tasks.cancel_scope.cancel()
+        assert left_behind.ends()
+        assert answer(await target.invoke(call({"seconds": 0}))) is None
+
+
+HOST = """
+import sys
+import anyio
+from poller.targets.runtime import RuntimeTarget
+from tests.fakes.functions import callable_kind, function, invocation
+
+async def main():
+    target = RuntimeTarget(
+        function(callable_kind(sys.argv[2]), timeout_in_seconds=60),
+        record=lambda fact: print(fact, flush=True), region="eu-west-1", endpoint_url=None,
+    )
+    async with target:
+        await target.invoke(invocation(b'{"seconds": 60}'))
+
+anyio.run(main, backend_options={"use_uvloop": sys.argv[1] == "uvloop"})
+"""
+
+
+@contextmanager
+def host(loop: str, handler: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """A process that invokes the handler once and then stops; its facts come line by line."""
+    command = [sys.executable, "-c", HOST, loop, handler]
+    here = Path(__file__).parents[3]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=here) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_when_the_daemon_is_killed_its_children_and_theirs_die(loop: str) -> None:
+    with host(loop, "sample:sleep") as (process, facts):
+        child = Watched(int(facts.readline().partition("pid=")[2].rstrip(")\n")))
+        left_behind = Watched(int(facts.readline().partition("grandchild ")[2].rstrip("')\n")))
+        process.kill()
+        assert child.ends()
+        assert left_behind.ends()
+
+
+def test_when_the_daemon_is_killed_while_it_stops_its_children_die() -> None:
+    with host("asyncio", "stubborn:handler") as (process, facts):
+        child = Watched(int(facts.readline().partition("pid=")[2].rstrip(")\n")))
+        assert "not yet" in facts.readline()
+        process.kill()
+        assert child.ends()
