@@ -114,6 +114,8 @@ class Invoker:
         A queue that does not answer leaves it open; then ask again, as long as the messages may be hidden.
         """
         seconds = self.function.timeout_in_seconds if self.mapping.is_fifo else 0.0
+        if self.keeper.is_hidden_for(batch, seconds):
+            return bool(batch.messages)
         failures = 0
         while not await self.keeper.hide_for(batch, seconds):
             self._drop_expired(batch)

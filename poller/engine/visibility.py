@@ -34,6 +34,8 @@ TICKS_PER_TIMEOUT = 8
 SHORTEST_TICK_IN_SECONDS = 0.1
 LONGEST_TICK_IN_SECONDS = 15.0
 RELEASE_IN_SECONDS = 5.0
+LONGEST_CERTAINTY = 0.9
+"""The part of a visibility timeout that can be asked for: a call takes its time too."""
 
 
 class VisibilityKeeper:
@@ -74,16 +76,24 @@ class VisibilityKeeper:
         if due:
             await in_tens(due, self._extend)
 
+    def is_hidden_for(self, batch: BatchInHand, seconds: float) -> bool:
+        """Whether the whole batch is sure to stay hidden for so long, as nearly every batch is."""
+        until = self._until(seconds)
+        return all(held.visible_until > until and not held.is_lost for held in batch.messages)
+
     async def hide_for(self, batch: BatchInHand, seconds: float) -> bool:
         """Make sure that the batch stays hidden for so long, or as near as the timeout allows; false when it may not.
 
         Messages that the queue refuses to hide are lost then, the batch's others are sure.
         """
-        until = anyio.current_time() + min(seconds, self.timeout_in_seconds * 0.9)
+        until = self._until(seconds)
         due = [held for held in batch.messages if held.visible_until <= until and not held.is_lost]
         if due:
             await in_tens(due, self._extend)
         return all(held.is_lost or held.visible_until > until for held in due)
+
+    def _until(self, seconds: float) -> float:
+        return anyio.current_time() + min(seconds, self.timeout_in_seconds * LONGEST_CERTAINTY)
 
     async def _extend(self, due: Sequence[MessageInHand]) -> None:
         timeout = self.timeout_in_seconds

@@ -60,7 +60,7 @@ def posted(document: bytes, *, error_type: str | None) -> FunctionError:
     """The function's own error document; `error_type` is what the runtime said beside it, for want of its own."""
     if error_type is None or _ERROR_TYPE_OF_A_RUNTIME.fullmatch(error_type) is None:
         error_type = "Function.Unknown"
-    fields = _object(document)
+    fields = json_object(document)
     own_type, message = fields.get("errorType"), fields.get("errorMessage")
     return FunctionError(
         error_type=_text(own_type, error_type)[:ERROR_TYPE_LIMIT_IN_CHARACTERS],
@@ -73,7 +73,7 @@ def is_error_document(body: bytes) -> bool:
     """Whether a body has the shape of a function's error: an object with both `errorMessage` and `errorType`."""
     if b'"errorMessage"' not in body or b'"errorType"' not in body:
         return False
-    fields = _object(body)
+    fields = json_object(body)
     return "errorMessage" in fields and "errorType" in fields
 
 
@@ -90,7 +90,8 @@ def _how(status: int | None) -> str:
     return f"with error: signal: {(signal.strsignal(-status) or str(-status)).lower()}"
 
 
-def _object(document: bytes) -> dict[str, Any]:
+def json_object(document: bytes) -> dict[str, Any]:
+    """The document, if it is a JSON object; else an empty one."""
     try:
         fields = orjson.loads(document)
     except orjson.JSONDecodeError:

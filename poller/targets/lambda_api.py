@@ -8,8 +8,7 @@
     5xx, other 4xx, no connection, no keys    Busy, no throttle: the function did not run; it is tried again slowly
     connection lost or time up after sending  LostAnswer
 
-The client context tells the function who calls: `custom` holds the mapping, the request id and the attempt, all as
-text, because Go's and Java's runtimes take nothing else there.
+The client context tells the function who calls (`caller.py`).
 
 Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".
 """
@@ -20,20 +19,17 @@ import base64
 import binascii
 import re
 
-import orjson
-
 from poller.aws.door import Aws
 from poller.aws.invoker import Invoker
 from poller.aws.wire import Answer
 from poller.errors import ServiceError, Throttled, Unreachable
 from poller.model.function import Function, LambdaApi
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.targets.caller import client_context
+from poller.targets.failures import json_object
 
 ANSWER_SLACK_IN_SECONDS = 15.0
 """How much longer than its timeout a function's answer may take: a cold start's first ten seconds do not count."""
-
-MAPPING_NAME_LENGTH = 200
-"""Characters of the mapping's name in the client context, which AWS limits to 3,583 bytes in all."""
 
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
 """What an error code looks like; anything else would be no bounded label."""
@@ -61,7 +57,7 @@ class LambdaApiTarget:
         """Call the function once; never raises for what the function or the way to it does."""
         headers = {
             "content-type": "application/json",
-            "x-amz-client-context": client_context(invocation),
+            "x-amz-client-context": base64.b64encode(client_context(invocation).encode()).decode(),
             "x-amz-log-type": "Tail",
         }
         try:
@@ -73,16 +69,6 @@ class LambdaApiTarget:
         except ServiceError as error:
             return Busy(reason=error.code, is_throttle=False)
         return response_of(answer)
-
-
-def client_context(invocation: Invocation) -> str:
-    """The header's value: base64 of JSON."""
-    custom = {
-        "mapping": invocation.mapping[:MAPPING_NAME_LENGTH],
-        "request_id": invocation.request_id,
-        "attempt": str(invocation.attempt),
-    }
-    return base64.b64encode(orjson.dumps({"custom": custom})).decode()
 
 
 def response_of(answer: Answer) -> Response:
@@ -129,12 +115,3 @@ def log_tail(encoded: str) -> str:
         return base64.b64decode(encoded, validate=True).decode(errors="replace")
     except binascii.Error:
         return ""
-
-
-def json_object(body: bytes) -> dict[str, object]:
-    """The body, if it is a JSON object; else an empty one."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return document if isinstance(document, dict) else {}

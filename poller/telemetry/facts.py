@@ -16,9 +16,12 @@ from poller.model.ids import FunctionName, MappingName, RequestId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonStarted:
+    """`http` is the address that is listened to, `host:port`, with the port that was found where 0 was asked for."""
+
     version: str
     settings: str
     mappings: int
+    http: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ class Recorder:
         self._metrics.watch(statuses)
 
     def _daemon_started(self, fact: facts.DaemonStarted) -> None:
-        self._log.info("daemon_started", **asdict(fact))
+        self._log.info("daemon_started", **_without_none(asdict(fact)))
 
     def _daemon_stopping(self, fact: facts.DaemonStopping) -> None:
         self._log.info("daemon_stopping", **asdict(fact))

@@ -97,3 +97,9 @@ def test_a_large_array_of_plain_values_and_objects_is_judged_in_time() -> None:
     elements: list[Any] = [0] * 50_000 + [{"x": 1}, {"y": 2}] * 25_000
     body = json.dumps({"a": elements, "a.x": elements, "a.y": elements})
     assert not compile_filters([pattern], data_key="body").matches({"body": body})
+
+
+def test_arrays_at_one_path_in_two_spellings_count_as_one() -> None:
+    compiled = compile_filters(['{"body": {"a": {"b": {"x": [1], "y": [2]}}}}'], data_key="body")
+    assert compiled.matches({"body": '{"a": {"b": [{"x": 1}]}, "a.b": [{"x": 0}, {"x": 1, "y": 2}]}'})
+    assert not compiled.matches({"body": '{"a": {"b": [{"x": 1}]}, "a.b": [{"y": 2}]}'})

@@ -81,6 +81,12 @@ def test_a_message_is_matched_by_its_own_fields(field: str) -> None:
     assert not compiled.matches({field: "x", "attributes": {"SenderId": "you"}, "body": "b"})
 
 
+@pytest.mark.parametrize("record", [{}, {"body": None}, {"body": 5}, {"body": b"{}"}, {"body": {"kind": "hello"}}])
+@pytest.mark.parametrize("pattern", [OBJECT_PATTERN, PLAIN_PATTERN, '{"body": {"kind": [{"exists": false}]}}'])
+def test_a_record_without_a_text_as_body_does_not_match(record: dict[str, Any], pattern: str) -> None:
+    assert not compile_filters([pattern], data_key="body").matches(record)
+
+
 def test_metadata_and_body_must_both_match() -> None:
     compiled = compile_filters(['{"messageId": ["1"], "body": {"a": [1]}}'], data_key="body")
     assert compiled.matches({"messageId": "1", "body": '{"a": 1}'})

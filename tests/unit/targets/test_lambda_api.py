@@ -21,6 +21,7 @@ from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
 from poller.targets import lambda_api
+from poller.targets.caller import client_context
 from poller.targets.lambda_api import LambdaApiTarget
 from tests.fakes.aws_service import AwsService, read_models_once
 from tests.fakes.http_server import Drop, Reply, Request, http_server
@@ -115,7 +116,7 @@ async def test_the_function_is_told_the_mapping_the_request_and_the_attempt_as_t
 
 
 def test_the_runtime_shows_it_to_a_handler_as_the_custom_part_of_the_client_context() -> None:
-    as_sent = orjson.loads(base64.b64decode(lambda_api.client_context(INVOCATION)))
+    as_sent = orjson.loads(client_context(INVOCATION))
     context = LambdaContext("aws-request-id", as_sent, None, 0)
     assert context.client_context.custom == {"mapping": "new_users", "request_id": "r-1", "attempt": "2"}
 

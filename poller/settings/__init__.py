@@ -1,0 +1,21 @@
+"""THE FILE: one TOML file becomes one frozen `Settings`, or a list of everything that is wrong with it.
+
+Belongs here: what may be written, what it means when it is not written, and how a fault is told.
+Does not belong here: what is done with a setting; and no network, ever, so that `poller check` runs anywhere.
+Only the command line and the composition root import it; other parts get the `model/` values that they need.
+pydantic stays inside.
+
+    loading.py        the way through: file -> tree -> tables -> rules -> Settings
+    environment.py    what stands for ${NAME}?
+    file.py           which tables are there?
+    daemon.py         what may [daemon] say?
+    functions.py      what may [functions.*] say, and which function does a mapping mean?
+    mappings.py       what may [mappings.*] say?
+    mapping_rules.py  which options go together?
+    fields.py         what may a single value be?
+    limits.py         how large or small may a number be?
+    faults.py         how is a fault told?
+    values.py         what does the rest of the program get?
+    showing.py        how does the file look with its defaults filled in?
+    schema.py         what does an editor need to know of it?
+"""

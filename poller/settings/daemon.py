@@ -1,0 +1,62 @@
+"""What may `[daemon]` say, and what holds where it says nothing?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from poller.settings.fields import Address, State, Table, Text, Url
+from poller.settings.limits import DEFAULT_SHUTDOWN_GRACE_IN_SECONDS, SHUTDOWN_GRACE
+from poller.settings.values import Daemon
+
+Service = Literal["sqs", "lambda", "sts", "kinesis", "dynamodb", "dynamodbstreams", "s3", "sns"]
+
+
+class DaemonTable(Table):
+    """What concerns the process as a whole."""
+
+    region: Text | None = None
+    """The AWS region; without it the usual AWS chain decides (AWS_REGION, the profile)."""
+
+    endpoint_url: Url | None = None
+    """Where all AWS services are, if not at AWS: an emulator's url."""
+
+    endpoints: dict[Service, Url] = Field(default_factory=dict)
+    """Where single services are; wins over endpoint_url."""
+
+    state: State | None = None
+    """Where stream positions live: sqlite:///absolute/path.db, sqlite://path-beside-this-file.db, or memory:."""
+
+    http_listen: Address | None = None
+    """Where /metrics, /healthz and /readyz are served, as address:port; without it there is no HTTP server."""
+
+    shutdown_grace_in_seconds: Annotated[float, SHUTDOWN_GRACE] = DEFAULT_SHUTDOWN_GRACE_IN_SECONDS
+    """How long invocations in flight may run on after a SIGTERM or SIGINT."""
+
+    log_format: Literal["json", "console"] = "json"
+    """Whether log lines are for machines or for people."""
+
+    def value(self, file: Path, environ: Mapping[str, str]) -> Daemon:
+        return Daemon(
+            region=self.region,
+            endpoint_url=self.endpoint_url,
+            endpoints=dict(self.endpoints.items()),
+            state=_state(self.state, file, environ),
+            http_listen=self.http_listen,
+            shutdown_grace_in_seconds=self.shutdown_grace_in_seconds,
+            log_format=self.log_format,
+        )
+
+
+def _state(written: str | None, file: Path, environ: Mapping[str, str]) -> str:
+    """An absolute address. Without one written: systemd's STATE_DIRECTORY (a list; the first counts), or the file's."""
+    if written == "memory:":
+        return written
+    here = file.resolve().parent
+    if written is not None:
+        return f"sqlite://{here / written.removeprefix('sqlite://')}"
+    directory = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return f"sqlite://{here / directory / 'poller.db'}"

@@ -1,0 +1,56 @@
+"""What stands for `${NAME}`? The environment's value, put in after the TOML was read, so that it can never be TOML.
+
+    "Bearer ${TOKEN}"  ->  "Bearer s3cret"
+    "$${literal}"      ->  "${literal}"
+
+Only values are looked into, keys are not, and what was put in is not looked into again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from poller.settings.faults import Fault
+from poller.settings.tree import Path, Substituted
+
+
+def substitute(tree: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Fault]]:
+    """The tree with every `${NAME}` replaced, and a fault for each place where that was not possible."""
+    faults: list[Fault] = []
+
+    def walk(node: Any, path: Path) -> Any:
+        match node:
+            case dict():
+                return {key: walk(value, (*path, key)) for key, value in node.items()}
+            case list():
+                return [walk(value, (*path, index)) for index, value in enumerate(node)]
+            case str() if "${" in node:
+                text, rules = _replace(node, environ)
+                faults.extend(Fault(path, rule) for rule in rules)
+                return Substituted(text, node)
+            case _:
+                return node
+
+    return walk(tree, ()), faults
+
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[^}]*)(?P<end>\}?)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _replace(written: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
+    broken: list[str] = []
+
+    def value(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name is None:
+            return "${"
+        if not match["end"] or not _NAME.fullmatch(name):
+            broken.append("${ begins the name of an environment variable, as in ${NAME}; a plain ${ is written $${")
+        elif name not in environ:
+            broken.append(f"the environment has no variable {name}")
+        return environ.get(name, "")
+
+    return _REFERENCE.sub(value, written), broken

@@ -1,0 +1,127 @@
+"""How is a fault told? In one line: where it is, what stands there, and the rule it breaks.
+
+    mappings.new_users.batch_size = 20000: BatchSize must be a whole number of records from 1 to 10000
+
+Faults come in two waves: first each value by itself, as pydantic finds it; then the rules between values.
+A rule is silent where a value that it needs was unreadable, so that one mistake is not told twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from poller.settings.tree import ABSENT, Path, as_toml, dotted, find
+
+SHOWN_CHARACTERS = 70
+"""Of a value; so much is enough to recognise it by."""
+
+
+class Fault(NamedTuple):
+    """`needs` are the paths of further values without which there is nothing to say."""
+
+    path: Path
+    rule: str
+    needs: tuple[Path, ...] = ()
+
+
+def refusal(rule: str) -> PydanticCustomError:
+    """What a field's validator raises; `rule` becomes the fault's."""
+    return PydanticCustomError("rule", "{rule}", {"rule": rule})
+
+
+def told(fault: Fault, tree: dict[str, Any]) -> str:
+    value = find(tree, fault.path)
+    if value is ABSENT or isinstance(value, dict):
+        return f"{dotted(fault.path)}: {fault.rule}"
+    text = as_toml(value)
+    shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    return f"{dotted(fault.path)} = {shown}: {fault.rule}"
+
+
+def of_values(error: ValidationError, model: type[BaseModel]) -> Iterator[Fault]:
+    """The first wave: every value that pydantic did not accept."""
+    for detail in error.errors(include_url=False):
+        path = detail["loc"][:-1] if detail["loc"][-1] == "[key]" else detail["loc"]
+        yield Fault(path, _rule(detail, path, model))
+
+
+def of_rules(faults: Iterable[Fault], unreadable: Iterable[Path]) -> Iterator[Fault]:
+    """The second wave: those whose values could all be read."""
+    paths = list(unreadable)
+    for fault in faults:
+        if not any(_touch(need, path) for need in fault.needs for path in paths):
+            yield fault
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant. A dotted word is also known by its last part."""
+    words = list(known)
+    same = [candidate for candidate in words if candidate.rpartition(".")[2] == word]
+    return next(iter(same or difflib.get_close_matches(word, words, n=1)), None)
+
+
+def _touch(one: Path, other: Path) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
+
+
+_WORDING = {
+    "string_type": "must be text, in quotes",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "too_short": "must not be empty",
+    "missing": "is required",
+}
+
+
+def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
+    match detail["type"]:
+        case "rule":
+            return str(detail["ctx"]["rule"])
+        case "extra_forbidden":
+            return _unknown(str(path[-1]), list(_known_keys(model, path[:-1])))
+        case "literal_error" if path != detail["loc"]:
+            return _unknown(str(path[-1]), re.findall(r"'(.+?)'", detail["ctx"]["expected"]))
+        case "literal_error":
+            return f"must be {detail['ctx']['expected'].replace(chr(39), chr(34))}"
+        case other:
+            return _WORDING.get(other, detail["msg"])
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    meant = nearest(key, known)
+    if meant:
+        return f"unknown key; did you mean {meant}?"
+    return f"unknown key; known are {', '.join(word for word in known if '.' not in word)}"
+
+
+def _known_keys(model: type[BaseModel], path: Path) -> Iterator[str]:
+    """The keys of the table at the path, and those of its own tables, dotted."""
+    parts = iter(path)
+    for part in parts:
+        annotation = model.model_fields[str(part)].annotation
+        inner = _table_in(annotation)
+        if inner is None:
+            return
+        if get_origin(annotation) in (dict, list):
+            next(parts, None)
+        model = inner
+    for name, field in model.model_fields.items():
+        yield name
+        inner = _table_in(field.annotation)
+        if inner is not None and get_origin(field.annotation) not in (dict, list):
+            yield from (f"{name}.{key}" for key in _known_keys(inner, ()))
+
+
+def _table_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((table for part in get_args(annotation) if (table := _table_in(part))), None)

@@ -1,0 +1,212 @@
+"""What may a single value be? The types of the tables' fields, beside the numbers of `limits.py`.
+
+Every check raises one rule in words; where it reads a value into another shape, the field holds that shape.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+
+from poller.model.arn import Arn
+from poller.settings.faults import refusal
+from poller.settings.limits import (
+    MAXIMUM_DESTINATION_ARN_CHARACTERS,
+    MAXIMUM_FUNCTION_NAME_CHARACTERS,
+    MAXIMUM_NAME_CHARACTERS,
+    REFERENCE_SCHEMA,
+)
+from poller.settings.tree import Substituted
+
+
+class Table(BaseModel):
+    """A TOML table: nothing unknown in it, nothing converted, and the docstring under a field describes it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+def _filled(text: str) -> str:
+    if not text:
+        raise refusal("must not be empty")
+    return text
+
+
+def _switch(value: object) -> object:
+    if isinstance(value, Substituted):
+        value = {"true": True, "false": False}.get(value)
+    if not isinstance(value, bool):
+        raise refusal("must be true or false")
+    return value
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(_NAME, text):
+        raise refusal(f"a name has 1 to {MAXIMUM_NAME_CHARACTERS} letters, digits, hyphens and underscores")
+    return text
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or re.search(r"\s", text):
+        raise refusal("must be a url: http://host:port/path or https://host/path")
+    return text
+
+
+_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?P<port>[0-9]{1,5})")
+
+
+def _address(text: object) -> tuple[str, int]:
+    match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
+    if match is None or int(match["port"]) > 65_535:
+        raise refusal('must be an address and a port, as in "127.0.0.1:9464", "0.0.0.0:9464" or "[::1]:9464"')
+    return match["six"] or match["host"], int(match["port"])
+
+
+def _state(text: str) -> str:
+    if text.startswith("dynamodb://"):
+        raise refusal('state in a DynamoDB table is not built yet; there are "sqlite://…" and "memory:"')
+    if text != "memory:" and not (text.startswith("sqlite://") and text.strip("/") != "sqlite:"):
+        raise refusal('must be "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db" or "memory:"')
+    return text
+
+
+def _arn(text: object) -> Arn:
+    try:
+        return Arn.parse(text if isinstance(text, str) else "")
+    except ValueError:
+        raise refusal("is not an ARN (arn:partition:service:region:account:resource)") from None
+
+
+_SOURCES = {
+    "sqs": ("queue-name or queue-name.fifo", r"[A-Za-z0-9_-]{1,80}(\.fifo)?"),
+    "kinesis": (
+        "stream/NAME or stream/NAME/consumer/CONSUMER:CREATED",
+        r"stream/[A-Za-z0-9_.-]{1,128}(/consumer/[A-Za-z0-9_.-]{1,128}:\d+)?",
+    ),
+    "dynamodb": ("table/NAME/stream/LABEL", r"table/[A-Za-z0-9_.-]{3,255}/stream/[0-9T:.-]+"),
+}
+"""How the ARN of each service's source ends, for people and for us."""
+
+
+def _source_arn(text: object) -> Arn:
+    """AWS Lambda API Reference, "CreateEventSourceMapping", EventSourceArn."""
+    arn = _arn(text)
+    if arn.service not in _SOURCES:
+        raise refusal("Unrecognized event source. It must be an SQS queue, a Kinesis stream or a DynamoDB stream")
+    if not re.fullmatch(r"[a-z0-9-]+", arn.region) or not re.fullmatch(r"\d{12}", arn.account):
+        raise refusal("Unrecognized event source. The ARN needs a region and an account of twelve digits")
+    shape, pattern = _SOURCES[arn.service]
+    if not re.fullmatch(pattern, arn.resource):
+        raise refusal(f"Unrecognized event source. An ARN of {arn.service} ends in {shape}")
+    return arn
+
+
+def _function_arn(text: object) -> Arn:
+    arn = _arn(text)
+    if arn.service != "lambda" or not re.fullmatch(_FUNCTION_RESOURCE, arn.resource) or not arn.region:
+        raise refusal("must be a Lambda function's ARN: arn:aws:lambda:region:account:function:name[:qualifier]")
+    return arn
+
+
+def _function_name(text: str) -> str:
+    if len(text) > MAXIMUM_FUNCTION_NAME_CHARACTERS:
+        raise refusal(f"FunctionName has at most {MAXIMUM_FUNCTION_NAME_CHARACTERS} characters")
+    return _filled(text)
+
+
+def _destination_arn(text: object) -> Arn:
+    """AWS Lambda Developer Guide, "Retain discarded batch records": standard queues and topics, and buckets."""
+    arn = _arn(text)
+    if arn.service not in ("sqs", "sns", "s3"):
+        raise refusal("a destination is a standard SQS queue, a standard SNS topic or an S3 bucket")
+    if arn.service != "s3" and arn.resource.endswith(".fifo"):
+        raise refusal(f"a FIFO {'queue' if arn.service == 'sqs' else 'topic'} cannot be a destination")
+    if len(str(arn)) > MAXIMUM_DESTINATION_ARN_CHARACTERS:
+        raise refusal(f"a destination's ARN has at most {MAXIMUM_DESTINATION_ARN_CHARACTERS} characters")
+    return arn
+
+
+def _role_arn(text: object) -> str:
+    arn = _arn(text)
+    if arn.service != "iam" or not arn.resource.startswith("role/"):
+        raise refusal("must be a role's ARN: arn:aws:iam::account:role/name")
+    return str(arn)
+
+
+def _handler(text: str) -> str:
+    module, _, callable_name = text.partition(":")
+    if not all(part.isidentifier() for part in [*module.split("."), *callable_name.split(".")]):
+        raise refusal('must be "module:callable", as in "signup.functions:insert_records"')
+    return text
+
+
+def _moment(value: object) -> float:
+    """Epoch seconds out of a TOML date-time with an offset, or out of a number."""
+    if isinstance(value, Substituted):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        return value.timestamp()
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        return float(value)
+    raise refusal("must be a date-time with its offset, as in 2026-01-31T12:00:00Z, or seconds since 1970")
+
+
+def _header(name: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise refusal("is not the name of an HTTP header")
+    return name
+
+
+def _header_value(text: str) -> str:
+    if re.search(r"[\r\n\0]", text):
+        raise refusal("an HTTP header's value is one line")
+    return text
+
+
+def _variable(name: str) -> str:
+    if not name or re.search(r"[=\0]", name):
+        raise refusal("is not the name of an environment variable")
+    if name == "AWS_LAMBDA_RUNTIME_API":
+        raise refusal("is set by the daemon itself, for each child process")
+    return name
+
+
+def _uuid(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text):
+        raise refusal("must be a UUID: 8-4-4-4-12 hexadecimal digits")
+    return text.lower()
+
+
+_NAME = rf"[A-Za-z0-9_-]{{1,{MAXIMUM_NAME_CHARACTERS}}}"
+_FUNCTION_RESOURCE = rf"function:{_NAME}(:(\$LATEST|[A-Za-z0-9_-]{{1,128}}))?"
+_TEXT_SCHEMA = {"type": "string"}
+_MOMENT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
+
+Text = Annotated[str, AfterValidator(_filled)]
+Switch = Annotated[bool, BeforeValidator(_switch), WithJsonSchema({"anyOf": [{"type": "boolean"}, REFERENCE_SCHEMA]})]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
+Url = Annotated[str, AfterValidator(_url)]
+Address = Annotated[tuple[str, int], BeforeValidator(_address), WithJsonSchema(_TEXT_SCHEMA)]
+State = Annotated[str, AfterValidator(_state)]
+SourceArn = Annotated[Arn, BeforeValidator(_source_arn), WithJsonSchema(_TEXT_SCHEMA)]
+FunctionArn = Annotated[Arn, BeforeValidator(_function_arn), WithJsonSchema(_TEXT_SCHEMA)]
+FunctionReference = Annotated[str, AfterValidator(_function_name)]
+DestinationArn = Annotated[Arn, BeforeValidator(_destination_arn), WithJsonSchema(_TEXT_SCHEMA)]
+RoleArn = Annotated[str, BeforeValidator(_role_arn), WithJsonSchema(_TEXT_SCHEMA)]
+Handler = Annotated[str, AfterValidator(_handler)]
+Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA)]
+Header = Annotated[str, AfterValidator(_header)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
+Variable = Annotated[str, AfterValidator(_variable)]
+Uuid = Annotated[str, AfterValidator(_uuid)]

@@ -1,0 +1,69 @@
+"""Is a filter pattern one that AWS would take, and does it look where AWS looks?
+
+Source: AWS Lambda Developer Guide, "Control which events Lambda sends to your function".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from poller.core.filtering import InvalidPattern, compile_filters, metadata_keys
+from poller.model.arn import Arn
+from poller.settings.faults import Fault
+from poller.settings.mappings import INVALID_PATTERN, MappingTable
+from poller.settings.tree import Path, Substituted, dotted, find
+
+DataKey = Literal["body", "data", "dynamodb"]
+
+
+def filter_rules(path: Path, table: MappingTable, written: Mapping[str, Any]) -> Iterator[Fault]:
+    """Each pattern by itself. Where the source is not known, the patterns are read as a queue's.
+
+    `path` is the mapping's, and `written` its table as it stands in the file.
+    """
+    for index, pattern in enumerate(table.patterns):
+        try:
+            compile_filters([pattern], data_key=_data_key(table.event_source_arn))
+        except InvalidPattern as invalid:
+            yield Fault(_at(path, index), _explained(invalid, find(written, _at((), index))))
+
+
+def filter_advice(path: Path, table: MappingTable) -> Iterator[str]:
+    """Keys outside the record's data: AWS's pages for each source no longer promise that they are looked at."""
+    data_key = _data_key(table.event_source_arn)
+    for index, pattern in enumerate(table.patterns):
+        keys = metadata_keys(pattern, data_key=data_key)
+        if keys:
+            yield (
+                f"{dotted(_at(path, index))}: AWS promises to filter this source by {data_key} only, "
+                f"not by {', '.join(keys)}; poller does"
+            )
+
+
+def _at(path: Path, index: int) -> Path:
+    return (*path, "filter_criteria", "filters", index, "pattern")
+
+
+def _data_key(source: Arn | None) -> DataKey:
+    match source.service if source else "sqs":
+        case "kinesis":
+            return "data"
+        case "dynamodb":
+            return "dynamodb"
+        case _:
+            return "body"
+
+
+def _explained(invalid: InvalidPattern, written: Any) -> str:
+    """With the detail, unless that might show something out of the environment."""
+    detail = "" if _is_substituted(written) else str(invalid).removeprefix(INVALID_PATTERN).strip()
+    return f"{INVALID_PATTERN} {detail}".strip()
+
+
+def _is_substituted(node: Any) -> bool:
+    if isinstance(node, dict):
+        return any(_is_substituted(value) for value in node.values())
+    if isinstance(node, list):
+        return any(_is_substituted(value) for value in node)
+    return isinstance(node, Substituted)

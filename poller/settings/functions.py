@@ -1,0 +1,132 @@
+"""What may `[functions.*]` say, and what holds where it says nothing?
+
+arn          AWS Lambda's Invoke API                    1000 at once unless reserved_concurrency says otherwise
+url, urls    an HTTP service                            10 for each url, 1 for a Runtime Interface Emulator's
+command      a program that speaks the Runtime API      one for each processor
+handler      a Python callable                          one for each processor
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+import poller
+from poller.model.arn import Arn
+from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi
+from poller.model.ids import FunctionName
+from poller.settings.faults import Fault
+from poller.settings.fields import FunctionArn, Handler, Header, HeaderValue, Table, Text, Url, Variable
+from poller.settings.limits import (
+    DEFAULT_TIMEOUT_IN_SECONDS,
+    HTTP_CONCURRENCY,
+    LAMBDA_API_CONCURRENCY,
+    RESERVED_CONCURRENCY,
+    TIMEOUT,
+)
+from poller.settings.tree import Path
+
+KINDS = ("arn", "url", "urls", "command", "handler")
+
+EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
+"""A Runtime Interface Emulator's url ends so. It serves one call at a time."""
+
+
+class FunctionTable(Table):
+    """A function: exactly one of arn, url, urls, command and handler says how it is reached."""
+
+    arn: FunctionArn | None = None
+    """A function of AWS Lambda, by its full ARN, with a version or an alias if you like."""
+
+    url: Url | None = None
+    """An HTTP service that takes the event as the body of a POST, or a Runtime Interface Emulator."""
+
+    urls: Annotated[list[Url], Field(min_length=1)] | None = None
+    """Several such services, used side by side."""
+
+    command: Annotated[list[Text], Field(min_length=1)] | None = None
+    """A program that speaks the Lambda Runtime API, and its arguments."""
+
+    handler: Handler | None = None
+    """A Python callable, module:callable, run in child processes."""
+
+    timeout_in_seconds: Annotated[float, TIMEOUT] = DEFAULT_TIMEOUT_IN_SECONDS
+    """How long one invocation may take."""
+
+    reserved_concurrency: Annotated[int | None, RESERVED_CONCURRENCY] = None
+    """How many invocations may run at once, over all mappings that use the function."""
+
+    environment: dict[Variable, str] | None = None
+    """Environment variables of the child processes; for command and handler only."""
+
+    headers: dict[Header, HeaderValue] | None = None
+    """Headers of every request; for url and urls only."""
+
+
+def function_rules(name: str, written: Mapping[str, Any]) -> Iterator[Fault]:
+    """The rules between the keys of one table, as it stands in the file."""
+    path: Path = ("functions", name)
+    kinds = [kind for kind in KINDS if kind in written]
+    if not kinds:
+        yield Fault(path, f"needs one of {', '.join(KINDS)}")
+    if len(kinds) > 1:
+        yield Fault(path, f"has {' and '.join(kinds)}; a function has exactly one of {', '.join(KINDS)}")
+    for key, owners in (("environment", ("command", "handler")), ("headers", ("url", "urls"))):
+        if key in written and kinds and not set(kinds) & set(owners):
+            yield Fault((*path, key), f"applies only to a function with {' or '.join(owners)}, not with {kinds[0]}")
+
+
+class User(NamedTuple):
+    """Who uses a function first: the region and the account that its ARN is made with where it has none."""
+
+    region: str
+    account: str
+
+
+def configured_function(name: str, table: FunctionTable, user: User, directory: FilePath) -> Function:
+    kind = _kind(table, directory)
+    return Function(
+        name=FunctionName(name),
+        arn=table.arn or _derived_arn(name, user),
+        kind=kind,
+        timeout_in_seconds=table.timeout_in_seconds,
+        reserved_concurrency=table.reserved_concurrency or default_concurrency(kind),
+    )
+
+
+def default_concurrency(kind: FunctionKind) -> int:
+    match kind:
+        case LambdaApi():
+            return LAMBDA_API_CONCURRENCY
+        case HttpService(urls=urls):
+            return sum(1 if url.rstrip("/").endswith(EMULATOR_PATH) else HTTP_CONCURRENCY for url in urls)
+        case ChildProcess():
+            return os.cpu_count() or 1
+
+
+_BOOTSTRAP = FilePath(poller.__file__).parent / "targets" / "runtime" / "bootstrap.py"
+
+
+def _kind(table: FunctionTable, directory: FilePath) -> FunctionKind:
+    if table.arn is not None:
+        qualifier = table.arn.resource.removeprefix("function:").partition(":")[2]
+        path = str(table.arn).removesuffix(f":{qualifier}") if qualifier else str(table.arn)
+        return LambdaApi(name=path, qualifier=qualifier or None, region=table.arn.region)
+    urls = table.urls or ([table.url] if table.url else [])
+    if urls:
+        return HttpService(urls=tuple(urls), headers=table.headers or {})
+    return ChildProcess(
+        command=tuple(table.command) if table.command else (sys.executable, str(_BOOTSTRAP)),
+        handler=table.handler,
+        environment=table.environment or {},
+        directory=str(directory),
+    )
+
+
+def _derived_arn(name: str, user: User) -> Arn:
+    return Arn(partition="aws", service="lambda", region=user.region, account=user.account, resource=f"function:{name}")

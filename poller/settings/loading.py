@@ -1,0 +1,113 @@
+"""The way through: file -> tree -> tables -> rules -> Settings, and every fault on the way, all told at once.
+
+file      TOML; a broken syntax is the only fault that hides others
+tree      ${NAME} replaced; a text that could not be is unreadable, and left out from here on
+tables    pydantic reads each value; those that it refuses are unreadable, and left out, so that tables always come
+rules     between values, over what could be read
+Settings  only when nothing was wrong
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from poller.errors import SettingsError
+from poller.model.mapping import QueueMapping, StreamMapping
+from poller.settings.advice import advice
+from poller.settings.environment import substitute
+from poller.settings.faults import Fault, of_rules, of_values, told
+from poller.settings.file import File
+from poller.settings.functions import function_rules
+from poller.settings.mapping_rules import duplicate_rules, mapping_rules
+from poller.settings.mappings import mapping_value
+from poller.settings.references import References, resolve
+from poller.settings.tree import find, place, without
+from poller.settings.values import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The settings, and the tree that they came from, which remembers how everything was written."""
+
+    settings: Settings
+    tree: dict[str, Any]
+
+
+def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
+    """The settings in the file, or a SettingsError with every fault."""
+    return examine(path, environ).settings
+
+
+def examine(path: FilePath, environ: Mapping[str, str]) -> Examined:
+    tree, unreadable = substitute(_parsed(path), environ)
+    file, refused = _tables(tree, unreadable)
+    unreadable = [*unreadable, *refused]
+    references = resolve(file, tree, path.resolve().parent)
+    rules = of_rules(_rules(file, references, tree), (fault.path for fault in unreadable))
+    faults = [*unreadable, *rules]
+    if faults:
+        raise SettingsError([told(fault, tree) for fault in sorted(faults, key=lambda fault: place(tree, fault.path))])
+    return Examined(_settings(file, references, tree, path, environ), tree)
+
+
+def _parsed(path: FilePath) -> dict[str, Any]:
+    try:
+        text = path.read_bytes().decode()
+        return tomllib.loads(text)
+    except FileNotFoundError:
+        raise SettingsError([f"{path}: there is no such file"]) from None
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path}: byte {error.start + 1} is not UTF-8, and TOML is"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError([f"{path}: {_syntax(str(error), text)}"]) from None
+
+
+def _syntax(message: str, text: str) -> str:
+    """tomllib says `… (at line 3, column 5)` or `… (at end of document)`; we say line 3, column 5 first."""
+    rule, _, where = message.removesuffix(")").rpartition(" (at ")
+    if where == "end of document":
+        lines = text.split("\n")
+        where = f"line {len(lines)}, column {len(lines[-1]) + 1}"
+    return f"{where}: not TOML: {rule}"
+
+
+def _tables(tree: dict[str, Any], unreadable: list[Fault]) -> tuple[File, list[Fault]]:
+    for fault in unreadable:
+        tree = without(tree, fault.path)
+    try:
+        return File.model_validate(tree), []
+    except ValidationError as error:
+        refused = list(of_values(error, File))
+    for fault in refused:
+        tree = without(tree, fault.path)
+    return File.model_validate(tree), refused
+
+
+def _rules(file: File, references: References, tree: dict[str, Any]) -> Iterator[Fault]:
+    for name in file.functions:
+        yield from function_rules(name, find(tree, ("functions", name)))
+    for name, table in file.mappings.items():
+        yield from mapping_rules(name, table, find(tree, ("mappings", name)))
+    yield from references.faults
+    yield from duplicate_rules(file, references, tree)
+
+
+def _settings(
+    file: File, references: References, tree: dict[str, Any], path: FilePath, environ: Mapping[str, str]
+) -> Settings:
+    mappings = [mapping_value(name, table, references.meant[name]) for name, table in file.mappings.items()]
+    return Settings(
+        daemon=file.daemon.value(path, environ),
+        functions=references.functions,
+        queue_mappings=tuple(mapping for mapping in mappings if isinstance(mapping, QueueMapping)),
+        stream_mappings=tuple(mapping for mapping in mappings if isinstance(mapping, StreamMapping)),
+        warnings=tuple(advice(file, references, tree)),
+    )

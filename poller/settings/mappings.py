@@ -1,0 +1,231 @@
+"""What may `[mappings.*]` say? AWS's options under AWS's names, in snake case, as Terraform has them.
+
+Source: AWS Lambda API Reference, "CreateEventSourceMapping".
+One table serves every source; `mapping_rules.py` says which option goes with which.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import OnFailure, QueueMapping, StartingPosition, StreamMapping
+from poller.settings.faults import refusal
+from poller.settings.fields import (
+    DestinationArn,
+    FunctionReference,
+    Moment,
+    RoleArn,
+    SourceArn,
+    Switch,
+    Table,
+    Text,
+    Uuid,
+)
+from poller.settings.limits import (
+    BATCH_SIZE,
+    BATCHING_WINDOW,
+    MAXIMUM_CONCURRENCY,
+    MAXIMUM_FILTERS,
+    MAXIMUM_PATTERN_CHARACTERS,
+    PARALLELIZATION_FACTOR,
+    QUEUE_BATCH_SIZE,
+    RECORD_AGE,
+    RETRY_ATTEMPTS,
+    STREAM_BATCH_SIZE,
+    TUMBLING_WINDOW,
+)
+
+INVALID_PATTERN = "Invalid filter pattern definition."
+
+
+def _pattern(value: object) -> str:
+    """The pattern as JSON text; a table is written out, JSON text stays as it is."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except TypeError:
+        raise refusal(f"{INVALID_PATTERN} It holds something that JSON does not have") from None
+    if not isinstance(value, str | dict):
+        raise refusal(f"{INVALID_PATTERN} It must be a table, or a string of JSON")
+    if len(text) > MAXIMUM_PATTERN_CHARACTERS:
+        raise refusal(f"a pattern has at most {MAXIMUM_PATTERN_CHARACTERS} characters, not {len(text)}")
+    return text
+
+
+def _few(filters: list[Any]) -> list[Any]:
+    if len(filters) > MAXIMUM_FILTERS:
+        raise refusal(f"a mapping has at most {MAXIMUM_FILTERS} filters")
+    return filters
+
+
+def _at_most_one(types: list[str]) -> list[str]:
+    if len(types) > 1:
+        raise refusal("FunctionResponseTypes has at most one item")
+    return types
+
+
+_PATTERN_SCHEMA = {"anyOf": [{"type": "object"}, {"type": "string"}]}
+Pattern = Annotated[str, BeforeValidator(_pattern), WithJsonSchema(_PATTERN_SCHEMA)]
+ResponseTypes = Annotated[list[Literal["ReportBatchItemFailures"]], AfterValidator(_at_most_one)]
+
+
+class FilterTable(Table):
+    """One filter."""
+
+    pattern: Pattern
+    """What a record must look like: a table, or a string of JSON."""
+
+
+class FilterCriteriaTable(Table):
+    """Which records are for the function; the others are done with at once."""
+
+    filters: Annotated[list[FilterTable], AfterValidator(_few)] = Field(default_factory=list)
+    """A record must match one of them."""
+
+
+class ScalingConfigTable(Table):
+    """How far a queue's mapping scales."""
+
+    maximum_concurrency: Annotated[int | None, MAXIMUM_CONCURRENCY] = None
+    """How many invocations this mapping may have running at once."""
+
+
+class OnFailureTable(Table):
+    """Where discarded records are reported."""
+
+    destination_arn: DestinationArn | None = None
+    """A standard SQS queue, a standard SNS topic or an S3 bucket."""
+
+    if_unreachable: Literal["wait", "drop"] = "wait"
+    """What to do while the destination takes no report: hold the shard back, or go on without it."""
+
+
+class DestinationConfigTable(Table):
+    """Where discarded records are reported."""
+
+    on_failure: OnFailureTable = Field(default_factory=OnFailureTable)
+    """For records whose retries or age are used up."""
+
+
+class MappingTable(Table):
+    """A mapping: one source bound to one function."""
+
+    event_source_arn: SourceArn | None = None
+    """The SQS queue, the Kinesis stream or consumer, or the DynamoDB stream."""
+
+    function_name: FunctionReference | None = None
+    """A key of [functions], or a Lambda function's name or ARN."""
+
+    enabled: Switch = True
+    """Whether the mapping is active."""
+
+    batch_size: Annotated[int | None, BATCH_SIZE] = None
+    """The most records of one invocation; 10 for a queue, 100 for a stream."""
+
+    maximum_batching_window_in_seconds: Annotated[int, BATCHING_WINDOW] = 0
+    """How long to gather records for a batch."""
+
+    filter_criteria: FilterCriteriaTable = Field(default_factory=FilterCriteriaTable)
+    """Which records are for the function."""
+
+    function_response_types: ResponseTypes = Field(default_factory=list)
+    """["ReportBatchItemFailures"] if the function names the records that failed."""
+
+    scaling_config: ScalingConfigTable = Field(default_factory=ScalingConfigTable)
+    """How far to scale; queues only."""
+
+    starting_position: StartingPosition | None = None
+    """Where to begin to read a stream; required for streams."""
+
+    starting_position_timestamp: Moment | None = None
+    """Where AT_TIMESTAMP is: a date-time, or seconds since 1970; Kinesis only."""
+
+    parallelization_factor: Annotated[int, PARALLELIZATION_FACTOR] = 1
+    """How many batches of one shard may run at once; streams only."""
+
+    maximum_retry_attempts: Annotated[int, RETRY_ATTEMPTS] = -1
+    """How often a failed batch is tried again, -1 for as long as its records live; streams only."""
+
+    maximum_record_age_in_seconds: Annotated[int, RECORD_AGE] = -1
+    """How old a record may get before it is discarded, -1 for any age; streams only."""
+
+    bisect_batch_on_function_error: Switch = False
+    """Whether a failed batch is tried again in two halves; streams only."""
+
+    tumbling_window_in_seconds: Annotated[int, TUMBLING_WINDOW] = 0
+    """The length of the windows over which the function aggregates, 0 for none; streams only."""
+
+    destination_config: DestinationConfigTable = Field(default_factory=DestinationConfigTable)
+    """Where discarded records are reported; streams only."""
+
+    role_arn: RoleArn | None = None
+    """The role to read the source with; without it the daemon's own identity."""
+
+    region: Text | None = None
+    """The source's region, if not the one in its ARN."""
+
+    uuid: Uuid | None = None
+    """Names the mapping in the keys of failure records in S3; derived from the mapping's name if not given."""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        return tuple(one.pattern for one in self.filter_criteria.filters)
+
+
+def mapping_value(name: str, table: MappingTable, function: FunctionName) -> QueueMapping | StreamMapping:
+    """The mapping that the rest of the program gets; the table has passed every rule."""
+    source, position = table.event_source_arn, table.starting_position
+    assert source is not None
+    if source.service == "sqs":
+        return QueueMapping(
+            name=MappingName(name),
+            event_source_arn=source,
+            function_name=function,
+            is_enabled=table.enabled,
+            batch_size=table.batch_size or QUEUE_BATCH_SIZE,
+            maximum_batching_window_in_seconds=table.maximum_batching_window_in_seconds,
+            filters=table.patterns,
+            report_batch_item_failures=bool(table.function_response_types),
+            maximum_concurrency=table.scaling_config.maximum_concurrency,
+            role_arn=table.role_arn,
+            region=table.region or source.region,
+            uuid=table.uuid or _derived_uuid(name),
+        )
+    assert position is not None
+    on_failure = table.destination_config.on_failure
+    destination = on_failure.destination_arn
+    return StreamMapping(
+        name=MappingName(name),
+        event_source_arn=source,
+        function_name=function,
+        is_enabled=table.enabled,
+        batch_size=table.batch_size or STREAM_BATCH_SIZE,
+        maximum_batching_window_in_seconds=table.maximum_batching_window_in_seconds,
+        filters=table.patterns,
+        report_batch_item_failures=bool(table.function_response_types),
+        starting_position=position,
+        starting_position_timestamp=table.starting_position_timestamp,
+        parallelization_factor=table.parallelization_factor,
+        maximum_retry_attempts=_limit(table.maximum_retry_attempts),
+        maximum_record_age_in_seconds=_limit(table.maximum_record_age_in_seconds),
+        bisect_batch_on_function_error=table.bisect_batch_on_function_error,
+        tumbling_window_in_seconds=table.tumbling_window_in_seconds or None,
+        on_failure=OnFailure(destination_arn=destination, if_unreachable=on_failure.if_unreachable)
+        if destination
+        else None,
+        role_arn=table.role_arn,
+        region=table.region or source.region,
+        uuid=table.uuid or _derived_uuid(name),
+    )
+
+
+def _limit(number: int) -> int | None:
+    return None if number == -1 else number
+
+
+def _derived_uuid(name: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"poller:mapping:{name}"))

@@ -1,0 +1,40 @@
+"""What does an editor need to know of the file? A JSON Schema: keys, types, ranges, and a sentence on each option.
+
+taplo, and with it "Even Better TOML", reads it after a first line of `#:schema ./poller.schema.json` in the TOML file.
+It knows single values and what is required; the other rules are told by `poller check`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from poller.settings.file import File
+from poller.settings.functions import KINDS
+
+
+def json_schema() -> dict[str, Any]:
+    schema = File.model_json_schema(schema_generator=_EditorSchema)
+    tables = schema["$defs"]
+    tables["FunctionTable"]["oneOf"] = [{"required": [kind]} for kind in KINDS]
+    tables["MappingTable"]["required"] = ["event_source_arn", "function_name"]
+    for key in ("functions", "mappings"):
+        schema["properties"][key]["additionalProperties"] = False
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
+
+
+class _EditorSchema(GenerateJsonSchema):
+    """TOML has no null: what is not wanted is not written. Keys are their own titles."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default", ...) is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False

@@ -1,0 +1,44 @@
+"""What does the rest of the program get? One frozen value; whoever holds it can rely on every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from poller.model.function import Function
+from poller.model.ids import FunctionName
+from poller.model.mapping import QueueMapping, StreamMapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """What concerns the process as a whole.
+
+    `region` and `endpoint_url` are None where the usual AWS chain (environment, profile) is to decide.
+    `endpoints` maps a service's name in AWS's SDKs (`sqs`, `lambda`, …) to a url; it wins over `endpoint_url`.
+    `state` is `memory:` or `sqlite://` followed by an absolute path.
+    `http_listen` is a host and a port, port 0 for any free one, or None for no HTTP server.
+    """
+
+    region: str | None
+    endpoint_url: str | None
+    endpoints: Mapping[str, str]
+    state: str
+    http_listen: tuple[str, int] | None
+    shutdown_grace_in_seconds: float
+    log_format: Literal["json", "console"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole file. Every mapping's `function_name` is a key of `functions`.
+
+    `warnings` are sentences on what is allowed but probably not meant.
+    """
+
+    daemon: Daemon
+    functions: Mapping[FunctionName, Function]
+    queue_mappings: tuple[QueueMapping, ...]
+    stream_mappings: tuple[StreamMapping, ...]
+    warnings: tuple[str, ...]

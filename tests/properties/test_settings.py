@@ -1,0 +1,149 @@
+"""Whatever is written, the answer is settings or faults, each fault in one line, and nothing else is raised."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poller.errors import SettingsError
+from poller.settings.daemon import DaemonTable
+from poller.settings.environment import substitute
+from poller.settings.functions import FunctionTable
+from poller.settings.loading import examine, load
+from poller.settings.mappings import MappingTable
+from poller.settings.showing import effective_toml
+from poller.settings.tree import as_toml
+
+WORDS = [
+    "first",
+    "arn:aws:sqs:eu-west-1:123456789012:q",
+    "arn:aws:sqs:eu-west-1:123456789012:q.fifo",
+    "arn:aws:kinesis:eu-west-1:123456789012:stream/s",
+    "arn:aws:dynamodb:eu-west-1:123456789012:table/ttt/stream/2026",
+    "arn:aws:lambda:eu-west-1:123456789012:function:f:live",
+    "http://127.0.0.1:8080",
+    "LATEST",
+    "AT_TIMESTAMP",
+    "ReportBatchItemFailures",
+    "a.b:c",
+    "{}",
+    '{"body": {"a": ["b"]}}',
+    "${SET}",
+    "${UNSET}",
+    "${",
+]
+"""What gets further than a random text would."""
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+scalars = (
+    st.sampled_from(WORDS)
+    | text
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.integers(-1, 100)
+    | st.floats()
+    | st.booleans()
+    | st.datetimes(timezones=st.sampled_from([None, datetime.UTC]))
+)
+nested_keys = text | st.sampled_from(
+    ["filters", "pattern", "body", "maximum_concurrency", "on_failure", "destination_arn", "if_unreachable"]
+)
+nodes = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(nested_keys, inner, max_size=3), max_leaves=8
+)
+
+
+def tables(model: type[DaemonTable | FunctionTable | MappingTable]) -> st.SearchStrategy[Any]:
+    return st.dictionaries(st.sampled_from(list(model.model_fields)) | text, nodes, max_size=6) | nodes
+
+
+names = st.sampled_from(["first", "second", "url"]) | text
+files = st.fixed_dictionaries(
+    {},
+    optional={
+        "daemon": tables(DaemonTable),
+        "functions": st.dictionaries(names, tables(FunctionTable), max_size=3) | nodes,
+        "mappings": st.dictionaries(names, tables(MappingTable), max_size=3) | nodes,
+        "else": nodes,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("settings") / "poller.toml"
+
+
+@given(tree=files)
+def test_any_file_is_sound_or_has_faults_of_one_line_each(file: Path, tree: dict[str, Any]) -> None:
+    write(file, tree)
+    faults: list[str] | None = None
+    try:
+        load(file, {"SET": "s3cret"})
+    except SettingsError as error:
+        faults = error.faults
+    assert faults != []
+    assert all("\n" not in fault and "s3cret" not in fault for fault in faults or ())
+
+
+@given(tree=st.dictionaries(text, nodes, max_size=4))
+def test_toml_text_means_the_value_it_was_made_of(tree: dict[str, Any]) -> None:
+    assert same(tomllib.loads(f"root = {as_toml(tree)}")["root"], tree)
+
+
+@given(tree=st.dictionaries(text, nodes, max_size=4))
+def test_what_took_a_value_from_the_environment_is_shown_as_it_was_written(tree: dict[str, Any]) -> None:
+    substituted, _ = substitute(tree, {"SET": "s3cret"})
+    assert as_toml(substituted) == as_toml(tree)
+
+
+SOUND = {
+    "event_source_arn": st.sampled_from([f"arn:aws:sqs:eu-west-1:123456789012:{name}" for name in ("a", "b", "c")]),
+    "function_name": st.sampled_from(["first", "resize", "resize:live", "123456789012:function:resize"]),
+}
+SOUND_OPTIONS = {
+    "enabled": st.booleans(),
+    "batch_size": st.integers(1, 10),
+    "maximum_batching_window_in_seconds": st.integers(0, 300),
+    "function_response_types": st.sampled_from([[], ["ReportBatchItemFailures"]]),
+    "scaling_config": st.sampled_from([{}, {"maximum_concurrency": 3}]),
+    "filter_criteria": st.sampled_from([{}, {"filters": []}, {"filters": [{"pattern": {"body": {"a": ["${SET}"]}}}]}]),
+    "region": st.just("eu-west-2"),
+}
+
+
+@given(mapping=st.fixed_dictionaries(SOUND, optional=SOUND_OPTIONS))
+def test_the_effective_settings_are_a_fixed_point(file: Path, mapping: dict[str, Any]) -> None:
+    """What `poller check` prints comes to the same settings, and prints the same but for its remarks."""
+    environ = {"SET": "s3cret"}
+    write(file, {"functions": {"first": {"url": "http://a"}}, "mappings": {"m": mapping}})
+    first = examine(file, environ)
+    file.write_text(effective_toml(first.settings, first.tree))
+    second = examine(file, environ)
+    assert second.settings == first.settings
+    assert plain(effective_toml(second.settings, second.tree)) == plain(effective_toml(first.settings, first.tree))
+
+
+def write(file: Path, tree: dict[str, Any]) -> None:
+    file.write_text("".join(f"{key} = {as_toml(value)}\n" for key, value in tree.items()))
+
+
+def plain(toml: str) -> list[str]:
+    return [line.partition("  # ")[0].rstrip() for line in toml.splitlines()]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, and of one type; nan is nan."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    return type(one) is type(other) and bool(one == other)

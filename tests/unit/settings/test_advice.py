@@ -1,0 +1,78 @@
+"""What is allowed, but probably not meant?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from poller.settings.values import Settings
+
+MAPPING = """
+    [mappings.m]
+    event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:q"
+"""
+FUNCTION = '[functions.insert_records]\nurl = "http://a"\nreserved_concurrency = 4\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        (f'{MAPPING}function_name = "insert_records"\n{FUNCTION}', None),
+        (f'{MAPPING}function_name = "resize"', None),
+        (FUNCTION, "functions.insert_records: no mapping uses it"),
+        (
+            f'{MAPPING}function_name = "insert_record"\n{FUNCTION}',
+            'mappings.m.function_name = "insert_record": means a function of AWS Lambda, '
+            "as [functions] has no such key; did you mean insert_records?",
+        ),
+        (
+            f'{MAPPING}function_name = "insert_records"\nscaling_config.maximum_concurrency = 5\n{FUNCTION}',
+            "mappings.m.scaling_config.maximum_concurrency = 5: is never reached, "
+            "as the function's reserved_concurrency is 4",
+        ),
+        (f'{MAPPING}function_name = "insert_records"\nscaling_config.maximum_concurrency = 4\n{FUNCTION}', None),
+        (
+            f'{MAPPING}function_name = "resize"\nregion = "eu-west-2"',
+            'mappings.m.region = "eu-west-2": is not the region in event_source_arn, where AWS would look',
+        ),
+        (f'{MAPPING}function_name = "resize"\nregion = "eu-west-1"', None),
+        (
+            f"""{MAPPING}function_name = "resize"\nfilter_criteria.filters = [{{ pattern.messageId = ["a"] }}]""",
+            "mappings.m.filter_criteria.filters[0].pattern: AWS promises to filter this source by body only, "
+            "not by messageId; poller does",
+        ),
+        (
+            f"""{MAPPING}function_name = "resize"\nfilter_criteria.filters = [{{ pattern.body.a = ["a"] }}]""",
+            None,
+        ),
+    ],
+)
+def test_what_is_probably_not_meant_is_said(loaded: Callable[..., Settings], text: str, warning: str | None) -> None:
+    warnings = loaded(text).warnings
+    assert warning in warnings if warning else warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("arn", "data_key"),
+    [
+        ("arn:aws:sqs:eu-west-1:123456789012:q", "body"),
+        ("arn:aws:kinesis:eu-west-1:123456789012:stream/s", "data"),
+        ("arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026", "dynamodb"),
+    ],
+)
+def test_each_source_has_its_own_key_to_filter_by(loaded: Callable[..., Settings], arn: str, data_key: str) -> None:
+    position = "" if ":sqs:" in arn else 'starting_position = "LATEST"'
+    patterns = ", ".join(f"{{ pattern.{key}.a = ['b'] }}" for key in ("body", "data", "dynamodb"))
+    settings = loaded(f"""
+        [mappings.m]
+        event_source_arn = "{arn}"
+        function_name = "f"
+        {position}
+        filter_criteria.filters = [{patterns}]
+    """)
+    assert [warning.partition("AWS promises ")[2] for warning in settings.warnings] == [
+        f"to filter this source by {data_key} only, not by {other}; poller does"
+        for other in ("body", "data", "dynamodb")
+        if other != data_key
+    ]

@@ -1,0 +1,102 @@
+"""What may [daemon] say, and what holds where it says nothing?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from poller.settings.values import Daemon, Settings
+
+Load = Callable[..., Settings]
+Faults = Callable[..., list[str]]
+
+
+def test_a_daemon_needs_nothing_said(loaded: Load, tmp_path: Path) -> None:
+    assert loaded("").daemon == Daemon(
+        region=None,
+        endpoint_url=None,
+        endpoints={},
+        state=f"sqlite://{tmp_path}/poller.db",
+        http_listen=None,
+        shutdown_grace_in_seconds=30,
+        log_format="json",
+    )
+
+
+def test_everything_said_is_taken(loaded: Load) -> None:
+    text = """
+        [daemon]
+        region = "eu-west-1"
+        endpoint_url = "http://127.0.0.1:4566"
+        endpoints = { sqs = "http://127.0.0.1:9324", lambda = "https://lambda.example.com/path" }
+        state = "memory:"
+        http_listen = "127.0.0.1:9464"
+        shutdown_grace_in_seconds = 2.5
+        log_format = "console"
+    """
+    assert loaded(text).daemon == Daemon(
+        region="eu-west-1",
+        endpoint_url="http://127.0.0.1:4566",
+        endpoints={"sqs": "http://127.0.0.1:9324", "lambda": "https://lambda.example.com/path"},
+        state="memory:",
+        http_listen=("127.0.0.1", 9464),
+        shutdown_grace_in_seconds=2.5,
+        log_format="console",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "environ", "state"),
+    [
+        ('state = "sqlite:///var/lib/p.db"', {}, "sqlite:///var/lib/p.db"),
+        ('state = "sqlite://p.db"', {}, "sqlite://{here}/p.db"),
+        ('state = "sqlite://p.db"', {"STATE_DIRECTORY": "/var/lib/poller"}, "sqlite://{here}/p.db"),
+        ("", {"STATE_DIRECTORY": "/var/lib/poller"}, "sqlite:///var/lib/poller/poller.db"),
+        ("", {"STATE_DIRECTORY": "/var/lib/one:/var/lib/two"}, "sqlite:///var/lib/one/poller.db"),
+        ("", {"STATE_DIRECTORY": ""}, "sqlite://{here}/poller.db"),
+    ],
+)
+def test_the_state_has_an_absolute_place(
+    loaded: Load, tmp_path: Path, written: str, environ: dict[str, str], state: str
+) -> None:
+    assert loaded(f"[daemon]\n{written}", **environ).daemon.state == state.format(here=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"), [("[::1]:0", ("::1", 0)), ("0.0.0.0:65535", ("0.0.0.0", 65535)), ("h:80", ("h", 80))]
+)
+def test_an_address_is_a_host_and_a_port(loaded: Load, address: str, parts: tuple[str, int]) -> None:
+    assert loaded(f'[daemon]\nhttp_listen = "{address}"').daemon.http_listen == parts
+
+
+@pytest.mark.parametrize(
+    ("written", "rule"),
+    [
+        ("http_listen = 9464", "must be an address and a port"),
+        ('http_listen = "9464"', "must be an address and a port"),
+        ('http_listen = ":9464"', "must be an address and a port"),
+        ('http_listen = "::1:9464"', "must be an address and a port"),
+        ('http_listen = "a:65536"', "must be an address and a port"),
+        ('endpoint_url = "127.0.0.1:4566"', "must be a url"),
+        ('endpoint_url = "ftp://a"', "must be a url"),
+        ('endpoint_url = "http://"', "must be a url"),
+        ('endpoint_url = "http://a:port"', "must be a url"),
+        ('endpoint_url = "http://a b"', "must be a url"),
+        ('endpoints = { sqss = "http://a" }', "unknown key; did you mean sqs?"),
+        ('endpoints = { sqs = "a" }', "must be a url"),
+        ('state = "dynamodb://table"', "state in a DynamoDB table is not built yet"),
+        ('state = "/var/lib/p.db"', 'must be "sqlite:///absolute/path.db"'),
+        ('state = "sqlite://"', 'must be "sqlite:///absolute/path.db"'),
+        ('region = ""', "must not be empty"),
+        ('log_format = "text"', 'must be "json" or "console"'),
+        ("shutdown_grace_in_seconds = -1", "must be a number of seconds from 0 to 3600"),
+        ("shutdown_grace_in_seconds = nan", "must be a number of seconds from 0 to 3600"),
+        ("shutdown_grace_in_seconds = true", "must be a number of seconds from 0 to 3600"),
+    ],
+)
+def test_what_a_daemon_cannot_be_told_is_refused(faults: Faults, written: str, rule: str) -> None:
+    (fault,) = faults(f"[daemon]\n{written}")
+    assert fault.startswith("daemon.")
+    assert rule in fault

@@ -1,0 +1,151 @@
+"""What stands for ${NAME}?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from poller.model.function import HttpService
+from poller.settings.environment import substitute
+from poller.settings.values import Settings
+
+Load = Callable[..., Settings]
+Faults = Callable[..., list[str]]
+NOT_A_REFERENCE = "${ begins the name of an environment variable, as in ${NAME}; a plain ${ is written $${"
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("${A}", "alpha"),
+        ("<${A}|${B}>", "<alpha|beta>"),
+        ("$${A}", "${A}"),
+        ("$$${A}", "$${A}"),
+        ("$A {A}", "$A {A}"),
+        ("${EMPTY}", ""),
+        ("${NESTED}", "${A}"),
+    ],
+)
+def test_a_reference_is_replaced_once(written: str, text: str) -> None:
+    environ = {"A": "alpha", "B": "beta", "EMPTY": "", "NESTED": "${A}"}
+    assert substitute({"key": [written]}, environ) == ({"key": [text]}, [])
+
+
+@pytest.mark.parametrize("written", ["${}", "${a-b}", "${A", "${1}"])
+def test_what_looks_like_a_reference_and_is_none_is_a_fault(written: str) -> None:
+    _, (fault,) = substitute({"a": {"b": [written]}}, {"A": ""})
+    assert (fault.path, fault.rule) == (("a", "b", 0), NOT_A_REFERENCE)
+
+
+def test_each_variable_that_is_missing_is_told(faults: Faults) -> None:
+    assert faults('[daemon]\nregion = "${A}-${B}"') == [
+        'daemon.region = "${A}-${B}": the environment has no variable A',
+        'daemon.region = "${A}-${B}": the environment has no variable B',
+    ]
+
+
+def test_a_value_out_of_the_environment_is_never_toml(loaded: Load) -> None:
+    value = 'x"\nlog_format = "console"\n[mappings.m]'
+    settings = loaded('[daemon]\nregion = "${REGION}"', REGION=value)
+    assert (settings.daemon.region, settings.daemon.log_format) == (value, "json")
+
+
+def test_a_number_and_a_switch_may_come_out_of_the_environment(loaded: Load) -> None:
+    settings = loaded(
+        """
+        [functions.f]
+        url = "http://a"
+        timeout_in_seconds = "${TIMEOUT}"
+        [mappings.m]
+        event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:q"
+        function_name = "f"
+        enabled = "${ENABLED}"
+        batch_size = "${BATCH_SIZE}"
+        """,
+        TIMEOUT="2.5",
+        ENABLED="false",
+        BATCH_SIZE="7",
+    )
+    (mapping,) = settings.queue_mappings
+    assert (mapping.is_enabled, mapping.batch_size) == (False, 7)
+    assert settings.functions[mapping.function_name].timeout_in_seconds == 2.5
+
+
+def test_text_in_the_file_itself_is_not_a_number(mapping_faults: Callable[[str, str], list[str]]) -> None:
+    assert mapping_faults("queue", 'batch_size = "7"\nenabled = "true"') == [
+        'batch_size = "7": BatchSize must be a whole number of records from 1 to 10000',
+        'enabled = "true": must be true or false',
+    ]
+
+
+SECRET = "s3cret-and-wrong"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[daemon]\nendpoint_url = "${SECRET}"',
+        '[daemon]\nlog_format = "${SECRET}"',
+        '[daemon]\nhttp_listen = "${SECRET}"',
+        '[daemon]\nstate = "${SECRET}"',
+        '[functions.f]\nurl = "http://a"\ntimeout_in_seconds = "${SECRET}"',
+        '[functions.f]\nhandler = "${SECRET}"',
+        '[functions.f]\narn = "${SECRET}"',
+        '[functions.f]\nurl = "http://a"\nheaders = { A = "${SECRET}\\n" }',
+        '[mappings.m]\nevent_source_arn = "arn:aws:sqs:${SECRET}:1:q"',
+        '[mappings.m]\nfunction_name = "${SECRET} "',
+        '[mappings.m]\nstarting_position = "${SECRET}"',
+        "[mappings.m]\nfilter_criteria.filters = [{ pattern = { body = [{ cidr = '${SECRET}' }] } }]",
+        "[mappings.m]\nfilter_criteria.filters = [{ pattern = '${SECRET}' }]",
+        "[mappings.m]\nfunction_response_types = ['${SECRET}']",
+        "[mappings.m]\nuuid = '${SECRET}'",
+        """
+        [functions.f]
+        url = "http://a"
+        [mappings.m]
+        event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:${SECRET}"
+        function_name = "f"
+        [mappings.n]
+        event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:${SECRET}"
+        function_name = "f"
+        """,
+        """
+        [functions.f]
+        url = "http://a"
+        [mappings.m]
+        event_source_arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/${SECRET}/stream/2026"
+        function_name = "f"
+        starting_position = "AT_TIMESTAMP"
+        """,
+    ],
+)
+def test_no_fault_shows_what_came_out_of_the_environment(faults: Faults, text: str) -> None:
+    assert SECRET not in "\n".join(faults(text, SECRET=SECRET))
+
+
+def test_no_warning_shows_what_came_out_of_the_environment(loaded: Load) -> None:
+    settings = loaded(
+        """
+        [functions.insert]
+        url = "http://a"
+        [mappings.m]
+        event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:q"
+        function_name = "${NAME}"
+        region = "${REGION}"
+        """,
+        NAME="inserts",
+        REGION="mars-1",
+    )
+    told = "\n".join(settings.warnings)
+    assert "${NAME}" in told
+    assert "${REGION}" in told
+    assert "inserts" not in told
+    assert "mars-1" not in told
+
+
+def test_keys_are_taken_as_they_are(loaded: Load) -> None:
+    settings = loaded('[functions.f]\nurl = "http://a"\nheaders = { "$A" = "${A}" }', A="x")
+    (function,) = settings.functions.values()
+    assert isinstance(function.kind, HttpService)
+    assert function.kind.headers == {"$A": "x"}

@@ -1,0 +1,40 @@
+"""config/poller.toml explains every option, and is sound."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from poller.settings.daemon import DaemonTable
+from poller.settings.fields import Table
+from poller.settings.functions import FunctionTable
+from poller.settings.loading import load
+from poller.settings.mappings import MappingTable
+from poller.settings.showing import options
+from poller.settings.tree import ABSENT, find
+
+EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
+
+
+def test_the_example_is_sound_and_needs_no_advice() -> None:
+    settings = load(EXAMPLE, {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b"})
+    assert len(settings.queue_mappings) == 3
+    assert len(settings.stream_mappings) == 2
+    assert settings.warnings == ()
+
+
+def test_the_example_shows_every_option_there_is() -> None:
+    tree = tomllib.loads(EXAMPLE.read_text())
+    tables: list[tuple[type[Table], list[Any]]] = [
+        (DaemonTable, [tree["daemon"]]),
+        (FunctionTable, list(tree["functions"].values())),
+        (MappingTable, list(tree["mappings"].values())),
+    ]
+    missing = [
+        ".".join(option)
+        for model, written in tables
+        for option in options(model)
+        if all(find(table, option) is ABSENT for table in written)
+    ]
+    assert missing == []

@@ -1,0 +1,140 @@
+"""What may [functions.*] say, and what holds where it says nothing?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import poller
+from poller.model.arn import Arn
+from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
+from poller.settings.values import Settings
+
+Load = Callable[..., Settings]
+Faults = Callable[..., list[str]]
+EMULATOR = "http://audit:8080/2015-03-31/functions/function/invocations"
+
+
+@pytest.fixture
+def function(loaded: Load) -> Callable[[str], Function]:
+    def function_of(options: str) -> Function:
+        (only,) = loaded(f"[functions.f]\n{options}").functions.values()
+        return only
+
+    return function_of
+
+
+def test_a_handler_is_our_bootstrap_in_the_files_folder(function: Callable[[str], Function], tmp_path: Path) -> None:
+    bootstrap = Path(poller.__file__).parent / "targets" / "runtime" / "bootstrap.py"
+    assert function(
+        'handler = "signup.functions:Users.insert"\nenvironment = { TABLE = "users" }'
+    ).kind == ChildProcess(
+        command=(sys.executable, str(bootstrap)),
+        handler="signup.functions:Users.insert",
+        environment={"TABLE": "users"},
+        directory=str(tmp_path),
+    )
+    assert bootstrap.is_file()
+
+
+def test_a_command_is_run_in_the_files_folder(function: Callable[[str], Function], tmp_path: Path) -> None:
+    assert function('command = ["node", "bootstrap.mjs"]').kind == ChildProcess(
+        command=("node", "bootstrap.mjs"), handler=None, environment={}, directory=str(tmp_path)
+    )
+
+
+def test_one_url_is_a_pool_of_one(function: Callable[[str], Function]) -> None:
+    assert function('url = "http://a"\nheaders = { A = "b" }').kind == HttpService(
+        urls=("http://a",), headers={"A": "b"}
+    )
+    assert function('urls = ["http://a", "http://b"]').kind == HttpService(urls=("http://a", "http://b"), headers={})
+
+
+def test_an_arn_is_kept_verbatim_and_invoked_without_its_qualifier(function: Callable[[str], Function]) -> None:
+    arn = "arn:aws-cn:lambda:cn-north-1:123456789012:function:bill"
+    for qualifier in ("live", "7", "$LATEST"):
+        bill = function(f'arn = "{arn}:{qualifier}"')
+        assert bill.arn == Arn.parse(f"{arn}:{qualifier}")
+        assert bill.kind == LambdaApi(name=arn, qualifier=qualifier, region="cn-north-1")
+    assert function(f'arn = "{arn}"').kind == LambdaApi(name=arn, qualifier=None, region="cn-north-1")
+
+
+@pytest.mark.parametrize(
+    ("options", "concurrency"),
+    [
+        ('arn = "arn:aws:lambda:eu-west-1:123456789012:function:bill"', 1000),
+        ('url = "http://a"', 10),
+        (f'url = "{EMULATOR}"', 1),
+        (f'urls = ["http://a", "{EMULATOR}", "http://b"]', 21),
+        ('handler = "a:b"', os.cpu_count()),
+        ('command = ["a"]', os.cpu_count()),
+        ('handler = "a:b"\nreserved_concurrency = 1', 1),
+    ],
+)
+def test_each_kind_has_its_own_default_concurrency(
+    function: Callable[[str], Function], options: str, concurrency: int
+) -> None:
+    assert function(options).reserved_concurrency == concurrency
+
+
+def test_the_timeout_is_thirty_seconds_where_nothing_is_said(function: Callable[[str], Function]) -> None:
+    assert function('url = "http://a"').timeout_in_seconds == 30
+    assert function('url = "http://a"\ntimeout_in_seconds = 0.5').timeout_in_seconds == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "arn"),
+    [
+        ("", "arn:aws:lambda:us-east-1:000000000000:function:f"),
+        ('[daemon]\nregion = "eu-central-1"', "arn:aws:lambda:eu-central-1:000000000000:function:f"),
+        ("{mappings}", "arn:aws:lambda:eu-west-1:111111111111:function:f"),
+        ('[daemon]\nregion = "eu-central-1"\n{mappings}', "arn:aws:lambda:eu-central-1:111111111111:function:f"),
+    ],
+)
+def test_a_function_without_an_arn_gets_one_from_its_first_mapping(loaded: Load, text: str, arn: str) -> None:
+    mappings = """
+        [mappings.first]
+        event_source_arn = "arn:aws:sqs:eu-west-1:111111111111:q"
+        function_name = "f"
+        [mappings.second]
+        event_source_arn = "arn:aws:sqs:eu-west-2:222222222222:q"
+        function_name = "f"
+    """
+    (function,) = loaded(text.format(mappings=mappings) + '\n[functions.f]\nurl = "http://a"').functions.values()
+    assert str(function.arn) == arn
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ("", ": needs one of arn, url, urls, command, handler"),
+        ('url = "http://a"\nurls = ["http://b"]', ": has url and urls; a function has exactly one of arn, url, urls"),
+        ('url = "http://a"\nenvironment = {}', ".environment: applies only to a function with command or handler"),
+        ('handler = "a:b"\nheaders = {}', ".headers: applies only to a function with url or urls, not with handler"),
+        ("urls = []", ".urls = []: must not be empty"),
+        ("command = []", ".command = []: must not be empty"),
+        ('command = "node a.mjs"', '.command = "node a.mjs": must be a list'),
+        ('command = ["node", ""]', '.command[1] = "": must not be empty'),
+        ('handler = "functions.insert"', '.handler = "functions.insert": must be "module:callable"'),
+        ('handler = "a/b.py:c"', '.handler = "a/b.py:c": must be "module:callable"'),
+        ('arn = "bill"', '.arn = "bill": is not an ARN'),
+        ('arn = "arn:aws:sqs:eu-west-1:123456789012:q"', "must be a Lambda function's ARN"),
+        ('url = "http://a"\ntimeout_in_seconds = 901', "must be a number of seconds from 0.1 to 900"),
+        ('url = "http://a"\ntimeout_in_seconds = 0', "must be a number of seconds from 0.1 to 900"),
+        ('url = "http://a"\nreserved_concurrency = 0', "must be a whole number of invocations at once from 1 to 10000"),
+        ('url = "http://a"\nreserved_concurrency = 1.0', "must be a whole number of invocations at once"),
+        ('url = "http://a"\nheaders = { "A b" = "c" }', '.headers."A b" = "c": is not the name of an HTTP header'),
+        ('url = "http://a"\nheaders = { A = "b\\r\\nC: d" }', "an HTTP header's value is one line"),
+        ('handler = "a:b"\nenvironment = { A = 1 }', ".environment.A = 1: must be text, in quotes"),
+        ('handler = "a:b"\nenvironment = { "A=B" = "c" }', "is not the name of an environment variable"),
+        ('handler = "a:b"\nenvironment = { AWS_LAMBDA_RUNTIME_API = "c" }', "is set by the daemon itself"),
+    ],
+)
+def test_what_a_function_cannot_be_told_is_refused(faults: Faults, options: str, fault: str) -> None:
+    (told,) = faults(f"[functions.f]\n{options}")
+    assert told.startswith("functions.f")
+    assert fault in told

@@ -1,0 +1,181 @@
+"""Every fault is told, at once, with its path, its value and the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from poller.errors import SettingsError
+from poller.settings.loading import load
+from poller.settings.values import Settings
+
+Load = Callable[..., Settings]
+Faults = Callable[..., list[str]]
+
+TEN_FAULTS = """
+[daemon]
+regoin = "eu-west-1"
+
+[functions.both]
+handler = "signup.functions:insert_records"
+url = "http://127.0.0.1:8080"
+
+[functions.secret]
+url = "http://127.0.0.1:8080"
+headers = { Authorization = "Bearer ${TOKEN}" }
+
+[mappings.large]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:large"
+function_name = "both"
+batch_size = 20000
+
+[mappings.waiting]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:waiting"
+function_name = "both"
+batch_size = 100
+
+[mappings.nowhere]
+event_source_arn = "buffer-queue"
+function_name = "both"
+
+[mappings.picky]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:picky"
+function_name = "both"
+filter_criteria.filters = [{ pattern = { body = "signup" } }]
+
+[mappings.first]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:shared"
+function_name = "both"
+
+[mappings.second]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:shared"
+function_name = "both"
+starting_position = "LATEST"
+
+[mappings.orphan]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orphan"
+function_name = "no such function"
+"""
+
+
+def test_a_file_with_ten_faults_names_all_ten(faults: Faults) -> None:
+    assert faults(TEN_FAULTS) == [
+        'daemon.regoin = "eu-west-1": unknown key; did you mean region?',
+        "functions.both: has url and handler; a function has exactly one of arn, url, urls, command, handler",
+        'functions.secret.headers.Authorization = "Bearer ${TOKEN}": the environment has no variable TOKEN',
+        "mappings.large.batch_size = 20000: BatchSize must be a whole number of records from 1 to 10000",
+        "mappings.waiting.batch_size = 100: "
+        "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10",
+        'mappings.nowhere.event_source_arn = "buffer-queue": '
+        "is not an ARN (arn:partition:service:region:account:resource)",
+        "mappings.picky.filter_criteria.filters[0].pattern: "
+        'Invalid filter pattern definition. "body" must be an object or an array (at body).',
+        "mappings.second: An event source mapping with SQS arn "
+        '(" arn:aws:sqs:eu-west-1:123456789012:shared ") and function (" both ") already exists. '
+        "It is mappings.first",
+        'mappings.second.starting_position = "LATEST": '
+        "Unsupported StartingPosition parameter for given event source mapping type. "
+        "It goes with a Kinesis stream and a DynamoDB stream, not with an SQS queue",
+        'mappings.orphan.function_name = "no such function": '
+        "names no function: neither a key of [functions] nor a Lambda function's name or ARN",
+    ]
+
+
+def test_a_value_that_cannot_be_read_is_told_once(faults: Faults) -> None:
+    """Neither "is required" nor the rules that look at it are told besides."""
+    text = """
+        [functions.f]
+        url = 5
+        [mappings.m]
+        event_source_arn = 5
+        function_name = 5
+        batch_size = 100
+        maximum_batching_window_in_seconds = "5"
+    """
+    assert [fault.partition(" = ")[0] for fault in faults(text)] == [
+        "functions.f.url",
+        "mappings.m.event_source_arn",
+        "mappings.m.function_name",
+        "mappings.m.maximum_batching_window_in_seconds",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("daemon = 3", "daemon = 3: must be a table"),
+        ("functions = []", "functions = []: must be a table"),
+        ("[mappings]\nm = true", "mappings.m = true: must be a table"),
+        ("[mapping.m]", "mapping: unknown key; did you mean mappings?"),
+        ("what = 1", "what = 1: unknown key; known are daemon, functions, mappings"),
+        ("[daemon]\nregion = 3", "daemon.region = 3: must be text, in quotes"),
+        ('[functions."a b"]', 'functions."a b": a name has 1 to 64 letters, digits, hyphens and underscores'),
+    ],
+)
+def test_a_wrong_shape_is_told(faults: Faults, text: str, fault: str) -> None:
+    assert faults(text) == [fault]
+
+
+def test_an_unknown_key_leads_to_the_table_that_knows_it(mapping_faults: Callable[[str, str], list[str]]) -> None:
+    assert mapping_faults("queue", "destination_arn = 'a'\nmaximum_concurrency = 4\nBatchSize = 4") == [
+        'destination_arn = "a": unknown key; did you mean destination_config.on_failure.destination_arn?',
+        "maximum_concurrency = 4: unknown key; did you mean scaling_config.maximum_concurrency?",
+        "BatchSize = 4: unknown key; did you mean batch_size?",
+    ]
+
+
+def test_an_unknown_key_deep_in_a_table_is_compared_with_that_tables_keys(
+    mapping_faults: Callable[[str, str], list[str]],
+) -> None:
+    assert mapping_faults(
+        "queue", "filter_criteria.filters = [{ patern = '{}', pattern = '{\"body\": [\"a\"]}' }]"
+    ) == ['filter_criteria.filters[0].patern = "{}": unknown key; did you mean pattern?']
+
+
+def test_a_function_named_like_an_option_does_not_confuse_the_search_for_the_nearest_key(faults: Faults) -> None:
+    assert faults('[functions.url]\nurl = "http://a"\nheadrs = {}') == [
+        "functions.url.headrs: unknown key; did you mean headers?"
+    ]
+
+
+def test_a_long_value_is_shown_short(faults: Faults) -> None:
+    (fault,) = faults(f'[daemon]\nendpoint_url = "{"x" * 500}"')
+    assert len(fault) < 200
+
+
+def test_broken_toml_is_told_with_line_and_column(faults: Faults, tmp_path: Path) -> None:
+    file = tmp_path / "poller.toml"
+    assert faults("[daemon]\nregion eu-west-1") == [
+        f"{file}: line 2, column 8: not TOML: Expected '=' after a key in a key/value pair"
+    ]
+    (at_the_end,) = faults('[daemon]\nregion = "eu')
+    assert at_the_end.startswith(f"{file}: line 2, column 13: not TOML: ")
+
+
+def test_a_file_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b'region = "\xe9"')
+    for file, rule in (
+        (tmp_path / "absent.toml", "there is no such file"),
+        (tmp_path, "cannot be read: Is a directory"),
+        (latin, "byte 11 is not UTF-8, and TOML is"),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            load(file, {})
+        assert caught.value.faults == [f"{file}: {rule}"]
+
+
+def test_an_empty_file_is_sound_and_advised_on(loaded: Load) -> None:
+    settings = loaded("")
+    assert (settings.functions, settings.queue_mappings, settings.stream_mappings) == ({}, (), ())
+    assert settings.warnings == ("mappings: there are none, so there is nothing to do",)
+
+
+def test_the_settings_hold_plain_values_only(loaded: Load) -> None:
+    """Nothing of pydantic, and no text that remembers where it came from, leaves settings/."""
+    settings = loaded('[daemon]\nendpoints = { sqs = "http://${HOST}" }', HOST="h")
+    assert type(settings.daemon.endpoints) is dict
+    assert [type(url) for url in settings.daemon.endpoints.values()] == [str]
+    assert isinstance(settings.functions, Mapping)

@@ -1,0 +1,222 @@
+"""Which options go together?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from poller.settings.values import Settings
+
+Load = Callable[..., Settings]
+Faults = Callable[..., list[str]]
+MappingFaults = Callable[[str, str], list[str]]
+STREAM_OPTIONS = {
+    "starting_position": '"LATEST"',
+    "parallelization_factor": "1",
+    "maximum_retry_attempts": "-1",
+    "maximum_record_age_in_seconds": "-1",
+    "bisect_batch_on_function_error": "false",
+    "tumbling_window_in_seconds": "0",
+    "destination_config": "{}",
+}
+
+
+@pytest.mark.parametrize("source", ["queue", "fifo"])
+@pytest.mark.parametrize("option", STREAM_OPTIONS)
+def test_a_queue_takes_no_option_of_streams(mapping_faults: MappingFaults, source: str, option: str) -> None:
+    """Not even with the value that would hold without it."""
+    name = "".join(word.capitalize() for word in option.split("_"))
+    (fault,) = mapping_faults(source, f"{option} = {STREAM_OPTIONS[option]}")
+    assert f"Unsupported {name} parameter for given event source mapping type." in fault
+
+
+def test_a_timestamp_goes_with_kinesis_only(mapping_faults: MappingFaults) -> None:
+    for source, position in (("queue", ""), ("dynamodb", 'starting_position = "LATEST"')):
+        (fault,) = mapping_faults(source, f"{position}\nstarting_position_timestamp = 1")
+        assert "Unsupported StartingPositionTimestamp parameter for given event source mapping type." in fault
+        assert "It goes with a Kinesis stream, not with" in fault
+
+
+@pytest.mark.parametrize("source", ["kinesis", "dynamodb"])
+def test_a_stream_takes_no_scaling(mapping_faults: MappingFaults, source: str) -> None:
+    (fault,) = mapping_faults(source, 'starting_position = "LATEST"\nscaling_config.maximum_concurrency = 2')
+    assert "Unsupported ScalingConfig parameter for given event source mapping type." in fault
+
+
+def test_an_option_that_does_not_apply_is_told_beside_its_bad_value(mapping_faults: MappingFaults) -> None:
+    assert len(mapping_faults("queue", "parallelization_factor = 99")) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "unreadable"),
+    [
+        ("queue", "batch_size = 11\nmaximum_batching_window_in_seconds = '1'", "maximum_batching_window_in_seconds"),
+        ("kinesis", "starting_position = 'AT_TIME'\nstarting_position_timestamp = 1", "starting_position"),
+    ],
+)
+def test_a_rule_is_silent_where_a_value_that_it_needs_cannot_be_read(
+    mapping_faults: MappingFaults, source: str, options: str, unreadable: str
+) -> None:
+    (fault,) = mapping_faults(source, options)
+    assert fault.startswith(f"{unreadable} = ")
+
+
+@pytest.mark.parametrize("option", ["event_source_arn", "function_name"])
+def test_a_mapping_needs_a_source_and_a_function(faults: Faults, option: str) -> None:
+    options = {"event_source_arn": "arn:aws:sqs:eu-west-1:123456789012:q", "function_name": "f"}
+    del options[option]
+    text = "\n".join(f'{key} = "{value}"' for key, value in options.items())
+    assert faults(f"[mappings.m]\n{text}") == [f"mappings.m.{option}: is required"]
+
+
+def test_a_large_batch_of_a_queue_needs_a_window(loaded: Load, mapping_faults: MappingFaults) -> None:
+    rule = "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
+    assert mapping_faults("queue", "batch_size = 11") == [f"batch_size = 11: {rule}"]
+    source = 'event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:q"\nfunction_name = "f"'
+    for options in ("batch_size = 10", "batch_size = 11\nmaximum_batching_window_in_seconds = 1"):
+        assert loaded(f"[mappings.m]\n{source}\n{options}").queue_mappings
+
+
+def test_a_fifo_queue_has_small_batches_and_no_window(mapping_faults: MappingFaults) -> None:
+    assert mapping_faults("fifo", "batch_size = 11\nmaximum_batching_window_in_seconds = 1") == [
+        "batch_size = 11: BatchSize of a FIFO queue must be a whole number of records from 1 to 10",
+        "maximum_batching_window_in_seconds = 1: MaximumBatchingWindowInSeconds does not go with a FIFO queue",
+    ]
+
+
+@pytest.mark.parametrize("source", ["kinesis", "dynamodb"])
+def test_a_stream_needs_a_starting_position(mapping_faults: MappingFaults, source: str) -> None:
+    (fault,) = mapping_faults(source, "")
+    assert fault.startswith("starting_position: Value null at 'startingPosition' failed to satisfy constraint")
+
+
+def test_at_timestamp_and_its_timestamp_need_each_other(mapping_faults: MappingFaults) -> None:
+    assert mapping_faults("kinesis", 'starting_position = "AT_TIMESTAMP"') == [
+        "starting_position_timestamp: is required with AT_TIMESTAMP"
+    ]
+    assert mapping_faults("kinesis", 'starting_position = "LATEST"\nstarting_position_timestamp = 1') == [
+        "starting_position_timestamp = 1: goes only with a starting_position of AT_TIMESTAMP"
+    ]
+
+
+def test_a_timestamp_lies_in_the_past(mapping_faults: MappingFaults) -> None:
+    (fault,) = mapping_faults(
+        "kinesis", 'starting_position = "AT_TIMESTAMP"\nstarting_position_timestamp = 9999-01-01T00:00:00Z'
+    )
+    assert fault.endswith("must not be in the future")
+
+
+def test_a_dynamodb_stream_cannot_begin_at_a_timestamp(mapping_faults: MappingFaults) -> None:
+    (fault,) = mapping_faults("dynamodb", 'starting_position = "AT_TIMESTAMP"')
+    assert fault == (
+        'starting_position = "AT_TIMESTAMP": Unsupported starting position for arn type: '
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026-01-01T00:00:00.000"
+    )
+
+
+def test_a_tumbling_window_goes_with_neither_lanes_nor_filters(mapping_faults: MappingFaults) -> None:
+    options = 'starting_position = "LATEST"\ntumbling_window_in_seconds = 60\n'
+    filters = 'filter_criteria.filters = [{ pattern = { data = { a = ["b"] } } }]'
+    assert mapping_faults("kinesis", f"{options}parallelization_factor = 2\n{filters}") == [
+        "tumbling_window_in_seconds = 60: a tumbling window does not go with filters",
+        "parallelization_factor = 2: ParallelizationFactor must be 1 with a tumbling window",
+    ]
+
+
+def test_a_tumbling_window_goes_with_an_empty_filter_criteria(loaded: Load) -> None:
+    text = """
+        [mappings.m]
+        event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+        function_name = "f"
+        starting_position = "LATEST"
+        tumbling_window_in_seconds = 60
+        parallelization_factor = 1
+        filter_criteria.filters = []
+    """
+    (mapping,) = loaded(text).stream_mappings
+    assert mapping.tumbling_window_in_seconds == 60
+
+
+@pytest.mark.parametrize(
+    ("arn", "rule"),
+    [
+        ("arn:aws:sqs:eu-west-1:123456789012:failures.fifo", "a FIFO queue cannot be a destination"),
+        ("arn:aws:sns:eu-west-1:123456789012:failures.fifo", "a FIFO topic cannot be a destination"),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:f", "a destination is a standard SQS queue"),
+        ("arn:aws:s3:::" + "b" * 350, "a destination's ARN has at most 350 characters"),
+        ("failures", "is not an ARN"),
+    ],
+)
+def test_a_destination_is_a_standard_queue_a_standard_topic_or_a_bucket(
+    mapping_faults: MappingFaults, arn: str, rule: str
+) -> None:
+    destination = f'destination_config.on_failure.destination_arn = "{arn}"'
+    (fault,) = mapping_faults("kinesis", f'starting_position = "LATEST"\n{destination}')
+    assert rule in fault
+
+
+def test_what_to_do_while_there_is_no_destination_says_nothing(mapping_faults: MappingFaults) -> None:
+    options = 'starting_position = "LATEST"\ndestination_config.on_failure.if_unreachable = "drop"'
+    assert mapping_faults("kinesis", options) == [
+        "destination_config.on_failure.destination_arn: is required in on_failure"
+    ]
+
+
+def test_only_failures_have_a_destination(mapping_faults: MappingFaults) -> None:
+    options = 'starting_position = "LATEST"\ndestination_config.on_success.destination_arn = "arn:aws:s3:::b"'
+    (fault,) = mapping_faults("kinesis", options)
+    assert fault.startswith("destination_config.on_success: unknown key")
+
+
+def test_a_source_and_a_function_are_bound_once(faults: Faults) -> None:
+    """However the function is named, and whether or not the mapping is enabled."""
+    arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+    text = "".join(
+        f"""
+        [mappings.{name}]
+        event_source_arn = "{arn}"
+        function_name = "{function}"
+        starting_position = "LATEST"
+        enabled = false
+        """
+        for name, function in (
+            ("a", "resize"),
+            ("b", "arn:aws:lambda:eu-west-1:123456789012:function:resize"),
+            ("c", "resize:live"),
+        )
+    )
+    assert faults(text) == [
+        f'mappings.b: The event source arn (" {arn} ") and function '
+        '(" arn:aws:lambda:eu-west-1:123456789012:function:resize ") provided mapping already exists. It is mappings.a'
+    ]
+
+
+def test_two_keys_for_one_lambda_function_are_one_function(faults: Faults) -> None:
+    text = "".join(
+        f"""
+        [functions.{name}]
+        arn = "arn:aws:lambda:eu-west-1:123456789012:function:resize"
+        [mappings.{name}]
+        event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:q"
+        function_name = "{name}"
+        """
+        for name in ("a", "b")
+    )
+    (fault,) = faults(text)
+    assert fault.startswith("mappings.b: ")
+    assert fault.endswith('and function (" b ") already exists. It is mappings.a')
+
+
+def test_a_uuid_names_one_mapping(faults: Faults) -> None:
+    text = "".join(
+        f"""
+        [mappings.{name}]
+        event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:{name}"
+        function_name = "f"
+        uuid = "6d2d5a0e-6c0b-4b1e-9a49-0f4b8a1c7e55"
+        """
+        for name in ("a", "b")
+    )
+    (fault,) = faults(text)
+    assert fault.endswith("is the uuid of mappings.a already")

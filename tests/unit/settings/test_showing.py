@@ -1,0 +1,91 @@
+"""How does the file look with its defaults filled in?"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from poller.settings.loading import examine, load
+from poller.settings.showing import effective_toml
+from poller.settings.values import Settings
+
+EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
+ENVIRON = {"DATABASE_PASSWORD": "s3cret", "NOTIFY_TOKEN": "t0ken"}
+
+
+def shown(file: Path, environ: Mapping[str, str]) -> str:
+    examined = examine(file, environ)
+    return effective_toml(examined.settings, examined.tree)
+
+
+def without_warnings(settings: Settings) -> Settings:
+    return dataclasses.replace(settings, warnings=())
+
+
+def remarks(lines: list[str], line: str) -> list[str]:
+    return [remark for text, _, remark in (one.partition("  # ") for one in lines) if text.rstrip() == line]
+
+
+MINIMAL = """
+[functions.f]
+handler = "a:b"
+[functions.bill]
+arn = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+[mappings.q]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:q"
+function_name = "f"
+[mappings.k]
+event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/k"
+function_name = "resize:live"
+starting_position = "LATEST"
+destination_config.on_failure.destination_arn = "arn:aws:s3:::failures"
+[mappings.d]
+event_source_arn = "arn:aws:dynamodb:${REGION}:123456789012:table/ddd/stream/2026"
+function_name = "bill"
+starting_position = "LATEST"
+filter_criteria.filters = [{ pattern = { dynamodb = { "a b" = ["$${x}\\u007f\\"\\n"] } } }]
+"""
+
+
+@pytest.mark.parametrize("text", ["", MINIMAL, EXAMPLE.read_text()])
+def test_what_is_shown_means_the_same_when_it_is_read_again(tmp_path: Path, text: str) -> None:
+    environ = {**ENVIRON, "REGION": "eu-west-1"}
+    written, again = tmp_path / "written.toml", tmp_path / "again.toml"
+    written.write_text(text)
+    again.write_text(shown(written, environ))
+    assert without_warnings(load(again, environ)) == without_warnings(load(written, environ))
+    assert shown(again, environ).count("# default") == 0
+
+
+def test_defaults_are_filled_in_and_said_to_be_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "poller.toml"
+    file.write_text(MINIMAL)
+    text = shown(file, {"REGION": "eu-west-1"})
+    tree = tomllib.loads(text)
+    assert tree["mappings"]["q"]["batch_size"] == 10
+    assert tree["mappings"]["k"]["batch_size"] == 100
+    assert tree["functions"]["bill"]["reserved_concurrency"] == 1000
+    assert tree["mappings"]["k"]["destination_config"]["on_failure"]["if_unreachable"] == "wait"
+    lines = text.splitlines()
+    assert remarks(lines, 'function_name = "resize:live"') == ["a function of AWS Lambda, 30 seconds, 1000 at once"]
+    assert remarks(lines, "batch_size = 10") == ["default"]
+    assert "# scaling_config.maximum_concurrency: the function's reserved_concurrency holds" in lines
+
+
+def test_no_value_out_of_the_environment_is_shown() -> None:
+    text = shown(EXAMPLE, ENVIRON)
+    assert "${DATABASE_PASSWORD}" in text
+    assert "${NOTIFY_TOKEN}" in text
+    assert "s3cret" not in text
+    assert "t0ken" not in text
+
+
+def test_a_default_does_not_show_what_came_out_of_the_environment(tmp_path: Path) -> None:
+    """The region of a mapping follows from its source's ARN."""
+    file = tmp_path / "poller.toml"
+    file.write_text(MINIMAL)
+    assert "mars-1" not in shown(file, {"REGION": "mars-1"})

@@ -1,0 +1,148 @@
+"""The command line: what it prints where, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from poller import __version__
+from poller.cli import app
+from poller.settings.values import Settings
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "poller.toml"
+SOUND = """
+[functions.insert]
+url = "http://127.0.0.1:8080"
+headers = { Authorization = "Bearer ${TOKEN}" }
+[mappings.users]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:users"
+function_name = "inserts"
+"""
+STREAM = """
+[mappings.clicks]
+event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+function_name = "count"
+starting_position = "LATEST"
+"""
+Poller = Callable[..., Result]
+
+
+@pytest.fixture
+def poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poller:
+    """Runs a command in an empty folder; keywords are the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("POLLER_CONFIG", raising=False)
+    return lambda *arguments, **environ: CliRunner().invoke(app, arguments, env=environ)
+
+
+def test_the_version_is_printed(poller: Poller) -> None:
+    result = poller("--version")
+    assert (result.exit_code, result.stdout) == (0, f"poller {__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["run", "check", "demo"])
+def test_help_teaches_by_an_example_and_names_the_exit_codes(poller: Poller, command: str) -> None:
+    result = poller(command, "--help", COLUMNS="200")
+    assert result.exit_code == 0
+    assert f"Example: poller {command}" in result.stdout
+    assert "Exit codes: 0 all went well, 1 the daemon or the demo failed, 2" in result.stdout
+
+
+def test_help_names_every_command(poller: Poller) -> None:
+    for arguments in ((), ("--help",)):
+        text = poller(*arguments).output
+        assert all(f" {command} " in text for command in ("run", "check", "demo"))
+
+
+def test_check_prints_the_effective_settings_and_warns_on_stderr(poller: Poller) -> None:
+    Path("poller.toml").write_text(SOUND)
+    result = poller("check", TOKEN="s3cret")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("# poller.toml is sound: 1 mapping, 2 functions\n[daemon]\n")
+    assert "batch_size = 10 " in result.stdout
+    assert "Bearer ${TOKEN}" in result.stdout
+    assert "s3cret" not in result.output
+    assert result.stderr.splitlines() == [
+        "warning: functions.insert: no mapping uses it",
+        'warning: mappings.users.function_name = "inserts": means a function of AWS Lambda, '
+        "as [functions] has no such key; did you mean insert?",
+    ]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_faults_come_one_to_a_line_after_their_count(poller: Poller, command: str) -> None:
+    Path("poller.toml").write_text("[daemon]\nregoin = 1\n[mappings.m]")
+    result = poller(command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "poller.toml has 3 faults:",
+        "daemon.regoin = 1: unknown key; did you mean region?",
+        "mappings.m.event_source_arn: is required",
+        "mappings.m.function_name: is required",
+    ]
+
+
+def test_the_file_is_named_by_an_option_or_by_the_environment_or_is_poller_toml(poller: Poller) -> None:
+    assert "poller.toml: there is no such file" in poller("check").stderr
+    assert "a.toml: there is no such file" in poller("check", POLLER_CONFIG="a.toml").stderr
+    assert "b.toml: there is no such file" in poller("check", "-c", "b.toml", POLLER_CONFIG="a.toml").stderr
+    assert "c.toml: there is no such file" in poller("check", "--config", "c.toml").stderr
+
+
+def test_a_wrong_command_line_is_a_usage_error(poller: Poller) -> None:
+    for arguments in (("start",), ("check", "--shema")):
+        assert poller(*arguments).exit_code == 2
+
+
+def test_the_schema_needs_no_file(poller: Poller) -> None:
+    result = poller("check", "--schema")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["properties"].keys() == {"daemon", "functions", "mappings"}
+
+
+def test_run_hands_the_settings_over_and_ends_as_the_daemon_does(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[tuple[Settings, Path, bool]] = []
+
+    def run(settings: Settings, *, settings_path: Path, verbose: bool) -> int:
+        handed.append((settings, settings_path, verbose))
+        return 7
+
+    monkeypatch.setattr("poller.app.run", run)
+    Path("poller.toml").write_text(SOUND)
+    assert poller("run", "-v", TOKEN="s3cret").exit_code == 7
+    ((settings, settings_path, verbose),) = handed
+    assert [mapping.name for mapping in settings.queue_mappings] == ["users"]
+    assert (settings_path, verbose) == (Path("poller.toml"), True)
+
+
+def test_what_the_daemon_refuses_to_run_is_told_like_any_fault(poller: Poller) -> None:
+    """This version checks mappings of streams, and does not run them."""
+    Path("poller.toml").write_text(STREAM)
+    result = poller("run")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("poller.toml has 1 fault:\nmappings.clicks.event_source_arn")
+
+
+def test_the_demo_is_told_whether_to_stay_and_ends_as_it_does(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*, keep: bool) -> int:
+        return 5 if keep else 4
+
+    monkeypatch.setattr("poller.demo.run", run)
+    assert poller("demo").exit_code == 4
+    assert poller("demo", "--keep").exit_code == 5
+
+
+def test_python_runs_the_package_too() -> None:
+    environ = {"DATABASE_PASSWORD": "s3cret", "NOTIFY_TOKEN": "t0ken"}
+    command = [sys.executable, "-m", "poller", "check", "-c", str(EXAMPLE)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"# {EXAMPLE} is sound: 5 mappings, 5 functions\n")

@@ -1,0 +1,47 @@
+"""Is what the README shows true?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from poller.settings.loading import load
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    return [text for named, text in fences if named == language]
+
+
+def test_the_minimal_settings_are_good(tmp_path: Path) -> None:
+    (shown,) = blocks("toml")
+    file = tmp_path / "poller.toml"
+    file.write_text(shown)
+    settings = load(file, {})
+    assert [mapping.name for mapping in settings.queue_mappings] == ["new_users"]
+    assert not settings.warnings
+
+
+def test_the_gate_runs_the_readmes_own_test_command() -> None:
+    (command,) = [line for line in README.splitlines() if line.startswith("python3 -m venv") and "pytest" in line]
+    assert command in blocks("sh")[1]
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_map_names_all_that_is_there_and_nothing_else() -> None:
+    (shown,) = [block for block in blocks("") if block.startswith("poller/")]
+    drawn = set(re.findall(r"^  (\S+)", shown, flags=re.MULTILINE))
+    there = {
+        path.name + ("/" if path.is_dir() else "")
+        for path in (ROOT / "poller").iterdir()
+        if not path.name.startswith("_") and path.name != "py.typed"
+    }
+    assert drawn == there
+
+
+def test_every_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
