@@ -41,6 +41,7 @@ class FunctionPlan:
 
     A message whose id is in `poison` fails whenever it comes, for good. With `names_failures` it fails alone (and, on a
     FIFO queue, with what follows it in its group), otherwise its whole batch does.
+    With `answer`, every call that comes to its end answers just that.
     """
 
     seed: int = 0
@@ -51,6 +52,7 @@ class FunctionPlan:
     item_failure_rate: float = 0.0
     names_failures: bool = False
     ends_at: float = float("inf")
+    answer: bytes | None = None
     poison: set[str] = field(default_factory=set)
 
 
@@ -115,6 +117,9 @@ class FakeTarget:
         if lot < self.plan.lost_answer_rate + self.plan.failure_rate:
             call.ending = "failed"
             return FunctionError(error_type="ValueError", message="by plan")
+        if self.plan.answer is not None:
+            call.ending = "succeeded"
+            return Answered(self.plan.answer)
         failed = self._failed_items(call, troubled)
         if failed and not self.plan.names_failures:
             call.ending = "failed"

@@ -89,10 +89,32 @@ def test_a_response_with_an_invalid_item_fails_the_whole_batch() -> None:
     """[Q2]"""
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
-    world.add_function("f", FunctionPlan(item_failure_rate=1.0, names_failures=True))
-    world.add_mapping("m", queue, "f", report_batch_item_failures=False)
+    target = world.add_function("f", FunctionPlan(answer=b'{"batchItemFailures":[{"foo":"notvalid"}]}'))
+    world.add_mapping("m", queue, "f", report_batch_item_failures=True)
+    live(world, sending(world, queue, *bodies(4), stop_at=40))
+    assert [len(call.message_ids) for call in target.calls] == [4, 4]
+    assert target.calls[1].began_at - target.calls[0].began_at >= 30
+    assert len(queue.message_ids) == 4
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"null", b""])
+def test_an_empty_response_deletes_the_whole_batch(answer: bytes) -> None:
+    """[Q3]"""
+    world = World()
+    queue = world.add_queue("q")
+    world.add_function("f", FunctionPlan(answer=answer))
+    world.add_mapping("m", queue, "f", report_batch_item_failures=True)
     live(world, sending(world, queue, *bodies(4), stop_at=10))
-    assert not queue.message_ids, "[Q3] without ReportBatchItemFailures the response is not looked at"
+    assert not queue.message_ids
+
+
+def test_without_the_option_named_failures_are_not_looked_at() -> None:
+    world = World()
+    queue = world.add_queue("q")
+    world.add_function("f", FunctionPlan(item_failure_rate=1.0, names_failures=True))
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, *bodies(4), stop_at=10))
+    assert not queue.message_ids
 
 
 def test_named_failures_of_a_group_come_again_together() -> None:
@@ -389,7 +411,7 @@ def test_a_broken_mapping_does_not_touch_the_others_and_recovers() -> None:
         await anyio.sleep(1)
         world.sqs.delete_queue(bad)
         await anyio.sleep(30)
-        states = {status.mapping: status for status in life.daemon.statuses()}
+        states = {str(status.mapping): status for status in life.daemon.statuses()}
         assert states["bad"].state == "troubled"
         assert "QueueDoesNotExist" in (states["bad"].reason or "")
         assert states["good"].state == "ready"
