@@ -132,8 +132,18 @@ class QueueMappingRunner:
             self._permits.leave()
 
     async def _find_source(self) -> bool:
-        """Look the queue up until it is there; false when the daemon stops first."""
-        while not self._parts.stop.has_begun:
+        """False when the daemon stops first: nothing is in hand yet, so a call that gets no answer is cut at once."""
+        is_found = False
+        async with anyio.create_task_group() as search:
+            search.start_soon(self._cut_when_draining, search.cancel_scope)
+            await self._search()
+            is_found = True
+            search.cancel_scope.cancel()
+        return is_found
+
+    async def _search(self) -> None:
+        """Look the queue up until it is there."""
+        while True:
             try:
                 visibility = await self._describe()
             except ServiceError as error:
@@ -149,8 +159,11 @@ class QueueMappingRunner:
                     note=visibility.advice,
                 )
             )
-            return True
-        return False
+            return
+
+    async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
+        await self._parts.stop.draining.wait()
+        scope.cancel()
 
     async def _describe(self) -> Visibility:
         attributes = await self._parts.source.describe()

@@ -22,12 +22,12 @@ async def in_tens(items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[No
         if items:
             await call(items)
         return
-    limiter = anyio.CapacityLimiter(CALLS_AT_ONCE)
+    tens = (items[start : start + MESSAGES_PER_CALL] for start in range(0, len(items), MESSAGES_PER_CALL))
 
-    async def one(ten: Sequence[T]) -> None:
-        async with limiter:
+    async def take_turns() -> None:
+        for ten in tens:
             await call(ten)
 
-    async with anyio.create_task_group() as calls:
-        for start in range(0, len(items), MESSAGES_PER_CALL):
-            calls.start_soon(one, items[start : start + MESSAGES_PER_CALL])
+    async with anyio.create_task_group() as callers:
+        for _ in range(min(CALLS_AT_ONCE, -(-len(items) // MESSAGES_PER_CALL))):
+            callers.start_soon(take_turns)

@@ -19,7 +19,7 @@ class DaemonTable(Table):
     """What concerns the process as a whole."""
 
     region: Text | None = None
-    """The AWS region; without it the usual AWS chain decides (AWS_REGION, the profile)."""
+    """The region of functions that name none; without it, that of the source that they are invoked for."""
 
     endpoint_url: Url | None = None
     """Where all AWS services are, if not at AWS: an emulator's url."""

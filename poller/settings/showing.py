@@ -61,7 +61,7 @@ def options(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
 
 
 _REMARKS = {
-    "daemon.region": "the usual AWS chain decides",
+    "daemon.region": "that of the source",
     "daemon.endpoint_url": "AWS itself",
     "daemon.endpoints": "none of their own",
     "daemon.http_listen": "no HTTP server",

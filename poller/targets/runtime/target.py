@@ -80,8 +80,9 @@ class RuntimeTarget:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, trace)
+    ) -> None:
+        """An error of the block is not shown to the tasks: they end as ever, and it goes on as it is, in no group."""
+        await self._stack.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
         """See ports.Target. Waits for its turn if the reserved concurrency is used up."""

@@ -345,6 +345,16 @@ async def test_leaving_stops_every_child() -> None:
     assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [("shutdown", 128 + signal.SIGTERM)]
 
 
+async def test_an_error_of_the_block_goes_on_as_it_is_and_stops_every_child_too() -> None:
+    """In a group, the command line would not know a fault of the settings that comes after the target was opened."""
+    record = Recorded()
+    with pytest.raises(ZeroDivisionError):
+        async with opened(callable_kind("sample:count"), record) as target:
+            await target.invoke(call())
+            raise ZeroDivisionError
+    assert [stopped.reason for stopped in record.of(ChildStopped)] == ["shutdown"]
+
+
 async def test_a_child_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.child.GRACE_IN_SECONDS", 0.1)
     record = Recorded()
