@@ -40,6 +40,9 @@ LONG_POLL_IN_SECONDS = 20
 SHORT_POLL_IN_SECONDS = 1
 """How long a further poll waits: it holds a place at the function, and leaves soon when the backlog is gone."""
 
+SHORTEST_EMPTY_POLL_IN_SECONDS = 0.9
+"""A long poll that comes back empty sooner was none, as some emulators have it; the next one waits until then."""
+
 
 class Gatherer:
     """Forms the batches of one mapping. Every message it returns is in the keeper's care."""
@@ -86,6 +89,8 @@ class Gatherer:
             messages = await self._receive(min(MESSAGES_PER_RECEIVE, builder.room), wait)
             if messages:
                 await self._put(messages, asked_at, batches, builder)
+            elif messages is not None:
+                await self._health.pause(asked_at + SHORTEST_EMPTY_POLL_IN_SECONDS - anyio.current_time())
             if messages is None or not batches or self._window == 0 or builder.is_full or len(batches) > 1:
                 break
             assert builder.deadline is not None, "a batch that was opened has a record"

@@ -63,6 +63,8 @@ class SourceHealth:
         return delay
 
     async def pause(self, delay: float) -> None:
-        """Wait, unless the daemon stops."""
+        """Wait, unless the daemon stops. No time or less than none is no wait."""
+        if delay <= 0:
+            return
         with anyio.move_on_after(delay):
             await self._stop.draining.wait()

@@ -248,6 +248,22 @@ def test_an_idle_queue_costs_three_receives_a_minute() -> None:
     assert receives(world, queue) == pytest.approx(30, abs=1)
 
 
+def test_a_queue_that_knows_no_long_polls_is_not_stormed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q")
+    world.add_function("f")
+    world.add_mapping("m", queue, "f")
+    call = world.sqs.call
+
+    async def without_waiting(operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        request = orjson.loads(body) | {"WaitTimeSeconds": 0}
+        return await call(operation, orjson.dumps(request), timeout_in_seconds=timeout_in_seconds)
+
+    monkeypatch.setattr(world.sqs, "call", without_waiting)
+    live(world, stopping_at(60))
+    assert receives(world, queue) < 70
+
+
 def test_polls_grow_with_a_backlog_and_fall_back_to_one() -> None:
     world = World(faults=FaultPlan(latency_in_seconds=(0.05, 0.05)))
     queue = world.add_queue("q")
