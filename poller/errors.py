@@ -8,6 +8,8 @@
         ├── AccessDenied      the caller may not do this (or its credentials are unknown or expired)
         ├── Throttled         too many requests; carries the pause that the service asked for
         ├── Unreachable       no answer: connection refused or lost, timeout, or an answer of 5xx
+        ├── ExpiredIterator   a stream's read cursor is too old: take a new one
+        ├── Trimmed           the records at a position are gone from the stream
         └── Rejected          any other refusal: the request itself is at fault
 
 An answer of a function, even a failing one, is an `Outcome`, never an exception.
@@ -64,6 +66,14 @@ class Unreachable(ServiceError):
     def __init__(self, message: str, *, code: str, was_sent: bool) -> None:
         super().__init__(message, code=code)
         self.was_sent = was_sent
+
+
+class ExpiredIterator(ServiceError):
+    """A read cursor was not used in time; the position that it stood for is still good."""
+
+
+class Trimmed(ServiceError):
+    """The stream no longer has the records at a position; its oldest record is what there is."""
 
 
 class Rejected(ServiceError):

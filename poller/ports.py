@@ -8,11 +8,13 @@ All methods that talk to a service raise `errors.ServiceError`, and only that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from poller.model.ids import MappingName
 from poller.model.invocation import Invocation, Response
 from poller.model.message import Message, QueueAttributes, Refusal
+from poller.model.stream import Checkpoint, Iterator, Position, Read, Shard, ShardId
 
 
 class QueueSource(Protocol):
@@ -35,6 +37,38 @@ class QueueSource(Protocol):
 
     async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[Refusal]:
         """Hide up to ten messages for so long from now (0 shows them at once); returns those it could not."""
+
+
+class StreamSource(Protocol):
+    """A Kinesis or DynamoDB stream."""
+
+    async def shards(self) -> list[Shard]:
+        """Every shard that the stream still lists, in no order. Raises NotFound, AccessDenied …"""
+
+    async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
+        """A cursor at a position; never called for ShardEnd.
+
+        Raises errors.Trimmed when the records there are gone, NotFound when the shard is.
+        """
+
+    async def read(self, iterator: Iterator, *, limit: int) -> Read:
+        """Read up to `limit` records, perhaps none though there are more. It waits for nothing.
+
+        Raises errors.ExpiredIterator when the cursor is too old, errors.Trimmed when the records there are gone.
+        """
+
+
+class StateStore(Protocol):
+    """Where stream positions live. What was saved survives whatever the process dies of."""
+
+    async def load(self, mapping: MappingName) -> dict[ShardId, Checkpoint]:
+        """Everything stored for a mapping."""
+
+    async def save(self, mapping: MappingName, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+        """Store these, all or none. Returns when they are durable."""
+
+    async def forget(self, mapping: MappingName, shard_ids: Collection[ShardId]) -> None:
+        """Remove what is stored for shards that are gone from the stream."""
 
 
 class Target(Protocol):

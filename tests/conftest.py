@@ -5,6 +5,7 @@ there is no race for a port and nothing to wait for: a connection made early lie
 accepts it, and is refused if the emulator died.
 
     ministack, moto   -> the endpoint's url
+    kinesis_local     -> the endpoint's url of the one that can be resharded; it runs on node
     account           -> 12 digits that no other test uses; the environment's credentials name it
 
 ministack takes a 12-digit access key id for an account of its own, so tests need no reset between them.
@@ -23,6 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.kinesis_local import kinesis_local as run_kinesis_local
 
 REGION = "us-east-1"
 
@@ -68,6 +71,16 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = ["-c", MOTO, str(listener.fileno()), str(port)]
     with emulator(command, listener, {}, tmp_path_factory.mktemp("moto")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def kinesis_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The url of a kinesis-local."""
+    listener = listening_socket()
+    host, port = listener.getsockname()
+    with run_kinesis_local(listener.fileno(), tmp_path_factory.mktemp("kinesis-local")):
+        listener.close()
+        yield f"http://{host}:{port}"
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 Two doors. The wide one is aiobotocore's client, for everything rare. The narrow one serves the calls that run all day:
 it takes region, endpoint, protocol and credentials from aiobotocore, but signs and sends the request itself and leaves
-the answer as the wire's JSON, for about a sixth of the CPU (tests/bench/door.py).
+the answer as the wire's JSON, for about a tenth of the CPU (tests/bench/door.py).
 
     door.py         which services may be asked, where, and as whom; owns what the others share
     identity.py     as whom? credentials, the roles assumed with them, and their renewal
     signing.py      what is the signature? Signature Version 4
-    wire.py         how does a signed request go out and its answer come back? one HTTP session
+    wire.py         how does a signed request go out and its answer come back?
+    pool.py         which connection carries a request?
+    http1.py        how does one connection carry a request and its answer?
+    proxied.py      how does a request go out through a proxy? by aiohttp
     json_caller.py  the narrow door to a JSON service: SQS, Kinesis, DynamoDB Streams
     invoker.py      the narrow door to Lambda's Invoke API
     refusals.py     what does a refusal mean to us? the one table from AWS's errors to ours

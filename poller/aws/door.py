@@ -4,7 +4,7 @@
     invoker  the narrow door to a Lambda function   } resolved; settings override the endpoint
     client   the wide door: aiobotocore's client
 
-One HTTP session, one clock and one identity for each role are shared by all of them.
+One pool of connections, one clock and one identity for each role are shared by all of them.
 To make any of them needs neither credentials nor network, and fails only with SettingsError, for what is wrong with
 the AWS configuration; who asks for the first time finds out what else is missing.
 
@@ -18,7 +18,7 @@ import functools
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
@@ -31,9 +31,11 @@ from botocore.utils import get_environ_proxies
 from poller.aws.identity import Identity, plain_session, role_session
 from poller.aws.invoker import Invoker
 from poller.aws.json_caller import JsonCaller
+from poller.aws.pool import Pool
+from poller.aws.proxied import Proxied
 from poller.aws.refusals import RENEWABLE_CODES, translated
 from poller.aws.signing import Signer, resource
-from poller.aws.wire import USER_AGENT, Clock, Route, Wire, http_session
+from poller.aws.wire import USER_AGENT, Clock, Route, Wire
 from poller.errors import AccessDenied, SettingsError
 
 WIDE_DOOR = AioConfig(
@@ -80,7 +82,8 @@ class Aws:
 
     async def __aenter__(self) -> Self:
         tls = await asyncio.to_thread(tls_context, self._configured("ca_bundle"))
-        self._session = await self._stack.enter_async_context(http_session(tls))
+        self._pool = await self._stack.enter_async_context(aclosing(Pool(tls)))
+        self._proxied = await self._stack.enter_async_context(aclosing(Proxied(tls)))
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -155,7 +158,8 @@ class Aws:
 
     def _wire(self, service: Service, region: str, role_arn: str | None) -> Wire:
         signer = Signer(service=service.signing_name, region=region)
-        return Wire(self._session, identity=self._identity(role_arn, region), signer=signer, clock=self._clock)
+        identity = self._identity(role_arn, region)
+        return Wire(self._pool, self._proxied, identity=identity, signer=signer, clock=self._clock)
 
     def _identity(self, role_arn: str | None, region: str) -> Identity:
         if role_arn is None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote
 
-import aiohttp
-
 from poller.aws.signing import resource
-from poller.aws.wire import Answer, Route, Wire, timeout_of
+from poller.aws.wire import Answer, Route, Wire
 
 
 class Invoker:
@@ -32,7 +30,7 @@ class Invoker:
             url += f"?Qualifier={encoded(qualifier)}"
         self._wire = wire
         self._route = Route.to(resource("POST", url), proxy=proxy)
-        self._timeout: aiohttp.ClientTimeout = timeout_of(timeout_in_seconds)
+        self._timeout_in_seconds = timeout_in_seconds
 
     @property
     def url(self) -> str:
@@ -40,8 +38,11 @@ class Invoker:
         return self._route.resource.url
 
     async def invoke(self, payload: bytes, headers: Mapping[str, str]) -> Answer:
-        """Any answer, a refusal too. Header names in lower case; raises Unreachable or AccessDenied."""
-        return await self._wire.post(self._route, headers, payload, timeout=self._timeout)
+        """Any answer, a refusal too. Header names in lower case; raises Unreachable or AccessDenied.
+
+        Nothing is sent again that may have run.
+        """
+        return await self._wire.post(self._route, headers, payload, timeout_in_seconds=self._timeout_in_seconds)
 
 
 def encoded(text: str) -> str:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 import orjson
 
-from poller.aws.wire import Route, Wire, timeout_of
+from poller.aws.wire import Route, Wire
 from poller.errors import Unreachable
+
+REPEATABLE_OPERATIONS = frozenset(
+    {"ChangeMessageVisibilityBatch", "DeleteMessageBatch", "GetQueueAttributes", "ReceiveMessage"}
+)
+"""What does no harm when it is done twice. Messages of a receive that got lost come back, as after any lost answer."""
 
 
 class JsonCaller:
@@ -23,7 +27,6 @@ class JsonCaller:
         self._target_prefix = target_prefix
         self._content_type = f"application/x-amz-json-{json_version}"
         self._headers: dict[str, dict[str, str]] = {}
-        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
     @property
     def endpoint_url(self) -> str:
@@ -35,13 +38,16 @@ class JsonCaller:
 
         The timeout is for the whole call; a long poll's must be longer than the wait it asks for.
         """
-        timeout = self._timeouts.get(timeout_in_seconds)
-        if timeout is None:
-            timeout = self._timeouts.setdefault(timeout_in_seconds, timeout_of(timeout_in_seconds))
         headers = self._headers.get(operation)
         if headers is None:
             headers = self._headers.setdefault(operation, self._headers_of(operation))
-        answer = await self._wire.post(self._route, headers, body, timeout=timeout)
+        answer = await self._wire.post(
+            self._route,
+            headers,
+            body,
+            timeout_in_seconds=timeout_in_seconds,
+            is_repeatable=operation in REPEATABLE_OPERATIONS,
+        )
         if answer.status != 200:
             raise answer.error()
         try:

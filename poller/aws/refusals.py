@@ -3,6 +3,7 @@
 A service names its error by a code; the code decides, and where it is not known, the status:
 
     a throttling code, or 429           Throttled
+    a code of a stream's read cursor    ExpiredIterator, Trimmed
     5xx                                 Unreachable (the request may have had an effect)
     a code of credentials, or 401, 403  AccessDenied
     a code of absence, or 404           NotFound
@@ -22,7 +23,16 @@ from contextlib import contextmanager
 import aiohttp
 import botocore.exceptions as boto
 
-from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled, Unreachable
+from poller.errors import (
+    AccessDenied,
+    ExpiredIterator,
+    NotFound,
+    Rejected,
+    ServiceError,
+    Throttled,
+    Trimmed,
+    Unreachable,
+)
 
 THROTTLING_CODES = frozenset(
     {
@@ -97,6 +107,9 @@ ABSENCE_CODES = frozenset(
     }
 )
 
+CURSOR_CODES = {"ExpiredIteratorException": ExpiredIterator, "TrimmedDataAccessException": Trimmed}
+"""What Kinesis and DynamoDB Streams say of a read cursor, or of the position for a new one."""
+
 MESSAGE_LENGTH = 500
 """Characters of a service's message that are kept; AWS's own are shorter."""
 
@@ -131,6 +144,8 @@ def refusal(message: str, *, code: str, status: int, retry_after: str | None = N
     text = f"{code} ({status}): {message[:MESSAGE_LENGTH]}" if message else f"{code} ({status})"
     if code in THROTTLING_CODES or status == 429:
         return Throttled(text, code=code, retry_after=seconds(retry_after))
+    if code in CURSOR_CODES:
+        return CURSOR_CODES[code](text, code=code)
     if status >= 500:
         return Unreachable(text, code=code, was_sent=True)
     if code in ACCESS_CODES:

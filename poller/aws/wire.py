@@ -1,4 +1,4 @@
-"""How does a signed request go out and its answer come back? One HTTP session for everybody, one signature a call.
+"""How does a signed request go out and its answer come back? One signature a call, one pool of connections.
 
 A refusal that says that our clock is wrong, or that our keys are, is cured here and the request sent once more:
 
@@ -7,41 +7,34 @@ A refusal that says that our clock is wrong, or that our keys are, is cured here
 
 Neither kind of refusal has had an effect, so sending again is safe whatever the request does.
 Everything else is the caller's to judge: every answer is returned, only the want of one is raised.
-A cancelled call gives its connection up: an answer nobody waits for must not meet the next request.
 """
 
 from __future__ import annotations
 
-import io
-import ssl
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from poller import __version__
+from poller.aws.http1 import request
 from poller.aws.identity import Identity
-from poller.aws.refusals import CLOCK_CODES, RENEWABLE_CODES, bare_code, no_answer, refusal
+from poller.aws.pool import Origin, Pool
+from poller.aws.proxied import Proxied
+from poller.aws.refusals import CLOCK_CODES, RENEWABLE_CODES, bare_code, refusal
 from poller.aws.signing import Resource, Signer
-from poller.errors import ServiceError
-
-CONNECT_TIMEOUT_IN_SECONDS = 5.0
-"""A service that does not take a connection within this is not reachable."""
-
-KEEP_ALIVE_IN_SECONDS = 12.0
-"""Idle connections are closed before the service closes them; aiobotocore's own default."""
+from poller.errors import ServiceError, SettingsError
 
 CLOCK_TOLERANCE_IN_SECONDS = 120.0
 """A smaller difference is not why a signature was refused: AWS allows five minutes."""
 
-LARGE_BODY_IN_BYTES = 1 << 20
-"""Above this, a body is written piece by piece, so that other calls go on meanwhile."""
-
 USER_AGENT = f"poller/{__version__}"
+UNSIGNED_HEADERS = {"user-agent": USER_AGENT, "accept": "*/*", "accept-encoding": "identity"}
+"""Everybody's; a proxy may change them."""
 
 
 class Clock:
@@ -94,45 +87,53 @@ class Answer(NamedTuple):
 
 
 class Route(NamedTuple):
-    """A resource, made ready for the HTTP session."""
+    """A resource, made ready to be sent to: `start` is the part of a request's head that never changes."""
 
     resource: Resource
-    url: URL
+    origin: Origin
+    start: str
     proxy: str | None
 
     @classmethod
     def to(cls, resource: Resource, *, proxy: str | None) -> Route:
-        return cls(resource, URL(resource.url, encoded=True), proxy)
+        parts = urlsplit(resource.url)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        if not VISIBLE.fullmatch(target + resource.host):
+            raise SettingsError([f"AWS endpoint {resource.url!r}: it has a character that no url may have"])
+        unsigned = "".join([f"{name}: {value}\r\n" for name, value in UNSIGNED_HEADERS.items()])
+        return cls(resource, Origin.of(resource.url), f"POST {target} HTTP/1.1\r\n{unsigned}", proxy)
 
 
-def http_session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    """The session that all wires share. How many calls run at once is decided elsewhere, so it sets no limit."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=KEEP_ALIVE_IN_SECONDS, ssl=tls, resolver=aiohttp.ThreadedResolver()
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
+VISIBLE = re.compile("[!-~]+")
 
 
 class Wire:
     """Sends requests to one service as one caller."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, identity: Identity, signer: Signer, clock: Clock) -> None:
-        self._session = session
+    def __init__(self, pool: Pool, proxied: Proxied, *, identity: Identity, signer: Signer, clock: Clock) -> None:
+        self._pool = pool
+        self._proxied = proxied
         self._identity = identity
         self._signer = signer
         self._clock = clock
 
     async def post(
-        self, route: Route, headers: Mapping[str, str], body: bytes, *, timeout: aiohttp.ClientTimeout
+        self,
+        route: Route,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        timeout_in_seconds: float,
+        is_repeatable: bool = False,
     ) -> Answer:
-        """Raises AccessDenied when there are no credentials, Unreachable when there is no answer."""
+        """Raises AccessDenied when there are no credentials, Unreachable when there is no answer.
+
+        A repeatable request may reach the service twice.
+        """
         keys = await self._identity.keys()
         now = self._clock.now()
-        answer = await self._send(
-            route, self._signer.sign(route.resource, headers, body, keys=keys, now=now), body, timeout
-        )
+        signed = self._signer.sign(route.resource, headers, body, keys=keys, now=now)
+        answer = await self._send(route, signed, body, timeout_in_seconds, is_repeatable)
         if answer.status < 400:
             return answer
         code = answer.error_code()
@@ -142,26 +143,20 @@ class Wire:
             keys = renewed
         else:
             return answer
-        return await self._send(
-            route, self._signer.sign(route.resource, headers, body, keys=keys, now=now), body, timeout
-        )
+        signed = self._signer.sign(route.resource, headers, body, keys=keys, now=now)
+        return await self._send(route, signed, body, timeout_in_seconds, is_repeatable)
 
-    async def _send(self, route: Route, signed: dict[str, str], body: bytes, timeout: aiohttp.ClientTimeout) -> Answer:
-        signed |= UNSIGNED_HEADERS
-        data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
-        try:
-            response = await self._session.post(
-                route.url, data=data, headers=signed, timeout=timeout, proxy=route.proxy, allow_redirects=False
+    async def _send(
+        self, route: Route, signed: dict[str, str], body: bytes, timeout_in_seconds: float, is_repeatable: bool
+    ) -> Answer:
+        if route.proxy is None:
+            message = request(route.start, signed, body)
+            received = await self._pool.send(
+                route.origin, message, timeout_in_seconds=timeout_in_seconds, is_repeatable=is_repeatable
             )
-            return Answer(response.status, response.headers, await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise no_answer(error) from error
-
-
-UNSIGNED_HEADERS = {"user-agent": USER_AGENT, "accept": "*/*", "accept-encoding": "identity"}
-"""What aiohttp would otherwise put in by itself."""
-
-
-def timeout_of(seconds: float) -> aiohttp.ClientTimeout:
-    """A call's time in all."""
-    return aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_TIMEOUT_IN_SECONDS)
+        else:
+            signed |= UNSIGNED_HEADERS
+            received = await self._proxied.send(
+                route.resource.url, route.proxy, signed, body, timeout_in_seconds=timeout_in_seconds
+            )
+        return Answer._make(received)

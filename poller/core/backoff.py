@@ -24,6 +24,15 @@ class Backoff:
         return full * (0.5 + luck.random() / 2)
 
 
+LONGEST_ASKED_FOR_IN_SECONDS = 300.0
+"""The longest pause that a service is granted when it asks for one: it may be mistaken, or not a service at all."""
+
+
+def at_least(asked_for: float | None, delay: float) -> float:
+    """Our own delay, or the longer pause that the other side asked for, within reason."""
+    return delay if asked_for is None else max(delay, min(asked_for, LONGEST_ASKED_FOR_IN_SECONDS))
+
+
 SOURCE = Backoff(initial=1.0, maximum=60.0)
 """A source that refuses or does not answer."""
 
@@ -35,3 +44,7 @@ DELETE = Backoff(initial=0.2, maximum=10.0)
 
 CRASH = Backoff(initial=1.0, maximum=60.0)
 """A mapping that crashed through a fault of our own."""
+
+STREAM_RETRY = Backoff(initial=0.5, maximum=30.0)
+"""A stream batch whose function failed. An always failing one is tried about eight times in its first minute, as was
+seen on AWS."""

@@ -3,9 +3,9 @@
 Two small rules, each with one owner:
 
     PollScaling   polls in flight: one more after every full receive, half as many after an empty one, never below one.
-                  A backlog so doubles the polls with every round of receives; an idle queue is left with one long poll.
+                  A backlog so brings more polls with every round of receives; an idle queue is left with one long poll.
     Concurrency   batches in hand: additive increase, multiplicative decrease.  A failure halves what is in use, once
-                  for all batches that were already running; each round of successes gives one back.
+                  for all batches that were already running; each success gives one back.
 
 AWS reduces a mapping's concurrency on errors and throttles "gradually" and documents no numbers.
 Source: AWS Lambda Developer Guide, "Configuring scaling behavior for SQS event source mappings" and "Handling errors
@@ -39,25 +39,20 @@ class PollScaling:
 class Concurrency:
     """How many batches a mapping may have in hand; `limit` runs from 1 to `ceiling`."""
 
-    __slots__ = ("_round", "_successes", "ceiling", "limit")
+    __slots__ = ("_round", "ceiling", "limit")
 
     def __init__(self, *, ceiling: int) -> None:
         assert ceiling >= 1, ceiling
         self.ceiling = ceiling
         self.limit = ceiling
         self._round = 0
-        self._successes = 0
 
     def begin(self) -> int:
         """A batch begins; the number it gets is handed back to `failed`."""
         return self._round
 
     def succeeded(self) -> None:
-        if self.limit == self.ceiling:
-            return
-        self._successes += 1
-        if self._successes >= self.limit:
-            self._successes = 0
+        if self.limit < self.ceiling:
             self.limit += 1
 
     def failed(self, begun: int, *, in_use: int) -> None:
@@ -65,5 +60,4 @@ class Concurrency:
         if begun != self._round:
             return  # it ran beside the batch that has brought the limit down already
         self._round += 1
-        self._successes = 0
         self.limit = max(1, min(self.limit, in_use) // 2)

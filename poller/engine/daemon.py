@@ -18,6 +18,9 @@ from poller.model.ids import MappingName
 from poller.model.status import MappingStatus
 from poller.telemetry.facts import DaemonStopping, MappingCrashed, Record
 
+FORGIVEN_AFTER_IN_SECONDS = 600.0
+"""A run that went well for so long begins a new count of crashes."""
+
 
 class Runner(Protocol):
     """One run of one mapping."""
@@ -41,13 +44,14 @@ class Daemon:
     ) -> None:
         self._make = mappings
         self._runners = {name: make() for name, make in mappings.items()}
+        self._crashes: dict[MappingName, str] = {}
         self._stop = stop
         self._grace_in_seconds = grace_in_seconds
         self._record = record
         self._luck = luck
 
     def statuses(self) -> Sequence[MappingStatus]:
-        return [runner.status() for runner in self._runners.values()]
+        return [self._status(name) for name in self._runners]
 
     async def run(self) -> None:
         """Returns when every mapping has stopped."""
@@ -61,20 +65,31 @@ class Daemon:
             services.cancel_scope.cancel()
         self._say("stopped")
 
+    def _status(self, name: MappingName) -> MappingStatus:
+        status = self._runners[name].status()
+        if name in self._crashes and not self._stop.has_begun:
+            return status._replace(state="troubled", reason=self._crashes[name])
+        return status
+
     async def _supervise(self, name: MappingName) -> None:
         crashes = 0
         while True:
+            began = anyio.current_time()
             try:
                 await self._runners[name].run()
-            except Exception as error:  # the one place: a fault of ours in one mapping must not end the others
-                crashes += 1
-                delay = CRASH.delay(crashes, self._luck)
-                self._record(MappingCrashed(mapping=name, error=error, retry_in=delay))
-                with anyio.move_on_after(delay):
-                    await self._stop.draining.wait()
+            except Exception as error:  # a fault of ours in one mapping must not end the others
+                crashes = 1 if anyio.current_time() - began > FORGIVEN_AFTER_IN_SECONDS else crashes + 1
+                await self._leave_alone(name, error, CRASH.delay(crashes, self._luck))
             if self._stop.has_begun:
                 return
             self._runners[name] = self._make[name]()
+
+    async def _leave_alone(self, name: MappingName, error: Exception, delay: float) -> None:
+        self._record(MappingCrashed(mapping=name, error=error, retry_in=delay))
+        self._crashes[name] = f"it crashed and runs anew soon: {error!r}"
+        with anyio.move_on_after(delay):
+            await self._stop.draining.wait()
+        del self._crashes[name]
 
     async def _say_stages(self) -> None:
         await self._stop.draining.wait()

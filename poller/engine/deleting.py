@@ -1,6 +1,7 @@
 """How are finished messages deleted? Ten to a call, again after a failure while they are still hidden, and counted.
 
 A message that cannot be deleted comes again, so every delete that is given up is a duplicate to come and is reported.
+A queue that we may not delete from at all is in trouble, and its mapping says so.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import anyio
 
 from poller.core.backoff import DELETE
 from poller.engine.in_hand import MessageInHand
-from poller.engine.tens import in_tens
+from poller.engine.source_health import SourceHealth
+from poller.engine.tens import MESSAGES_PER_CALL, in_tens
 from poller.errors import ServiceError
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
@@ -25,16 +27,25 @@ TRIES = 10
 class Deleter:
     """Deletes the messages of one mapping."""
 
-    def __init__(self, *, mapping: MappingName, source: QueueSource, record: Record, luck: random.Random) -> None:
+    def __init__(
+        self,
+        *,
+        mapping: MappingName,
+        source: QueueSource,
+        health: SourceHealth,
+        record: Record,
+        luck: random.Random,
+    ) -> None:
         self._mapping = mapping
         self._source = source
+        self._health = health
         self._record = record
         self._luck = luck
 
     async def delete(self, done: Sequence[MessageInHand]) -> None:
         """Delete them all, or give up those that are no longer hidden or refused for good."""
         for failures in range(1, TRIES + 1):
-            left = await self._delete_each(done)
+            left = await self.try_delete(done)
             if not left:
                 return
             await anyio.sleep(DELETE.delay(failures, self._luck))
@@ -48,8 +59,9 @@ class Deleter:
         left = await self._delete_ten(done)
         self._give_up(len(left), "GivenUp")
 
-    async def _delete_each(self, done: Sequence[MessageInHand]) -> list[MessageInHand]:
-        if len(done) <= 10:
+    async def try_delete(self, done: Sequence[MessageInHand]) -> list[MessageInHand]:
+        """One try for each; returns those worth another."""
+        if len(done) <= MESSAGES_PER_CALL:
             return await self._delete_ten(done)
         left: list[MessageInHand] = []
 
@@ -64,8 +76,10 @@ class Deleter:
         try:
             refusals = await self._source.delete([held.message for held in done])
         except ServiceError as error:
+            self._health.failed_beside("DeleteMessageBatch", error, retry_in=DELETE.initial)
             self._record(DeleteRefused(self._mapping, len(done), error.code, False))
             return list(done)
+        self._health.succeeded("DeleteMessageBatch")
         self._record(MessagesDeleted(self._mapping, len(done) - len(refusals)))
         if not refusals:
             return []

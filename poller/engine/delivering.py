@@ -20,6 +20,7 @@ from poller.engine.deleting import Deleter
 from poller.engine.in_hand import BatchInHand, MessageInHand
 from poller.engine.invoking import Invoker
 from poller.engine.permits import Permits
+from poller.engine.releasing import Releaser
 from poller.engine.visibility import VisibilityKeeper
 from poller.model.ids import MessageGroupId
 from poller.model.outcome import Failed, PartlyFailed, Postponed, Succeeded
@@ -34,6 +35,7 @@ class Deliverer:
         invoker: Invoker,
         deleter: Deleter,
         keeper: VisibilityKeeper,
+        releaser: Releaser,
         permits: Permits,
         concurrency: Concurrency,
         is_fifo: bool,
@@ -41,6 +43,7 @@ class Deliverer:
         self._invoker = invoker
         self._deleter = deleter
         self._keeper = keeper
+        self._releaser = releaser
         self._permits = permits
         self._concurrency = concurrency
         self._is_fifo = is_fifo
@@ -74,10 +77,10 @@ class Deliverer:
     async def _deliver(self, batch: BatchInHand) -> list[MessageInHand]:
         """Returns the messages that are done."""
         done = await self._invoke(batch) if batch.messages else []
-        if done:
-            batch.messages = done
-            batch.phase = "done"
-            await self._deleter.delete(done)
+        batch.messages = done
+        batch.phase = "done"
+        if done or batch.filtered_out:
+            await self._deleter.delete([*batch.everything()] if batch.filtered_out else done)
         self._keeper.drop(batch)
         return done
 
@@ -93,7 +96,7 @@ class Deliverer:
         outcome = await self._invoker.invoke(batch, on_postponed=postponed)
         match outcome:
             case None:
-                await self._keeper.release([batch], is_fifo=self._is_fifo)
+                await self._releaser.release([batch])
                 return []
             case Succeeded():
                 self._concurrency.succeeded()

@@ -11,7 +11,8 @@ Source: AWS Lambda Developer Guide, "Batching behavior" and "Using event filteri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import anyio
 
@@ -22,6 +23,7 @@ from poller.core.scaling import PollScaling
 from poller.engine.deleting import Deleter
 from poller.engine.in_hand import BatchInHand, MessageInHand
 from poller.engine.permits import Permits
+from poller.engine.releasing import Releaser
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.engine.visibility import VisibilityKeeper
@@ -35,7 +37,10 @@ MESSAGES_PER_RECEIVE = 10
 """The most that one ReceiveMessage returns (SQS API reference)."""
 
 LONG_POLL_IN_SECONDS = 20
-"""How long a mapping's first poll waits: SQS's longest, three receives a minute from an idle queue."""
+"""How long a mapping's first poll waits: SQS's longest, three receives a minute from an idle queue.
+
+Less on a queue whose visibility timeout is so short that nobody could say whether what came is hidden still.
+"""
 
 SHORT_POLL_IN_SECONDS = 1
 """How long a further poll waits: it holds a place at the function, and leaves soon when the backlog is gone."""
@@ -55,6 +60,7 @@ class Gatherer:
         filters: RecordFilter | None,
         keeper: VisibilityKeeper,
         deleter: Deleter,
+        releaser: Releaser,
         permits: Permits,
         scaling: PollScaling,
         health: SourceHealth,
@@ -67,6 +73,7 @@ class Gatherer:
         self._filters = filters
         self._keeper = keeper
         self._deleter = deleter
+        self._releaser = releaser
         self._permits = permits
         self._scaling = scaling
         self._health = health
@@ -83,10 +90,10 @@ class Gatherer:
         """One batch; more only where the 6 MB rule cuts; none when nothing came that matches, or at a stop."""
         batches: list[BatchInHand] = []
         builder = BatchBuilder(batch_size=self._mapping.batch_size, window_in_seconds=self._window)
-        wait = LONG_POLL_IN_SECONDS if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
+        wait = self._longest_poll() if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
         while not self._stop.has_begun:
             asked_at = anyio.current_time()
-            messages = await self._receive(min(MESSAGES_PER_RECEIVE, builder.room), wait)
+            messages = await self._receive(min(MESSAGES_PER_RECEIVE, builder.room), wait, may_pause=not batches)
             if messages:
                 await self._put(messages, asked_at, batches, builder)
             elif messages is not None:
@@ -94,19 +101,23 @@ class Gatherer:
             if messages is None or not batches or self._window == 0 or builder.is_full or len(batches) > 1:
                 break
             assert builder.deadline is not None, "a batch that was opened has a record"
-            wait = min(LONG_POLL_IN_SECONDS, round(builder.deadline - anyio.current_time()))
+            wait = min(self._longest_poll(), round(builder.deadline - anyio.current_time()))
             if wait <= 0:
                 break
         if self._stop.has_begun:
-            await self._keeper.release(batches, is_fifo=self._mapping.is_fifo)
+            await self._releaser.release(batches)
             return []
         return batches
 
-    async def _receive(self, count: int, wait: int) -> list[Message] | None:
+    def _longest_poll(self) -> int:
+        """A message that came at the end of a long poll may have been hidden since its beginning, for all we know."""
+        return min(LONG_POLL_IN_SECONDS, max(SHORT_POLL_IN_SECONDS, self._keeper.timeout_in_seconds * 2 // 3))
+
+    async def _receive(self, count: int, wait: int, *, may_pause: bool) -> list[Message] | None:
         """None when the source failed, after the pause for it, and when the receive was cut."""
         messages: list[Message] | None = None
-        with anyio.CancelScope() as receive:
-            self._receives.add(receive)
+        asked_at = anyio.current_time()
+        with self._cut_at_a_stop():
             try:
                 messages = await self._source.receive(
                     count=count,
@@ -114,33 +125,36 @@ class Gatherer:
                     visibility_timeout_in_seconds=self._keeper.timeout_in_seconds,
                 )
             except ServiceError as error:
-                await self._leave_alone(error)
-            finally:
-                self._receives.discard(receive)
+                self._scaling.failed()
+                delay = self._health.failed("ReceiveMessage", error, asked_at=asked_at)
+                if may_pause and self._permits.polls_in_flight == 1:
+                    await self._health.pause(delay)  # the others go, and none comes while this one waits
         if messages is not None:
-            self._health.succeeded()
+            self._health.succeeded("ReceiveMessage")
             self._scaling.received(len(messages), asked=count)
             self._record(RecordsPolled(self._mapping.name, len(messages)))
         return messages
 
-    async def _leave_alone(self, error: ServiceError) -> None:
-        """The last poll in flight waits out the pause; the others go, and none comes while it waits."""
-        self._scaling.failed()
-        delay = self._health.failed("ReceiveMessage", error)
-        if self._permits.polls_in_flight == 1:
-            await self._health.pause(delay)
+    @contextmanager
+    def _cut_at_a_stop(self) -> Iterator[None]:
+        with anyio.CancelScope() as scope:
+            self._receives.add(scope)
+            try:
+                yield
+            finally:
+                self._receives.discard(scope)
 
     async def _put(
         self, messages: Sequence[Message], asked_at: float, batches: list[BatchInHand], builder: BatchBuilder
     ) -> None:
         """Put what matches into the last batch, or a new one where it does not fit; delete the rest."""
         now = anyio.current_time()
-        visible_until = asked_at + self._keeper.timeout_in_seconds
+        timeout = self._keeper.timeout_in_seconds
         matches = self._filters.matches if self._filters is not None else None
         filtered_out = []
         for message in messages:
             if matches is not None and not matches(message.record):
-                filtered_out.append(MessageInHand(message, b"", visible_until))
+                filtered_out.append(MessageInHand(message, b"", asked_at=asked_at, timeout_in_seconds=timeout))
                 continue
             encoded = envelope.encode(message.record)
             fits = builder.add(len(encoded), now=now)
@@ -149,10 +163,19 @@ class Gatherer:
             if not fits:
                 builder = BatchBuilder(batch_size=self._mapping.batch_size)
                 builder.add(len(encoded), now=now)
-            batches[-1].messages.append(MessageInHand(message, encoded, visible_until))
+            held = MessageInHand(message, encoded, asked_at=asked_at, timeout_in_seconds=timeout)
+            batches[-1].messages.append(held)
         if filtered_out:
             self._record(RecordsFilteredOut(self._mapping.name, len(filtered_out)))
-            await self._deleter.delete(filtered_out)
+            await self._delete(filtered_out, batches)
+
+    async def _delete(self, filtered_out: list[MessageInHand], batches: list[BatchInHand]) -> None:
+        """What cannot be deleted at once goes along with a batch, not to keep it waiting, or is tried again here."""
+        if not batches:
+            with self._cut_at_a_stop():
+                await self._deleter.delete(filtered_out)
+        else:
+            batches[-1].filtered_out += await self._deleter.try_delete(filtered_out)
 
     def _open_batch(self) -> BatchInHand:
         batch = BatchInHand()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from poller.core.ordering import groups_of, without_gaps
+from poller.core.visibility import LONGEST_IN_SECONDS
 from poller.model.ids import MessageGroupId
 from poller.model.message import Message
 
@@ -12,15 +14,20 @@ Phase = Literal["gathering", "waiting", "running", "done"]
 
 
 class MessageInHand:
-    """A message, its encoded record, and how long it is hidden (on anyio's clock)."""
+    """A message, its encoded record, and until when it is sure to be hidden (on anyio's clock).
 
-    __slots__ = ("encoded", "is_lost", "message", "visible_until")
+    `longest_until` is when SQS shows it again whatever we do.
+    """
 
-    def __init__(self, message: Message, encoded: bytes, visible_until: float) -> None:
+    __slots__ = ("encoded", "is_asked_for", "is_lost", "longest_until", "message", "visible_until")
+
+    def __init__(self, message: Message, encoded: bytes, *, asked_at: float, timeout_in_seconds: int) -> None:
         self.message = message
         self.encoded = encoded
-        self.visible_until = visible_until
+        self.visible_until = asked_at + timeout_in_seconds
+        self.longest_until = asked_at + LONGEST_IN_SECONDS
         self.is_lost = False
+        self.is_asked_for = False  # a call to hide it again is on its way
 
 
 class BatchInHand:
@@ -30,23 +37,30 @@ class BatchInHand:
     waiting     it waits for its function
     running     its function has it; cut here, nobody knows what the function did
     done        what is left in it has succeeded and is to be deleted
+
+    `filtered_out` is what came with it, is not for the function, and could not be deleted yet.
     """
 
-    __slots__ = ("messages", "phase")
+    __slots__ = ("filtered_out", "messages", "phase")
 
     def __init__(self) -> None:
         self.messages: list[MessageInHand] = []
+        self.filtered_out: list[MessageInHand] = []
         self.phase: Phase = "gathering"
+
+    @property
+    def groups(self) -> frozenset[MessageGroupId]:
+        return groups_of(held.message.message_group_id for held in self.messages)
+
+    def everything(self) -> Iterator[MessageInHand]:
+        yield from self.messages
+        yield from self.filtered_out
 
     def live(self, now: float) -> list[MessageInHand]:
         """The messages that may still be invoked, in order."""
         return without_gaps(
             self.messages, is_lost=lambda held: held.is_lost or held.visible_until <= now, group_of=_group_of
         )
-
-    @property
-    def groups(self) -> frozenset[MessageGroupId]:
-        return groups_of(held.message.message_group_id for held in self.messages)
 
 
 def _group_of(held: MessageInHand) -> MessageGroupId | None:

@@ -1,12 +1,13 @@
 """How does a batch get its answer? One invocation; again, unchanged, for as long as the function is busy.
 
-    in line at the gate -> still ours? -> invoke -> interpret -+-> outcome
-         ^                                                     |
-         └────────── wait (backoff, or what the function asked for) <- postponed
+    in line at the gate -> still hidden? -> invoke -> interpret -+-> outcome
+         ^                      └ not sure                       |
+         └─────────────────────────┴── wait <────────────────────┴ postponed
 
 A batch that is postponed stays in hand: its messages are kept hidden, and its receive count does not grow.
-Message groups are invoked only when they stay hidden for as long as the function may run: whatever becomes of us
-meanwhile, no group begins again beside itself.
+Message groups are invoked only when they stay hidden for as long as the function may run, as near as the visibility
+timeout allows: whatever becomes of us meanwhile, no group begins again beside itself.
+Who waits, or asks the queue in vain, holds no place at the function.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Literal
 import anyio
 
 from poller.core import envelope
-from poller.core.backoff import POSTPONED
+from poller.core.backoff import POSTPONED, at_least
 from poller.core.outcome import interpret
 from poller.engine.in_hand import BatchInHand, MessageInHand
 from poller.engine.permits import FunctionGate
@@ -57,14 +58,25 @@ class Invoker:
         None when there is nothing to say: every receipt expired, or the daemon stops before the function took it.
         """
         request_id = self.new_request_id()
+        seconds = self.function.timeout_in_seconds if self.mapping.is_fifo else 0.0
         attempt = 0
+        doubts = 0
         batch.phase = "waiting"
         while True:
             async with self.gate:
-                if not await self._is_still_ours(batch):
+                is_hidden = self.keeper.is_hidden_for(batch, seconds)
+                if not is_hidden:
+                    is_hidden = await self.keeper.hide_for(batch, seconds)
+                    self._drop_expired(batch)
+                if not batch.messages or self.stop.has_begun:
                     return None
-                attempt += 1
-                outcome = await self._attempt(batch, request_id, attempt)
+                if is_hidden:
+                    attempt += 1
+                    outcome = await self._attempt(batch, request_id, attempt)
+            if not is_hidden:
+                doubts += 1
+                await anyio.sleep(POSTPONED.delay(doubts, self.luck))
+                continue
             if not isinstance(outcome, Postponed):
                 return outcome
             on_postponed()
@@ -92,7 +104,7 @@ class Invoker:
 
     async def _wait(self, batch: BatchInHand, outcome: Postponed, attempt: int) -> bool:
         """Wait before the next try; false when the daemon stops meanwhile."""
-        delay = max(POSTPONED.delay(attempt, self.luck), outcome.retry_after or 0.0)
+        delay = at_least(outcome.retry_after, POSTPONED.delay(attempt, self.luck))
         self.record(
             InvocationPostponed(
                 self.mapping.name,
@@ -107,24 +119,6 @@ class Invoker:
         with anyio.move_on_after(delay):
             await self.stop.draining.wait()
         return not self.stop.has_begun
-
-    async def _is_still_ours(self, batch: BatchInHand) -> bool:
-        """Take out what is no longer hidden, for certain; true when something is left to invoke.
-
-        A queue that does not answer leaves it open; then ask again, as long as the messages may be hidden.
-        """
-        seconds = self.function.timeout_in_seconds if self.mapping.is_fifo else 0.0
-        if self.keeper.is_hidden_for(batch, seconds):
-            return bool(batch.messages)
-        failures = 0
-        while not await self.keeper.hide_for(batch, seconds):
-            self._drop_expired(batch)
-            if not batch.messages:
-                return False
-            failures += 1
-            await anyio.sleep(POSTPONED.delay(failures, self.luck))
-        self._drop_expired(batch)
-        return bool(batch.messages)
 
     def _drop_expired(self, batch: BatchInHand) -> None:
         live = batch.live(anyio.current_time())

@@ -1,14 +1,14 @@
 """What is the way of a message?  permit -> receive -> filter -> batch -> invoke -> interpret -> delete.
 
-A queue mapping is a handful of workers, each walking this way again and again:
+A queue mapping is a handful of walkers, each walking this way again and again:
 
-    worker:  begin a poll ── gather (receive, filter, batch) ── end the poll ── deliver (invoke, interpret, delete) ─┐
-                ^                                                    └ another worker may poll now                   │
+    walker:  begin a poll ── gather (receive, filter, batch) ── end the poll ── deliver (invoke, interpret, delete) ─┐
+                ^                                                    └ another walker may poll now                   │
                 └────────────────────────────────────────────────────────────────────────────────────────────────────┘
 
 So one poll is in flight as long as there is room to invoke, more of them under a backlog (`core/scaling.py`), and never
-more than `permits.py` allows.  A worker that finds another one waiting to poll goes home.
-Beside the workers, the keeper (`visibility.py`) hides again what is in hand.
+more than `permits.py` allows.  A walker that finds another one waiting to poll goes home.
+Beside the walkers, the keeper (`visibility.py`) hides again what is in hand.
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS".
 """
@@ -31,6 +31,7 @@ from poller.engine.delivering import Deliverer
 from poller.engine.gathering import Gatherer
 from poller.engine.invoking import Invoker
 from poller.engine.permits import FunctionGate, Permits
+from poller.engine.releasing import Releaser
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.engine.visibility import VisibilityKeeper
@@ -41,6 +42,9 @@ from poller.model.mapping import QueueMapping
 from poller.model.status import MappingStatus
 from poller.ports import Clock, QueueSource, Target
 from poller.telemetry.facts import MappingReady, Record
+
+DRAIN_SLACK_IN_SECONDS = 10.0
+"""What a crash leaves to the other batches of its mapping, beyond the function's timeout."""
 
 DESCRIBE_AGAIN_IN_SECONDS = 300.0
 """How often the queue's visibility timeout is looked up again."""
@@ -75,14 +79,26 @@ class QueueMappingRunner:
         self._concurrency = Concurrency(ceiling=ceiling)
         self._permits = Permits(gate=parts.gate, polls=scaling, concurrency=self._concurrency)
         self._health = SourceHealth(mapping=mapping.name, record=record, luck=parts.luck, stop=stop)
-        deleter = Deleter(mapping=mapping.name, source=parts.source, record=record, luck=parts.luck)
-        self._keeper = VisibilityKeeper(mapping=mapping.name, source=parts.source, deleter=deleter, record=record)
+        deleter = Deleter(
+            mapping=mapping.name, source=parts.source, health=self._health, record=record, luck=parts.luck
+        )
+        self._keeper = VisibilityKeeper(mapping=mapping.name, source=parts.source, health=self._health, record=record)
+        self._releaser = Releaser(
+            mapping=mapping.name,
+            source=parts.source,
+            deleter=deleter,
+            keeper=self._keeper,
+            record=record,
+            is_fifo=mapping.is_fifo,
+        )
+        self._crash: Exception | None = None
         self._gatherer = Gatherer(
             mapping=mapping,
             source=parts.source,
             filters=parts.filters,
             keeper=self._keeper,
             deleter=deleter,
+            releaser=self._releaser,
             permits=self._permits,
             scaling=scaling,
             health=self._health,
@@ -104,18 +120,22 @@ class QueueMappingRunner:
             ),
             deleter=deleter,
             keeper=self._keeper,
+            releaser=self._releaser,
             permits=self._permits,
             concurrency=self._concurrency,
             is_fifo=mapping.is_fifo,
         )
 
     def status(self) -> MappingStatus:
+        state, reason = self._health.state, self._health.reason
+        if self._crash is not None:
+            state, reason = "troubled", f"it crashed: {self._crash!r}"
         return MappingStatus(
             mapping=self.mapping.name,
             function=self.mapping.function_name,
             source=str(self.mapping.event_source_arn),
-            state="stopping" if self._parts.stop.has_begun else self._health.state,
-            reason=self._health.reason,
+            state="stopping" if self._parts.stop.has_begun else state,
+            reason=reason,
             polls_in_flight=self._permits.polls_in_flight,
             batches_in_flight=self._permits.batches_in_hand,
             messages_held=self._keeper.messages_held,
@@ -128,8 +148,10 @@ class QueueMappingRunner:
             if await self._find_source():
                 await self._work()
         finally:
-            await self._keeper.release(is_fifo=self.mapping.is_fifo)
-            self._permits.leave()
+            try:
+                await self._releaser.release_all()
+            finally:
+                self._permits.leave()
 
     async def _find_source(self) -> bool:
         """False when the daemon stops first: nothing is in hand yet, so a call that gets no answer is cut at once."""
@@ -144,12 +166,13 @@ class QueueMappingRunner:
     async def _search(self) -> None:
         """Look the queue up until it is there."""
         while True:
+            asked_at = anyio.current_time()
             try:
                 visibility = await self._describe()
             except ServiceError as error:
-                await self._health.pause(self._health.failed("GetQueueAttributes", error))
+                await self._health.pause(self._health.failed("GetQueueAttributes", error, asked_at=asked_at))
                 continue
-            self._health.succeeded()
+            self._health.found()
             self._parts.record(
                 MappingReady(
                     mapping=self.mapping.name,
@@ -182,24 +205,39 @@ class QueueMappingRunner:
                 await self._describe()
 
     async def _work(self) -> None:
-        """The three stages of a stop, seen from one mapping: poll; let the workers finish; cut them."""
+        """The three stages of a stop, seen from one mapping: poll; let the walkers finish; cut them."""
         async with anyio.create_task_group() as services:
             services.start_soon(self._keeper.run)
             services.start_soon(self._describe_again)
             with anyio.CancelScope() as working:
-                services.start_soon(self._cut, working)
-                async with anyio.create_task_group() as workers:
-                    workers.start_soon(self._worker, workers)
-                    await self._parts.stop.draining.wait()
-                    self._permits.close()
-                    self._gatherer.cut()
+                services.start_soon(self._obey_the_stop, working)
+                async with anyio.create_task_group() as walkers:
+                    walkers.start_soon(self._walker, walkers, working)
             services.cancel_scope.cancel()
+        if self._crash is not None:
+            raise self._crash
 
-    async def _cut(self, working: anyio.CancelScope) -> None:
+    async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
+        await self._parts.stop.draining.wait()
+        self._stop_polling()
         await self._parts.stop.releasing.wait()
         working.cancel()
 
-    async def _worker(self, workers: TaskGroup) -> None:
+    def _stop_polling(self) -> None:
+        self._permits.close()
+        self._gatherer.cut()
+
+    async def _walker(self, walkers: TaskGroup, working: anyio.CancelScope) -> None:
+        """Walk until polling stops. A fault of ours ends the run, once what runs beside has had its time to finish."""
+        try:
+            await self._walk(walkers, working)
+        except Exception as error:  # raised by `_work` when the others are done: they are not to suffer from it
+            self._crash = self._crash or error
+            self._stop_polling()
+            longest = self._parts.function.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS
+            working.deadline = min(working.deadline, anyio.current_time() + longest)
+
+    async def _walk(self, walkers: TaskGroup, working: anyio.CancelScope) -> None:
         permits = self._permits
         while not self._parts.stop.has_begun and not permits.has_waiter and await permits.begin_poll():
             is_delivering = False
@@ -212,7 +250,7 @@ class QueueMappingRunner:
                 continue
             try:
                 if permits.has_room and not permits.has_waiter:
-                    workers.start_soon(self._worker, workers)
+                    walkers.start_soon(self._walker, walkers, working)
                 await self._deliverer.deliver(batches)
             finally:
                 permits.end_batch()

@@ -1,8 +1,10 @@
 """Is the source there? What a mapping knows of it, and how long it leaves a failing one alone.
 
-    starting ── found ──> ready ── a call fails ──> troubled ── a call succeeds ──> ready
+    starting ── found ──> ready ── a call fails ──> troubled ── the same kind of call succeeds ──> ready
 
-After each failure in a row the mapping waits longer, and one poll at a time finds out when the source is back.
+Each operation has its own trouble: a queue that can be read but not deleted from is no healthy one.
+After each failure in a row the mapping waits longer, and one poll at a time finds out when the source is back; calls
+that were on their way together fail together, and count once.
 What is in hand goes on meanwhile, and so do the other mappings.
 """
 
@@ -12,55 +14,68 @@ import random
 
 import anyio
 
-from poller.core.backoff import SOURCE
+from poller.core.backoff import SOURCE, at_least
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled
 from poller.model.ids import MappingName
 from poller.model.status import MappingState
 from poller.telemetry.facts import Record, SourceFailed, SourceRecovered
 
+LASTING = (AccessDenied, NotFound, Rejected)
+"""Refusals that waiting alone will not cure."""
+
 
 class SourceHealth:
     """One mapping's view of its source."""
 
     def __init__(self, *, mapping: MappingName, record: Record, luck: random.Random, stop: Stop) -> None:
-        self.state: MappingState = "starting"
-        self.reason: str | None = "the source has not been looked up yet"
         self._mapping = mapping
         self._record = record
         self._luck = luck
         self._stop = stop
+        self._is_found = False
+        self._troubles: dict[str, str] = {}
+        self._failures = 0
+        self._failed_at = 0.0
+        self._delay = 0.0
+
+    @property
+    def state(self) -> MappingState:
+        if not self._is_found:
+            return "starting"
+        return "troubled" if self._troubles else "ready"
+
+    @property
+    def reason(self) -> str | None:
+        if self._troubles:
+            return "; ".join(self._troubles.values())
+        return None if self._is_found else "the source has not been looked up yet"
+
+    def found(self) -> None:
+        self._is_found = True
+        self._troubles.clear()
         self._failures = 0
 
-    def succeeded(self) -> None:
-        if self._failures == 0 and self.state == "ready":
-            return
-        if self.state == "troubled":
-            self._record(SourceRecovered(mapping=self._mapping))
-        self._failures = 0
-        self.state = "ready"
-        self.reason = None
+    def succeeded(self, operation: str) -> None:
+        if self._troubles and self._troubles.pop(operation, None) is not None:
+            self._failures = 0
+            if self.state == "ready":
+                self._record(SourceRecovered(mapping=self._mapping))
 
-    def failed(self, operation: str, error: ServiceError) -> float:
-        """Returns how long to leave the source alone, in seconds."""
-        self._failures += 1
-        if self.state == "ready":
-            self.state = "troubled"
-        self.reason = f"{operation}: {error.code}: {error}"
-        delay = SOURCE.delay(self._failures, self._luck)
-        if isinstance(error, Throttled) and error.retry_after is not None:
-            delay = max(delay, error.retry_after)
-        self._record(
-            SourceFailed(
-                mapping=self._mapping,
-                operation=operation,
-                code=error.code,
-                detail=str(error),
-                retry_in=delay,
-                is_lasting=isinstance(error, NotFound | AccessDenied | Rejected),
-            )
-        )
-        return delay
+    def failed(self, operation: str, error: ServiceError, *, asked_at: float) -> float:
+        """Returns how long to leave the source alone, in seconds. `asked_at` is when the call began."""
+        if asked_at >= self._failed_at:
+            self._failures += 1
+            self._failed_at = anyio.current_time()
+            own = SOURCE.delay(self._failures, self._luck)
+            self._delay = at_least(error.retry_after if isinstance(error, Throttled) else None, own)
+        self._say(operation, error, self._delay)
+        return self._delay
+
+    def failed_beside(self, operation: str, error: ServiceError, *, retry_in: float) -> None:
+        """A call beside the polls failed, and is tried again by itself; only what lasts is a trouble of the source."""
+        if isinstance(error, LASTING):
+            self._say(operation, error, retry_in)
 
     async def pause(self, delay: float) -> None:
         """Wait, unless the daemon stops. No time or less than none is no wait."""
@@ -68,3 +83,16 @@ class SourceHealth:
             return
         with anyio.move_on_after(delay):
             await self._stop.draining.wait()
+
+    def _say(self, operation: str, error: ServiceError, retry_in: float) -> None:
+        self._troubles[operation] = f"{operation}: {error.code}: {error}"
+        self._record(
+            SourceFailed(
+                mapping=self._mapping,
+                operation=operation,
+                code=error.code,
+                detail=str(error),
+                retry_in=retry_in,
+                is_lasting=isinstance(error, LASTING),
+            )
+        )

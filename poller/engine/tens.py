@@ -16,8 +16,10 @@ CALLS_AT_ONCE = 10
 """Calls that one batch has in flight, so that a batch of 10,000 does not open 1,000 connections."""
 
 
-async def in_tens(items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[None]]) -> None:
-    """Await `call` with each ten of the items."""
+async def in_tens(
+    items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[None]], at_once: int = CALLS_AT_ONCE
+) -> None:
+    """Await `call` with each ten of the items, `at_once` of them side by side."""
     if len(items) <= MESSAGES_PER_CALL:
         if items:
             await call(items)
@@ -29,5 +31,5 @@ async def in_tens(items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[No
             await call(ten)
 
     async with anyio.create_task_group() as callers:
-        for _ in range(min(CALLS_AT_ONCE, -(-len(items) // MESSAGES_PER_CALL))):
+        for _ in range(min(at_once, -(-len(items) // MESSAGES_PER_CALL))):
             callers.start_soon(take_turns)

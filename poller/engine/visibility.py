@@ -7,25 +7,26 @@ Once half of its visibility timeout is over, the keeper hides it again for a who
       └ visible_until is counted from here: SQS            └ hidden again from here: a fresh timeout
         may have taken the message as early as that
 
-So `visible_until` errs on the safe side, and a message that seems to be at its end may well be hidden still.
-Before an invocation, `hide_for` asks the queue where it is not sure; what the queue refuses to hide is lost to us.
-A call that does not go through is tried again at the next tick, as long as time is left.
-At a stop, `release` gives everything back: done messages are deleted, the others shown at once.
+So `visible_until` errs on the safe side.  Before an invocation, `hide_for` asks the queue where it is not sure; what
+the queue refuses to hide is lost to us.  A call that does not go through is tried again at the next tick, as long as
+time is left, and holds up no other.  SQS hides a message for twelve hours in all; the last call asks for what is left.
+
+Source: Amazon SQS API Reference, "ChangeMessageVisibility".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import anyio
 
-from poller.engine.deleting import Deleter
 from poller.engine.in_hand import BatchInHand, MessageInHand
+from poller.engine.source_health import SourceHealth
 from poller.engine.tens import in_tens
-from poller.errors import ServiceError
+from poller.errors import AccessDenied, ServiceError
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
-from poller.telemetry.facts import MessagesReleased, Record, VisibilityExtended, VisibilityRefused
+from poller.telemetry.facts import Record, VisibilityExtended, VisibilityRefused
 
 TIMEOUT_BEFORE_LOOKUP_IN_SECONDS = 30
 """SQS's default; nothing is in hand before the queue has been looked up."""
@@ -33,48 +34,41 @@ TIMEOUT_BEFORE_LOOKUP_IN_SECONDS = 30
 TICKS_PER_TIMEOUT = 8
 SHORTEST_TICK_IN_SECONDS = 0.1
 LONGEST_TICK_IN_SECONDS = 15.0
-RELEASE_IN_SECONDS = 5.0
-LONGEST_CERTAINTY = 0.9
-"""The part of a visibility timeout that can be asked for: a call takes its time too."""
+CALL_IN_SECONDS = 1.0
+"""What a call may take: so much less than a whole visibility timeout can be asked for in advance."""
 
 
 class VisibilityKeeper:
     """Keeps the messages of one mapping hidden while they are in hand."""
 
-    def __init__(self, *, mapping: MappingName, source: QueueSource, deleter: Deleter, record: Record) -> None:
+    def __init__(self, *, mapping: MappingName, source: QueueSource, health: SourceHealth, record: Record) -> None:
         self.timeout_in_seconds = TIMEOUT_BEFORE_LOOKUP_IN_SECONDS
+        self.batches: dict[BatchInHand, None] = {}
         self._mapping = mapping
         self._source = source
-        self._deleter = deleter
+        self._health = health
         self._record = record
-        self._batches: dict[BatchInHand, None] = {}
+        self._is_denied = False
 
     @property
     def messages_held(self) -> int:
-        return sum(len(batch.messages) for batch in self._batches)
+        return sum(len(batch.messages) + len(batch.filtered_out) for batch in self.batches)
 
     def take(self, batch: BatchInHand) -> None:
-        self._batches[batch] = None
+        self.batches[batch] = None
 
     def drop(self, batch: BatchInHand) -> None:
         """Nothing of this batch is ours any more."""
-        self._batches.pop(batch, None)
+        self.batches.pop(batch, None)
 
     async def run(self) -> None:
-        while True:
-            tick = self.timeout_in_seconds / TICKS_PER_TIMEOUT
-            await anyio.sleep(min(LONGEST_TICK_IN_SECONDS, max(SHORTEST_TICK_IN_SECONDS, tick)))
-            await self.run_once()
-
-    async def run_once(self) -> None:
-        """Hide again whatever has used up half of its time."""
-        now = anyio.current_time()
-        half = now + self.timeout_in_seconds / 2
-        due = [
-            held for batch in self._batches for held in batch.messages if held.visible_until < half and not held.is_lost
-        ]
-        if due:
-            await in_tens(due, self._extend)
+        """Tick for ever; a call that hangs holds up its own messages only."""
+        async with anyio.create_task_group() as calls:
+            while True:
+                tick = self.timeout_in_seconds / TICKS_PER_TIMEOUT
+                await anyio.sleep(min(LONGEST_TICK_IN_SECONDS, max(SHORTEST_TICK_IN_SECONDS, tick)))
+                if due := self._due():
+                    calls.start_soon(in_tens, due, self._extend)
 
     def is_hidden_for(self, batch: BatchInHand, seconds: float) -> bool:
         """Whether the whole batch is sure to stay hidden for so long, as nearly every batch is."""
@@ -82,27 +76,52 @@ class VisibilityKeeper:
         return all(held.visible_until > until and not held.is_lost for held in batch.messages)
 
     async def hide_for(self, batch: BatchInHand, seconds: float) -> bool:
-        """Make sure that the batch stays hidden for so long, or as near as the timeout allows; false when it may not.
+        """Ask the queue to hide the batch for so long; false when that is left open.
 
         Messages that the queue refuses to hide are lost then, the batch's others are sure.
+        Where we may not change visibilities at all, what is hidden now has to do.
         """
         until = self._until(seconds)
         due = [held for held in batch.messages if held.visible_until <= until and not held.is_lost]
-        if due:
-            await in_tens(due, self._extend)
+        await in_tens(due, self._extend)
+        if self._is_denied:
+            return True
         return all(held.is_lost or held.visible_until > until for held in due)
 
+    def _due(self) -> list[MessageInHand]:
+        """What has used up half of its time, and can be given more."""
+        half = anyio.current_time() + self.timeout_in_seconds / 2
+        due = []
+        for batch in self.batches:
+            for held in batch.everything():
+                if held.is_lost or held.is_asked_for or held.visible_until >= half:
+                    continue
+                if held.visible_until < held.longest_until - CALL_IN_SECONDS:
+                    held.is_asked_for = True
+                    due.append(held)
+        return due
+
     def _until(self, seconds: float) -> float:
-        return anyio.current_time() + min(seconds, self.timeout_in_seconds * LONGEST_CERTAINTY)
+        timeout = self.timeout_in_seconds
+        return anyio.current_time() + min(seconds, timeout - min(CALL_IN_SECONDS, timeout / 10))
 
     async def _extend(self, due: Sequence[MessageInHand]) -> None:
-        timeout = self.timeout_in_seconds
+        """Hide these again, for as long as the one may be that may least."""
         asked_at = anyio.current_time()
+        longest = min(held.longest_until for held in due) - asked_at - CALL_IN_SECONDS
+        timeout = max(0, min(self.timeout_in_seconds, int(longest)))
         try:
             refusals = await self._source.change_visibility([held.message for held in due], timeout_in_seconds=timeout)
         except ServiceError as error:
+            self._is_denied = isinstance(error, AccessDenied)
+            self._health.failed_beside("ChangeMessageVisibilityBatch", error, retry_in=0.0)
             self._record(VisibilityRefused(self._mapping, len(due), error.code, False))
             return
+        finally:
+            for held in due:
+                held.is_asked_for = False
+        self._is_denied = False
+        self._health.succeeded("ChangeMessageVisibilityBatch")
         refused = {refusal.message.receipt_handle: refusal for refusal in refusals}
         for held in due:
             refusal = refused.get(held.message.receipt_handle)
@@ -114,33 +133,3 @@ class VisibilityKeeper:
             self._record(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
         if len(due) > len(refusals):
             self._record(VisibilityExtended(self._mapping, len(due) - len(refusals)))
-
-    async def release(self, batches: Iterable[BatchInHand] | None = None, *, is_fifo: bool) -> None:
-        """Give batches back to the queue (all of them by default), in at most RELEASE_IN_SECONDS, come what may.
-
-        What has succeeded is deleted.  What was not invoked is shown at once.
-        What was cut while it ran is shown at once too, except on a FIFO queue: its function may still be at it, and
-        its group must not start again beside it before the visibility timeout has passed.
-        """
-        mine = [batch for batch in (self._batches if batches is None else batches) if batch in self._batches]
-        done = [held for batch in mine if batch.phase == "done" for held in batch.messages]
-        shown = [
-            held
-            for batch in mine
-            if batch.phase in ("gathering", "waiting") or (batch.phase == "running" and not is_fifo)
-            for held in batch.messages
-            if not held.is_lost
-        ]
-        for batch in mine:
-            self.drop(batch)
-        with anyio.move_on_after(RELEASE_IN_SECONDS, shield=True):
-            await in_tens(done, self._deleter.delete_once)
-            await in_tens(shown, self._show)
-
-    async def _show(self, held: Sequence[MessageInHand]) -> None:
-        try:
-            refusals = await self._source.change_visibility([one.message for one in held], timeout_in_seconds=0)
-        except ServiceError as error:
-            self._record(VisibilityRefused(self._mapping, len(held), error.code, True))
-            return
-        self._record(MessagesReleased(self._mapping, len(held) - len(refusals)))

@@ -15,7 +15,7 @@ from poller.model.mapping import QueueMapping, StreamMapping
 class Daemon:
     """What concerns the process as a whole.
 
-    `region` is None where each source has its own; `endpoint_url` is None where the usual AWS chain (environment, profile)
+    `region` is None where each source has its own; `endpoint_url` where the usual AWS chain (environment, profile)
     is to decide.
     `endpoints` maps a service's name in AWS's SDKs (`sqs`, `lambda`, …) to a url; it wins over `endpoint_url`.
     `state` is `memory:` or `sqlite://` followed by an absolute path.

@@ -82,10 +82,13 @@ class SqsSource:
             body += b',"VisibilityTimeout":%d' % visibility_timeout_in_seconds
         timeout_in_seconds = wait_in_seconds + ANSWER_TIMEOUT_IN_SECONDS
         if self._attempts is None:
-            answer = await self._caller.call("ReceiveMessage", body + b"}", timeout_in_seconds=timeout_in_seconds)
+            answer = await self._call("ReceiveMessage", body + b"}", timeout_in_seconds)
         else:
             answer = await self._attempt(self._attempts, body, count, timeout_in_seconds)
-        return [self._message(wire) for wire in answer.get("Messages") or ()]
+        try:
+            return [self._message(wire) for wire in answer.get("Messages") or ()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Rejected(f"a message lacks what SQS sends with it: {error!r}", code="UnusableAnswer") from error
 
     async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
         """A message that is gone already counts as deleted; so does, on a standard queue, one under an old receipt."""
@@ -104,7 +107,7 @@ class SqsSource:
         attempt = attempts.begin(count, now=anyio.current_time())
         body += b',"ReceiveRequestAttemptId":"%b"}' % attempt.attempt_id.encode()
         try:
-            return await self._caller.call("ReceiveMessage", body, timeout_in_seconds=timeout_in_seconds)
+            return await self._call("ReceiveMessage", body, timeout_in_seconds)
         except Unreachable as error:
             if error.was_sent:
                 attempts.lost(attempt)
@@ -125,8 +128,13 @@ class SqsSource:
             for failed in answer.get("Failed") or ()
         ]
 
-    async def _call(self, operation: str, body: bytes) -> Any:
-        return await self._caller.call(operation, body, timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
+    async def _call(
+        self, operation: str, body: bytes, timeout_in_seconds: float = ANSWER_TIMEOUT_IN_SECONDS
+    ) -> dict[str, Any]:
+        answer = await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        if not isinstance(answer, dict):
+            raise Rejected("the answer is no JSON object: is this SQS?", code="UnusableAnswer")
+        return answer
 
     def _message(self, wire: Mapping[str, Any]) -> Message:
         record = sqs_record(wire, arn=self._arn, region=self._region, null_md5_when_absent=self._null_md5_when_absent)

@@ -4,7 +4,7 @@ CPU µs of this process for each call, the best of several rounds, all against o
 
     python -m tests.bench.door [--calls N] [--rounds N]
 
-`bare` is aiohttp alone, with a url and headers made ready: what no door over aiohttp can go below.
+`bare` is aiohttp alone, with a url and headers made ready: why the door has connections of its own.
 """
 
 from __future__ import annotations

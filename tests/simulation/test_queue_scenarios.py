@@ -5,7 +5,6 @@ Names in brackets are cases recorded on AWS.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -29,32 +28,8 @@ from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan, ids_of
 from tests.simulation import checker
+from tests.simulation.steps import live, sending, stopping_at
 from tests.simulation.world import Life, World, run_seeded
-
-Until = Callable[[Life], Coroutine[Any, Any, None]]
-
-
-def live(world: World, until: Until) -> None:
-    run_seeded(1, world.live, until)
-
-
-def stopping_at(at: float) -> Until:
-    async def until(life: Life) -> None:
-        await anyio.sleep_until(at)
-        life.stop.begin()
-
-    return until
-
-
-def sending(world: World, queue: FakeQueue, *bodies: str, group: str | None = None, stop_at: float) -> Until:
-    """Send all at once, and stop at a time."""
-
-    async def until(life: Life) -> None:
-        for body in bodies:
-            world.sqs.send(queue, body, group=group, deduplication_id=body[-9:] if group else None)
-        await stopping_at(stop_at)(life)
-
-    return until
 
 
 def receives(world: World, queue: FakeQueue) -> int:
@@ -144,7 +119,7 @@ def test_one_group_at_a_batch_size_of_one_goes_strictly_one_at_a_time() -> None:
     queue = world.add_queue("q.fifo")
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 1.0)))
     world.add_mapping("m", queue, "f", batch_size=1)
-    live(world, sending(world, queue, *bodies(20), group="g", stop_at=60))
+    live(world, sending(world, queue, *bodies(20), stop_at=60))
     assert target.most_running == 1
     assert [len(call.message_ids) for call in target.calls] == [1] * 20
     assert ids_of(target.calls) == [entry.message_id for entry in queue.history if entry.kind == "sent"]
@@ -233,7 +208,7 @@ def test_what_was_cut_off_a_failed_fifo_batch_does_not_overtake_it() -> None:
     plan = FunctionPlan(failure_rate=1.0, ends_at=10.0)
     target = world.add_function("f", plan, timeout_in_seconds=2)
     world.add_mapping("m", queue, "f")
-    live(world, sending(world, queue, *["x" * 1_000_000 + str(n) for n in range(10)], group="g", stop_at=90))
+    live(world, sending(world, queue, *["x" * 1_000_000 + str(n) for n in range(10)], stop_at=90))
     checker.check_order(queue, target.calls, lambda _: True)
     assert [len(call.message_ids) for call in target.calls][:2] == [6, 6], "the same six came again before the four"
     assert not queue.message_ids
@@ -544,7 +519,7 @@ def test_a_group_that_is_cut_stays_hidden_while_its_function_may_still_run() -> 
     world.add_mapping("m", queue, "f")
 
     async def main() -> None:
-        await world.live(sending(world, queue, "slow", group="g", stop_at=5))
+        await world.live(sending(world, queue, "slow", stop_at=5))
         await world.live(stopping_at(500))
 
     run_seeded(1, main)

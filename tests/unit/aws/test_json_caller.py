@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,8 @@ import pytest
 from poller import errors
 from poller.aws.door import Aws, AwsSettings
 from poller.aws.json_caller import JsonCaller
-from poller.aws.signing import Keys
+from poller.aws.signing import Keys, resource
+from poller.aws.wire import Route
 from tests.fakes.aws_service import AwsService, error
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
 from tests.unit.aws.conftest import FIRST, SECOND, CredentialsFile
@@ -201,6 +203,65 @@ async def test_a_connection_lost_after_sending_may_have_had_an_effect(raw: bytes
         with pytest.raises(errors.Unreachable) as caught:
             await receive(caller)
     assert caught.value.was_sent
+
+
+def hanging_up_on_the_second() -> Callable[[Request], Awaitable[Reply | Drop]]:
+    numbers = itertools.count(1)
+
+    async def reply(request: Request) -> Reply | Drop:
+        return Drop() if next(numbers) == 2 else await answered(request)
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    "operation", ["ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "GetQueueAttributes"]
+)
+async def test_a_call_that_may_be_done_twice_outlives_a_connection_that_the_service_closed(operation: str) -> None:
+    async with calling(hanging_up_on_the_second()) as (caller, _, server):
+        await receive(caller)
+        assert await caller.call(operation, BODY, timeout_in_seconds=5) == ANSWER
+        assert server.connections == 2
+
+
+async def test_a_call_that_may_not_be_done_twice_is_not_sent_again() -> None:
+    async with calling(hanging_up_on_the_second()) as (caller, _, server):
+        await receive(caller)
+        with pytest.raises(errors.Unreachable) as caught:
+            await caller.call("SendMessage", BODY, timeout_in_seconds=5)
+        assert caught.value.was_sent
+        assert server.connections == 1
+
+
+async def test_a_function_is_not_invoked_again_by_itself() -> None:
+    service = AwsService(hanging_up_on_the_second())
+    service.knows(FIRST)
+    async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
+        invoker = await aws.invoker("f", timeout_in_seconds=5)
+        await invoker.invoke(b"{}", {})
+        with pytest.raises(errors.Unreachable) as caught:
+            await invoker.invoke(b"{}", {})
+        assert caught.value.was_sent
+        assert len(server.requests) == 2
+
+
+async def test_a_token_that_would_break_out_of_its_header_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "token\r\nx-amz-target: AmazonSQS.DeleteQueue"
+    for name, value in (("ACCESS_KEY_ID", "AKID"), ("SECRET_ACCESS_KEY", "secret"), ("SESSION_TOKEN", token)):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    async with calling() as (caller, _, server):
+        with pytest.raises(errors.Rejected, match="x-amz-security-token") as caught:
+            await receive(caller)
+        assert token not in str(caught.value)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host/a b", "http://host/\N{LATIN SMALL LETTER E WITH ACUTE}", "http://ho\x7fst/"]
+)
+def test_a_url_that_would_break_out_of_its_line_is_a_fault_of_the_settings(url: str) -> None:
+    with pytest.raises(errors.SettingsError, match="endpoint"):
+        Route.to(resource("POST", url), proxy=None)
 
 
 async def test_a_connection_that_never_came_about_had_no_effect() -> None:

@@ -348,10 +348,14 @@ async def test_leaving_stops_every_child() -> None:
 async def test_an_error_of_the_block_goes_on_as_it_is_and_stops_every_child_too() -> None:
     """In a group, the command line would not know a fault of the settings that comes after the target was opened."""
     record = Recorded()
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with opened(callable_kind("sample:count"), record) as target:
             await target.invoke(call())
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert [stopped.reason for stopped in record.of(ChildStopped)] == ["shutdown"]
 
 

@@ -1,0 +1,214 @@
+"""How does one connection carry a request and its answer? HTTP/1.1, as much of it as a POST to a service needs.
+
+    resting ── ask() ──▶ asked ── bytes ──▶ answering ── its end ──▶ resting
+       │                   │                    │
+       └───────────────────┴────────────────────┴──▶ closed
+
+An answer ends by its Content-Length, its last chunk or the end of the connection; interim ones (1xx) are passed over.
+A connection rests only after an answer that leaves it clean: all of the request written, nothing after the answer, no
+wish of the server to close. Bytes or a hang-up while it rests close it; so do a timeout, and an answer that is no HTTP
+or too large. One timer serves all deadlines of a connection: it is moved only when the next deadline is nearer, and
+looks again when it rings early; most calls cost none.
+
+What goes wrong is the future's result, never its exception: nobody may be there any more to take that.
+The codes are aiohttp's, so that a fault has one name with a proxy and without (proxied.py).
+Source: RFC 9112, "HTTP/1.1".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from poller.errors import Rejected, Unreachable
+
+LARGEST_ANSWER_IN_BYTES = 32 << 20
+"""Head and body, as they come; AWS's largest is Kinesis's, of 10 MB of records in base64."""
+
+
+class Received(NamedTuple):
+    """An answer. Header names are in lower case; values of one name are joined by commas."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HungUp(Unreachable):
+    """The connection ended before the first byte of an answer came."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="ServerDisconnectedError", was_sent=True)
+
+
+def request(start: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The bytes of a request. `start` is its first line, with any further lines that never change.
+
+    Raises Rejected for a header that would break out of its line: values come from settings and credentials.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise Rejected(f"a line break in {', '.join(broken(headers))}", code="UnusableHeader")
+    return f"{start}{lines}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def broken(headers: Mapping[str, str]) -> list[str]:
+    """The names of the headers at fault. Their values may be secrets."""
+    return [repr(name) for name, value in headers.items() if any(sign in name + value for sign in "\r\n\0")]
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `is_open` is true while it may be asked; `on_lost` is told once it is gone."""
+
+    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_lost = on_lost
+        self._waiter: asyncio.Future[Received | Unreachable] | None = None
+        self._parser: HttpResponseParser | None = None
+        self._size = 0
+        self._head: Mapping[str, str] | None = None
+        self._headers: dict[str, str] = {}
+        self._chunks: list[bytes] = []
+        self._deadline = self._alarm_at = math.inf
+        self._alarm: asyncio.TimerHandle | None = None
+        self.is_open = False
+        self.lost = self._loop.create_future()
+
+    def ask(self, message: bytes, *, deadline: float) -> asyncio.Future[Received | Unreachable]:
+        """Send a request; `deadline` is in the loop's time. Whoever does not await the result must `abort`."""
+        assert self.is_open
+        assert self._waiter is None
+        self._parser = HttpResponseParser(self)  # a new one: nothing of the last answer may linger
+        self._size = 0
+        self._waiter = self._loop.create_future()
+        self._expect_until(deadline)
+        self._transport.write(message)
+        return self._waiter
+
+    def rest(self, *, deadline: float) -> None:
+        """Nothing is wanted of the server before the deadline, when the connection closes."""
+        self._expect_until(deadline)
+
+    def close(self) -> None:
+        """Close in good order, which the server may delay."""
+        self.is_open = False
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once: the server sees that nobody waits."""
+        self.is_open = False
+        self._waiter = None
+        self._transport.abort()
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's do not derive from asyncio's
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiter is None or self._parser is None:
+            self.close()
+            return
+        self._size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._give_up(f"the answer is not HTTP: {error}", code="UnusableAnswer")
+        if self._size > LARGEST_ANSWER_IN_BYTES:
+            self._give_up(f"the answer is larger than {LARGEST_ANSWER_IN_BYTES} bytes", code="UnusableAnswer")
+
+    def eof_received(self) -> None:
+        self._ended(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ended(error)
+        self._parser = None  # they hold each other
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.lost.set_result(None)
+        self._on_lost(self)
+
+    def _ended(self, error: Exception | None) -> None:
+        self.is_open = False
+        if self._waiter is None:
+            return
+        if error is None and self._head is not None and not self._head.keys() & LENGTH_HEADERS:
+            self._deliver(self._received(self._head))
+        elif self._size == 0:
+            self._deliver(HungUp(f"the server disconnected ({error or 'no error'})"))
+        else:
+            text = f"the server disconnected within its answer ({error or 'no error'})"
+            self._deliver(Unreachable(text, code="ClientPayloadError", was_sent=True))
+
+    # What the parser tells
+
+    def on_message_begin(self) -> None:
+        if self._waiter is None:  # something follows the answer
+            self.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key, text = name.lower().decode("latin-1"), value.decode("latin-1").rstrip(" \t")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        self._head, self._headers = self._headers, {}  # trailers come to nothing
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._waiter is None:
+            return
+        assert self._parser is not None
+        assert self._head is not None
+        received = self._received(self._head)
+        if received.status < 200:
+            return
+        if not self._parser.should_keep_alive():
+            self.close()
+        self._deliver(received)
+        if self._transport.get_write_buffer_size():  # the server did not want to hear it all
+            self.abort()
+
+    # The answer, and the want of one
+
+    def _received(self, head: Mapping[str, str]) -> Received:
+        assert self._parser is not None
+        received = Received(self._parser.get_status_code(), head, b"".join(self._chunks))
+        self._head, self._headers, self._chunks = None, {}, []
+        return received
+
+    def _deliver(self, result: Received | Unreachable) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(result)
+
+    def _give_up(self, message: str, *, code: str) -> None:
+        self._deliver(Unreachable(message, code=code, was_sent=True))
+        self.abort()
+
+    def _expect_until(self, deadline: float) -> None:
+        self._deadline = deadline
+        if deadline < self._alarm_at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm_at = deadline
+            self._alarm = self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, math.inf
+        if self._loop.time() < self._deadline:
+            self._expect_until(self._deadline)
+        elif self._waiter is not None:
+            self._give_up("no answer in time", code="TimeoutError")
+        else:
+            self.close()
+
+
+LENGTH_HEADERS = frozenset({"content-length", "transfer-encoding"})
+"""An answer with neither lasts until the connection ends."""

@@ -1,0 +1,59 @@
+"""How does a request go out through a proxy? By aiohttp, which knows proxies, tunnels and their authentication.
+
+It costs three times the CPU of a connection of our own (pool.py), so it is for this alone; the session is opened when
+the first such request is sent.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+from collections.abc import Mapping
+
+import aiohttp
+from yarl import URL
+
+from poller.aws.http1 import Received
+from poller.aws.pool import CONNECT_TIMEOUT_IN_SECONDS, KEEP_ALIVE_IN_SECONDS
+from poller.aws.refusals import no_answer
+
+LARGE_BODY_IN_BYTES = 1 << 20
+"""Above this, a body is written piece by piece, so that other calls go on meanwhile."""
+
+
+class Proxied:
+    """All requests through proxies. `aclose` it in the end."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def send(
+        self, url: str, proxy: str, headers: Mapping[str, str], body: bytes, *, timeout_in_seconds: float
+    ) -> Received:
+        """Raises Unreachable when there is no answer."""
+        data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
+        try:
+            response = await self._session().post(
+                URL(url, encoded=True),
+                data=data,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, sock_connect=CONNECT_TIMEOUT_IN_SECONDS),
+                proxy=proxy,
+                allow_redirects=False,
+            )
+            return Received(response.status, response.headers, await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise no_answer(error) from error
+
+    async def aclose(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            connector = aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEP_ALIVE_IN_SECONDS, ssl=self._tls, resolver=aiohttp.ThreadedResolver()
+            )
+            self._opened = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._opened

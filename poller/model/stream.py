@@ -1,0 +1,112 @@
+"""What is a stream made of? Shards with parents, records in order, and positions between them.
+
+A position says where reading goes on; a checkpoint is a position that was stored, with the window that was open there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NewType
+
+ShardId = NewType("ShardId", str)
+
+SequenceNumber = NewType("SequenceNumber", str)
+"""A record's place in its shard: decimal digits as the service writes them, of varying length.
+
+Order is that of the numbers, never that of the texts (`core/positions.py`).
+"""
+
+Iterator = NewType("Iterator", str)
+"""AWS's read cursor: good for one read, and only for some minutes."""
+
+
+class Shard(NamedTuple):
+    """`parent_ids` has none, one (split, rollover), or two (merge); a parent may long be gone from the stream.
+
+    `is_open` is false once the shard takes no new records; what it holds can still be read.
+    """
+
+    shard_id: ShardId
+    parent_ids: tuple[ShardId, ...]
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrimHorizon:
+    """The oldest record that the source still has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """What comes from now on. Never stored: it is made concrete by the first read."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtTimestamp:
+    """The first record that arrived at or after this moment, in epoch seconds."""
+
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class AtSequence:
+    """This record is the next."""
+
+    sequence_number: SequenceNumber
+
+
+@dataclass(frozen=True, slots=True)
+class AfterSequence:
+    """The record after this one is the next."""
+
+    sequence_number: SequenceNumber
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEnd:
+    """The shard is drained: closed, and all of it done."""
+
+
+Position = TrimHorizon | Latest | AtTimestamp | AtSequence | AfterSequence | ShardEnd
+
+
+class StreamRecord(NamedTuple):
+    """A record as read once. `record` is what the function will see (`core/envelope.py`); nobody changes it.
+
+    `lane_key` is what order is kept by under a parallelization factor: the partition key, or the item's key.
+    `arrived_at` is when the source took it, in epoch seconds.
+    """
+
+    sequence_number: SequenceNumber
+    lane_key: str
+    arrived_at: float
+    record: dict[str, Any]
+
+
+class Read(NamedTuple):
+    """The answer of one read. `next_iterator` is None at the shard's end.
+
+    `behind_in_seconds` is how far the answer's end is from the shard's tip; None where the source does not say.
+    """
+
+    records: list[StreamRecord]
+    next_iterator: Iterator | None
+    behind_in_seconds: float | None
+
+
+class Window(NamedTuple):
+    """A tumbling window in the making: its bounds in epoch seconds, and the state that the function last returned.
+
+    `state` is JSON text.
+    """
+
+    start: int
+    end: int
+    state: bytes
+
+
+class Checkpoint(NamedTuple):
+    """What is stored for one shard: everything before `position` is done. `window` is the one open there, if any."""
+
+    position: Position
+    window: Window | None = None

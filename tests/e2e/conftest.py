@@ -1,0 +1,22 @@
+"""The world that every test of the daemon starts in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import harness
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """AWS over HTTP is made of asyncio's servers."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def world(anyio_backend: str, tmp_path: Path) -> AsyncIterator[harness.World]:
+    async with harness.world(tmp_path) as world:
+        yield world

@@ -1,0 +1,139 @@
+"""Does the daemon do its work, and does it show truly how it is doing?"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.harness import World
+from tests.fakes.http_function import http_function
+from tests.fakes.http_server import http_server
+from tests.fakes.target import FakeTarget, FunctionPlan
+from tests.simulation.checker import (
+    check_every_receive_is_invoked,
+    check_no_expired_receipt_is_invoked,
+    check_nothing_filtered_is_invoked,
+    check_nothing_is_lost,
+)
+
+pytestmark = pytest.mark.anyio
+
+BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+SOURCE = "arn:aws:sqs:eu-west-1:123456789012:"
+
+
+async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world: World) -> None:
+    """50 of 60 messages match, 3 of these fail whenever they come: their second receive is one too many."""
+    given_up = world.queue("given-up")
+    orders = world.queue("orders", visibility_timeout_in_seconds=2, maximum_receive_count=1, dead_letter_queue=given_up)
+    signups = world.send(orders, *['{"kind": "signup"}'] * 50)
+    world.send(orders, *['{"kind": "other"}'] * 10)
+    poison = set(signups[:3])
+    bill = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.02), names_failures=True, poison=poison))
+    world.aws.functions[BILL] = bill
+    text = f"""
+        [functions.bill]
+        arn = "{BILL}"
+        timeout_in_seconds = 1
+
+        [mappings.orders]
+        event_source_arn = "{orders.arn}"
+        function_name = "bill"
+        function_response_types = ["ReportBatchItemFailures"]
+        filter_criteria.filters = [{{ pattern = {{ body = {{ kind = ["signup"] }} }} }}]
+    """
+    async with world.daemon(text, "--verbose") as daemon:
+        await world.watch.until(lambda: len(given_up.message_ids) == 3 and daemon.records("messages_deleted") == 57)
+        counters = await daemon.counters("orders")
+        ready, health, page = await daemon.get("/readyz"), await daemon.get("/healthz"), await daemon.get("/")
+        assert await daemon.stop() == 0
+    assert counters == {"polled": 60, "filtered_out": 10, "invoked": 50, "failed": 3, "deleted": 57, "delivered": 0}
+    assert ready == (200, '{"ready":true,"mappings":{"orders":{"state":"ready","reason":null}}}\n')
+    assert health == (200, '{"healthy":true}\n')
+    assert page.status == 200
+    assert "1 of 1 mappings ready" in page.text
+    assert world.aws.door.accepted == world.aws.server.requests, "every request was signed well"
+    assert set(given_up.message_ids) == poison
+    matches = frozenset(signups).__contains__
+    check_nothing_is_lost(orders, bill.calls, matches)
+    check_nothing_filtered_is_invoked(bill.calls, matches)
+    check_every_receive_is_invoked(orders, bill.calls, matches)
+    check_no_expired_receipt_is_invoked(orders, bill.calls)
+
+
+async def test_a_broken_mapping_beside_a_good_one_harms_only_itself_and_recovers(world: World) -> None:
+    bill = world.aws.functions[BILL] = FakeTarget()
+    good = world.queue("good")
+    world.queue("forbidden")
+    world.aws.forbidden.add("forbidden")
+    text = "".join(
+        f"""
+        [mappings.{name}]
+        event_source_arn = "{SOURCE}{name}"
+        function_name = "{BILL}"
+        """
+        for name in ("good", "missing", "forbidden")
+    )
+    async with world.daemon(text) as daemon:
+        await daemon.until_said("source_failed", mapping="missing", level="error")
+        await daemon.until_said("source_failed", mapping="forbidden", level="error")
+        await daemon.until_said("mapping_ready", mapping="good")
+        world.send(good, "{}")
+        await world.until_deleted(good, 1)
+        ready = await daemon.get("/readyz")
+        assert ready.status == 503
+        report = ready.json()
+        assert report["mappings"].pop("good") == {"state": "ready", "reason": None}
+        assert report == {
+            "ready": False,
+            "mappings": {
+                "missing": {
+                    "state": "starting",
+                    "reason": "GetQueueAttributes: QueueDoesNotExist: "
+                    "QueueDoesNotExist (400): The specified queue does not exist.",
+                },
+                "forbidden": {
+                    "state": "starting",
+                    "reason": "GetQueueAttributes: AccessDeniedException: "
+                    "AccessDeniedException (403): Access to the resource is denied.",
+                },
+            },
+        }
+        missing = world.queue("missing")
+        world.send(missing, "{}")
+        world.aws.forbidden.clear()
+        await daemon.until_said("mapping_ready", mapping="missing")
+        await daemon.until_said("mapping_ready", mapping="forbidden")
+        assert (await daemon.get("/readyz")).status == 200
+        await world.until_deleted(missing, 1)
+        assert await daemon.stop() == 0
+    assert {call.mapping for call in bill.calls} == {"good", "missing"}
+
+
+async def test_a_function_shared_by_two_mappings_runs_no_oftener_at_once_than_it_may(world: World) -> None:
+    queues = [world.queue("left"), world.queue("right")]
+    function = FakeTarget(FunctionPlan(duration_in_seconds=(0.005, 0.02)))
+    for queue in queues:
+        world.send(queue, *["{}"] * 150)
+    async with http_server(http_function(function)) as service:
+        text = f"""
+            [functions.store]
+            url = "{service.url}/store"
+            reserved_concurrency = 1
+
+            [mappings.left]
+            event_source_arn = "{queues[0].arn}"
+            function_name = "store"
+
+            [mappings.right]
+            event_source_arn = "{queues[1].arn}"
+            function_name = "store"
+        """
+        async with world.daemon(text) as daemon:
+            for queue in queues:
+                await world.until_deleted(queue, 150)
+            assert await daemon.stop() == 0
+    assert function.most_running == 1
+    assert set(function.most_running_of) == {"left", "right"}
+    for queue in queues:
+        check_nothing_is_lost(queue, function.calls, lambda _: True)
+        check_every_receive_is_invoked(queue, function.calls, lambda _: True)

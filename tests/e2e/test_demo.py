@@ -1,0 +1,190 @@
+"""Does `poller demo` end by itself with numbers that add up, and does it leave nothing behind?
+
+The demo runs as a user runs it, as a process with a pipe for its output. Its folder for temporary files is the test's,
+so that what it leaves there is seen. The machine it runs on is made hostile: a profile that does not exist, a proxy
+that refuses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import botocore.session
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST_IN_SECONDS = 120
+WITHOUT_ITS_EMULATOR = "import sys; sys.modules['ministack'] = None; from poller.cli import main; main()"
+
+
+@contextmanager
+def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    environment = os.environ | {
+        "TMPDIR": str(folder),
+        "PYTHONPATH": str(ROOT),
+        "AWS_PROFILE": "no-such-profile",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "poller", "demo", *options],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """The output up to the line with this text."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"{text!r} was never said:\n{''.join(lines)}")
+
+
+def numbers(output: str, name: str) -> list[int]:
+    """A line of the table: a number for the FIFO queue and one for the standard queue."""
+    [line] = [line for line in output.splitlines() if re.match(rf"│ +{name} +│", line)]
+    return [int(cell) for cell in re.findall(r"│ +(\d+) (?=│)", line)]
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that this one has started, and theirs."""
+    table = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    parents = {int(child): int(parent) for child, parent in map(str.split, table.splitlines())}
+    found = {pid}
+    while grown := {child for child, parent in parents.items() if parent in found} - found:
+        found |= grown
+    return found - {pid}
+
+
+def command_of(pid: int) -> str:
+    return subprocess.run(["ps", "-p", str(pid), "-o", "args="], capture_output=True, text=True, check=False).stdout
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those that still run; a zombie that waits for its parent does not."""
+    table = subprocess.run(["ps", "-axo", "pid=,stat="], capture_output=True, text=True, check=True).stdout
+    states = {int(pid): state for pid, state in map(str.split, table.splitlines())}
+    return {pid for pid in pids if not states.get(pid, "Z").startswith("Z")}
+
+
+def assert_gone(pids: set[int]) -> None:
+    """The last ones are ended by signals nobody waits for, so they get a moment."""
+    deadline = time.monotonic() + 10
+    while left := alive(pids):
+        assert time.monotonic() < deadline, f"still running: {left}"
+
+
+def test_the_demo_ends_by_itself_and_its_numbers_add_up(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert process.returncode == 0, output
+    assert "The numbers add up" in output
+    assert numbers(output, "sent") == [240, 240]
+    assert numbers(output, "filtered out") == [24, 24]
+    assert numbers(output, "stored") == [212, 212]
+    assert numbers(output, "failed for good") == [4, 4]
+    assert numbers(output, "left over") == [0, 0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_kept_running_it_takes_what_the_user_sends_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    with demo(tmp_path, "--keep") as process:
+        output = read_until(process, "The status page: ")
+        started = descendants(process.pid)
+        deleted_before = deleted(output)
+        send_as_invited(output)
+        deadline = time.monotonic() + 30
+        while deleted(output) == deleted_before:
+            assert time.monotonic() < deadline, "the message was never taken"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert process.returncode == 0
+    assert len(started) > 2
+    assert_gone(started)
+    assert [path.name for place in tmp_path.iterdir() for path in place.glob("*.toml")] == ["poller.toml"]
+
+
+@pytest.mark.parametrize("moment", ["An emulator", "The daemon reads both queues", "rows: "])
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, moment: str) -> None:
+    with demo(tmp_path) as process:
+        read_until(process, moment)
+        started = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert process.returncode == 130, output
+    assert started
+    assert_gone(started)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_daemon_that_dies_ends_the_demo_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        read_until(process, "rows: ")
+        started = descendants(process.pid)
+        [daemon] = [pid for pid in started if " run -c " in command_of(pid)]
+        os.kill(daemon, signal.SIGKILL)
+        output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert process.returncode == 1, output
+    assert "the daemon ended with status -9; the end of its log:" in output
+    assert_gone(started)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_its_emulator_the_demo_says_what_to_install(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ITS_EMULATOR, "demo"],
+        env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_IN_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "pip install 'poller[demo]'" in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def deleted(output: str) -> float:
+    """What the daemon's metrics say, at the address that was printed."""
+    [page] = re.findall(r"The status page: (\S+)", output)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{page}metrics") as answer:
+        metrics = answer.read().decode()
+    return sum(map(float, re.findall(r"^poller_records_deleted_total\{.*\} (\S+)$", metrics, re.MULTILINE)))
+
+
+def send_as_invited(output: str) -> None:
+    """The first `aws sqs send-message` that was printed, with the variables that were printed."""
+    variables = dict(pair.split("=", 1) for pair in re.findall(r"AWS_\w+=\S+", output))
+    [url, *_] = re.findall(r"send-message --queue-url (\S+)", output)
+    [body, *_] = re.findall(r"--message-body '(.*)'", output)
+    assert json.loads(body)["kind"] == "signup"
+    sqs = botocore.session.get_session().create_client(
+        "sqs",
+        region_name=variables["AWS_DEFAULT_REGION"],
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+    )
+    sqs.send_message(QueueUrl=url, MessageBody=body)
+    sqs.close()

@@ -1,0 +1,86 @@
+"""What becomes of handler functions that misbehave, and what does the log say of them?"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.harness import World
+
+pytestmark = pytest.mark.anyio
+
+HANDLERS = """
+import os, time
+
+def handle(event, context):
+    [record] = event["Records"]
+    print("handling", record["body"])
+    if record["attributes"]["ApproximateReceiveCount"] == "1":
+        MISDEEDS[record["body"]]()
+
+def crash():
+    os._exit(3)
+
+def dawdle():
+    time.sleep(60)
+
+def refuse():
+    raise ValueError("not this one")
+
+MISDEEDS = {"crash": crash, "dawdle": dawdle, "refuse": refuse, "behave": int}
+"""
+
+
+async def test_a_crash_a_timeout_and_an_exception_fail_their_batch_and_nothing_else(world: World) -> None:
+    """What failed is invoked again after its visibility timeout, and then the handler behaves."""
+    (world.folder / "handlers.py").write_text(HANDLERS)
+    orders = world.queue("orders", visibility_timeout_in_seconds=2)
+    text = f"""
+        [functions.store]
+        handler = "handlers:handle"
+        timeout_in_seconds = 0.5
+        reserved_concurrency = 4
+
+        [mappings.orders]
+        event_source_arn = "{orders.arn}"
+        function_name = "store"
+        batch_size = 1
+    """
+    world.send(orders, "crash", "dawdle", "refuse", "behave")
+    async with world.daemon(text) as daemon:
+        await world.until_deleted(orders, 4)
+        failures = {line["reason"]: line["detail"].partition("Error: ")[2] for line in daemon.said("batch_failed")}
+        assert await daemon.stop() == 0
+    assert failures == {
+        "Runtime.ExitError": "Runtime exited with error: exit status 3",
+        "Sandbox.Timedout": "Task timed out after 0.50 seconds",
+        "ValueError": "",
+    }
+    for body, times in {"crash": 2, "dawdle": 2, "refuse": 2, "behave": 1}.items():
+        told = daemon.said("child_output", function="store", stream="stdout", line=f"handling {body}")
+        assert len(told) == times
+    [trace] = [line["line"] for line in daemon.said("child_output") if line["line"].startswith("[ERROR]")]
+    assert trace.startswith("[ERROR] ValueError: not this one\nTraceback")
+    assert daemon.said("child_stopped", function="store", reason="exit", status=3)
+    assert daemon.said("child_stopped", function="store", reason="timeout", status=-9)
+
+
+async def test_a_handler_that_cannot_be_imported_keeps_failing_and_says_why(world: World) -> None:
+    (world.folder / "broken.py").write_text("import no_such_package")
+    orders = world.queue("orders")
+    text = f"""
+        [functions.store]
+        handler = "broken:handle"
+
+        [mappings.orders]
+        event_source_arn = "{orders.arn}"
+        function_name = "store"
+    """
+    world.send(orders, "{}")
+    async with world.daemon(text) as daemon:
+        failed = await daemon.until_said("batch_failed")
+        assert (await daemon.get("/readyz")).status == 200, "its source is there"
+        assert await daemon.stop() == 0
+    assert failed["reason"] == "Runtime.ImportModuleError"
+    assert "No module named 'no_such_package'" in failed["detail"]
+    assert daemon.said("child_stopped", reason="init_error")
+    assert len(orders.message_ids) == 1

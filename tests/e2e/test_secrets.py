@@ -1,0 +1,212 @@
+"""Does the daemon keep its secrets, and does it follow when they change?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from poller.aws.signing import Keys
+from poller.model.invocation import Answered, FunctionError, Invocation, Response
+from tests.e2e.harness import KEYS, World, environment
+from tests.fakes.http_server import Reply, Request, http_server
+from tests.fakes.target import FakeTarget
+
+pytestmark = pytest.mark.anyio
+
+BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+CANARY = "canary-of-a-body"
+HEADER = "secret-of-a-header"
+VARIABLE = "secret-of-a-variable"
+RENEWED = Keys("AKIDSECOND", "second-secret-access-key", "second-session-token")
+
+HANDLERS = """
+import os
+
+def crash(event, context):
+    os._exit(3)
+
+def echo(event, context):
+    return {"batchItemFailures": [{"itemIdentifier": record["body"]} for record in event["Records"]]}
+"""
+
+
+class Parrot:
+    """A function that answers with all that it was given, each time in another way."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        self.calls += 1
+        match self.calls % 3:
+            case 0:
+                return FunctionError(error_type="ValueError", message="no", payload=invocation.payload)
+            case 1:
+                return Answered(invocation.payload)
+            case _:
+                return Answered(b"not JSON: " + invocation.payload)
+
+
+async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:
+    """Each mapping's function fails in its own way; the log is as chatty as it can be."""
+    (world.folder / "handlers.py").write_text(HANDLERS)
+    parrot = world.aws.functions[BILL] = Parrot()
+    answers: list[int] = []
+
+    async def echo(request: Request) -> Reply:
+        assert request.headers["authorization"] == HEADER
+        answers.append([500, 429, 200, 404][len(answers) % 4])
+        return Reply(status=answers[-1], body=request.body)
+
+    functions = ("bill", "service", "crash", "echo")
+    queues = {name: world.queue(f"queue-of-{name}", visibility_timeout_in_seconds=2) for name in functions}
+    attribute = {"note": {"DataType": "String", "StringValue": CANARY}}
+    for queue in queues.values():
+        world.send(queue, *[CANARY] * 25, f'{{"{CANARY}": 1}}', attributes=attribute)
+    filtered = world.queue("filtered")
+    world.send(filtered, *[CANARY] * 15, f'{{"{CANARY}": 1}}')
+    world.environment |= {"HEADER": HEADER, "VARIABLE": VARIABLE}
+    async with http_server(echo) as service:
+        text = f"""
+            [functions.bill]
+            arn = "{BILL}"
+            timeout_in_seconds = 1
+
+            [functions.service]
+            url = "{service.url}"
+            headers = {{ Authorization = "${{HEADER}}" }}
+            timeout_in_seconds = 1
+
+            [functions.crash]
+            handler = "handlers:crash"
+            environment = {{ VARIABLE = "${{VARIABLE}}" }}
+            timeout_in_seconds = 1
+
+            [functions.echo]
+            handler = "handlers:echo"
+            timeout_in_seconds = 1
+
+            [mappings.filtered]
+            event_source_arn = "{filtered.arn}"
+            function_name = "bill"
+            filter_criteria.filters = [{{ pattern = {{ body = {{ other = [{{ exists = true }}] }} }} }}]
+
+            [mappings.missing]
+            event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:missing"
+            function_name = "bill"
+        """ + "".join(
+            f"""
+            [mappings.{name}]
+            event_source_arn = "{queue.arn}"
+            function_name = "{name}"
+            function_response_types = ["ReportBatchItemFailures"]
+            """
+            for name, queue in queues.items()
+        )
+        async with world.daemon(text, "--verbose") as daemon:
+            for name in functions:
+                await daemon.until_said("batch_failed", mapping=name)
+            await daemon.until_said("source_failed", mapping="missing")
+            await world.until_deleted(filtered, 16)
+            await world.watch.until(lambda: parrot.calls >= 6 and len(answers) >= 8)
+            pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
+            assert await daemon.stop() == 0
+    shown = daemon.text + "".join(page.text for page in pages)
+    for secret in (CANARY, HEADER, VARIABLE, KEYS.secret_access_key, KEYS.session_token):
+        assert secret is not None
+        assert secret not in shown
+    assert "batch_failed" in shown
+
+
+def shared_file(folder: Path) -> Callable[[Keys], None]:
+    """The credentials file, and how it is written anew."""
+
+    def write(keys: Keys) -> None:
+        (folder / "credentials").write_text(
+            f"[default]\naws_access_key_id={keys.access_key_id}\naws_secret_access_key={keys.secret_access_key}\n"
+            f"aws_session_token={keys.session_token}\n"
+        )
+
+    return write
+
+
+def credential_process(folder: Path) -> Callable[[Keys], None]:
+    """A process that prints what was last written."""
+    answer = folder / "answer.json"
+    command = f"{sys.executable} -c \"print(open('{answer}').read())\""
+    (folder / "config").write_text(f"[default]\ncredential_process = {command}\n")
+
+    def write(keys: Keys) -> None:
+        of_keys = {"AccessKeyId": keys[0], "SecretAccessKey": keys[1], "SessionToken": keys[2]}
+        answer.write_bytes(orjson.dumps({"Version": 1, "Expiration": "2099-01-01T00:00:00Z", **of_keys}))
+
+    return write
+
+
+@pytest.mark.parametrize("source", [shared_file, credential_process])
+async def test_new_keys_are_taken_up_while_it_runs(
+    world: World, source: Callable[[Path], Callable[[Keys], None]]
+) -> None:
+    """The old ones are refused from one moment to the next, long before their own expiry."""
+    orders = world.queue("orders")
+    bill = world.aws.functions[BILL] = FakeTarget()
+    world.environment = environment(
+        None,
+        AWS_CONFIG_FILE=str(world.folder / "config"),
+        AWS_SHARED_CREDENTIALS_FILE=str(world.folder / "credentials"),
+    )
+    write = source(world.folder)
+    write(KEYS)
+    text = f"""
+        [mappings.orders]
+        event_source_arn = "{orders.arn}"
+        function_name = "{BILL}"
+    """
+    async with world.daemon(text) as daemon:
+        world.send(orders, "{}")
+        await world.until_deleted(orders, 1)
+        write(RENEWED)
+        world.aws.door.knows(RENEWED)
+        assert KEYS.session_token is not None
+        world.aws.door.expired.add(KEYS.session_token)
+        world.send(orders, "{}")
+        await world.until_deleted(orders, 2)
+        assert (await daemon.get("/readyz")).status == 200
+        assert await daemon.stop() == 0
+    accepted = world.aws.door.accepted
+    assert [KEYS.access_key_id in request.headers["authorization"] for request in (accepted[0], accepted[-1])] == [
+        True,
+        False,
+    ]
+    assert len(world.aws.server.requests) > len(accepted), "the old keys were refused"
+    assert not daemon.said("source_failed")
+    assert not daemon.said("invocation_postponed")
+    assert len(bill.calls) == 2
+
+
+async def test_keys_that_come_late_are_taken_up_too(world: World) -> None:
+    """Until then the mapping says what is wrong."""
+    orders = world.queue("orders")
+    bill = world.aws.functions[BILL] = FakeTarget()
+    world.environment = environment(None, AWS_SHARED_CREDENTIALS_FILE=str(world.folder / "credentials"))
+    write = shared_file(world.folder)
+    write(RENEWED)
+    text = f"""
+        [mappings.orders]
+        event_source_arn = "{orders.arn}"
+        function_name = "{BILL}"
+    """
+    world.send(orders, "{}")
+    async with world.daemon(text) as daemon:
+        refused = await daemon.until_said("source_failed", level="error")
+        assert refused["code"] == "UnrecognizedClientException"
+        assert "UnrecognizedClientException" in (await daemon.get("/readyz")).json()["mappings"]["orders"]["reason"]
+        write(KEYS)
+        await world.until_deleted(orders, 1)
+        assert (await daemon.get("/readyz")).status == 200
+        assert await daemon.stop() == 0
+    assert len(bill.calls) == 1

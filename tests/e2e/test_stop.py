@@ -1,0 +1,330 @@
+"""How does the daemon end, and what becomes of what it had in hand?"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+
+from poller.model.invocation import Invocation, Response
+from tests.e2e.harness import Daemon, World, descendants
+from tests.fakes.http_server import Reply, Request, http_server
+from tests.fakes.queue import FakeQueue
+from tests.fakes.target import Call, FakeTarget, FunctionPlan
+from tests.fakes.watch import Watch
+from tests.simulation.checker import (
+    check_no_expired_receipt_is_invoked,
+    check_nothing_is_lost,
+    check_one_batch_at_a_time,
+    check_order,
+)
+
+pytestmark = pytest.mark.anyio
+
+BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+MESSAGES = 10_000
+
+LEDGER = """
+import json, os, subprocess, time
+
+subprocess.Popen(["sleep", "600"])
+LEDGER = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def note(what, event, context):
+    records = event["Records"]
+    entry = {"what": what, "at": time.monotonic(), "request_id": context.aws_request_id, "attempt": 1,
+             "message_ids": [record["messageId"] for record in records],
+             "receipts": [record["receiptHandle"] for record in records]}
+    os.write(LEDGER, json.dumps(entry).encode() + b"\\n")
+
+def write(event, context):
+    note("began", event, context)
+    note("ended", event, context)
+"""
+
+
+class HeldTarget(FakeTarget):
+    """A function that does not return before the test lets it."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(FunctionPlan(duration_in_seconds=(0, 0)))
+        self.waiting = 0
+        self.let_go = anyio.Event()
+        self._watch = watch
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        self.waiting += 1
+        self._watch.ring()
+        try:
+            await self.let_go.wait()
+            return await super().invoke(invocation)
+        finally:
+            self.waiting -= 1
+            self._watch.ring()
+
+
+def mapping(queue: FakeQueue) -> str:
+    """Of the function `bill`, as AWS Lambda has it."""
+    return f"""
+        [functions.bill]
+        arn = "{BILL}"
+        timeout_in_seconds = 1
+
+        [mappings.orders]
+        event_source_arn = "{queue.arn}"
+        function_name = "bill"
+    """
+
+
+def ledger(path: Path) -> list[Call]:
+    """The calls that handlers wrote down; one that was killed has no end."""
+    calls: dict[str, Call] = {}
+    for entry in map(orjson.loads, path.read_bytes().splitlines()):
+        what, at = entry.pop("what"), entry.pop("at")
+        if what == "began":
+            no_groups: list[str | None] = [None] * len(entry["message_ids"])
+            calls[entry["request_id"]] = Call(mapping="", began_at=at, ended_at=at, groups=no_groups, **entry)
+        else:
+            call = calls[entry["request_id"]]
+            call.ended_at, call.ending, call.done = at, "succeeded", frozenset(call.message_ids)
+    return list(calls.values())
+
+
+def ended_with(pids: Collection[int]) -> list[int]:
+    """A descriptor for each process, which becomes readable at its end; `until_gone` closes them."""
+    return [os.pidfd_open(pid) for pid in pids]
+
+
+async def until_gone(processes: Sequence[int]) -> None:
+    """Whatever is left has outlived its daemon: it is ended all the same, and the test fails."""
+    left = 0
+    for process in processes:
+        with anyio.move_on_after(5) as waiting:
+            await anyio.wait_readable(process)
+        if waiting.cancelled_caught:
+            left += 1
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        os.close(process)
+    assert left == 0
+
+
+def everything(_message_id: str) -> bool:
+    return True
+
+
+async def test_sigterm_cuts_a_long_poll_and_what_was_sent_at_that_moment_is_not_lost(world: World) -> None:
+    orders = world.queue("orders", visibility_timeout_in_seconds=2)
+    bill = world.aws.functions[BILL] = FakeTarget()
+    async with world.daemon(mapping(orders)) as daemon:
+        await world.watch.until(lambda: world.aws.polls_waiting == 1)
+        daemon.signal(signal.SIGTERM)
+        world.send(orders, "{}")
+        assert await daemon.ended(within=5) == 0, "a long poll waits for 20 seconds"
+        assert daemon.said("daemon_stopping", stage="stopped", batches_in_flight=0)
+    async with world.daemon(mapping(orders)) as daemon:
+        await daemon.until_said("mapping_ready")
+        await world.until_deleted(orders, 1)
+        assert await daemon.stop() == 0
+    check_nothing_is_lost(orders, bill.calls, everything)
+
+
+async def test_an_invocation_that_ends_within_the_grace_is_finished_and_deleted(world: World) -> None:
+    orders = world.queue("orders")
+    bill = world.aws.functions[BILL] = HeldTarget(world.watch)
+    world.send(orders, "{}")
+    async with world.daemon(mapping(orders)) as daemon:
+        await world.watch.until(lambda: bill.waiting == 1)
+        daemon.signal(signal.SIGTERM)
+        await daemon.until_said("daemon_stopping", stage="draining", batches_in_flight=1)
+        bill.let_go.set()
+        assert await daemon.ended() == 0
+        assert not daemon.said("daemon_stopping", stage="releasing")
+    assert orders.message_ids == []
+    check_nothing_is_lost(orders, bill.calls, everything)
+
+
+@asynccontextmanager
+async def with_an_invocation_running(world: World, *, grace: float) -> AsyncIterator[tuple[Daemon, FakeQueue]]:
+    """When the block is left, the daemon has ended well, and has shown the message again at once."""
+    orders = world.queue("orders")
+    bill = world.aws.functions[BILL] = HeldTarget(world.watch)
+    world.send(orders, "{}")
+    async with world.daemon(mapping(orders), grace=grace) as daemon:
+        await world.watch.until(lambda: bill.waiting == 1)
+        yield daemon, orders
+        assert await daemon.ended() == 0
+        assert daemon.said("daemon_stopping", stage="releasing", batches_in_flight=1)
+        assert daemon.records("messages_released") == 1
+    assert [entry.kind for entry in orders.history] == ["sent", "received", "visibility_changed"]
+    assert orders.history[-1].detail == "0"
+    assert bill.waiting == 0, "nobody waits for the answer any more"
+
+
+async def test_an_invocation_that_outlasts_the_grace_is_cut_and_its_message_visible_again(world: World) -> None:
+    async with with_an_invocation_running(world, grace=0.2) as (daemon, _):
+        daemon.signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_hurries(world: World, second: signal.Signals) -> None:
+    async with with_an_invocation_running(world, grace=600) as (daemon, _):
+        daemon.signal(signal.SIGINT)
+        await daemon.until_said("daemon_stopping", stage="draining")
+        daemon.signal(second)
+
+
+async def test_a_handler_that_outlasts_the_grace_ends_with_the_daemon(world: World) -> None:
+    orders = world.queue("orders")
+    (world.folder / "slow.py").write_text(
+        "import time\ndef wait(event, context):\n    print('here')\n    time.sleep(60)"
+    )
+    text = f"""
+        [functions.slow]
+        handler = "slow:wait"
+        timeout_in_seconds = 30
+
+        [mappings.orders]
+        event_source_arn = "{orders.arn}"
+        function_name = "slow"
+    """
+    async with world.daemon(text, grace=0.1) as daemon:
+        world.send(orders, "{}")
+        await daemon.until_said("child_output", line="here")
+        children = ended_with(descendants(daemon.pid))
+        assert await daemon.stop() == 0
+        assert daemon.records("messages_released") == 1
+    await until_gone(children)
+
+
+async def test_a_service_that_never_answers_does_not_hold_up_the_stop(world: World) -> None:
+    async def say_nothing(_request: Request) -> Reply:
+        world.watch.ring()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with http_server(say_nothing) as service:
+        text = f"""
+            [daemon.endpoints]
+            sqs = "{service.url}"
+
+            [mappings.orders]
+            event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orders"
+            function_name = "{BILL}"
+        """
+        async with world.daemon(text) as daemon:
+            await world.watch.until(lambda: service.requests)
+            daemon.signal(signal.SIGTERM)
+            assert await daemon.ended(within=5) == 0, "an answer may take 10 seconds"
+
+
+async def test_a_source_that_is_missing_does_not_hold_up_the_stop(world: World) -> None:
+    text = f"""
+        [mappings.orders]
+        event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orders"
+        function_name = "{BILL}"
+    """
+    async with world.daemon(text) as daemon:
+        await daemon.until_said("source_failed")
+        assert await daemon.stop() == 0
+
+
+async def test_a_log_whose_reader_is_gone_stops_nothing(world: World) -> None:
+    orders = world.queue("orders")
+    world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
+    async with world.daemon(mapping(orders), "--verbose") as daemon:
+        await daemon.until_said("mapping_ready")
+        daemon.close_log()
+        world.send(orders, *["{}"] * 100)
+        await world.until_deleted(orders, 100)
+        assert await daemon.stop() == 0
+
+
+async def test_killed_amid_ten_thousand_messages_in_order_it_loses_none(world: World) -> None:
+    """A FIFO queue and a function of AWS Lambda, which goes on when its caller is dead."""
+    orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
+    bill = world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.01)))
+    for number in range(MESSAGES):
+        world.send(orders, "{}", group=f"group-{number % 250}", deduplication_id=str(number))
+    async with world.daemon(mapping(orders)) as daemon:
+        await world.until_deleted(orders, MESSAGES // 3)
+        daemon.signal(signal.SIGKILL)
+        assert await daemon.ended() == -signal.SIGKILL
+    assert MESSAGES // 3 <= MESSAGES - len(orders.message_ids) < MESSAGES
+    async with world.daemon(mapping(orders)) as daemon:
+        await world.until_deleted(orders, MESSAGES)
+        assert await daemon.stop() == 0
+    check_nothing_is_lost(orders, bill.calls, everything)
+    check_order(orders, bill.calls, everything)
+    check_one_batch_at_a_time(bill.calls)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells of the end of somebody else's child")
+async def test_killed_amid_ten_thousand_messages_it_loses_none_and_leaves_no_child_behind(world: World) -> None:
+    orders = world.queue("orders", visibility_timeout_in_seconds=2)
+    world.send(orders, *["{}"] * MESSAGES)
+    (world.folder / "ledger.py").write_text(LEDGER)
+    text = f"""
+        [functions.write]
+        handler = "ledger:write"
+        timeout_in_seconds = 1
+        environment = {{ LEDGER = "{world.folder}/ledger.jsonl" }}
+        reserved_concurrency = 2
+
+        [mappings.orders]
+        event_source_arn = "{orders.arn}"
+        function_name = "write"
+    """
+    async with world.daemon(text) as daemon:
+        await world.until_deleted(orders, MESSAGES // 3)
+        started = descendants(daemon.pid)
+        children = ended_with(started)
+        daemon.signal(signal.SIGKILL)
+        assert await daemon.ended() == -signal.SIGKILL
+    assert len(orders.message_ids) > 0
+    assert len(started) >= 3, "a handler, what it started, and its watcher"
+    await until_gone(children)
+    async with world.daemon(text) as daemon:
+        await world.until_deleted(orders, MESSAGES)
+        children = ended_with(descendants(daemon.pid))
+        assert await daemon.stop() == 0
+    await until_gone(children)
+    check_nothing_is_lost(orders, ledger(world.folder / "ledger.jsonl"), everything)
+
+
+async def test_daemons_that_share_a_queue_may_come_and_go_in_any_way(world: World) -> None:
+    """One stays while others beside it are cut short and killed, and the function has its bad days."""
+    orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
+    plan = FunctionPlan(
+        duration_in_seconds=(0, 0.2),
+        busy_rate=0.05,
+        failure_rate=0.01,
+        lost_answer_rate=0.01,
+        item_failure_rate=0.01,
+        names_failures=True,
+    )
+    bill = world.aws.functions[BILL] = FakeTarget(plan)
+    text = mapping(orders) + 'function_response_types = ["ReportBatchItemFailures"]'
+    sent = 0
+    async with world.daemon(text) as staying:
+        for grace, number in ((0.0, signal.SIGTERM), (20.0, signal.SIGKILL)):
+            async with world.daemon(text, grace=grace) as passing:
+                await passing.until_said("mapping_ready")
+                for _ in range(600):
+                    sent += 1
+                    world.send(orders, "{}", group=f"group-{sent % 100}", deduplication_id=str(sent))
+                await world.until_deleted(orders, sent - 400)
+                passing.signal(number)
+                assert await passing.ended() == (-number if number == signal.SIGKILL else 0)
+        plan.ends_at = anyio.current_time()
+        await world.until_deleted(orders, sent)
+        assert await staying.stop() == 0
+    check_nothing_is_lost(orders, bill.calls, everything)
+    check_order(orders, bill.calls, everything)
+    check_one_batch_at_a_time(bill.calls)
+    check_no_expired_receipt_is_invoked(orders, bill.calls)

@@ -1,0 +1,56 @@
+"""How does a test wait for something to happen? Whoever changes something rings; whoever waits looks again.
+
+watch.ring()                            something changed
+await watch.until(lambda: ...)          return as soon as this holds; give up after a while
+History(watch)                          a queue's history that rings, and counts its entries by kind
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import SupportsIndex
+
+import anyio
+
+from tests.fakes.queue import Entry
+
+LONGEST_WAIT_IN_SECONDS = 30.0
+"""Far more than anything takes that a test waits for, so that a loaded machine fails none."""
+
+
+class Watch:
+    """One for a whole test: all that happens in its process rings here."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Event()
+
+    def ring(self) -> None:
+        self._changed.set()
+
+    async def until(self, holds: Callable[[], object], within: float = LONGEST_WAIT_IN_SECONDS) -> None:
+        """Raises AssertionError when the time is over."""
+        with anyio.move_on_after(within):
+            while not holds():
+                self._changed.clear()
+                await self._changed.wait()
+            return
+        raise AssertionError(f"it did not happen within {within:g} s")
+
+
+class History(list[Entry]):
+    """For `FakeQueue.history`. `counts` holds how many entries there are of each kind."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+        self._watch = watch
+
+    def append(self, entry: Entry) -> None:
+        super().append(entry)
+        self.counts[entry.kind] += 1
+        self._watch.ring()
+
+    def insert(self, index: SupportsIndex, entry: Entry) -> None:
+        raise AssertionError("history is only ever appended to")

@@ -1,0 +1,194 @@
+"""Is an answer read the same however it is cut? And the same as the standard library reads it?"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import io
+import itertools
+from typing import Any, NamedTuple, cast
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from poller.aws.http1 import Connection, Received, request
+from poller.errors import Rejected, Unreachable
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+NAMES = st.text(LETTERS + "0123456789-_", min_size=1, max_size=12).map(lambda name: f"X-{name}")
+VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126) | st.sampled_from("é\xff"), max_size=20)
+FRAMINGS = st.sampled_from(["length", "chunked", "close"])
+
+
+class Wire(NamedTuple):
+    """An answer as its bytes; `lasts` until the connection ends."""
+
+    raw: bytes
+    lasts: bool
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Wire:
+    status = draw(st.sampled_from([200, 201, 202, 204, 304, 400, 403, 413, 429, 500, 503]))
+    headers = draw(st.lists(st.tuples(NAMES, VALUES), max_size=6))
+    body = b"" if status in (204, 304) else draw(st.binary(max_size=60))
+    framing = draw(FRAMINGS) if status not in (204, 304) else "none"
+    if framing == "length":
+        headers.insert(draw(st.integers(0, len(headers))), ("Content-Length", str(len(body))))
+    elif framing == "chunked":
+        headers.insert(draw(st.integers(0, len(headers))), ("transfer-encoding", "chunked"))
+        body = chunked(draw, body)
+    lines = [f"HTTP/1.1 {status} Some Reason", *(f"{name}: {value}" for name, value in headers)]
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n" * draw(st.integers(0, 2))
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return Wire(interim + head + body, framing == "close")
+
+
+def chunked(draw: st.DrawFn, body: bytes) -> bytes:
+    pieces = [piece for piece in cut(body, draw(CUTS)) if piece]
+    extension = draw(st.sampled_from([b"", b";x=y"]))
+    trailers = draw(st.sampled_from([b"", b"X-Trailer: 1\r\n", b"X-One: 1\r\nX-Two: 2\r\n"]))
+    parts = [b"%x%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces]
+    return b"".join(parts) + b"0\r\n" + trailers + b"\r\n"
+
+
+CUTS = st.lists(st.integers(0, 400), max_size=8)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    ends = [0, *sorted(min(place, len(data)) for place in places), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(ends)]
+
+
+class Pipe(asyncio.Transport):
+    """A transport that leads nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+
+    def write(self, data: Any) -> None:
+        assert not self.is_closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    abort = close
+
+
+def read(*streams: list[bytes], lasts: bool = False) -> tuple[list[Received | Unreachable], bool]:
+    """What a connection makes of one answer after the other, each cut so, and whether it may be asked again.
+
+    The last one may last until the connection ends.
+    """
+
+    async def run() -> tuple[list[Received | Unreachable], bool]:
+        results = []
+        connection = Connection(lambda _: None)
+        pipe = Pipe()
+        connection.connection_made(pipe)
+        for pieces in streams:
+            waiter = connection.ask(b"", deadline=asyncio.get_running_loop().time() + 60)
+            for piece in filter(None, pieces):
+                if not pipe.is_closed:
+                    connection.data_received(piece)
+            if lasts and pieces is streams[-1]:
+                connection.eof_received()
+            results.append(waiter.result())
+        is_open = connection.is_open
+        connection.connection_lost(None)
+        return results, is_open
+
+    return asyncio.run(run())
+
+
+def reference(wire: Wire) -> Received:
+    """The standard library's reading."""
+    response = http.client.HTTPResponse(cast(Any, Socket(wire.raw)), method="POST")
+    response.begin()
+    headers: dict[str, str] = {}
+    for name, value in response.headers.items():
+        key, text = name.lower(), value.strip(" ")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return Received(response.status, headers, response.read())
+
+
+class Socket(NamedTuple):
+    raw: bytes
+
+    def makefile(self, _: str) -> io.BytesIO:
+        return io.BytesIO(self.raw)
+
+
+@settings(max_examples=400, deadline=None)
+@given(wire=answers(), cuts=CUTS)
+def test_an_answer_is_the_same_however_it_is_cut_and_as_the_standard_library_reads_it(
+    wire: Wire, cuts: list[int]
+) -> None:
+    results, is_open = read(cut(wire.raw, cuts), lasts=wire.lasts)
+    assert results == [reference(wire)]
+    assert is_open is not wire.lasts
+
+
+@settings(max_examples=200, deadline=None)
+@given(first=answers(), second=answers(), cuts=CUTS)
+def test_an_answer_leaves_nothing_to_the_next(first: Wire, second: Wire, cuts: list[int]) -> None:
+    assume(not first.lasts)
+    results, _ = read([first.raw], cut(second.raw, cuts), lasts=second.lasts)
+    assert results == [reference(first), reference(second)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(wire=answers(), surplus=st.binary(min_size=1, max_size=30) | st.just(b"HTTP/1.1 200 OK"), cuts=CUTS)
+def test_whatever_follows_an_answer_does_not_change_it_and_ends_the_connection(
+    wire: Wire, surplus: bytes, cuts: list[int]
+) -> None:
+    assume(not wire.lasts)
+    assume(surplus.strip(b"\r\n"))
+    results, is_open = read(cut(wire.raw + surplus, cuts))
+    assert results == [reference(wire)]
+    assert not is_open
+
+
+@settings(max_examples=200, deadline=None)
+@given(wire=answers(), length=st.integers(0, 400), cuts=CUTS)
+def test_a_part_of_an_answer_is_none(wire: Wire, length: int, cuts: list[int]) -> None:
+    assume(not wire.lasts)
+    part = wire.raw[: min(length, len(wire.raw) - 1)]
+    [result], is_open = read(cut(part, cuts), lasts=True)
+    assert isinstance(result, Unreachable)
+    assert result.was_sent
+    assert not is_open
+
+
+@settings(max_examples=300, deadline=None)
+@example(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", cuts=[])
+@given(raw=st.binary(max_size=60).map(lambda rest: b"HTTP/1.1 200 OK\r\n" + rest) | st.binary(max_size=60), cuts=CUTS)
+def test_no_bytes_whatever_leave_a_call_without_a_result(raw: bytes, cuts: list[int]) -> None:
+    [result], is_open = read(cut(raw, cuts), lasts=True)
+    assert isinstance(result, Received | Unreachable)
+    assert not is_open
+
+
+@settings(max_examples=200, deadline=None)
+@given(headers=st.dictionaries(NAMES, VALUES, max_size=5), body=st.binary(max_size=20))
+def test_a_request_is_its_lines_and_its_body(headers: dict[str, str], body: bytes) -> None:
+    head, _, rest = request("POST /x HTTP/1.1\r\nhost: y\r\n", headers, body).partition(b"\r\n\r\n")
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    expected = ["POST /x HTTP/1.1", "host: y", *lines, f"content-length: {len(body)}"]
+    assert head.decode().split("\r\n") == expected
+    assert rest == body
+
+
+@pytest.mark.parametrize("sign", ["\n", "\r", "\r\n", "\0", "\r\n\r\nPOST / HTTP/1.1"])
+@pytest.mark.parametrize("place", ["name", "value"])
+def test_a_header_cannot_break_out_of_its_line(sign: str, place: str) -> None:
+    name, value = ("x-a", f"secret{sign}b") if place == "value" else (f"x-a{sign}", "secret")
+    with pytest.raises(Rejected, match="x-a") as caught:
+        request("POST / HTTP/1.1\r\n", {"host": "y", name: value}, b"")
+    assert "secret" not in str(caught.value)
+    assert "host" not in str(caught.value)

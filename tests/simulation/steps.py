@@ -1,0 +1,39 @@
+"""What does a test do beside the daemon? The steps that most of them take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+
+from tests.fakes.queue import FakeQueue
+from tests.simulation.world import Life, World, run_seeded
+
+Until = Callable[[Life], Coroutine[Any, Any, None]]
+"""Runs beside one life of the daemon and ends it."""
+
+
+def live(world: World, until: Until) -> Life:
+    return run_seeded(1, world.live, until)
+
+
+def stopping_at(at: float) -> Until:
+    async def until(life: Life) -> None:
+        await anyio.sleep_until(at)
+        life.stop.begin()
+
+    return until
+
+
+def sending(world: World, queue: FakeQueue, *bodies: str, group: str = "g", at: float = 0.0, stop_at: float) -> Until:
+    """Send all at once, on a FIFO queue in one group, and stop at a time."""
+
+    async def until(life: Life) -> None:
+        await anyio.sleep_until(at)
+        for body in bodies:
+            options = {"group": group, "deduplication_id": body[-9:]} if queue.is_fifo else {}
+            world.sqs.send(queue, body, **options)
+        await stopping_at(stop_at)(life)
+
+    return until

@@ -1,0 +1,468 @@
+"""What does a queue mapping do in trouble? Each case was once got wrong, and found by a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from poller.errors import AccessDenied, Throttled, Unreachable
+from poller.telemetry.facts import MappingCrashed, SourceFailed
+from tests.fakes.faults import Fault, FaultPlan, Outage
+from tests.fakes.target import FunctionPlan
+from tests.simulation import checker
+from tests.simulation.steps import live, sending, stopping_at
+from tests.simulation.world import Life, ProcessCaller, World, run_seeded
+
+Call = Callable[..., Coroutine[Any, Any, Any]]
+
+
+def around_calls(monkeypatch: pytest.MonkeyPatch, wrapper: Callable[[Call, str, dict[str, Any]], Any]) -> None:
+    """Let `wrapper(call, operation, request)` stand between the process and SQS; it awaits `call(request)`."""
+    original = ProcessCaller.call
+
+    async def call(self: ProcessCaller, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        async def go_on(request: dict[str, Any]) -> Any:
+            return await original(self, operation, orjson.dumps(request), timeout_in_seconds=timeout_in_seconds)
+
+        return await wrapper(go_on, operation, orjson.loads(body))
+
+    monkeypatch.setattr(ProcessCaller, "call", call)
+
+
+def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q")
+    target = world.add_function("f")
+    world.add_mapping("m", queue, "f")
+
+    async def breaks(invocation: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(target, "invoke", breaks)
+    states = []
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "hello")
+        for _ in range(300):
+            await anyio.sleep(1.0)
+            if world.facts_of(MappingCrashed):
+                states.append(life.daemon.statuses()[0].state)
+        life.stop.begin()
+
+    live(world, until)
+    crashes = world.facts_of(MappingCrashed)
+    assert len(crashes) >= 3
+    assert "troubled" in states, f"after {len(crashes)} crashes in 300 s /readyz only ever said {set(states)}"
+
+
+def test_one_blip_under_many_polls_does_not_stall_the_mapping_for_half_a_minute() -> None:
+    world = World(faults=FaultPlan(latency_in_seconds=(0.05, 0.05), outages=[Outage(1.5, 1.7, Fault.UNREACHABLE)]))
+    queue = world.add_queue("q", visibility_timeout_in_seconds=300)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.01, 0.01)), concurrency=50)
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, *[f"m{n}" for n in range(9_000)], stop_at=90))
+    began = sorted(call.began_at for call in target.calls)
+    longest_gap = max(after - before for before, after in pairwise(began))
+    counted = len(world.facts_of(SourceFailed))
+    assert longest_gap < 5.0, f"nothing was invoked for {longest_gap:.1f} s after 0.2 s of outage, {counted} failures"
+
+
+def test_one_failed_visibility_call_does_not_throw_away_a_message_that_is_still_hidden() -> None:
+    faults = FaultPlan()
+    faults.script("ChangeMessageVisibilityBatch", Fault.UNREACHABLE)
+    world = World(faults=faults)
+    dead = world.add_queue("dead")
+    queue = world.add_queue("q", visibility_timeout_in_seconds=12, dead_letter_queue=dead, maximum_receive_count=1)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)), timeout_in_seconds=5)
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, "hello", at=15.0, stop_at=100))
+    assert not dead.message_ids, "a message that no function ever saw is in the dead-letter queue"
+    assert len(target.calls) == 1
+
+
+@pytest.mark.parametrize(("name", "timeout"), [("q", 12), ("q.fifo", 30)])
+def test_a_role_that_may_not_change_visibility_dead_letters_nothing_unseen(
+    name: str, timeout: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS asks for ReceiveMessage, DeleteMessage and GetQueueAttributes only (AWSLambdaSQSQueueExecutionRole)."""
+    world = World()
+    group = "g" if name.endswith(".fifo") else None
+    dead = world.add_queue(f"dead{name[1:]}")
+    queue = world.add_queue(
+        name, visibility_timeout_in_seconds=timeout, dead_letter_queue=dead, maximum_receive_count=5
+    )
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)), timeout_in_seconds=timeout - 4)
+    world.add_mapping("m", queue, "f")
+
+    async def denied(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ChangeMessageVisibilityBatch":
+            raise AccessDenied("not authorized", code="AccessDenied")
+        return await call(request)
+
+    around_calls(monkeypatch, denied)
+    states = set()
+
+    async def until(life: Life) -> None:
+        await anyio.sleep(15.0)
+        world.sqs.send(queue, "hello", group=group, deduplication_id="hello")
+        for _ in range(300):
+            await anyio.sleep(1.0)
+            states.add(life.daemon.statuses()[0].state)
+        life.stop.begin()
+
+    live(world, until)
+    assert not dead.message_ids, f"dead-lettered after {len(target.calls)} invocations; /readyz said {states}"
+    assert len(target.calls) == 1
+
+
+def test_a_queue_that_does_not_answer_does_not_hold_the_place_of_another_mapping(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    target = world.add_function(
+        "f", FunctionPlan(duration_in_seconds=(100.0, 100.0)), timeout_in_seconds=590, concurrency=1
+    )
+    broken = world.add_queue("broken.fifo", visibility_timeout_in_seconds=600)
+    good = world.add_queue("good", visibility_timeout_in_seconds=600)
+    world.add_mapping("broken", broken, "f", batch_size=1)
+    world.add_mapping("good", good, "f", batch_size=1)
+
+    async def fails(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ChangeMessageVisibilityBatch" and request["QueueUrl"].endswith("broken.fifo"):
+            raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
+        return await call(request)
+
+    around_calls(monkeypatch, fails)
+
+    async def until(life: Life) -> None:
+        for number in range(5):
+            world.sqs.send(good, str(number))
+        await anyio.sleep(1)
+        world.sqs.send(broken, "x", group="g", deduplication_id="x")
+        await stopping_at(1000)(life)
+
+    live(world, until)
+    began = [call.began_at for call in target.calls if call.mapping == "good"]
+    longest_gap = max(after - before for before, after in pairwise(began))
+    assert longest_gap < 250, f"calls of 100 s, and `good` waited {longest_gap:.0f} s from one to the next"
+
+
+def test_no_invocation_begins_once_the_stop_has_begun() -> None:
+    world = World(grace_in_seconds=30)
+    target = world.add_function(
+        "f", FunctionPlan(duration_in_seconds=(20.0, 20.0)), timeout_in_seconds=60, concurrency=1
+    )
+    queues = [world.add_queue(f"q{number}", visibility_timeout_in_seconds=300) for number in range(2)]
+    for number, queue in enumerate(queues):
+        world.add_mapping(f"m{number}", queue, "f")
+
+    async def until(life: Life) -> None:
+        for queue in queues:
+            world.sqs.send(queue, "hello")
+        await stopping_at(5)(life)
+
+    life = live(world, until)
+    began = [(call.began_at, call.ending) for call in target.calls]
+    assert all(at <= 5.0 for at, _ in began), f"began (and ended): {began}; the daemon ended at {life.ended_at}"
+
+
+def test_what_was_cut_off_a_batch_does_not_begin_after_the_stop() -> None:
+    world = World(grace_in_seconds=30)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(20.0, 20.0)), timeout_in_seconds=60)
+    queue = world.add_queue("q", visibility_timeout_in_seconds=300)
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, *["x" * 1_000_000 + str(n) for n in range(10)], stop_at=5))
+    assert [call.began_at for call in target.calls if call.began_at > 5.0] == []
+
+
+def test_a_stop_gives_a_large_batch_back_within_the_grace() -> None:
+    """10,000 messages are 1,000 calls, ten at once: with 60 ms a call, 6 s; the grace is 30."""
+    world = World(faults=FaultPlan(latency_in_seconds=(0.03, 0.03)), grace_in_seconds=30)
+    queue = world.add_queue("q", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", timeout_in_seconds=60)
+    world.add_mapping("m", queue, "f", batch_size=10_000, maximum_batching_window_in_seconds=300)
+
+    async def main() -> None:
+        life = await world.live(sending(world, queue, *[f"m{n}" for n in range(9_990)], stop_at=100))
+        hidden = len(checker.in_flight(queue))
+        assert hidden == 0, f"{hidden} of 9990 stay hidden for 390 s; the stop took {life.ended_at or 0 - 100:.1f}"
+
+    run_seeded(1, main)
+    assert not target.calls
+
+
+def test_a_mapping_that_may_not_delete_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)))
+    world.add_mapping("m", queue, "f")
+
+    async def denied(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "DeleteMessageBatch":
+            raise AccessDenied("not authorized", code="AccessDenied")
+        return await call(request)
+
+    around_calls(monkeypatch, denied)
+    states = []
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "hello")
+        for _ in range(600):
+            await anyio.sleep(1.0)
+            states.append(life.daemon.statuses()[0].state)
+        life.stop.begin()
+
+    live(world, until)
+    said = states.count("troubled") / len(states)
+    assert said > 0.5, f"one message was invoked {len(target.calls)} times in 600 s, and the mapping was {set(states)}"
+
+
+def test_one_failure_on_a_quiet_queue_does_not_take_the_concurrency_down_to_one() -> None:
+    world = World()
+    plan = FunctionPlan(duration_in_seconds=(1.0, 1.0))
+    target = world.add_function("f", plan, concurrency=100)
+    queue = world.add_queue("q", visibility_timeout_in_seconds=600)
+    world.add_mapping("m", queue, "f", batch_size=1)
+    drained_at = []
+
+    async def until(life: Life) -> None:
+        plan.poison.add(world.sqs.send(queue, "poison"))
+        await anyio.sleep(30)
+        for number in range(1000):
+            world.sqs.send(queue, str(number))
+        while len(queue.message_ids) > 1:  # noqa: ASYNC110  # the time is virtual
+            await anyio.sleep(0.5)
+        drained_at.append(anyio.current_time() - 30)
+        life.stop.begin()
+
+    live(world, until)
+    assert drained_at[0] < 25, f"1,000 messages of 1 s at a concurrency of 100 took {drained_at[0]:.0f} s, not about 10"
+    assert target.calls
+
+
+def test_one_poison_message_does_not_starve_a_steady_load() -> None:
+    world = World()
+    plan = FunctionPlan(duration_in_seconds=(5.0, 5.0))
+    world.add_function("f", plan, concurrency=100)
+    queue = world.add_queue("q", visibility_timeout_in_seconds=30)
+    world.add_mapping("m", queue, "f", batch_size=1)
+    limits: list[int] = []
+
+    async def until(life: Life) -> None:
+        plan.poison.add(world.sqs.send(queue, "poison"))
+        for _ in range(600):
+            for _ in range(6):
+                world.sqs.send(queue, "hello")
+            await anyio.sleep(1.0)
+            limits.append(life.daemon.statuses()[0].concurrency_limit)
+        assert len(queue.message_ids) < 100, (
+            f"{len(queue.message_ids)} messages behind after 600 s (without the one that fails: 30); 6 a second need "
+            f"30 invocations at once, allowed are 100, the limit stood at {sum(limits[60:]) // len(limits[60:])}"
+        )
+        life.stop.begin()
+
+    live(world, until)
+
+
+def test_an_answer_without_attributes_is_a_service_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that does not know MessageSystemAttributeNames yet leaves the attributes out."""
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=30)
+    world.add_function("f")
+    world.add_mapping("m", queue, "f")
+
+    async def knows_no_attributes(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        request.pop("MessageSystemAttributeNames", None)
+        return await call(request)
+
+    around_calls(monkeypatch, knows_no_attributes)
+    states = set()
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "hello")
+        for _ in range(60):
+            await anyio.sleep(1.0)
+            states.add(life.daemon.statuses()[0].state)
+        life.stop.begin()
+
+    live(world, until)
+    crashes = world.facts_of(MappingCrashed)
+    assert not crashes, f"{len(crashes)} crashes ({crashes[0].error!r}), states {states}"
+
+
+def test_a_group_is_not_run_beside_itself_after_a_kill() -> None:
+    """Docstring of invoking.py: whatever becomes of us meanwhile, no group begins again beside itself."""
+    faults = FaultPlan(slow_answer_in_seconds=6.0)
+    faults.script("ReceiveMessage", Fault.ANSWER_SLOW)
+    world = World(faults=faults)
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=65)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=60)
+    world.add_mapping("m", queue, "f")
+
+    async def kill(life: Life) -> None:
+        world.sqs.send(queue, "x", group="g", deduplication_id="x")
+        await anyio.sleep_until(20)
+        life.crash()
+
+    async def main() -> None:
+        await world.live(kill)
+        await world.live(stopping_at(200))
+
+    run_seeded(1, main)
+    checker.check_one_batch_at_a_time(target.calls)
+
+
+def test_a_long_visibility_timeout_does_not_make_a_throttled_batch_lapse_at_half_of_it() -> None:
+    """SQS holds a message for 12 hours in all, so a second whole timeout is refused once it would pass that."""
+    world = World()
+    dead = world.add_queue("dead")
+    queue = world.add_queue("q", visibility_timeout_in_seconds=36_000, dead_letter_queue=dead, maximum_receive_count=1)
+    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=20_000.0), timeout_in_seconds=2)
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, "hello", stop_at=80_000))
+    assert not dead.message_ids, "hidden until 36,000 s, the function was back at 20,000 s, and it was not invoked"
+    assert len(target.calls) == 1
+
+
+def test_a_pause_that_a_service_asks_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q")
+    target = world.add_function("f")
+    world.add_mapping("m", queue, "f")
+    asked: list[int] = []
+
+    async def asks_for_a_day(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ReceiveMessage" and not asked:
+            asked.append(1)
+            raise Throttled("Rate exceeded", code="RequestThrottled", retry_after=86_400.0)
+        return await call(request)
+
+    around_calls(monkeypatch, asks_for_a_day)
+    live(world, sending(world, queue, "hello", stop_at=7200))
+    assert target.calls, "one answer with Retry-After: 86400 stopped the mapping for a day"
+
+
+def test_a_batch_in_hand_does_not_wait_for_a_delete_of_what_was_filtered_out() -> None:
+    world = World(faults=FaultPlan())
+    queue = world.add_queue("q", visibility_timeout_in_seconds=300)
+    target = world.add_function("f")
+    world.add_mapping("m", queue, "f", filters=('{"body": {"kind": ["order"]}}',))
+    world.sqs.faults.script("DeleteMessageBatch", *[Fault.THROTTLED] * 10)
+    live(world, sending(world, queue, '{"kind": "other"}', '{"kind": "order"}', stop_at=120))
+    assert target.calls[0].began_at < 5, f"invoked {target.calls[0].began_at:.0f} s after it came"
+
+
+def test_a_crash_does_not_push_what_ran_beside_it_towards_the_dead_letter_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    dead = world.add_queue("dead")
+    queue = world.add_queue("q", visibility_timeout_in_seconds=300, dead_letter_queue=dead, maximum_receive_count=5)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(40.0, 40.0)), timeout_in_seconds=50)
+    world.add_mapping("m", queue, "f", batch_size=1)
+    invoke = target.invoke
+
+    async def breaks(invocation: Any) -> Any:
+        if b"breaks" in invocation.payload:
+            await anyio.sleep(0.1)
+            raise ZeroDivisionError
+        return await invoke(invocation)
+
+    monkeypatch.setattr(target, "invoke", breaks)
+    live(world, sending(world, queue, "breaks", *[f"good {n}" for n in range(9)], stop_at=600))
+    assert len(dead.message_ids) <= 1, (
+        f"{len(dead.message_ids) - 1} of 9 good messages were dead-lettered, by {len(world.facts_of(MappingCrashed))} "
+        "crashes over another one"
+    )
+
+
+def test_a_gathered_batch_does_not_wait_for_the_pause_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q")
+    target = world.add_function("f")
+    world.add_mapping("m", queue, "f", maximum_batching_window_in_seconds=5)
+    calls: list[int] = []
+
+    async def throttles_the_second(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ReceiveMessage":
+            calls.append(1)
+            if len(calls) == 2:
+                raise Throttled("Rate exceeded", code="RequestThrottled", retry_after=60.0)
+        return await call(request)
+
+    around_calls(monkeypatch, throttles_the_second)
+    live(world, sending(world, queue, "hello", stop_at=100))
+    assert target.calls[0].began_at < 6, f"window 5 s, invoked after {target.calls[0].began_at:.0f} s"
+
+
+def test_a_stop_does_not_wait_for_deletes_of_what_was_filtered_out() -> None:
+    world = World(faults=FaultPlan(), grace_in_seconds=30)
+    queue = world.add_queue("q", visibility_timeout_in_seconds=300)
+    world.add_function("f")
+    world.add_mapping("m", queue, "f", filters=('{"body": {"kind": ["order"]}}',))
+    world.sqs.faults.script("DeleteMessageBatch", *[Fault.THROTTLED] * 100)
+    life = live(world, sending(world, queue, '{"kind": "other"}', stop_at=5))
+    assert life.ended_at is not None
+    assert life.ended_at < 7, f"nothing ran; the stop took {life.ended_at - 5:.0f} s"
+
+
+def test_a_release_is_not_held_up_by_a_delete_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(grace_in_seconds=2)
+    queue = world.add_queue("q", visibility_timeout_in_seconds=300)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)))
+    world.add_mapping("m", queue, "f", batch_size=1)
+    invoke = target.invoke
+
+    async def hangs_on_one(invocation: Any) -> Any:
+        if b"slow" in invocation.payload:
+            await anyio.sleep_forever()
+        return await invoke(invocation)
+
+    async def stalls(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "DeleteMessageBatch":
+            await anyio.sleep(10.0)
+        return await call(request)
+
+    monkeypatch.setattr(target, "invoke", hangs_on_one)
+    around_calls(monkeypatch, stalls)
+    live(world, sending(world, queue, "fast", "slow", stop_at=5))
+    hidden = {entry.message_id for entry in checker.in_flight(queue)}
+    assert len(hidden) <= 1, "the slow one was not shown, as the delete of the other used up the time for both"
+
+
+def test_a_stop_does_not_wait_for_a_batch_that_may_not_be_invoked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(grace_in_seconds=30)
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", timeout_in_seconds=28)
+    world.add_mapping("m", queue, "f")
+
+    async def hides_nothing(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ChangeMessageVisibilityBatch" and request["Entries"][0]["VisibilityTimeout"]:
+            raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
+        return await call(request)
+
+    around_calls(monkeypatch, hides_nothing)
+    life = live(world, sending(world, queue, "hello", at=8.0, stop_at=10.0))
+    assert not target.calls
+    assert life.ended_at is not None
+    assert life.ended_at < 12, f"nothing ran; the stop took {life.ended_at - 10:.0f} s"
+
+
+def test_an_answer_that_is_no_object_is_a_service_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q")
+    world.add_function("f")
+    world.add_mapping("m", queue, "f")
+
+    async def answers_a_list(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        return [] if operation == "ReceiveMessage" else await call(request)
+
+    around_calls(monkeypatch, answers_a_list)
+    live(world, stopping_at(20))
+    assert not world.facts_of(MappingCrashed)
+    assert world.facts_of(SourceFailed)
