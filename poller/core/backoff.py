@@ -36,6 +36,9 @@ def at_least(asked_for: float | None, delay: float) -> float:
 SOURCE = Backoff(initial=1.0, maximum=60.0)
 """A source that refuses or does not answer."""
 
+HASTY = Backoff(initial=0.02, maximum=1.0)
+"""Polls that come back empty at once, where they should have waited for a message."""
+
 POSTPONED = Backoff(initial=0.2, maximum=20.0)
 """A function that is full or cannot be reached, while its batch stays in hand."""
 

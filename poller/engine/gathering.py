@@ -11,12 +11,14 @@ Source: AWS Lambda Developer Guide, "Batching behavior" and "Using event filteri
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import anyio
 
 from poller.core import envelope
+from poller.core.backoff import HASTY
 from poller.core.batching import BatchBuilder
 from poller.core.filtering import RecordFilter
 from poller.core.scaling import PollScaling
@@ -46,7 +48,10 @@ SHORT_POLL_IN_SECONDS = 1
 """How long a further poll waits: it holds a place at the function, and leaves soon when the backlog is gone."""
 
 SHORTEST_EMPTY_POLL_IN_SECONDS = 0.9
-"""A long poll that comes back empty sooner was none, as some emulators have it; the next one waits until then."""
+"""A poll that comes back empty sooner was no long one.
+
+Some emulators know none, others wake all polls for one message.
+"""
 
 
 class Gatherer:
@@ -66,6 +71,7 @@ class Gatherer:
         health: SourceHealth,
         stop: Stop,
         record: Record,
+        luck: random.Random,
     ) -> None:
         self._mapping = mapping
         self._window = mapping.maximum_batching_window_in_seconds
@@ -79,7 +85,9 @@ class Gatherer:
         self._health = health
         self._stop = stop
         self._record = record
+        self._luck = luck
         self._receives: set[anyio.CancelScope] = set()
+        self._hasty_polls = 0
 
     def cut(self) -> None:
         """End every receive in flight. What one of them may have taken, SQS shows again after its timeout."""
@@ -96,8 +104,8 @@ class Gatherer:
             messages = await self._receive(min(MESSAGES_PER_RECEIVE, builder.room), wait, may_pause=not batches)
             if messages:
                 await self._put(messages, asked_at, batches, builder)
-            elif messages is not None:
-                await self._health.pause(asked_at + SHORTEST_EMPTY_POLL_IN_SECONDS - anyio.current_time())
+            elif messages is not None and (batches or self._permits.polls_in_flight == 1):
+                await self._slow_down(anyio.current_time() - asked_at)
             if messages is None or not batches or self._window == 0 or builder.is_full or len(batches) > 1:
                 break
             assert builder.deadline is not None, "a batch that was opened has a record"
@@ -108,6 +116,17 @@ class Gatherer:
             await self._releaser.release(batches)
             return []
         return batches
+
+    async def _slow_down(self, waited: float) -> None:
+        """Pause after a poll that came back empty before its time; the more of them in a row, the longer.
+
+        Further polls beside it just end, and fewer are wanted then: a pause would keep their place from others.
+        """
+        if waited >= SHORTEST_EMPTY_POLL_IN_SECONDS:
+            self._hasty_polls = 0
+            return
+        self._hasty_polls += 1
+        await self._health.pause(HASTY.delay(self._hasty_polls, self._luck))
 
     def _longest_poll(self) -> int:
         """A message that came at the end of a long poll may have been hidden since its beginning, for all we know."""
@@ -132,6 +151,8 @@ class Gatherer:
         if messages is not None:
             self._health.succeeded("ReceiveMessage")
             self._scaling.received(len(messages), asked=count)
+            if messages:
+                self._hasty_polls = 0
             self._record(RecordsPolled(self._mapping.name, len(messages)))
         return messages
 

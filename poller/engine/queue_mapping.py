@@ -104,6 +104,7 @@ class QueueMappingRunner:
             health=self._health,
             stop=stop,
             record=record,
+            luck=parts.luck,
         )
         self._deliverer = Deliverer(
             invoker=Invoker(
