@@ -1,0 +1,14 @@
+"""STORES: where stream positions live, one module for each way to keep them.
+
+    memory         a dict, which ends with the process
+    sqlite         a file that survives whatever the process dies of
+    writer         how many saves share one flush
+    rows           how a checkpoint looks in the file
+    sqlite_file    whose file is it, and is it ours?
+    by_hand        what a person may do to the file while the daemon is stopped
+    notation       how positions are written down, and which of two is further
+
+Belongs here: how checkpoints are kept, and the refusal to let one move back.
+Does not belong here: when to save and what is done with (engine/, core/watermark.py).
+Only app.py and the command line import a store; no adapter knows another.
+"""

@@ -1,0 +1,107 @@
+"""How is a position written down, and which of two is further?
+
+    position              written                         place
+    TrimHorizon           TRIM_HORIZON                    0
+    AtTimestamp(12.5)     AT_TIMESTAMP 12.5               1 0000000000012.500000
+    AtSequence("00123")   AT_SEQUENCE_NUMBER 00123        2 003 123 0
+    AfterSequence("123")  AFTER_SEQUENCE_NUMBER 123       2 003 123 1
+    ShardEnd              SHARD_END                       3
+
+The words are those of Kinesis and DynamoDB ("GetShardIterator", ShardIteratorType), and give back what was written.
+A place (without the spaces) is text that sorts as the positions of one shard do: sequence numbers are numbers of any
+length, so leading zeros go and the count of digits comes first.
+A shard that has no sequence number yet stands before all those that have.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import assert_never
+
+from poller.model.ids import MappingName
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Latest,
+    Position,
+    SequenceNumber,
+    ShardEnd,
+    ShardId,
+    TrimHorizon,
+)
+
+DIGITS = re.compile(r"[0-9]{1,999}")
+"""A sequence number; AWS's have 21 to 56 digits, and its APIs take 128."""
+
+
+class CheckpointMovedBack(AssertionError):
+    """A checkpoint behind the stored one was to be saved: a fault of ours, and nothing was stored."""
+
+    def __init__(self, mapping: MappingName, shard_id: ShardId, *, stored: Position, refused: Position) -> None:
+        super().__init__(
+            f"{mapping}, {shard_id}: the checkpoint is at {written(stored)}, not to move to {written(refused)}"
+        )
+
+
+def written(position: Position) -> str:
+    match position:
+        case TrimHorizon():
+            return "TRIM_HORIZON"
+        case Latest():
+            return "LATEST"
+        case AtTimestamp(timestamp):
+            return f"AT_TIMESTAMP {timestamp!r}"
+        case AtSequence(number):
+            return f"AT_SEQUENCE_NUMBER {number}"
+        case AfterSequence(number):
+            return f"AFTER_SEQUENCE_NUMBER {number}"
+        case ShardEnd():
+            return "SHARD_END"
+        case _:
+            assert_never(position)
+
+
+def read(text: str) -> Position:
+    """Of what was written; raises ValueError for anything else."""
+    match text.split(" "):
+        case ["TRIM_HORIZON"]:
+            return TrimHorizon()
+        case ["LATEST"]:
+            return Latest()
+        case ["AT_TIMESTAMP", timestamp]:
+            return AtTimestamp(float(timestamp))
+        case ["AT_SEQUENCE_NUMBER", number]:
+            return AtSequence(SequenceNumber(number))
+        case ["AFTER_SEQUENCE_NUMBER", number]:
+            return AfterSequence(SequenceNumber(number))
+        case ["SHARD_END"]:
+            return ShardEnd()
+        case _:
+            raise ValueError(f"{text!r} is not a position")
+
+
+def place(position: Position) -> str:
+    """Where a checkpoint stands in its shard; texts sort as the places do."""
+    match position:
+        case TrimHorizon():
+            return "0"
+        case AtTimestamp(timestamp):
+            assert 0 <= timestamp < 1e13, timestamp
+            return f"1{timestamp:020.6f}"
+        case AtSequence(number):
+            return f"2{_number(number)}0"
+        case AfterSequence(number):
+            return f"2{_number(number)}1"
+        case ShardEnd():
+            return "3"
+        case Latest():
+            raise AssertionError("LATEST is no checkpoint: after a restart it would be a later place")
+        case _:
+            assert_never(position)
+
+
+def _number(text: SequenceNumber) -> str:
+    assert DIGITS.fullmatch(text), text
+    digits = text.lstrip("0")
+    return f"{len(digits):03}{digits}"

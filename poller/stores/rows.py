@@ -1,0 +1,79 @@
+"""What does a checkpoint look like in the file? It is one row of the table `checkpoint` (see `sqlite_file.py`)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+import orjson
+
+from poller.model.ids import MappingName
+from poller.model.stream import Checkpoint, Position, ShardId, Window
+from poller.stores.notation import CheckpointMovedBack, place, read, written
+
+Row = tuple[MappingName, ShardId, str, str, int | None, int | None, str | None]
+"""Mapping, shard, position and place as in `notation.py`, and the window's start, end and state."""
+
+SAVE = """
+INSERT INTO checkpoint (mapping, shard_id, position, place, window_start, window_end, window_state)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]')
+FROM json_each(?) WHERE true
+ON CONFLICT (mapping, shard_id) DO UPDATE SET position = excluded.position, place = excluded.place,
+    window_start = excluded.window_start, window_end = excluded.window_end, window_state = excluded.window_state
+"""
+
+LOAD = "SELECT shard_id, position, window_start, window_end, window_state FROM checkpoint WHERE mapping = ?"
+
+FORGET = "DELETE FROM checkpoint WHERE mapping = ? AND shard_id IN (SELECT value FROM json_each(?))"
+
+BEFORE = "SELECT position FROM checkpoint WHERE mapping = ? AND shard_id = ? AND place > ?"
+
+
+def row_of(mapping: MappingName, shard_id: ShardId, checkpoint: Checkpoint) -> Row:
+    position, window = checkpoint
+    start, end, state = (None, None, None) if window is None else (window.start, window.end, window.state.decode())
+    return mapping, shard_id, written(position), place(position), start, end, state
+
+
+def size_in_bytes(rows: Collection[Row]) -> int:
+    """Roughly; what counts are the windows' states."""
+    return sum(200 + len(state or "") for *_, state in rows)
+
+
+def save(file: sqlite3.Connection, rows: Collection[Row]) -> None:
+    """All or none; raises sqlite3.IntegrityError where one would move back.
+
+    It is one statement for any number of rows, so that the thread asks for the interpreter's lock once.
+    """
+    if rows:
+        file.execute(SAVE, (orjson.dumps(rows).decode(),))
+
+
+def moved_back(file: sqlite3.Connection, rows: Collection[Row]) -> CheckpointMovedBack | None:
+    """The first of them that would, after a refusal."""
+    for mapping, shard_id, position, its_place, *_ in rows:
+        if stored := file.execute(BEFORE, (mapping, shard_id, its_place)).fetchone():
+            return CheckpointMovedBack(mapping, shard_id, stored=read(stored[0]), refused=read(position))
+    return None
+
+
+def load(file: sqlite3.Connection, mapping: MappingName) -> dict[ShardId, Checkpoint]:
+    return dict(map(_checkpoint_of, file.execute(LOAD, (mapping,)).fetchall()))
+
+
+def forget(file: sqlite3.Connection, mapping: MappingName, shard_ids: Collection[ShardId]) -> None:
+    file.execute(FORGET, (mapping, orjson.dumps(list(shard_ids)).decode()))
+
+
+def starting_position(file: sqlite3.Connection, mapping: MappingName) -> Position | None:
+    row = file.execute("SELECT position FROM start_over WHERE mapping = ?", (mapping,)).fetchone()
+    return None if row is None else read(row[0])
+
+
+def _checkpoint_of(row: tuple[str, str, int | None, int | None, str | None]) -> tuple[ShardId, Checkpoint]:
+    shard_id, position, start, end, state = row
+    window = None
+    if start is not None and end is not None and state is not None:
+        window = Window(start=start, end=end, state=state.encode())
+    return ShardId(shard_id), Checkpoint(read(position), window)

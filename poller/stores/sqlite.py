@@ -1,0 +1,88 @@
+"""How are positions kept so that they survive whatever the process dies of? In one SQLite file, flushed at each save.
+
+The event loop never touches the file: `writer.py` does, in a thread.
+What SQLite refuses becomes a `ServiceError`, so that the engine waits and tries again: a full disk may be made room on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio import CancelScope, to_thread
+
+from poller.errors import Rejected, Unreachable
+from poller.model.ids import MappingName
+from poller.model.stream import Checkpoint, Position, ShardId
+from poller.stores.rows import forget, load, row_of, starting_position
+from poller.stores.sqlite_file import owned
+from poller.stores.writer import Writer
+
+
+class SqliteStore:
+    """`ports.StateStore` in a file, which is open within an `async with`.
+
+    Entering raises SettingsError where the file cannot be used, or another process uses it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            file = ExitStack()
+            stack.push_async_callback(_close, file)
+            self._writer = Writer(await to_thread.run_sync(file.enter_context, owned(self._path)))
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            tasks.start_soon(self._writer.run)
+            stack.callback(self._writer.close)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """An error of the block is not shown to the writer: it ends as ever, and the error goes on in no group."""
+        await self._stack.aclose()
+
+    async def load(self, mapping: MappingName) -> dict[ShardId, Checkpoint]:
+        """Everything stored for a mapping."""
+        with _translated():
+            return await self._writer.do(lambda file: load(file, mapping))
+
+    async def save(self, mapping: MappingName, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+        """Store these, all or none. Returns when they are on the disk."""
+        rows = [row_of(mapping, shard_id, checkpoint) for shard_id, checkpoint in checkpoints.items()]
+        with _translated():
+            await self._writer.save(rows)
+
+    async def forget(self, mapping: MappingName, shard_ids: Collection[ShardId]) -> None:
+        """Remove what is stored for shards that are gone from the stream."""
+        with _translated():
+            await self._writer.do(lambda file: forget(file, mapping, shard_ids))
+
+    async def starting_position(self, mapping: MappingName) -> Position | None:
+        """What was set by hand in place of the mapping's own starting position; holds until it is set again."""
+        with _translated():
+            return await self._writer.do(lambda file: starting_position(file, mapping))
+
+
+async def _close(file: ExitStack) -> None:
+    with CancelScope(shield=True):
+        await to_thread.run_sync(file.close)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unreachable(f"the state file: {error}", code=error.sqlite_errorname, was_sent=True) from error
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorname", type(error).__name__)
+        raise Rejected(f"the state file: {error}", code=code) from error

@@ -1,0 +1,126 @@
+"""How do many saves share one flush? They wait while the thread writes, and are written together by its next turn.
+
+    save ─┐
+    save ─┤ waiting ──> thread: all saves in front in one transaction, or the one other job in front
+    load ─┘
+
+A flush takes milliseconds, whatever is in it.
+Jobs are done in the order in which they came: a load sees every save whose writing began before it, also one whose
+caller was cancelled meanwhile.
+A job whose caller is cancelled while it waits is taken out; what the thread has begun is finished.
+A group that is refused is done again one by one, so that the fault meets only whose it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import anyio
+from anyio import CancelScope, CapacityLimiter, to_thread
+
+from poller.stores.rows import Row, moved_back, save, size_in_bytes
+
+MAXIMUM_SAVES_TOGETHER = 1000
+MAXIMUM_BYTES_TOGETHER = 4 * 1024 * 1024
+"""So that a group's write stays short beside its flush, and its copy in memory small."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """What one caller waits for: rows to save, or other work with the file."""
+
+    rows: list[Row] = field(default_factory=list)
+    work: Callable[[sqlite3.Connection], Any] | None = None
+    answer: Any = None
+    fault: Exception | None = None
+    is_done: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Writer:
+    """The file's one user. `run` must be running; both calls raise sqlite3.Error, and `save` CheckpointMovedBack."""
+
+    def __init__(self, file: sqlite3.Connection) -> None:
+        self._file = file
+        self._waiting: deque[Job] = deque()
+        self._came = anyio.Event()
+        self._is_closing = False
+
+    async def save(self, rows: list[Row]) -> None:
+        """All or none; cancelled, all or none."""
+        await self._wait_for(Job(rows=rows))
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        answer: T = await self._wait_for(Job(work=work))
+        return answer
+
+    async def run(self) -> None:
+        """Until `close`; cancelled scopes around it do not end it, as there are last checkpoints to be saved."""
+        limiter = CapacityLimiter(1)
+        with CancelScope(shield=True):
+            while self._waiting or not self._is_closing:
+                if not self._waiting:
+                    await self._came.wait()
+                    self._came = anyio.Event()
+                    continue
+                jobs = self._in_front()
+                await to_thread.run_sync(perform, self._file, jobs, limiter=limiter)
+                for job in jobs:
+                    job.is_done.set()
+
+    def close(self) -> None:
+        """No more jobs; what waits is still done."""
+        self._is_closing = True
+        self._came.set()
+
+    async def _wait_for(self, job: Job) -> Any:
+        assert not self._is_closing, "the store is closed"
+        self._waiting.append(job)
+        self._came.set()
+        try:
+            await job.is_done.wait()
+        finally:
+            if not job.is_done.is_set() and job in self._waiting:
+                self._waiting.remove(job)
+        if job.fault is not None:
+            raise job.fault
+        return job.answer
+
+    def _in_front(self) -> list[Job]:
+        jobs = [self._waiting.popleft()]
+        size = size_in_bytes(jobs[0].rows)
+        while jobs[0].work is None and self._waiting and self._waiting[0].work is None:
+            size += size_in_bytes(self._waiting[0].rows)
+            if size > MAXIMUM_BYTES_TOGETHER or len(jobs) == MAXIMUM_SAVES_TOGETHER:
+                break
+            jobs.append(self._waiting.popleft())
+        return jobs
+
+
+def perform(file: sqlite3.Connection, jobs: list[Job]) -> None:
+    """In the thread. Leaves each job with its answer or its fault."""
+    try:
+        if len(jobs) > 1:
+            save(file, [row for job in jobs for row in job.rows])
+            return
+    except sqlite3.Error:
+        pass  # each by itself, then
+    for job in jobs:
+        try:
+            _perform_one(file, job)
+        except sqlite3.IntegrityError as fault:
+            job.fault = moved_back(file, job.rows) or fault
+        except sqlite3.Error as fault:
+            job.fault = fault
+
+
+def _perform_one(file: sqlite3.Connection, job: Job) -> None:
+    if job.work is None:
+        save(file, job.rows)
+    else:
+        job.answer = job.work(file)

@@ -1,0 +1,242 @@
+"""What must every store of stream positions do? See ports.StateStore."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poller.model.ids import MappingName
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Checkpoint,
+    Latest,
+    Position,
+    SequenceNumber,
+    ShardEnd,
+    ShardId,
+    TrimHorizon,
+    Window,
+)
+from poller.ports import StateStore
+from poller.stores.memory import MemoryStore
+from poller.stores.notation import CheckpointMovedBack
+from poller.stores.sqlite import SqliteStore
+
+pytestmark = pytest.mark.anyio
+
+CLICKS = MappingName("clicks")
+USERS = MappingName("users")
+A, B = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")
+
+
+@asynccontextmanager
+async def opened(kind: str, folder: Path) -> AsyncIterator[StateStore]:
+    if kind == "memory":
+        yield MemoryStore()
+    else:
+        async with SqliteStore(folder / "poller.db") as store:
+            yield store
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+async def store(kind: str, tmp_path: Path, anyio_backend: str) -> AsyncIterator[StateStore]:
+    async with opened(kind, tmp_path) as store:
+        yield store
+
+
+def after(number: int | str, window: Window | None = None) -> Checkpoint:
+    return Checkpoint(AfterSequence(SequenceNumber(str(number))), window)
+
+
+async def test_nothing_is_stored_at_first(store: StateStore) -> None:
+    assert await store.load(CLICKS) == {}
+
+
+async def test_what_was_saved_is_loaded_and_each_mapping_has_its_own(store: StateStore) -> None:
+    await store.save(CLICKS, {A: after(1), B: Checkpoint(TrimHorizon())})
+    await store.save(USERS, {A: after(7)})
+    await store.save(CLICKS, {A: after(2)})
+    assert await store.load(CLICKS) == {A: after(2), B: Checkpoint(TrimHorizon())}
+    assert await store.load(USERS) == {A: after(7)}
+
+
+async def test_what_was_loaded_is_the_callers_own(store: StateStore) -> None:
+    await store.save(CLICKS, {A: after(1)})
+    (await store.load(CLICKS)).clear()
+    assert await store.load(CLICKS) == {A: after(1)}
+
+
+async def test_to_save_nothing_is_nothing(store: StateStore) -> None:
+    await store.save(CLICKS, {})
+    await store.forget(CLICKS, [])
+    assert await store.load(CLICKS) == {}
+
+
+async def test_a_forgotten_shard_is_gone_and_may_begin_anew(store: StateStore) -> None:
+    await store.save(CLICKS, {A: after(5), B: after(5)})
+    await store.save(USERS, {A: after(5)})
+    await store.forget(CLICKS, [A, ShardId("never seen")])
+    assert await store.load(CLICKS) == {B: after(5)}
+    await store.save(CLICKS, {A: Checkpoint(TrimHorizon())})
+    assert await store.load(CLICKS) == {A: Checkpoint(TrimHorizon()), B: after(5)}
+    assert await store.load(USERS) == {A: after(5)}
+
+
+async def test_a_window_comes_and_goes_with_its_position(store: StateStore) -> None:
+    window = Window(start=1_767_225_600, end=1_767_225_660, state='{"sum": "∑\\u0000\\ud800 \'\\""}'.encode())
+    await store.save(CLICKS, {A: after(1, window)})
+    assert await store.load(CLICKS) == {A: after(1, window)}
+    await store.save(CLICKS, {A: after(1)})
+    assert await store.load(CLICKS) == {A: after(1)}
+
+
+async def test_the_largest_window_state_fits(store: StateStore) -> None:
+    window = Window(start=0, end=900, state=b'"' + b"x" * 1024 * 1024 + b'"')
+    await store.save(CLICKS, {A: after(1, window), B: after(1, window)})
+    assert await store.load(CLICKS) == {A: after(1, window), B: after(1, window)}
+
+
+CLIMB: list[Position] = [
+    TrimHorizon(),
+    AtTimestamp(0.0),
+    AtTimestamp(999.5),
+    AtTimestamp(1767225600.25),
+    AtSequence(SequenceNumber("0")),
+    AfterSequence(SequenceNumber("0")),
+    AtSequence(SequenceNumber("9")),
+    AfterSequence(SequenceNumber("009")),
+    AtSequence(SequenceNumber("10")),
+    AfterSequence(SequenceNumber("99")),
+    AfterSequence(SequenceNumber("000000100")),
+    AfterSequence(SequenceNumber("49601189658422359378836298521827638475320189012309704722")),
+    AfterSequence(SequenceNumber("149601189658422359378836298521827638475320189012309704722")),
+    ShardEnd(),
+]
+
+
+async def test_a_checkpoint_moves_on_from_any_position_to_any_later_one(store: StateStore) -> None:
+    for index, (earlier, later) in enumerate(itertools.combinations_with_replacement(CLIMB, 2)):
+        shard_id = ShardId(f"shard-{index}")
+        await store.save(CLICKS, {shard_id: Checkpoint(earlier)})
+        await store.save(CLICKS, {shard_id: Checkpoint(later)})
+        assert (await store.load(CLICKS))[shard_id] == Checkpoint(later)
+
+
+async def test_a_checkpoint_never_moves_back_from_any_position_to_any_earlier_one(store: StateStore) -> None:
+    for index, (earlier, later) in enumerate(itertools.combinations(CLIMB, 2)):
+        shard_id = ShardId(f"shard-{index}")
+        await store.save(CLICKS, {shard_id: Checkpoint(later)})
+        with pytest.raises(CheckpointMovedBack, match=f"clicks, {shard_id}: "):
+            await store.save(CLICKS, {shard_id: Checkpoint(earlier)})
+        assert (await store.load(CLICKS))[shard_id] == Checkpoint(later)
+
+
+async def test_a_refused_save_stores_none_of_its_shards(store: StateStore) -> None:
+    await store.save(CLICKS, {B: after(100)})
+    with pytest.raises(CheckpointMovedBack):
+        await store.save(CLICKS, {A: after(1), B: after(99), ShardId("c"): after(1)})
+    assert await store.load(CLICKS) == {B: after(100)}
+
+
+async def test_latest_is_never_stored(store: StateStore) -> None:
+    with pytest.raises(AssertionError, match="LATEST"):
+        await store.save(CLICKS, {A: Checkpoint(Latest())})
+    assert await store.load(CLICKS) == {}
+
+
+async def test_saves_side_by_side_are_all_stored_and_a_refused_one_harms_no_other(store: StateStore) -> None:
+    await store.save(CLICKS, {A: after(1000)})
+    refused = []
+
+    async def save(number: int) -> None:
+        shard_id = A if number == 50 else ShardId(f"shard-{number}")
+        try:
+            await store.save(CLICKS, {shard_id: after(number)})
+        except CheckpointMovedBack:
+            refused.append(number)
+
+    async with anyio.create_task_group() as savers:
+        for number in range(100):
+            savers.start_soon(save, number)
+    others = {ShardId(f"shard-{number}"): after(number) for number in range(100) if number != 50}
+    assert await store.load(CLICKS) == {A: after(1000), **others}
+    assert refused == [50]
+
+
+@pytest.mark.parametrize("passes", range(8))
+async def test_a_cancelled_save_is_stored_whole_or_not_at_all_and_later_ones_go_on(
+    store: StateStore, passes: int
+) -> None:
+    """Cancelled after so many turns of the event loop; a load that follows knows which it was, for good."""
+    both = {A: after(1), B: after(1)}
+    async with anyio.create_task_group() as savers:
+        savers.start_soon(store.save, USERS, both)
+        savers.start_soon(store.save, CLICKS, both)
+        for _ in range(passes):
+            await anyio.lowlevel.checkpoint()
+        savers.cancel_scope.cancel()
+    seen = await store.load(CLICKS)
+    assert seen in ({}, both)
+    await store.save(USERS, {A: after(2)})
+    assert await store.load(CLICKS) == seen
+    await store.save(CLICKS, {A: after(1), B: after(2)})
+    assert await store.load(CLICKS) == {A: after(1), B: after(2)}
+
+
+numbers: st.SearchStrategy[SequenceNumber] = st.from_regex(r"0{0,3}[0-9]{1,60}", fullmatch=True).map(SequenceNumber)
+positions: st.SearchStrategy[Position] = st.one_of(
+    st.just(TrimHorizon()),
+    st.just(ShardEnd()),
+    st.floats(min_value=0, max_value=1e12).map(AtTimestamp),
+    numbers.map(AtSequence),
+    numbers.map(AfterSequence),
+)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30)
+json_texts = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+)
+epochs = st.integers(min_value=0, max_value=2**40)
+
+
+windows = st.none() | st.builds(Window, start=epochs, end=epochs, state=json_texts.map(orjson.dumps))
+states = st.dictionaries(texts.map(ShardId), st.builds(Checkpoint, positions, windows), max_size=4)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@settings(deadline=None, max_examples=100)
+@given(state=states, name=texts.map(MappingName))
+def test_every_position_and_window_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, state: dict[ShardId, Checkpoint], name: MappingName
+) -> None:
+    async def there_and_back() -> None:
+        async with opened(kind, tmp_path_factory.mktemp("state")) as store:
+            await store.save(name, state)
+            assert await store.load(name) == state
+            await store.forget(name, list(state))
+            assert await store.load(name) == {}
+
+    asyncio.run(there_and_back())

@@ -1,0 +1,187 @@
+"""Do stored positions survive `kill -9` and a loss of power at any moment?
+
+A writer (`state_writer.py`) is killed after a random number of acknowledged saves, at whatever it is doing just then.
+A loss of power keeps what was flushed and tears what was not: the write-ahead log is cut off or damaged anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from poller.model.stream import Checkpoint, ShardId
+from poller.stores.by_hand import stored
+from poller.stores.sqlite import SqliteStore
+from poller.stores.sqlite_file import owned
+from tests.e2e import state_writer
+from tests.e2e.state_writer import MAPPING, PAIRS, checkpoint, number_of
+
+KILLS = 30
+"""More by hand: KILLS=1000 pytest tests/e2e/test_state_survives.py"""
+
+WRITER = Path(state_writer.__file__)
+ROOT = Path(__file__).parents[2]
+
+Acknowledged = dict[ShardId, int]
+
+
+class Writer:
+    """A running writer, and what it has acknowledged of the saves that were read so far."""
+
+    def __init__(self, process: subprocess.Popen[str], acknowledged: Acknowledged) -> None:
+        self.process = process
+        self._acknowledged = acknowledged
+
+    def read(self, lines: int) -> None:
+        assert self.process.stdout is not None
+        for _ in range(lines):
+            shard_id, number = self.process.stdout.readline().split()
+            self._acknowledged[ShardId(shard_id)] = int(number)
+
+    def kill(self) -> None:
+        """What it had printed is still in the pipe, and counts; its last line may be cut."""
+        self.process.kill()
+        assert self.process.stdout is not None
+        for line in self.process.stdout.read().splitlines(keepends=True):
+            if line.endswith("\n"):
+                shard_id, number = line.split()
+                self._acknowledged[ShardId(shard_id)] = int(number)
+
+
+@contextmanager
+def writing(path: Path, acknowledged: Acknowledged) -> Iterator[Writer]:
+    with subprocess.Popen(
+        [sys.executable, str(WRITER), str(path)], stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": str(ROOT)}
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "opening\n"
+            yield Writer(process, acknowledged)
+        finally:
+            process.kill()
+
+
+def check(path: Path, acknowledged: Acknowledged) -> None:
+    """The file is whole, every pair and window is of one save, and nothing acknowledged is missing.
+
+    What was found stored counts as acknowledged from then on, as the next writer begins there.
+    """
+    with owned(path) as file:
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    found = stored(path)
+    checkpoints = found[MAPPING].checkpoints if found else {}
+    for left, right in PAIRS:
+        assert checkpoints.get(left) == checkpoints.get(right)
+    for shard_id, found_there in checkpoints.items():
+        assert found_there == checkpoint(number_of(found_there)), shard_id
+    for shard_id, number in acknowledged.items():
+        assert number <= number_of(checkpoints[shard_id]) <= number + 1
+    for left, _ in PAIRS:
+        if left in checkpoints:
+            acknowledged[left] = number_of(checkpoints[left])
+
+
+def test_every_acknowledged_save_survives_kill_9_at_any_moment(tmp_path: Path) -> None:
+    luck = random.Random()
+    acknowledged: Acknowledged = {}
+    path = tmp_path / "0.db"
+    for kill in range(int(os.environ.get("KILLS", KILLS))):
+        if kill % 5 == 0:
+            path, acknowledged = tmp_path / f"{kill}.db", {}
+        with writing(path, acknowledged) as writer:
+            writer.read(luck.choice([0, 1, 20, luck.randrange(1500)]))
+            writer.kill()
+        check(path, acknowledged)
+
+
+def test_a_copy_of_the_files_taken_at_any_moment_opens_with_every_save_acknowledged_by_then(tmp_path: Path) -> None:
+    """What the disk holds is never older than the last acknowledged save, also in the middle of the next."""
+    luck = random.Random()
+    path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
+    acknowledged: Acknowledged = {}
+    with writing(path, acknowledged) as writer:
+        for _ in range(20):
+            writer.read(luck.randrange(1, 300))
+            writer.process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, writer.process.pid, os.WSTOPPED)
+            copied(path, copy)
+            writer.process.send_signal(signal.SIGCONT)
+            check_prefix(copy, acknowledged)
+
+
+def check_prefix(path: Path, acknowledged: Acknowledged) -> None:
+    """As `check`, but there may be saves whose acknowledgement is still in the pipe."""
+    with owned(path):
+        pass
+    for shard_id, stored_there in stored(path)[MAPPING].checkpoints.items():
+        assert stored_there == checkpoint(number_of(stored_there))
+        assert number_of(stored_there) >= acknowledged.get(shard_id, 0)
+
+
+def copied(path: Path, copy: Path) -> Path:
+    """The database and its log, without what was only in memory."""
+    shutil.rmtree(copy.parent, ignore_errors=True)
+    copy.parent.mkdir()
+    for suffix in ["", "-wal"]:
+        shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+    return copy
+
+
+def log_end(path: Path) -> int:
+    """Where the frames that count end: what follows in the file is left from before the log began anew."""
+    log = Path(f"{path}-wal").read_bytes()
+    step = 24 + int.from_bytes(log[8:12], "big")
+    at = 32
+    while log[at + 8 : at + 16] == log[16:24] and at + step <= len(log):
+        at += step
+    return at
+
+
+def torn(path: Path, tear: int, luck: random.Random) -> int:
+    """Spoil the log from there on; returns how far it is as it was, since a zero may have been one before."""
+    log = Path(f"{path}-wal")
+    before = log.read_bytes()
+    tail = len(before) - tear
+    log.write_bytes(before[:tear] + luck.choice([b"", bytes(tail), luck.randbytes(tail)]))
+    after = log.read_bytes()
+    return next((at for at in range(tear, len(after)) if before[at] != after[at]), len(after))
+
+
+def state_of(path: Path) -> dict[ShardId, Checkpoint]:
+    with owned(path) as file:
+        assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    return stored(path)[MAPPING].checkpoints
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("log_began_anew", [False, True], ids=["first log", "log begun anew"])
+async def test_a_log_torn_anywhere_opens_to_the_last_save_that_is_wholly_before_the_tear(
+    tmp_path: Path, log_began_anew: bool
+) -> None:
+    luck = random.Random()
+    path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
+    async with SqliteStore(path) as store:
+        await store.save(MAPPING, dict.fromkeys(PAIRS[0], checkpoint(1)))
+        if log_began_anew:
+            for number in range(2, 100):
+                await store.save(MAPPING, dict.fromkeys(PAIRS[0], checkpoint(number)))
+            with closing(sqlite3.connect(path)) as other:
+                other.execute("PRAGMA wal_checkpoint(RESTART)")
+        saves = []
+        for number in range(100, 130):
+            await store.save(MAPPING, dict.fromkeys(PAIRS[number % 3], checkpoint(number)))
+            saves.append((log_end(path), await store.load(MAPPING)))
+        for _ in range(60):
+            intact = torn(copied(path, copy), luck.randrange(saves[0][0], saves[-1][0] + 1), luck)
+            expected = [state for end, state in saves if end <= intact][-1]
+            assert state_of(copy) == expected, intact

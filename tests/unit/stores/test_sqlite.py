@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import resource
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from poller.errors import Rejected, SettingsError, Unreachable
+from poller.model.ids import MappingName
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, Window
+from poller.stores.sqlite import SqliteStore
+
+pytestmark = pytest.mark.anyio
+
+CLICKS = MappingName("clicks")
+A = ShardId("a")
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "poller.db"
+
+
+def after(number: int) -> Checkpoint:
+    return Checkpoint(AfterSequence(SequenceNumber(str(number))))
+
+
+@contextmanager
+def no_file_grows_beyond(size_in_bytes: int) -> Iterator[None]:
+    """As on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_in_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def transactions(path: Path) -> int:
+    """How many commits the write-ahead log holds: of each, the last frame tells the size of the database."""
+    log = Path(f"{path}-wal").read_bytes()
+    page = int.from_bytes(log[8:12], "big")
+    heads = [log[at : at + 24] for at in range(32, len(log), 24 + page)]
+    return sum(head[4:8] != b"\0\0\0\0" for head in heads if head[8:16] == log[16:24])
+
+
+def damage(path: Path) -> None:
+    """All but the first page, which tells that it is ours."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+
+
+async def test_it_is_there_after_a_restart(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.save(CLICKS, {A: after(5)})
+    async with SqliteStore(path) as store:
+        assert await store.load(CLICKS) == {A: after(5)}
+
+
+async def test_saves_that_wait_together_are_flushed_together(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        before = transactions(path)
+        async with anyio.create_task_group() as savers:
+            for number in range(500):
+                savers.start_soon(store.save, CLICKS, {ShardId(f"shard-{number}"): after(number)})
+        assert 1 <= transactions(path) - before <= 3
+        assert len(await store.load(CLICKS)) == 500
+
+
+async def test_a_full_disk_refuses_a_save_whole_and_takes_it_once_there_is_room(path: Path) -> None:
+    window = Window(start=0, end=60, state=b'"' + b"x" * 1_000_000 + b'"')
+    big = {A: after(6)._replace(window=window), ShardId("b"): after(6)}
+    async with SqliteStore(path) as store:
+        await store.save(CLICKS, {A: after(5)})
+        with no_file_grows_beyond(200_000), pytest.raises(Unreachable, match="the state file: ") as caught:
+            await store.save(CLICKS, big)
+        assert caught.value.code.startswith("SQLITE_")
+        assert await store.load(CLICKS) == {A: after(5)}
+        await store.save(CLICKS, big)
+        assert await store.load(CLICKS) == big
+
+
+async def test_a_damaged_file_is_a_refusal_that_waiting_does_not_cure(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.save(CLICKS, {ShardId(f"shard-{number}"): after(number) for number in range(1000)})
+    damage(path)
+    async with SqliteStore(path) as store:
+        with pytest.raises(Rejected) as caught:
+            await store.load(CLICKS)
+    assert caught.value.code.startswith("SQLITE_CORRUPT")
+
+
+async def test_a_transaction_of_a_person_is_waited_for_off_the_event_loop(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as person:
+            person.execute("BEGIN IMMEDIATE")
+            async with anyio.create_task_group() as savers:
+                savers.start_soon(store.save, CLICKS, {A: after(1)})
+                for _ in range(10):
+                    await anyio.lowlevel.checkpoint()
+                person.execute("COMMIT")
+        assert await store.load(CLICKS) == {A: after(1)}
+
+
+async def test_last_checkpoints_are_saved_though_everything_around_is_cancelled(path: Path) -> None:
+    with anyio.CancelScope() as around:
+        async with SqliteStore(path) as store:
+            try:
+                around.cancel()
+                await anyio.sleep_forever()
+            finally:
+                with anyio.fail_after(10, shield=True):
+                    await store.save(CLICKS, {A: after(1)})
+    async with SqliteStore(path) as store:
+        assert await store.load(CLICKS) == {A: after(1)}
+
+
+async def test_an_error_within_goes_out_as_it_is_and_the_file_is_closed(path: Path) -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with SqliteStore(path):
+            raise KeyError("mine")
+    async with SqliteStore(path):
+        pass
+
+
+async def test_a_file_in_use_refuses_a_second_store(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        with pytest.raises(SettingsError, match="another poller uses it"):
+            async with SqliteStore(path):
+                pass
+        await store.save(CLICKS, {A: after(1)})
