@@ -1,18 +1,19 @@
 """What JSON does the function receive?
 
-    {"Records": [record, record, …]}
+    {"Records": [record, record, …]}     and in a tumbling window, the window and its state besides
 
-A record is made once from a message as SQS's JSON protocol sends it, encoded once, and the encoded bytes are joined
-into the event; so a retry and the size of a batch cost nothing more, and a body is never parsed.
+A record is made once from what the source's JSON protocol sends, encoded once, and the encoded bytes are joined into
+the event; so a retry and the size of a batch cost nothing more, and neither a body nor Kinesis data is ever decoded.
 The names change from SQS's (`MessageId`) to the event's (`messageId`); attributes go through as they came, all strings.
+A DynamoDB stream record has the event's shape on the wire; only `userIdentity` is spelled otherwise.
 
 Two oddities of AWS are kept.
 Every message attribute carries an empty `stringListValues` and `binaryListValues`.
 `md5OfMessageAttributes` of a message without attributes is left out by a mapping without a batching window, and is null
 with one.
 
-Sources: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS"; Amazon SQS API Reference, "Message"; the null was
-seen on AWS, not read.
+Sources: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS", "Using Lambda with Kinesis" and "Using Lambda with
+DynamoDB"; Amazon SQS API Reference, "Message"; the null was seen on AWS, not read.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ import hashlib
 import json
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+
+from poller.model.stream import Window
 
 LEFT_OUT_ATTRIBUTE = "SqsManagedSseEnabled"
 """A property of the queue that ReceiveMessage returns with each message; Lambda does not hand it to functions."""
@@ -55,6 +59,56 @@ def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_
     return record
 
 
+def kinesis_record(wire: Mapping[str, Any], *, shard_id: str, arn: str, region: str, role_arn: str) -> dict[str, Any]:
+    """One record of GetRecords' answer. `arn` is the stream's, or its consumer's; `Data` stays base64.
+
+    Raises KeyError when the record lacks a key that Kinesis always sends.
+    """
+    sequence_number = wire["SequenceNumber"]
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": wire["PartitionKey"],
+            "sequenceNumber": sequence_number,
+            "data": wire["Data"],
+            "approximateArrivalTimestamp": wire["ApproximateArrivalTimestamp"],
+        },
+        "eventSource": "aws:kinesis",
+        "eventVersion": "1.0",
+        "eventID": f"{shard_id}:{sequence_number}",
+        "eventName": "aws:kinesis:record",
+        "invokeIdentityArn": role_arn,
+        "awsRegion": region,
+        "eventSourceARN": arn,
+    }
+
+
+def dynamodb_record(wire: Mapping[str, Any], *, arn: str, region: str) -> dict[str, Any]:
+    """One record of GetRecords' answer. `arn` is the stream's; the images go through as they came.
+
+    Raises KeyError when the record lacks a key that DynamoDB always sends.
+    """
+    change = wire["dynamodb"]
+    record = {
+        "eventID": wire["eventID"],
+        "eventName": wire["eventName"],
+        "eventVersion": wire.get("eventVersion", "1.1"),
+        "eventSource": "aws:dynamodb",
+        "awsRegion": wire.get("awsRegion", region),
+    }
+    identity = wire.get("userIdentity")
+    if identity is not None:
+        record["userIdentity"] = {"type": identity["Type"], "principalId": identity["PrincipalId"]}
+    record["dynamodb"] = change | {"ApproximateCreationDateTime": float(change["ApproximateCreationDateTime"])}
+    record["eventSourceARN"] = arn
+    return record
+
+
+def item_key(wire: Mapping[str, Any]) -> str:
+    """What tells a DynamoDB record's item from others: its keys as JSON, in one spelling."""
+    return encode(dict(sorted(wire["dynamodb"]["Keys"].items()))).decode()
+
+
 def encode(record: Mapping[str, Any]) -> bytes:
     """The record as JSON.
 
@@ -70,6 +124,30 @@ def encode(record: Mapping[str, Any]) -> bytes:
 def event(records: Sequence[bytes]) -> bytes:
     """The event, from encoded records in their order."""
     return b'{"Records":[%b]}' % b",".join(records)
+
+
+def window_event(
+    records: Sequence[bytes], *, shard_id: str, arn: str, window: Window, is_final: bool, is_terminated_early: bool
+) -> bytes:
+    """The event of a tumbling window. `window.state` is what the function last returned there, as JSON."""
+    return (
+        b'{"Records":[%b],"shardId":%b,"eventSourceARN":%b,"window":{"start":"%b","end":"%b"},"state":%b,'
+        b'"isFinalInvokeForWindow":%b,"isWindowTerminatedEarly":%b}'
+    ) % (
+        b",".join(records),
+        orjson.dumps(shard_id),
+        orjson.dumps(arn),
+        iso_seconds(window.start).encode(),
+        iso_seconds(window.end).encode(),
+        window.state,
+        orjson.dumps(is_final),
+        orjson.dumps(is_terminated_early),
+    )
+
+
+def iso_seconds(moment: float) -> str:
+    """Epoch seconds in the events' spelling: 2020-12-09T07:04:00Z."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def md5_of_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> str:

@@ -26,6 +26,9 @@ from poller.model.outcome import Failed, Outcome, PartlyFailed, Postponed, Succe
 
 SUCCEEDED = Succeeded()
 
+INVALID_RESPONSE = "InvalidResponse"
+"""The reason of a batch that failed because its answer cannot be understood."""
+
 _PLAIN_SUCCESSES = frozenset(
     {b"", b"null", b"{}", b"[]", b'""', b'{"batchItemFailures":[]}', b'{"batchItemFailures": []}'}
 )
@@ -79,7 +82,7 @@ def _named(items: list[Any], identifiers: Collection[str]) -> Outcome:
 
 
 def _invalid(detail: str) -> Failed:
-    return Failed("InvalidResponse", detail)
+    return Failed(INVALID_RESPONSE, detail)
 
 
 def _kind(value: object) -> str:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import random
+import statistics
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.core.backoff import Backoff
+from poller.core.backoff import STREAM_RETRY, Backoff
 
 BACKOFF = Backoff(initial=0.5, maximum=30.0)
 
@@ -19,3 +20,16 @@ def test_a_delay_lies_between_half_and_the_whole_of_the_doubled_one(failures: in
 def test_luck_spreads_those_who_fail_together() -> None:
     luck = random.Random(1)
     assert len({BACKOFF.delay(3, luck) for _ in range(20)}) == 20
+
+
+def test_an_always_failing_stream_batch_is_tried_about_eight_times_in_its_first_minute() -> None:
+    """Recorded on AWS: eight invocations of a record with a maximum age of 60 seconds."""
+    counts = []
+    for seed in range(100):
+        luck, now, invocations = random.Random(seed), 0.0, 0
+        while now < 60:
+            invocations += 1
+            now += STREAM_RETRY.delay(invocations, luck)
+        counts.append(invocations)
+    assert set(counts) <= {7, 8, 9}
+    assert statistics.median(counts) == 8

@@ -1,0 +1,153 @@
+"""Which shards may be read now?
+
+A shard may be read when none of its parents blocks it.
+A parent blocks while it is listed, or still being read, and not drained; so a merge child waits for both parents,
+split siblings run side by side, and a parent that has expired out of the listing holds nobody up.
+
+Where each shard begins is fixed twice, and stored at once both times:
+
+    at the first start    `first_positions`: every listed shard, by the mapping's starting position
+                          TRIM_HORIZON all from their oldest record; AT_TIMESTAMP all from that time, which for a child
+                          that is younger is its beginning, and for a time that was trimmed the trim horizon;
+                          LATEST the open ones from now on, and the closed ones count as drained
+    at every listing      a shard that is not stored was made since, so it is read from its oldest record, whatever the
+                          starting position: otherwise what came between its making and its finding would be lost
+
+Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis"; Amazon Kinesis Data Streams Developer Guide,
+"Resharding, scaling, and parallel processing"; Amazon DynamoDB Developer Guide, "Change data capture for DynamoDB
+Streams".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from poller.model.stream import AtTimestamp, Latest, Position, Shard, ShardEnd, ShardId, TrimHorizon
+
+
+class Start(NamedTuple):
+    """A shard that may be read from now on, and where."""
+
+    shard_id: ShardId
+    position: Position
+
+
+class Listed(NamedTuple):
+    """What a listing changed. Store `found` first, then forget `gone`: a crash between them does no harm."""
+
+    found: dict[ShardId, Position]
+    gone: frozenset[ShardId]
+
+
+def first_positions(shards: Iterable[Shard], starting: TrimHorizon | Latest | AtTimestamp) -> dict[ShardId, Position]:
+    """Where every listed shard begins when nothing is stored for the mapping.
+
+    Each Latest is to be made concrete at once, before any shard is read; then all of them are stored together.
+    """
+    if isinstance(starting, Latest):
+        return {shard.shard_id: starting if shard.is_open else ShardEnd() for shard in shards}
+    return {shard.shard_id: starting for shard in shards}
+
+
+class Lineage:
+    """The shards of one mapping. `stored` is the position of every shard that was ever seen, none of them Latest.
+
+    A listing costs one look at each shard; everything else costs as much as changes.
+    """
+
+    __slots__ = ("_children", "_drained", "_listed", "_positions", "_ready", "_running", "_waiting_for")
+
+    def __init__(self, stored: Mapping[ShardId, Position]) -> None:
+        self._positions = dict(stored)
+        """Of the shards that were not begun; for the others the reader knows better."""
+        self._drained = {shard_id for shard_id, position in stored.items() if isinstance(position, ShardEnd)}
+        self._listed: set[ShardId] = set()
+        self._running: set[ShardId] = set()
+        self._ready: dict[ShardId, None] = {}
+        self._waiting_for: dict[ShardId, set[ShardId]] = {}
+        self._children: dict[ShardId, set[ShardId]] = {}
+
+    def listed(self, shards: Iterable[Shard]) -> Listed:
+        """Take in a complete listing, in any order."""
+        by_id = {shard.shard_id: shard for shard in shards}
+        new = [shard for shard_id, shard in by_id.items() if shard_id not in self._listed]
+        expired = self._listed - by_id.keys()
+        self._listed = set(by_id)
+        found: dict[ShardId, Position] = {s.shard_id: TrimHorizon() for s in new if s.shard_id not in self._positions}
+        self._positions.update(found)
+        for shard in new:
+            self._place(shard)
+        for shard_id in expired - self._running:
+            self._unblock(shard_id)
+        return Listed(found, self._forget())
+
+    def startable(self) -> list[Start]:
+        """The shards that became free since the last call; each is given out once, and counts as being read."""
+        starts = [Start(shard_id, self._positions[shard_id]) for shard_id in self._ready]
+        self._running.update(self._ready)
+        self._ready.clear()
+        return starts
+
+    def drained(self, shard_id: ShardId) -> None:
+        """All of the shard is done, or what was left of it is gone from the stream: its children may go on."""
+        assert shard_id in self._running, f"{shard_id} was drained and never begun"
+        self._running.remove(shard_id)
+        self._drained.add(shard_id)
+        self._positions[shard_id] = ShardEnd()
+        self._unblock(shard_id)
+
+    @property
+    def reading(self) -> int:
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many shards wait for a parent."""
+        return len(self._waiting_for)
+
+    @property
+    def finished(self) -> int:
+        """How many of the listed shards are drained."""
+        return len(self._drained)
+
+    def _place(self, shard: Shard) -> None:
+        """Give a newly listed shard its place: drained, being read, waiting or ready."""
+        shard_id = shard.shard_id
+        if shard_id in self._drained or shard_id in self._running:
+            return
+        blockers = {parent for parent in shard.parent_ids if self._blocks(parent)}
+        if not blockers:
+            self._ready[shard_id] = None
+            return
+        self._waiting_for[shard_id] = blockers
+        for parent in blockers:
+            self._children.setdefault(parent, set()).add(shard_id)
+
+    def _blocks(self, parent: ShardId) -> bool:
+        return parent not in self._drained and (parent in self._listed or parent in self._running)
+
+    def _unblock(self, parent: ShardId) -> None:
+        """Free the children that waited for this parent only."""
+        self._ready.pop(parent, None)
+        for blocker in self._waiting_for.pop(parent, ()):
+            self._children[blocker].discard(parent)
+        for child in sorted(self._children.pop(parent, ())):
+            blockers = self._waiting_for[child]
+            blockers.remove(parent)
+            if not blockers:
+                del self._waiting_for[child]
+                self._ready[child] = None
+
+    def _forget(self) -> frozenset[ShardId]:
+        """What is stored of a shard that is not listed serves nobody: it blocks no child and cannot be read.
+
+        Nothing is forgotten on an empty listing, lest a mapping without stored shards pass for a new one.
+        """
+        if not self._listed:
+            return frozenset()
+        gone = frozenset(self._positions.keys() - self._listed - self._running)
+        for shard_id in gone:
+            del self._positions[shard_id]
+            self._drained.discard(shard_id)
+        return gone

@@ -1,0 +1,59 @@
+"""How do positions compare?
+
+    TrimHorizon  <  AtTimestamp, by time  <  sequence numbers, as numbers  <  ShardEnd
+
+`AtSequence(n)` comes just before `AfterSequence(n)`.
+It is the order in which the stored positions of one shard may follow each other: a checkpoint never moves back.
+Sequence numbers differ in length, so the texts would sort wrongly.
+A timestamp is replaced by a sequence number once something was read, never the other way round.
+Latest is not among them: it is nowhere until a read has made it concrete, and must not be stored.
+
+Sources: Amazon Kinesis Data Streams API reference, "GetShardIterator"; DynamoDB Streams API reference,
+"GetShardIterator".
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Latest,
+    Position,
+    SequenceNumber,
+    ShardEnd,
+    TrimHorizon,
+)
+
+Place = tuple[int, float, int]
+"""Where a position stands among those of its shard: greater is further on. Sequence numbers stay integers in it."""
+
+
+def moves_back(stored: Position, new: Position) -> bool:
+    """Would the checkpoint go from `stored` to an earlier place?"""
+    return place(new) < place(stored)
+
+
+def place(position: Position) -> Place:
+    match position:
+        case TrimHorizon():
+            return (0, 0, 0)
+        case AtTimestamp(timestamp=timestamp):
+            return (1, timestamp, 0)
+        case AtSequence(sequence_number=sequence_number):
+            return (2, number(sequence_number), 0)
+        case AfterSequence(sequence_number=sequence_number):
+            return (2, number(sequence_number), 1)
+        case ShardEnd():
+            return (3, 0, 0)
+        case Latest():
+            raise AssertionError("Latest has no place until a read has made it concrete")
+    assert_never(position)
+
+
+def number(sequence_number: SequenceNumber) -> int:
+    """The sequence number as the number that it is."""
+    assert sequence_number.isdecimal(), f"a sequence number has digits only, not {sequence_number!r}"
+    return int(sequence_number)

@@ -1,0 +1,261 @@
+"""What becomes of a stream batch that failed?
+
+A `Delivery` sees one batch through until each of its records succeeded or was discarded, in order.  Ask it for the
+next step, carry the step out, and ask again; after Invoke, tell it the answer first:
+
+    while (step := delivery.step(now)) is not None:
+        Invoke   call the function, then `delivery.answered(...)`       Settle    these are done
+        Wait     sleep                                                  Discard   report these, then they are done
+
+What is left of the batch is a stack of parts, the first on top.  A part is a batch of its own: it has a request id and
+a retry budget, and keeps both only while it stays unchanged.
+
+    succeeded                          the part is done
+    failed from a later record on      what comes before is done; the rest, listed or not, is a new part
+    failed, with bisection, n > 1      two new parts: the first floor(n/2) records, then the others; nothing is spent
+    failed otherwise                   the part again, after a pause, until maximum_retry_attempts are spent
+    head older than the maximum age    discarded before any invocation, the first one too; the rest is a new part
+    a record that fits in no event     its retries are spent without an invocation
+    postponed                          the part again, after a pause; nothing is spent, and nothing is split
+
+AWS says nothing on some points.  Chosen here: new parts are tried without a pause; without a limit a record that fits
+in no event blocks; an invocation without records (the last of a tumbling window) ages from when it became due.
+Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
+Lambda" and "Configuring partial batch response with Kinesis Data Streams and Lambda".
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, assert_never
+
+from poller.core.backoff import POSTPONED, STREAM_RETRY
+from poller.core.batching import EMPTY_EVENT_BYTES, MAXIMUM_EVENT_BYTES
+from poller.model.ids import RequestId
+from poller.model.invocation import Response
+from poller.model.mapping import StreamMapping
+from poller.model.outcome import Failed, Outcome, PartlyFailed, Postponed, Succeeded
+from poller.model.stream import SequenceNumber
+
+Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
+
+JUST_AFTER_IN_SECONDS = 0.001
+"""A wait for a record's expiry ends so much later, lest rounding wake it too early."""
+
+
+class Deliverable(Protocol):
+    """What must be known of a record in hand. `encoded` is its JSON."""
+
+    @property
+    def sequence_number(self) -> SequenceNumber: ...
+    @property
+    def arrived_at(self) -> float: ...
+    @property
+    def encoded(self) -> bytes: ...
+
+
+R = TypeVar("R", bound=Deliverable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """A mapping's limits, None for no limit. `room_in_bytes` is what an event has for records."""
+
+    maximum_retry_attempts: int | None = None
+    maximum_record_age_in_seconds: int | None = None
+    bisects: bool = False
+    room_in_bytes: int = MAXIMUM_EVENT_BYTES - EMPTY_EVENT_BYTES
+
+    @classmethod
+    def of(cls, mapping: StreamMapping) -> RetryPolicy:
+        return cls(
+            maximum_retry_attempts=mapping.maximum_retry_attempts,
+            maximum_record_age_in_seconds=mapping.maximum_record_age_in_seconds,
+            bisects=mapping.bisect_batch_on_function_error,
+        )
+
+    def expires_at(self, arrived_at: float) -> float | None:
+        """When a record is too old to be invoked, also while it waits in an open batching window."""
+        age = self.maximum_record_age_in_seconds
+        return None if age is None else arrived_at + age
+
+
+class Invoke(NamedTuple, Generic[R]):
+    """Call the function. `attempt` counts the part's invocations from 1; one that was postponed keeps its number."""
+
+    records: Sequence[R]
+    request_id: RequestId
+    attempt: int
+
+
+class Wait(NamedTuple):
+    """Nothing to do for so long. `reason` is a bounded word: why the lane stands still."""
+
+    seconds: float
+    reason: str
+
+
+class Settle(NamedTuple, Generic[R]):
+    """These succeeded, with this answer."""
+
+    records: Sequence[R]
+    response: Response
+
+
+class Discard(NamedTuple, Generic[R]):
+    """These are given up. `response` is the last answer; None where the report must not have one."""
+
+    records: Sequence[R]
+    request_id: RequestId
+    condition: Condition
+    invoke_count: int
+    response: Response | None
+
+
+Step = Invoke[R] | Wait | Settle[R] | Discard[R]
+
+
+class Part(Generic[R]):
+    """A batch while it stays unchanged. `due_at` is when it was made."""
+
+    __slots__ = ("attempts", "due_at", "postponements", "records", "request_id", "response", "wait")
+
+    def __init__(self, records: Sequence[R], request_id: RequestId, due_at: float) -> None:
+        self.records = records
+        self.request_id = request_id
+        self.due_at = due_at
+        self.attempts = 0
+        self.postponements = 0
+        self.response: Response | None = None
+        self.wait: Wait | None = None
+
+
+class Delivery(Generic[R]):
+    """One batch until all of it is done. Without records it is the last invocation of a tumbling window."""
+
+    __slots__ = ("_done", "_is_invoking", "_luck", "_new_request_id", "_parts", "_policy")
+
+    def __init__(
+        self,
+        records: Sequence[R],
+        *,
+        policy: RetryPolicy,
+        new_request_id: Callable[[], RequestId],
+        luck: random.Random,
+        now: float,
+    ) -> None:
+        self._policy = policy
+        self._new_request_id = new_request_id
+        self._luck = luck
+        self._done: Settle[R] | Discard[R] | None = None
+        self._is_invoking = False
+        self._parts = [Part(records, new_request_id(), now)]
+
+    def step(self, now: float) -> Step[R] | None:
+        """What to do now; None when all is done."""
+        assert not self._is_invoking, "an invocation was not answered"
+        done, self._done = self._done, None
+        if done is not None:
+            return done
+        if not self._parts:
+            return None
+        part = self._parts[-1]
+        if self._has_expired(part, now):
+            return self._discard_expired(part, now)
+        wait, part.wait = part.wait, None
+        if wait is not None:
+            return self._until_expiry(part, wait, now)
+        if self._fits_no_event(part):
+            return self._spend_all(part, now)
+        self._is_invoking = True
+        return Invoke(part.records, part.request_id, part.attempts + 1)
+
+    def answered(self, outcome: Outcome, response: Response, *, now: float) -> None:
+        """The last Invoke came to an end."""
+        assert self._is_invoking, "nothing was invoked"
+        self._is_invoking = False
+        part = self._parts[-1]
+        match outcome:
+            case Postponed(reason=reason, retry_after=retry_after):
+                part.postponements += 1
+                part.wait = Wait(max(POSTPONED.delay(part.postponements, self._luck), retry_after or 0.0), reason)
+                return
+            case Succeeded():
+                self._parts.pop()
+                self._done = Settle(part.records, response)
+            case PartlyFailed(failed=failed):
+                self._partly_failed(part, failed, response, now)
+            case Failed(reason=reason):
+                self._failed(part, reason, response, now)
+            case _:
+                assert_never(outcome)
+
+    def _partly_failed(self, part: Part[R], failed: frozenset[str], response: Response, now: float) -> None:
+        first = next(index for index, record in enumerate(part.records) if record.sequence_number in failed)
+        if first == 0:
+            self._failed(part, "batchItemFailures", response, now)
+            return
+        self._done = Settle(part.records[:first], response)
+        self._replace(now, part.records[first:])
+
+    def _failed(self, part: Part[R], reason: str, response: Response, now: float) -> None:
+        part.attempts += 1
+        part.postponements = 0
+        part.response = response
+        retries = self._policy.maximum_retry_attempts
+        if self._policy.bisects and len(part.records) > 1:
+            middle = len(part.records) // 2
+            self._replace(now, part.records[:middle], part.records[middle:])
+        elif retries is None or part.attempts <= retries:
+            part.wait = Wait(STREAM_RETRY.delay(part.attempts, self._luck), reason)
+        else:
+            self._parts.pop()
+            self._done = self._discard(part, part.records, "RetryAttemptsExhausted")
+
+    def _replace(self, now: float, *pieces: Sequence[R]) -> None:
+        """The part on top has become these, in this order: each a new batch."""
+        self._parts.pop()
+        self._parts.extend(Part(piece, self._new_request_id(), now) for piece in reversed(pieces) if piece)
+
+    def _has_expired(self, part: Part[R], now: float) -> bool:
+        expires_at = self._policy.expires_at(_arrival(part))
+        return expires_at is not None and now >= expires_at
+
+    def _discard_expired(self, part: Part[R], now: float) -> Discard[R]:
+        """Give up the head, as far as it is too old without a gap."""
+        limit = self._policy.maximum_record_age_in_seconds
+        assert limit is not None
+        fresh = (index for index, record in enumerate(part.records) if now < record.arrived_at + limit)
+        cut = next(fresh, len(part.records))
+        self._replace(now, part.records[cut:])
+        part.response = None
+        return self._discard(part, part.records[:cut], "RecordAgeExceeded")
+
+    def _discard(self, part: Part[R], records: Sequence[R], condition: Condition) -> Discard[R]:
+        """AWS reports one invocation even where there was none."""
+        return Discard(records, part.request_id, condition, max(1, part.attempts), part.response)
+
+    def _until_expiry(self, part: Part[R], wait: Wait, now: float) -> Wait:
+        """The wait, cut short where the head becomes too old meanwhile."""
+        expires_at = self._policy.expires_at(_arrival(part))
+        if expires_at is None:
+            return wait
+        return wait._replace(seconds=min(wait.seconds, expires_at - now + JUST_AFTER_IN_SECONDS))
+
+    def _fits_no_event(self, part: Part[R]) -> bool:
+        return len(part.records) == 1 and len(part.records[0].encoded) > self._policy.room_in_bytes
+
+    def _spend_all(self, part: Part[R], now: float) -> Discard[R] | Wait:
+        """The budget at once, for waiting helps nothing; without a limit the lane is blocked."""
+        retries = self._policy.maximum_retry_attempts
+        if retries is None:
+            return self._until_expiry(part, Wait(STREAM_RETRY.maximum, "RecordTooLarge"), now)
+        self._parts.pop()
+        part.attempts = retries + 1
+        return self._discard(part, part.records, "RetryAttemptsExhausted")
+
+
+def _arrival(part: Part[R]) -> float:
+    return part.records[0].arrived_at if part.records else part.due_at

@@ -1,0 +1,86 @@
+"""How far may a shard be checkpointed?
+
+Records are handed out in the shard's order and finish in any order, for lanes do not wait for each other.
+The watermark is the end of the finished prefix: it stands just before the oldest record that is not done.
+
+    handed out   1  2  3  4  5  6  7
+    done         x  x     x  x     x      watermark: after 2; when 3 is done: after 5
+
+Only what is not done is remembered, each with the number of the record handed out before it; so memory is bounded by
+what is in hand, however far the other lanes run ahead of a blocked one.
+A record that a filter keeps out is done as it is handed out.
+
+Source: AWS Lambda Developer Guide, "Using Lambda with Kinesis": a checkpoint is moved when a batch is done.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from poller.core.positions import number
+from poller.model.stream import AfterSequence, AtSequence, Position, SequenceNumber, ShardEnd
+
+
+class Watermark:
+    """The watermark of one shard, from the position where reading began."""
+
+    __slots__ = ("_before", "_has_ended", "_last", "_last_number", "_start")
+
+    def __init__(self, start: Position) -> None:
+        assert not isinstance(start, ShardEnd), "a drained shard is not read"
+        self._start = start
+        self._before: OrderedDict[SequenceNumber, SequenceNumber | None] = OrderedDict()
+        self._last: SequenceNumber | None = None
+        self._last_number = _lowest(start) - 1
+        self._has_ended = False
+
+    def hand_out(self, sequence_number: SequenceNumber) -> None:
+        """The next record of the shard is in hand."""
+        before = self._last
+        self.pass_over(sequence_number)
+        self._before[sequence_number] = before
+
+    def pass_over(self, sequence_number: SequenceNumber) -> None:
+        """The next record of the shard is kept out by a filter, and so done."""
+        assert not self._has_ended, "a record after the shard's end"
+        value = number(sequence_number)
+        assert value > self._last_number, f"{sequence_number} does not follow {self._last_number}"
+        self._last = sequence_number
+        self._last_number = value
+
+    def finish(self, sequence_numbers: Iterable[SequenceNumber]) -> None:
+        """These are done: succeeded, or discarded and reported. Each once, and only what was handed out."""
+        for sequence_number in sequence_numbers:
+            assert sequence_number in self._before, f"{sequence_number} is not in hand"
+            del self._before[sequence_number]
+
+    def end(self) -> None:
+        """The shard has no more records; it is drained when those in hand are done."""
+        self._has_ended = True
+
+    @property
+    def in_hand(self) -> int:
+        """How many records were handed out and are not done."""
+        return len(self._before)
+
+    @property
+    def position(self) -> Position:
+        """Everything before it is done. It never moves back."""
+        if not self._before:
+            if self._has_ended:
+                return ShardEnd()
+            reached = self._last
+        else:
+            reached = next(iter(self._before.values()))
+        return self._start if reached is None else AfterSequence(reached)
+
+
+def _lowest(start: Position) -> int:
+    """The lowest sequence number that may be read from there."""
+    match start:
+        case AtSequence(sequence_number=sequence_number):
+            return number(sequence_number)
+        case AfterSequence(sequence_number=sequence_number):
+            return number(sequence_number) + 1
+    return 0

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from poller.core.envelope import dynamodb_record, encode, item_key, kinesis_record, window_event
+from poller.model.stream import Window
+
+KINESIS_EVENT = """
+{
+  "kinesis": {
+    "kinesisSchemaVersion": "1.0",
+    "partitionKey": "1",
+    "sequenceNumber": "49590338271490256608559692538361571095921575989136588898",
+    "data": "SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg==",
+    "approximateArrivalTimestamp": 1545084650.987
+  },
+  "eventSource": "aws:kinesis",
+  "eventVersion": "1.0",
+  "eventID": "shardId-000000000006:49590338271490256608559692538361571095921575989136588898",
+  "eventName": "aws:kinesis:record",
+  "invokeIdentityArn": "arn:aws:iam::123456789012:role/lambda-role",
+  "awsRegion": "us-east-2",
+  "eventSourceARN": "arn:aws:kinesis:us-east-2:123456789012:stream/lambda-stream"
+}
+"""
+
+DYNAMODB_EVENT = """
+{
+  "eventID": "f07f8ca4b0b26cb9c4e5e77e69f274ee",
+  "eventName": "MODIFY",
+  "eventVersion": "1.1",
+  "eventSource": "aws:dynamodb",
+  "awsRegion": "us-east-1",
+  "dynamodb": {
+    "ApproximateCreationDateTime": 1480642020.0,
+    "Keys": {"id": {"S": "a"}},
+    "NewImage": {"id": {"S": "a"}, "n": {"N": "42"}, "b": {"B": "AAEqQQ=="}},
+    "OldImage": {"id": {"S": "a"}, "n": {"N": "41"}},
+    "SequenceNumber": "1405400000000002063282832",
+    "SizeBytes": 54,
+    "StreamViewType": "NEW_AND_OLD_IMAGES"
+  },
+  "eventSourceARN": "arn:aws:dynamodb:us-east-1:123456789012:table/T/stream/2016-12-01T00:00:00.000"
+}
+"""
+
+STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/T/stream/2016-12-01T00:00:00.000"
+
+WIRE: dict[str, Any] = {
+    "awsRegion": "us-east-1",
+    "dynamodb": {
+        "ApproximateCreationDateTime": 1480642020,
+        "Keys": {"id": {"S": "a"}},
+        "NewImage": {"id": {"S": "a"}, "n": {"N": "42"}, "b": {"B": "AAEqQQ=="}},
+        "OldImage": {"id": {"S": "a"}, "n": {"N": "41"}},
+        "SequenceNumber": "1405400000000002063282832",
+        "SizeBytes": 54,
+        "StreamViewType": "NEW_AND_OLD_IMAGES",
+    },
+    "eventID": "f07f8ca4b0b26cb9c4e5e77e69f274ee",
+    "eventName": "MODIFY",
+    "eventSource": "aws:dynamodb",
+    "eventVersion": "1.1",
+}
+
+
+def compact(text: str) -> bytes:
+    """The same JSON without spaces, its keys in their order."""
+    return json.dumps(json.loads(text), separators=(",", ":")).encode()
+
+
+def test_a_kinesis_record_is_the_documented_one_to_the_letter() -> None:
+    wire = {
+        "SequenceNumber": "49590338271490256608559692538361571095921575989136588898",
+        "ApproximateArrivalTimestamp": 1545084650.987,
+        "Data": "SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg==",
+        "PartitionKey": "1",
+        "EncryptionType": "KMS",
+    }
+    record = kinesis_record(
+        wire,
+        shard_id="shardId-000000000006",
+        arn="arn:aws:kinesis:us-east-2:123456789012:stream/lambda-stream",
+        region="us-east-2",
+        role_arn="arn:aws:iam::123456789012:role/lambda-role",
+    )
+    assert encode(record) == compact(KINESIS_EVENT)
+
+
+def test_a_dynamodb_record_is_the_documented_one_to_the_letter() -> None:
+    assert encode(dynamodb_record(WIRE, arn=STREAM, region="us-east-1")) == compact(DYNAMODB_EVENT)
+
+
+def test_what_came_over_the_wire_stays_as_it_was() -> None:
+    before = orjson.dumps(WIRE)
+    dynamodb_record(WIRE, arn=STREAM, region="us-east-1")
+    assert orjson.dumps(WIRE) == before
+
+
+def test_a_deletion_by_time_to_live_names_the_service_after_the_region() -> None:
+    wire = WIRE | {"userIdentity": {"PrincipalId": "dynamodb.amazonaws.com", "Type": "Service"}}
+    record = dynamodb_record(wire, arn=STREAM, region="us-east-1")
+    assert record["userIdentity"] == {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    assert list(record)[4:7] == ["awsRegion", "userIdentity", "dynamodb"]
+
+
+def test_an_image_that_the_view_leaves_out_is_absent() -> None:
+    change = {name: value for name, value in WIRE["dynamodb"].items() if not name.endswith("Image")}
+    record = dynamodb_record(WIRE | {"dynamodb": change}, arn=STREAM, region="us-east-1")
+    assert record["dynamodb"].keys() == change.keys()
+
+
+def test_an_item_has_one_key_however_it_is_spelled() -> None:
+    one = {"dynamodb": {"Keys": {"a": {"S": "x"}, "b": {"N": "1"}}}}
+    other = {"dynamodb": {"Keys": {"b": {"N": "1"}, "a": {"S": "x"}}}}
+    assert item_key(one) == item_key(other) == '{"a":{"S":"x"},"b":{"N":"1"}}'
+    assert item_key({"dynamodb": {"Keys": {"a": {"N": "1"}}}}) != item_key({"dynamodb": {"Keys": {"a": {"S": "1"}}}})
+
+
+WINDOW_EVENT = """
+{
+  "Records": [ ],
+  "shardId": "shardId-000000000006",
+  "eventSourceARN": "arn:aws:kinesis:us-east-1:123456789012:stream/lambda-stream",
+  "window": {"start": "2020-12-09T07:04:00Z", "end": "2020-12-09T07:06:00Z"},
+  "state": {"1": "value"},
+  "isFinalInvokeForWindow": false,
+  "isWindowTerminatedEarly": true
+}
+"""
+
+
+def test_the_event_of_a_window_is_the_documented_one_to_the_letter() -> None:
+    event = window_event(
+        [],
+        shard_id="shardId-000000000006",
+        arn="arn:aws:kinesis:us-east-1:123456789012:stream/lambda-stream",
+        window=Window(1607497440, 1607497560, b'{"1":"value"}'),
+        is_final=False,
+        is_terminated_early=True,
+    )
+    assert event == compact(WINDOW_EVENT)
+
+
+def test_the_event_of_a_window_holds_the_records_in_their_order() -> None:
+    event = window_event(
+        [b'{"n":1}', b'{"n":2}'],
+        shard_id="s",
+        arn="a",
+        window=Window(0, 1, b"{}"),
+        is_final=True,
+        is_terminated_early=False,
+    )
+    assert orjson.loads(event)["Records"] == [{"n": 1}, {"n": 2}]
+    assert orjson.loads(event)["isFinalInvokeForWindow"] is True
