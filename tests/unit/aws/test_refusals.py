@@ -49,6 +49,20 @@ def test_a_throttle_is_one_even_with_a_status_of_5xx() -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("ExpiredIteratorException", errors.ExpiredIterator),
+        ("TrimmedDataAccessException", errors.Trimmed),
+        ("ProvisionedThroughputExceededException", errors.Throttled),
+        ("LimitExceededException", errors.Throttled),
+        ("ExpiredNextTokenException", errors.Rejected),
+    ],
+)
+def test_what_is_said_of_a_read_cursor_is_told_apart(code: str, expected: type[errors.ServiceError]) -> None:
+    assert type(refusal("", code=code, status=400)) is expected
+
+
+@pytest.mark.parametrize(
     "wire",
     [
         "QueueDoesNotExist",

@@ -1,0 +1,12 @@
+"""What does a stream's source ask of aws/? One JSON service behind one call."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Caller(Protocol):
+    """The door to a service: sends one request of its JSON protocol and returns the parsed answer."""
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        """Raises errors.ServiceError, and only that. The timeout is for the whole call."""

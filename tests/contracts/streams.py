@@ -1,0 +1,261 @@
+"""Which implementations must keep the contract of a stream's source, and how is a stream made and written to there?
+
+An implementation that is known to deviate from AWS says so in `LACKS`, with the reason; a test that needs what it lacks
+is expected to fail there, strictly, so that the list cannot outlive the fault.
+
+    KinesisBroker    over the fake, ministack and kinesis-local, all spoken to in Kinesis's JSON
+    FakeTables       } the fake has tables of its own; ministack's are DynamoDB's, spoken to in its JSON
+    MinistackTables  }
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from poller.errors import Unreachable
+from poller.model.arn import Arn
+from poller.ports import StreamSource
+from poller.sources.caller import Caller
+from poller.sources.dynamodb_streams import DynamoDbStreamsSource
+from poller.sources.kinesis import KinesisSource
+from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
+
+REGION = "eu-west-1"
+ROLE_ARN = "arn:aws:iam::123456789012:role/reader"
+TIMEOUT_IN_SECONDS = 20
+
+
+class Needs(Enum):
+    """What a test asks of a stream beyond what every emulator does."""
+
+    RESHARDING = auto()
+    PAGES = auto()
+
+
+LACKS: Mapping[str, Mapping[Needs, str]] = {
+    "kinesis: fake on asyncio": {},
+    "kinesis: fake on trio": {},
+    "kinesis: ministack": {
+        Needs.RESHARDING: "a shard that is split or merged is deleted with its unread records",
+        Needs.PAGES: "a listing's token does not say of which stream it is",
+    },
+    "kinesis: kinesis-local": {},
+    "dynamodb: fake on asyncio": {},
+    "dynamodb: fake on trio": {},
+    "dynamodb: ministack": {},
+}
+
+KINESIS = [name for name in LACKS if name.startswith("kinesis:")]
+DYNAMODB = [name for name in LACKS if name.startswith("dynamodb:")]
+
+
+class Stream(ABC):
+    """A stream of its own for one test."""
+
+    @abstractmethod
+    def source(self, **options: Any) -> StreamSource:
+        """`options` are the source's."""
+
+    @abstractmethod
+    async def put(self, text: str, *, key: str = "k") -> None:
+        """Write a record that carries a text."""
+
+    @abstractmethod
+    def text(self, record: Mapping[str, Any]) -> str:
+        """The text that the record carries."""
+
+
+class Broker(ABC):
+    """One implementation of a service."""
+
+    @abstractmethod
+    async def create(self) -> Stream:
+        """A stream of one shard, ready to be used."""
+
+    @abstractmethod
+    def missing(self) -> StreamSource:
+        """The source of a stream that does not exist."""
+
+
+class KinesisStream(Stream):
+    def __init__(self, caller: Caller, arn: Arn) -> None:
+        self.caller = caller
+        self.arn = arn
+
+    def source(self, **options: Any) -> KinesisSource:
+        settings: dict[str, Any] = {"arn": self.arn, "invoke_identity_arn": ROLE_ARN}
+        return KinesisSource(self.caller, **settings | options)
+
+    async def put(self, text: str, *, key: str = "k") -> None:
+        await self.put_data(text.encode(), key=key)
+
+    def text(self, record: Mapping[str, Any]) -> str:
+        return b64decode(record["kinesis"]["data"]).decode()
+
+    async def put_data(self, data: bytes, *, key: str, hash_key: int | None = None) -> tuple[str, str]:
+        """Returns the shard's id and the sequence number."""
+        request = {"PartitionKey": key, "Data": b64encode(data).decode()}
+        if hash_key is not None:
+            request["ExplicitHashKey"] = str(hash_key)
+        answer = await self.call("PutRecord", **request)
+        return answer["ShardId"], answer["SequenceNumber"]
+
+    async def split(self, shard_id: str) -> None:
+        """In the middle of all hash keys."""
+        await self.order("SplitShard", ShardToSplit=shard_id, NewStartingHashKey=str(2**127))
+        await self.active()
+
+    async def merge(self, shard_id: str, adjacent_shard_id: str) -> None:
+        await self.order("MergeShards", ShardToMerge=shard_id, AdjacentShardToMerge=adjacent_shard_id)
+        await self.active()
+
+    async def active(self) -> None:
+        """Ask until it is; each question is a request, so nothing else need be waited for."""
+        while True:
+            answer = await self.call("DescribeStreamSummary")
+            if answer["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE":
+                return
+
+    async def order(self, operation: str, **request: Any) -> None:
+        """A call whose answer is empty; on AWS it is not even JSON."""
+        try:
+            await self.call(operation, **request)
+        except Unreachable as error:
+            if error.code != "UnusableAnswer":
+                raise
+
+    async def call(self, operation: str, **request: Any) -> Any:
+        request["StreamName"] = self.arn.resource.removeprefix("stream/")
+        return await self.caller.call(operation, orjson.dumps(request), timeout_in_seconds=TIMEOUT_IN_SECONDS)
+
+
+class KinesisBroker(Broker):
+    def __init__(self, caller: Caller, account: str) -> None:
+        self.caller = caller
+        self.account = account
+
+    async def create(self) -> KinesisStream:
+        return await self.create_with_shards(1)
+
+    async def create_with_shards(self, count: int) -> KinesisStream:
+        stream = KinesisStream(self.caller, self._arn(f"contract-{uuid4().hex}"))
+        await stream.order("CreateStream", ShardCount=count)
+        await stream.active()
+        return stream
+
+    def missing(self) -> KinesisSource:
+        return KinesisStream(self.caller, self._arn("nobody-made-this")).source()
+
+    def _arn(self, name: str) -> Arn:
+        resource = f"stream/{name}"
+        return Arn(partition="aws", service="kinesis", region=REGION, account=self.account, resource=resource)
+
+
+class TableStream(Stream):
+    """A table with the hash key `id`, whose items carry their text in `text`."""
+
+    def __init__(self, caller: Caller, arn: Arn) -> None:
+        self.caller = caller
+        self.arn = arn
+
+    def source(self, **options: Any) -> DynamoDbStreamsSource:
+        return DynamoDbStreamsSource(self.caller, arn=self.arn, **options)
+
+    async def put(self, text: str, *, key: str = "k") -> None:
+        await self.put_item({"id": {"S": key}, "text": {"S": text}})
+
+    def text(self, record: Mapping[str, Any]) -> str:
+        return str(record["dynamodb"]["NewImage"]["text"]["S"])
+
+    @abstractmethod
+    async def put_item(self, item: dict[str, Any]) -> None: ...
+
+    @abstractmethod
+    async def delete_item(self, key: dict[str, Any]) -> None: ...
+
+    @abstractmethod
+    async def disable(self) -> None:
+        """Let the table write no more changes into this stream."""
+
+
+class FakeTableStream(TableStream):
+    def __init__(self, caller: Caller, table: FakeTable) -> None:
+        super().__init__(caller, table.stream.arn)
+        self.table = table
+
+    async def put_item(self, item: dict[str, Any]) -> None:
+        self.table.put_item(item)
+
+    async def delete_item(self, key: dict[str, Any]) -> None:
+        self.table.delete_item(key)
+
+    async def disable(self) -> None:
+        self.table.disable()
+
+
+class FakeTables(Broker):
+    def __init__(self) -> None:
+        self.service = FakeDynamoDbStreams()
+
+    async def create(self) -> FakeTableStream:
+        return FakeTableStream(self.service, self.service.create_table(f"contract-{uuid4().hex}"))
+
+    def missing(self) -> DynamoDbStreamsSource:
+        return _missing_table(self.service, "123456789012")
+
+
+class MinistackTableStream(TableStream):
+    def __init__(self, caller: Caller, arn: Arn, tables: Caller) -> None:
+        super().__init__(caller, arn)
+        self.tables = tables
+
+    async def put_item(self, item: dict[str, Any]) -> None:
+        await self._call("PutItem", Item=item)
+
+    async def delete_item(self, key: dict[str, Any]) -> None:
+        await self._call("DeleteItem", Key=key)
+
+    async def disable(self) -> None:
+        await self._call("UpdateTable", StreamSpecification={"StreamEnabled": False})
+
+    async def _call(self, operation: str, **request: Any) -> Any:
+        body = orjson.dumps(request | {"TableName": self.arn.resource.split("/")[1]})
+        return await self.tables.call(operation, body, timeout_in_seconds=TIMEOUT_IN_SECONDS)
+
+
+class MinistackTables(Broker):
+    """`tables` is the door to DynamoDB, `streams` that to DynamoDB Streams."""
+
+    def __init__(self, tables: Caller, streams: Caller, account: str) -> None:
+        self.tables = tables
+        self.streams = streams
+        self.account = account
+
+    async def create(self) -> MinistackTableStream:
+        request = {
+            "TableName": f"contract-{uuid4().hex}",
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+            "BillingMode": "PAY_PER_REQUEST",
+            "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        }
+        body = orjson.dumps(request)
+        answer = await self.tables.call("CreateTable", body, timeout_in_seconds=TIMEOUT_IN_SECONDS)
+        arn = Arn.parse(answer["TableDescription"]["LatestStreamArn"])
+        return MinistackTableStream(self.streams, arn, self.tables)
+
+    def missing(self) -> DynamoDbStreamsSource:
+        return _missing_table(self.streams, self.account)
+
+
+def _missing_table(caller: Caller, account: str) -> DynamoDbStreamsSource:
+    resource = "table/nobody-made-this/stream/2026-01-01T00:00:00.000"
+    arn = Arn(partition="aws", service="dynamodb", region=REGION, account=account, resource=resource)
+    return DynamoDbStreamsSource(caller, arn=arn)

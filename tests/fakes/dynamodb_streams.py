@@ -1,0 +1,239 @@
+"""What stands in for DynamoDB Streams? Tables that write changes, and a service that lets them be read, in its JSON.
+
+Beyond what every stream does (`tests/fakes/stream.py`):
+
+    tables      a put is an INSERT or a MODIFY, a delete a REMOVE, and one by age says so; what changes nothing is no
+                record; images are there as the view type has it
+    shards      roll over by themselves after four hours, or when a test says so, into one child or several
+    listings    pages of at most 100 shards, from a shard on
+    iterators   good for 15 minutes; what was trimmed is refused, in a new iterator and in an old one
+    reads       a thousand records and 1 MB to an answer; neither the distance to the tip nor the children are told
+
+Simpler than DynamoDB: any number of readers, a record's size is that of its JSON, and disabling takes no time.
+That a shard lives for four hours is often said, and nowhere promised.
+
+Sources: Amazon DynamoDB Streams API Reference, "DescribeStream", "GetShardIterator", "GetRecords"; Amazon DynamoDB
+Developer Guide, "Change data capture for DynamoDB Streams".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import floor
+from random import Random
+from typing import Any, Literal
+
+import anyio
+import orjson
+
+from poller.errors import Rejected
+from poller.model.arn import Arn
+from poller.sources.dynamodb_streams import DynamoDbStreamsSource
+from tests.fakes.clock import EPOCH
+from tests.fakes.stream import FakeShard, FakeStream, Stored
+from tests.fakes.stream_service import ACCOUNT, REGION, Cursor, FakeStreamService
+
+RECORDS_IN_AN_ANSWER = 1_000
+BYTES_IN_AN_ANSWER = 1_000_000
+SHARDS_IN_A_PAGE = 100
+SHARD_LIFETIME_IN_SECONDS = 14_400.0
+LENGTH_OF_NUMBERS = 21
+
+Item = dict[str, dict[str, Any]]
+"""Attributes by name, as DynamoDB's JSON: `{"id": {"S": "a"}}`."""
+
+Change = Literal["INSERT", "MODIFY", "REMOVE"]
+ViewType = Literal["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]
+
+
+@dataclass(eq=False, kw_only=True)
+class FakeTable:
+    """A table and its stream. Each change returns its record's sequence number, or None when nothing changed."""
+
+    stream: FakeStream
+    key_names: tuple[str, ...] = ("id",)
+    view_type: ViewType = "NEW_AND_OLD_IMAGES"
+    is_enabled: bool = True
+    items: dict[bytes, Item] = field(default_factory=dict)
+
+    def put_item(self, item: Item) -> str | None:
+        key = self._key(item)
+        old = self.items.get(key)
+        if old == item:
+            return None
+        self.items[key] = item
+        return self._write("INSERT" if old is None else "MODIFY", old, item)
+
+    def delete_item(self, key: Item, *, is_by_age: bool = False) -> str | None:
+        """`is_by_age` makes it DynamoDB's own doing, by time to live."""
+        old = self.items.pop(self._key(key), None)
+        return None if old is None else self._write("REMOVE", old, None, is_by_age=is_by_age)
+
+    def roll_over(self, *, children: int = 1) -> list[str]:
+        """Let every open shard roll over now. Returns the children's ids."""
+        now = anyio.current_time()
+        open_shards = [shard for shard in self.stream.shards(now=now) if shard.is_open]
+        return [
+            child
+            for shard in open_shards
+            for child in self.stream.roll_over(shard.shard_id, now=now, children=children)
+        ]
+
+    def disable(self) -> None:
+        """Close the stream; what is in it can be read for its 24 hours."""
+        self.is_enabled = False
+        self.stream.end(now=anyio.current_time())
+
+    def _key(self, item: Item) -> bytes:
+        return orjson.dumps({name: item[name] for name in self.key_names})
+
+    def _write(self, change: Change, old: Item | None, new: Item | None, *, is_by_age: bool = False) -> str | None:
+        if not self.is_enabled:
+            return None
+        item = new or old
+        assert item is not None
+        images = {"NewImage": new, "OldImage": old}
+        shown = {
+            "KEYS_ONLY": (),
+            "NEW_IMAGE": ("NewImage",),
+            "OLD_IMAGE": ("OldImage",),
+            "NEW_AND_OLD_IMAGES": ("NewImage", "OldImage"),
+        }[self.view_type]
+        keys = {name: item[name] for name in self.key_names}
+        seen = {"Keys": keys} | {name: images[name] for name in shown if images[name] is not None}
+        size = len(orjson.dumps(seen))
+        content = {
+            "eventID": f"{self.stream.luck.getrandbits(128):032x}",
+            "eventName": change,
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": REGION,
+            "dynamodb": seen | {"SizeBytes": size, "StreamViewType": self.view_type},
+        }
+        if is_by_age:
+            content["userIdentity"] = {"PrincipalId": "dynamodb.amazonaws.com", "Type": "Service"}
+        key = orjson.dumps(keys, option=orjson.OPT_SORT_KEYS)
+        hash_key = int.from_bytes(hashlib.md5(key, usedforsecurity=False).digest(), "big")
+        now = anyio.current_time()
+        return self.stream.put(content, key=key.decode(), hash_key=hash_key, size=size, now=now)[1]
+
+
+class FakeDynamoDbStreams(FakeStreamService):
+    """The streams of one account's tables in one region."""
+
+    iterator_lifetime_in_seconds = 900.0
+    throttling_code = "ThrottlingException"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._tables: dict[str, FakeTable] = {}
+
+    def create_table(
+        self,
+        name: str,
+        *,
+        key_names: tuple[str, ...] = ("id",),
+        view_type: ViewType = "NEW_AND_OLD_IMAGES",
+        **settings: Any,
+    ) -> FakeTable:
+        """`settings` are FakeStream's fields, such as `shard_count`."""
+        label = f"2026-01-01T00:00:{len(self.streams):06.3f}"
+        resource = f"table/{name}/stream/{label}"
+        arn = Arn(partition="aws", service="dynamodb", region=REGION, account=ACCOUNT, resource=resource)
+        defaults = {
+            "seed": self.seed + len(self.streams),
+            "created_at": anyio.current_time(),
+            "shard_lifetime_in_seconds": SHARD_LIFETIME_IN_SECONDS,
+        }
+        stream = FakeStream(
+            arn=arn,
+            new_shard_id=_shard_id,
+            length_of_numbers=LENGTH_OF_NUMBERS,
+            refuses_trimmed=True,
+            **defaults | settings,
+        )
+        self.streams[str(arn)] = stream
+        table = FakeTable(stream=stream, key_names=key_names, view_type=view_type)
+        self._tables[str(arn)] = table
+        return table
+
+    def source(self, table: FakeTable, **options: Any) -> DynamoDbStreamsSource:
+        """The table's stream as `ports.StreamSource`; `options` are the source's."""
+        return DynamoDbStreamsSource(self, arn=table.stream.arn, **options)
+
+    def answer(self, operation: str, request: Mapping[str, Any], now: float) -> Any:
+        match operation:
+            case "DescribeStream":
+                return {"StreamDescription": self._describe(request, now)}
+            case "GetShardIterator":
+                return self._get_shard_iterator(request, now)
+            case "GetRecords":
+                return self._get_records(request, now)
+        raise Rejected(f"unknown operation {operation}", code="UnknownOperationException")
+
+    def sequence_number(self, wire: Mapping[str, Any]) -> str:
+        return str(wire["dynamodb"]["SequenceNumber"])
+
+    def _describe(self, request: Mapping[str, Any], now: float) -> Any:
+        stream = self.stream(request["StreamArn"], now)
+        table = self._tables[request["StreamArn"]]
+        count = request.get("Limit", SHARDS_IN_A_PAGE)
+        if not 1 <= count <= SHARDS_IN_A_PAGE:
+            raise Rejected("Limit is out of range", code="ValidationException")
+        shards = stream.shards(now=now)
+        start = request.get("ExclusiveStartShardId")
+        if start is not None:
+            shards = [shard for shard in shards if shard.shard_id > start]
+        description = {
+            "StreamArn": str(stream.arn),
+            "StreamStatus": "ENABLED" if table.is_enabled else "DISABLED",
+            "StreamViewType": table.view_type,
+            "Shards": [_wire_shard(shard) for shard in shards[:count]],
+        }
+        if len(shards) > count:
+            description["LastEvaluatedShardId"] = shards[count - 1].shard_id
+        return description
+
+    def _get_shard_iterator(self, request: Mapping[str, Any], now: float) -> Any:
+        stream, number = self.stream(request["StreamArn"], now), request.get("SequenceNumber")
+        kind = request["ShardIteratorType"]
+        if kind == "AT_TIMESTAMP":
+            raise Rejected("ShardIteratorType is not valid", code="ValidationException")
+        number = None if number is None else int(number)
+        place = stream.place(request["ShardId"], kind, now=now, sequence_number=number)
+        return {"ShardIterator": Cursor(str(stream.arn), request["ShardId"], place, now).token()}
+
+    def _get_records(self, request: Mapping[str, Any], now: float) -> Any:
+        cursor = Cursor.of(request["ShardIterator"])
+        limit = request.get("Limit", RECORDS_IN_AN_ANSWER)
+        if not 1 <= limit <= RECORDS_IN_AN_ANSWER:
+            raise Rejected("Limit is out of range", code="ValidationException")
+        page = self.read(cursor, limit=limit, maximum_bytes=BYTES_IN_AN_ANSWER, now=now)
+        answer: dict[str, Any] = {"Records": [_wire(record) for record in page.records]}
+        if page.next_place is not None:
+            answer["NextShardIterator"] = cursor._replace(place=page.next_place, issued_at=now).token()
+        return answer
+
+
+def _shard_id(serial: int, now: float, luck: Random) -> str:
+    """The time in milliseconds, twenty digits wide, and luck; ours differ by the serial number too."""
+    return f"shardId-{round((EPOCH + now) * 1000) + serial:020d}-{luck.getrandbits(32):08x}"
+
+
+def _wire(record: Stored) -> dict[str, Any]:
+    change = {
+        "ApproximateCreationDateTime": float(floor(EPOCH + record.arrived_at)),
+        "SequenceNumber": str(record.sequence_number),
+    }
+    content: dict[str, Any] = record.content
+    return content | {"dynamodb": change | content["dynamodb"]}
+
+
+def _wire_shard(shard: FakeShard) -> dict[str, Any]:
+    numbers = {"StartingSequenceNumber": str(shard.starts_at)}
+    if shard.ends_at is not None:
+        numbers["EndingSequenceNumber"] = str(shard.ends_at)
+    wire: dict[str, Any] = {"ShardId": shard.shard_id, "SequenceNumberRange": numbers}
+    return wire | ({"ParentShardId": shard.parent_ids[0]} if shard.parent_ids else {})

@@ -1,0 +1,340 @@
+"""How does a stream behave? The shards of one stream as a state machine: no waiting, `now` is an argument.
+
+    open ──split, merge, rollover──> closed ──(retention)──> gone
+      └── its children are opened in the same moment, and take the records from then on
+
+Records go to the open shard whose hash range holds their key's hash. Sequence numbers grow over the whole stream, by
+steps of chance, and pass a power of ten early, so that their length varies; a shard's range begins before its first
+record and, once it is closed, ends after its last.
+Records leave after the retention period, at once and exactly; a closed shard leaves with its last possible record.
+A cursor is a place: the number of records before it, trimmed ones included.
+
+What luck does, by rates: a read is empty though there are records (`empty_read_rate`) or shorter than it could be
+(`short_read_rate`); the last records of a closed shard come without its end, which an empty read then tells
+(`late_end_rate`); an iterator expires before its time (`early_expiry_rate`); a rollover makes two children
+(`split_at_rollover_rate`).
+A cursor behind the oldest record is refused by DynamoDB (`refuses_trimmed`), and moved to it by Kinesis.
+
+Simpler than AWS: arrival times never go backwards, resharding takes no time, trimming is never late, and what Kinesis
+does with a trimmed position is inferred (its documentation says it of times only).
+
+Sources: Amazon Kinesis Data Streams API Reference, "GetRecords", "GetShardIterator"; Amazon Kinesis Data Streams
+Developer Guide, "Resharding a stream"; Amazon DynamoDB Streams API Reference, "GetRecords"; Amazon DynamoDB Developer
+Guide, "Change data capture for DynamoDB Streams".
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
+from itertools import pairwise
+from math import floor
+from random import Random
+from typing import Any, Literal, NamedTuple
+
+from poller.errors import NotFound, Rejected, Trimmed
+from poller.model.arn import Arn
+
+HASH_KEYS = 2**128
+"""Hash keys are 128 bits: MD5 of the partition key."""
+
+LONGEST_STEP = 2**20
+FARTHEST_FROM_THE_POWER = 2**24
+
+Kind = Literal[
+    "opened",  # detail: the parents' ids, with commas
+    "closed",  # by split, merge, rollover or the stream's end: the detail
+    "gone",  # a closed shard, empty by age, is listed no more
+    "put",  # detail: the key that order is kept by
+    "read",  # the records of one answer, perhaps none
+    "answer_lost",  # of a read that came before; the caller never saw it
+    "trimmed",
+    "skipped",  # a cursor behind the oldest record was moved to it; the detail is the number of records between
+    "refused",  # an iterator or read; the detail is the code
+]
+
+PositionKind = Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"]
+
+
+class Entry(NamedTuple):
+    """One fact of a stream's history. `at` is on anyio's clock."""
+
+    at: float
+    kind: Kind
+    shard_id: str
+    sequence_numbers: tuple[str, ...] = ()
+    detail: str = ""
+
+
+class Stored(NamedTuple):
+    """A record. `content` is the service's own; `arrived_at` is on anyio's clock, in whole milliseconds."""
+
+    sequence_number: int
+    arrived_at: float
+    content: Any
+    size: int
+
+
+class Page(NamedTuple):
+    """The answer of a read. `next_place` is None at the shard's end."""
+
+    records: list[Stored]
+    next_place: int | None
+    behind_in_seconds: float
+
+
+@dataclass(eq=False, kw_only=True)
+class FakeShard:
+    """`hash_keys` is its first and last. `oldest` is the place of the oldest record that is not trimmed."""
+
+    shard_id: str
+    parent_ids: tuple[str, ...]
+    hash_keys: tuple[int, int]
+    starts_at: int
+    ends_at: int | None = None
+    child_ids: tuple[str, ...] = ()
+    records: list[Stored] = field(default_factory=list)
+    oldest: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.ends_at is None
+
+
+@dataclass(eq=False, kw_only=True)
+class FakeStream:
+    """`new_shard_id` is given a serial number, the time and luck; `length_of_numbers` is in digits, at the beginning.
+
+    With `shard_lifetime_in_seconds` shards roll over by themselves, each at its own age.
+    """
+
+    arn: Arn
+    new_shard_id: Callable[[int, float, Random], str]
+    length_of_numbers: int
+    retention_in_seconds: float = 86_400.0
+    refuses_trimmed: bool = False
+    shard_lifetime_in_seconds: float | None = None
+    shard_count: int = 1
+    created_at: float = 0.0
+    seed: int = 0
+    empty_read_rate: float = 0.0
+    short_read_rate: float = 0.0
+    late_end_rate: float = 0.0
+    early_expiry_rate: float = 0.0
+    split_at_rollover_rate: float = 0.0
+    history: list[Entry] = field(default_factory=list)
+    """Every fact in order of time. What time alone brings about is noted at its own time, see `settle`."""
+
+    def __post_init__(self) -> None:
+        self.luck = Random(self.seed)
+        self._shards: dict[str, FakeShard] = {}
+        self._serial = 0
+        self._number: int = 10**self.length_of_numbers - self.luck.randrange(1, FARTHEST_FROM_THE_POWER)
+        self._alarms: list[tuple[float, int, Callable[[float], None]]] = []
+        self._alarms_set = 0
+        for hash_keys in _shares(0, HASH_KEYS - 1, self.shard_count):
+            self._open((), hash_keys, self.created_at)
+
+    def shards(self, *, now: float) -> list[FakeShard]:
+        """The shards that are listed, oldest first."""
+        self.settle(now)
+        return list(self._shards.values())
+
+    def shard(self, shard_id: str) -> FakeShard:
+        if shard_id not in self._shards:
+            raise NotFound(f"Shard {shard_id} does not exist", code="ResourceNotFoundException")
+        return self._shards[shard_id]
+
+    def put(self, content: Any, *, key: str, hash_key: int, size: int, now: float) -> tuple[str, str]:
+        """Returns the shard's id and the record's sequence number. `key` is noted for who checks order."""
+        self.settle(now)
+        shard = next(
+            shard
+            for shard in self._shards.values()
+            if shard.is_open and shard.hash_keys[0] <= hash_key <= shard.hash_keys[1]
+        )
+        record = Stored(self._next_number(), floor(now * 1000) / 1000, content, size)
+        shard.records.append(record)
+        self._alarm(record.arrived_at + self.retention_in_seconds, partial(self._trim, shard))
+        self._note(now, "put", shard, [record], key)
+        return shard.shard_id, str(record.sequence_number)
+
+    def split(self, shard_id: str, *, now: float, hash_key: int | None = None) -> list[str]:
+        """Into two, in the middle or so that the second begins at `hash_key`. Returns the children's ids."""
+        self.settle(now)
+        first, last = self.shard(shard_id).hash_keys
+        second = (first + last + 1) // 2 if hash_key is None else hash_key
+        if not first < second <= last:
+            raise Rejected("NewStartingHashKey is not inside the shard's range", code="InvalidArgumentException")
+        return self._replace([shard_id], [(first, second - 1), (second, last)], "split", now)
+
+    def merge(self, shard_id: str, adjacent_shard_id: str, *, now: float) -> str:
+        """Two neighbours into one. Returns its id; its parents stand in the order of the arguments."""
+        self.settle(now)
+        ranges = sorted(self.shard(each).hash_keys for each in (shard_id, adjacent_shard_id))
+        if ranges[0][1] + 1 != ranges[1][0]:
+            raise Rejected("the shards are not adjacent", code="InvalidArgumentException")
+        return self._replace([shard_id, adjacent_shard_id], [(ranges[0][0], ranges[1][1])], "merge", now)[0]
+
+    def roll_over(self, shard_id: str, *, now: float, children: int = 1) -> list[str]:
+        """Close a shard of a table's stream and open its children. Returns their ids."""
+        first, last = self.shard(shard_id).hash_keys
+        return self._replace([shard_id], _shares(first, last, children), "rollover", now)
+
+    def end(self, *, now: float) -> None:
+        """Close every shard without children, as when a table's stream is disabled."""
+        self.settle(now)
+        for shard in [shard for shard in self._shards.values() if shard.is_open]:
+            self._replace([shard.shard_id], [], "end", now)
+
+    def place(
+        self,
+        shard_id: str,
+        kind: PositionKind,
+        *,
+        now: float,
+        sequence_number: int | None = None,
+        arrived_at: float | None = None,
+    ) -> int:
+        """Where a position is. Raises NotFound, Rejected, and (only where that is refused) Trimmed."""
+        self.settle(now)
+        shard = self.shard(shard_id)
+        match kind:
+            case "TRIM_HORIZON":
+                return shard.oldest
+            case "LATEST":
+                return len(shard.records)
+            case "AT_TIMESTAMP":
+                assert arrived_at is not None
+                if arrived_at > now:
+                    raise Rejected("the timestamp lies in the future", code="InvalidArgumentException")
+                return max(shard.oldest, bisect_left(shard.records, arrived_at, key=lambda record: record.arrived_at))
+        assert sequence_number is not None
+        return self._place_of_number(shard, kind, sequence_number, now)
+
+    def read(self, shard_id: str, place: int, *, limit: int, maximum_bytes: int, now: float) -> Page:
+        """What a read gets at this moment, perhaps nothing. Raises NotFound and, where that is refused, Trimmed."""
+        self.settle(now)
+        shard = self.shard(shard_id)
+        if place < shard.oldest:
+            if self.refuses_trimmed:
+                raise self._trimmed(shard, now)
+            self._note(now, "skipped", shard, detail=str(shard.oldest - place))
+            place = shard.oldest
+        records = _within(shard.records[place : place + self._limit(limit)], maximum_bytes)
+        self._note(now, "read", shard, records)
+        place += len(records)
+        if place < len(shard.records):
+            return Page(records, place, max(0.001, now - shard.records[place].arrived_at))
+        is_end = not shard.is_open and not (records and self.luck.random() < self.late_end_rate)
+        return Page(records, None if is_end else place, 0.0)
+
+    def refused(self, shard_id: str, code: str, *, now: float) -> None:
+        """Note that the service refused a call for a reason of its own."""
+        self.history.append(Entry(now, "refused", shard_id, (), code))
+
+    def answer_lost(self, shard_id: str, sequence_numbers: Sequence[str], *, now: float) -> None:
+        """Note that the caller never saw these records."""
+        self.history.append(Entry(now, "answer_lost", shard_id, tuple(sequence_numbers)))
+
+    def settle(self, now: float) -> None:
+        """Let everything happen that time alone brings about, each at its own time."""
+        while self._alarms and self._alarms[0][0] <= now:
+            at, _, ring = heappop(self._alarms)
+            ring(at)
+
+    def _limit(self, limit: int) -> int:
+        if self.luck.random() < self.empty_read_rate:
+            return 0
+        return self.luck.randint(1, limit) if self.luck.random() < self.short_read_rate else limit
+
+    def _place_of_number(self, shard: FakeShard, kind: PositionKind, number: int, now: float) -> int:
+        if not shard.starts_at <= number <= (shard.ends_at or self._number):
+            raise Rejected(f"{number} did not come from shard {shard.shard_id}", code=self._code_of_wrong_argument)
+        find = bisect_left if kind == "AT_SEQUENCE_NUMBER" else bisect_right
+        place = find(shard.records, number, key=lambda record: record.sequence_number)
+        is_trimmed = shard.oldest > 0 and number <= shard.records[shard.oldest - 1].sequence_number
+        if is_trimmed and self.refuses_trimmed:
+            raise self._trimmed(shard, now)
+        return max(place, shard.oldest)
+
+    @property
+    def _code_of_wrong_argument(self) -> str:
+        return "ValidationException" if self.refuses_trimmed else "InvalidArgumentException"
+
+    def _trimmed(self, shard: FakeShard, now: float) -> Trimmed:
+        code = "TrimmedDataAccessException"
+        self.refused(shard.shard_id, code, now=now)
+        return Trimmed("The data you are trying to access has been trimmed.", code=code)
+
+    def _replace(self, parent_ids: list[str], ranges: list[tuple[int, int]], why: str, now: float) -> list[str]:
+        parents = [self.shard(parent_id) for parent_id in parent_ids]
+        if not all(parent.is_open for parent in parents):
+            raise Rejected(f"{', '.join(parent_ids)}: not all open", code="InvalidArgumentException")
+        for parent in parents:
+            parent.ends_at = self._next_number()
+            self._alarm(now + self.retention_in_seconds, partial(self._remove, parent))
+            self._note(now, "closed", parent, detail=why)
+        child_ids = tuple(self._open(tuple(parent_ids), each, now) for each in ranges)
+        for parent in parents:
+            parent.child_ids = child_ids
+        return list(child_ids)
+
+    def _open(self, parent_ids: tuple[str, ...], hash_keys: tuple[int, int], now: float) -> str:
+        shard_id = self.new_shard_id(self._serial, now, self.luck)
+        self._serial += 1
+        shard = FakeShard(shard_id=shard_id, parent_ids=parent_ids, hash_keys=hash_keys, starts_at=self._next_number())
+        self._shards[shard_id] = shard
+        self._note(now, "opened", shard, detail=",".join(parent_ids))
+        if self.shard_lifetime_in_seconds is not None:
+            self._alarm(now + self.shard_lifetime_in_seconds, partial(self._age, shard))
+        return shard_id
+
+    def _age(self, shard: FakeShard, now: float) -> None:
+        if shard.is_open:
+            children = 2 if self.luck.random() < self.split_at_rollover_rate else 1
+            self.roll_over(shard.shard_id, now=now, children=children)
+
+    def _trim(self, shard: FakeShard, now: float) -> None:
+        until = bisect_right(
+            shard.records, now, lo=shard.oldest, key=lambda record: record.arrived_at + self.retention_in_seconds
+        )
+        if until > shard.oldest:
+            trimmed, shard.oldest = shard.records[shard.oldest : until], until
+            self._note(now, "trimmed", shard, trimmed)
+
+    def _remove(self, shard: FakeShard, now: float) -> None:
+        assert shard.oldest == len(shard.records), "no record can be younger than its shard's end"
+        del self._shards[shard.shard_id]
+        self._note(now, "gone", shard)
+
+    def _next_number(self) -> int:
+        self._number = self._number + self.luck.randrange(1, LONGEST_STEP)
+        return self._number
+
+    def _alarm(self, at: float, ring: Callable[[float], None]) -> None:
+        self._alarms_set += 1
+        heappush(self._alarms, (at, self._alarms_set, ring))
+
+    def _note(self, at: float, kind: Kind, shard: FakeShard, records: Sequence[Stored] = (), detail: str = "") -> None:
+        numbers = tuple(str(record.sequence_number) for record in records)
+        self.history.append(Entry(at, kind, shard.shard_id, numbers, detail))
+
+
+def _shares(first: int, last: int, count: int) -> list[tuple[int, int]]:
+    """A range of hash keys in so many parts."""
+    bounds = [first + (last + 1 - first) * number // count for number in range(count + 1)]
+    return [(begin, after - 1) for begin, after in pairwise(bounds)]
+
+
+def _within(records: list[Stored], maximum_bytes: int) -> list[Stored]:
+    """As many as fit, but at least one."""
+    total = 0
+    for count, record in enumerate(records):
+        total += record.size
+        if count and total > maximum_bytes:
+            return records[:count]
+    return records

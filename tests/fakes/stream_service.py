@@ -1,0 +1,124 @@
+"""What do the services behind both kinds of streams have in common? Calls with faults, and cursors that expire.
+
+    source ──call──> FakeStreamService ──(faults, latency)──> FakeStream
+
+A service is a `Caller` as the door to AWS is one, so that the real sources run over it, and contract tests speak to it
+as to an emulator. Requests and answers go through JSON, as on the wire. How a stream behaves is in
+`tests/fakes/stream.py`; what goes wrong, in `faults.py`.
+
+An iterator says in itself where it stands and when it was issued, so that it can be used twice: a read whose answer
+was lost gives the same again. The history notes such a loss as `answer_lost`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import anyio
+import orjson
+
+from poller.errors import AccessDenied, ExpiredIterator, NotFound, Rejected, ServiceError, Throttled, Unreachable
+from tests.fakes.faults import Fault, FaultPlan
+from tests.fakes.stream import FakeStream, Page
+
+REGION = "eu-west-1"
+ACCOUNT = "123456789012"
+
+
+class Cursor(NamedTuple):
+    """What an iterator of ours says."""
+
+    stream_arn: str
+    shard_id: str
+    place: int
+    issued_at: float
+
+    def token(self) -> str:
+        return "AAAA" + b64encode(orjson.dumps(list(self))).decode()
+
+    @classmethod
+    def of(cls, token: str) -> Cursor:
+        try:
+            return cls(*orjson.loads(b64decode(token.removeprefix("AAAA"))))
+        except ValueError as error:
+            raise Rejected("Invalid ShardIterator.", code="InvalidArgumentException") from error
+
+
+class FakeStreamService(ABC):
+    """Streams by ARN. `seed` is the streams' luck; the faults have a seed of their own."""
+
+    iterator_lifetime_in_seconds: float
+    throttling_code: str
+
+    def __init__(self, *, seed: int = 0, faults: FaultPlan | None = None) -> None:
+        self.faults = faults or FaultPlan()
+        self.seed = seed
+        self.streams: dict[str, FakeStream] = {}
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        """Answer one request. Raises errors.ServiceError, and only that."""
+        request = orjson.loads(body)
+        fault = self.faults.draw(operation, anyio.current_time())
+        with anyio.move_on_after(timeout_in_seconds):
+            await self._way_there(fault)
+            answer = self.answer(operation, request, anyio.current_time())
+            try:
+                await self._way_back(fault)
+            except (anyio.get_cancelled_exc_class(), ServiceError):
+                self._lost(operation, request, answer)
+                raise
+            return orjson.loads(orjson.dumps(answer))
+        raise Unreachable(f"no answer within {timeout_in_seconds:g} s", code="Timeout", was_sent=True)
+
+    @abstractmethod
+    def answer(self, operation: str, request: Mapping[str, Any], now: float) -> Any:
+        """The answer to a request that has arrived."""
+
+    @abstractmethod
+    def sequence_number(self, wire: Mapping[str, Any]) -> str:
+        """That of a record in the answer of a read."""
+
+    def stream(self, arn: str, now: float) -> FakeStream:
+        """The stream as it is now."""
+        stream = self.streams.get(arn)
+        if stream is None:
+            raise NotFound(f"Stream {arn} not found", code="ResourceNotFoundException")
+        stream.settle(now)
+        return stream
+
+    def read(self, cursor: Cursor, *, limit: int, maximum_bytes: int, now: float) -> Page:
+        """A page of a stream, if the cursor is still good."""
+        stream = self.stream(cursor.stream_arn, now)
+        is_too_old = now - cursor.issued_at >= self.iterator_lifetime_in_seconds
+        if is_too_old or stream.luck.random() < stream.early_expiry_rate:
+            stream.refused(cursor.shard_id, "ExpiredIteratorException", now=now)
+            raise ExpiredIterator("Iterator expired.", code="ExpiredIteratorException")
+        return stream.read(cursor.shard_id, cursor.place, limit=limit, maximum_bytes=maximum_bytes, now=now)
+
+    async def _way_there(self, fault: Fault) -> None:
+        await anyio.sleep(self.faults.latency())
+        match fault:
+            case Fault.THROTTLED:
+                raise Throttled("Rate exceeded", code=self.throttling_code)
+            case Fault.UNREACHABLE:
+                raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
+            case Fault.ACCESS_DENIED:
+                raise AccessDenied("not authorized", code="AccessDeniedException")
+            case Fault.NOT_FOUND:
+                raise NotFound("no such stream, by plan", code="ResourceNotFoundException")
+
+    async def _way_back(self, fault: Fault) -> None:
+        await anyio.sleep(self.faults.latency())
+        if fault is Fault.ANSWER_SLOW:
+            await anyio.sleep(self.faults.slow_answer_in_seconds)
+        if fault is Fault.ANSWER_LOST:
+            raise Unreachable("connection lost", code="ConnectionLost", was_sent=True)
+
+    def _lost(self, operation: str, request: Mapping[str, Any], answer: Any) -> None:
+        if operation == "GetRecords":
+            cursor = Cursor.of(request["ShardIterator"])
+            numbers = [self.sequence_number(wire) for wire in answer["Records"]]
+            self.streams[cursor.stream_arn].answer_lost(cursor.shard_id, numbers, now=anyio.current_time())

@@ -1,0 +1,149 @@
+"""The source over the fake, and over answers that no fake gives: what it sends, and what it makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from trio.testing import MockClock
+
+from poller.errors import Rejected
+from poller.model.arn import Arn
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Iterator,
+    Latest,
+    Position,
+    SequenceNumber,
+    Shard,
+    ShardEnd,
+    ShardId,
+    TrimHorizon,
+)
+from poller.sources.caller import Caller
+from poller.sources.dynamodb_streams import DynamoDbStreamsSource
+from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
+
+pytestmark = pytest.mark.anyio
+
+USERS = "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026-01-01T00:00:00.000"
+SHARD = ShardId("shardId-00000001767225600000-0badcafe")
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+class Scripted:
+    """Gives its answers one after the other, and notes what was asked."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+        self.requests: list[tuple[str, dict[str, Any], float]] = []
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        self.requests.append((operation, orjson.loads(body), timeout_in_seconds))
+        return self._answers.pop(0)
+
+
+def source_of(caller: Caller) -> DynamoDbStreamsSource:
+    return DynamoDbStreamsSource(caller, arn=Arn.parse(USERS))
+
+
+def described(*shards: Any, **more: Any) -> Any:
+    return {"StreamDescription": {"StreamStatus": "ENABLED", "Shards": list(shards)} | more}
+
+
+async def test_the_pages_of_a_listing_follow_the_last_shard_of_each() -> None:
+    open_shard = {"ShardId": "b", "SequenceNumberRange": {"StartingSequenceNumber": "2"}, "ParentShardId": "a"}
+    closed = {"ShardId": "a", "SequenceNumberRange": {"StartingSequenceNumber": "1", "EndingSequenceNumber": "2"}}
+    caller = Scripted(described(closed, LastEvaluatedShardId="a"), described(open_shard))
+    assert await source_of(caller).shards() == [
+        Shard(ShardId("a"), (), False),
+        Shard(ShardId("b"), (ShardId("a"),), True),
+    ]
+    assert caller.requests == [
+        ("DescribeStream", {"StreamArn": USERS, "Limit": 100}, 10.0),
+        ("DescribeStream", {"StreamArn": USERS, "Limit": 100, "ExclusiveStartShardId": "a"}, 10.0),
+    ]
+
+
+async def test_a_stream_that_is_just_being_enabled_has_no_shards_yet() -> None:
+    source = source_of(Scripted({"StreamDescription": {"StreamStatus": "ENABLING"}}))
+    assert source.status is None
+    assert await source.shards() == []
+    assert source.status == "ENABLING"
+
+
+async def test_a_listing_without_end_is_no_listing() -> None:
+    class Endless:
+        async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+            return described(LastEvaluatedShardId="again")
+
+    with pytest.raises(Rejected, match="does not end"):
+        await source_of(Endless()).shards()
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        (TrimHorizon(), {"ShardIteratorType": "TRIM_HORIZON"}),
+        (Latest(), {"ShardIteratorType": "LATEST"}),
+        (AtSequence(SequenceNumber("12")), {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": "12"}),
+        (AfterSequence(SequenceNumber("12")), {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": "12"}),
+    ],
+)
+async def test_every_position_is_asked_for_in_dynamodbs_words(position: Position, expected: dict[str, Any]) -> None:
+    caller = Scripted({"ShardIterator": "i"})
+    assert await source_of(caller).iterator(SHARD, position) == "i"
+    assert caller.requests == [("GetShardIterator", {"StreamArn": USERS, "ShardId": SHARD} | expected, 10.0)]
+
+
+@pytest.mark.parametrize("position", [AtTimestamp(1.0), ShardEnd()])
+async def test_there_is_no_place_by_time_nor_at_the_end(position: Position) -> None:
+    with pytest.raises(AssertionError):
+        await source_of(Scripted()).iterator(SHARD, position)
+
+
+async def test_more_than_a_thousand_records_are_not_asked_for() -> None:
+    caller = Scripted({"Records": []})
+    read = await source_of(caller).read(Iterator("i"), limit=10_000)
+    assert read.next_iterator is None
+    assert caller.requests == [("GetRecords", {"ShardIterator": "i", "Limit": 1000}, 10.0)]
+
+
+async def test_an_items_lane_is_the_same_however_its_key_is_spelled() -> None:
+    def change(keys: dict[str, Any]) -> dict[str, Any]:
+        seen = {"ApproximateCreationDateTime": 1480642020, "Keys": keys, "SequenceNumber": "1"}
+        return {"eventID": "e", "eventName": "INSERT", "dynamodb": seen}
+
+    one = {"id": {"S": "a"}, "at": {"N": "1"}}
+    other = {"at": {"N": "1"}, "id": {"S": "a"}}
+    caller = Scripted({"Records": [change(one), change(other)]})
+    first, second = (await source_of(caller).read(Iterator("i"), limit=10)).records
+    assert first.lane_key == second.lane_key == '{"at":{"N":"1"},"id":{"S":"a"}}'
+
+
+@pytest.mark.parametrize("answer", [{"status": "ok"}, [], {"StreamDescription": [], "Records": [{}]}])
+async def test_an_endpoint_that_is_no_dynamodb_is_told_apart(answer: Any) -> None:
+    source = source_of(Scripted(answer, answer, answer))
+    with pytest.raises(Rejected, match="is this DynamoDB Streams"):
+        await source.shards()
+    with pytest.raises(Rejected, match="is this DynamoDB Streams"):
+        await source.iterator(SHARD, TrimHorizon())
+    with pytest.raises(Rejected, match="is this DynamoDB Streams"):
+        await source.read(Iterator("i"), limit=10)
+
+
+async def test_many_pages_make_one_list() -> None:
+    service = FakeDynamoDbStreams()
+    table = service.create_table("users", shard_count=10)
+    for _ in range(25):
+        table.roll_over()
+    shards = await service.source(table).shards()
+    assert len({shard.shard_id for shard in shards}) == 260
+    assert sum(shard.is_open for shard in shards) == 10

@@ -1,0 +1,193 @@
+"""The source over the fake, and over answers that no fake gives: what it sends, and what it makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from trio.testing import MockClock
+
+from poller.errors import NotFound, Rejected, Unreachable
+from poller.model.arn import Arn
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Iterator,
+    Latest,
+    Position,
+    SequenceNumber,
+    Shard,
+    ShardEnd,
+    ShardId,
+    TrimHorizon,
+)
+from poller.sources.caller import Caller
+from poller.sources.kinesis import KinesisSource
+from tests.fakes.kinesis import FakeKinesis
+
+pytestmark = pytest.mark.anyio
+
+CLICKS = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+SHARD = ShardId("shardId-000000000000")
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+class Scripted:
+    """Gives its answers one after the other (an error is raised), and notes what was asked."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+        self.requests: list[tuple[str, dict[str, Any], float]] = []
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        self.requests.append((operation, orjson.loads(body), timeout_in_seconds))
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def source_of(caller: Caller, arn: str = CLICKS, **options: Any) -> KinesisSource:
+    return KinesisSource(caller, arn=Arn.parse(arn), invoke_identity_arn="arn:aws:iam::123456789012:role/r", **options)
+
+
+def wire_shard(number: int, **more: Any) -> dict[str, Any]:
+    numbers = {"StartingSequenceNumber": "1"}
+    return {"ShardId": f"shardId-{number:012d}", "SequenceNumberRange": numbers} | more
+
+
+def expired_token() -> Rejected:
+    return Rejected("too old", code="ExpiredNextTokenException")
+
+
+@pytest.mark.parametrize("arn", [CLICKS, f"{CLICKS}/consumer/mapping:1767225600"])
+async def test_the_stream_is_named_by_its_arn_in_every_call_that_may_name_it(arn: str) -> None:
+    empty: dict[str, Any] = {"Records": []}
+    caller = Scripted({"Shards": [], "NextToken": "t"}, {"Shards": []}, {"ShardIterator": "AAA="}, empty)
+    source = source_of(caller, arn)
+    await source.shards()
+    await source.read(await source.iterator(SHARD, Latest()), limit=100)
+    assert caller.requests == [
+        ("ListShards", {"StreamARN": CLICKS, "MaxResults": 1000}, 10.0),
+        ("ListShards", {"NextToken": "t"}, 10.0),
+        ("GetShardIterator", {"StreamARN": CLICKS, "ShardId": SHARD, "ShardIteratorType": "LATEST"}, 10.0),
+        ("GetRecords", {"StreamARN": CLICKS, "ShardIterator": "AAA=", "Limit": 100}, 30.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        (TrimHorizon(), {"ShardIteratorType": "TRIM_HORIZON"}),
+        (Latest(), {"ShardIteratorType": "LATEST"}),
+        (AtTimestamp(1459799926.4801), {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1459799926.48}),
+        (
+            AtSequence(SequenceNumber("12")),
+            {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "12"},
+        ),
+        (
+            AfterSequence(SequenceNumber("12")),
+            {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": "12"},
+        ),
+    ],
+)
+async def test_every_position_is_asked_for_in_kinesis_words(position: Position, expected: dict[str, Any]) -> None:
+    caller = Scripted({"ShardIterator": "AAA="})
+    await source_of(caller).iterator(SHARD, position)
+    assert caller.requests[0][1] == {"StreamARN": CLICKS, "ShardId": SHARD} | expected
+
+
+async def test_nobody_reads_at_a_shards_end() -> None:
+    with pytest.raises(AssertionError):
+        await source_of(Scripted()).iterator(SHARD, ShardEnd())
+
+
+async def test_a_shards_parents_and_whether_it_is_open_are_told() -> None:
+    closed = {"SequenceNumberRange": {"StartingSequenceNumber": "1", "EndingSequenceNumber": "2"}}
+    parents = {"ParentShardId": "shardId-000000000000", "AdjacentParentShardId": "shardId-000000000001"}
+    caller = Scripted({"Shards": [wire_shard(1) | closed, wire_shard(2, **parents)]})
+    assert await source_of(caller).shards() == [
+        Shard(ShardId("shardId-000000000001"), (), False),
+        Shard(ShardId("shardId-000000000002"), (SHARD, ShardId("shardId-000000000001")), True),
+    ]
+
+
+async def test_a_listing_whose_token_expired_begins_again() -> None:
+    first = {"Shards": [wire_shard(0), wire_shard(1)], "NextToken": "t"}
+    caller = Scripted(first, expired_token(), first, {"Shards": [wire_shard(1), wire_shard(2)]})
+    assert [shard.shard_id[-1] for shard in await source_of(caller).shards()] == ["0", "1", "2"]
+
+
+async def test_a_listing_whose_tokens_always_expire_is_given_up() -> None:
+    first = {"Shards": [], "NextToken": "t"}
+    with pytest.raises(Unreachable):
+        await source_of(Scripted(*[first, expired_token()] * 3)).shards()
+
+
+async def test_what_else_is_said_of_a_listing_is_passed_on() -> None:
+    for error in (Rejected("no", code="InvalidArgumentException"), NotFound("no", code="ResourceNotFoundException")):
+        with pytest.raises(type(error)):
+            await source_of(Scripted(error)).shards()
+
+
+async def test_a_listing_without_end_is_no_listing() -> None:
+    class Endless:
+        async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+            return {"Shards": [], "NextToken": "again"}
+
+    with pytest.raises(Rejected, match="does not end"):
+        await source_of(Endless()).shards()
+
+
+async def test_more_than_ten_thousand_records_are_not_asked_for() -> None:
+    caller = Scripted({"Records": []})
+    await source_of(caller).read(Iterator(f"{SHARD} AAA="), limit=10_001)
+    assert caller.requests[0][1]["Limit"] == 10_000
+
+
+async def test_data_is_handed_through_without_a_look_at_it() -> None:
+    wire = {
+        "SequenceNumber": "49590338271490256608559692538361571095921575989136588898",
+        "ApproximateArrivalTimestamp": 1545084650.987,
+        "Data": "this is no base64",
+        "PartitionKey": "1",
+        "EncryptionType": "NONE",
+    }
+    caller = Scripted({"Records": [wire], "NextShardIterator": "BBB=", "MillisBehindLatest": 1500})
+    read = await source_of(caller).read(Iterator(f"{SHARD} AAA="), limit=10)
+    [record] = read.records
+    assert record.record["kinesis"]["data"] == "this is no base64"
+    assert record.record["eventID"] == f"{SHARD}:{wire['SequenceNumber']}"
+    assert (record.sequence_number, record.lane_key, record.arrived_at) == (wire["SequenceNumber"], "1", 1545084650.987)
+    assert (read.next_iterator, read.behind_in_seconds) == (f"{SHARD} BBB=", 1.5)
+
+
+async def test_an_absent_or_null_next_iterator_is_the_shards_end() -> None:
+    answers: list[dict[str, Any]] = [{"Records": []}, {"Records": [], "NextShardIterator": None}]
+    for answer in answers:
+        read = await source_of(Scripted(answer)).read(Iterator(f"{SHARD} AAA="), limit=10)
+        assert (read.next_iterator, read.behind_in_seconds) == (None, None)
+
+
+@pytest.mark.parametrize("answer", [{"status": "ok"}, [], {"Shards": 1, "Records": [{}]}])
+async def test_an_endpoint_that_is_no_kinesis_is_told_apart(answer: Any) -> None:
+    source = source_of(Scripted(answer, answer, answer))
+    with pytest.raises(Rejected, match="is this Kinesis"):
+        await source.shards()
+    with pytest.raises(Rejected, match="is this Kinesis"):
+        await source.iterator(SHARD, TrimHorizon())
+    with pytest.raises(Rejected, match="is this Kinesis"):
+        await source.read(Iterator(f"{SHARD} AAA="), limit=10)
+
+
+async def test_many_pages_make_one_list() -> None:
+    service = FakeKinesis()
+    stream = service.create_stream("clicks", shard_count=2500)
+    shards = await service.source(stream).shards()
+    assert len({shard.shard_id for shard in shards}) == 2500
