@@ -24,10 +24,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.kinesis_local import kinesis_local as run_kinesis_local
 
 REGION = "us-east-1"
+
+# The gate asks the same questions every time; by hand, each run asks new ones, and `--hypothesis-profile thorough` more.
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("thorough", max_examples=2_000, deadline=None)
+settings.register_profile("by_hand", deadline=None)
+settings.load_profile("gate" if os.environ.get("CI") else "by_hand")
 
 MOTO = """
 import sys

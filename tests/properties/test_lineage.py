@@ -28,6 +28,7 @@ class Resharding(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.shards: dict[ShardId, Shard] = {}
+        self.parents: dict[ShardId, tuple[ShardId, ...]] = {}
         self.made = 0
         self.stored: dict[ShardId, Position] = {}
         self.running: set[ShardId] = set()
@@ -38,6 +39,7 @@ class Resharding(RuleBasedStateMachine):
         self.made += 1
         shard_id = ShardId(f"shard-{self.made}")
         self.shards[shard_id] = Shard(shard_id, parents, True)
+        self.parents[shard_id] = parents
         for parent in parents:
             self.shards[parent] = self.shards[parent]._replace(is_open=False)
 
@@ -116,19 +118,9 @@ class Resharding(RuleBasedStateMachine):
         """The model: no parent that is listed or read, and not drained."""
         if self.stored[shard_id] == ShardEnd():
             return False
-        _, parents, _ = self.history(shard_id)
+        parents = self.parents[shard_id]
         live = self.listed | self.running
         return not any(parent in live and self.stored[parent] != ShardEnd() for parent in parents)
-
-    def history(self, shard_id: ShardId) -> Shard:
-        return self.known.setdefault(shard_id, self.shards.get(shard_id, Shard(shard_id, (), False)))
-
-    @property
-    def known(self) -> dict[ShardId, Shard]:
-        if not hasattr(self, "_known"):
-            self._known: dict[ShardId, Shard] = {}
-        self._known.update(self.shards)
-        return self._known
 
     @precondition(lambda self: self.running)
     @rule(place=st.integers(0, 9))
