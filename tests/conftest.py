@@ -30,7 +30,7 @@ from tests.kinesis_local import kinesis_local as run_kinesis_local
 
 REGION = "us-east-1"
 
-# The gate asks the same questions each time; by hand every run asks new ones, `--hypothesis-profile thorough` many more.
+# The gate asks the same questions each time; by hand, every run asks new ones (`--hypothesis-profile thorough`: many).
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("thorough", max_examples=2_000, deadline=None)
 settings.register_profile("by_hand", deadline=None)
