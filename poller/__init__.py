@@ -14,6 +14,7 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     settings/    THE FILE       TOML -> Settings
     sources/     queues         } adapters: none knows another
     targets/     functions      }
+    destinations/ discards      }
     stores/      positions      }
     engine/      THE WAITING    structured tasks that ask core and call ports
     admin/       the HTTP server: metrics, health, readiness

@@ -14,13 +14,12 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
 import prometheus_client
-from anyio.abc import TaskStatus
 
 from poller import __version__
 from poller.admin.server import Address, serve
@@ -31,13 +30,14 @@ from poller.engine.permits import FunctionGate
 from poller.engine.queue_mapping import QueueMappingRunner, QueueParts
 from poller.engine.stop import Stop
 from poller.errors import SettingsError
+from poller.model.arn import queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.mapping import QueueMapping
 from poller.model.status import MappingStatus
 from poller.ports import QueueSource, Target
 from poller.settings.values import Settings
-from poller.sources.sqs import SqsSource, queue_url
+from poller.sources.sqs import SqsSource
 from poller.targets.http import HttpTarget
 from poller.targets.lambda_api import LambdaApiTarget
 from poller.targets.runtime import RuntimeTarget
@@ -74,6 +74,11 @@ def _refuse_streams(settings: Settings) -> None:
 
 
 async def _run(settings: Settings, settings_path: Path) -> int:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        return await _run_until(signals, settings, settings_path)
+
+
+async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings, settings_path: Path) -> int:
     stop = Stop()
     recorder = Recorder(
         mappings={mapping.name: mapping.function_name for mapping in settings.queue_mappings},
@@ -101,7 +106,7 @@ async def _run(settings: Settings, settings_path: Path) -> int:
                 serve(settings.daemon.http_listen, registry=recorder.registry, statuses=statuses)
             )
         async with anyio.create_task_group() as services:
-            await services.start(_obey_signals, stop)
+            services.start_soon(_obey, signals, stop)
             recorder.record(
                 DaemonStarted(
                     version=__version__,
@@ -120,15 +125,13 @@ def _written(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _obey_signals(stop: Stop, *, task_status: TaskStatus[None]) -> None:
+async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop) -> None:
     """The first signal begins the stop, any further one hurries it."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            if stop.has_begun:
-                stop.hurry()
-            else:
-                stop.begin()
+    async for _ in signals:
+        if stop.has_begun:
+            stop.hurry()
+        else:
+            stop.begin()
 
 
 class Parts:

@@ -124,7 +124,7 @@ def demo(
 
     Example: `poller demo --keep`
 
-    It needs no AWS account, and `pip install 'poller[demo]'`.
+    It needs no AWS account, and the extra `demo`: `pip install '.[demo]'` beside the sources.
     """
     from poller.demo import run as run_demo
 

@@ -2,6 +2,8 @@
 
     PollerError
     ├── SettingsError         the file is not usable; raised by settings/, shown by the command line, exit code 2
+    ├── CannotListen          the HTTP server's address is taken, or not there yet; raised by admin/, exit code 1,
+    │                         so that a service manager tries again
     └── ServiceError          the other side of a port did not do what it was asked; raised by adapters,
         │                     caught by the engine, which waits and tries again and says so in /readyz
         ├── NotFound          the queue, stream or function does not exist
@@ -28,6 +30,10 @@ class SettingsError(PollerError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+class CannotListen(PollerError):
+    """The address of the HTTP server cannot be bound now; it may be free another time."""
 
 
 class ServiceError(PollerError):

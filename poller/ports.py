@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from poller.core.failure_record import Notice
 from poller.model.ids import MappingName
 from poller.model.invocation import Invocation, Response
 from poller.model.message import Message, QueueAttributes, Refusal
@@ -78,6 +79,16 @@ class Target(Protocol):
         """Call the function once and wait for its answer, at most the function's timeout and a little.
 
         Never raises for anything that the function or the way to it does: that is the response.
+        """
+
+
+class Destination(Protocol):
+    """Where discarded batches are reported. A destination is opened and closed by the composition root."""
+
+    async def deliver(self, notice: Notice) -> None:
+        """Returns once the service has taken the notice; gives up as Unreachable after a bounded time.
+
+        To deliver a notice again, after an answer that was lost, does no harm beyond a second message.
         """
 
 

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from poller.admin.page import render
-from poller.errors import SettingsError
+from poller.errors import CannotListen
 from poller.model.status import MappingStatus
 
 Address = tuple[str, int]
@@ -45,7 +45,7 @@ async def serve(listen: Address, *, registry: CollectorRegistry, statuses: Statu
     """Answer until the block is left; the value is the address in use, which tells the port where 0 was asked for.
 
     `statuses` gives one status for each configured mapping, from the very start.
-    Raises SettingsError when the address cannot be bound.
+    Raises CannotListen when the address cannot be bound.
     """
     runner = web.AppRunner(
         _application(registry, statuses), access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS
@@ -63,7 +63,7 @@ async def _bind(runner: web.AppRunner, listen: Address) -> Address:
     try:
         await web.TCPSite(runner, host, port).start()
     except (OSError, OverflowError) as error:
-        raise SettingsError([f"daemon.http_listen: {host}:{port}: cannot listen there: {_reason(error)}"]) from error
+        raise CannotListen(f"daemon.http_listen: {host}:{port}: cannot listen there: {_reason(error)}") from error
     host, port, *_ = runner.addresses[0]
     return host, port
 

@@ -13,8 +13,9 @@ the answer as the wire's JSON, for about a tenth of the CPU (tests/bench/door.py
     proxied.py      how does a request go out through a proxy? by aiohttp
     json_caller.py  the narrow door to a JSON service: SQS, Kinesis, DynamoDB Streams
     invoker.py      the narrow door to Lambda's Invoke API
+    kept_client.py  how is a client of the wide door kept open?
     refusals.py     what does a refusal mean to us? the one table from AWS's errors to ours
 
-Does not belong here: what a call is for (sources/, targets/), when to try again (engine/).
-Who may import it: sources/, targets/ and the composition root. Nothing foreign is raised out of here.
+Does not belong here: what a call is for (sources/, targets/, destinations/), when to try again (engine/).
+Who may import it: sources/, targets/, destinations/ and the composition root. Nothing foreign is raised out of here.
 """

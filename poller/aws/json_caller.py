@@ -13,7 +13,16 @@ from poller.aws.wire import Route, Wire
 from poller.errors import Unreachable
 
 REPEATABLE_OPERATIONS = frozenset(
-    {"ChangeMessageVisibilityBatch", "DeleteMessageBatch", "GetQueueAttributes", "ReceiveMessage"}
+    {
+        "ChangeMessageVisibilityBatch",
+        "DeleteMessageBatch",
+        "DescribeStream",
+        "GetQueueAttributes",
+        "GetRecords",
+        "GetShardIterator",
+        "ListShards",
+        "ReceiveMessage",
+    }
 )
 """What does no harm when it is done twice. Messages of a receive that got lost come back, as after any lost answer."""
 

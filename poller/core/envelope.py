@@ -62,13 +62,14 @@ def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_
 def kinesis_record(wire: Mapping[str, Any], *, shard_id: str, arn: str, region: str, role_arn: str) -> dict[str, Any]:
     """One record of GetRecords' answer. `arn` is the stream's, or its consumer's; `Data` stays base64.
 
+    A stream that spreads records by itself may have none with a partition key; the event then has an empty one.
     Raises KeyError when the record lacks a key that Kinesis always sends.
     """
     sequence_number = wire["SequenceNumber"]
     return {
         "kinesis": {
             "kinesisSchemaVersion": "1.0",
-            "partitionKey": wire["PartitionKey"],
+            "partitionKey": wire.get("PartitionKey") or "",
             "sequenceNumber": sequence_number,
             "data": wire["Data"],
             "approximateArrivalTimestamp": wire["ApproximateArrivalTimestamp"],
@@ -106,7 +107,11 @@ def dynamodb_record(wire: Mapping[str, Any], *, arn: str, region: str) -> dict[s
 
 def item_key(wire: Mapping[str, Any]) -> str:
     """What tells a DynamoDB record's item from others: its keys as JSON, in one spelling."""
-    return encode(dict(sorted(wire["dynamodb"]["Keys"].items()))).decode()
+    keys = wire["dynamodb"]["Keys"]
+    try:
+        return orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONEncodeError:  # see encode
+        return encode(dict(sorted(keys.items()))).decode()
 
 
 def encode(record: Mapping[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -54,6 +54,18 @@ class DiscardedBatch:
     stream_arn: str
     records: Sequence[Deliverable]
     window_call: WindowCall | None = None
+
+
+class Notice(NamedTuple):
+    """A discarded batch on its way to a destination; each kind of destination takes what it needs of it.
+
+    `event` is the invocation's, whether or not it ever took place.
+    `notice_id` stays the same at every try to deliver, so that repeating one does no harm where that can be helped.
+    """
+
+    batch: DiscardedBatch
+    event: bytes
+    notice_id: UUID
 
 
 def failure_record(batch: DiscardedBatch) -> bytes:

@@ -35,7 +35,7 @@ class Emulator(NamedTuple):
 async def emulator(folder: Path) -> AsyncIterator[Emulator]:
     """Run one on a free loopback port. Raises DemoError when it is not installed."""
     if importlib.util.find_spec("ministack") is None:
-        raise DemoError("the demo needs its emulator, which is not installed: pip install 'poller[demo]'")
+        raise DemoError("the demo needs its emulator, which is not installed: pip install '.[demo]' beside the sources")
     log = folder / "emulator.log"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()

@@ -13,28 +13,26 @@ Who waits, or asks the queue in vain, holds no place at the function.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import anyio
 
 from poller.core import envelope
 from poller.core.backoff import POSTPONED, at_least
 from poller.core.outcome import interpret
-from poller.engine.in_hand import BatchInHand, MessageInHand
+from poller.engine.in_hand import BatchInHand
 from poller.engine.permits import FunctionGate
+from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
 from poller.engine.visibility import VisibilityKeeper
 from poller.model.function import Function
 from poller.model.ids import RequestId
-from poller.model.invocation import FunctionError, Invocation, Response
+from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
-from poller.model.outcome import Failed, Outcome, PartlyFailed, Postponed, Succeeded
+from poller.model.outcome import Outcome, Postponed
 from poller.ports import Clock, Target
-from poller.telemetry.facts import BatchInvoked, InvocationPostponed, ReceiptsExpired, Record
-
-OutcomeName = Literal["succeeded", "partly_failed", "failed"]
+from poller.telemetry.facts import InvocationPostponed, ReceiptsExpired, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +87,8 @@ class Invoker:
         oldest_age = self.clock.now() - min(one.message.sent_at for one in held)
         batch.phase = "running"
         began = anyio.current_time()
-        response = await self.target.invoke(Invocation(request_id, payload, self.mapping.name, attempt))
+        invocation = Invocation(request_id, payload, self.mapping.name, attempt)
+        response = await self.target.invoke(invocation)
         duration = anyio.current_time() - began
         outcome = interpret(
             response,
@@ -99,7 +98,17 @@ class Invoker:
         if isinstance(outcome, Postponed):
             batch.phase = "waiting"
         else:
-            self._report(outcome, response, held, request_id, attempt, duration, oldest_age)
+            self.record(
+                batch_invoked(
+                    invocation,
+                    self.function,
+                    response,
+                    outcome,
+                    records=len(held),
+                    duration=duration,
+                    oldest_age=oldest_age,
+                )
+            )
         return outcome
 
     async def _wait(self, batch: BatchInHand, outcome: Postponed, attempt: int) -> bool:
@@ -125,45 +134,3 @@ class Invoker:
         if len(live) < len(batch.messages):
             self.record(ReceiptsExpired(self.mapping.name, len(batch.messages) - len(live)))
             batch.messages = live
-
-    def _report(
-        self,
-        outcome: Outcome,
-        response: Response,
-        held: Sequence[MessageInHand],
-        request_id: RequestId,
-        attempt: int,
-        duration: float,
-        oldest_age: float,
-    ) -> None:
-        name, failed, reason, detail = _in_words(outcome, len(held))
-        log_tail = response.log_tail if isinstance(response, FunctionError) else ""
-        self.record(
-            BatchInvoked(
-                self.mapping.name,
-                self.function.name,
-                request_id,
-                name,
-                len(held),
-                failed,
-                attempt,
-                duration,
-                oldest_age,
-                reason,
-                detail,
-                log_tail,
-            )
-        )
-
-
-def _in_words(outcome: Outcome, count: int) -> tuple[OutcomeName, int, str, str]:
-    """The outcome's name, how many records it left undone, and why."""
-    match outcome:
-        case Succeeded():
-            return "succeeded", 0, "", ""
-        case PartlyFailed(failed=failed):
-            return "partly_failed", len(failed), "batchItemFailures", ""
-        case Failed(reason=reason, detail=detail):
-            return "failed", count, reason, detail
-        case Postponed():
-            raise AssertionError("a postponed batch was not invoked")

@@ -25,3 +25,8 @@ class Arn:
 
     def __str__(self) -> str:
         return f"arn:{self.partition}:{self.service}:{self.region}:{self.account}:{self.resource}"
+
+
+def queue_url(endpoint_url: str, arn: Arn) -> str:
+    """The url by which SQS at this endpoint knows the queue."""
+    return f"{endpoint_url.rstrip('/')}/{arn.account}/{arn.resource}"

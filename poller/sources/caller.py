@@ -1,4 +1,4 @@
-"""What does a stream's source ask of aws/? One JSON service behind one call."""
+"""What does a source ask of aws/? One JSON service behind one call."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Sources: Amazon SQS API Reference, "ReceiveMessage", "DeleteMessageBatch", "Chan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import orjson
@@ -24,6 +24,7 @@ from poller.errors import Rejected, Unreachable
 from poller.model.arn import Arn
 from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, Refusal
+from poller.sources.caller import Caller
 from poller.sources.receive_attempts import ReceiveAttempts
 
 MAXIMUM_MESSAGES_IN_A_CALL = 10
@@ -35,18 +36,6 @@ ANSWER_TIMEOUT_IN_SECONDS = 10.0
 FINAL_CODES = frozenset({"InvalidParameterValue", "InvalidIdFormat", "MessageNotInflight", "ReceiptHandleIsInvalid"})
 """What SQS says of a receipt that is no good any more: unknown, expired, superseded, or past the 12 hours in all that a
 message may be held. Everything else (InternalError, throttling, a code that we do not know) may go better next time."""
-
-
-class Caller(Protocol):
-    """The door to the queue's service: sends one request of its JSON protocol and returns the parsed answer."""
-
-    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        """Raises errors.ServiceError, and only that."""
-
-
-def queue_url(endpoint_url: str, arn: Arn) -> str:
-    """The url by which SQS at this endpoint knows the queue."""
-    return f"{endpoint_url.rstrip('/')}/{arn.account}/{arn.resource}"
 
 
 class SqsSource:

@@ -6,6 +6,7 @@ Writing is not queued: a reader who leaves the pipe full makes the daemon wait, 
 
 The standard library's log (aiohttp, botocore, asyncio) comes the same way from `warning` upwards, as event
 `library_logged`, also when we are verbose: at debug level botocore prints requests with their bodies and signatures.
+Left out is what aiohttp says of requests to us that are no HTTP.
 Tracebacks show no local variables, since these hold records.
 """
 
@@ -19,6 +20,7 @@ from typing import IO, Any, Literal
 
 import orjson
 import structlog
+from aiohttp.http_exceptions import BadHttpMessage
 from structlog.typing import Processor
 
 LogFormat = Literal["json", "console"]
@@ -86,6 +88,8 @@ class _ToStructlog(logging.Handler):
     """Hands the standard library's records over; `logger` names the library."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and isinstance(record.exc_info[1], BadHttpMessage):
+            return  # a client that speaks no HTTP is answered so; that is no fault of ours, and may come all day
         log = structlog.get_logger("poller.library")
         log.log(
             record.levelno,

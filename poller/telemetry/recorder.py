@@ -220,6 +220,8 @@ def _invocation(fact: facts.BatchInvoked) -> dict[str, Any]:
     fields = fact._asdict()
     fields["detail"] = fact.detail[:DETAIL_CHARACTERS]
     fields["log_tail"] = fact.log_tail[-LOG_TAIL_CHARACTERS:]
+    fields["duration"] = round(fact.duration, 3)
+    fields["oldest_age"] = round(fact.oldest_age, 3)
     return {name: value for name, value in fields.items() if value != ""}
 
 

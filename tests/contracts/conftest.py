@@ -17,8 +17,9 @@ import pytest
 from trio.testing import MockClock
 
 from poller.aws.door import Aws, AwsSettings
-from poller.model.arn import Arn
-from poller.sources.sqs import Caller, SqsSource, queue_url
+from poller.model.arn import Arn, queue_url
+from poller.sources.caller import Caller
+from poller.sources.sqs import SqsSource
 from tests.fakes.sqs import FakeSqs
 
 REGION = "eu-west-1"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import anyio.to_thread
 import pytest
 
 from poller import __version__
-from tests.e2e.harness import World, poller
+from tests.e2e.harness import World, environment, poller
 
 TEN_FAULTS = """
 [daemon]
@@ -98,7 +101,7 @@ async def test_with_a_fault_nothing_is_asked_and_nothing_started(world: World) -
 
 
 @pytest.mark.parametrize("kind", ['handler = "handlers:handle"', 'url = "http://127.0.0.1:1"'])
-def test_a_port_in_use_is_a_fault_of_the_settings(tmp_path: Path, kind: str) -> None:
+def test_a_port_in_use_is_told_and_may_be_free_another_time(tmp_path: Path, kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (tmp_path / "poller.toml").write_text(
@@ -115,9 +118,9 @@ def test_a_port_in_use_is_a_fault_of_the_settings(tmp_path: Path, kind: str) -> 
             """
         )
         ended = poller(tmp_path, "run")
-    assert ended.returncode == 2
+    assert ended.returncode == 1, "a service manager is to try again, which it does not after exit code 2"
     assert ended.stderr == (
-        f"poller.toml has 1 fault:\ndaemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use\n"
+        f"poller: daemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use\n"
     )
 
 
@@ -131,3 +134,24 @@ def test_help_is_given(tmp_path: Path, command: list[str]) -> None:
     ended = poller(tmp_path, *command, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Exit codes: 0 all went well" in " ".join(ended.stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_daemon_that_is_told_to_stop_before_it_has_come_up_ends_well(tmp_path: Path, number: signal.Signals) -> None:
+    """The signal comes while the program is being imported, when nothing is in hand."""
+    code = f"""
+import os, runpy, sys
+
+class Signal:
+    def find_spec(self, name, *_):
+        if name == "poller.cli":
+            os.kill(os.getpid(), {int(number)})
+
+sys.meta_path.insert(0, Signal())
+sys.argv = ["poller", "run"]
+runpy.run_module("poller", run_name="__main__")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(None), capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -160,7 +160,7 @@ def test_without_its_emulator_the_demo_says_what_to_install(tmp_path: Path) -> N
         check=False,
     )
     assert ended.returncode == 1
-    assert "pip install 'poller[demo]'" in ended.stdout
+    assert "pip install '.[demo]'" in ended.stdout
     assert list(tmp_path.iterdir()) == []
 
 

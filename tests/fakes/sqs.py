@@ -21,8 +21,8 @@ import anyio
 import orjson
 
 from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled, Unreachable
-from poller.model.arn import Arn
-from poller.sources.sqs import SqsSource, queue_url
+from poller.model.arn import Arn, queue_url
+from poller.sources.sqs import SqsSource
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.queue import LONGEST_VISIBILITY_IN_SECONDS, Failure, FakeQueue, Wire
 

@@ -13,9 +13,9 @@ import pytest
 from poller.aws.door import Aws, AwsSettings
 from poller.core.envelope import encode, event
 from poller.errors import NotFound, Unreachable
-from poller.model.arn import Arn
+from poller.model.arn import Arn, queue_url
 from poller.model.message import Message
-from poller.sources.sqs import SqsSource, queue_url
+from poller.sources.sqs import SqsSource
 from tests.conftest import REGION, listening_socket
 
 pytestmark = pytest.mark.anyio

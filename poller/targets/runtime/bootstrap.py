@@ -21,6 +21,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIX = "/2018-06-01/runtime/"
+PLAIN_NAME = re.compile(r"[!-~]{1,128}")
+"""An error's type that can stand in a header; any other stands in the error's document alone."""
+
 LOG_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
 
 
@@ -87,11 +91,11 @@ class Runtime:
 
     def fail(self, request_id: str, error: dict[str, Any]) -> None:
         """Send what the handler raised."""
-        self._call("POST", f"invocation/{request_id}/error", _encoded(error), error["errorType"], accepted=(202, 413))
+        self._call("POST", f"invocation/{request_id}/error", _told(error), error["errorType"], accepted=(202, 413))
 
     def fail_init(self, error: dict[str, Any]) -> None:
         """Tell why there will be no handler."""
-        self._call("POST", "init/error", _encoded(error), error["errorType"])
+        self._call("POST", "init/error", _told(error), error["errorType"])
 
     def _call(
         self,
@@ -103,7 +107,7 @@ class Runtime:
         accepted: tuple[int, ...] = (200, 202),
     ) -> tuple[http.client.HTTPMessage, bytes]:
         headers = {"Content-Type": "application/json"}
-        if error_type is not None:
+        if error_type is not None and PLAIN_NAME.fullmatch(error_type):
             headers["Lambda-Runtime-Function-Error-Type"] = error_type
         self._connection.request(method, PREFIX + path, body, headers)
         response = self._connection.getresponse()
@@ -236,6 +240,11 @@ def _encoded(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, default=_number).encode("utf-8", "backslashreplace")
 
 
+def _told(error: dict[str, Any]) -> bytes:
+    """An error is to arrive whatever its text holds, such as the name of a file that is no Unicode."""
+    return json.dumps(error, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def _number(value: Any) -> int | float:
     """DynamoDB's numbers are Decimals, and Lambda lets them pass."""
     if not isinstance(value, Decimal):
@@ -248,7 +257,14 @@ def _document(error: Exception, request_id: str = "") -> dict[str, Any]:
     error_type, stack = type(error).__name__, _stack(error)
     if isinstance(error, HandlerError):
         error_type, stack = error.error_type, error.stack
-    return {"errorMessage": str(error), "errorType": error_type, "requestId": request_id, "stackTrace": stack}
+    return {"errorMessage": _message(error), "errorType": error_type, "requestId": request_id, "stackTrace": stack}
+
+
+def _message(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return f"an error of type {type(error).__name__}, which fails to say what it is"
 
 
 def _stack(error: Exception) -> list[str]:

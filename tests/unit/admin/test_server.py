@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from poller.admin.server import serve
-from poller.errors import SettingsError
+from poller.errors import CannotListen
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingState, MappingStatus
 from poller.telemetry.facts import RecordsPolled
@@ -133,19 +133,19 @@ async def test_a_page_that_fails_is_500_and_the_others_still_answer() -> None:
             assert answer.status == 200
 
 
-async def test_a_port_that_is_taken_is_a_fault_of_the_settings() -> None:
+async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError) as caught:
+        with pytest.raises(CannotListen) as caught:
             async with serve(("127.0.0.1", port), registry=Recorder(mappings={}, functions=[]).registry, statuses=list):
                 raise AssertionError("it cannot have been bound")
-    (fault,) = caught.value.faults
-    assert fault == f"daemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use"
+    fault = f"daemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use"
+    assert str(caught.value) == fault
 
 
 @pytest.mark.parametrize("listen", [("203.0.113.1", 8080), ("127.0.0.1", 70_000)])
-async def test_an_address_that_cannot_be_is_a_fault_of_the_settings(listen: tuple[str, int]) -> None:
-    with pytest.raises(SettingsError, match=r"daemon\.http_listen"):
+async def test_an_address_that_cannot_be_is_told_with_its_key(listen: tuple[str, int]) -> None:
+    with pytest.raises(CannotListen, match=r"daemon\.http_listen"):
         async with serve(listen, registry=Recorder(mappings={}, functions=[]).registry, statuses=list):
             raise AssertionError("it cannot have been bound")
 

@@ -215,7 +215,11 @@ def hanging_up_on_the_second() -> Callable[[Request], Awaitable[Reply | Drop]]:
 
 
 @pytest.mark.parametrize(
-    "operation", ["ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "GetQueueAttributes"]
+    "operation",
+    [
+        *("ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "GetQueueAttributes"),
+        *("ListShards", "DescribeStream", "GetShardIterator", "GetRecords"),
+    ],
 )
 async def test_a_call_that_may_be_done_twice_outlives_a_connection_that_the_service_closed(operation: str) -> None:
     async with calling(hanging_up_on_the_second()) as (caller, _, server):

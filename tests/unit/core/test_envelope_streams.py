@@ -90,6 +90,13 @@ def test_a_kinesis_record_is_the_documented_one_to_the_letter() -> None:
     assert encode(record) == compact(KINESIS_EVENT)
 
 
+def test_a_record_without_a_partition_key_has_an_empty_one() -> None:
+    wire = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1545084650.987, "Data": ""}
+    for absent in (wire, wire | {"PartitionKey": None}):
+        record = kinesis_record(absent, shard_id="shardId-000000000006", arn="a", region="r", role_arn="i")
+        assert record["kinesis"]["partitionKey"] == ""
+
+
 def test_a_dynamodb_record_is_the_documented_one_to_the_letter() -> None:
     assert encode(dynamodb_record(WIRE, arn=STREAM, region="us-east-1")) == compact(DYNAMODB_EVENT)
 
@@ -117,6 +124,8 @@ def test_an_item_has_one_key_however_it_is_spelled() -> None:
     one = {"dynamodb": {"Keys": {"a": {"S": "x"}, "b": {"N": "1"}}}}
     other = {"dynamodb": {"Keys": {"b": {"N": "1"}, "a": {"S": "x"}}}}
     assert item_key(one) == item_key(other) == '{"a":{"S":"x"},"b":{"N":"1"}}'
+    half_a_pair = {"dynamodb": {"Keys": {"b": {"S": "\ud800"}, "a": {"S": "x"}}}}
+    assert item_key(half_a_pair) == '{"a":{"S":"x"},"b":{"S":"\\ud800"}}'
     assert item_key({"dynamodb": {"Keys": {"a": {"N": "1"}}}}) != item_key({"dynamodb": {"Keys": {"a": {"S": "1"}}}})
 
 

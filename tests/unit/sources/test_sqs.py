@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from poller.errors import NotFound, Rejected, Unreachable
 from poller.model.arn import Arn
 from poller.model.message import Message
-from poller.sources.sqs import SqsSource, is_final, queue_url
+from poller.sources.sqs import SqsSource, is_final
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.sqs import FakeSqs
 
@@ -51,13 +51,6 @@ def noted(sqs: FakeSqs, name: str) -> tuple[Transcript, SqsSource]:
     transcript = Transcript(sqs)
     source = SqsSource(transcript, arn=queue.arn, queue_url=sqs.url(queue), has_batching_window=False)
     return transcript, source
-
-
-@pytest.mark.parametrize(
-    "endpoint_url", ["https://sqs.eu-west-1.amazonaws.com", "https://sqs.eu-west-1.amazonaws.com/"]
-)
-def test_the_url_is_made_from_endpoint_account_and_name(endpoint_url: str) -> None:
-    assert queue_url(endpoint_url, ORDERS) == "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 
 
 async def test_a_receive_asks_for_all_attributes_and_allows_more_time_than_it_waits() -> None:

@@ -117,6 +117,28 @@ async def test_an_exception_is_posted_with_the_handlers_own_frames() -> None:
     assert entry.line.startswith("[ERROR] ValueError: no such user\nTraceback (most recent call last):\n  File")
 
 
+@pytest.mark.parametrize(
+    ("code", "error_type", "message"),
+    [
+        ("raise ValueError('\\udc80 bad')", "ValueError", "? bad"),
+        ("raise type('Ошибка', (Exception,), {})('no')", "Ошибка", "no"),
+        (
+            "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})()",
+            "Mute",
+            "an error of type Mute, which fails to say what it is",
+        ),
+    ],
+)
+async def test_an_error_arrives_whatever_its_text_and_name_are(
+    tmp_path: Path, code: str, error_type: str, message: str
+) -> None:
+    (tmp_path / "odd.py").write_text(f"def handle(event, context):\n    {code}\n")
+    kept, again = await responses_of("odd:handle", 1, 2, directory=tmp_path)
+    for response in (kept, again):
+        assert isinstance(response, FunctionError)
+        assert (response.error_type, response.message) == (error_type, message)
+
+
 async def test_a_result_that_is_no_json_is_a_marshal_error() -> None:
     document = await error_of("sample:unserialisable")
     assert document["errorType"] == "Runtime.MarshalError"

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadStatusLine
 
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.telemetry import facts, logs
@@ -103,6 +104,14 @@ def test_libraries_are_heard_from_warning_upwards_even_when_verbose(
     (line,) = lines(capsysbinary)
     assert (line["level"], line["event"]) == ("warning", "library_logged")
     assert (line["logger"], line["message"]) == ("asyncio", "slow callback")
+
+
+def test_a_client_that_speaks_no_http_leaves_no_traceback(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    logs.configure("json")
+    for error in (BadStatusLine("GARBAGE"), ZeroDivisionError()):
+        logging.getLogger("aiohttp.server").error("Error handling request", exc_info=error)
+    (line,) = lines(capsysbinary)
+    assert "ZeroDivisionError" in line["exception"]
 
 
 def test_python_warnings_are_log_lines_too(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -1,0 +1,11 @@
+"""DESTINATIONS: adapters that report the records which a mapping gave up, one module for each service.
+
+    sqs, sns    the failure record as a message of a standard queue or topic
+    s3          an object with the failure record and the event
+    client      what they ask of aws/
+
+Belongs here: how a notice is sent, and for how long an answer is waited for.
+Does not belong here: what a notice says (core/failure_record.py), when to report, and what to do while nobody takes it
+(engine/); credentials and the translation of errors (aws/).
+Only app.py imports an adapter; no adapter knows another.
+"""
