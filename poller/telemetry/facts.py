@@ -158,6 +158,35 @@ class MessagesReleased(NamedTuple):
     records: int
 
 
+# What becomes of records in a stream that are given up
+
+
+class RecordsDropped(NamedTuple):
+    """Records that were given up and reported nowhere. `condition` is AWS's word for why."""
+
+    mapping: MappingName
+    records: int
+    condition: str
+
+
+class NoticeDelivered(NamedTuple):
+    """The on-failure destination has taken the report of a discarded batch of so many records."""
+
+    mapping: MappingName
+    records: int
+    condition: str
+
+
+class NoticeRefused(NamedTuple):
+    """The destination did not take a report. `retry_in` is None when the batch is dropped for it."""
+
+    mapping: MappingName
+    records: int
+    code: str
+    detail: str
+    retry_in: float | None
+
+
 # Child processes
 
 
@@ -214,6 +243,9 @@ Fact = (
     | VisibilityRefused
     | ReceiptsExpired
     | MessagesReleased
+    | RecordsDropped
+    | NoticeDelivered
+    | NoticeRefused
     | ChildStarted
     | ChildStopped
     | ChildOutput

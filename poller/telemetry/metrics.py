@@ -132,6 +132,9 @@ class Metrics:
         self.records_delivered = counter(
             "poller_records_delivered_total", "Records of a stream whose failure record reached the destination."
         )
+        self.notice_failures = counter(
+            "poller_notice_failures_total", "Reports of discarded batches that the destination did not take."
+        )
         self.records_dropped = self._counter(
             "poller_records_dropped_total",
             "Records of a stream given up.",

@@ -71,6 +71,9 @@ class Recorder:
             facts.VisibilityRefused: self._visibility_refused,
             facts.ReceiptsExpired: self._receipts_expired,
             facts.MessagesReleased: self._messages_released,
+            facts.RecordsDropped: self._records_dropped,
+            facts.NoticeDelivered: self._notice_delivered,
+            facts.NoticeRefused: self._notice_refused,
             facts.ChildStarted: self._child_started,
             facts.ChildStopped: self._child_stopped,
             facts.ChildOutput: self._child_output,
@@ -188,6 +191,25 @@ class Recorder:
     def _messages_released(self, fact: facts.MessagesReleased) -> None:
         self._metrics.messages_released[fact.mapping](fact.records)
         self._log.info("messages_released", mapping=fact.mapping, records=fact.records)
+
+    def _records_dropped(self, fact: facts.RecordsDropped) -> None:
+        self._metrics.records_dropped[fact.mapping, fact.condition](fact.records)
+        suppressed = self._repetitions.admit("records_dropped", fact.mapping, fact.condition)
+        if suppressed is not None:
+            self._log.warning("records_dropped", **fact._asdict(), **_kept_back(suppressed))
+
+    def _notice_delivered(self, fact: facts.NoticeDelivered) -> None:
+        self._metrics.records_delivered[fact.mapping](fact.records)
+        suppressed = self._repetitions.admit("notice_delivered", fact.mapping, fact.condition)
+        if suppressed is not None:
+            self._log.warning("notice_delivered", **fact._asdict(), **_kept_back(suppressed))
+
+    def _notice_refused(self, fact: facts.NoticeRefused) -> None:
+        self._metrics.notice_failures[fact.mapping](1)
+        suppressed = self._repetitions.admit("notice_refused", fact.mapping, fact.code)
+        if suppressed is not None:
+            fields = fact._asdict() | {"detail": fact.detail[:DETAIL_CHARACTERS]}
+            self._log.error("notice_refused", **_without_none(fields), **_kept_back(suppressed))
 
     def _child_started(self, fact: facts.ChildStarted) -> None:
         self._metrics.child_starts[fact.function](1)

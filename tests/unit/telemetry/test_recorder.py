@@ -181,6 +181,24 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_messages_released_total{mapping=orders}": 5},
     ),
     (
+        facts.RecordsDropped(ORDERS, 3, "RecordAgeExceeded"),
+        "warning",
+        "records_dropped",
+        {"poller_records_dropped_total{mapping=orders,reason=RecordAgeExceeded}": 3},
+    ),
+    (
+        facts.NoticeDelivered(ORDERS, 3, "RetryAttemptsExhausted"),
+        "warning",
+        "notice_delivered",
+        {"poller_records_delivered_total{mapping=orders}": 3},
+    ),
+    (
+        facts.NoticeRefused(ORDERS, 3, "NoSuchBucket", "there is none", None),
+        "error",
+        "notice_refused",
+        {"poller_notice_failures_total{mapping=orders}": 1},
+    ),
+    (
         facts.ChildStarted(function=STORE, pid=7),
         "info",
         "child_started",

@@ -1,0 +1,70 @@
+"""When is a checkpoint stored? As soon as it moved, all those of a mapping together, one save after another.
+
+While a save is under way, further moves wait for the next one; of several moves of a shard only the last is stored.
+A store that fails is tried again, and nothing waits for it but the end of a shard: what is stored late is at worst
+repeated.  At a stop, the last ones are stored, shielded and bounded.
+"""
+
+from __future__ import annotations
+
+import random
+
+import anyio
+
+from poller.core.backoff import SOURCE
+from poller.engine.source_health import SourceHealth
+from poller.errors import ServiceError
+from poller.model.ids import MappingName
+from poller.model.stream import Checkpoint, ShardId
+from poller.ports import StateStore
+
+LAST_SAVE_IN_SECONDS = 5.0
+
+
+class Checkpoints:
+    """The checkpoints of one mapping, on their way to the store."""
+
+    def __init__(self, *, mapping: MappingName, store: StateStore, health: SourceHealth, luck: random.Random) -> None:
+        self._mapping = mapping
+        self._store = store
+        self._health = health
+        self._luck = luck
+        self._moved: dict[ShardId, Checkpoint] = {}
+        self._has_moved = anyio.Event()
+        self._saving = anyio.Lock()
+
+    def move(self, shard_id: ShardId, checkpoint: Checkpoint) -> None:
+        self._moved[shard_id] = checkpoint
+        self._has_moved.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._has_moved.wait()
+            self._has_moved = anyio.Event()
+            await self.save()
+
+    async def save(self) -> None:
+        """Returns when all that moved before the call is stored; tries until it is."""
+        async with self._saving:
+            failures = 0
+            while self._moved:
+                try:
+                    await self._save_once()
+                except ServiceError as error:
+                    failures += 1
+                    delay = SOURCE.delay(failures, self._luck)
+                    self._health.failed("SaveCheckpoint", error, asked_at=anyio.current_time())
+                    await anyio.sleep(delay)
+            self._health.succeeded("SaveCheckpoint")
+
+    async def save_last(self) -> None:
+        with anyio.move_on_after(LAST_SAVE_IN_SECONDS, shield=True):
+            await self.save()
+
+    async def _save_once(self) -> None:
+        saved, self._moved = self._moved, {}
+        try:
+            await self._store.save(self._mapping, saved)
+        except BaseException:
+            self._moved = saved | self._moved
+            raise

@@ -1,0 +1,277 @@
+"""What does one lane of a shard do? The real lane on a virtual clock, with a function and a destination that behave."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from poller.engine.lane import Lane, LaneParts, RecordInHand
+from poller.engine.permits import FunctionGate
+from poller.engine.stop import Stop
+from poller.model.arn import Arn
+from poller.model.function import Function, HttpService
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
+from poller.model.mapping import OnFailure, StreamMapping
+from poller.model.stream import SequenceNumber, ShardId
+from poller.telemetry.facts import Fact, NoticeDelivered, NoticeRefused, RecordsDropped
+from tests.fakes.clock import EPOCH, VirtualClock
+from tests.fakes.destinations import FakeDestination
+from tests.fakes.faults import Fault, FaultPlan
+from tests.simulation.world import run_seeded
+
+Answer = Callable[[list[str]], Response]
+FAILURES = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
+ERROR = FunctionError(error_type="ValueError", message="by plan")
+
+
+@dataclass
+class Scene:
+    """A lane, and all that it meets. `invoked` holds (seconds, request id, the records' names)."""
+
+    answer: Answer = lambda _names: Answered(b"")
+    options: dict[str, Any] = field(default_factory=dict)
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    duration: float = 0.0
+    invoked: list[tuple[float, str, list[str]]] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stop = Stop()
+        self.destination = FakeDestination(faults=self.faults)
+        self._ids = 0
+        mapping = StreamMapping(
+            name=MappingName("m"),
+            event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),
+            function_name=FunctionName("f"),
+            starting_position="TRIM_HORIZON",
+            region="eu-west-1",
+            uuid="u",
+            **self.options,
+        )
+        function = Function(
+            name=FunctionName("f"),
+            arn=Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:f"),
+            kind=HttpService(urls=("http://function.fake",)),
+            timeout_in_seconds=10,
+            reserved_concurrency=1,
+        )
+        parts = LaneParts(
+            mapping=mapping,
+            function=function,
+            target=self,
+            gate=FunctionGate(1),
+            destination=self.destination if mapping.on_failure else None,
+            clock=VirtualClock(),
+            luck=random.Random(1),
+            new_request_id=self._new_id,
+            record=self.facts.append,
+            stop=self.stop,
+        )
+        self.lane = Lane(parts, ShardId("shardId-000000000001"), self._finished)
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        names = [record["name"] for record in orjson.loads(invocation.payload)["Records"]]
+        self.invoked.append((anyio.current_time(), invocation.request_id, names))
+        await anyio.sleep(self.duration)
+        return self.answer(names)
+
+    def put(self, *names: str, arrived_at: float | None = None) -> None:
+        at = EPOCH + (anyio.current_time() if arrived_at is None else arrived_at)
+        for name in names:
+            self.lane.put(RecordInHand(SequenceNumber(name), at, orjson.dumps({"name": name})))
+
+    def play(self, script: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run the lane beside the script, until the lane ends."""
+
+        async def main() -> None:
+            async with anyio.create_task_group() as group:
+                group.start_soon(script)
+                await self.lane.run()
+                group.cancel_scope.cancel()
+
+        run_seeded(1, main)
+
+    def batches(self) -> list[list[str]]:
+        return [names for _, _, names in self.invoked]
+
+    def _new_id(self) -> RequestId:
+        self._ids += 1
+        return RequestId(f"id-{self._ids}")
+
+    def _finished(self, records: Any) -> None:
+        self.done += [record.sequence_number for record in records]
+
+
+def putting(scene: Scene, *names: str) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def script() -> None:
+        scene.put(*names)
+        scene.lane.close()
+
+    return script
+
+
+def test_batches_go_one_after_another_in_order() -> None:
+    scene = Scene(options={"batch_size": 2}, duration=1.0)
+    scene.play(putting(scene, "1", "2", "3", "4", "5"))
+    assert scene.batches() == [["1", "2"], ["3", "4"], ["5"]]
+    assert [at for at, _, _ in scene.invoked] == [0, 1, 2]
+    assert scene.done == ["1", "2", "3", "4", "5"]
+
+
+def test_a_failing_batch_is_tried_again_unchanged_under_its_request_id() -> None:
+    scene = Scene(
+        answer=lambda names: ERROR if "2" in names and len(scene.invoked) < 3 else Answered(b""),
+        options={"batch_size": 2},
+    )
+    scene.play(putting(scene, "1", "2", "3"))
+    assert [(request_id, names) for _, request_id, names in scene.invoked] == [
+        ("id-1", ["1", "2"]),
+        ("id-1", ["1", "2"]),
+        ("id-1", ["1", "2"]),
+        ("id-2", ["3"]),
+    ]
+    assert scene.invoked[1][0] < scene.invoked[2][0], "it waits in between"
+    assert scene.done == ["1", "2", "3"]
+
+
+def test_a_poison_record_is_bisected_out_and_reported_before_it_is_done() -> None:
+    """[S5] over the engine"""
+    scene = Scene(
+        answer=lambda names: ERROR if "2" in names else Answered(b""),
+        options={
+            "maximum_retry_attempts": 1,
+            "bisect_batch_on_function_error": True,
+            "on_failure": OnFailure(destination_arn=FAILURES),
+        },
+    )
+    scene.play(putting(scene, "1", "2", "3", "4"))
+    assert scene.batches() == [["1", "2", "3", "4"], ["1", "2"], ["1"], ["2"], ["2"], ["3", "4"]]
+    assert scene.done == ["1", "2", "3", "4"]
+    (notice,) = scene.destination.taken
+    assert (notice.batch.condition, notice.batch.invoke_count) == ("RetryAttemptsExhausted", 2)
+    assert [fact.records for fact in scene.facts if isinstance(fact, NoticeDelivered)] == [1]
+
+
+def test_a_destination_that_refuses_holds_the_lane_up_until_it_takes_the_report() -> None:
+    faults = FaultPlan()
+    faults.script("deliver", Fault.ACCESS_DENIED, Fault.UNREACHABLE)
+    scene = Scene(
+        answer=lambda names: ERROR if "1" in names else Answered(b""),
+        options={"maximum_retry_attempts": 0, "batch_size": 1, "on_failure": OnFailure(destination_arn=FAILURES)},
+        faults=faults,
+    )
+    blocked: list[str | None] = []
+
+    async def script() -> None:
+        scene.put("1", "2")
+        scene.lane.close()
+        await anyio.sleep(0.1)
+        blocked.append(scene.lane.blocked_by)
+        assert not scene.done, "nothing is done before it is reported"
+
+    scene.play(script)
+    assert blocked == ["destination: AccessDenied"]
+    assert scene.done == ["1", "2"]
+    assert len(scene.destination.taken) == 1
+    assert len({notice.notice_id for notice in scene.destination.taken}) == 1
+
+
+def test_with_drop_a_destination_that_refuses_costs_the_report() -> None:
+    """[S16]"""
+    faults = FaultPlan()
+    faults.script("deliver", Fault.ACCESS_DENIED)
+    scene = Scene(
+        answer=lambda names: ERROR if "1" in names else Answered(b""),
+        options={
+            "maximum_retry_attempts": 0,
+            "batch_size": 1,
+            "on_failure": OnFailure(destination_arn=FAILURES, if_unreachable="drop"),
+        },
+        faults=faults,
+    )
+    scene.play(putting(scene, "1", "2"))
+    assert scene.done == ["1", "2"]
+    assert not scene.destination.taken
+    assert len([fact for fact in scene.facts if isinstance(fact, NoticeRefused)]) == 1
+    assert [fact.records for fact in scene.facts if isinstance(fact, RecordsDropped)] == [1]
+
+
+def test_without_a_destination_discarded_records_are_dropped_and_counted() -> None:
+    scene = Scene(answer=lambda _names: ERROR, options={"maximum_retry_attempts": 0})
+    scene.play(putting(scene, "1", "2", "3"))
+    assert scene.done == ["1", "2", "3"]
+    assert [(fact.records, fact.condition) for fact in scene.facts if isinstance(fact, RecordsDropped)] == [
+        (3, "RetryAttemptsExhausted")
+    ]
+
+
+def test_a_window_gathers_and_the_last_record_waits_it_out() -> None:
+    """[S13]"""
+    scene = Scene(options={"batch_size": 2, "maximum_batching_window_in_seconds": 5})
+
+    async def script() -> None:
+        scene.put("1", "2", "3", "4", "5")
+        await anyio.sleep(20)
+        scene.lane.close()
+
+    scene.play(script)
+    assert [(at, names) for at, _, names in scene.invoked] == [(0, ["1", "2"]), (0, ["3", "4"]), (5, ["5"])]
+
+
+def test_a_record_that_becomes_too_old_in_an_open_window_is_discarded_then() -> None:
+    scene = Scene(options={"maximum_batching_window_in_seconds": 300, "maximum_record_age_in_seconds": 60})
+
+    async def script() -> None:
+        scene.put("1", arrived_at=-30.0)
+        await anyio.sleep(31)
+        assert scene.done == ["1"]
+        scene.lane.close()
+
+    scene.play(script)
+    assert not scene.invoked
+
+
+@pytest.mark.parametrize("answer", [ERROR, Busy(reason="TooManyRequests")])
+def test_a_stop_ends_the_wait_and_leaves_undone_what_is(answer: Response) -> None:
+    scene = Scene(answer=lambda _names: answer)
+
+    async def script() -> None:
+        scene.put("1")
+        await anyio.sleep(3)
+        scene.stop.begin()
+
+    scene.play(script)
+    assert scene.done == []
+    assert scene.invoked
+
+
+def test_a_stop_lets_the_running_invocation_finish_and_begins_no_other() -> None:
+    scene = Scene(options={"batch_size": 1}, duration=4.0)
+
+    async def script() -> None:
+        scene.put("1", "2")
+        await anyio.sleep(1)
+        scene.stop.begin()
+
+    scene.play(script)
+    assert scene.batches() == [["1"]]
+    assert scene.done == ["1"]
+
+
+def test_throttles_spend_no_retry() -> None:
+    """[S15]"""
+    scene = Scene(
+        answer=lambda _names: Busy(reason="TooManyRequests") if len(scene.invoked) < 9 else Answered(b""),
+        options={"maximum_retry_attempts": 0, "bisect_batch_on_function_error": True},
+    )
+    scene.play(putting(scene, "1", "2"))
+    assert scene.batches() == [["1", "2"]] * 9
+    assert scene.done == ["1", "2"]

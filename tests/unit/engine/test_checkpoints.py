@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import anyio
+import pytest
+
+from poller.engine.checkpoints import Checkpoints
+from poller.engine.source_health import SourceHealth
+from poller.engine.stop import Stop
+from poller.errors import Unreachable
+from poller.model.ids import MappingName
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId
+from poller.stores.memory import MemoryStore
+from tests.simulation.world import run_seeded
+
+M = MappingName("m")
+ONE, TWO = ShardId("shard-1"), ShardId("shard-2")
+
+
+def at(number: int) -> Checkpoint:
+    return Checkpoint(AfterSequence(SequenceNumber(str(number))))
+
+
+class SlowStore(MemoryStore):
+    """A store that takes a second, and fails as often as it is told."""
+
+    def __init__(self, *, failures: int = 0) -> None:
+        super().__init__()
+        self.saves: list[dict[ShardId, Checkpoint]] = []
+        self._failures = failures
+
+    async def save(self, mapping: MappingName, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+        await anyio.sleep(1.0)
+        if self._failures:
+            self._failures -= 1
+            raise Unreachable("the disk is full", code="SQLITE_FULL", was_sent=True)
+        self.saves.append(dict(checkpoints))
+        await super().save(mapping, checkpoints)
+
+
+def checkpoints_over(store: SlowStore) -> Checkpoints:
+    luck = random.Random(1)
+    health = SourceHealth(mapping=M, record=lambda _: None, luck=luck, stop=Stop())
+    return Checkpoints(mapping=M, store=store, health=health, luck=luck)
+
+
+def test_moves_during_a_save_go_together_into_the_next() -> None:
+    async def main() -> None:
+        store = SlowStore()
+        checkpoints = checkpoints_over(store)
+        async with anyio.create_task_group() as group:
+            group.start_soon(checkpoints.run)
+            checkpoints.move(ONE, at(1))
+            await anyio.sleep(0.5)
+            for number in (2, 3):
+                checkpoints.move(ONE, at(number))
+            checkpoints.move(TWO, at(7))
+            await anyio.sleep(2)
+            assert store.saves == [{ONE: at(1)}, {ONE: at(3), TWO: at(7)}]
+            group.cancel_scope.cancel()
+
+    run_seeded(1, main)
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_a_store_that_fails_is_tried_again_with_the_latest(failures: int) -> None:
+    async def main() -> None:
+        store = SlowStore(failures=failures)
+        checkpoints = checkpoints_over(store)
+        async with anyio.create_task_group() as group:
+            group.start_soon(checkpoints.run)
+            checkpoints.move(ONE, at(1))
+            await anyio.sleep(0.5)
+            checkpoints.move(ONE, at(2))
+            await anyio.sleep(60)
+            assert store.saves == [{ONE: at(2)}]
+            group.cancel_scope.cancel()
+
+    run_seeded(1, main)
+
+
+def test_save_returns_when_all_is_stored_and_the_last_ones_are_shielded() -> None:
+    async def main() -> None:
+        store = SlowStore()
+        checkpoints = checkpoints_over(store)
+        checkpoints.move(ONE, at(1))
+        await checkpoints.save()
+        assert await store.load(M) == {ONE: at(1)}
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            checkpoints.move(ONE, at(2))
+            await checkpoints.save_last()
+        assert await store.load(M) == {ONE: at(2)}
+
+    run_seeded(1, main)
