@@ -187,6 +187,13 @@ class NoticeRefused(NamedTuple):
     retry_in: float | None
 
 
+class PositionTrimmed(NamedTuple):
+    """A shard's position was gone from the stream: reading goes on at its oldest record; what lay between is lost."""
+
+    mapping: MappingName
+    shard: str
+
+
 # Child processes
 
 
@@ -246,6 +253,7 @@ Fact = (
     | RecordsDropped
     | NoticeDelivered
     | NoticeRefused
+    | PositionTrimmed
     | ChildStarted
     | ChildStopped
     | ChildOutput

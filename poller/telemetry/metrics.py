@@ -135,6 +135,9 @@ class Metrics:
         self.notice_failures = counter(
             "poller_notice_failures_total", "Reports of discarded batches that the destination did not take."
         )
+        self.positions_trimmed = counter(
+            "poller_positions_trimmed_total", "Shards whose position was gone from the stream, and what lay behind it."
+        )
         self.records_dropped = self._counter(
             "poller_records_dropped_total",
             "Records of a stream given up.",

@@ -74,6 +74,7 @@ class Recorder:
             facts.RecordsDropped: self._records_dropped,
             facts.NoticeDelivered: self._notice_delivered,
             facts.NoticeRefused: self._notice_refused,
+            facts.PositionTrimmed: self._position_trimmed,
             facts.ChildStarted: self._child_started,
             facts.ChildStopped: self._child_stopped,
             facts.ChildOutput: self._child_output,
@@ -210,6 +211,10 @@ class Recorder:
         if suppressed is not None:
             fields = fact._asdict() | {"detail": fact.detail[:DETAIL_CHARACTERS]}
             self._log.error("notice_refused", **_without_none(fields), **_kept_back(suppressed))
+
+    def _position_trimmed(self, fact: facts.PositionTrimmed) -> None:
+        self._metrics.positions_trimmed[fact.mapping](1)
+        self._log.error("position_trimmed", **fact._asdict())
 
     def _child_started(self, fact: facts.ChildStarted) -> None:
         self._metrics.child_starts[fact.function](1)

@@ -199,6 +199,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_notice_failures_total{mapping=orders}": 1},
     ),
     (
+        facts.PositionTrimmed(ORDERS, "shardId-000000000001"),
+        "error",
+        "position_trimmed",
+        {"poller_positions_trimmed_total{mapping=orders}": 1},
+    ),
+    (
         facts.ChildStarted(function=STORE, pid=7),
         "info",
         "child_started",
