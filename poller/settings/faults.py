@@ -23,11 +23,15 @@ SHOWN_CHARACTERS = 70
 
 
 class Fault(NamedTuple):
-    """`needs` are the paths of further values without which there is nothing to say."""
+    """`needs` are the paths of further values without which there is nothing to say.
+
+    `is_all` says that nothing else is worth telling of what stands at the path.
+    """
 
     path: Path
     rule: str
     needs: tuple[Path, ...] = ()
+    is_all: bool = False
 
 
 def refusal(rule: str) -> PydanticCustomError:
@@ -59,11 +63,19 @@ def of_rules(faults: Iterable[Fault], unreadable: Iterable[Path]) -> Iterator[Fa
             yield fault
 
 
+def worth_telling(faults: Iterable[Fault]) -> list[Fault]:
+    """All but those of a value of which another fault is all that there is to tell."""
+    told = list(faults)
+    settled = {fault.path for fault in told if fault.is_all}
+    return [one for one in told if one.is_all or not any(one.path[: len(path)] == path for path in settled)]
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant. A dotted word is also known by its last part."""
-    words = list(known)
-    same = [candidate for candidate in words if candidate.rpartition(".")[2] == word]
-    return next(iter(same or difflib.get_close_matches(word, words, n=1)), None)
+    """The known word that was probably meant, in whatever case. A dotted word is also known by its last part."""
+    words = {candidate.lower(): candidate for candidate in known}
+    same = [candidate for candidate in words if candidate.rpartition(".")[2] == word.lower()]
+    meant = same or difflib.get_close_matches(word.lower(), words, n=1)
+    return words[meant[0]] if meant else None
 
 
 def _touch(one: Path, other: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from yarl import URL
 
 from poller.model.arn import Arn
 from poller.settings.faults import refusal
@@ -50,12 +51,14 @@ def _name(text: str) -> str:
 
 
 def _url(text: str) -> str:
+    """One that a request can be made to, by both clients that read it; its host is encoded as for its address."""
     try:
-        parts = urlsplit(text)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        url = URL(text)
+        has_host = bool((url.raw_host or "").encode("idna"))
+        is_url = has_host and url.scheme in ("http", "https") and urlsplit(text).port != 0
     except ValueError:
         is_url = False
-    if not is_url or re.search(r"\s", text):
+    if not is_url or re.search(r"[\s\x00-\x1f\x7f]", text):
         raise refusal("must be a url: http://host:port/path or https://host/path")
     return text
 
@@ -148,6 +151,9 @@ def _handler(text: str) -> str:
     return text
 
 
+_LAST_MOMENT = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp()
+
+
 def _moment(value: object) -> float:
     """Epoch seconds out of a TOML date-time with an offset, or out of a number."""
     if isinstance(value, Substituted):
@@ -157,7 +163,7 @@ def _moment(value: object) -> float:
             value = None
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:
         return value.timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_MOMENT:
         return float(value)
     raise refusal("must be a date-time with its offset, as in 2026-01-31T12:00:00Z, or seconds since 1970")
 
@@ -165,18 +171,29 @@ def _moment(value: object) -> float:
 def _header(name: str) -> str:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise refusal("is not the name of an HTTP header")
+    if name.lower() in ("content-length", "transfer-encoding", "host", "connection"):
+        raise refusal("is set with every request, as HTTP asks for it")
     return name
 
 
 def _header_value(text: str) -> str:
-    if re.search(r"[\r\n\0]", text):
+    if re.search(r"[\r\n]", text):
         raise refusal("an HTTP header's value is one line")
+    if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text):
+        raise refusal("must not hold control characters")
+    return text
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise refusal("must not hold the character NUL")
     return text
 
 
 def _variable(name: str) -> str:
-    if not name or re.search(r"[=\0]", name):
-        raise refusal("is not the name of an environment variable")
+    """AWS Lambda Developer Guide, "Working with Lambda environment variables". A shell drops other names silently."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise refusal("an environment variable's name has letters, digits and underscores, a letter first")
     if name == "AWS_LAMBDA_RUNTIME_API":
         raise refusal("is set by the daemon itself, for each child process")
     return name
@@ -194,6 +211,7 @@ _TEXT_SCHEMA = {"type": "string"}
 _MOMENT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
 
 Text = Annotated[str, AfterValidator(_filled)]
+Argument = Annotated[str, AfterValidator(_filled), AfterValidator(_without_nul)]
 Switch = Annotated[bool, BeforeValidator(_switch), WithJsonSchema({"anyOf": [{"type": "boolean"}, REFERENCE_SCHEMA]})]
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
 Url = Annotated[str, AfterValidator(_url)]
@@ -209,4 +227,5 @@ Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SCHEM
 Header = Annotated[str, AfterValidator(_header)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 Variable = Annotated[str, AfterValidator(_variable)]
+VariableValue = Annotated[str, AfterValidator(_without_nul)]
 Uuid = Annotated[str, AfterValidator(_uuid)]

@@ -15,13 +15,24 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
+from yarl import URL
 
 import poller
 from poller.model.arn import Arn
 from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi
 from poller.model.ids import FunctionName
 from poller.settings.faults import Fault
-from poller.settings.fields import FunctionArn, Handler, Header, HeaderValue, Table, Text, Url, Variable
+from poller.settings.fields import (
+    Argument,
+    FunctionArn,
+    Handler,
+    Header,
+    HeaderValue,
+    Table,
+    Url,
+    Variable,
+    VariableValue,
+)
 from poller.settings.limits import (
     DEFAULT_TIMEOUT_IN_SECONDS,
     HTTP_CONCURRENCY,
@@ -49,7 +60,7 @@ class FunctionTable(Table):
     urls: Annotated[list[Url], Field(min_length=1)] | None = None
     """Several such services, used side by side."""
 
-    command: Annotated[list[Text], Field(min_length=1)] | None = None
+    command: Annotated[list[Argument], Field(min_length=1)] | None = None
     """A program that speaks the Lambda Runtime API, and its arguments."""
 
     handler: Handler | None = None
@@ -61,15 +72,15 @@ class FunctionTable(Table):
     reserved_concurrency: Annotated[int | None, RESERVED_CONCURRENCY] = None
     """How many invocations may run at once, over all mappings that use the function."""
 
-    environment: dict[Variable, str] | None = None
+    environment: dict[Variable, VariableValue] | None = None
     """Environment variables of the child processes; for command and handler only."""
 
     headers: dict[Header, HeaderValue] | None = None
     """Headers of every request; for url and urls only."""
 
 
-def function_rules(name: str, written: Mapping[str, Any]) -> Iterator[Fault]:
-    """The rules between the keys of one table, as it stands in the file."""
+def function_rules(name: str, table: FunctionTable, written: Mapping[str, Any]) -> Iterator[Fault]:
+    """The rules between the keys of one table; `written` is how it stands in the file."""
     path: Path = ("functions", name)
     kinds = [kind for kind in KINDS if kind in written]
     if not kinds:
@@ -79,6 +90,18 @@ def function_rules(name: str, written: Mapping[str, Any]) -> Iterator[Fault]:
     for key, owners in (("environment", ("command", "handler")), ("headers", ("url", "urls"))):
         if key in written and kinds and not set(kinds) & set(owners):
             yield Fault((*path, key), f"applies only to a function with {' or '.join(owners)}, not with {kinds[0]}")
+    yield from _header_rules((*path, "headers"), table)
+
+
+def _header_rules(path: Path, table: FunctionTable) -> Iterator[Fault]:
+    """The case of a header's name does not count; a user in a url becomes a header Authorization."""
+    names: dict[str, str] = {}
+    for name in table.headers or {}:
+        if (first := names.setdefault(name.lower(), name)) != name:
+            yield Fault(path, f"{first} and {name} are the same header")
+    users = [url for url in [table.url, *(table.urls or [])] if url and "@" in URL(url).raw_authority]
+    if users and "authorization" in names:
+        yield Fault(path, f"{names['authorization']} does not go with a user in the url")
 
 
 class User(NamedTuple):

@@ -21,7 +21,7 @@ from poller.errors import SettingsError
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.advice import advice
 from poller.settings.environment import substitute
-from poller.settings.faults import Fault, of_rules, of_values, told
+from poller.settings.faults import Fault, of_rules, of_values, told, worth_telling
 from poller.settings.file import File
 from poller.settings.functions import function_rules
 from poller.settings.mapping_rules import duplicate_rules, mapping_rules
@@ -45,12 +45,19 @@ def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
 
 
 def examine(path: FilePath, environ: Mapping[str, str]) -> Examined:
+    try:
+        return _examined(path, environ)
+    except RecursionError:
+        raise SettingsError([f"{path}: is nested too deeply"]) from None
+
+
+def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:
     tree, unreadable = substitute(_parsed(path), environ)
     file, refused = _tables(tree, unreadable)
     unreadable = [*unreadable, *refused]
     references = resolve(file, tree, path.resolve().parent)
     rules = of_rules(_rules(file, references, tree), (fault.path for fault in unreadable))
-    faults = [*unreadable, *rules]
+    faults = worth_telling([*unreadable, *rules])
     if faults:
         raise SettingsError([told(fault, tree) for fault in sorted(faults, key=lambda fault: place(tree, fault.path))])
     return Examined(_settings(file, references, tree, path, environ), tree)
@@ -58,7 +65,7 @@ def examine(path: FilePath, environ: Mapping[str, str]) -> Examined:
 
 def _parsed(path: FilePath) -> dict[str, Any]:
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode().removeprefix("\ufeff")
         return tomllib.loads(text)
     except FileNotFoundError:
         raise SettingsError([f"{path}: there is no such file"]) from None
@@ -68,6 +75,8 @@ def _parsed(path: FilePath) -> dict[str, Any]:
         raise SettingsError([f"{path}: byte {error.start + 1} is not UTF-8, and TOML is"]) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError([f"{path}: {_syntax(str(error), text)}"]) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise SettingsError([f"{path}: not TOML that can be read: {str(error).partition(';')[0]}"]) from None
 
 
 def _syntax(message: str, text: str) -> str:
@@ -92,10 +101,10 @@ def _tables(tree: dict[str, Any], unreadable: list[Fault]) -> tuple[File, list[F
 
 
 def _rules(file: File, references: References, tree: dict[str, Any]) -> Iterator[Fault]:
-    for name in file.functions:
-        yield from function_rules(name, find(tree, ("functions", name)))
-    for name, table in file.mappings.items():
-        yield from mapping_rules(name, table, find(tree, ("mappings", name)))
+    for name, table in file.functions.items():
+        yield from function_rules(name, table, find(tree, ("functions", name)))
+    for name, mapping in file.mappings.items():
+        yield from mapping_rules(name, mapping, find(tree, ("mappings", name)))
     yield from references.faults
     yield from duplicate_rules(file, references, tree)
 

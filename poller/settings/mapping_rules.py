@@ -86,7 +86,8 @@ def _applicability(path: Path, source: Arn, written: Mapping[str, Any]) -> Itera
         if not applies(option, source):
             takers = " and ".join(_SERVICES[service] for service in _SERVICES if service in _SOURCES[option])
             unsupported = f"Unsupported {_aws_name(option)} parameter for given event source mapping type."
-            yield Fault((*path, option), f"{unsupported} It goes with {takers}, not with {_SERVICES[source.service]}")
+            rule = f"{unsupported} It goes with {takers}, not with {_SERVICES[source.service]}"
+            yield Fault((*path, option), rule, is_all=True)
 
 
 def _queue_rules(path: Path, source: Arn, table: MappingTable) -> Iterator[Fault]:

@@ -47,7 +47,7 @@ def _pattern(value: object) -> str:
     """The pattern as JSON text; a table is written out, JSON text stays as it is."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    except TypeError:
+    except (TypeError, ValueError):  # a date, or a number of thousands of digits
         raise refusal(f"{INVALID_PATTERN} It holds something that JSON does not have") from None
     if not isinstance(value, str | dict):
         raise refusal(f"{INVALID_PATTERN} It must be a table, or a string of JSON")

@@ -71,6 +71,10 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
+_BITS_OF_A_DECIMAL = 1024
+"""Of a whole number that is shown with decimal digits. Python refuses to write them where they are thousands."""
+
+
 def as_toml(value: Any) -> str:
     """The value as TOML on one line, as it was written."""
     match value:
@@ -86,6 +90,8 @@ def as_toml(value: Any) -> str:
             return f"{{ {', '.join(f'{_key(key)} = {as_toml(item)}' for key, item in value.items())} }}".replace(
                 "{  }", "{}"
             )
+        case int() if value.bit_length() > _BITS_OF_A_DECIMAL:
+            return hex(value)
         case datetime.datetime() | datetime.date() | datetime.time():
             return value.isoformat()
         case _:

@@ -79,7 +79,7 @@ class Endpoints:
         endpoint.failures += 1
         retry_in = ASIDE.delay(endpoint.failures, self._luck) if pause is None else pause
         endpoint.aside_until = anyio.current_time() + retry_in
-        shown = str(endpoint.url.with_user(None).with_query(None))
+        shown = str(endpoint.url.origin())  # no user, path or query: they may be secrets
         self._record(EndpointPutAside(function=self._function, url=shown, detail=detail, retry_in=retry_in))
 
     async def _ready(self, but: Collection[Endpoint]) -> Endpoint | None:

@@ -10,13 +10,15 @@
     500, 504                                                    Busy: the call never reached the function
     502                                                         FunctionError: the runtime exited
     no connection              the next url, else Busy          the same
-    lost after sending         LostAnswer                       the same
+    no request, as it is unfit the next url, else Busy          the same
+    lost, or not to be read    LostAnswer                       the same
     the function's timeout     FunctionError Sandbox.Timedout   the same
     more than 6 MB             FunctionError Function.ResponseSizeTooLarge
 
 The request carries X-Amzn-RequestId and Lambda-Runtime-Aws-Request-Id (the invocation's id, kept when an unchanged
 batch is tried again), X-Poller-Mapping and X-Poller-Attempt, and for an emulator X-Amz-Client-Context.
 Which url is next: `targets/endpoints.py`.
+A reason names a url's host and port only: its user, path and query may be secrets, and so may all of an answer.
 
 Sources: AWS Lambda Developer Guide, "Testing Lambda container image locally" and "Lambda quotas"; RFC 9110.
 """
@@ -34,6 +36,8 @@ from typing import Self
 
 import aiohttp
 import anyio
+from multidict import CIMultiDict
+from yarl import URL
 
 from poller.model.function import Function, HttpService
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
@@ -61,6 +65,9 @@ RETRY_AFTER_LIMIT_IN_SECONDS = 900.0
 
 AT_ONCE_LIMIT_IN_BYTES = 2**20
 
+HEADER_LIMIT_IN_BYTES = 2**16
+"""The longest line or header of an answer; aiohttp's own limit is 8,190."""
+
 EMULATORS_TIMEOUT = re.compile(rb"Task timed out after (\d+)\.00 seconds")
 """Its answer when the function took too long: status 200, plain text."""
 
@@ -71,11 +78,9 @@ class HttpTarget:
     def __init__(self, function: Function, *, record: Record, clock: Callable[[], float] = time.time) -> None:
         assert isinstance(function.kind, HttpService), function.kind
         self._function = function
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            **function.kind.headers,
-        }
+        self._headers = CIMultiDict({"Content-Type": "application/json", "Accept-Encoding": "identity"})
+        for name, value in function.kind.headers.items():
+            self._headers[name] = value
         self._endpoints = Endpoints(function.kind.urls, function=function.name, record=record)
         self._clock = clock
 
@@ -86,6 +91,8 @@ class HttpTarget:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=connect),
             headers=self._headers,
+            max_line_size=HEADER_LIMIT_IN_BYTES,
+            max_field_size=HEADER_LIMIT_IN_BYTES,
         )
         return self
 
@@ -130,12 +137,16 @@ class HttpTarget:
                     allow_redirects=False,
                 ) as reply:
                     body = await _body(reply)
-        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
-            return Busy(reason=str(error), is_throttle=False)
+        except aiohttp.ConnectionTimeoutError:
+            return Busy(reason=f"no connection to {_place(endpoint.url)} in time", is_throttle=False)
+        except aiohttp.ClientConnectorError as error:
+            return Busy(reason=str(error), is_throttle=False)  # host, port and the system's own words
         except TimeoutError:
             return timed_out(invocation.request_id, self._function.timeout_in_seconds)
+        except ValueError as error:
+            return Busy(reason=f"the request cannot be made: {type(error).__name__}", is_throttle=False)
         except (aiohttp.ClientError, OSError) as error:
-            return LostAnswer(reason=type(error).__name__)
+            return LostAnswer(reason=_unread(error))
         if body is None:
             return too_large()
         return self._understood(endpoint, invocation, reply, body)
@@ -157,9 +168,29 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         return None
     try:
         seconds = float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - now
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), RETRY_AFTER_LIMIT_IN_SECONDS)
+
+
+def _place(url: URL) -> str:
+    return f"{url.raw_host}:{url.port}"
+
+
+_UNREAD = {
+    "Can not decode content-encoding": "the answer's content-encoding cannot be read",
+    "Got more than": f"the answer has a line or a header of more than {HEADER_LIMIT_IN_BYTES} bytes",
+    "Too many headers": "the answer has too many headers",
+}
+"""What aiohttp says of an answer that it cannot read, which may hold some of it, and what we say."""
+
+
+def _unread(error: Exception) -> str:
+    said = str(error)
+    for theirs, ours in _UNREAD.items():
+        if theirs in said:
+            return ours
+    return "the answer is not HTTP" if isinstance(error, aiohttp.ClientResponseError) else type(error).__name__
 
 
 def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:

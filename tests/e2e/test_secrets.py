@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,50 @@ async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:
         assert secret is not None
         assert secret not in shown
     assert "batch_failed" in shown
+
+
+async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world: World) -> None:
+    """Neither when nobody listens nor when nobody answers; its user, path and query are all secret."""
+    queues = {name: world.queue(f"queue-of-{name}") for name in ("refused", "silent", "pool")}
+    for queue in queues.values():
+        world.send(queue, "{}")
+    world.environment["URL_SECRET"] = HEADER
+    with socket.create_server(("127.0.0.1", 0)) as closed, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        refused, silent = (listener.getsockname()[1] for listener in (closed, full))
+        closed.close()
+        urls = {
+            name: f"http://user:${{URL_SECRET}}@127.0.0.1:{port}/${{URL_SECRET}}?token=${{URL_SECRET}}"
+            for name, port in (("refused", refused), ("silent", silent))
+        }
+        text = f"""
+            [functions.refused]
+            url = "{urls["refused"]}"
+            timeout_in_seconds = 0.4
+
+            [functions.silent]
+            url = "{urls["silent"]}"
+            timeout_in_seconds = 0.4
+
+            [functions.pool]
+            urls = ["{urls["refused"]}", "{urls["silent"]}"]
+            timeout_in_seconds = 0.4
+        """ + "".join(
+            f"""
+            [mappings.{name}]
+            event_source_arn = "{queue.arn}"
+            function_name = "{name}"
+            """
+            for name, queue in queues.items()
+        )
+        with socket.create_connection(("127.0.0.1", silent)):  # fills the backlog: the next one gets no answer
+            async with world.daemon(text, "--verbose") as daemon:
+                for name in queues:
+                    await daemon.until_said("invocation_postponed", mapping=name)
+                await daemon.until_said("endpoint_put_aside", function="pool")
+                pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
+                assert await daemon.stop() == 0
+    assert f"no connection to 127.0.0.1:{silent} in time" in daemon.text
+    assert HEADER not in daemon.text + "".join(page.text for page in pages)
 
 
 def shared_file(folder: Path) -> Callable[[Keys], None]:

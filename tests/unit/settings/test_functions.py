@@ -16,6 +16,16 @@ from poller.settings.values import Settings
 
 Load = Callable[..., Settings]
 Faults = Callable[..., list[str]]
+NO_URLS = (
+    "http://ho\\st/",
+    "http://a..b/",
+    "http://.a/",
+    f"http://{'a' * 64}/",
+    "http://a:99999",
+    "http://a:+1",
+    "http://a:0",
+    "ftp://a",
+)
 EMULATOR = "http://audit:8080/2015-03-31/functions/function/invocations"
 
 
@@ -130,7 +140,32 @@ def test_a_function_without_an_arn_gets_one_from_its_first_mapping(loaded: Load,
         ('url = "http://a"\nheaders = { "A b" = "c" }', '.headers."A b" = "c": is not the name of an HTTP header'),
         ('url = "http://a"\nheaders = { A = "b\\r\\nC: d" }', "an HTTP header's value is one line"),
         ('handler = "a:b"\nenvironment = { A = 1 }', ".environment.A = 1: must be text, in quotes"),
-        ('handler = "a:b"\nenvironment = { "A=B" = "c" }', "is not the name of an environment variable"),
+        ('handler = "a:b"\nenvironment = { "A=B" = "c" }', "has letters, digits and underscores, a letter first"),
+        ('handler = "a:b"\nenvironment = { "A-B" = "c" }', "has letters, digits and underscores, a letter first"),
+        ('handler = "a:b"\nenvironment = { _A = "c" }', "has letters, digits and underscores, a letter first"),
+        ('handler = "a:b"\nenvironment = { "Ä" = "c" }', "has letters, digits and underscores, a letter first"),
+        ('handler = "a:b"\nenvironment = { A = "b\\u0000" }', "must not hold the character NUL"),
+        ('command = ["a", "b\\u0000"]', '.command[1] = "b\\u0000": must not hold the character NUL'),
+        ('url = "http://a"\nheaders = { A = "b\\u0001" }', "must not hold control characters"),
+        ('url = "http://a"\nheaders = { A = "b\\u007f" }', "must not hold control characters"),
+        ('url = "http://a"\nheaders = { HOST = "b" }', "is set with every request"),
+        ('url = "http://a"\nheaders = { content-length = "1" }', "is set with every request"),
+        ('url = "http://a"\nheaders = { Transfer-Encoding = "chunked" }', "is set with every request"),
+        ('url = "http://a"\nheaders = { Connection = "close" }', "is set with every request"),
+        (
+            'url = "http://a"\nheaders = { X-Key = "b", x-key = "c" }',
+            "f.headers: X-Key and x-key are the same header",
+        ),
+        (
+            'url = "http://user:word@a"\nheaders = { authorization = "b" }',
+            "f.headers: authorization does not go with a user in the url",
+        ),
+        (
+            'urls = ["http://a", "http://user@b"]\nheaders = { Authorization = "b" }',
+            "f.headers: Authorization does not go with a user in the url",
+        ),
+        *((f"url = '{url}'", "must be a url: http://host:port/path") for url in NO_URLS),
+        *((f"urls = ['{url}']", "must be a url: http://host:port/path") for url in NO_URLS),
         ('handler = "a:b"\nenvironment = { AWS_LAMBDA_RUNTIME_API = "c" }', "is set by the daemon itself"),
     ],
 )
@@ -138,3 +173,8 @@ def test_what_a_function_cannot_be_told_is_refused(faults: Faults, options: str,
     (told,) = faults(f"[functions.f]\n{options}")
     assert told.startswith("functions.f")
     assert fault in told
+
+
+def test_a_header_may_hold_tabs_and_any_letters(function: Callable[[str], Function]) -> None:
+    kind = function('url = "http://user:word@bücher.example/"\nheaders = { A = "b\\tä" }').kind
+    assert kind == HttpService(urls=("http://user:word@bücher.example/",), headers={"A": "b\tä"})

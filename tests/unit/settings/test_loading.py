@@ -111,6 +111,7 @@ def test_a_value_that_cannot_be_read_is_told_once(faults: Faults) -> None:
         ("[mapping.m]", "mapping: unknown key; did you mean mappings?"),
         ("what = 1", "what = 1: unknown key; known are daemon, functions, mappings"),
         ("[daemon]\nregion = 3", "daemon.region = 3: must be text, in quotes"),
+        ("[Daemon]", "Daemon: unknown key; did you mean daemon?"),
         ('[functions."a b"]', 'functions."a b": a name has 1 to 64 letters, digits, hyphens and underscores'),
     ],
 )
@@ -152,6 +153,46 @@ def test_broken_toml_is_told_with_line_and_column(faults: Faults, tmp_path: Path
     ]
     (at_the_end,) = faults('[daemon]\nregion = "eu')
     assert at_the_end.startswith(f"{file}: line 2, column 13: not TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (f"[daemon]\nx = {'9' * 5000}", "not TOML that can be read: Exceeds the limit"),
+        (f"[daemon]\nx = {'[' * 3000}", "is nested too deeply"),
+        (f"[daemon]\nx = {'[' * 400}{']' * 400}", "is nested too deeply"),
+        (f"[daemon]\n{'x.' * 3000}x = 1", "is nested too deeply"),
+    ],
+)
+def test_what_is_too_large_to_be_read_is_a_fault(faults: Faults, tmp_path: Path, text: str, rule: str) -> None:
+    (fault,) = faults(text)
+    assert fault.startswith(f"{tmp_path / 'poller.toml'}: {rule}")
+    assert "99999" not in fault
+
+
+def test_a_number_of_any_size_is_a_fault_wherever_it_stands(faults: Faults) -> None:
+    """A hexadecimal one has no limit in TOML."""
+    huge = f"0x{'f' * 10_000}"
+    told = faults(f"""
+        [daemon]
+        region = {huge}
+        [functions.f]
+        url = "http://a"
+        timeout_in_seconds = {huge}
+        [mappings.m]
+        event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/s"
+        function_name = "f"
+        starting_position = "AT_TIMESTAMP"
+        starting_position_timestamp = {huge}
+        batch_size = {huge}
+        filter_criteria.filters = [{{ pattern = {{ data = {{ a = [{huge}] }} }} }}]
+    """)
+    assert len(told) == 5
+    assert all(len(fault) < 300 for fault in told)
+
+
+def test_a_byte_order_mark_is_passed_over(loaded: Load) -> None:
+    assert loaded('\ufeff[daemon]\nregion = "eu-west-1"').daemon.region == "eu-west-1"
 
 
 def test_a_file_that_cannot_be_had_is_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import orjson
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
 from poller.model.function import HttpService
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
@@ -132,6 +133,9 @@ async def test_a_full_service_is_busy_for_as_long_as_it_says(status: int) -> Non
         ("-5", None),
         ("²", None),
         ("", None),
+        ("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("9" * 400, 900.0),
     ],
 )
 def test_retry_after_is_a_number_or_a_date(value: str | None, seconds: float | None) -> None:
@@ -329,7 +333,7 @@ async def test_urls_take_turns() -> None:
 
 async def test_a_dead_url_is_followed_by_a_live_one_and_put_aside() -> None:
     record = Recorded()
-    dead = refused_url().replace("http://", "http://user:secret@") + "?token=secret"
+    dead = refused_url().replace("http://", "http://user:secret@") + "hook-secret?token=secret"
     async with (
         pool_of(Reply(), Reply()) as (first, second),
         opened(http_kind(dead, first.url, second.url), record) as target,
@@ -337,14 +341,10 @@ async def test_a_dead_url_is_followed_by_a_live_one_and_put_aside() -> None:
         for _ in range(6):
             assert await target.invoke(invocation()) == Answered(b"")
     (fact,) = record.of(EndpointPutAside)
-    assert fact.url == refused_without_secrets(dead)
+    assert fact.url == dead.replace("user:secret@", "").removesuffix("/hook-secret?token=secret")
     assert "Cannot connect" in fact.detail
     assert 0.5 <= fact.retry_in <= 1.0
     assert len(first.requests) == len(second.requests) == 3
-
-
-def refused_without_secrets(url: str) -> str:
-    return url.replace("user:secret@", "").removesuffix("?token=secret")
 
 
 @pytest.mark.parametrize("reply", [Reply(status=503), Reply(status=429)])
@@ -421,3 +421,88 @@ async def test_a_single_url_is_never_put_aside() -> None:
         for _ in range(3):
             assert isinstance(await target.invoke(invocation()), Busy)
     assert record.facts == []
+
+
+# What would be said too much, or not at all
+
+SECRETS = "/hook-s3cret?token=s3cret"
+
+
+async def test_a_connection_that_is_not_made_is_told_by_host_and_port_only() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            kind = http_kind(f"http://user:s3cret@127.0.0.1:{port}{SECRETS}")
+            async with opened(kind, timeout_in_seconds=0.4) as target:
+                response = await target.invoke(invocation())
+    assert response == Busy(reason=f"no connection to 127.0.0.1:{port} in time", is_throttle=False)
+
+
+async def test_a_refused_connection_is_told_by_host_and_port_only() -> None:
+    url = refused_url().rstrip("/")
+    async with opened(http_kind(url.replace("//", "//user:s3cret@") + SECRETS)) as target:
+        response = await target.invoke(invocation())
+    assert isinstance(response, Busy)
+    assert url.removeprefix("http://") in response.reason
+    assert "s3cret" not in response.reason
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "kind"),
+    [
+        ("http://{server}/", {"Authorization": "s3cret\x01"}, "ValueError"),
+        ("http://user:s3cret@{server}/", {"Authorization": "s3cret"}, "ValueError"),
+        (f"http://a..b{SECRETS}", {}, "UnicodeError"),
+        (f"http://{'a' * 64}{SECRETS}", {}, "UnicodeError"),
+    ],
+)
+async def test_a_request_that_cannot_be_made_is_busy(url: str, headers: Mapping[str, str], kind: str) -> None:
+    async with pool_of(Reply(), Reply()) as (server, _):
+        served = url.format(server=server.url.removeprefix("http://"))
+        async with opened(http_kind(served, headers=headers)) as target:
+            response = await target.invoke(invocation())
+    assert response == Busy(reason=f"the request cannot be made: {kind}", is_throttle=False)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\nok", "the answer's content-encoding cannot be read"),
+        (b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok", "the answer's content-encoding cannot be read"),
+        (b"X: " + b"s" * 70_000 + b"\r\n\r\n", "the answer has a line or a header of more than 65536 bytes"),
+        (b"X: s\r\n" * 200 + b"\r\n", "the answer has too many headers"),
+        (b"s3cret\r\n\r\n", "the answer is not HTTP"),
+    ],
+)
+async def test_an_answer_that_cannot_be_read_says_why_and_nothing_of_it(answer: bytes, reason: str) -> None:
+    response, _ = await exchange(Drop(b"HTTP/1.1 200 OK\r\n" + answer), path=SECRETS)
+    assert response == LostAnswer(reason=reason)
+
+
+async def test_a_large_header_is_no_hindrance() -> None:
+    assert (await exchange(Reply(headers={"X": "x" * 60_000}, body=b"1")))[0] == Answered(b"1")
+
+
+async def test_a_configured_header_replaces_ours_whatever_its_case() -> None:
+    heads: list[bytes] = []
+
+    async def answer(stream: SocketStream) -> None:
+        async with stream:
+            heads.append((await stream.receive()).lower())
+            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        kind = http_kind(
+            f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}",
+            headers={"content-type": "text/plain", "ACCEPT-ENCODING": "gzip"},
+        )
+        async with opened(kind) as target:
+            await target.invoke(invocation())
+        tasks.cancel_scope.cancel()
+    (head,) = heads
+    assert [line for line in head.split(b"\r\n") if line.startswith((b"content-type", b"accept-encoding"))] == [
+        b"content-type: text/plain",
+        b"accept-encoding: gzip",
+    ]
