@@ -2,7 +2,7 @@
 
     daemon.py          every mapping side by side, each started again when it crashes; the stop in three stages
     queue_mapping.py   the way of a message: permit -> receive -> filter -> batch -> invoke -> interpret -> delete
-    stream_mapping.py  the way of a stream: shards by lineage, a reader for each (shard.py), lanes (lane.py), checkpoints
+    stream_mapping.py  the way of a stream: shards by lineage, a reader for each (shard.py), lanes (lane.py)
     permits.py         when a poll may start and when a batch may be invoked
     visibility.py      what is in hand stays hidden in the queue
     invoking.py        one batch to its function, again while the function is busy
