@@ -61,7 +61,7 @@ def commands() -> list[list[str]]:
 
 def test_both_start_the_command_that_the_project_installs() -> None:
     scripts = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[2]
-    assert scripts.lstrip().startswith('poller = "poller.cli:main"')
+    assert scripts.lstrip().startswith('poller = "poller.__main__:main"')
     assert [Path(command[0]).name for command in commands()] == ["poller", "poller"]
     assert last("ENV").startswith(f"PATH={Path(commands()[1][0]).parent}:")
 
