@@ -83,11 +83,11 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def kinesis_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The url of a kinesis-local."""
-    listener = listening_socket()
-    host, port = listener.getsockname()
-    with run_kinesis_local(listener.fileno(), tmp_path_factory.mktemp("kinesis-local")):
-        listener.close()
-        yield f"http://{host}:{port}"
+    with listening_socket() as listener:  # closed also where there is no node, and the tests are skipped
+        host, port = listener.getsockname()
+        with run_kinesis_local(listener.fileno(), tmp_path_factory.mktemp("kinesis-local")):
+            listener.close()
+            yield f"http://{host}:{port}"
 
 
 @pytest.fixture
