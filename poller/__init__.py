@@ -1,6 +1,7 @@
 """AWS Lambda's event source mapping as a daemon of your own.
 
-poller reads SQS queues, forms batches, invokes functions wherever they run, and deals with failure as Lambda does.
+poller reads SQS queues, Kinesis shards and DynamoDB streams, forms batches in order, invokes functions wherever they
+run, and deals with failure as Lambda does.
 It is one process, configured by one TOML file and watched through Prometheus.
 
 How the code lies, top to bottom; imports point upwards only, and a contract in the gate keeps it so:
@@ -12,17 +13,18 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     telemetry/   THE FACTS      one type per fact; one place turns a fact into a log line and a metric
     aws/         THE DOOR       the only importer of aiobotocore and botocore
     settings/    THE FILE       TOML -> Settings
-    sources/     queues         } adapters: none knows another
+    sources/     what is read   } adapters: none knows another
     targets/     functions      }
     destinations/ discards      }
     stores/      positions      }
     engine/      THE WAITING    structured tasks that ask core and call ports
     admin/       the HTTP server: metrics, health, readiness
-    app.py       the composition root: the only place that knows the concrete classes
+    app.py       from the settings to the exit code
+    parts.py     the composition root: the only place that knows the concrete classes
     demo/        the guided tour, on an embedded emulator
     cli.py       poller run | check | demo
 
-To follow one message with a finger, begin at `engine/queue_mapping.py`.
+To follow one message with a finger, begin at `engine/queue_mapping.py`; one record of a stream, at `engine/shard.py`.
 """
 
 __version__ = "0.1.0"

@@ -3,6 +3,7 @@
     caller   the narrow door to a JSON service      } region, endpoint, protocol and signing name are what aiobotocore
     invoker  the narrow door to a Lambda function   } resolved; settings override the endpoint
     client   the wide door: aiobotocore's client
+    caller_arn  who we are
 
 One pool of connections, one clock and one identity for each role are shared by all of them.
 To make any of them needs neither credentials nor network, and fails only with SettingsError, for what is wrong with
@@ -14,6 +15,7 @@ Source of the endpoints' precedence: AWS SDKs and Tools Reference Guide, "Servic
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import os
 import ssl
@@ -22,6 +24,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
+import anyio
 from aiobotocore.config import AioConfig
 from botocore import UNSIGNED, xform_name
 from botocore.exceptions import BotoCoreError
@@ -36,7 +39,8 @@ from poller.aws.proxied import Proxied
 from poller.aws.refusals import RENEWABLE_CODES, translated
 from poller.aws.signing import Signer, resource
 from poller.aws.wire import USER_AGENT, Clock, Route, Wire
-from poller.errors import AccessDenied, SettingsError
+from poller.errors import AccessDenied, ServiceError, SettingsError
+from poller.model.arn import Arn
 
 WIDE_DOOR = AioConfig(
     connect_timeout=5,
@@ -44,6 +48,9 @@ WIDE_DOOR = AioConfig(
     retries={"mode": "standard", "total_max_attempts": 3},
     user_agent_extra=USER_AGENT,
 )
+
+CALLER_TIMEOUT_IN_SECONDS = 5.0
+"""How long STS may take to say who we are; ours. Only events tell it, so it is not worth a longer wait."""
 
 NO_REGION = (
     "daemon.region: missing; set it there, in AWS_DEFAULT_REGION, or in the profile of the AWS configuration file"
@@ -141,6 +148,16 @@ class Aws:
                 await identity.renew(keys)
             raise
 
+    async def caller_arn(self, region: str | None = None) -> str | None:
+        """Who asks where no role is named, as an IAM ARN; None where STS does not say so in time."""
+        with anyio.move_on_after(CALLER_TIMEOUT_IN_SECONDS):
+            try:
+                async with self.client("sts", region=region) as sts:
+                    return iam_arn((await sts.get_caller_identity())["Arn"])
+            except ServiceError:
+                return None
+        return None
+
     def region(self, asked: str | None = None) -> str:
         """The region to use: the one asked for, the settings', the AWS chain's."""
         region = asked or self._settings.region or self._configured("region")
@@ -210,6 +227,15 @@ async def base_url(client: Any) -> str:
     url = str(await client.generate_presigned_url(xform_name(operation.name))).partition("?")[0]
     path = str(operation.http["requestUri"])
     return url if path == "/" else url.removesuffix(path)
+
+
+def iam_arn(sts_arn: str) -> str:
+    """The role's own ARN, where STS names a session of the role; a path in the role's name is not known to STS."""
+    arn = Arn.parse(sts_arn)
+    kind, _, name = arn.resource.partition("/")
+    if (arn.service, kind) != ("sts", "assumed-role"):
+        return sts_arn
+    return str(dataclasses.replace(arn, service="iam", resource=f"role/{name.rpartition('/')[0]}"))
 
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:

@@ -7,5 +7,5 @@
 Belongs here: how a notice is sent, and for how long an answer is waited for.
 Does not belong here: what a notice says (core/failure_record.py), when to report, and what to do while nobody takes it
 (engine/); credentials and the translation of errors (aws/).
-Only app.py imports an adapter; no adapter knows another.
+Only parts.py imports an adapter; no adapter knows another.
 """

@@ -9,5 +9,5 @@ What they share: caller.py (what a function may know of its caller), failures.py
 
 Belongs here: how a call is made, and which of the four kinds of `model.invocation.Response` came back.
 Does not belong here: what a response means to the records (core/outcome.py), when to call again (engine/).
-Only app.py imports an adapter; no adapter knows another.
+Only parts.py imports an adapter; no adapter knows another.
 """

@@ -11,7 +11,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 
 from poller import errors
-from poller.aws import identity
+from poller.aws import door, identity
 from poller.aws.door import Aws, AwsSettings
 from poller.aws.signing import Keys
 from tests.fakes.aws_service import AwsService, error
@@ -259,6 +259,40 @@ async def test_a_failing_sts_is_unreachable_and_nothing_was_sent() -> None:
 
 
 # The wide door
+
+
+IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
+<Arn>%b</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>"""
+
+
+@pytest.mark.parametrize(
+    ("said", "arn"),
+    [
+        ("arn:aws:iam::123456789012:user/path/ann", "arn:aws:iam::123456789012:user/path/ann"),
+        ("arn:aws:sts::123456789012:assumed-role/reader/poller", "arn:aws:iam::123456789012:role/reader"),
+        ("arn:aws-cn:sts::123456789012:assumed-role/r/i-0123", "arn:aws-cn:iam::123456789012:role/r"),
+        ("arn:aws:sts::123456789012:federated-user/ann", "arn:aws:sts::123456789012:federated-user/ann"),
+    ],
+)
+async def test_a_caller_is_known_by_the_arn_of_its_user_or_role(said: str, arn: str) -> None:
+    service = AwsService(lambda request: asyncio.sleep(0, Reply(body=IDENTITY % said.encode())))
+    service.knows(FIRST)
+    async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
+        assert await aws.caller_arn() == arn
+
+
+async def test_a_caller_that_sts_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = AwsService(lambda request: asyncio.sleep(0, Reply(status=403, body=sts_error("AccessDenied"))))
+    refusing.knows(FIRST)
+    async with http_server(refusing) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
+        assert await aws.caller_arn() is None
+    monkeypatch.setattr(door, "CALLER_TIMEOUT_IN_SECONDS", 0.05)
+    async with http_server(silent) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
+        assert await aws.caller_arn() is None
+
+
+async def silent(request: Request) -> Any:
+    await asyncio.sleep(60)
 
 
 async def test_an_error_of_the_wide_door_comes_out_as_ours() -> None:

@@ -1,0 +1,211 @@
+"""What is a daemon made of? Its parts, made from the settings: the only place that knows the concrete classes.
+
+    a mapping of a queue     SqsSource ─┐
+    a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┴─ a target and its gate
+
+Shared are: the door to AWS, the state, a target and a gate for each function, and the budget of bytes for all streams.
+What must be closed goes into the stack that was given.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from poller.aws.door import Aws, AwsSettings
+from poller.aws.kept_client import KeptClient
+from poller.core.filtering import DataKey, RecordFilter, compile_filters
+from poller.destinations.s3 import S3Destination
+from poller.destinations.sns import SnsDestination
+from poller.destinations.sqs import SqsDestination
+from poller.engine.budget import BYTES_OF_THE_PROCESS, Budget
+from poller.engine.daemon import Runner
+from poller.engine.lane import LaneParts
+from poller.engine.permits import FunctionGate
+from poller.engine.queue_mapping import QueueMappingRunner, QueueParts
+from poller.engine.stop import Stop
+from poller.engine.stream_mapping import StreamMappingRunner, StreamParts
+from poller.model.arn import Arn, queue_url
+from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.mapping import QueueMapping, StreamMapping
+from poller.ports import Destination, QueueSource, StateStore, StreamSource, Target
+from poller.settings.values import Settings
+from poller.sources.dynamodb_streams import DynamoDbStreamsSource
+from poller.sources.kinesis import KinesisSource
+from poller.sources.sqs import SqsSource
+from poller.stores.memory import MemoryStore
+from poller.stores.sqlite import SqliteStore
+from poller.targets.http import HttpTarget
+from poller.targets.lambda_api import LambdaApiTarget
+from poller.targets.runtime import RuntimeTarget
+from poller.telemetry.facts import Record
+
+
+class WallClock:
+    """`ports.Clock` of the real world."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+class Parts:
+    """The parts of one daemon."""
+
+    def __init__(self, settings: Settings, *, stop: Stop, record: Record, stack: AsyncExitStack) -> None:
+        daemon = settings.daemon
+        self.luck = random.Random()
+        self._settings = settings
+        self._stop = stop
+        self._record = record
+        self._stack = stack
+        self._clock = WallClock()
+        self._aws = Aws(AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints))
+        self._budget = Budget(BYTES_OF_THE_PROCESS)
+        self._gates: dict[FunctionName, FunctionGate] = {}
+        self._targets: dict[FunctionName, Target] = {}
+        self._known_caller_arn: str | None = None
+
+    async def runners(self) -> dict[MappingName, Callable[[], Runner]]:
+        """What makes a fresh runner, for each enabled mapping. Raises SettingsError for what cannot be opened."""
+        await self._stack.enter_async_context(self._aws)
+        makers: dict[MappingName, Callable[[], Runner]] = {}
+        for queue_mapping in self._settings.queue_mappings:
+            if queue_mapping.is_enabled:
+                makers[queue_mapping.name] = await self._queue_runner(queue_mapping)
+        stream_mappings = [mapping for mapping in self._settings.stream_mappings if mapping.is_enabled]
+        if stream_mappings:
+            store = await self._store()
+            for stream_mapping in stream_mappings:
+                makers[stream_mapping.name] = await self._stream_runner(stream_mapping, store)
+        return makers
+
+    async def _queue_runner(self, mapping: QueueMapping) -> Callable[[], Runner]:
+        function = self._settings.functions[mapping.function_name]
+        target, gate = await self._way_to(function)
+        parts = QueueParts(
+            mapping=mapping,
+            function=function,
+            source=await self._queue(mapping),
+            target=target,
+            gate=gate,
+            filters=_filters(mapping.filters, data_key="body"),
+            clock=self._clock,
+            luck=self.luck,
+            new_request_id=new_request_id,
+            record=self._record,
+            stop=self._stop,
+        )
+        return lambda: QueueMappingRunner(parts)
+
+    async def _stream_runner(self, mapping: StreamMapping, store: StateStore) -> Callable[[], Runner]:
+        function = self._settings.functions[mapping.function_name]
+        target, gate = await self._way_to(function)
+        lane = LaneParts(
+            mapping=mapping,
+            function=function,
+            target=target,
+            gate=gate,
+            destination=await self._destination(mapping),
+            clock=self._clock,
+            luck=self.luck,
+            new_request_id=new_request_id,
+            record=self._record,
+            stop=self._stop,
+        )
+        parts = StreamParts(
+            lane=lane,
+            source=await self._stream(mapping),
+            store=store,
+            filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
+            budget=self._budget,
+        )
+        return lambda: StreamMappingRunner(parts)
+
+    async def _store(self) -> StateStore:
+        state = self._settings.daemon.state
+        if state == "memory:":
+            return MemoryStore()
+        return await self._stack.enter_async_context(SqliteStore(Path(state.removeprefix("sqlite://"))))
+
+    async def _queue(self, mapping: QueueMapping) -> QueueSource:
+        caller = await self._aws.caller("sqs", region=mapping.region, role_arn=mapping.role_arn)
+        return SqsSource(
+            caller,
+            arn=mapping.event_source_arn,
+            queue_url=queue_url(caller.endpoint_url, mapping.event_source_arn),
+            has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
+        )
+
+    async def _stream(self, mapping: StreamMapping) -> StreamSource:
+        arn, region, role_arn = mapping.event_source_arn, mapping.region, mapping.role_arn
+        if not mapping.is_kinesis:
+            return DynamoDbStreamsSource(
+                await self._aws.caller("dynamodbstreams", region=region, role_arn=role_arn), arn=arn
+            )
+        return KinesisSource(
+            await self._aws.caller("kinesis", region=region, role_arn=role_arn),
+            arn=arn,
+            invoke_identity_arn=role_arn or await self._caller_arn(mapping),
+        )
+
+    async def _caller_arn(self, mapping: StreamMapping) -> str:
+        """Where STS does not say who we are (an emulator without it), the account itself stands in events."""
+        if self._known_caller_arn is None:
+            arn = mapping.event_source_arn
+            account = Arn(partition=arn.partition, service="iam", region="", account=arn.account, resource="root")
+            self._known_caller_arn = await self._aws.caller_arn(mapping.region) or str(account)
+        return self._known_caller_arn
+
+    async def _destination(self, mapping: StreamMapping) -> Destination | None:
+        if mapping.on_failure is None:
+            return None
+        arn = mapping.on_failure.destination_arn
+        region, role_arn = arn.region or mapping.region, mapping.role_arn
+        client = await self._stack.enter_async_context(
+            KeptClient(lambda: self._aws.client(arn.service, region=region, role_arn=role_arn))
+        )
+        match arn.service:
+            case "sqs":
+                endpoint_url = (await self._aws.caller("sqs", region=region, role_arn=role_arn)).endpoint_url
+                return SqsDestination(client, queue_url=queue_url(endpoint_url, arn))
+            case "sns":
+                return SnsDestination(client, arn=arn)
+            case "s3":
+                return S3Destination(client, arn=arn, mapping_uuid=mapping.uuid)
+            case service:
+                raise AssertionError(f"settings refuse a destination of {service}")
+
+    async def _way_to(self, function: Function) -> tuple[Target, FunctionGate]:
+        if function.name not in self._targets:
+            self._targets[function.name] = await self._target(function)
+            self._gates[function.name] = FunctionGate(function.reserved_concurrency)
+        return self._targets[function.name], self._gates[function.name]
+
+    async def _target(self, function: Function) -> Target:
+        match function.kind:
+            case LambdaApi() as kind:
+                return await LambdaApiTarget.of(function, kind, self._aws)
+            case HttpService():
+                return await self._stack.enter_async_context(HttpTarget(function, record=self._record))
+            case ChildProcess():
+                return await self._stack.enter_async_context(
+                    RuntimeTarget(
+                        function,
+                        record=self._record,
+                        region=function.arn.region,
+                        endpoint_url=self._settings.daemon.endpoint_url,
+                    )
+                )
+
+
+def new_request_id() -> RequestId:
+    return RequestId(str(uuid.uuid4()))
+
+
+def _filters(patterns: tuple[str, ...], *, data_key: DataKey) -> RecordFilter | None:
+    return compile_filters(patterns, data_key=data_key) if patterns else None
