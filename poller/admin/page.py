@@ -1,30 +1,71 @@
 """How is the daemon doing, for a person's eyes? One HTML page without scripts, which loads itself again.
 
-One row for each mapping; on a narrow screen a row becomes a card.
+A table for the queues, one for the streams and one for the shards that stand still, each if there are any.
+Where the screen is too narrow for that, each row becomes a card.
 The counters are read from the registry that /metrics shows, so that the two cannot disagree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from prometheus_client import CollectorRegistry
 
 from poller import __version__
-from poller.model.status import MappingStatus
+from poller.admin.words import count, duration, size, written
+from poller.model.status import MappingStatus, StreamStatus
 from poller.telemetry import metrics
 
 REFRESH_SECONDS = 5
+
+Counts = Mapping[tuple[str, str], int]
+Cell = Callable[[MappingStatus, StreamStatus], str]
+Row = Sequence[str]
+"""The cells of one row, as HTML."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What stands after a mapping's name and state: gauges from its status, then counters by their metric."""
+
+    gauges: Mapping[str, Cell]
+    counters: Mapping[str, str]
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        return ("mapping", "state", *self.gauges, *self.counters)
+
 
 _COUNTERS = {
     "polled": metrics.RECORDS_POLLED,
     "filtered out": metrics.RECORDS_FILTERED_OUT,
     "invoked": metrics.RECORDS_INVOKED,
     "failed": metrics.RECORDS_FAILED,
-    "deleted": metrics.RECORDS_DELETED,
 }
-_HEADINGS = ("mapping", "state", "polls", "batches", "held", "limit", *_COUNTERS)
+
+_QUEUES = Columns(
+    gauges={
+        "polls": lambda status, _: f"{status.polls_in_flight:,}",
+        "batches": lambda status, _: f"{status.batches_in_flight:,}",
+        "held": lambda status, _: f"{status.messages_held:,}",
+        "limit": lambda status, _: f"{status.concurrency_limit:,}",
+    },
+    counters=_COUNTERS | {"deleted": metrics.RECORDS_DELETED},
+)
+
+_STREAMS = Columns(
+    gauges={
+        "iterator age": lambda _, stream: duration(stream.iterator_age_in_seconds),
+        "checkpoint age": lambda _, stream: duration(stream.checkpoint_age_in_seconds),
+        "shards": lambda _, stream: _shards(stream),
+        "batches": lambda status, _: f"{status.batches_in_flight:,}",
+        "held": lambda status, stream: f"{status.messages_held:,}<small>{size(stream.bytes_buffered)}</small>",
+    },
+    counters=_COUNTERS | {"discarded": metrics.RECORDS_DISCARDED},
+)
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --wait: #9a6700; --bad: #cf222e; --off: #6e7781 }
@@ -32,19 +73,25 @@ _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 80rem; padding: 0 1rem }
 h1 { font-size: 1.3rem; margin: 0 } h1 small { font-weight: normal; opacity: .65 }
 table { border-collapse: collapse; margin: 1rem 0; width: 100% }
+caption { font-weight: 600; padding: .3rem .6rem; text-align: left }
 th, td { border-bottom: 1px solid var(--line); padding: .45rem .6rem; text-align: right; vertical-align: top }
-th { font-weight: 600; opacity: .65; white-space: nowrap }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left }
+th { font-weight: 600; opacity: .65; vertical-align: bottom }
+th:nth-child(-n+2), td:nth-child(-n+2), .words th, .words td { text-align: left }
+.numbers td:nth-child(n+3) { white-space: nowrap }
 td { font-variant-numeric: tabular-nums } td small { display: block; opacity: .75; overflow-wrap: anywhere }
+td small.troubled { opacity: 1 }
 .ready { color: var(--good) } .starting, .stopping { color: var(--wait) }
 .troubled { color: var(--bad) } .disabled { color: var(--off) }
 footer { opacity: .75 }
-@media (max-width: 50rem) {
-  thead { display: none }
-  tr { border: 1px solid var(--line); border-radius: .5rem; display: block; margin-bottom: 1rem; padding: .4rem }
-  td, td:nth-child(-n+2) { border: 0; display: flex; gap: 1rem; justify-content: space-between; padding: .2rem .4rem;
-                           text-align: right }
+@media (max-width: 74rem) {
+  thead { display: none } table, caption { display: block }
+  tbody { align-items: start; display: grid; gap: 1rem;
+          grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)) }
+  tr { border: 1px solid var(--line); border-radius: .5rem; display: block; padding: .4rem }
+  td, td:nth-child(-n+2), .words td { border: 0; display: flex; gap: 1rem; justify-content: space-between;
+                                      padding: .2rem .4rem; text-align: right }
   td::before { content: attr(data-label); opacity: .65; white-space: nowrap }
+  td span { min-width: 0; overflow-wrap: anywhere }
 }
 """
 
@@ -52,10 +99,13 @@ footer { opacity: .75 }
 def render(statuses: Sequence[MappingStatus], registry: CollectorRegistry) -> str:
     """The whole page. Every text that is not ours is escaped."""
     counts = _counts(registry)
-    rows = "\n".join(
-        _row(status, [counts.get((name, status.mapping), 0) for name in _COUNTERS.values()]) for status in statuses
+    queues = [_row(_QUEUES, status, counts) for status in statuses if status.stream is None]
+    streams = [_row(_STREAMS, status, counts) for status in statuses if status.stream is not None]
+    tables = (
+        _table("Queues", _QUEUES.headings, queues)
+        + _table("Streams", _STREAMS.headings, streams)
+        + _table("Blocked shards", ("mapping", "shard", "reason", "since"), _blocked(statuses), kind="words")
     )
-    headings = "".join(f'<th scope="col">{heading}</th>' for heading in _HEADINGS)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -67,13 +117,7 @@ def render(statuses: Sequence[MappingStatus], registry: CollectorRegistry) -> st
 </head>
 <body>
 <h1>poller <small>{escape(__version__)}: {_summary(statuses)}</small></h1>
-<table>
-<thead><tr>{headings}</tr></thead>
-<tbody>
-{rows}
-</tbody>
-</table>
-<footer>
+{tables}<footer>
 Counters are records since the start; a retry counts as invoked again.
 This page loads itself every {REFRESH_SECONDS} seconds.
 See also <a href="/metrics">metrics</a>, <a href="/readyz">readiness</a> and <a href="/healthz">health</a>.
@@ -86,27 +130,77 @@ See also <a href="/metrics">metrics</a>, <a href="/readyz">readiness</a> and <a 
 def _summary(statuses: Sequence[MappingStatus]) -> str:
     enabled = [status for status in statuses if status.state != "disabled"]
     ready = sum(status.state == "ready" for status in enabled)
-    return f"{ready} of {len(enabled)} mappings ready"
+    blocked = sum(status.stream.shards_blocked for status in enabled if status.stream is not None)
+    words = f"{ready} of {len(enabled)} mappings ready"
+    return f"{words}, {count(blocked, 'shard')} blocked" if blocked else words
 
 
-def _counts(registry: CollectorRegistry) -> dict[tuple[str, str], int]:
-    wanted = frozenset(_COUNTERS.values())
-    return {
-        (sample.name, sample.labels["mapping"]): int(sample.value)
-        for family in registry.collect()
-        for sample in family.samples
-        if sample.name in wanted
-    }
+def _counts(registry: CollectorRegistry) -> Counts:
+    """Each of the counters for each mapping, summed over its other labels."""
+    wanted = {*_QUEUES.counters.values(), *_STREAMS.counters.values()}
+    counts: Counter[tuple[str, str]] = Counter()
+    for family in registry.collect():
+        for sample in family.samples:
+            if sample.name in wanted:
+                counts[sample.name, sample.labels["mapping"]] += int(sample.value)
+    return counts
 
 
-def _row(status: MappingStatus, counts: Iterable[int]) -> str:
+def _row(columns: Columns, status: MappingStatus, counts: Counts) -> Row:
+    stream = status.stream or StreamStatus()
+    state = escape(status.state)
     reason = f"<small>{escape(status.reason)}</small>" if status.reason else ""
-    gauges = (status.polls_in_flight, status.batches_in_flight, status.messages_held, status.concurrency_limit)
-    cells = (
-        f"<span><strong>{escape(status.mapping)}</strong>"
-        f"<small>{escape(status.source)} &rarr; {escape(status.function)}</small></span>",
-        f'<span><strong class="{escape(status.state)}">{escape(status.state)}</strong>{reason}</span>',
-        *(f"{number:,}" for number in (*gauges, *counts)),
+    if stream.shards_blocked:
+        reason += f'<small class="troubled">{count(stream.shards_blocked, "shard")} blocked</small>'
+    return (
+        f"<strong>{escape(status.mapping)}</strong>"
+        f"<small>{escape(status.source)} &rarr; {escape(status.function)}</small>",
+        f'<strong class="{state}">{state}</strong>{reason}',
+        *(read(status, stream) for read in columns.gauges.values()),
+        *(f"{counts.get((name, status.mapping), 0):,}" for name in columns.counters.values()),
     )
-    labelled = zip(_HEADINGS, cells, strict=True)
-    return "<tr>" + "".join(f'<td data-label="{heading}">{cell}</td>' for heading, cell in labelled) + "</tr>"
+
+
+def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:
+    """Those that a status names, and how many more there are."""
+    rows: list[Row] = []
+    for status in statuses:
+        if status.stream is None or not status.stream.shards_blocked:
+            continue
+        mapping, named = escape(status.mapping), status.stream.blocked
+        rows += [(mapping, escape(shard.shard_id), escape(shard.reason), written(shard.since)) for shard in named]
+        if more := status.stream.shards_blocked - len(named):
+            rows.append((mapping, f"and {more:,} more", "", ""))
+    return rows
+
+
+def _table(caption: str, headings: Sequence[str], rows: Sequence[Row], kind: str = "numbers") -> str:
+    """Nothing where there are no rows."""
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
+    body = "\n".join(
+        "<tr>"
+        + "".join(
+            f'<td data-label="{heading}"><span>{cell}</span></td>' for heading, cell in zip(headings, row, strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f"""<table class="{kind}">
+<caption>{caption}</caption>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{body}
+</tbody>
+</table>
+"""
+
+
+def _shards(stream: StreamStatus) -> str:
+    others = [
+        f"{number:,} {word}"
+        for number, word in ((stream.shards_waiting, "waiting"), (stream.shards_drained, "drained"))
+        if number
+    ]
+    return f"{stream.shards_reading:,} reading" + "".join(f"<small>{other}</small>" for other in others)

@@ -5,6 +5,13 @@
     /readyz    200 once every enabled mapping polls its source, else 503; the body gives each mapping's state and reason
     /          the same for a person's eyes
 
+A stream is polled once its source is found and its starting positions are fixed.  A blocked shard does not make it
+unready, for a restart would not cure it; the mapping's entry in /readyz counts the blocked shards, and names those that
+stand still longest, each with the reason and the time since when:
+
+    "orders": {"state": "ready", "reason": null, "shards_blocked": 1,
+               "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z"}]}
+
 Only GET and HEAD are allowed; other answers than pages are JSON.
 There is no login: nothing secret is shown, and whoever listens beyond 127.0.0.1 decides who may read.
 A page that fails answers 500 and is logged by aiohttp; the daemon goes on.
@@ -24,6 +31,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from poller.admin.page import render
+from poller.admin.words import written
 from poller.errors import CannotListen
 from poller.model.status import MappingStatus
 
@@ -101,8 +109,19 @@ def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
     """The body of /readyz. A disabled mapping is listed, and does not keep the daemon from being ready."""
     return {
         "ready": all(status.state in ("ready", "disabled") for status in statuses),
-        "mappings": {status.mapping: {"state": status.state, "reason": status.reason} for status in statuses},
+        "mappings": {status.mapping: _entry(status) for status in statuses},
     }
+
+
+def _entry(status: MappingStatus) -> dict[str, Any]:
+    entry: dict[str, Any] = {"state": status.state, "reason": status.reason}
+    if status.stream is not None:
+        entry["shards_blocked"] = status.stream.shards_blocked
+        entry["blocked"] = [
+            {"shard": shard.shard_id, "reason": shard.reason, "since": written(shard.since)}
+            for shard in status.stream.blocked
+        ]
+    return entry
 
 
 @web.middleware

@@ -5,15 +5,46 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from poller.model.ids import FunctionName, MappingName
+from poller.model.stream import ShardId
 
 MappingState = Literal["starting", "ready", "troubled", "disabled", "stopping"]
+
+BLOCKED_SHARDS_SHOWN = 10
+"""How many of its blocked shards a mapping names, those that stand still longest first; the number counts them all."""
+
+
+class BlockedShard(NamedTuple):
+    """A shard in which a lane stands still, why, and since when, in epoch seconds."""
+
+    shard_id: ShardId
+    reason: str
+    since: float
+
+
+class StreamStatus(NamedTuple):
+    """What there is to say of a stream beside.
+
+    `iterator_age_in_seconds` is the greatest over the shards: how long ago the oldest record that was read and is not
+    done arrived; where there is none, how far the shard's reading is behind its tip.
+    `checkpoint_age_in_seconds` is how long the oldest checkpoint that has moved waits to be stored.
+    """
+
+    iterator_age_in_seconds: float = 0.0
+    checkpoint_age_in_seconds: float = 0.0
+    shards_reading: int = 0
+    shards_waiting: int = 0
+    shards_drained: int = 0
+    shards_blocked: int = 0
+    bytes_buffered: int = 0
+    blocked: tuple[BlockedShard, ...] = ()
 
 
 class MappingStatus(NamedTuple):
     """`reason` says in a sentence why a mapping is not ready, None where it is.
 
     A mapping that was ready once and lost its source is `troubled`; one that has not yet found it is `starting`.
-    `messages_held` counts messages received and not finished; `concurrency_limit` is where AIMD stands now.
+    `messages_held` counts records in hand, read and not finished; `concurrency_limit` is how many invocations may run
+    at once now.  `stream` is None for a queue.
     """
 
     mapping: MappingName
@@ -25,3 +56,4 @@ class MappingStatus(NamedTuple):
     batches_in_flight: int
     messages_held: int
     concurrency_limit: int
+    stream: StreamStatus | None = None

@@ -58,6 +58,13 @@ class SourceFailed:
     is_lasting: bool = False
 
 
+class ReadThrottled(NamedTuple):
+    """A stream did not let a shard be read now, for its limits: nothing unusual, and tried again soon."""
+
+    mapping: MappingName
+    code: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRecovered:
     mapping: MappingName
@@ -158,7 +165,46 @@ class MessagesReleased(NamedTuple):
     records: int
 
 
-# What becomes of records in a stream that are given up
+# What becomes of a batch of a stream that failed
+
+
+class BatchRetried(NamedTuple):
+    """The batch failed and is invoked again, unchanged, in `retry_in` seconds. `attempt` is the one that failed."""
+
+    mapping: MappingName
+    records: int
+    attempt: int
+    reason: str
+    retry_in: float
+
+
+class BatchBisected(NamedTuple):
+    """The batch failed and goes on as two halves."""
+
+    mapping: MappingName
+    records: int
+
+
+class ShardBlocked(NamedTuple):
+    """A lane of the shard begins to stand still: said once, however often the batch at its head is tried.
+
+    Why in words, the failure's own fact has said before.
+    """
+
+    mapping: MappingName
+    shard: str
+    reason: str
+
+
+class ShardUnblocked(NamedTuple):
+    """That lane goes on, `blocked_for` seconds later."""
+
+    mapping: MappingName
+    shard: str
+    blocked_for: float
+
+
+# What becomes of records of a stream that are given up
 
 
 class RecordsDropped(NamedTuple):
@@ -238,6 +284,7 @@ Fact = (
     | DaemonStopping
     | MappingReady
     | SourceFailed
+    | ReadThrottled
     | SourceRecovered
     | MappingCrashed
     | RecordsPolled
@@ -250,6 +297,10 @@ Fact = (
     | VisibilityRefused
     | ReceiptsExpired
     | MessagesReleased
+    | BatchRetried
+    | BatchBisected
+    | ShardBlocked
+    | ShardUnblocked
     | RecordsDropped
     | NoticeDelivered
     | NoticeRefused

@@ -2,14 +2,17 @@
 
 Counters and histograms are moved by facts (`recorder.py`); gauges are read when someone scrapes (`gauges.py`).
 Every series of a mapping exists at zero from the start, so that a dashboard finds it and the first increase is seen.
+What only a queue or only a stream knows, has series for mappings of that kind alone.
 A family is a dict from labels to the bound `inc` or `observe` of that series: a lookup and a call, for the hot facts.
 
-The counters that AWS has too, under "Types of metrics for Lambda functions", event source mapping metrics:
+What AWS has too, under "Types of metrics for Lambda functions":
 
     PolledEventCount        poller_records_polled_total         InvokedEventCount       poller_records_invoked_total
     FilteredOutEventCount   poller_records_filtered_out_total   FailedInvokeEventCount  poller_records_failed_total
     DroppedEventCount       poller_records_dropped_total        DeletedEventCount       poller_records_deleted_total
     OnFailureDestinationDeliveredEventCount                     poller_records_delivered_total
+    DestinationDeliveryFailures                                 poller_notice_failures_total
+    IteratorAge             poller_iterator_age_seconds, of what is not done yet, also while no batch gets through
 """
 
 from __future__ import annotations
@@ -41,12 +44,13 @@ RECORDS_FILTERED_OUT = "poller_records_filtered_out_total"
 RECORDS_INVOKED = "poller_records_invoked_total"
 RECORDS_FAILED = "poller_records_failed_total"
 RECORDS_DELETED = "poller_records_deleted_total"
+RECORDS_DISCARDED = "poller_records_discarded_total"
 
 OUTCOMES = ("succeeded", "partly_failed", "failed")
 POSTPONEMENTS = ("throttled", "unreachable")
 FATES_OF_A_REFUSED_CALL = ("retried", "given_up")
 CHILD_EXITS = ("idle", "timeout", "exit", "init_error", "shutdown")
-REASONS_TO_DROP = ("RetryAttemptsExhausted", "RecordAgeExceeded")
+REASONS_TO_DISCARD = ("RetryAttemptsExhausted", "RecordAgeExceeded")
 FAILURES = ("Unhandled", "Sandbox.Timedout", "Runtime.ExitError", "InvalidResponse", "LostAnswer")
 
 SOURCE_CODES = (
@@ -57,8 +61,10 @@ SOURCE_CODES = (
     "InternalError",
     "InvalidClientTokenId",
     "OverLimit",
+    "ProvisionedThroughputExceededException",
     "QueueDoesNotExist",
     "RequestThrottled",
+    "ResourceNotFoundException",
     "ServiceUnavailable",
     "ThrottlingException",
 )
@@ -96,14 +102,21 @@ class Series(dict[Labels, Callable[[float], None]]):
 class Metrics:
     """All metrics of one daemon, on a registry of their own."""
 
-    def __init__(self, mappings: Mapping[MappingName, FunctionName], functions: Collection[FunctionName]) -> None:
+    def __init__(
+        self,
+        mappings: Mapping[MappingName, FunctionName],
+        streams: Collection[MappingName],
+        functions: Collection[FunctionName],
+    ) -> None:
+        """`mappings` are all of them, `streams` those whose source is a stream."""
         self.registry = CollectorRegistry()
         self.source_codes = BoundedValues(SOURCE_CODES)
         self.failure_reasons = BoundedValues(FAILURES)
         self._declare_process()
         self._declare_records(mappings)
         self._declare_invocations(mappings)
-        self._declare_queues(mappings)
+        self._declare_queues([mapping for mapping in mappings if mapping not in streams])
+        self._declare_streams(streams)
         self._declare_troubles(mappings)
         self._declare_children(functions)
 
@@ -127,23 +140,6 @@ class Metrics:
         self.records_invoked = counter(RECORDS_INVOKED, "Records handed to the function; counts again on each retry.")
         self.records_failed = counter(
             RECORDS_FAILED, "Records of failed invocations, and those that a function named as failed."
-        )
-        self.records_deleted = counter(RECORDS_DELETED, "Messages deleted from their queue.")
-        self.records_delivered = counter(
-            "poller_records_delivered_total", "Records of a stream whose failure record reached the destination."
-        )
-        self.notice_failures = counter(
-            "poller_notice_failures_total", "Reports of discarded batches that the destination did not take."
-        )
-        self.positions_trimmed = counter(
-            "poller_positions_trimmed_total", "Shards whose position was gone from the stream, and what lay behind it."
-        )
-        self.records_dropped = self._counter(
-            "poller_records_dropped_total",
-            "Records of a stream given up.",
-            mappings,
-            labels=("mapping", "reason"),
-            known=REASONS_TO_DROP,
         )
 
     def _declare_invocations(self, mappings: Mapping[MappingName, FunctionName]) -> None:
@@ -185,6 +181,7 @@ class Metrics:
         def counter(name: str, meaning: str) -> Series:
             return self._counter(name, meaning, mappings)
 
+        self.records_deleted = counter(RECORDS_DELETED, "Messages deleted from their queue.")
         self.receives = counter("poller_receives_total", "Receives that were answered.")
         self.empty_receives = counter("poller_empty_receives_total", "Receives that brought nothing.")
         self.delete_failures = self._counter(
@@ -208,6 +205,31 @@ class Metrics:
             "poller_receipts_expired_total", "Messages dropped uninvoked because their receipt had expired."
         )
         self.messages_released = counter("poller_messages_released_total", "Messages made visible again at a stop.")
+
+    def _declare_streams(self, mappings: Collection[MappingName]) -> None:
+        def counter(name: str, meaning: str) -> Series:
+            return self._counter(name, meaning, mappings)
+
+        def by_reason(name: str, meaning: str) -> Series:
+            return self._counter(name, meaning, mappings, labels=("mapping", "reason"), known=REASONS_TO_DISCARD)
+
+        self.retries = counter("poller_retries_total", "Batches that failed and were put off to be invoked again.")
+        self.bisections = counter("poller_bisections_total", "Batches that failed and went on as two halves.")
+        self.shard_blocks = counter("poller_shard_blocks_total", "Times that a lane of a shard began to stand still.")
+        self.records_discarded = by_reason(RECORDS_DISCARDED, "Records given up, whether that was reported or not.")
+        self.records_dropped = by_reason(
+            "poller_records_dropped_total", "Records given up that no destination was told of."
+        )
+        self.records_delivered = counter(
+            "poller_records_delivered_total", "Records given up whose failure record reached the destination."
+        )
+        self.notices = counter("poller_notices_total", "Reports of discarded batches that the destination took.")
+        self.notice_failures = counter(
+            "poller_notice_failures_total", "Reports of discarded batches that the destination did not take, each try."
+        )
+        self.positions_trimmed = counter(
+            "poller_positions_trimmed_total", "Shards whose position was gone from the stream, and what lay behind it."
+        )
 
     def _declare_troubles(self, mappings: Collection[MappingName]) -> None:
         self.source_errors = self._counter(

@@ -4,9 +4,10 @@ A record passes three facts on its way (polled, invoked, deleted), for each batc
 line where debug lines are wanted at all.
 
     error     a human should look: a mapping crashed, a source is missing, or forbidden to us
-    warning   a batch failed or waits, a message will come again, a child died; one such line in ten seconds at most
+    warning   a batch failed or waits, a shard stands still, a message will come again, a child died; one such line in
+              ten seconds at most
     info      started, ready, recovered, stopping; and what child processes print
-    debug     all that went well
+    debug     all that went well, and what follows by rule from a failure that was said
 
 The payload of a record is in no fact, and so in no line.
 A function's error message and the end of its log may quote data of its users.
@@ -28,7 +29,8 @@ from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus
 from poller.telemetry import facts
 from poller.telemetry.facts import Fact
-from poller.telemetry.metrics import Metrics
+from poller.telemetry.labels import BoundedValues
+from poller.telemetry.metrics import FAILURES, Metrics
 from poller.telemetry.repetitions import Repetitions
 
 DETAIL_CHARACTERS = 1024
@@ -39,19 +41,23 @@ class Recorder:
     """Turns facts into log lines and metrics; `record` is the call that every part gets.
 
     To be made after `logs.configure`, because it asks the log's level once.
-    `mappings` gives each mapping's function; `functions` are those that may run as child processes or url pools.
+    `mappings` gives each mapping's function, and `streams` names those among them whose source is a stream.
+    `functions` are those that may run as child processes or url pools.
     """
 
     def __init__(
         self,
         *,
         mappings: Mapping[MappingName, FunctionName],
+        streams: Collection[MappingName] = (),
         functions: Collection[FunctionName],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._metrics = Metrics(mappings, functions)
+        self._metrics = Metrics(mappings, streams, functions)
+        self._streams = frozenset(streams)
         self.registry = self._metrics.registry
         self._repetitions = Repetitions(now)
+        self._reasons_to_block = BoundedValues(FAILURES)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("poller").bind()
         self._is_chatty = self._log.is_enabled_for(logging.DEBUG)
         self._tell: dict[type, Callable[[Any], None]] = {
@@ -59,6 +65,7 @@ class Recorder:
             facts.DaemonStopping: self._daemon_stopping,
             facts.MappingReady: self._mapping_ready,
             facts.SourceFailed: self._source_failed,
+            facts.ReadThrottled: self._read_throttled,
             facts.SourceRecovered: self._source_recovered,
             facts.MappingCrashed: self._mapping_crashed,
             facts.RecordsPolled: self._records_polled,
@@ -71,6 +78,10 @@ class Recorder:
             facts.VisibilityRefused: self._visibility_refused,
             facts.ReceiptsExpired: self._receipts_expired,
             facts.MessagesReleased: self._messages_released,
+            facts.BatchRetried: self._batch_retried,
+            facts.BatchBisected: self._batch_bisected,
+            facts.ShardBlocked: self._shard_blocked,
+            facts.ShardUnblocked: self._shard_unblocked,
             facts.RecordsDropped: self._records_dropped,
             facts.NoticeDelivered: self._notice_delivered,
             facts.NoticeRefused: self._notice_refused,
@@ -107,6 +118,10 @@ class Recorder:
             fields = asdict(fact) | {"detail": fact.detail[:DETAIL_CHARACTERS]}
             self._log.log(level, "source_failed", **fields, **_kept_back(suppressed))
 
+    def _read_throttled(self, fact: facts.ReadThrottled) -> None:
+        self._metrics.source_errors[fact.mapping, self._metrics.source_codes.admit(fact.code)](1)
+        self._log.debug("read_throttled", mapping=fact.mapping, code=fact.code)
+
     def _source_recovered(self, fact: facts.SourceRecovered) -> None:
         self._log.info("source_recovered", mapping=fact.mapping)
 
@@ -116,11 +131,11 @@ class Recorder:
 
     def _records_polled(self, fact: facts.RecordsPolled) -> None:
         mapping, records = fact
-        self._metrics.receives[mapping](1)
-        if records:
-            self._metrics.records_polled[mapping](records)
-        else:
-            self._metrics.empty_receives[mapping](1)
+        self._metrics.records_polled[mapping](records)
+        if mapping not in self._streams:
+            self._metrics.receives[mapping](1)
+            if not records:
+                self._metrics.empty_receives[mapping](1)
         if self._is_chatty:
             self._log.debug("records_polled", mapping=mapping, records=records)
 
@@ -193,14 +208,41 @@ class Recorder:
         self._metrics.messages_released[fact.mapping](fact.records)
         self._log.info("messages_released", mapping=fact.mapping, records=fact.records)
 
+    def _batch_retried(self, fact: facts.BatchRetried) -> None:
+        self._metrics.retries[fact.mapping](1)
+        if self._is_chatty:
+            self._log.debug("batch_retried", **fact._asdict() | {"retry_in": round(fact.retry_in, 3)})
+
+    def _batch_bisected(self, fact: facts.BatchBisected) -> None:
+        self._metrics.bisections[fact.mapping](1)
+        if self._is_chatty:
+            self._log.debug("batch_bisected", **fact._asdict())
+
+    def _shard_blocked(self, fact: facts.ShardBlocked) -> None:
+        self._metrics.shard_blocks[fact.mapping](1)
+        reason = self._reasons_to_block.admit(fact.reason)
+        suppressed = self._repetitions.admit("shard_blocked", fact.mapping, reason)
+        if suppressed is not None:
+            fields = fact._asdict() | {"reason": fact.reason[:DETAIL_CHARACTERS]}
+            self._log.warning("shard_blocked", **fields, **_kept_back(suppressed))
+
+    def _shard_unblocked(self, fact: facts.ShardUnblocked) -> None:
+        suppressed = self._repetitions.admit("shard_unblocked", fact.mapping)
+        if suppressed is not None:
+            fields = fact._asdict() | {"blocked_for": round(fact.blocked_for, 3)}
+            self._log.info("shard_unblocked", **fields, **_kept_back(suppressed))
+
     def _records_dropped(self, fact: facts.RecordsDropped) -> None:
+        self._metrics.records_discarded[fact.mapping, fact.condition](fact.records)
         self._metrics.records_dropped[fact.mapping, fact.condition](fact.records)
         suppressed = self._repetitions.admit("records_dropped", fact.mapping, fact.condition)
         if suppressed is not None:
             self._log.warning("records_dropped", **fact._asdict(), **_kept_back(suppressed))
 
     def _notice_delivered(self, fact: facts.NoticeDelivered) -> None:
+        self._metrics.records_discarded[fact.mapping, fact.condition](fact.records)
         self._metrics.records_delivered[fact.mapping](fact.records)
+        self._metrics.notices[fact.mapping](1)
         suppressed = self._repetitions.admit("notice_delivered", fact.mapping, fact.condition)
         if suppressed is not None:
             self._log.warning("notice_delivered", **fact._asdict(), **_kept_back(suppressed))

@@ -124,7 +124,8 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
 
 
 def test_the_alerts_ask_for_metrics_and_label_values_that_exist() -> None:
-    recorder = Recorder(mappings={MappingName("m"): FunctionName("f")}, functions=[])
+    queue, stream = MappingName("queue"), MappingName("stream")
+    recorder = Recorder(mappings=dict.fromkeys((queue, stream), FunctionName("f")), streams=[stream], functions=[])
     recorder.watch(list)
     families = list(recorder.registry.collect())
     names = {sample.name for family in families for sample in family.samples} | {family.name for family in families}

@@ -7,14 +7,38 @@ from html.parser import HTMLParser
 
 from poller.admin.page import render
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.status import MappingStatus
-from poller.telemetry.facts import BatchInvoked, MessagesDeleted, RecordsFilteredOut, RecordsPolled
+from poller.model.status import BlockedShard, MappingStatus, StreamStatus
+from poller.model.stream import ShardId
+from poller.telemetry.facts import (
+    BatchInvoked,
+    MessagesDeleted,
+    NoticeDelivered,
+    RecordsDropped,
+    RecordsFilteredOut,
+    RecordsPolled,
+)
 from poller.telemetry.recorder import Recorder
 
 ORDERS = MappingName("orders")
 STORE = FunctionName("store")
 READY = MappingStatus(ORDERS, STORE, "arn:aws:sqs:eu-west-1:123456789012:q", "ready", None, 2, 3, 34, 8)
 DISABLED = READY._replace(mapping=MappingName("old"), state="disabled")
+CLICKS = MappingName("clicks")
+BLOCKED = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.0)
+STREAM = READY._replace(
+    mapping=CLICKS,
+    source="arn:aws:kinesis:eu-west-1:123456789012:stream/clicks",
+    stream=StreamStatus(
+        iterator_age_in_seconds=5400.0,
+        checkpoint_age_in_seconds=0.25,
+        shards_reading=4,
+        shards_waiting=2,
+        shards_drained=1,
+        shards_blocked=12,
+        bytes_buffered=3 * 2**19,
+        blocked=(BLOCKED,),
+    ),
+)
 
 _VOID = {"meta", "br", "link"}
 
@@ -53,7 +77,7 @@ class Reader(HTMLParser):
 
 
 def recorder() -> Recorder:
-    return Recorder(mappings={ORDERS: STORE}, functions=[])
+    return Recorder(mappings={ORDERS: STORE, CLICKS: STORE}, streams=[CLICKS], functions=[])
 
 
 def test_a_row_shows_the_mapping_its_state_its_gauges_and_its_counters() -> None:
@@ -80,6 +104,50 @@ def test_a_row_shows_the_mapping_its_state_its_gauges_and_its_counters() -> None
     ]
 
 
+def test_a_stream_has_a_table_of_its_own_with_its_shards_and_its_discards() -> None:
+    told = recorder()
+    told.record(RecordsPolled(CLICKS, 100))
+    told.record(NoticeDelivered(CLICKS, 3, "RetryAttemptsExhausted"))
+    told.record(RecordsDropped(CLICKS, 4, "RecordAgeExceeded"))
+    page = render([READY, STREAM], told.registry)
+    reader = Reader(page)
+    assert [row.get("mapping") for row in reader.rows if row][:2] == [
+        "orders arn:aws:sqs:eu-west-1:123456789012:q → store",
+        "clicks arn:aws:kinesis:eu-west-1:123456789012:stream/clicks → store",
+    ]
+    assert reader.tags.count("table") == 3
+    assert reader.rows[3] == {
+        "mapping": "clicks arn:aws:kinesis:eu-west-1:123456789012:stream/clicks → store",
+        "state": "ready 12 shards blocked",
+        "iterator age": "1.5 h",
+        "checkpoint age": "0.2 s",
+        "shards": "4 reading 2 waiting 1 drained",
+        "batches": "3",
+        "held": "34 1.5 MiB",
+        "polled": "100",
+        "filtered out": "0",
+        "invoked": "0",
+        "failed": "0",
+        "discarded": "7",
+    }
+    assert "<title>poller: 2 of 2 mappings ready, 12 shards blocked</title>" in page
+
+
+def test_blocked_shards_have_a_table_that_tells_how_many_it_leaves_out() -> None:
+    page = render([READY, STREAM], recorder().registry)
+    assert Reader(page).rows[-2:] == [
+        {"mapping": "clicks", "shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z"},
+        {"mapping": "clicks", "shard": "and 11 more"},
+    ]
+
+
+def test_a_table_stands_only_where_it_has_rows() -> None:
+    idle = STREAM._replace(stream=StreamStatus())
+    assert Reader(render([READY], recorder().registry)).tags.count("table") == 1
+    assert Reader(render([idle], recorder().registry)).tags.count("table") == 1
+    assert Reader(render([READY, idle], recorder().registry)).tags.count("table") == 2
+
+
 def test_a_mapping_in_trouble_says_why() -> None:
     troubled = READY._replace(state="troubled", reason="the queue is gone")
     assert Reader(render([troubled], recorder().registry)).rows[1]["state"] == "troubled the queue is gone"
@@ -88,12 +156,18 @@ def test_a_mapping_in_trouble_says_why() -> None:
 def test_what_comes_from_outside_is_escaped() -> None:
     evil = "</td><script>alert('x')</script>&"
     status = READY._replace(
-        mapping=MappingName(evil), function=FunctionName(evil), source=evil, state="troubled", reason=evil
+        mapping=MappingName(evil),
+        function=FunctionName(evil),
+        source=evil,
+        state="troubled",
+        reason=evil,
+        stream=StreamStatus(shards_blocked=1, blocked=(BlockedShard(ShardId(evil), evil, 0.0),)),
     )
     reader = Reader(render([status], recorder().registry))
     assert "script" not in reader.tags
     assert reader.rows[1]["mapping"] == f"{evil} {evil} → {evil}"
-    assert reader.rows[1]["state"] == f"troubled {evil}"
+    assert reader.rows[1]["state"] == f"troubled {evil} 1 shard blocked"
+    assert reader.rows[-1] == {"mapping": evil, "shard": evil, "reason": evil, "since": "1970-01-01T00:00:00Z"}
 
 
 def test_the_title_counts_the_ready_among_the_enabled() -> None:

@@ -13,7 +13,8 @@ from aiohttp import ClientSession
 from poller.admin.server import serve
 from poller.errors import CannotListen
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import MappingState, MappingStatus
+from poller.model.status import BlockedShard, MappingState, MappingStatus, StreamStatus
+from poller.model.stream import ShardId
 from poller.telemetry.facts import RecordsPolled
 from poller.telemetry.recorder import Recorder
 
@@ -85,6 +86,28 @@ async def test_ready_is_503_with_the_reason_while_one_mapping_is_not(state: Mapp
         body = await answer.json()
     assert body["ready"] is False
     assert body["mappings"]["invoices"] == {"state": state, "reason": "the queue is gone"}
+
+
+async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
+    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.75)
+    clicks = READY._replace(stream=StreamStatus(shards_reading=4, shards_blocked=2, blocked=(blocked,)))
+    idle = READY._replace(mapping=MappingName("views"), stream=StreamStatus())
+    async with serving([clicks, idle]) as client, client.get("/readyz") as answer:
+        assert answer.status == 200
+        assert await answer.json() == {
+            "ready": True,
+            "mappings": {
+                "orders": {
+                    "state": "ready",
+                    "reason": None,
+                    "shards_blocked": 2,
+                    "blocked": [
+                        {"shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z"},
+                    ],
+                },
+                "views": {"state": "ready", "reason": None, "shards_blocked": 0, "blocked": []},
+            },
+        }
 
 
 async def test_the_page_is_html_that_may_load_nothing_else() -> None:

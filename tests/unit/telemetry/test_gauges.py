@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import MappingStatus
+from poller.model.status import BlockedShard, MappingStatus, StreamStatus
+from poller.model.stream import ShardId
 from poller.telemetry.recorder import Recorder
 
 READY = MappingStatus(MappingName("orders"), FunctionName("store"), "arn", "ready", None, 2, 3, 34, 8)
 TROUBLED = MappingStatus(MappingName("invoices"), FunctionName("store"), "arn", "troubled", "gone", 1, 0, 0, 1)
 DISABLED = MappingStatus(MappingName("old"), FunctionName("store"), "arn", "disabled", None, 0, 0, 0, 1)
+STREAM = StreamStatus(
+    iterator_age_in_seconds=90.5,
+    checkpoint_age_in_seconds=1.5,
+    shards_reading=4,
+    shards_waiting=2,
+    shards_drained=1,
+    shards_blocked=3,
+    bytes_buffered=2**20,
+    blocked=(BlockedShard(ShardId("shardId-000000000007"), "KeyError", 0.0),),
+)
+CLICKS = READY._replace(mapping=MappingName("clicks"), stream=STREAM)
 
 
 def watching(statuses: list[MappingStatus]) -> Recorder:
@@ -42,6 +54,37 @@ def test_the_gauges_show_the_status_at_the_moment_of_the_scrape() -> None:
 
 def test_a_mapping_that_is_not_ready_shows_zero() -> None:
     assert gauge(watching([TROUBLED]), "poller_mapping_ready") == {"invoices": 0}
+
+
+def test_a_stream_shows_how_old_its_records_are_and_what_becomes_of_its_shards() -> None:
+    recorder = watching([READY, CLICKS])
+    assert gauge(recorder, "poller_iterator_age_seconds") == {"clicks": 90.5}
+    assert gauge(recorder, "poller_checkpoint_age_seconds") == {"clicks": 1.5}
+    assert gauge(recorder, "poller_shards_blocked") == {"clicks": 3}
+    assert gauge(recorder, "poller_bytes_buffered") == {"clicks": 2**20}
+    shards = {
+        tuple(sample.labels.values()): sample.value
+        for family in recorder.registry.collect()
+        for sample in family.samples
+        if sample.name == "poller_shards"
+    }
+    assert shards == {("clicks", "reading"): 4, ("clicks", "waiting"): 2, ("clicks", "drained"): 1}
+
+
+def test_a_stream_has_no_receives_in_flight() -> None:
+    recorder = watching([READY, CLICKS])
+    assert gauge(recorder, "poller_polls_in_flight") == {"orders": 2}
+    assert gauge(recorder, "poller_messages_held") == {"orders": 34, "clicks": 34}
+
+
+def test_no_shard_is_a_label() -> None:
+    values = {
+        value
+        for family in watching([CLICKS]).registry.collect()
+        for sample in family.samples
+        for value in sample.labels.values()
+    }
+    assert not [value for value in values if "shardId" in value]
 
 
 def test_a_disabled_mapping_has_no_gauges() -> None:

@@ -15,8 +15,11 @@ from poller.telemetry.recorder import Recorder
 
 ORDERS = MappingName("orders")
 INVOICES = MappingName("invoices")
+CLICKS = MappingName("clicks")
+VIEWS = MappingName("views")
 STORE = FunctionName("store")
 URL = "http://127.0.0.1:1"
+SHARD = "shardId-000000000001"
 
 ALLOWED_LABELS = {"mapping", "function", "outcome", "reason", "code", "le", "version", "python"}
 
@@ -181,28 +184,61 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_messages_released_total{mapping=orders}": 5},
     ),
     (
-        facts.RecordsDropped(ORDERS, 3, "RecordAgeExceeded"),
+        facts.RecordsPolled(CLICKS, 10),
+        "debug",
+        "records_polled",
+        {"poller_records_polled_total{mapping=clicks}": 10},
+    ),
+    (facts.RecordsPolled(CLICKS, 0), "debug", "records_polled", {}),
+    (
+        facts.BatchRetried(CLICKS, 3, 1, "KeyError", 0.5),
+        "debug",
+        "batch_retried",
+        {"poller_retries_total{mapping=clicks}": 1},
+    ),
+    (
+        facts.BatchBisected(CLICKS, 3),
+        "debug",
+        "batch_bisected",
+        {"poller_bisections_total{mapping=clicks}": 1},
+    ),
+    (
+        facts.ShardBlocked(CLICKS, SHARD, "KeyError"),
+        "warning",
+        "shard_blocked",
+        {"poller_shard_blocks_total{mapping=clicks}": 1},
+    ),
+    (facts.ShardUnblocked(CLICKS, SHARD, 12.5), "info", "shard_unblocked", {}),
+    (
+        facts.RecordsDropped(CLICKS, 3, "RecordAgeExceeded"),
         "warning",
         "records_dropped",
-        {"poller_records_dropped_total{mapping=orders,reason=RecordAgeExceeded}": 3},
+        {
+            "poller_records_discarded_total{mapping=clicks,reason=RecordAgeExceeded}": 3,
+            "poller_records_dropped_total{mapping=clicks,reason=RecordAgeExceeded}": 3,
+        },
     ),
     (
-        facts.NoticeDelivered(ORDERS, 3, "RetryAttemptsExhausted"),
+        facts.NoticeDelivered(CLICKS, 3, "RetryAttemptsExhausted"),
         "warning",
         "notice_delivered",
-        {"poller_records_delivered_total{mapping=orders}": 3},
+        {
+            "poller_records_discarded_total{mapping=clicks,reason=RetryAttemptsExhausted}": 3,
+            "poller_records_delivered_total{mapping=clicks}": 3,
+            "poller_notices_total{mapping=clicks}": 1,
+        },
     ),
     (
-        facts.NoticeRefused(ORDERS, 3, "NoSuchBucket", "there is none", None),
+        facts.NoticeRefused(CLICKS, 3, "NoSuchBucket", "there is none", None),
         "error",
         "notice_refused",
-        {"poller_notice_failures_total{mapping=orders}": 1},
+        {"poller_notice_failures_total{mapping=clicks}": 1},
     ),
     (
-        facts.PositionTrimmed(ORDERS, "shardId-000000000001"),
+        facts.PositionTrimmed(CLICKS, SHARD),
         "error",
         "position_trimmed",
-        {"poller_positions_trimmed_total{mapping=orders}": 1},
+        {"poller_positions_trimmed_total{mapping=clicks}": 1},
     ),
     (
         facts.ChildStarted(function=STORE, pid=7),
@@ -229,6 +265,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "endpoint_put_aside",
         {"poller_endpoints_put_aside_total{function=store}": 1},
     ),
+    (
+        facts.ReadThrottled(CLICKS, "ProvisionedThroughputExceededException"),
+        "debug",
+        "read_throttled",
+        {"poller_source_errors_total{code=ProvisionedThroughputExceededException,mapping=clicks}": 1},
+    ),
 ]
 
 
@@ -243,7 +285,12 @@ class Watch:
 
 
 def recorder(watch: Watch | None = None) -> Recorder:
-    return Recorder(mappings={ORDERS: STORE, INVOICES: STORE}, functions=[STORE], now=watch or Watch())
+    return Recorder(
+        mappings=dict.fromkeys((ORDERS, INVOICES, CLICKS, VIEWS), STORE),
+        streams=[CLICKS, VIEWS],
+        functions=[STORE],
+        now=watch or Watch(),
+    )
 
 
 def series(of: Recorder) -> dict[str, float]:
@@ -282,11 +329,70 @@ def test_every_counter_of_every_mapping_and_function_is_there_at_zero_from_the_s
     for *_, moves in EXPECTATIONS:
         seldom = {name for name in moves if "KeyError" in name or "ClientOSError" in name}
         assert set(moves) - seldom <= set(start)
-    orders = {name.replace("orders", "*") for name in told_of if "orders" in name}
-    assert orders == {name.replace("invoices", "*") for name in told_of if "invoices" in name}
-    assert "poller_records_dropped_total{mapping=orders,reason=RetryAttemptsExhausted}" in start
-    assert "poller_records_delivered_total{mapping=orders}" in start
+    assert _of(ORDERS, told_of) == _of(INVOICES, told_of)
+    assert _of(CLICKS, told_of) == _of(VIEWS, told_of)
+    assert "poller_records_discarded_total{mapping=clicks,reason=RetryAttemptsExhausted}" in start
     assert "poller_source_errors_total{code=QueueDoesNotExist,mapping=orders}" in start
+
+
+def _of(mapping: str, names: set[str]) -> set[str]:
+    return {name.replace(mapping, "*") for name in names if f"mapping={mapping}" in name}
+
+
+def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() -> None:
+    told = recorder()
+    with capture_logs():
+        for fact, *_ in EXPECTATIONS:
+            told.record(fact)
+    names = {name.partition("{")[0] for name in series(told)}
+    of_queues = {name.partition("{")[0] for name in _of(ORDERS, set(series(told)))}
+    of_streams = {name.partition("{")[0] for name in _of(CLICKS, set(series(told)))}
+    assert of_queues - of_streams == {
+        "poller_receives_total",
+        "poller_empty_receives_total",
+        "poller_records_deleted_total",
+        "poller_delete_failures_total",
+        "poller_visibility_extensions_total",
+        "poller_visibility_failures_total",
+        "poller_receipts_expired_total",
+        "poller_messages_released_total",
+    }
+    assert of_streams - of_queues == {
+        "poller_retries_total",
+        "poller_bisections_total",
+        "poller_shard_blocks_total",
+        "poller_records_discarded_total",
+        "poller_records_dropped_total",
+        "poller_records_delivered_total",
+        "poller_notices_total",
+        "poller_notice_failures_total",
+        "poller_positions_trimmed_total",
+    }
+    assert {"poller_records_polled_total", "poller_invocations_total"} <= of_queues & of_streams <= names
+
+
+def test_shards_that_block_for_one_reason_are_said_in_one_line_with_their_number() -> None:
+    watch = Watch()
+    with capture_logs() as lines:
+        told = recorder(watch)
+        for number in range(100):
+            told.record(facts.ShardBlocked(CLICKS, f"shard-{number}", "KeyError"))
+        told.record(facts.ShardBlocked(CLICKS, "shard-100", "AccessDenied"))
+        watch.time += 11
+        told.record(facts.ShardBlocked(CLICKS, "shard-101", "KeyError"))
+    assert [(line["shard"], line.get("suppressed")) for line in lines] == [
+        ("shard-0", None),
+        ("shard-100", None),
+        ("shard-101", 99),
+    ]
+
+
+def test_reasons_that_are_no_names_share_one_line() -> None:
+    with capture_logs() as lines:
+        told = recorder()
+        for number in range(50):
+            told.record(facts.ShardBlocked(CLICKS, SHARD, f"{number} no answer{'a' * 5000}"))
+    assert [line["reason"] for line in lines] == [f"0 no answer{'a' * 1013}"]
 
 
 def test_metrics_are_named_by_the_rule_and_have_no_label_without_bounds() -> None:
