@@ -22,7 +22,7 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     app.py       from the settings to the exit code
     parts.py     the composition root: the only place that knows the concrete classes
     demo/        the guided tour, on an embedded emulator
-    cli.py       poller run | check | demo
+    cli/         poller run | check | state | demo
 
 To follow one message with a finger, begin at `engine/queue_mapping.py`; one record of a stream, at `engine/shard.py`.
 """

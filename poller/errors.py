@@ -4,6 +4,7 @@
     ├── SettingsError         the file is not usable; raised by settings/, shown by the command line, exit code 2
     ├── CannotListen          the HTTP server's address is taken, or not there yet; raised by admin/, exit code 1,
     │                         so that a service manager tries again
+    ├── InUse                 another process has the state file; raised by stores/, exit code 1, as it may end
     └── ServiceError          the other side of a port did not do what it was asked; raised by adapters,
         │                     caught by the engine, which waits and tries again and says so in /readyz
         ├── NotFound          the queue, stream or function does not exist
@@ -34,6 +35,10 @@ class SettingsError(PollerError):
 
 class CannotListen(PollerError):
     """The address of the HTTP server cannot be bound now; it may be free another time."""
+
+
+class InUse(PollerError):
+    """The state file belongs to another running process; it may be free another time."""
 
 
 class ServiceError(PollerError):

@@ -12,10 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from poller.core.failure_record import Notice
-from poller.model.ids import MappingName
 from poller.model.invocation import Invocation, Response
 from poller.model.message import Message, QueueAttributes, Refusal
-from poller.model.stream import Checkpoint, Iterator, Position, Read, Shard, ShardId
+from poller.model.stream import Beginning, Checkpoint, Iterator, Position, Read, Shard, ShardId, StateKey
 
 
 class QueueSource(Protocol):
@@ -49,27 +48,32 @@ class StreamSource(Protocol):
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
         """A cursor at a position; never called for ShardEnd.
 
-        Raises errors.Trimmed when the records there are gone, NotFound when the shard is.
+        Raises errors.Trimmed when the records there are gone, NotFound when the shard or the stream is, and Rejected
+        when the position is not one of this stream.
         """
 
     async def read(self, iterator: Iterator, *, limit: int) -> Read:
         """Read up to `limit` records, perhaps none though there are more. It waits for nothing.
 
-        Raises errors.ExpiredIterator when the cursor is too old, errors.Trimmed when the records there are gone.
+        Raises errors.ExpiredIterator when the cursor is too old, errors.Trimmed when the records there are gone: those
+        that it would read, or the one that it was to go on after, so that nobody knows of those that followed it.
         """
 
 
 class StateStore(Protocol):
     """Where stream positions live. What was saved survives whatever the process dies of."""
 
-    async def load(self, mapping: MappingName) -> dict[ShardId, Checkpoint]:
-        """Everything stored for a mapping."""
+    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+        """Everything stored for a mapping in its stream."""
 
-    async def save(self, mapping: MappingName, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
         """Store these, all or none. Returns when they are durable."""
 
-    async def forget(self, mapping: MappingName, shard_ids: Collection[ShardId]) -> None:
+    async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         """Remove what is stored for shards that are gone from the stream."""
+
+    async def starting_position(self, key: StateKey) -> Beginning | None:
+        """The position to begin at instead of the mapping's own where nothing is stored, if a person set one."""
 
 
 class Target(Protocol):

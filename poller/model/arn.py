@@ -27,6 +27,12 @@ class Arn:
         return f"arn:{self.partition}:{self.service}:{self.region}:{self.account}:{self.resource}"
 
 
+def stream_arn(event_source: Arn) -> str:
+    """The ARN of the stream that is read, where the event source may be one of its consumers (Kinesis)."""
+    text = str(event_source)
+    return text.partition("/consumer/")[0] if event_source.service == "kinesis" else text
+
+
 def queue_url(endpoint_url: str, arn: Arn) -> str:
     """The url by which SQS at this endpoint knows the queue."""
     return f"{endpoint_url.rstrip('/')}/{arn.account}/{arn.resource}"

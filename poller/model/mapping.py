@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from poller.model.arn import Arn
+from poller.model.arn import Arn, stream_arn
 from poller.model.ids import FunctionName, MappingName
+from poller.model.stream import AtTimestamp, Beginning, Latest, StateKey, TrimHorizon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +84,18 @@ class StreamMapping:
     @property
     def is_kinesis(self) -> bool:
         return self.event_source_arn.service == "kinesis"
+
+    @property
+    def begins_at(self) -> Beginning:
+        match self.starting_position:
+            case "AT_TIMESTAMP":
+                assert self.starting_position_timestamp is not None, "settings see to that"
+                return AtTimestamp(self.starting_position_timestamp)
+            case "LATEST":
+                return Latest()
+            case "TRIM_HORIZON":
+                return TrimHorizon()
+
+    @property
+    def state_key(self) -> StateKey:
+        return StateKey(self.name, stream_arn(self.event_source_arn))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NewType
 
+from poller.model.ids import MappingName
+
 ShardId = NewType("ShardId", str)
 
 SequenceNumber = NewType("SequenceNumber", str)
@@ -67,7 +69,10 @@ class ShardEnd:
     """The shard is drained: closed, and all of it done."""
 
 
-Position = TrimHorizon | Latest | AtTimestamp | AtSequence | AfterSequence | ShardEnd
+Beginning = TrimHorizon | Latest | AtTimestamp
+"""Where a stream may be begun; the others are places in one shard."""
+
+Position = Beginning | AtSequence | AfterSequence | ShardEnd
 
 
 class StreamRecord(NamedTuple):
@@ -86,7 +91,8 @@ class StreamRecord(NamedTuple):
 class Read(NamedTuple):
     """The answer of one read. `next_iterator` is None at the shard's end.
 
-    `behind_in_seconds` is how far the answer's end is from the shard's tip; None where the source does not say.
+    `behind_in_seconds` is how far the answer's end is from the shard's tip, or how far at least; None where the source
+    does not say.
     """
 
     records: list[StreamRecord]
@@ -110,3 +116,14 @@ class Checkpoint(NamedTuple):
 
     position: Position
     window: Window | None = None
+
+
+class StateKey(NamedTuple):
+    """Whose checkpoints: those of a mapping, in one stream. A sequence number means nothing in another stream.
+
+    A mapping that is given another stream begins there anew, and finds its old positions if it returns.
+    A consumer's mapping has the key of the stream itself: to change from one to the other loses no place.
+    """
+
+    mapping: MappingName
+    stream_arn: str

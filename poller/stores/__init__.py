@@ -10,5 +10,5 @@
 
 Belongs here: how checkpoints are kept, and the refusal to let one move back.
 Does not belong here: when to save and what is done with (engine/, core/watermark.py).
-Only app.py and the command line import a store; no adapter knows another.
+Only parts.py and the command line import a store; no adapter knows another.
 """

@@ -1,6 +1,7 @@
 """What may a person do to the stored positions? Look at them, and, with the daemon stopped, move them.
 
 Moving is the one way back: the rows are taken away and written anew, so that what is moved to may lie anywhere.
+Who means to move them holds the file from the first look to the last change, so that no daemon comes in between.
 All raise SettingsError where the file cannot be used.
 """
 
@@ -12,50 +13,83 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from poller.model.ids import MappingName
-from poller.model.stream import Checkpoint, Position, ShardEnd, ShardId
+from poller.model.stream import Beginning, Checkpoint, Position, ShardId, StateKey
 from poller.stores.notation import place, written
 from poller.stores.rows import load, starting_position
 from poller.stores.sqlite_file import faults, owned, shown
 
 
 class Stored(NamedTuple):
-    """What the file says of one mapping. `starting_position` is the one set by hand, if any."""
+    """What the file says of a mapping in one stream; in epoch seconds, when each shard's checkpoint was saved.
 
-    starting_position: Position | None
+    `starting_position` is the one set by hand, if any.
+    """
+
+    starting_position: Beginning | None
     checkpoints: dict[ShardId, Checkpoint]
+    saved_at: dict[ShardId, int]
 
 
-def stored(path: Path) -> dict[MappingName, Stored]:
-    """Every mapping of which there is something; a daemon may be running meanwhile."""
+def stored(path: Path) -> dict[StateKey, Stored]:
+    """Everything, sorted; a daemon may be running meanwhile."""
     with shown(path) as file, faults(path):
-        if file is None:
-            return {}
-        with file:
-            file.execute("BEGIN")
-            names = file.execute("SELECT mapping FROM checkpoint UNION SELECT mapping FROM start_over").fetchall()
-            return {name: Stored(starting_position(file, name), load(file, name)) for (name,) in names}
-
-
-def start_over(path: Path, mapping: MappingName, position: Position) -> None:
-    """Forget all of the mapping's checkpoints, and let this stand in for its starting position from now on."""
-    assert not isinstance(position, ShardEnd)
-    with _changing(path) as file:
-        file.execute("DELETE FROM checkpoint WHERE mapping = ?", (mapping,))
-        file.execute("REPLACE INTO start_over (mapping, position) VALUES (?, ?)", (mapping, written(position)))
-
-
-def move_shard(path: Path, mapping: MappingName, shard_id: ShardId, position: Position) -> None:
-    """Put one shard's checkpoint here, without a window; the mapping's other shards stay where they are."""
-    with _changing(path) as file:
-        file.execute("DELETE FROM checkpoint WHERE mapping = ? AND shard_id = ?", (mapping, shard_id))
-        insert = "INSERT INTO checkpoint (mapping, shard_id, position, place) VALUES (?, ?, ?, ?)"
-        file.execute(insert, (mapping, shard_id, written(position), place(position)))
+        return {} if file is None else _stored(file)
 
 
 @contextmanager
-def _changing(path: Path) -> Iterator[sqlite3.Connection]:
-    """All of it or nothing, and never beside a daemon."""
-    with owned(path) as file, faults(path), file:
-        file.execute("BEGIN IMMEDIATE")
-        yield file
+def held(path: Path) -> Iterator[Hand]:
+    """The file in a person's hand; raises InUse while a daemon has it."""
+    with owned(path) as file:
+        yield Hand(path, file)
+
+
+class Hand:
+    """Each change is done as a whole or not at all."""
+
+    def __init__(self, path: Path, file: sqlite3.Connection) -> None:
+        self._path = path
+        self._file = file
+
+    def stored(self) -> dict[StateKey, Stored]:
+        with faults(self._path):
+            return _stored(self._file)
+
+    def start_over(self, key: StateKey, position: Beginning) -> None:
+        """Forget all of these checkpoints, and let this stand in for the mapping's starting position from now on."""
+        with self._changing() as file:
+            file.execute("DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ?", key)
+            file.execute(
+                "REPLACE INTO start_over (mapping, stream_arn, position) VALUES (?, ?, ?)", (*key, written(position))
+            )
+
+    def move_shard(self, key: StateKey, shard_id: ShardId, position: Position) -> None:
+        """Put one shard's checkpoint here, without a window; the mapping's other shards stay where they are."""
+        of_shard = (*key, shard_id)
+        insert = "INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, place) VALUES (?, ?, ?, ?, ?)"
+        with self._changing() as file:
+            file.execute("DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ?", of_shard)
+            file.execute(insert, (*of_shard, written(position), place(position)))
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with faults(self._path), self._file as file:
+            file.execute("BEGIN IMMEDIATE")
+            yield file
+
+
+def _stored(file: sqlite3.Connection) -> dict[StateKey, Stored]:
+    with file:
+        file.execute("BEGIN")
+        keys = (
+            "SELECT mapping, stream_arn FROM checkpoint UNION SELECT mapping, stream_arn FROM start_over ORDER BY 1, 2"
+        )
+        return {
+            (key := StateKey(*row)): Stored(starting_position(file, key), load(file, key), _saved_at(file, key))
+            for row in file.execute(keys).fetchall()
+        }
+
+
+def _saved_at(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, int]:
+    return dict(
+        file.execute("SELECT shard_id, saved_at FROM checkpoint WHERE mapping = ? AND stream_arn = ?", key).fetchall()
+    )

@@ -8,32 +8,40 @@ from collections.abc import Collection
 import orjson
 
 from poller.model.ids import MappingName
-from poller.model.stream import Checkpoint, Position, ShardId, Window
+from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey, Window
 from poller.stores.notation import CheckpointMovedBack, place, read, written
 
-Row = tuple[MappingName, ShardId, str, str, int | None, int | None, str | None]
-"""Mapping, shard, position and place as in `notation.py`, and the window's start, end and state."""
+Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None]
+"""Mapping, stream, shard, position and place as in `notation.py`, and the window's start, end and state."""
 
 SAVE = """
-INSERT INTO checkpoint (mapping, shard_id, position, place, window_start, window_end, window_state)
+INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, place, window_start, window_end, window_state)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]')
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
+    json_extract(value, '$[7]')
 FROM json_each(?) WHERE true
-ON CONFLICT (mapping, shard_id) DO UPDATE SET position = excluded.position, place = excluded.place,
-    window_start = excluded.window_start, window_end = excluded.window_end, window_state = excluded.window_state
+ON CONFLICT (mapping, stream_arn, shard_id) DO UPDATE SET position = excluded.position, place = excluded.place,
+    saved_at = excluded.saved_at, window_start = excluded.window_start, window_end = excluded.window_end,
+    window_state = excluded.window_state
 """
 
-LOAD = "SELECT shard_id, position, window_start, window_end, window_state FROM checkpoint WHERE mapping = ?"
+LOAD = """
+SELECT shard_id, position, window_start, window_end, window_state FROM checkpoint WHERE mapping = ? AND stream_arn = ?
+"""
 
-FORGET = "DELETE FROM checkpoint WHERE mapping = ? AND shard_id IN (SELECT value FROM json_each(?))"
+FORGET = """
+DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id IN (SELECT value FROM json_each(?))
+"""
 
-BEFORE = "SELECT position FROM checkpoint WHERE mapping = ? AND shard_id = ? AND place > ?"
+BEFORE = "SELECT position FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ? AND place > ?"
+
+START_OVER = "SELECT position FROM start_over WHERE mapping = ? AND stream_arn = ?"
 
 
-def row_of(mapping: MappingName, shard_id: ShardId, checkpoint: Checkpoint) -> Row:
+def row_of(key: StateKey, shard_id: ShardId, checkpoint: Checkpoint) -> Row:
     position, window = checkpoint
     start, end, state = (None, None, None) if window is None else (window.start, window.end, window.state.decode())
-    return mapping, shard_id, written(position), place(position), start, end, state
+    return *key, shard_id, written(position), place(position), start, end, state
 
 
 def size_in_bytes(rows: Collection[Row]) -> int:
@@ -52,23 +60,27 @@ def save(file: sqlite3.Connection, rows: Collection[Row]) -> None:
 
 def moved_back(file: sqlite3.Connection, rows: Collection[Row]) -> CheckpointMovedBack | None:
     """The first of them that would, after a refusal."""
-    for mapping, shard_id, position, its_place, *_ in rows:
-        if stored := file.execute(BEFORE, (mapping, shard_id, its_place)).fetchone():
+    for mapping, stream_arn, shard_id, position, its_place, *_ in rows:
+        if stored := file.execute(BEFORE, (mapping, stream_arn, shard_id, its_place)).fetchone():
             return CheckpointMovedBack(mapping, shard_id, stored=read(stored[0]), refused=read(position))
     return None
 
 
-def load(file: sqlite3.Connection, mapping: MappingName) -> dict[ShardId, Checkpoint]:
-    return dict(map(_checkpoint_of, file.execute(LOAD, (mapping,)).fetchall()))
+def load(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, Checkpoint]:
+    return dict(map(_checkpoint_of, file.execute(LOAD, key).fetchall()))
 
 
-def forget(file: sqlite3.Connection, mapping: MappingName, shard_ids: Collection[ShardId]) -> None:
-    file.execute(FORGET, (mapping, orjson.dumps(list(shard_ids)).decode()))
+def forget(file: sqlite3.Connection, key: StateKey, shard_ids: Collection[ShardId]) -> None:
+    file.execute(FORGET, (*key, orjson.dumps(list(shard_ids)).decode()))
 
 
-def starting_position(file: sqlite3.Connection, mapping: MappingName) -> Position | None:
-    row = file.execute("SELECT position FROM start_over WHERE mapping = ?", (mapping,)).fetchone()
-    return None if row is None else read(row[0])
+def starting_position(file: sqlite3.Connection, key: StateKey) -> Beginning | None:
+    row = file.execute(START_OVER, key).fetchone()
+    if row is None:
+        return None
+    position = read(row[0])
+    assert isinstance(position, Beginning), position
+    return position
 
 
 def _checkpoint_of(row: tuple[str, str, int | None, int | None, str | None]) -> tuple[ShardId, Checkpoint]:

@@ -17,8 +17,7 @@ import anyio
 from anyio import CancelScope, to_thread
 
 from poller.errors import Rejected, Unreachable
-from poller.model.ids import MappingName
-from poller.model.stream import Checkpoint, Position, ShardId
+from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
 from poller.stores.rows import forget, load, row_of, starting_position
 from poller.stores.sqlite_file import owned
 from poller.stores.writer import Writer
@@ -27,7 +26,7 @@ from poller.stores.writer import Writer
 class SqliteStore:
     """`ports.StateStore` in a file, which is open within an `async with`.
 
-    Entering raises SettingsError where the file cannot be used, or another process uses it.
+    Entering raises SettingsError where the file cannot be used, InUse where another process uses it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,26 +49,26 @@ class SqliteStore:
         """An error of the block is not shown to the writer: it ends as ever, and the error goes on in no group."""
         await self._stack.aclose()
 
-    async def load(self, mapping: MappingName) -> dict[ShardId, Checkpoint]:
-        """Everything stored for a mapping."""
+    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+        """Everything stored for a mapping in its stream."""
         with _translated():
-            return await self._writer.do(lambda file: load(file, mapping))
+            return await self._writer.do(lambda file: load(file, key))
 
-    async def save(self, mapping: MappingName, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
         """Store these, all or none. Returns when they are on the disk."""
-        rows = [row_of(mapping, shard_id, checkpoint) for shard_id, checkpoint in checkpoints.items()]
+        rows = [row_of(key, shard_id, checkpoint) for shard_id, checkpoint in checkpoints.items()]
         with _translated():
             await self._writer.save(rows)
 
-    async def forget(self, mapping: MappingName, shard_ids: Collection[ShardId]) -> None:
+    async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         """Remove what is stored for shards that are gone from the stream."""
         with _translated():
-            await self._writer.do(lambda file: forget(file, mapping, shard_ids))
+            await self._writer.do(lambda file: forget(file, key, shard_ids))
 
-    async def starting_position(self, mapping: MappingName) -> Position | None:
+    async def starting_position(self, key: StateKey) -> Beginning | None:
         """What was set by hand in place of the mapping's own starting position; holds until it is set again."""
         with _translated():
-            return await self._writer.do(lambda file: starting_position(file, mapping))
+            return await self._writer.do(lambda file: starting_position(file, key))
 
 
 async def _close(file: ExitStack) -> None:

@@ -9,7 +9,7 @@ The folder is never made: a mistyped or unmounted path would quietly start every
 
 WAL with synchronous=FULL: a commit has been flushed to the disk when it returns (SQLite, "PRAGMA synchronous").
 A checkpoint that would move back is refused by the file itself, whoever writes.
-What is wrong with the file is a SettingsError that names `daemon.state`.
+What is wrong with the file is a SettingsError that names `daemon.state`; that it is in use, InUse.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from poller.errors import SettingsError
+from poller.errors import InUse, SettingsError
 
 APPLICATION_ID = 0x506F6C6C
 """Marks the file as ours: "Poll"."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 BUSY_TIMEOUT_IN_SECONDS = 5.0
 """How long to wait for a person's own transaction on the file."""
@@ -34,24 +34,31 @@ BUSY_TIMEOUT_IN_SECONDS = 5.0
 JOURNAL_SIZE_LIMIT_IN_BYTES = 16 * 1024 * 1024
 """What the write-ahead log shrinks back to after a large write."""
 
+NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
+"""Epoch seconds, as every SQLite can tell them."""
+
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE checkpoint (
     mapping TEXT NOT NULL,
+    stream_arn TEXT NOT NULL,
     shard_id TEXT NOT NULL,
     position TEXT NOT NULL,
     place TEXT NOT NULL,        -- sorts as the positions do
     window_start INTEGER,
     window_end INTEGER,
     window_state TEXT,
-    PRIMARY KEY (mapping, shard_id),
+    saved_at INTEGER NOT NULL DEFAULT ({NOW}),
+    PRIMARY KEY (mapping, stream_arn, shard_id),
     CHECK ((window_start IS NULL) = (window_end IS NULL) AND (window_start IS NULL) = (window_state IS NULL))
 ) WITHOUT ROWID;
 CREATE TRIGGER checkpoint_never_moves_back BEFORE UPDATE ON checkpoint WHEN new.place < old.place
     BEGIN SELECT RAISE(ABORT, 'the checkpoint would move back'); END;
 CREATE TABLE start_over (       -- by hand, in place of the mapping's starting_position
-    mapping TEXT NOT NULL PRIMARY KEY,
-    position TEXT NOT NULL
+    mapping TEXT NOT NULL,
+    stream_arn TEXT NOT NULL,
+    position TEXT NOT NULL,
+    PRIMARY KEY (mapping, stream_arn)
 ) WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -61,7 +68,7 @@ COMMIT;
 
 @contextmanager
 def owned(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file for this process alone, in autocommit; raises SettingsError for what cannot be used, or is in use."""
+    """The file for this process alone, in autocommit; raises SettingsError or InUse where it cannot be had."""
     with _lock(path), _connection(path, "rwc") as connection:
         with faults(path):
             is_new = _is_new(path, connection)
@@ -77,14 +84,26 @@ def owned(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def shown(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """The file for reading; None where nothing was stored yet."""
-    if not path.exists():
+    """The file for reading; None where nothing was stored yet.
+
+    Without a write-ahead log nobody uses the file, and it is read as it lies: so nothing is made beside it, and he who
+    may not write there may still look.
+    """
+    if not is_there(path):
         yield None
         return
-    with _connection(path, "ro") as connection:
+    has_log = is_there(Path(f"{path.resolve()}-wal"))
+    with _connection(path, "ro" if has_log else "ro&immutable=1") as connection:
         with faults(path):
             is_new = _is_new(path, connection)
         yield None if is_new else connection
+
+
+def is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise refusal(path, f"cannot be looked at: {error.strerror}") from error
 
 
 def refusal(path: Path, rule: str) -> SettingsError:
@@ -98,13 +117,13 @@ def _lock(path: Path) -> Iterator[None]:
         file = os.open(f"{path.resolve()}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         missing = f"the folder {path.parent} does not exist"
-        raise refusal(path, missing if not path.parent.exists() else f"cannot be locked: {error}") from error
+        raise refusal(path, missing if not is_there(path.parent) else f"cannot be locked: {error}") from error
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
-            raise refusal(path, f"another poller uses it (process {holder})") from error
+            raise InUse(f"{path} is in use by another poller (process {holder})") from error
         os.truncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -136,9 +155,8 @@ def _is_new(path: Path, connection: sqlite3.Connection) -> bool:
         return True
     if application != APPLICATION_ID:
         raise refusal(path, "is a database of another program")
-    if version > SCHEMA_VERSION:
-        raise refusal(path, f"was written by a newer poller (version {version}; this one knows {SCHEMA_VERSION})")
-    assert version == SCHEMA_VERSION, version
+    if version != SCHEMA_VERSION:
+        raise refusal(path, f"was written by another version of poller (its format is {version}, not {SCHEMA_VERSION})")
     return False
 
 

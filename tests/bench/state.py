@@ -18,10 +18,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from poller.model.ids import MappingName
-from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
 from poller.stores.sqlite import SqliteStore
 
-MAPPING = MappingName("clicks")
+KEY = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 FIRST = 49601189658422359378836298521827638475320189012309704722
 SECONDS = 3.0
 
@@ -41,7 +41,7 @@ async def measured(name: str, savers: int, pause: float, shards_in_a_save: int =
         while anyio.current_time() < until:
             number += 1
             began = time.perf_counter()
-            await store.save(MAPPING, checkpoints(saver * shards_in_a_save, shards_in_a_save, number))
+            await store.save(KEY, checkpoints(saver * shards_in_a_save, shards_in_a_save, number))
             latencies.append(time.perf_counter() - began)
             await anyio.sleep(pause)
 

@@ -25,6 +25,7 @@ from poller.model.stream import (
     SequenceNumber,
     ShardEnd,
     ShardId,
+    StateKey,
     TrimHorizon,
     Window,
 )
@@ -35,8 +36,10 @@ from poller.stores.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
-CLICKS = MappingName("clicks")
-USERS = MappingName("users")
+STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+CLICKS = StateKey(MappingName("clicks"), STREAM)
+USERS = StateKey(MappingName("users"), STREAM)
+MOVED = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/other")
 A, B = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")
 
 
@@ -81,6 +84,22 @@ async def test_what_was_saved_is_loaded_and_each_mapping_has_its_own(store: Stat
     await store.save(CLICKS, {A: after(2)})
     assert await store.load(CLICKS) == {A: after(2), B: Checkpoint(TrimHorizon())}
     assert await store.load(USERS) == {A: after(7)}
+
+
+async def test_a_mapping_that_is_given_another_stream_begins_anew_and_finds_its_places_when_it_returns(
+    store: StateStore,
+) -> None:
+    await store.save(CLICKS, {A: after(5), B: after(5)})
+    assert await store.load(MOVED) == {}
+    await store.save(MOVED, {A: after(1)})
+    await store.forget(MOVED, [B])
+    assert await store.load(CLICKS) == {A: after(5), B: after(5)}
+    assert await store.load(MOVED) == {A: after(1)}
+
+
+async def test_nobody_has_set_a_starting_position(store: StateStore) -> None:
+    await store.save(CLICKS, {A: after(5)})
+    assert await store.starting_position(CLICKS) is None
 
 
 async def test_what_was_loaded_is_the_callers_own(store: StateStore) -> None:
@@ -228,15 +247,15 @@ states = st.dictionaries(texts.map(ShardId), st.builds(Checkpoint, positions, wi
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @settings(deadline=None, max_examples=100)
-@given(state=states, name=texts.map(MappingName))
+@given(state=states, key=st.builds(StateKey, texts.map(MappingName), texts))
 def test_every_position_and_window_comes_back_as_it_was(
-    tmp_path_factory: pytest.TempPathFactory, kind: str, state: dict[ShardId, Checkpoint], name: MappingName
+    tmp_path_factory: pytest.TempPathFactory, kind: str, state: dict[ShardId, Checkpoint], key: StateKey
 ) -> None:
     async def there_and_back() -> None:
         async with opened(kind, tmp_path_factory.mktemp("state")) as store:
-            await store.save(name, state)
-            assert await store.load(name) == state
-            await store.forget(name, list(state))
-            assert await store.load(name) == {}
+            await store.save(key, state)
+            assert await store.load(key) == state
+            await store.forget(key, list(state))
+            assert await store.load(key) == {}
 
     asyncio.run(there_and_back())

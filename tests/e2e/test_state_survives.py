@@ -24,7 +24,7 @@ from poller.stores.by_hand import stored
 from poller.stores.sqlite import SqliteStore
 from poller.stores.sqlite_file import owned
 from tests.e2e import state_writer
-from tests.e2e.state_writer import MAPPING, PAIRS, checkpoint, number_of
+from tests.e2e.state_writer import KEY, PAIRS, checkpoint, number_of
 
 KILLS = 30
 """More by hand: KILLS=1000 pytest tests/e2e/test_state_survives.py"""
@@ -79,7 +79,7 @@ def check(path: Path, acknowledged: Acknowledged) -> None:
     with owned(path) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     found = stored(path)
-    checkpoints = found[MAPPING].checkpoints if found else {}
+    checkpoints = found[KEY].checkpoints if found else {}
     for left, right in PAIRS:
         assert checkpoints.get(left) == checkpoints.get(right)
     for shard_id, found_there in checkpoints.items():
@@ -123,7 +123,7 @@ def check_prefix(path: Path, acknowledged: Acknowledged) -> None:
     """As `check`, but there may be saves whose acknowledgement is still in the pipe."""
     with owned(path):
         pass
-    for shard_id, stored_there in stored(path)[MAPPING].checkpoints.items():
+    for shard_id, stored_there in stored(path)[KEY].checkpoints.items():
         assert stored_there == checkpoint(number_of(stored_there))
         assert number_of(stored_there) >= acknowledged.get(shard_id, 0)
 
@@ -160,7 +160,7 @@ def torn(path: Path, tear: int, luck: random.Random) -> int:
 def state_of(path: Path) -> dict[ShardId, Checkpoint]:
     with owned(path) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    return stored(path)[MAPPING].checkpoints
+    return stored(path)[KEY].checkpoints
 
 
 @pytest.mark.anyio
@@ -171,16 +171,16 @@ async def test_a_log_torn_anywhere_opens_to_the_last_save_that_is_wholly_before_
     luck = random.Random()
     path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
     async with SqliteStore(path) as store:
-        await store.save(MAPPING, dict.fromkeys(PAIRS[0], checkpoint(1)))
+        await store.save(KEY, dict.fromkeys(PAIRS[0], checkpoint(1)))
         if log_began_anew:
             for number in range(2, 100):
-                await store.save(MAPPING, dict.fromkeys(PAIRS[0], checkpoint(number)))
+                await store.save(KEY, dict.fromkeys(PAIRS[0], checkpoint(number)))
             with closing(sqlite3.connect(path)) as other:
                 other.execute("PRAGMA wal_checkpoint(RESTART)")
         saves = []
         for number in range(100, 130):
-            await store.save(MAPPING, dict.fromkeys(PAIRS[number % 3], checkpoint(number)))
-            saves.append((log_end(path), await store.load(MAPPING)))
+            await store.save(KEY, dict.fromkeys(PAIRS[number % 3], checkpoint(number)))
+            saves.append((log_end(path), await store.load(KEY)))
         for _ in range(60):
             intact = torn(copied(path, copy), luck.randrange(saves[0][0], saves[-1][0] + 1), luck)
             expected = [state for end, state in saves if end <= intact][-1]

@@ -1,43 +1,60 @@
 from __future__ import annotations
 
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from poller.errors import SettingsError
+from poller.errors import InUse
 from poller.model.ids import MappingName
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
+    Beginning,
     Checkpoint,
     Latest,
-    Position,
     SequenceNumber,
     ShardEnd,
     ShardId,
+    StateKey,
     TrimHorizon,
     Window,
 )
-from poller.stores.by_hand import Stored, move_shard, start_over, stored
+from poller.stores.by_hand import held, stored
 from poller.stores.memory import MemoryStore
 from poller.stores.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
-CLICKS, USERS = MappingName("clicks"), MappingName("users")
+STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+CLICKS, USERS = StateKey(MappingName("clicks"), STREAM), StateKey(MappingName("users"), STREAM)
+MOVED = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/other")
 A, B = ShardId("a"), ShardId("b")
 WINDOW = Window(start=0, end=60, state=b'{"sum":1}')
 AT_5 = Checkpoint(AfterSequence(SequenceNumber("5")), WINDOW)
 AT_END = Checkpoint(ShardEnd())
+
+Shown = dict[StateKey, tuple[Beginning | None, dict[ShardId, Checkpoint]]]
+AS_SAVED: Shown = {
+    CLICKS: (None, {A: AT_5, B: AT_END}),
+    MOVED: (None, {A: AT_5}),
+    USERS: (None, {A: AT_END}),
+}
 
 
 @pytest.fixture
 async def path(tmp_path: Path) -> Path:
     path = tmp_path / "poller.db"
     async with SqliteStore(path) as store:
-        await store.save(CLICKS, {A: AT_5, B: AT_END})
-        await store.save(USERS, {A: AT_END})
+        for key, (_, checkpoints) in AS_SAVED.items():
+            await store.save(key, checkpoints)
     return path
+
+
+def seen(path: Path) -> Shown:
+    return {key: (found.starting_position, found.checkpoints) for key, found in stored(path).items()}
 
 
 def test_of_a_missing_file_nothing_is_shown(tmp_path: Path) -> None:
@@ -45,46 +62,60 @@ def test_of_a_missing_file_nothing_is_shown(tmp_path: Path) -> None:
 
 
 async def test_everything_is_shown_also_while_the_daemon_runs(path: Path) -> None:
-    expected = {CLICKS: Stored(None, {A: AT_5, B: AT_END}), USERS: Stored(None, {A: AT_END})}
-    assert stored(path) == expected
+    assert seen(path) == AS_SAVED
     async with SqliteStore(path) as store:
         await store.save(CLICKS, {A: AT_END})
-        assert stored(path)[CLICKS].checkpoints[A] == AT_END
+        assert seen(path) == AS_SAVED | {CLICKS: (None, {A: AT_END, B: AT_END})}
+
+
+async def test_it_is_known_when_a_checkpoint_was_saved_last(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE checkpoint SET saved_at = 1")
+    began = int(time.time())
+    async with SqliteStore(path) as store:
+        await store.save(CLICKS, {A: AT_END})
+    saved_at = stored(path)[CLICKS].saved_at
+    assert began <= saved_at[A] <= time.time()
+    assert saved_at[B] == 1
 
 
 @pytest.mark.parametrize("position", [TrimHorizon(), Latest(), AtTimestamp(12.5)])
-async def test_a_mapping_starts_over_where_it_is_told_until_it_is_told_again(path: Path, position: Position) -> None:
-    start_over(path, CLICKS, TrimHorizon())
-    start_over(path, CLICKS, position)
-    assert stored(path) == {CLICKS: Stored(position, {}), USERS: Stored(None, {A: AT_END})}
+async def test_a_mapping_starts_over_where_it_is_told_until_it_is_told_again(path: Path, position: Beginning) -> None:
+    with held(path) as hand:
+        hand.start_over(CLICKS, TrimHorizon())
+        hand.start_over(CLICKS, position)
+        assert hand.stored() == stored(path)
+    assert seen(path) == AS_SAVED | {CLICKS: (position, {})}
     async with SqliteStore(path) as store:
         assert await store.load(CLICKS) == {}
         assert await store.starting_position(CLICKS) == position
+        assert await store.starting_position(MOVED) is None
         assert await store.starting_position(USERS) is None
         await store.save(CLICKS, {A: AT_5})
-    assert stored(path)[CLICKS] == Stored(position, {A: AT_5})
+    assert seen(path)[CLICKS] == (position, {A: AT_5})
 
 
 async def test_one_shard_moves_back_and_forth_and_loses_its_window(path: Path) -> None:
-    for number in ["1", "900", "20"]:
-        position = AfterSequence(SequenceNumber(number))
-        move_shard(path, CLICKS, A, position)
-        assert stored(path)[CLICKS] == Stored(None, {A: Checkpoint(position), B: AT_END})
+    with held(path) as hand:
+        for number in ["1", "900", "20"]:
+            position = AfterSequence(SequenceNumber(number))
+            hand.move_shard(CLICKS, A, position)
+            assert seen(path) == AS_SAVED | {CLICKS: (None, {A: Checkpoint(position), B: AT_END})}
 
 
-async def test_nothing_is_moved_while_the_daemon_runs(path: Path) -> None:
+async def test_nothing_is_moved_while_the_daemon_runs_and_no_daemon_starts_meanwhile(path: Path) -> None:
     async with SqliteStore(path):
-        with pytest.raises(SettingsError, match="another poller uses it"):
-            start_over(path, CLICKS, TrimHorizon())
-        with pytest.raises(SettingsError, match="another poller uses it"):
-            move_shard(path, CLICKS, A, TrimHorizon())
-    assert stored(path)[CLICKS] == Stored(None, {A: AT_5, B: AT_END})
+        with pytest.raises(InUse, match="another poller"), held(path):
+            pass
+    with held(path), pytest.raises(InUse, match="another poller"):
+        async with SqliteStore(path):
+            pass
 
 
 async def test_a_move_that_fails_changes_nothing(path: Path) -> None:
-    with pytest.raises(AssertionError, match="LATEST"):
-        move_shard(path, CLICKS, A, Latest())
-    assert stored(path)[CLICKS] == Stored(None, {A: AT_5, B: AT_END})
+    with held(path) as hand, pytest.raises(AssertionError, match="LATEST"):
+        hand.move_shard(CLICKS, A, Latest())
+    assert seen(path) == AS_SAVED
 
 
 async def test_memory_has_no_starting_position_of_its_own() -> None:

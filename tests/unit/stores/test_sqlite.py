@@ -9,14 +9,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from poller.errors import Rejected, SettingsError, Unreachable
+from poller.errors import InUse, Rejected, Unreachable
 from poller.model.ids import MappingName
-from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, Window
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey, Window
 from poller.stores.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
-CLICKS = MappingName("clicks")
+CLICKS = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 A = ShardId("a")
 
 
@@ -135,7 +135,7 @@ async def test_an_error_within_goes_out_as_it_is_and_the_file_is_closed(path: Pa
 
 async def test_a_file_in_use_refuses_a_second_store(path: Path) -> None:
     async with SqliteStore(path) as store:
-        with pytest.raises(SettingsError, match="another poller uses it"):
+        with pytest.raises(InUse, match="another poller"):
             async with SqliteStore(path):
                 pass
         await store.save(CLICKS, {A: after(1)})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.errors import SettingsError
+from poller.errors import InUse, SettingsError
 from poller.stores.sqlite_file import SCHEMA_VERSION, owned, shown
 
 HOLD = """
@@ -36,6 +37,12 @@ def refused(path: Path) -> str:
     return fault.removeprefix(prefix)
 
 
+def in_use(path: Path) -> str:
+    with pytest.raises(InUse) as caught, owned(path):
+        pass
+    return str(caught.value)
+
+
 def test_a_commit_is_flushed_to_the_disk_before_it_returns(path: Path) -> None:
     with owned(path) as file:
         assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -45,7 +52,7 @@ def test_a_commit_is_flushed_to_the_disk_before_it_returns(path: Path) -> None:
 
 def test_a_second_owner_is_told_who_the_first_is_and_the_file_is_free_afterwards(path: Path) -> None:
     with owned(path):
-        assert refused(path) == f"another poller uses it (process {os.getpid()})"
+        assert in_use(path) == f"{path} is in use by another poller (process {os.getpid()})"
     with owned(path):
         pass
 
@@ -53,7 +60,7 @@ def test_a_second_owner_is_told_who_the_first_is_and_the_file_is_free_afterwards
 def test_another_way_to_the_same_file_is_no_way_around_its_owner(path: Path, tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(path)
     with owned(path):
-        assert refused(tmp_path / "link.db").startswith("another poller uses it")
+        assert in_use(tmp_path / "link.db").startswith(f"{tmp_path}/link.db is in use")
 
 
 def test_a_killed_owner_leaves_the_file_free(path: Path) -> None:
@@ -62,7 +69,7 @@ def test_a_killed_owner_leaves_the_file_free(path: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "owned\n"
-        assert refused(path) == f"another poller uses it (process {holder.pid})"
+        assert in_use(path) == f"{path} is in use by another poller (process {holder.pid})"
         holder.kill()
     with owned(path):
         pass
@@ -94,10 +101,14 @@ def test_a_folder_in_its_place_is_refused(path: Path) -> None:
     assert refused(path) == "cannot be used: unable to open database file"
 
 
-def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
+@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+def test_a_file_of_another_version_is_refused(path: Path, version: int) -> None:
     with owned(path) as file:
-        file.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    assert refused(path) == "was written by a newer poller (version 2; this one knows 1)"
+        file.execute(f"PRAGMA user_version = {version}")
+    rule = f"was written by another version of poller (its format is {version}, not {SCHEMA_VERSION})"
+    assert refused(path) == rule
+    with pytest.raises(SettingsError, match="another version"), shown(path):
+        pass
 
 
 def test_an_empty_file_is_a_new_one(path: Path) -> None:
@@ -114,6 +125,34 @@ def test_a_file_may_be_shown_while_it_is_owned_and_not_be_written(path: Path) ->
             file.execute("DELETE FROM checkpoint")
 
 
+def test_to_look_at_a_file_that_nobody_uses_leaves_nothing_beside_it(path: Path) -> None:
+    with owned(path):
+        pass
+    before = sorted(path.parent.iterdir())
+    with shown(path) as file:
+        assert file is not None
+        assert file.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
+        assert sorted(path.parent.iterdir()) == before
+    assert sorted(path.parent.iterdir()) == before
+
+
+def test_what_a_killed_owner_left_in_its_log_is_shown(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    with owned(path) as file:
+        file.execute("INSERT INTO start_over VALUES ('m', 'arn', 'LATEST')")
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+    with shown(copy) as file:
+        assert file is not None
+        assert file.execute("SELECT position FROM start_over").fetchone() == ("LATEST",)
+
+
+def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(SettingsError, match="cannot be looked at: File name too long"), shown(path):
+        pass
+
+
 def test_what_was_never_written_shows_nothing_and_is_not_made(path: Path) -> None:
     with shown(path) as file:
         assert file is None
@@ -125,6 +164,7 @@ def test_what_was_never_written_shows_nothing_and_is_not_made(path: Path) -> Non
 
 def test_no_one_moves_a_checkpoint_back_in_the_file(path: Path) -> None:
     with owned(path) as file:
-        file.execute("INSERT INTO checkpoint (mapping, shard_id, position, place) VALUES ('m', 's', 'SHARD_END', '3')")
+        columns = "mapping, stream_arn, shard_id, position, place"
+        file.execute(f"INSERT INTO checkpoint ({columns}) VALUES ('m', 'arn', 's', 'SHARD_END', '3')")
         with pytest.raises(sqlite3.IntegrityError, match="would move back"):
             file.execute("UPDATE checkpoint SET position = 'TRIM_HORIZON', place = '0'")

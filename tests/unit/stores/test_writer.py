@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from poller.model.ids import MappingName
-from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, Window
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey, Window
 from poller.stores.notation import CheckpointMovedBack
 from poller.stores.rows import Row, load, row_of
 from poller.stores.sqlite_file import owned
@@ -17,7 +17,7 @@ from poller.stores.writer import MAXIMUM_BYTES_TOGETHER, MAXIMUM_SAVES_TOGETHER,
 
 pytestmark = pytest.mark.anyio
 
-CLICKS = MappingName("clicks")
+CLICKS = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 A = ShardId("a")
 
 

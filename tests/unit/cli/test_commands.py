@@ -1,21 +1,19 @@
-"""The command line: what it prints where, and the exit codes."""
-
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from poller import __version__
-from poller.cli import app
 from poller.settings.values import Settings
+from poller.stores.sqlite_file import owned
+from tests.unit.cli.conftest import Poller
 
-EXAMPLE = Path(__file__).parents[2] / "config" / "poller.toml"
+EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
 SOUND = """
 [functions.insert]
 url = "http://127.0.0.1:8080"
@@ -25,20 +23,13 @@ event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:users"
 function_name = "inserts"
 """
 STREAM = """
+[functions.count]
+url = "http://127.0.0.1:1"
 [mappings.clicks]
 event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
 function_name = "count"
 starting_position = "LATEST"
 """
-Poller = Callable[..., Result]
-
-
-@pytest.fixture
-def poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poller:
-    """Runs a command in an empty folder; keywords are the environment."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("POLLER_CONFIG", raising=False)
-    return lambda *arguments, **environ: CliRunner().invoke(app, arguments, env=environ)
 
 
 def test_the_version_is_printed(poller: Poller) -> None:
@@ -57,7 +48,7 @@ def test_help_teaches_by_an_example_and_names_the_exit_codes(poller: Poller, com
 def test_help_names_every_command(poller: Poller) -> None:
     for arguments in ((), ("--help",)):
         text = poller(*arguments).output
-        assert all(f" {command} " in text for command in ("run", "check", "demo"))
+        assert all(f" {command} " in text for command in ("run", "check", "state", "demo"))
 
 
 def test_check_prints_the_effective_settings_and_warns_on_stderr(poller: Poller) -> None:
@@ -123,21 +114,30 @@ def test_run_hands_the_settings_over_and_ends_as_the_daemon_does(
     assert (settings_path, verbose) == (Path("poller.toml"), True)
 
 
-def test_what_the_daemon_refuses_to_run_is_told_like_any_fault(poller: Poller) -> None:
-    """This version checks mappings of streams, and does not run them."""
+def test_a_state_that_cannot_be_used_is_told_like_any_fault(poller: Poller) -> None:
     Path("poller.toml").write_text(STREAM)
+    Path("poller.db").write_text("no database" * 100)
     result = poller("run")
     assert result.exit_code == 2
-    assert result.stderr.startswith("poller.toml has 1 fault:\nmappings.clicks.event_source_arn")
+    assert result.stderr.startswith("poller.toml has 1 fault:\ndaemon.state = ")
+
+
+def test_a_state_in_use_may_be_free_another_time(poller: Poller) -> None:
+    Path("poller.toml").write_text(STREAM)
+    with owned(Path("poller.db")):
+        result = poller("run")
+    assert result.exit_code == 1, "a service manager is to try again, which it does not after exit code 2"
+    assert result.stderr.endswith(f"poller.db is in use by another poller (process {os.getpid()})\n")
 
 
 def test_the_demo_is_told_whether_to_stay_and_ends_as_it_does(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*, keep: bool) -> int:
-        return 5 if keep else 4
+    def run(*, keep: bool, reshard: bool) -> int:
+        return 4 + keep + 2 * reshard
 
     monkeypatch.setattr("poller.demo.run", run)
     assert poller("demo").exit_code == 4
     assert poller("demo", "--keep").exit_code == 5
+    assert poller("demo", "--reshard").exit_code == 6
 
 
 def test_python_runs_the_package_too() -> None:

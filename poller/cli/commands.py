@@ -1,17 +1,11 @@
-"""The command line: `poller run | check | demo`.
+"""What do `poller run`, `check` and `demo` do? They read the file and hand what is right to the program.
 
-It reads the file, tells what is wrong with it, and hands what is right to the program; it decides nothing else.
-What a command needs is imported when it runs, so that `poller check` works where the rest does not.
-
-    exit code   0   all went well
-                1   the daemon or the demo failed
-                2   the settings have faults, or the command line has
+They decide nothing.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -21,13 +15,11 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from poller import __version__
-from poller.errors import PollerError, SettingsError
-from poller.settings.loading import Examined, examine
+from poller.cli.ending import EXIT_CODES, Config, counted, examined, failures_told, output_kept_or_told
+from poller.cli.state import state_commands
 from poller.settings.schema import json_schema
 from poller.settings.showing import effective_toml
 from poller.settings.values import Settings
-
-EXIT_CODES = "Exit codes: 0 all went well, 1 the daemon or the demo failed, 2 faulty settings or a faulty command line."
 
 app = typer.Typer(
     name="poller",
@@ -38,13 +30,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[
-    Path, typer.Option("--config", "-c", metavar="FILE", envvar="POLLER_CONFIG", help="The settings, one TOML file.")
-]
+app.add_typer(state_commands, name="state")
 
 
 def main() -> None:
-    app()
+    with output_kept_or_told():
+        app()
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -81,17 +72,11 @@ def run(
     The first signal stops polling, lets what runs end within the grace, and makes the rest visible again.
     A second signal hurries.
     """
-    examined = _examined(config)
+    settings = examined(config).settings
     from poller.app import run as run_daemon
 
-    try:
-        status = run_daemon(examined.settings, settings_path=config, verbose=verbose)
-    except SettingsError as error:
-        _tell_faults(error, config)
-        raise typer.Exit(2) from None
-    except PollerError as error:
-        typer.secho(f"poller: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+    with failures_told(config):
+        status = run_daemon(settings, settings_path=config, verbose=verbose)
     raise typer.Exit(status)
 
 
@@ -111,16 +96,19 @@ def check(
     if schema:
         typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return
-    examined = _examined(config)
-    _tell_counts(examined.settings, config)
-    _print_toml(effective_toml(examined.settings, examined.tree))
+    found = examined(config)
+    _tell_counts(found.settings, config)
+    _print_toml(effective_toml(found.settings, found.tree))
 
 
 @app.command(epilog=EXIT_CODES)
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running, to play with, until Ctrl-C.")] = False,
+    reshard: Annotated[
+        bool, typer.Option("--reshard", help="Show instead how a stream is split and merged; needs Node.js.")
+    ] = False,
 ) -> None:
-    """See it at work: an emulator, two queues, a CSV of users, and what becomes of each row.
+    """See it at work: an emulator, two queues and two streams, and what becomes of each record.
 
     Example: `poller demo --keep`
 
@@ -128,35 +116,12 @@ def demo(
     """
     from poller.demo import run as run_demo
 
-    raise typer.Exit(run_demo(keep=keep))
-
-
-def _examined(config: Path) -> Examined:
-    """The settings, after their warnings were told; or the end of the program, after their faults were."""
-    try:
-        examined = examine(config, os.environ)
-    except SettingsError as error:
-        _tell_faults(error, config)
-        raise typer.Exit(2) from None
-    for warning in examined.settings.warnings:
-        typer.secho("warning: ", fg="yellow", nl=False, err=True)
-        typer.echo(warning, err=True)
-    return examined
-
-
-def _tell_faults(error: SettingsError, config: Path) -> None:
-    typer.secho(f"{config} has {_counted(len(error.faults), 'fault')}:", fg="red", bold=True, err=True)
-    for fault in error.faults:
-        typer.echo(fault, err=True)
+    raise typer.Exit(run_demo(keep=keep, reshard=reshard))
 
 
 def _tell_counts(settings: Settings, config: Path) -> None:
-    mappings = _counted(len(settings.queue_mappings) + len(settings.stream_mappings), "mapping")
-    typer.secho(f"# {config} is sound: {mappings}, {_counted(len(settings.functions), 'function')}", fg="green")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    mappings = counted(len(settings.queue_mappings) + len(settings.stream_mappings), "mapping")
+    typer.secho(f"# {config} is sound: {mappings}, {counted(len(settings.functions), 'function')}", fg="green")
 
 
 def _print_toml(text: str) -> None:

@@ -1,0 +1,118 @@
+"""What would a move of stored positions change, and what does it mean for the records?
+
+of a mapping    its checkpoints are forgotten, and the next start begins where it is told; for any sequence number
+                belongs to one shard, that is the oldest record, what is new by then, or a time
+of a shard      its checkpoint is put there, forward or back; the other shards stay where they are
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from poller.cli.positions import NoPosition, given, in_words, when
+from poller.cli.tables import Entry
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Beginning,
+    Latest,
+    Position,
+    ShardEnd,
+    ShardId,
+    TrimHorizon,
+)
+from poller.stores.by_hand import Hand
+from poller.stores.notation import place
+
+NAMES_TOLD = 20
+
+
+class Move(NamedTuple):
+    """`before` is what the file says of what is to be moved; `shard_id` is None where that is the whole mapping."""
+
+    before: Entry
+    shard_id: ShardId | None
+    position: Position
+
+    def make(self, hand: Hand) -> None:
+        if self.shard_id is not None:
+            hand.move_shard(self.before.key, self.shard_id, self.position)
+        else:
+            assert isinstance(self.position, Beginning)
+            hand.start_over(self.before.key, self.position)
+
+    def told(self) -> Iterable[str]:
+        """What will be stored, and what it means."""
+        what = self.before.key.mapping if self.shard_id is None else f"{self.before.key.mapping}, {self.shard_id}"
+        yield f"{what} would go on {in_words(self.position)}."
+        yield self._meaning()
+        if any(checkpoint.window for checkpoint in self.before.stored.checkpoints.values()):
+            yield "Open windows are given up, and the state that the function has returned for them."
+
+    def _meaning(self) -> str:
+        if self.shard_id is not None:
+            return _meaning_in_shard(self.before.stored.checkpoints[self.shard_id].position, self.position)
+        match self.position:
+            case TrimHorizon():
+                return "The function gets every record that the stream still has, also those that it has had."
+            case Latest():
+                return (
+                    "The function gets what is written after the next start of the daemon, and nothing else: "
+                    "what was written before and not delivered, also from now until that start, is skipped."
+                )
+            case AtTimestamp(timestamp):
+                return _meaning_of_time(timestamp)
+        raise AssertionError(f"no beginning: {self.position}")
+
+
+def _meaning_of_time(timestamp: float) -> str:
+    return (
+        f"The function gets every record that arrived from {when(timestamp)} on, also those that it has had; "
+        "what arrived before and was not delivered is skipped."
+    )
+
+
+def _meaning_in_shard(now: Position, then: Position) -> str:
+    """A time and a sequence number have no order that could be told from here."""
+    if isinstance(now, ShardEnd):
+        return "The function gets its records from there on again; shards that came of it wait until its end."
+    kinds = {type(now), type(then)}
+    if AtTimestamp in kinds and kinds & {AtSequence, AfterSequence}:
+        return "The function gets the records from there on, also those that it has had; any others are skipped."
+    if place(now) == place(then):
+        return "That is where it is."
+    if place(now) > place(then):
+        return "The function gets the records in between again, as far as the stream still has them."
+    return "The records in between are skipped: the function never gets them."
+
+
+def planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> Move:
+    """Raises NoPosition."""
+    mapping = before.mapping
+    assert mapping is not None
+    checkpoints = before.stored.checkpoints
+    if shard is not None and shard not in checkpoints:
+        raise NoPosition(f"{mapping.name} has no stored shard {shard}; {_stored(checkpoints)}")
+    position = given(text, mapping, is_of_shard=shard is not None, is_after=is_after)
+    match position:
+        case Latest() if shard is not None:
+            raise NoPosition("LATEST goes for a whole mapping: leave --shard out")
+        case AtSequence() | AfterSequence() if shard is None:
+            if len(checkpoints) != 1:
+                raise NoPosition(f"a sequence number belongs to one shard: give it by --shard; {_stored(checkpoints)}")
+            (shard,) = checkpoints
+        case _:
+            pass
+    if shard is None:
+        return Move(before, None, position)
+    shard_id = ShardId(shard)
+    of_shard = before.stored._replace(checkpoints={shard_id: checkpoints[shard_id]})
+    return Move(before._replace(stored=of_shard), shard_id, position)
+
+
+def _stored(shard_ids: Iterable[ShardId]) -> str:
+    names = sorted(shard_ids)
+    more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
+    return f"stored are {', '.join(names[:NAMES_TOLD])}{more}" if names else "nothing is stored of it"

@@ -1,0 +1,120 @@
+"""How is a position given on the command line, and how is it told?
+
+    TRIM_HORIZON | LATEST | 2026-01-31T12:00:00Z | 1769860800 | 49590338271490256608559692538361571095921575989136588898
+
+Digits are seconds since 1970 where they are fewer than any sequence number of AWS's has; of a shard, they are always a
+sequence number, as emulators count from 1.
+A time is refused as in the settings: DynamoDB's streams know none, and it must not be in the future.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from poller.model.mapping import StreamMapping
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Latest,
+    Position,
+    SequenceNumber,
+    ShardEnd,
+    TrimHorizon,
+)
+
+SHORTEST_SEQUENCE_NUMBER = 20
+"""Digits; Amazon DynamoDB Streams API Reference, "StreamRecord": 21 to 40. Those of Kinesis have 56."""
+
+LONGEST_SEQUENCE_NUMBER = 128
+"""Digits; Amazon Kinesis Data Streams API Reference, "GetShardIterator"."""
+
+
+class NoPosition(ValueError):
+    """What was given is none, or none of this mapping's; says why."""
+
+
+def given(text: str, mapping: StreamMapping, *, is_of_shard: bool, is_after: bool) -> Position:
+    """Raises NoPosition."""
+    if re.fullmatch(r"[0-9]+", text) and (is_of_shard or is_after or len(text) >= SHORTEST_SEQUENCE_NUMBER):
+        if len(text) > LONGEST_SEQUENCE_NUMBER:
+            raise NoPosition(f"{text} is too long: a sequence number has at most {LONGEST_SEQUENCE_NUMBER} digits")
+        number = SequenceNumber(text)
+        return AfterSequence(number) if is_after else AtSequence(number)
+    if is_after:
+        raise NoPosition(f"--after goes with a sequence number, not with {text}")
+    match text:
+        case "TRIM_HORIZON":
+            return TrimHorizon()
+        case "LATEST":
+            return Latest()
+    return AtTimestamp(_moment(text, mapping))
+
+
+def _moment(text: str, mapping: StreamMapping) -> float:
+    moment = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else _written_out(text)
+    if not mapping.is_kinesis:
+        rule = f"Unsupported starting position for arn type: {mapping.event_source_arn}"
+        raise NoPosition(f"{text}: {rule}. A DynamoDB stream is not read from a time on")
+    if moment > time.time():
+        raise NoPosition(f"{text} must not be in the future")
+    return moment
+
+
+def _written_out(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        kinds = "TRIM_HORIZON, LATEST, a time as in 2026-01-31T12:00:00Z, seconds since 1970, or a sequence number"
+        raise NoPosition(f"{text} is not a position: {kinds}") from None
+    if moment.tzinfo is None:
+        raise NoPosition(f"{text} is a time without its offset, as in 2026-01-31T12:00:00Z") from None
+    if moment.timestamp() < 0:
+        raise NoPosition(f"{text} is before 1970")
+    return moment.timestamp()
+
+
+def in_words(position: Position) -> str:
+    match position:
+        case TrimHorizon():
+            return "at the oldest record that there is (TRIM_HORIZON)"
+        case Latest():
+            return "at what is written after the next start (LATEST)"
+        case AtTimestamp(timestamp):
+            return f"at what arrived from {when(timestamp)} on"
+        case AtSequence(number):
+            return f"at {number}"
+        case AfterSequence(number):
+            return f"after {number}"
+        case ShardEnd():
+            return "at the end: the shard is closed, and all of it done"
+        case _:
+            assert_never(position)
+
+
+def for_programs(position: Position) -> dict[str, Any]:
+    """In the words of Kinesis's "GetShardIterator"; a time is in epoch seconds."""
+    match position:
+        case TrimHorizon():
+            return {"type": "TRIM_HORIZON"}
+        case Latest():
+            return {"type": "LATEST"}
+        case AtTimestamp(timestamp):
+            return {"type": "AT_TIMESTAMP", "timestamp": timestamp}
+        case AtSequence(number):
+            return {"type": "AT_SEQUENCE_NUMBER", "sequence_number": number}
+        case AfterSequence(number):
+            return {"type": "AFTER_SEQUENCE_NUMBER", "sequence_number": number}
+        case ShardEnd():
+            return {"type": "SHARD_END"}
+        case _:
+            assert_never(position)
+
+
+def when(moment: float) -> str:
+    """To the millisecond where it is not a whole second; Kinesis's times are no finer."""
+    timespec = "seconds" if moment == int(moment) else "milliseconds"
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -1,0 +1,148 @@
+"""What may a person do with the stored positions? See them at any time, and move them while no daemon runs.
+
+A move is told before it is made, and asked about.
+From then until it is made or declined the file is held, so that no daemon goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from poller.cli.ending import OF_CHANGES, Config, examined, failures_told, refused
+from poller.cli.moving import Move, planned
+from poller.cli.positions import NoPosition
+from poller.cli.tables import Entry, document, entries, table
+from poller.settings.values import Settings
+from poller.stores.by_hand import held, stored
+from poller.stores.sqlite_file import is_there
+
+state_commands = typer.Typer(
+    help="See where each stream is read, and move it by hand.", epilog=OF_CHANGES, no_args_is_help=True
+)
+
+
+@state_commands.command(epilog=OF_CHANGES)
+def show(
+    mapping: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    config: Config = Path("poller.toml"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; times are seconds since 1970.")] = False,
+) -> None:
+    """Show where each shard goes on, and since when. A running daemon is not disturbed.
+
+    Example: `poller state show -c poller.toml clicks`
+
+    Example: `poller state show --json | jq '.mappings[].shards[]'`
+
+    What is stored of a stream that a mapping no longer reads is kept and shown, and used again if it returns.
+    """
+    settings = examined(config).settings
+    path = _file_of(settings)
+    with failures_told(config):
+        has_file = path is not None and is_there(path)
+        found = entries(settings.stream_mappings, {} if path is None else stored(path))
+    if mapping is not None:
+        _refuse_unless_known(mapping, (entry.key.mapping for entry in found), settings)
+    found = [entry for entry in found if mapping in (None, entry.key.mapping)]
+    if as_json:
+        _print_json(settings, has_file, found)
+    elif path is None:
+        typer.echo('daemon.state is "memory:": positions end with the process, and nothing is stored.')
+    else:
+        typer.echo(f"{path}{'' if has_file else ': there is no file yet, as no daemon has run'}")
+        for entry in found:
+            typer.echo()
+            typer.echo(table(entry))
+
+
+@state_commands.command("set", epilog=OF_CHANGES)
+def set_position(
+    mapping: Annotated[str, typer.Argument(help="A key of [mappings].")],
+    position: Annotated[
+        str,
+        typer.Argument(
+            help="TRIM_HORIZON; LATEST, which is what is written after the next start of the daemon; a time as in "
+            "2026-01-31T12:00:00Z or in seconds since 1970 (Kinesis only); or a shard's sequence number.",
+        ),
+    ],
+    config: Config = Path("poller.toml"),
+    shard: Annotated[
+        str | None, typer.Option(metavar="SHARD", help="Move this shard only; needed for a sequence number.")
+    ] = None,
+    after: Annotated[
+        bool, typer.Option("--after", help="Go on after the record of this sequence number, not with it.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
+) -> None:
+    """Move a mapping, or one of its shards, forward or back. The daemon must be stopped.
+
+    Example: `poller state set clicks TRIM_HORIZON` delivers everything again that the stream still has.
+
+    Example: `poller state set clicks LATEST` skips what was not delivered until the next start.
+
+    Example: `poller state set clicks 2026-01-31T12:00:00Z` goes back, or forward, to what arrived then.
+
+    Example: `poller state set clicks --shard shardId-000000000001 --after 495903...` skips a record that blocks.
+
+    It tells what is stored, what would be, and what that means, and asks. Open windows are given up.
+    """
+    settings = examined(config).settings
+    _refuse_unless_known(mapping, (known.name for known in settings.stream_mappings), settings)
+    (found,) = (known for known in settings.stream_mappings if known.name == mapping)
+    path = _file_of(settings)
+    if path is None:
+        raise refused('daemon.state is "memory:": nothing is stored that could be moved', code=1)
+    with failures_told(config):
+        if not is_there(path):
+            raise refused(f"{path} does not exist yet; a first start begins at starting_position", code=1)
+        with held(path) as hand:
+            (before, *_) = entries([found], hand.stored())
+            move = _planned(before, position, shard=shard, is_after=after)
+            _ask(move, is_sure=yes)
+            move.make(hand)
+    typer.echo("Done; the next start of the daemon goes on from there.")
+
+
+def _planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> Move:
+    try:
+        return planned(before, text, shard=shard, is_after=is_after)
+    except NoPosition as error:
+        raise refused(str(error), code=2) from None
+
+
+def _ask(move: Move, *, is_sure: bool) -> None:
+    typer.echo(table(move.before))
+    typer.echo()
+    typer.echo("\n".join(move.told()))
+    if is_sure:
+        return
+    if not sys.stdin.isatty():
+        raise refused("nothing was changed: there is nobody to ask; --yes makes the change unasked", code=1)
+    if not typer.confirm("Is that what you want?"):
+        raise refused("nothing was changed", code=1)
+
+
+def _refuse_unless_known(name: str, known: Iterable[str], settings: Settings) -> None:
+    names = list(known)
+    if name in names:
+        return
+    if any(name == mapping.name for mapping in settings.queue_mappings):
+        raise refused(f"{name} reads a queue, which has no positions", code=2)
+    there_are = f"there are {', '.join(dict.fromkeys(names))}" if names else "no mapping reads a stream"
+    raise refused(f"there is no mapping {name} of a stream; {there_are}", code=2)
+
+
+def _file_of(settings: Settings) -> Path | None:
+    """None where positions are kept in memory."""
+    state = settings.daemon.state
+    return None if state == "memory:" else Path(state.removeprefix("sqlite://"))
+
+
+def _print_json(settings: Settings, has_file: bool, found: list[Entry]) -> None:
+    shown = {"state": settings.daemon.state, "exists": has_file, "mappings": [document(entry) for entry in found]}
+    typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))

@@ -1,0 +1,148 @@
+"""Does the daemon go on where a person has put it, and is nothing put there that the person did not want?"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from tests.e2e.harness import KEYS, World, environment, poller
+from tests.e2e.streams import Clicks, Users, mapping
+from tests.fakes.target import FakeTarget, FunctionPlan, ids_of
+
+pytestmark = pytest.mark.anyio
+
+BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+ASKED = b"Is that what you want?"
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    """With a state that survives."""
+    world.state = "sqlite://poller.db"
+    return world
+
+
+def new_function(world: World) -> FakeTarget:
+    """One that takes no time, and has had no call yet."""
+    function = world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
+    return function
+
+
+async def delivered(world: World, text: str, expected: Sequence[str]) -> None:
+    """One life of the daemon, in which exactly these records come, in this order."""
+    function = new_function(world)
+    async with world.daemon(text) as daemon:
+        await daemon.until_said("mapping_ready")
+        await world.watch.until(lambda: set(expected) <= set(ids_of(function.calls)))
+        assert await daemon.stop() == 0
+    assert list(ids_of(function.calls)) == list(expected)
+
+
+async def run(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return await anyio.to_thread.run_sync(poller, world.folder, *arguments)
+
+
+async def shown(world: World) -> list[dict[str, Any]]:
+    ended = await run(world, "state", "show", "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    shards: list[dict[str, Any]] = json.loads(ended.stdout)["mappings"][0]["shards"]
+    return shards
+
+
+@pytest.mark.parametrize("kind", [Clicks, Users])
+async def test_the_next_start_goes_on_where_the_mapping_was_put(world: World, kind: type[Clicks | Users]) -> None:
+    source = kind(world.aws, "events")
+    text = mapping("events", source, BILL)
+    first, second, third = source.put_all("k", "k", "k")
+    await delivered(world, text, [first, second, third])
+    await delivered_after_set(world, text, ["TRIM_HORIZON"], [first, second, third])
+    await delivered_after_set(world, text, [second], [second, third])
+    await delivered_after_set(world, text, [second, "--after"], [third])
+    assert (await run(world, "state", "set", "events", "LATEST", "--yes")).returncode == 0
+    source.put("k")
+    function = new_function(world)
+    async with world.daemon(text) as daemon:
+        await daemon.until_said("mapping_ready")
+        last = source.put("k")
+        await world.watch.until(lambda: last in ids_of(function.calls))
+        assert await daemon.stop() == 0
+    assert list(ids_of(function.calls)) == [last], "what was written before the start is skipped"
+
+
+async def delivered_after_set(world: World, text: str, position: Sequence[str], expected: Sequence[str]) -> None:
+    ended = await run(world, "state", "set", "events", *position, "--yes")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    await delivered(world, text, expected)
+
+
+async def test_while_the_daemon_runs_its_state_is_shown_and_not_moved(world: World) -> None:
+    clicks = Clicks(world.aws, "clicks")
+    function = new_function(world)
+    async with world.daemon(mapping("clicks", clicks, BILL)) as daemon:
+        number = clicks.put("k")
+        await world.watch.until(lambda: number in ids_of(function.calls))
+        with anyio.fail_after(10):
+            while (await shown(world))[0]["position"].get("sequence_number") != number:
+                pass
+        ended = await run(world, "state", "set", "clicks", "TRIM_HORIZON", "--yes")
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert f"is in use by another poller (process {daemon.pid})" in ended.stderr
+        assert await daemon.stop() == 0
+    assert (await shown(world))[0]["position"] == {"type": "AFTER_SEQUENCE_NUMBER", "sequence_number": number}
+
+
+def asked(folder: Path, answer: bytes, *arguments: str) -> tuple[int, str]:
+    """The exit code, and what stood on the terminal, where a person types this when asked."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "poller", *arguments],
+        env=environment(KEYS, TERM="xterm", COLUMNS="80"),
+        cwd=folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        screen = b""
+        while ASKED not in screen:
+            assert select.select([ours], [], [], 30)[0], screen
+            screen += os.read(ours, 1000)
+        os.write(ours, answer)
+        while True:
+            try:
+                screen += os.read(ours, 1000)
+            except OSError:  # the other end is closed
+                break
+        code = process.wait(30)
+    os.close(ours)
+    return code, screen.decode()
+
+
+async def test_a_person_is_asked_and_no_is_the_default(world: World) -> None:
+    clicks = Clicks(world.aws, "clicks")
+    text = mapping("clicks", clicks, BILL)
+    number = clicks.put("k")
+    await delivered(world, text, [number])
+    before = await shown(world)
+    command = ["state", "set", "clicks", "TRIM_HORIZON"]
+    for answer in (b"\n", b"n\n", b"\x04"):
+        code, screen = await anyio.to_thread.run_sync(asked, world.folder, answer, *command)
+        assert code == 1, screen
+        assert await shown(world) == before
+    code, screen = await anyio.to_thread.run_sync(asked, world.folder, b"y\n", *command)
+    assert code == 0, screen
+    assert f"after {number}" in screen
+    assert "The function gets every record that the stream still has" in screen
+    assert await shown(world) == []

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+
+from poller.cli.positions import NoPosition, for_programs, given, in_words, when
+from poller.model.arn import Arn
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import StreamMapping
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    AtTimestamp,
+    Latest,
+    Position,
+    SequenceNumber,
+    ShardEnd,
+    TrimHorizon,
+)
+
+NUMBER = "49590338271490256608559692538361571095921575989136588898"
+NOON = 1769860800.0
+
+
+def mapping(arn: str) -> StreamMapping:
+    return StreamMapping(
+        name=MappingName("m"),
+        event_source_arn=Arn.parse(arn),
+        function_name=FunctionName("f"),
+        starting_position="LATEST",
+        region="eu-west-1",
+        uuid="u",
+    )
+
+
+CLICKS = mapping("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
+USERS = mapping("arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026-01-01T00:00:00.000")
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("TRIM_HORIZON", TrimHorizon()),
+        ("LATEST", Latest()),
+        ("2026-01-31T12:00:00Z", AtTimestamp(NOON)),
+        ("2026-01-31T13:00:00.25+01:00", AtTimestamp(NOON + 0.25)),
+        ("2026-01-31 12:00:00Z", AtTimestamp(NOON)),
+        ("1769860800", AtTimestamp(NOON)),
+        ("1769860800.5", AtTimestamp(NOON + 0.5)),
+        ("0", AtTimestamp(0.0)),
+        ("0" * 19 + "1", AtSequence(SequenceNumber("0" * 19 + "1"))),
+        (NUMBER, AtSequence(SequenceNumber(NUMBER))),
+    ],
+)
+def test_a_position_is_a_word_a_time_or_a_sequence_number(text: str, position: Position) -> None:
+    assert given(text, CLICKS, is_of_shard=False, is_after=False) == position
+
+
+@pytest.mark.parametrize("digits", ["1", "1769860800", NUMBER])
+@pytest.mark.parametrize("of", [CLICKS, USERS])
+def test_digits_for_a_shard_or_with_after_are_a_sequence_number(of: StreamMapping, digits: str) -> None:
+    number = SequenceNumber(digits)
+    assert given(digits, of, is_of_shard=True, is_after=False) == AtSequence(number)
+    assert given(digits, of, is_of_shard=True, is_after=True) == AfterSequence(number)
+    assert given(digits, of, is_of_shard=False, is_after=True) == AfterSequence(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("latest", "latest is not a position: TRIM_HORIZON, LATEST, a time"),
+        ("", "is not a position"),
+        ("AT_TIMESTAMP", "is not a position"),
+        ("-1", "is not a position"),
+        ("1e9", "is not a position"),
+        ("٣", "is not a position"),
+        ("2026-01-31", "a time without its offset"),
+        ("2026-01-31T12:00:00", "a time without its offset"),
+        ("1969-12-31T00:00:00Z", "before 1970"),
+        ("9999-01-01T00:00:00Z", "must not be in the future"),
+        ("99999999999", "must not be in the future"),
+        ("9" * 19, "must not be in the future"),
+        ("9" * 129, "at most 128 digits"),
+    ],
+)
+def test_what_is_no_position_is_told_why(text: str, why: str) -> None:
+    with pytest.raises(NoPosition, match=why):
+        given(text, CLICKS, is_of_shard=False, is_after=False)
+
+
+@pytest.mark.parametrize("text", ["2026-01-31T12:00:00Z", "1769860800"])
+def test_a_dynamodb_stream_is_not_read_from_a_time_on(text: str) -> None:
+    with pytest.raises(NoPosition, match="Unsupported starting position for arn type: arn:aws:dynamodb"):
+        given(text, USERS, is_of_shard=False, is_after=False)
+
+
+@pytest.mark.parametrize("text", ["TRIM_HORIZON", "LATEST", "2026-01-31T12:00:00Z", "1769860800.5"])
+def test_after_goes_with_a_sequence_number_only(text: str) -> None:
+    with pytest.raises(NoPosition, match=r"--after goes with a sequence number, not with"):
+        given(text, CLICKS, is_of_shard=True, is_after=True)
+
+
+@drawn(st.integers(min_value=0, max_value=int(time.time() * 1000)))
+def test_a_time_that_is_told_can_be_given_back(milliseconds: int) -> None:
+    """Kinesis's times are in milliseconds."""
+    position = given(when(milliseconds / 1000), CLICKS, is_of_shard=False, is_after=False)
+    assert isinstance(position, AtTimestamp)
+    assert round(position.timestamp * 1000) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("position", "words", "document"),
+    [
+        (TrimHorizon(), "at the oldest record that there is (TRIM_HORIZON)", {"type": "TRIM_HORIZON"}),
+        (Latest(), "at what is written after the next start (LATEST)", {"type": "LATEST"}),
+        (
+            AtTimestamp(NOON + 0.25),
+            "at what arrived from 2026-01-31T12:00:00.250Z on",
+            {"type": "AT_TIMESTAMP", "timestamp": NOON + 0.25},
+        ),
+        (
+            AtSequence(SequenceNumber("7")),
+            "at 7",
+            {"type": "AT_SEQUENCE_NUMBER", "sequence_number": "7"},
+        ),
+        (
+            AfterSequence(SequenceNumber("7")),
+            "after 7",
+            {"type": "AFTER_SEQUENCE_NUMBER", "sequence_number": "7"},
+        ),
+        (ShardEnd(), "at the end: the shard is closed, and all of it done", {"type": "SHARD_END"}),
+    ],
+)
+def test_every_position_is_told(position: Position, words: str, document: dict[str, object]) -> None:
+    assert in_words(position) == words
+    assert for_programs(position) == document

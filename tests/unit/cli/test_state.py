@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+
+from poller.model.ids import MappingName
+from poller.model.stream import (
+    AfterSequence,
+    AtTimestamp,
+    Beginning,
+    Checkpoint,
+    Latest,
+    SequenceNumber,
+    ShardEnd,
+    ShardId,
+    StateKey,
+    TrimHorizon,
+    Window,
+)
+from poller.stores.by_hand import Stored, stored
+from poller.stores.sqlite import SqliteStore
+from poller.stores.sqlite_file import owned
+from tests.unit.cli.conftest import Poller
+
+STREAMS = """
+[functions.count]
+url = "http://127.0.0.1:1"
+[mappings.clicks]
+event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+function_name = "count"
+starting_position = "AT_TIMESTAMP"
+starting_position_timestamp = 1769860800
+[mappings.users]
+event_source_arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026-01-01T00:00:00.000"
+function_name = "count"
+starting_position = "LATEST"
+[mappings.orders]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orders"
+function_name = "count"
+"""
+CLICKS = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
+EARLIER = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/earlier")
+USERS = StateKey(
+    MappingName("users"), "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026-01-01T00:00:00.000"
+)
+FIRST = 49590338271490256608559692538361571095921575989136588898
+A, B, C = (ShardId(f"shardId-00000000000{number}") for number in range(3))
+WINDOW = Window(start=1769860800, end=1769860860, state=b'{"sum":"secret"}')
+
+
+def after(number: int) -> AfterSequence:
+    return AfterSequence(SequenceNumber(str(FIRST + number)))
+
+
+SAVED = {
+    CLICKS: {A: Checkpoint(after(5)), B: Checkpoint(after(7), WINDOW), C: Checkpoint(ShardEnd())},
+    EARLIER: {A: Checkpoint(TrimHorizon())},
+    USERS: {A: Checkpoint(after(9))},
+}
+
+
+async def save() -> None:
+    async with SqliteStore(Path("poller.db")) as store:
+        for key, checkpoints in SAVED.items():
+            await store.save(key, checkpoints)
+
+
+@pytest.fixture
+def poller(poller: Poller) -> Poller:
+    Path("poller.toml").write_text(STREAMS)
+    anyio.run(save)
+    return poller
+
+
+def now(key: StateKey = CLICKS) -> Stored:
+    return stored(Path("poller.db"))[key]
+
+
+def unchanged() -> bool:
+    return {key: found.checkpoints for key, found in stored(Path("poller.db")).items()} == SAVED
+
+
+def shown(poller: Poller, *arguments: str) -> dict[str, Any]:
+    result = poller("state", "show", "--json", *arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_every_shard_is_shown_in_a_line_of_its_own(poller: Poller) -> None:
+    with closing(sqlite3.connect("poller.db")) as file, file:
+        file.execute("UPDATE checkpoint SET saved_at = ?", (int(time.time()) - 7300,))
+    result = poller("state", "show")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [line.split() for line in result.stdout.splitlines()[1:]] == [
+        line.split()
+        for line in f"""
+{CLICKS.mapping}: {CLICKS.stream_arn}
+  SHARD  SAVED        POSITION                                             OPEN WINDOW
+  {A}    2 hours ago  after {FIRST + 5}
+  {B}    2 hours ago  after {FIRST + 7}  2026-01-31T12:00:00Z to 2026-01-31T12:01:00Z, 16 bytes of state
+  {C}    2 hours ago  at the end: the shard is closed, and all of it done
+
+{USERS.mapping}: {USERS.stream_arn}
+  SHARD  SAVED        POSITION
+  {A}    2 hours ago  after {FIRST + 9}
+
+{EARLIER.mapping}: {EARLIER.stream_arn}
+  no mapping of this name reads this stream; kept for when one does again
+  SHARD  SAVED        POSITION
+  {A}    2 hours ago  at the oldest record that there is (TRIM_HORIZON)
+""".splitlines()
+    ]
+    assert "secret" not in result.stdout
+
+
+def test_programs_get_the_same_as_json(poller: Poller) -> None:
+    began = int(time.time()) - 60
+    document = shown(poller, "clicks")
+    assert document["state"] == f"sqlite://{Path('poller.db').resolve()}"
+    assert document["exists"] is True
+    clicks, earlier = document["mappings"]
+    assert [began <= shard.pop("saved_at") <= time.time() for shard in clicks["shards"]] == [True] * 3
+    at = "AFTER_SEQUENCE_NUMBER"
+    assert clicks == {
+        "mapping": "clicks",
+        "stream_arn": CLICKS.stream_arn,
+        "is_read": True,
+        "starting_position": {"type": "AT_TIMESTAMP", "timestamp": 1769860800},
+        "set_by_hand": None,
+        "shards": [
+            {"shard_id": A, "position": {"type": at, "sequence_number": str(FIRST + 5)}, "window": None},
+            {
+                "shard_id": B,
+                "position": {"type": at, "sequence_number": str(FIRST + 7)},
+                "window": {"start": 1769860800, "end": 1769860860, "state_size_in_bytes": 16},
+            },
+            {"shard_id": C, "position": {"type": "SHARD_END"}, "window": None},
+        ],
+    }
+    assert (earlier["stream_arn"], earlier["is_read"]) == (EARLIER.stream_arn, False)
+    assert earlier["starting_position"] is None
+
+
+def test_before_the_first_start_it_is_shown_where_each_mapping_will_begin(poller: Poller) -> None:
+    Path("poller.db").unlink()
+    result = poller("state", "show")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{Path('poller.db').resolve()}: there is no file yet, as no daemon has run",
+        "",
+        f"clicks: {CLICKS.stream_arn}",
+        "  nothing is stored; it begins at what arrived from 2026-01-31T12:00:00Z on",
+        "",
+        f"users: {USERS.stream_arn}",
+        "  nothing is stored; it begins at what is written after the next start (LATEST)",
+    ]
+    assert shown(poller)["exists"] is False
+    assert not Path("poller.db").exists()
+    refused = poller("state", "set", "clicks", "LATEST", "--yes")
+    assert refused.exit_code == 1
+    assert refused.stderr.endswith("poller.db does not exist yet; a first start begins at starting_position\n")
+    assert not Path("poller.db").exists()
+
+
+def test_a_state_in_memory_is_neither_shown_nor_moved(poller: Poller) -> None:
+    Path("poller.toml").write_text(f'[daemon]\nstate = "memory:"\n{STREAMS}')
+    result = poller("state", "show")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == 'daemon.state is "memory:": positions end with the process, and nothing is stored.\n'
+    assert shown(poller)["state"] == "memory:"
+    refused = poller("state", "set", "clicks", "LATEST", "--yes")
+    assert refused.exit_code == 1
+    assert 'daemon.state is "memory:"' in refused.stderr
+
+
+@pytest.mark.parametrize("command", [["show", "click"], ["set", "click", "LATEST", "--yes"]])
+def test_a_mapping_that_is_not_known_is_answered_with_those_that_are(poller: Poller, command: list[str]) -> None:
+    result = poller("state", *command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "poller: there is no mapping click of a stream; there are clicks, users\n"
+    command[1] = "orders"
+    assert poller("state", *command).stderr == "poller: orders reads a queue, which has no positions\n"
+    assert unchanged()
+
+
+@pytest.mark.parametrize("command", [["show"], ["set", "clicks", "LATEST", "--yes"]])
+def test_a_file_that_cannot_be_used_is_a_fault_of_the_settings(poller: Poller, command: list[str]) -> None:
+    Path("poller.db").write_text("no database" * 100)
+    result = poller("state", *command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith('poller.toml has 1 fault:\ndaemon.state = "sqlite://')
+
+
+def test_the_state_is_shown_and_not_moved_while_a_daemon_runs(poller: Poller) -> None:
+    with owned(Path("poller.db")):
+        assert [found["mapping"] for found in shown(poller)["mappings"]] == ["clicks", "users", "clicks"]
+        result = poller("state", "set", "clicks", "LATEST", "--yes")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith(f"poller.db is in use by another poller (process {os.getpid()})\n")
+    assert unchanged()
+
+
+@pytest.mark.parametrize(
+    ("position", "expected", "meaning"),
+    [
+        ("TRIM_HORIZON", TrimHorizon(), "The function gets every record that the stream still has"),
+        ("LATEST", Latest(), "what is written after the next start of the daemon, and nothing else"),
+        ("2026-01-31T12:00:00Z", AtTimestamp(1769860800.0), "arrived from 2026-01-31T12:00:00Z on, also those"),
+    ],
+)
+def test_a_mapping_is_moved_after_it_was_told_what_that_means(
+    poller: Poller, position: str, expected: Beginning, meaning: str
+) -> None:
+    result = poller("state", "set", "clicks", position, "--yes")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"after {FIRST + 5}" in result.stdout, "what was stored is told"
+    assert meaning in result.stdout
+    assert "Open windows are given up" in result.stdout
+    assert result.stdout.endswith("Done; the next start of the daemon goes on from there.\n")
+    assert now()[:2] == (expected, {})
+    assert now(EARLIER).checkpoints == SAVED[EARLIER]
+    assert now(USERS).checkpoints == SAVED[USERS]
+    assert "  set by hand, nothing else is stored: it begins at " in poller("state", "show").stdout
+
+
+NUMBERS = [
+    ([str(FIRST)], "AT_SEQUENCE_NUMBER", "The function gets the records in between again"),
+    ([str(FIRST + 5), "--after"], "AFTER_SEQUENCE_NUMBER", "That is where it is."),
+    ([str(FIRST + 6)], "AT_SEQUENCE_NUMBER", "The records in between are skipped: the function never gets them."),
+    (["1"], "AT_SEQUENCE_NUMBER", "The function gets the records in between again"),
+    (["TRIM_HORIZON"], "TRIM_HORIZON", "The function gets the records in between again"),
+    (["2026-01-31T12:00:00Z"], "AT_TIMESTAMP", "also those that it has had; any others are skipped"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "kind", "meaning"), NUMBERS)
+def test_a_shard_is_moved_alone(poller: Poller, arguments: list[str], kind: str, meaning: str) -> None:
+    result = poller("state", "set", "clicks", *arguments, "--shard", A, "--yes")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert meaning in result.stdout
+    assert "windows are given up" not in result.stdout, "this shard has none"
+    position = shown(poller)["mappings"][0]["shards"][0]["position"]
+    assert position["type"] == kind
+    assert position.get("sequence_number") == (arguments[0] if "SEQUENCE" in kind else None)
+    assert now().checkpoints == SAVED[CLICKS] | {A: now().checkpoints[A]}
+    assert now().starting_position is None
+
+
+def test_a_shard_gives_its_window_up_and_a_drained_one_holds_up_its_children(poller: Poller) -> None:
+    result = poller("state", "set", "clicks", str(FIRST), "--shard", B, "--yes")
+    assert "Open windows are given up" in result.stdout
+    assert now().checkpoints[B].window is None
+    result = poller("state", "set", "clicks", str(FIRST), "--shard", C, "--yes")
+    assert "shards that came of it wait until its end" in result.stdout
+
+
+def test_a_sequence_number_needs_no_shard_where_there_is_one(poller: Poller) -> None:
+    assert poller("state", "set", "users", str(FIRST), "--after", "--yes").exit_code == 0
+    assert now(USERS)[:2] == (None, {A: Checkpoint(after(0))})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["clicks", str(FIRST)], f"one shard: give it by --shard; stored are {A}, {B}, {C}\n"),
+        (["clicks", "1", "--shard", "x"], f"clicks has no stored shard x; stored are {A}, {B}, {C}\n"),
+        (["clicks", "LATEST", "--shard", A], "LATEST goes for a whole mapping: leave --shard out\n"),
+        (["clicks", "LATEST", "--after"], "--after goes with a sequence number, not with LATEST\n"),
+        (["clicks", "soon"], "soon is not a position"),
+        (["users", "1769860800"], "Unsupported starting position for arn type"),
+    ],
+)
+def test_a_position_that_does_not_fit_is_a_faulty_command_line(poller: Poller, arguments: list[str], why: str) -> None:
+    result = poller("state", "set", *arguments, "--yes")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert why in result.stderr
+    assert unchanged()
+
+
+def test_with_nobody_to_ask_nothing_is_changed(poller: Poller) -> None:
+    result = poller("state", "set", "clicks", "LATEST")
+    assert result.exit_code == 1
+    assert "clicks would go on at what is written after the next start" in result.stdout
+    assert result.stderr == "poller: nothing was changed: there is nobody to ask; --yes makes the change unasked\n"
+    assert unchanged()
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@drawn(
+    shard=st.sampled_from([None, A, B, C]),
+    text=st.one_of(
+        st.sampled_from(["TRIM_HORIZON", "LATEST"]),
+        st.integers(min_value=0, max_value=1769860800).map(lambda moment: f"{moment}.0"),
+        st.integers(min_value=0, max_value=10**60).map(lambda number: f"{number:021}"),
+    ),
+    is_after=st.booleans(),
+)
+def test_what_was_set_is_shown(poller: Poller, shard: ShardId | None, text: str, is_after: bool) -> None:
+    """And what was refused has changed nothing."""
+    before = shown(poller)
+    options = [*(["--shard", shard] if shard else []), *(["--after"] if is_after else [])]
+    result = poller("state", "set", "clicks", text, *options, "--yes")
+    after_it = shown(poller)
+    if result.exit_code:
+        assert (result.exit_code, after_it) == (2, before)
+        return
+    (clicks, *others) = after_it["mappings"]
+    assert others == before["mappings"][1:]
+    by_id = {one["shard_id"]: one["position"] for one in clicks["shards"]}
+    position = by_id[shard] if shard else clicks["set_by_hand"]
+    word = text if text.isalpha() or "_" in text else None
+    assert position["type"] == word or position.get("timestamp") == float(text) or position["sequence_number"] == text
+    assert ("AFTER" in position["type"]) == is_after
+    assert shard or not by_id
+
+
+def test_help_teaches_by_examples(poller: Poller) -> None:
+    text = " ".join(poller("state", "set", "--help", COLUMNS="300").stdout.split())
+    for example in ("TRIM_HORIZON", "LATEST", "2026-01-31T12:00:00Z", "--shard shardId-000000000001 --after"):
+        assert f"Example: poller state set clicks {example}" in text
+    assert "LATEST, which is what is written after the next start of the daemon" in text
+    assert "Exit codes: 0 all went well, 1 nothing was changed, 2" in text
+    assert "Example: poller state show" in poller("state", "show", "--help", COLUMNS="300").stdout
