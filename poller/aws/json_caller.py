@@ -46,6 +46,8 @@ class JsonCaller:
         """The answer's document. Raises errors.ServiceError, and only that.
 
         The timeout is for the whole call; a long poll's must be longer than the wait it asks for.
+        An empty body counts as no answer: of the operations that are called all day each says something, if only `{}`,
+        and something between us may have lost it.
         """
         headers = self._headers.get(operation)
         if headers is None:

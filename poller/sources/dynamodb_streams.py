@@ -6,6 +6,9 @@ Order is kept by item under a parallelization factor, so a record's lane key is 
 however the service orders its attributes.
 The service does not say how far a read is behind the shard's tip.
 
+It finds no place by time either.  Reading from a time is reading from the oldest record, without what is older; such a
+cursor is the service's iterator, a blank, and the time in whole seconds, which is all that records say of theirs.
+
 A stream that its table no longer feeds (`DISABLED`) has closed shards only, and can be read until the last record is
 24 hours old.
 
@@ -15,12 +18,14 @@ Sources: Amazon DynamoDB Streams API Reference, "DescribeStream", "GetShardItera
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import dropwhile
+from math import floor
 from typing import Any, assert_never
 
 import orjson
 
 from poller.core.envelope import dynamodb_record, item_key
-from poller.errors import Rejected
+from poller.errors import ExpiredIterator, Trimmed
 from poller.model.arn import Arn
 from poller.model.stream import (
     AfterSequence,
@@ -37,7 +42,10 @@ from poller.model.stream import (
     StreamRecord,
     TrimHorizon,
 )
+from poller.sources.answers import understood, unusable
 from poller.sources.caller import Caller
+
+SERVICE = "DynamoDB Streams"
 
 MAXIMUM_RECORDS_IN_A_READ = 1_000
 SHARDS_IN_A_PAGE = 100
@@ -70,36 +78,44 @@ class DynamoDbStreamsSource:
         request: Mapping[str, Any] = self._page
         for _ in range(MAXIMUM_PAGES):
             answer = await self._call("DescribeStream", request)
-            try:
+            with understood(SERVICE, "description of a stream"):
                 description = answer["StreamDescription"]
                 shards |= {shard.shard_id: shard for shard in map(_shard, description.get("Shards") or ())}
-            except (AttributeError, KeyError, TypeError) as error:
-                raise _unusable("no description of a stream") from error
             self.status = description.get("StreamStatus")
             last = description.get("LastEvaluatedShardId")
             if not last:
                 return list(shards.values())
             request = self._page | {"ExclusiveStartShardId": last}
-        raise _unusable("a listing of shards that does not end")
+        raise unusable(SERVICE, "a listing of shards that does not end")
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
-        """A time is no position here: the settings refuse it for such a stream."""
+        """Records of the same second as an AtTimestamp are read, rather repeated than lost."""
         answer = await self._call("GetShardIterator", self._stream | {"ShardId": shard_id} | _place(position))
-        try:
-            return Iterator(answer["ShardIterator"])
-        except (AttributeError, KeyError, TypeError) as error:
-            raise _unusable("no iterator") from error
+        with understood(SERVICE, "iterator"):
+            wire = str(answer["ShardIterator"])
+        return _cursor(wire, floor(position.timestamp)) if isinstance(position, AtTimestamp) else Iterator(wire)
 
     async def read(self, iterator: Iterator, *, limit: int) -> Read:
-        """DynamoDB allows two readers of a shard, and answers Throttled to more."""
-        request = {"ShardIterator": iterator, "Limit": min(limit, MAXIMUM_RECORDS_IN_A_READ)}
-        answer = await self._call("GetRecords", request)
+        """DynamoDB allows two readers of a shard, and answers Throttled to more.
+
+        A read that found older records only is empty, and behind by at least what they are older.
+        """
+        wire, _, since = iterator.partition(" ")
+        if not since:
+            return await self._read(wire, limit)
         try:
-            next_iterator = answer.get("NextShardIterator")
+            read = await self._read(wire, limit)
+        except Trimmed as error:
+            raise ExpiredIterator("the oldest record went before it was passed over", code=error.code) from error
+        return _since(int(since), read)
+
+    async def _read(self, wire_iterator: str, limit: int) -> Read:
+        request = {"ShardIterator": wire_iterator, "Limit": min(limit, MAXIMUM_RECORDS_IN_A_READ)}
+        answer = await self._call("GetRecords", request)
+        with understood(SERVICE, "records"):
+            next_wire = answer.get("NextShardIterator")
             records = [self._record(wire) for wire in answer["Records"]]
-        except (AttributeError, KeyError, TypeError) as error:
-            raise _unusable(f"no records, or a record without {error}") from error
-        return Read(records, Iterator(next_iterator) if next_iterator else None, None)
+        return Read(records, Iterator(next_wire) if next_wire else None, None)
 
     def _record(self, wire: Mapping[str, Any]) -> StreamRecord:
         change = wire["dynamodb"]
@@ -112,6 +128,23 @@ class DynamoDbStreamsSource:
 
     async def _call(self, operation: str, request: Mapping[str, Any]) -> Any:
         return await self._caller.call(operation, orjson.dumps(request), timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
+
+
+def _cursor(wire: str, since: int) -> Iterator:
+    return Iterator(f"{wire} {since}")
+
+
+def _since(since: int, read: Read) -> Read:
+    """The read without the older records at its beginning; the following cursor passes over more, if all were."""
+    recent = list(dropwhile(lambda record: record.arrived_at < since, read.records))
+    if recent:
+        return read._replace(records=recent)
+    following = read.next_iterator
+    return Read(
+        [],
+        None if following is None else _cursor(following, since),
+        since - read.records[-1].arrived_at if read.records else None,
+    )
 
 
 def _shard(wire: Mapping[str, Any]) -> Shard:
@@ -127,7 +160,7 @@ def _shard(wire: Mapping[str, Any]) -> Shard:
 
 def _place(position: Position) -> dict[str, Any]:
     match position:
-        case TrimHorizon():
+        case TrimHorizon() | AtTimestamp():
             return {"ShardIteratorType": "TRIM_HORIZON"}
         case Latest():
             return {"ShardIteratorType": "LATEST"}
@@ -135,13 +168,7 @@ def _place(position: Position) -> dict[str, Any]:
             return {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": sequence_number}
         case AfterSequence(sequence_number):
             return {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": sequence_number}
-        case AtTimestamp():
-            raise AssertionError("DynamoDB Streams finds no position by time")
         case ShardEnd():
             raise AssertionError("there is nothing to read at a shard's end")
         case _:
             assert_never(position)
-
-
-def _unusable(what: str) -> Rejected:
-    return Rejected(f"the answer has {what}: is this DynamoDB Streams?", code="UnusableAnswer")

@@ -8,8 +8,7 @@ A mapping may name a consumer of the stream (`stream/NAME/consumer/…`, enhance
 polling like any other, within the read limits that all its readers share, and not through the consumer's own
 throughput; but events carry the consumer's ARN, as they do on AWS.
 
-A cursor of this module is the shard's id, a blank and Kinesis's iterator: Kinesis does not say in its answers which
-shard they are of, and the event's `eventID` does.
+That the record of a position has aged out is found by looking for it (`kinesis_cursor.py`).
 
 Sources: Amazon Kinesis Data Streams API Reference, "ListShards", "GetShardIterator", "GetRecords", "Shard".
 """
@@ -23,7 +22,7 @@ import orjson
 
 from poller.core.envelope import kinesis_record
 from poller.errors import Rejected, Unreachable
-from poller.model.arn import Arn
+from poller.model.arn import Arn, stream_arn
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
@@ -39,7 +38,11 @@ from poller.model.stream import (
     StreamRecord,
     TrimHorizon,
 )
+from poller.sources.answers import understood, unusable
 from poller.sources.caller import Caller
+from poller.sources.kinesis_cursor import Cursor
+
+SERVICE = "Kinesis"
 
 MAXIMUM_RECORDS_IN_A_READ = 10_000
 SHARDS_IN_A_PAGE = 1_000
@@ -58,9 +61,7 @@ READ_TIMEOUT_IN_SECONDS = 30.0
 """How long a read may take: its answer may have 10 MiB."""
 
 
-def stream_arn(event_source: Arn) -> str:
-    """The stream's ARN, from its own or from that of one of its consumers."""
-    return str(event_source).partition("/consumer/")[0]
+NO_PLACE = "(was the stream deleted and made anew? Then its positions have to be moved: `poller state set`)"
 
 
 class KinesisSource:
@@ -92,33 +93,39 @@ class KinesisSource:
         raise Unreachable("every listing's token expired between its pages", code="UnusableAnswer", was_sent=True)
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
-        """Where the records at a position are gone, Kinesis goes to the oldest that there are, and does not say so."""
-        request = self._stream | {"ShardId": shard_id} | _place(position)
-        answer = await self._call("GetShardIterator", request)
+        """That the record of an AfterSequence is gone is told by the first read that meets something else.
+
+        A stream that was made anew has the ARN and the shards' ids of the former one, whose numbers it refuses.
+        """
         try:
-            return _cursor(shard_id, answer["ShardIterator"])
-        except (AttributeError, KeyError, TypeError) as error:
-            raise _unusable("no iterator") from error
+            wire = await self._wire_iterator(shard_id, position)
+        except Rejected as error:
+            if error.code == "InvalidArgumentException" and isinstance(position, AtSequence | AfterSequence):
+                raise Rejected(f"{error} {NO_PLACE}", code=error.code) from error
+            raise
+        return Cursor(
+            shard_id, wire, position.sequence_number if isinstance(position, AfterSequence) else None
+        ).written()
 
     async def read(self, iterator: Iterator, *, limit: int) -> Read:
         """Kinesis allows five reads a second and 2 MiB a second of a shard, and answers Throttled beyond that."""
-        shard_id, _, wire_iterator = iterator.partition(" ")
+        cursor = Cursor.of(iterator)
         count = min(limit, MAXIMUM_RECORDS_IN_A_READ)
-        body = b'{"ShardIterator":%b,"Limit":%d%b' % (orjson.dumps(wire_iterator), count, self._read_end)
+        body = b'{"ShardIterator":%b,"Limit":%d%b' % (orjson.dumps(cursor.wire), count, self._read_end)
         answer = await self._caller.call("GetRecords", body, timeout_in_seconds=READ_TIMEOUT_IN_SECONDS)
-        try:
-            return self._read(ShardId(shard_id), answer)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise _unusable(f"no records, or a record without {error}") from error
+        with understood(SERVICE, "records"):
+            milliseconds = answer.get("MillisBehindLatest")
+            behind = None if milliseconds is None else milliseconds / 1000
+            records = [self._record(cursor.shard_id, wire) for wire in answer["Records"]]
+            following = cursor.following(answer.get("NextShardIterator"), records, is_behind=bool(behind))
+        if following is not None and following.leads_nowhere:
+            following = following._replace(wire=await self._wire_iterator(cursor.shard_id, TrimHorizon()))
+        return Read(cursor.fresh(records), None if following is None else following.written(), behind)
 
-    def _read(self, shard_id: ShardId, answer: Mapping[str, Any]) -> Read:
-        next_iterator = answer.get("NextShardIterator")
-        behind = answer.get("MillisBehindLatest")
-        return Read(
-            [self._record(shard_id, wire) for wire in answer["Records"]],
-            _cursor(shard_id, next_iterator) if next_iterator else None,
-            None if behind is None else behind / 1000,
-        )
+    async def _wire_iterator(self, shard_id: ShardId, position: Position) -> str:
+        answer = await self._call("GetShardIterator", self._stream | {"ShardId": shard_id} | _place(position))
+        with understood(SERVICE, "iterator"):
+            return str(answer["ShardIterator"])
 
     def _record(self, shard_id: ShardId, wire: Mapping[str, Any]) -> StreamRecord:
         sequence_number = wire["SequenceNumber"]
@@ -141,21 +148,16 @@ class KinesisSource:
         request: Mapping[str, Any] = self._first_page
         for _ in range(MAXIMUM_PAGES):
             answer = await self._call("ListShards", request)
-            try:
+            with understood(SERVICE, "list of shards"):
                 shards |= {shard.shard_id: shard for shard in map(_shard, answer["Shards"])}
-            except (AttributeError, KeyError, TypeError) as error:
-                raise _unusable("no list of shards") from error
-            if not answer.get("NextToken"):
+                token = answer.get("NextToken")
+            if not token:
                 return list(shards.values())
-            request = {"NextToken": answer["NextToken"]}
-        raise _unusable("a listing of shards that does not end")
+            request = {"NextToken": token}
+        raise unusable(SERVICE, "a listing of shards that does not end")
 
     async def _call(self, operation: str, request: Mapping[str, Any]) -> Any:
         return await self._caller.call(operation, orjson.dumps(request), timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
-
-
-def _cursor(shard_id: ShardId, wire_iterator: str) -> Iterator:
-    return Iterator(f"{shard_id} {wire_iterator}")
 
 
 def _shard(wire: Mapping[str, Any]) -> Shard:
@@ -176,15 +178,9 @@ def _place(position: Position) -> dict[str, Any]:
             return {"ShardIteratorType": "LATEST"}
         case AtTimestamp(timestamp):
             return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": round(timestamp, 3)}
-        case AtSequence(sequence_number):
+        case AtSequence(sequence_number) | AfterSequence(sequence_number):
             return {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": sequence_number}
-        case AfterSequence(sequence_number):
-            return {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": sequence_number}
         case ShardEnd():
             raise AssertionError("there is nothing to read at a shard's end")
         case _:
             assert_never(position)
-
-
-def _unusable(what: str) -> Rejected:
-    return Rejected(f"the answer has {what}: is this Kinesis?", code="UnusableAnswer")

@@ -20,12 +20,15 @@ import anyio
 import orjson
 
 from poller.core.envelope import sqs_record
-from poller.errors import Rejected, Unreachable
+from poller.errors import Unreachable
 from poller.model.arn import Arn
 from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, Refusal
+from poller.sources.answers import understood
 from poller.sources.caller import Caller
 from poller.sources.receive_attempts import ReceiveAttempts
+
+SERVICE = "SQS"
 
 MAXIMUM_MESSAGES_IN_A_CALL = 10
 """Messages or entries in one call; Amazon SQS API Reference."""
@@ -56,10 +59,8 @@ class SqsSource:
     async def describe(self) -> QueueAttributes:
         """Raises NotFound or AccessDenied; Rejected when whatever answered does not seem to be SQS."""
         answer = await self._call("GetQueueAttributes", self._queue + b',"AttributeNames":["VisibilityTimeout"]}')
-        try:
+        with understood(SERVICE, "visibility timeout"):
             return QueueAttributes(visibility_timeout_in_seconds=int(answer["Attributes"]["VisibilityTimeout"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise Rejected("the answer has no visibility timeout: is this SQS?", code="UnusableAnswer") from error
 
     async def receive(
         self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
@@ -74,10 +75,8 @@ class SqsSource:
             answer = await self._call("ReceiveMessage", body + b"}", timeout_in_seconds)
         else:
             answer = await self._attempt(self._attempts, body, count, timeout_in_seconds)
-        try:
+        with understood(SERVICE, "messages"):
             return [self._message(wire) for wire in answer.get("Messages") or ()]
-        except (KeyError, TypeError, ValueError) as error:
-            raise Rejected(f"a message lacks what SQS sends with it: {error!r}", code="UnusableAnswer") from error
 
     async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
         """A message that is gone already counts as deleted; so does, on a standard queue, one under an old receipt."""
@@ -112,18 +111,14 @@ class SqsSource:
         if not messages:
             return []
         answer = await self._call(operation, b'%b,"Entries":%b}' % (self._queue, orjson.dumps(entries)))
-        return [
-            Refusal(message=messages[int(failed["Id"])], code=failed["Code"], is_final=is_final(failed["Code"]))
-            for failed in answer.get("Failed") or ()
-        ]
+        with understood(SERVICE, "results"):
+            return [
+                Refusal(message=messages[int(failed["Id"])], code=failed["Code"], is_final=is_final(failed["Code"]))
+                for failed in answer.get("Failed") or ()
+            ]
 
-    async def _call(
-        self, operation: str, body: bytes, timeout_in_seconds: float = ANSWER_TIMEOUT_IN_SECONDS
-    ) -> dict[str, Any]:
-        answer = await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
-        if not isinstance(answer, dict):
-            raise Rejected("the answer is no JSON object: is this SQS?", code="UnusableAnswer")
-        return answer
+    async def _call(self, operation: str, body: bytes, timeout_in_seconds: float = ANSWER_TIMEOUT_IN_SECONDS) -> Any:
+        return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
 
     def _message(self, wire: Mapping[str, Any]) -> Message:
         record = sqs_record(wire, arn=self._arn, region=self._region, null_md5_when_absent=self._null_md5_when_absent)

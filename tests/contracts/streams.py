@@ -17,6 +17,7 @@ from enum import Enum, auto
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import orjson
 
 from poller.errors import Unreachable
@@ -26,6 +27,7 @@ from poller.sources.caller import Caller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
+from tests.fakes.stream_service import FakeStreamService
 
 REGION = "eu-west-1"
 ROLE_ARN = "arn:aws:iam::123456789012:role/reader"
@@ -53,11 +55,20 @@ LACKS: Mapping[str, Mapping[Needs, str]] = {
 }
 
 KINESIS = [name for name in LACKS if name.startswith("kinesis:")]
+FAKES = [name for name in LACKS if ": fake" in name]
 DYNAMODB = [name for name in LACKS if name.startswith("dynamodb:")]
 
 
 class Stream(ABC):
     """A stream of its own for one test."""
+
+    caller: Caller
+    arn: Arn
+
+    def age_out(self) -> None:
+        """Let all that was put age out now; only the fakes can."""
+        assert isinstance(self.caller, FakeStreamService)
+        self.caller.streams[str(self.arn)].age_out(now=anyio.current_time())
 
     @abstractmethod
     def source(self, **options: Any) -> StreamSource:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import anyio
+import orjson
 import pytest
 
 from poller.errors import (
@@ -59,6 +60,21 @@ async def start(source: StreamSource, position: Position | None = None) -> Itera
 
 async def read(source: StreamSource, position: Position | None = None, *, limit: int = 1000) -> list[StreamRecord]:
     return (await source.read(await start(source, position), limit=limit)).records
+
+
+async def read_on_the_wire(
+    service: FakeKinesis, stream: FakeStream, kind: str, number: SequenceNumber
+) -> list[StreamRecord]:
+    """As the source would read, had it asked the service for this kind of position."""
+    request = {
+        "StreamARN": str(stream.arn),
+        "ShardId": stream.shards(now=anyio.current_time())[0].shard_id,
+        "ShardIteratorType": kind,
+        "StartingSequenceNumber": number,
+    }
+    answer = await service.call("GetShardIterator", orjson.dumps(request), timeout_in_seconds=10)
+    cursor = Iterator(f"{request['ShardId']} {answer['ShardIterator']}")
+    return (await service.source(stream).read(cursor, limit=10)).records
 
 
 def item(text: str, key: str = "a") -> Item:
@@ -222,8 +238,8 @@ async def test_kinesis_goes_from_a_trimmed_place_to_the_oldest_record() -> None:
     for records in (
         (await source.read(iterator, limit=10)).records,
         await read(source, AtSequence(gone)),
-        await read(source, AfterSequence(gone)),
         await read(source, AtTimestamp(EPOCH - 1)),
+        await read_on_the_wire(service, stream, "AFTER_SEQUENCE_NUMBER", gone),
     ):
         assert [record.sequence_number for record in records] == [kept]
     assert [entry.detail for entry in stream.history if entry.kind == "skipped"] == ["1"]
@@ -269,6 +285,20 @@ async def test_a_sequence_number_of_another_shard_is_refused() -> None:
     [child, _] = stream.split(parent.shard_id, now=anyio.current_time())
     with pytest.raises(Rejected):
         await source.iterator(ShardId(child), AfterSequence(number))
+
+
+async def test_a_sequence_number_of_a_former_stream_by_the_same_name_is_refused() -> None:
+    service = FakeKinesis()
+    former = service.create_stream("clicks")
+    number = SequenceNumber(service.put(former, "k"))
+    service.delete_stream(former)
+    stream = service.create_stream("clicks")
+    assert stream.arn == former.arn
+    assert [shard.shard_id for shard in stream.shards(now=0)] == [shard.shard_id for shard in former.shards(now=0)]
+    for position in (AtSequence(number), AfterSequence(number)):
+        with pytest.raises(Rejected) as raised:
+            await start(service.source(stream), position)
+        assert raised.value.code == "InvalidArgumentException"
 
 
 async def test_a_time_to_come_is_refused() -> None:

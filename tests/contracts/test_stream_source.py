@@ -10,7 +10,7 @@ import pytest
 from trio.testing import MockClock
 
 from poller.aws.door import Aws, AwsSettings
-from poller.errors import NotFound
+from poller.errors import NotFound, Trimmed
 from poller.model.arn import Arn
 from poller.model.stream import (
     AfterSequence,
@@ -27,6 +27,7 @@ from poller.model.stream import (
 from poller.ports import StreamSource
 from tests.contracts.streams import (
     DYNAMODB,
+    FAKES,
     KINESIS,
     LACKS,
     REGION,
@@ -45,6 +46,7 @@ from tests.fakes.kinesis import FakeKinesis
 pytestmark = pytest.mark.anyio
 
 on_kinesis = pytest.mark.parametrize("implementation", KINESIS, indirect=True)
+on_the_fakes = pytest.mark.parametrize("implementation", FAKES, indirect=True)
 on_dynamodb = pytest.mark.parametrize("implementation", DYNAMODB, indirect=True)
 
 MANY_READS = 20
@@ -219,6 +221,28 @@ async def test_reading_goes_on_at_and_after_a_sequence_number(stream: Stream) ->
     assert texts(stream, await read_on(source, after, count=1)) == ["2"]
 
 
+async def test_a_record_that_reading_goes_on_after_does_not_come_again_however_often_it_begins(stream: Stream) -> None:
+    source = stream.source()
+    position: Position = TrimHorizon()
+    for number in range(5):
+        await stream.put(str(number))
+        [record] = await read_on(source, await start(source, position), count=1)
+        assert stream.text(record.record) == str(number)
+        position = AfterSequence(record.sequence_number)
+
+
+@on_the_fakes
+async def test_that_the_record_to_go_on_after_has_aged_out_is_said(stream: Stream) -> None:
+    source = stream.source()
+    await stream.put("gone")
+    [gone] = await read_on(source, await start(source), count=1)
+    stream.age_out()
+    await stream.put("kept")
+    with pytest.raises(Trimmed):
+        await read_on(source, await start(source, AfterSequence(gone.sequence_number)), count=1)
+    assert texts(stream, await read_on(source, await start(source), count=1)) == ["kept"]
+
+
 async def test_after_the_last_record_there_is_nothing_until_another_comes(stream: Stream) -> None:
     source = stream.source()
     await stream.put("last")
@@ -280,6 +304,21 @@ async def test_reading_goes_on_at_a_time(kinesis: KinesisStream) -> None:
     assert texts(kinesis, await read_on(source, at_late, count=1)) == ["late"]
     long_before = await start(source, AtTimestamp(early.arrived_at - 3600))
     assert texts(kinesis, await read_on(source, long_before, count=2)) == ["early", "late"]
+
+
+@on_dynamodb
+async def test_reading_goes_on_at_the_second_of_a_time(table: TableStream) -> None:
+    source = table.source()
+    await table.put("early")
+    await anyio.sleep(1.05)  # records tell whole seconds
+    await table.put("late")
+    early, late = await read_on(source, await start(source), count=2)
+    at_late = await start(source, AtTimestamp(late.arrived_at + 0.9))
+    assert texts(table, await read_on(source, at_late, count=1)) == ["late"]
+    at_early = await start(source, AtTimestamp(early.arrived_at))
+    assert texts(table, await read_on(source, at_early, count=2)) == ["early", "late"]
+    passed_over = await source.read(await start(source, AtTimestamp(late.arrived_at + 1)), limit=10)
+    assert (passed_over.records, passed_over.behind_in_seconds) == ([], 1)
 
 
 @on_kinesis

@@ -1,42 +1,67 @@
-"""AWS over HTTP: the SQS in memory and functions in memory, behind a front door that checks every signature.
+"""AWS over HTTP: services in memory and functions in memory, behind a front door that checks every signature.
 
     a daemon ──HTTP──> AwsService (signature, keys, time) ─┬─ x-amz-target: AmazonSQS.* ──> FakeSqs ──> FakeQueue
+                                                           ├─ …: Kinesis_*, DynamoDBStreams_* ──> their fakes
+                                                           ├─ Action=… in a form        ──> STS, topics (reports.py)
+                                                           ├─ PUT                       ──> buckets (reports.py)
                                                            └─ /…/functions/<arn>/…      ──> a function in memory
 
-All of it lives in the test's own process and event loop, so that a test waits for entries of a queue's history, and
-asks the whole history afterwards. What the fakes raise or answer leaves as the services would write it.
+All of it lives in the test's own process and event loop, so that a test waits for entries of a queue's or a stream's
+history, and asks the whole history afterwards. What the fakes raise or answer leaves as the services would write it.
 A client that hangs up cancels its long poll; a function goes on to its planned end, as its `Call` says.
 """
 
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, assert_never
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
+import anyio
 import orjson
 
 from poller.aws.signing import Keys
-from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled, Unreachable
+from poller.errors import (
+    AccessDenied,
+    ExpiredIterator,
+    NotFound,
+    Rejected,
+    ServiceError,
+    Throttled,
+    Trimmed,
+    Unreachable,
+)
 from poller.model.ids import MappingName, RequestId
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
 from poller.ports import Target
 from tests.fakes.aws_service import AwsService, error
+from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
+from tests.fakes.kinesis import FakeKinesis
 from tests.fakes.queue import FakeQueue
+from tests.fakes.reports import FakeReports, query_answer, query_error
 from tests.fakes.sqs import FakeSqs
-from tests.fakes.watch import History, Watch
+from tests.fakes.stream import FakeStream
+from tests.fakes.stream_service import ACCOUNT, FakeStreamService
+from tests.fakes.watch import History, StreamHistory, Watch
 
 LONGEST_CALL_IN_SECONDS = 60.0
 """No call is cut by the service: longer than the longest poll."""
 
 
+CALLER_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/session"
+"""Who asks, says STS."""
+
+
 class AwsOverHttp:
-    """`functions` are the Lambda functions by ARN; `forbidden` the queues by name that nobody may touch.
+    """`functions` are the Lambda functions by ARN; `forbidden` the queues and streams by name that nobody may touch.
 
     `polls_waiting` counts the receives in the house, and `door` knows the keys.
+    `callers` tells of each invocation, by its request id, which access key it was made with.
+    Streams have no limits to their reads, so that no test waits for them.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -44,6 +69,15 @@ class AwsOverHttp:
         self.functions: dict[str, Target] = {}
         self.forbidden: set[str] = set()
         self.polls_waiting = 0
+        self.callers: dict[RequestId, str] = {}
+        self.reports = FakeReports()
+        epoch = time.time() - anyio.current_time()
+        self.kinesis = FakeKinesis(has_limits=False, epoch=epoch)
+        self.tables = FakeDynamoDbStreams(epoch=epoch)
+        self._streams: dict[str, FakeStreamService] = {
+            "Kinesis_20131202": self.kinesis,
+            "DynamoDBStreams_20120810": self.tables,
+        }
         self._watch = watch
 
     def listen_at(self, server: HttpServer) -> None:
@@ -59,12 +93,50 @@ class AwsOverHttp:
         """`settings` are FakeQueue's fields; the history rings."""
         return self.sqs.create_queue(name, history=History(self._watch), **settings)
 
+    def create_stream(self, name: str, **settings: Any) -> FakeStream:
+        """`settings` are FakeStream's fields; the history rings."""
+        return self._rings(self.kinesis.create_stream(name, **settings))
+
+    def create_table(self, name: str, **settings: Any) -> FakeTable:
+        """`settings` are those of `FakeDynamoDbStreams.create_table`; the stream's history rings."""
+        table = self.tables.create_table(name, **settings)
+        self._rings(table.stream)
+        return table
+
+    def _rings(self, stream: FakeStream) -> FakeStream:
+        stream.history = StreamHistory(self._watch, stream.history)
+        return stream
+
     async def _reply(self, request: Request) -> Reply | Drop:
         self._watch.ring()
         service, _, operation = request.headers.get("x-amz-target", "").partition(".")
         if service == "AmazonSQS":
             return await self._call_sqs(operation, request.body)
+        if service in self._streams:
+            return await self._call_stream(self._streams[service], operation, request.body)
+        if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            return self._call_in_a_form(request.body)
+        if request.method == "PUT":
+            return self.reports.put_object(request)
         return await self._invoke(request)
+
+    async def _call_stream(self, service: FakeStreamService, operation: str, body: bytes) -> Reply | Drop:
+        try:
+            if any(name.encode() in body for name in self.forbidden):
+                raise AccessDenied("Access to the resource is denied.", code="AccessDeniedException")
+            answer = await service.call(operation, body, timeout_in_seconds=LONGEST_CALL_IN_SECONDS)
+        except ServiceError as refusal:
+            return refused(refusal)
+        return Reply(headers={"Content-Type": "application/x-amz-json-1.1"}, body=orjson.dumps(answer))
+
+    def _call_in_a_form(self, body: bytes) -> Reply:
+        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        match form["Action"]:
+            case "Publish":
+                return self.reports.publish(form["TopicArn"], form["Message"])
+            case "GetCallerIdentity":
+                return query_answer("GetCallerIdentity", f"<Arn>{CALLER_ARN}</Arn>")
+        return query_error(400, "InvalidAction", form["Action"])
 
     async def _call_sqs(self, operation: str, body: bytes) -> Reply | Drop:
         is_poll = operation == "ReceiveMessage"
@@ -91,6 +163,7 @@ class AwsOverHttp:
         invocation = Invocation(
             RequestId(context["request_id"]), request.body, MappingName(context["mapping"]), int(context["attempt"])
         )
+        self.callers[invocation.request_id] = request.headers["authorization"].partition("=")[2].partition("/")[0]
         self._watch.ring()
         response = await function.invoke(invocation)
         self._watch.ring()
@@ -108,13 +181,13 @@ async def aws_over_http(watch: Watch, *keys: Keys) -> AsyncIterator[AwsOverHttp]
 
 
 def refused(refusal: ServiceError) -> Reply | Drop:
-    """An error of the fakes as SQS would write it."""
+    """An error of the fakes as a service of a JSON protocol would write it."""
     match refusal:
         case Unreachable():
             return Drop()
         case AccessDenied():
             return error(403, refusal.code, str(refusal))
-        case NotFound() | Throttled() | Rejected():
+        case NotFound() | Throttled() | Rejected() | ExpiredIterator() | Trimmed():
             return error(400, refusal.code, str(refusal))
     raise AssertionError(refusal)
 

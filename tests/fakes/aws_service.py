@@ -17,7 +17,7 @@ from email.utils import formatdate
 
 import orjson
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.loaders import create_loader
@@ -82,7 +82,9 @@ def expected_authorization(request: Request, keys: Keys, *, service: str, region
         data=request.body,
     )
     as_boto.context["timestamp"] = request.headers["x-amz-date"]
-    signer = SigV4Auth(Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token), service, region)
+    signer = (S3SigV4Auth if service == "s3" else SigV4Auth)(
+        Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token), service, region
+    )
     signature = signer.signature(signer.string_to_sign(as_boto, signer.canonical_request(as_boto)), as_boto)
     return (
         f"AWS4-HMAC-SHA256 Credential={signer.scope(as_boto)}, "

@@ -17,17 +17,22 @@ from tests.fakes.faults import Fault, FaultPlan
 
 
 class FakeDestination:
-    """`ports.Destination`. `taken` has each notice as often as it was taken; the plan's operation is `deliver`."""
+    """`ports.Destination`. `taken` has each notice as often as it was taken; the plan's operation is `deliver`.
+
+    `taken_at` has the time of each, on anyio's clock.
+    """
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()
         self.taken: list[Notice] = []
+        self.taken_at: list[float] = []
 
     async def deliver(self, notice: Notice) -> None:
         fault = self.faults.draw("deliver", anyio.current_time())
         with anyio.move_on_after(DELIVERY_TIMEOUT_IN_SECONDS):
             await self._way_there(fault)
             self.taken.append(notice)
+            self.taken_at.append(anyio.current_time())
             await self._way_back(fault)
             return
         raise Unreachable("no answer in time", code="Timeout", was_sent=True)

@@ -211,7 +211,7 @@ class FakeDynamoDbStreams(FakeStreamService):
         if not 1 <= limit <= RECORDS_IN_AN_ANSWER:
             raise Rejected("Limit is out of range", code="ValidationException")
         page = self.read(cursor, limit=limit, maximum_bytes=BYTES_IN_AN_ANSWER, now=now)
-        answer: dict[str, Any] = {"Records": [_wire(record) for record in page.records]}
+        answer: dict[str, Any] = {"Records": [_wire(record, self.epoch) for record in page.records]}
         if page.next_place is not None:
             answer["NextShardIterator"] = cursor._replace(place=page.next_place, issued_at=now).token()
         return answer
@@ -222,9 +222,9 @@ def _shard_id(serial: int, now: float, luck: Random) -> str:
     return f"shardId-{round((EPOCH + now) * 1000) + serial:020d}-{luck.getrandbits(32):08x}"
 
 
-def _wire(record: Stored) -> dict[str, Any]:
+def _wire(record: Stored, epoch: float) -> dict[str, Any]:
     change = {
-        "ApproximateCreationDateTime": float(floor(EPOCH + record.arrived_at)),
+        "ApproximateCreationDateTime": float(floor(epoch + record.arrived_at)),
         "SequenceNumber": str(record.sequence_number),
     }
     content: dict[str, Any] = record.content

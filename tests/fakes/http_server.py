@@ -61,7 +61,7 @@ class HttpServer:
         self._tasks.add(task)
         self.connections += 1
         try:
-            while (request := await read_request(reader)) is not None:
+            while (request := await read_request(reader, writer)) is not None:
                 self.requests.append(request)
                 answer = await self._handle(request, reader)
                 if answer is None:
@@ -98,8 +98,11 @@ class HttpServer:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """The next request of a connection; None at its end. Bodies need a Content-Length."""
+async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None = None) -> Request | None:
+    """The next request of a connection; None at its end. Bodies need a Content-Length.
+
+    With a writer, a client that asks first may go on.
+    """
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
@@ -109,6 +112,8 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     method, target, _ = first.split(" ")
+    if writer is not None and headers.get("expect", "").lower() == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     return Request(method, target, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
 
 

@@ -30,10 +30,8 @@ import anyio
 import orjson
 
 from poller.errors import Rejected, Throttled
-from poller.model.arn import Arn
-from poller.sources.kinesis import KinesisSource, stream_arn
-from tests.fakes.clock import EPOCH
-from tests.fakes.faults import FaultPlan
+from poller.model.arn import Arn, stream_arn
+from poller.sources.kinesis import KinesisSource
 from tests.fakes.stream import FakeShard, FakeStream, Stored
 from tests.fakes.stream_service import ACCOUNT, REGION, Cursor, FakeStreamService
 
@@ -52,9 +50,10 @@ class FakeKinesis(FakeStreamService):
     iterator_lifetime_in_seconds = 300.0
     throttling_code = "ProvisionedThroughputExceededException"
 
-    def __init__(self, *, seed: int = 0, faults: FaultPlan | None = None, has_limits: bool = True) -> None:
-        super().__init__(seed=seed, faults=faults)
+    def __init__(self, *, has_limits: bool = True, **options: Any) -> None:
+        super().__init__(**options)
         self._has_limits = has_limits
+        self._last_numbers: dict[str, int] = {}
         self._calls: defaultdict[tuple[str, str, str], deque[float]] = defaultdict(deque)
         self._paid_until: dict[tuple[str, str], float] = {}
         self._refused_until: dict[tuple[str, str], float] = {}
@@ -62,13 +61,18 @@ class FakeKinesis(FakeStreamService):
     def create_stream(self, name: str, **settings: Any) -> FakeStream:
         """`settings` are FakeStream's fields, such as `shard_count`."""
         arn = Arn(partition="aws", service="kinesis", region=REGION, account=ACCOUNT, resource=f"stream/{name}")
-        defaults = {"seed": self.seed + len(self.streams), "created_at": anyio.current_time()}
+        defaults = {
+            "seed": self.seed + len(self.streams),
+            "created_at": anyio.current_time(),
+            "numbers_after": self._last_numbers.get(str(arn)),
+        }
         self.streams[str(arn)] = FakeStream(
             arn=arn, new_shard_id=_shard_id, length_of_numbers=LENGTH_OF_NUMBERS, **defaults | settings
         )
         return self.streams[str(arn)]
 
     def delete_stream(self, stream: FakeStream) -> None:
+        self._last_numbers[str(stream.arn)] = stream.last_number
         del self.streams[str(stream.arn)]
 
     def put(self, stream: FakeStream, partition_key: str, data: bytes = b"", *, hash_key: int | None = None) -> str:
@@ -151,7 +155,7 @@ class FakeKinesis(FakeStreamService):
             request["ShardIteratorType"],
             now=now,
             sequence_number=None if number is None else int(number),
-            arrived_at=round(request["Timestamp"] - EPOCH, 3) if "Timestamp" in request else None,
+            arrived_at=round(request["Timestamp"] - self.epoch, 3) if "Timestamp" in request else None,
         )
         return {"ShardIterator": Cursor(str(stream.arn), shard_id, place, now).token()}
 
@@ -167,7 +171,7 @@ class FakeKinesis(FakeStreamService):
         page = self.read(cursor, limit=limit, maximum_bytes=BYTES_IN_AN_ANSWER, now=now)
         self._pay((cursor.stream_arn, cursor.shard_id), sum(record.size for record in page.records), now)
         answer = {
-            "Records": [_wire(record) for record in page.records],
+            "Records": [_wire(record, self.epoch) for record in page.records],
             "MillisBehindLatest": round(page.behind_in_seconds * 1000),
         }
         if page.next_place is None:
@@ -207,10 +211,10 @@ def _shard_id(serial: int, _now: float, _luck: Random) -> str:
     return f"shardId-{serial:012d}"
 
 
-def _wire(record: Stored) -> dict[str, Any]:
+def _wire(record: Stored, epoch: float) -> dict[str, Any]:
     return {
         "SequenceNumber": str(record.sequence_number),
-        "ApproximateArrivalTimestamp": round(EPOCH + record.arrived_at, 3),
+        "ApproximateArrivalTimestamp": round(epoch + record.arrived_at, 3),
         **record.content,
     }
 

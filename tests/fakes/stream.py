@@ -15,8 +15,11 @@ What luck does, by rates: a read is empty though there are records (`empty_read_
 (`split_at_rollover_rate`).
 A cursor behind the oldest record is refused by DynamoDB (`refuses_trimmed`), and moved to it by Kinesis.
 
+A number that lies outside of a shard's range is refused, as one of a former stream by the same name is.
+
 Simpler than AWS: arrival times never go backwards, resharding takes no time, trimming is never late, and what Kinesis
-does with a trimmed position is inferred (its documentation says it of times only).
+does with a trimmed position is inferred (its documentation says it of times only; the Kinesis Client Library relies on
+it for AT_SEQUENCE_NUMBER whenever it goes on after a long stop).
 
 Sources: Amazon Kinesis Data Streams API Reference, "GetRecords", "GetShardIterator"; Amazon Kinesis Data Streams
 Developer Guide, "Resharding a stream"; Amazon DynamoDB Streams API Reference, "GetRecords"; Amazon DynamoDB Developer
@@ -108,6 +111,7 @@ class FakeShard:
 class FakeStream:
     """`new_shard_id` is given a serial number, the time and luck; `length_of_numbers` is in digits, at the beginning.
 
+    `numbers_after` is the last sequence number of the stream's predecessor by the same name, if there was one.
     With `shard_lifetime_in_seconds` shards roll over by themselves, each at its own age.
     """
 
@@ -119,6 +123,7 @@ class FakeStream:
     shard_lifetime_in_seconds: float | None = None
     shard_count: int = 1
     created_at: float = 0.0
+    numbers_after: int | None = None
     seed: int = 0
     empty_read_rate: float = 0.0
     short_read_rate: float = 0.0
@@ -132,11 +137,17 @@ class FakeStream:
         self.luck = Random(self.seed)
         self._shards: dict[str, FakeShard] = {}
         self._serial = 0
-        self._number: int = 10**self.length_of_numbers - self.luck.randrange(1, FARTHEST_FROM_THE_POWER)
+        near_the_power = 10**self.length_of_numbers - self.luck.randrange(1, FARTHEST_FROM_THE_POWER)
+        self._number: int = near_the_power if self.numbers_after is None else self.numbers_after
         self._alarms: list[tuple[float, int, Callable[[float], None]]] = []
         self._alarms_set = 0
         for hash_keys in _shares(0, HASH_KEYS - 1, self.shard_count):
             self._open((), hash_keys, self.created_at)
+
+    @property
+    def last_number(self) -> int:
+        """The highest sequence number given so far."""
+        return self._number
 
     def shards(self, *, now: float) -> list[FakeShard]:
         """The shards that are listed, oldest first."""
@@ -231,6 +242,13 @@ class FakeStream:
             return Page(records, place, max(0.001, now - shard.records[place].arrived_at))
         is_end = not shard.is_open and not (records and self.luck.random() < self.late_end_rate)
         return Page(records, None if is_end else place, 0.0)
+
+    def age_out(self, *, now: float) -> None:
+        """Let the retention period of all that there is be over now."""
+        self.settle(now)
+        for shard in self._shards.values():
+            trimmed, shard.oldest = shard.records[shard.oldest :], len(shard.records)
+            self._note(now, "trimmed", shard, trimmed)
 
     def refused(self, shard_id: str, code: str, *, now: float) -> None:
         """Note that the service refused a call for a reason of its own."""

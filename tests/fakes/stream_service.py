@@ -21,6 +21,7 @@ import anyio
 import orjson
 
 from poller.errors import AccessDenied, ExpiredIterator, NotFound, Rejected, ServiceError, Throttled, Unreachable
+from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.stream import FakeStream, Page
 
@@ -48,13 +49,17 @@ class Cursor(NamedTuple):
 
 
 class FakeStreamService(ABC):
-    """Streams by ARN. `seed` is the streams' luck; the faults have a seed of their own."""
+    """Streams by ARN. `seed` is the streams' luck; the faults have a seed of their own.
+
+    `epoch` is the time of day when anyio's clock stands at 0.
+    """
 
     iterator_lifetime_in_seconds: float
     throttling_code: str
 
-    def __init__(self, *, seed: int = 0, faults: FaultPlan | None = None) -> None:
+    def __init__(self, *, seed: int = 0, faults: FaultPlan | None = None, epoch: float = EPOCH) -> None:
         self.faults = faults or FaultPlan()
+        self.epoch = epoch
         self.seed = seed
         self.streams: dict[str, FakeStream] = {}
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import takewhile
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import orjson
@@ -21,7 +22,11 @@ Ending = Literal["succeeded", "partly_failed", "failed", "answer_lost", "cut"]
 
 @dataclass(kw_only=True)
 class Call:
-    """One run of the function. `done` are the messages whose success the caller was told; `ended_at` is planned."""
+    """One run of the function. `done` are the messages whose success the caller was told; `ended_at` is planned.
+
+    A stream's record goes by its sequence number, and has neither receipt nor group; of a batch that failed partly,
+    only those before the first failed one are done.  `window` is the tumbling window, with its state, None without.
+    """
 
     mapping: str
     request_id: str
@@ -31,6 +36,8 @@ class Call:
     message_ids: list[str]
     receipts: list[str]
     groups: list[str | None]
+    is_stream: bool = False
+    window: dict[str, Any] | None = None
     ending: Ending = "cut"
     done: frozenset[str] = frozenset()
 
@@ -42,6 +49,7 @@ class FunctionPlan:
     A message whose id is in `poison` fails whenever it comes, for good. With `names_failures` it fails alone (and, on a
     FIFO queue, with what follows it in its group), otherwise its whole batch does.
     With `answer`, every call that comes to its end answers just that.
+    In a tumbling window, the state returned lists the records that are done in it.
     """
 
     seed: int = 0
@@ -89,16 +97,19 @@ class FakeTarget:
         return Busy(reason="throttled", retry_after=retry_after, is_throttle=self._luck.random() < 0.8)
 
     def _begin(self, invocation: Invocation, now: float) -> Call:
-        records = orjson.loads(invocation.payload)["Records"]
+        event = orjson.loads(invocation.payload)
+        identities = [_identity(record) for record in event["Records"]]
         call = Call(
             mapping=invocation.mapping,
             request_id=invocation.request_id,
             attempt=invocation.attempt,
             began_at=now,
             ended_at=now + self._luck.uniform(*self.plan.duration_in_seconds),
-            message_ids=[record["messageId"] for record in records],
-            receipts=[record["receiptHandle"] for record in records],
-            groups=[record["attributes"].get("MessageGroupId") for record in records],
+            message_ids=[identity[0] for identity in identities],
+            receipts=[identity[1] for identity in identities],
+            groups=[identity[2] for identity in identities],
+            is_stream="receiptHandle" not in event["Records"][0] if identities else True,
+            window=event if "window" in event else None,
         )
         self.calls.append(call)
         return call
@@ -124,10 +135,13 @@ class FakeTarget:
         if failed and not self.plan.names_failures:
             call.ending = "failed"
             return FunctionError(error_type="PoisonError", message="by plan")
-        call.done = frozenset(call.message_ids) - failed
+        call.done = _done(call, failed)
         call.ending = "partly_failed" if failed else "succeeded"
-        items = [{"itemIdentifier": message_id} for message_id in sorted(failed)]
-        return Answered(orjson.dumps({"batchItemFailures": items}))
+        answer: dict[str, Any] = {"batchItemFailures": [{"itemIdentifier": each} for each in sorted(failed)]}
+        if call.window is not None:
+            seen = call.window["state"].get("seen", [])
+            answer["state"] = {"seen": seen + [each for each in call.message_ids if each in call.done]}
+        return Answered(orjson.dumps(answer))
 
     def _failed_items(self, call: Call, troubled: bool) -> frozenset[str]:
         """Once a message of a group fails, so does all that follows it in its group, as AWS asks of FIFO handlers."""
@@ -140,6 +154,21 @@ class FakeTarget:
                 if group is not None:
                     failed_groups.add(group)
         return frozenset(failed)
+
+
+def _identity(record: dict[str, Any]) -> tuple[str, str, str | None]:
+    """The record's id, receipt and group."""
+    if "kinesis" in record:
+        return record["kinesis"]["sequenceNumber"], "", None
+    if "dynamodb" in record:
+        return record["dynamodb"]["SequenceNumber"], "", None
+    return record["messageId"], record["receiptHandle"], record["attributes"].get("MessageGroupId")
+
+
+def _done(call: Call, failed: frozenset[str]) -> frozenset[str]:
+    if not call.is_stream:
+        return frozenset(call.message_ids) - failed
+    return frozenset(takewhile(lambda number: number not in failed, call.message_ids))
 
 
 def ids_of(calls: Collection[Call]) -> list[str]:

@@ -3,17 +3,19 @@
 watch.ring()                            something changed
 await watch.until(lambda: ...)          return as soon as this holds; give up after a while
 History(watch)                          a queue's history that rings, and counts its entries by kind
+StreamHistory(watch, …)                 a stream's history that rings
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import SupportsIndex
 
 import anyio
 
+from tests.fakes import stream
 from tests.fakes.queue import Entry
 
 LONGEST_WAIT_IN_SECONDS = 30.0
@@ -54,3 +56,15 @@ class History(list[Entry]):
 
     def insert(self, index: SupportsIndex, entry: Entry) -> None:
         raise AssertionError("history is only ever appended to")
+
+
+class StreamHistory(list[stream.Entry]):
+    """For `FakeStream.history`."""
+
+    def __init__(self, watch: Watch, entries: Iterable[stream.Entry]) -> None:
+        super().__init__(entries)
+        self._watch = watch
+
+    def append(self, entry: stream.Entry) -> None:
+        super().append(entry)
+        self._watch.ring()

@@ -172,6 +172,7 @@ async def test_no_credentials_are_missed_at_the_call_and_found_once_they_are_the
         (Reply(status=502, body=b"<html>"), errors.Unreachable, "Http502"),
         (Reply(status=301, headers={"Location": "http://127.0.0.1:9/"}), errors.Rejected, "Http301"),
         (Reply(status=200, body=b"<html>"), errors.Unreachable, "UnusableAnswer"),
+        (Reply(status=200, body=b""), errors.Unreachable, "UnusableAnswer"),
         (
             Reply(status=400, headers={"x-amzn-query-error": "AWS.SimpleQueueService.NonExistentQueue;Sender"}),
             errors.NotFound,

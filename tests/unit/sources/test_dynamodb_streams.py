@@ -8,7 +8,7 @@ import orjson
 import pytest
 from trio.testing import MockClock
 
-from poller.errors import Rejected
+from poller.errors import ExpiredIterator, Rejected, Trimmed
 from poller.model.arn import Arn
 from poller.model.stream import (
     AfterSequence,
@@ -17,6 +17,7 @@ from poller.model.stream import (
     Iterator,
     Latest,
     Position,
+    Read,
     SequenceNumber,
     Shard,
     ShardEnd,
@@ -39,7 +40,7 @@ def anyio_backend() -> Any:
 
 
 class Scripted:
-    """Gives its answers one after the other, and notes what was asked."""
+    """Gives its answers one after the other (an error is raised), and notes what was asked."""
 
     def __init__(self, *answers: Any) -> None:
         self._answers = list(answers)
@@ -47,7 +48,10 @@ class Scripted:
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         self.requests.append((operation, orjson.loads(body), timeout_in_seconds))
-        return self._answers.pop(0)
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 def source_of(caller: Caller) -> DynamoDbStreamsSource:
@@ -93,20 +97,90 @@ async def test_a_listing_without_end_is_no_listing() -> None:
     [
         (TrimHorizon(), {"ShardIteratorType": "TRIM_HORIZON"}),
         (Latest(), {"ShardIteratorType": "LATEST"}),
+        (AtTimestamp(1.5), {"ShardIteratorType": "TRIM_HORIZON"}),
         (AtSequence(SequenceNumber("12")), {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": "12"}),
         (AfterSequence(SequenceNumber("12")), {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": "12"}),
     ],
 )
 async def test_every_position_is_asked_for_in_dynamodbs_words(position: Position, expected: dict[str, Any]) -> None:
     caller = Scripted({"ShardIterator": "i"})
-    assert await source_of(caller).iterator(SHARD, position) == "i"
+    assert (await source_of(caller).iterator(SHARD, position)).split(" ")[0] == "i"
     assert caller.requests == [("GetShardIterator", {"StreamArn": USERS, "ShardId": SHARD} | expected, 10.0)]
 
 
-@pytest.mark.parametrize("position", [AtTimestamp(1.0), ShardEnd()])
-async def test_there_is_no_place_by_time_nor_at_the_end(position: Position) -> None:
+async def test_nobody_reads_at_a_shards_end() -> None:
     with pytest.raises(AssertionError):
-        await source_of(Scripted()).iterator(SHARD, position)
+        await source_of(Scripted()).iterator(SHARD, ShardEnd())
+
+
+def changes(*seconds: float) -> list[dict[str, Any]]:
+    """Records of these times, numbered from 1."""
+    return [
+        {
+            "eventID": "e",
+            "eventName": "INSERT",
+            "dynamodb": {
+                "ApproximateCreationDateTime": at,
+                "Keys": {"id": {"S": "a"}},
+                "SequenceNumber": str(number),
+            },
+        }
+        for number, at in enumerate(seconds, 1)
+    ]
+
+
+def numbers(read: Read) -> list[str]:
+    return [record.sequence_number for record in read.records]
+
+
+async def read_from(time: float, *answers: Any) -> list[Read]:
+    """What the reads from a time on give, one for each answer."""
+    source = source_of(Scripted({"ShardIterator": "i"}, *answers))
+    iterator: Iterator | None = await source.iterator(SHARD, AtTimestamp(time))
+    reads = []
+    for _ in answers:
+        assert iterator is not None
+        reads.append(await source.read(iterator, limit=10))
+        iterator = reads[-1].next_iterator
+    return reads
+
+
+async def test_reading_from_a_time_passes_over_what_is_older_than_its_second() -> None:
+    [read] = await read_from(1000.7, {"Records": changes(998, 999, 1000, 1001), "NextShardIterator": "j"})
+    assert (numbers(read), read.next_iterator, read.behind_in_seconds) == (["3", "4"], "j", None)
+
+
+async def test_a_read_that_passed_over_everything_is_behind_and_the_next_one_passes_over_too() -> None:
+    passed_over, read, after = await read_from(
+        1000.7,
+        {"Records": changes(900, 990), "NextShardIterator": "j"},
+        {"Records": changes(999, 1000), "NextShardIterator": "k"},
+        {"Records": changes(999), "NextShardIterator": "l"},
+    )
+    assert (numbers(passed_over), passed_over.behind_in_seconds) == ([], 10.0)
+    assert numbers(read) == ["2"]
+    assert numbers(after) == ["1"], "once a record of the time was met, nothing is passed over"
+
+
+async def test_an_empty_read_before_the_time_is_not_behind_and_older_records_may_still_come() -> None:
+    empty, passed_over = await read_from(
+        1000.7, {"Records": [], "NextShardIterator": "j"}, {"Records": changes(999), "NextShardIterator": "k"}
+    )
+    assert (empty.records, empty.behind_in_seconds) == ([], None)
+    assert passed_over.records == []
+
+
+async def test_a_shard_that_ended_before_the_time_has_nothing() -> None:
+    [read] = await read_from(1000.7, {"Records": changes(999)})
+    assert (read.records, read.next_iterator) == ([], None)
+
+
+async def test_what_ages_out_while_it_would_be_passed_over_is_no_loss() -> None:
+    gone = Trimmed("trimmed", code="TrimmedDataAccessException")
+    with pytest.raises(ExpiredIterator):
+        await read_from(1000.7, gone)
+    with pytest.raises(Trimmed):
+        await source_of(Scripted(gone)).read(Iterator("i"), limit=10)
 
 
 async def test_more_than_a_thousand_records_are_not_asked_for() -> None:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from trio.testing import MockClock
 
-from poller.errors import NotFound, Rejected, Unreachable
+from poller.errors import NotFound, Rejected, Trimmed, Unreachable
 from poller.model.arn import Arn
 from poller.model.stream import (
     AfterSequence,
@@ -44,6 +44,10 @@ class Scripted:
     def __init__(self, *answers: Any) -> None:
         self._answers = list(answers)
         self.requests: list[tuple[str, dict[str, Any], float]] = []
+
+    @property
+    def has_more(self) -> bool:
+        return bool(self._answers)
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         self.requests.append((operation, orjson.loads(body), timeout_in_seconds))
@@ -93,7 +97,7 @@ async def test_the_stream_is_named_by_its_arn_in_every_call_that_may_name_it(arn
         ),
         (
             AfterSequence(SequenceNumber("12")),
-            {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": "12"},
+            {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "12"},
         ),
     ],
 )
@@ -101,6 +105,70 @@ async def test_every_position_is_asked_for_in_kinesis_words(position: Position, 
     caller = Scripted({"ShardIterator": "AAA="})
     await source_of(caller).iterator(SHARD, position)
     assert caller.requests[0][1] == {"StreamARN": CLICKS, "ShardId": SHARD} | expected
+
+
+def answer(*numbers: str, following: str | None = "BBB=", behind: int = 0) -> dict[str, Any]:
+    records = [
+        {"SequenceNumber": each, "ApproximateArrivalTimestamp": 1.0, "Data": "", "PartitionKey": "k"}
+        for each in numbers
+    ]
+    return {"Records": records, "NextShardIterator": following, "MillisBehindLatest": behind}
+
+
+async def reads_after(number: str, *answers: Any) -> tuple[list[list[SequenceNumber]], Scripted]:
+    """The numbers that the reads after a record give, one list for each answer to a read, and what was asked."""
+    caller = Scripted({"ShardIterator": "AAA="}, *answers)
+    source = source_of(caller)
+    iterator: Iterator | None = await source.iterator(SHARD, AfterSequence(SequenceNumber(number)))
+    given = []
+    while iterator is not None and caller.has_more:
+        read = await source.read(iterator, limit=100)
+        given.append([record.sequence_number for record in read.records])
+        iterator = read.next_iterator
+    return given, caller
+
+
+async def test_the_record_that_reading_goes_on_after_is_met_and_left_out() -> None:
+    given, _ = await reads_after("9", answer(), answer("9", "10"), answer("11", "12"))
+    assert given == [[], ["10"], ["11", "12"]]
+    alone, _ = await reads_after("9", answer("9"), answer("10"))
+    assert alone == [[], ["10"]]
+
+
+async def test_the_record_met_at_the_end_is_left_out_too() -> None:
+    given, _ = await reads_after("9", answer("9", following=None))
+    assert given == [[]]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [(answer("10"),), (answer(), answer("10")), (answer(following=None),), (answer("10", following=None),)],
+    ids=["another comes first", "later", "the end comes first", "another comes at the end"],
+)
+async def test_that_the_record_is_not_there_any_more_is_said(answers: tuple[Any, ...]) -> None:
+    with pytest.raises(Trimmed, match="9 is not in the shard"):
+        await reads_after("9", *answers)
+
+
+async def test_a_search_that_stands_still_goes_on_from_the_oldest_record_and_leaves_out_what_is_older() -> None:
+    still = [answer(behind=86_400_000)] * 25
+    oldest = {"ShardIterator": "OLD="}
+    given, caller = await reads_after("9", *still, oldest, *still, answer("7", "8"), answer("8", "9", "10"))
+    assert given == [[]] * 51 + [["10"]]
+    asked = [request for operation, request, _ in caller.requests if operation == "GetShardIterator"]
+    assert [each["ShardIteratorType"] for each in asked] == ["AT_SEQUENCE_NUMBER", "TRIM_HORIZON"]
+    assert [request["ShardIterator"] for operation, request, _ in caller.requests if operation == "GetRecords"][
+        24:27
+    ] == [
+        "BBB=",
+        "OLD=",
+        "BBB=",
+    ]
+
+
+async def test_a_search_at_the_tip_goes_on_where_it_is() -> None:
+    given, _ = await reads_after("9", *[answer()] * 60, answer("9", "10"))
+    assert given == [[]] * 60 + [["10"]]
 
 
 async def test_nobody_reads_at_a_shards_end() -> None:
@@ -143,6 +211,15 @@ async def test_a_listing_without_end_is_no_listing() -> None:
 
     with pytest.raises(Rejected, match="does not end"):
         await source_of(Endless()).shards()
+
+
+async def test_where_a_number_is_of_no_place_in_the_stream_the_refusal_tells_what_to_do() -> None:
+    refused = Rejected("it did not come from this stream", code="InvalidArgumentException")
+    for position in (AtSequence(SequenceNumber("1")), AfterSequence(SequenceNumber("1"))):
+        with pytest.raises(Rejected, match=r"did not come from this stream.*`poller state set`"):
+            await source_of(Scripted(refused)).iterator(SHARD, position)
+    with pytest.raises(Rejected, match=r"^it did not come from this stream$"):
+        await source_of(Scripted(refused)).iterator(SHARD, AtTimestamp(1.0))
 
 
 async def test_more_than_ten_thousand_records_are_not_asked_for() -> None:

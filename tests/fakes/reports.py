@@ -1,0 +1,50 @@
+"""Where may discarded records be reported, besides queues? Topics and buckets in memory, in the words of SNS and S3.
+
+    POST / Action=Publish&TopicArn=…&Message=…    a message of a topic that is there
+    PUT /BUCKET/KEY                               an object of a bucket that is there
+
+Simpler than AWS: a topic has no subscribers, it keeps what it was told; an object has no versions.
+
+Sources: Amazon SNS API Reference, "Publish"; Amazon S3 API Reference, "PutObject" and "Error responses".
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from tests.fakes.http_server import Reply, Request
+
+XML = {"Content-Type": "text/xml"}
+
+
+class FakeReports:
+    """`topics` has the messages by the topic's ARN, `buckets` the objects by the bucket's name and their key."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, list[str]] = {}
+        self.buckets: dict[str, dict[str, Request]] = {}
+
+    def publish(self, topic_arn: str, message: str) -> Reply:
+        if topic_arn not in self.topics:
+            return query_error(404, "NotFound", "Topic does not exist")
+        self.topics[topic_arn].append(message)
+        return query_answer("Publish", "<MessageId>1</MessageId>")
+
+    def put_object(self, request: Request) -> Reply:
+        bucket, _, key = unquote(request.target.partition("?")[0]).removeprefix("/").partition("/")
+        if bucket not in self.buckets:
+            body = b"<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>"
+            return Reply(status=404, headers=XML, body=body)
+        self.buckets[bucket][key] = request
+        return Reply(headers={"ETag": '"0"'})
+
+
+def query_answer(operation: str, result: str) -> Reply:
+    """What a service of the query protocol answers."""
+    text = f"<{operation}Response><{operation}Result>{result}</{operation}Result></{operation}Response>"
+    return Reply(headers=XML, body=text.encode())
+
+
+def query_error(status: int, code: str, message: str) -> Reply:
+    text = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+    return Reply(status=status, headers=XML, body=text.encode())

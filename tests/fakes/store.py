@@ -1,0 +1,84 @@
+"""What stands in for the store of positions? A dict behind a way there and back that may fail, with a history.
+
+    save ──(faults, latency)──> stored, noted in `history` ──(faults, latency)──> return
+
+It stores whatever it is told, also what moves back: whether that was right is for a checker to say.
+A save that is cancelled, or whose answer gets lost on the way back, may have happened.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import anyio
+import anyio.lowlevel
+
+from poller.errors import Unreachable
+from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
+from tests.fakes.faults import Fault, FaultPlan
+
+
+class Saved(NamedTuple):
+    """One save that happened. `asked_at` is when it was asked for, by which process is `life`."""
+
+    asked_at: float
+    at: float
+    life: int
+    key: StateKey
+    checkpoints: Mapping[ShardId, Checkpoint]
+
+
+class Forgotten(NamedTuple):
+    at: float
+    key: StateKey
+    shard_ids: frozenset[ShardId]
+
+
+class FakeStore:
+    """`ports.StateStore`; the plan's operations are `load`, `save` and `forget`."""
+
+    def __init__(self, *, faults: FaultPlan | None = None) -> None:
+        self.faults = faults or FaultPlan()
+        self.stored: defaultdict[StateKey, dict[ShardId, Checkpoint]] = defaultdict(dict)
+        self.history: list[Saved | Forgotten] = []
+
+    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+        fault = await self._way_there("load")
+        stored = dict(self.stored[key])
+        await self._way_back(fault)
+        return stored
+
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], *, life: int = 0) -> None:
+        asked_at, wanted = anyio.current_time(), dict(checkpoints)
+        fault = await self._way_there("save")
+        self.stored[key].update(wanted)
+        self.history.append(Saved(asked_at, anyio.current_time(), life, key, wanted))
+        await self._way_back(fault)
+
+    async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
+        fault = await self._way_there("forget")
+        for shard_id in shard_ids:
+            self.stored[key].pop(shard_id, None)
+        self.history.append(Forgotten(anyio.current_time(), key, frozenset(shard_ids)))
+        await self._way_back(fault)
+
+    async def starting_position(self, key: StateKey) -> Beginning | None:
+        """Nobody sets one by hand here."""
+        await anyio.lowlevel.checkpoint()
+        return None
+
+    async def _way_there(self, operation: str) -> Fault:
+        fault = self.faults.draw(operation, anyio.current_time())
+        await anyio.sleep(self.faults.latency())
+        if fault not in (Fault.NONE, Fault.ANSWER_LOST, Fault.ANSWER_SLOW):
+            raise Unreachable("the store refuses, by plan", code="StoreFailed", was_sent=False)
+        return fault
+
+    async def _way_back(self, fault: Fault) -> None:
+        await anyio.sleep(self.faults.latency())
+        if fault is Fault.ANSWER_SLOW:
+            await anyio.sleep(self.faults.slow_answer_in_seconds)
+        if fault is Fault.ANSWER_LOST:
+            raise Unreachable("the store's answer got lost, by plan", code="StoreFailed", was_sent=True)
