@@ -2,7 +2,8 @@
 
 A shard may be read when none of its parents blocks it.
 A parent blocks while it is listed, or still being read, and not drained; so a merge child waits for both parents,
-split siblings run side by side, and a parent that has expired out of the listing holds nobody up.
+split siblings run side by side, and a parent that has expired out of the listing holds nobody up: what it waited for
+itself still does, while that is being read.
 
 Where each shard begins is fixed twice, and stored at once both times:
 
@@ -78,8 +79,8 @@ class Lineage:
         self._positions.update(found)
         for shard in new:
             self._place(shard)
-        for shard_id in expired - self._running:
-            self._unblock(shard_id)
+        for shard_id in sorted(expired - self._running):
+            self._expire(shard_id)
         return Listed(found, self._forget())
 
     def startable(self) -> list[Start]:
@@ -96,6 +97,10 @@ class Lineage:
         self._drained.add(shard_id)
         self._positions[shard_id] = ShardEnd()
         self._unblock(shard_id)
+
+    def reopened(self, shards: Iterable[Shard]) -> list[ShardId]:
+        """Those that are open, and are drained for us: they are of another stream, made anew under the name of ours."""
+        return [shard.shard_id for shard in shards if shard.is_open and shard.shard_id in self._drained]
 
     @property
     def reading(self) -> int:
@@ -126,6 +131,15 @@ class Lineage:
 
     def _blocks(self, parent: ShardId) -> bool:
         return parent not in self._drained and (parent in self._listed or parent in self._running)
+
+    def _expire(self, shard_id: ShardId) -> None:
+        """It can be read no more; what it waited for may still be in hand, and its children wait for that."""
+        blockers = self._waiting_for.get(shard_id, set())
+        for child in self._children.get(shard_id, ()):
+            self._waiting_for[child] |= blockers
+            for blocker in blockers:
+                self._children[blocker].add(child)
+        self._unblock(shard_id)
 
     def _unblock(self, parent: ShardId) -> None:
         """Free the children that waited for this parent only."""

@@ -1,7 +1,7 @@
 """What becomes of a stream batch that failed?
 
 A `Delivery` sees one batch through until each of its records succeeded or was discarded, in order.  Ask it for the
-next step, carry the step out, and ask again; after Invoke, tell it the answer first:
+next step, carry the step out, and ask again; after Invoke, tell it the answer first, or withdraw it:
 
     while (step := delivery.step(now)) is not None:
         Invoke   call the function, then `delivery.answered(...)`       Settle    these are done
@@ -61,12 +61,11 @@ R = TypeVar("R", bound=Deliverable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """A mapping's limits, None for no limit. `room_in_bytes` is what an event has for records."""
+    """A mapping's limits, None for no limit."""
 
     maximum_retry_attempts: int | None = None
     maximum_record_age_in_seconds: int | None = None
     bisects: bool = False
-    room_in_bytes: int = MAXIMUM_EVENT_BYTES - EMPTY_EVENT_BYTES
 
     @classmethod
     def of(cls, mapping: StreamMapping) -> RetryPolicy:
@@ -133,9 +132,12 @@ class Part(Generic[R]):
 
 
 class Delivery(Generic[R]):
-    """One batch until all of it is done. Without records it is the last invocation of a tumbling window."""
+    """One batch until all of it is done. Without records it is the last invocation of a tumbling window.
 
-    __slots__ = ("_done", "_is_invoking", "_luck", "_new_request_id", "_parts", "_policy")
+    `room_in_bytes` is what an event has for records.
+    """
+
+    __slots__ = ("_done", "_is_invoking", "_luck", "_new_request_id", "_parts", "_policy", "_room_in_bytes")
 
     def __init__(
         self,
@@ -145,7 +147,9 @@ class Delivery(Generic[R]):
         new_request_id: Callable[[], RequestId],
         luck: random.Random,
         now: float,
+        room_in_bytes: int = MAXIMUM_EVENT_BYTES - EMPTY_EVENT_BYTES,
     ) -> None:
+        self._room_in_bytes = room_in_bytes
         self._policy = policy
         self._new_request_id = new_request_id
         self._luck = luck
@@ -172,8 +176,19 @@ class Delivery(Generic[R]):
         self._is_invoking = True
         return Invoke(part.records, part.request_id, part.attempts + 1)
 
-    def answered(self, outcome: Outcome, response: Response, *, now: float) -> None:
-        """The last Invoke came to an end."""
+    def withdraw_if_expired(self, now: float) -> bool:
+        """Take the last Invoke back when its head has become too old before it began; true when it was taken back."""
+        assert self._is_invoking, "nothing is to be invoked"
+        self._is_invoking = not self._has_expired(self._parts[-1], now)
+        return not self._is_invoking
+
+    @property
+    def pause(self) -> Wait | None:
+        """The wait before the same part is invoked again; None where it goes on at once, or is done."""
+        return self._parts[-1].wait if self._parts else None
+
+    def answered(self, outcome: Outcome, response: Response, *, now: float) -> bool:
+        """The last Invoke came to an end; true when its records go on as two halves."""
         assert self._is_invoking, "nothing was invoked"
         self._is_invoking = False
         part = self._parts[-1]
@@ -181,26 +196,26 @@ class Delivery(Generic[R]):
             case Postponed(reason=reason, retry_after=retry_after):
                 part.postponements += 1
                 part.wait = Wait(max(POSTPONED.delay(part.postponements, self._luck), retry_after or 0.0), reason)
-                return
+                return False
             case Succeeded():
                 self._parts.pop()
                 self._done = Settle(part.records, response)
+                return False
             case PartlyFailed(failed=failed):
-                self._partly_failed(part, failed, response, now)
+                return self._partly_failed(part, failed, response, now)
             case Failed(reason=reason):
-                self._failed(part, reason, response, now)
-            case _:
-                assert_never(outcome)
+                return self._failed(part, reason, response, now)
+        assert_never(outcome)
 
-    def _partly_failed(self, part: Part[R], failed: frozenset[str], response: Response, now: float) -> None:
+    def _partly_failed(self, part: Part[R], failed: frozenset[str], response: Response, now: float) -> bool:
         first = next(index for index, record in enumerate(part.records) if record.sequence_number in failed)
         if first == 0:
-            self._failed(part, "batchItemFailures", response, now)
-            return
+            return self._failed(part, "batchItemFailures", response, now)
         self._done = Settle(part.records[:first], response)
         self._replace(now, part.records[first:])
+        return False
 
-    def _failed(self, part: Part[R], reason: str, response: Response, now: float) -> None:
+    def _failed(self, part: Part[R], reason: str, response: Response, now: float) -> bool:
         part.attempts += 1
         part.postponements = 0
         part.response = response
@@ -208,11 +223,13 @@ class Delivery(Generic[R]):
         if self._policy.bisects and len(part.records) > 1:
             middle = len(part.records) // 2
             self._replace(now, part.records[:middle], part.records[middle:])
-        elif retries is None or part.attempts <= retries:
+            return True
+        if retries is None or part.attempts <= retries:
             part.wait = Wait(STREAM_RETRY.delay(part.attempts, self._luck), reason)
         else:
             self._parts.pop()
             self._done = self._discard(part, part.records, "RetryAttemptsExhausted")
+        return False
 
     def _replace(self, now: float, *pieces: Sequence[R]) -> None:
         """The part on top has become these, in this order: each a new batch."""
@@ -245,7 +262,7 @@ class Delivery(Generic[R]):
         return wait._replace(seconds=min(wait.seconds, expires_at - now + JUST_AFTER_IN_SECONDS))
 
     def _fits_no_event(self, part: Part[R]) -> bool:
-        return len(part.records) == 1 and len(part.records[0].encoded) > self._policy.room_in_bytes
+        return len(part.records) == 1 and len(part.records[0].encoded) > self._room_in_bytes
 
     def _spend_all(self, part: Part[R], now: float) -> Discard[R] | Wait:
         """The budget at once, for waiting helps nothing; without a limit the lane is blocked."""

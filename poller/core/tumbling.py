@@ -63,18 +63,18 @@ def within(window: Window, records: Sequence[Arrived]) -> int:
 
 
 def closing(
-    window: Window, *, next_arrived_at: float | None, is_caught_up: bool, is_shard_end: bool, now: float
+    window: Window, *, next_arrived_at: float | None, caught_up_at: float | None, is_shard_end: bool
 ) -> Closing | None:
     """Why the window must close now, if it must. All of its records that were read are done.
 
-    `next_arrived_at` is of the next record in hand, `is_caught_up` says that a read found none after `idle_at`, and
-    `is_shard_end` that there will be none.
+    `next_arrived_at` is of the next record in hand, `is_shard_end` says that there will be none; what had arrived by
+    `caught_up_at` has been read.
     """
     if next_arrived_at is not None:
         return "later record" if next_arrived_at >= window.end else None
     if is_shard_end:
         return "shard end"
-    return "idle" if is_caught_up and now >= idle_at(window) else None
+    return "idle" if caught_up_at is not None and caught_up_at >= idle_at(window) else None
 
 
 def idle_at(window: Window) -> float:

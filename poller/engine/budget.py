@@ -1,7 +1,10 @@
 """How much may be read ahead? So many bytes for a shard, and so many for the whole process.
 
-A budget is asked before a read and charged after it, so it may be overrun by one answer; who asks waits until what was
-charged before has been given back far enough.
+A budget is asked before a read and charged after it; who asks waits until enough was given back.
+What the answer will weigh is not known before, so a read is told how many records of the last one's weight would fit,
+and the budget may be overrun by what it guessed wrong, by one answer at most.
+A shard with nothing in hand may read a little even when the process's budget is used up: shards that stand still never
+starve another one.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ BYTES_OF_A_SHARD = 16 * 2**20
 
 BYTES_OF_THE_PROCESS = 512 * 2**20
 
+LEAST = 2**20
+"""What a shard with nothing in hand may read in any case."""
+
 
 class Budget:
     """Bytes in hand. `parent` is asked and charged too."""
@@ -23,11 +29,17 @@ class Budget:
         self._parent = parent
         self._given_back = anyio.Event()
 
-    async def room(self) -> None:
-        while self.used >= self._limit_in_bytes:
-            await self._given_back.wait()
-        if self._parent is not None:
-            await self._parent.room()
+    async def room(self) -> int:
+        """How many bytes may be read, once there is room for any."""
+        while True:
+            own = self._limit_in_bytes - self.used
+            shared = own if self._parent is None else self._parent._limit_in_bytes - self._parent.used
+            if own > 0 and shared > 0:
+                return min(own, shared)
+            if own > 0 and not self.used:
+                return LEAST
+            full = self if own <= 0 or self._parent is None else self._parent
+            await full._given_back.wait()
 
     def charge(self, count: int) -> None:
         self.used += count
@@ -41,3 +53,7 @@ class Budget:
         self._given_back = anyio.Event()
         if self._parent is not None:
             self._parent.give_back(count)
+
+    def close(self) -> None:
+        """Give back whatever is left: its records are in nobody's hand any more."""
+        self.give_back(self.used)

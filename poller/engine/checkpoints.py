@@ -14,8 +14,7 @@ import anyio
 from poller.core.backoff import SOURCE
 from poller.engine.source_health import SourceHealth
 from poller.errors import ServiceError
-from poller.model.ids import MappingName
-from poller.model.stream import Checkpoint, ShardId
+from poller.model.stream import Checkpoint, ShardId, StateKey
 from poller.ports import StateStore
 
 LAST_SAVE_IN_SECONDS = 5.0
@@ -24,16 +23,26 @@ LAST_SAVE_IN_SECONDS = 5.0
 class Checkpoints:
     """The checkpoints of one mapping, on their way to the store."""
 
-    def __init__(self, *, mapping: MappingName, store: StateStore, health: SourceHealth, luck: random.Random) -> None:
-        self._mapping = mapping
+    def __init__(self, *, key: StateKey, store: StateStore, health: SourceHealth, luck: random.Random) -> None:
+        self._key = key
         self._store = store
         self._health = health
         self._luck = luck
         self._moved: dict[ShardId, Checkpoint] = {}
+        self._moved_at: float | None = None
+        self._saving_since: float | None = None
         self._has_moved = anyio.Event()
         self._saving = anyio.Lock()
 
+    @property
+    def age_in_seconds(self) -> float:
+        """How long ago the oldest one moved that is not stored yet; 0 where all are."""
+        since = self._moved_at if self._saving_since is None else self._saving_since
+        return 0.0 if since is None else anyio.current_time() - since
+
     def move(self, shard_id: ShardId, checkpoint: Checkpoint) -> None:
+        if self._moved_at is None:
+            self._moved_at = anyio.current_time()
         self._moved[shard_id] = checkpoint
         self._has_moved.set()
 
@@ -63,8 +72,12 @@ class Checkpoints:
 
     async def _save_once(self) -> None:
         saved, self._moved = self._moved, {}
+        self._saving_since, self._moved_at = self._moved_at, None
         try:
-            await self._store.save(self._mapping, saved)
+            await self._store.save(self._key, saved)
         except BaseException:
             self._moved = saved | self._moved
+            self._moved_at = self._saving_since
             raise
+        finally:
+            self._saving_since = None

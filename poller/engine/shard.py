@@ -6,7 +6,13 @@ A lane that stands still holds up its own records, and the reading once the budg
 
     an iterator that expired     taken again after the last record that went out
     a trimmed position           the oldest record there is, and said so
-    a shard that is gone         what is in hand is delivered, and then it counts as drained
+    a shard that is listed no    what is in hand is delivered, and then it counts as drained; what it had left is lost,
+    more                         and said so
+    anything else                tried again later: a stream that is missing may come back, with the same shards; and
+                                 that a stored position is no good is for a person to see (`poller state set`)
+
+A checkpoint is the watermark and the window that the lane had when it reached that place, always both.  A shard whose
+window is still open is not at its end.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB", polling; Amazon
 Kinesis Data Streams Developer Guide, "Quotas and limits".
@@ -15,19 +21,21 @@ Kinesis Data Streams Developer Guide, "Quotas and limits".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 import anyio
 
 from poller.core import envelope
-from poller.core.backoff import SOURCE
 from poller.core.filtering import RecordFilter
 from poller.core.lanes import lane_of
 from poller.core.watermark import Watermark
 from poller.engine.budget import Budget
 from poller.engine.checkpoints import Checkpoints
-from poller.engine.lane import Lane, LaneParts, RecordInHand, Records
+from poller.engine.lane import Lane, LaneParts
+from poller.engine.lane_gathering import RecordInHand, Records
 from poller.engine.source_health import SourceHealth
 from poller.errors import ExpiredIterator, NotFound, ServiceError, Trimmed
+from poller.model.status import BlockedShard
 from poller.model.stream import (
     AfterSequence,
     Checkpoint,
@@ -38,6 +46,7 @@ from poller.model.stream import (
     ShardEnd,
     ShardId,
     TrimHorizon,
+    Window,
 )
 from poller.ports import StreamSource
 from poller.telemetry.facts import PositionTrimmed, RecordsFilteredOut, RecordsPolled
@@ -46,11 +55,18 @@ KINESIS_BASE_RATE = 1.0
 DYNAMODB_BASE_RATE = 0.25
 """Seconds between two reads of a shard that is caught up."""
 
-KINESIS_FASTEST = 0.2
-"""Seconds between two reads of a shard that is behind: Kinesis allows five a second, for all readers together."""
+FASTEST = 0.2
+"""Seconds between two reads of a Kinesis shard that is behind, and between two iterators of any shard: Kinesis allows
+five of each a second, for all readers together."""
 
 RECORDS_IN_A_READ = 10_000
-"""What is asked for; a source gives what its service allows."""
+"""The most that is asked for; a source gives what its service allows."""
+
+READS_AT_ONCE = 128
+"""How many calls of one mapping to its source may be on their way: each takes a connection."""
+
+EMPTY_READS_AT_THE_TIP = 40
+"""How many empty reads in a row mean that a shard is caught up, where the source does not say: 10 s of DynamoDB's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +77,41 @@ class ShardParts:
     lane: LaneParts
     filters: RecordFilter | None
     budget: Budget
+    reads: anyio.Semaphore
     checkpoints: Checkpoints
     health: SourceHealth
 
 
 class ShardReader:
-    """One shard, from a position to its end."""
+    """One shard, from a position to its end. `iterator` is one at that position, if it was taken already.
 
-    def __init__(self, parts: ShardParts, shard_id: ShardId, start: Position, *, budget_in_bytes: int) -> None:
-        factor = parts.lane.mapping.parallelization_factor
-        self.lanes = [Lane(parts.lane, shard_id, self._finish) for _ in range(factor)]
+    `window` is the one stored with the position; a mapping that has no windows any more forgets it.
+    """
+
+    def __init__(
+        self,
+        parts: ShardParts,
+        shard_id: ShardId,
+        start: Position,
+        *,
+        budget_in_bytes: int,
+        iterator: Iterator | None = None,
+        window: Window | None = None,
+    ) -> None:
+        mapping = parts.lane.mapping
+        self._window = window if mapping.tumbling_window_in_seconds is not None else None
+        self.lanes = [
+            Lane(parts.lane, shard_id, self._finish, window=self._window) for _ in range(mapping.parallelization_factor)
+        ]
         self._parts = parts
         self._shard_id = shard_id
         self._position = start
+        self._iterator = iterator
         self._watermark = Watermark(start)
-        self._stored = start
+        self._moved_to = Checkpoint(start, window)
+        self._empty_reads = 0
+        self._record_in_bytes = 1.0
+        self._behind_in_seconds = 0.0
         self._budget = Budget(budget_in_bytes, parts.budget)
         self._reading = anyio.CancelScope()
 
@@ -83,60 +119,115 @@ class ShardReader:
     def records_in_hand(self) -> int:
         return self._watermark.in_hand
 
+    @property
+    def bytes_in_hand(self) -> int:
+        return self._budget.used
+
+    def age(self, now: float) -> float:
+        """How old the oldest record in hand is, in seconds; with none in hand, how far behind the last read was."""
+        arrivals = [arrival for lane in self.lanes if (arrival := lane.oldest_arrival) is not None]
+        return max(0.0, now - min(arrivals)) if arrivals else self._behind_in_seconds
+
+    @property
+    def blocked(self) -> BlockedShard | None:
+        """By the lane that stands still longest."""
+        lanes = [
+            BlockedShard(self._shard_id, lane.blocked_by, lane.blocked_since)
+            for lane in self.lanes
+            if lane.blocked_by is not None and lane.blocked_since is not None
+        ]
+        return min(lanes, key=attrgetter("since"), default=None)
+
     def cut(self) -> None:
         """Read no more."""
         self._reading.cancel()
 
     async def run(self) -> bool:
         """Returns when everything is done, true, or when the daemon stops, false."""
-        async with anyio.create_task_group() as lanes:
-            for lane in self.lanes:
-                lanes.start_soon(lane.run)
-            with self._reading:
-                await self._read_to_the_end()
-                self._watermark.end()
-            for lane in self.lanes:
-                lane.close()
+        is_read = False
+        try:
+            async with anyio.create_task_group() as lanes:
+                for lane in self.lanes:
+                    lanes.start_soon(lane.run)
+                with self._reading:
+                    await self._read_to_the_end()
+                    is_read = True
+                for lane in self.lanes:
+                    lane.close()
+        finally:
+            self._budget.close()
+        if is_read and self._window is None:
+            self._watermark.end()
         self._move()
         return isinstance(self._watermark.position, ShardEnd)
 
     async def _read_to_the_end(self) -> None:
-        iterator: Iterator | None = None
+        iterator = self._iterator
         failures = 0
         while True:
-            await self._budget.room()
-            began = anyio.current_time()
+            limit = self._fitting(await self._budget.room())
+            began, asked_at = anyio.current_time(), self._parts.lane.clock.now()
             try:
-                if iterator is None:
-                    iterator = await self._parts.source.iterator(self._shard_id, self._position)
-                read = await self._parts.source.read(iterator, limit=RECORDS_IN_A_READ)
+                async with self._parts.reads:
+                    if iterator is None:
+                        iterator = await self._parts.source.iterator(self._shard_id, self._position)
+                    read = await self._parts.source.read(iterator, limit=limit)
             except ExpiredIterator:
                 iterator = None
+                await anyio.sleep(FASTEST)
                 continue
             except Trimmed:
-                self._parts.lane.record(PositionTrimmed(self._parts.lane.mapping.name, self._shard_id))
+                self._say_trimmed()
                 iterator, self._position = None, TrimHorizon()
+                await anyio.sleep(FASTEST)
                 continue
-            except NotFound:
-                return
             except ServiceError as error:
+                if isinstance(error, NotFound) and await self._has_left():
+                    self._say_trimmed()
+                    self._parts.health.read_succeeded(self._shard_id)
+                    return
                 failures += 1
-                self._parts.health.failed("GetRecords", error, asked_at=began)
-                await anyio.sleep(SOURCE.delay(failures, self._parts.lane.luck))
+                await anyio.sleep(self._parts.health.read_failed(self._shard_id, error, in_a_row=failures))
                 continue
             failures = 0
-            self._parts.health.succeeded("GetRecords")
+            self._behind_in_seconds = read.behind_in_seconds or 0.0
+            self._parts.health.read_succeeded(self._shard_id)
             self._hand_out(read)
+            if self._is_caught_up(read):
+                for lane in self.lanes:
+                    lane.caught_up(asked_at)
             iterator = read.next_iterator
             if iterator is None:
                 return
             await anyio.sleep(max(0.0, began + self._pause(read) - anyio.current_time()))
 
+    async def _has_left(self) -> bool:
+        """Whether the stream is there, and this shard is not. A stream that is missing may come back."""
+        try:
+            shards = await self._parts.source.shards()
+        except ServiceError:
+            return False
+        return bool(shards) and all(shard.shard_id != self._shard_id for shard in shards)
+
+    def _say_trimmed(self) -> None:
+        self._parts.lane.record(PositionTrimmed(self._parts.lane.mapping.name, self._shard_id))
+
+    def _fitting(self, room_in_bytes: int) -> int:
+        """How many records of the last read's weight fit."""
+        return max(1, min(RECORDS_IN_A_READ, int(room_in_bytes / self._record_in_bytes)))
+
     def _pause(self, read: Read) -> float:
         """Seconds from one read to the next."""
         if self._parts.lane.mapping.is_kinesis:
-            return KINESIS_FASTEST if read.behind_in_seconds else KINESIS_BASE_RATE
-        return 0.0 if read.records else DYNAMODB_BASE_RATE
+            return FASTEST if read.behind_in_seconds else KINESIS_BASE_RATE
+        return 0.0 if read.records or read.behind_in_seconds else DYNAMODB_BASE_RATE
+
+    def _is_caught_up(self, read: Read) -> bool:
+        """True when all that had arrived before the read has now been read."""
+        self._empty_reads = 0 if read.records or read.behind_in_seconds else self._empty_reads + 1
+        if read.behind_in_seconds is None:
+            return self._empty_reads >= EMPTY_READS_AT_THE_TIP
+        return read.behind_in_seconds == 0
 
     def _hand_out(self, read: Read) -> None:
         parts, watermark, lanes = self._parts, self._watermark, self.lanes
@@ -153,6 +244,8 @@ class ShardReader:
             lane = lanes[0] if len(lanes) == 1 else lanes[lane_of(record.lane_key, len(lanes))]
             lane.put(RecordInHand(record.sequence_number, record.arrived_at, encoded))
         self._budget.charge(size)
+        if handed_out := len(read.records) - filtered_out:
+            self._record_in_bytes = size / handed_out
         if read.records:
             self._position = AfterSequence(read.records[-1].sequence_number)
         name = parts.lane.mapping.name
@@ -161,14 +254,15 @@ class ShardReader:
             parts.lane.record(RecordsFilteredOut(name, filtered_out))
             self._move()
 
-    def _finish(self, records: Records) -> None:
+    def _finish(self, records: Records, window: Window | None) -> None:
         self._watermark.finish(record.sequence_number for record in records)
         self._budget.give_back(sum(len(record.encoded) for record in records))
+        self._window = window
         self._move()
 
     def _move(self) -> None:
-        """Tell the checkpoints, if the watermark moved; LATEST is no place until something was read."""
-        position = self._watermark.position
-        if position != self._stored and not isinstance(position, Latest):
-            self._stored = position
-            self._parts.checkpoints.move(self._shard_id, Checkpoint(position))
+        """Tell the checkpoints, if anything moved; LATEST is no place until something was read."""
+        checkpoint = Checkpoint(self._watermark.position, self._window)
+        if checkpoint != self._moved_to and not isinstance(checkpoint.position, Latest):
+            self._moved_to = checkpoint
+            self._parts.checkpoints.move(self._shard_id, checkpoint)

@@ -3,6 +3,8 @@
     starting ── found ──> ready ── a call fails ──> troubled ── the same kind of call succeeds ──> ready
 
 Each operation has its own trouble: a queue that can be read but not deleted from is no healthy one.
+So has each shard, of which one may be unreadable while the others go well; that its reads are throttled is no trouble
+until it lasts, for readers share what Kinesis allows, and a single large read uses up five seconds of it.
 After each failure in a row the mapping waits longer, and one poll at a time finds out when the source is back; calls
 that were on their way together fail together, and count once.
 What is in hand goes on meanwhile, and so do the other mappings.
@@ -14,15 +16,23 @@ import random
 
 import anyio
 
-from poller.core.backoff import SOURCE, at_least
+from poller.core.backoff import SOURCE, THROTTLED_READ, at_least
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled
 from poller.model.ids import MappingName
 from poller.model.status import MappingState
-from poller.telemetry.facts import Record, SourceFailed, SourceRecovered
+from poller.model.stream import ShardId
+from poller.telemetry.facts import ReadThrottled, Record, SourceFailed, SourceRecovered
 
 LASTING = (AccessDenied, NotFound, Rejected)
 """Refusals that waiting alone will not cure."""
+
+
+THROTTLED_READS = 10
+"""How many throttled reads of a shard in a row are a trouble; ours, half a minute without a record."""
+
+SHOWN_TROUBLES = 3
+"""How many different troubles the reason names."""
 
 
 class SourceHealth:
@@ -48,7 +58,9 @@ class SourceHealth:
     @property
     def reason(self) -> str | None:
         if self._troubles:
-            return "; ".join(self._troubles.values())
+            different = list(dict.fromkeys(self._troubles.values()))
+            more = f"; and {len(different) - SHOWN_TROUBLES} more" if len(different) > SHOWN_TROUBLES else ""
+            return "; ".join(different[:SHOWN_TROUBLES]) + more
         return None if self._is_found else "the source has not been looked up yet"
 
     def found(self) -> None:
@@ -77,6 +89,22 @@ class SourceHealth:
         if isinstance(error, LASTING):
             self._say(operation, error, retry_in)
 
+    def read_failed(self, shard_id: ShardId, error: ServiceError, *, in_a_row: int) -> float:
+        """A read of a shard did not go through, so often in a row. Returns how long to leave the shard alone."""
+        if isinstance(error, Throttled):
+            delay = at_least(error.retry_after, THROTTLED_READ.delay(in_a_row, self._luck))
+            if in_a_row < THROTTLED_READS:
+                self._record(ReadThrottled(self._mapping, error.code))
+                return delay
+        else:
+            delay = SOURCE.delay(in_a_row, self._luck)
+        self._say("GetRecords", error, delay, of=shard_id)
+        return delay
+
+    def read_succeeded(self, shard_id: ShardId) -> None:
+        if self._troubles:
+            self._end_of(f"GetRecords {shard_id}")
+
     async def pause(self, delay: float) -> None:
         """Wait, unless the daemon stops. No time or less than none is no wait."""
         if delay <= 0:
@@ -84,8 +112,12 @@ class SourceHealth:
         with anyio.move_on_after(delay):
             await self._stop.draining.wait()
 
-    def _say(self, operation: str, error: ServiceError, retry_in: float) -> None:
-        self._troubles[operation] = f"{operation}: {error.code}: {error}"
+    def _end_of(self, trouble: str) -> None:
+        if self._troubles.pop(trouble, None) is not None and self.state == "ready":
+            self._record(SourceRecovered(mapping=self._mapping))
+
+    def _say(self, operation: str, error: ServiceError, retry_in: float, *, of: str = "") -> None:
+        self._troubles[f"{operation} {of}" if of else operation] = f"{operation}: {error.code}: {error}"
         self._record(
             SourceFailed(
                 mapping=self._mapping,

@@ -5,8 +5,8 @@
          └── at once, when a shard is drained and its end is stored <────┘
 
 Where each shard begins is fixed and stored at the first start, before anything is read: what is written after the
-mapping is ready is seen, whatever becomes of us before the first record.  LATEST is this moment for that, on a Kinesis
-stream; a DynamoDB stream knows no times, and its LATEST is stored with the first record only.
+mapping is ready is seen, whatever becomes of us before the first record.  For LATEST, iterators are taken at once for
+all open shards, and this moment is what is stored: a start before the first record goes on from there, by the clock.
 At a stop the readers stop, what runs ends within the grace, and the last checkpoints are stored.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,14 +26,27 @@ from poller.core.lineage import Lineage, Start, first_positions
 from poller.engine.budget import BYTES_OF_A_SHARD, Budget
 from poller.engine.checkpoints import Checkpoints
 from poller.engine.lane import LaneParts
-from poller.engine.shard import ShardParts, ShardReader
+from poller.engine.shard import READS_AT_ONCE, ShardParts, ShardReader
 from poller.engine.source_health import SourceHealth
-from poller.errors import ServiceError
+from poller.engine.stream_watching import stream_status
+from poller.errors import Rejected, ServiceError
 from poller.model.mapping import StreamMapping
 from poller.model.status import MappingStatus
-from poller.model.stream import AtTimestamp, Checkpoint, Latest, Position, Shard, ShardId, TrimHorizon
+from poller.model.stream import (
+    AtTimestamp,
+    Checkpoint,
+    Iterator,
+    Latest,
+    Position,
+    Shard,
+    ShardId,
+    Window,
+)
 from poller.ports import StateStore, StreamSource
 from poller.telemetry.facts import MappingReady
+
+ITERATORS_AT_ONCE = 10
+"""How many calls fix the positions of a start at LATEST side by side."""
 
 LIST_AGAIN_IN_SECONDS = 20.0
 """How long a shard that came into being may stay unknown; its parent's end makes us look sooner."""
@@ -60,27 +74,30 @@ class StreamMappingRunner:
             mapping=self.mapping.name, record=parts.lane.record, luck=parts.lane.luck, stop=self._stop
         )
         self._checkpoints = Checkpoints(
-            mapping=self.mapping.name, store=parts.store, health=self._health, luck=parts.lane.luck
+            key=self.mapping.state_key, store=parts.store, health=self._health, luck=parts.lane.luck
         )
         self._readers: dict[ShardId, ShardReader] = {}
+        self._lineage: Lineage | None = None
+        self._latest: dict[ShardId, Iterator] = {}
+        self._windows: dict[ShardId, Window] = {}
+        self._reads = anyio.Semaphore(READS_AT_ONCE, fast_acquire=True)
         self._look_again = anyio.Event()
 
     def status(self) -> MappingStatus:
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
-        blocked = sorted({lane.blocked_by for lane in lanes if lane.blocked_by})
-        reason = self._health.reason
-        if reason is None and blocked:
-            reason = f"{sum(1 for lane in lanes if lane.blocked_by)} blocked: {', '.join(blocked)}"
         return MappingStatus(
             mapping=self.mapping.name,
             function=self.mapping.function_name,
             source=str(self.mapping.event_source_arn),
             state="stopping" if self._stop.has_begun else self._health.state,
-            reason=reason,
+            reason=self._health.reason,
             polls_in_flight=len(self._readers),
             batches_in_flight=sum(lane.is_busy for lane in lanes),
             messages_held=sum(reader.records_in_hand for reader in self._readers.values()),
             concurrency_limit=len(lanes),
+            stream=stream_status(
+                self._readers.values(), self._lineage, self._checkpoints, now=self._parts.lane.clock.now()
+            ),
         )
 
     async def run(self) -> None:
@@ -105,7 +122,7 @@ class StreamMappingRunner:
         while True:
             asked_at = anyio.current_time()
             try:
-                stored = await self._parts.store.load(self.mapping.name)
+                stored = await self._parts.store.load(self.mapping.state_key)
                 shards = await self._parts.source.shards()
                 lineage = await self._placed(stored, shards)
             except ServiceError as error:
@@ -124,36 +141,46 @@ class StreamMappingRunner:
 
     async def _placed(self, stored: Mapping[ShardId, Checkpoint], shards: list[Shard]) -> Lineage:
         positions = {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
+        self._windows = {shard_id: one.window for shard_id, one in stored.items() if one.window is not None}
         if not positions:
-            positions = first_positions(shards, self._starting_position())
-            if self.mapping.is_kinesis:
-                now = AtTimestamp(self._parts.lane.clock.now())
-                positions = {s: now if isinstance(position, Latest) else position for s, position in positions.items()}
-            concrete = {
-                s: Checkpoint(position) for s, position in positions.items() if not isinstance(position, Latest)
-            }
-            await self._parts.store.save(self.mapping.name, concrete)
-        lineage = Lineage(positions)
+            now = AtTimestamp(floor(self._parts.lane.clock.now() * 1000) / 1000)  # as finely as arrivals are told
+            by_hand = await self._parts.store.starting_position(self.mapping.state_key)
+            positions = first_positions(shards, by_hand or self.mapping.begins_at)
+            latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]
+            self._latest = await self._iterators_at_latest(latest)
+            positions |= dict.fromkeys(latest, now)
+            await self._parts.store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in positions.items()})
+        lineage = self._lineage = Lineage(positions)
+        _check_same_stream(lineage, shards)
         await self._take_in(lineage, shards)
         return lineage
 
-    def _starting_position(self) -> TrimHorizon | Latest | AtTimestamp:
-        mapping = self.mapping
-        match mapping.starting_position:
-            case "AT_TIMESTAMP":
-                assert mapping.starting_position_timestamp is not None, "settings see to that"
-                return AtTimestamp(mapping.starting_position_timestamp)
-            case "LATEST":
-                return Latest()
-        return TrimHorizon()
+    async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, Iterator]:
+        iterators: dict[ShardId, Iterator] = {}
+        failures: list[ServiceError] = []
+        at_once = anyio.CapacityLimiter(ITERATORS_AT_ONCE)
+
+        async def take(shard_id: ShardId) -> None:
+            async with at_once:
+                try:
+                    iterators[shard_id] = await self._parts.source.iterator(shard_id, Latest())
+                except ServiceError as error:
+                    failures.append(error)
+
+        async with anyio.create_task_group() as group:
+            for shard_id in shard_ids:
+                group.start_soon(take, shard_id)
+        if failures:
+            raise failures[0]
+        return iterators
 
     async def _take_in(self, lineage: Lineage, shards: list[Shard]) -> None:
         listed = lineage.listed(shards)
         if listed.found:
             found: dict[ShardId, Position] = listed.found
-            await self._parts.store.save(self.mapping.name, {s: Checkpoint(p) for s, p in found.items()})
+            await self._parts.store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in found.items()})
         if listed.gone:
-            await self._parts.store.forget(self.mapping.name, listed.gone)
+            await self._parts.store.forget(self.mapping.state_key, listed.gone)
 
     async def _work(self, lineage: Lineage) -> None:
         async with anyio.create_task_group() as services:
@@ -177,12 +204,15 @@ class StreamMappingRunner:
         while not self._stop.has_begun:
             for start in lineage.startable():
                 shards.start_soon(self._read, lineage, start)
-            with anyio.move_on_after(LIST_AGAIN_IN_SECONDS):
+            with anyio.move_on_after(LIST_AGAIN_IN_SECONDS) as quiet_time:
                 await self._look_again.wait()
             self._look_again = anyio.Event()
             asked_at = anyio.current_time()
             try:
-                await self._take_in(lineage, await self._parts.source.shards())
+                found = await self._parts.source.shards()
+                if quiet_time.cancelled_caught:  # sooner, a listing may not know yet that a shard was closed
+                    _check_same_stream(lineage, found)
+                await self._take_in(lineage, found)
             except ServiceError as error:
                 await self._health.pause(self._health.failed("ListShards", error, asked_at=asked_at))
             else:
@@ -194,10 +224,18 @@ class StreamMappingRunner:
             lane=self._parts.lane,
             filters=self._parts.filters,
             budget=self._parts.budget,
+            reads=self._reads,
             checkpoints=self._checkpoints,
             health=self._health,
         )
-        reader = ShardReader(parts, start.shard_id, start.position, budget_in_bytes=BYTES_OF_A_SHARD)
+        reader = ShardReader(
+            parts,
+            start.shard_id,
+            start.position,
+            budget_in_bytes=BYTES_OF_A_SHARD,
+            iterator=self._latest.pop(start.shard_id, None),
+            window=self._windows.pop(start.shard_id, None),
+        )
         self._readers[start.shard_id] = reader
         try:
             if self._stop.has_begun:
@@ -209,3 +247,13 @@ class StreamMappingRunner:
             await self._checkpoints.save()  # a child must not be stored ahead of its parent's end
             lineage.drained(start.shard_id)
             self._look_again.set()
+
+
+def _check_same_stream(lineage: Lineage, shards: list[Shard]) -> None:
+    """Raises Rejected where going on would leave out records: a Kinesis stream made anew has the same ARN."""
+    if reopened := lineage.reopened(shards):
+        raise Rejected(
+            f"{reopened[0]} takes records, and was drained before: was the stream deleted and made anew? "
+            "Then its positions have to be moved: `poller state set`",
+            code="AnotherStream",
+        )

@@ -115,12 +115,15 @@ class Resharding(RuleBasedStateMachine):
         return CAPTURED if self.starting == Latest() else self.starting
 
     def may_be_read(self, shard_id: ShardId) -> bool:
-        """The model: no parent that is listed or read, and not drained."""
-        if self.stored[shard_id] == ShardEnd():
-            return False
-        parents = self.parents[shard_id]
+        """The model: no parent that is listed or read, and not drained; nor a parent of one that has expired."""
+        return self.stored[shard_id] != ShardEnd() and not self.is_held_up(shard_id)
+
+    def is_held_up(self, shard_id: ShardId) -> bool:
         live = self.listed | self.running
-        return not any(parent in live and self.stored[parent] != ShardEnd() for parent in parents)
+        return any(
+            self.stored[parent] != ShardEnd() if parent in live else self.is_held_up(parent)
+            for parent in self.parents[shard_id]
+        )
 
     @precondition(lambda self: self.running)
     @rule(place=st.integers(0, 9))

@@ -18,7 +18,8 @@ from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import Call, FunctionPlan
 from tests.simulation import checker
-from tests.simulation.world import Life, World
+from tests.simulation.life import Life
+from tests.simulation.world import World
 
 FILTER = '{"body": {"kind": ["order"]}}'
 TROUBLE_ENDS_AT = 400.0
@@ -189,7 +190,7 @@ class Scenario:
 
     def _check_after_a_life(self) -> None:
         life, now = self.world.lives[-1], anyio.current_time()
-        if life.caller.is_dead or not self.shape.is_calm:
+        if life.has_crashed or not self.shape.is_calm:
             return
         for mapping in self.world.mappings:
             checker.check_given_back(self.world.queue_of(mapping), self._calls(mapping), now)

@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 
 from tests.fakes.queue import FakeQueue
-from tests.simulation.world import Life, World, run_seeded
+from tests.simulation.life import Life
+from tests.simulation.world import World, run_seeded
 
 Until = Callable[[Life], Coroutine[Any, Any, None]]
 """Runs beside one life of the daemon and ends it."""

@@ -11,7 +11,10 @@ import anyio
 import orjson
 import pytest
 
-from poller.engine.lane import Lane, LaneParts, RecordInHand
+from poller.core.batching import MAXIMUM_EVENT_BYTES
+from poller.core.tumbling import MAXIMUM_STATE_BYTES
+from poller.engine.lane import Lane, LaneParts
+from poller.engine.lane_gathering import RecordInHand
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.model.arn import Arn
@@ -19,7 +22,7 @@ from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
 from poller.model.mapping import OnFailure, StreamMapping
-from poller.model.stream import SequenceNumber, ShardId
+from poller.model.stream import SequenceNumber, ShardId, Window
 from poller.telemetry.facts import Fact, NoticeDelivered, NoticeRefused, RecordsDropped
 from tests.fakes.clock import EPOCH, VirtualClock
 from tests.fakes.destinations import FakeDestination
@@ -29,17 +32,19 @@ from tests.simulation.world import run_seeded
 Answer = Callable[[list[str]], Response]
 FAILURES = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
 ERROR = FunctionError(error_type="ValueError", message="by plan")
+BUSY = Busy(reason="TooManyRequests")
 
 
 @dataclass
 class Scene:
-    """A lane, and all that it meets. `invoked` holds (seconds, request id, the records' names)."""
+    """A lane, and all that it meets. `invoked` holds (seconds, request id, the records' names), `sizes` the events'."""
 
     answer: Answer = lambda _names: Answered(b"")
     options: dict[str, Any] = field(default_factory=dict)
     faults: FaultPlan = field(default_factory=FaultPlan)
     duration: float = 0.0
     invoked: list[tuple[float, str, list[str]]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
 
@@ -63,11 +68,12 @@ class Scene:
             timeout_in_seconds=10,
             reserved_concurrency=1,
         )
+        self.gate = FunctionGate(1)
         parts = LaneParts(
             mapping=mapping,
             function=function,
             target=self,
-            gate=FunctionGate(1),
+            gate=self.gate,
             destination=self.destination if mapping.on_failure else None,
             clock=VirtualClock(),
             luck=random.Random(1),
@@ -80,6 +86,7 @@ class Scene:
     async def invoke(self, invocation: Invocation) -> Response:
         names = [record["name"] for record in orjson.loads(invocation.payload)["Records"]]
         self.invoked.append((anyio.current_time(), invocation.request_id, names))
+        self.sizes.append(len(invocation.payload))
         await anyio.sleep(self.duration)
         return self.answer(names)
 
@@ -106,7 +113,7 @@ class Scene:
         self._ids += 1
         return RequestId(f"id-{self._ids}")
 
-    def _finished(self, records: Any) -> None:
+    def _finished(self, records: Any, _window: Window | None) -> None:
         self.done += [record.sequence_number for record in records]
 
 
@@ -275,3 +282,101 @@ def test_throttles_spend_no_retry() -> None:
     scene.play(putting(scene, "1", "2"))
     assert scene.batches() == [["1", "2"]] * 9
     assert scene.done == ["1", "2"]
+
+
+def test_a_record_that_becomes_too_old_in_line_at_the_gate_is_not_invoked() -> None:
+    scene = Scene(options={"maximum_record_age_in_seconds": 60})
+
+    async def script() -> None:
+        async with scene.gate:
+            scene.put("1", arrived_at=-30.0)
+            scene.put("2")
+            scene.lane.close()
+            await anyio.sleep(31)
+
+    scene.play(script)
+    assert scene.batches() == [["2"]]
+    assert scene.done == ["1", "2"]
+    dropped = [(fact.records, fact.condition) for fact in scene.facts if isinstance(fact, RecordsDropped)]
+    assert dropped == [(1, "RecordAgeExceeded")]
+
+
+def test_a_record_still_young_behind_the_gate_is_invoked() -> None:
+    scene = Scene(options={"maximum_record_age_in_seconds": 60})
+
+    async def script() -> None:
+        async with scene.gate:
+            scene.put("1", arrived_at=-30.0)
+            scene.lane.close()
+            await anyio.sleep(29)
+
+    scene.play(script)
+    assert scene.batches() == [["1"]]
+    assert not [fact for fact in scene.facts if isinstance(fact, RecordsDropped)]
+
+
+def test_a_lane_says_since_when_it_stands_still_until_the_batch_is_done() -> None:
+    scene = Scene(
+        answer=lambda _names: Answered(b"") if len(scene.invoked) > 6 else ERROR if len(scene.invoked) % 2 else BUSY,
+        options={"batch_size": 1},
+        duration=2.0,
+    )
+    seen: list[tuple[str | None, float | None]] = []
+
+    async def script() -> None:
+        assert (scene.lane.blocked_by, scene.lane.blocked_since) == (None, None)
+        scene.put("1")
+        while not scene.done:
+            await anyio.sleep(0.1)
+            seen.append((scene.lane.blocked_by, scene.lane.blocked_since))
+        scene.lane.close()
+
+    scene.play(script)
+    assert list(dict.fromkeys(reason for reason, _ in seen)) == [None, "ValueError", "TooManyRequests"]
+    begun = list(dict.fromkeys(since for _, since in seen))
+    assert begun == [None, EPOCH + 2.0], "one standstill, however often it is tried in between"
+    assert seen[-1] == (None, None)
+
+
+def test_a_record_that_fits_in_no_event_is_discarded_unasked_and_the_next_delivered() -> None:
+    """[S12]"""
+    scene = Scene(options={"maximum_retry_attempts": 2, "on_failure": OnFailure(destination_arn=FAILURES)})
+
+    async def script() -> None:
+        scene.put("1" * MAXIMUM_EVENT_BYTES)
+        scene.put("2")
+        scene.lane.close()
+
+    scene.play(script)
+    assert scene.batches() == [["2"]]
+    (notice,) = scene.destination.taken
+    assert (notice.batch.condition, notice.batch.invoke_count) == ("RetryAttemptsExhausted", 3)
+    assert notice.batch.response is None
+
+
+@pytest.mark.parametrize("is_shard_end", [True, False])
+def test_no_event_of_a_window_is_too_long_whatever_the_state(is_shard_end: bool) -> None:
+    """Batches are cut for the largest state, since it may come in the middle of one."""
+    scene = Scene(options={"tumbling_window_in_seconds": 10, "report_batch_item_failures": True})
+    state = b'"' + b"x" * (MAXIMUM_STATE_BYTES - 2) + b'"'
+    scene.answer = lambda names: Answered(
+        b'{"state":%b,"batchItemFailures":[%b]}'
+        % (state, orjson.dumps({"itemIdentifier": names[1]}) if len(names) > 1 else b"")
+    )
+
+    async def script() -> None:
+        scene.put(*[f"{number}" + "0" * 500_000 for number in range(1, 10)] * 2)
+        if is_shard_end:
+            scene.lane.close()
+        else:
+            await anyio.sleep(30)
+            scene.lane.caught_up(EPOCH + 40)
+            await anyio.sleep(1)
+            assert scene.batches()[-1] == [], "idle"
+            scene.lane.close()
+
+    scene.play(script)
+    assert len(scene.done) == 18
+    assert max(scene.sizes) > MAXIMUM_EVENT_BYTES - 1_000_000
+    assert max(scene.sizes) <= MAXIMUM_EVENT_BYTES
+    assert scene.batches()[-1] == []

@@ -28,8 +28,9 @@ from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan, ids_of
 from tests.simulation import checker
+from tests.simulation.life import Life
 from tests.simulation.steps import live, sending, stopping_at
-from tests.simulation.world import Life, World, run_seeded
+from tests.simulation.world import World, run_seeded
 
 
 def receives(world: World, queue: FakeQueue) -> int:

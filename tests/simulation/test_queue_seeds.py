@@ -9,6 +9,8 @@ from __future__ import annotations
 from tests.simulation.scenario import Scenario, draw
 from tests.simulation.world import run_seeded
 
+SEEDS_IN_THE_GATE = 250
+
 
 def test_nothing_is_lost_or_reordered(seed: int) -> None:
     async def main() -> None:

@@ -15,8 +15,10 @@ from poller.telemetry.facts import MappingCrashed, SourceFailed
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.target import FunctionPlan
 from tests.simulation import checker
+from tests.simulation.life import Life
+from tests.simulation.process import ProcessCaller
 from tests.simulation.steps import live, sending, stopping_at
-from tests.simulation.world import Life, ProcessCaller, World, run_seeded
+from tests.simulation.world import World, run_seeded
 
 Call = Callable[..., Coroutine[Any, Any, Any]]
 

@@ -1,41 +1,40 @@
-"""What does the daemon live in? Queues and functions that outlive it, a virtual clock, faults and crashes by seed.
+"""What does the daemon live in? Sources and functions that outlive it, a virtual clock, faults and crashes by seed.
 
-    World ── queues (tests/fakes/sqs.py), functions (tests/fakes/target.py)
-      └ life after life: a Daemon over the real engine and the real SQS source, until a crash, a stop, or all is done
+    World ── queues (tests/fakes/sqs.py), streams (kinesis.py, dynamodb_streams.py), functions, destinations, a store
+      └ life after life: a Daemon over the real engine and sources (life.py), until a crash, a stop, or all is done
 
-A crash is `kill -9`: from that moment on, no call of the dead process reaches anything.
 The scheduler's luck is seeded too, so that a seed replays to the letter: `run_seeded(seed, ...)`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import anyio
 import trio._core._run as trio_run
 from trio.testing import MockClock
 
-from poller.core.filtering import compile_filters
-from poller.engine.daemon import Daemon, Runner
-from poller.engine.permits import FunctionGate
-from poller.engine.queue_mapping import QueueMappingRunner, QueueParts
-from poller.engine.stop import Stop
-from poller.errors import Unreachable
+from poller.engine.budget import BYTES_OF_THE_PROCESS
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
-from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.mapping import QueueMapping
-from poller.sources.sqs import SqsSource
-from poller.telemetry.facts import Fact
-from tests.fakes.clock import VirtualClock
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
+from poller.telemetry.facts import Fact, MappingReady
+from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan
 from tests.fakes.queue import FakeQueue
 from tests.fakes.sqs import FakeSqs
+from tests.fakes.store import FakeStore
 from tests.fakes.target import FakeTarget, FunctionPlan
+from tests.simulation.life import Life
+from tests.simulation.process import Killed, ReadNote, Sight
+from tests.simulation.streams import SimulatedStream
 
 T = TypeVar("T")
+
+FAILURES = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
 
 
 def run_seeded(seed: int, main: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -46,40 +45,47 @@ def run_seeded(seed: int, main: Callable[..., Awaitable[T]], *args: Any) -> T:
     return anyio.run(main, *args, backend="trio", backend_options={"clock": clock})
 
 
-class ProcessCaller:
-    """The way of one process to SQS. Once the process is dead, nothing goes through any more."""
-
-    def __init__(self, sqs: FakeSqs) -> None:
-        self._sqs = sqs
-        self.is_dead = False
-
-    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        if self.is_dead:
-            raise Unreachable("the process is dead", code="Dead", was_sent=False)
-        return await self._sqs.call(operation, body, timeout_in_seconds=timeout_in_seconds)
-
-
 class World:
-    """What outlives a process. Add queues, functions and mappings, then let the daemon live in it.
+    """What outlives a process. Add sources, functions and mappings, then let the daemon live in it.
 
-    `facts` are those of all lives, in order.
+    `facts` are those of all lives, in order; `ready_at` is when each mapping was ready for the first time.
     """
 
-    def __init__(self, *, seed: int = 0, faults: FaultPlan | None = None, grace_in_seconds: float = 30.0) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        faults: FaultPlan | None = None,
+        grace_in_seconds: float = 30.0,
+        store: FakeStore | None = None,
+        budget_in_bytes: int = BYTES_OF_THE_PROCESS,
+    ) -> None:
         self.sqs = FakeSqs(seed=seed, faults=faults)
         self.luck = random.Random(seed)
         self.grace_in_seconds = grace_in_seconds
+        self.store = store or FakeStore()
+        self.budget_in_bytes = budget_in_bytes
         self.queues: dict[str, FakeQueue] = {}
+        self.streams: dict[Arn, SimulatedStream] = {}
         self.targets: dict[str, FakeTarget] = {}
         self.functions: dict[str, Function] = {}
+        self.destinations: dict[str, FakeDestination] = {}
         self.mappings: list[QueueMapping] = []
+        self.stream_mappings: list[StreamMapping] = []
         self.facts: list[Fact] = []
+        self.ready_at: dict[str, float] = {}
+        self.reads: list[ReadNote] = []
+        self.sights: list[Sight] = []
         self.lives: list[Life] = []
 
     def add_queue(self, name: str, **settings: Any) -> FakeQueue:
         """`settings` are FakeQueue's fields."""
         self.queues[name] = self.sqs.create_queue(name, **settings)
         return self.queues[name]
+
+    def add_stream(self, stream: SimulatedStream) -> SimulatedStream:
+        self.streams[stream.arn] = stream
+        return stream
 
     def add_function(
         self, name: str, plan: FunctionPlan | None = None, *, timeout_in_seconds: float = 10.0, concurrency: int = 10
@@ -106,78 +112,57 @@ class World:
         self.mappings.append(mapping)
         return mapping
 
+    def add_stream_mapping(
+        self,
+        name: str,
+        stream: SimulatedStream,
+        function: str,
+        *,
+        destination: FakeDestination | None = None,
+        if_unreachable: Any = "wait",
+        **options: Any,
+    ) -> StreamMapping:
+        """`options` are StreamMapping's fields; it begins at the trim horizon, unless they say otherwise."""
+        if destination is not None:
+            self.destinations[name] = destination
+            options["on_failure"] = OnFailure(destination_arn=FAILURES, if_unreachable=if_unreachable)
+        mapping = StreamMapping(
+            name=MappingName(name),
+            event_source_arn=stream.arn,
+            function_name=FunctionName(function),
+            region="eu-west-1",
+            uuid=name,
+            **{"starting_position": "TRIM_HORIZON"} | options,
+        )
+        self.stream_mappings.append(mapping)
+        return mapping
+
+    @property
+    def all_mappings(self) -> Sequence[QueueMapping | StreamMapping]:
+        return [*self.mappings, *self.stream_mappings]
+
     def queue_of(self, mapping: QueueMapping) -> FakeQueue:
         return self.queues[mapping.event_source_arn.resource]
 
     def facts_of(self, kind: type[T]) -> list[T]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
+    def note(self, fact: Fact) -> None:
+        self.facts.append(fact)
+        if isinstance(fact, MappingReady):
+            self.ready_at.setdefault(fact.mapping, anyio.current_time())
+
     async def live(self, until: Callable[[Life], Coroutine[Any, Any, None]]) -> Life:
         """One process, from start to end. `until` runs beside it and ends it with `crash`, or by beginning its stop."""
         life = Life(self)
         self.lives.append(life)
-        with life.scope:
-            async with anyio.create_task_group() as group:
-                group.start_soon(until, life)
-                await life.daemon.run()
-                life.ended_at = anyio.current_time()
-                group.cancel_scope.cancel()
+        try:
+            with life.scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(until, life)
+                    await life.daemon.run()
+                    group.cancel_scope.cancel()
+        except* Killed:
+            assert life.has_crashed
+        life.ended_at = anyio.current_time()
         return life
-
-
-class Life:
-    """One process of the daemon."""
-
-    def __init__(self, world: World) -> None:
-        self.stop = Stop()
-        self.scope = anyio.CancelScope()
-        self.caller = ProcessCaller(world.sqs)
-        self.ended_at: float | None = None
-        self._request_ids = 0
-        self._world = world
-        self.runners: dict[MappingName, QueueMappingRunner] = {}
-        gates = {name: FunctionGate(function.reserved_concurrency) for name, function in world.functions.items()}
-        self.daemon = Daemon(
-            {mapping.name: self._maker(mapping, gates) for mapping in world.mappings},
-            stop=self.stop,
-            grace_in_seconds=world.grace_in_seconds,
-            record=world.facts.append,
-            luck=world.luck,
-        )
-
-    def crash(self) -> None:
-        self.caller.is_dead = True
-        self.scope.cancel()
-
-    def _maker(self, mapping: QueueMapping, gates: dict[str, FunctionGate]) -> Callable[[], Runner]:
-        world = self._world
-        queue = world.queue_of(mapping)
-        function = world.functions[mapping.function_name]
-        parts = QueueParts(
-            mapping=mapping,
-            function=function,
-            source=SqsSource(
-                self.caller,
-                arn=queue.arn,
-                queue_url=world.sqs.url(queue),
-                has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
-            ),
-            target=world.targets[mapping.function_name],
-            gate=gates[mapping.function_name],
-            filters=compile_filters(mapping.filters, data_key="body") if mapping.filters else None,
-            clock=VirtualClock(),
-            luck=world.luck,
-            new_request_id=self._new_request_id,
-            record=world.facts.append,
-            stop=self.stop,
-        )
-
-        def make() -> Runner:
-            runner = self.runners[mapping.name] = QueueMappingRunner(parts)
-            return runner
-
-        return make
-
-    def _new_request_id(self) -> RequestId:
-        self._request_ids += 1
-        return RequestId(f"{len(self._world.lives)}-{self._request_ids}")

@@ -106,11 +106,14 @@ def test_shards_found_after_their_parent_was_drained_begin_at_once() -> None:
     assert started(known) == {"left": HORIZON, "right": HORIZON}
 
 
-def test_a_parent_that_expires_before_it_was_begun_lets_its_children_go() -> None:
+def test_a_parent_that_expires_before_it_was_begun_leaves_its_children_to_wait_for_what_it_waited_for() -> None:
+    """What is in hand of the grandparent must not be overtaken."""
     known = lineage({})
     known.listed([closed("grandparent"), closed("parent", "grandparent"), shard("child", "parent")])
     assert started(known) == {"grandparent": HORIZON}
     assert known.listed([closed("grandparent"), shard("child", "parent")]).gone == {"parent"}
+    assert started(known) == {}
+    known.drained(ShardId("grandparent"))
     assert started(known) == {"child": HORIZON}
 
 
@@ -137,6 +140,12 @@ def test_a_drained_shard_is_remembered_while_it_is_listed() -> None:
     assert known.listed(SPLIT) == Listed({}, frozenset())
     assert known.listed(SPLIT[:2]) == Listed({}, frozenset({ShardId("parent")}))
     assert known.listed(SPLIT[:2]) == Listed({}, frozenset())
+
+
+def test_a_drained_shard_that_is_open_is_of_another_stream() -> None:
+    known = lineage({"parent": END, "left": SOMEWHERE})
+    assert known.reopened([closed("parent"), shard("left"), shard("right")]) == []
+    assert known.reopened([shard("parent"), shard("left")]) == ["parent"]
 
 
 def test_an_empty_listing_forgets_nothing() -> None:

@@ -87,6 +87,19 @@ def test_the_pauses_of_throttles_begin_anew_after_the_function_was_reached() -> 
     assert seconds_of(delivery.step(0.0)) <= 0.2 < long
 
 
+def test_an_answer_tells_of_a_bisection_and_of_the_pause_before_the_same_batch_goes_again() -> None:
+    delivery = delivery_of(0.0, 0.0, policy=RetryPolicy(maximum_retry_attempts=1, bisects=True))
+    delivery.step(0.0)
+    assert delivery.answered(FAILED, RAISED, now=0.0)
+    assert delivery.pause is None, "new parts are tried at once"
+    delivery.step(0.0)
+    assert not delivery.answered(FAILED, RAISED, now=0.0)
+    assert delivery.pause == delivery.step(0.0)
+    delivery.step(0.0)
+    assert not delivery.answered(FAILED, RAISED, now=0.0)
+    assert delivery.pause is None, "what is given up goes not again"
+
+
 def test_an_expired_head_is_cut_only_as_far_as_there_is_no_gap() -> None:
     policy = RetryPolicy(maximum_record_age_in_seconds=60)
     delivery = delivery_of(30.0, 30.0, 50.0, 30.0, policy=policy)
@@ -145,3 +158,42 @@ def test_an_answer_that_nobody_asked_for_is_a_fault_of_ours() -> None:
     delivery = delivery_of(0.0, policy=RetryPolicy())
     with pytest.raises(AssertionError):
         delivery.answered(Succeeded(), OK, now=0.0)
+
+
+def test_an_invocation_whose_head_has_become_too_old_is_withdrawn_and_discarded() -> None:
+    delivery = delivery_of(0.0, 30.0, policy=RetryPolicy(maximum_record_age_in_seconds=60))
+    assert isinstance(delivery.step(59.0), Invoke)
+    assert delivery.withdraw_if_expired(61.0)
+    discard = delivery.step(61.0)
+    assert isinstance(discard, Discard)
+    assert ([record.sequence_number for record in discard.records], discard.invoke_count) == (["0"], 1)
+    invoke = delivery.step(61.0)
+    assert isinstance(invoke, Invoke)
+    assert [record.sequence_number for record in invoke.records] == ["1"]
+
+
+def test_an_invocation_in_time_is_not_withdrawn() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy(maximum_record_age_in_seconds=60))
+    delivery.step(0.0)
+    assert not delivery.withdraw_if_expired(59.9)
+    delivery.answered(Succeeded(), OK, now=59.9)
+    assert isinstance(delivery.step(70.0), Settle)
+
+
+def test_only_an_invocation_can_be_withdrawn() -> None:
+    with pytest.raises(AssertionError):
+        delivery_of(0.0, policy=RetryPolicy()).withdraw_if_expired(0.0)
+
+
+def test_a_record_without_room_beside_a_state_is_too_large() -> None:
+    delivery = Delivery(
+        [Held(SequenceNumber("0"), 0.0, b"x" * 101)],
+        policy=RetryPolicy(maximum_retry_attempts=0),
+        new_request_id=lambda: RequestId("id"),
+        luck=random.Random(1),
+        now=0.0,
+        room_in_bytes=100,
+    )
+    discard = delivery.step(0.0)
+    assert isinstance(discard, Discard)
+    assert (discard.condition, discard.response) == ("RetryAttemptsExhausted", None)

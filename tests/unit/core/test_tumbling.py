@@ -40,32 +40,33 @@ def test_a_record_that_comes_late_counts_in_the_window_that_is_open() -> None:
 
 
 def closing(
-    *, next_arrived_at: float | None = None, is_caught_up: bool = True, is_shard_end: bool = False, now: float
+    *, next_arrived_at: float | None = None, caught_up_at: float | None = None, is_shard_end: bool = False
 ) -> str | None:
     return tumbling.closing(
-        MINUTE, next_arrived_at=next_arrived_at, is_caught_up=is_caught_up, is_shard_end=is_shard_end, now=now
+        MINUTE, next_arrived_at=next_arrived_at, caught_up_at=caught_up_at, is_shard_end=is_shard_end
     )
 
 
 def test_a_later_record_closes_a_window() -> None:
-    assert closing(next_arrived_at=180.0, now=180.0) == "later record"
-    assert closing(next_arrived_at=179.0, now=10_000.0) is None
+    assert closing(next_arrived_at=180.0) == "later record"
+    assert closing(next_arrived_at=179.0, caught_up_at=10_000.0) is None
 
 
 def test_the_shards_end_closes_a_window_once_its_records_are_done() -> None:
-    assert closing(is_shard_end=True, now=130.0) == "shard end"
-    assert closing(next_arrived_at=179.0, is_shard_end=True, now=130.0) is None
+    assert closing(is_shard_end=True) == "shard end"
+    assert closing(next_arrived_at=179.0, is_shard_end=True) is None
 
 
 def test_an_idle_window_closes_within_two_minutes_of_its_end() -> None:
-    assert closing(now=209.9) is None
-    assert closing(now=210.0) == "idle"
+    assert closing(caught_up_at=209.9) is None
+    assert closing(caught_up_at=210.0) == "idle"
     assert tumbling.idle_at(MINUTE) == 210.0
     assert tumbling.idle_at(MINUTE) - MINUTE.end <= 120
 
 
 def test_a_window_whose_reader_lags_behind_is_not_idle() -> None:
-    assert closing(is_caught_up=False, now=10_000.0) is None
+    assert closing(caught_up_at=None) is None
+    assert closing(caught_up_at=150.0) is None
 
 
 def interpreted(payload: bytes, *, reports: bool = True, is_final: bool = False) -> Outcome:
@@ -148,8 +149,5 @@ def test_a_window_from_its_first_record_to_its_last_invocation() -> None:
         window = tumbling.settled(window, Answered(answer))
     states.append(orjson.loads(window.state))
     assert states == [{}, {"n": 1}, {"n": 2}]
-    assert (
-        tumbling.closing(window, next_arrived_at=20.0, is_caught_up=False, is_shard_end=False, now=20.0)
-        == "later record"
-    )
+    assert tumbling.closing(window, next_arrived_at=20.0, caught_up_at=None, is_shard_end=False) == "later record"
     assert tumbling.opened(20.0, 10) == Window(20, 30, b"{}")

@@ -11,11 +11,12 @@ from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import Unreachable
 from poller.model.ids import MappingName
-from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
 from poller.stores.memory import MemoryStore
 from tests.simulation.world import run_seeded
 
 M = MappingName("m")
+KEY = StateKey(M, "arn:aws:kinesis:eu-west-1:123456789012:stream/s")
 ONE, TWO = ShardId("shard-1"), ShardId("shard-2")
 
 
@@ -31,19 +32,19 @@ class SlowStore(MemoryStore):
         self.saves: list[dict[ShardId, Checkpoint]] = []
         self._failures = failures
 
-    async def save(self, mapping: MappingName, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
         await anyio.sleep(1.0)
         if self._failures:
             self._failures -= 1
             raise Unreachable("the disk is full", code="SQLITE_FULL", was_sent=True)
         self.saves.append(dict(checkpoints))
-        await super().save(mapping, checkpoints)
+        await super().save(key, checkpoints)
 
 
 def checkpoints_over(store: SlowStore) -> Checkpoints:
     luck = random.Random(1)
     health = SourceHealth(mapping=M, record=lambda _: None, luck=luck, stop=Stop())
-    return Checkpoints(mapping=M, store=store, health=health, luck=luck)
+    return Checkpoints(key=KEY, store=store, health=health, luck=luck)
 
 
 def test_moves_during_a_save_go_together_into_the_next() -> None:
@@ -87,11 +88,44 @@ def test_save_returns_when_all_is_stored_and_the_last_ones_are_shielded() -> Non
         checkpoints = checkpoints_over(store)
         checkpoints.move(ONE, at(1))
         await checkpoints.save()
-        assert await store.load(M) == {ONE: at(1)}
+        assert await store.load(KEY) == {ONE: at(1)}
         with anyio.CancelScope() as scope:
             scope.cancel()
             checkpoints.move(ONE, at(2))
             await checkpoints.save_last()
-        assert await store.load(M) == {ONE: at(2)}
+        assert await store.load(KEY) == {ONE: at(2)}
+
+    run_seeded(1, main)
+
+
+def test_the_age_is_that_of_the_oldest_move_that_is_not_stored() -> None:
+    async def main() -> None:
+        checkpoints = checkpoints_over(SlowStore())
+        assert checkpoints.age_in_seconds == 0
+        async with anyio.create_task_group() as group:
+            group.start_soon(checkpoints.run)
+            checkpoints.move(ONE, at(1))
+            await anyio.sleep(0.5)
+            checkpoints.move(TWO, at(7))
+            assert checkpoints.age_in_seconds == pytest.approx(0.5)
+            await anyio.sleep(0.75)
+            assert checkpoints.age_in_seconds == pytest.approx(0.75), "the first is stored, the second on its way"
+            await anyio.sleep(1)
+            assert checkpoints.age_in_seconds == 0
+            group.cancel_scope.cancel()
+
+    run_seeded(1, main)
+
+
+def test_the_age_grows_while_the_store_fails() -> None:
+    async def main() -> None:
+        checkpoints = checkpoints_over(SlowStore(failures=1000))
+        async with anyio.create_task_group() as group:
+            group.start_soon(checkpoints.run)
+            for _ in range(10):
+                checkpoints.move(ONE, at(1))
+                await anyio.sleep(30)
+            assert checkpoints.age_in_seconds == pytest.approx(300)
+            group.cancel_scope.cancel()
 
     run_seeded(1, main)

@@ -1,0 +1,83 @@
+"""How are discarded records reported?
+
+The notice is offered to the destination until it is taken; while the destination refuses, the lane stands still, unless
+the mapping says that a report may get lost.  Without a destination, records are dropped, and that is counted.
+
+Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
+Lambda".
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from uuid import uuid4
+
+from poller.core.backoff import SOURCE
+from poller.core.failure_record import DiscardedBatch, Notice, WindowCall
+from poller.core.retry import Discard, R
+from poller.engine.standstill import Standstill
+from poller.errors import ServiceError
+from poller.model.function import Function
+from poller.model.mapping import StreamMapping
+from poller.model.stream import ShardId
+from poller.ports import Clock, Destination
+from poller.telemetry.facts import NoticeDelivered, NoticeRefused, Record, RecordsDropped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discarding:
+    """The way of one lane's discarded batches. `destination` is None where they are reported nowhere."""
+
+    mapping: StreamMapping
+    function: Function
+    shard_id: ShardId
+    destination: Destination | None
+    standstill: Standstill
+    clock: Clock
+    luck: random.Random
+    record: Record
+
+    async def report(self, discard: Discard[R], *, event: bytes, window_call: WindowCall | None) -> bool:
+        """Returns once the destination has it, or the records are dropped; false when the daemon stops first.
+
+        `event` is the invocation's, whether or not it took place.
+        """
+        name, on_failure, count = self.mapping.name, self.mapping.on_failure, len(discard.records)
+        if self.destination is None or on_failure is None:
+            self.record(RecordsDropped(name, count, discard.condition))
+            return True
+        notice = self._notice(discard, event, window_call)
+        failures = 0
+        while True:
+            try:
+                await self.destination.deliver(notice)
+            except ServiceError as error:
+                failures += 1
+                is_dropped = on_failure.if_unreachable == "drop"
+                retry_in = None if is_dropped else SOURCE.delay(failures, self.luck)
+                self.record(NoticeRefused(name, count, error.code, str(error), retry_in))
+                if retry_in is None:
+                    self.record(RecordsDropped(name, count, discard.condition))
+                    return True
+                if not await self.standstill.wait(retry_in, f"destination: {error.code}"):
+                    return False
+                continue
+            self.record(NoticeDelivered(name, count, discard.condition))
+            return True
+
+    def _notice(self, discard: Discard[R], event: bytes, window_call: WindowCall | None) -> Notice:
+        batch = DiscardedBatch(
+            request_id=discard.request_id,
+            function_arn=str(self.function.arn),
+            condition=discard.condition,
+            invoke_count=discard.invoke_count,
+            response=discard.response,
+            at=self.clock.now(),
+            is_kinesis=self.mapping.is_kinesis,
+            shard_id=self.shard_id,
+            stream_arn=str(self.mapping.event_source_arn),
+            records=discard.records,
+            window_call=window_call,
+        )
+        return Notice(batch, event, notice_id=uuid4())

@@ -1,0 +1,132 @@
+"""When is a lane's next batch ready?
+
+It is filled in order, from what the reader has put, and ready with the first of
+
+    full                batch_size records, or as many bytes as an event has room for
+    batching window     it has waited as long as the mapping lets it
+    tumbling window     the next record belongs to a later one, or nothing more comes into this one
+    age                 its head has become too old to wait any longer
+    closed              the shard has no more records
+
+When a tumbling window is over and all of its records are done, the next batch is one without records: its last
+invocation.
+
+Source: AWS Lambda Developer Guide, "Batching behavior".
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import anyio
+
+from poller.core.batching import BatchBuilder
+from poller.core.retry import RetryPolicy
+from poller.engine.lane_window import LaneWindow
+from poller.engine.stop import Stop
+from poller.model.mapping import StreamMapping
+from poller.model.stream import SequenceNumber
+from poller.ports import Clock
+
+
+class RecordInHand(NamedTuple):
+    """A record that was read and is not done. `encoded` is its JSON."""
+
+    sequence_number: SequenceNumber
+    arrived_at: float
+    encoded: bytes
+
+
+Records = Sequence[RecordInHand]
+
+
+class LaneGathering:
+    """What a lane was given and is not done."""
+
+    def __init__(self, mapping: StreamMapping, window: LaneWindow, *, clock: Clock, stop: Stop) -> None:
+        self._mapping = mapping
+        self._policy = RetryPolicy.of(mapping)
+        self._window = window
+        self._clock = clock
+        self._stop = stop
+        self._pending: deque[RecordInHand] = deque()
+        self._batch: list[RecordInHand] = []
+        self._done_of_batch = 0
+        self._caught_up_at: float | None = None
+        self._is_closed = False
+        self._changed = anyio.Event()
+
+    @property
+    def oldest_arrival(self) -> float | None:
+        """When its first record arrived, in epoch seconds."""
+        if self._done_of_batch < len(self._batch):
+            return self._batch[self._done_of_batch].arrived_at
+        return self._pending[0].arrived_at if self._pending else None
+
+    def put(self, record: RecordInHand) -> None:
+        self._pending.append(record)
+        self._changed.set()
+
+    def caught_up(self, at: float) -> None:
+        """Every record that had arrived by then was put."""
+        self._caught_up_at = at
+        if self._window.open is not None:
+            self._changed.set()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._changed.set()
+
+    async def batch(self) -> Records | None:
+        """The next batch; None when all was given, or the daemon stops."""
+        builder = BatchBuilder(
+            batch_size=self._mapping.batch_size,
+            window_in_seconds=self._mapping.maximum_batching_window_in_seconds,
+            limit_in_bytes=self._window.batch_limit_in_bytes,
+        )
+        batch = self._batch = []
+        self._done_of_batch = 0
+        while not self._stop.has_begun:
+            now = anyio.current_time()
+            self._fill(batch, builder, now)
+            if batch and (self._pending or self._is_closed or builder.is_due(now) or self._is_expired(batch[0])):
+                return batch
+            if self._is_window_over():
+                return batch
+            if self._is_closed:
+                return None
+            self._changed = anyio.Event()
+            with anyio.move_on_after(self._patience(batch, builder, now)):
+                await self._changed.wait()
+        return None
+
+    def done(self, count: int) -> None:
+        """So many records at the head of the last batch are."""
+        self._done_of_batch += count
+
+    def _fill(self, batch: list[RecordInHand], builder: BatchBuilder, now: float) -> None:
+        """Take what is pending, up to the first record that has no place in this batch."""
+        pending, admits = self._pending, self._window.admits
+        while pending and admits(pending[0]) and builder.add(len(pending[0].encoded), now=now):
+            batch.append(pending.popleft())
+
+    def _is_window_over(self) -> bool:
+        return self._window.is_over(
+            next_record=self._pending[0] if self._pending else None,
+            caught_up_at=self._caught_up_at,
+            is_shard_end=self._is_closed,
+        )
+
+    def _is_expired(self, head: RecordInHand) -> bool:
+        expires_at = self._policy.expires_at(head.arrived_at)
+        return expires_at is not None and expires_at <= self._clock.now()
+
+    def _patience(self, batch: Records, builder: BatchBuilder, now: float) -> float | None:
+        """How long to wait for more: to the batching window's end, or until the head becomes too old."""
+        if builder.deadline is None:
+            return None
+        patience = builder.deadline - now
+        expires_at = self._policy.expires_at(batch[0].arrived_at)
+        return patience if expires_at is None else min(patience, max(0.0, expires_at - self._clock.now()))

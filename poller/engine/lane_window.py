@@ -1,0 +1,111 @@
+"""Which tumbling window is a lane in, and what does it change about an invocation?
+
+The rules are in `core/tumbling.py`; here is the one window that is open, moved on by what the lane has done:
+
+    admits           the first record opens a window; one of a later window waits
+    settled          after records: the state returned; after the last invocation: no window, or the same one with {}
+    discarded        after records: the state as before them; after the last invocation: as above
+
+An invocation without records is the window's last.  It ends a window early when, and only when, the state has outgrown
+its limit; so all that there is to know is in the window itself, and a stored one goes on where it was.
+Without windows, every record is admitted and an event has records only.
+
+Source: AWS Lambda Developer Guide, "Configuring Kinesis Data Streams for stateful processing" (tumbling windows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from poller.core import envelope, tumbling
+from poller.core.batching import EMPTY_EVENT_BYTES, MAXIMUM_EVENT_BYTES
+from poller.core.failure_record import WindowCall
+from poller.core.retry import Deliverable
+from poller.model.invocation import Response
+from poller.model.mapping import StreamMapping
+from poller.model.outcome import Outcome
+from poller.model.stream import ShardId, Window
+
+
+class LaneWindow:
+    """The windows of one lane, one after another. `open` is the one open now, to be stored with what is done."""
+
+    def __init__(self, mapping: StreamMapping, shard_id: ShardId, stored: Window | None) -> None:
+        self._length = mapping.tumbling_window_in_seconds
+        self._shard_id = shard_id
+        self._arn = str(mapping.event_source_arn)
+        self._room_without_state = MAXIMUM_EVENT_BYTES - EMPTY_EVENT_BYTES
+        self.open = stored
+        if self._length is not None:
+            self._room_without_state = tumbling.room_in_bytes(shard_id, self._arn, state_bytes=0)
+
+    @property
+    def batch_limit_in_bytes(self) -> int:
+        """What a batch may have as a plain event, so that it fits with any state that comes while it is delivered."""
+        largest_state = 0 if self._length is None else tumbling.MAXIMUM_STATE_BYTES
+        return EMPTY_EVENT_BYTES + self._room_without_state - largest_state
+
+    @property
+    def room_in_bytes(self) -> int:
+        """What an event has for records beside the state of now."""
+        return self._room_without_state - (0 if self.open is None else len(self.open.state))
+
+    @property
+    def must_end_early(self) -> bool:
+        return self.open is not None and tumbling.must_end_early(self.open)
+
+    def admits(self, record: tumbling.Arrived) -> bool:
+        """False when the record must wait until the open window is closed."""
+        if self._length is None:
+            return True
+        if self.open is None:
+            self.open = tumbling.opened(record.arrived_at, self._length)
+        return not self.must_end_early and tumbling.within(self.open, (record,)) == 1
+
+    def is_over(self, *, next_record: tumbling.Arrived | None, caught_up_at: float | None, is_shard_end: bool) -> bool:
+        """True when the last invocation is due, once everything before `next_record` is done."""
+        if self.open is None:
+            return False
+        next_arrived_at = next_record.arrived_at if next_record is not None else None
+        return self.must_end_early or None is not tumbling.closing(
+            self.open, next_arrived_at=next_arrived_at, caught_up_at=caught_up_at, is_shard_end=is_shard_end
+        )
+
+    def call(self, records: Sequence[Deliverable]) -> WindowCall | None:
+        """What an invocation with these records is to the window."""
+        if self.open is None:
+            return None
+        is_final = not records
+        return WindowCall(window=self.open, is_final=is_final, is_terminated_early=is_final and self.must_end_early)
+
+    def event(self, records: Sequence[Deliverable]) -> bytes:
+        encoded = [record.encoded for record in records]
+        call = self.call(records)
+        if call is None:
+            return envelope.event(encoded)
+        return envelope.window_event(
+            encoded,
+            shard_id=self._shard_id,
+            arn=self._arn,
+            window=call.window,
+            is_final=call.is_final,
+            is_terminated_early=call.is_terminated_early,
+        )
+
+    def interpret(self, outcome: Outcome, response: Response, records: Sequence[Deliverable]) -> Outcome:
+        if self.open is None:
+            return outcome
+        return tumbling.interpret(outcome, response, is_final=not records)
+
+    def settled(self, records: Sequence[Deliverable], response: Response) -> None:
+        if self.open is None:
+            return
+        self.open = tumbling.settled(self.open, response) if records else self._after(self.open)
+
+    def discarded(self, records: Sequence[Deliverable]) -> None:
+        if self.open is not None and not records:
+            self.open = self._after(self.open)
+
+    def _after(self, window: Window) -> Window | None:
+        """What comes after a window's last invocation."""
+        return tumbling.continued(window) if self.must_end_early else None

@@ -1,0 +1,28 @@
+"""How does a stream mapping stand right now? Asked at a scrape, of the parts that know; nothing is kept for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from operator import attrgetter
+
+from poller.core.lineage import Lineage
+from poller.engine.checkpoints import Checkpoints
+from poller.engine.shard import ShardReader
+from poller.model.status import BLOCKED_SHARDS_SHOWN, StreamStatus
+
+
+def stream_status(
+    readers: Collection[ShardReader], lineage: Lineage | None, checkpoints: Checkpoints, *, now: float
+) -> StreamStatus:
+    """`lineage` is None before the shards are known; `now` is in epoch seconds."""
+    blocked = sorted((one for reader in readers if (one := reader.blocked) is not None), key=attrgetter("since"))
+    return StreamStatus(
+        iterator_age_in_seconds=max((reader.age(now) for reader in readers), default=0.0),
+        checkpoint_age_in_seconds=checkpoints.age_in_seconds,
+        shards_reading=len(readers),
+        shards_waiting=lineage.waiting if lineage is not None else 0,
+        shards_drained=lineage.finished if lineage is not None else 0,
+        shards_blocked=len(blocked),
+        bytes_buffered=sum(reader.bytes_in_hand for reader in readers),
+        blocked=tuple(blocked[:BLOCKED_SHARDS_SHOWN]),
+    )

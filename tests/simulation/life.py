@@ -1,0 +1,152 @@
+"""What is one process of the daemon? The real engine and sources, all its mappings side by side, until it ends.
+
+A crash is `kill -9`: from that moment on, no call of the dead process reaches anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+
+from poller.core.filtering import DataKey, RecordFilter, compile_filters
+from poller.engine.budget import Budget
+from poller.engine.daemon import Daemon, Runner
+from poller.engine.lane import LaneParts
+from poller.engine.permits import FunctionGate
+from poller.engine.queue_mapping import QueueMappingRunner, QueueParts
+from poller.engine.stop import Stop
+from poller.engine.stream_mapping import StreamMappingRunner, StreamParts
+from poller.model.ids import RequestId
+from poller.model.mapping import QueueMapping, StreamMapping
+from poller.model.stream import Checkpoint, ShardId, StateKey
+from poller.ports import StreamSource
+from poller.sources.dynamodb_streams import DynamoDbStreamsSource
+from poller.sources.kinesis import KinesisSource
+from poller.sources.sqs import SqsSource
+from tests.fakes.clock import VirtualClock
+from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
+from tests.simulation.process import (
+    Process,
+    ProcessCaller,
+    ProcessDestination,
+    ProcessStore,
+    ProcessTarget,
+    StreamCaller,
+    WatchedSource,
+)
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Life:
+    """One process. `stopped_at` is when its stop was asked for; `stored` is what it found in the store."""
+
+    def __init__(self, world: World) -> None:
+        self.number = len(world.lives) + 1
+        self.stop = Stop()
+        self.scope = anyio.CancelScope()
+        self.process = Process(self.number)
+        self.began_at = anyio.current_time()
+        self.stopped_at: float | None = None
+        self.ended_at: float | None = None
+        self.stored: dict[StateKey, dict[ShardId, Checkpoint]] = {
+            key: dict(stored) for key, stored in world.store.stored.items()
+        }
+        self._request_ids = 0
+        self._world = world
+        self._budget = Budget(world.budget_in_bytes)
+        self._gates = {name: FunctionGate(function.reserved_concurrency) for name, function in world.functions.items()}
+        self.daemon = Daemon(
+            {mapping.name: self._maker(mapping) for mapping in world.all_mappings},
+            stop=self.stop,
+            grace_in_seconds=world.grace_in_seconds,
+            record=world.note,
+            luck=world.luck,
+        )
+
+    @property
+    def has_crashed(self) -> bool:
+        return self.process.is_dead
+
+    def crash(self) -> None:
+        self.process.is_dead = True
+        self.scope.cancel()
+
+    def begin_stop(self) -> None:
+        self.stopped_at = anyio.current_time()
+        self.stop.begin()
+
+    def _maker(self, mapping: QueueMapping | StreamMapping) -> Callable[[], Runner]:
+        if isinstance(mapping, QueueMapping):
+            queue_parts = self._queue_parts(mapping)
+            return lambda: QueueMappingRunner(queue_parts)
+        stream_parts = self._stream_parts(mapping)
+        return lambda: StreamMappingRunner(stream_parts)
+
+    def _queue_parts(self, mapping: QueueMapping) -> QueueParts:
+        world = self._world
+        queue = world.queue_of(mapping)
+        return QueueParts(
+            mapping=mapping,
+            function=world.functions[mapping.function_name],
+            source=SqsSource(
+                ProcessCaller(self.process, world.sqs),
+                arn=queue.arn,
+                queue_url=world.sqs.url(queue),
+                has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
+            ),
+            target=ProcessTarget(self.process, world.targets[mapping.function_name]),
+            gate=self._gates[mapping.function_name],
+            filters=_filters(mapping.filters, data_key="body"),
+            clock=VirtualClock(),
+            luck=world.luck,
+            new_request_id=self._new_request_id,
+            record=world.note,
+            stop=self.stop,
+        )
+
+    def _stream_parts(self, mapping: StreamMapping) -> StreamParts:
+        world = self._world
+        destination = world.destinations.get(mapping.name)
+        lane = LaneParts(
+            mapping=mapping,
+            function=world.functions[mapping.function_name],
+            target=ProcessTarget(self.process, world.targets[mapping.function_name]),
+            gate=self._gates[mapping.function_name],
+            destination=ProcessDestination(self.process, destination) if destination else None,
+            clock=VirtualClock(),
+            luck=world.luck,
+            new_request_id=self._new_request_id,
+            record=world.note,
+            stop=self.stop,
+        )
+        return StreamParts(
+            lane=lane,
+            source=self._source(mapping),
+            store=ProcessStore(self.process, world.store),
+            filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
+            budget=self._budget,
+        )
+
+    def _source(self, mapping: StreamMapping) -> StreamSource:
+        world = self._world
+        caller = StreamCaller(
+            self.process, world.streams[mapping.event_source_arn].service, mapping=mapping.name, reads=world.reads
+        )
+        source: StreamSource
+        if mapping.is_kinesis:
+            source = KinesisSource(caller, arn=mapping.event_source_arn, invoke_identity_arn=INVOKE_IDENTITY_ARN)
+        else:
+            source = DynamoDbStreamsSource(caller, arn=mapping.event_source_arn)
+        return WatchedSource(self.process, source, mapping=mapping.name, sights=world.sights)
+
+    def _new_request_id(self) -> RequestId:
+        self._request_ids += 1
+        return RequestId(f"{self.number}-{self._request_ids}")
+
+
+def _filters(patterns: tuple[str, ...], *, data_key: DataKey) -> RecordFilter | None:
+    return compile_filters(patterns, data_key=data_key) if patterns else None

@@ -1,0 +1,212 @@
+"""What do tests of one stream mapping live in? The real engine and source on a virtual clock, over a fake that behaves.
+
+World ── a stream, a store, a destination, and a function that notes what it gets
+  └ life after life: a Daemon with the one mapping, until a crash or a stop
+"""
+
+from __future__ import annotations
+
+import random
+from base64 import b64decode
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import orjson
+
+from poller.core.filtering import compile_filters
+from poller.engine.budget import BYTES_OF_THE_PROCESS, Budget
+from poller.engine.daemon import Daemon
+from poller.engine.lane import LaneParts
+from poller.engine.permits import FunctionGate
+from poller.engine.stop import Stop
+from poller.engine.stream_mapping import StreamMappingRunner, StreamParts
+from poller.errors import Unreachable
+from poller.model.arn import Arn
+from poller.model.function import Function, HttpService
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.invocation import Answered, FunctionError, Invocation, Response
+from poller.model.mapping import OnFailure, StreamMapping
+from poller.ports import StreamSource
+from poller.sources.caller import Caller
+from poller.sources.kinesis import KinesisSource
+from poller.stores.memory import MemoryStore
+from poller.telemetry.facts import Fact
+from tests.fakes.clock import VirtualClock
+from tests.fakes.destinations import FakeDestination
+from tests.fakes.faults import FaultPlan
+from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
+from tests.fakes.stream import FakeStream
+from tests.simulation.world import run_seeded
+
+FAILURES = OnFailure(destination_arn=Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures"))
+ERROR = FunctionError(error_type="ValueError", message="by plan")
+
+
+class Process:
+    """The way of one process to the stream, and to the store. Once it is dead, nothing goes through any more."""
+
+    def __init__(self, service: Caller, store: MemoryStore) -> None:
+        self._service = service
+        self._store = store
+        self.is_dead = False
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        self._check()
+        return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+
+    async def load(self, *arguments: Any) -> Any:
+        self._check()
+        return await self._store.load(*arguments)
+
+    async def save(self, *arguments: Any) -> None:
+        await anyio.sleep(0.01)
+        self._check()
+        await self._store.save(*arguments)
+
+    async def forget(self, *arguments: Any) -> None:
+        self._check()
+        await self._store.forget(*arguments)
+
+    async def starting_position(self, *arguments: Any) -> Any:
+        self._check()
+        return await self._store.starting_position(*arguments)
+
+    def _check(self) -> None:
+        if self.is_dead:
+            raise Unreachable("the process is dead", code="Dead", was_sent=False)
+
+
+class World:
+    """A stream, a function that notes what it gets, and life after life of the daemon."""
+
+    def __init__(self, *, faults: FaultPlan | None = None, **options: Any) -> None:
+        self.service = FakeKinesis(faults=faults)
+        self.store = MemoryStore()
+        self.destination = FakeDestination()
+        self.options = options
+        self.poison: set[str] = set()
+        self.duration = 0.01
+        self.calls: list[list[str]] = []
+        self.succeeded: list[str] = []
+        self.facts: list[Fact] = []
+        self.stream: FakeStream
+        self._ids = 0
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        records = orjson.loads(invocation.payload)["Records"]
+        names = [b64decode(record["kinesis"]["data"]).decode() for record in records]
+        self.calls.append(names)
+        await anyio.sleep(self.duration)
+        if self.poison & set(names):
+            return ERROR
+        self.succeeded += names
+        return Answered(b"")
+
+    def create_stream(self, **settings: Any) -> None:
+        """`settings` are FakeStream's fields."""
+        self.stream = self.service.create_stream("clicks", **settings)
+
+    def put(self, key: str, *names: str) -> None:
+        for name in names:
+            self.service.put(self.stream, key, name.encode())
+
+    @property
+    def caller(self) -> Caller:
+        return self.service
+
+    def source(self, process: Process) -> StreamSource:
+        return KinesisSource(process, arn=self.stream.arn, invoke_identity_arn=INVOKE_IDENTITY_ARN)
+
+    async def live(self, until: Callable[[Stop, Daemon], Coroutine[Any, Any, bool]]) -> None:
+        """`until` ends the life: true is a crash, false a stop."""
+        stop, process = Stop(), Process(self.caller, self.store)
+        daemon = Daemon(
+            {MappingName("m"): lambda: StreamMappingRunner(self._parts(stop, process))},
+            stop=stop,
+            grace_in_seconds=10,
+            record=self.facts.append,
+            luck=random.Random(1),
+        )
+        with anyio.CancelScope() as scope:
+
+            async def end() -> None:
+                if await until(stop, daemon):
+                    process.is_dead = True
+                    scope.cancel()
+                else:
+                    stop.begin()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(end)
+                await daemon.run()
+
+    def _parts(self, stop: Stop, process: Process) -> StreamParts:
+        options = dict(self.options)
+        filters = options.get("filters", ())
+        mapping = StreamMapping(
+            name=MappingName("m"),
+            event_source_arn=self.stream.arn,
+            function_name=FunctionName("f"),
+            region="eu-west-1",
+            uuid="u",
+            **{"starting_position": "TRIM_HORIZON"} | options,
+        )
+        function = Function(
+            name=FunctionName("f"),
+            arn=Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:f"),
+            kind=HttpService(urls=("http://function.fake",)),
+            timeout_in_seconds=10,
+            reserved_concurrency=50,
+        )
+        lane = LaneParts(
+            mapping=mapping,
+            function=function,
+            target=self,
+            gate=FunctionGate(50),
+            destination=self.destination if mapping.on_failure else None,
+            clock=VirtualClock(),
+            luck=random.Random(1),
+            new_request_id=self._new_id,
+            record=self.facts.append,
+            stop=stop,
+        )
+        return StreamParts(
+            lane=lane,
+            source=self.source(process),
+            store=process,
+            filters=compile_filters(filters, data_key="data") if filters else None,
+            budget=Budget(BYTES_OF_THE_PROCESS),
+        )
+
+    def _new_id(self) -> RequestId:
+        self._ids += 1
+        return RequestId(f"id-{self._ids}")
+
+
+def stopping_after(seconds: float) -> Callable[[Stop, Daemon], Coroutine[Any, Any, bool]]:
+    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        await anyio.sleep(seconds)
+        return False
+
+    return until
+
+
+def crashing_after(seconds: float) -> Callable[[Stop, Daemon], Coroutine[Any, Any, bool]]:
+    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        await anyio.sleep(seconds)
+        return True
+
+    return until
+
+
+def play(
+    world: World, main: Callable[[], Coroutine[Any, Any, None]], *, shards: int = 1, seed: int = 1, **settings: Any
+) -> None:
+    """`settings` are the stream's."""
+
+    async def with_a_stream() -> None:
+        world.create_stream(shard_count=shards, **settings)
+        await main()
+
+    run_seeded(seed, with_a_stream)

@@ -1,0 +1,176 @@
+"""How does one process reach the world? Through these ways; once it is dead, nothing goes through any of them.
+
+    ProcessCaller, StreamCaller   to a service; the second notes every read
+    WatchedSource                 is no way of its own: it notes which records the engine got to see
+    ProcessStore                  to the positions' store
+    ProcessDestination            to a destination
+    ProcessTarget                 to a function
+
+What the dead process had asked for goes on in the world: a function runs to its end, a save may still happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import anyio
+import orjson
+
+from poller.core.failure_record import Notice
+from poller.model.invocation import Invocation, Response
+from poller.model.stream import Beginning, Checkpoint, Iterator, Position, Read, Shard, ShardId, StateKey
+from poller.ports import Destination, StreamSource, Target
+from poller.sources.caller import Caller
+from tests.fakes.store import FakeStore
+from tests.fakes.stream_service import Cursor, FakeStreamService
+
+
+class Killed(BaseException):
+    """A dead process tried to reach the world: it ends here, whatever it shields itself with."""
+
+
+@dataclass(eq=False)
+class Process:
+    """`number` counts the world's processes from 1."""
+
+    number: int
+    is_dead: bool = False
+
+    def check(self) -> None:
+        if self.is_dead:
+            raise Killed
+
+
+@dataclass(eq=False, kw_only=True)
+class ReadNote:
+    """One GetRecords. `ended_at` is None until it has ended."""
+
+    life: int
+    mapping: str
+    shard_id: str
+    began_at: float
+    ended_at: float | None = None
+
+
+class Sight(NamedTuple):
+    """The engine was given these records."""
+
+    life: int
+    mapping: str
+    at: float
+    numbers: tuple[str, ...]
+
+
+class ProcessCaller:
+    """The way to a service."""
+
+    def __init__(self, process: Process, service: Caller) -> None:
+        self._process = process
+        self._service = service
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        self._process.check()
+        return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+
+
+class StreamCaller:
+    """The way of one mapping to a stream's service."""
+
+    def __init__(self, process: Process, service: FakeStreamService, *, mapping: str, reads: list[ReadNote]) -> None:
+        self._process = process
+        self._service = service
+        self._mapping = mapping
+        self._reads = reads
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        self._process.check()
+        if operation != "GetRecords":
+            return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        note = ReadNote(
+            life=self._process.number,
+            mapping=self._mapping,
+            shard_id=_shard_of(body),
+            began_at=anyio.current_time(),
+        )
+        self._reads.append(note)
+        try:
+            return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        finally:
+            note.ended_at = anyio.current_time()
+
+
+class WatchedSource:
+    """`ports.StreamSource`, with what it gave noted in `sights`."""
+
+    def __init__(self, process: Process, source: StreamSource, *, mapping: str, sights: list[Sight]) -> None:
+        self._process = process
+        self._source = source
+        self._mapping = mapping
+        self._sights = sights
+
+    async def shards(self) -> list[Shard]:
+        return await self._source.shards()
+
+    async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
+        return await self._source.iterator(shard_id, position)
+
+    async def read(self, iterator: Iterator, *, limit: int) -> Read:
+        read = await self._source.read(iterator, limit=limit)
+        if read.records:
+            numbers = tuple(record.sequence_number for record in read.records)
+            self._sights.append(Sight(self._process.number, self._mapping, anyio.current_time(), numbers))
+        return read
+
+
+class ProcessStore:
+    """The way to the store. A save that was on its way when the process died may happen or not."""
+
+    def __init__(self, process: Process, store: FakeStore) -> None:
+        self._process = process
+        self._store = store
+
+    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+        self._process.check()
+        return await self._store.load(key)
+
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+        self._process.check()
+        await self._store.save(key, checkpoints, life=self._process.number)
+
+    async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
+        self._process.check()
+        await self._store.forget(key, shard_ids)
+
+    async def starting_position(self, key: StateKey) -> Beginning | None:
+        self._process.check()
+        return await self._store.starting_position(key)
+
+
+class ProcessDestination:
+    """The way to a destination."""
+
+    def __init__(self, process: Process, destination: Destination) -> None:
+        self._process = process
+        self._destination = destination
+
+    async def deliver(self, notice: Notice) -> None:
+        self._process.check()
+        await self._destination.deliver(notice)
+
+
+class ProcessTarget:
+    """The way to a function."""
+
+    def __init__(self, process: Process, target: Target) -> None:
+        self._process = process
+        self._target = target
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        self._process.check()
+        return await self._target.invoke(invocation)
+
+
+def _shard_of(body: bytes) -> str:
+    return Cursor.of(orjson.loads(body)["ShardIterator"]).shard_id

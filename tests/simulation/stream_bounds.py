@@ -1,0 +1,111 @@
+"""Did the daemon stay within its bounds, stop cleanly, and keep its mappings apart and its records to itself?
+
+reads      one at a time and five a second of a shard
+bytes      those in hand of a process
+a stop     stores all that is done, begins nothing, leaves nothing running
+in time    a mapping does its work, whatever becomes of the others
+facts      none shows what is in a record, and none tells of a fault of our own
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+from math import inf
+
+from poller.telemetry.facts import Fact, MappingCrashed
+from tests.simulation.checker import Violation
+from tests.simulation.life import Life
+from tests.simulation.stream_history import EPSILON, History, reached
+
+READS_IN_A_SECOND = 5
+
+
+def check_reads(history: History) -> None:
+    """One at a time for each shard, and for Kinesis five a second."""
+    grouped: defaultdict[tuple[int, str], list[tuple[float, float]]] = defaultdict(list)
+    for read in history.reads:
+        grouped[read.life, read.shard_id].append((read.began_at, inf if read.ended_at is None else read.ended_at))
+    for (_, shard_id), reads in grouped.items():
+        if any(a[1] > b[0] + EPSILON for a, b in pairwise(reads)):
+            raise Violation(f"two reads of {shard_id} at once")
+        if not history.mapping.is_kinesis:
+            continue
+        for first, sixth in zip(reads, reads[READS_IN_A_SECOND:], strict=False):
+            if sixth[0] - first[0] < 1.0 - EPSILON:
+                raise Violation(f"more than five reads of {shard_id} in a second, from {first[0]} on")
+
+
+def check_bytes_in_hand(histories: list[History], sizes: dict[tuple[str, str], int], budget_in_bytes: int) -> None:
+    """Of a process: the budget, and one read of each shard. `sizes` are of the bodies, by mapping and number."""
+    for life in histories[0].lives:
+        changes: list[tuple[float, int]] = []
+        largest: defaultdict[tuple[str, str], int] = defaultdict(int)
+        for history in histories:
+            name = history.mapping.name
+            for sight in history.sights:
+                numbers = [number for number in sight.numbers if history.done_at[number] > -inf]
+                if sight.life != life.number or not numbers:
+                    continue
+                shard_id = history.puts[numbers[0]].shard_id
+                size = sum(sizes[name, number] for number in numbers)
+                largest[name, shard_id] = max(largest[name, shard_id], size)
+                for number in numbers:
+                    changes.append((sight.at, sizes[name, number]))
+                    changes.append((max(sight.at, history.done_at[number]), -sizes[name, number]))
+        in_hand, most = 0, budget_in_bytes + sum(largest.values())
+        for at, change in sorted(changes):
+            in_hand += change
+            if in_hand > most:
+                raise Violation(f"{in_hand} bytes in hand at {at}, where {budget_in_bytes} are allowed")
+
+
+def check_stop(history: History, life: Life, *, is_store_sound: bool, grace_in_seconds: float) -> None:
+    """After a life that ended by a stop."""
+    assert life.stopped_at is not None
+    assert life.ended_at is not None
+    if life.ended_at - life.stopped_at > grace_in_seconds + 6.0:
+        raise Violation(f"the stop took {life.ended_at - life.stopped_at} s")
+    for call in history.calls_of(life.number):
+        if call.began_at > life.stopped_at + EPSILON:
+            raise Violation(f"a batch was invoked after the stop had begun at {life.stopped_at}: {call}")
+        if call.ending == "cut" and not life.stop.releasing.is_set():
+            raise Violation(f"the stop left a call running: {call}")
+    if is_store_sound:
+        _check_all_is_stored(history, life, life.stopped_at)
+
+
+def _check_all_is_stored(history: History, life: Life, stopped_at: float) -> None:
+    stored = history.world.store.stored[history.mapping.state_key]
+    done = {number for call in history.calls_of(life.number) for number in call.done}
+    for _, notice in history.notices:
+        done |= {record.sequence_number for record in notice.batch.records}
+    seen = history.seen[life.number]
+    for shard_id, puts in history.shards.items():
+        place = reached(stored, shard_id)
+        ahead = next((put for put in puts if put.place > place and put.number in seen), None)
+        if ahead is None or shard_id in history.gone_at:
+            continue
+        is_filtered = not history.matches(ahead.number) and seen[ahead.number] < stopped_at - EPSILON
+        if ahead.number in done or is_filtered:
+            raise Violation(f"{ahead} was done when the process stopped, and is not stored")
+
+
+def check_in_time(history: History, longest_in_seconds: float) -> None:
+    """Whatever becomes of other mappings, the records of this one are done in time."""
+    for put in history.puts.values():
+        if history.done_at[put.number] - put.put_at > longest_in_seconds:
+            raise Violation(f"{put} took {history.done_at[put.number] - put.put_at} s")
+
+
+def check_facts(facts: Iterable[Fact], canary: str) -> None:
+    """No mapping crashed, and no fact shows what is in a record: neither as text nor as the base64 of its data."""
+    encoded = b64encode(b'{"kind":"').decode()[:11]
+    for fact in facts:
+        text = repr(fact)
+        if isinstance(fact, MappingCrashed):
+            raise Violation(f"a fault of our own: {text}")
+        if canary in text or encoded in text:
+            raise Violation(f"a record's content in {type(fact).__name__}: {text[:300]}")

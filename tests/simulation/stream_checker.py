@@ -1,0 +1,197 @@
+"""Did everything hold on a stream? Asks the history of one mapping, after the fact, and knows nothing of the engine.
+
+nothing is lost       every record in scope is done: see stream_history.py
+order                 no record is handed over before all before it in its lane are done, or before it in the batch
+nothing again         in one process, no record that is done is handed over; nor one that a checkpoint had passed
+checkpoints           what a save passes was done when it was asked for; no save moves back
+lineage               no record of a child is handed over before those of its ancestors are done
+one batch at a time   in one process; a function that runs on for a process that was killed may overlap: the daemon
+                      cannot know, and Lambda's own pollers do not either
+
+The rules of failure are in stream_rules.py, the bounds and the stop in stream_bounds.py.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+from math import inf
+
+from poller.model.stream import ShardId, TrimHorizon
+from poller.telemetry.facts import PositionTrimmed
+from tests.fakes.store import Forgotten
+from tests.fakes.target import Call
+from tests.simulation.checker import Violation
+from tests.simulation.stream_history import EPSILON, History, Put, by_beginning, life_of, passed, reached
+
+
+def check_stream(history: History) -> None:
+    """All that must hold at any moment of any run."""
+    check_batches(history)
+    check_order(history)
+    check_nothing_again(history)
+    check_checkpoints(history)
+    check_lineage(history)
+    check_one_batch_at_a_time(history)
+
+
+def check_nothing_is_lost(history: History) -> None:
+    """After all is quiet."""
+    now, life = inf, history.lives[-1].number
+    lost = [put for put in history.puts.values() if not history.is_done(put, now, life)]
+    if lost:
+        raise Violation(f"{len(lost)} records are lost: {lost[:3]}")
+    check_trimming_is_said(history)
+
+
+def check_trimming_is_said(history: History) -> None:
+    """Where a place in a shard was stored, and records after it were trimmed unread, it is said by the next record.
+
+    A shard that is gone with all its records is read no more, and before its first record there is no place to miss.
+    Kinesis moves a cursor that is in use on without a word: only who goes on from a stored place can know.
+    """
+    said = {fact.shard for fact in history.world.facts if isinstance(fact, PositionTrimmed)}
+    for shard_id, puts in history.shards.items():
+        lost = [put for put in puts if history.done_at[put.number] == inf]
+        if not lost or shard_id in said:
+            continue
+        trimmed_at = history.trimmed_at[lost[0].number]
+        has_place = any(
+            save.at < trimmed_at and passed(save.checkpoints[ShardId(shard_id)].position) >= 0
+            for save in history.saves
+            if shard_id in save.checkpoints
+        )
+        later = {life.number for life in history.lives if life.began_at > trimmed_at or not history.mapping.is_kinesis}
+        goes_on = any(
+            sight.life in later and sight.at > trimmed_at and history.puts[sight.numbers[0]].shard_id == shard_id
+            for sight in history.sights
+        )
+        if has_place and goes_on:
+            raise Violation(f"{len(lost)} records were trimmed unread, and nobody said so: {lost[:3]}")
+
+
+def check_batches(history: History) -> None:
+    for call in history.calls:
+        puts = [history.puts[number] for number in call.message_ids]
+        if len(puts) > history.mapping.batch_size:
+            raise Violation(f"{len(puts)} records in a batch: {call}")
+        if len({put.shard_id for put in puts}) > 1:
+            raise Violation(f"records of several shards in a batch: {call}")
+        if any(a.place >= b.place for a, b in pairwise(puts)):
+            raise Violation(f"a batch out of order: {call}")
+        for put in puts:
+            if not history.matches(put.number) or not history.may_be_invoked(put):
+                raise Violation(f"a record that is out of scope or filtered out was handed over: {put}")
+
+
+def check_order(history: History) -> None:
+    lanes: defaultdict[tuple[str, str], list[Put]] = defaultdict(list)
+    for puts in history.shards.values():
+        for put in puts:
+            lanes[history.lane_of(put)].append(put)
+    position = {put.number: index for lane in lanes.values() for index, put in enumerate(lane)}
+    first_undone: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for call in by_beginning(history.calls):
+        in_batch = set(call.message_ids)
+        for number in call.message_ids:
+            key = history.lane_of(history.puts[number])
+            lane, index = lanes[key], position[number]
+            while first_undone[key] < index and _is_done(history, lane[first_undone[key]], call):
+                first_undone[key] += 1
+            for earlier in lane[first_undone[key] : index]:
+                if earlier.number not in in_batch and not _is_done(history, earlier, call):
+                    raise Violation(f"{number} was handed over before {earlier} was done: {call}")
+
+
+def check_nothing_again(history: History) -> None:
+    for life in history.lives:
+        stored = life.stored.get(history.mapping.state_key, {})
+        done_at: dict[str, float] = {}
+        for taken_at, notice in history.notices:
+            if notice.batch.request_id.startswith(f"{life.number}-"):
+                done_at |= {record.sequence_number: taken_at for record in notice.batch.records}
+        calls = by_beginning(history.calls_of(life.number))
+        for call in calls:
+            done_at |= dict.fromkeys(call.done, call.ended_at)
+        first_done: dict[str, Call] = {}
+        for call in calls:
+            for number in call.message_ids:
+                put = history.puts[number]
+                if put.place <= reached(stored, put.shard_id):
+                    raise Violation(f"the checkpoint had passed {put} when the process began: {call}")
+                if number in first_done or done_at.get(number, inf) < call.began_at - EPSILON:
+                    raise Violation(f"{put} was done by this process, and was handed over again: {call}")
+            first_done |= dict.fromkeys(call.done, call)
+
+
+def check_checkpoints(history: History) -> None:
+    before: dict[str, float] = defaultdict(lambda: -1)
+    first_undone: defaultdict[str, int] = defaultdict(int)
+    for save in history.saves:
+        for shard_id, checkpoint in save.checkpoints.items():
+            number = passed(checkpoint.position)
+            if number < before[shard_id] or (isinstance(checkpoint.position, TrimHorizon) and before[shard_id] > -1):
+                raise Violation(f"the checkpoint of {shard_id} moved back from {before[shard_id]} to {number}: {save}")
+            before[shard_id] = number
+            if number == inf and not history.closed_at.get(shard_id, inf) <= save.asked_at:
+                raise Violation(f"{shard_id} was said to be drained while it was open: {save}")
+            puts = history.shards[shard_id]
+            while first_undone[shard_id] < len(puts) and puts[first_undone[shard_id]].place <= number:
+                put = puts[first_undone[shard_id]]
+                if not history.is_done(put, save.asked_at, save.life):
+                    raise Violation(f"a checkpoint passed {put} before it was done: {save}")
+                first_undone[shard_id] += 1
+    for entry in history.world.store.history:
+        if isinstance(entry, Forgotten) and entry.key == history.mapping.state_key:
+            for shard_id in entry.shard_ids:
+                if history.gone_at.get(shard_id, inf) > entry.at:
+                    raise Violation(f"{shard_id} was forgotten while the stream listed it")
+
+
+def check_lineage(history: History) -> None:
+    done: set[str] = set()
+    found_at: dict[str, float] = {}
+    for save in history.saves:
+        found_at = dict.fromkeys(save.checkpoints, save.asked_at) | found_at
+
+    def ancestors(shard_id: str) -> Iterable[str]:
+        """A parent that was gone when its child was found tells nobody of its own parents."""
+        for parent in history.parents[shard_id]:
+            if found_at.get(shard_id, inf) < history.gone_at.get(parent, inf):
+                yield parent
+                yield from ancestors(parent)
+
+    for call in by_beginning(history.calls):
+        shard_id = history.shard_of(call)
+        for ancestor in ancestors(shard_id):
+            if ancestor in done:
+                continue
+            for put in history.shards[ancestor]:
+                if not _is_done(history, put, call):
+                    raise Violation(f"{shard_id} was begun before {put} of its ancestor {ancestor} was done: {call}")
+            done.add(ancestor)
+
+
+def check_one_batch_at_a_time(history: History) -> None:
+    factor = history.mapping.parallelization_factor
+    for life in history.lives:
+        running: defaultdict[str, list[Call]] = defaultdict(list)
+        for call in by_beginning(history.calls_of(life.number)):
+            shard_id = history.shard_of(call)
+            others = [other for other in running[shard_id] if other.ended_at > call.began_at + EPSILON]
+            if len(others) >= factor:
+                raise Violation(f"{len(others) + 1} batches of {shard_id} at once, with {factor} lanes: {call}")
+            keys = _keys(history, call)
+            for other in others:
+                if keys & _keys(history, other):
+                    raise Violation(f"two batches of a lane at once: {other} and {call}")
+            running[shard_id] = [*others, call]
+
+
+def _is_done(history: History, put: Put, call: Call) -> bool:
+    return history.is_done(put, call.began_at, life_of(call))
+
+
+def _keys(history: History, call: Call) -> set[tuple[str, str]]:
+    return {history.lane_of(history.puts[number]) for number in call.message_ids}

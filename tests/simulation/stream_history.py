@@ -1,0 +1,220 @@
+"""What is known of one stream mapping's records, from outside the engine?
+
+The stream's history says what was put, trimmed and resharded; the function, what it was called with and answered; the
+destination, what it took; the way to the stream, what was read.  From these a record is done, at a moment and for the
+process that lives then, when
+
+    it is out of scope           it arrived before the starting position
+    a filter keeps it out
+    a call succeeded with it     and the caller was told
+    its notice was taken         by the destination
+    it may be dropped            its retries are spent or it is too old, and the mapping has nobody to wait for
+    it was trimmed               before this process had read it
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from math import floor, inf
+from typing import NamedTuple
+
+from poller.core.failure_record import Notice
+from poller.model.mapping import StreamMapping
+from poller.model.stream import (
+    AfterSequence,
+    AtSequence,
+    Checkpoint,
+    Position,
+    ShardEnd,
+    ShardId,
+)
+from tests.fakes.clock import EPOCH
+from tests.fakes.store import Saved
+from tests.fakes.target import Call
+from tests.simulation.life import Life
+from tests.simulation.process import ReadNote, Sight
+from tests.simulation.world import World
+
+EPSILON = 1e-6
+
+
+class Put(NamedTuple):
+    """A record as it came into the stream. `arrived_at` is what the mapping is told of it."""
+
+    number: str
+    place: int
+    shard_id: str
+    key: str
+    put_at: float
+    arrived_at: float
+
+
+class History:
+    """One mapping's records, calls, notices, reads and saves; times are on anyio's clock."""
+
+    def __init__(self, world: World, mapping: StreamMapping, matches: Callable[[str], bool]) -> None:
+        self.world = world
+        self.mapping = mapping
+        self.stream = world.streams[mapping.event_source_arn].stream
+        self.matches = matches if mapping.filters else lambda _: True
+        self.calls: list[Call] = [c for c in world.targets[mapping.function_name].calls if c.mapping == mapping.name]
+        self.reads: list[ReadNote] = [read for read in world.reads if read.mapping == mapping.name]
+        self.saves = [s for s in world.store.history if isinstance(s, Saved) and s.key == mapping.state_key]
+        destination = world.destinations.get(mapping.name)
+        self.notices: list[tuple[float, Notice]] = (
+            list(zip(destination.taken_at, destination.taken, strict=True)) if destination else []
+        )
+        self.puts: dict[str, Put] = {}
+        self.shards: dict[str, list[Put]] = {}
+        self.parents: dict[str, tuple[str, ...]] = {}
+        self.opened_at: dict[str, float] = {}
+        self.closed_at: dict[str, float] = {}
+        self.gone_at: dict[str, float] = {}
+        self.trimmed_at: dict[str, float] = {}
+        self._read_the_stream()
+        self.seen: defaultdict[int, dict[str, float]] = defaultdict(dict)
+        self.sights: list[Sight] = [sight for sight in world.sights if sight.mapping == mapping.name]
+        for sight in self.sights:
+            self.seen[sight.life] |= dict.fromkeys(sight.numbers, sight.at)
+        self._scope_begins_at = self._when_scope_begins()
+        self.given_up_at = self._may_be_dropped()
+        self.done_at = self._done()
+
+    @property
+    def lives(self) -> list[Life]:
+        return self.world.lives
+
+    def is_in_scope(self, put: Put) -> bool:
+        """With LATEST, all that comes after the mapping was ready for the first time is."""
+        if self.mapping.starting_position == "LATEST":
+            return put.put_at > self._scope_begins_at
+        return put.arrived_at >= self._scope_begins_at
+
+    def may_be_invoked(self, put: Put) -> bool:
+        if self.mapping.starting_position == "LATEST":
+            return put.put_at >= floor(self.lives[0].began_at)
+        return put.arrived_at >= self._scope_begins_at
+
+    def is_done(self, put: Put, now: float, life: int) -> bool:
+        if self.done_at[put.number] <= now + EPSILON:
+            return True
+        return self.trimmed_at.get(put.number, inf) <= now and put.number not in self.seen[life]
+
+    def may_be_given_up(self, number: str) -> bool:
+        return self.given_up_at[number] < inf
+
+    def calls_of(self, life: int) -> list[Call]:
+        return [call for call in self.calls if life_of(call) == life]
+
+    def shard_of(self, call: Call) -> str:
+        """The last invocation of a tumbling window has no records, and names its shard."""
+        if call.message_ids:
+            return self.puts[call.message_ids[0]].shard_id
+        assert call.window is not None
+        return str(call.window["shardId"])
+
+    def lane_of(self, put: Put) -> tuple[str, str]:
+        """What order is kept by: the shard, or within it the key where there are several lanes."""
+        return put.shard_id, put.key if self.mapping.parallelization_factor > 1 else ""
+
+    def age_limit_of(self, put: Put) -> float:
+        """When the record becomes too old."""
+        limit = self.mapping.maximum_record_age_in_seconds
+        return inf if limit is None else put.arrived_at + limit
+
+    def _read_the_stream(self) -> None:
+        for entry in self.stream.history:
+            match entry.kind:
+                case "opened":
+                    self.shards[entry.shard_id] = []
+                    self.parents[entry.shard_id] = tuple(entry.detail.split(",")) if entry.detail else ()
+                    self.opened_at[entry.shard_id] = entry.at
+                case "closed":
+                    self.closed_at[entry.shard_id] = entry.at
+                case "gone":
+                    self.gone_at[entry.shard_id] = entry.at
+                case "put":
+                    (number,) = entry.sequence_numbers
+                    arrived_at = floor(entry.at * 1000) / 1000 if self.mapping.is_kinesis else float(floor(entry.at))
+                    put = Put(number, int(number), entry.shard_id, entry.detail, entry.at, arrived_at)
+                    self.puts[number] = put
+                    self.shards[entry.shard_id].append(put)
+                case "trimmed":
+                    self.trimmed_at |= dict.fromkeys(entry.sequence_numbers, entry.at)
+
+    def _when_scope_begins(self) -> float:
+        match self.mapping.starting_position:
+            case "LATEST":
+                return self.world.ready_at.get(self.mapping.name, inf)
+            case "AT_TIMESTAMP":
+                assert self.mapping.starting_position_timestamp is not None
+                return self.mapping.starting_position_timestamp - EPOCH
+        return -inf
+
+    def _done(self) -> dict[str, float]:
+        done = dict.fromkeys(self.puts, inf)
+        for put in self.puts.values():
+            if not self.is_in_scope(put) or not self.matches(put.number):
+                done[put.number] = -inf
+        for call in self.calls:
+            for number in call.done:
+                done[number] = min(done[number], call.ended_at)
+        for taken_at, notice in self.notices:
+            for record in notice.batch.records:
+                done[record.sequence_number] = min(done[record.sequence_number], taken_at)
+        on_failure = self.mapping.on_failure
+        if on_failure is None or on_failure.if_unreachable == "drop":
+            for number, at in self.given_up_at.items():
+                done[number] = min(done[number], at)
+        return done
+
+    def _may_be_dropped(self) -> dict[str, float]:
+        """When a record may be given up: too old, or its batch has failed as often as it may."""
+        dropped = {put.number: self.age_limit_of(put) for put in self.puts.values()}
+        retries = self.mapping.maximum_retry_attempts
+        if retries is None:
+            return dropped
+        for calls in by_request(self.calls).values():
+            failed = [call for call in calls if call.ending in ("failed", "answer_lost", "partly_failed")]
+            numbers = failed[-1].message_ids if failed and not failed[-1].done else []
+            if len(numbers) > 1 and self.mapping.bisect_batch_on_function_error:
+                continue
+            if len(failed) > retries:
+                dropped |= {number: min(dropped[number], failed[-1].ended_at) for number in numbers}
+        return dropped
+
+
+def life_of(call: Call) -> int:
+    """Which process called: the world's request ids begin with its number."""
+    return int(call.request_id.partition("-")[0])
+
+
+def by_beginning(calls: list[Call]) -> list[Call]:
+    return sorted(calls, key=lambda call: call.began_at)
+
+
+def by_request(calls: list[Call]) -> dict[str, list[Call]]:
+    """The calls under each request id, in order."""
+    grouped: defaultdict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        grouped[call.request_id].append(call)
+    return grouped
+
+
+def reached(checkpoints: dict[ShardId, Checkpoint], shard_id: str) -> float:
+    """The number of the last record that the shard's checkpoint has passed; -1 for none, infinite for all."""
+    checkpoint = checkpoints.get(ShardId(shard_id))
+    return -1 if checkpoint is None else passed(checkpoint.position)
+
+
+def passed(position: Position) -> float:
+    """As an integer, if there is one, for floats are too coarse for sequence numbers."""
+    match position:
+        case AfterSequence(number):
+            return int(number)
+        case AtSequence(number):
+            return int(number) - 1
+        case ShardEnd():
+            return inf
+    return -1

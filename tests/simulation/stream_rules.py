@@ -1,0 +1,126 @@
+"""Was every rule of failure kept on a stream? Retries, ages, notices and windows, asked of one mapping's history.
+
+retries   an unchanged batch keeps its request id, and is invoked as often as it may and no more
+ages      no batch is handed over whose head is too old
+notices   each for its reason, with its count, of records of one shard in order
+windows   each invocation has the state that the window's records before it have made
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import pairwise
+
+from poller.core.envelope import iso_seconds
+from poller.telemetry.facts import RecordsDropped
+from tests.fakes.clock import EPOCH
+from tests.simulation.checker import Violation
+from tests.simulation.stream_history import EPSILON, History, Put, by_beginning, by_request, life_of
+
+
+def check_rules(history: History) -> None:
+    check_retries(history)
+    check_ages(history)
+    check_notices(history)
+    check_windows(history)
+
+
+def check_retries(history: History) -> None:
+    mapping = history.mapping
+    request_of: dict[tuple[int, tuple[str, ...]], str] = {}
+    for request_id, calls in by_request(history.calls).items():
+        numbers = tuple(calls[0].message_ids)
+        if any(tuple(call.message_ids) != numbers for call in calls):
+            raise Violation(f"a batch changed under its request id: {calls}")
+        if [call.attempt for call in calls] != list(range(1, len(calls) + 1)):
+            raise Violation(f"attempts are not counted one by one: {[call.attempt for call in calls]} {calls[0]}")
+        if any(call.done for call in calls[:-1]):
+            raise Violation(f"tried again unchanged after a part of it was done: {calls}")
+        if mapping.maximum_retry_attempts is not None and len(calls) > mapping.maximum_retry_attempts + 1:
+            raise Violation(f"{len(calls)} attempts are too many: {calls}")
+        if mapping.bisect_batch_on_function_error and len(numbers) > 1 and len(calls) > 1:
+            raise Violation(f"tried again instead of bisected: {calls}")
+        if any(b.began_at - a.ended_at < 0.2 for a, b in pairwise(calls)):
+            raise Violation(f"tried again without a pause: {calls}")
+        if numbers and request_of.setdefault((life_of(calls[0]), numbers), request_id) != request_id:
+            raise Violation(f"an unchanged batch has a new request id: {calls[0]}")
+
+
+def check_ages(history: History) -> None:
+    for call in history.calls:
+        if call.message_ids and history.age_limit_of(history.puts[call.message_ids[0]]) < call.began_at - EPSILON:
+            raise Violation(f"the head was too old when it was handed over: {call}")
+
+
+def check_notices(history: History) -> None:
+    mapping = history.mapping
+    requests = by_request(history.calls)
+    for taken_at, notice in history.notices:
+        batch = notice.batch
+        puts = [history.puts[record.sequence_number] for record in batch.records]
+        if {put.shard_id for put in puts} - {batch.shard_id} or any(a.place >= b.place for a, b in pairwise(puts)):
+            raise Violation(f"a notice of records of another shard, or out of order: {batch}")
+        calls = requests.get(batch.request_id, [])
+        if batch.invoke_count != max(1, len(calls)):
+            raise Violation(f"{len(calls)} calls, and the notice says {batch.invoke_count}: {batch}")
+        if batch.condition == "RecordAgeExceeded":
+            if any(history.age_limit_of(put) > batch.at - EPOCH + EPSILON for put in puts):
+                raise Violation(f"a record was not too old when it was given up: {batch}")
+        elif mapping.maximum_retry_attempts is None or len(calls) != mapping.maximum_retry_attempts + 1:
+            raise Violation(f"given up after {len(calls)} calls: {batch}")
+        elif [put.number for put in puts] != calls[-1].message_ids or calls[-1].done or calls[-1].ended_at > taken_at:
+            raise Violation(f"given up though it was not the batch that failed: {batch}")
+        elif mapping.bisect_batch_on_function_error and len(puts) > 1:
+            raise Violation(f"given up before it was bisected: {batch}")
+    on_failure = mapping.on_failure
+    if on_failure is not None and on_failure.if_unreachable == "wait" and _has_dropped(history):
+        raise Violation("records were dropped though the mapping waits for its destination")
+
+
+def check_windows(history: History) -> None:
+    """Each invocation of a window has the state that its done records have made, none lost and none twice.
+
+    A record that was given up is not in it; one that succeeded for a process that died before it was stored, and was
+    given up later, may be.  After a window's last invocation nothing of it comes, but from the checkpoint before it.
+    """
+    length = history.mapping.tumbling_window_in_seconds
+    if length is None:
+        return
+    succeeded = {number for call in history.calls for number in call.done}
+    given_up = {record.sequence_number for _, notice in history.notices for record in notice.batch.records}
+    ended: set[tuple[int, str, str]] = set()
+    for call in by_beginning(history.calls):
+        assert call.window is not None
+        shard_id, start = history.shard_of(call), call.window["window"]["start"]
+        puts = [history.puts[number] for number in call.message_ids]
+        if any(_window_of(put, length) != start for put in puts):
+            raise Violation(f"a record of another window: {call}")
+        if call.window["isFinalInvokeForWindow"] != (not puts):
+            raise Violation(f"the last invocation of a window is the one without records: {call}")
+        if (life_of(call), shard_id, start) in ended:
+            raise Violation(f"invoked again after the window's last invocation: {call}")
+        before = [
+            put
+            for put in history.shards[shard_id]
+            if _window_of(put, length) == start and (not puts or put.place < puts[0].place)
+        ]
+        seen = call.window["state"].get("seen", [])
+        possible = [put.number for put in before if put.number in succeeded]
+        certain = {put.number for put in before if put.number in possible and _must_be_in_state(history, put, given_up)}
+        if not certain <= set(seen) or [number for number in possible if number in set(seen)] != seen:
+            raise Violation(f"the state has {seen}, where {possible} succeeded before: {call}")
+        if not puts and call.ending == "succeeded":
+            ended.add((life_of(call), shard_id, start))
+
+
+def _must_be_in_state(history: History, put: Put, given_up: Collection[str]) -> bool:
+    return history.is_in_scope(put) and put.number not in given_up and not history.may_be_given_up(put.number)
+
+
+def _window_of(put: Put, length: int) -> str:
+    return iso_seconds((put.arrived_at + EPOCH) // length * length)
+
+
+def _has_dropped(history: History) -> bool:
+    facts = history.world.facts
+    return any(isinstance(fact, RecordsDropped) and fact.mapping == history.mapping.name for fact in facts)

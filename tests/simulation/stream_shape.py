@@ -1,0 +1,56 @@
+"""What does a seed stand for on streams? Its shape, printed with a violation, so that it can be read before a replay.
+
+trouble     everything goes wrong everywhere, and the daemon dies, stops and lives again, until the trouble is over
+neighbour   one life without faults, in which the first mapping is broken for good: the others must not notice
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+TROUBLE_ENDS_AT = 60.0
+
+Kind = Literal["trouble", "neighbour"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """`ends` are the moments and the ways in which lives end, before the last one that goes on until all is quiet."""
+
+    seed: int
+    kind: Kind
+    begins_at: float
+    mappings: int
+    has_queue: bool
+    shards: int
+    records: int
+    reshards: int
+    ends: tuple[tuple[float, Literal["crash", "stop", "hurry"]], ...]
+    has_store_faults: bool
+    retention_in_seconds: float
+    concurrency: int
+    budget_in_bytes: int
+
+
+def draw(seed: int) -> Shape:
+    luck = Random(seed)
+    kind: Kind = "neighbour" if luck.random() < 0.2 else "trouble"
+    is_trouble = kind == "trouble"
+    moments = sorted(luck.uniform(0.5, TROUBLE_ENDS_AT) for _ in range(luck.choice([0, 1, 2, 4]) if is_trouble else 0))
+    return Shape(
+        seed=seed,
+        kind=kind,
+        begins_at=luck.choice([0.0, 3.0]),
+        mappings=luck.choice([1, 1, 2, 3]) if is_trouble else luck.choice([2, 3]),
+        has_queue=luck.random() < 0.2,
+        shards=luck.choice([1, 2, 3, 8]),
+        records=luck.choice([5, 40, 120]),
+        reshards=luck.choice([0, 1, 4]),
+        ends=tuple((at, luck.choice(["crash", "crash", "stop", "hurry"])) for at in moments),
+        has_store_faults=is_trouble and luck.random() < 0.4,
+        retention_in_seconds=luck.choice([86_400.0, 86_400.0, 15.0, 40.0]) if is_trouble else 86_400.0,
+        concurrency=luck.choice([1, 3, 50]) if is_trouble else 50,
+        budget_in_bytes=luck.choice([512 * 2**20, 8_000]),
+    )

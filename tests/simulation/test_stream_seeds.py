@@ -1,0 +1,29 @@
+"""Does everything hold on streams, whatever the seed draws? The engine on a virtual clock; see stream_scenario.py.
+
+A failing seed is in the test's name, and replays to the letter:
+`pytest tests/simulation/test_stream_seeds.py --first-seed SEED --seeds 1`.
+"""
+
+from __future__ import annotations
+
+from tests.simulation.stream_scenario import StreamScenario
+from tests.simulation.stream_shape import draw
+from tests.simulation.world import run_seeded
+
+SEEDS_IN_THE_GATE = 80
+
+
+def test_nothing_is_lost_or_reordered_on_streams(seed: int) -> None:
+    async def main() -> None:
+        await StreamScenario(draw(seed)).run()
+
+    run_seeded(seed, main)
+
+
+def test_a_seed_of_streams_replays_to_the_letter() -> None:
+    async def main() -> list[str]:
+        scenario = StreamScenario(draw(17))
+        await scenario.run()
+        return [repr(fact) for fact in scenario.world.facts]
+
+    assert run_seeded(17, main) == run_seeded(17, main)

@@ -1,0 +1,377 @@
+"""What does a mapping do when its stream is old, throttled, deleted or made anew? On a virtual clock, over the fake."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from poller.engine.daemon import Daemon
+from poller.engine.stop import Stop
+from poller.errors import NotFound
+from poller.model.ids import MappingName
+from poller.model.invocation import Answered, Invocation, Response
+from poller.model.stream import Iterator, Read, Shard, ShardEnd, StateKey
+from poller.ports import StreamSource
+from poller.sources.caller import Caller
+from poller.sources.kinesis import KinesisSource
+from poller.telemetry.facts import PositionTrimmed, ReadThrottled, SourceFailed, SourceRecovered
+from tests.fakes.clock import EPOCH
+from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
+from tests.fakes.faults import Fault, FaultPlan, Outage
+from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
+from tests.simulation.one_stream import Process, World, crashing_after, play, stopping_after
+
+DAY = 86_400.0
+MEBIBYTE = 1024 * 1024
+
+
+class CountingWorld(World):
+    """Counts the calls of each operation."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.counts: Counter[str] = Counter()
+
+    def source(self, process: Process) -> StreamSource:
+        return KinesisSource(
+            _Counting(process, self.counts), arn=self.stream.arn, invoke_identity_arn=INVOKE_IDENTITY_ARN
+        )
+
+
+class TableWorld(World):
+    """A table's stream; the records' names are in their images."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.tables = FakeDynamoDbStreams()
+        self.table: FakeTable
+        self.succeeded_at: list[float] = []
+
+    def create_stream(self, **settings: Any) -> None:
+        self.table = self.tables.create_table("users", **settings)
+        self.stream = self.table.stream
+
+    def source(self, process: Process) -> StreamSource:
+        return self.tables.source(self.table)
+
+    def put(self, key: str, *names: str) -> None:
+        for name in names:
+            self.table.put_item({"id": {"S": key}, "name": {"S": name}})
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        records = orjson.loads(invocation.payload)["Records"]
+        self.succeeded += [record["dynamodb"]["NewImage"]["name"]["S"] for record in records]
+        self.succeeded_at.append(anyio.current_time())
+        return Answered(b"")
+
+
+class _Counting:
+    def __init__(self, caller: Caller, counts: Counter[str]) -> None:
+        self._caller = caller
+        self._counts = counts
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        self._counts[operation] += 1
+        return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+
+
+class Watch:
+    """Ends a life after so long, and notes the mapping's state at the times that it was told."""
+
+    def __init__(self, seconds: float, *look_at: float) -> None:
+        self._seconds = seconds
+        self._look_at = look_at
+        self.seen: list[tuple[str, str]] = []
+
+    async def __call__(self, _stop: Stop, daemon: Daemon) -> bool:
+        passed = 0.0
+        for moment in (*self._look_at, self._seconds):
+            await anyio.sleep(moment - passed)
+            passed = moment
+            [status] = daemon.statuses()
+            self.seen.append((status.state, status.reason or ""))
+        return False
+
+
+def facts_of(world: World, *kinds: type[Any]) -> list[Any]:
+    return [fact for fact in world.facts if isinstance(fact, kinds)]
+
+
+def reshard(world: World, times: int) -> None:
+    """The only open shard is split in two, and these are merged again; every time three shards are closed."""
+    for _ in range(times):
+        [open_shard] = [shard for shard in world.stream.shards(now=anyio.current_time()) if shard.is_open]
+        left, right = world.stream.split(open_shard.shard_id, now=anyio.current_time())
+        world.stream.merge(left, right, now=anyio.current_time())
+
+
+def test_a_start_at_a_time_asks_little_of_the_shards_that_closed_before() -> None:
+    world = CountingWorld(
+        faults=FaultPlan(latency_in_seconds=(0.01, 0.01)),
+        starting_position="AT_TIMESTAMP",
+        starting_position_timestamp=EPOCH + 3600,
+    )
+
+    async def main() -> None:
+        world.put("a", "before")
+        reshard(world, 67)
+        await anyio.sleep(3600)
+        world.put("a", "a/0")
+        reshard(world, 1)
+        world.put("a", "a/1")
+        await world.live(stopping_after(20))
+
+    play(world, main)
+    closed = 3 * 68
+    assert world.succeeded == ["a/0", "a/1"]
+    assert world.counts["GetShardIterator"] == closed + 1
+    assert world.counts["GetRecords"] <= closed + 20
+    assert world.counts["ListShards"] <= closed
+
+
+def test_a_table_begun_at_latest_is_gone_on_with_from_then_and_older_records_are_passed_over_without_a_pause() -> None:
+    world = TableWorld(starting_position="LATEST")
+
+    async def main() -> None:
+        world.put("a", *[f"old/{number}" for number in range(8_000)])
+        await anyio.sleep(10)
+        await world.live(crashing_after(5))
+        await anyio.sleep(10)
+        world.put("a", "a/0")
+        await anyio.sleep(10)
+        await world.live(stopping_after(5))
+
+    play(world, main)
+    assert world.succeeded == ["a/0"]
+    assert world.succeeded_at == [pytest.approx(35, abs=0.3)]
+
+
+def test_what_aged_out_while_the_daemon_was_down_is_said_once_and_reading_goes_on_at_the_oldest_record() -> None:
+    world = World()
+
+    async def main() -> None:
+        world.put("a", "a/0")
+        await world.live(crashing_after(5))
+        world.put("a", "lost")
+        await anyio.sleep(DAY + 1)
+        world.put("a", "a/1", "a/2")
+        await world.live(crashing_after(5))
+        await world.live(stopping_after(5))
+
+    play(world, main)
+    assert world.succeeded == ["a/0", "a/1", "a/2"]
+    assert len(facts_of(world, PositionTrimmed)) == 1
+
+
+def test_a_restart_says_nothing_of_positions_that_are_still_there() -> None:
+    world = World()
+
+    async def main() -> None:
+        for number in range(5):
+            world.put("a", f"a/{number}")
+            await world.live(crashing_after(5))
+
+    play(world, main)
+    assert world.succeeded == [f"a/{number}" for number in range(5)]
+    assert facts_of(world, PositionTrimmed) == []
+
+
+def test_throttled_reads_of_large_records_are_no_trouble() -> None:
+    world = World(batch_size=10_000)
+    watch = Watch(60, *[float(second) for second in range(1, 60)])
+
+    async def main() -> None:
+        for number in range(40):
+            world.service.put(world.stream, "", f"{number}".encode().ljust(MEBIBYTE))
+        await world.live(watch)
+
+    play(world, main)
+    assert [int(name) for name in world.succeeded] == list(range(40))
+    assert len(facts_of(world, ReadThrottled)) >= 3
+    assert facts_of(world, SourceFailed, SourceRecovered) == []
+    assert {state for state, _ in watch.seen} == {"ready"}
+
+
+def test_reads_that_are_throttled_for_long_are_a_trouble_and_tried_often_enough() -> None:
+    world = World()
+    world.service.faults.script("GetRecords", *[Fault.THROTTLED] * 60)
+    watch = Watch(300, 10, 100, 59 * 5)
+
+    async def main() -> None:
+        world.put("a", "a/0")
+        await world.live(watch)
+
+    play(world, main)
+    assert [state for state, _ in watch.seen] == ["ready", "troubled", "ready", "ready"]
+    assert "ProvisionedThroughputExceededException" in watch.seen[1][1]
+    assert (len(facts_of(world, ReadThrottled)), len(facts_of(world, SourceFailed))) == (9, 51)
+    assert len(facts_of(world, SourceRecovered)) == 1
+    assert world.succeeded == ["a/0"]
+
+
+def test_a_shard_that_cannot_be_read_is_a_trouble_while_the_others_go_well() -> None:
+    world = World()
+    watch = Watch(60, *[20 + second for second in range(40)])
+
+    async def main() -> None:
+        world.put("a", "a/0")
+        await world.live(crashing_after(5))
+        world.service.delete_stream(world.stream)
+        world.create_stream(shard_count=4)
+        for shard, name in zip(world.stream.shards(now=0), ("a/1", "b/0", "c/0", "d/0"), strict=True):
+            world.service.put(world.stream, "k", name.encode(), hash_key=shard.hash_keys[0])
+        await world.live(watch)
+
+    play(world, main)
+    assert sorted(world.succeeded) == ["a/0", "b/0", "c/0", "d/0"], "what may have been passed over is left alone"
+    assert {state for state, _ in watch.seen} == {"troubled"}
+    assert "`poller state set`" in watch.seen[0][1]
+    assert facts_of(world, SourceRecovered) == []
+
+
+def test_a_shard_of_a_new_stream_is_not_taken_for_the_drained_one_of_the_former() -> None:
+    world = World()
+    watch = Watch(60, 30)
+
+    async def main() -> None:
+        world.put("a", "a/0")
+        reshard(world, 1)
+        await world.live(stopping_after(30))
+        former = world.stream
+        world.service.delete_stream(former)
+        world.create_stream(shard_count=1)
+        world.put("a", "a/1")
+        await world.live(watch)
+
+    play(world, main)
+    assert world.succeeded == ["a/0"]
+    assert [state for state, _ in watch.seen] == ["starting", "starting"]
+    assert "`poller state set`" in watch.seen[0][1]
+
+
+def test_nor_is_it_when_the_stream_is_made_anew_under_a_running_mapping() -> None:
+    world = World()
+    watch = Watch(200, 10, 60, 199)
+
+    async def main() -> None:
+        world.put("a", "a/0")
+        reshard(world, 1)
+
+        async def replace() -> None:
+            await anyio.sleep(30)
+            world.service.delete_stream(world.stream)
+            await anyio.sleep(40)
+            world.create_stream(shard_count=1)
+            world.put("a", "a/1")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(replace)
+            await world.live(watch)
+
+    play(world, main)
+    assert world.succeeded == ["a/0"]
+    assert [state for state, _ in watch.seen] == ["ready", "troubled", "troubled", "troubled"]
+    assert "not found" in watch.seen[1][1]
+    assert "`poller state set`" in watch.seen[2][1]
+
+
+def test_a_stream_that_is_missing_for_a_while_is_waited_for() -> None:
+    world = World()
+    watch = Watch(200, 20, 199)
+
+    async def main() -> None:
+        world.put("a", "a/0")
+
+        async def hide() -> None:
+            await anyio.sleep(5)
+            del world.service.streams[str(world.stream.arn)]
+            world.put("a", "a/1")
+            await anyio.sleep(60)
+            world.service.streams[str(world.stream.arn)] = world.stream
+            world.put("a", "a/2")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(hide)
+            await world.live(watch)
+        [checkpoint] = (await world.store.load(StateKey(MappingName("m"), str(world.stream.arn)))).values()
+        assert not isinstance(checkpoint.position, ShardEnd)
+
+    play(world, main)
+    assert world.succeeded == ["a/0", "a/1", "a/2"]
+    assert [state for state, _ in watch.seen] == ["troubled", "ready", "ready"]
+
+
+def test_iterators_that_expire_at_once_are_taken_no_oftener_than_kinesis_allows() -> None:
+    world = CountingWorld()
+
+    async def main() -> None:
+        await world.live(stopping_after(10))
+
+    play(world, main, early_expiry_rate=1.0)
+    assert 45 <= world.counts["GetShardIterator"] <= 51
+    assert len(facts_of(world, ReadThrottled)) <= 3, "five a second, to the limit"
+    assert facts_of(world, SourceFailed) == []
+
+
+def test_a_listing_without_shards_does_not_say_that_a_shard_has_left() -> None:
+    class Unlisted(World):
+        """After a while, the stream is there without any shard, and then it is whole again."""
+
+        def source(self, process: Process) -> StreamSource:
+            source = super().source(process)
+            listed, read = source.shards, source.read
+
+            async def shards() -> list[Shard]:
+                return [] if 5 <= anyio.current_time() < 60 else await listed()
+
+            async def read_or_not_found(iterator: Iterator, *, limit: int) -> Read:
+                if 5 <= anyio.current_time() < 60:
+                    raise NotFound("no such shard", code="ResourceNotFoundException")
+                return await read(iterator, limit=limit)
+
+            source.shards = shards  # type: ignore[method-assign]  # the same source, in a bad time
+            source.read = read_or_not_found  # type: ignore[method-assign]  # as above
+            return source
+
+    world = Unlisted()
+
+    async def main() -> None:
+        world.put("a", "a/0")
+
+        async def put_later() -> None:
+            await anyio.sleep(30)
+            world.put("a", "a/1")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(put_later)
+            await world.live(stopping_after(150))
+
+    play(world, main)
+    assert world.succeeded == ["a/0", "a/1"]
+    assert facts_of(world, PositionTrimmed) == []
+
+
+def test_a_shard_that_left_before_it_was_read_to_its_end_holds_nobody_up_and_that_is_said() -> None:
+    world = World(faults=FaultPlan(outages=[Outage(5, DAY + 60, Fault.UNREACHABLE)]))
+    watch = Watch(DAY + 300, 60)
+
+    async def main() -> None:
+        async def go_on() -> None:
+            await anyio.sleep(20)
+            world.put("a", "lost")
+            reshard(world, 1)
+            await anyio.sleep(DAY)
+            world.put("a", "a/0")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(go_on)
+            await world.live(watch)
+
+    play(world, main)
+    assert world.succeeded == ["a/0"]
+    assert len(facts_of(world, PositionTrimmed)) == 1
+    assert [state for state, _ in watch.seen] == ["troubled", "ready"]

@@ -1,0 +1,70 @@
+"""What went wrong once on streams, when seeds were drawn: each is a scenario of its own, and may not come back."""
+
+from __future__ import annotations
+
+import anyio
+
+from tests.fakes.target import FunctionPlan
+from tests.simulation.life import Life
+from tests.simulation.streams import KinesisStream
+from tests.simulation.world import World, run_seeded
+
+
+def test_what_is_in_hand_is_not_overtaken_by_a_grandchild_whose_parents_expired_before_they_were_begun() -> None:
+    world = World()
+    plan = FunctionPlan(duration_in_seconds=(0.0, 0.0))
+    target = world.add_function("function", plan)
+    numbers: list[str] = []
+
+    async def main() -> None:
+        clicks = KinesisStream("clicks", retention_in_seconds=60.0)
+        world.add_stream_mapping("mapping", world.add_stream(clicks), "function")
+
+        async def until(life: Life) -> None:
+            numbers.append(clicks.put("key"))
+            plan.poison.add(numbers[0])
+            await anyio.sleep_until(1)
+            left, right = clicks.stream.split("shardId-000000000000", now=1)
+            await anyio.sleep_until(2)
+            child = clicks.stream.merge(left, right, now=2)
+            await anyio.sleep_until(70)
+            assert [shard.shard_id for shard in clicks.stream.shards(now=70)] == [child], "the others have expired"
+            numbers.append(clicks.put("key"))
+            await anyio.sleep_until(100)
+            assert {number for call in target.calls for number in call.message_ids} == {numbers[0]}
+            plan.poison.clear()
+            await anyio.sleep_until(200)
+            life.begin_stop()
+
+        await world.live(until)
+
+    run_seeded(1, main)
+    assert [number for call in target.calls for number in call.done] == numbers
+
+
+def test_a_start_at_latest_is_no_later_than_it_was_told_to_the_millisecond() -> None:
+    """Kinesis tells arrivals in whole milliseconds: what is stored may not be rounded up."""
+    world = World()
+    target = world.add_function("function", FunctionPlan(duration_in_seconds=(0.0, 0.0)))
+    numbers: list[str] = []
+
+    async def main() -> None:
+        clicks = KinesisStream("clicks")
+        world.add_stream_mapping("mapping", world.add_stream(clicks), "function", starting_position="LATEST")
+
+        async def crash(life: Life) -> None:
+            await anyio.sleep_until(1.0008)
+            assert world.ready_at["mapping"] < 1.0008
+            numbers.append(clicks.put("key"))
+            life.crash()
+
+        async def stop(life: Life) -> None:
+            await anyio.sleep(10)
+            life.begin_stop()
+
+        await anyio.sleep_until(1.0006)
+        await world.live(crash)
+        await world.live(stop)
+
+    run_seeded(1, main)
+    assert [number for call in target.calls for number in call.done] == numbers

@@ -1,0 +1,262 @@
+"""What does a person see of a stream that does not go well? The status over time, and the facts, each once."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import anyio
+import pytest
+
+from poller.engine.daemon import Daemon
+from poller.engine.stop import Stop
+from poller.model.invocation import Busy, Invocation, Response
+from poller.model.status import BLOCKED_SHARDS_SHOWN, BlockedShard, MappingStatus, StreamStatus
+from poller.model.stream import ShardId
+from poller.telemetry.facts import (
+    BatchBisected,
+    BatchInvoked,
+    BatchRetried,
+    InvocationPostponed,
+    NoticeDelivered,
+    NoticeRefused,
+    RecordsDropped,
+    ShardBlocked,
+    ShardUnblocked,
+)
+from tests.fakes.clock import EPOCH
+from tests.fakes.destinations import FakeDestination
+from tests.fakes.faults import Fault, FaultPlan, Outage
+from tests.simulation.one_stream import FAILURES, World, play
+
+F = TypeVar("F")
+
+LOWER, UPPER = 0, 2**127
+"""Hash keys of the first and of the second of two shards."""
+
+
+class Watched(World):
+    """Two shards with five records each, `a` in the first and `b` in the second, looked at every second."""
+
+    busy_until = 0.0
+    records = 5
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        if anyio.current_time() < self.busy_until:
+            return Busy(reason="TooManyRequestsException", is_throttle=True)
+        return await super().invoke(invocation)
+
+    def watch(self, *, seconds: int = 120) -> list[MappingStatus]:
+        statuses: list[MappingStatus] = []
+
+        async def until(_stop: Stop, daemon: Daemon) -> bool:
+            for number in range(self.records):
+                self.put_at(LOWER, f"a/{number}")
+                self.put_at(UPPER, f"b/{number}")
+            for _ in range(seconds):
+                await anyio.sleep(1)
+                statuses.append(daemon.statuses()[0])
+            return False
+
+        async def main() -> None:
+            await self.live(until)
+
+        play(self, main, shards=2)
+        return statuses
+
+    def put_at(self, hash_key: int, name: str) -> None:
+        self.service.put(self.stream, name, name.encode(), hash_key=hash_key)
+
+    def shard(self, index: int) -> ShardId:
+        return ShardId(self.stream.shards(now=0.0)[index].shard_id)
+
+    def told(self, kind: type[F]) -> list[F]:
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+
+def streams(statuses: list[MappingStatus]) -> list[StreamStatus]:
+    return [status.stream for status in statuses if status.stream is not None]
+
+
+def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> None:
+    world = Watched(maximum_retry_attempts=5)
+    world.poison = {"a/0"}
+    statuses = world.watch()
+    seen = streams(statuses)
+    standing = [status for status in seen if status.shards_blocked]
+    assert len(standing) > 5
+    assert seen[: len(standing)] == standing, "once it goes on, it does not stand still again"
+    [[shard]] = {status.blocked for status in standing}
+    assert shard == BlockedShard(world.shard(0), "ValueError", shard.since)
+    assert shard.since == pytest.approx(EPOCH, abs=1)
+    assert {status.shards_blocked for status in standing} == {1}
+    assert {(status.state, status.reason) for status in statuses} == {("ready", None)}
+    assert set(world.succeeded) == {f"b/{number}" for number in range(5)}
+    [blocked], [unblocked] = world.told(ShardBlocked), world.told(ShardUnblocked)
+    assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError")
+    assert unblocked.shard == world.shard(0)
+    assert unblocked.blocked_for == pytest.approx(len(standing), abs=2)
+
+
+def test_the_iterator_age_grows_with_the_oldest_record_that_is_not_done() -> None:
+    world = Watched(maximum_retry_attempts=5)
+    world.poison = {"a/0"}
+    seen = streams(world.watch())
+    standing = [status for status in seen if status.shards_blocked]
+    ages = [status.iterator_age_in_seconds for status in standing]
+    assert ages == pytest.approx([float(second) for second in range(1, len(ages) + 1)], abs=0.1)
+    assert all(status.bytes_buffered > 0 for status in standing)
+    rest = seen[len(standing) :]
+    assert {(status.iterator_age_in_seconds, status.bytes_buffered) for status in rest} == {(0.0, 0)}
+
+
+def look_after_putting(world: Watched, *names: str, every: float, then: float) -> StreamStatus:
+    """The status `then` seconds after these were put into the first shard, one by one."""
+    statuses: list[MappingStatus] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, daemon: Daemon) -> bool:
+            for name in names:
+                world.put_at(LOWER, name)
+                await anyio.sleep(every)
+            await anyio.sleep(then)
+            statuses.append(daemon.statuses()[0])
+            return False
+
+        await world.live(until)
+
+    play(world, main, shards=2)
+    return streams(statuses)[0]
+
+
+def test_of_a_batch_that_is_partly_done_the_rest_makes_the_age() -> None:
+    world = Watched(batch_size=2, maximum_batching_window_in_seconds=60, bisect_batch_on_function_error=True)
+    world.poison = {"a/3"}
+    names = [f"a/{number}" for number in range(6)]
+    status = look_after_putting(world, *names, every=10, then=60)
+    assert world.succeeded == ["a/0", "a/1", "a/2"]
+    assert status.iterator_age_in_seconds == pytest.approx(90, abs=0.1)
+
+
+def test_a_shard_is_as_old_and_as_long_blocked_as_the_worst_of_its_lanes() -> None:
+    world = Watched(parallelization_factor=10)
+    names = [f"a/{number}" for number in range(8)]
+    world.poison = set(names)
+    status = look_after_putting(world, *names, every=10, then=20)
+    assert status.iterator_age_in_seconds == pytest.approx(100, abs=0.1)
+    [blocked] = status.blocked
+    assert blocked.since == pytest.approx(EPOCH, abs=2)
+    assert len(world.told(ShardBlocked)) > 1, "several lanes stand still, and the shard is listed once"
+
+
+def test_every_retry_is_counted_and_what_is_given_up_is_said_once() -> None:
+    world = Watched(maximum_retry_attempts=5)
+    world.poison = {"a/0"}
+    world.watch()
+    retried = world.told(BatchRetried)
+    assert [(fact.attempt, fact.records, fact.reason) for fact in retried] == [
+        (attempt, 5, "ValueError") for attempt in range(1, 6)
+    ]
+    assert all(fact.retry_in > 0 for fact in retried)
+    assert [(fact.records, fact.condition) for fact in world.told(RecordsDropped)] == [(5, "RetryAttemptsExhausted")]
+    assert sum(fact.outcome == "failed" for fact in world.told(BatchInvoked)) == 6
+
+
+def test_a_bisection_is_said_for_each_batch_that_is_cut() -> None:
+    world = Watched(maximum_retry_attempts=0, bisect_batch_on_function_error=True)
+    world.records = 8
+    world.poison = {"a/5"}
+    world.watch()
+    assert [fact.records for fact in world.told(BatchBisected)] == [8, 4, 2]
+    assert [fact.records for fact in world.told(RecordsDropped)] == [1]
+    assert not world.told(BatchRetried)
+    assert not world.told(ShardBlocked)
+
+
+def test_a_throttled_function_blocks_the_shards_and_is_no_retry() -> None:
+    world = Watched()
+    world.busy_until = 30.0
+    seen = streams(world.watch())
+    assert {status.shards_blocked for status in seen[:28]} == {2}
+    assert {one.reason for status in seen[:28] for one in status.blocked} == {"TooManyRequestsException"}
+    assert {status.shards_blocked for status in seen[60:]} == {0}
+    assert sorted(fact.shard for fact in world.told(ShardBlocked)) == [world.shard(0), world.shard(1)]
+    assert sorted(fact.shard for fact in world.told(ShardUnblocked)) == [world.shard(0), world.shard(1)]
+    assert world.told(BatchRetried) == []
+    assert all(fact.is_throttle and fact.retry_in > 0 for fact in world.told(InvocationPostponed))
+    assert len(world.told(InvocationPostponed)) > 4
+
+
+def test_a_destination_that_refuses_is_the_same_standstill_for_another_reason() -> None:
+    world = Watched(maximum_retry_attempts=2, on_failure=FAILURES)
+    world.poison = {"a/0"}
+    world.destination = FakeDestination(faults=FaultPlan(outages=[Outage(0.0, 60.0, Fault.ACCESS_DENIED)]))
+    seen = streams(world.watch(seconds=200))
+    shown = [(one.reason, one.since) for status in seen for one in status.blocked]
+    assert list(dict.fromkeys(reason for reason, _ in shown)) == ["ValueError", "destination: AccessDenied"]
+    assert len({since for _, since in shown}) == 1
+    assert len(world.told(ShardBlocked)) == len(world.told(ShardUnblocked)) == len(world.told(NoticeDelivered)) == 1
+    assert {fact.code for fact in world.told(NoticeRefused)} == {"AccessDenied"}
+    assert seen[-1].shards_blocked == 0
+
+
+def test_children_wait_for_a_parent_that_is_blocked() -> None:
+    world = Watched()
+    world.poison = {"a/0"}
+    states: list[tuple[int, int, int]] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, daemon: Daemon) -> bool:
+            world.put_at(LOWER, "a/0")
+            await anyio.sleep(2)
+            world.stream.split(world.shard(0), now=anyio.current_time())
+            for _ in range(2):
+                await anyio.sleep(60)
+                [stream] = streams(list(daemon.statuses()))
+                states.append((stream.shards_reading, stream.shards_waiting, stream.shards_drained))
+                world.poison.clear()
+            return False
+
+        await world.live(until)
+
+    play(world, main, shards=2)
+    assert states == [(2, 2, 0), (3, 0, 1)]
+
+
+def test_only_the_shards_that_stand_still_longest_are_named_and_all_are_counted() -> None:
+    world = Watched()
+    world.busy_until = 1000.0
+
+    async def main() -> None:
+        async def until(_stop: Stop, daemon: Daemon) -> bool:
+            for index in range(12):
+                world.put_at(index * 2**128 // 12, f"{index}/0")
+                await anyio.sleep(2)
+            [stream] = streams(list(daemon.statuses()))
+            assert stream.shards_blocked == 12
+            assert [one.shard_id for one in stream.blocked] == [world.shard(n) for n in range(BLOCKED_SHARDS_SHOWN)]
+            return False
+
+        await world.live(until)
+
+    play(world, main, shards=12)
+
+
+def test_with_nothing_in_hand_the_age_is_what_the_source_says() -> None:
+    world = Watched(filters=('{"data": {"kind": ["click"]}}',))
+    ages: list[float] = []
+
+    async def main() -> None:
+        for number in range(10_001):
+            world.put_at(LOWER, f"a/{number}")
+        await anyio.sleep(100)
+
+        async def until(_stop: Stop, daemon: Daemon) -> bool:
+            for seconds in (0.1, 10):
+                await anyio.sleep(seconds)
+                ages.append(streams(list(daemon.statuses()))[0].iterator_age_in_seconds)
+            return False
+
+        await world.live(until)
+
+    play(world, main, shards=2)
+    assert ages == [pytest.approx(100, abs=0.2), 0.0]

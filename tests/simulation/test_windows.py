@@ -1,0 +1,524 @@
+"""What do tumbling windows see? Each of its records once, whatever fails, splits, stops or crashes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from poller.engine.daemon import Daemon
+from poller.engine.stop import Stop
+from poller.model.invocation import Answered, Busy, FunctionError, Response
+from poller.model.stream import Checkpoint, ShardEnd, ShardId
+from poller.telemetry.facts import RecordsDropped
+from tests.simulation.one_stream import ERROR, FAILURES, crashing_after, play, stopping_after
+from tests.simulation.windows import Call, TableWorld, WindowWorld, gathered
+
+SEEDS_IN_THE_GATE = 50
+
+LARGE = "x" * 1_048_640
+"""A state that was seen to end a window early on AWS."""
+
+
+def shown(world: WindowWorld) -> list[tuple[int, int, list[str] | str, list[str]]]:
+    """Each call in short: the window, the records (or which last call it is), and what its state has seen."""
+    words = {False: "final", True: "early"}
+    return [
+        (call.start, call.end, words[call.is_early] if call.is_final else call.numbers, call.state.get("seen", []))
+        for call in world.windows
+    ]
+
+
+async def stored(world: WindowWorld) -> list[Checkpoint]:
+    (checkpoints,) = [await world.store.load(key) for key in list(world.store._stored)]
+    return list(checkpoints.values())
+
+
+def assert_each_window_saw_its_records(world: WindowWorld) -> None:
+    assert world.seen_in() == world.put_into()
+
+
+def test_windows_of_ten_seconds_lie_at_multiples_of_ten_and_end_with_a_call_without_records() -> None:
+    """[S17]"""
+    world = WindowWorld(batch_size=2)
+    numbers: list[str] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            for at in (1.0, 1.1, 5.0, 12.0):
+                await anyio.sleep(at - anyio.current_time())
+                numbers.append(world.put_one())
+            await anyio.sleep(100)
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    first, second, third, fourth = numbers
+    assert [(start, end, what) for start, end, what, _ in shown(world) if what == "final"] == [
+        (0, 10, "final"),
+        (10, 20, "final"),
+    ]
+    assert [what for _, _, what, _ in shown(world)][-3:] == ["final", [fourth], "final"]
+    assert [state for _, _, what, state in shown(world) if what == "final"] == [[first, second, third], [fourth]]
+    assert world.windows[0].state == {}
+    last = world.finals()[0]
+    assert last.event == {
+        "Records": [],
+        "shardId": "shardId-000000000000",
+        "eventSourceARN": str(world.stream.arn),
+        "window": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:00:10Z"},
+        "state": {"seen": [first, second, third]},
+        "isFinalInvokeForWindow": True,
+        "isWindowTerminatedEarly": False,
+    }
+    assert 12.0 <= last.at <= 14.0, "a later record closes a window"
+    assert 50.0 <= world.finals()[1].at <= 52.0, "an idle one is closed half a minute after its end"
+
+
+@pytest.mark.parametrize("rest", [1, 2])
+def test_a_state_above_a_megabyte_ends_its_window_early_and_the_next_begins_empty(rest: int) -> None:
+    """[S18], in the middle of a batch too: the delivery goes on with the same window, and no state."""
+    world = WindowWorld(report_batch_item_failures=True)
+    numbers: list[str] = []
+
+    def answer(call: Call) -> Response | None:
+        if numbers[0] in call.numbers:
+            failures = [{"itemIdentifier": number} for number in call.numbers[1:]]
+            return Answered(orjson.dumps({"state": {"seen": numbers[:1], "pad": LARGE}, "batchItemFailures": failures}))
+        return None
+
+    world.answer = answer
+
+    async def main() -> None:
+        numbers.extend(world.put_one() for _ in range(1 + rest))
+        await world.live(stopping_after(60))
+
+    play(world, main)
+    assert shown(world) == [
+        (0, 10, numbers, []),
+        (0, 10, "early", numbers[:1]),
+        (0, 10, numbers[1:], []),
+        (0, 10, "final", numbers[1:]),
+    ]
+    assert world.windows[1].state == {"seen": numbers[:1], "pad": LARGE}
+    assert world.windows[2].state == {}
+
+
+def test_a_restart_before_the_early_end_was_told_tells_it_first() -> None:
+    world = WindowWorld(batch_size=1)
+    numbers: list[str] = []
+    failing = True
+
+    def answer(call: Call) -> Response | None:
+        if call.is_early:
+            return ERROR if failing else None
+        return Answered(gathered(call, call.numbers)[:-2] + b',"pad":"' + LARGE.encode() + b'"}}')
+
+    world.answer = answer
+
+    async def main() -> None:
+        nonlocal failing
+        numbers.extend(world.put_one() for _ in range(2))
+        await world.live(crashing_after(5))
+        before = len(world.windows)
+        failing = False
+        await world.live(stopping_after(60))
+        assert [what for _, _, what, _ in shown(world)][before:] == ["early", [numbers[1]], "early", "final"]
+
+    play(world, main)
+    assert_each_window_saw_its_records(world)
+
+
+def test_what_failed_partly_hands_its_state_on_with_the_records_before() -> None:
+    world = WindowWorld(report_batch_item_failures=True)
+    numbers: list[str] = []
+    calls = 0
+
+    def answer(call: Call) -> Response | None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return Answered(gathered(call, call.numbers[:2], batchItemFailures=[{"itemIdentifier": numbers[2]}]))
+        if calls == 2:  # the first of them: nothing is done, and what was said about the state does not count
+            return Answered(gathered(call, ["?"], batchItemFailures=[{"itemIdentifier": numbers[2]}]))
+        return None
+
+    world.answer = answer
+
+    async def main() -> None:
+        numbers.extend(world.put_one() for _ in range(4))
+        await world.live(stopping_after(60))
+
+    play(world, main)
+    assert shown(world) == [
+        (0, 10, numbers, []),
+        (0, 10, numbers[2:], numbers[:2]),
+        (0, 10, numbers[2:], numbers[:2]),
+        (0, 10, "final", numbers),
+    ]
+
+
+def test_an_answer_without_state_fails_and_is_tried_again() -> None:
+    world = WindowWorld(report_batch_item_failures=True)
+    world.answer = lambda call: Answered(b"null") if len(world.windows) == 1 or call.is_final else None
+
+    async def main() -> None:
+        world.put_one()
+        await world.live(stopping_after(60))
+
+    play(world, main)
+    assert [call.is_final for call in world.windows] == [False, False, True], "the last one's answer needs none"
+    assert_each_window_saw_its_records(world)
+
+
+def test_discarded_records_leave_the_state_as_it_was() -> None:
+    world = WindowWorld(batch_size=1, maximum_retry_attempts=1, on_failure=FAILURES)
+    numbers: list[str] = []
+    world.answer = lambda call: ERROR if numbers[1] in call.numbers else None
+
+    async def main() -> None:
+        numbers.extend(world.put_one() for _ in range(3))
+        await world.live(stopping_after(60))
+
+    play(world, main)
+    assert shown(world)[-1] == (0, 10, "final", [numbers[0], numbers[2]])
+    (notice,) = world.destination.taken
+    call = notice.batch.window_call
+    assert call is not None
+    assert (call.is_final, call.is_terminated_early) == (False, False)
+    event = orjson.loads(notice.event)
+    assert event["state"] == {"seen": [numbers[0]]}
+    assert len(event["Records"]) == 1
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_last_call_that_fails_is_tried_again_then_reported_without_records_and_the_next_window_is_free(
+    retries: int,
+) -> None:
+    world = WindowWorld(maximum_retry_attempts=retries, on_failure=FAILURES)
+    world.answer = lambda call: ERROR if call.is_final and call.start == 0 else None
+    numbers: list[str] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            numbers.append(world.put_one())
+            await anyio.sleep(12)
+            numbers.append(world.put_one())
+            await anyio.sleep(60)
+            return False
+
+        await world.live(until)
+        assert [checkpoint.window for checkpoint in await stored(world)] == [None]
+
+    play(world, main)
+    assert shown(world) == [
+        (0, 10, numbers[:1], []),
+        *[(0, 10, "final", numbers[:1])] * (retries + 1),
+        (10, 20, numbers[1:], []),
+        (10, 20, "final", numbers[1:]),
+    ]
+    (notice,) = world.destination.taken
+    batch = notice.batch
+    assert (batch.condition, batch.invoke_count, list(batch.records)) == ("RetryAttemptsExhausted", retries + 1, [])
+    assert batch.window_call is not None
+    assert batch.window_call.is_final
+    assert orjson.loads(notice.event)["Records"] == []
+
+
+def test_without_a_limit_a_last_call_holds_its_shard_up_until_it_succeeds() -> None:
+    world = WindowWorld()
+    world.answer = lambda call: ERROR if call.is_final and call.start == 0 and call.at < 100 else None
+    reasons: list[str] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, daemon: Daemon) -> bool:
+            world.put_one()
+            await anyio.sleep(12)
+            world.put_one()
+            await anyio.sleep(60)
+            stream = daemon.statuses()[0].stream
+            assert stream is not None
+            reasons.extend(shard.reason for shard in stream.blocked)
+            await anyio.sleep(120)
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert reasons == ["ValueError"]
+    assert_each_window_saw_its_records(world)
+    second = next(call for call in world.windows if call.start == 10)
+    assert second.at > 100
+
+
+def test_a_last_call_ages_from_when_it_became_due() -> None:
+    world = WindowWorld(maximum_record_age_in_seconds=60)
+    world.answer = lambda call: ERROR if call.is_final else None
+
+    async def main() -> None:
+        world.put_one()
+        await world.live(stopping_after(200))
+
+    play(world, main)
+    finals = world.finals()
+    assert finals[-1].at - finals[0].at <= 60
+    assert 40 <= finals[0].at <= 42
+    dropped = [fact for fact in world.facts if isinstance(fact, RecordsDropped)]
+    assert [(fact.records, fact.condition) for fact in dropped] == [(0, "RecordAgeExceeded")]
+
+
+def test_records_grow_too_old_while_their_window_waits() -> None:
+    """The last call of one window fails; the records of the next become too old meanwhile, and are never seen."""
+    world = WindowWorld(maximum_record_age_in_seconds=60, on_failure=FAILURES)
+    world.answer = lambda call: ERROR if call.is_final and call.start == 0 else None
+    numbers: list[str] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            world.put_one()
+            await anyio.sleep(12)
+            numbers.append(world.put_one())
+            await anyio.sleep(200)
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert [notice.batch.condition for notice in world.destination.taken] == ["RecordAgeExceeded"] * 2
+    assert [[record.sequence_number for record in notice.batch.records] for notice in world.destination.taken] == [
+        [],
+        numbers,
+    ]
+    assert all(numbers[0] not in call.numbers for call in world.windows)
+
+
+@pytest.mark.parametrize("kind", [WindowWorld, TableWorld])
+def test_a_window_does_not_outlive_its_shard(kind: type[WindowWorld]) -> None:
+    world = kind(length=900)
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            for key in "abcdef":
+                world.put_one(key)
+            await anyio.sleep(5)
+            now = anyio.current_time()
+            (shard,) = world.stream.shards(now=now)
+            split = world.stream.split if kind is WindowWorld else world.stream.roll_over
+            split(shard.shard_id, now=now)
+            for key in "abcdef":
+                world.put_one(key)
+            await anyio.sleep(100)
+            return False
+
+        await world.live(until)
+        (final,) = world.finals()
+        assert final.at < 60, "at the shard's end, long before the window's"
+        assert all(call.at >= final.at for call in world.windows if call.shard_id != final.shard_id)
+        checkpoints = await stored(world)
+        assert [c.window for c in checkpoints if isinstance(c.position, ShardEnd)] == [None]
+        await world.live(stopping_after(1000))
+
+    play(world, main)
+    assert_each_window_saw_its_records(world)
+
+
+def test_a_crash_at_the_shards_end_with_the_last_call_failing_keeps_the_window_and_the_children_waiting() -> None:
+    world = WindowWorld(length=900)
+    failing = True
+    world.answer = lambda call: ERROR if failing and call.is_final else None
+    parents: list[str] = []
+
+    async def main() -> None:
+        nonlocal failing
+
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            for key in "abcdef":
+                world.put_one(key)
+            now = anyio.current_time()
+            parents.extend(shard.shard_id for shard in world.stream.shards(now=now))
+            world.stream.split(parents[0], now=now)
+            for key in "abcdef":
+                world.put_one(key)
+            await anyio.sleep(100)
+            return True
+
+        await world.live(until)
+        key = next(iter(world.store._stored))
+        parent = (await world.store.load(key))[ShardId(parents[0])]
+        assert parent.window is not None
+        assert not isinstance(parent.position, ShardEnd)
+        assert {call.shard_id for call in world.windows} == set(parents)
+        await world.live(stopping_after(50))
+        failing = False
+        await world.live(stopping_after(2000))
+
+    play(world, main)
+    assert_each_window_saw_its_records(world)
+
+
+@pytest.mark.parametrize("kind", [WindowWorld, TableWorld])
+def test_a_stored_window_that_became_due_meanwhile_closes_after_catching_up(kind: type[WindowWorld]) -> None:
+    world = kind(batch_size=5)
+    second: list[str] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            world.put_one()
+            await anyio.sleep(3)
+            return True
+
+        await world.live(until)
+        second.append(world.put_one())
+        await anyio.sleep(500)
+        began = anyio.current_time()
+        await world.live(stopping_after(60))
+        assert [call.numbers for call in world.windows][1:] == [second, []]
+        assert world.finals()[0].at < began + 30
+
+    play(world, main)
+    assert_each_window_saw_its_records(world)
+
+
+def test_a_window_is_not_idle_while_its_reader_lags_behind() -> None:
+    """Every read before the last ones is empty or short, though there are records."""
+    world = WindowWorld(batch_size=3)
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            world.put_one()
+            await anyio.sleep(3)
+            return True
+
+        await world.live(until)
+        for _ in range(50):
+            world.put_one()
+        await anyio.sleep(500)
+        world.stream.empty_read_rate, world.stream.short_read_rate = 0.8, 1.0
+        await world.live(stopping_after(600))
+
+    play(world, main)
+    assert_each_window_saw_its_records(world)
+
+
+def test_a_record_that_comes_late_counts_in_the_window_that_is_open() -> None:
+    """The fake's clock stood still for it: it arrived in the first window, behind one of the second."""
+    world = WindowWorld()
+    numbers: list[str] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            numbers.append(world.put_one())
+            await anyio.sleep(12)
+            numbers.extend([world.put_one(), world.put_one()])
+            (shard,) = world.stream.shards(now=anyio.current_time())
+            shard.records[-1] = shard.records[-1]._replace(arrived_at=9.5)
+            await anyio.sleep(60)
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert shown(world) == [
+        (0, 10, numbers[:1], []),
+        (0, 10, "final", numbers[:1]),
+        (10, 20, numbers[1:], []),
+        (10, 20, "final", numbers[1:]),
+    ]
+
+
+def test_a_crash_between_the_last_call_and_its_checkpoint_repeats_that_call_only() -> None:
+    world = WindowWorld()
+    world.duration = 2.0
+
+    async def main() -> None:
+        world.put_one()
+        await world.live(crashing_after(41.5))  # the last call begins at about 40 and is not answered before 42
+        assert len(world.finals()) == 1
+        await world.live(stopping_after(60))
+
+    play(world, main)
+    assert [call.is_final for call in world.windows] == [False, True, True]
+    assert_each_window_saw_its_records(world)
+
+
+def test_a_mapping_without_windows_any_more_forgets_the_one_stored() -> None:
+    world = WindowWorld(batch_size=1)
+    calls: list[Any] = []
+
+    async def main() -> None:
+        world.put_one()
+        await world.live(crashing_after(5))
+        assert all(checkpoint.window is not None for checkpoint in await stored(world))
+        del world.options["tumbling_window_in_seconds"]
+        world.put_one()
+        world.invoke = lambda invocation: plain(invocation)  # type: ignore[method-assign]  # the events are plain now
+        await world.live(stopping_after(100))
+        assert [checkpoint.window for checkpoint in await stored(world)] == [None]
+
+    async def plain(invocation: Any) -> Response:
+        calls.append(list(orjson.loads(invocation.payload)))
+        return Answered(b"")
+
+    play(world, main)
+    assert calls == [["Records"]]
+
+
+def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
+    """Crashes and stops at any moment, failures of all kinds, splits, early ends: each window saw its records once."""
+    kind = (WindowWorld, TableWorld)[seed % 2]
+    luck = random.Random(seed)
+    world = kind(
+        length=luck.choice([1, 5, 10]),
+        batch_size=luck.choice([1, 3, 100]),
+        maximum_batching_window_in_seconds=luck.choice([0, 0, 2]),
+        report_batch_item_failures=True,
+        bisect_batch_on_function_error=luck.random() < 0.5,
+    )
+    world.duration = luck.choice([0.01, 0.3, 1.0])
+    ends_large = luck.random() < 0.3
+    trouble_ends_at = 90.0
+
+    def answer(call: Call) -> Response | None:
+        lot = luck.random() if call.at < trouble_ends_at else 1.0
+        if lot < 0.1:
+            return Busy(reason="TooManyRequests")
+        if lot < 0.2:
+            return FunctionError(error_type="ValueError", message="by plan")
+        if lot < 0.25:
+            return Answered(b'{"batchItemFailures":[]}')
+        done, failures = len(call.numbers), []
+        if lot < 0.5 and call.numbers:
+            done = luck.randrange(len(call.numbers))
+            failures = [{"itemIdentifier": call.numbers[done]}]
+        state: dict[str, Any] = {"seen": call.state.get("seen", []) + call.numbers[:done]}
+        if ends_large and len(state["seen"]) >= 4:
+            state["pad"] = LARGE
+        return Answered(orjson.dumps({"state": state, "batchItemFailures": failures}))
+
+    world.answer = answer
+
+    async def produce() -> None:
+        for _ in range(60):
+            await anyio.sleep(luck.choice([0.0, 0.1, 0.5, 2.0]))
+            world.put_one(luck.choice("abcdef"))
+            if luck.random() < 0.03:
+                now = anyio.current_time()
+                shard = luck.choice([shard for shard in world.stream.shards(now=now) if shard.is_open])
+                (world.stream.split if kind is WindowWorld else world.stream.roll_over)(shard.shard_id, now=now)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(produce)
+            while anyio.current_time() < trouble_ends_at:
+                ending = luck.choice([crashing_after, crashing_after, stopping_after])
+                await world.live(ending(luck.uniform(0.1, 12)))
+                await anyio.sleep(luck.choice([0, 0, 3]))
+        await world.live(stopping_after(120))
+        assert [checkpoint.window for checkpoint in await stored(world) if checkpoint.window] == []
+
+    play(world, main, shards=2, seed=seed, empty_read_rate=0.2, short_read_rate=0.2)
+    assert_each_window_saw_its_records(world)

@@ -1,0 +1,153 @@
+"""What do tests of tumbling windows live in? A function that gathers in its state what it was given, and its books.
+
+The state is `{"seen": [sequence numbers]}`, so that what is lost or counted twice shows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import anyio
+import orjson
+
+from poller.model.invocation import Answered, Invocation, Response
+from poller.ports import StreamSource
+from poller.sources.caller import Caller
+from poller.sources.dynamodb_streams import DynamoDbStreamsSource
+from tests.fakes.clock import EPOCH
+from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
+from tests.simulation.one_stream import Process, World
+
+WindowName = tuple[str, int]
+"""A shard and the beginning of a window, on anyio's clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One invocation. `start` and `end` are the window's bounds and `at` is when it began, on anyio's clock."""
+
+    at: float
+    event: dict[str, Any]
+    shard_id: str
+    numbers: list[str]
+    start: int
+    end: int
+    state: Any
+    is_final: bool
+    is_early: bool
+
+    @property
+    def window(self) -> WindowName:
+        return self.shard_id, self.start
+
+
+class WindowWorld(World):
+    """`answer` may say what a call gets back; where it says nothing, the function adds what it sees to its state.
+
+    `windows` are all calls, `ended` those in which the function came to an end and returned something.
+    """
+
+    def __init__(self, *, length: int = 10, **options: Any) -> None:
+        super().__init__(tumbling_window_in_seconds=length, **options)
+        self.length = length
+        self.windows: list[Call] = []
+        self.ended: list[Call] = []
+        self.answer: Callable[[Call], Response | None] = lambda _call: None
+        self._puts = 0
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        call = call_of(invocation, anyio.current_time())
+        self.windows.append(call)
+        await anyio.sleep(self.duration)
+        response = self.answer(call) or Answered(gathered(call, call.numbers))
+        if isinstance(response, Answered):
+            self.ended.append(call)
+        return response
+
+    def put_one(self, key: str = "a") -> str:
+        """Returns the sequence number."""
+        return self.service.put(self.stream, key, b"")
+
+    def finals(self) -> list[Call]:
+        return [call for call in self.windows if call.is_final]
+
+    def put_into(self) -> dict[WindowName, list[str]]:
+        """What the windows should have seen: every record of the stream, where it arrived."""
+        windows: defaultdict[WindowName, list[str]] = defaultdict(list)
+        for entry in self.stream.history:
+            if entry.kind == "put":
+                windows[entry.shard_id, int(entry.at // self.length) * self.length] += entry.sequence_numbers
+        return windows
+
+    def seen_in(self) -> dict[WindowName, list[str]]:
+        """What the last calls were given that came to an end, early ones included; a repeated one counts once."""
+        seen: defaultdict[WindowName, list[str]] = defaultdict(list)
+        finals = sorted((call for call in self.ended if call.is_final), key=lambda call: call.window)
+        for window, calls in groupby(finals, lambda call: call.window):
+            states = [(call.is_early, tuple(call.state.get("seen", ()))) for call in calls]
+            for (_, numbers), _ in groupby(states):
+                seen[window] += numbers
+            last = {state for state in states if not state[0]}
+            assert len(last) == 1, f"{window} was closed with different states: {last}"
+        return seen
+
+
+class TableWorld(WindowWorld):
+    """The same over a table's stream, which does not tell how far behind a reader is."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.tables = FakeDynamoDbStreams(faults=self.service.faults)
+        self.table: FakeTable
+
+    def create_stream(self, **settings: Any) -> None:
+        self.table = self.tables.create_table("users", **settings)
+        self.stream = self.table.stream
+
+    @property
+    def caller(self) -> Caller:
+        return self.tables
+
+    def source(self, process: Process) -> StreamSource:
+        return DynamoDbStreamsSource(process, arn=self.stream.arn)
+
+    def put_one(self, key: str = "a") -> str:
+        self._puts += 1
+        number = self.table.put_item({"id": {"S": key}, "version": {"N": str(self._puts)}})
+        assert number is not None, "each put changes the version"
+        return number
+
+
+def call_of(invocation: Invocation, at: float) -> Call:
+    event = orjson.loads(invocation.payload)
+    return Call(
+        at=at,
+        event=event,
+        shard_id=event["shardId"],
+        numbers=[number_of(record) for record in event["Records"]],
+        start=seconds_of(event["window"]["start"]),
+        end=seconds_of(event["window"]["end"]),
+        state=event["state"],
+        is_final=event["isFinalInvokeForWindow"],
+        is_early=event["isWindowTerminatedEarly"],
+    )
+
+
+def number_of(record: dict[str, Any]) -> str:
+    number = record["kinesis"]["sequenceNumber"] if "kinesis" in record else record["dynamodb"]["SequenceNumber"]
+    return str(number)
+
+
+def seconds_of(text: str) -> int:
+    """The events' spelling of a time, on anyio's clock."""
+    return int(datetime.fromisoformat(text).timestamp() - EPOCH)
+
+
+def gathered(call: Call, numbers: list[str], **also: Any) -> bytes:
+    """The answer that adds these to the state."""
+    return orjson.dumps({"state": {"seen": call.state.get("seen", []) + numbers}} | also)
