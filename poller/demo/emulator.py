@@ -20,7 +20,6 @@ from anyio.abc import Process
 
 from poller.demo.processes import DemoError, running
 
-ACCOUNT = "000000000000"
 KEPT_VARIABLES = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL")
 """All it sees of our environment: settings meant for another emulator are none of its business."""
 

@@ -1,4 +1,4 @@
-"""How does it look? Steps, moving bars, a table and a verdict; plain lines where the output is no terminal."""
+"""How does it look? Steps, moving bars, tables and a verdict; plain lines where the output is no terminal."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.syntax import Syntax
-from rich.table import Table
+from rich.table import Table as Drawn
 
-from poller.demo.accounting import Account
-from poller.demo.processes import CREDENTIALS
-from poller.demo.story import QUEUES, Row
-
-SAMPLE = Row(number=1001, kind="signup", name="Ada King", email="ada.king@acme.example", company="acme")
-
+from poller.demo.books import Book, Table
 
 COLUMNS = (
     TextColumn("  {task.description}"),
@@ -27,6 +22,7 @@ COLUMNS = (
 )
 
 LINES_EVERY_SECONDS = 1.0
+FAULTS_SHOWN = 20
 
 
 class Screen:
@@ -52,24 +48,25 @@ class Screen:
 
     @contextmanager
     def progress(self) -> Iterator[Bars | Lines]:
-        """What moves while the rows are on their way."""
+        """What moves while the records are on their way."""
         if not self._console.is_terminal:
             yield Lines(self)
             return
         with Progress(*COLUMNS, console=self._console) as progress:
             yield Bars(progress)
 
-    def table(self, accounts: Sequence[Account]) -> None:
-        """What happened, and where: a column for each queue."""
-        table = Table(title="What happened, and where", title_justify="left")
-        table.add_column("rows")
-        for account in accounts:
-            table.add_column(account.queue, justify="right")
-        table.add_column("seen in")
-        for what, where, cells in _lines(accounts):
-            table.add_row(what, *cells, where)
+    def table(self, table: Table) -> None:
+        """What happened, and where it was seen."""
+        what, *columns = table.columns
+        drawn = Drawn(title=table.title, title_justify="left")
+        drawn.add_column(what)
+        for column in columns:
+            drawn.add_column(column, justify="right")
+        drawn.add_column("seen in")
+        for line in table.lines:
+            drawn.add_row(line.what, *map(str, line.numbers), line.where)
         self._print("")
-        self._console.print(table)
+        self._console.print(drawn)
 
     def verdict(self, faults: Sequence[str], seconds: float) -> None:
         """Whether it all adds up."""
@@ -77,26 +74,15 @@ class Screen:
             self._print(f"The numbers add up, after {seconds:.0f} seconds.", style="bold green")
             return
         self.failed("The numbers do not add up:")
-        for fault in faults:
+        for fault in faults[:FAULTS_SHOWN]:
             self.failed(f"  {fault}")
+        if len(faults) > FAULTS_SHOWN:
+            self.failed(f"  … and {len(faults) - FAULTS_SHOWN} more")
 
-    def invitation(self, endpoint_url: str, http_listen: str, urls: dict[str, str], folder: Path) -> None:
+    def invitation(self, lines: Sequence[str], http_listen: str) -> None:
         """What to try while everything is left running."""
-        variables = CREDENTIALS | {"AWS_ENDPOINT_URL": endpoint_url}
-        fifo, standard = QUEUES
-        send = f"--message-body '{SAMPLE.body()}'"
         self._print("\nEverything runs on until Ctrl-C. Try, in another terminal:\n")
-        for line in (
-            "export " + " ".join(f"{name}={value}" for name, value in variables.items()),
-            f"aws sqs send-message --queue-url {urls[standard.name]} {send}",
-            f"aws sqs send-message --queue-url {urls[fifo.name]} --message-group-id {SAMPLE.company} "
-            f"--message-deduplication-id {SAMPLE.number} {send}",
-            "aws dynamodb scan --table-name users --filter-expression 'csv_row = :row' "
-            f'--expression-attribute-values \'{{":row": {{"N": "{SAMPLE.number}"}}}}\'',
-            f"aws sqs receive-message --queue-url {urls[standard.dead_letter_queue]} --max-number-of-messages 10",
-            f"curl -s http://{http_listen}/metrics | grep ^poller_records",
-            f"tail -f {folder / 'daemon.log'}",
-        ):
+        for line in lines:
             self._print(f"  {line}")
         self._print(f"\nThe status page: http://{http_listen}/")
 
@@ -105,60 +91,33 @@ class Screen:
 
 
 class Bars:
-    """One bar for each queue, in a terminal."""
+    """One bar for each book, in a terminal."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._bars = {queue.name: progress.add_task(queue.name, total=None, news="") for queue in QUEUES}
+        self._bars: dict[str, TaskID] = {}
 
-    def show(self, accounts: Sequence[Account]) -> None:
-        for account in accounts:
-            total = account.expected.rows
-            self._progress.update(self._bars[account.queue], completed=account.done, total=total, news=_fates(account))
+    def show(self, books: Sequence[Book]) -> None:
+        for book in books:
+            if book.name not in self._bars:
+                self._bars[book.name] = self._progress.add_task(book.name, total=None, news="")
+            self._progress.update(self._bars[book.name], completed=book.done, total=book.total, news=book.news)
 
 
 class Lines:
-    """A line for each queue, not too often and when something has changed, where nothing can move."""
+    """A line for each book, not too often and when something has changed, where nothing can move."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._shown: dict[str, str] = {}
         self._quiet_until = 0.0
 
-    def show(self, accounts: Sequence[Account]) -> None:
-        if time.monotonic() < self._quiet_until and not all(account.is_settled for account in accounts):
+    def show(self, books: Sequence[Book]) -> None:
+        if time.monotonic() < self._quiet_until and not all(book.is_settled for book in books):
             return
         self._quiet_until = time.monotonic() + LINES_EVERY_SECONDS
-        for account in accounts:
-            line = f"{account.queue}: {account.done} of {account.expected.rows} rows: {_fates(account)}"
-            if self._shown.get(account.queue) != line:
-                self._shown[account.queue] = line
+        for book in books:
+            line = f"{book.name}: {book.done} of {book.total}: {book.news}"
+            if self._shown.get(book.name) != line:
+                self._shown[book.name] = line
                 self._screen.step(line)
-
-
-def _fates(account: Account) -> str:
-    held = account.held
-    return f"{account.counted.filtered_out} filtered out, {len(held.stored)} stored, {held.dead_letter_count} failed"
-
-
-def _lines(accounts: Sequence[Account]) -> Iterator[tuple[str, str, list[str]]]:
-    """What is counted, where it was seen, and the number for each queue."""
-    yield "sent", "the CSV", [str(account.sent) for account in accounts]
-    yield "filtered out", "/metrics", [str(account.counted.filtered_out) for account in accounts]
-    yield "stored", "table users", [str(len(account.held.stored)) for account in accounts]
-    yield "failed for good", "dead-letter queue", [str(account.held.dead_letter_count) for account in accounts]
-    yield "left over", "queue", [str(account.held.left_over) for account in accounts]
-    yield "stored again", "table users", [str(account.held.duplicates) for account in accounts]
-    yield "order in each company", "table users", [_order(account) for account in accounts]
-    yield "invoked, retries too", "/metrics", [str(account.counted.invoked) for account in accounts]
-    yield "  failed or held back", "/metrics", [str(account.counted.failed) for account in accounts]
-    yield "invocations", "/metrics", [str(sum(account.counted.invocations.values())) for account in accounts]
-    for outcome in ("succeeded", "partly_failed", "failed"):
-        cells = [str(account.counted.invocations.get(outcome, 0)) for account in accounts]
-        yield f"  {outcome.replace('_', ' ')}", "/metrics", cells
-
-
-def _order(account: Account) -> str:
-    if not account.is_fifo:
-        return "not promised"
-    return "kept" if account.is_in_order else "broken"

@@ -1,10 +1,10 @@
 """What happens, step by step?
 
-    emulator ── queues and tables ── settings file ── daemon ── rows into both queues ── watch ── table, verdict ── end
+    emulators ── sources ── settings file ── daemon ── records into the sources ── watch ── tables, verdict ── end
 
-It ends by itself when every row has met its fate and the numbers add up, or when nothing moves any more.
+It ends by itself when every record has met its fate and the numbers add up, or when nothing moves any more.
 Each step is a block that ends what it began, so a signal at any time takes the same way out: the daemon first (with
-its functions), then the emulator, then the files.
+its functions), then the emulators, then the files.
 
     exit code   0            the numbers add up
                 1            they do not, or something failed
@@ -13,6 +13,7 @@ its functions), then the emulator, then the files.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import tempfile
@@ -23,32 +24,34 @@ from pathlib import Path
 
 import anyio
 
-from poller.demo.accounting import Account, discrepancies
+from poller.demo.books import Book
 from poller.demo.daemon import Daemon, daemon, free_address, settings
-from poller.demo.emulator import Emulator, emulator
-from poller.demo.processes import DemoError, environment_of_the_demo, must_run, tail
+from poller.demo.processes import CREDENTIALS, DemoError, environment_of_the_demo, must_run, tail
+from poller.demo.scenes import Scene, resharding, whole
 from poller.demo.screen import Screen
-from poller.demo.stage import Stage, stage
-from poller.demo.story import QUEUES, expected, read_rows
 from poller.demo.watch import Watch
 from poller.errors import ServiceError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(*, keep: bool) -> int:
-    """Give the tour; returns the exit code. `keep` leaves everything running after it, until a signal."""
-    return anyio.run(_until_signal, keep)
+def run(*, keep: bool, reshard: bool) -> int:
+    """Give the tour; returns the exit code.
+
+    `keep` leaves everything running after it, until a signal; `reshard` gives the short tour of a stream that is
+    split and merged, in place of the whole one.
+    """
+    return anyio.run(_until_signal, keep, reshard)
 
 
-async def _until_signal(keep: bool) -> int:
+async def _until_signal(keep: bool, reshard: bool) -> int:
     screen = Screen()
     with (
         environment_of_the_demo(),
         folder(keep=keep) as place,
         anyio.open_signal_receiver(*SIGNALS) as signals,
     ):
-        tour = Tour(screen, place, keep=keep)
+        tour = Tour(screen, place, keep=keep, reshard=reshard)
         async with anyio.create_task_group() as group:
             group.start_soon(tour.give, group.cancel_scope)
             cut_short_by = await anext(signals)
@@ -73,11 +76,12 @@ def folder(*, keep: bool) -> Iterator[Path]:
 class Tour:
     """One tour. `exit_code` is None until the verdict."""
 
-    def __init__(self, screen: Screen, place: Path, *, keep: bool) -> None:
+    def __init__(self, screen: Screen, place: Path, *, keep: bool, reshard: bool) -> None:
         self.exit_code: int | None = None
         self._screen = screen
         self._place = place
         self._keep = keep
+        self._scene = resharding if reshard else whole
         self._began = time.monotonic()
 
     async def give(self, scope: anyio.CancelScope) -> None:
@@ -90,39 +94,61 @@ class Tour:
         scope.cancel()
 
     async def _steps(self) -> None:
-        screen, place = self._screen, self._place
-        async with emulator(place) as aws, stage(aws.url) as built:
-            screen.step(f"An emulator of SQS and DynamoDB runs at {aws.url}")
-            for queue in QUEUES:
-                screen.step(f"Queue {queue.name}, with the dead-letter queue {queue.dead_letter_queue}")
-            file = place / "poller.toml"
-            address = free_address()
-            file.write_text(settings(aws.url, address), encoding="utf-8")
-            screen.settings(file, file.read_text(encoding="utf-8"))
-            async with daemon(file, address) as running:
-                await running.ready()
-                screen.step(f"The daemon reads both queues; its log is {running.log}")
-                accounts = await self._send_and_watch(built, running, aws)
-                self._tell(accounts, running)
-                if self._keep:
-                    screen.invitation(aws.url, address, built.urls, place)
-                    await running.process.wait()
-                    must_run(running.process, "the daemon", running.log)
+        async with self._scene(self._place, self._screen.step) as scene:
+            try:
+                await self._act(scene)
+            except ServiceError:
+                scene.must_run()
+                raise
 
-    async def _send_and_watch(self, built: Stage, running: Daemon, aws: Emulator) -> list[Account]:
-        rows = read_rows()
-        fates = expected(rows)
-        self._screen.step(
-            f"The {len(rows)} rows of users.csv go into each queue: {len(fates.filtered_out)} for the filter to drop, "
-            f"{len(fates.poisoned)} that always fail, {len(fates.delayed)} that fail once"
-        )
+    async def _act(self, scene: Scene) -> None:
+        screen = self._screen
+        for part in scene.parts:
+            for said in await part.build():
+                screen.step(said)
+        address = free_address()
+        async with daemon(self._write_settings(scene, address), address) as running:
+            await running.ready()
+            screen.step(f"The daemon reads them; its log is {running.log}")
+            books = await self._send_and_watch(scene, running)
+            self._tell(scene, books, running)
+            if self._keep:
+                screen.invitation(self._invitation(scene, running), address)
+                await running.process.wait()
+                must_run(running.process, "the daemon", running.log)
+
+    def _write_settings(self, scene: Scene, address: str) -> Path:
+        file = self._place / "poller.toml"
+        of_parts = (part.settings() for part in scene.parts)
+        file.write_text(settings(scene.endpoint_url, address, scene.endpoints) + "".join(of_parts), encoding="utf-8")
+        self._screen.settings(file, file.read_text(encoding="utf-8"))
+        return file
+
+    async def _send_and_watch(self, scene: Scene, running: Daemon) -> list[Sequence[Book]]:
+        for part in scene.parts:
+            self._screen.step(part.intention())
         with self._screen.progress() as progress:
-            return await Watch(built, running, aws, rows, progress).until_settled()
+            return await Watch(scene, running, progress).until_settled()
 
-    def _tell(self, accounts: Sequence[Account], running: Daemon) -> None:
-        faults = [fault for account in accounts for fault in discrepancies(account)]
+    def _tell(self, scene: Scene, books: Sequence[Sequence[Book]], running: Daemon) -> None:
+        faults = [fault for of_part in books for book in of_part for fault in book.discrepancies()]
         if faults:
             self._screen.step(f"The end of the daemon's log:\n{tail(running.log)}")
-        self._screen.table(accounts)
+        for part, of_part in zip(scene.parts, books, strict=True):
+            for said in part.story(of_part):
+                self._screen.step(said)
+        for part, of_part in zip(scene.parts, books, strict=True):
+            for table in part.tables(of_part):
+                self._screen.table(table)
         self._screen.verdict(faults, time.monotonic() - self._began)
         self.exit_code = 1 if faults else 0
+
+    def _invitation(self, scene: Scene, running: Daemon) -> list[str]:
+        endpoints = {f"AWS_ENDPOINT_URL_{service.upper()}": url for service, url in scene.endpoints.items()}
+        variables = CREDENTIALS | {"AWS_ENDPOINT_URL": scene.endpoint_url} | endpoints
+        return [
+            "export " + " ".join(f"{name}={value}" for name, value in variables.items()),
+            *(line for part in scene.parts for line in part.invitation()),
+            f"curl -s http://{running.address}/metrics | grep ^poller_records",
+            f"tail -f {shlex.quote(str(running.log))}",
+        ]

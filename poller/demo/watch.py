@@ -1,4 +1,4 @@
-"""When is it over? When every row has met its fate and the numbers add up, or when nothing moves any more."""
+"""When is it over? When every record has met its fate and the numbers add up, or when nothing moves any more."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Sequence
 
 import anyio
 
-from poller.demo.accounting import Account
-from poller.demo.daemon import Daemon, counted
-from poller.demo.emulator import Emulator
-from poller.demo.processes import must_run
+from poller.demo.books import Book
+from poller.demo.daemon import Daemon
+from poller.demo.scenes import Scene
 from poller.demo.screen import Bars, Lines
-from poller.demo.stage import MESSAGES_PER_CALL, Stage
-from poller.demo.story import QUEUES, Row, expected
 
 LOOK_EVERY_SECONDS = 0.4
 NOTHING_MOVES_AFTER_SECONDS = 15.0
@@ -22,58 +19,40 @@ LONGEST_WATCH_IN_SECONDS = 90.0
 
 
 class Watch:
-    """Sends the rows, and looks on until they have all met their fate."""
+    """Sends what the parts have to send, and looks on until all of it has met its fate."""
 
-    def __init__(
-        self, built: Stage, running: Daemon, aws: Emulator, rows: Sequence[Row], progress: Bars | Lines
-    ) -> None:
-        self._built = built
+    def __init__(self, scene: Scene, running: Daemon, progress: Bars | Lines) -> None:
+        self._scene = scene
         self._running = running
-        self._aws = aws
-        self._rows = rows
-        self._expected = expected(rows)
         self._progress = progress
-        self._sent = {queue.name: 0 for queue in QUEUES}
 
-    async def until_settled(self) -> list[Account]:
-        """The books at the end: they add up, or nothing has moved for a while, or it took too long."""
+    async def until_settled(self) -> list[Sequence[Book]]:
+        """Each part's books at the end: they add up, or nothing has moved for a while, or it took too long."""
         await self._send()
         began = moved = anyio.current_time()
-        accounts: list[Account] = []
+        books: list[Sequence[Book]] = []
         while True:
-            before, accounts = accounts, await self._look()
+            before, books = books, await self._look()
             now = anyio.current_time()
-            if accounts != before:
+            if books != before:
                 moved = now
             is_hopeless = now - moved > NOTHING_MOVES_AFTER_SECONDS or now - began > LONGEST_WATCH_IN_SECONDS
-            if is_hopeless or all(account.is_settled for account in accounts):
-                return accounts
+            if is_hopeless or all(book.is_settled for of_part in books for book in of_part):
+                return books
             await anyio.sleep(LOOK_EVERY_SECONDS)
 
     async def _send(self) -> None:
-        """Ten rows to each queue, again and again; a look now and then, for the eye."""
+        """One part after the other; a look now and then, for the eye."""
         looked = anyio.current_time()
-        for start in range(0, len(self._rows), MESSAGES_PER_CALL):
-            for queue in QUEUES:
-                self._sent[queue.name] += await self._built.send(queue, self._rows[start : start + MESSAGES_PER_CALL])
-            if anyio.current_time() - looked > LOOK_EVERY_SECONDS:
-                await self._look()
-                looked = anyio.current_time()
+        for part in self._scene.parts:
+            async for _ in part.send():
+                if anyio.current_time() - looked > LOOK_EVERY_SECONDS:
+                    await self._look()
+                    looked = anyio.current_time()
 
-    async def _look(self) -> list[Account]:
-        must_run(self._aws.process, "the emulator", self._aws.log)
-        held = [await self._built.held(queue) for queue in QUEUES]
+    async def _look(self) -> list[Sequence[Book]]:
+        self._scene.must_run()
         metrics = await self._running.metrics()
-        accounts = [
-            Account(
-                queue=queue.name,
-                is_fifo=queue.is_fifo,
-                sent=self._sent[queue.name],
-                expected=self._expected,
-                held=held_now,
-                counted=counted(metrics, queue.mapping),
-            )
-            for queue, held_now in zip(QUEUES, held, strict=True)
-        ]
-        self._progress.show(accounts)
-        return accounts
+        books = [await part.look(metrics) for part in self._scene.parts]
+        self._progress.show([book for of_part in books for book in of_part])
+        return books

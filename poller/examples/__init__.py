@@ -4,5 +4,6 @@ Belongs here: handlers as a user writes them for AWS Lambda, with their data; th
 Does not belong here: anything that poller itself needs.
 Nobody imports them; settings files name them as handlers.
 
-    signup/   a CSV of users, and the function that stores them in a table
+    signup/   a CSV of users, the function that stores them in a table, and the one that welcomes them by mail
+    clicks/   the function that counts the clicks of a stream
 """

@@ -1,8 +1,8 @@
 """Does `poller demo` end by itself with numbers that add up, and does it leave nothing behind?
 
 The demo runs as a user runs it, as a process with a pipe for its output. Its folder for temporary files is the test's,
-so that what it leaves there is seen. The machine it runs on is made hostile: a profile that does not exist, a proxy
-that refuses.
+so that what it leaves there is seen, and so is its cache. The machine it runs on is made hostile: a profile that does
+not exist, a proxy that refuses.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import pytest
+
+from poller.demo.resharding.kinesis_local import PACKAGE, VERSION
+from tests.node import installed
 
 ROOT = Path(__file__).parents[2]
 LONGEST_IN_SECONDS = 120
@@ -31,6 +35,7 @@ WITHOUT_ITS_EMULATOR = "import sys; sys.modules['ministack'] = None; from poller
 def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     environment = os.environ | {
         "TMPDIR": str(folder),
+        "XDG_CACHE_HOME": str(cache(folder)),
         "PYTHONPATH": str(ROOT),
         "AWS_PROFILE": "no-such-profile",
         "HTTP_PROXY": "http://127.0.0.1:9",
@@ -60,10 +65,15 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"{text!r} was never said:\n{''.join(lines)}")
 
 
-def numbers(output: str, name: str) -> list[int]:
-    """A line of the table: a number for the FIFO queue and one for the standard queue."""
+def cache(folder: Path) -> Path:
+    """The cache folder of a demo whose folder for temporary files this is."""
+    return folder.with_name(f"{folder.name}-cache")
+
+
+def numbers(output: str, name: str) -> list[str]:
+    """A line of a table, less its name and where the numbers were seen."""
     [line] = [line for line in output.splitlines() if re.match(rf"│ +{name} +│", line)]
-    return [int(cell) for cell in re.findall(r"│ +(\d+) (?=│)", line)]
+    return [cell.strip() for cell in line.strip("│").split("│")][1:-1]
 
 
 def descendants(pid: int) -> set[int]:
@@ -99,11 +109,34 @@ def test_the_demo_ends_by_itself_and_its_numbers_add_up(tmp_path: Path) -> None:
         output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
     assert process.returncode == 0, output
     assert "The numbers add up" in output
-    assert numbers(output, "sent") == [240, 240]
-    assert numbers(output, "filtered out") == [24, 24]
-    assert numbers(output, "stored") == [212, 212]
-    assert numbers(output, "failed for good") == [4, 4]
-    assert numbers(output, "left over") == [0, 0]
+    assert numbers(output, "sent") == ["240", "240"]
+    assert numbers(output, "filtered out") == ["24", "24"]
+    assert numbers(output, "stored") == ["212", "212"]
+    assert numbers(output, "failed for good") == ["4", "4"]
+    assert numbers(output, "left over") == ["0", "0"]
+    assert numbers(output, "mails") == ["212"]
+    assert numbers(output, "put") == ["480"]
+    assert numbers(output, "seen") == ["479"]
+    assert numbers(output, "given up and reported") == ["1"]
+    assert numbers(output, "order of each user") == ["kept"]
+    assert failure_record(output)["KinesisBatchInfo"]["batchSize"] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_is_split_and_merged_and_order_holds(tmp_path: Path) -> None:
+    with_kinesis_local(tmp_path)
+    with demo(tmp_path, "--reshard") as process:
+        output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert process.returncode == 0, output
+    assert "The numbers add up" in output
+    assert [numbers(output, shard)[:2] for shard in "01234"] == [
+        ["none", "closed"],
+        ["none", "closed"],
+        ["0", "open"],
+        ["0", "closed"],
+        ["3 and 1", "open"],
+    ]
+    assert numbers(output, "order of each user") == ["kept"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -113,9 +146,11 @@ def test_kept_running_it_takes_what_the_user_sends_and_ctrl_c_ends_it(tmp_path: 
         started = descendants(process.pid)
         deleted_before = deleted(output)
         send_as_invited(output)
+        put_as_invited(output)
+        [place] = tmp_path.iterdir()
         deadline = time.monotonic() + 30
-        while deleted(output) == deleted_before:
-            assert time.monotonic() < deadline, "the message was never taken"
+        while deleted(output) == deleted_before or "user-99" not in (place / "clicks.txt").read_text(encoding="utf-8"):
+            assert time.monotonic() < deadline, "the message or the click was never taken"
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=LONGEST_IN_SECONDS)
     assert process.returncode == 0
@@ -124,9 +159,14 @@ def test_kept_running_it_takes_what_the_user_sends_and_ctrl_c_ends_it(tmp_path: 
     assert [path.name for place in tmp_path.iterdir() for path in place.glob("*.toml")] == ["poller.toml"]
 
 
-@pytest.mark.parametrize("moment", ["An emulator", "The daemon reads both queues", "rows: "])
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, moment: str) -> None:
-    with demo(tmp_path) as process:
+@pytest.mark.parametrize(
+    ("options", "moment"),
+    [((), "An emulator"), ((), "The daemon reads"), (("--reshard",), "clicks: ")],
+)
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, options: tuple[str, ...], moment: str) -> None:
+    if options:
+        with_kinesis_local(tmp_path)
+    with demo(tmp_path, *options) as process:
         read_until(process, moment)
         started = descendants(process.pid)
         process.send_signal(signal.SIGINT)
@@ -139,7 +179,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, moment: str) -> None:
 
 def test_a_daemon_that_dies_ends_the_demo_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
-        read_until(process, "rows: ")
+        read_until(process, "clicks: ")
         started = descendants(process.pid)
         [daemon] = [pid for pid in started if " run -c " in command_of(pid)]
         os.kill(daemon, signal.SIGKILL)
@@ -164,6 +204,36 @@ def test_without_its_emulator_the_demo_says_what_to_install(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_node_the_demo_of_resharding_says_what_to_install(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "poller", "demo", "--reshard"],
+        env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT), "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_IN_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "`poller demo --reshard` needs node, which is not on the PATH" in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def with_kinesis_local(folder: Path) -> None:
+    """Put what the tests have installed into the demo's cache; without node, the test is skipped."""
+    package = installed(PACKAGE, VERSION)
+    place = cache(folder) / "poller"
+    place.mkdir(parents=True)
+    (place / f"{PACKAGE}@{VERSION}").symlink_to(package.parents[1])
+
+
+def failure_record(output: str) -> dict[str, Any]:
+    """The failure record that was shown."""
+    _, _, text = output.partition("holds a failure record:\n")
+    record, _ = json.JSONDecoder().raw_decode(text)
+    assert isinstance(record, dict)
+    return record
+
+
 def deleted(output: str) -> float:
     """What the daemon's metrics say, at the address that was printed."""
     [page] = re.findall(r"The status page: (\S+)", output)
@@ -174,17 +244,35 @@ def deleted(output: str) -> float:
 
 
 def send_as_invited(output: str) -> None:
-    """The first `aws sqs send-message` that was printed, with the variables that were printed."""
-    variables = dict(pair.split("=", 1) for pair in re.findall(r"AWS_\w+=\S+", output))
+    """The first `aws sqs … send-message` that was printed."""
     [url, *_] = re.findall(r"send-message --queue-url (\S+)", output)
     [body, *_] = re.findall(r"--message-body '(.*)'", output)
     assert json.loads(body)["kind"] == "signup"
-    sqs = botocore.session.get_session().create_client(
-        "sqs",
+    with client("sqs", output) as sqs:
+        sqs.send_message(QueueUrl=url, MessageBody=body)
+
+
+def put_as_invited(output: str) -> None:
+    """The `aws kinesis put-record` that was printed."""
+    [(data, stream, key)] = re.findall(
+        r"echo '(.*)' \| aws kinesis put-record --stream-name (\S+) --partition-key (\S+)", output
+    )
+    with client("kinesis", output) as kinesis:
+        kinesis.put_record(StreamName=stream, PartitionKey=key, Data=data.encode())
+
+
+@contextmanager
+def client(service: str, output: str) -> Iterator[Any]:
+    """A client with the variables that were printed."""
+    variables = dict(pair.split("=", 1) for pair in re.findall(r"AWS_\w+=\S+", output))
+    made = botocore.session.get_session().create_client(
+        service,
         region_name=variables["AWS_DEFAULT_REGION"],
         endpoint_url=variables["AWS_ENDPOINT_URL"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
     )
-    sqs.send_message(QueueUrl=url, MessageBody=body)
-    sqs.close()
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,1 +1,1 @@
-"""Sign-ups: each row of `users.csv` is sent to a queue, and `functions.py` stores it in a table."""
+"""Sign-ups: each row of `users.csv` goes into a queue; `functions.py` stores it in a table, and welcomes new users."""

@@ -1,5 +1,6 @@
-"""How do sign-ups get from a queue into a table? A handler to copy, good for standard and for FIFO queues.
+"""How do sign-ups get from a queue into a table, and how is each new user welcomed? Two handlers to copy.
 
+`insert_records` is good for standard and for FIFO queues.
 It wants `function_response_types = ["ReportBatchItemFailures"]`, and answers with the records that failed:
 
     standard queue   a record that fails is named, the others go on
@@ -11,8 +12,11 @@ the healthy records behind a bad one would follow it into the dead-letter queue.
 A message may come twice, so storing one again changes nothing but `times_stored`.
 A fault of the table itself (not of a record) is raised, and the whole batch comes again.
 
-Environment: USERS_TABLE (keys `queue` and `email`), COMPANIES_TABLE (keys `queue` and `company`), and MAX_RECEIVES, the
-`maxReceiveCount` of the queues' redrive policy.
+`send_email` reads the table's stream, and wants a filter for `times_stored` 1: what is stored again is no new user.
+A folder stands for the mail server; a mail that is written again replaces the first.
+
+Environment: USERS_TABLE (keys `queue` and `email`), COMPANIES_TABLE (keys `queue` and `company`), MAX_RECEIVES, the
+`maxReceiveCount` of the queues' redrive policy, and MAIL_FOLDER.
 
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda".
 """
@@ -23,7 +27,10 @@ import functools
 import json
 import os
 from collections.abc import Callable, Sequence
+from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import botocore.session
 
@@ -33,6 +40,13 @@ Record = dict[str, Any]
 def insert_records(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """The handler: stores every record of the batch, and answers with those that must come again."""
     return {"batchItemFailures": failures(event["Records"], store, max_receives=int(os.environ["MAX_RECEIVES"]))}
+
+
+def send_email(event: dict[str, Any], _context: object) -> None:
+    """The handler: writes a mail for every new image of a user."""
+    for record in event["Records"]:
+        user = record["dynamodb"]["NewImage"]
+        deliver(welcome(user["name"]["S"], user["email"]["S"], record["eventID"]))
 
 
 def failures(records: Sequence[Record], process: Callable[[Record], None], *, max_receives: int) -> list[Record]:
@@ -102,6 +116,24 @@ def check(email: str, attempt: int) -> None:
         raise ValueError("no email address")
     if server.startswith("grey.") and attempt == 1:
         raise ValueError("the server of this address asks to come again")
+
+
+def welcome(name: str, email: str, event_id: str) -> EmailMessage:
+    mail = EmailMessage()
+    mail["From"] = "welcome@poller.example"
+    mail["To"] = email
+    mail["Subject"] = f"Welcome, {name}"
+    mail["Message-ID"] = f"<{event_id}@poller.example>"
+    mail.set_content(f"Dear {name},\n\nyour account is ready.\n")
+    return mail
+
+
+def deliver(mail: EmailMessage) -> None:
+    """Put it into the folder, named after whom it is for; it appears there whole or not at all."""
+    file = Path(os.environ["MAIL_FOLDER"], f"{quote(mail['To'], safe='@')}.eml")
+    unfinished = file.with_suffix(f".{os.getpid()}")
+    unfinished.write_bytes(bytes(mail))
+    unfinished.replace(file)
 
 
 @functools.cache

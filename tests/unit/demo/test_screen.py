@@ -6,38 +6,40 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from poller.demo.books import Table
+from poller.demo.clicks.tables import clicks
+from poller.demo.resharding.accounting import table as shards
 from poller.demo.screen import Screen
-from tests.unit.demo.accounts import GOOD, HELD, STORED
+from poller.demo.signups.tables import mails, queues
+from tests.unit.demo.clicks.books import GOOD as CLICKS
+from tests.unit.demo.resharding.test_accounting import GOOD as SHARDS
+from tests.unit.demo.signups.accounts import GOOD, HELD, STORED
+from tests.unit.demo.signups.test_mails import GOOD as MAILS
 
-OTHER = replace(GOOD, queue="rows", is_fifo=False)
+NARROW = 80
+BOTH_QUEUES = [replace(GOOD, queue="buffer-queue.fifo"), replace(GOOD, queue="buffer-queue", is_fifo=False)]
 
 
-def screen() -> tuple[Screen, io.StringIO]:
+def screen(*, is_terminal: bool = False) -> tuple[Screen, io.StringIO]:
     output = io.StringIO()
-    return Screen(Console(file=output, width=80, highlight=False)), output
+    return Screen(Console(file=output, width=NARROW, highlight=False, force_terminal=is_terminal)), output
 
 
-def line_with(text: str, output: io.StringIO) -> list[str]:
-    [line] = [line for line in output.getvalue().splitlines() if text in line]
-    return line.replace("│", " ").split()
+def cells(output: io.StringIO) -> list[list[str]]:
+    """What stands in the lines of a table, below its head."""
+    lines = [line for line in output.getvalue().splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
 
 
-def test_the_table_has_a_column_for_each_queue_and_fits_a_narrow_terminal() -> None:
+@pytest.mark.parametrize("table", [queues(BOTH_QUEUES), mails(MAILS), clicks(CLICKS), shards(SHARDS)])
+def test_every_table_fits_a_narrow_terminal_unbroken(table: Table) -> None:
     shown, output = screen()
-    shown.table([GOOD, OTHER])
-    assert line_with("sent", output)[:3] == ["sent", "5", "5"]
-    assert line_with("failed for good", output)[3:5] == ["1", "1"]
-    assert line_with("order in each company", output)[4:8] == ["kept", "not", "promised", "table"]
-    assert max(map(len, output.getvalue().splitlines())) <= 80
-
-
-def test_a_broken_order_is_shown() -> None:
-    shown, output = screen()
-    upside_down = (STORED[0]._replace(place=2), STORED[1]._replace(place=1))
-    shown.table([replace(GOOD, held=replace(HELD, stored=upside_down))])
-    assert "broken" in line_with("order in each company", output)
+    shown.table(table)
+    assert max(map(len, output.getvalue().splitlines())) <= NARROW
+    assert cells(output) == [[line.what.strip(), *map(str, line.numbers), line.where] for line in table.lines]
 
 
 def test_the_verdict_names_every_fault() -> None:
@@ -48,16 +50,31 @@ def test_the_verdict_names_every_fault() -> None:
     assert "second fault" in output.getvalue()
 
 
+def test_of_many_faults_the_first_are_named_and_the_others_counted() -> None:
+    shown, output = screen()
+    shown.verdict([f"fault {number}" for number in range(50)], 12.3)
+    assert "fault 19\n  … and 30 more\n" in output.getvalue()
+
+
 def test_without_a_terminal_progress_is_a_line_now_and_then_and_the_last_state_is_always_told() -> None:
     shown, output = screen()
     with shown.progress() as progress:
         for count in (1, 2):
-            progress.show([replace(GOOD, held=replace(HELD, stored=STORED[:count]))])
-        progress.show([GOOD])
+            progress.show([replace(GOOD, held=replace(HELD, stored=STORED[:count])), MAILS])
+        progress.show([GOOD, MAILS])
     assert output.getvalue().splitlines() == [
-        "• rows.fifo: 3 of 5 rows: 1 filtered out, 1 stored, 1 failed",
-        "• rows.fifo: 5 of 5 rows: 1 filtered out, 3 stored, 1 failed",
+        "• rows.fifo: 3 of 5: 1 filtered out, 1 stored, 1 failed",
+        "• users table: 3 of 3: 3 welcomed by mail",
+        "• rows.fifo: 5 of 5: 1 filtered out, 3 stored, 1 failed",
     ]
+
+
+def test_in_a_terminal_there_is_a_bar_for_each_book() -> None:
+    shown, output = screen(is_terminal=True)
+    with shown.progress() as progress:
+        progress.show([*BOTH_QUEUES, MAILS, CLICKS])
+    for name, count in (("buffer-queue.fifo", "5/5"), ("users table", "3/3"), ("clicks", "480/480")):
+        assert any(name in line and count in line for line in output.getvalue().splitlines())
 
 
 def test_the_settings_are_shown_as_they_are() -> None:

@@ -1,14 +1,16 @@
-"""Does the example handler fail each record alone, keep a message group's order, and spare the healthy ones?"""
+"""Do the example handlers fail each record alone, keep a message group's order, spare the healthy ones, and write?"""
 
 from __future__ import annotations
 
 import random
 from collections import deque
+from email import message_from_bytes
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from poller.examples.signup.functions import check, failures
+from poller.examples.signup.functions import check, failures, send_email
 
 FIFO = "arn:aws:sqs:us-east-1:000000000000:buffer-queue.fifo"
 STANDARD = "arn:aws:sqs:us-east-1:000000000000:buffer-queue"
@@ -107,3 +109,28 @@ def test_no_healthy_record_follows_a_poisoned_one_into_the_dead_letter_queue(see
         dead_letters += [name for name in group if receives[name] == MAX_RECEIVES and name not in poisoned]
     assert dead_letters == [name for name in names if name in poisoned]
     assert table.stored == [name for name in names if name not in poisoned]
+
+
+def test_every_new_user_gets_a_mail_and_a_repeat_replaces_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_FOLDER", str(tmp_path))
+    ada, bea = new_user("Ada King", "ada@acme.example", "1"), new_user("Bea Ito", "bea@acme.example", "2")
+    send_email({"Records": [ada, bea]}, None)
+    send_email({"Records": [ada]}, None)
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["ada@acme.example.eml", "bea@acme.example.eml"]
+    mail = message_from_bytes(files[0].read_bytes())
+    assert (mail["To"], mail["Subject"]) == ("ada@acme.example", "Welcome, Ada King")
+    assert "Dear Ada King," in str(mail.get_payload())
+
+
+def test_an_address_cannot_lead_out_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mails"
+    folder.mkdir()
+    monkeypatch.setenv("MAIL_FOLDER", str(folder))
+    send_email({"Records": [new_user("Eve", "../eve@acme.example", "1")]}, None)
+    assert [file.name for file in folder.iterdir()] == ["..%2Feve@acme.example.eml"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def new_user(name: str, email: str, event_id: str) -> dict[str, Any]:
+    return {"eventID": event_id, "dynamodb": {"NewImage": {"name": {"S": name}, "email": {"S": email}}}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from poller.demo.story import QUEUES, Row, expected, read_rows
+from poller.demo.signups.story import QUEUES, Row, expected, read_rows
 
 
 def test_every_row_has_one_fate() -> None:

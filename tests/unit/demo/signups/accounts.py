@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from poller.demo.accounting import Account, Counted, Held, StoredRow
-from poller.demo.story import Expected
+from poller.demo.signups.accounting import Account, Counted, Held, StoredRow
+from poller.demo.signups.story import Expected
 
 EXPECTED = Expected(
     filtered_out=frozenset({1}), poisoned=frozenset({2}), stored=frozenset({3, 4, 5}), delayed=frozenset({3})
 )
 
 STORED = (
-    StoredRow(number=3, company="acme", place=1, times_stored=1),
-    StoredRow(number=5, company="acme", place=2, times_stored=1),
-    StoredRow(number=4, company="birch", place=1, times_stored=1),
+    StoredRow(number=3, email="c@acme.example", company="acme", place=1, times_stored=1),
+    StoredRow(number=5, email="e@acme.example", company="acme", place=2, times_stored=1),
+    StoredRow(number=4, email="d@birch.example", company="birch", place=1, times_stored=1),
 )
 
 HELD = Held(left_over=0, dead_letter_count=1, dead_letters=(2,), stored=STORED)

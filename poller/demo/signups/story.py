@@ -6,6 +6,8 @@ Every row of the example's `users.csv` goes into both queues, as a JSON body, wi
     email without an "@"    poisoned: it fails on every attempt and ends in the dead-letter queue
     email at a "grey." one  delayed: it fails on the first attempt, and is stored on the next
     any other               stored; on the FIFO queue in the file's order within its company, the delayed rows too
+
+So every user is stored twice, once through each queue; the mail is for those that came through the FIFO queue.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ VISIBILITY_TIMEOUT_IN_SECONDS = 3
 FUNCTION_TIMEOUT_IN_SECONDS = 2
 BATCHING_WINDOW_IN_SECONDS = 1
 """Both together must fit into the visibility timeout."""
+
+WELCOME = MappingName("welcome")
+"""The mapping that reads the table's stream."""
 
 MAX_RECEIVES = 3
 """The redrive policies' `maxReceiveCount`."""
@@ -73,10 +78,9 @@ class Queue:
         return "failed-rows.fifo" if self.is_fifo else "failed-rows"
 
 
-QUEUES = (
-    Queue(name="buffer-queue.fifo", mapping=MappingName("in_order")),
-    Queue(name="buffer-queue", mapping=MappingName("side_by_side")),
-)
+FIFO = Queue(name="buffer-queue.fifo", mapping=MappingName("in_order"))
+STANDARD = Queue(name="buffer-queue", mapping=MappingName("side_by_side"))
+QUEUES = (FIFO, STANDARD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

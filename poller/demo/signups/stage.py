@@ -3,6 +3,8 @@
     buffer-queue.fifo ── redrive ──> failed-rows.fifo          users       keys queue, email
     buffer-queue      ── redrive ──> failed-rows               companies   keys queue, company
 
+The table of users has a stream, whose records carry the new image.
+
 Source of the queues' attributes: SQS API reference, "CreateQueue".
 """
 
@@ -10,13 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
-from poller.aws.door import Aws, AwsSettings
-from poller.demo.accounting import Held, StoredRow
-from poller.demo.processes import REGION
-from poller.demo.story import MAX_RECEIVES, QUEUES, VISIBILITY_TIMEOUT_IN_SECONDS, Queue, Row
+from poller.demo.clients import Clients
+from poller.demo.signups.accounting import Held, StoredRow
+from poller.demo.signups.story import MAX_RECEIVES, QUEUES, VISIBILITY_TIMEOUT_IN_SECONDS, Queue, Row
 
 USERS = "users"
 COMPANIES = "companies"
@@ -32,21 +32,24 @@ COUNTS = (
 
 
 class Stage:
-    """The queues and tables. `urls` holds every queue's, by name."""
+    """The queues and tables. `urls` holds every queue's, by name; `arns` those of the queues and of the stream."""
 
-    def __init__(self, sqs: Any, dynamodb: Any) -> None:
-        self._sqs = sqs
-        self._dynamodb = dynamodb
+    def __init__(self, clients: Clients) -> None:
+        self._sqs = clients.sqs
+        self._dynamodb = clients.dynamodb
         self.urls: dict[str, str] = {}
+        self.arns: dict[str, str] = {}
 
     async def build(self) -> None:
         """Create everything."""
-        for table, sort_key in ((USERS, "email"), (COMPANIES, "company")):
-            await self._create_table(table, sort_key)
+        stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        users = await self._create_table(USERS, "email", StreamSpecification=stream)
+        self.arns[USERS] = users["LatestStreamArn"]
+        await self._create_table(COMPANIES, "company")
         for queue in QUEUES:
             dead_letter_arn = await self._create_queue(queue.dead_letter_queue, queue.is_fifo)
             redrive = {"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": MAX_RECEIVES}
-            await self._create_queue(
+            self.arns[queue.name] = await self._create_queue(
                 queue.name,
                 queue.is_fifo,
                 VisibilityTimeout=str(VISIBILITY_TIMEOUT_IN_SECONDS),
@@ -71,14 +74,18 @@ class Stage:
             stored=[_stored_row(item) async for item in self._items(queue)],
         )
 
-    async def _create_table(self, name: str, sort_key: str) -> None:
+    async def _create_table(self, name: str, sort_key: str, **options: object) -> Mapping[str, Any]:
+        """Returns its description."""
         keys = {"queue": "HASH", sort_key: "RANGE"}
-        await self._dynamodb.create_table(
+        created = await self._dynamodb.create_table(
             TableName=name,
             AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
             KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
             BillingMode="PAY_PER_REQUEST",
+            **options,
         )
+        description: Mapping[str, Any] = created["TableDescription"]
+        return description
 
     async def _create_queue(self, name: str, is_fifo: bool, **attributes: str) -> str:
         """Returns the queue's ARN."""
@@ -104,19 +111,6 @@ class Stage:
                 yield item
 
 
-@asynccontextmanager
-async def stage(endpoint_url: str) -> AsyncIterator[Stage]:
-    """The stage at this emulator, built."""
-    async with (
-        Aws(AwsSettings(region=REGION, endpoint_url=endpoint_url)) as aws,
-        aws.client("sqs") as sqs,
-        aws.client("dynamodb") as dynamodb,
-    ):
-        built = Stage(sqs, dynamodb)
-        await built.build()
-        yield built
-
-
 def _entry(queue: Queue, row: Row) -> dict[str, str]:
     entry = {"Id": str(row.number), "MessageBody": row.body()}
     if queue.is_fifo:
@@ -126,4 +120,5 @@ def _entry(queue: Queue, row: Row) -> dict[str, str]:
 
 def _stored_row(item: Mapping[str, Any]) -> StoredRow:
     numbers = {name: int(item[name]["N"]) for name in ("csv_row", "place", "times_stored")}
-    return StoredRow(numbers["csv_row"], item["company"]["S"], numbers["place"], numbers["times_stored"])
+    email, company = item["email"]["S"], item["company"]["S"]
+    return StoredRow(numbers["csv_row"], email, company, numbers["place"], numbers["times_stored"])

@@ -1,4 +1,4 @@
-"""Do the numbers add up? What should have happened, what the emulator holds, what the daemon says it did.
+"""Do the queues' numbers add up? What should have happened, what the emulator holds, what the daemon says it did.
 
 Two witnesses that know nothing of each other are asked about each queue:
 
@@ -16,13 +16,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from poller.demo.story import MAX_RECEIVES, Expected
+from poller.demo.books import Book, differ
+from poller.demo.metrics import Metrics
+from poller.demo.signups.story import MAX_RECEIVES, Expected, Queue
 
 
 class StoredRow(NamedTuple):
     """A row of the users table. `place` counts the company's rows in the order of storing."""
 
     number: int
+    email: str
     company: str
     place: int
     times_stored: int
@@ -53,9 +56,23 @@ class Counted:
     deleted: int = 0
     invocations: Mapping[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, metrics: Metrics, queue: Queue) -> Counted:
+        def records(what: str) -> int:
+            return metrics.total(f"poller_records_{what}_total", queue.mapping)
+
+        return cls(
+            polled=records("polled"),
+            filtered_out=records("filtered_out"),
+            invoked=records("invoked"),
+            failed=records("failed"),
+            deleted=records("deleted"),
+            invocations=metrics.by("outcome", "poller_invocations_total", queue.mapping),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Book):
     """One queue's books."""
 
     queue: str
@@ -66,34 +83,41 @@ class Account:
     counted: Counted
 
     @property
+    def name(self) -> str:
+        return self.queue
+
+    @property
     def done(self) -> int:
-        """Rows that have met their fate."""
         return self.counted.filtered_out + len(self.held.stored) + self.held.dead_letter_count
 
     @property
-    def is_settled(self) -> bool:
-        """Nothing is wrong, and nothing is left that could still go wrong."""
-        return not discrepancies(self)
+    def total(self) -> int:
+        return self.expected.rows
+
+    @property
+    def news(self) -> str:
+        held = self.held
+        return f"{self.counted.filtered_out} filtered out, {len(held.stored)} stored, {held.dead_letter_count} failed"
 
     @property
     def is_in_order(self) -> bool:
         """Whether each company's rows were stored in the file's order."""
         return not any(_overtakings(self.held.stored))
 
-
-def discrepancies(account: Account) -> list[str]:
-    """Everything that does not add up, a sentence each; empty when all does."""
-    return [f"{account.queue}: {fault}" for fault in (*_fates(account), *_daemon(account), *_order(account))]
+    def faults(self) -> Iterator[str]:
+        yield from _fates(self)
+        yield from _daemon(self)
+        yield from _order(self)
 
 
 def _fates(account: Account) -> Iterator[str]:
     """Did every row meet the fate it should?"""
     wanted, held = account.expected, account.held
     stored = Counter(row.number for row in held.stored)
-    yield from _differ("rows sent", account.sent, wanted.rows)
-    yield from _differ("messages left over", held.left_over, 0)
-    yield from _differ("rows stored", len(held.stored), len(wanted.stored))
-    yield from _differ("rows in the dead-letter queue", held.dead_letter_count, len(wanted.poisoned))
+    yield from differ("rows sent", account.sent, wanted.rows)
+    yield from differ("messages left over", held.left_over, 0)
+    yield from differ("rows stored", len(held.stored), len(wanted.stored))
+    yield from differ("rows in the dead-letter queue", held.dead_letter_count, len(wanted.poisoned))
     yield from _strangers("in the table", stored.keys() - wanted.stored)
     yield from _strangers("in the dead-letter queue", set(held.dead_letters) - wanted.poisoned)
 
@@ -102,9 +126,9 @@ def _daemon(account: Account) -> Iterator[str]:
     """Does the daemon tell the same story as the emulator?"""
     counted, held = account.counted, account.held
     stored, succeeded = len(held.stored), counted.invoked - counted.failed
-    yield from _differ("records that the daemon filtered out", counted.filtered_out, len(account.expected.filtered_out))
-    yield from _differ("records that the daemon deleted", counted.deleted, counted.filtered_out + stored)
-    yield from _differ("records that the daemon polled", counted.polled, counted.filtered_out + counted.invoked)
+    yield from differ("records that the daemon filtered out", counted.filtered_out, len(account.expected.filtered_out))
+    yield from differ("records that the daemon deleted", counted.deleted, counted.filtered_out + stored)
+    yield from differ("records that the daemon polled", counted.polled, counted.filtered_out + counted.invoked)
     if not stored <= succeeded <= stored + held.duplicates:
         yield (
             f"records that the function did not name as failed: {succeeded}, "
@@ -130,11 +154,6 @@ def _overtakings(stored: Iterable[StoredRow]) -> Iterator[tuple[StoredRow, Store
         for earlier, later in pairwise(by_place)
         if earlier.company == later.company and earlier.number > later.number
     )
-
-
-def _differ(what: str, actual: int, wanted: int) -> Iterator[str]:
-    if actual != wanted:
-        yield f"{what}: {actual}, should be {wanted}"
 
 
 def _strangers(where: str, numbers: set[int]) -> Iterator[str]:

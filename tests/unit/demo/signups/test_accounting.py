@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from poller.demo.accounting import StoredRow, discrepancies
-from tests.unit.demo.accounts import COUNTED, GOOD, HELD, STORED
+from tests.unit.demo.signups.accounts import COUNTED, GOOD, HELD, STORED
 
 
 def test_good_books_add_up() -> None:
-    assert discrepancies(GOOD) == []
+    assert GOOD.discrepancies() == []
     assert GOOD.is_settled
     assert GOOD.is_in_order
     assert GOOD.done == 5
@@ -33,7 +32,7 @@ def test_good_books_add_up() -> None:
     ],
 )
 def test_what_the_emulator_holds_is_checked(doctored: dict[str, Any], fault: str) -> None:
-    assert f"rows.fifo: {fault}" in discrepancies(replace(GOOD, held=replace(HELD, **doctored)))
+    assert f"rows.fifo: {fault}" in replace(GOOD, held=replace(HELD, **doctored)).discrepancies()
 
 
 @pytest.mark.parametrize(
@@ -51,27 +50,27 @@ def test_what_the_emulator_holds_is_checked(doctored: dict[str, Any], fault: str
     ],
 )
 def test_what_the_daemon_counted_is_held_against_the_emulator(doctored: dict[str, Any], fault: str) -> None:
-    assert f"rows.fifo: {fault}" in discrepancies(replace(GOOD, counted=replace(COUNTED, **doctored)))
+    assert f"rows.fifo: {fault}" in replace(GOOD, counted=replace(COUNTED, **doctored)).discrepancies()
 
 
 def test_a_row_that_was_not_sent_is_missed() -> None:
-    assert discrepancies(replace(GOOD, sent=4)) == ["rows.fifo: rows sent: 4, should be 5"]
+    assert replace(GOOD, sent=4).discrepancies() == ["rows.fifo: rows sent: 4, should be 5"]
 
 
 def test_a_row_stored_twice_is_no_fault_when_the_daemon_knows_of_it() -> None:
     twice = replace(HELD, stored=(STORED[0]._replace(times_stored=2), *STORED[1:]))
     known = replace(COUNTED, polled=9, invoked=8)
     assert twice.duplicates == 1
-    assert discrepancies(replace(GOOD, held=twice, counted=known)) == []
+    assert replace(GOOD, held=twice, counted=known).discrepancies() == []
 
 
 def test_a_standard_queue_promises_no_order() -> None:
-    upside_down = (StoredRow(5, "acme", 1, 1), StoredRow(3, "acme", 2, 1), STORED[2])
+    upside_down = (STORED[1]._replace(place=1), STORED[0]._replace(place=2), STORED[2])
     account = replace(GOOD, is_fifo=False, held=replace(HELD, stored=upside_down))
-    assert discrepancies(account) == []
+    assert account.discrepancies() == []
     assert not account.is_in_order
 
 
 def test_companies_are_ordered_each_for_itself() -> None:
-    later_row_first = (STORED[0], STORED[1], StoredRow(4, "aaa", 1, 1))
+    later_row_first = (STORED[0], STORED[1], STORED[2]._replace(company="aaa"))
     assert replace(GOOD, held=replace(HELD, stored=later_row_first)).is_in_order

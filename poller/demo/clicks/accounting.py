@@ -1,0 +1,155 @@
+"""Do the clicks' numbers add up, and did order hold?
+
+Three witnesses that know nothing of each other are asked:
+
+    emulator    where the stream has taken each click, and what the failures queue holds
+    function    its trace: which clicks it saw, where, and in which order
+    daemon      /metrics: polled, invoked, failed, given up, delivered
+
+A click that was seen twice is no fault (a batch that failed comes again), but that it failed must show in /metrics.
+Order is that of the first sightings: no click of a user is seen before all of the user's earlier ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from poller.demo.books import Book, differ, unequal
+from poller.demo.clicks.stage import Reported
+from poller.demo.clicks.story import CLICKS_OF_EACH, MAPPING, MAXIMUM_RETRY_ATTEMPTS, POISON, USERS, Click
+from poller.demo.clicks.trace import Sighting
+from poller.demo.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedClicks:
+    """What the daemon counted, in records; `bisections` and `retries` in batches."""
+
+    polled: int = 0
+    invoked: int = 0
+    failed: int = 0
+    discarded: int = 0
+    delivered: int = 0
+    bisections: int = 0
+    retries: int = 0
+
+    @classmethod
+    def of(cls, metrics: Metrics) -> CountedClicks:
+        def count(what: str) -> int:
+            return metrics.total(f"poller_{what}_total", MAPPING)
+
+        return cls(
+            polled=count("records_polled"),
+            invoked=count("records_invoked"),
+            failed=count("records_failed"),
+            discarded=count("records_discarded"),
+            delivered=count("records_delivered"),
+            bisections=count("bisections"),
+            retries=count("retries"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClickBook(Book):
+    """`put` are the clicks where the stream has taken them, `seen` the function's trace, repeats and all."""
+
+    put: Sequence[Sighting]
+    seen: Sequence[Sighting]
+    reported: Sequence[Reported]
+    counted: CountedClicks
+
+    @property
+    def name(self) -> str:
+        return "clicks"
+
+    @property
+    def done(self) -> int:
+        return len(self.first_sightings) + len(self.reported)
+
+    @property
+    def total(self) -> int:
+        return len(USERS) * CLICKS_OF_EACH
+
+    @property
+    def news(self) -> str:
+        return f"{len(self.first_sightings)} seen, {len(self.reported)} given up and reported"
+
+    @property
+    def first_sightings(self) -> Sequence[Sighting]:
+        """Each click once, in the order in which they were first seen."""
+        first: dict[Click, Sighting] = {}
+        for sighting in self.seen:
+            first.setdefault(sighting.click, sighting)
+        return list(first.values())
+
+    @property
+    def repeats(self) -> int:
+        return len(self.seen) - len(self.first_sightings)
+
+    @property
+    def is_in_order(self) -> bool:
+        return not any(_order(self))
+
+    def faults(self) -> Iterator[str]:
+        yield from _fates(self)
+        yield from _report(self)
+        yield from _daemon(self)
+        yield from _order(self)
+
+
+def _fates(book: ClickBook) -> Iterator[str]:
+    """Was every click seen that could be, at the place that the stream gave it?"""
+    yield from differ("clicks put", len(book.put), book.total)
+    yield from unequal(
+        "clicks seen",
+        frozenset(_words(sighting.click) for sighting in book.seen),
+        frozenset(_words(sighting.click) for sighting in book.put if sighting.click != POISON),
+    )
+    places = {sighting.click: sighting for sighting in book.put}
+    for sighting in book.seen:
+        if places.get(sighting.click, sighting) != sighting:
+            yield f"{_words(sighting.click)} was put elsewhere than at {sighting.shard}:{sighting.sequence_number}"
+
+
+def _report(book: ClickBook) -> Iterator[str]:
+    """Does one failure record name the poison, and nothing but the poison?"""
+    yield from differ("failure records", len(book.reported), 1)
+    places = [(sighting.shard, sighting.sequence_number) for sighting in book.put if sighting.click == POISON]
+    for reported in book.reported:
+        batch = reported.batch
+        named = {(batch["shardId"], batch[key]) for key in ("startSequenceNumber", "endSequenceNumber")}
+        if batch["batchSize"] != 1 or named != set(places):
+            yield f"a failure record names {batch['batchSize']} records at {sorted(named)}, should name 1 at {places}"
+        if reported.data != POISON.data:
+            yield f"what the failure record names is {reported.data!r}, should be {POISON.data!r}"
+        attempts = reported.record["requestContext"]["approximateInvokeCount"]
+        yield from differ("invocations with the poison alone", attempts, 1 + MAXIMUM_RETRY_ATTEMPTS)
+
+
+def _daemon(book: ClickBook) -> Iterator[str]:
+    """Does the daemon tell the same story?"""
+    counted, given_up = book.counted, len(book.reported)
+    yield from differ("records that the daemon polled", counted.polled, len(book.put))
+    yield from differ("records that the daemon gave up", counted.discarded, given_up)
+    yield from differ("records given up whose failure record was delivered", counted.delivered, given_up)
+    succeeded = counted.invoked - counted.failed
+    yield from differ("records that the function took", succeeded, len(book.first_sightings))
+    if book.repeats > counted.failed:
+        yield f"clicks seen again: {book.repeats}, but only {counted.failed} were in a batch that failed"
+    if given_up and not counted.bisections:
+        yield "the poison was never bisected out"
+
+
+def _order(book: ClickBook) -> Iterator[str]:
+    """Was each user's order kept?"""
+    latest: dict[str, int] = {}
+    for sighting in book.first_sightings:
+        click = sighting.click
+        if click.number < latest.get(click.user, 0):
+            yield f"{_words(click)} was first seen after click {latest[click.user]}"
+        latest[click.user] = click.number
+
+
+def _words(click: Click) -> str:
+    return f"click {click.number} of {click.user}"

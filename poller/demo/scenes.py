@@ -1,0 +1,55 @@
+"""Where does a tour take place, and with which parts? Emulators that run, and what is set up on them.
+
+    whole        everything at one emulator
+    resharding   the clicks alone, at a Kinesis of their own, whose shards can be split and merged
+
+Leaving a scene ends its emulators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from poller.demo.books import Part
+from poller.demo.clicks.part import Clicks
+from poller.demo.clients import clients
+from poller.demo.emulator import Emulator, emulator
+from poller.demo.processes import must_run
+from poller.demo.resharding.kinesis_local import kinesis_local
+from poller.demo.resharding.part import Resharding
+from poller.demo.signups.part import Signups
+
+Say = Callable[[str], None]
+
+
+class Scene(NamedTuple):
+    """`endpoint_url` is that of all services but those in `endpoints`."""
+
+    endpoint_url: str
+    endpoints: Mapping[str, str]
+    emulators: Sequence[Emulator]
+    parts: Sequence[Part]
+
+    def must_run(self) -> None:
+        """Raises DemoError, with the end of its log, when an emulator has ended."""
+        for one in self.emulators:
+            must_run(one.process, "the emulator", one.log)
+
+
+@asynccontextmanager
+async def whole(place: Path, say: Say) -> AsyncIterator[Scene]:
+    async with emulator(place) as aws, clients(aws.url, {}) as hands:
+        say(f"An emulator of SQS, DynamoDB and Kinesis runs at {aws.url}")
+        yield Scene(aws.url, {}, [aws], [Signups(hands, place), Clicks(hands, place)])
+
+
+@asynccontextmanager
+async def resharding(place: Path, say: Say) -> AsyncIterator[Scene]:
+    async with kinesis_local(place, say) as kinesis, emulator(place) as aws:
+        endpoints = {"kinesis": kinesis.url}
+        async with clients(aws.url, endpoints) as hands:
+            say(f"An emulator of Kinesis runs at {kinesis.url}, and one of SQS at {aws.url}")
+            yield Scene(aws.url, endpoints, [kinesis, aws], [Resharding(hands, place)])

@@ -1,0 +1,49 @@
+"""How does it look? A column for each queue, and what came of the table's stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from poller.demo.books import Line, Table
+from poller.demo.signups.accounting import Account
+from poller.demo.signups.mails import MailBook
+
+
+def queues(accounts: Sequence[Account]) -> Table:
+    return Table("The queues", ["rows", *(account.queue for account in accounts)], list(_queue_lines(accounts)))
+
+
+def _queue_lines(accounts: Sequence[Account]) -> Iterator[Line]:
+    yield Line("sent", [account.sent for account in accounts], "the CSV")
+    yield Line("filtered out", [account.counted.filtered_out for account in accounts], "/metrics")
+    yield Line("stored", [len(account.held.stored) for account in accounts], "table users")
+    yield Line("failed for good", [account.held.dead_letter_count for account in accounts], "dead-letter queue")
+    yield Line("left over", [account.held.left_over for account in accounts], "queue")
+    yield Line("stored again", [account.held.duplicates for account in accounts], "table users")
+    yield Line("order in each company", [_order(account) for account in accounts], "table users")
+    yield Line("invoked, retries too", [account.counted.invoked for account in accounts], "/metrics")
+    yield Line("  failed or held back", [account.counted.failed for account in accounts], "/metrics")
+    yield Line("invocations", [sum(account.counted.invocations.values()) for account in accounts], "/metrics")
+    for outcome in ("succeeded", "partly_failed", "failed"):
+        cells = [account.counted.invocations.get(outcome, 0) for account in accounts]
+        yield Line(f"  {outcome.replace('_', ' ')}", cells, "/metrics")
+
+
+def mails(book: MailBook) -> Table:
+    counted = book.counted
+    lines = (
+        ("rows stored, and stored again", book.changes, "table users"),
+        ("polled", counted.polled, "/metrics"),
+        ("filtered out: the other queue's, or not new", counted.filtered_out, "/metrics"),
+        ("invoked, retries too", counted.invoked, "/metrics"),
+        ("mails", len(book.mails), "folder mails"),
+    )
+    return Table(
+        "The stream of the table", ["records", "welcome"], [Line(what, [n], where) for what, n, where in lines]
+    )
+
+
+def _order(account: Account) -> str:
+    if not account.is_fifo:
+        return "not promised"
+    return "kept" if account.is_in_order else "broken"

@@ -1,0 +1,102 @@
+"""Is every click that is lost, invented or out of order found, and every number that does not fit?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from poller.demo.clicks.story import POISON, Click
+from poller.demo.clicks.trace import Sighting
+from tests.unit.demo.clicks.books import AT, COUNTED, GOOD, HEALTHY, PUT, report
+
+STRANGER = Sighting(Click("user-99", 1), "shard-9", "0")
+
+
+def test_good_books_add_up() -> None:
+    assert GOOD.discrepancies() == []
+    assert GOOD.is_settled
+    assert GOOD.is_in_order
+    assert (GOOD.done, GOOD.total, GOOD.repeats) == (480, 480, 2)
+
+
+@pytest.mark.parametrize(
+    ("doctored", "fault"),
+    [
+        ({"put": PUT[1:]}, "clicks put: 479, should be 480"),
+        ({"seen": HEALTHY[1:]}, "clicks seen missing: click 1 of user-01"),
+        ({"seen": (*HEALTHY, STRANGER)}, "clicks seen too many: click 1 of user-99"),
+        ({"seen": (*HEALTHY, AT)}, "clicks seen too many: click 9 of user-07"),
+        (
+            {"seen": (HEALTHY[0]._replace(shard="shard-x"), *HEALTHY[1:])},
+            "click 1 of user-01 was put elsewhere than at shard-x:0001",
+        ),
+    ],
+)
+def test_every_click_is_seen_where_it_was_put(doctored: dict[str, Any], fault: str) -> None:
+    assert f"clicks: {fault}" in replace(GOOD, **doctored).discrepancies()
+
+
+@pytest.mark.parametrize(
+    ("reported", "fault"),
+    [
+        ([], "failure records: 0, should be 1"),
+        ([report(), report()], "failure records: 2, should be 1"),
+        ([report(batchSize=2)], "a failure record names 2 records at [('shard-7', '0807')], should name 1"),
+        ([report(shardId="shard-x")], "a failure record names 1 records at [('shard-x', '0807')], should name 1"),
+        ([report(endSequenceNumber="0907")], "names 1 records at [('shard-7', '0807'), ('shard-7', '0907')], should"),
+        ([report(startSequenceNumber="0707")], "names 1 records at [('shard-7', '0707'), ('shard-7', '0807')], should"),
+        ([report()._replace(data=b"{}")], "what the failure record names is b'{}', should be b'"),
+        (
+            [report()._replace(record={**report().record, "requestContext": {"approximateInvokeCount": 2}})],
+            "invocations with the poison alone: 2, should be 3",
+        ),
+    ],
+)
+def test_the_failure_record_must_name_the_poison_alone(reported: list[Any], fault: str) -> None:
+    assert any(fault in found for found in replace(GOOD, reported=reported).discrepancies())
+
+
+@pytest.mark.parametrize(
+    ("doctored", "fault"),
+    [
+        ({"polled": 481}, "records that the daemon polled: 481, should be 480"),
+        ({"discarded": 2}, "records that the daemon gave up: 2, should be 1"),
+        ({"delivered": 0}, "records given up whose failure record was delivered: 0, should be 1"),
+        ({"invoked": 486}, "records that the function took: 480, should be 479"),
+        ({"invoked": 479, "failed": 0}, "clicks seen again: 2, but only 0 were in a batch that failed"),
+        ({"bisections": 0}, "the poison was never bisected out"),
+    ],
+)
+def test_what_the_daemon_counted_is_held_against_the_others(doctored: dict[str, Any], fault: str) -> None:
+    assert replace(GOOD, counted=replace(COUNTED, **doctored)).discrepancies() == [f"clicks: {fault}"]
+
+
+def test_a_users_click_before_an_earlier_one_is_a_broken_order() -> None:
+    first, second = (sighting for sighting in HEALTHY if sighting.click in {("user-02", 4), ("user-02", 5)})
+    upside_down = [{first: second, second: first}.get(sighting, sighting) for sighting in HEALTHY]
+    book = replace(GOOD, seen=upside_down)
+    assert not book.is_in_order
+    assert book.discrepancies() == ["clicks: click 4 of user-02 was first seen after click 5"]
+
+
+def test_one_overtaken_click_is_named_for_each_that_overtook_nothing() -> None:
+    """The first click comes last: it alone is out of order, not the nineteen before it."""
+    late = [*HEALTHY[1:], HEALTHY[0]]
+    assert replace(GOOD, seen=late).discrepancies() == ["clicks: click 1 of user-01 was first seen after click 20"]
+
+
+def test_users_are_ordered_each_for_itself() -> None:
+    assert replace(GOOD, seen=sorted(HEALTHY)).is_in_order
+
+
+def test_a_click_seen_again_late_breaks_no_order() -> None:
+    assert replace(GOOD, seen=(*HEALTHY, HEALTHY[0])).discrepancies() == []
+
+
+def test_before_anything_happened_the_books_are_not_settled() -> None:
+    empty = replace(GOOD, put=(), seen=(), reported=(), counted=replace(COUNTED, polled=0))
+    assert not empty.is_settled
+    assert empty.is_in_order
+    assert POISON in {sighting.click for sighting in PUT}

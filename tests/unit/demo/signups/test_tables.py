@@ -1,0 +1,29 @@
+"""Do the tables of the sign-ups show the books?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from poller.demo.books import Line
+from poller.demo.signups.tables import mails, queues
+from tests.unit.demo.signups.accounts import GOOD, HELD, STORED
+from tests.unit.demo.signups.test_mails import GOOD as MAILS
+
+
+def test_there_is_a_column_for_each_queue() -> None:
+    table = queues([GOOD, replace(GOOD, queue="rows", is_fifo=False)])
+    assert table.columns == ["rows", "rows.fifo", "rows"]
+    assert Line("sent", [5, 5], "the CSV") in table.lines
+    assert Line("failed for good", [1, 1], "dead-letter queue") in table.lines
+    assert Line("order in each company", ["kept", "not promised"], "table users") in table.lines
+    assert Line("  partly failed", [3, 3], "/metrics") in table.lines
+
+
+def test_a_broken_order_is_shown() -> None:
+    upside_down = (STORED[0]._replace(place=2), STORED[1]._replace(place=1))
+    table = queues([replace(GOOD, held=replace(HELD, stored=upside_down))])
+    assert Line("order in each company", ["broken"], "table users") in table.lines
+
+
+def test_what_the_stream_brought_about_is_shown() -> None:
+    assert [line.numbers for line in mails(MAILS).lines] == [[9], [9], [6], [5], [3]]

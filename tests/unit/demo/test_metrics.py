@@ -1,0 +1,99 @@
+"""Are the daemon's own numbers read right?"""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import generate_latest
+
+from poller.demo.clicks import story as clicks
+from poller.demo.clicks.accounting import CountedClicks
+from poller.demo.metrics import Metrics
+from poller.demo.processes import DemoError
+from poller.demo.signups import story as signups
+from poller.demo.signups.accounting import Counted
+from poller.demo.signups.mails import CountedMails
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.telemetry.facts import (
+    BatchBisected,
+    BatchInvoked,
+    BatchRetried,
+    Fact,
+    MessagesDeleted,
+    NoticeDelivered,
+    RecordsDropped,
+    RecordsFilteredOut,
+    RecordsPolled,
+)
+from poller.telemetry.recorder import Recorder
+
+STREAMS = (signups.WELCOME, clicks.MAPPING)
+QUEUES = tuple(queue.mapping for queue in signups.QUEUES)
+FIFO = signups.FIFO.mapping
+IDLE = {"succeeded": 0, "partly_failed": 0, "failed": 0}
+
+
+def metrics_after(*facts: Fact) -> Metrics:
+    mappings = dict.fromkeys((*QUEUES, *STREAMS), FunctionName("f"))
+    recorder = Recorder(mappings=mappings, streams=STREAMS, functions=[FunctionName("f")])
+    for fact in facts:
+        recorder.record(fact)
+    return Metrics(generate_latest(recorder.registry).decode())
+
+
+def invoked(mapping: MappingName, *, records: int, failed: int) -> BatchInvoked:
+    return BatchInvoked(
+        mapping=mapping,
+        function=FunctionName("f"),
+        request_id=RequestId("r"),
+        outcome="partly_failed",
+        records=records,
+        failed=failed,
+        attempt=1,
+        duration=0.1,
+        oldest_age=0.1,
+        reason="batchItemFailures",
+        detail="",
+        log_tail="",
+    )
+
+
+def test_each_queue_is_counted_for_itself() -> None:
+    metrics = metrics_after(
+        RecordsPolled(FIFO, 7),
+        RecordsFilteredOut(FIFO, 2),
+        invoked(FIFO, records=5, failed=1),
+        MessagesDeleted(FIFO, 6),
+    )
+    assert Counted.of(metrics, signups.FIFO) == Counted(
+        polled=7, filtered_out=2, invoked=5, failed=1, deleted=6, invocations={**IDLE, "partly_failed": 1}
+    )
+    assert Counted.of(metrics, signups.STANDARD) == Counted(invocations=IDLE)
+
+
+def test_the_mails_are_counted() -> None:
+    welcome = signups.WELCOME
+    metrics = metrics_after(
+        RecordsPolled(welcome, 9), RecordsFilteredOut(welcome, 4), invoked(welcome, records=5, failed=1)
+    )
+    assert CountedMails.of(metrics) == CountedMails(polled=9, filtered_out=4, invoked=5, failed=1)
+
+
+def test_the_clicks_are_counted() -> None:
+    mapping = clicks.MAPPING
+    metrics = metrics_after(
+        RecordsPolled(mapping, 9),
+        invoked(mapping, records=8, failed=3),
+        BatchBisected(mapping, 4),
+        BatchRetried(mapping, 4, 1, "Unhandled", 0.1),
+        BatchRetried(mapping, 4, 2, "Unhandled", 0.1),
+        NoticeDelivered(mapping, 5, "RetryAttemptsExhausted"),
+        RecordsDropped(mapping, 2, "RecordAgeExceeded"),
+    )
+    assert CountedClicks.of(metrics) == CountedClicks(
+        polled=9, invoked=8, failed=3, discarded=7, delivered=5, bisections=1, retries=2
+    )
+
+
+def test_a_number_that_the_daemon_does_not_tell_is_not_taken_for_zero() -> None:
+    with pytest.raises(DemoError, match="say nothing of poller_records_lost_total for the mapping clicks"):
+        metrics_after().total("poller_records_lost_total", clicks.MAPPING)
