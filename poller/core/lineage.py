@@ -90,13 +90,18 @@ class Lineage:
         self._ready.clear()
         return starts
 
-    def drained(self, shard_id: ShardId) -> None:
-        """All of the shard is done, or what was left of it is gone from the stream: its children may go on."""
+    def drained(self, shard_id: ShardId) -> bool:
+        """All of the shard is done, or what was left of it is gone from the stream: its children may go on.
+
+        True when a child of it is known; else only another listing tells of them.
+        """
         assert shard_id in self._running, f"{shard_id} was drained and never begun"
         self._running.remove(shard_id)
         self._drained.add(shard_id)
         self._positions[shard_id] = ShardEnd()
+        has_children = bool(self._children.get(shard_id))
         self._unblock(shard_id)
+        return has_children
 
     def reopened(self, shards: Iterable[Shard]) -> list[ShardId]:
         """Those that are open, and are drained for us: they are of another stream, made anew under the name of ours."""

@@ -170,14 +170,14 @@ class Lane:
     async def _invoke(self, delivery: Delivery[RecordInHand], step: Invoke[RecordInHand]) -> bool:
         """False when the daemon stops before the function was asked."""
         parts = self._parts
-        payload = self._window.event(step.records)
-        invocation = Invocation(step.request_id, payload, parts.mapping.name, step.attempt)
         async with parts.gate:
             if parts.stop.has_begun:
                 return False
             now = parts.clock.now()
             if delivery.withdraw_if_expired(now):
                 return True
+            payload = self._window.event(step.records)  # not before: who stands in line holds no second copy
+            invocation = Invocation(step.request_id, payload, parts.mapping.name, step.attempt)
             oldest_age = now - step.records[0].arrived_at if step.records else 0.0
             began = anyio.current_time()
             response = await parts.target.invoke(invocation)

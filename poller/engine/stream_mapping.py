@@ -2,7 +2,7 @@
 
     list the shards, again and again ── those that may be read (core/lineage.py) get a reader each (shard.py)
          ^                                                               │
-         └── at once, when a shard is drained and its end is stored <────┘
+         └── at once, when a shard is drained whose children are unknown ┘
 
 Where each shard begins is fixed and stored at the first start, before anything is read: what is written after the
 mapping is ready is seen, whatever becomes of us before the first record.  For LATEST, iterators are taken at once for
@@ -80,6 +80,7 @@ class StreamMappingRunner:
         self._lineage: Lineage | None = None
         self._latest: dict[ShardId, Iterator] = {}
         self._windows: dict[ShardId, Window] = {}
+        self._list_at = self._drained_at = 0.0
         self._reads = anyio.Semaphore(READS_AT_ONCE, fast_acquire=True)
         self._look_again = anyio.Event()
 
@@ -134,7 +135,6 @@ class StreamMappingRunner:
                     mapping=self.mapping.name,
                     source=str(self.mapping.event_source_arn),
                     function=self.mapping.function_name,
-                    visibility_timeout_in_seconds=0,
                 )
             )
             return lineage
@@ -201,22 +201,29 @@ class StreamMappingRunner:
 
     async def _follow(self, lineage: Lineage, shards: TaskGroup) -> None:
         """Start what may be read, and look for more, until the stop."""
+        self._list_at = anyio.current_time() + LIST_AGAIN_IN_SECONDS
         while not self._stop.has_begun:
             for start in lineage.startable():
                 shards.start_soon(self._read, lineage, start)
-            with anyio.move_on_after(LIST_AGAIN_IN_SECONDS) as quiet_time:
+            with anyio.move_on_after(self._list_at - anyio.current_time()):
                 await self._look_again.wait()
             self._look_again = anyio.Event()
-            asked_at = anyio.current_time()
-            try:
-                found = await self._parts.source.shards()
-                if quiet_time.cancelled_caught:  # sooner, a listing may not know yet that a shard was closed
-                    _check_same_stream(lineage, found)
-                await self._take_in(lineage, found)
-            except ServiceError as error:
-                await self._health.pause(self._health.failed("ListShards", error, asked_at=asked_at))
-            else:
-                self._health.succeeded("ListShards")
+            if anyio.current_time() >= self._list_at:
+                await self._look(lineage)
+
+    async def _look(self, lineage: Lineage) -> None:
+        asked_at = anyio.current_time()
+        self._list_at = asked_at + LIST_AGAIN_IN_SECONDS
+        try:
+            found = await self._parts.source.shards()
+            if asked_at >= self._drained_at + LIST_AGAIN_IN_SECONDS:  # sooner, it may not know that a shard is closed
+                _check_same_stream(lineage, found)
+            await self._take_in(lineage, found)
+        except ServiceError as error:
+            self._list_at = 0.0
+            await self._health.pause(self._health.failed("ListShards", error, asked_at=asked_at))
+        else:
+            self._health.succeeded("ListShards")
 
     async def _read(self, lineage: Lineage, start: Start) -> None:
         parts = ShardParts(
@@ -244,8 +251,10 @@ class StreamMappingRunner:
         finally:
             del self._readers[start.shard_id]
         if is_drained:
+            self._drained_at = anyio.current_time()
             await self._checkpoints.save()  # a child must not be stored ahead of its parent's end
-            lineage.drained(start.shard_id)
+            if not lineage.drained(start.shard_id):
+                self._list_at = anyio.current_time()
             self._look_again.set()
 
 

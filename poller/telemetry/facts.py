@@ -34,12 +34,15 @@ class DaemonStopping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingReady:
-    """The source was found and the mapping polls it. `note` carries advice on the source's own settings."""
+    """The source was found and the mapping polls it. `note` carries advice on the source's own settings.
+
+    A stream has no visibility timeout.
+    """
 
     mapping: MappingName
     source: str
     function: FunctionName
-    visibility_timeout_in_seconds: int
+    visibility_timeout_in_seconds: int | None = None
     note: str | None = None
 
 
