@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tests.bench.processes import serving
-from tests.bench.servers.messages import BODY, epoch_microseconds
+from tests.bench.servers.ledger import epoch_microseconds
+from tests.bench.servers.messages import BODY
 
 ACCOUNT = "000000000000"
 SENDS_AT_ONCE = 10
@@ -27,9 +28,13 @@ Json = dict[str, Any]
 
 
 class Progress(NamedTuple):
-    """`done` counts messages deleted, or invoked where deletes cannot be seen cheaply; `at` is in seconds."""
+    """`done` counts messages deleted, or records invoked where there are no deletes, or none that are cheap to see.
+
+    `began` is when the newest backlog's first record could be had, `at` how far the work has come since; in seconds.
+    """
 
     done: int
+    began: float
     at: float
 
 
@@ -40,18 +45,14 @@ class Report(NamedTuple):
     calls: dict[str, int]
 
 
-class Broker(Protocol):
-    """The queue of one run, and the function's server."""
-
-    queue_name: str
-    sqs_endpoint: str
-    function_endpoint: str
+class Source(Protocol):
+    """What a contender works off in one run, and the book of what it did."""
 
     def send(self, count: int) -> None:
         """Put a backlog there."""
 
     def pace(self, count: int, per_second: float) -> None:
-        """Send messages evenly over time; may return before the last is sent. Latencies count from here."""
+        """Send records evenly over time; may return before the last is sent. Latencies count from here."""
 
     def progress(self) -> Progress:
         """How far it is."""
@@ -61,6 +62,14 @@ class Broker(Protocol):
 
     def report(self) -> Report:
         """What went wrong over the whole run, and the latencies since the pace began."""
+
+
+class Broker(Source, Protocol):
+    """The queue of one run, and the function's server."""
+
+    queue_name: str
+    sqs_endpoint: str
+    function_endpoint: str
 
 
 class Endpoint:
@@ -91,15 +100,15 @@ class Canned:
         self.endpoint = Endpoint(port)
 
     def send(self, count: int) -> None:
-        self.endpoint.post("/bench/send", {"queue": self.queue_name, "count": count})
+        self.endpoint.post("/bench/send", {"name": self.queue_name, "count": count})
 
     def pace(self, count: int, per_second: float) -> None:
         self.endpoint.post("/bench/mark", {})
-        self.endpoint.post("/bench/pace", {"queue": self.queue_name, "count": count, "per_second": per_second})
+        self.endpoint.post("/bench/pace", {"name": self.queue_name, "count": count, "per_second": per_second})
 
     def progress(self) -> Progress:
         state = self.endpoint.post("/bench/state", {})
-        return Progress(state["deleted"], state["now"])
+        return Progress(state["deleted"], state["began"], state["now"])
 
     def is_empty(self) -> bool:
         state = self.endpoint.post("/bench/state", {})
@@ -119,12 +128,14 @@ class Real:
         self.endpoint = Endpoint(function_port)
         self.sqs = Endpoint(sqs_port)
         self._sent = 0
+        self._began = 0.0
         self._queue = {"QueueUrl": self._call("CreateQueue", {"QueueName": queue_name})["QueueUrl"]}
 
     def send(self, count: int) -> None:
         self.endpoint.post("/bench/expect", {"count": self._sent + count})
         for start in range(0, count, SENDS_AT_ONCE):
             self._send_batch(min(SENDS_AT_ONCE, count - start))
+        self._began = self.progress().at
 
     def pace(self, count: int, per_second: float) -> None:
         self.endpoint.post("/bench/mark", {})
@@ -136,7 +147,7 @@ class Real:
 
     def progress(self) -> Progress:
         state = self.endpoint.post("/bench/state", {})
-        return Progress(state["invoked"], state["now"])
+        return Progress(state["invoked"], self._began, state["now"])
 
     def is_empty(self) -> bool:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -157,6 +168,31 @@ class Real:
     def _call(self, name: str, request: Json) -> Json:
         headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{name}"}
         return self.sqs.post("/", request, headers)
+
+
+class CannedStream:
+    """The canned server is stream and function. Work is done when all was invoked: checkpoints are not seen."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.endpoint = Endpoint(port)
+
+    def send(self, count: int) -> None:
+        self.endpoint.post("/bench/send", {"name": "", "count": count})
+
+    def pace(self, count: int, per_second: float) -> None:
+        self.endpoint.post("/bench/mark", {})
+        self.endpoint.post("/bench/pace", {"name": "", "count": count, "per_second": per_second})
+
+    def progress(self) -> Progress:
+        state = self.endpoint.post("/bench/state", {})
+        return Progress(state["invoked"], state["began"], state["ended"])
+
+    def is_empty(self) -> bool:
+        return True
+
+    def report(self) -> Report:
+        return ask_for_report(self.endpoint, is_deletion_seen=False)
 
 
 def ask_for_report(endpoint: Endpoint, *, is_deletion_seen: bool, shares: Sequence[float] = (0.5, 0.99)) -> Report:
@@ -190,3 +226,17 @@ def real(folder: Path, fauxqs: Sequence[str], *, queue_name: str = "orders") -> 
         finally:
             broker.endpoint.close()
             broker.sqs.close()
+
+
+@contextmanager
+def canned_stream(
+    folder: Path, *, kind: str, shards: int, records_in_a_read: int, function_seconds: float = 0.0
+) -> Iterator[CannedStream]:
+    command = [sys.executable, "-m", "tests.bench.servers.canned_streams", "--kind", kind, "--shards", str(shards)]
+    command += ["--records-in-a-read", str(records_in_a_read), "--function-seconds", str(function_seconds)]
+    with serving(command, folder=folder, name="canned") as port:
+        stream = CannedStream(port)
+        try:
+            yield stream
+        finally:
+            stream.endpoint.close()

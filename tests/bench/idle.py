@@ -1,6 +1,8 @@
-"""What does an idle daemon cost? Twenty mappings on empty queues for a minute: CPU, and receives for each mapping.
+"""What does an idle daemon cost? Empty queues, or the quiet shards of a stream, for a minute: CPU, and calls.
 
 python tests/bench/idle.py [--mappings 20] [--seconds 60]
+python tests/bench/idle.py --shards 1000 --kind kinesis
+python tests/bench/idle.py --shards 1000 --kind dynamodb
 """
 
 from __future__ import annotations
@@ -9,44 +11,79 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.bench.brokers import Canned, canned
+from tests.bench.brokers import Canned, Source, canned, canned_stream
 from tests.bench.contenders import Case, daemon_settings, mapping_settings, poller_command, queue_arn
 from tests.bench.processes import running
+from tests.bench.stream_contenders import Kind, StreamCase, daemon_command
 
 SETTLE_IN_SECONDS = 5.0
 
 
+class Idle(NamedTuple):
+    """An idle daemon: `polled` are its queues or shards, asked by calls of that name."""
+
+    command: list[str]
+    source: Source
+    polled: int
+    call: str
+    title: str
+
+
 def main(
     mappings: Annotated[int, typer.Option(help="Idle mappings, each with a queue of its own.")] = 20,
+    shards: Annotated[int, typer.Option(help="Instead: one mapping of a stream with so many quiet shards.")] = 0,
+    kind: Annotated[Kind, typer.Option(help="What kind of stream it is.")] = "kinesis",
     seconds: Annotated[float, typer.Option(help="How long to watch.")] = 60.0,
 ) -> None:
     """Watch the daemon do nothing."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with tempfile.TemporaryDirectory(prefix="poller-bench-") as name, canned(Path(name)) as broker:
-        settings = Path(name) / "poller.toml"
-        settings.write_text(_settings(broker, mappings))
-        with running(poller_command(settings), folder=Path(name), name="daemon") as child:
-            _wait_for_polls(broker, mappings)
+    with tempfile.TemporaryDirectory(prefix="poller-bench-") as name:
+        folder = Path(name)
+        with (
+            _quiet_shards(folder, kind, shards) if shards else _quiet_queues(folder, mappings) as idle,
+            running(idle.command, folder=folder, name="daemon") as child,
+        ):
+            _wait_for_polls(idle)
             time.sleep(SETTLE_IN_SECONDS)
-            receives, cpu = _receives(broker), child.cpu_seconds()
+            calls, cpu = _calls(idle), child.cpu_seconds()
             time.sleep(seconds)
             child.check()
-            receives, cpu = _receives(broker) - receives, child.cpu_seconds() - cpu
+            calls, cpu = _calls(idle) - calls, child.cpu_seconds() - cpu
             memory = child.memory()
     minutes = seconds / 60
     Console().print(
-        f"{mappings} idle mappings for {seconds:.0f} s: "
+        f"{idle.title} for {seconds:.0f} s: "
         f"{cpu / minutes:.3f} CPU seconds a minute ({cpu / seconds:.2%} of one core), "
-        f"{receives / mappings / minutes:.1f} receives a minute and mapping, {memory / 1e6:.0f} MB resident"
+        f"{calls / idle.polled / minutes:.1f} times {idle.call} a minute for each, "
+        f"{memory / 1e6:.0f} MB resident"
     )
+
+
+@contextmanager
+def _quiet_queues(folder: Path, count: int) -> Iterator[Idle]:
+    with canned(folder) as broker:
+        settings = folder / "poller.toml"
+        settings.write_text(_settings(broker, count))
+        yield Idle(poller_command(settings), broker, count, "ReceiveMessage", f"{count} idle mappings")
+
+
+@contextmanager
+def _quiet_shards(folder: Path, kind: Kind, count: int) -> Iterator[Idle]:
+    case = StreamCase(name="idle", title="idle", kind=kind, shards=count, records_in_a_read=100, backlog=0)
+    with canned_stream(folder, kind=kind, shards=count, records_in_a_read=100) as stream:
+        command = daemon_command(case, stream, folder)
+        assert command
+        yield Idle(command, stream, count, "GetRecords", f"{count} idle shards of {kind}")
 
 
 def _settings(broker: Canned, mappings: int) -> str:
@@ -55,17 +92,17 @@ def _settings(broker: Canned, mappings: int) -> str:
     return daemon_settings(case, broker) + "".join(mapping_settings(name, case, queue_arn(name)) for name in queues)
 
 
-def _wait_for_polls(broker: Canned, mappings: int) -> None:
-    """Until every mapping has asked its queue for messages."""
+def _wait_for_polls(idle: Idle) -> None:
+    """Until everything was asked for messages or records."""
     deadline = time.monotonic() + 30
-    while _receives(broker) < mappings:
+    while _calls(idle) < idle.polled:
         if time.monotonic() > deadline:
-            raise TimeoutError("the daemon does not poll all its mappings")
+            raise TimeoutError("the daemon does not poll everything")
         time.sleep(0.1)
 
 
-def _receives(broker: Canned) -> int:
-    return broker.report().calls.get("ReceiveMessage", 0)
+def _calls(idle: Idle) -> int:
+    return idle.source.report().calls.get(idle.call, 0)
 
 
 if __name__ == "__main__":

@@ -52,14 +52,30 @@ class Child:
     def last_words(self) -> str:
         return self._output.read_bytes()[-2000:].decode(errors="replace").strip()
 
+    def pause(self) -> None:
+        """From now on the child itself stands still."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """The child itself stands still meanwhile."""
-        self._process.send_signal(signal.SIGSTOP)
+        """It stands still meanwhile."""
+        self.pause()
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            self.wake()
+
+    @contextmanager
+    def woken(self) -> Iterator[None]:
+        """It goes on meanwhile."""
+        self.wake()
+        try:
+            yield
+        finally:
+            self.pause()
 
     def cpu_seconds(self) -> float:
         """User and system time since its start, to the nanosecond for the living, in clock ticks for the ended."""
@@ -129,6 +145,7 @@ def _started(
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
+    process.send_signal(signal.SIGCONT)  # who stands still hears nothing
     try:
         process.wait(GRACE_IN_SECONDS)
     except subprocess.TimeoutExpired:

@@ -1,14 +1,14 @@
 """What do the contenders show in one case? All are started and warmed up, then they take turns, round after round.
 
 Each has a server of its own, so that one's figures know nothing of another's; while one works, the others wait in
-their long polls. A turn has two phases:
+their long polls, or stand still. A turn has two phases:
 
-    backlog   a queue full of messages, worked off as fast as possible: CPU for each message, messages a second.
-    paced     messages arrive evenly, the same number a second for all: time from send to invoke, and CPU again,
-              since batches are smaller then. (In a backlog, that time would only measure the queue.)
+    backlog   a source full of records, worked off as fast as possible: CPU for each record, records a second.
+    paced     records arrive evenly, the same number a second for all: time from send to invoke, and CPU again,
+              since batches are smaller then. (In a backlog, that time would only measure the backlog.)
 
-A phase begins and ends with an empty queue and nothing in hand, so that no work is counted in the wrong one.
-The figures are medians over the rounds. A contender that lost a message, or had one invoked or deleted twice or out of
+A phase begins and ends with an empty source and nothing in hand, so that no work is counted in the wrong one.
+The figures are medians over the rounds. A contender that lost a record, or had one invoked or deleted twice or out of
 order at any time, is void.
 """
 
@@ -17,14 +17,13 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from tests.bench.brokers import Broker, canned, real
-from tests.bench.contenders import Case, Contender, fauxqs_command
+from tests.bench.brokers import Progress, Source
 from tests.bench.processes import Child, ChildError, running
 
 PATIENCE_IN_SECONDS = 40.0
@@ -33,31 +32,23 @@ LOOK_EVERY_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How many messages there are in a turn's phases."""
+    """How many records there are before the first turn, and in a turn's phases; 0 leaves the paced phase out."""
 
+    warm_up: int
     backlog: int
     paced: int
     per_second: float
 
-    @property
-    def warm_up(self) -> int:
-        """Before the first turn. Node's compiler goes on making a consumer faster for some 15,000 messages."""
-        return self.backlog * 2
-
-    def scaled(self, share: float) -> Load:
-        """The same pace after a smaller backlog."""
-        return replace(self, backlog=int(self.backlog * share))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What one turn showed, or the medians of several. Times in seconds, memory in bytes."""
+    """What one turn showed, or the medians of several. Times in seconds, memory in bytes; None was not measured."""
 
-    cpu_per_message: float
-    messages_per_second: float
-    paced_cpu_per_message: float
-    p50: float
-    p99: float
+    cpu_per_record: float
+    records_per_second: float
+    paced_cpu_per_record: float | None
+    p50: float | None
+    p99: float | None
     peak_memory: float
 
 
@@ -85,10 +76,9 @@ Outcome = Measured | Void | Cannot
 
 
 class Moment(NamedTuple):
-    """How far a contender is: messages done, when, and for how many CPU seconds."""
+    """How far a contender is, and for how many CPU seconds."""
 
-    done: int
-    at: float
+    progress: Progress
     cpu: float
 
 
@@ -96,19 +86,43 @@ class StalledError(Exception):
     """Nothing was done for too long."""
 
 
+S = TypeVar("S", bound=Source)
+
+
+class Entry(NamedTuple, Generic[S]):
+    """One contender in one case: what opens its source, and the command that works it off.
+
+    Both are given a folder of their own; the command is None where the contender cannot do the case.
+    """
+
+    name: str
+    open: Callable[[Path], AbstractContextManager[S]]
+    command: Callable[[S, Path], list[str] | None]
+
+
 def run_case(
-    case: Case, contenders: Sequence[Contender], load: Load, rounds: int, tell: Callable[[str], None]
+    name: str,
+    entries: Sequence[Entry[S]],
+    load: Load,
+    rounds: int,
+    tell: Callable[[str], None],
+    *,
+    others_stand_still: bool = False,
 ) -> dict[str, Outcome]:
-    """One outcome for each contender. `tell` hears of every warm-up and every turn as it begins."""
-    load = load.scaled(case.share)
+    """One outcome for each contender. `tell` hears of every warm-up and every turn as it begins.
+
+    Who waits for its turn may have to stand still, where its waiting would cost much. The first of a round is the last
+    of the next.
+    """
     with ExitStack() as stack:
-        runs = [stack.enter_context(_started(case, contender)) for contender in contenders]
+        runs = [stack.enter_context(_started(entry, others_stand_still)) for entry in entries]
         for run in runs:
-            tell(f"{case.name}: {run.name} warms up")
+            tell(f"{name}: {run.name} warms up")
             run.attempt(lambda run: run.warm_up(load))
-        for number in range(1, rounds + 1):
-            for run in runs:
-                tell(f"{case.name}, round {number} of {rounds}: {run.name}")
+        for number in range(rounds):
+            first = number % len(runs)
+            for run in runs[first:] + runs[:first]:
+                tell(f"{name}, round {number + 1} of {rounds}: {run.name}")
                 run.attempt(lambda run: run.take_turn(load))
         return {run.name: run.outcome() for run in runs}
 
@@ -118,8 +132,9 @@ class Run:
     """One contender at work. `child` is None where it cannot do the case; `failure` says how it came to its end."""
 
     name: str
-    broker: Broker
+    source: Source
     child: Child | None
+    stands_still: bool
     turns: list[Figures] = field(default_factory=list)
     failure: str = ""
     _asked: int = 0
@@ -129,7 +144,8 @@ class Run:
         if self.child is None or self.failure:
             return
         try:
-            work(self)
+            with self.child.woken() if self.stands_still else nullcontext():
+                work(self)
         except (ChildError, StalledError) as error:
             self.failure = str(error)
 
@@ -139,25 +155,35 @@ class Run:
     def take_turn(self, load: Load) -> None:
         assert self.child
         begun, worked_off = self._work_off(load.backlog)
-        self.broker.pace(load.paced, load.per_second)
-        end = self._when_done(load.paced)
-        report = self.broker.report()
         turn = Figures(
-            cpu_per_message=(worked_off.cpu - begun.cpu) / load.backlog,
-            messages_per_second=load.backlog / (worked_off.at - begun.at),
-            paced_cpu_per_message=(end.cpu - worked_off.cpu) / load.paced,
+            cpu_per_record=(worked_off.cpu - begun.cpu) / load.backlog,
+            records_per_second=load.backlog / (worked_off.progress.at - worked_off.progress.began),
+            paced_cpu_per_record=None,
+            p50=None,
+            p99=None,
+            peak_memory=self.child.peak_memory(),
+        )
+        self.turns.append(self._paced(turn, worked_off, load) if load.paced else turn)
+
+    def _paced(self, turn: Figures, worked_off: Moment, load: Load) -> Figures:
+        assert self.child
+        self.source.pace(load.paced, load.per_second)
+        end = self._when_done(load.paced)
+        report = self.source.report()
+        return replace(
+            turn,
+            paced_cpu_per_record=(end.cpu - worked_off.cpu) / load.paced,
             p50=report.p50_in_seconds,
             p99=report.p99_in_seconds,
             peak_memory=self.child.peak_memory(),
         )
-        self.turns.append(turn)
 
     def outcome(self) -> Outcome:
         if self.child is None:
             return Cannot()
         if self.failure:
             return Void(self.failure)
-        if faults := self.broker.report().faults:
+        if faults := self.source.report().faults:
             return Void(", ".join(f"{fault} {count}" for fault, count in faults.items()))
         return Measured(_medians(self.turns), self.turns)
 
@@ -165,59 +191,55 @@ class Run:
         """The contender stands still until the whole backlog is there."""
         assert self.child
         with self.child.paused():
-            self.broker.send(count)
+            self.source.send(count)
             begun = self._now()
         return begun, self._when_done(count)
 
     def _when_done(self, count: int) -> Moment:
         assert self.child
         self._asked += count
-        wait_until_done(self._asked, self.child, self.broker)
-        wait_until(self.broker.is_empty, self.child, self.broker)
+        wait_until_done(self._asked, self.child, self.source)
+        wait_until(self.source.is_empty, self.child, self.source)
         return self._now()
 
     def _now(self) -> Moment:
         assert self.child
-        progress = self.broker.progress()
-        return Moment(progress.done, progress.at, self.child.cpu_seconds())
+        return Moment(self.source.progress(), self.child.cpu_seconds())
 
 
-def wait_until_done(count: int, child: Child, broker: Broker) -> None:
-    """As `wait_until`, for so many messages."""
-    wait_until(lambda: broker.progress().done >= count, child, broker)
+def wait_until_done(count: int, child: Child, source: Source) -> None:
+    """As `wait_until`, for so many records."""
+    wait_until(lambda: source.progress().done >= count, child, source)
 
 
-def wait_until(is_reached: Callable[[], bool], child: Child, broker: Broker) -> None:
+def wait_until(is_reached: Callable[[], bool], child: Child, source: Source) -> None:
     """Look again and again. Raises StalledError when nothing moves, ChildError when the contender has ended."""
     newest, moved_at = -1, time.monotonic()
     while not is_reached():
         child.check()
-        done = broker.progress().done
+        done = source.progress().done
         if done != newest:
             newest, moved_at = done, time.monotonic()
         if time.monotonic() - moved_at > PATIENCE_IN_SECONDS:
-            raise StalledError(f"stalled at {done} messages: {child.last_words()}")
+            raise StalledError(f"stalled at {done} records: {child.last_words()}")
         time.sleep(LOOK_EVERY_SECONDS)
 
 
 @contextmanager
-def _started(case: Case, contender: Contender) -> Iterator[Run]:
-    with tempfile.TemporaryDirectory(prefix="poller-bench-") as name, _broker(case, Path(name)) as broker:
-        command = contender.command(case, broker, Path(name))
+def _started(entry: Entry[S], stands_still: bool) -> Iterator[Run]:
+    with tempfile.TemporaryDirectory(prefix="poller-bench-") as name, entry.open(Path(name)) as source:
+        command = entry.command(source, Path(name))
         if command is None:
-            yield Run(contender.name, broker, None)
+            yield Run(entry.name, source, None, stands_still)
         else:
             with running(command, folder=Path(name), name="contender") as child:
-                yield Run(contender.name, broker, child)
-
-
-def _broker(case: Case, folder: Path) -> AbstractContextManager[Broker]:
-    if case.queue == "fauxqs":
-        return real(folder, fauxqs_command(), queue_name=case.queue_name)
-    return canned(folder, queue_name=case.queue_name, groups=case.groups)
+                if stands_still:
+                    child.pause()
+                yield Run(entry.name, source, child, stands_still)
 
 
 def _medians(turns: Sequence[Figures]) -> Figures:
-    columns = {name: [asdict(turn)[name] for turn in turns] for name in asdict(turns[0])}
+    columns: dict[str, list[Any]] = {name: [asdict(turn)[name] for turn in turns] for name in asdict(turns[0])}
     peak = max(columns["peak_memory"])
-    return replace(Figures(**{name: median(values) for name, values in columns.items()}), peak_memory=peak)
+    medians: dict[str, Any] = {name: None if None in them else median(them) for name, them in columns.items()}
+    return Figures(**medians | {"peak_memory": peak})

@@ -15,10 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from tests.bench.brokers import canned
+from tests.bench.brokers import canned, canned_stream
 from tests.bench.contenders import DAEMON, Case
 from tests.bench.processes import running
 from tests.bench.runs import wait_until_done
+from tests.bench.stream_contenders import StreamCase, daemon_command
 
 LOOKS = 20
 ALLOWED_GROWTH = 1.05
@@ -54,7 +55,36 @@ def _bar(console: Console) -> ProgressBar:
 
 
 def _table(sizes: list[tuple[int, int]]) -> Table:
-    table = Table("messages", "resident MB")
+    table = Table("done", "resident MB")
     for done, size in sizes:
         table.add_row(f"{done:,}", f"{size / 1e6:.1f}")
     return table
+
+
+def slow_function(console: Console) -> bool:
+    """A function of a second for each batch before a backlog that is read far faster; true when memory is bounded.
+
+    Prints the memory every two seconds. A bound is reached: what may be read ahead is 512 MiB for the whole process.
+    """
+    case = StreamCase(name="slow", title="slow", shards=64, records_in_a_read=1_000, backlog=1_000_000)
+    sizes: list[tuple[int, int]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="poller-bench-") as name,
+        canned_stream(Path(name), kind="kinesis", shards=64, records_in_a_read=1_000, function_seconds=1.0) as stream,
+    ):
+        command = daemon_command(case, stream, Path(name))
+        assert command
+        stream.send(case.backlog)
+        begun = time.monotonic()
+        with running(command, folder=Path(name), name="daemon") as child:
+            for look in range(1, LOOKS + 1):
+                time.sleep(max(0.0, begun + look * 2 - time.monotonic()))
+                child.check()
+                sizes.append((stream.progress().done, child.memory()))
+            peak = child.peak_memory()
+    first, second = (max(size for _, size in half) for half in (sizes[: LOOKS // 2], sizes[LOOKS // 2 :]))
+    is_flat = second <= first * ALLOWED_GROWTH
+    console.print(_table(sizes))
+    verdict = "is bounded" if is_flat else "GROWS"
+    console.print(f"memory {verdict}: {first / 1e6:.0f} MB, then {second / 1e6:.0f} MB; peak {peak / 1e6:.0f} MB")
+    return is_flat

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.bench.servers.canned import Connection, Service
-from tests.bench.servers.messages import Faults, Ledger, number_of
+from tests.bench.servers.ledger import Faults, Ledger
+from tests.bench.servers.messages import find, number_of
 from tests.bench.servers.queues import Poll, Queue
 
 NO_FAULTS = Faults(0, 0, 0, 0, 0, 0)
@@ -43,7 +44,7 @@ def receipts(messages: list[dict[str, object]]) -> list[int]:
 
 @pytest.fixture
 def ledger() -> Ledger:
-    return Ledger(groups=2)
+    return Ledger(groups=2, find=find)
 
 
 def test_a_message_handed_out_is_hidden_until_its_deadline(ledger: Ledger) -> None:
@@ -131,7 +132,7 @@ def test_the_book_finds_messages_and_times_in_a_payload(ledger: Ledger) -> None:
 
 
 def test_the_book_tells_what_went_wrong() -> None:
-    ledger = Ledger(groups=0)
+    ledger = Ledger(groups=0, find=find)
     queue = Queue("orders", ledger)
     queue.send_canned(4, now=0)
     messages = Client(queue).poll()
@@ -208,7 +209,7 @@ def test_a_long_poll_is_answered_by_a_later_send_and_holds_back_what_follows_it(
     wire.connection.data_received(request("ReceiveMessage", WaitTimeSeconds=20))
     wire.connection.data_received(request("GetQueueUrl", QueueName="orders"))
     assert wire.answers() == []
-    service.bench("send", {"queue": "orders", "count": 2})
+    service.bench("send", {"name": "orders", "count": 2})
     received, url = wire.answers()
     assert len(received["Messages"]) == 1
     assert "QueueUrl" in url
@@ -230,7 +231,7 @@ def test_a_poll_whose_connection_is_gone_takes_no_messages() -> None:
     wire = Wire(service)
     wire.connection.data_received(request("ReceiveMessage", WaitTimeSeconds=20))
     wire.connection.connection_lost(None)
-    service.bench("send", {"queue": "orders", "count": 1})
+    service.bench("send", {"name": "orders", "count": 1})
     assert service.queue("orders").waiting == 1
 
 

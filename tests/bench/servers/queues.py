@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 
-from tests.bench.servers.messages import Ledger, Sent, render
+from tests.bench.servers.ledger import Ledger
+from tests.bench.servers.messages import Sent, render
 
 VISIBILITY_TIMEOUT_IN_SECONDS = 30
 

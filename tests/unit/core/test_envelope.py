@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -107,6 +108,17 @@ def test_an_event_holds_the_records_in_their_order() -> None:
     records = [{"messageId": str(number)} for number in range(3)]
     assert orjson.loads(event([encode(record) for record in records])) == {"Records": records}
     assert event([]) == b'{"Records":[]}'
+
+
+def test_a_record_in_hand_takes_no_more_memory_than_it_is_long() -> None:
+    record = record_of(PLAIN)
+    tracemalloc.start()
+    try:
+        held = [encode(record) for _ in range(100)]
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 1.5 * sum(map(len, held))
 
 
 @given(st.text(st.characters(codec="utf-8")))
