@@ -8,6 +8,7 @@ the child processes end, then the connections close.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import signal
 from collections.abc import AsyncIterator, Sequence
@@ -28,6 +29,9 @@ from poller.settings.values import Settings
 from poller.telemetry import logs
 from poller.telemetry.facts import DaemonStarted
 from poller.telemetry.recorder import Recorder
+
+GC_THRESHOLDS = (20_000, 20, 20)
+"""Records in hand are many, live for a while and are in no cycle: the collector need not look at them so often."""
 
 
 def run(settings: Settings, *, settings_path: Path, verbose: bool = False) -> int:
@@ -80,6 +84,9 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
                     http=_written(http) if http else None,
                 )
             )
+            gc.collect()
+            gc.freeze()  # what the start has made lasts to the end
+            gc.set_threshold(*GC_THRESHOLDS)
             await daemon.run()
             services.cancel_scope.cancel()
     return 0

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from poller.aws.door import Aws, AwsSettings
@@ -36,7 +37,7 @@ from poller.model.mapping import QueueMapping, StreamMapping
 from poller.ports import Destination, QueueSource, StateStore, StreamSource, Target
 from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource
+from poller.sources.kinesis import KinesisSource, known
 from poller.sources.sqs import SqsSource
 from poller.stores.memory import MemoryStore
 from poller.stores.sqlite import SqliteStore
@@ -150,11 +151,14 @@ class Parts:
         return KinesisSource(
             await self._aws.caller("kinesis", region=region, role_arn=role_arn),
             arn=arn,
-            invoke_identity_arn=role_arn or await self._caller_arn(mapping),
+            reader=known(role_arn) if role_arn else partial(self._caller_arn, mapping),
         )
 
     async def _caller_arn(self, mapping: StreamMapping) -> str:
-        """Where STS does not say who we are (an emulator without it), the account itself stands in events."""
+        """Where STS does not say who we are (an emulator without it), the account itself stands in events.
+
+        Whoever needs it waits for it, and nobody else.
+        """
         if self._known_caller_arn is None:
             arn = mapping.event_source_arn
             account = Arn(partition=arn.partition, service="iam", region="", account=arn.account, resource="root")

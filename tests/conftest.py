@@ -46,7 +46,7 @@ make_server("127.0.0.1", int(sys.argv[2]), app, threaded=True, fd=int(sys.argv[1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seeds", type=int, default=250, help="how many seeds the simulation runs over (250)")
+    parser.addoption("--seeds", type=int, help="how many seeds the simulation runs over (as many as each test says)")
     parser.addoption("--first-seed", type=int, default=0, help="the seed that the simulation begins with (0)")
 
 

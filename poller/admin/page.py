@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from poller import __version__
 from poller.admin.words import count, duration, size, written
-from poller.model.status import MappingStatus, StreamStatus
+from poller.model.status import BlockedShard, MappingStatus, StreamStatus
 from poller.telemetry import metrics
 
 REFRESH_SECONDS = 5
@@ -168,10 +168,15 @@ def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:
         if status.stream is None or not status.stream.shards_blocked:
             continue
         mapping, named = escape(status.mapping), status.stream.blocked
-        rows += [(mapping, escape(shard.shard_id), escape(shard.reason), written(shard.since)) for shard in named]
+        rows += [(mapping, _place(shard), escape(shard.reason), written(shard.since)) for shard in named]
         if more := status.stream.shards_blocked - len(named):
             rows.append((mapping, f"and {more:,} more", "", ""))
     return rows
+
+
+def _place(shard: BlockedShard) -> str:
+    number = shard.sequence_number
+    return escape(shard.shard_id) + (f"<small>at {escape(number)}</small>" if number is not None else "")
 
 
 def _table(caption: str, headings: Sequence[str], rows: Sequence[Row], kind: str = "numbers") -> str:

@@ -7,10 +7,11 @@
 
 A stream is polled once its source is found and its starting positions are fixed.  A blocked shard does not make it
 unready, for a restart would not cure it; the mapping's entry in /readyz counts the blocked shards, and names those that
-stand still longest, each with the reason and the time since when:
+stand still longest, each with the reason, the time since when, and the first record that waits:
 
     "orders": {"state": "ready", "reason": null, "shards_blocked": 1,
-               "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z"}]}
+               "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z",
+                            "sequence_number": "49590338271490256608559692538361571095921575989136588898"}]}
 
 Only GET and HEAD are allowed; other answers than pages are JSON.
 There is no login: nothing secret is shown, and whoever listens beyond 127.0.0.1 decides who may read.
@@ -118,7 +119,12 @@ def _entry(status: MappingStatus) -> dict[str, Any]:
     if status.stream is not None:
         entry["shards_blocked"] = status.stream.shards_blocked
         entry["blocked"] = [
-            {"shard": shard.shard_id, "reason": shard.reason, "since": written(shard.since)}
+            {
+                "shard": shard.shard_id,
+                "reason": shard.reason,
+                "since": written(shard.since),
+                "sequence_number": shard.sequence_number,
+            }
             for shard in status.stream.blocked
         ]
     return entry

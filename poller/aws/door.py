@@ -29,6 +29,7 @@ from aiobotocore.config import AioConfig
 from botocore import UNSIGNED, xform_name
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
+from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
 from poller.aws.identity import Identity, plain_session, role_session
@@ -154,7 +155,7 @@ class Aws:
             try:
                 async with self.client("sts", region=region) as sts:
                     return iam_arn((await sts.get_caller_identity())["Arn"])
-            except ServiceError:
+            except (ServiceError, ResponseParserError, KeyError, ValueError):  # whoever answers there
                 return None
         return None
 

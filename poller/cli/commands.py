@@ -52,7 +52,8 @@ def poller(
 ) -> None:
     """AWS Lambda's event source mapping as a daemon of your own.
 
-    It reads queues, forms batches, invokes functions wherever they run, and deals with failure as Lambda does.
+    It reads queues and streams, forms batches, invokes functions wherever they run, and deals with failure as Lambda
+    does.
 
     See it with `poller demo`, write a poller.toml, look at it with `poller check`, and start it with `poller run`.
     """
@@ -69,8 +70,8 @@ def run(
 
     Example: `poller run -c /etc/poller/poller.toml`
 
-    The first signal stops polling, lets what runs end within the grace, and makes the rest visible again.
-    A second signal hurries.
+    The first signal stops polling, lets what runs end within the grace, makes the other messages visible again, and
+    stores the last positions. A second signal hurries.
     """
     settings = examined(config).settings
     from poller.app import run as run_daemon

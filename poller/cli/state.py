@@ -54,7 +54,7 @@ def show(
     elif path is None:
         typer.echo('daemon.state is "memory:": positions end with the process, and nothing is stored.')
     else:
-        typer.echo(f"{path}{'' if has_file else ': there is no file yet, as no daemon has run'}")
+        typer.echo(f"{path}{'' if has_file else ': there is no such file, so a daemon would begin anew'}")
         for entry in found:
             typer.echo()
             typer.echo(table(entry))

@@ -59,29 +59,43 @@ def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_
     return record
 
 
-def kinesis_record(wire: Mapping[str, Any], *, shard_id: str, arn: str, region: str, role_arn: str) -> dict[str, Any]:
-    """One record of GetRecords' answer. `arn` is the stream's, or its consumer's; `Data` stays base64.
+class KinesisEnvelope:
+    """Records of a stream. `arn` is the stream's, or its consumer's; `role_arn` is the reader's.
 
-    A stream that spreads records by itself may have none with a partition key; the event then has an empty one.
-    Raises KeyError when the record lacks a key that Kinesis always sends.
+    All that is the same for a stream's records is written once, and each record's own texts are put into it: a third of
+    the time that it takes to build a record and encode it.
     """
-    sequence_number = wire["SequenceNumber"]
-    return {
-        "kinesis": {
-            "kinesisSchemaVersion": "1.0",
-            "partitionKey": wire.get("PartitionKey") or "",
-            "sequenceNumber": sequence_number,
-            "data": wire["Data"],
-            "approximateArrivalTimestamp": wire["ApproximateArrivalTimestamp"],
-        },
-        "eventSource": "aws:kinesis",
-        "eventVersion": "1.0",
-        "eventID": f"{shard_id}:{sequence_number}",
-        "eventName": "aws:kinesis:record",
-        "invokeIdentityArn": role_arn,
-        "awsRegion": region,
-        "eventSourceARN": arn,
-    }
+
+    def __init__(self, *, arn: str, region: str, role_arn: str) -> None:
+        common = {
+            "eventName": "aws:kinesis:record",
+            "invokeIdentityArn": role_arn,
+            "awsRegion": region,
+            "eventSourceARN": arn,
+        }
+        self._text = (
+            b'{"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":%b,"sequenceNumber":%b,"data":%b,'
+            b'"approximateArrivalTimestamp":%b},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":%b,'
+        ) + encode(common)[1:].replace(b"%", b"%%")
+
+    def record(self, wire: Mapping[str, Any], shard_id: str) -> bytes:
+        """One record of GetRecords' answer as JSON; `Data` stays base64.
+
+        A stream that spreads records by itself may have none with a partition key; the event then has an empty one.
+        Raises KeyError when the record lacks a key that Kinesis always sends.
+        """
+        sequence_number = wire["SequenceNumber"]
+        own = (
+            wire.get("PartitionKey") or "",
+            sequence_number,
+            wire["Data"],
+            wire["ApproximateArrivalTimestamp"],
+            f"{shard_id}:{sequence_number}",
+        )
+        try:
+            return self._text % tuple(map(orjson.dumps, own))
+        except orjson.JSONEncodeError:
+            return self._text % tuple(map(encode, own))
 
 
 def dynamodb_record(wire: Mapping[str, Any], *, arn: str, region: str) -> dict[str, Any]:
@@ -114,8 +128,8 @@ def item_key(wire: Mapping[str, Any]) -> str:
         return encode(dict(sorted(keys.items()))).decode()
 
 
-def encode(record: Mapping[str, Any]) -> bytes:
-    """The record as JSON, in no more memory than it is long: many are held.
+def encode(record: Any) -> bytes:
+    """The record, or a part of one, as JSON, in no more memory than it is long: many are held.
 
     Text that is no valid Unicode (half of a surrogate pair) is refused by the fast encoder, but an emulator may let it
     through; it is then written as JSON's own escape, so that no message is lost over it.

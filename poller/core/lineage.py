@@ -35,10 +35,14 @@ class Start(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """What a listing changed. Store `found` first, then forget `gone`: a crash between them does no harm."""
+    """What a listing changed. Store `found` first, then forget `gone`: a crash between them does no harm.
+
+    `lost` are those of the gone that were not drained: what was left of them is gone too.
+    """
 
     found: dict[ShardId, Position]
     gone: frozenset[ShardId]
+    lost: frozenset[ShardId] = frozenset()
 
 
 def first_positions(shards: Iterable[Shard], starting: TrimHorizon | Latest | AtTimestamp) -> dict[ShardId, Position]:
@@ -81,7 +85,10 @@ class Lineage:
             self._place(shard)
         for shard_id in sorted(expired - self._running):
             self._expire(shard_id)
-        return Listed(found, self._forget())
+        gone = self._gone()
+        lost = gone - self._drained
+        self._forget(gone)
+        return Listed(found, gone, lost)
 
     def startable(self) -> list[Start]:
         """The shards that became free since the last call; each is given out once, and counts as being read."""
@@ -158,15 +165,14 @@ class Lineage:
                 del self._waiting_for[child]
                 self._ready[child] = None
 
-    def _forget(self) -> frozenset[ShardId]:
+    def _gone(self) -> frozenset[ShardId]:
         """What is stored of a shard that is not listed serves nobody: it blocks no child and cannot be read.
 
-        Nothing is forgotten on an empty listing, lest a mapping without stored shards pass for a new one.
+        Nothing is gone on an empty listing, lest a mapping without stored shards pass for a new one.
         """
-        if not self._listed:
-            return frozenset()
-        gone = frozenset(self._positions.keys() - self._listed - self._running)
-        for shard_id in gone:
+        return frozenset(self._positions.keys() - self._listed - self._running) if self._listed else frozenset()
+
+    def _forget(self, shard_ids: frozenset[ShardId]) -> None:
+        for shard_id in shard_ids:
             del self._positions[shard_id]
             self._drained.discard(shard_id)
-        return gone

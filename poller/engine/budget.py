@@ -1,13 +1,17 @@
 """How much may be read ahead? So many bytes for a shard, and so many for the whole process.
 
-A budget is asked before a read and charged after it; who asks waits until enough was given back.
+Room is promised to a read before it begins, for many are on their way together, and the answer is charged after it;
+who asks waits until enough was given back.
 What the answer will weigh is not known before, so a read is told how many records of the last one's weight would fit,
-and the budget may be overrun by what it guessed wrong, by one answer at most.
+and the budget may be overrun by what the reads on their way guessed wrong.
 A shard with nothing in hand may read a little even when the process's budget is used up: shards that stand still never
 starve another one.
 """
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -16,30 +20,34 @@ BYTES_OF_A_SHARD = 16 * 2**20
 
 BYTES_OF_THE_PROCESS = 512 * 2**20
 
+LARGEST_ANSWER = 14 * 2**20
+"""What one read is promised at most: the 10 MiB that Kinesis answers with, as base64."""
+
 LEAST = 2**20
 """What a shard with nothing in hand may read in any case."""
 
 
 class Budget:
-    """Bytes in hand. `parent` is asked and charged too."""
+    """Bytes in hand, of one shard with one reader, or of the process: `parent` is asked and charged too."""
 
     def __init__(self, limit_in_bytes: int, parent: Budget | None = None) -> None:
         self.used = 0
         self._limit_in_bytes = limit_in_bytes
+        self._promised = 0
         self._parent = parent
-        self._given_back = anyio.Event()
+        self._called = anyio.Event()
+        self._line: dict[Budget, None] = {}
 
-    async def room(self) -> int:
-        """How many bytes may be read, once there is room for any."""
-        while True:
-            own = self._limit_in_bytes - self.used
-            shared = own if self._parent is None else self._parent._limit_in_bytes - self._parent.used
-            if own > 0 and shared > 0:
-                return min(own, shared)
-            if own > 0 and not self.used:
-                return LEAST
-            full = self if own <= 0 or self._parent is None else self._parent
-            await full._given_back.wait()
+    @asynccontextmanager
+    async def promised(self) -> AsyncIterator[int]:
+        """How many bytes may be read within, once there is room for any. To be charged before anybody waits again."""
+        room = 0
+        try:
+            room = await self._room()
+            self._promise(room)
+            yield room
+        finally:
+            self._promise(-room)
 
     def charge(self, count: int) -> None:
         self.used += count
@@ -49,11 +57,44 @@ class Budget:
     def give_back(self, count: int) -> None:
         assert count <= self.used, "more is given back than was charged"
         self.used -= count
-        self._given_back.set()
-        self._given_back = anyio.Event()
+        self._call()
         if self._parent is not None:
             self._parent.give_back(count)
 
     def close(self) -> None:
         """Give back whatever is left: its records are in nobody's hand any more."""
         self.give_back(self.used)
+
+    @property
+    def _left(self) -> int:
+        return self._limit_in_bytes - self.used - self._promised
+
+    async def _room(self) -> int:
+        line = {} if self._parent is None else self._parent._line
+        try:
+            while (room := self._room_now()) <= 0:
+                if self._left > 0:
+                    line[self] = None
+                self._called = anyio.Event()
+                await self._called.wait()
+            return room
+        finally:
+            line.pop(self, None)
+
+    def _room_now(self) -> int:
+        shared = LARGEST_ANSWER if self._parent is None else self._parent._left
+        if shared <= 0 and not self.used:
+            return LEAST
+        return min(self._left, shared, LARGEST_ANSWER)
+
+    def _promise(self, count: int) -> None:
+        self._promised += count
+        self._call()
+        if self._parent is not None:
+            self._parent._promise(count)
+
+    def _call(self) -> None:
+        """Let the one who waits for it look again: its reader, or the first in line; that one lets the next."""
+        self._called.set()
+        if self._line and self._left > 0:
+            next(iter(self._line))._called.set()

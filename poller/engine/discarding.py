@@ -45,7 +45,7 @@ class Discarding:
         """
         name, on_failure, count = self.mapping.name, self.mapping.on_failure, len(discard.records)
         if self.destination is None or on_failure is None:
-            self.record(RecordsDropped(name, count, discard.condition))
+            self.record(RecordsDropped(name, count, discard.condition, *self._where(discard)))
             return True
         notice = self._notice(discard, event, window_call)
         failures = 0
@@ -56,15 +56,22 @@ class Discarding:
                 failures += 1
                 is_dropped = on_failure.if_unreachable == "drop"
                 retry_in = None if is_dropped else SOURCE.delay(failures, self.luck)
-                self.record(NoticeRefused(name, count, error.code, str(error), retry_in))
+                at = str(on_failure.destination_arn)
+                self.record(NoticeRefused(name, count, error.code, str(error), retry_in, self.shard_id, at))
                 if retry_in is None:
-                    self.record(RecordsDropped(name, count, discard.condition))
+                    self.record(RecordsDropped(name, count, discard.condition, *self._where(discard)))
                     return True
                 if not await self.standstill.wait(retry_in, f"destination: {error.code}"):
                     return False
                 continue
-            self.record(NoticeDelivered(name, count, discard.condition))
+            self.record(NoticeDelivered(name, count, discard.condition, *self._where(discard)))
             return True
+
+    def _where(self, discard: Discard[R]) -> tuple[str, str | None, str | None]:
+        """The shard, and the first and the last sequence number."""
+        if not discard.records:
+            return self.shard_id, None, None
+        return self.shard_id, discard.records[0].sequence_number, discard.records[-1].sequence_number
 
     def _notice(self, discard: Discard[R], event: bytes, window_call: WindowCall | None) -> Notice:
         batch = DiscardedBatch(

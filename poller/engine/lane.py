@@ -29,7 +29,7 @@ import anyio
 from poller.core.outcome import interpret
 from poller.core.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.engine.discarding import Discarding
-from poller.engine.lane_gathering import LaneGathering, RecordInHand, Records
+from poller.engine.lane_gathering import LaneGathering, Records
 from poller.engine.lane_window import LaneWindow
 from poller.engine.permits import FunctionGate
 from poller.engine.reporting import batch_invoked
@@ -40,7 +40,7 @@ from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import StreamMapping
 from poller.model.outcome import Postponed
-from poller.model.stream import ShardId, Window
+from poller.model.stream import ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, Target
 from poller.telemetry.facts import BatchBisected, BatchRetried, InvocationPostponed, Record
 
@@ -80,7 +80,12 @@ class Lane:
         self._window = LaneWindow(parts.mapping, shard_id, window)
         self._gathering = LaneGathering(parts.mapping, self._window, clock=parts.clock, stop=parts.stop)
         self._standstill = Standstill(
-            mapping=parts.mapping.name, shard_id=shard_id, stop=parts.stop, clock=parts.clock, record=parts.record
+            mapping=parts.mapping.name,
+            shard_id=shard_id,
+            oldest=lambda: self.oldest,
+            stop=parts.stop,
+            clock=parts.clock,
+            record=parts.record,
         )
         self._discarding = Discarding(
             mapping=parts.mapping,
@@ -104,11 +109,11 @@ class Lane:
         return self._standstill.since
 
     @property
-    def oldest_arrival(self) -> float | None:
-        """When the first of its records that are not done arrived, in epoch seconds; None where there is none."""
-        return self._gathering.oldest_arrival
+    def oldest(self) -> StreamRecord | None:
+        """The first of its records that are not done."""
+        return self._gathering.oldest
 
-    def put(self, record: RecordInHand) -> None:
+    def put(self, record: StreamRecord) -> None:
         self._gathering.put(record)
 
     def caught_up(self, at: float) -> None:
@@ -167,7 +172,7 @@ class Lane:
         self._gathering.done(len(records))
         self._finished(records, self._window.open)
 
-    async def _invoke(self, delivery: Delivery[RecordInHand], step: Invoke[RecordInHand]) -> bool:
+    async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
         """False when the daemon stops before the function was asked."""
         parts = self._parts
         async with parts.gate:
@@ -210,7 +215,7 @@ class Lane:
             parts.record(BatchRetried(parts.mapping.name, count, step.attempt, pause.reason, pause.seconds))
         return True
 
-    def _say_postponed(self, outcome: Postponed, step: Invoke[RecordInHand], pause: Wait | None) -> None:
+    def _say_postponed(self, outcome: Postponed, step: Invoke[StreamRecord], pause: Wait | None) -> None:
         assert pause is not None, "what is postponed waits"
         parts = self._parts
         parts.record(
@@ -225,7 +230,7 @@ class Lane:
             )
         )
 
-    async def _report(self, discard: Discard[RecordInHand]) -> bool:
+    async def _report(self, discard: Discard[StreamRecord]) -> bool:
         """Returns once it may count as done; false when the daemon stops first."""
         records = discard.records
         return await self._discarding.report(

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import anyio
 
@@ -27,19 +26,10 @@ from poller.core.retry import RetryPolicy
 from poller.engine.lane_window import LaneWindow
 from poller.engine.stop import Stop
 from poller.model.mapping import StreamMapping
-from poller.model.stream import SequenceNumber
+from poller.model.stream import StreamRecord
 from poller.ports import Clock
 
-
-class RecordInHand(NamedTuple):
-    """A record that was read and is not done. `encoded` is its JSON."""
-
-    sequence_number: SequenceNumber
-    arrived_at: float
-    encoded: bytes
-
-
-Records = Sequence[RecordInHand]
+Records = Sequence[StreamRecord]
 
 
 class LaneGathering:
@@ -51,21 +41,21 @@ class LaneGathering:
         self._window = window
         self._clock = clock
         self._stop = stop
-        self._pending: deque[RecordInHand] = deque()
-        self._batch: list[RecordInHand] = []
+        self._pending: deque[StreamRecord] = deque()
+        self._batch: list[StreamRecord] = []
         self._done_of_batch = 0
         self._caught_up_at: float | None = None
         self._is_closed = False
         self._changed = anyio.Event()
 
     @property
-    def oldest_arrival(self) -> float | None:
-        """When its first record arrived, in epoch seconds."""
+    def oldest(self) -> StreamRecord | None:
+        """The first of them."""
         if self._done_of_batch < len(self._batch):
-            return self._batch[self._done_of_batch].arrived_at
-        return self._pending[0].arrived_at if self._pending else None
+            return self._batch[self._done_of_batch]
+        return self._pending[0] if self._pending else None
 
-    def put(self, record: RecordInHand) -> None:
+    def put(self, record: StreamRecord) -> None:
         self._pending.append(record)
         self._changed.set()
 
@@ -106,7 +96,7 @@ class LaneGathering:
         """So many records at the head of the last batch are."""
         self._done_of_batch += count
 
-    def _fill(self, batch: list[RecordInHand], builder: BatchBuilder, now: float) -> None:
+    def _fill(self, batch: list[StreamRecord], builder: BatchBuilder, now: float) -> None:
         """Take what is pending, up to the first record that has no place in this batch."""
         pending, admits = self._pending, self._window.admits
         while pending and admits(pending[0]) and builder.add(len(pending[0].encoded), now=now):
@@ -119,7 +109,7 @@ class LaneGathering:
             is_shard_end=self._is_closed,
         )
 
-    def _is_expired(self, head: RecordInHand) -> bool:
+    def _is_expired(self, head: StreamRecord) -> bool:
         expires_at = self._policy.expires_at(head.arrived_at)
         return expires_at is not None and expires_at <= self._clock.now()
 

@@ -25,15 +25,15 @@ from operator import attrgetter
 
 import anyio
 
-from poller.core import envelope
 from poller.core.filtering import RecordFilter
 from poller.core.lanes import lane_of
 from poller.core.watermark import Watermark
-from poller.engine.budget import Budget
+from poller.engine.budget import LARGEST_ANSWER, Budget
 from poller.engine.checkpoints import Checkpoints
 from poller.engine.lane import Lane, LaneParts
-from poller.engine.lane_gathering import RecordInHand, Records
+from poller.engine.lane_gathering import Records
 from poller.engine.source_health import SourceHealth
+from poller.engine.standstill import number_of
 from poller.errors import ExpiredIterator, NotFound, ServiceError, Trimmed
 from poller.model.status import BlockedShard
 from poller.model.stream import (
@@ -61,6 +61,9 @@ five of each a second, for all readers together."""
 
 RECORDS_IN_A_READ = 10_000
 """The most that is asked for; a source gives what its service allows."""
+
+FIRST_GUESS_IN_BYTES = 2.0**20
+"""What a record weighs, while none was read: as much as Kinesis takes, unless it is told to take more."""
 
 READS_AT_ONCE = 128
 """How many calls of one mapping to its source may be on their way: each takes a connection."""
@@ -110,7 +113,7 @@ class ShardReader:
         self._watermark = Watermark(start)
         self._moved_to = Checkpoint(start, window)
         self._empty_reads = 0
-        self._record_in_bytes = 1.0
+        self._record_in_bytes = FIRST_GUESS_IN_BYTES
         self._behind_in_seconds = 0.0
         self._budget = Budget(budget_in_bytes, parts.budget)
         self._reading = anyio.CancelScope()
@@ -125,14 +128,14 @@ class ShardReader:
 
     def age(self, now: float) -> float:
         """How old the oldest record in hand is, in seconds; with none in hand, how far behind the last read was."""
-        arrivals = [arrival for lane in self.lanes if (arrival := lane.oldest_arrival) is not None]
+        arrivals = [oldest.arrived_at for lane in self.lanes if (oldest := lane.oldest) is not None]
         return max(0.0, now - min(arrivals)) if arrivals else self._behind_in_seconds
 
     @property
     def blocked(self) -> BlockedShard | None:
         """By the lane that stands still longest."""
         lanes = [
-            BlockedShard(self._shard_id, lane.blocked_by, lane.blocked_since)
+            BlockedShard(self._shard_id, lane.blocked_by, lane.blocked_since, number_of(lane.oldest))
             for lane in self.lanes
             if lane.blocked_by is not None and lane.blocked_since is not None
         ]
@@ -165,13 +168,12 @@ class ShardReader:
         iterator = self._iterator
         failures = 0
         while True:
-            limit = self._fitting(await self._budget.room())
-            began, asked_at = anyio.current_time(), self._parts.lane.clock.now()
             try:
-                async with self._parts.reads:
+                async with self._budget.promised() as room_in_bytes, self._parts.reads:
                     if iterator is None:
                         iterator = await self._parts.source.iterator(self._shard_id, self._position)
-                    read = await self._parts.source.read(iterator, limit=limit)
+                    began, asked_at = anyio.current_time(), self._parts.lane.clock.now()
+                    read = await self._parts.source.read(iterator, limit=self._fitting(room_in_bytes))
             except ExpiredIterator:
                 iterator = None
                 await anyio.sleep(FASTEST)
@@ -213,7 +215,9 @@ class ShardReader:
         self._parts.lane.record(PositionTrimmed(self._parts.lane.mapping.name, self._shard_id))
 
     def _fitting(self, room_in_bytes: int) -> int:
-        """How many records of the last read's weight fit."""
+        """How many records of the last read's weight fit; all there are, where any answer does."""
+        if room_in_bytes >= LARGEST_ANSWER:
+            return RECORDS_IN_A_READ
         return max(1, min(RECORDS_IN_A_READ, int(room_in_bytes / self._record_in_bytes)))
 
     def _pause(self, read: Read) -> float:
@@ -239,14 +243,12 @@ class ShardReader:
                 filtered_out += 1
                 continue
             watermark.hand_out(record.sequence_number)
-            encoded = envelope.encode(record.record)
-            size += len(encoded)
+            size += len(record.encoded)
             lane = lanes[0] if len(lanes) == 1 else lanes[lane_of(record.lane_key, len(lanes))]
-            lane.put(RecordInHand(record.sequence_number, record.arrived_at, encoded))
+            lane.put(record)
         self._budget.charge(size)
-        if handed_out := len(read.records) - filtered_out:
-            self._record_in_bytes = size / handed_out
         if read.records:
+            self._record_in_bytes = max(1.0, size / len(read.records))
             self._position = AfterSequence(read.records[-1].sequence_number)
         name = parts.lane.mapping.name
         parts.lane.record(RecordsPolled(name, len(read.records)))

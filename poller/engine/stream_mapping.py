@@ -43,7 +43,7 @@ from poller.model.stream import (
     Window,
 )
 from poller.ports import StateStore, StreamSource
-from poller.telemetry.facts import MappingReady
+from poller.telemetry.facts import MappingReady, PositionTrimmed
 
 ITERATORS_AT_ONCE = 10
 """How many calls fix the positions of a start at LATEST side by side."""
@@ -179,6 +179,8 @@ class StreamMappingRunner:
         if listed.found:
             found: dict[ShardId, Position] = listed.found
             await self._parts.store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in found.items()})
+        for shard_id in sorted(listed.lost):
+            self._parts.lane.record(PositionTrimmed(self.mapping.name, shard_id))
         if listed.gone:
             await self._parts.store.forget(self.mapping.state_key, listed.gone)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from poller.model.ids import FunctionName, MappingName
-from poller.model.stream import ShardId
+from poller.model.stream import SequenceNumber, ShardId
 
 MappingState = Literal["starting", "ready", "troubled", "disabled", "stopping"]
 
@@ -14,11 +14,15 @@ BLOCKED_SHARDS_SHOWN = 10
 
 
 class BlockedShard(NamedTuple):
-    """A shard in which a lane stands still, why, and since when, in epoch seconds."""
+    """A shard in which a lane stands still, why, and since when, in epoch seconds.
+
+    `sequence_number` is that of the first record that waits there; None where only a window's last invocation does.
+    """
 
     shard_id: ShardId
     reason: str
     since: float
+    sequence_number: SequenceNumber | None = None
 
 
 class StreamStatus(NamedTuple):

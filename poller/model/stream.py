@@ -5,8 +5,11 @@ A position says where reading goes on; a checkpoint is a position that was store
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NewType
+
+import orjson
 
 from poller.model.ids import MappingName
 
@@ -76,7 +79,7 @@ Position = Beginning | AtSequence | AfterSequence | ShardEnd
 
 
 class StreamRecord(NamedTuple):
-    """A record as read once. `record` is what the function will see (`core/envelope.py`); nobody changes it.
+    """A record as read once. `encoded` is the JSON that the function will see (`core/envelope.py`).
 
     `lane_key` is what order is kept by under a parallelization factor: the partition key, or the item's key.
     `arrived_at` is when the source took it, in epoch seconds.
@@ -85,7 +88,15 @@ class StreamRecord(NamedTuple):
     sequence_number: SequenceNumber
     lane_key: str
     arrived_at: float
-    record: dict[str, Any]
+    encoded: bytes
+
+    @property
+    def record(self) -> Any:
+        """What is encoded, taken apart anew at each call: for filters."""
+        try:
+            return orjson.loads(self.encoded)
+        except orjson.JSONDecodeError:  # half of a surrogate pair, which the fast one refuses
+            return json.loads(self.encoded)
 
 
 class Read(NamedTuple):

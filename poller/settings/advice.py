@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from poller.model.arn import stream_arn
 from poller.model.function import Function
 from poller.settings.faults import nearest
 from poller.settings.file import File
@@ -24,6 +25,7 @@ def advice(file: File, references: References, tree: dict[str, Any]) -> Iterator
     for name, table in file.mappings.items():
         function = references.functions[references.meant[name]]
         yield from _mapping_advice(name, table, function, file, tree)
+    yield from _twice_advice(file, references)
 
 
 def _mapping_advice(
@@ -47,4 +49,21 @@ def _mapping_advice(
     source = table.event_source_arn
     if source is not None and table.region not in (None, source.region):
         yield f"{shown('region')}: is not the region in event_source_arn, where AWS would look"
+    destination = table.destination_config.on_failure.destination_arn
+    if destination is not None and table.maximum_retry_attempts == table.maximum_record_age_in_seconds == -1:
+        at = dotted((*path, "destination_config"))
+        yield f"{at}: is never used, as neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited"
     yield from filter_advice(path, table)
+
+
+def _twice_advice(file: File, references: References) -> Iterator[str]:
+    """AWS takes a stream and its consumer for two sources; for the function they are the same records."""
+    pairs: dict[tuple[str, str], str] = {}
+    for name, table in file.mappings.items():
+        function, source = references.identity(name), table.event_source_arn
+        if function is None or source is None or not table.enabled:
+            continue
+        first = pairs.setdefault((stream_arn(source), function), name)
+        if first != name:
+            at = dotted(("mappings", name))
+            yield f"{at}: its function gets each record twice, as mappings.{first} reads the same stream for it"

@@ -104,12 +104,16 @@ def _source_arn(text: object) -> Arn:
     arn = _arn(text)
     if arn.service not in _SOURCES:
         raise refusal("Unrecognized event source. It must be an SQS queue, a Kinesis stream or a DynamoDB stream")
-    if not re.fullmatch(r"[a-z0-9-]+", arn.region) or not re.fullmatch(r"\d{12}", arn.account):
+    if not _has_place(arn):
         raise refusal("Unrecognized event source. The ARN needs a region and an account of twelve digits")
     shape, pattern = _SOURCES[arn.service]
     if not re.fullmatch(pattern, arn.resource):
         raise refusal(f"Unrecognized event source. An ARN of {arn.service} ends in {shape}")
     return arn
+
+
+def _has_place(arn: Arn) -> bool:
+    return bool(re.fullmatch(r"[a-z0-9-]+", arn.region) and re.fullmatch(r"\d{12}", arn.account))
 
 
 def _function_arn(text: object) -> Arn:
@@ -125,15 +129,26 @@ def _function_name(text: str) -> str:
     return _filled(text)
 
 
+_DESTINATIONS = {
+    "sqs": ("region:account:queue-name", r"[A-Za-z0-9_-]{1,80}"),
+    "sns": ("region:account:topic-name", r"[A-Za-z0-9_-]{1,256}"),
+    "s3": ("::bucket-name, without a prefix", r"[A-Za-z0-9._-]{3,255}"),
+}
+"""How the ARN of each kind of destination ends, for people, and its resource, for us."""
+
+
 def _destination_arn(text: object) -> Arn:
     """AWS Lambda Developer Guide, "Retain discarded batch records": standard queues and topics, and buckets."""
     arn = _arn(text)
-    if arn.service not in ("sqs", "sns", "s3"):
+    if arn.service not in _DESTINATIONS:
         raise refusal("a destination is a standard SQS queue, a standard SNS topic or an S3 bucket")
     if arn.service != "s3" and arn.resource.endswith(".fifo"):
         raise refusal(f"a FIFO {'queue' if arn.service == 'sqs' else 'topic'} cannot be a destination")
     if len(str(arn)) > MAXIMUM_DESTINATION_ARN_CHARACTERS:
         raise refusal(f"a destination's ARN has at most {MAXIMUM_DESTINATION_ARN_CHARACTERS} characters")
+    shape, pattern = _DESTINATIONS[arn.service]
+    if not re.fullmatch(pattern, arn.resource) or _has_place(arn) == (arn.service == "s3"):
+        raise refusal(f"a destination's ARN of {arn.service} ends in {shape}")
     return arn
 
 

@@ -16,6 +16,17 @@ from poller.settings.tree import Path, Substituted, dotted, find
 
 DataKey = Literal["body", "data", "dynamodb"]
 
+_OF_ALL = frozenset({"eventSource", "eventSourceARN", "awsRegion"})
+_OF_STREAMS = _OF_ALL | {"eventID", "eventName", "eventVersion"}
+_METADATA: Mapping[DataKey, frozenset[str]] = {
+    "body": _OF_ALL
+    | {"messageId", "receiptHandle", "attributes", "messageAttributes", "md5OfBody", "md5OfMessageAttributes"},
+    "data": _OF_STREAMS
+    | {"kinesisSchemaVersion", "partitionKey", "sequenceNumber", "approximateArrivalTimestamp", "invokeIdentityArn"},
+    "dynamodb": _OF_STREAMS | {"userIdentity"},
+}
+"""What a record has beside its data, as a filter sees it."""
+
 
 def filter_rules(path: Path, table: MappingTable, written: Mapping[str, Any]) -> Iterator[Fault]:
     """Each pattern by itself. Where the source is not known, the patterns are read as a queue's.
@@ -30,14 +41,19 @@ def filter_rules(path: Path, table: MappingTable, written: Mapping[str, Any]) ->
 
 
 def filter_advice(path: Path, table: MappingTable) -> Iterator[str]:
-    """Keys outside the record's data: AWS's pages for each source no longer promise that they are looked at."""
+    """Keys outside the record's data: AWS's pages for each source no longer promise that they are looked at.
+
+    A key that no record of the source has was mostly meant for another source, and would leave out everything.
+    """
     data_key = _data_key(table.event_source_arn)
     for index, pattern in enumerate(table.patterns):
         keys = metadata_keys(pattern, data_key=data_key)
-        if keys:
+        at = dotted(_at(path, index))
+        if missing := [key for key in keys if key not in _METADATA[data_key]]:
+            yield f"{at}: no record of this source has {', '.join(missing)}; what it carries is under {data_key}"
+        if there := [key for key in keys if key in _METADATA[data_key]]:
             yield (
-                f"{dotted(_at(path, index))}: AWS promises to filter this source by {data_key} only, "
-                f"not by {', '.join(keys)}; poller does"
+                f"{at}: AWS promises to filter this source by {data_key} only, not by {', '.join(there)}; poller does"
             )
 
 

@@ -24,7 +24,7 @@ from typing import Any, assert_never
 
 import orjson
 
-from poller.core.envelope import dynamodb_record, item_key
+from poller.core.envelope import dynamodb_record, encode, item_key
 from poller.errors import ExpiredIterator, Trimmed
 from poller.model.arn import Arn
 from poller.model.stream import (
@@ -123,7 +123,7 @@ class DynamoDbStreamsSource:
             SequenceNumber(change["SequenceNumber"]),
             item_key(wire),
             change["ApproximateCreationDateTime"],
-            dynamodb_record(wire, arn=self._arn, region=self._region),
+            encode(dynamodb_record(wire, arn=self._arn, region=self._region)),
         )
 
     async def _call(self, operation: str, request: Mapping[str, Any]) -> Any:

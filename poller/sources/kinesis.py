@@ -15,12 +15,12 @@ Sources: Amazon Kinesis Data Streams API Reference, "ListShards", "GetShardItera
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, assert_never
 
 import orjson
 
-from poller.core.envelope import kinesis_record
+from poller.core.envelope import KinesisEnvelope
 from poller.errors import Rejected, Unreachable
 from poller.model.arn import Arn, stream_arn
 from poller.model.stream import (
@@ -64,20 +64,30 @@ READ_TIMEOUT_IN_SECONDS = 30.0
 NO_PLACE = "(was the stream deleted and made anew? Then its positions have to be moved: `poller state set`)"
 
 
+Reader = Callable[[], Awaitable[str]]
+
+
+def known(arn: str) -> Reader:
+    """A reader whom nobody needs to be asked for."""
+
+    async def reader() -> str:
+        return arn
+
+    return reader
+
+
 class KinesisSource:
     """One stream, as `ports.StreamSource`. The caller is opened and closed by the composition root.
 
     `arn` is the mapping's event source, a stream or a consumer of one.
-    `invoke_identity_arn` is whom events name as their reader.
+    `reader` tells the ARN that events name as their reader (`invokeIdentityArn`); the first iterator asks it.
     """
 
-    def __init__(
-        self, caller: Caller, *, arn: Arn, invoke_identity_arn: str, shards_in_a_page: int = SHARDS_IN_A_PAGE
-    ) -> None:
+    def __init__(self, caller: Caller, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
         self._caller = caller
-        self._arn = str(arn)
-        self._region = arn.region
-        self._invoke_identity_arn = invoke_identity_arn
+        self._arn = arn
+        self._reader = reader
+        self._envelope: KinesisEnvelope | None = None
         self._stream = {"StreamARN": stream_arn(arn)}
         self._read_end = b',"StreamARN":%b}' % orjson.dumps(stream_arn(arn))
         self._first_page = self._stream | {"MaxResults": shards_in_a_page}
@@ -97,6 +107,9 @@ class KinesisSource:
 
         A stream that was made anew has the ARN and the shards' ids of the former one, whose numbers it refuses.
         """
+        if self._envelope is None:
+            reader_arn = await self._reader()
+            self._envelope = KinesisEnvelope(arn=str(self._arn), region=self._arn.region, role_arn=reader_arn)
         try:
             wire = await self._wire_iterator(shard_id, position)
         except Rejected as error:
@@ -128,19 +141,14 @@ class KinesisSource:
             return str(answer["ShardIterator"])
 
     def _record(self, shard_id: ShardId, wire: Mapping[str, Any]) -> StreamRecord:
+        assert self._envelope is not None, "a read has an iterator"
         sequence_number = wire["SequenceNumber"]
         return StreamRecord(
             SequenceNumber(sequence_number),
             # A stream that spreads records by itself may have none; then nothing is ordered by it either.
             wire.get("PartitionKey") or sequence_number,
             wire["ApproximateArrivalTimestamp"],
-            kinesis_record(
-                wire,
-                shard_id=shard_id,
-                arn=self._arn,
-                region=self._region,
-                role_arn=self._invoke_identity_arn,
-            ),
+            self._envelope.record(wire, shard_id),
         )
 
     async def _listed(self) -> list[Shard]:

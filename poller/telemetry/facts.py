@@ -191,12 +191,13 @@ class BatchBisected(NamedTuple):
 class ShardBlocked(NamedTuple):
     """A lane of the shard begins to stand still: said once, however often the batch at its head is tried.
 
-    Why in words, the failure's own fact has said before.
+    Why in words, the failure's own fact has said before.  `sequence_number` is that of the first record that waits.
     """
 
     mapping: MappingName
     shard: str
     reason: str
+    sequence_number: str | None = None
 
 
 class ShardUnblocked(NamedTuple):
@@ -207,7 +208,8 @@ class ShardUnblocked(NamedTuple):
     blocked_for: float
 
 
-# What becomes of records of a stream that are given up
+# What becomes of records of a stream that are given up: sequence numbers name the first and the last of them, where
+# there are any (a window's last invocation has none), so that a person can read them from the stream again
 
 
 class RecordsDropped(NamedTuple):
@@ -216,6 +218,9 @@ class RecordsDropped(NamedTuple):
     mapping: MappingName
     records: int
     condition: str
+    shard: str | None = None
+    start_sequence_number: str | None = None
+    end_sequence_number: str | None = None
 
 
 class NoticeDelivered(NamedTuple):
@@ -224,6 +229,9 @@ class NoticeDelivered(NamedTuple):
     mapping: MappingName
     records: int
     condition: str
+    shard: str | None = None
+    start_sequence_number: str | None = None
+    end_sequence_number: str | None = None
 
 
 class NoticeRefused(NamedTuple):
@@ -234,10 +242,15 @@ class NoticeRefused(NamedTuple):
     code: str
     detail: str
     retry_in: float | None
+    shard: str | None = None
+    destination: str | None = None
 
 
 class PositionTrimmed(NamedTuple):
-    """A shard's position was gone from the stream: reading goes on at its oldest record; what lay between is lost."""
+    """A shard's position was gone from the stream: reading goes on at its oldest record; what lay between is lost.
+
+    Or the shard itself was gone, before all of it was done.
+    """
 
     mapping: MappingName
     shard: str

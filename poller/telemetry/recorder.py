@@ -115,7 +115,7 @@ class Recorder:
         level = logging.ERROR if fact.is_lasting else logging.WARNING
         suppressed = self._repetitions.admit("source_failed", fact.mapping, code)
         if suppressed is not None:
-            fields = asdict(fact) | {"detail": fact.detail[:DETAIL_CHARACTERS]}
+            fields = asdict(fact) | {"detail": fact.detail[:DETAIL_CHARACTERS], "retry_in": round(fact.retry_in, 3)}
             self._log.log(level, "source_failed", **fields, **_kept_back(suppressed))
 
     def _read_throttled(self, fact: facts.ReadThrottled) -> None:
@@ -127,7 +127,7 @@ class Recorder:
 
     def _mapping_crashed(self, fact: facts.MappingCrashed) -> None:
         self._metrics.mapping_crashes[fact.mapping](1)
-        self._log.error("mapping_crashed", mapping=fact.mapping, retry_in=fact.retry_in, exc_info=fact.error)
+        self._log.error("mapping_crashed", mapping=fact.mapping, retry_in=round(fact.retry_in, 3), exc_info=fact.error)
 
     def _records_polled(self, fact: facts.RecordsPolled) -> None:
         mapping, records = fact
@@ -136,7 +136,7 @@ class Recorder:
             self._metrics.receives[mapping](1)
             if not records:
                 self._metrics.empty_receives[mapping](1)
-        if self._is_chatty:
+        if self._is_chatty and (records or mapping not in self._streams):  # an idle shard is read every second
             self._log.debug("records_polled", mapping=mapping, records=records)
 
     def _records_filtered_out(self, fact: facts.RecordsFilteredOut) -> None:
@@ -172,7 +172,7 @@ class Recorder:
         self._metrics.invocations_postponed[fact.mapping, cause](1)
         suppressed = self._repetitions.admit("invocation_postponed", fact.mapping, cause)
         if suppressed is not None:
-            fields = fact._asdict() | {"reason": fact.reason[:DETAIL_CHARACTERS]}
+            fields = fact._asdict() | {"reason": fact.reason[:DETAIL_CHARACTERS], "retry_in": round(fact.retry_in, 3)}
             self._log.warning("invocation_postponed", **fields, **_kept_back(suppressed))
 
     def _messages_deleted(self, fact: facts.MessagesDeleted) -> None:
@@ -223,7 +223,7 @@ class Recorder:
         reason = self._reasons_to_block.admit(fact.reason)
         suppressed = self._repetitions.admit("shard_blocked", fact.mapping, reason)
         if suppressed is not None:
-            fields = fact._asdict() | {"reason": fact.reason[:DETAIL_CHARACTERS]}
+            fields = _without_none(fact._asdict()) | {"reason": fact.reason[:DETAIL_CHARACTERS]}
             self._log.warning("shard_blocked", **fields, **_kept_back(suppressed))
 
     def _shard_unblocked(self, fact: facts.ShardUnblocked) -> None:
@@ -237,7 +237,7 @@ class Recorder:
         self._metrics.records_dropped[fact.mapping, fact.condition](fact.records)
         suppressed = self._repetitions.admit("records_dropped", fact.mapping, fact.condition)
         if suppressed is not None:
-            self._log.warning("records_dropped", **fact._asdict(), **_kept_back(suppressed))
+            self._log.warning("records_dropped", **_without_none(fact._asdict()), **_kept_back(suppressed))
 
     def _notice_delivered(self, fact: facts.NoticeDelivered) -> None:
         self._metrics.records_discarded[fact.mapping, fact.condition](fact.records)
@@ -245,13 +245,15 @@ class Recorder:
         self._metrics.notices[fact.mapping](1)
         suppressed = self._repetitions.admit("notice_delivered", fact.mapping, fact.condition)
         if suppressed is not None:
-            self._log.warning("notice_delivered", **fact._asdict(), **_kept_back(suppressed))
+            self._log.warning("notice_delivered", **_without_none(fact._asdict()), **_kept_back(suppressed))
 
     def _notice_refused(self, fact: facts.NoticeRefused) -> None:
         self._metrics.notice_failures[fact.mapping](1)
         suppressed = self._repetitions.admit("notice_refused", fact.mapping, fact.code)
         if suppressed is not None:
             fields = fact._asdict() | {"detail": fact.detail[:DETAIL_CHARACTERS]}
+            if fact.retry_in is not None:
+                fields["retry_in"] = round(fact.retry_in, 3)
             self._log.error("notice_refused", **_without_none(fields), **_kept_back(suppressed))
 
     def _position_trimmed(self, fact: facts.PositionTrimmed) -> None:

@@ -25,7 +25,7 @@ from poller.model.arn import Arn
 from poller.ports import StreamSource
 from poller.sources.caller import Caller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource
+from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
 from tests.fakes.stream_service import FakeStreamService
 
@@ -101,7 +101,7 @@ class KinesisStream(Stream):
         self.arn = arn
 
     def source(self, **options: Any) -> KinesisSource:
-        settings: dict[str, Any] = {"arn": self.arn, "invoke_identity_arn": ROLE_ARN}
+        settings: dict[str, Any] = {"arn": self.arn, "reader": known(ROLE_ARN)}
         return KinesisSource(self.caller, **settings | options)
 
     async def put(self, text: str, *, key: str = "k") -> None:

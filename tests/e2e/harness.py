@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ DAEMON = """
 [daemon]
 region = "eu-west-1"
 endpoint_url = "{url}"
-state = "memory:"
+state = "{state}"
 http_listen = "127.0.0.1:0"
 shutdown_grace_in_seconds = {grace}
 """
@@ -136,14 +136,14 @@ async def log_pipe() -> LogPipe:
 
 
 class World:
-    """What surrounds a daemon. `environment` is all that it gets to see of the machine's."""
+    """What surrounds a daemon. `environment` is all that it gets to see of the machine's; `state` is the setting."""
 
     def __init__(self, folder: Path, watch: Watch, aws: AwsOverHttp) -> None:
         self.folder = folder
         self.watch = watch
         self.aws = aws
         self.environment = environment(KEYS)
-        self._daemons = 0
+        self.state = "memory:"
 
     def queue(self, name: str, *, visibility_timeout_in_seconds: int = 30, **settings: Any) -> FakeQueue:
         return self.aws.create_queue(name, visibility_timeout_in_seconds=visibility_timeout_in_seconds, **settings)
@@ -163,7 +163,7 @@ class World:
     def write(self, text: str, *, grace: float = 20) -> Path:
         """The settings file; `text` is all of it but the [daemon] table."""
         file = self.folder / "poller.toml"
-        file.write_text(DAEMON.format(url=self.aws.url, grace=grace) + text)
+        file.write_text(DAEMON.format(url=self.aws.url, state=self.state, grace=grace) + text)
         return file
 
     @asynccontextmanager
@@ -245,3 +245,21 @@ def descendants(pid: int) -> set[int]:
     while grown := {child for child, parent in parents.items() if parent in found} - found:
         found |= grown
     return found - {pid}
+
+
+def ended_with(pids: Collection[int]) -> list[int]:
+    """A descriptor for each process, which becomes readable at its end; `until_gone` closes them."""
+    return [os.pidfd_open(pid) for pid in pids]
+
+
+async def until_gone(processes: Sequence[int]) -> None:
+    """Whatever is left has outlived its daemon: it is ended all the same, and the test fails."""
+    left = 0
+    for process in processes:
+        with anyio.move_on_after(5) as waiting:
+            await anyio.wait_readable(process)
+        if waiting.cancelled_caught:
+            left += 1
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        os.close(process)
+    assert left == 0

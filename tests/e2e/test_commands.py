@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -134,6 +135,56 @@ def test_help_is_given(tmp_path: Path, command: list[str]) -> None:
     ended = poller(tmp_path, *command, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Exit codes: 0 all went well" in " ".join(ended.stdout.replace("│", " ").split())
+
+
+SOUND = """
+[functions.count]
+url = "http://127.0.0.1:8080"
+
+[mappings.clicks]
+event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+function_name = "count"
+starting_position = "LATEST"
+"""
+
+PRINTING = [["check"], ["check", "--schema"], ["state", "show"], ["--version"], ["--help"]]
+
+
+def printing_into(stdout: int, folder: Path, command: list[str], **more: str) -> tuple[int, str]:
+    (folder / "poller.toml").write_text(SOUND)
+    ended = subprocess.run(
+        [sys.executable, "-m", "poller", *command],
+        env=environment(None, **more),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", PRINTING, ids=" ".join)
+def test_output_onto_a_full_disk_is_a_failure_in_a_sentence(
+    tmp_path: Path, command: list[str], unbuffered: str
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = printing_into(full.fileno(), tmp_path, command, PYTHONUNBUFFERED=unbuffered)
+    assert ended == (1, "poller: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("command", PRINTING, ids=" ".join)
+def test_a_reader_that_has_gone_is_no_reason_to_say_anything(tmp_path: Path, command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        assert printing_into(writing, tmp_path, command) == (1, "")
+    finally:
+        os.close(writing)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

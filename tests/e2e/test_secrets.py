@@ -123,6 +123,44 @@ async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:
     assert "batch_failed" in shown
 
 
+async def test_neither_data_nor_keys_of_a_stream_are_ever_logged(world: World) -> None:
+    """Whatever the function does with them: poison is tried, bisected and reported, and a report is refused."""
+    world.aws.functions[BILL] = Parrot()
+    clicks, users = world.aws.create_stream("clicks"), world.aws.create_table("users")
+    failures = world.queue("failures")
+    for number in range(12):
+        world.aws.kinesis.put(clicks, f"{CANARY}-{number}", orjson.dumps({CANARY: number}))
+        users.put_item({"id": {"S": f"{CANARY}-{number}"}, "note": {"S": CANARY}})
+    destinations = {"reported": str(failures.arn), "refused": f"{failures.arn}-missing"}
+    text = "".join(
+        f"""
+        [mappings.{name}_{stream.arn.service}]
+        event_source_arn = "{stream.arn}"
+        function_name = "{BILL}:{name}"
+        starting_position = "TRIM_HORIZON"
+        batch_size = 5
+        maximum_retry_attempts = 0
+        bisect_batch_on_function_error = true
+        function_response_types = ["ReportBatchItemFailures"]
+        parallelization_factor = 2
+        destination_config.on_failure.destination_arn = "{destination}"
+        """
+        for name, destination in destinations.items()
+        for stream in (clicks, users.stream)
+    )
+    async with world.daemon(text, "--verbose") as daemon:
+        for service in ("kinesis", "dynamodb"):
+            await daemon.until_said("batch_failed", mapping=f"reported_{service}")
+            await daemon.until_said("notice_delivered", mapping=f"reported_{service}")
+            await daemon.until_said("notice_refused", mapping=f"refused_{service}")
+        pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
+        assert await daemon.stop() == 0
+    shown = daemon.text + "".join(page.text for page in pages)
+    for secret in (CANARY, KEYS.secret_access_key, KEYS.session_token):
+        assert secret is not None
+        assert secret not in shown
+
+
 async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world: World) -> None:
     """Neither when nobody listens nor when nobody answers; its user, path and query are all secret."""
     queues = {name: world.queue(f"queue-of-{name}") for name in ("refused", "silent", "pool")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from poller.model.invocation import Invocation, Response
-from tests.e2e.harness import Daemon, World, descendants
+from tests.e2e.harness import Daemon, World, descendants, ended_with, until_gone
 from tests.fakes.http_server import Reply, Request, http_server
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import Call, FakeTarget, FunctionPlan
@@ -94,24 +94,6 @@ def ledger(path: Path) -> list[Call]:
             call = calls[entry["request_id"]]
             call.ended_at, call.ending, call.done = at, "succeeded", frozenset(call.message_ids)
     return list(calls.values())
-
-
-def ended_with(pids: Collection[int]) -> list[int]:
-    """A descriptor for each process, which becomes readable at its end; `until_gone` closes them."""
-    return [os.pidfd_open(pid) for pid in pids]
-
-
-async def until_gone(processes: Sequence[int]) -> None:
-    """Whatever is left has outlived its daemon: it is ended all the same, and the test fails."""
-    left = 0
-    for process in processes:
-        with anyio.move_on_after(5) as waiting:
-            await anyio.wait_readable(process)
-        if waiting.cancelled_caught:
-            left += 1
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-        os.close(process)
-    assert left == 0
 
 
 def everything(_message_id: str) -> bool:

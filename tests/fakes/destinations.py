@@ -19,13 +19,14 @@ from tests.fakes.faults import Fault, FaultPlan
 class FakeDestination:
     """`ports.Destination`. `taken` has each notice as often as it was taken; the plan's operation is `deliver`.
 
-    `taken_at` has the time of each, on anyio's clock.
+    `taken_at` has the time of each, on anyio's clock; `answered` has those whose taking the caller was told.
     """
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()
         self.taken: list[Notice] = []
         self.taken_at: list[float] = []
+        self.answered: list[Notice] = []
 
     async def deliver(self, notice: Notice) -> None:
         fault = self.faults.draw("deliver", anyio.current_time())
@@ -34,6 +35,7 @@ class FakeDestination:
             self.taken.append(notice)
             self.taken_at.append(anyio.current_time())
             await self._way_back(fault)
+            self.answered.append(notice)
             return
         raise Unreachable("no answer in time", code="Timeout", was_sent=True)
 

@@ -31,7 +31,7 @@ import orjson
 
 from poller.errors import Rejected, Throttled
 from poller.model.arn import Arn, stream_arn
-from poller.sources.kinesis import KinesisSource
+from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.stream import FakeShard, FakeStream, Stored
 from tests.fakes.stream_service import ACCOUNT, REGION, Cursor, FakeStreamService
 
@@ -81,7 +81,7 @@ class FakeKinesis(FakeStreamService):
 
     def source(self, stream: FakeStream, **options: Any) -> KinesisSource:
         """The stream as `ports.StreamSource`; `options` are the source's."""
-        settings: dict[str, Any] = {"arn": stream.arn, "invoke_identity_arn": INVOKE_IDENTITY_ARN}
+        settings: dict[str, Any] = {"arn": stream.arn, "reader": known(INVOKE_IDENTITY_ARN)}
         return KinesisSource(self, **settings | options)
 
     def answer(self, operation: str, request: Mapping[str, Any], now: float) -> Any:

@@ -17,7 +17,7 @@ from poller.model.arn import Arn
 from poller.model.stream import Iterator, StreamRecord, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource
+from poller.sources.kinesis import KinesisSource, known
 from tests.conftest import REGION
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +41,7 @@ async def new_stream(aws: Aws, client: Any) -> tuple[str, KinesisSource]:
     name = f"source-{uuid4().hex}"
     await client.create_stream(StreamName=name, ShardCount=1)
     arn = Arn.parse((await client.describe_stream_summary(StreamName=name))["StreamDescriptionSummary"]["StreamARN"])
-    return name, KinesisSource(await aws.caller("kinesis"), arn=arn, invoke_identity_arn=ROLE_ARN)
+    return name, KinesisSource(await aws.caller("kinesis"), arn=arn, reader=known(ROLE_ARN))
 
 
 async def first_records(source: StreamSource) -> list[StreamRecord]:

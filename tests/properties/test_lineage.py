@@ -92,6 +92,7 @@ class Resharding(RuleBasedStateMachine):
         assert set(listed.found.values()) <= {TrimHorizon()}
         self.stored |= listed.found
         assert listed.gone == self.stored.keys() - self.shards.keys() - self.running
+        assert listed.lost == {shard_id for shard_id in listed.gone if self.stored[shard_id] != ShardEnd()}
         for shard_id in listed.gone:
             del self.stored[shard_id]
 

@@ -23,7 +23,7 @@ from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.stream import Checkpoint, ShardId, StateKey
 from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource
+from poller.sources.kinesis import KinesisSource, known
 from poller.sources.sqs import SqsSource
 from tests.fakes.clock import VirtualClock
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
@@ -138,7 +138,7 @@ class Life:
         )
         source: StreamSource
         if mapping.is_kinesis:
-            source = KinesisSource(caller, arn=mapping.event_source_arn, invoke_identity_arn=INVOKE_IDENTITY_ARN)
+            source = KinesisSource(caller, arn=mapping.event_source_arn, reader=known(INVOKE_IDENTITY_ARN))
         else:
             source = DynamoDbStreamsSource(caller, arn=mapping.event_source_arn)
         return WatchedSource(self.process, source, mapping=mapping.name, sights=world.sights)

@@ -29,7 +29,7 @@ from poller.model.invocation import Answered, FunctionError, Invocation, Respons
 from poller.model.mapping import OnFailure, StreamMapping
 from poller.ports import StreamSource
 from poller.sources.caller import Caller
-from poller.sources.kinesis import KinesisSource
+from poller.sources.kinesis import KinesisSource, known
 from poller.stores.memory import MemoryStore
 from poller.telemetry.facts import Fact
 from tests.fakes.clock import VirtualClock
@@ -116,7 +116,7 @@ class World:
         return self.service
 
     def source(self, process: Process) -> StreamSource:
-        return KinesisSource(process, arn=self.stream.arn, invoke_identity_arn=INVOKE_IDENTITY_ARN)
+        return KinesisSource(process, arn=self.stream.arn, reader=known(INVOKE_IDENTITY_ARN))
 
     async def live(self, until: Callable[[Stop, Daemon], Coroutine[Any, Any, bool]]) -> None:
         """`until` ends the life: true is a crash, false a stop."""

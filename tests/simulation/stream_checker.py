@@ -62,11 +62,10 @@ def check_trimming_is_said(history: History) -> None:
             for save in history.saves
             if shard_id in save.checkpoints
         )
-        later = {life.number for life in history.lives if life.began_at > trimmed_at or not history.mapping.is_kinesis}
-        goes_on = any(
-            sight.life in later and sight.at > trimmed_at and history.puts[sight.numbers[0]].shard_id == shard_id
-            for sight in history.sights
+        next_in = next(
+            (s.life for s in history.sights if s.at > trimmed_at and history.puts[s.numbers[0]].shard_id == shard_id), 0
         )
+        goes_on = next_in and (history.lives[next_in - 1].began_at > trimmed_at or not history.mapping.is_kinesis)
         if has_place and goes_on:
             raise Violation(f"{len(lost)} records were trimmed unread, and nobody said so: {lost[:3]}")
 

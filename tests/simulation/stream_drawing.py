@@ -35,7 +35,7 @@ class Drawing:
         self.load: list[tuple[float, Callable[[], object]]] = []
         self.matching: dict[tuple[str, str], bool] = {}
         self.sizes: dict[tuple[str, str], int] = {}
-        self._has_function_of_its_own = shape.kind == "neighbour" or luck.random() < 0.3
+        self._has_function_of_its_own = luck.random() < 0.3
         for number in range(shape.mappings):
             self._add_mapping(number, luck)
         if shape.has_queue:
@@ -101,13 +101,13 @@ class Drawing:
             destination = FakeDestination(faults=self._faults(luck, Fault.ACCESS_DENIED, Fault.UNREACHABLE))
             options["if_unreachable"] = luck.choice(["wait", "wait", "drop"])
         is_limited = options["maximum_retry_attempts"] is not None or options["maximum_record_age_in_seconds"]
-        has_poison = bool(is_limited) and luck.random() < 0.5
+        poison_rate = luck.choice([0.0, 0.05]) if is_limited else 0.0
         if self.shape.kind == "neighbour" and number == 0:
-            destination, has_poison = self._break(stream, plan, options, luck), False
+            destination, poison_rate = self._break(stream, options, luck), 1.0
         mapping = self.world.add_stream_mapping(
             f"mapping-{number}", stream, function, destination=destination, **options
         )
-        self._draw_load(mapping, stream, plan, has_poison, luck)
+        self._draw_load(mapping, stream, plan, poison_rate, luck)
 
     def _add_queue(self, number: int, luck: Random) -> None:
         """Beside the streams, perhaps with the same function."""
@@ -118,16 +118,13 @@ class Drawing:
             body = f"{CANARY}-{serial}"
             self.load.append((luck.uniform(0, TROUBLE_ENDS_AT), partial(self.world.sqs.send, queue, body)))
 
-    def _break(
-        self, stream: SimulatedStream, plan: FunctionPlan, options: dict[str, Any], luck: Random
-    ) -> FakeDestination | None:
-        """For good: the source is gone, or the function always fails, or the destination refuses too."""
+    def _break(self, stream: SimulatedStream, options: dict[str, Any], luck: Random) -> FakeDestination | None:
+        """For good: the source is gone, or every record is poison, and perhaps the destination refuses too."""
         what = luck.choice(["source", "function", "destination"])
         if what == "source":
             outage = Outage(0, FOR_EVER, luck.choice([Fault.NOT_FOUND, Fault.THROTTLED]))
             stream.service.faults = FaultPlan(outages=[outage])
             return None
-        plan.failure_rate, plan.ends_at = 1.0, FOR_EVER
         options |= {"maximum_retry_attempts": None, "maximum_record_age_in_seconds": None}
         if what == "function":
             return None
@@ -175,14 +172,14 @@ class Drawing:
         }
 
     def _draw_load(
-        self, mapping: StreamMapping, stream: SimulatedStream, plan: FunctionPlan, has_poison: bool, luck: Random
+        self, mapping: StreamMapping, stream: SimulatedStream, plan: FunctionPlan, poison_rate: float, luck: Random
     ) -> None:
         keys = luck.choice([1, 4, 30])
         for _ in range(self.shape.records):
             at = luck.choice([0.0, luck.uniform(0, 10), luck.uniform(0, TROUBLE_ENDS_AT)])
             key, is_order = f"k{luck.randrange(keys)}", luck.random() < 0.7
             size = luck.choice([10, 2_000])
-            is_poison = has_poison and luck.random() < 0.05
+            is_poison = luck.random() < poison_rate
             self.load.append((at, self._putting(mapping, stream, plan, key, is_order, size, is_poison)))
         for _ in range(self.shape.reshards):
             at = luck.uniform(0, TROUBLE_ENDS_AT)

@@ -65,6 +65,7 @@ class History:
         self.notices: list[tuple[float, Notice]] = (
             list(zip(destination.taken_at, destination.taken, strict=True)) if destination else []
         )
+        self.answered_notices = destination.answered if destination else []
         self.puts: dict[str, Put] = {}
         self.shards: dict[str, list[Put]] = {}
         self.parents: dict[str, tuple[str, ...]] = {}

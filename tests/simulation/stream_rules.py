@@ -8,14 +8,13 @@ windows   each invocation has the state that the window's records before it have
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import pairwise
 
 from poller.core.envelope import iso_seconds
 from poller.telemetry.facts import RecordsDropped
 from tests.fakes.clock import EPOCH
 from tests.simulation.checker import Violation
-from tests.simulation.stream_history import EPSILON, History, Put, by_beginning, by_request, life_of
+from tests.simulation.stream_history import EPSILON, History, Put, by_beginning, by_request, life_of, reached
 
 
 def check_rules(history: History) -> None:
@@ -87,7 +86,6 @@ def check_windows(history: History) -> None:
     if length is None:
         return
     succeeded = {number for call in history.calls for number in call.done}
-    given_up = {record.sequence_number for _, notice in history.notices for record in notice.batch.records}
     ended: set[tuple[int, str, str]] = set()
     for call in by_beginning(history.calls):
         assert call.window is not None
@@ -106,15 +104,21 @@ def check_windows(history: History) -> None:
         ]
         seen = call.window["state"].get("seen", [])
         possible = [put.number for put in before if put.number in succeeded]
-        certain = {put.number for put in before if put.number in possible and _must_be_in_state(history, put, given_up)}
+        certain = {
+            put.number for put in before if put.number in possible and _must_be_in_state(history, put, life_of(call))
+        }
         if not certain <= set(seen) or [number for number in possible if number in set(seen)] != seen:
             raise Violation(f"the state has {seen}, where {possible} succeeded before: {call}")
         if not puts and call.ending == "succeeded":
             ended.add((life_of(call), shard_id, start))
 
 
-def _must_be_in_state(history: History, put: Put, given_up: Collection[str]) -> bool:
-    return history.is_in_scope(put) and put.number not in given_up and not history.may_be_given_up(put.number)
+def _must_be_in_state(history: History, put: Put, life: int) -> bool:
+    """What was trimmed between its success and the next process's reading is in no state that was stored."""
+    stored = history.lives[life - 1].stored.get(history.mapping.state_key, {})
+    is_known = put.number in history.seen[life] or put.place <= reached(stored, put.shard_id)
+    is_given_up = any(put.number == record.sequence_number for _, n in history.notices for record in n.batch.records)
+    return is_known and history.is_in_scope(put) and not is_given_up and not history.may_be_given_up(put.number)
 
 
 def _window_of(put: Put, length: int) -> str:

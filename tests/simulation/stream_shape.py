@@ -51,6 +51,6 @@ def draw(seed: int) -> Shape:
         ends=tuple((at, luck.choice(["crash", "crash", "stop", "hurry"])) for at in moments),
         has_store_faults=is_trouble and luck.random() < 0.4,
         retention_in_seconds=luck.choice([86_400.0, 86_400.0, 15.0, 40.0]) if is_trouble else 86_400.0,
-        concurrency=luck.choice([1, 3, 50]) if is_trouble else 50,
+        concurrency=luck.choice([1, 3, 50]),
         budget_in_bytes=luck.choice([512 * 2**20, 8_000]),
     )

@@ -14,7 +14,6 @@ import pytest
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 from poller.core.tumbling import MAXIMUM_STATE_BYTES
 from poller.engine.lane import Lane, LaneParts
-from poller.engine.lane_gathering import RecordInHand
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.model.arn import Arn
@@ -22,7 +21,7 @@ from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
 from poller.model.mapping import OnFailure, StreamMapping
-from poller.model.stream import SequenceNumber, ShardId, Window
+from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
 from poller.telemetry.facts import Fact, NoticeDelivered, NoticeRefused, RecordsDropped
 from tests.fakes.clock import EPOCH, VirtualClock
 from tests.fakes.destinations import FakeDestination
@@ -93,7 +92,7 @@ class Scene:
     def put(self, *names: str, arrived_at: float | None = None) -> None:
         at = EPOCH + (anyio.current_time() if arrived_at is None else arrived_at)
         for name in names:
-            self.lane.put(RecordInHand(SequenceNumber(name), at, orjson.dumps({"name": name})))
+            self.lane.put(StreamRecord(SequenceNumber(name), "key", at, orjson.dumps({"name": name})))
 
     def play(self, script: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run the lane beside the script, until the lane ends."""
@@ -215,9 +214,9 @@ def test_without_a_destination_discarded_records_are_dropped_and_counted() -> No
     scene = Scene(answer=lambda _names: ERROR, options={"maximum_retry_attempts": 0})
     scene.play(putting(scene, "1", "2", "3"))
     assert scene.done == ["1", "2", "3"]
-    assert [(fact.records, fact.condition) for fact in scene.facts if isinstance(fact, RecordsDropped)] == [
-        (3, "RetryAttemptsExhausted")
-    ]
+    (dropped,) = [fact for fact in scene.facts if isinstance(fact, RecordsDropped)]
+    assert (dropped.records, dropped.condition) == (3, "RetryAttemptsExhausted")
+    assert (dropped.start_sequence_number, dropped.end_sequence_number) == ("1", "3")
 
 
 def test_a_window_gathers_and_the_last_record_waits_it_out() -> None:

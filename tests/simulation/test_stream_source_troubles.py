@@ -17,7 +17,7 @@ from poller.model.invocation import Answered, Invocation, Response
 from poller.model.stream import Iterator, Read, Shard, ShardEnd, StateKey
 from poller.ports import StreamSource
 from poller.sources.caller import Caller
-from poller.sources.kinesis import KinesisSource
+from poller.sources.kinesis import KinesisSource, known
 from poller.telemetry.facts import PositionTrimmed, ReadThrottled, SourceFailed, SourceRecovered
 from tests.fakes.clock import EPOCH
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
@@ -37,9 +37,7 @@ class CountingWorld(World):
         self.counts: Counter[str] = Counter()
 
     def source(self, process: Process) -> StreamSource:
-        return KinesisSource(
-            _Counting(process, self.counts), arn=self.stream.arn, invoke_identity_arn=INVOKE_IDENTITY_ARN
-        )
+        return KinesisSource(_Counting(process, self.counts), arn=self.stream.arn, reader=known(INVOKE_IDENTITY_ARN))
 
 
 class TableWorld(World):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import anyio
 
+from tests.fakes.faults import FaultPlan
 from tests.fakes.target import FunctionPlan
 from tests.simulation.life import Life
 from tests.simulation.streams import KinesisStream
@@ -68,3 +71,25 @@ def test_a_start_at_latest_is_no_later_than_it_was_told_to_the_millisecond() -> 
 
     run_seeded(1, main)
     assert [number for call in target.calls for number in call.done] == numbers
+
+
+def test_the_pace_is_counted_from_the_read_and_not_from_the_iterator_taken_before_it() -> None:
+    """Otherwise the first six reads come within a second, and Kinesis allows five."""
+    world = World()
+    world.add_function("function")
+
+    async def main() -> None:
+        clicks = KinesisStream("clicks", faults=FaultPlan(latency_in_seconds=(0.04, 0.04)), empty_read_rate=1.0)
+        world.add_stream_mapping("mapping", world.add_stream(clicks), "function")
+        clicks.put("key")
+
+        async def stop(life: Life) -> None:
+            await anyio.sleep(5)
+            life.begin_stop()
+
+        await world.live(stop)
+
+    run_seeded(1, main)
+    began = [read.began_at for read in world.reads]
+    assert len(began) > 20
+    assert min(after - before for before, after in pairwise(began)) > 0.199

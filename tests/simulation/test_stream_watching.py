@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import pytest
@@ -11,7 +11,7 @@ from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.model.invocation import Busy, Invocation, Response
 from poller.model.status import BLOCKED_SHARDS_SHOWN, BlockedShard, MappingStatus, StreamStatus
-from poller.model.stream import ShardId
+from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.facts import (
     BatchBisected,
     BatchInvoked,
@@ -40,6 +40,10 @@ class Watched(World):
     busy_until = 0.0
     records = 5
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.numbers: dict[str, SequenceNumber] = {}
+
     async def invoke(self, invocation: Invocation) -> Response:
         if anyio.current_time() < self.busy_until:
             return Busy(reason="TooManyRequestsException", is_throttle=True)
@@ -64,7 +68,7 @@ class Watched(World):
         return statuses
 
     def put_at(self, hash_key: int, name: str) -> None:
-        self.service.put(self.stream, name, name.encode(), hash_key=hash_key)
+        self.numbers[name] = SequenceNumber(self.service.put(self.stream, name, name.encode(), hash_key=hash_key))
 
     def shard(self, index: int) -> ShardId:
         return ShardId(self.stream.shards(now=0.0)[index].shard_id)
@@ -86,13 +90,13 @@ def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> 
     assert len(standing) > 5
     assert seen[: len(standing)] == standing, "once it goes on, it does not stand still again"
     [[shard]] = {status.blocked for status in standing}
-    assert shard == BlockedShard(world.shard(0), "ValueError", shard.since)
+    assert shard == BlockedShard(world.shard(0), "ValueError", shard.since, world.numbers["a/0"])
     assert shard.since == pytest.approx(EPOCH, abs=1)
     assert {status.shards_blocked for status in standing} == {1}
     assert {(status.state, status.reason) for status in statuses} == {("ready", None)}
     assert set(world.succeeded) == {f"b/{number}" for number in range(5)}
     [blocked], [unblocked] = world.told(ShardBlocked), world.told(ShardUnblocked)
-    assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError")
+    assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError", world.numbers["a/0"])
     assert unblocked.shard == world.shard(0)
     assert unblocked.blocked_for == pytest.approx(len(standing), abs=2)
 

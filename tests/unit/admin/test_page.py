@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from poller.admin.page import render
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.status import BlockedShard, MappingStatus, StreamStatus
-from poller.model.stream import ShardId
+from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.facts import (
     BatchInvoked,
     MessagesDeleted,
@@ -24,7 +24,7 @@ STORE = FunctionName("store")
 READY = MappingStatus(ORDERS, STORE, "arn:aws:sqs:eu-west-1:123456789012:q", "ready", None, 2, 3, 34, 8)
 DISABLED = READY._replace(mapping=MappingName("old"), state="disabled")
 CLICKS = MappingName("clicks")
-BLOCKED = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.0)
+BLOCKED = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.0, SequenceNumber("4959"))
 STREAM = READY._replace(
     mapping=CLICKS,
     source="arn:aws:kinesis:eu-west-1:123456789012:stream/clicks",
@@ -136,7 +136,12 @@ def test_a_stream_has_a_table_of_its_own_with_its_shards_and_its_discards() -> N
 def test_blocked_shards_have_a_table_that_tells_how_many_it_leaves_out() -> None:
     page = render([READY, STREAM], recorder().registry)
     assert Reader(page).rows[-2:] == [
-        {"mapping": "clicks", "shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z"},
+        {
+            "mapping": "clicks",
+            "shard": "shardId-000000000003 at 4959",
+            "reason": "KeyError",
+            "since": "2026-01-31T12:00:00Z",
+        },
         {"mapping": "clicks", "shard": "and 11 more"},
     ]
 

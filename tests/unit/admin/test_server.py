@@ -14,7 +14,7 @@ from poller.admin.server import serve
 from poller.errors import CannotListen
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import BlockedShard, MappingState, MappingStatus, StreamStatus
-from poller.model.stream import ShardId
+from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.facts import RecordsPolled
 from poller.telemetry.recorder import Recorder
 
@@ -89,7 +89,7 @@ async def test_ready_is_503_with_the_reason_while_one_mapping_is_not(state: Mapp
 
 
 async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
-    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.75)
+    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.75, SequenceNumber("4959"))
     clicks = READY._replace(stream=StreamStatus(shards_reading=4, shards_blocked=2, blocked=(blocked,)))
     idle = READY._replace(mapping=MappingName("views"), stream=StreamStatus())
     async with serving([clicks, idle]) as client, client.get("/readyz") as answer:
@@ -102,7 +102,12 @@ async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
                     "reason": None,
                     "shards_blocked": 2,
                     "blocked": [
-                        {"shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z"},
+                        {
+                            "shard": "shardId-000000000003",
+                            "reason": "KeyError",
+                            "since": "2026-01-31T12:00:00Z",
+                            "sequence_number": "4959",
+                        },
                     ],
                 },
                 "views": {"state": "ready", "reason": None, "shards_blocked": 0, "blocked": []},

@@ -286,6 +286,11 @@ async def test_a_caller_that_sts_does_not_tell_is_unknown(monkeypatch: pytest.Mo
     refusing.knows(FIRST)
     async with http_server(refusing) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.caller_arn() is None
+    for body in (b"{}", b"<Other/>", IDENTITY % b"nobody"):
+        strange = AwsService(lambda request, body=body: asyncio.sleep(0, Reply(body=body)))
+        strange.knows(FIRST)
+        async with http_server(strange) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
+            assert await aws.caller_arn() is None
     monkeypatch.setattr(door, "CALLER_TIMEOUT_IN_SECONDS", 0.05)
     async with http_server(silent) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.caller_arn() is None

@@ -158,7 +158,7 @@ def test_before_the_first_start_it_is_shown_where_each_mapping_will_begin(poller
     result = poller("state", "show")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        f"{Path('poller.db').resolve()}: there is no file yet, as no daemon has run",
+        f"{Path('poller.db').resolve()}: there is no such file, so a daemon would begin anew",
         "",
         f"clicks: {CLICKS.stream_arn}",
         "  nothing is stored; it begins at what arrived from 2026-01-31T12:00:00Z on",

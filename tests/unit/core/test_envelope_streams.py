@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import orjson
+import pytest
 
-from poller.core.envelope import dynamodb_record, encode, item_key, kinesis_record, window_event
+from poller.core.envelope import KinesisEnvelope, dynamodb_record, encode, item_key, window_event
 from poller.model.stream import Window
 
 KINESIS_EVENT = """
@@ -80,21 +81,36 @@ def test_a_kinesis_record_is_the_documented_one_to_the_letter() -> None:
         "PartitionKey": "1",
         "EncryptionType": "KMS",
     }
-    record = kinesis_record(
-        wire,
-        shard_id="shardId-000000000006",
+    envelope = KinesisEnvelope(
         arn="arn:aws:kinesis:us-east-2:123456789012:stream/lambda-stream",
         region="us-east-2",
         role_arn="arn:aws:iam::123456789012:role/lambda-role",
     )
-    assert encode(record) == compact(KINESIS_EVENT)
+    assert envelope.record(wire, "shardId-000000000006") == compact(KINESIS_EVENT)
 
 
 def test_a_record_without_a_partition_key_has_an_empty_one() -> None:
     wire = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1545084650.987, "Data": ""}
     for absent in (wire, wire | {"PartitionKey": None}):
-        record = kinesis_record(absent, shard_id="shardId-000000000006", arn="a", region="r", role_arn="i")
-        assert record["kinesis"]["partitionKey"] == ""
+        record = KinesisEnvelope(arn="a", region="r", role_arn="i").record(absent, "shardId-000000000006")
+        assert orjson.loads(record)["kinesis"]["partitionKey"] == ""
+
+
+ODD_TEXTS = ['"', "%b", "\\", "\n", "é ✓", "\ud800"]
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+def test_no_text_breaks_a_kinesis_record(odd: str) -> None:
+    wire = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1, "Data": odd, "PartitionKey": odd}
+    record = json.loads(KinesisEnvelope(arn=odd, region="r", role_arn="50%").record(wire, odd))
+    assert record["kinesis"] == {
+        "kinesisSchemaVersion": "1.0",
+        "partitionKey": odd,
+        "sequenceNumber": "1",
+        "data": odd,
+        "approximateArrivalTimestamp": 1,
+    }
+    assert (record["eventID"], record["eventSourceARN"], record["invokeIdentityArn"]) == (f"{odd}:1", odd, "50%")
 
 
 def test_a_dynamodb_record_is_the_documented_one_to_the_letter() -> None:

@@ -12,7 +12,7 @@ from poller.model.stream import SequenceNumber, StreamRecord
 
 
 def records_of(keys: list[str]) -> list[StreamRecord]:
-    return [StreamRecord(SequenceNumber(str(number)), key, 0.0, {}) for number, key in enumerate(keys)]
+    return [StreamRecord(SequenceNumber(str(number)), key, 0.0, b"{}") for number, key in enumerate(keys)]
 
 
 def test_a_key_has_the_same_lane_after_a_restart_and_in_every_python() -> None:

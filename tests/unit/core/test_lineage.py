@@ -131,7 +131,7 @@ def test_a_parent_that_expires_while_it_is_read_blocks_until_it_is_done() -> Non
 def test_a_shard_that_expires_before_it_was_begun_is_not_begun() -> None:
     known = lineage({})
     known.listed([shard("a"), shard("b")])
-    known.listed([shard("b")])
+    assert known.listed([shard("b")]).lost == {"a"}
     assert started(known) == {"b": HORIZON}
 
 
@@ -158,7 +158,8 @@ def test_an_empty_listing_forgets_nothing() -> None:
 def test_after_a_long_absence_shards_without_known_ancestors_are_read_from_their_beginning() -> None:
     known = lineage({"ancestor": SOMEWHERE})
     listed = known.listed([shard("grandchild", "never seen")])
-    assert listed == Listed({ShardId("grandchild"): HORIZON}, frozenset({ShardId("ancestor")}))
+    ancestor = frozenset({ShardId("ancestor")})
+    assert listed == Listed({ShardId("grandchild"): HORIZON}, gone=ancestor, lost=ancestor)
     assert started(known) == {"grandchild": HORIZON}
 
 

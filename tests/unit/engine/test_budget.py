@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import random
+
 import anyio
+import anyio.lowlevel
 import pytest
 
 from poller.engine.budget import LEAST, Budget
@@ -13,14 +16,19 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+async def room(budget: Budget) -> int:
+    async with budget.promised() as room_in_bytes:
+        return room_in_bytes
+
+
 async def test_who_asks_waits_until_enough_was_given_back() -> None:
     budget = Budget(100)
-    await budget.room()
+    assert await room(budget) == 100
     budget.charge(150)
     has_room = anyio.Event()
 
     async def ask() -> None:
-        await budget.room()
+        await room(budget)
         has_room.set()
 
     async with anyio.create_task_group() as group:
@@ -40,21 +48,114 @@ async def test_a_shard_that_has_something_in_hand_is_held_back_by_the_process_to
     other.charge(10)
     one.charge(90)
     with anyio.move_on_after(0) as waiting:
-        await other.room()
+        await room(other)
     assert waiting.cancelled_caught
     one.give_back(90)
-    assert await other.room() == 90
+    assert await room(other) == 90
     assert (process.used, one.used, other.used) == (10, 0, 10)
+
+
+async def test_what_is_promised_to_one_read_is_not_promised_to_another() -> None:
+    process = Budget(100)
+    one, other = Budget(60, process), Budget(60, process)
+    other.charge(1)
+    async with one.promised() as room_in_bytes:
+        assert room_in_bytes == 60
+        assert await room(other) == 39
+        one.charge(room_in_bytes)
+    assert await room(other) == 39
+
+
+async def test_a_promise_that_was_not_used_is_there_for_who_waits() -> None:
+    process = Budget(100)
+    one, other = Budget(1_000, process), Budget(1_000, process)
+    other.charge(1)
+    rooms: list[int] = []
+
+    async def ask() -> None:
+        rooms.append(await room(other))
+
+    async with anyio.create_task_group() as group, one.promised() as room_in_bytes:
+        assert room_in_bytes == 99
+        group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        assert rooms == []
+    assert rooms == [99]
+
+
+async def test_who_waits_for_the_process_gets_room_in_turn() -> None:
+    process = Budget(100)
+    shards = [Budget(40, process) for _ in range(5)]
+    for shard in shards:
+        shard.charge(20)
+    served: list[int] = []
+
+    async def read(number: int) -> None:
+        async with shards[number].promised() as room_in_bytes:
+            served.append(number)
+        shards[number].charge(room_in_bytes)
+
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(read, number)
+            await anyio.wait_all_tasks_blocked()
+        shards[4].give_back(10)
+        await anyio.wait_all_tasks_blocked()
+        assert (served, process.used) == ([0], 100)
+        shards[4].give_back(10)
+        shards[0].give_back(30)
+        await anyio.wait_all_tasks_blocked()
+        assert (served, process.used) == ([0, 1, 2], 100)
+        shards[1].give_back(40)
+    assert served == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_nobody_waits_while_there_is_room_whoever_leaves_the_line(seed: int) -> None:
+    luck = random.Random(seed)
+    process = Budget(100)
+    shards = [Budget(60, process) for _ in range(6)]
+    scopes: dict[Budget, anyio.CancelScope] = {}
+
+    async def read(shard: Budget) -> None:
+        with anyio.CancelScope() as scope:
+            scopes[shard] = scope
+            async with shard.promised() as room_in_bytes:
+                await anyio.lowlevel.checkpoint()
+            shard.charge(luck.randint(0, min(room_in_bytes, 60)))
+        del scopes[shard]
+
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            for _ in range(luck.randint(1, 3)):
+                shard = luck.choice(shards)
+                match luck.choice(["read", "read", "give back", "give back", "leave"]):
+                    case "read" if shard not in scopes:
+                        scopes[shard] = anyio.CancelScope()
+                        group.start_soon(read, shard)
+                    case "give back":
+                        shard.give_back(luck.randint(0, shard.used))
+                    case "leave" if shard in scopes:
+                        scopes[shard].cancel()
+            await anyio.wait_all_tasks_blocked()
+            for shard in scopes:
+                assert shard.used >= 60 or (shard.used and process.used >= 100), "it waits, and there is room"
+        group.cancel_scope.cancel()
+    for shard in shards:
+        shard.close()
+    assert process.used == 0
+    async with process.promised() as room_in_bytes:
+        assert room_in_bytes == 100, "nothing is promised any more"
 
 
 async def test_shards_that_stand_still_do_not_starve_another_one() -> None:
     process = Budget(100)
     one, other = Budget(1_000, process), Budget(1_000, process)
     one.charge(500)
-    assert await other.room() == LEAST
+    assert await room(other) == LEAST
     other.charge(1)
     with anyio.move_on_after(0) as waiting:
-        await other.room()
+        await room(other)
     assert waiting.cancelled_caught
 
 
@@ -71,7 +172,7 @@ async def test_who_waits_for_the_process_hears_of_its_own_bytes_given_back() -> 
 
         group.start_soon(finish)
         with anyio.fail_after(1):
-            assert await other.room() == LEAST
+            assert await room(other) == LEAST
 
 
 async def test_what_a_shard_had_in_hand_goes_back_with_it() -> None:

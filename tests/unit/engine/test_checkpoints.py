@@ -27,13 +27,14 @@ def at(number: int) -> Checkpoint:
 class SlowStore(MemoryStore):
     """A store that takes a second, and fails as often as it is told."""
 
-    def __init__(self, *, failures: int = 0) -> None:
+    def __init__(self, *, failures: int = 0, seconds: float = 1.0) -> None:
         super().__init__()
+        self._seconds = seconds
         self.saves: list[dict[ShardId, Checkpoint]] = []
         self._failures = failures
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
-        await anyio.sleep(1.0)
+        await anyio.sleep(self._seconds)
         if self._failures:
             self._failures -= 1
             raise Unreachable("the disk is full", code="SQLITE_FULL", was_sent=True)
@@ -60,6 +61,26 @@ def test_moves_during_a_save_go_together_into_the_next() -> None:
             checkpoints.move(TWO, at(7))
             await anyio.sleep(2)
             assert store.saves == [{ONE: at(1)}, {ONE: at(3), TWO: at(7)}]
+            group.cancel_scope.cancel()
+
+    run_seeded(1, main)
+
+
+def test_a_store_that_is_quick_is_asked_five_times_a_second() -> None:
+    async def main() -> None:
+        store = SlowStore(seconds=0.01)
+        checkpoints = checkpoints_over(store)
+        async with anyio.create_task_group() as group:
+            group.start_soon(checkpoints.run)
+            for number in range(10):
+                checkpoints.move(ONE, at(number))
+                await anyio.sleep(0.07)
+            await anyio.sleep(1)
+            assert [saved[ONE] for saved in store.saves] == [at(0), at(2), at(5), at(8), at(9)]
+            await anyio.sleep(10)
+            checkpoints.move(ONE, at(30))
+            await anyio.sleep(0.05)
+            assert store.saves[-1] == {ONE: at(30)}, "the first move after a while is stored at once"
             group.cancel_scope.cancel()
 
     run_seeded(1, main)
@@ -94,6 +115,29 @@ def test_save_returns_when_all_is_stored_and_the_last_ones_are_shielded() -> Non
             checkpoints.move(ONE, at(2))
             await checkpoints.save_last()
         assert await store.load(KEY) == {ONE: at(2)}
+
+    run_seeded(1, main)
+
+
+def test_moves_during_a_save_do_not_keep_it_from_returning() -> None:
+    async def main() -> None:
+        store = SlowStore(failures=1)
+        checkpoints = checkpoints_over(store)
+
+        async def move_on() -> None:
+            for number in range(1_000):
+                checkpoints.move(TWO, at(number))
+                await anyio.sleep(0.1)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(checkpoints.run)
+            group.start_soon(move_on)
+            await anyio.sleep(10)
+            checkpoints.move(ONE, at(1))
+            with anyio.fail_after(5):
+                await checkpoints.save()
+            assert (await store.load(KEY))[ONE] == at(1)
+            group.cancel_scope.cancel()
 
     run_seeded(1, main)
 

@@ -12,6 +12,19 @@ MAPPING = """
     [mappings.m]
     event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:q"
 """
+STREAM = """
+    [mappings.m]
+    event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+    function_name = "f"
+    starting_position = "LATEST"
+    destination_config.on_failure.destination_arn = "arn:aws:s3:::failures"
+"""
+CONSUMER = """
+    [mappings.again]
+    event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks/consumer/me:1700000000"
+    function_name = "f"
+    starting_position = "LATEST"
+"""
 FUNCTION = '[functions.insert_records]\nurl = "http://a"\nreserved_concurrency = 4\n'
 
 
@@ -46,6 +59,18 @@ FUNCTION = '[functions.insert_records]\nurl = "http://a"\nreserved_concurrency =
             f"""{MAPPING}function_name = "resize"\nfilter_criteria.filters = [{{ pattern.body.a = ["a"] }}]""",
             None,
         ),
+        (
+            STREAM,
+            "mappings.m.destination_config: is never used, "
+            "as neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited",
+        ),
+        (f"{STREAM}maximum_retry_attempts = 0", None),
+        (f"{STREAM}maximum_record_age_in_seconds = 60", None),
+        (
+            f"{STREAM}maximum_retry_attempts = 0\n{CONSUMER}",
+            "mappings.again: its function gets each record twice, as mappings.m reads the same stream for it",
+        ),
+        (f"{STREAM}maximum_retry_attempts = 0\nenabled = false\n{CONSUMER}", None),
     ],
 )
 def test_what_is_probably_not_meant_is_said(loaded: Callable[..., Settings], text: str, warning: str | None) -> None:
@@ -71,8 +96,8 @@ def test_each_source_has_its_own_key_to_filter_by(loaded: Callable[..., Settings
         {position}
         filter_criteria.filters = [{patterns}]
     """)
-    assert [warning.partition("AWS promises ")[2] for warning in settings.warnings] == [
-        f"to filter this source by {data_key} only, not by {other}; poller does"
+    assert [warning.partition(": ")[2] for warning in settings.warnings] == [
+        f"no record of this source has {other}; what it carries is under {data_key}"
         for other in ("body", "data", "dynamodb")
         if other != data_key
     ]

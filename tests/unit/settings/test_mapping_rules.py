@@ -150,6 +150,11 @@ def test_a_tumbling_window_goes_with_an_empty_filter_criteria(loaded: Load) -> N
         ("arn:aws:sns:eu-west-1:123456789012:failures.fifo", "a FIFO topic cannot be a destination"),
         ("arn:aws:lambda:eu-west-1:123456789012:function:f", "a destination is a standard SQS queue"),
         ("arn:aws:s3:::" + "b" * 350, "a destination's ARN has at most 350 characters"),
+        ("arn:aws:s3:::failures/clicks", "a destination's ARN of s3 ends in ::bucket-name, without a prefix"),
+        ("arn:aws:s3:eu-west-1:123456789012:failures", "a destination's ARN of s3 ends in ::bucket-name"),
+        ("arn:aws:sqs:::failures", "a destination's ARN of sqs ends in region:account:queue-name"),
+        ("arn:aws:sqs:eu-west-1:123456789012:my failures", "a destination's ARN of sqs ends in"),
+        ("arn:aws:sns:eu-west-1:123456789012:failures:5c8c7ebd", "a destination's ARN of sns ends in"),
         ("failures", "is not an ARN"),
     ],
 )

@@ -24,7 +24,7 @@ from poller.model.stream import (
     TrimHorizon,
 )
 from poller.sources.caller import Caller
-from poller.sources.kinesis import KinesisSource
+from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.kinesis import FakeKinesis
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +58,7 @@ class Scripted:
 
 
 def source_of(caller: Caller, arn: str = CLICKS, **options: Any) -> KinesisSource:
-    return KinesisSource(caller, arn=Arn.parse(arn), invoke_identity_arn="arn:aws:iam::123456789012:role/r", **options)
+    return KinesisSource(caller, arn=Arn.parse(arn), reader=known("arn:aws:iam::123456789012:role/r"), **options)
 
 
 def wire_shard(number: int, **more: Any) -> dict[str, Any]:
@@ -236,13 +236,32 @@ async def test_data_is_handed_through_without_a_look_at_it() -> None:
         "PartitionKey": "1",
         "EncryptionType": "NONE",
     }
-    caller = Scripted({"Records": [wire], "NextShardIterator": "BBB=", "MillisBehindLatest": 1500})
-    read = await source_of(caller).read(Iterator(f"{SHARD} AAA="), limit=10)
+    caller = Scripted(
+        {"ShardIterator": "AAA="}, {"Records": [wire], "NextShardIterator": "BBB=", "MillisBehindLatest": 1500}
+    )
+    source = source_of(caller)
+    read = await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
     [record] = read.records
     assert record.record["kinesis"]["data"] == "this is no base64"
     assert record.record["eventID"] == f"{SHARD}:{wire['SequenceNumber']}"
     assert (record.sequence_number, record.lane_key, record.arrived_at) == (wire["SequenceNumber"], "1", 1545084650.987)
     assert (read.next_iterator, read.behind_in_seconds) == (f"{SHARD} BBB=", 1.5)
+
+
+async def test_the_reader_is_asked_for_once_and_not_for_a_listing() -> None:
+    asked = []
+
+    async def reader() -> str:
+        asked.append(1)
+        return "arn:aws:iam::123456789012:role/r"
+
+    caller = Scripted({"Shards": []}, {"ShardIterator": "AAA="}, {"ShardIterator": "BBB="})
+    source = KinesisSource(caller, arn=Arn.parse(CLICKS), reader=reader)
+    await source.shards()
+    assert not asked
+    for _ in range(2):
+        await source.iterator(SHARD, TrimHorizon())
+    assert asked == [1]
 
 
 async def test_an_absent_or_null_next_iterator_is_the_shards_end() -> None:

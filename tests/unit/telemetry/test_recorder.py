@@ -387,6 +387,27 @@ def test_shards_that_block_for_one_reason_are_said_in_one_line_with_their_number
     ]
 
 
+def test_a_read_of_a_shard_that_brought_nothing_is_not_said() -> None:
+    with capture_logs() as lines:
+        recorder().record(facts.RecordsPolled(CLICKS, 0))
+    assert lines == []
+
+
+def test_the_line_of_dropped_records_says_which_they_are() -> None:
+    with capture_logs() as lines:
+        recorder().record(facts.RecordsDropped(CLICKS, 3, "RecordAgeExceeded", SHARD, "4959", "4961"))
+    (line,) = lines
+    assert (line["shard"], line["start_sequence_number"], line["end_sequence_number"]) == (SHARD, "4959", "4961")
+
+
+def test_the_line_of_a_refused_report_says_by_whom_and_when_it_is_tried_again() -> None:
+    bucket = "arn:aws:s3:::failures"
+    with capture_logs() as lines:
+        recorder().record(facts.NoticeRefused(CLICKS, 3, "NoSuchBucket", "there is none", 0.857000995, SHARD, bucket))
+    (line,) = lines
+    assert (line["shard"], line["destination"], line["retry_in"]) == (SHARD, bucket, 0.857)
+
+
 def test_reasons_that_are_no_names_share_one_line() -> None:
     with capture_logs() as lines:
         told = recorder()

@@ -1,0 +1,336 @@
+"""Does the daemon read streams in order, from where it stood, and does it say truly what holds it up?"""
+
+from __future__ import annotations
+
+import signal
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from poller.model.ids import MappingName
+from poller.model.invocation import Answered, Invocation, Response
+from poller.model.stream import AfterSequence, SequenceNumber, ShardEnd, StateKey
+from poller.stores.by_hand import stored
+from tests.e2e.harness import World, poller
+from tests.e2e.streams import Clicks, Source, Users, calls_of, instant, mapping
+from tests.fakes.http_server import Reply, Request, http_server
+from tests.fakes.target import ids_of
+
+pytestmark = pytest.mark.anyio
+
+BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+KEYS = [f"key-{number}" for number in range(8)]
+
+LEDGER = """
+import json, os
+
+def write(event, context):
+    ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    numbers = [record.get("kinesis", {}).get("sequenceNumber") or record["dynamodb"]["SequenceNumber"]
+               for record in event["Records"]]
+    os.write(ledger, json.dumps(numbers).encode() + b"\\n")
+    os.close(ledger)
+"""
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    """With a state that survives."""
+    world.state = "sqlite://poller.db"
+    return world
+
+
+def in_order(source: Source, numbers: Iterable[str]) -> dict[str, list[str]]:
+    """By shard, as they came."""
+    by_shard = defaultdict(list)
+    for number in numbers:
+        by_shard[source.shard_of(number)].append(number)
+    return by_shard
+
+
+def written(path: Path) -> list[str]:
+    """The sequence numbers in a handler's ledger."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [number for line in lines for number in orjson.loads(line)]
+
+
+def two_shards(source: Source) -> tuple[str, str]:
+    """Keys whose records go to different shards; both have a record then."""
+    first = source.put("a")
+    other = next(key for key in map(str, range(100)) if source.shard_of(source.put(key)) != source.shard_of(first))
+    return "a", other
+
+
+async def test_all_records_arrive_in_order_and_after_a_clean_stop_none_comes_again(world: World) -> None:
+    """Both kinds of streams, each with a function on AWS Lambda and with handlers in child processes."""
+    clicks, users = Clicks(world.aws, "clicks", shard_count=2), Users(world.aws, "users", shard_count=2)
+    sources: Mapping[str, Source] = {"clicks": clicks, "users": users}
+    bill = world.aws.functions[BILL] = instant()
+    (world.folder / "ledger.py").write_text(LEDGER)
+    text = "".join(
+        f"""
+        [functions.write_{name}]
+        handler = "ledger:write"
+        environment = {{ LEDGER = "{world.folder}/{name}.jsonl" }}
+        """
+        + mapping(name, source, BILL, "batch_size = 7")
+        + mapping(f"{name}_written", source, f"write_{name}", "batch_size = 7", "parallelization_factor = 2")
+        for name, source in sources.items()
+    )
+
+    def has_all() -> bool:
+        return all(
+            set(source.kinds) == set(ids_of(calls_of(bill, name))) == set(written(world.folder / f"{name}.jsonl"))
+            for name, source in sources.items()
+        )
+
+    for records in (40, 3):
+        for source in sources.values():
+            source.put_all(*(KEYS[number % 8] for number in range(records)))
+        async with world.daemon(text) as daemon:
+            await world.watch.until(has_all)
+            assert (await daemon.get("/readyz")).status == 200
+            assert await daemon.stop() == 0
+            assert not daemon.said("batch_failed")
+    for name, source in sources.items():
+        came = ids_of(calls_of(bill, name))
+        assert sorted(came) == sorted(source.kinds), "each once"
+        assert sorted(written(world.folder / f"{name}.jsonl")) == sorted(source.kinds), "each once"
+        of_shards = in_order(source, came)
+        assert of_shards == in_order(source, source.kinds)
+        last = {shard_id: AfterSequence(SequenceNumber(numbers[-1])) for shard_id, numbers in of_shards.items()}
+        for each in (name, f"{name}_written"):
+            assert positions(world, each, source) == last
+
+
+def positions(world: World, name: str, source: Source) -> dict[str, object]:
+    checkpoints = stored(world.folder / "poller.db")[StateKey(MappingName(name), source.arn)].checkpoints
+    return {shard_id: checkpoint.position for shard_id, checkpoint in checkpoints.items()}
+
+
+@pytest.mark.parametrize("kind", [Clicks, Users])
+async def test_children_come_after_their_parent_and_a_drained_shard_stays_drained(
+    world: World, kind: type[Clicks | Users]
+) -> None:
+    source = kind(world.aws, "source")
+    bill = world.aws.functions[BILL] = instant()
+    [parent] = [shard.shard_id for shard in source.shards]
+    before = source.put_all(*KEYS)
+    async with world.daemon(mapping("source", source, BILL, "batch_size = 3")) as daemon:
+        await daemon.until_said("mapping_ready")
+        children = source.split(parent)
+        after = source.put_all(*KEYS)
+        await world.watch.until(lambda: len(ids_of(bill.calls)) == 16)
+        assert await daemon.stop() == 0
+    assert ids_of(bill.calls)[:8] == before
+    assert in_order(source, ids_of(bill.calls)[8:]) == in_order(source, after)
+    assert positions(world, "source", source)[parent] == ShardEnd()
+    assert set(positions(world, "source", source)) == {parent, *children}
+    more = source.put_all(*KEYS)
+    async with world.daemon(mapping("source", source, BILL)) as daemon:
+        await world.watch.until(lambda: set(more) <= set(ids_of(bill.calls)))
+        assert await daemon.stop() == 0
+    assert sorted(ids_of(bill.calls)) == sorted(source.kinds), "each once"
+
+
+async def test_a_blocked_shard_is_told_of_and_the_others_go_on(world: World) -> None:
+    """Nothing of it is lost: once the function can bear the record, the shard goes on in order."""
+    source = Clicks(world.aws, "clicks", shard_count=2)
+    left, right = two_shards(source)
+    poison = source.put(left)
+    blocked = source.shard_of(poison)
+    behind, beside = source.put_all(left, left), source.put_all(right, right)
+    bill = world.aws.functions[BILL] = instant(poison={poison})
+    async with world.daemon(mapping("clicks", source, BILL, "batch_size = 1")) as daemon:
+        said = await daemon.until_said("shard_blocked")
+        await world.watch.until(lambda: set(beside) <= set(ids_of(bill.calls)))
+        ready = await daemon.get("/readyz")
+        metrics = (await daemon.get("/metrics")).text
+        assert not set(behind) & set(ids_of(bill.calls))
+        bill.plan.poison.clear()
+        await daemon.until_said("shard_unblocked", shard=blocked)
+        await world.watch.until(lambda: set(behind) <= set(ids_of(bill.calls)))
+        assert await daemon.stop() == 0
+    assert (said["mapping"], said["shard"], said["level"]) == ("clicks", blocked, "warning")
+    assert ready.status == 200, "a restart would not cure it"
+    entry = ready.json()["mappings"]["clicks"]
+    assert entry["shards_blocked"] == 1
+    [told] = entry["blocked"]
+    assert (told["shard"], told["reason"]) == (blocked, said["reason"])
+    assert 'poller_shards_blocked{mapping="clicks"} 1.0' in metrics
+    assert in_order(source, dict.fromkeys(ids_of(bill.calls))) == in_order(source, source.kinds)
+
+
+async def test_what_a_stop_cut_comes_again_and_what_was_done_does_not(world: World) -> None:
+    """One shard stands still, and the function outlasts the grace with a record of the other."""
+    source = Clicks(world.aws, "clicks", shard_count=2)
+    left, right = two_shards(source)
+    done = list(source.kinds)
+    bill = world.aws.functions[BILL] = instant()
+    text = mapping("clicks", source, BILL, "batch_size = 1")
+    async with world.daemon(text, grace=0.2) as daemon:
+        await world.watch.until(lambda: set(ids_of(bill.calls)) == set(done))
+        bill.plan.poison.add(source.put(left))
+        await daemon.until_said("shard_blocked")
+        bill.plan.duration_in_seconds = (60, 60)
+        running = source.put(right)
+        await world.watch.until(lambda: running in ids_of(bill.calls))
+        assert await daemon.stop() == 0
+        assert daemon.said("daemon_stopping", stage="releasing")
+    bill.plan.poison.clear()
+    bill.plan.duration_in_seconds = (0, 0)
+    bill.calls.clear()
+    async with world.daemon(text) as daemon:
+        await world.watch.until(lambda: set(ids_of(bill.calls)) == set(source.kinds) - set(done))
+        assert await daemon.stop() == 0
+
+
+async def test_a_stream_that_never_answers_does_not_hold_up_the_stop(world: World) -> None:
+    async def say_nothing(_request: Request) -> Reply:
+        world.watch.ring()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with http_server(say_nothing) as service:
+        endpoints = f"""
+            [daemon.endpoints]
+            kinesis = "{service.url}"
+        """
+        missing = "arn:aws:kinesis:eu-west-1:123456789012:stream/silent"
+        async with world.daemon(endpoints + mapping("silent", missing, BILL)) as daemon:
+            await world.watch.until(lambda: service.requests)
+            daemon.signal(signal.SIGTERM)
+            assert await daemon.ended(within=4) == 0
+
+
+@pytest.mark.parametrize("kind", [Clicks, Users])
+async def test_latest_means_after_readiness_and_survives_a_restart_before_the_first_record(
+    world: World, kind: type[Clicks | Users]
+) -> None:
+    source = kind(world.aws, "source", shard_count=2)
+    source.put_all(*KEYS)
+    bill = world.aws.functions[BILL] = instant()
+    text = mapping("source", source, BILL, 'starting_position = "LATEST"')
+    async with world.daemon(text) as daemon:
+        await daemon.until_said("mapping_ready")
+        assert (await daemon.get("/readyz")).status == 200
+        assert await daemon.stop() == 0
+    between = source.put_all(*KEYS)
+    async with world.daemon(text) as daemon:
+        await daemon.until_said("mapping_ready")
+        after = source.put_all(*KEYS)
+        await world.watch.until(lambda: set(after) <= set(ids_of(bill.calls)))
+        assert await daemon.stop() == 0
+    assert in_order(source, ids_of(bill.calls)) == in_order(source, between + after)
+
+
+async def test_a_second_daemon_on_the_same_state_is_turned_away(world: World) -> None:
+    source = Clicks(world.aws, "clicks")
+    bill = world.aws.functions[BILL] = instant()
+    async with world.daemon(mapping("clicks", source, BILL)) as daemon:
+        await daemon.until_said("mapping_ready")
+        second = poller(world.folder, "run", "-c", "poller.toml")
+        assert second.returncode == 1
+        path = world.folder / "poller.db"
+        assert second.stderr == f"poller: {path} is in use by another poller (process {daemon.pid})\n"
+        number = source.put()
+        await world.watch.until(lambda: ids_of(bill.calls) == [number])
+        assert await daemon.stop() == 0
+
+
+async def test_a_broken_stream_mapping_harms_no_other_and_recovers(world: World) -> None:
+    bill = world.aws.functions[BILL] = instant()
+    orders, good, denied = world.queue("orders"), Clicks(world.aws, "good"), Users(world.aws, "denied")
+    world.aws.forbidden.add("denied")
+    missing = "arn:aws:kinesis:eu-west-1:123456789012:stream/missing"
+    text = (
+        f"""
+        [mappings.orders]
+        event_source_arn = "{orders.arn}"
+        function_name = "{BILL}"
+        """
+        + mapping("good", good, BILL)
+        + mapping("denied", denied, BILL)
+        + mapping("missing", missing, BILL)
+        + mapping("off", "arn:aws:kinesis:eu-west-1:123456789012:stream/off", BILL, "enabled = false")
+    )
+    denied.put()
+    async with world.daemon(text) as daemon:
+        for name in ("missing", "denied"):
+            await daemon.until_said("source_failed", mapping=name, level="error")
+        good.put()
+        [message_id] = world.send(orders, "{}")
+        await world.until_deleted(orders, 1)
+        await world.watch.until(lambda: set(good.kinds) <= set(ids_of(bill.calls)))
+        ready = await daemon.get("/readyz")
+        world.aws.forbidden.clear()
+        found = Clicks(world.aws, "missing")
+        found.put()
+        await world.watch.until(lambda: {*found.kinds, *denied.kinds, message_id} <= set(ids_of(bill.calls)))
+        assert (await daemon.get("/readyz")).status == 200
+        assert await daemon.stop() == 0
+    assert ready.status == 503
+    mappings = ready.json()["mappings"]
+    assert {name: entry["state"] for name, entry in mappings.items()} == {
+        "orders": "ready", "good": "ready", "denied": "starting", "missing": "starting", "off": "disabled",
+    }  # fmt: skip
+    assert mappings["missing"]["reason"].startswith("ListShards: ResourceNotFoundException")
+    assert mappings["denied"]["reason"].startswith("ListShards: AccessDeniedException")
+
+
+async def test_a_state_in_memory_is_forgotten_at_the_end(world: World) -> None:
+    world.state = "memory:"
+    source = Clicks(world.aws, "clicks")
+    bill = world.aws.functions[BILL] = instant()
+    source.put_all("k", "k")
+    for _ in range(2):
+        bill.calls.clear()
+        async with world.daemon(mapping("clicks", source, BILL)) as daemon:
+            await world.watch.until(lambda: ids_of(bill.calls) == list(source.kinds))
+            assert await daemon.stop() == 0
+    assert not list(world.folder.glob("*.db*"))
+
+
+class Counting:
+    """A function that counts the records of each window."""
+
+    def __init__(self) -> None:
+        self.events: list[Mapping[str, Any]] = []
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        event = orjson.loads(invocation.payload)
+        self.events.append(event)
+        return Answered(orjson.dumps({"state": {"count": event["state"].get("count", 0) + len(event["Records"])}}))
+
+
+async def test_the_state_of_a_tumbling_window_survives_a_restart(world: World) -> None:
+    """Five records in one window, the daemon ends after the third, and a sixth is in the next window."""
+    source = Clicks(world.aws, "clicks")
+    count = world.aws.functions[BILL] = Counting()
+    epoch = world.aws.kinesis.epoch
+    boundary = (epoch + anyio.current_time()) // 5 * 5 - epoch
+    text = mapping("clicks", source, BILL, "tumbling_window_in_seconds = 5")
+
+    def are_counted() -> bool:
+        return sum(len(event["Records"]) for event in count.events) == len(source.kinds)
+
+    for arrivals in ([-2.0] * 3, [-1.0, -1.0, 0.1]):
+        for arrival in arrivals:
+            source.put_at(boundary + arrival)
+        async with world.daemon(text) as daemon:
+            await world.watch.until(are_counted)
+            assert await daemon.stop() == 0
+    assert [(len(event["Records"]), event["state"], event["isFinalInvokeForWindow"]) for event in count.events] == [
+        (3, {}, False),
+        (2, {"count": 3}, False),
+        (0, {"count": 5}, True),
+        (1, {}, False),
+    ]
+    first, *_, final, later = count.events
+    assert first["window"] == final["window"]
+    assert final["window"]["end"] == later["window"]["start"]
