@@ -16,6 +16,8 @@ Source: AWS Lambda Developer Guide, "Batching behavior" of event source mappings
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from poller.core.envelope import event
 
 MAXIMUM_EVENT_BYTES = 6_291_556
@@ -56,6 +58,15 @@ class BatchBuilder:
         self.count += 1
         self.size_in_bytes = grown
         return True
+
+    def fill(self, sizes: Iterable[int], *, now: float) -> int:
+        """Count in as many encoded records of these sizes in bytes, from the first, as fit; returns how many."""
+        count = 0
+        for size in sizes:
+            if not self.add(size, now=now):
+                break
+            count += 1
+        return count
 
     @property
     def room(self) -> int:

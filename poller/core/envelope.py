@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,28 +74,28 @@ class KinesisEnvelope:
             "eventSourceARN": arn,
         }
         self._text = (
-            b'{"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":%b,"sequenceNumber":%b,"data":%b,'
-            b'"approximateArrivalTimestamp":%b},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":%b,'
+            b'{"kinesis":{"kinesisSchemaVersion":"1.0","partitionKey":%b,"sequenceNumber":"%b,"data":%b,'
+            b'"approximateArrivalTimestamp":%b},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":%b:%b,'
         ) + encode(common)[1:].replace(b"%", b"%%")
 
-    def record(self, wire: Mapping[str, Any], shard_id: str) -> bytes:
-        """One record of GetRecords' answer as JSON; `Data` stays base64.
+    def of_shard(self, shard_id: str) -> Callable[[Mapping[str, Any]], bytes]:
+        """What makes a record of this shard, as GetRecords answers it, into JSON; `Data` stays base64.
 
         A stream that spreads records by itself may have none with a partition key; the event then has an empty one.
         Raises KeyError when the record lacks a key that Kinesis always sends.
         """
-        sequence_number = wire["SequenceNumber"]
-        own = (
-            wire.get("PartitionKey") or "",
-            sequence_number,
-            wire["Data"],
-            wire["ApproximateArrivalTimestamp"],
-            f"{shard_id}:{sequence_number}",
-        )
-        try:
-            return self._text % tuple(map(orjson.dumps, own))
-        except orjson.JSONEncodeError:
-            return self._text % tuple(map(encode, own))
+        text, dumps, shard = self._text, orjson.dumps, encode(shard_id)[:-1]
+
+        def record(wire: Mapping[str, Any]) -> bytes:
+            key = wire.get("PartitionKey") or ""
+            number, data, arrived_at = wire["SequenceNumber"], wire["Data"], wire["ApproximateArrivalTimestamp"]
+            rest_of_number = encode(number)[1:]
+            try:
+                return text % (dumps(key), rest_of_number, dumps(data), dumps(arrived_at), shard, rest_of_number)
+            except orjson.JSONEncodeError:
+                return text % (encode(key), rest_of_number, encode(data), encode(arrived_at), shard, rest_of_number)
+
+        return record
 
 
 def dynamodb_record(wire: Mapping[str, Any], *, arn: str, region: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ Source: AWS Lambda Developer Guide, "Using Lambda with Kinesis", parallelization
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from zlib import crc32
 
 from poller.model.stream import StreamRecord
@@ -22,11 +21,11 @@ def lane_of(lane_key: str, factor: int) -> int:
     return crc32(lane_key.encode("utf-8", "surrogatepass")) % factor
 
 
-def split(records: Iterable[StreamRecord], factor: int) -> list[list[StreamRecord]]:
+def split(records: list[StreamRecord], factor: int) -> list[list[StreamRecord]]:
     """The records of each lane, in the order in which they came."""
     assert factor >= 1, factor
     if factor == 1:
-        return [list(records)]
+        return [records]
     lanes: list[list[StreamRecord]] = [[] for _ in range(factor)]
     for record in records:
         lanes[lane_of(record.lane_key, factor)].append(record)

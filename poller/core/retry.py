@@ -31,7 +31,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar, assert_never
 
-from poller.core.backoff import POSTPONED, STREAM_RETRY
+from poller.core.backoff import POSTPONED, STREAM_RETRY, at_least
 from poller.core.batching import EMPTY_EVENT_BYTES, MAXIMUM_EVENT_BYTES
 from poller.model.ids import RequestId
 from poller.model.invocation import Response
@@ -195,7 +195,7 @@ class Delivery(Generic[R]):
         match outcome:
             case Postponed(reason=reason, retry_after=retry_after):
                 part.postponements += 1
-                part.wait = Wait(max(POSTPONED.delay(part.postponements, self._luck), retry_after or 0.0), reason)
+                part.wait = Wait(at_least(retry_after, POSTPONED.delay(part.postponements, self._luck)), reason)
                 return False
             case Succeeded():
                 self._parts.pop()

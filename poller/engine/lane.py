@@ -113,8 +113,8 @@ class Lane:
         """The first of its records that are not done."""
         return self._gathering.oldest
 
-    def put(self, record: StreamRecord) -> None:
-        self._gathering.put(record)
+    def put(self, records: Records) -> None:
+        self._gathering.put(records)
 
     def caught_up(self, at: float) -> None:
         """Every record that had arrived by then, in epoch seconds, was put."""
@@ -187,10 +187,11 @@ class Lane:
             began = anyio.current_time()
             response = await parts.target.invoke(invocation)
         duration = anyio.current_time() - began
+        reports = parts.mapping.report_batch_item_failures
         outcome = interpret(
             response,
-            identifiers={record.sequence_number for record in step.records},
-            reports_item_failures=parts.mapping.report_batch_item_failures,
+            identifiers={record.sequence_number for record in step.records} if reports else (),
+            reports_item_failures=reports,
         )
         outcome = self._window.interpret(outcome, response, step.records)
         is_bisected = delivery.answered(outcome, response, now=parts.clock.now())

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 
 import anyio
 
@@ -55,8 +56,8 @@ class LaneGathering:
             return self._batch[self._done_of_batch]
         return self._pending[0] if self._pending else None
 
-    def put(self, record: StreamRecord) -> None:
-        self._pending.append(record)
+    def put(self, records: Records) -> None:
+        self._pending.extend(records)
         self._changed.set()
 
     def caught_up(self, at: float) -> None:
@@ -98,9 +99,10 @@ class LaneGathering:
 
     def _fill(self, batch: list[StreamRecord], builder: BatchBuilder, now: float) -> None:
         """Take what is pending, up to the first record that has no place in this batch."""
-        pending, admits = self._pending, self._window.admits
-        while pending and admits(pending[0]) and builder.add(len(pending[0].encoded), now=now):
-            batch.append(pending.popleft())
+        pending = self._pending
+        admitted = takewhile(self._window.admits, pending) if self._window.is_on else pending
+        count = builder.fill((len(record.encoded) for record in admitted), now=now)
+        batch.extend([pending.popleft() for _ in range(count)])
 
     def _is_window_over(self) -> bool:
         return self._window.is_over(

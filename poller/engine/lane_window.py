@@ -40,6 +40,11 @@ class LaneWindow:
             self._room_without_state = tumbling.room_in_bytes(shard_id, self._arn, state_bytes=0)
 
     @property
+    def is_on(self) -> bool:
+        """Whether the mapping has windows at all."""
+        return self._length is not None
+
+    @property
     def batch_limit_in_bytes(self) -> int:
         """What a batch may have as a plain event, so that it fits with any state that comes while it is delivered."""
         largest_state = 0 if self._length is None else tumbling.MAXIMUM_STATE_BYTES

@@ -26,7 +26,7 @@ from operator import attrgetter
 import anyio
 
 from poller.core.filtering import RecordFilter
-from poller.core.lanes import lane_of
+from poller.core.lanes import split
 from poller.core.watermark import Watermark
 from poller.engine.budget import LARGEST_ANSWER, Budget
 from poller.engine.checkpoints import Checkpoints
@@ -45,6 +45,7 @@ from poller.model.stream import (
     Read,
     ShardEnd,
     ShardId,
+    StreamRecord,
     TrimHorizon,
     Window,
 )
@@ -115,6 +116,7 @@ class ShardReader:
         self._empty_reads = 0
         self._record_in_bytes = FIRST_GUESS_IN_BYTES
         self._behind_in_seconds = 0.0
+        self._fails_since: float | None = None
         self._budget = Budget(budget_in_bytes, parts.budget)
         self._reading = anyio.CancelScope()
 
@@ -127,9 +129,14 @@ class ShardReader:
         return self._budget.used
 
     def age(self, now: float) -> float:
-        """How old the oldest record in hand is, in seconds; with none in hand, how far behind the last read was."""
+        """How old the oldest record in hand is; with none in hand, how far behind the last read was, in seconds.
+
+        While reads fail, nobody knows what is there: then the time since they fail counts too.
+        """
         arrivals = [oldest.arrived_at for lane in self.lanes if (oldest := lane.oldest) is not None]
-        return max(0.0, now - min(arrivals)) if arrivals else self._behind_in_seconds
+        if arrivals:
+            return max(0.0, now - min(arrivals))
+        return self._behind_in_seconds + (0.0 if self._fails_since is None else max(0.0, now - self._fails_since))
 
     @property
     def blocked(self) -> BlockedShard | None:
@@ -189,9 +196,10 @@ class ShardReader:
                     self._parts.health.read_succeeded(self._shard_id)
                     return
                 failures += 1
+                self._fails_since = self._fails_since or self._parts.lane.clock.now()
                 await anyio.sleep(self._parts.health.read_failed(self._shard_id, error, in_a_row=failures))
                 continue
-            failures = 0
+            failures, self._fails_since = 0, None
             self._behind_in_seconds = read.behind_in_seconds or 0.0
             self._parts.health.read_succeeded(self._shard_id)
             self._hand_out(read)
@@ -234,31 +242,32 @@ class ShardReader:
         return read.behind_in_seconds == 0
 
     def _hand_out(self, read: Read) -> None:
-        parts, watermark, lanes = self._parts, self._watermark, self.lanes
+        parts, watermark = self._parts, self._watermark
         matches = parts.filters.matches if parts.filters is not None else None
-        filtered_out = size = 0
+        kept: list[StreamRecord] = []
+        size = 0
         for record in read.records:
-            if matches is not None and not matches(record.record):
+            if matches is None or matches(record.record):
+                watermark.hand_out(record.sequence_number)
+                size += len(record.encoded)
+                kept.append(record)
+            else:
                 watermark.pass_over(record.sequence_number)
-                filtered_out += 1
-                continue
-            watermark.hand_out(record.sequence_number)
-            size += len(record.encoded)
-            lane = lanes[0] if len(lanes) == 1 else lanes[lane_of(record.lane_key, len(lanes))]
-            lane.put(record)
+        for lane, share in zip(self.lanes, split(kept, len(self.lanes)), strict=True):
+            lane.put(share)
         self._budget.charge(size)
         if read.records:
             self._record_in_bytes = max(1.0, size / len(read.records))
             self._position = AfterSequence(read.records[-1].sequence_number)
         name = parts.lane.mapping.name
         parts.lane.record(RecordsPolled(name, len(read.records)))
-        if filtered_out:
+        if filtered_out := len(read.records) - len(kept):
             parts.lane.record(RecordsFilteredOut(name, filtered_out))
             self._move()
 
     def _finish(self, records: Records, window: Window | None) -> None:
-        self._watermark.finish(record.sequence_number for record in records)
-        self._budget.give_back(sum(len(record.encoded) for record in records))
+        self._watermark.finish([record.sequence_number for record in records])
+        self._budget.give_back(sum([len(record.encoded) for record in records]))
         self._window = window
         self._move()
 

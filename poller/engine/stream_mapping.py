@@ -83,6 +83,7 @@ class StreamMappingRunner:
         self._list_at = self._drained_at = 0.0
         self._reads = anyio.Semaphore(READS_AT_ONCE, fast_acquire=True)
         self._look_again = anyio.Event()
+        self._following = anyio.CancelScope()
 
     def status(self) -> MappingStatus:
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
@@ -190,12 +191,13 @@ class StreamMappingRunner:
             with anyio.CancelScope() as working:
                 services.start_soon(self._obey_the_stop, working)
                 async with anyio.create_task_group() as shards:
-                    await self._follow(lineage, shards)
+                    with self._following:
+                        await self._follow(lineage, shards)
             services.cancel_scope.cancel()
 
     async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
         await self._stop.draining.wait()
-        self._look_again.set()
+        self._following.cancel()
         for reader in self._readers.values():
             reader.cut()
         await self._stop.releasing.wait()

@@ -29,7 +29,7 @@ class StreamStatus(NamedTuple):
     """What there is to say of a stream beside.
 
     `iterator_age_in_seconds` is the greatest over the shards: how long ago the oldest record that was read and is not
-    done arrived; where there is none, how far the shard's reading is behind its tip.
+    done arrived; where there is none, how far the shard's reading is behind its tip, and how long reading has failed.
     `checkpoint_age_in_seconds` is how long the oldest checkpoint that has moved waits to be stored.
     """
 

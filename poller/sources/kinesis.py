@@ -31,7 +31,6 @@ from poller.model.stream import (
     Latest,
     Position,
     Read,
-    SequenceNumber,
     Shard,
     ShardEnd,
     ShardId,
@@ -129,7 +128,7 @@ class KinesisSource:
         with understood(SERVICE, "records"):
             milliseconds = answer.get("MillisBehindLatest")
             behind = None if milliseconds is None else milliseconds / 1000
-            records = [self._record(cursor.shard_id, wire) for wire in answer["Records"]]
+            records = self._records(cursor.shard_id, answer["Records"])
             following = cursor.following(answer.get("NextShardIterator"), records, is_behind=bool(behind))
         if following is not None and following.leads_nowhere:
             following = following._replace(wire=await self._wire_iterator(cursor.shard_id, TrimHorizon()))
@@ -140,16 +139,19 @@ class KinesisSource:
         with understood(SERVICE, "iterator"):
             return str(answer["ShardIterator"])
 
-    def _record(self, shard_id: ShardId, wire: Mapping[str, Any]) -> StreamRecord:
+    def _records(self, shard_id: ShardId, wires: list[Mapping[str, Any]]) -> list[StreamRecord]:
+        """A stream that spreads records by itself may have none with a key; then nothing is ordered by it either."""
         assert self._envelope is not None, "a read has an iterator"
-        sequence_number = wire["SequenceNumber"]
-        return StreamRecord(
-            SequenceNumber(sequence_number),
-            # A stream that spreads records by itself may have none; then nothing is ordered by it either.
-            wire.get("PartitionKey") or sequence_number,
-            wire["ApproximateArrivalTimestamp"],
-            self._envelope.record(wire, shard_id),
-        )
+        record = self._envelope.of_shard(shard_id)
+        return [
+            StreamRecord(
+                wire["SequenceNumber"],
+                wire.get("PartitionKey") or wire["SequenceNumber"],
+                wire["ApproximateArrivalTimestamp"],
+                record(wire),
+            )
+            for wire in wires
+        ]
 
     async def _listed(self) -> list[Shard]:
         shards: dict[ShardId, Shard] = {}

@@ -92,7 +92,7 @@ class Scene:
     def put(self, *names: str, arrived_at: float | None = None) -> None:
         at = EPOCH + (anyio.current_time() if arrived_at is None else arrived_at)
         for name in names:
-            self.lane.put(StreamRecord(SequenceNumber(name), "key", at, orjson.dumps({"name": name})))
+            self.lane.put([StreamRecord(SequenceNumber(name), "key", at, orjson.dumps({"name": name}))])
 
     def play(self, script: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run the lane beside the script, until the lane ends."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -287,13 +288,20 @@ async def test_a_caller_that_sts_does_not_tell_is_unknown(monkeypatch: pytest.Mo
     async with http_server(refusing) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.caller_arn() is None
     for body in (b"{}", b"<Other/>", IDENTITY % b"nobody"):
-        strange = AwsService(lambda request, body=body: asyncio.sleep(0, Reply(body=body)))
+        strange = AwsService(always(Reply(body=body)))
         strange.knows(FIRST)
         async with http_server(strange) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
             assert await aws.caller_arn() is None
     monkeypatch.setattr(door, "CALLER_TIMEOUT_IN_SECONDS", 0.05)
     async with http_server(silent) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.caller_arn() is None
+
+
+def always(reply: Reply) -> Callable[[Request], Awaitable[Reply]]:
+    async def answer(request: Request) -> Reply:
+        return reply
+
+    return answer
 
 
 async def silent(request: Request) -> Any:

@@ -86,13 +86,13 @@ def test_a_kinesis_record_is_the_documented_one_to_the_letter() -> None:
         region="us-east-2",
         role_arn="arn:aws:iam::123456789012:role/lambda-role",
     )
-    assert envelope.record(wire, "shardId-000000000006") == compact(KINESIS_EVENT)
+    assert envelope.of_shard("shardId-000000000006")(wire) == compact(KINESIS_EVENT)
 
 
 def test_a_record_without_a_partition_key_has_an_empty_one() -> None:
     wire = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1545084650.987, "Data": ""}
     for absent in (wire, wire | {"PartitionKey": None}):
-        record = KinesisEnvelope(arn="a", region="r", role_arn="i").record(absent, "shardId-000000000006")
+        record = KinesisEnvelope(arn="a", region="r", role_arn="i").of_shard("shardId-000000000006")(absent)
         assert orjson.loads(record)["kinesis"]["partitionKey"] == ""
 
 
@@ -102,7 +102,7 @@ ODD_TEXTS = ['"', "%b", "\\", "\n", "é ✓", "\ud800"]
 @pytest.mark.parametrize("odd", ODD_TEXTS)
 def test_no_text_breaks_a_kinesis_record(odd: str) -> None:
     wire = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1, "Data": odd, "PartitionKey": odd}
-    record = json.loads(KinesisEnvelope(arn=odd, region="r", role_arn="50%").record(wire, odd))
+    record = json.loads(KinesisEnvelope(arn=odd, region="r", role_arn="50%").of_shard(odd)(wire))
     assert record["kinesis"] == {
         "kinesisSchemaVersion": "1.0",
         "partitionKey": odd,

@@ -7,6 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from poller.engine.budget import LEAST, Budget
+from tests.simulation.world import run_seeded
 
 pytestmark = pytest.mark.anyio
 
@@ -111,8 +112,11 @@ async def test_who_waits_for_the_process_gets_room_in_turn() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_nobody_waits_while_there_is_room_whoever_leaves_the_line(seed: int) -> None:
-    luck = random.Random(seed)
+def test_nobody_waits_while_there_is_room_whoever_leaves_the_line(seed: int) -> None:
+    run_seeded(seed, read_and_leave, random.Random(seed))
+
+
+async def read_and_leave(luck: random.Random) -> None:
     process = Budget(100)
     shards = [Budget(60, process) for _ in range(6)]
     scopes: dict[Budget, anyio.CancelScope] = {}

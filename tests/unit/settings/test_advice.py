@@ -79,6 +79,24 @@ def test_what_is_probably_not_meant_is_said(loaded: Callable[..., Settings], tex
 
 
 @pytest.mark.parametrize(
+    ("arn", "key"),
+    [
+        ("arn:aws:kinesis:eu-west-1:123456789012:stream/s", "partitionKey"),
+        ("arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026", "eventName"),
+    ],
+)
+def test_a_key_beside_the_data_is_none_that_aws_promises(loaded: Callable[..., Settings], arn: str, key: str) -> None:
+    (warning,) = loaded(f"""
+        [mappings.m]
+        event_source_arn = "{arn}"
+        function_name = "f"
+        starting_position = "LATEST"
+        filter_criteria.filters = [{{ pattern.{key} = ["a"] }}]
+    """).warnings
+    assert warning.endswith(f"not by {key}; poller does")
+
+
+@pytest.mark.parametrize(
     ("arn", "data_key"),
     [
         ("arn:aws:sqs:eu-west-1:123456789012:q", "body"),

@@ -17,6 +17,7 @@ from poller.model.stream import (
     Iterator,
     Latest,
     Position,
+    Read,
     SequenceNumber,
     Shard,
     ShardEnd,
@@ -223,9 +224,14 @@ async def test_where_a_number_is_of_no_place_in_the_stream_the_refusal_tells_wha
 
 
 async def test_more_than_ten_thousand_records_are_not_asked_for() -> None:
-    caller = Scripted({"Records": []})
-    await source_of(caller).read(Iterator(f"{SHARD} AAA="), limit=10_001)
-    assert caller.requests[0][1]["Limit"] == 10_000
+    caller = Scripted({"ShardIterator": "AAA="}, {"Records": []})
+    await first_read(caller, limit=10_001)
+    assert caller.requests[1][1]["Limit"] == 10_000
+
+
+async def first_read(caller: Scripted, *, limit: int = 10) -> Read:
+    source = source_of(caller)
+    return await source.read(await source.iterator(SHARD, TrimHorizon()), limit=limit)
 
 
 async def test_data_is_handed_through_without_a_look_at_it() -> None:
@@ -239,8 +245,7 @@ async def test_data_is_handed_through_without_a_look_at_it() -> None:
     caller = Scripted(
         {"ShardIterator": "AAA="}, {"Records": [wire], "NextShardIterator": "BBB=", "MillisBehindLatest": 1500}
     )
-    source = source_of(caller)
-    read = await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
+    read = await first_read(caller)
     [record] = read.records
     assert record.record["kinesis"]["data"] == "this is no base64"
     assert record.record["eventID"] == f"{SHARD}:{wire['SequenceNumber']}"
@@ -267,7 +272,7 @@ async def test_the_reader_is_asked_for_once_and_not_for_a_listing() -> None:
 async def test_an_absent_or_null_next_iterator_is_the_shards_end() -> None:
     answers: list[dict[str, Any]] = [{"Records": []}, {"Records": [], "NextShardIterator": None}]
     for answer in answers:
-        read = await source_of(Scripted(answer)).read(Iterator(f"{SHARD} AAA="), limit=10)
+        read = await first_read(Scripted({"ShardIterator": "AAA="}, answer))
         assert (read.next_iterator, read.behind_in_seconds) == (None, None)
 
 

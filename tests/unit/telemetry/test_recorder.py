@@ -189,7 +189,6 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "records_polled",
         {"poller_records_polled_total{mapping=clicks}": 10},
     ),
-    (facts.RecordsPolled(CLICKS, 0), "debug", "records_polled", {}),
     (
         facts.BatchRetried(CLICKS, 3, 1, "KeyError", 0.5),
         "debug",
