@@ -129,11 +129,16 @@ class Lineage:
         return len(self._drained)
 
     def _place(self, shard: Shard) -> None:
-        """Give a newly listed shard its place: drained, being read, waiting or ready."""
+        """Give a newly listed shard its place: drained, being read, waiting or ready.
+
+        A parent that has expired with this very listing leaves it to wait for what it waited for.
+        """
         shard_id = shard.shard_id
         if shard_id in self._drained or shard_id in self._running:
             return
-        blockers = {parent for parent in shard.parent_ids if self._blocks(parent)}
+        blockers: set[ShardId] = set()
+        for parent in shard.parent_ids:
+            blockers |= {parent} if self._blocks(parent) else self._waiting_for.get(parent, set())
         if not blockers:
             self._ready[shard_id] = None
             return

@@ -89,9 +89,15 @@ class LaneGathering:
             if self._is_closed:
                 return None
             self._changed = anyio.Event()
-            with anyio.move_on_after(self._patience(batch, builder, now)):
-                await self._changed.wait()
+            await self._wait(self._patience(batch, builder, now))
         return None
+
+    async def _wait(self, patience: float | None) -> None:
+        if patience is None:
+            await self._changed.wait()
+            return
+        with anyio.move_on_after(patience):
+            await self._changed.wait()
 
     def done(self, count: int) -> None:
         """So many records at the head of the last batch are."""

@@ -62,6 +62,7 @@ class Resharding(RuleBasedStateMachine):
         self.passed_over = {s for s, position in first.items() if position == ShardEnd()}
         self.stored = {s: CAPTURED if position == Latest() else position for s, position in first.items()}
         self.lineage = Lineage(self.stored)
+        self.known: set[ShardId] = set()
         self.list()
 
     @rule(place=st.integers(0, 9))
@@ -88,6 +89,7 @@ class Resharding(RuleBasedStateMachine):
     def list(self) -> None:
         listed = self.lineage.listed(list(self.shards.values())[::-1])
         self.listed = set(self.shards)
+        self.known |= self.listed
         assert set(listed.found) == self.shards.keys() - self.stored.keys(), "found is what was not known"
         assert set(listed.found.values()) <= {TrimHorizon()}
         self.stored |= listed.found
@@ -116,13 +118,16 @@ class Resharding(RuleBasedStateMachine):
         return CAPTURED if self.starting == Latest() else self.starting
 
     def may_be_read(self, shard_id: ShardId) -> bool:
-        """The model: no parent that is listed or read, and not drained; nor a parent of one that has expired."""
+        """The model: no parent that is listed or read, and not drained; nor a parent of one that has expired.
+
+        Whose child a shard was that came and went between two listings, nobody knows.
+        """
         return self.stored[shard_id] != ShardEnd() and not self.is_held_up(shard_id)
 
     def is_held_up(self, shard_id: ShardId) -> bool:
         live = self.listed | self.running
         return any(
-            self.stored[parent] != ShardEnd() if parent in live else self.is_held_up(parent)
+            self.stored[parent] != ShardEnd() if parent in live else parent in self.known and self.is_held_up(parent)
             for parent in self.parents[shard_id]
         )
 
@@ -142,6 +147,7 @@ class Resharding(RuleBasedStateMachine):
         self.lineage = Lineage(self.stored)
         self.running.clear()
         self.listed = set()
+        self.known = set()
         self.list()
 
     @invariant()

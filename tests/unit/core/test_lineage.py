@@ -117,6 +117,16 @@ def test_a_parent_that_expires_before_it_was_begun_leaves_its_children_to_wait_f
     assert started(known) == {"child": HORIZON}
 
 
+def test_so_it_does_where_its_children_are_found_by_the_listing_that_it_is_missing_from() -> None:
+    known = lineage({})
+    known.listed([closed("grandparent"), shard("parent", "grandparent")])
+    assert started(known) == {"grandparent": HORIZON}
+    known.listed([shard("child", "parent")])
+    assert started(known) == {}
+    known.drained(ShardId("grandparent"))
+    assert started(known) == {"child": HORIZON}
+
+
 def test_a_parent_that_expires_while_it_is_read_blocks_until_it_is_done() -> None:
     known = lineage({})
     known.listed(SPLIT)

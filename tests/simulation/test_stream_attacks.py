@@ -1,0 +1,336 @@
+"""What would break a mapping of a stream? Scenarios of people who tried to, on a virtual clock, over the fakes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import anyio
+
+from poller.engine.budget import LEAST, Budget
+from poller.engine.daemon import Daemon
+from poller.engine.permits import FunctionGate
+from poller.engine.stop import Stop
+from poller.engine.stream_mapping import StreamParts
+from poller.model.invocation import Busy, Invocation, Response
+from poller.model.stream import Shard
+from poller.ports import StreamSource
+from poller.telemetry.facts import MappingCrashed, PositionTrimmed, SourceFailed
+from tests.fakes.clock import EPOCH
+from tests.fakes.faults import Fault, FaultPlan, Outage
+from tests.simulation.one_stream import FAILURES, Process, World, crashing_after, play, stopping_after
+from tests.simulation.test_stream_source_troubles import DAY, TableWorld, facts_of, reshard
+
+MEBIBYTE = 2**20
+LAST_HASH_KEY = 2**128 - 1
+
+
+def names(key: str, count: int) -> list[str]:
+    return [f"{key}/{number}" for number in range(count)]
+
+
+class SmallWorld(World):
+    """What mappings share outlives a crash: the process's budget, here a small one, and the function's gate."""
+
+    def __init__(self, *, faults: FaultPlan | None = None, capacity: int = 50, **options: object) -> None:
+        super().__init__(faults=faults, **options)
+        self.budget = Budget(4 * MEBIBYTE)
+        self.gate = FunctionGate(capacity)
+
+    def _parts(self, stop: Stop, process: Process) -> StreamParts:
+        parts = super()._parts(stop, process)
+        return replace(parts, budget=self.budget, lane=replace(parts.lane, gate=self.gate))
+
+
+def test_children_begin_though_the_other_shards_move_their_checkpoints_all_the_time() -> None:
+    class SlowStore(World):
+        def _parts(self, stop: Stop, process: Process) -> StreamParts:
+            store, save = process, process.save
+
+            async def slowly(*arguments: object) -> None:
+                await anyio.sleep(0.3)
+                await save(*arguments)
+
+            store.save = slowly  # type: ignore[method-assign]  # the same store, on a slow disk
+            return super()._parts(stop, process)
+
+    world = SlowStore(batch_size=1)
+
+    async def feed() -> None:
+        parent = "shardId-000000000000"
+        for number in range(400):
+            if number == 100:
+                world.stream.split(parent, now=anyio.current_time())
+                world.service.put(world.stream, "", b"child", hash_key=0)
+            for shard in world.stream.shards(now=anyio.current_time())[1:8]:
+                world.service.put(world.stream, "", str(number).encode(), hash_key=shard.hash_keys[0])
+            await anyio.sleep(0.1)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(feed)
+            await world.live(stopping_after(35))
+
+    play(world, main, shards=8)
+    assert "child" in world.succeeded
+
+
+def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -> None:
+    world = SmallWorld(faults=FaultPlan(latency_in_seconds=(0.01, 0.02)))
+    world.duration = 5.0
+    seen: list[int] = []
+
+    async def main() -> None:
+        for shard in world.stream.shards(now=0):
+            for _ in range(20):
+                world.service.put(world.stream, "", b"x" * 100_000, hash_key=shard.hash_keys[0])
+
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            for _ in range(200):
+                seen.append(world.budget.used)
+                await anyio.sleep(0.1)
+            return False
+
+        await world.live(until)
+
+    play(world, main, shards=30)
+    a_record = 140_000
+    assert max(seen) <= 4 * MEBIBYTE + 30 * (LEAST + a_record)
+
+
+def test_a_shard_that_left_while_the_daemon_was_down_is_said_if_it_was_not_done() -> None:
+    world = World()
+
+    async def main() -> None:
+        world.put("a", "a/0")
+        await world.live(crashing_after(5))
+        world.put("a", "lost")
+        reshard(world, 1)
+        await anyio.sleep(DAY + 1)
+        world.put("a", "a/1")
+        await world.live(crashing_after(30))
+        await world.live(stopping_after(30))
+
+    play(world, main)
+    assert list(dict.fromkeys(world.succeeded)) == ["a/0", "a/1"]
+    trimmed = [fact.shard for fact in facts_of(world, PositionTrimmed)]
+    assert trimmed == ["shardId-000000000000"], "the merged ones were never seen"
+
+
+def test_a_crash_leaks_neither_bytes_nor_places_at_the_function() -> None:
+    class Crashing(SmallWorld):
+        crashes = 12
+
+        async def invoke(self, invocation: Invocation) -> Response:
+            response = await super().invoke(invocation)
+            if self.crashes:
+                self.crashes -= 1
+                raise AssertionError("a fault of our own")
+            return response
+
+    world = Crashing(parallelization_factor=3, batch_size=2)
+    world.duration = 1.0
+
+    async def main() -> None:
+        for key in "abcdefgh":
+            world.put(key, *names(key, 5))
+        await world.live(stopping_after(300))
+
+    play(world, main, shards=4)
+    assert facts_of(world, MappingCrashed)
+    assert (world.budget.used, world.gate.running) == (0, 0)
+    assert set(world.succeeded) == {name for key in "abcdefgh" for name in names(key, 5)}
+
+
+def test_a_hundred_lanes_take_turns_at_a_function_with_one_place() -> None:
+    world = SmallWorld(capacity=1, parallelization_factor=10, batch_size=1)
+    world.duration = 1.0
+
+    async def main() -> None:
+        for number in range(100):
+            world.put(f"k{number}", *names(f"k{number}", 3))
+        await world.live(stopping_after(310))
+
+    play(world, main, shards=10)
+    assert len(world.succeeded) == 300
+
+
+def test_a_shard_that_stands_still_for_hours_with_its_buffer_full_goes_on_where_it_was() -> None:
+    world = SmallWorld(batch_size=3)
+    world.poison = {"a/0"}
+
+    async def main() -> None:
+        world.put("a", "a/0", *[f"a/{number}".ljust(300_000) for number in range(1, 60)])
+
+        async def cure() -> None:
+            await anyio.sleep(7 * 3600)
+            world.poison.clear()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(cure)
+            await world.live(stopping_after(8 * 3600))
+
+    play(world, main)
+    assert [name.strip() for name in world.succeeded] == names("a", 60)
+    assert facts_of(world, PositionTrimmed, SourceFailed, MappingCrashed) == []
+
+
+def test_a_merged_shard_waits_for_a_parent_that_stands_still_longer_than_it_is_listed() -> None:
+    world = World(batch_size=2)
+    world.poison = {"low/0"}
+
+    def put(hash_key: int, name: str) -> None:
+        world.service.put(world.stream, "", name.encode(), hash_key=hash_key)
+
+    async def main() -> None:
+        async def go_on() -> None:
+            for name in names("low", 3):
+                put(0, name)
+            put(LAST_HASH_KEY, "high/0")
+            await anyio.sleep(10)
+            parents = [shard.shard_id for shard in world.stream.shards(now=anyio.current_time())]
+            world.stream.merge(parents[0], parents[1], now=anyio.current_time())
+            await anyio.sleep(DAY + 100)
+            assert len(world.stream.shards(now=anyio.current_time())) == 1, "the parents are listed no more"
+            put(0, "low/3")
+            put(LAST_HASH_KEY, "high/1")
+            await anyio.sleep(DAY - 200)
+            world.poison.clear()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(go_on)
+            await world.live(stopping_after(2 * DAY))
+
+    play(world, main, shards=2)
+    assert world.succeeded == ["high/0", *names("low", 4), "high/1"]
+    assert facts_of(world, PositionTrimmed) == []
+
+
+def test_a_table_whose_shards_roll_over_every_minute_keeps_up_and_keeps_the_order() -> None:
+    world = TableWorld(parallelization_factor=2)
+    settings = {"shard_lifetime_in_seconds": 60.0, "split_at_rollover_rate": 0.1, "retention_in_seconds": 300.0}
+
+    async def main() -> None:
+        async def feed() -> None:
+            for number in range(1_400):
+                world.put(f"k{number % 7}", f"k{number % 7}/{number // 7}")
+                await anyio.sleep(0.5)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(feed)
+            await world.live(stopping_after(750))
+
+    play(world, main, shards=4, **settings)
+    for key in range(7):
+        assert [name for name in world.succeeded if name.startswith(f"k{key}/")] == names(f"k{key}", 200)
+    assert facts_of(world, PositionTrimmed, MappingCrashed) == []
+
+
+def test_another_number_of_lanes_at_every_start_keeps_the_order() -> None:
+    world = World(batch_size=3)
+    world.duration = 0.3
+
+    async def main() -> None:
+        for key in range(20):
+            world.put(f"k{key}", *names(f"k{key}", 30))
+        for factor in (10, 1, 7, 2):
+            world.options["parallelization_factor"] = factor
+            await world.live(crashing_after(2.3))
+        await world.live(stopping_after(200))
+
+    play(world, main, shards=2)
+    for key in range(20):
+        done = [name for name in world.succeeded if name.startswith(f"k{key}/")]
+        assert list(dict.fromkeys(done)) == names(f"k{key}", 30)
+
+
+def test_a_clock_that_is_set_forward_and_back_discards_nothing_that_is_young() -> None:
+    class Jumping(World):
+        jumps = ((10.0, 3600.0), (40.0, -7200.0), (80.0, 3600.0))
+
+        def now(self) -> float:
+            passed = anyio.current_time()
+            return EPOCH + passed + sum(seconds for at, seconds in self.jumps if at <= passed)
+
+        def _parts(self, stop: Stop, process: Process) -> StreamParts:
+            parts = super()._parts(stop, process)
+            return replace(parts, lane=replace(parts.lane, clock=self))
+
+    world = Jumping(
+        maximum_batching_window_in_seconds=3, batch_size=5, maximum_record_age_in_seconds=6000, on_failure=FAILURES
+    )
+
+    async def main() -> None:
+        async def feed() -> None:
+            for name in names("a", 100):
+                world.put("a", name)
+                await anyio.sleep(1)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(feed)
+            await world.live(stopping_after(110))
+
+    play(world, main)
+    assert world.succeeded == names("a", 100)
+
+
+def test_a_function_that_asks_for_a_day_of_rest_is_asked_again_after_five_minutes() -> None:
+    class Resting(World):
+        is_rested = False
+
+        async def invoke(self, invocation: Invocation) -> Response:
+            if not self.is_rested:
+                self.is_rested = True
+                return Busy(reason="Rest", retry_after=DAY)
+            return await super().invoke(invocation)
+
+    world = Resting()
+
+    async def main() -> None:
+        world.put("a", "a/0")
+        await world.live(stopping_after(310))
+
+    play(world, main)
+    assert world.succeeded == ["a/0"]
+
+
+def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
+    world = World(faults=FaultPlan(outages=[Outage(5, 1000, Fault.ACCESS_DENIED)]))
+    ages: list[float] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, daemon: Daemon) -> bool:
+            for _ in range(3):
+                stream = daemon.statuses()[0].stream
+                assert stream is not None
+                ages.append(stream.iterator_age_in_seconds)
+                await anyio.sleep(900)
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert [round(age, -1) for age in ages] == [0, 900, 0]
+
+
+def test_a_listing_without_an_answer_does_not_hold_up_the_stop() -> None:
+    class Silent(World):
+        def source(self, process: Process) -> StreamSource:
+            source = super().source(process)
+            listed = source.shards
+
+            async def shards() -> list[Shard]:
+                await anyio.sleep(10 if anyio.current_time() > 5 else 0)
+                return await listed()
+
+            source.shards = shards  # type: ignore[method-assign]  # the same source, in a bad time
+            return source
+
+    world = Silent()
+    ended: list[float] = []
+
+    async def main() -> None:
+        await world.live(stopping_after(22))
+        ended.append(anyio.current_time())
+
+    play(world, main)
+    assert ended[0] < 23
