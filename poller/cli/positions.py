@@ -29,6 +29,9 @@ from poller.model.stream import (
 SHORTEST_SEQUENCE_NUMBER = 20
 """Digits; Amazon DynamoDB Streams API Reference, "StreamRecord": 21 to 40. Those of Kinesis have 56."""
 
+LAUNCH_OF_KINESIS = 1_385_856_000
+"""Epoch seconds; an earlier time is hardly meant."""
+
 LONGEST_SEQUENCE_NUMBER = 128
 """Digits; Amazon Kinesis Data Streams API Reference, "GetShardIterator"."""
 
@@ -59,6 +62,8 @@ def _moment(text: str, mapping: StreamMapping) -> float:
     if not mapping.is_kinesis:
         rule = f"Unsupported starting position for arn type: {mapping.event_source_arn}"
         raise NoPosition(f"{text}: {rule}. A DynamoDB stream is not read from a time on")
+    if moment < LAUNCH_OF_KINESIS:
+        raise NoPosition(f"{text} is before there was Kinesis (December 2013): was a sequence number meant, cut short?")
     if moment > time.time():
         raise NoPosition(f"{text} must not be in the future")
     return moment
@@ -72,8 +77,6 @@ def _written_out(text: str) -> float:
         raise NoPosition(f"{text} is not a position: {kinds}") from None
     if moment.tzinfo is None:
         raise NoPosition(f"{text} is a time without its offset, as in 2026-01-31T12:00:00Z") from None
-    if moment.timestamp() < 0:
-        raise NoPosition(f"{text} is before 1970")
     return moment.timestamp()
 
 

@@ -117,7 +117,7 @@ class SourceHealth:
             self._record(SourceRecovered(mapping=self._mapping))
 
     def _say(self, operation: str, error: ServiceError, retry_in: float, *, of: str = "") -> None:
-        self._troubles[f"{operation} {of}" if of else operation] = f"{operation}: {error.code}: {error}"
+        self._troubles[f"{operation} {of}" if of else operation] = _in_words(operation, error)
         self._record(
             SourceFailed(
                 mapping=self._mapping,
@@ -128,3 +128,9 @@ class SourceHealth:
                 is_lasting=isinstance(error, LASTING),
             )
         )
+
+
+def _in_words(operation: str, error: ServiceError) -> str:
+    """AWS's own messages begin with the code."""
+    text = str(error)
+    return f"{operation}: {text}" if text.startswith(error.code) else f"{operation}: {error.code}: {text}"

@@ -76,6 +76,7 @@ class StreamMappingRunner:
         self._checkpoints = Checkpoints(
             key=self.mapping.state_key, store=parts.store, health=self._health, luck=parts.lane.luck
         )
+        self._listing = "ListShards" if self.mapping.is_kinesis else "DescribeStream"
         self._readers: dict[ShardId, ShardReader] = {}
         self._lineage: Lineage | None = None
         self._latest: dict[ShardId, Iterator] = {}
@@ -122,13 +123,14 @@ class StreamMappingRunner:
     async def _find_source(self) -> Lineage:
         """Fix where every shard begins, and store it, until that has worked."""
         while True:
-            asked_at = anyio.current_time()
+            asked_at, operation = anyio.current_time(), "LoadCheckpoints"
             try:
                 stored = await self._parts.store.load(self.mapping.state_key)
+                operation = self._listing
                 shards = await self._parts.source.shards()
                 lineage = await self._placed(stored, shards)
             except ServiceError as error:
-                await self._health.pause(self._health.failed("ListShards", error, asked_at=asked_at))
+                await self._health.pause(self._health.failed(operation, error, asked_at=asked_at))
                 continue
             self._health.found()
             self._parts.lane.record(
@@ -225,9 +227,9 @@ class StreamMappingRunner:
             await self._take_in(lineage, found)
         except ServiceError as error:
             self._list_at = 0.0
-            await self._health.pause(self._health.failed("ListShards", error, asked_at=asked_at))
+            await self._health.pause(self._health.failed(self._listing, error, asked_at=asked_at))
         else:
-            self._health.succeeded("ListShards")
+            self._health.succeeded(self._listing)
 
     async def _read(self, lineage: Lineage, start: Start) -> None:
         parts = ShardParts(

@@ -19,7 +19,7 @@ from anyio import CancelScope, to_thread
 from poller.errors import Rejected, Unreachable
 from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
 from poller.stores.rows import forget, load, row_of, starting_position
-from poller.stores.sqlite_file import owned
+from poller.stores.sqlite_file import owned, watched
 from poller.stores.writer import Writer
 
 
@@ -36,7 +36,8 @@ class SqliteStore:
         async with AsyncExitStack() as stack:
             file = ExitStack()
             stack.push_async_callback(_close, file)
-            self._writer = Writer(await to_thread.run_sync(file.enter_context, owned(self._path)))
+            connection = await to_thread.run_sync(file.enter_context, owned(self._path))
+            self._writer = Writer(connection, watched(self._path))
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(self._writer.run)
             stack.callback(self._writer.close)

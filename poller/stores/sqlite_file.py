@@ -17,7 +17,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -64,6 +64,29 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
+
+
+class FileGone(sqlite3.DatabaseError):
+    """What is written goes into a file that nobody will find again."""
+
+
+def watched(path: Path) -> Callable[[], None]:
+    """What raises FileGone once another file, or none, lies where this one lay."""
+    ours = _identity(path)
+
+    def check() -> None:
+        if _identity(path) != ours:
+            raise FileGone(f"{path} was removed or replaced; put it back, or stop the daemon and begin anew")
+
+    return check
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 @contextmanager

@@ -43,10 +43,14 @@ class Job:
 
 
 class Writer:
-    """The file's one user. `run` must be running; both calls raise sqlite3.Error, and `save` CheckpointMovedBack."""
+    """The file's one user. `run` must be running; both calls raise sqlite3.Error, and `save` CheckpointMovedBack.
 
-    def __init__(self, file: sqlite3.Connection) -> None:
+    `check` is called before anything is done with the file, and raises sqlite3.Error where nothing may be.
+    """
+
+    def __init__(self, file: sqlite3.Connection, check: Callable[[], None] = lambda: None) -> None:
         self._file = file
+        self._check = check
         self._waiting: deque[Job] = deque()
         self._came = anyio.Event()
         self._is_closing = False
@@ -69,9 +73,19 @@ class Writer:
                     self._came = anyio.Event()
                     continue
                 jobs = self._in_front()
-                await to_thread.run_sync(perform, self._file, jobs, limiter=limiter)
+                await to_thread.run_sync(self._perform, jobs, limiter=limiter)
                 for job in jobs:
                     job.is_done.set()
+
+    def _perform(self, jobs: list[Job]) -> None:
+        """In the thread."""
+        try:
+            self._check()
+        except sqlite3.Error as fault:
+            for job in jobs:
+                job.fault = fault
+        else:
+            perform(self._file, jobs)
 
     def close(self) -> None:
         """No more jobs; what waits is still done."""

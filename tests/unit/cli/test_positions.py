@@ -50,7 +50,7 @@ USERS = mapping("arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026
         ("2026-01-31 12:00:00Z", AtTimestamp(NOON)),
         ("1769860800", AtTimestamp(NOON)),
         ("1769860800.5", AtTimestamp(NOON + 0.5)),
-        ("0", AtTimestamp(0.0)),
+        ("1385856000", AtTimestamp(1_385_856_000.0)),
         ("0" * 19 + "1", AtSequence(SequenceNumber("0" * 19 + "1"))),
         (NUMBER, AtSequence(SequenceNumber(NUMBER))),
     ],
@@ -79,11 +79,13 @@ def test_digits_for_a_shard_or_with_after_are_a_sequence_number(of: StreamMappin
         ("٣", "is not a position"),
         ("2026-01-31", "a time without its offset"),
         ("2026-01-31T12:00:00", "a time without its offset"),
-        ("1969-12-31T00:00:00Z", "before 1970"),
+        ("1969-12-31T00:00:00Z", "before there was Kinesis"),
         ("9999-01-01T00:00:00Z", "must not be in the future"),
         ("99999999999", "must not be in the future"),
         ("9" * 19, "must not be in the future"),
         ("9" * 129, "at most 128 digits"),
+        ("49590338", "was a sequence number meant, cut short"),
+        ("0", "before there was Kinesis"),
     ],
 )
 def test_what_is_no_position_is_told_why(text: str, why: str) -> None:
@@ -103,7 +105,7 @@ def test_after_goes_with_a_sequence_number_only(text: str) -> None:
         given(text, CLICKS, is_of_shard=True, is_after=True)
 
 
-@drawn(st.integers(min_value=0, max_value=int(time.time() * 1000)))
+@drawn(st.integers(min_value=1_385_856_000_000, max_value=int(time.time() * 1000)))
 def test_a_time_that_is_told_can_be_given_back(milliseconds: int) -> None:
     """Kinesis's times are in milliseconds."""
     position = given(when(milliseconds / 1000), CLICKS, is_of_shard=False, is_after=False)

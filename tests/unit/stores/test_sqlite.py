@@ -90,6 +90,21 @@ async def test_a_full_disk_refuses_a_save_whole_and_takes_it_once_there_is_room(
         assert await store.load(CLICKS) == big
 
 
+async def test_a_file_that_was_removed_takes_nothing_until_it_is_back(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.save(CLICKS, {A: after(5)})
+        path.rename(path.with_suffix(".away"))
+        for _ in range(2):
+            with pytest.raises(Rejected, match="was removed or replaced") as caught:
+                await store.save(CLICKS, {A: after(6)})
+            assert caught.value.code == "FileGone"
+            path.write_bytes(b"")
+        path.with_suffix(".away").rename(path)
+        await store.save(CLICKS, {A: after(7)})
+    async with SqliteStore(path) as store:
+        assert await store.load(CLICKS) == {A: after(7)}
+
+
 async def test_a_damaged_file_is_a_refusal_that_waiting_does_not_cure(path: Path) -> None:
     async with SqliteStore(path) as store:
         await store.save(CLICKS, {ShardId(f"shard-{number}"): after(number) for number in range(1000)})
