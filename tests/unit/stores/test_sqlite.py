@@ -60,6 +60,17 @@ def damage(path: Path) -> None:
     path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
 
 
+@contextmanager
+def put_away(path: Path, *, another: bool) -> Iterator[None]:
+    """Move the file, and perhaps put another one in its place; within the block."""
+    away = path.with_suffix(".away")
+    path.rename(away)
+    if another:
+        path.write_bytes(b"")
+    yield
+    away.rename(path)
+
+
 async def test_it_is_there_after_a_restart(path: Path) -> None:
     async with SqliteStore(path) as store:
         await store.save(CLICKS, {A: after(5)})
@@ -93,13 +104,10 @@ async def test_a_full_disk_refuses_a_save_whole_and_takes_it_once_there_is_room(
 async def test_a_file_that_was_removed_takes_nothing_until_it_is_back(path: Path) -> None:
     async with SqliteStore(path) as store:
         await store.save(CLICKS, {A: after(5)})
-        path.rename(path.with_suffix(".away"))
-        for _ in range(2):
-            with pytest.raises(Rejected, match="was removed or replaced") as caught:
+        for another in (False, True):
+            with put_away(path, another=another), pytest.raises(Rejected, match="was removed or replaced") as caught:
                 await store.save(CLICKS, {A: after(6)})
             assert caught.value.code == "FileGone"
-            path.write_bytes(b"")
-        path.with_suffix(".away").rename(path)
         await store.save(CLICKS, {A: after(7)})
     async with SqliteStore(path) as store:
         assert await store.load(CLICKS) == {A: after(7)}
