@@ -89,3 +89,7 @@ class Trimmed(ServiceError):
 
 class Rejected(ServiceError):
     """The service understood the request and refused it for a reason that waiting will not cure."""
+
+
+LASTING = (AccessDenied, NotFound, Rejected)
+"""What waiting alone will not cure."""

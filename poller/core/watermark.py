@@ -43,13 +43,17 @@ class Watermark:
     def pass_over(self, sequence_number: SequenceNumber) -> None:
         """The next record of the shard is kept out by a filter, and so done."""
         assert not self._has_ended, "a record after the shard's end"
-        last = self._last
-        if last is not None and len(sequence_number) == len(last):  # texts of one length sort as their numbers do
-            follows = sequence_number > last
-        else:
-            follows = number(sequence_number) >= (_lowest(self._start) if last is None else number(last) + 1)
-        assert follows, f"{sequence_number} does not follow {last or self._start}"
+        assert self.follows(sequence_number), f"{sequence_number} does not follow {self._last or self._start}"
         self._last = sequence_number
+
+    def follows(self, sequence_number: SequenceNumber) -> bool:
+        """Whether this can be the shard's next record, and is not one that was met before."""
+        last = self._last
+        if last is None:
+            return number(sequence_number) >= _lowest(self._start)
+        if len(sequence_number) == len(last):  # texts of one length sort as their numbers do
+            return sequence_number > last
+        return number(sequence_number) > number(last)
 
     def finish(self, sequence_numbers: Iterable[SequenceNumber]) -> None:
         """These are done: succeeded, or discarded and reported. Each once, and only what was handed out."""

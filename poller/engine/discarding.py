@@ -17,12 +17,16 @@ from poller.core.backoff import SOURCE
 from poller.core.failure_record import DiscardedBatch, Notice, WindowCall
 from poller.core.retry import Discard, R
 from poller.engine.standstill import Standstill
-from poller.errors import ServiceError
+from poller.errors import LASTING, ServiceError
 from poller.model.function import Function
 from poller.model.mapping import StreamMapping
 from poller.model.stream import ShardId
 from poller.ports import Clock, Destination
 from poller.telemetry.facts import NoticeDelivered, NoticeRefused, Record, RecordsDropped
+
+TRIES_BEFORE_DROPPING = 3
+"""How often a report that may get lost is offered while the destination is throttled or does not answer; AWS does not
+say how often it tries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,8 @@ class Discarding:
                 await self.destination.deliver(notice)
             except ServiceError as error:
                 failures += 1
-                is_dropped = on_failure.if_unreachable == "drop"
+                gives_up = isinstance(error, LASTING) or failures == TRIES_BEFORE_DROPPING
+                is_dropped = on_failure.if_unreachable == "drop" and gives_up
                 retry_in = None if is_dropped else SOURCE.delay(failures, self.luck)
                 at = str(on_failure.destination_arn)
                 self.record(NoticeRefused(name, count, error.code, str(error), retry_in, self.shard_id, at))

@@ -244,9 +244,12 @@ class ShardReader:
     def _hand_out(self, read: Read) -> None:
         parts, watermark = self._parts, self._watermark
         matches = parts.filters.matches if parts.filters is not None else None
+        records = read.records
+        if records and not watermark.follows(records[0].sequence_number):  # a source that repeats itself
+            records = [record for record in records if watermark.follows(record.sequence_number)]
         kept: list[StreamRecord] = []
         size = 0
-        for record in read.records:
+        for record in records:
             if matches is None or matches(record.record):
                 watermark.hand_out(record.sequence_number)
                 size += len(record.encoded)
@@ -256,12 +259,12 @@ class ShardReader:
         for lane, share in zip(self.lanes, split(kept, len(self.lanes)), strict=True):
             lane.put(share)
         self._budget.charge(size)
-        if read.records:
-            self._record_in_bytes = max(1.0, size / len(read.records))
-            self._position = AfterSequence(read.records[-1].sequence_number)
+        if records:
+            self._record_in_bytes = max(1.0, size / len(records))
+            self._position = AfterSequence(records[-1].sequence_number)
         name = parts.lane.mapping.name
-        parts.lane.record(RecordsPolled(name, len(read.records)))
-        if filtered_out := len(read.records) - len(kept):
+        parts.lane.record(RecordsPolled(name, len(records)))
+        if filtered_out := len(records) - len(kept):
             parts.lane.record(RecordsFilteredOut(name, filtered_out))
             self._move()
 

@@ -18,15 +18,11 @@ import anyio
 
 from poller.core.backoff import SOURCE, THROTTLED_READ, at_least
 from poller.engine.stop import Stop
-from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled
+from poller.errors import LASTING, ServiceError, Throttled
 from poller.model.ids import MappingName
 from poller.model.status import MappingState
 from poller.model.stream import ShardId
 from poller.telemetry.facts import ReadThrottled, Record, SourceFailed, SourceRecovered
-
-LASTING = (AccessDenied, NotFound, Rejected)
-"""Refusals that waiting alone will not cure."""
-
 
 THROTTLED_READS = 10
 """How many throttled reads of a shard in a row are a trouble; ours, half a minute without a record."""

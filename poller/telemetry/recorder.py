@@ -258,7 +258,9 @@ class Recorder:
 
     def _position_trimmed(self, fact: facts.PositionTrimmed) -> None:
         self._metrics.positions_trimmed[fact.mapping](1)
-        self._log.error("position_trimmed", **fact._asdict())
+        suppressed = self._repetitions.admit("position_trimmed", fact.mapping)
+        if suppressed is not None:
+            self._log.error("position_trimmed", **fact._asdict(), **_kept_back(suppressed))
 
     def _child_started(self, fact: facts.ChildStarted) -> None:
         self._metrics.child_starts[fact.function](1)

@@ -210,6 +210,25 @@ def test_with_drop_a_destination_that_refuses_costs_the_report() -> None:
     assert [fact.records for fact in scene.facts if isinstance(fact, RecordsDropped)] == [1]
 
 
+@pytest.mark.parametrize(("throttles", "reported"), [(2, 1), (3, 0)])
+def test_with_drop_a_destination_that_is_busy_is_asked_three_times(throttles: int, reported: int) -> None:
+    faults = FaultPlan()
+    for _ in range(throttles):
+        faults.script("deliver", Fault.THROTTLED)
+    scene = Scene(
+        answer=lambda _names: ERROR,
+        options={
+            "maximum_retry_attempts": 0,
+            "on_failure": OnFailure(destination_arn=FAILURES, if_unreachable="drop"),
+        },
+        faults=faults,
+    )
+    scene.play(putting(scene, "1"))
+    assert scene.done == ["1"]
+    assert len(scene.destination.taken) == reported
+    assert len([fact for fact in scene.facts if isinstance(fact, RecordsDropped)]) == 1 - reported
+
+
 def test_without_a_destination_discarded_records_are_dropped_and_counted() -> None:
     scene = Scene(answer=lambda _names: ERROR, options={"maximum_retry_attempts": 0})
     scene.play(putting(scene, "1", "2", "3"))

@@ -13,7 +13,7 @@ from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.stream_mapping import StreamParts
 from poller.model.invocation import Busy, Invocation, Response
-from poller.model.stream import Shard
+from poller.model.stream import Iterator, Read, Shard, StreamRecord
 from poller.ports import StreamSource
 from poller.telemetry.facts import MappingCrashed, PositionTrimmed, SourceFailed
 from tests.fakes.clock import EPOCH
@@ -342,3 +342,32 @@ def test_a_listing_without_an_answer_does_not_hold_up_the_stop() -> None:
 
     play(world, main)
     assert ended[0] < 23
+
+
+def test_a_source_that_repeats_records_repeats_none_to_the_function() -> None:
+    class Stuttering(World):
+        def source(self, process: Process) -> StreamSource:
+            source = super().source(process)
+            read_on, before = source.read, list[StreamRecord]()
+
+            async def read(iterator: Iterator, *, limit: int) -> Read:
+                answer = await read_on(iterator, limit=limit)
+                repeated = before[-3:] + answer.records
+                before.extend(answer.records)
+                return answer._replace(records=repeated)
+
+            source.read = read  # type: ignore[method-assign]  # the same source, with a stutter
+            return source
+
+    world = Stuttering(batch_size=4)
+
+    async def feed() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.live, stopping_after(20))
+            for number in range(30):
+                world.put("a", f"a/{number}")
+                await anyio.sleep(0.4)
+
+    play(world, feed)
+    assert world.succeeded == names("a", 30)
+    assert not [fact for fact in world.facts if isinstance(fact, MappingCrashed)]
