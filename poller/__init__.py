@@ -24,7 +24,7 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     demo/        the guided tour, on an embedded emulator
     cli/         poller run | check | state | demo
 
-To follow one message with a finger, begin at `engine/queue_mapping.py`; one record of a stream, at `engine/shard.py`.
+To follow a message with a finger, begin at `engine/queues/mapping.py`; a stream's record, at `engine/streams/shard.py`.
 """
 
 __version__ = "0.1.0"

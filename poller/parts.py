@@ -23,13 +23,13 @@ from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
-from poller.engine.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.daemon import Runner
-from poller.engine.lane import LaneParts
 from poller.engine.permits import FunctionGate
-from poller.engine.queue_mapping import QueueMappingRunner, QueueParts
+from poller.engine.queues.mapping import QueueMappingRunner, QueueParts
 from poller.engine.stop import Stop
-from poller.engine.stream_mapping import StreamMappingRunner, StreamParts
+from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
+from poller.engine.streams.lane import LaneParts
+from poller.engine.streams.mapping import StreamMappingRunner, StreamParts
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId

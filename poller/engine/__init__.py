@@ -1,11 +1,11 @@
 """THE WAITING: structured tasks that ask core what to do and call ports to do it.
 
     daemon.py          every mapping side by side, each started again when it crashes; the stop in three stages
-    queue_mapping.py   the way of a message: permit -> receive -> filter -> batch -> invoke -> interpret -> delete
-    stream_mapping.py  the way of a stream: shards by lineage, a reader for each (shard.py), lanes (lane.py)
+    queues/            the way of a message, from receive to delete
+    streams/           the way of a record in a shard, from read to checkpoint
     permits.py         when a poll may start and when a batch may be invoked
-    visibility.py      what is in hand stays hidden in the queue
-    invoking.py        one batch to its function, again while the function is busy
+    source_health.py   is the source there, and how long is a failing one left alone?
+    reporting.py       how an invocation is told
     stop.py            the stages of a stop, as events
 
 Belongs here: waiting, tasks, cancellation, the order of effects.

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping
 
 from anyio.lowlevel import checkpoint as turn
 
+from poller.core.positions import moves_back
 from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
-from poller.stores.notation import CheckpointMovedBack, place
+from poller.stores.notation import CheckpointMovedBack
 
 
 class MemoryStore:
@@ -28,8 +29,7 @@ class MemoryStore:
         stored = self._stored[key]
         for shard_id, checkpoint in checkpoints.items():
             before = stored.get(shard_id)
-            at = place(checkpoint.position)
-            if before is not None and at < place(before.position):
+            if before is not None and moves_back(before.position, checkpoint.position):
                 raise CheckpointMovedBack(key.mapping, shard_id, stored=before.position, refused=checkpoint.position)
         stored.update(checkpoints)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import anyio
 
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
-from poller.engine.budget import Budget
 from poller.engine.daemon import Daemon, Runner
-from poller.engine.lane import LaneParts
 from poller.engine.permits import FunctionGate
-from poller.engine.queue_mapping import QueueMappingRunner, QueueParts
+from poller.engine.queues.mapping import QueueMappingRunner, QueueParts
 from poller.engine.stop import Stop
-from poller.engine.stream_mapping import StreamMappingRunner, StreamParts
+from poller.engine.streams.budget import Budget
+from poller.engine.streams.lane import LaneParts
+from poller.engine.streams.mapping import StreamMappingRunner, StreamParts
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.stream import Checkpoint, ShardId, StateKey

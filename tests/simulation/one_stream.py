@@ -15,12 +15,12 @@ import anyio
 import orjson
 
 from poller.core.filtering import compile_filters
-from poller.engine.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.daemon import Daemon
-from poller.engine.lane import LaneParts
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
-from poller.engine.stream_mapping import StreamMappingRunner, StreamParts
+from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
+from poller.engine.streams.lane import LaneParts
+from poller.engine.streams.mapping import StreamMappingRunner, StreamParts
 from poller.errors import Unreachable
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService

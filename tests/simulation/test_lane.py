@@ -13,9 +13,9 @@ import pytest
 
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 from poller.core.tumbling import MAXIMUM_STATE_BYTES
-from poller.engine.lane import Lane, LaneParts
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
+from poller.engine.streams.lane import Lane, LaneParts
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId

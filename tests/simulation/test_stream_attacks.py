@@ -7,11 +7,11 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from poller.engine.budget import LEAST, Budget
 from poller.engine.daemon import Daemon
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
-from poller.engine.stream_mapping import StreamParts
+from poller.engine.streams.budget import LEAST, Budget
+from poller.engine.streams.mapping import StreamParts
 from poller.model.invocation import Busy, Invocation, Response
 from poller.model.stream import Iterator, Read, Shard, StreamRecord
 from poller.ports import StreamSource

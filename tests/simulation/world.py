@@ -16,7 +16,7 @@ import anyio
 import trio._core._run as trio_run
 from trio.testing import MockClock
 
-from poller.engine.budget import BYTES_OF_THE_PROCESS
+from poller.engine.streams.budget import BYTES_OF_THE_PROCESS
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName

@@ -23,12 +23,12 @@ from anyio.abc import TaskGroup
 
 from poller.core.filtering import RecordFilter
 from poller.core.lineage import Lineage, Start, first_positions
-from poller.engine.budget import BYTES_OF_A_SHARD, Budget
-from poller.engine.checkpoints import Checkpoints
-from poller.engine.lane import LaneParts
-from poller.engine.shard import READS_AT_ONCE, ShardParts, ShardReader
 from poller.engine.source_health import SourceHealth
-from poller.engine.stream_watching import stream_status
+from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
+from poller.engine.streams.checkpoints import Checkpoints
+from poller.engine.streams.lane import LaneParts
+from poller.engine.streams.shard import READS_AT_ONCE, ShardParts, ShardReader
+from poller.engine.streams.watching import stream_status
 from poller.errors import Rejected, ServiceError
 from poller.model.mapping import StreamMapping
 from poller.model.status import MappingStatus

@@ -16,12 +16,12 @@ import anyio
 
 from poller.core.ordering import GroupsInHand, groups_of
 from poller.core.scaling import Concurrency
-from poller.engine.deleting import Deleter
-from poller.engine.in_hand import BatchInHand, MessageInHand
-from poller.engine.invoking import Invoker
 from poller.engine.permits import Permits
-from poller.engine.releasing import Releaser
-from poller.engine.visibility import VisibilityKeeper
+from poller.engine.queues.deleting import Deleter
+from poller.engine.queues.in_hand import BatchInHand, MessageInHand
+from poller.engine.queues.invoking import Invoker
+from poller.engine.queues.releasing import Releaser
+from poller.engine.queues.visibility import VisibilityKeeper
 from poller.model.ids import MessageGroupId
 from poller.model.outcome import Failed, PartlyFailed, Postponed, Succeeded
 

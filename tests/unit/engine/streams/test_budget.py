@@ -6,7 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from poller.engine.budget import LEAST, Budget
+from poller.engine.streams.budget import LEAST, Budget
 from tests.simulation.world import run_seeded
 
 pytestmark = pytest.mark.anyio

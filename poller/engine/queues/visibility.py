@@ -20,9 +20,9 @@ from collections.abc import Sequence
 
 import anyio
 
-from poller.engine.in_hand import BatchInHand, MessageInHand
+from poller.engine.queues.in_hand import BatchInHand, MessageInHand
+from poller.engine.queues.tens import in_tens
 from poller.engine.source_health import SourceHealth
-from poller.engine.tens import in_tens
 from poller.errors import AccessDenied, ServiceError
 from poller.model.ids import MappingName
 from poller.ports import QueueSource

@@ -16,7 +16,7 @@ from uuid import uuid4
 from poller.core.backoff import SOURCE
 from poller.core.failure_record import DiscardedBatch, Notice, WindowCall
 from poller.core.retry import Discard, R
-from poller.engine.standstill import Standstill
+from poller.engine.streams.standstill import Standstill
 from poller.errors import LASTING, ServiceError
 from poller.model.function import Function
 from poller.model.mapping import StreamMapping

@@ -28,12 +28,12 @@ import anyio
 from poller.core.filtering import RecordFilter
 from poller.core.lanes import split
 from poller.core.watermark import Watermark
-from poller.engine.budget import LARGEST_ANSWER, Budget
-from poller.engine.checkpoints import Checkpoints
-from poller.engine.lane import Lane, LaneParts
-from poller.engine.lane_gathering import Records
 from poller.engine.source_health import SourceHealth
-from poller.engine.standstill import number_of
+from poller.engine.streams.budget import LARGEST_ANSWER, Budget
+from poller.engine.streams.checkpoints import Checkpoints
+from poller.engine.streams.gathering import Records
+from poller.engine.streams.lane import Lane, LaneParts
+from poller.engine.streams.standstill import number_of
 from poller.errors import ExpiredIterator, NotFound, ServiceError, Trimmed
 from poller.model.status import BlockedShard
 from poller.model.stream import (

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import anyio
 
 from poller.core.backoff import DELETE
-from poller.engine.in_hand import MessageInHand
+from poller.engine.queues.in_hand import MessageInHand
+from poller.engine.queues.tens import MESSAGES_PER_CALL, in_tens
 from poller.engine.source_health import SourceHealth
-from poller.engine.tens import MESSAGES_PER_CALL, in_tens
 from poller.errors import ServiceError
 from poller.model.ids import MappingName
 from poller.ports import QueueSource

@@ -22,13 +22,13 @@ from poller.core.backoff import HASTY
 from poller.core.batching import BatchBuilder
 from poller.core.filtering import RecordFilter
 from poller.core.scaling import PollScaling
-from poller.engine.deleting import Deleter
-from poller.engine.in_hand import BatchInHand, MessageInHand
 from poller.engine.permits import Permits
-from poller.engine.releasing import Releaser
+from poller.engine.queues.deleting import Deleter
+from poller.engine.queues.in_hand import BatchInHand, MessageInHand
+from poller.engine.queues.releasing import Releaser
+from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
-from poller.engine.visibility import VisibilityKeeper
 from poller.errors import ServiceError
 from poller.model.mapping import QueueMapping
 from poller.model.message import Message

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import anyio
 import pytest
 
-from poller.engine.checkpoints import Checkpoints
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
+from poller.engine.streams.checkpoints import Checkpoints
 from poller.errors import Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey

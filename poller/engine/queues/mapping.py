@@ -26,15 +26,15 @@ from anyio.abc import TaskGroup
 from poller.core.filtering import RecordFilter
 from poller.core.scaling import Concurrency, PollScaling
 from poller.core.visibility import Visibility, effective_visibility
-from poller.engine.deleting import Deleter
-from poller.engine.delivering import Deliverer
-from poller.engine.gathering import Gatherer
-from poller.engine.invoking import Invoker
 from poller.engine.permits import FunctionGate, Permits
-from poller.engine.releasing import Releaser
+from poller.engine.queues.deleting import Deleter
+from poller.engine.queues.delivering import Deliverer
+from poller.engine.queues.gathering import Gatherer
+from poller.engine.queues.invoking import Invoker
+from poller.engine.queues.releasing import Releaser
+from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
-from poller.engine.visibility import VisibilityKeeper
 from poller.errors import ServiceError
 from poller.model.function import Function
 from poller.model.ids import RequestId

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from operator import attrgetter
 
 from poller.core.lineage import Lineage
-from poller.engine.checkpoints import Checkpoints
-from poller.engine.shard import ShardReader
+from poller.engine.streams.checkpoints import Checkpoints
+from poller.engine.streams.shard import ShardReader
 from poller.model.status import BLOCKED_SHARDS_SHOWN, StreamStatus
 
 

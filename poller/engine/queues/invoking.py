@@ -21,11 +21,11 @@ import anyio
 from poller.core import envelope
 from poller.core.backoff import POSTPONED, at_least
 from poller.core.outcome import interpret
-from poller.engine.in_hand import BatchInHand
 from poller.engine.permits import FunctionGate
+from poller.engine.queues.in_hand import BatchInHand
+from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
-from poller.engine.visibility import VisibilityKeeper
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation

@@ -24,8 +24,8 @@ import anyio
 
 from poller.core.batching import BatchBuilder
 from poller.core.retry import RetryPolicy
-from poller.engine.lane_window import LaneWindow
 from poller.engine.stop import Stop
+from poller.engine.streams.window import LaneWindow
 from poller.model.mapping import StreamMapping
 from poller.model.stream import StreamRecord
 from poller.ports import Clock

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from poller.core.tumbling import MAXIMUM_STATE_BYTES
-from poller.engine.lane_window import LaneWindow
+from poller.engine.streams.window import LaneWindow
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import StreamMapping

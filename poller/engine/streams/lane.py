@@ -1,7 +1,7 @@
 """What becomes of the records of one lane?  gather ── invoke ── interpret ── (again | bisect | discard) ── done.
 
 A lane has one batch at a time; it stands still while that batch fails, and no other lane does.
-Batches come from `lane_gathering.py`; what becomes of one that failed is decided in `core/retry.py`, and the lane
+Batches come from `gathering.py`; what becomes of one that failed is decided in `core/retry.py`, and the lane
 carries the steps out, in order:
 
     Invoke    in line at the function's gate, then the function
@@ -9,7 +9,7 @@ carries the steps out, in order:
     Settle    done
     Discard   reported first (`discarding.py`), and only then done; a destination that refuses holds the lane up
 
-In a tumbling window (`lane_window.py`) a batch has records of that window only, and each invocation carries its state.
+In a tumbling window (`window.py`) a batch has records of that window only, and each invocation carries its state.
 What is done goes out together with the window as it is after that, so that both are stored as one: a restart neither
 loses nor repeats a state.  A window's last invocation is a delivery without records, seen through like any other.
 
@@ -28,13 +28,13 @@ import anyio
 
 from poller.core.outcome import interpret
 from poller.core.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
-from poller.engine.discarding import Discarding
-from poller.engine.lane_gathering import LaneGathering, Records
-from poller.engine.lane_window import LaneWindow
 from poller.engine.permits import FunctionGate
 from poller.engine.reporting import batch_invoked
-from poller.engine.standstill import Standstill
 from poller.engine.stop import Stop
+from poller.engine.streams.discarding import Discarding
+from poller.engine.streams.gathering import LaneGathering, Records
+from poller.engine.streams.standstill import Standstill
+from poller.engine.streams.window import LaneWindow
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 
 import anyio
 
-from poller.engine.deleting import Deleter
-from poller.engine.in_hand import BatchInHand, MessageInHand
-from poller.engine.tens import in_tens
-from poller.engine.visibility import VisibilityKeeper
+from poller.engine.queues.deleting import Deleter
+from poller.engine.queues.in_hand import BatchInHand, MessageInHand
+from poller.engine.queues.tens import in_tens
+from poller.engine.queues.visibility import VisibilityKeeper
 from poller.errors import ServiceError
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
