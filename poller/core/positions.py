@@ -31,11 +31,6 @@ Place = tuple[int, float, int]
 """Where a position stands among those of its shard: greater is further on. Sequence numbers stay integers in it."""
 
 
-def moves_back(stored: Position, new: Position) -> bool:
-    """Would the checkpoint go from `stored` to an earlier place?"""
-    return place(new) < place(stored)
-
-
 def place(position: Position) -> Place:
     match position:
         case TrimHorizon():
@@ -49,7 +44,7 @@ def place(position: Position) -> Place:
         case ShardEnd():
             return (3, 0, 0)
         case Latest():
-            raise AssertionError("Latest has no place until a read has made it concrete")
+            raise AssertionError("LATEST has no place until a read has made it concrete")
     assert_never(position)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from anyio.lowlevel import checkpoint as turn
 
-from poller.core.positions import moves_back
+from poller.core.positions import place
 from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
 from poller.stores.notation import CheckpointMovedBack
 
@@ -29,7 +29,8 @@ class MemoryStore:
         stored = self._stored[key]
         for shard_id, checkpoint in checkpoints.items():
             before = stored.get(shard_id)
-            if before is not None and moves_back(before.position, checkpoint.position):
+            at = place(checkpoint.position)
+            if before is not None and at < place(before.position):
                 raise CheckpointMovedBack(key.mapping, shard_id, stored=before.position, refused=checkpoint.position)
         stored.update(checkpoints)
 
