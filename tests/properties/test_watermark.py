@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poller.core.positions import place
 from poller.core.watermark import Watermark
 from poller.model.stream import AfterSequence, Position, SequenceNumber, ShardEnd, TrimHorizon
 
