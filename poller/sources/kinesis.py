@@ -79,7 +79,7 @@ class KinesisSource:
     """One stream, as `ports.StreamSource`. The caller is opened and closed by the composition root.
 
     `arn` is the mapping's event source, a stream or a consumer of one.
-    `reader` tells the ARN that events name as their reader (`invokeIdentityArn`); the first iterator asks it.
+    `reader` tells the ARN that events name as their reader (`invokeIdentityArn`); the first read asks it.
     """
 
     def __init__(self, caller: Caller, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
@@ -106,9 +106,6 @@ class KinesisSource:
 
         A stream that was made anew has the ARN and the shards' ids of the former one, whose numbers it refuses.
         """
-        if self._envelope is None:
-            reader_arn = await self._reader()
-            self._envelope = KinesisEnvelope(arn=str(self._arn), region=self._arn.region, role_arn=reader_arn)
         try:
             wire = await self._wire_iterator(shard_id, position)
         except Rejected as error:
@@ -121,6 +118,7 @@ class KinesisSource:
 
     async def read(self, iterator: Iterator, *, limit: int) -> Read:
         """Kinesis allows five reads a second and 2 MiB a second of a shard, and answers Throttled beyond that."""
+        envelope = self._envelope or await self._first_envelope()
         cursor = Cursor.of(iterator)
         count = min(limit, MAXIMUM_RECORDS_IN_A_READ)
         body = b'{"ShardIterator":%b,"Limit":%d%b' % (orjson.dumps(cursor.wire), count, self._read_end)
@@ -128,7 +126,7 @@ class KinesisSource:
         with understood(SERVICE, "records"):
             milliseconds = answer.get("MillisBehindLatest")
             behind = None if milliseconds is None else milliseconds / 1000
-            records = self._records(cursor.shard_id, answer["Records"])
+            records = _records(envelope, cursor.shard_id, answer["Records"])
             following = cursor.following(answer.get("NextShardIterator"), records, is_behind=bool(behind))
         if following is not None and following.leads_nowhere:
             following = following._replace(wire=await self._wire_iterator(cursor.shard_id, TrimHorizon()))
@@ -139,19 +137,10 @@ class KinesisSource:
         with understood(SERVICE, "iterator"):
             return str(answer["ShardIterator"])
 
-    def _records(self, shard_id: ShardId, wires: list[Mapping[str, Any]]) -> list[StreamRecord]:
-        """A stream that spreads records by itself may have none with a key; then nothing is ordered by it either."""
-        assert self._envelope is not None, "a read has an iterator"
-        record = self._envelope.of_shard(shard_id)
-        return [
-            StreamRecord(
-                wire["SequenceNumber"],
-                wire.get("PartitionKey") or wire["SequenceNumber"],
-                wire["ApproximateArrivalTimestamp"],
-                record(wire),
-            )
-            for wire in wires
-        ]
+    async def _first_envelope(self) -> KinesisEnvelope:
+        reader_arn = await self._reader()
+        self._envelope = KinesisEnvelope(arn=str(self._arn), region=self._arn.region, role_arn=reader_arn)
+        return self._envelope
 
     async def _listed(self) -> list[Shard]:
         shards: dict[ShardId, Shard] = {}
@@ -168,6 +157,20 @@ class KinesisSource:
 
     async def _call(self, operation: str, request: Mapping[str, Any]) -> Any:
         return await self._caller.call(operation, orjson.dumps(request), timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
+
+
+def _records(envelope: KinesisEnvelope, shard_id: ShardId, wires: list[Mapping[str, Any]]) -> list[StreamRecord]:
+    """A stream that spreads records by itself may have none with a key; then nothing is ordered by it either."""
+    record = envelope.of_shard(shard_id)
+    return [
+        StreamRecord(
+            wire["SequenceNumber"],
+            wire.get("PartitionKey") or wire["SequenceNumber"],
+            wire["ApproximateArrivalTimestamp"],
+            record(wire),
+        )
+        for wire in wires
+    ]
 
 
 def _shard(wire: Mapping[str, Any]) -> Shard:

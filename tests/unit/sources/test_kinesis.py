@@ -253,19 +253,20 @@ async def test_data_is_handed_through_without_a_look_at_it() -> None:
     assert (read.next_iterator, read.behind_in_seconds) == (f"{SHARD} BBB=", 1.5)
 
 
-async def test_the_reader_is_asked_for_once_and_not_for_a_listing() -> None:
+async def test_the_reader_is_asked_for_once_and_only_when_there_is_something_to_read() -> None:
     asked = []
 
     async def reader() -> str:
         asked.append(1)
         return "arn:aws:iam::123456789012:role/r"
 
-    caller = Scripted({"Shards": []}, {"ShardIterator": "AAA="}, {"ShardIterator": "BBB="})
+    caller = Scripted({"Shards": []}, {"ShardIterator": "AAA="}, {"Records": []}, {"Records": []})
     source = KinesisSource(caller, arn=Arn.parse(CLICKS), reader=reader)
     await source.shards()
+    iterator = await source.iterator(SHARD, TrimHorizon())
     assert not asked
     for _ in range(2):
-        await source.iterator(SHARD, TrimHorizon())
+        await source.read(iterator, limit=10)
     assert asked == [1]
 
 
