@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import anyio
+import orjson
 import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.model.invocation import Invocation, Response
 from poller.telemetry.facts import RecordsPolled
 from tests.fakes.faults import FaultPlan
 from tests.simulation.one_stream import FAILURES, World, crashing_after, play, stopping_after
@@ -78,6 +81,51 @@ def test_a_split_and_a_merge_keep_the_order(factor: int) -> None:
     play(world, main, shards=2)
     assert len(world.succeeded) == 180
     assert_in_order(world.succeeded)
+
+
+class TimedWorld(World):
+    """Notes when the function began and ended with records of each shard."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        [shard_id] = {record["eventID"].partition(":")[0] for record in orjson.loads(invocation.payload)["Records"]}
+        began = anyio.current_time()
+        response = await super().invoke(invocation)
+        self.spans[shard_id].append((began, anyio.current_time()))
+        return response
+
+
+def test_both_children_of_a_split_run_side_by_side_after_it_and_a_merged_shard_after_both() -> None:
+    """[S14]"""
+    world = TimedWorld(batch_size=2)
+    world.duration = 5.0
+    keys = [f"k{number}" for number in range(20)]
+
+    def put_some() -> None:
+        for key in keys:
+            world.put(key, key)
+
+    async def main() -> None:
+        put_some()
+        [parent] = [shard.shard_id for shard in world.stream.shards(now=0.0)]
+        children = world.stream.split(parent, now=0.0)
+        put_some()
+        merged = world.stream.merge(*children, now=0.0)
+        put_some()
+        await world.live(stopping_after(600))
+        spans = world.spans
+        assert spans.keys() == {parent, *children, merged}
+        one, other = children
+        assert spans[parent][-1][1] <= min(spans[one][0][0], spans[other][0][0]), "the children wait for their parent"
+        assert spans[one][0][0] < spans[other][0][1], "and do not wait for each other"
+        assert spans[other][0][0] < spans[one][0][1]
+        assert max(spans[one][-1][1], spans[other][-1][1]) <= spans[merged][0][0], "whose child waits for both"
+
+    play(world, main)
+    assert len(world.succeeded) == 60
 
 
 def test_after_a_crash_only_what_was_not_stored_comes_again() -> None:
