@@ -57,7 +57,7 @@ def _dynamodb(*, is_filtered: bool) -> StreamCase:
         shards=8,
         records_in_a_read=100,
         is_filtered=is_filtered,
-        backlog=16_000,
+        backlog=96_000,
         paced=int(PER_SECOND * PACED_SECONDS),
     )
 

@@ -280,7 +280,7 @@ async def test_a_broken_stream_mapping_harms_no_other_and_recovers(world: World)
         "orders": "ready", "good": "ready", "denied": "starting", "missing": "starting", "off": "disabled",
     }  # fmt: skip
     assert mappings["missing"]["reason"].startswith("ListShards: ResourceNotFoundException")
-    assert mappings["denied"]["reason"].startswith("ListShards: AccessDeniedException")
+    assert mappings["denied"]["reason"].startswith("DescribeStream: AccessDeniedException")
 
 
 async def test_a_state_in_memory_is_forgotten_at_the_end(world: World) -> None:

@@ -344,6 +344,19 @@ def test_a_listing_without_an_answer_does_not_hold_up_the_stop() -> None:
     assert ended[0] < 23
 
 
+def test_a_long_batching_window_does_not_hold_up_the_reading_once_there_is_no_room() -> None:
+    world = SmallWorld(batch_size=10_000, maximum_batching_window_in_seconds=300, parallelization_factor=10)
+    world.budget = Budget(2_000)
+
+    async def main() -> None:
+        for key in "abcdefghij":
+            world.put(key, *names(key, 20))
+        await world.live(stopping_after(290))
+
+    play(world, main)
+    assert len(world.succeeded) > 180, "only what there was room for at the end waits for its window"
+
+
 def test_a_source_that_repeats_records_repeats_none_to_the_function() -> None:
     class Stuttering(World):
         def source(self, process: Process) -> StreamSource:

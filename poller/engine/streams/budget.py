@@ -38,6 +38,11 @@ class Budget:
         self._called = anyio.Event()
         self._line: dict[Budget, None] = {}
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a read need not wait now."""
+        return self._room_now() > 0
+
     @asynccontextmanager
     async def promised(self) -> AsyncIterator[int]:
         """How many bytes may be read within, once there is room for any. To be charged before anybody waits again."""

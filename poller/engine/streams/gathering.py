@@ -6,6 +6,7 @@ It is filled in order, from what the reader has put, and ready with the first of
     batching window     it has waited as long as the mapping lets it
     tumbling window     the next record belongs to a later one, or nothing more comes into this one
     age                 its head has become too old to wait any longer
+    no room             nothing more can be read before something in hand is done
     closed              the shard has no more records
 
 When a tumbling window is over and all of its records are done, the next batch is one without records: its last
@@ -46,6 +47,7 @@ class LaneGathering:
         self._batch: list[StreamRecord] = []
         self._done_of_batch = 0
         self._caught_up_at: float | None = None
+        self._has_room = True
         self._is_closed = False
         self._changed = anyio.Event()
 
@@ -58,6 +60,12 @@ class LaneGathering:
 
     def put(self, records: Records) -> None:
         self._pending.extend(records)
+        self._has_room = True
+        self._changed.set()
+
+    def no_room(self) -> None:
+        """Nothing more is put until some of what was put is done."""
+        self._has_room = False
         self._changed.set()
 
     def caught_up(self, at: float) -> None:
@@ -82,7 +90,8 @@ class LaneGathering:
         while not self._stop.has_begun:
             now = anyio.current_time()
             self._fill(batch, builder, now)
-            if batch and (self._pending or self._is_closed or builder.is_due(now) or self._is_expired(batch[0])):
+            waits_in_vain = self._pending or self._is_closed or not self._has_room
+            if batch and (waits_in_vain or builder.is_due(now) or self._is_expired(batch[0])):
                 return batch
             if self._is_window_over():
                 return batch

@@ -116,6 +116,10 @@ class Lane:
     def put(self, records: Records) -> None:
         self._gathering.put(records)
 
+    def no_room(self) -> None:
+        """Nothing more is put until some of what was put is done: what waits for more is delivered."""
+        self._gathering.no_room()
+
     def caught_up(self, at: float) -> None:
         """Every record that had arrived by then, in epoch seconds, was put."""
         self._gathering.caught_up(at)

@@ -175,6 +175,9 @@ class ShardReader:
         iterator = self._iterator
         failures = 0
         while True:
+            if not self._budget.has_room:
+                for lane in self.lanes:
+                    lane.no_room()
             try:
                 async with self._budget.promised() as room_in_bytes, self._parts.reads:
                     if iterator is None:
