@@ -150,7 +150,7 @@ class History:
                 return self.world.ready_at.get(self.mapping.name, inf)
             case "AT_TIMESTAMP":
                 assert self.mapping.starting_position_timestamp is not None
-                return self.mapping.starting_position_timestamp - EPOCH
+                return floor(self.mapping.starting_position_timestamp * 1000) / 1000 - EPOCH - EPSILON
         return -inf
 
     def _done(self) -> dict[str, float]:

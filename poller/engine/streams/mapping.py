@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import floor
 
 import anyio
 from anyio.abc import TaskGroup
@@ -146,7 +145,7 @@ class StreamMappingRunner:
         positions = {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
         self._windows = {shard_id: one.window for shard_id, one in stored.items() if one.window is not None}
         if not positions:
-            now = AtTimestamp(floor(self._parts.lane.clock.now() * 1000) / 1000)  # as finely as arrivals are told
+            now = AtTimestamp(self._parts.lane.clock.now())
             by_hand = await self._parts.store.starting_position(self.mapping.state_key)
             positions = first_positions(shards, by_hand or self.mapping.begins_at)
             latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]

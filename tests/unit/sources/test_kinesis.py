@@ -92,6 +92,8 @@ async def test_the_stream_is_named_by_its_arn_in_every_call_that_may_name_it(arn
         (TrimHorizon(), {"ShardIteratorType": "TRIM_HORIZON"}),
         (Latest(), {"ShardIteratorType": "LATEST"}),
         (AtTimestamp(1459799926.4801), {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1459799926.48}),
+        (AtTimestamp(1459799926.4809), {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1459799926.48}),
+        (AtTimestamp(1459799926.48), {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1459799926.48}),
         (
             AtSequence(SequenceNumber("12")),
             {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": "12"},
