@@ -8,6 +8,7 @@ windows   each invocation has the state that the window's records before it have
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import pairwise
 
 from poller.core.envelope import iso_seconds
@@ -85,7 +86,10 @@ def check_windows(history: History) -> None:
     length = history.mapping.tumbling_window_in_seconds
     if length is None:
         return
-    succeeded = {number for call in history.calls for number in call.done}
+    succeeded_in: defaultdict[str, set[int]] = defaultdict(set)
+    for call in history.calls:
+        for number in call.done:
+            succeeded_in[number].add(life_of(call))
     ended: set[tuple[int, str, str]] = set()
     for call in by_beginning(history.calls):
         assert call.window is not None
@@ -103,9 +107,11 @@ def check_windows(history: History) -> None:
             if _window_of(put, length) == start and (not puts or put.place < puts[0].place)
         ]
         seen = call.window["state"].get("seen", [])
-        possible = [put.number for put in before if put.number in succeeded]
+        possible = [put.number for put in before if put.number in succeeded_in]
         certain = {
-            put.number for put in before if put.number in possible and _must_be_in_state(history, put, life_of(call))
+            put.number
+            for put in before
+            if put.number in possible and _must_be_in_state(history, put, succeeded_in[put.number], life_of(call))
         }
         if not certain <= set(seen) or [number for number in possible if number in set(seen)] != seen:
             raise Violation(f"the state has {seen}, where {possible} succeeded before: {call}")
@@ -113,10 +119,14 @@ def check_windows(history: History) -> None:
             ended.add((life_of(call), shard_id, start))
 
 
-def _must_be_in_state(history: History, put: Put, life: int) -> bool:
-    """What was trimmed between its success and the next process's reading is in no state that was stored."""
-    stored = history.lives[life - 1].stored.get(history.mapping.state_key, {})
-    is_known = put.number in history.seen[life] or put.place <= reached(stored, put.shard_id)
+def _must_be_in_state(history: History, put: Put, succeeded_in: set[int], life: int) -> bool:
+    """What succeeded, was not stored and was trimmed before the next process could read it is in no state any more."""
+
+    def is_stored_after(ended: int) -> bool:
+        stored = history.lives[ended].stored.get(history.mapping.state_key, {})
+        return put.place <= reached(stored, put.shard_id)
+
+    is_known = any(each == life or (each < life and is_stored_after(each)) for each in succeeded_in)
     is_given_up = any(put.number == record.sequence_number for _, n in history.notices for record in n.batch.records)
     return is_known and history.is_in_scope(put) and not is_given_up and not history.may_be_given_up(put.number)
 
