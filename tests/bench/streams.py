@@ -57,7 +57,7 @@ def _dynamodb(*, is_filtered: bool) -> StreamCase:
         shards=8,
         records_in_a_read=100,
         is_filtered=is_filtered,
-        backlog=96_000,
+        backlog=48_000,
         paced=int(PER_SECOND * PACED_SECONDS),
     )
 
@@ -65,10 +65,10 @@ def _dynamodb(*, is_filtered: bool) -> StreamCase:
 CASES = (
     _kinesis(1, 100, 2_000),
     _kinesis(8, 100, 16_000),
-    _kinesis(64, 100, 128_000),
+    _kinesis(64, 100, 64_000),
     _kinesis(1, 1_000, 20_000),
-    _kinesis(8, 1_000, 128_000),
-    _kinesis(64, 1_000, 192_000),
+    _kinesis(8, 1_000, 64_000),
+    _kinesis(64, 1_000, 96_000),
     _kinesis(8, 100, 16_000, is_filtered=True),
     _dynamodb(is_filtered=False),
     _dynamodb(is_filtered=True),
