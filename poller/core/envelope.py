@@ -62,8 +62,8 @@ def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_
 class KinesisEnvelope:
     """Records of a stream. `arn` is the stream's, or its consumer's; `role_arn` is the reader's.
 
-    All that is the same for a stream's records is written once, and each record's own texts are put between: a third of
-    the time that it takes to build a record and encode it.
+    All that is the same for a stream's records is written once, and each record's own texts are put between: half the
+    time that it takes to build a record and encode it.
     """
 
     def __init__(self, *, arn: str, region: str, role_arn: str) -> None:

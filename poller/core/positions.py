@@ -6,7 +6,7 @@
 It is the order in which the stored positions of one shard may follow each other: a checkpoint never moves back.
 Sequence numbers differ in length, so the texts would sort wrongly.
 A timestamp is replaced by a sequence number once something was read, never the other way round.
-Latest is not among them: it is nowhere until a read has made it concrete, and must not be stored.
+Latest is not among them: it is another place at each moment, and must not be stored.
 
 Sources: Amazon Kinesis Data Streams API reference, "GetShardIterator"; DynamoDB Streams API reference,
 "GetShardIterator".
@@ -44,7 +44,7 @@ def place(position: Position) -> Place:
         case ShardEnd():
             return (3, 0, 0)
         case Latest():
-            raise AssertionError("LATEST has no place until a read has made it concrete")
+            raise AssertionError("LATEST has no place: it is another one at each moment")
     assert_never(position)
 
 

@@ -43,7 +43,7 @@ class TrimHorizon:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """What comes from now on. Never stored: it is made concrete by the first read."""
+    """What comes from now on. Never stored: at the first start, that moment is stored instead."""
 
 
 @dataclass(frozen=True, slots=True)

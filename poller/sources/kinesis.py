@@ -60,9 +60,7 @@ ANSWER_TIMEOUT_IN_SECONDS = 10.0
 READ_TIMEOUT_IN_SECONDS = 30.0
 """How long a read may take: its answer may have 10 MiB."""
 
-
 NO_PLACE = "(was the stream deleted and made anew? Then its positions have to be moved: `poller state set`)"
-
 
 Reader = Callable[[], Awaitable[str]]
 

@@ -247,9 +247,9 @@ class NoticeRefused(NamedTuple):
 
 
 class PositionTrimmed(NamedTuple):
-    """A shard's position was gone from the stream: reading goes on at its oldest record; what lay between is lost.
+    """The record that a shard was to go on after has aged out, or the shard itself, before all of it was done.
 
-    Or the shard itself was gone, before all of it was done.
+    Reading goes on at the oldest record there is; what followed and aged out too is lost, if there was any.
     """
 
     mapping: MappingName

@@ -228,7 +228,7 @@ class Metrics:
             "poller_notice_failures_total", "Reports of discarded batches that the destination did not take, each try."
         )
         self.positions_trimmed = counter(
-            "poller_positions_trimmed_total", "Shards whose position was gone from the stream, and what lay behind it."
+            "poller_positions_trimmed_total", "Shards that went on behind what had aged out of the stream."
         )
 
     def _declare_troubles(self, mappings: Collection[MappingName]) -> None:

@@ -81,7 +81,15 @@ class StreamMappingRunner:
         self._latest: dict[ShardId, Iterator] = {}
         self._windows: dict[ShardId, Window] = {}
         self._list_at = self._drained_at = 0.0
-        self._reads = anyio.Semaphore(READS_AT_ONCE, fast_acquire=True)
+        self._shards = ShardParts(
+            source=parts.source,
+            lane=parts.lane,
+            filters=parts.filters,
+            budget=parts.budget,
+            reads=anyio.Semaphore(READS_AT_ONCE, fast_acquire=True),
+            checkpoints=self._checkpoints,
+            health=self._health,
+        )
         self._look_again = anyio.Event()
         self._following = anyio.CancelScope()
 
@@ -231,17 +239,8 @@ class StreamMappingRunner:
             self._health.succeeded(self._listing)
 
     async def _read(self, lineage: Lineage, start: Start) -> None:
-        parts = ShardParts(
-            source=self._parts.source,
-            lane=self._parts.lane,
-            filters=self._parts.filters,
-            budget=self._parts.budget,
-            reads=self._reads,
-            checkpoints=self._checkpoints,
-            health=self._health,
-        )
         reader = ShardReader(
-            parts,
+            self._shards,
             start.shard_id,
             start.position,
             budget_in_bytes=BYTES_OF_A_SHARD,

@@ -40,7 +40,6 @@ from poller.model.stream import (
     AfterSequence,
     Checkpoint,
     Iterator,
-    Latest,
     Position,
     Read,
     ShardEnd,
@@ -278,8 +277,8 @@ class ShardReader:
         self._move()
 
     def _move(self) -> None:
-        """Tell the checkpoints, if anything moved; LATEST is no place until something was read."""
+        """Tell the checkpoints, if anything moved."""
         checkpoint = Checkpoint(self._watermark.position, self._window)
-        if checkpoint != self._moved_to and not isinstance(checkpoint.position, Latest):
+        if checkpoint != self._moved_to:
             self._moved_to = checkpoint
             self._parts.checkpoints.move(self._shard_id, checkpoint)
