@@ -59,10 +59,7 @@ ANSWER_TIMEOUT_IN_SECONDS = 10.0
 
 
 class DynamoDbStreamsSource:
-    """One stream of a table, as `ports.StreamSource`. The caller is opened and closed by the composition root.
-
-    `status` is the stream's, as the last listing told it: ENABLING, ENABLED, DISABLING, DISABLED; None before.
-    """
+    """One stream of a table, as `ports.StreamSource`. The caller is opened and closed by the composition root."""
 
     def __init__(self, caller: Caller, *, arn: Arn, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
         self._caller = caller
@@ -70,7 +67,6 @@ class DynamoDbStreamsSource:
         self._region = arn.region
         self._stream = {"StreamArn": self._arn}
         self._page = self._stream | {"Limit": shards_in_a_page}
-        self.status: str | None = None
 
     async def shards(self) -> list[Shard]:
         """Pages hold at most 100 shards; a day's shards of a busy table fill several."""
@@ -81,7 +77,6 @@ class DynamoDbStreamsSource:
             with understood(SERVICE, "description of a stream"):
                 description = answer["StreamDescription"]
                 shards |= {shard.shard_id: shard for shard in map(_shard, description.get("Shards") or ())}
-            self.status = description.get("StreamStatus")
             last = description.get("LastEvaluatedShardId")
             if not last:
                 return list(shards.values())
