@@ -17,6 +17,8 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+import anyio
+
 from poller.aws.door import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
@@ -70,6 +72,7 @@ class Parts:
         self._gates: dict[FunctionName, FunctionGate] = {}
         self._targets: dict[FunctionName, Target] = {}
         self._known_caller_arn: str | None = None
+        self._asking_for_caller = anyio.Lock()
 
     async def runners(self) -> dict[MappingName, Callable[[], Runner]]:
         """What makes a fresh runner, for each enabled mapping. Raises SettingsError for what cannot be opened."""
@@ -157,13 +160,14 @@ class Parts:
     async def _caller_arn(self, mapping: StreamMapping) -> str:
         """Where STS does not say who we are (an emulator without it), the account itself stands in events.
 
-        Whoever needs it waits for it, and nobody else.
+        Whoever needs it waits for it, and nobody else; it is asked for once, however many shards begin together.
         """
-        if self._known_caller_arn is None:
-            arn = mapping.event_source_arn
-            account = Arn(partition=arn.partition, service="iam", region="", account=arn.account, resource="root")
-            self._known_caller_arn = await self._aws.caller_arn(mapping.region) or str(account)
-        return self._known_caller_arn
+        async with self._asking_for_caller:
+            if self._known_caller_arn is None:
+                arn = mapping.event_source_arn
+                account = Arn(partition=arn.partition, service="iam", region="", account=arn.account, resource="root")
+                self._known_caller_arn = await self._aws.caller_arn(mapping.region) or str(account)
+            return self._known_caller_arn
 
     async def _destination(self, mapping: StreamMapping) -> Destination | None:
         if mapping.on_failure is None:

@@ -229,6 +229,17 @@ async def test_latest_means_after_readiness_and_survives_a_restart_before_the_fi
     assert in_order(source, ids_of(bill.calls)) == in_order(source, between + after)
 
 
+async def test_who_we_are_is_asked_once_however_many_shards_begin_together(world: World) -> None:
+    source = Clicks(world.aws, "clicks", shard_count=12)
+    bill = world.aws.functions[BILL] = instant()
+    numbers = source.put_all(*(f"key-{number}" for number in range(60)))
+    async with world.daemon(mapping("clicks", source, BILL)) as daemon:
+        await world.watch.until(lambda: set(ids_of(bill.calls)) == set(numbers))
+        assert await daemon.stop() == 0
+    assert len({source.shard_of(number) for number in numbers}) == 12
+    assert len([request for request in world.aws.server.requests if b"GetCallerIdentity" in request.body]) == 1
+
+
 async def test_a_second_daemon_on_the_same_state_is_turned_away(world: World) -> None:
     source = Clicks(world.aws, "clicks")
     bill = world.aws.functions[BILL] = instant()
