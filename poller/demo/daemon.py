@@ -29,6 +29,9 @@ STOP_IN_SECONDS = 8.0
 
 LOOK_EVERY_SECONDS = 0.1
 
+DEATH_IN_SECONDS = 1.0
+"""How long after a process stopped answering it may become known that it has ended."""
+
 
 class Daemon:
     """A running daemon. `address` is its `http_listen`."""
@@ -55,6 +58,9 @@ class Daemon:
             async with self._session.get(f"http://{self.address}/metrics") as answer:
                 return Metrics(await answer.text())
         except (aiohttp.ClientError, TimeoutError) as error:
+            with anyio.move_on_after(DEATH_IN_SECONDS):
+                await self.process.wait()
+            must_run(self.process, "the daemon", self.log)
             raise DemoError(f"the daemon does not answer: {error}; its log ends:\n{tail(self.log)}") from error
 
     async def _is_ready(self) -> bool:
