@@ -17,6 +17,7 @@ Source: AWS Lambda Developer Guide, "Batching behavior" of event source mappings
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice, takewhile
 
 from poller.core.envelope import event
 
@@ -61,12 +62,17 @@ class BatchBuilder:
 
     def fill(self, sizes: Iterable[int], *, now: float) -> int:
         """Count in as many encoded records of these sizes in bytes, from the first, as fit; returns how many."""
-        count = 0
-        for size in sizes:
-            if not self.add(size, now=now):
-                break
-            count += 1
-        return count
+        candidates = list(islice(sizes, self.room))
+        grown = self.size_in_bytes + sum(candidates) + len(candidates) - (self.count == 0)  # a comma before each
+        if not candidates:
+            return 0
+        if grown > self._limit_in_bytes:
+            return sum(takewhile(bool, (self.add(size, now=now) for size in candidates)))
+        if self.count == 0:
+            self.deadline = now + self._window_in_seconds
+        self.count += len(candidates)
+        self.size_in_bytes = grown
+        return len(candidates)
 
     @property
     def room(self) -> int:

@@ -16,7 +16,7 @@ response with Kinesis Data Streams and Lambda".
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, assert_never
 
 import orjson
@@ -34,8 +34,8 @@ _PLAIN_SUCCESSES = frozenset(
 )
 
 
-def interpret(response: Response, *, identifiers: Collection[str], reports_item_failures: bool) -> Outcome:
-    """Decide what a response means for the batch whose records have these identifiers."""
+def interpret(response: Response, *, identifiers: Iterable[str], reports_item_failures: bool) -> Outcome:
+    """Decide what a response means for the batch whose records have these identifiers, which few answers ask for."""
     match response:
         case Answered(payload=payload):
             if not reports_item_failures or payload in _PLAIN_SUCCESSES:
@@ -50,7 +50,7 @@ def interpret(response: Response, *, identifiers: Collection[str], reports_item_
     assert_never(response)
 
 
-def _item_failures(payload: bytes, identifiers: Collection[str]) -> Outcome:
+def _item_failures(payload: bytes, identifiers: Iterable[str]) -> Outcome:
     try:
         body = orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -64,7 +64,7 @@ def _item_failures(payload: bytes, identifiers: Collection[str]) -> Outcome:
         return SUCCEEDED
     if not isinstance(items, list):
         return _invalid(f"batchItemFailures is {_kind(items)}, not a list")
-    return _named(items, identifiers)
+    return _named(items, frozenset(identifiers))
 
 
 def _named(items: list[Any], identifiers: Collection[str]) -> Outcome:

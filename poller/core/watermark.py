@@ -6,17 +6,19 @@ The watermark is the end of the finished prefix: it stands just before the oldes
     handed out   1  2  3  4  5  6  7
     done         x  x     x  x     x      watermark: after 2; when 3 is done: after 5
 
-Only what is not done is remembered, each with the number of the record handed out before it; so memory is bounded by
-what is in hand, however far the other lanes run ahead of a blocked one.
+Only what is not done is remembered, each with the number of the record before it; so memory is bounded by what is in
+hand, however far the other lanes run ahead of a blocked one.
 A record that a filter keeps out is done as it is handed out.
+Records are handed out by the read, and what is asked of each is asked of all at once: it is the hot path.
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Kinesis": a checkpoint is moved when a batch is done.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain, compress, repeat
+from operator import lt
 
 from poller.core.positions import number
 from poller.model.stream import AfterSequence, AtSequence, Position, SequenceNumber, ShardEnd
@@ -30,21 +32,20 @@ class Watermark:
     def __init__(self, start: Position) -> None:
         assert not isinstance(start, ShardEnd), "a drained shard is not read"
         self._start = start
-        self._before: OrderedDict[SequenceNumber, SequenceNumber | None] = OrderedDict()
+        self._before: dict[SequenceNumber, SequenceNumber | None] = {}
         self._last: SequenceNumber | None = None
         self._has_ended = False
 
-    def hand_out(self, sequence_number: SequenceNumber) -> None:
-        """The next record of the shard is in hand."""
-        before = self._last
-        self.pass_over(sequence_number)
-        self._before[sequence_number] = before
-
-    def pass_over(self, sequence_number: SequenceNumber) -> None:
-        """The next record of the shard is kept out by a filter, and so done."""
+    def hand_out(self, sequence_numbers: Sequence[SequenceNumber], *, kept: Iterable[bool] = repeat(True)) -> None:
+        """The next records of the shard are in hand, but for those that a filter has not kept: they are done."""
+        if not sequence_numbers:
+            return
         assert not self._has_ended, "a record after the shard's end"
-        assert self.follows(sequence_number), f"{sequence_number} does not follow {self._last or self._start}"
-        self._last = sequence_number
+        assert self.follows(sequence_numbers[0]), f"{sequence_numbers[0]} does not follow {self._last or self._start}"
+        assert _are_in_order(sequence_numbers), "records that do not follow each other"
+        with_those_before = zip(sequence_numbers, chain((self._last,), sequence_numbers), strict=False)
+        self._before.update(compress(with_those_before, kept))
+        self._last = sequence_numbers[-1]
 
     def follows(self, sequence_number: SequenceNumber) -> bool:
         """Whether this can be the shard's next record, and is not one that was met before."""
@@ -80,6 +81,14 @@ class Watermark:
         else:
             reached = next(iter(self._before.values()))
         return self._start if reached is None else AfterSequence(reached)
+
+
+def _are_in_order(sequence_numbers: Sequence[SequenceNumber]) -> bool:
+    """Whether each is higher than the one before it."""
+    values: Sequence[SequenceNumber] | list[int] = sequence_numbers
+    if len(set(map(len, sequence_numbers))) > 1:  # texts of one length sort as their numbers do
+        values = [number(each) for each in sequence_numbers]
+    return all(map(lt, values, values[1:]))
 
 
 def _lowest(start: Position) -> int:

@@ -9,8 +9,8 @@ from poller.core.positions import place
 from poller.core.watermark import Watermark
 from poller.model.stream import AfterSequence, Position, SequenceNumber, ShardEnd, TrimHorizon
 
-STEPS = st.lists(st.sampled_from(["hand out", "pass over"]) | st.integers(0, 30), max_size=80)
-"""A number finishes that record of those in hand."""
+STEPS = st.lists(st.lists(st.booleans(), max_size=5) | st.integers(0, 30), max_size=60)
+"""A list hands out so many records, some of them kept by the filter; a number finishes that one of those in hand."""
 
 
 def expected(records: list[tuple[int, bool]], *, has_ended: bool) -> Position:
@@ -22,8 +22,8 @@ def expected(records: list[tuple[int, bool]], *, has_ended: bool) -> Position:
     return ShardEnd() if has_ended else position
 
 
-@given(STEPS, st.integers(0, 80))
-def test_the_watermark_is_the_end_of_the_finished_prefix(steps: list[str | int], end_at: int) -> None:
+@given(STEPS, st.integers(0, 60))
+def test_the_watermark_is_the_end_of_the_finished_prefix(steps: list[list[bool] | int], end_at: int) -> None:
     watermark = Watermark(TrimHorizon())
     records: list[tuple[int, bool]] = []
     has_ended = False
@@ -36,10 +36,10 @@ def test_the_watermark_is_the_end_of_the_finished_prefix(steps: list[str | int],
                 watermark.finish([SequenceNumber(str(records[at][0]))])
                 records[at] = (records[at][0], True)
         elif not has_ended:
-            value = 7 + 3 * index  # from one digit to three, with gaps
-            record = SequenceNumber(str(value))
-            records.append((value, step == "pass over"))
-            (watermark.pass_over if step == "pass over" else watermark.hand_out)(record)
+            values = [7 + 21 * index + 4 * at for at in range(len(step))]  # from one digit to four, with gaps
+            records += [(value, not is_kept) for value, is_kept in zip(values, step, strict=True)]
+            numbers = [SequenceNumber(str(value)) for value in values]
+            watermark.hand_out(numbers, **({} if all(step) else {"kept": step}))
         if index == end_at:
             has_ended = True
             watermark.end()

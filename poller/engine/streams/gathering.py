@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from itertools import takewhile
+from operator import attrgetter
 
 import anyio
 
@@ -116,7 +117,7 @@ class LaneGathering:
         """Take what is pending, up to the first record that has no place in this batch."""
         pending = self._pending
         admitted = takewhile(self._window.admits, pending) if self._window.is_on else pending
-        count = builder.fill((len(record.encoded) for record in admitted), now=now)
+        count = builder.fill(map(len, map(attrgetter("encoded"), admitted)), now=now)
         batch.extend([pending.popleft() for _ in range(count)])
 
     def _is_window_over(self) -> bool:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import assert_never
 
 import anyio
@@ -191,11 +192,10 @@ class Lane:
             began = anyio.current_time()
             response = await parts.target.invoke(invocation)
         duration = anyio.current_time() - began
-        reports = parts.mapping.report_batch_item_failures
         outcome = interpret(
             response,
-            identifiers={record.sequence_number for record in step.records} if reports else (),
-            reports_item_failures=reports,
+            identifiers=map(attrgetter("sequence_number"), step.records),
+            reports_item_failures=parts.mapping.report_batch_item_failures,
         )
         outcome = self._window.interpret(outcome, response, step.records)
         is_bisected = delivery.answered(outcome, response, now=parts.clock.now())

@@ -21,6 +21,7 @@ Kinesis Data Streams Developer Guide, "Quotas and limits".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 from operator import attrgetter
 
 import anyio
@@ -44,7 +45,6 @@ from poller.model.stream import (
     Read,
     ShardEnd,
     ShardId,
-    StreamRecord,
     TrimHorizon,
     Window,
 )
@@ -245,19 +245,17 @@ class ShardReader:
 
     def _hand_out(self, read: Read) -> None:
         parts, watermark = self._parts, self._watermark
-        matches = parts.filters.matches if parts.filters is not None else None
         records = read.records
         if records and not watermark.follows(records[0].sequence_number):  # a source that repeats itself
             records = [record for record in records if watermark.follows(record.sequence_number)]
-        kept: list[StreamRecord] = []
-        size = 0
-        for record in records:
-            if matches is None or matches(record.record):
-                watermark.hand_out(record.sequence_number)
-                size += len(record.encoded)
-                kept.append(record)
-            else:
-                watermark.pass_over(record.sequence_number)
+        kept, sequence_numbers = records, [record.sequence_number for record in records]
+        if parts.filters is None:
+            watermark.hand_out(sequence_numbers)
+        else:
+            matching = [parts.filters.matches(record.record) for record in records]
+            watermark.hand_out(sequence_numbers, kept=matching)
+            kept = list(compress(records, matching))
+        size = size_in_bytes(kept)
         for lane, share in zip(self.lanes, split(kept, len(self.lanes)), strict=True):
             lane.put(share)
         self._budget.charge(size)
@@ -272,7 +270,7 @@ class ShardReader:
 
     def _finish(self, records: Records, window: Window | None) -> None:
         self._watermark.finish([record.sequence_number for record in records])
-        self._budget.give_back(sum([len(record.encoded) for record in records]))
+        self._budget.give_back(size_in_bytes(records))
         self._window = window
         self._move()
 
@@ -282,3 +280,7 @@ class ShardReader:
         if checkpoint != self._moved_to:
             self._moved_to = checkpoint
             self._parts.checkpoints.move(self._shard_id, checkpoint)
+
+
+def size_in_bytes(records: Records) -> int:
+    return sum([len(record.encoded) for record in records])

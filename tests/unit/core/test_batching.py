@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import takewhile
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -95,3 +97,16 @@ def test_batches_are_cut_where_the_encoded_event_would_grow_too_long(records: li
         assert builder.size_in_bytes <= LIMIT or builder.count == 1
         assert builder.is_full == (builder.count == batch_size or len(event(batches[-1])) >= LIMIT)
     assert batches == by_hand(records, batch_size)
+
+
+@given(st.lists(st.lists(st.integers(2, LIMIT + 2), max_size=8), max_size=4), st.integers(1, 10))
+def test_to_fill_is_to_add_one_by_one_until_one_does_not_fit(fillings: list[list[int]], batch_size: int) -> None:
+    filled, added = (BatchBuilder(batch_size=batch_size, window_in_seconds=5, limit_in_bytes=LIMIT) for _ in range(2))
+    for now, sizes in enumerate(fillings):
+        count = filled.fill(sizes, now=now)
+        assert count == sum(takewhile(bool, (added.add(size, now=now) for size in sizes)))
+        assert (filled.count, filled.size_in_bytes, filled.deadline) == (
+            added.count,
+            added.size_in_bytes,
+            added.deadline,
+        )

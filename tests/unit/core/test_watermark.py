@@ -12,8 +12,7 @@ def number(value: int) -> SequenceNumber:
 
 def handed_out(*values: int, start: Position | None = None) -> Watermark:
     watermark = Watermark(start or TrimHorizon())
-    for value in values:
-        watermark.hand_out(number(value))
+    watermark.hand_out([number(value) for value in values])
     return watermark
 
 
@@ -39,10 +38,10 @@ def test_before_anything_is_done_the_watermark_is_where_reading_began(start: Pos
 
 def test_filtered_records_move_the_watermark() -> None:
     watermark = Watermark(TrimHorizon())
-    watermark.pass_over(number(1))
+    watermark.hand_out([number(1)], kept=[False])
     assert position_of(watermark) == AfterSequence(number(1))
-    watermark.hand_out(number(2))
-    watermark.pass_over(number(3))
+    watermark.hand_out([number(2)])
+    watermark.hand_out([number(3)], kept=[False])
     assert position_of(watermark) == AfterSequence(number(1))
     watermark.finish([number(2)])
     assert position_of(watermark) == AfterSequence(number(3))
@@ -66,7 +65,7 @@ def test_an_empty_shard_is_drained_at_once() -> None:
 def test_what_is_remembered_does_not_grow_behind_a_blocked_record() -> None:
     watermark = handed_out(1)
     for value in range(2, 100_000):
-        watermark.hand_out(number(value))
+        watermark.hand_out([number(value)])
         watermark.finish([number(value)])
     assert watermark.in_hand == 1
     assert position_of(watermark) == TrimHorizon()
@@ -78,9 +77,19 @@ def test_what_is_remembered_does_not_grow_behind_a_blocked_record() -> None:
 def test_a_record_that_does_not_follow_is_a_fault_of_ours(value: int) -> None:
     watermark = handed_out(8)
     with pytest.raises(AssertionError):
-        watermark.hand_out(number(value))
+        watermark.hand_out([number(value)])
     with pytest.raises(AssertionError):
-        watermark.pass_over(number(value))
+        watermark.hand_out([number(value)], kept=[False])
+
+
+@pytest.mark.parametrize("values", [(8, 8), (8, 7), (8, 9, 10, 10), (9, 11, 10), (100, 99)])
+def test_records_that_do_not_follow_each_other_are_a_fault_of_ours(values: tuple[int, ...]) -> None:
+    with pytest.raises(AssertionError):
+        handed_out(*values)
+
+
+def test_sequence_numbers_follow_each_other_as_numbers_do() -> None:
+    assert handed_out(9, 10, 99, 100).in_hand == 4
 
 
 @pytest.mark.parametrize(("start", "first"), [(AfterSequence(number(8)), 8), (AtSequence(number(8)), 7)])
@@ -92,7 +101,7 @@ def test_a_record_before_the_start_is_a_fault_of_ours(start: Position, first: in
 
 def test_to_finish_twice_or_what_was_never_in_hand_is_a_fault_of_ours() -> None:
     watermark = handed_out(1)
-    watermark.pass_over(number(2))
+    watermark.hand_out([number(2)], kept=[False])
     watermark.finish([number(1)])
     for value in (1, 2, 3):
         with pytest.raises(AssertionError):
@@ -103,7 +112,7 @@ def test_a_record_after_the_end_is_a_fault_of_ours() -> None:
     watermark = handed_out(1)
     watermark.end()
     with pytest.raises(AssertionError):
-        watermark.hand_out(number(2))
+        watermark.hand_out([number(2)])
 
 
 def test_a_drained_shard_is_not_read() -> None:
