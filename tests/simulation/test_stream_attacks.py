@@ -15,7 +15,7 @@ from poller.engine.streams.mapping import StreamParts
 from poller.model.invocation import Busy, Invocation, Response
 from poller.model.stream import Iterator, Read, Shard, StreamRecord
 from poller.ports import StreamSource
-from poller.telemetry.facts import MappingCrashed, PositionTrimmed, SourceFailed
+from poller.telemetry.facts import MappingCrashed, PositionTrimmed, RecordsPolled, SourceFailed
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.simulation.one_stream import FAILURES, Process, World, crashing_after, play, stopping_after
@@ -97,6 +97,16 @@ def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -
     play(world, main, shards=10)
     a_record = 1_340_000
     assert max(seen) <= 4 * MEBIBYTE + 10 * (LEAST + a_record)
+
+
+def test_hundreds_of_quiet_shards_are_read_side_by_side_however_slow_the_service() -> None:
+    world = World(faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
+
+    async def main() -> None:
+        await world.live(stopping_after(30))
+
+    play(world, main, shards=120)
+    assert len(facts_of(world, RecordsPolled)) > 120 * 25, "one read a second each"
 
 
 def test_a_shard_that_left_while_the_daemon_was_down_is_said_if_it_was_not_done() -> None:
