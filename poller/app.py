@@ -27,7 +27,7 @@ from poller.model.status import MappingStatus, StreamStatus
 from poller.parts import Parts
 from poller.settings.values import Settings
 from poller.telemetry import logs
-from poller.telemetry.facts import DaemonStarted
+from poller.telemetry.facts import DaemonStarted, SettingsDoubted
 from poller.telemetry.recorder import Recorder
 
 GC_THRESHOLDS = (20_000, 20, 20)
@@ -54,6 +54,8 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         streams=[mapping.name for mapping in settings.stream_mappings],
         functions=list(settings.functions),
     )
+    for warning in settings.warnings:
+        recorder.record(SettingsDoubted(warning))
     async with AsyncExitStack() as stack:
         parts = Parts(settings, stop=stop, record=recorder.record, stack=stack)
         daemon = Daemon(
@@ -89,7 +91,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             gc.set_threshold(*GC_THRESHOLDS)
             await daemon.run()
             services.cancel_scope.cancel()
-    return 0
+    return 1 if stop.spoiled.is_set() else 0
 
 
 def _written(address: Address) -> str:

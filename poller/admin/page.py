@@ -175,8 +175,12 @@ def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:
 
 
 def _place(shard: BlockedShard) -> str:
-    number = shard.sequence_number
-    return escape(shard.shard_id) + (f"<small>at {escape(number)}</small>" if number is not None else "")
+    place = escape(shard.shard_id)
+    if shard.start_sequence_number is not None:
+        place += f"<small>{count(shard.records, 'record')}, from {escape(shard.start_sequence_number)}</small>"
+    if shard.end_sequence_number != shard.start_sequence_number:
+        place += f"<small>to {escape(shard.end_sequence_number or '')}</small>"
+    return place
 
 
 def _table(caption: str, headings: Sequence[str], rows: Sequence[Row], kind: str = "numbers") -> str:

@@ -11,7 +11,9 @@ stand still longest, each with the reason, the time since when, and the first re
 
     "orders": {"state": "ready", "reason": null, "shards_blocked": 1,
                "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z",
-                            "sequence_number": "49590338271490256608559692538361571095921575989136588898"}]}
+                            "records": 2,
+                            "start_sequence_number": "49590338271490256608559692538361571095921575989136588898",
+                            "end_sequence_number": "49590338271490256608559692540925702759324208523137515618"}]}
 
 Only GET and HEAD are allowed; other answers than pages are JSON.
 There is no login: nothing secret is shown, and whoever listens beyond 127.0.0.1 decides who may read.
@@ -123,7 +125,9 @@ def _entry(status: MappingStatus) -> dict[str, Any]:
                 "shard": shard.shard_id,
                 "reason": shard.reason,
                 "since": written(shard.since),
-                "sequence_number": shard.sequence_number,
+                "records": shard.records,
+                "start_sequence_number": shard.start_sequence_number,
+                "end_sequence_number": shard.end_sequence_number,
             }
             for shard in status.stream.blocked
         ]

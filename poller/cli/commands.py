@@ -73,7 +73,7 @@ def run(
     The first signal stops polling, lets what runs end within the grace, makes the other messages visible again, and
     stores the last positions. A second signal hurries.
     """
-    settings = examined(config).settings
+    settings = examined(config, tells_warnings=False).settings  # the daemon's log has them
     from poller.app import run as run_daemon
 
     with failures_told(config):

@@ -29,11 +29,11 @@ Config = Annotated[
 ]
 
 
-def examined(config: Path) -> Examined:
+def examined(config: Path, *, tells_warnings: bool = True) -> Examined:
     """The settings, after their warnings were told; or the end of the program, after their faults were."""
     with failures_told(config):
         found = examine(config, os.environ)
-    for warning in found.settings.warnings:
+    for warning in found.settings.warnings if tells_warnings else ():
         typer.secho("warning: ", fg="yellow", nl=False, err=True)
         typer.echo(warning, err=True)
     return found

@@ -87,7 +87,7 @@ def set_position(
 
     Example: `poller state set clicks 2026-01-31T12:00:00Z` goes back, or forward, to what arrived then.
 
-    Example: `poller state set clicks --shard shardId-000000000001 --after 495903...` skips a record that blocks.
+    Example: `poller state set clicks --shard shardId-000000000001 --after 495903...` skips what blocks, up to there.
 
     It tells what is stored, what would be, and what that means, and asks. Open windows are given up.
     """

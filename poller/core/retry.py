@@ -183,6 +183,11 @@ class Delivery(Generic[R]):
         return not self._is_invoking
 
     @property
+    def tried(self) -> Sequence[R]:
+        """The records of the part that is invoked, or waits to be."""
+        return self._parts[-1].records if self._parts else ()
+
+    @property
     def pause(self) -> Wait | None:
         """The wait before the same part is invoked again; None where it goes on at once, or is done."""
         return self._parts[-1].wait if self._parts else None

@@ -13,6 +13,7 @@ from rich.syntax import Syntax
 from rich.table import Table as Drawn
 
 from poller.demo.books import Book, Table
+from poller.demo.processes import DemoError
 
 COLUMNS = (
     TextColumn("  {task.description}"),
@@ -25,8 +26,16 @@ LINES_EVERY_SECONDS = 1.0
 FAULTS_SHOWN = 20
 
 
+class OutputLost(DemoError):
+    """Nothing more can be written. `error` says why; SystemExit where the reader has gone, as rich has it."""
+
+    def __init__(self, error: OSError | SystemExit) -> None:
+        super().__init__("the output cannot be written")
+        self.error = error
+
+
 class Screen:
-    """Writes to stdout. Lines are not broken, so that what they name can be copied."""
+    """Writes to stdout, or raises OutputLost. Lines are not broken, so that what they name can be copied."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
@@ -66,7 +75,7 @@ class Screen:
         for line in table.lines:
             drawn.add_row(line.what, *map(str, line.numbers), line.where)
         self._print("")
-        self._console.print(drawn)
+        self._print(drawn, soft_wrap=False)
 
     def verdict(self, faults: Sequence[str], seconds: float) -> None:
         """Whether it all adds up."""
@@ -86,8 +95,11 @@ class Screen:
             self._print(f"  {line}")
         self._print(f"\nThe status page: http://{http_listen}/")
 
-    def _print(self, text: object, style: str | None = None) -> None:
-        self._console.print(text, style=style, markup=False, soft_wrap=True)
+    def _print(self, text: object, style: str | None = None, *, soft_wrap: bool = True) -> None:
+        try:
+            self._console.print(text, style=style, markup=False, soft_wrap=soft_wrap)
+        except (OSError, SystemExit) as error:
+            raise OutputLost(error) from None
 
 
 class Bars:

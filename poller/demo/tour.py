@@ -28,7 +28,7 @@ from poller.demo.books import Book
 from poller.demo.daemon import Daemon, daemon, free_address, settings
 from poller.demo.processes import CREDENTIALS, DemoError, environment_of_the_demo, must_run, tail
 from poller.demo.scenes import Scene, resharding, whole
-from poller.demo.screen import Screen
+from poller.demo.screen import OutputLost, Screen
 from poller.demo.watch import Watch
 from poller.errors import ServiceError
 
@@ -36,15 +36,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(*, keep: bool, reshard: bool) -> int:
-    """Give the tour; returns the exit code.
+    """Give the tour; returns the exit code. Raises OSError or SystemExit where the output takes nothing more.
 
     `keep` leaves everything running after it, until a signal; `reshard` gives the short tour of a stream that is
     split and merged, in place of the whole one.
     """
-    return anyio.run(_until_signal, keep, reshard)
+    ended = anyio.run(_until_signal, keep, reshard)
+    if isinstance(ended, OutputLost):
+        raise ended.error
+    return ended
 
 
-async def _until_signal(keep: bool, reshard: bool) -> int:
+async def _until_signal(keep: bool, reshard: bool) -> int | OutputLost:
     screen = Screen()
     with (
         environment_of_the_demo(),
@@ -56,6 +59,8 @@ async def _until_signal(keep: bool, reshard: bool) -> int:
             group.start_soon(tour.give, group.cancel_scope)
             cut_short_by = await anext(signals)
             group.cancel_scope.cancel()
+    if tour.lost is not None:
+        return tour.lost
     if tour.exit_code is not None:
         return tour.exit_code
     screen.failed(f"Cut short by {cut_short_by.name}; everything was stopped.")
@@ -74,10 +79,11 @@ def folder(*, keep: bool) -> Iterator[Path]:
 
 
 class Tour:
-    """One tour. `exit_code` is None until the verdict."""
+    """One tour. `exit_code` is None until the verdict; `lost` is why nobody could be told."""
 
     def __init__(self, screen: Screen, place: Path, *, keep: bool, reshard: bool) -> None:
         self.exit_code: int | None = None
+        self.lost: OutputLost | None = None
         self._screen = screen
         self._place = place
         self._keep = keep
@@ -88,6 +94,8 @@ class Tour:
         """From the first step to the last; then cancels the scope."""
         try:
             await self._steps()
+        except OutputLost as lost:
+            self.lost = lost
         except (DemoError, ServiceError) as error:
             self._screen.failed(str(error))
             self.exit_code = 1

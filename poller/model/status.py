@@ -14,15 +14,18 @@ BLOCKED_SHARDS_SHOWN = 10
 
 
 class BlockedShard(NamedTuple):
-    """A shard in which a lane stands still, why, and since when, in epoch seconds.
+    """A shard in which a lane stands still, why, since when, in epoch seconds, and with how many records.
 
-    `sequence_number` is that of the first record that waits there; None where only a window's last invocation does.
+    They are those that are tried together, a batch or a part of one: which of them is at fault is not known.
+    The numbers of the first and the last one are None where a window's last invocation waits, which has no records.
     """
 
     shard_id: ShardId
     reason: str
     since: float
-    sequence_number: SequenceNumber | None = None
+    records: int = 0
+    start_sequence_number: SequenceNumber | None = None
+    end_sequence_number: SequenceNumber | None = None
 
 
 class StreamStatus(NamedTuple):

@@ -123,10 +123,16 @@ def shown(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 
 def is_there(path: Path) -> bool:
+    """Raises SettingsError where not even the folder is: nothing was forgotten then, it is not mounted, or mistyped."""
     try:
-        return path.exists()
+        if path.exists():
+            return True
+        has_folder = path.parent.exists()
     except OSError as error:
         raise refusal(path, f"cannot be looked at: {error.strerror}") from error
+    if not has_folder:
+        raise refusal(path, f"the folder {path.parent} does not exist")
+    return False
 
 
 def refusal(path: Path, rule: str) -> SettingsError:
@@ -139,8 +145,8 @@ def _lock(path: Path) -> Iterator[None]:
     try:
         file = os.open(f"{path.resolve()}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        missing = f"the folder {path.parent} does not exist"
-        raise refusal(path, missing if not is_there(path.parent) else f"cannot be locked: {error}") from error
+        is_there(path)
+        raise refusal(path, f"cannot be locked: {error}") from error
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

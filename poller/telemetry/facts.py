@@ -32,6 +32,12 @@ class DaemonStopping:
     batches_in_flight: int
 
 
+class SettingsDoubted(NamedTuple):
+    """Something in the settings is allowed, but probably not meant."""
+
+    warning: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingReady:
     """The source was found and the mapping polls it. `note` carries advice on the source's own settings.
@@ -191,13 +197,16 @@ class BatchBisected(NamedTuple):
 class ShardBlocked(NamedTuple):
     """A lane of the shard begins to stand still: said once, however often the batch at its head is tried.
 
-    Why in words, the failure's own fact has said before.  `sequence_number` is that of the first record that waits.
+    Why in words, the failure's own fact has said before.  The sequence numbers are those of the first and the last of
+    the records that wait together; which of them is at fault is not known.
     """
 
     mapping: MappingName
     shard: str
     reason: str
-    sequence_number: str | None = None
+    records: int = 0
+    start_sequence_number: str | None = None
+    end_sequence_number: str | None = None
 
 
 class ShardUnblocked(NamedTuple):
@@ -256,6 +265,13 @@ class PositionTrimmed(NamedTuple):
     shard: str
 
 
+class CheckpointsLost(NamedTuple):
+    """A mapping has ended, and where so many of its shards had come could not be stored: it will be repeated."""
+
+    mapping: MappingName
+    shards: int
+
+
 # Child processes
 
 
@@ -298,6 +314,7 @@ class EndpointPutAside:
 Fact = (
     DaemonStarted
     | DaemonStopping
+    | SettingsDoubted
     | MappingReady
     | SourceFailed
     | ReadThrottled
@@ -321,6 +338,7 @@ Fact = (
     | NoticeDelivered
     | NoticeRefused
     | PositionTrimmed
+    | CheckpointsLost
     | ChildStarted
     | ChildStopped
     | ChildOutput

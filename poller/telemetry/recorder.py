@@ -63,6 +63,7 @@ class Recorder:
         self._tell: dict[type, Callable[[Any], None]] = {
             facts.DaemonStarted: self._daemon_started,
             facts.DaemonStopping: self._daemon_stopping,
+            facts.SettingsDoubted: self._settings_doubted,
             facts.MappingReady: self._mapping_ready,
             facts.SourceFailed: self._source_failed,
             facts.ReadThrottled: self._read_throttled,
@@ -86,6 +87,7 @@ class Recorder:
             facts.NoticeDelivered: self._notice_delivered,
             facts.NoticeRefused: self._notice_refused,
             facts.PositionTrimmed: self._position_trimmed,
+            facts.CheckpointsLost: self._checkpoints_lost,
             facts.ChildStarted: self._child_started,
             facts.ChildStopped: self._child_stopped,
             facts.ChildOutput: self._child_output,
@@ -105,6 +107,9 @@ class Recorder:
 
     def _daemon_stopping(self, fact: facts.DaemonStopping) -> None:
         self._log.info("daemon_stopping", **asdict(fact))
+
+    def _settings_doubted(self, fact: facts.SettingsDoubted) -> None:
+        self._log.warning("settings_doubted", **fact._asdict())
 
     def _mapping_ready(self, fact: facts.MappingReady) -> None:
         self._log.info("mapping_ready", **_without_none(asdict(fact)))
@@ -221,13 +226,13 @@ class Recorder:
     def _shard_blocked(self, fact: facts.ShardBlocked) -> None:
         self._metrics.shard_blocks[fact.mapping](1)
         reason = self._reasons_to_block.admit(fact.reason)
-        suppressed = self._repetitions.admit("shard_blocked", fact.mapping, reason)
+        suppressed = self._repetitions.admit("shard_blocked", fact.mapping, fact.shard, reason)
         if suppressed is not None:
             fields = _without_none(fact._asdict()) | {"reason": fact.reason[:DETAIL_CHARACTERS]}
             self._log.warning("shard_blocked", **fields, **_kept_back(suppressed))
 
     def _shard_unblocked(self, fact: facts.ShardUnblocked) -> None:
-        suppressed = self._repetitions.admit("shard_unblocked", fact.mapping)
+        suppressed = self._repetitions.admit("shard_unblocked", fact.mapping, fact.shard)
         if suppressed is not None:
             fields = fact._asdict() | {"blocked_for": round(fact.blocked_for, 3)}
             self._log.info("shard_unblocked", **fields, **_kept_back(suppressed))
@@ -235,9 +240,7 @@ class Recorder:
     def _records_dropped(self, fact: facts.RecordsDropped) -> None:
         self._metrics.records_discarded[fact.mapping, fact.condition](fact.records)
         self._metrics.records_dropped[fact.mapping, fact.condition](fact.records)
-        suppressed = self._repetitions.admit("records_dropped", fact.mapping, fact.condition)
-        if suppressed is not None:
-            self._log.warning("records_dropped", **_without_none(fact._asdict()), **_kept_back(suppressed))
+        self._log.warning("records_dropped", **_without_none(fact._asdict()))  # nothing else says which ones
 
     def _notice_delivered(self, fact: facts.NoticeDelivered) -> None:
         self._metrics.records_discarded[fact.mapping, fact.condition](fact.records)
@@ -258,9 +261,10 @@ class Recorder:
 
     def _position_trimmed(self, fact: facts.PositionTrimmed) -> None:
         self._metrics.positions_trimmed[fact.mapping](1)
-        suppressed = self._repetitions.admit("position_trimmed", fact.mapping)
-        if suppressed is not None:
-            self._log.error("position_trimmed", **fact._asdict(), **_kept_back(suppressed))
+        self._log.error("position_trimmed", **fact._asdict())
+
+    def _checkpoints_lost(self, fact: facts.CheckpointsLost) -> None:
+        self._log.error("checkpoints_lost", **fact._asdict())
 
     def _child_started(self, fact: facts.ChildStarted) -> None:
         self._metrics.child_starts[fact.function](1)

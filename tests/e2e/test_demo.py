@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import botocore.session
 import pytest
@@ -32,7 +32,9 @@ WITHOUT_ITS_EMULATOR = "import sys; sys.modules['ministack'] = None; from poller
 
 
 @contextmanager
-def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def demo(
+    folder: Path, *options: str, stdout: int | IO[bytes] = subprocess.PIPE, stderr: int = subprocess.STDOUT
+) -> Iterator[subprocess.Popen[str]]:
     environment = os.environ | {
         "TMPDIR": str(folder),
         "XDG_CACHE_HOME": str(cache(folder)),
@@ -44,8 +46,8 @@ def demo(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-m", "poller", "demo", *options],
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=stdout,
+        stderr=stderr,
         text=True,
     ) as process:
         try:
@@ -173,6 +175,27 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, options: tuple[str, ...], 
         output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
     assert process.returncode == 130, output
     assert started
+    assert_gone(started)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_onto_a_full_disk_ends_the_demo_with_a_sentence(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full, demo(tmp_path, stdout=full, stderr=subprocess.PIPE) as process:
+        _, told = process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert (process.returncode, told) == (1, "poller: the output cannot be written: No space left on device\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_gone_ends_the_demo_without_a_word(tmp_path: Path) -> None:
+    with demo(tmp_path, stderr=subprocess.PIPE) as process:
+        read_until(process, "An emulator")
+        started = descendants(process.pid)
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, told = process.communicate(timeout=LONGEST_IN_SECONDS)
+    assert (process.returncode, told) == (1, "")
     assert_gone(started)
     assert list(tmp_path.iterdir()) == []
 

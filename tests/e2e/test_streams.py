@@ -242,6 +242,32 @@ async def test_who_we_are_is_asked_once_however_many_shards_begin_together(world
     assert len([request for request in world.aws.server.requests if b"GetCallerIdentity" in request.body]) == 1
 
 
+async def test_a_stop_that_cannot_store_where_it_came_says_so_and_fails(world: World) -> None:
+    source = Clicks(world.aws, "clicks")
+    bill = world.aws.functions[BILL] = instant()
+    async with world.daemon(mapping("clicks", source, BILL)) as daemon:
+        await daemon.until_said("mapping_ready")
+        (world.folder / "poller.db").unlink()
+        number = source.put()
+        await daemon.until_said("source_failed", operation="SaveCheckpoint")
+        assert ids_of(bill.calls) == [number]
+        assert await daemon.stop() == 1
+        [lost] = daemon.said("checkpoints_lost")
+    assert (lost["level"], lost["mapping"], lost["shards"]) == ("error", "clicks", 1)
+
+
+async def test_what_is_probably_not_meant_stands_in_the_log(world: World) -> None:
+    unused = """
+        [functions.unused]
+        url = "http://127.0.0.1:9"
+    """
+    async with world.daemon(unused + mapping("clicks", Clicks(world.aws, "clicks"), BILL)) as daemon:
+        await daemon.until_said("mapping_ready")
+        [doubt] = daemon.said("settings_doubted")
+        assert await daemon.stop() == 0
+    assert (doubt["level"], doubt["warning"]) == ("warning", "functions.unused: no mapping uses it")
+
+
 async def test_a_second_daemon_on_the_same_state_is_turned_away(world: World) -> None:
     source = Clicks(world.aws, "clicks")
     bill = world.aws.functions[BILL] = instant()

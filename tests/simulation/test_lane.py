@@ -21,6 +21,7 @@ from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
 from poller.model.mapping import OnFailure, StreamMapping
+from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
 from poller.telemetry.facts import Fact, NoticeDelivered, NoticeRefused, RecordsDropped
 from tests.fakes.clock import EPOCH, VirtualClock
@@ -180,7 +181,7 @@ def test_a_destination_that_refuses_holds_the_lane_up_until_it_takes_the_report(
         scene.put("1", "2")
         scene.lane.close()
         await anyio.sleep(0.1)
-        blocked.append(scene.lane.blocked_by)
+        blocked.append(scene.lane.blocked and scene.lane.blocked.reason)
         assert not scene.done, "nothing is done before it is reported"
 
     scene.play(script)
@@ -339,21 +340,56 @@ def test_a_lane_says_since_when_it_stands_still_until_the_batch_is_done() -> Non
         options={"batch_size": 1},
         duration=2.0,
     )
-    seen: list[tuple[str | None, float | None]] = []
+    seen: list[BlockedShard | None] = []
 
     async def script() -> None:
-        assert (scene.lane.blocked_by, scene.lane.blocked_since) == (None, None)
+        assert scene.lane.blocked is None
         scene.put("1")
         while not scene.done:
             await anyio.sleep(0.1)
-            seen.append((scene.lane.blocked_by, scene.lane.blocked_since))
+            seen.append(scene.lane.blocked)
         scene.lane.close()
 
     scene.play(script)
-    assert list(dict.fromkeys(reason for reason, _ in seen)) == [None, "ValueError", "TooManyRequests"]
-    begun = list(dict.fromkeys(since for _, since in seen))
+    assert list(dict.fromkeys(each and each.reason for each in seen)) == [None, "ValueError", "TooManyRequests"]
+    begun = list(dict.fromkeys(each and each.since for each in seen))
     assert begun == [None, EPOCH + 2.0], "one standstill, however often it is tried in between"
-    assert seen[-1] == (None, None)
+    assert seen[-1] is None
+
+
+def test_a_lane_says_which_records_wait_together_and_looks_closer_with_each_half() -> None:
+    scene = Scene(
+        answer=lambda names: ERROR if "3" in names else Answered(b""),
+        options={"batch_size": 4, "bisect_batch_on_function_error": True, "maximum_retry_attempts": 3},
+    )
+    seen: list[tuple[int, str | None, str | None]] = []
+
+    async def script() -> None:
+        scene.put("1", "2", "3", "4")
+        scene.lane.close()
+        while len(scene.done) < 4:
+            await anyio.sleep(0.1)
+            if scene.lane.blocked is not None:
+                seen.append(scene.lane.blocked[3:])
+
+    scene.play(script)
+    assert list(dict.fromkeys(seen)) == [(1, "3", "3")]
+
+
+def test_a_batch_that_is_not_bisected_waits_as_a_whole() -> None:
+    scene = Scene(answer=lambda names: ERROR if "3" in names else Answered(b""), options={"batch_size": 4})
+    seen: list[BlockedShard | None] = []
+
+    async def script() -> None:
+        scene.put("1", "2", "3", "4")
+        await anyio.sleep(5)
+        seen.append(scene.lane.blocked)
+        scene.stop.begin()
+
+    scene.play(script)
+    [blocked] = seen
+    assert blocked is not None
+    assert blocked[3:] == (4, "1", "4")
 
 
 def test_a_record_that_fits_in_no_event_is_discarded_unasked_and_the_next_delivered() -> None:

@@ -90,13 +90,14 @@ def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> 
     assert len(standing) > 5
     assert seen[: len(standing)] == standing, "once it goes on, it does not stand still again"
     [[shard]] = {status.blocked for status in standing}
-    assert shard == BlockedShard(world.shard(0), "ValueError", shard.since, world.numbers["a/0"])
+    batch = (5, world.numbers["a/0"], world.numbers["a/4"])
+    assert shard == BlockedShard(world.shard(0), "ValueError", shard.since, *batch)
     assert shard.since == pytest.approx(EPOCH, abs=1)
     assert {status.shards_blocked for status in standing} == {1}
     assert {(status.state, status.reason) for status in statuses} == {("ready", None)}
     assert set(world.succeeded) == {f"b/{number}" for number in range(5)}
     [blocked], [unblocked] = world.told(ShardBlocked), world.told(ShardUnblocked)
-    assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError", world.numbers["a/0"])
+    assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError", *batch)
     assert unblocked.shard == world.shard(0)
     assert unblocked.blocked_for == pytest.approx(len(standing), abs=2)
 

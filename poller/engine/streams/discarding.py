@@ -16,7 +16,7 @@ from uuid import uuid4
 from poller.core.backoff import SOURCE
 from poller.core.failure_record import DiscardedBatch, Notice, WindowCall
 from poller.core.retry import Discard, R
-from poller.engine.streams.standstill import Standstill
+from poller.engine.streams.standstill import Standstill, ends_of
 from poller.errors import LASTING, ServiceError
 from poller.model.function import Function
 from poller.model.mapping import StreamMapping
@@ -48,8 +48,9 @@ class Discarding:
         `event` is the invocation's, whether or not it took place.
         """
         name, on_failure, count = self.mapping.name, self.mapping.on_failure, len(discard.records)
+        where = (self.shard_id, *ends_of(discard.records))
         if self.destination is None or on_failure is None:
-            self.record(RecordsDropped(name, count, discard.condition, *self._where(discard)))
+            self.record(RecordsDropped(name, count, discard.condition, *where))
             return True
         notice = self._notice(discard, event, window_call)
         failures = 0
@@ -64,19 +65,13 @@ class Discarding:
                 at = str(on_failure.destination_arn)
                 self.record(NoticeRefused(name, count, error.code, str(error), retry_in, self.shard_id, at))
                 if retry_in is None:
-                    self.record(RecordsDropped(name, count, discard.condition, *self._where(discard)))
+                    self.record(RecordsDropped(name, count, discard.condition, *where))
                     return True
-                if not await self.standstill.wait(retry_in, f"destination: {error.code}"):
+                if not await self.standstill.wait(retry_in, f"destination: {error.code}", discard.records):
                     return False
                 continue
-            self.record(NoticeDelivered(name, count, discard.condition, *self._where(discard)))
+            self.record(NoticeDelivered(name, count, discard.condition, *where))
             return True
-
-    def _where(self, discard: Discard[R]) -> tuple[str, str | None, str | None]:
-        """The shard, and the first and the last sequence number."""
-        if not discard.records:
-            return self.shard_id, None, None
-        return self.shard_id, discard.records[0].sequence_number, discard.records[-1].sequence_number
 
     def _notice(self, discard: Discard[R], event: bytes, window_call: WindowCall | None) -> Notice:
         batch = DiscardedBatch(

@@ -41,6 +41,7 @@ from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import StreamMapping
 from poller.model.outcome import Postponed
+from poller.model.status import BlockedShard
 from poller.model.stream import ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, Target
 from poller.telemetry.facts import BatchBisected, BatchRetried, InvocationPostponed, Record
@@ -74,7 +75,7 @@ class Lane:
     def __init__(
         self, parts: LaneParts, shard_id: ShardId, finished: Finished, *, window: Window | None = None
     ) -> None:
-        self.is_busy = False
+        self.is_invoking = False
         self._parts = parts
         self._finished = finished
         self._policy = RetryPolicy.of(parts.mapping)
@@ -83,7 +84,6 @@ class Lane:
         self._standstill = Standstill(
             mapping=parts.mapping.name,
             shard_id=shard_id,
-            oldest=lambda: self.oldest,
             stop=parts.stop,
             clock=parts.clock,
             record=parts.record,
@@ -100,14 +100,9 @@ class Lane:
         )
 
     @property
-    def blocked_by(self) -> str | None:
-        """A word for what the lane waits for; None while it does not stand still."""
-        return self._standstill.reason
-
-    @property
-    def blocked_since(self) -> float | None:
-        """When it began to stand still, in epoch seconds."""
-        return self._standstill.since
+    def blocked(self) -> BlockedShard | None:
+        """What the lane waits for; None while it does not stand still."""
+        return self._standstill.blocked
 
     @property
     def oldest(self) -> StreamRecord | None:
@@ -132,12 +127,8 @@ class Lane:
     async def run(self) -> None:
         """Deliver until the lane is closed and empty, or the daemon stops."""
         while (batch := await self._gathering.batch()) is not None:
-            self.is_busy = True
-            try:
-                if not await self._deliver(batch):
-                    return
-            finally:
-                self.is_busy = False
+            if not await self._deliver(batch):
+                return
 
     async def _deliver(self, batch: Records) -> bool:
         """See the batch through; false when the daemon stops before all of it is done."""
@@ -156,7 +147,7 @@ class Lane:
                     if not await self._invoke(delivery, step):
                         return False
                 case Wait(seconds=seconds, reason=reason):
-                    if not await self._standstill.wait(seconds, reason):
+                    if not await self._standstill.wait(seconds, reason, delivery.tried):
                         return False
                 case Settle(records=records, response=response):
                     self._window.settled(records, response)
@@ -190,7 +181,11 @@ class Lane:
             invocation = Invocation(step.request_id, payload, parts.mapping.name, step.attempt)
             oldest_age = now - step.records[0].arrived_at if step.records else 0.0
             began = anyio.current_time()
-            response = await parts.target.invoke(invocation)
+            self.is_invoking = True
+            try:
+                response = await parts.target.invoke(invocation)
+            finally:
+                self.is_invoking = False
         duration = anyio.current_time() - began
         outcome = interpret(
             response,

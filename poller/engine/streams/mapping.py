@@ -42,7 +42,7 @@ from poller.model.stream import (
     Window,
 )
 from poller.ports import StateStore, StreamSource
-from poller.telemetry.facts import MappingReady, PositionTrimmed
+from poller.telemetry.facts import CheckpointsLost, MappingReady, PositionTrimmed
 
 ITERATORS_AT_ONCE = 10
 """How many calls fix the positions of a start at LATEST side by side."""
@@ -102,9 +102,9 @@ class StreamMappingRunner:
             state="stopping" if self._stop.has_begun else self._health.state,
             reason=self._health.reason,
             polls_in_flight=len(self._readers),
-            batches_in_flight=sum(lane.is_busy for lane in lanes),
+            batches_in_flight=sum(lane.is_invoking for lane in lanes),
             messages_held=sum(reader.records_in_hand for reader in self._readers.values()),
-            concurrency_limit=len(lanes),
+            concurrency_limit=min(len(lanes), self._parts.lane.function.reserved_concurrency),
             stream=stream_status(
                 self._readers.values(), self._lineage, self._checkpoints, now=self._parts.lane.clock.now()
             ),
@@ -121,7 +121,10 @@ class StreamMappingRunner:
             if lineage is not None:
                 await self._work(lineage)
         finally:
-            await self._checkpoints.save_last()
+            if lost := await self._checkpoints.save_last():
+                self._parts.lane.record(CheckpointsLost(self.mapping.name, lost))
+                if self._stop.has_begun:
+                    self._stop.spoiled.set()
 
     async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
         await self._stop.draining.wait()

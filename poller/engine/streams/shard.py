@@ -22,19 +22,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import compress
-from operator import attrgetter
+from math import inf
 
 import anyio
 
 from poller.core.filtering import RecordFilter
 from poller.core.lanes import split
+from poller.core.positions import number
 from poller.core.watermark import Watermark
 from poller.engine.source_health import SourceHealth
 from poller.engine.streams.budget import LARGEST_ANSWER, Budget
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.gathering import Records
 from poller.engine.streams.lane import Lane, LaneParts
-from poller.engine.streams.standstill import number_of
 from poller.errors import ExpiredIterator, NotFound, ServiceError, Trimmed
 from poller.model.status import BlockedShard
 from poller.model.stream import (
@@ -139,13 +139,9 @@ class ShardReader:
 
     @property
     def blocked(self) -> BlockedShard | None:
-        """By the lane that stands still longest."""
-        lanes = [
-            BlockedShard(self._shard_id, lane.blocked_by, lane.blocked_since, number_of(lane.oldest))
-            for lane in self.lanes
-            if lane.blocked_by is not None and lane.blocked_since is not None
-        ]
-        return min(lanes, key=attrgetter("since"), default=None)
+        """By the lane that stands still with the oldest records: what comes after them is not done in the others."""
+        blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]
+        return min(blocked, key=_place_of, default=None)
 
     def cut(self) -> None:
         """Read no more."""
@@ -280,6 +276,11 @@ class ShardReader:
         if checkpoint != self._moved_to:
             self._moved_to = checkpoint
             self._parts.checkpoints.move(self._shard_id, checkpoint)
+
+
+def _place_of(blocked: BlockedShard) -> float:
+    start = blocked.start_sequence_number
+    return inf if start is None else number(start)
 
 
 def size_in_bytes(records: Records) -> int:

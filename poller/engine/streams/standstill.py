@@ -6,57 +6,47 @@ often it is tried in between, it is one standstill, said once, and its reason is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import anyio
 
+from poller.core.retry import Deliverable
 from poller.engine.stop import Stop
 from poller.model.ids import MappingName
-from poller.model.stream import SequenceNumber, ShardId, StreamRecord
+from poller.model.status import BlockedShard
+from poller.model.stream import SequenceNumber, ShardId
 from poller.ports import Clock
 from poller.telemetry.facts import Record, ShardBlocked, ShardUnblocked
 
 
 class Standstill:
-    """`reason` is a bounded word, `since` is in epoch seconds; both are None while the lane moves.
+    """`blocked` says why the lane stands still; None while it moves."""
 
-    `oldest` gives the first record that waits, if there is one.
-    """
-
-    def __init__(
-        self,
-        *,
-        mapping: MappingName,
-        shard_id: ShardId,
-        oldest: Callable[[], StreamRecord | None],
-        stop: Stop,
-        clock: Clock,
-        record: Record,
-    ) -> None:
-        self.reason: str | None = None
-        self.since: float | None = None
+    def __init__(self, *, mapping: MappingName, shard_id: ShardId, stop: Stop, clock: Clock, record: Record) -> None:
+        self.blocked: BlockedShard | None = None
         self._mapping = mapping
         self._shard_id = shard_id
-        self._oldest = oldest
         self._stop = stop
         self._clock = clock
         self._record = record
 
-    async def wait(self, seconds: float, reason: str) -> bool:
-        """Stand still for so long; false when the daemon stops meanwhile."""
-        self.reason = reason
-        if self.since is None:
-            self.since = self._clock.now()
-            self._record(ShardBlocked(self._mapping, self._shard_id, reason, number_of(self._oldest())))
+    async def wait(self, seconds: float, reason: str, records: Sequence[Deliverable]) -> bool:
+        """Stand still for so long with these records; false when the daemon stops meanwhile."""
+        before, count, ends = self.blocked, len(records), ends_of(records)
+        since = self._clock.now() if before is None else before.since
+        self.blocked = BlockedShard(self._shard_id, reason, since, count, *ends)
+        if before is None:
+            self._record(ShardBlocked(self._mapping, self._shard_id, reason, count, *ends))
         with anyio.move_on_after(seconds):
             await self._stop.draining.wait()
         return not self._stop.has_begun
 
     def end(self) -> None:
-        if self.since is not None:
-            self._record(ShardUnblocked(self._mapping, self._shard_id, self._clock.now() - self.since))
-            self.reason = self.since = None
+        if self.blocked is not None:
+            self._record(ShardUnblocked(self._mapping, self._shard_id, self._clock.now() - self.blocked.since))
+            self.blocked = None
 
 
-def number_of(record: StreamRecord | None) -> SequenceNumber | None:
-    return None if record is None else record.sequence_number
+def ends_of(records: Sequence[Deliverable]) -> tuple[SequenceNumber | None, SequenceNumber | None]:
+    """The first and the last sequence number; a window's last invocation has no records."""
+    return (records[0].sequence_number, records[-1].sequence_number) if records else (None, None)

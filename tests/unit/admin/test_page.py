@@ -24,7 +24,9 @@ STORE = FunctionName("store")
 READY = MappingStatus(ORDERS, STORE, "arn:aws:sqs:eu-west-1:123456789012:q", "ready", None, 2, 3, 34, 8)
 DISABLED = READY._replace(mapping=MappingName("old"), state="disabled")
 CLICKS = MappingName("clicks")
-BLOCKED = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.0, SequenceNumber("4959"))
+BLOCKED = BlockedShard(
+    ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.0, 3, SequenceNumber("4959"), SequenceNumber("4961")
+)
 STREAM = READY._replace(
     mapping=CLICKS,
     source="arn:aws:kinesis:eu-west-1:123456789012:stream/clicks",
@@ -138,7 +140,7 @@ def test_blocked_shards_have_a_table_that_tells_how_many_it_leaves_out() -> None
     assert Reader(page).rows[-2:] == [
         {
             "mapping": "clicks",
-            "shard": "shardId-000000000003 at 4959",
+            "shard": "shardId-000000000003 3 records, from 4959 to 4961",
             "reason": "KeyError",
             "since": "2026-01-31T12:00:00Z",
         },

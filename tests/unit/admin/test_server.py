@@ -89,7 +89,8 @@ async def test_ready_is_503_with_the_reason_while_one_mapping_is_not(state: Mapp
 
 
 async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
-    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.75, SequenceNumber("4959"))
+    first, last = SequenceNumber("4959"), SequenceNumber("4961")
+    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.75, 3, first, last)
     clicks = READY._replace(stream=StreamStatus(shards_reading=4, shards_blocked=2, blocked=(blocked,)))
     idle = READY._replace(mapping=MappingName("views"), stream=StreamStatus())
     async with serving([clicks, idle]) as client, client.get("/readyz") as answer:
@@ -106,7 +107,9 @@ async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
                             "shard": "shardId-000000000003",
                             "reason": "KeyError",
                             "since": "2026-01-31T12:00:00Z",
-                            "sequence_number": "4959",
+                            "records": 3,
+                            "start_sequence_number": "4959",
+                            "end_sequence_number": "4961",
                         },
                     ],
                 },

@@ -153,6 +153,17 @@ def test_programs_get_the_same_as_json(poller: Poller) -> None:
     assert earlier["starting_position"] is None
 
 
+@pytest.mark.parametrize("command", [("show",), ("show", "--json"), ("set", "clicks", "LATEST", "--yes")])
+def test_a_folder_that_is_missing_is_no_first_start(poller: Poller, command: tuple[str, ...]) -> None:
+    folder = Path("unmounted").resolve()
+    daemon = f'[daemon]\nstate = "sqlite://{folder}/poller.db"\n'
+    Path("poller.toml").write_text(daemon + Path("poller.toml").read_text().replace("[daemon]\n", ""))
+    result = poller("state", *command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith(f"the folder {folder} does not exist\n")
+    assert not folder.exists()
+
+
 def test_before_the_first_start_it_is_shown_where_each_mapping_will_begin(poller: Poller) -> None:
     Path("poller.db").unlink()
     result = poller("state", "show")

@@ -239,6 +239,8 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "position_trimmed",
         {"poller_positions_trimmed_total{mapping=clicks}": 1},
     ),
+    (facts.CheckpointsLost(CLICKS, 3), "error", "checkpoints_lost", {}),
+    (facts.SettingsDoubted("mappings.orders.x: really?"), "warning", "settings_doubted", {}),
     (
         facts.ChildStarted(function=STORE, pid=7),
         "info",
@@ -370,20 +372,33 @@ def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() ->
     assert {"poller_records_polled_total", "poller_invocations_total"} <= of_queues & of_streams <= names
 
 
-def test_shards_that_block_for_one_reason_are_said_in_one_line_with_their_number() -> None:
+def test_each_shard_that_blocks_is_said_and_one_that_keeps_doing_so_with_their_number() -> None:
     watch = Watch()
     with capture_logs() as lines:
         told = recorder(watch)
         for number in range(100):
             told.record(facts.ShardBlocked(CLICKS, f"shard-{number}", "KeyError"))
-        told.record(facts.ShardBlocked(CLICKS, "shard-100", "AccessDenied"))
+        for _ in range(9):
+            told.record(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
+        told.record(facts.ShardBlocked(CLICKS, "shard-7", "AccessDenied"))
         watch.time += 11
-        told.record(facts.ShardBlocked(CLICKS, "shard-101", "KeyError"))
-    assert [(line["shard"], line.get("suppressed")) for line in lines] == [
-        ("shard-0", None),
-        ("shard-100", None),
-        ("shard-101", 99),
+        told.record(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
+    assert [line["shard"] for line in lines[:100]] == [f"shard-{number}" for number in range(100)]
+    assert [(line["reason"], line.get("suppressed")) for line in lines[100:]] == [
+        ("AccessDenied", None),
+        ("KeyError", 9),
     ]
+
+
+def test_what_is_lost_is_said_each_time() -> None:
+    with capture_logs() as lines:
+        told = recorder()
+        for number in range(3):
+            told.record(facts.RecordsDropped(CLICKS, 1, "RetryAttemptsExhausted", SHARD, str(number), str(number)))
+            told.record(facts.PositionTrimmed(CLICKS, f"shard-{number}"))
+    dropped = [line["start_sequence_number"] for line in lines if line["event"] == "records_dropped"]
+    trimmed = [line["shard"] for line in lines if line["event"] == "position_trimmed"]
+    assert (dropped, trimmed) == (["0", "1", "2"], ["shard-0", "shard-1", "shard-2"])
 
 
 def test_a_read_of_a_shard_that_brought_nothing_is_not_said() -> None:

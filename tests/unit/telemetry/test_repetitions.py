@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poller.telemetry.repetitions import PAUSE_IN_SECONDS, Repetitions
+from poller.telemetry.repetitions import MANY_KEYS, PAUSE_IN_SECONDS, Repetitions
 
 
 class Watch:
@@ -39,6 +39,16 @@ def test_a_line_said_again_begins_a_new_pause_with_a_new_count() -> None:
     assert repetitions.admit("failed", "orders") is None
     watch.time += PAUSE_IN_SECONDS
     assert repetitions.admit("failed", "orders") == 1
+
+
+def test_keys_that_come_and_go_do_not_pile_up() -> None:
+    watch = Watch()
+    repetitions = Repetitions(watch)
+    for shard in range(5 * MANY_KEYS):
+        repetitions.admit("shard_blocked", "clicks", str(shard))
+        watch.time += PAUSE_IN_SECONDS / 10
+        assert repetitions.admit("shard_blocked", "clicks", str(shard)) is None
+    assert len(repetitions) <= MANY_KEYS
 
 
 def test_one_mapping_does_not_silence_another() -> None:

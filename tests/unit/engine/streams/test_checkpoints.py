@@ -8,7 +8,7 @@ import pytest
 
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
-from poller.engine.streams.checkpoints import Checkpoints
+from poller.engine.streams.checkpoints import LAST_SAVE_IN_SECONDS, Checkpoints
 from poller.errors import Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
@@ -171,5 +171,17 @@ def test_the_age_grows_while_the_store_fails() -> None:
                 await anyio.sleep(30)
             assert checkpoints.age_in_seconds == pytest.approx(300)
             group.cancel_scope.cancel()
+
+    run_seeded(1, main)
+
+
+@pytest.mark.parametrize(("failures", "lost"), [(1, 0), (1000, 2)])
+def test_the_last_ones_are_tried_for_a_while_and_what_is_lost_is_counted(failures: int, lost: int) -> None:
+    async def main() -> None:
+        checkpoints = checkpoints_over(SlowStore(failures=failures))
+        checkpoints.move(ONE, at(1))
+        checkpoints.move(TWO, at(7))
+        assert await checkpoints.save_last() == lost
+        assert anyio.current_time() <= LAST_SAVE_IN_SECONDS
 
     run_seeded(1, main)
