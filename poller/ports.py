@@ -42,6 +42,13 @@ class QueueSource(Protocol):
 class StreamSource(Protocol):
     """A Kinesis or DynamoDB stream."""
 
+    @property
+    def served_at(self) -> float | None:
+        """The source's own time at its last answer, in whole epoch seconds; None where it does not say.
+
+        Records are dated by that clock, and ours may be wrong.
+        """
+
     async def shards(self) -> list[Shard]:
         """Every shard that the stream still lists, in no order. Raises NotFound, AccessDenied …"""
 

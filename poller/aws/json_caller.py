@@ -5,6 +5,9 @@ Sources: AWS's JSON 1.0 and 1.1 protocols, as botocore's service models name the
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -36,11 +39,20 @@ class JsonCaller:
         self._target_prefix = target_prefix
         self._content_type = f"application/x-amz-json-{json_version}"
         self._headers: dict[str, dict[str, str]] = {}
+        self._date: str | None = None
 
     @property
     def endpoint_url(self) -> str:
         """Where requests go."""
         return self._route.resource.url
+
+    @property
+    def served_at(self) -> float | None:
+        """The service's own time at its last answer, in whole epoch seconds; None where it does not say."""
+        try:
+            return parsedate_to_datetime(self._date or "").timestamp()
+        except ValueError:
+            return None
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """The answer's document. Raises errors.ServiceError, and only that.
@@ -61,9 +73,12 @@ class JsonCaller:
         )
         if answer.status != 200:
             raise answer.error()
+        self._date = answer.headers.get("date")
         try:
             return orjson.loads(answer.body)
         except orjson.JSONDecodeError as error:
+            with suppress(ValueError, RecursionError):  # half of a surrogate pair, which the fast one refuses
+                return json.loads(answer.body)
             raise Unreachable("the answer is not JSON", code="UnusableAnswer", was_sent=True) from error
 
     def _headers_of(self, operation: str) -> dict[str, str]:

@@ -94,7 +94,7 @@ def _document(batch: DiscardedBatch) -> dict[str, Any]:
         }
     }
     if batch.response is not None and batch.condition != "RecordAgeExceeded":
-        document["responseContext"] = _response_context(batch.response)
+        document |= _response_context(batch.response)
     document["version"] = "1.0"
     document["timestamp"] = _iso_milliseconds(batch.at)
     document["KinesisBatchInfo" if batch.is_kinesis else "DDBStreamBatchInfo"] = _batch_info(batch)
@@ -104,9 +104,12 @@ def _document(batch: DiscardedBatch) -> dict[str, Any]:
 
 
 def _response_context(response: Response) -> dict[str, Any]:
+    """Nothing where the event never came to the function."""
     version = response.executed_version if isinstance(response, Answered | FunctionError) else "$LATEST"
+    if version is None:
+        return {}
     error = None if isinstance(response, Answered) else "Unhandled"
-    return {"statusCode": 200, "executedVersion": version, "functionError": error}
+    return {"responseContext": {"statusCode": 200, "executedVersion": version, "functionError": error}}
 
 
 def _batch_info(batch: DiscardedBatch) -> dict[str, Any]:

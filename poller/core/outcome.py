@@ -16,7 +16,7 @@ response with Kinesis Data Streams and Lambda".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, assert_never
 
 import orjson
@@ -48,6 +48,12 @@ def interpret(response: Response, *, identifiers: Iterable[str], reports_item_fa
         case Busy(reason=reason, retry_after=retry_after, is_throttle=is_throttle):
             return Postponed(reason, retry_after, is_throttle)
     assert_never(response)
+
+
+def from_the_first(outcome: PartlyFailed, identifiers: Sequence[str]) -> PartlyFailed:
+    """The outcome where an order is kept: what comes after the first failed record is not done either."""
+    first = next(index for index, each in enumerate(identifiers) if each in outcome.failed)
+    return PartlyFailed(frozenset(identifiers[first:]))
 
 
 def _item_failures(payload: bytes, identifiers: Iterable[str]) -> Outcome:

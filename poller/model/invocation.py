@@ -40,13 +40,14 @@ class FunctionError:
     """`error_type` and `message` come from the function's error document; neither is ever a record's content by intent.
 
     `payload` is that document itself. `log_tail` is the end of the function's own log, where it can be had.
+    `executed_version` is None where the event never came to the function.
     """
 
     error_type: str
     message: str
     payload: bytes = b""
     log_tail: str = ""
-    executed_version: str = "$LATEST"
+    executed_version: str | None = "$LATEST"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

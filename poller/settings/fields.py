@@ -177,7 +177,7 @@ def _moment(value: object) -> float:
         except ValueError:
             value = None
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        return value.timestamp()
+        value = value.timestamp()
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_MOMENT:
         return float(value)
     raise refusal("must be a date-time with its offset, as in 2026-01-31T12:00:00Z, or seconds since 1970")

@@ -105,10 +105,11 @@ def _header_rules(path: Path, table: FunctionTable) -> Iterator[Fault]:
 
 
 class User(NamedTuple):
-    """Who uses a function first: the region and the account that its ARN is made with where it has none."""
+    """Who uses a function first: what its ARN is made with where it has none."""
 
     region: str
     account: str
+    partition: str = "aws"
 
 
 def configured_function(name: str, table: FunctionTable, user: User, directory: FilePath) -> Function:
@@ -152,4 +153,10 @@ def _kind(table: FunctionTable, directory: FilePath) -> FunctionKind:
 
 
 def _derived_arn(name: str, user: User) -> Arn:
-    return Arn(partition="aws", service="lambda", region=user.region, account=user.account, resource=f"function:{name}")
+    return Arn(
+        partition=user.partition,
+        service="lambda",
+        region=user.region,
+        account=user.account,
+        resource=f"function:{name}",
+    )

@@ -86,7 +86,7 @@ def lambda_function(reference: str, user: User) -> Function | None:
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         return None
-    partition, account = match["partition"] or "aws", match["account"] or user.account
+    partition, account = match["partition"] or user.partition, match["account"] or user.account
     region, qualifier = match["region"] or user.region, match["qualifier"]
     resource = f"function:{match['name']}" + (f":{qualifier}" if qualifier else "")
     return Function(
@@ -117,7 +117,7 @@ def _first_users(file: File, tree: dict[str, Any]) -> dict[str, User]:
 def _user(table: MappingTable, file: File) -> User:
     source = table.event_source_arn
     region = file.daemon.region or table.region or (source.region if source else NOBODY.region)
-    return User(region=region, account=source.account if source else NOBODY.account)
+    return NOBODY._replace(region=region) if source is None else User(region, source.account, source.partition)
 
 
 def _names_nothing(reference: str, tree: dict[str, Any]) -> str:

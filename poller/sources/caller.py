@@ -10,3 +10,11 @@ class Caller(Protocol):
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """Raises errors.ServiceError, and only that. The timeout is for the whole call."""
+
+
+class DatedCaller(Caller, Protocol):
+    """The door to a service that tells its own time."""
+
+    @property
+    def served_at(self) -> float | None:
+        """When its last answer was given, in whole epoch seconds; None where it does not say."""

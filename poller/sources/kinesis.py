@@ -40,7 +40,7 @@ from poller.model.stream import (
     TrimHorizon,
 )
 from poller.sources.answers import understood, unusable
-from poller.sources.caller import Caller
+from poller.sources.caller import DatedCaller
 from poller.sources.kinesis_cursor import Cursor
 
 SERVICE = "Kinesis"
@@ -85,7 +85,9 @@ class KinesisSource:
     `reader` tells the ARN that events name as their reader (`invokeIdentityArn`); the first read asks it.
     """
 
-    def __init__(self, caller: Caller, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
+    def __init__(
+        self, caller: DatedCaller, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE
+    ) -> None:
         self._caller = caller
         self._arn = arn
         self._reader = reader
@@ -93,6 +95,10 @@ class KinesisSource:
         self._stream = {"StreamARN": stream_arn(arn)}
         self._read_end = b',"StreamARN":%b}' % orjson.dumps(stream_arn(arn))
         self._first_page = self._stream | {"MaxResults": shards_in_a_page}
+
+    @property
+    def served_at(self) -> float | None:
+        return self._caller.served_at
 
     async def shards(self) -> list[Shard]:
         """A listing whose token between two pages expired begins again."""

@@ -26,7 +26,7 @@ from poller.errors import ServiceError, Throttled, Unreachable
 from poller.model.function import Function, LambdaApi
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
 from poller.targets.caller import client_context
-from poller.targets.failures import json_object
+from poller.targets.failures import ERROR_TYPE_LIMIT_IN_CHARACTERS, MESSAGE_LIMIT_IN_CHARACTERS, json_object
 
 ANSWER_SLACK_IN_SECONDS = 15.0
 """How much longer than its timeout a function's answer may take: a cold start's first ten seconds do not count."""
@@ -80,16 +80,19 @@ def response_of(answer: Answer) -> Response:
         return Answered(answer.body, version)
     if answer.status == 413:
         message = f"the event was refused as too large ({answer.error_code()})"
-        return FunctionError(error_type="RequestEntityTooLarge", message=message, payload=answer.body)
+        return FunctionError(
+            error_type="RequestEntityTooLarge", message=message, payload=answer.body, executed_version=None
+        )
     return refused(answer)
 
 
 def function_error(answer: Answer, version: str) -> FunctionError:
     """The function's own failure, told by the document that its runtime made of it."""
     document = json_object(answer.body)
+    error_type = str(document.get("errorType") or answer.headers["x-amz-function-error"])
     return FunctionError(
-        error_type=str(document.get("errorType") or answer.headers["x-amz-function-error"]),
-        message=str(document.get("errorMessage") or ""),
+        error_type=error_type[:ERROR_TYPE_LIMIT_IN_CHARACTERS],
+        message=str(document.get("errorMessage") or "")[:MESSAGE_LIMIT_IN_CHARACTERS],
         payload=answer.body,
         log_tail=log_tail(answer.headers.get("x-amz-log-result", "")),
         executed_version=version,

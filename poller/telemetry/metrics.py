@@ -139,7 +139,8 @@ class Metrics:
         self.records_filtered_out = counter(RECORDS_FILTERED_OUT, "Records that matched no filter.")
         self.records_invoked = counter(RECORDS_INVOKED, "Records handed to the function; counts again on each retry.")
         self.records_failed = counter(
-            RECORDS_FAILED, "Records of failed invocations, and those that a function named as failed."
+            RECORDS_FAILED,
+            "Records of failed invocations, and those that a function named as failed, of a stream from the first on.",
         )
 
     def _declare_invocations(self, mappings: Mapping[MappingName, FunctionName]) -> None:

@@ -295,6 +295,7 @@ class Recorder:
 def _invocation(fact: facts.BatchInvoked) -> dict[str, Any]:
     """Its fields for a log line: texts of the function cut (of a log the end matters), empty ones left out."""
     fields = fact._asdict()
+    fields["reason"] = fact.reason[:DETAIL_CHARACTERS]
     fields["detail"] = fact.detail[:DETAIL_CHARACTERS]
     fields["log_tail"] = fact.log_tail[-LOG_TAIL_CHARACTERS:]
     fields["duration"] = round(fact.duration, 3)

@@ -9,7 +9,13 @@ EPOCH = 1_767_225_600.0
 
 
 class VirtualClock:
-    """`ports.Clock` for tests. Under trio's MockClock it starts at EPOCH and jumps as the virtual time jumps."""
+    """`ports.Clock` for tests. Under trio's MockClock it starts at EPOCH and jumps as the virtual time jumps.
+
+    `ahead` is by how many seconds it is wrong.
+    """
+
+    def __init__(self, *, ahead: float = 0.0) -> None:
+        self.ahead = ahead
 
     def now(self) -> float:
-        return EPOCH + anyio.current_time()
+        return EPOCH + self.ahead + anyio.current_time()

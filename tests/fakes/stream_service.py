@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from math import floor
 from typing import Any, NamedTuple
 
 import anyio
@@ -51,7 +52,7 @@ class Cursor(NamedTuple):
 class FakeStreamService(ABC):
     """Streams by ARN. `seed` is the streams' luck; the faults have a seed of their own.
 
-    `epoch` is the time of day when anyio's clock stands at 0.
+    `epoch` is the time of day when anyio's clock stands at 0; it is told with answers if `tells_time`.
     """
 
     iterator_lifetime_in_seconds: float
@@ -62,6 +63,11 @@ class FakeStreamService(ABC):
         self.epoch = epoch
         self.seed = seed
         self.streams: dict[str, FakeStream] = {}
+        self.tells_time = False
+
+    @property
+    def served_at(self) -> float | None:
+        return float(floor(self.epoch + anyio.current_time())) if self.tells_time else None
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """Answer one request. Raises errors.ServiceError, and only that."""

@@ -28,7 +28,7 @@ from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.model.mapping import OnFailure, StreamMapping
 from poller.ports import StreamSource
-from poller.sources.caller import Caller
+from poller.sources.caller import DatedCaller
 from poller.sources.kinesis import KinesisSource, known
 from poller.stores.memory import MemoryStore
 from poller.telemetry.facts import Fact
@@ -46,10 +46,14 @@ ERROR = FunctionError(error_type="ValueError", message="by plan")
 class Process:
     """The way of one process to the stream, and to the store. Once it is dead, nothing goes through any more."""
 
-    def __init__(self, service: Caller, store: MemoryStore) -> None:
+    def __init__(self, service: DatedCaller, store: MemoryStore) -> None:
         self._service = service
         self._store = store
         self.is_dead = False
+
+    @property
+    def served_at(self) -> float | None:
+        return self._service.served_at
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         self._check()
@@ -84,6 +88,7 @@ class World:
         self.service = FakeKinesis(faults=faults)
         self.store = MemoryStore()
         self.destination = FakeDestination()
+        self.clock = VirtualClock()
         self.options = options
         self.poison: set[str] = set()
         self.duration = 0.01
@@ -112,7 +117,7 @@ class World:
             self.service.put(self.stream, key, name.encode())
 
     @property
-    def caller(self) -> Caller:
+    def caller(self) -> DatedCaller:
         return self.service
 
     def source(self, process: Process) -> StreamSource:
@@ -165,7 +170,7 @@ class World:
             target=self,
             gate=FunctionGate(50),
             destination=self.destination if mapping.on_failure else None,
-            clock=VirtualClock(),
+            clock=self.clock,
             luck=random.Random(1),
             new_request_id=self._new_id,
             record=self.facts.append,

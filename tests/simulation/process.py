@@ -84,6 +84,10 @@ class StreamCaller:
         self._mapping = mapping
         self._reads = reads
 
+    @property
+    def served_at(self) -> float | None:
+        return self._service.served_at
+
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         self._process.check()
         if operation != "GetRecords":
@@ -109,6 +113,10 @@ class WatchedSource:
         self._source = source
         self._mapping = mapping
         self._sights = sights
+
+    @property
+    def served_at(self) -> float | None:
+        return self._source.served_at
 
     async def shards(self) -> list[Shard]:
         return await self._source.shards()

@@ -23,7 +23,7 @@ from poller.model.invocation import Answered, Busy, FunctionError, Invocation, R
 from poller.model.mapping import OnFailure, StreamMapping
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
-from poller.telemetry.facts import Fact, NoticeDelivered, NoticeRefused, RecordsDropped
+from poller.telemetry.facts import BatchInvoked, Fact, NoticeDelivered, NoticeRefused, RecordsDropped
 from tests.fakes.clock import EPOCH, VirtualClock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan
@@ -419,7 +419,7 @@ def test_no_event_of_a_window_is_too_long_whatever_the_state(is_shard_end: bool)
     )
 
     async def script() -> None:
-        scene.put(*[f"{number}" + "0" * 500_000 for number in range(1, 10)] * 2)
+        scene.put(*[f"{number}" + "0" * 500_000 for number in range(1, 19)])
         if is_shard_end:
             scene.lane.close()
         else:
@@ -434,3 +434,14 @@ def test_no_event_of_a_window_is_too_long_whatever_the_state(is_shard_end: bool)
     assert max(scene.sizes) > MAXIMUM_EVENT_BYTES - 1_000_000
     assert max(scene.sizes) <= MAXIMUM_EVENT_BYTES
     assert scene.batches()[-1] == []
+
+
+def test_what_comes_after_a_failed_record_is_told_as_not_done() -> None:
+    scene = Scene(
+        answer=lambda names: Answered(b'{"batchItemFailures":[{"itemIdentifier":"2"}]}' if "2" in names else b""),
+        options={"report_batch_item_failures": True, "maximum_retry_attempts": 0},
+    )
+    scene.play(putting(scene, "1", "2", "3", "4"))
+    told = [(fact.outcome, fact.records, fact.failed) for fact in scene.facts if isinstance(fact, BatchInvoked)]
+    assert told == [("partly_failed", 4, 3), ("partly_failed", 3, 3)]
+    assert scene.done == ["1", "2", "3", "4"]

@@ -109,6 +109,26 @@ def test_hundreds_of_quiet_shards_are_read_side_by_side_however_slow_the_service
     assert len(facts_of(world, RecordsPolled)) > 120 * 25, "one read a second each"
 
 
+def test_hundreds_of_shards_that_are_read_at_once_leave_each_other_their_batching_windows() -> None:
+    world = World(
+        faults=FaultPlan(latency_in_seconds=(0.01, 0.06)), batch_size=10_000, maximum_batching_window_in_seconds=30
+    )
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            for _ in range(29):
+                for shard in world.stream.shards(now=anyio.current_time()):
+                    world.service.put(world.stream, "", b"x", hash_key=shard.hash_keys[0])
+                await anyio.sleep(1)
+            await anyio.sleep(10)
+            return False
+
+        await world.live(until)
+
+    play(world, main, shards=100)
+    assert len(world.calls) == 100
+
+
 def test_a_shard_that_left_while_the_daemon_was_down_is_said_if_it_was_not_done() -> None:
     world = World()
 

@@ -201,7 +201,7 @@ def test_filtered_records_move_the_checkpoint() -> None:
 
     async def main() -> None:
         world.put("a", *['{"kind": "view"}'] * 30)
-        await world.live(stopping_after(5))
+        await world.live(crashing_after(5))
         before = len(world.facts)
         await world.live(stopping_after(5))
         assert sum(fact.records for fact in world.facts[before:] if isinstance(fact, RecordsPolled)) == 0
@@ -222,6 +222,27 @@ def test_latest_sees_what_comes_after_the_mapping_is_ready_even_over_a_restart()
 
     play(world, main)
     assert world.succeeded == ["a/new"]
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 60.0, 3600.0])
+def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: float) -> None:
+    world = World(starting_position="LATEST", batch_size=1)
+    world.clock.ahead, world.service.tells_time = ahead, True
+    world.poison = {"a/0"}
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            await anyio.sleep(3)
+            world.put("a", "a/0", "a/1")
+            await anyio.sleep(3)
+            return True
+
+        await world.live(until)
+        world.poison.clear()
+        await world.live(stopping_after(10))
+
+    play(world, main)
+    assert world.succeeded == ["a/0", "a/1"]
 
 
 def test_throttles_and_lost_answers_cost_time_and_nothing_else() -> None:

@@ -79,6 +79,26 @@ def test_windows_of_ten_seconds_lie_at_multiples_of_ten_and_end_with_a_call_with
     assert 50.0 <= world.finals()[1].at <= 52.0, "an idle one is closed half a minute after its end"
 
 
+@pytest.mark.parametrize("ahead", [-60.0, 60.0, 3600.0])
+def test_a_wrong_clock_of_ours_does_not_close_windows_that_are_open(ahead: float) -> None:
+    world = WindowWorld()
+    world.clock.ahead, world.service.tells_time = ahead, True
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            for _ in range(12):
+                world.put_one()
+                await anyio.sleep(2)
+            await anyio.sleep(200)
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert_each_window_saw_its_records(world)
+    assert [(call.start, call.end) for call in world.finals()] == [(0, 10), (10, 20), (20, 30)]
+
+
 @pytest.mark.parametrize("rest", [1, 2])
 def test_a_state_above_a_megabyte_ends_its_window_early_and_the_next_begins_empty(rest: int) -> None:
     """[S18], in the middle of a batch too: the delivery goes on with the same window, and no state."""

@@ -17,7 +17,7 @@ import orjson
 
 from poller.model.invocation import Answered, Invocation, Response
 from poller.ports import StreamSource
-from poller.sources.caller import Caller
+from poller.sources.caller import DatedCaller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from tests.fakes.clock import EPOCH
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
@@ -110,7 +110,7 @@ class TableWorld(WindowWorld):
         self.stream = self.table.stream
 
     @property
-    def caller(self) -> Caller:
+    def caller(self) -> DatedCaller:
         return self.tables
 
     def source(self, process: Process) -> StreamSource:

@@ -40,8 +40,9 @@ class Budget:
 
     @property
     def has_room(self) -> bool:
-        """Whether a read need not wait now."""
-        return self._room_now() > 0
+        """Whether a read waits at most for others on their way, not until something in hand is done."""
+        is_full = self.used >= self._limit_in_bytes
+        return not is_full and (not self.used or self._parent is None or self._parent.has_room)
 
     @asynccontextmanager
     async def promised(self) -> AsyncIterator[int]:

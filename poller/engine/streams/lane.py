@@ -27,7 +27,7 @@ from typing import assert_never
 
 import anyio
 
-from poller.core.outcome import interpret
+from poller.core.outcome import from_the_first, interpret
 from poller.core.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.engine.permits import FunctionGate
 from poller.engine.reporting import batch_invoked
@@ -40,7 +40,7 @@ from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import StreamMapping
-from poller.model.outcome import Postponed
+from poller.model.outcome import PartlyFailed, Postponed
 from poller.model.status import BlockedShard
 from poller.model.stream import ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, Target
@@ -192,6 +192,8 @@ class Lane:
             identifiers=map(attrgetter("sequence_number"), step.records),
             reports_item_failures=parts.mapping.report_batch_item_failures,
         )
+        if isinstance(outcome, PartlyFailed):
+            outcome = from_the_first(outcome, [record.sequence_number for record in step.records])
         outcome = self._window.interpret(outcome, response, step.records)
         is_bisected = delivery.answered(outcome, response, now=parts.clock.now())
         if isinstance(outcome, Postponed):

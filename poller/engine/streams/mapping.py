@@ -156,7 +156,7 @@ class StreamMappingRunner:
         positions = {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
         self._windows = {shard_id: one.window for shard_id, one in stored.items() if one.window is not None}
         if not positions:
-            now = AtTimestamp(self._parts.lane.clock.now())
+            now = AtTimestamp(self._no_later_than_now())
             by_hand = await self._parts.store.starting_position(self.mapping.state_key)
             positions = first_positions(shards, by_hand or self.mapping.begins_at)
             latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]
@@ -167,6 +167,11 @@ class StreamMappingRunner:
         _check_same_stream(lineage, shards)
         await self._take_in(lineage, shards)
         return lineage
+
+    def _no_later_than_now(self) -> float:
+        """By our clock and by the source's, which has just answered: records are dated by that one."""
+        ours, theirs = self._parts.lane.clock.now(), self._parts.source.served_at
+        return ours if theirs is None else min(ours, theirs)
 
     async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, Iterator]:
         iterators: dict[ShardId, Iterator] = {}
@@ -189,11 +194,11 @@ class StreamMappingRunner:
 
     async def _take_in(self, lineage: Lineage, shards: list[Shard]) -> None:
         listed = lineage.listed(shards)
+        for shard_id in sorted(listed.lost):
+            self._parts.lane.record(PositionTrimmed(self.mapping.name, shard_id))
         if listed.found:
             found: dict[ShardId, Position] = listed.found
             await self._parts.store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in found.items()})
-        for shard_id in sorted(listed.lost):
-            self._parts.lane.record(PositionTrimmed(self.mapping.name, shard_id))
         if listed.gone:
             await self._parts.store.forget(self.mapping.state_key, listed.gone)
 

@@ -203,7 +203,7 @@ class ShardReader:
             self._hand_out(read)
             if self._is_caught_up(read):
                 for lane in self.lanes:
-                    lane.caught_up(asked_at)
+                    lane.caught_up(self._certainly_read(asked_at))
             iterator = read.next_iterator
             if iterator is None:
                 return
@@ -238,6 +238,11 @@ class ShardReader:
         if read.behind_in_seconds is None:
             return self._empty_reads >= EMPTY_READS_AT_THE_TIP
         return read.behind_in_seconds == 0
+
+    def _certainly_read(self, asked_at: float) -> float:
+        """Until when all has been read, by the clock that dates records too, where it is told: in whole seconds."""
+        served_at = self._parts.source.served_at if self._parts.lane.mapping.tumbling_window_in_seconds else None
+        return asked_at if served_at is None else min(asked_at, served_at - 1)
 
     def _hand_out(self, read: Read) -> None:
         parts, watermark = self._parts, self._watermark

@@ -190,6 +190,24 @@ async def test_a_refusal_becomes_the_error_that_says_what_to_do(
         assert len(server.requests) == 1
 
 
+async def test_half_of_a_surrogate_pair_does_not_spoil_the_whole_answer() -> None:
+    """An emulator may let it through; the rest of the answer is as good as any."""
+    body = b'{"Messages":[{"Body":"\\ud800"},{"Body":"fine"}]}'
+    async with calling(lambda request: asyncio.sleep(0, Reply(body=body))) as (caller, _, _server):
+        assert (await receive(caller))["Messages"] == [{"Body": "\ud800"}, {"Body": "fine"}]
+
+
+@pytest.mark.parametrize(
+    ("date", "served_at"), [("Thu, 01 Jan 2026 00:00:07 GMT", 1_767_225_607.0), ("yesterday", None), ("", None)]
+)
+async def test_an_answer_tells_the_time_of_the_service(date: str, served_at: float | None) -> None:
+    reply = Reply(headers={"Date": date}, body=b"{}")
+    async with calling(lambda request: asyncio.sleep(0, reply)) as (caller, _, _server):
+        assert caller.served_at is None
+        await receive(caller)
+        assert caller.served_at == served_at
+
+
 async def test_a_throttle_carries_the_pause_that_was_asked_for() -> None:
     reply = Reply(status=429, headers={"Retry-After": "7"}, body=b"{}")
     async with calling(lambda request: asyncio.sleep(0, reply)) as (caller, _, _server):

@@ -94,8 +94,12 @@ def test_a_lost_answer_is_reported_as_an_error() -> None:
 
 @pytest.mark.parametrize(
     "batch",
-    [replace(BATCH, response=None), replace(BATCH, condition="RecordAgeExceeded")],
-    ids=["never delivered", "too old"],
+    [
+        replace(BATCH, response=None),
+        replace(BATCH, response=FunctionError(error_type="x", message="too large", executed_version=None)),
+        replace(BATCH, condition="RecordAgeExceeded"),
+    ],
+    ids=["never delivered", "refused as too large", "too old"],
 )
 def test_what_was_never_answered_or_grew_too_old_has_no_response_context(batch: DiscardedBatch) -> None:
     expected = json.loads(SAMPLE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poller.core.outcome import interpret
+from poller.core.outcome import from_the_first, interpret
 from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer
 from poller.model.outcome import Failed, PartlyFailed, Postponed, Succeeded
 
@@ -92,3 +92,8 @@ def test_a_busy_function_postpones_the_batch() -> None:
     response = Busy(reason="TooManyRequests", retry_after=3.0, is_throttle=True)
     outcome = interpret(response, identifiers=BATCH, reports_item_failures=True)
     assert outcome == Postponed("TooManyRequests", 3.0, True)
+
+
+def test_where_an_order_is_kept_what_follows_the_first_failed_one_is_not_done_either() -> None:
+    named = PartlyFailed(frozenset({"2", "4"}))
+    assert from_the_first(named, ["1", "2", "3", "4", "5"]) == PartlyFailed(frozenset({"2", "3", "4", "5"}))

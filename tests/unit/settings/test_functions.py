@@ -118,6 +118,24 @@ def test_a_function_without_an_arn_gets_one_from_its_first_mapping(loaded: Load,
     assert str(function.arn) == arn
 
 
+def test_an_arn_that_is_made_stays_in_the_partition_of_the_source(
+    loaded: Load, faults: Callable[..., list[str]]
+) -> None:
+    text = """
+        [mappings.first]
+        event_source_arn = "arn:aws-cn:sqs:cn-north-1:111111111111:q"
+        function_name = "f"
+        [mappings.second]
+        event_source_arn = "arn:aws-cn:sqs:cn-north-1:111111111111:r"
+        function_name = "resize"
+    """
+    made = loaded(text + '[functions.f]\nurl = "http://a"').functions.values()
+    assert {str(function.arn) for function in made} == {
+        "arn:aws-cn:lambda:cn-north-1:111111111111:function:f",
+        "arn:aws-cn:lambda:cn-north-1:111111111111:function:resize",
+    }
+
+
 @pytest.mark.parametrize(
     ("options", "fault"),
     [

@@ -105,6 +105,13 @@ def test_at_timestamp_and_its_timestamp_need_each_other(mapping_faults: MappingF
     ]
 
 
+@pytest.mark.parametrize("moment", ["1969-12-31T23:59:59Z", "-1"])
+def test_a_timestamp_is_not_before_1970(mapping_faults: MappingFaults, moment: str) -> None:
+    options = f'starting_position = "AT_TIMESTAMP"\nstarting_position_timestamp = {moment}'
+    (fault,) = mapping_faults("kinesis", options)
+    assert "must be a date-time with its offset, as in 2026-01-31T12:00:00Z, or seconds since 1970" in fault
+
+
 def test_a_timestamp_lies_in_the_past(mapping_faults: MappingFaults) -> None:
     (fault,) = mapping_faults(
         "kinesis", 'starting_position = "AT_TIMESTAMP"\nstarting_position_timestamp = 9999-01-01T00:00:00Z'

@@ -143,6 +143,13 @@ async def test_a_function_error_carries_its_type_its_message_and_the_end_of_its_
     )
 
 
+async def test_of_a_function_that_makes_up_long_texts_a_bounded_part_is_kept() -> None:
+    body = orjson.dumps({"errorType": "T" * 200_000, "errorMessage": "m" * 200_000})
+    response = await response_to(Reply(headers={"X-Amz-Function-Error": "Unhandled"}, body=body))
+    assert isinstance(response, FunctionError)
+    assert (len(response.error_type), len(response.message), response.payload) == (128, 4096, body)
+
+
 @pytest.mark.parametrize("body", [b"", b"Task timed out", b"[]", b'{"errorType":null}'])
 async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> None:
     headers = {"X-Amz-Function-Error": "Unhandled", "X-Amz-Log-Result": "?abcd?"}
@@ -191,6 +198,7 @@ async def test_an_event_that_is_too_large_counts_as_a_failed_attempt() -> None:
     assert isinstance(response, FunctionError)
     assert response.error_type == "RequestEntityTooLarge"
     assert "RequestTooLargeException" in response.message
+    assert response.executed_version is None, "it never came to the function"
 
 
 async def test_a_connection_lost_after_sending_is_a_lost_answer() -> None:
