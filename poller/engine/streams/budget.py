@@ -10,7 +10,7 @@ starve another one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -38,18 +38,15 @@ class Budget:
         self._called = anyio.Event()
         self._line: dict[Budget, None] = {}
 
-    @property
-    def has_room(self) -> bool:
-        """Whether a read waits at most for others on their way, not until something in hand is done."""
-        is_full = self.used >= self._limit_in_bytes
-        return not is_full and (not self.used or self._parent is None or self._parent.has_room)
-
     @asynccontextmanager
-    async def promised(self) -> AsyncIterator[int]:
-        """How many bytes may be read within, once there is room for any. To be charged before anybody waits again."""
+    async def promised(self, when_full: Callable[[], None] = lambda: None) -> AsyncIterator[int]:
+        """How many bytes may be read within, once there is room for any. To be charged before anybody waits again.
+
+        `when_full` is called where that takes until something in hand is done, and not only until others have read.
+        """
         room = 0
         try:
-            room = await self._room()
+            room = await self._room(when_full)
             self._promise(room)
             yield room
         finally:
@@ -57,6 +54,9 @@ class Budget:
 
     def charge(self, count: int) -> None:
         self.used += count
+        if self.used >= self._limit_in_bytes:
+            for waiting in self._line:
+                waiting._called.set()
         if self._parent is not None:
             self._parent.charge(count)
 
@@ -75,10 +75,18 @@ class Budget:
     def _left(self) -> int:
         return self._limit_in_bytes - self.used - self._promised
 
-    async def _room(self) -> int:
+    @property
+    def _is_full(self) -> bool:
+        if self.used >= self._limit_in_bytes:
+            return True
+        return self._parent is not None and self._parent._is_full and self.used > 0
+
+    async def _room(self, when_full: Callable[[], None]) -> int:
         line = {} if self._parent is None else self._parent._line
         try:
             while (room := self._room_now()) <= 0:
+                if self._is_full:
+                    when_full()
                 if self._left > 0:
                     line[self] = None
                 self._called = anyio.Event()

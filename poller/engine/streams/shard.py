@@ -170,11 +170,8 @@ class ShardReader:
         iterator = self._iterator
         failures = 0
         while True:
-            if not self._budget.has_room:
-                for lane in self.lanes:
-                    lane.no_room()
             try:
-                async with self._budget.promised() as room_in_bytes, self._parts.reads:
+                async with self._budget.promised(self._no_room) as room_in_bytes, self._parts.reads:
                     if iterator is None:
                         iterator = await self._parts.source.iterator(self._shard_id, self._position)
                     began, asked_at = anyio.current_time(), self._parts.lane.clock.now()
@@ -208,6 +205,10 @@ class ShardReader:
             if iterator is None:
                 return
             await anyio.sleep(max(0.0, began + self._pause(read) - anyio.current_time()))
+
+    def _no_room(self) -> None:
+        for lane in self.lanes:
+            lane.no_room()
 
     async def _has_left(self) -> bool:
         """Whether the stream is there, and this shard is not. A stream that is missing may come back."""

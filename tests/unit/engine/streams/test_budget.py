@@ -67,6 +67,29 @@ async def test_what_is_promised_to_one_read_is_not_promised_to_another() -> None
     assert await room(other) == 39
 
 
+async def test_who_waits_hears_when_something_must_be_done_first_and_not_while_others_read() -> None:
+    process = Budget(100)
+    one, *others = [Budget(1_000, process) for _ in range(3)]
+    told: list[int] = []
+
+    async def ask(number: int) -> None:
+        async with others[number].promised(lambda: told.append(number)):
+            pass
+
+    for other in others:
+        other.charge(10)
+    async with anyio.create_task_group() as group:
+        async with one.promised() as room_in_bytes:
+            for number in range(2):
+                group.start_soon(ask, number)
+            await anyio.wait_all_tasks_blocked()
+            assert told == []
+            one.charge(room_in_bytes)
+        await anyio.wait_all_tasks_blocked()
+        assert set(told) == {0, 1}
+        one.give_back(room_in_bytes)
+
+
 async def test_a_promise_that_was_not_used_is_there_for_who_waits() -> None:
     process = Budget(100)
     one, other = Budget(1_000, process), Budget(1_000, process)
