@@ -6,7 +6,8 @@
 
 Where each shard begins is fixed and stored at the first start, before anything is read: what is written after the
 mapping is ready is seen, whatever becomes of us before the first record.  For LATEST, iterators are taken at once for
-all open shards, and this moment is what is stored: a start before the first record goes on from there, by the clock.
+all open shards, and this moment is what is stored: a start before the first record goes on from there, by the clock
+of the source where it tells it, as that is the one that dates records.
 At a stop the readers stop, what runs ends within the grace, and the last checkpoints are stored.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
