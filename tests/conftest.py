@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -128,6 +129,7 @@ def emulator(command: list[str], listener: socket.socket, settings: dict[str, st
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         ) as process,
     ):
         host, port = listener.getsockname()
@@ -135,4 +137,4 @@ def emulator(command: list[str], listener: socket.socket, settings: dict[str, st
         try:
             yield f"http://{host}:{port}"
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with its worker, and what that has started
