@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import replace
 
 import anyio
+import orjson
 import pytest
 
 from poller.engine.daemon import Daemon
@@ -42,18 +44,53 @@ class SmallWorld(World):
         return replace(parts, budget=self.budget, lane=replace(parts.lane, gate=self.gate))
 
 
+class SlowStore(World):
+    """What is saved takes `save_in_seconds` to be there."""
+
+    save_in_seconds = 0.3
+
+    def _parts(self, stop: Stop, process: Process) -> StreamParts:
+        save = process.save
+
+        async def slowly(*arguments: object) -> None:
+            await anyio.sleep(self.save_in_seconds)
+            await save(*arguments)
+
+        process.save = slowly  # type: ignore[method-assign]  # the same store, on a slow disk
+        return super()._parts(stop, process)
+
+
+def test_a_parent_does_not_come_again_once_a_child_has_begun() -> None:
+    class Telling(SlowStore):
+        save_in_seconds = 3.0
+        begun: anyio.Event
+
+        async def invoke(self, invocation: Invocation) -> Response:
+            if b"child" in b64decode(orjson.loads(invocation.payload)["Records"][0]["kinesis"]["data"]):
+                self.begun.set()
+            return await super().invoke(invocation)
+
+    world = Telling(batch_size=1)
+
+    async def main() -> None:
+        world.begun = anyio.Event()
+        for name in ("parent/0", "parent/1"):
+            world.service.put(world.stream, "", name.encode(), hash_key=0)
+        world.stream.split("shardId-000000000000", now=anyio.current_time())
+        world.service.put(world.stream, "", b"child", hash_key=0)
+
+        async def until_the_child_begins(_stop: Stop, _daemon: Daemon) -> bool:
+            await world.begun.wait()
+            return True
+
+        await world.live(until_the_child_begins)
+        await world.live(stopping_after(30))
+
+    play(world, main, shards=1)
+    assert [name for (name,) in world.calls] == ["parent/0", "parent/1", "child", "child"]
+
+
 def test_children_begin_though_the_other_shards_move_their_checkpoints_all_the_time() -> None:
-    class SlowStore(World):
-        def _parts(self, stop: Stop, process: Process) -> StreamParts:
-            store, save = process, process.save
-
-            async def slowly(*arguments: object) -> None:
-                await anyio.sleep(0.3)
-                await save(*arguments)
-
-            store.save = slowly  # type: ignore[method-assign]  # the same store, on a slow disk
-            return super()._parts(stop, process)
-
     world = SlowStore(batch_size=1)
     world.duration = 0.1
 

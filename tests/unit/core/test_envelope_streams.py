@@ -130,6 +130,11 @@ def test_a_deletion_by_time_to_live_names_the_service_after_the_region() -> None
     assert list(record)[4:7] == ["awsRegion", "userIdentity", "dynamodb"]
 
 
+def test_a_record_says_its_own_version_and_region() -> None:
+    record = dynamodb_record(WIRE | {"eventVersion": "1.0", "awsRegion": "eu-north-1"}, arn=STREAM, region="us-east-1")
+    assert (record["eventVersion"], record["awsRegion"]) == ("1.0", "eu-north-1")
+
+
 def test_an_image_that_the_view_leaves_out_is_absent() -> None:
     change = {name: value for name, value in WIRE["dynamodb"].items() if not name.endswith("Image")}
     record = dynamodb_record(WIRE | {"dynamodb": change}, arn=STREAM, region="us-east-1")

@@ -88,6 +88,11 @@ def test_failures_that_the_answer_named_have_a_null_error() -> None:
     assert document_of(batch) == compact(SAMPLE.replace('"Unhandled"', "null").replace("$LATEST", "7"))
 
 
+def test_a_version_that_failed_is_named() -> None:
+    batch = replace(BATCH, response=FunctionError(error_type="x", message="", executed_version="7"))
+    assert document_of(batch) == compact(SAMPLE.replace("$LATEST", "7"))
+
+
 def test_a_lost_answer_is_reported_as_an_error() -> None:
     assert document_of(replace(BATCH, response=LostAnswer(reason="reset"))) == compact(SAMPLE)
 

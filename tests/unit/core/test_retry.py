@@ -197,3 +197,15 @@ def test_a_record_without_room_beside_a_state_is_too_large() -> None:
     discard = delivery.step(0.0)
     assert isinstance(discard, Discard)
     assert (discard.condition, discard.response) == ("RetryAttemptsExhausted", None)
+
+
+def test_a_record_that_just_fits_is_invoked() -> None:
+    delivery = Delivery(
+        [Held(SequenceNumber("0"), 0.0, b"x" * 100)],
+        policy=RetryPolicy(maximum_retry_attempts=0),
+        new_request_id=lambda: RequestId("id"),
+        luck=random.Random(1),
+        now=0.0,
+        room_in_bytes=100,
+    )
+    assert isinstance(delivery.step(0.0), Invoke)
