@@ -185,27 +185,22 @@ def test_only_an_invocation_can_be_withdrawn() -> None:
         delivery_of(0.0, policy=RetryPolicy()).withdraw_if_expired(0.0)
 
 
-def test_a_record_without_room_beside_a_state_is_too_large() -> None:
-    delivery = Delivery(
-        [Held(SequenceNumber("0"), 0.0, b"x" * 101)],
+def alone(size: int, *, room_in_bytes: int) -> Delivery[Held]:
+    return Delivery(
+        [Held(SequenceNumber("0"), 0.0, b"x" * size)],
         policy=RetryPolicy(maximum_retry_attempts=0),
         new_request_id=lambda: RequestId("id"),
         luck=random.Random(1),
         now=0.0,
-        room_in_bytes=100,
+        room_in_bytes=room_in_bytes,
     )
-    discard = delivery.step(0.0)
+
+
+def test_a_record_without_room_beside_a_state_is_too_large() -> None:
+    discard = alone(101, room_in_bytes=100).step(0.0)
     assert isinstance(discard, Discard)
     assert (discard.condition, discard.response) == ("RetryAttemptsExhausted", None)
 
 
 def test_a_record_that_just_fits_is_invoked() -> None:
-    delivery = Delivery(
-        [Held(SequenceNumber("0"), 0.0, b"x" * 100)],
-        policy=RetryPolicy(maximum_retry_attempts=0),
-        new_request_id=lambda: RequestId("id"),
-        luck=random.Random(1),
-        now=0.0,
-        room_in_bytes=100,
-    )
-    assert isinstance(delivery.step(0.0), Invoke)
+    assert isinstance(alone(100, room_in_bytes=100).step(0.0), Invoke)
