@@ -3,9 +3,9 @@
 A record passes three facts on its way (polled, invoked, deleted), for each batch: these only move counters, and write a
 line where debug lines are wanted at all.
 
-    error     a human should look: a mapping crashed, a source is missing, or forbidden to us
+    error     a human should look: a mapping crashed, a source is missing, or forbidden to us, something was lost
     warning   a batch failed or waits, a shard stands still, a message will come again, a child died; one such line in
-              ten seconds at most
+              ten seconds at most, of each shard that stands still.  What is given up unreported is said each time
     info      started, ready, recovered, stopping; and what child processes print
     debug     all that went well, and what follows by rule from a failure that was said
 

@@ -1,7 +1,7 @@
 """Why does a lane stand still, and since when?
 
 It stands still from the first wait for a batch until that batch, or the part of it that was tried, is done; however
-often it is tried in between, it is one standstill, said once, and its reason is that of the last wait.
+often it is tried in between, it is one standstill, said once, and reason and records are those of the last wait.
 """
 
 from __future__ import annotations
