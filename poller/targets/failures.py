@@ -24,7 +24,7 @@ from poller.model.ids import RequestId
 from poller.model.invocation import FunctionError
 
 RESPONSE_LIMIT_IN_BYTES = 6_291_556
-"""The largest answer of a synchronous invocation: 6 MB and 100 bytes."""
+"""The largest answer of a synchronous invocation: 6 MB and 100 bytes. An event may have less (`core/batching.py`)."""
 
 ERROR_TYPE_LIMIT_IN_CHARACTERS = 128
 MESSAGE_LIMIT_IN_CHARACTERS = 4_096

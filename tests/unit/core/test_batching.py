@@ -19,14 +19,13 @@ def test_a_batch_is_full_with_batch_size_records() -> None:
     assert builder.count == 2
 
 
-def test_the_limit_is_six_mebibytes_and_a_hundred_of_the_whole_event() -> None:
-    half = (6 * 1024 * 1024 + 100 - len('{"Records":[,]}')) // 2
-    odd_byte = (6 * 1024 * 1024 + 100 - len('{"Records":[,]}')) % 2
+def test_an_event_is_smaller_than_six_mebibytes_as_a_request_must_be() -> None:
+    half, odd_byte = divmod(6 * 1024 * 1024 - 1 - len('{"Records":[,]}'), 2)
     builder = BatchBuilder(batch_size=10)
     assert builder.add(half, now=0)
     assert not builder.add(half + odd_byte + 1, now=0)
     assert builder.add(half + odd_byte, now=0)
-    assert builder.size_in_bytes == MAXIMUM_EVENT_BYTES
+    assert builder.size_in_bytes == 6_291_455
     assert builder.is_full
 
 
