@@ -10,6 +10,7 @@ import anyio
 import orjson
 import pytest
 
+from poller.engine.stop import Stop
 from poller.errors import AccessDenied, Throttled, Unreachable
 from poller.telemetry.facts import MappingCrashed, SourceFailed
 from tests.fakes.faults import Fault, FaultPlan, Outage
@@ -411,6 +412,32 @@ def test_a_stop_does_not_wait_for_deletes_of_what_was_filtered_out() -> None:
     life = live(world, sending(world, queue, '{"kind": "other"}', stop_at=5))
     assert life.ended_at is not None
     assert life.ended_at < 7, f"nothing ran; the stop took {life.ended_at - 5:.0f} s"
+
+
+@pytest.mark.parametrize("bodies", [['{"kind": "other"}'], ['{"kind": "other"}', '{"kind": "order"}']])
+@pytest.mark.parametrize("seconds_after_receive", [0.5, 0.75, 1.25])
+@pytest.mark.parametrize("stop", [Stop.begin, Stop.hurry])
+def test_a_stop_while_filtered_out_messages_are_deleted_frees_their_group(
+    bodies: list[str], seconds_after_receive: float, stop: Callable[[Stop], None]
+) -> None:
+    """Half a second each way: the receive's answer comes, the delete goes there, its answer comes."""
+    world = World(faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=3600)
+    world.add_function("f")
+    world.add_mapping("m", queue, "f", filters=('{"body": {"kind": ["order"]}}',))
+
+    async def until(life: Life) -> None:
+        for body in bodies:
+            world.sqs.send(queue, body, group="g", deduplication_id=body)
+        while not any(entry.kind == "received" for entry in queue.history):  # noqa: ASYNC110  # the time is virtual
+            await anyio.sleep(0.05)
+        await anyio.sleep(seconds_after_receive)
+        stop(life.stop)
+
+    life = live(world, until)
+    assert not checker.in_flight(queue), "the group stays hidden for an hour"
+    assert life.ended_at is not None
+    assert life.ended_at < 10
 
 
 def test_a_release_is_not_held_up_by_a_delete_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

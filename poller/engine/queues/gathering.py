@@ -86,13 +86,16 @@ class Gatherer:
         self._stop = stop
         self._record = record
         self._luck = luck
-        self._receives: set[anyio.CancelScope] = set()
+        self._calls: set[anyio.CancelScope] = set()
         self._hasty_polls = 0
 
     def cut(self) -> None:
-        """End every receive in flight. What one of them may have taken, SQS shows again after its timeout."""
-        for receive in self._receives:
-            receive.cancel()
+        """End every receive and every delete in flight.
+
+        What a receive may have taken, SQS shows again after its timeout; what a delete left is in the keeper's care.
+        """
+        for call in self._calls:
+            call.cancel()
 
     async def gather(self) -> list[BatchInHand]:
         """One batch; more only where the 6 MB rule cuts; none when nothing came that matches, or at a stop."""
@@ -159,11 +162,13 @@ class Gatherer:
     @contextmanager
     def _cut_at_a_stop(self) -> Iterator[None]:
         with anyio.CancelScope() as scope:
-            self._receives.add(scope)
+            if self._stop.has_begun:
+                scope.cancel()
+            self._calls.add(scope)
             try:
                 yield
             finally:
-                self._receives.discard(scope)
+                self._calls.discard(scope)
 
     async def _put(
         self, messages: Sequence[Message], asked_at: float, batches: list[BatchInHand], builder: BatchBuilder
@@ -191,12 +196,24 @@ class Gatherer:
             await self._delete(filtered_out, batches)
 
     async def _delete(self, filtered_out: list[MessageInHand], batches: list[BatchInHand]) -> None:
-        """What cannot be deleted at once goes along with a batch, not to keep it waiting, or is tried again here."""
-        if not batches:
-            with self._cut_at_a_stop():
+        """What cannot be deleted at once goes along with a batch, not to keep it waiting, or is tried again here.
+
+        The keeper cares for it meanwhile: a stop cuts the delete, and the releaser finishes it.
+        """
+        batch = batches[-1] if batches else self._open_batch()
+        earlier, left = batch.filtered_out, filtered_out
+        batch.filtered_out = earlier + left
+        with self._cut_at_a_stop():
+            if batches:
+                left = await self._deleter.try_delete(filtered_out)
+            else:
                 await self._deleter.delete(filtered_out)
-        else:
-            batches[-1].filtered_out += await self._deleter.try_delete(filtered_out)
+                left = []
+        batch.filtered_out = earlier + left
+        if not batches:
+            if left:
+                await self._releaser.release([batch])
+            self._keeper.drop(batch)
 
     def _open_batch(self) -> BatchInHand:
         batch = BatchInHand()
