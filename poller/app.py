@@ -24,7 +24,7 @@ from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.status import MappingStatus, StreamStatus
-from poller.parts import Parts
+from poller.parts import Parts, WallClock
 from poller.settings.values import Settings
 from poller.telemetry import logs
 from poller.telemetry.facts import DaemonStarted, SettingsDoubted
@@ -62,6 +62,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             await parts.runners(),
             stop=stop,
             grace_in_seconds=settings.daemon.shutdown_grace_in_seconds,
+            clock=WallClock(),
             record=recorder.record,
             luck=parts.luck,
         )

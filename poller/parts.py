@@ -26,6 +26,7 @@ from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
 from poller.engine.daemon import Runner
+from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.queues.mapping import QueueMappingRunner, QueueParts
 from poller.engine.stop import Stop
@@ -114,6 +115,9 @@ class Parts:
             function=function,
             target=target,
             gate=gate,
+            function_health=FunctionHealth(
+                mapping=mapping.name, function=function.name, clock=self._clock, record=self._record
+            ),
             destination=await self._destination(mapping),
             clock=self._clock,
             luck=self.luck,

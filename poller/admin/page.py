@@ -80,7 +80,7 @@ th:nth-child(-n+2), td:nth-child(-n+2), .words th, .words td { text-align: left 
 .numbers td:nth-child(n+3) { white-space: nowrap }
 td { font-variant-numeric: tabular-nums } td small { display: block; opacity: .75; overflow-wrap: anywhere }
 td small.troubled { opacity: 1 }
-.ready { color: var(--good) } .starting, .stopping { color: var(--wait) }
+.ready { color: var(--good) } .starting, .stopping, .waiting { color: var(--wait) }
 .troubled { color: var(--bad) } .disabled { color: var(--off) }
 footer { opacity: .75 }
 @media (max-width: 74rem) {
@@ -149,7 +149,7 @@ def _counts(registry: CollectorRegistry) -> Counts:
 def _row(columns: Columns, status: MappingStatus, counts: Counts) -> Row:
     stream = status.stream or StreamStatus()
     state = escape(status.state)
-    reason = f"<small>{escape(status.reason)}</small>" if status.reason else ""
+    reason = f"<small>{escape(status.reason)}</small>{_tries(status)}" if status.reason else ""
     if stream.shards_blocked:
         reason += f'<small class="troubled">{count(stream.shards_blocked, "shard")} blocked</small>'
     return (
@@ -159,6 +159,16 @@ def _row(columns: Columns, status: MappingStatus, counts: Counts) -> Row:
         *(read(status, stream) for read in columns.gauges.values()),
         *(f"{counts.get((name, status.mapping), 0):,}" for name in columns.counters.values()),
     )
+
+
+def _tries(status: MappingStatus) -> str:
+    """Since when a mapping is not well, how often it has tried, and when it tries again."""
+    words = [
+        f"since {written(status.since)}" if status.since is not None else "",
+        f"{status.attempt:,} failed in a row" if status.attempt is not None else "",
+        f"next try at {written(status.next_try)}" if status.next_try is not None else "",
+    ]
+    return f"<small>{', '.join(filter(None, words))}</small>" if any(words) else ""
 
 
 def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:

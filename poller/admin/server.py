@@ -2,14 +2,27 @@
 
     /metrics   Prometheus' text format, or OpenMetrics where the Accept header asks for it
     /healthz   200 while the event loop turns
-    /readyz    200 once every enabled mapping polls its source, else 503; the body gives each mapping's state and reason
+    /readyz    200 once every enabled mapping has found its source, else 503; the body says how each mapping is doing
     /          the same for a person's eyes
 
-A stream is polled once its source is found and its starting positions are fixed.  A blocked shard does not make it
-unready, for a restart would not cure it; the mapping's entry in /readyz counts the blocked shards, and names those that
-stand still longest, each with the reason, the time since when, and the first record that waits:
+A stream is found once its starting positions are fixed.  What goes wrong after that changes the body of /readyz and not
+its status code: a restart would cure nothing, and a function that takes no batches must not stop a rolling deploy.
 
-    "orders": {"state": "ready", "reason": null, "shards_blocked": 1,
+    state      what it means                                               status code
+    starting   the source has not been found yet                           503
+    ready      the mapping polls its source                                200
+    waiting    the function takes no batches, or cannot start              200
+    troubled   the source was found, and fails now                         200
+    disabled   the settings say so                                         200
+    stopping   the daemon stops                                            503
+
+Each mapping also has a `reason`, in the words of the source or the function; `since`, when the state began; `attempt`,
+how many tries in a row have failed; and `next_try`, which is null where the queue decides when a message comes again.
+The entry of a stream counts its blocked shards, and names those that are blocked longest, each with the reason, the
+time since when, and the first and the last of the records that are tried together:
+
+    "orders": {"state": "ready", "reason": null, "since": "2026-01-31T11:00:00Z", "attempt": null, "next_try": null,
+               "shards_blocked": 1,
                "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z",
                             "records": 2,
                             "start_sequence_number": "49590338271490256608559692538361571095921575989136588898",
@@ -109,15 +122,21 @@ def _application(registry: CollectorRegistry, statuses: Statuses) -> web.Applica
 
 
 def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
-    """The body of /readyz. A disabled mapping is listed, and does not keep the daemon from being ready."""
+    """The body of /readyz."""
     return {
-        "ready": all(status.state in ("ready", "disabled") for status in statuses),
+        "ready": all(status.state not in ("starting", "stopping") for status in statuses),
         "mappings": {status.mapping: _entry(status) for status in statuses},
     }
 
 
 def _entry(status: MappingStatus) -> dict[str, Any]:
-    entry: dict[str, Any] = {"state": status.state, "reason": status.reason}
+    entry: dict[str, Any] = {
+        "state": status.state,
+        "reason": status.reason,
+        "since": _written(status.since),
+        "attempt": status.attempt,
+        "next_try": _written(status.next_try),
+    }
     if status.stream is not None:
         entry["shards_blocked"] = status.stream.shards_blocked
         entry["blocked"] = [
@@ -132,6 +151,10 @@ def _entry(status: MappingStatus) -> dict[str, Any]:
             for shard in status.stream.blocked
         ]
     return entry
+
+
+def _written(epoch_seconds: float | None) -> str | None:
+    return None if epoch_seconds is None else written(epoch_seconds)
 
 
 @web.middleware

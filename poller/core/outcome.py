@@ -17,7 +17,7 @@ response with Kinesis Data Streams and Lambda".
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, assert_never
+from typing import Any, TypeGuard, assert_never
 
 import orjson
 
@@ -28,6 +28,17 @@ SUCCEEDED = Succeeded()
 
 INVALID_RESPONSE = "InvalidResponse"
 """The reason of a batch that failed because its answer cannot be understood."""
+
+_INIT_ERROR_TYPES = frozenset(
+    {
+        "Runtime.HandlerNotFound",
+        "Runtime.ImportModuleError",
+        "Runtime.InvalidEntrypoint",
+        "Runtime.MalformedHandlerName",
+        "Runtime.UserCodeSyntaxError",
+    }
+)
+"""The error types with which Lambda's runtimes say that the handler cannot be loaded."""
 
 _PLAIN_SUCCESSES = frozenset(
     {b"", b"null", b"{}", b"[]", b'""', b'{"batchItemFailures":[]}', b'{"batchItemFailures": []}'}
@@ -48,6 +59,13 @@ def interpret(response: Response, *, identifiers: Iterable[str], reports_item_fa
         case Busy(reason=reason, retry_after=retry_after, is_throttle=is_throttle):
             return Postponed(reason, retry_after, is_throttle)
     assert_never(response)
+
+
+def cannot_start(response: Response) -> TypeGuard[FunctionError]:
+    """Whether the function failed before its handler could run, so that any other batch would fail in the same way."""
+    return isinstance(response, FunctionError) and (
+        response.is_init_failure or response.error_type in _INIT_ERROR_TYPES
+    )
 
 
 def from_the_first(outcome: PartlyFailed, identifiers: Sequence[str]) -> PartlyFailed:

@@ -15,7 +15,8 @@ import anyio
 from poller.core.backoff import CRASH
 from poller.engine.stop import Stop
 from poller.model.ids import MappingName
-from poller.model.status import MappingStatus
+from poller.model.status import Health, MappingStatus
+from poller.ports import Clock
 from poller.telemetry.facts import DaemonStopping, MappingCrashed, Record
 
 FORGIVEN_AFTER_IN_SECONDS = 600.0
@@ -39,14 +40,16 @@ class Daemon:
         *,
         stop: Stop,
         grace_in_seconds: float,
+        clock: Clock,
         record: Record,
         luck: random.Random,
     ) -> None:
         self._make = mappings
         self._runners = {name: make() for name, make in mappings.items()}
-        self._crashes: dict[MappingName, str] = {}
+        self._crashes: dict[MappingName, Health] = {}
         self._stop = stop
         self._grace_in_seconds = grace_in_seconds
+        self._clock = clock
         self._record = record
         self._luck = luck
 
@@ -68,7 +71,14 @@ class Daemon:
     def _status(self, name: MappingName) -> MappingStatus:
         status = self._runners[name].status()
         if name in self._crashes and not self._stop.has_begun:
-            return status._replace(state="troubled", reason=self._crashes[name])
+            crash = self._crashes[name]
+            return status._replace(
+                state="starting" if status.state == "starting" else "troubled",
+                reason=crash.reason,
+                since=crash.since,
+                attempt=crash.attempt,
+                next_try=crash.next_try,
+            )
         return status
 
     async def _supervise(self, name: MappingName) -> None:
@@ -79,14 +89,17 @@ class Daemon:
                 await self._runners[name].run()
             except Exception as error:  # a fault of ours in one mapping must not end the others
                 crashes = 1 if anyio.current_time() - began > FORGIVEN_AFTER_IN_SECONDS else crashes + 1
-                await self._leave_alone(name, error, CRASH.delay(crashes, self._luck))
+                await self._leave_alone(name, error, crashes)
             if self._stop.has_begun:
                 return
             self._runners[name] = self._make[name]()
 
-    async def _leave_alone(self, name: MappingName, error: Exception, delay: float) -> None:
+    async def _leave_alone(self, name: MappingName, error: Exception, crashes: int) -> None:
+        delay, now = CRASH.delay(crashes, self._luck), self._clock.now()
         self._record(MappingCrashed(mapping=name, error=error, retry_in=delay))
-        self._crashes[name] = f"it crashed and runs anew soon: {error!r}"
+        self._crashes[name] = Health(
+            "troubled", f"it crashed and restarts soon: {error!r}", since=now, attempt=crashes, next_try=now + delay
+        )
         with anyio.move_on_after(delay):
             await self._stop.draining.wait()
         del self._crashes[name]

@@ -13,6 +13,7 @@ What is in hand goes on meanwhile, and so do the other mappings.
 from __future__ import annotations
 
 import random
+from typing import NamedTuple
 
 import anyio
 
@@ -20,8 +21,9 @@ from poller.core.backoff import SOURCE, THROTTLED_READ, at_least
 from poller.engine.stop import Stop
 from poller.errors import LASTING, ServiceError, Throttled
 from poller.model.ids import MappingName
-from poller.model.status import MappingState
+from poller.model.status import Health, MappingState
 from poller.model.stream import ShardId
+from poller.ports import Clock
 from poller.telemetry.facts import ReadThrottled, Record, SourceFailed, SourceRecovered
 
 THROTTLED_READS = 10
@@ -31,16 +33,27 @@ SHOWN_TROUBLES = 3
 """How many different troubles the reason names."""
 
 
+class _Trouble(NamedTuple):
+    """What fails, since when, how many times in a row, and when it is tried again. Times are in epoch seconds."""
+
+    reason: str
+    since: float
+    attempt: int
+    next_try: float
+
+
 class SourceHealth:
     """One mapping's view of its source."""
 
-    def __init__(self, *, mapping: MappingName, record: Record, luck: random.Random, stop: Stop) -> None:
+    def __init__(self, *, mapping: MappingName, clock: Clock, record: Record, luck: random.Random, stop: Stop) -> None:
         self._mapping = mapping
+        self._clock = clock
         self._record = record
         self._luck = luck
         self._stop = stop
         self._is_found = False
-        self._troubles: dict[str, str] = {}
+        self._since = clock.now()
+        self._troubles: dict[str, _Trouble] = {}
         self._failures = 0
         self._failed_at = 0.0
         self._delay = 0.0
@@ -54,21 +67,35 @@ class SourceHealth:
     @property
     def reason(self) -> str | None:
         if self._troubles:
-            different = list(dict.fromkeys(self._troubles.values()))
+            different = list(dict.fromkeys(trouble.reason for trouble in self._troubles.values()))
             more = f"; and {len(different) - SHOWN_TROUBLES} more" if len(different) > SHOWN_TROUBLES else ""
             return "; ".join(different[:SHOWN_TROUBLES]) + more
         return None if self._is_found else "the source has not been looked up yet"
 
+    @property
+    def health(self) -> Health:
+        """The soonest of the next tries, and the most tries that any kind of call needed so far."""
+        troubles = self._troubles.values()
+        if not troubles:
+            return Health(self.state, self.reason, self._since)
+        return Health(
+            self.state,
+            self.reason,
+            since=min(trouble.since for trouble in troubles),
+            attempt=max(trouble.attempt for trouble in troubles),
+            next_try=min(trouble.next_try for trouble in troubles),
+        )
+
     def found(self) -> None:
         self._is_found = True
+        self._since = self._clock.now()
         self._troubles.clear()
         self._failures = 0
 
     def succeeded(self, operation: str) -> None:
         if self._troubles and self._troubles.pop(operation, None) is not None:
             self._failures = 0
-            if self.state == "ready":
-                self._record(SourceRecovered(mapping=self._mapping))
+            self._say_if_recovered()
 
     def failed(self, operation: str, error: ServiceError, *, asked_at: float) -> float:
         """Returns how long to leave the source alone, in seconds. `asked_at` is when the call began."""
@@ -109,11 +136,23 @@ class SourceHealth:
             await self._stop.draining.wait()
 
     def _end_of(self, trouble: str) -> None:
-        if self._troubles.pop(trouble, None) is not None and self.state == "ready":
+        if self._troubles.pop(trouble, None) is not None:
+            self._say_if_recovered()
+
+    def _say_if_recovered(self) -> None:
+        if self.state == "ready":
+            self._since = self._clock.now()
             self._record(SourceRecovered(mapping=self._mapping))
 
     def _say(self, operation: str, error: ServiceError, retry_in: float, *, of: str = "") -> None:
-        self._troubles[f"{operation} {of}" if of else operation] = _in_words(operation, error)
+        now, kind = self._clock.now(), f"{operation} {of}" if of else operation
+        before = self._troubles.get(kind)
+        self._troubles[kind] = _Trouble(
+            reason=_in_words(operation, error),
+            since=now if before is None else before.since,
+            attempt=1 if before is None else before.attempt + 1,
+            next_try=now + retry_in,
+        )
         self._record(
             SourceFailed(
                 mapping=self._mapping,

@@ -41,6 +41,7 @@ class FunctionError:
 
     `payload` is that document itself. `log_tail` is the end of the function's own log, where it can be had.
     `executed_version` is None where the event never came to the function.
+    `is_init_failure` when the function failed before it asked for its first event, where that can be seen.
     """
 
     error_type: str
@@ -48,6 +49,7 @@ class FunctionError:
     payload: bytes = b""
     log_tail: str = ""
     executed_version: str | None = "$LATEST"
+    is_init_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

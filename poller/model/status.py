@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from poller.model.ids import FunctionName, MappingName
 from poller.model.stream import SequenceNumber, ShardId
 
-MappingState = Literal["starting", "ready", "troubled", "disabled", "stopping"]
+MappingState = Literal["starting", "ready", "waiting", "troubled", "disabled", "stopping"]
 
 BLOCKED_SHARDS_SHOWN = 10
 """How many of its blocked shards a mapping names, those that stand still longest first; the number counts them all."""
@@ -46,10 +46,26 @@ class StreamStatus(NamedTuple):
     blocked: tuple[BlockedShard, ...] = ()
 
 
+class Health(NamedTuple):
+    """A state, the reason for it, and since when it holds. Times are in epoch seconds.
+
+    `attempt` is how many tries in a row have failed, and `next_try` when the next one comes.
+    Both are None where nothing is tried again; `next_try` also where the source decides when.
+    """
+
+    state: MappingState
+    reason: str | None = None
+    since: float | None = None
+    attempt: int | None = None
+    next_try: float | None = None
+
+
 class MappingStatus(NamedTuple):
     """`reason` says in a sentence why a mapping is not ready, None where it is.
 
-    A mapping that was ready once and lost its source is `troubled`; one that has not yet found it is `starting`.
+    A mapping that has not yet found its source is `starting`; one that found it and lost it is `troubled`.
+    One that has its source, and whose function takes no batches or cannot start, is `waiting`.
+    `since`, `attempt` and `next_try` are those of `Health`.
     `messages_held` counts records in hand, read and not finished; `concurrency_limit` is how many invocations may run
     at once now.  `stream` is None for a queue.
     """
@@ -64,3 +80,6 @@ class MappingStatus(NamedTuple):
     messages_held: int
     concurrency_limit: int
     stream: StreamStatus | None = None
+    since: float | None = None
+    attempt: int | None = None
+    next_try: float | None = None

@@ -134,6 +134,22 @@ class InvocationPostponed(NamedTuple):
     is_throttle: bool
 
 
+class MappingWaiting(NamedTuple):
+    """The mapping begins to wait: its function does not take batches, or cannot start. Said once, not at each try."""
+
+    mapping: MappingName
+    function: FunctionName
+    reason: str
+
+
+class MappingResumed(NamedTuple):
+    """The function runs again, `waited_for` seconds after the mapping began to wait."""
+
+    mapping: MappingName
+    function: FunctionName
+    waited_for: float
+
+
 class MessagesDeleted(NamedTuple):
     mapping: MappingName
     records: int
@@ -324,6 +340,8 @@ Fact = (
     | RecordsFilteredOut
     | BatchInvoked
     | InvocationPostponed
+    | MappingWaiting
+    | MappingResumed
     | MessagesDeleted
     | DeleteRefused
     | VisibilityExtended

@@ -14,7 +14,16 @@ from prometheus_client.registry import Collector
 from poller.model.status import MappingStatus, StreamStatus
 
 _OF_ALL: tuple[tuple[str, str, Callable[[MappingStatus], float]], ...] = (
-    ("poller_mapping_ready", "1 while the mapping polls its source.", lambda status: status.state == "ready"),
+    (
+        "poller_mapping_ready",
+        "1 while the mapping polls its source.",
+        lambda status: status.state in ("ready", "waiting"),
+    ),
+    (
+        "poller_mapping_waiting",
+        "1 while the mapping's function takes no batches or cannot start; /readyz says why.",
+        lambda status: status.state == "waiting",
+    ),
     ("poller_invocations_in_flight", "Batches being invoked.", lambda status: status.batches_in_flight),
     ("poller_messages_held", "Messages or records received and not finished.", lambda status: status.messages_held),
     ("poller_concurrency_limit", "Invocations allowed at once.", lambda status: status.concurrency_limit),

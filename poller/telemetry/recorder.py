@@ -73,6 +73,8 @@ class Recorder:
             facts.RecordsFilteredOut: self._records_filtered_out,
             facts.BatchInvoked: self._batch_invoked,
             facts.InvocationPostponed: self._invocation_postponed,
+            facts.MappingWaiting: self._mapping_waiting,
+            facts.MappingResumed: self._mapping_resumed,
             facts.MessagesDeleted: self._messages_deleted,
             facts.DeleteRefused: self._delete_refused,
             facts.VisibilityExtended: self._visibility_extended,
@@ -179,6 +181,17 @@ class Recorder:
         if suppressed is not None:
             fields = fact._asdict() | {"reason": fact.reason[:DETAIL_CHARACTERS], "retry_in": round(fact.retry_in, 3)}
             self._log.warning("invocation_postponed", **fields, **_kept_back(suppressed))
+
+    def _mapping_waiting(self, fact: facts.MappingWaiting) -> None:
+        suppressed = self._repetitions.admit("mapping_waiting", fact.mapping)
+        if suppressed is not None:
+            self._log.warning("mapping_waiting", **fact._asdict(), **_kept_back(suppressed))
+
+    def _mapping_resumed(self, fact: facts.MappingResumed) -> None:
+        suppressed = self._repetitions.admit("mapping_resumed", fact.mapping)
+        if suppressed is not None:
+            fields = fact._asdict() | {"waited_for": round(fact.waited_for, 3)}
+            self._log.info("mapping_resumed", **fields, **_kept_back(suppressed))
 
     def _messages_deleted(self, fact: facts.MessagesDeleted) -> None:
         self._metrics.records_deleted[fact.mapping](fact.records)

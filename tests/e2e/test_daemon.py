@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from tests.e2e.harness import World
@@ -47,7 +49,11 @@ async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world:
         ready, health, page = await daemon.get("/readyz"), await daemon.get("/healthz"), await daemon.get("/")
         assert await daemon.stop() == 0
     assert counters == {"polled": 60, "filtered_out": 10, "invoked": 50, "failed": 3, "deleted": 57}
-    assert ready == (200, '{"ready":true,"mappings":{"orders":{"state":"ready","reason":null}}}\n')
+    assert ready.status == 200
+    since = ready.json()["mappings"]["orders"].pop("since")
+    assert since == datetime.fromisoformat(since).strftime("%Y-%m-%dT%H:%M:%SZ")
+    nothing_failed = {"state": "ready", "reason": None, "attempt": None, "next_try": None}
+    assert ready.json()["mappings"]["orders"] == nothing_failed | {"since": since}
     assert health == (200, '{"healthy":true}\n')
     assert page.status == 200
     assert "1 of 1 mappings ready" in page.text
@@ -82,7 +88,11 @@ async def test_a_broken_mapping_beside_a_good_one_harms_only_itself_and_recovers
         ready = await daemon.get("/readyz")
         assert ready.status == 503
         report = ready.json()
-        assert report["mappings"].pop("good") == {"state": "ready", "reason": None}
+        assert report["mappings"].pop("good")["state"] == "ready"
+        for entry in report["mappings"].values():
+            since, next_try = (datetime.fromisoformat(entry.pop(key)) for key in ("since", "next_try"))
+            assert since <= next_try
+            assert entry.pop("attempt") >= 1
         assert report == {
             "ready": False,
             "mappings": {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pytest
 
 from tests.e2e.harness import World
@@ -78,8 +80,18 @@ async def test_a_handler_that_cannot_be_imported_keeps_failing_and_says_why(worl
     world.send(orders, "{}")
     async with world.daemon(text) as daemon:
         failed = await daemon.until_said("batch_failed")
-        assert (await daemon.get("/readyz")).status == 200, "its source is there"
+        waiting = await daemon.until_said("mapping_waiting", level="warning")
+        ready = await daemon.get("/readyz")
+        metrics, page = (await daemon.get("/metrics")).text, (await daemon.get("/")).text
         assert await daemon.stop() == 0
+    assert ready.status == 200, "its source is there"
+    entry = ready.json()["mappings"]["orders"]
+    assert (entry["state"], entry["reason"]) == ("waiting", waiting["reason"])
+    assert entry["reason"] == f"function store cannot start: {failed['reason']}: {failed['detail']}"
+    assert (entry["attempt"], entry["next_try"]) == (1, None), "the queue shows the message again"
+    assert 'poller_mapping_ready{mapping="orders"} 1.0\n' in metrics
+    assert 'poller_mapping_waiting{mapping="orders"} 1.0\n' in metrics
+    assert escape(entry["reason"]) in page
     assert failed["reason"] == "Runtime.ImportModuleError"
     assert "No module named 'no_such_package'" in failed["detail"]
     assert daemon.said("child_stopped", reason="init_error")

@@ -12,6 +12,7 @@ import anyio
 
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.engine.daemon import Daemon, Runner
+from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.queues.mapping import QueueMappingRunner, QueueParts
 from poller.engine.stop import Stop
@@ -63,6 +64,7 @@ class Life:
             {mapping.name: self._maker(mapping) for mapping in world.all_mappings},
             stop=self.stop,
             grace_in_seconds=world.grace_in_seconds,
+            clock=VirtualClock(),
             record=world.note,
             luck=world.luck,
         )
@@ -116,6 +118,9 @@ class Life:
             function=world.functions[mapping.function_name],
             target=ProcessTarget(self.process, world.targets[mapping.function_name]),
             gate=self._gates[mapping.function_name],
+            function_health=FunctionHealth(
+                mapping=mapping.name, function=mapping.function_name, clock=VirtualClock(), record=world.note
+            ),
             destination=ProcessDestination(self.process, destination) if destination else None,
             clock=VirtualClock(),
             luck=world.luck,

@@ -16,6 +16,7 @@ import orjson
 
 from poller.core.filtering import compile_filters
 from poller.engine.daemon import Daemon
+from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
@@ -130,6 +131,7 @@ class World:
             {MappingName("m"): lambda: StreamMappingRunner(self._parts(stop, process))},
             stop=stop,
             grace_in_seconds=10,
+            clock=self.clock,
             record=self.facts.append,
             luck=random.Random(1),
         )
@@ -169,6 +171,9 @@ class World:
             function=function,
             target=self,
             gate=FunctionGate(50),
+            function_health=FunctionHealth(
+                mapping=mapping.name, function=function.name, clock=self.clock, record=self.facts.append
+            ),
             destination=self.destination if mapping.on_failure else None,
             clock=self.clock,
             luck=random.Random(1),

@@ -13,6 +13,7 @@ import pytest
 
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 from poller.core.tumbling import MAXIMUM_STATE_BYTES
+from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.streams.lane import Lane, LaneParts
@@ -74,6 +75,9 @@ class Scene:
             function=function,
             target=self,
             gate=self.gate,
+            function_health=FunctionHealth(
+                mapping=mapping.name, function=function.name, clock=VirtualClock(), record=self.facts.append
+            ),
             destination=self.destination if mapping.on_failure else None,
             clock=VirtualClock(),
             luck=random.Random(1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import anyio
@@ -12,7 +12,9 @@ import pytest
 
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied, Throttled, Unreachable
-from poller.telemetry.facts import MappingCrashed, SourceFailed
+from poller.model.invocation import Busy, FunctionError, Invocation, Response
+from poller.telemetry.facts import MappingCrashed, MappingResumed, MappingWaiting, SourceFailed
+from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.target import FunctionPlan
 from tests.simulation import checker
@@ -61,6 +63,81 @@ def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_anew(monkeypatch: 
     crashes = world.facts_of(MappingCrashed)
     assert len(crashes) >= 3
     assert "troubled" in states, f"after {len(crashes)} crashes in 300 s /readyz only ever said {set(states)}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "tells_the_next_try"),
+    [
+        (Busy(reason="TooManyRequests"), "function f is throttled: TooManyRequests", True),
+        (Busy(reason="no route", is_throttle=False), "function f cannot be invoked: no route", True),
+        (
+            FunctionError(error_type="Runtime.ImportModuleError", message="No module named 'x'"),
+            "function f cannot start: Runtime.ImportModuleError: No module named 'x'",
+            False,
+        ),
+    ],
+    ids=["throttled", "unreachable", "cannot start"],
+)
+def test_a_mapping_waits_while_its_function_takes_no_batch_or_cannot_start(
+    answer: Response, reason: str, tells_the_next_try: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=12)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)), timeout_in_seconds=5)
+    world.add_mapping("m", queue, "f")
+    invoke, statuses = target.invoke, []
+
+    async def fails_for_a_while(invocation: Invocation) -> Response:
+        return answer if anyio.current_time() < 60 else await invoke(invocation)
+
+    monkeypatch.setattr(target, "invoke", fails_for_a_while)
+
+    async def until(life: Life) -> None:
+        await anyio.sleep(10)
+        world.sqs.send(queue, "hello")
+        for _ in range(150):
+            statuses.append(life.daemon.statuses()[0])
+            await anyio.sleep(1)
+        life.stop.begin()
+
+    live(world, until)
+    states = [status.state for status in statuses]
+    assert [state for state, _ in groupby(states)] == ["ready", "waiting", "ready"]
+    assert not queue.message_ids
+    waiting = [status for status in statuses if status.state == "waiting"]
+    assert {status.reason for status in waiting} == {reason}
+    assert [*{status.since for status in waiting}] == [pytest.approx(EPOCH + 10, abs=1)]
+    assert [status.attempt for status in waiting] == sorted(status.attempt or 0 for status in waiting)
+    assert (waiting[-1].attempt or 0) >= 3
+    assert all((status.next_try is not None) == tells_the_next_try for status in waiting)
+    assert (statuses[-1].since or 0.0) >= EPOCH + 60, "ready since the function ran again"
+    assert (statuses[-1].attempt, statuses[-1].next_try) == (None, None)
+    assert len(world.facts_of(MappingWaiting)) == len(world.facts_of(MappingResumed)) == 1
+
+
+def test_a_mapping_that_crashes_before_it_found_its_source_is_still_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.add_function("f")
+    world.add_mapping("m", world.add_queue("q"), "f")
+
+    async def breaks(_call: Call, _operation: str, _request: dict[str, Any]) -> Any:
+        raise ZeroDivisionError
+
+    around_calls(monkeypatch, breaks)
+    statuses = []
+
+    async def until(life: Life) -> None:
+        for _ in range(20):
+            await anyio.sleep(1.0)
+            statuses.append(life.daemon.statuses()[0])
+        life.stop.begin()
+
+    live(world, until)
+    assert {status.state for status in statuses} == {"starting"}
+    waiting = statuses[-1]
+    assert (waiting.reason or "").startswith("it crashed and restarts soon: ")
+    assert waiting.attempt == len(world.facts_of(MappingCrashed))
+    assert (waiting.since or 0.0) <= EPOCH + 20 <= (waiting.next_try or 0.0)
 
 
 def test_one_blip_under_many_polls_does_not_stall_the_mapping_for_half_a_minute() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
-from poller.model.invocation import Busy, Invocation, Response
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
 from poller.model.status import BLOCKED_SHARDS_SHOWN, BlockedShard, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.facts import (
@@ -17,6 +17,8 @@ from poller.telemetry.facts import (
     BatchInvoked,
     BatchRetried,
     InvocationPostponed,
+    MappingResumed,
+    MappingWaiting,
     NoticeDelivered,
     NoticeRefused,
     RecordsDropped,
@@ -38,6 +40,7 @@ class Watched(World):
     """Two shards with five records each, `a` in the first and `b` in the second, looked at every second."""
 
     busy_until = 0.0
+    answer_until: tuple[float, Response] = (0.0, Answered(b""))
     records = 5
 
     def __init__(self, **options: Any) -> None:
@@ -47,6 +50,9 @@ class Watched(World):
     async def invoke(self, invocation: Invocation) -> Response:
         if anyio.current_time() < self.busy_until:
             return Busy(reason="TooManyRequestsException", is_throttle=True)
+        until, answer = self.answer_until
+        if anyio.current_time() < until:
+            return answer
         return await super().invoke(invocation)
 
     def watch(self, *, seconds: int = 120) -> list[MappingStatus]:
@@ -100,6 +106,37 @@ def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> 
     assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError", *batch)
     assert unblocked.shard == world.shard(0)
     assert unblocked.blocked_for == pytest.approx(len(standing), abs=2)
+
+
+def test_a_throttled_function_makes_the_mapping_wait_until_the_first_batch_is_taken() -> None:
+    world = Watched()
+    world.busy_until = 30.0
+    statuses = world.watch()
+    waiting = [status for status in statuses if status.state == "waiting"]
+    assert statuses[: len(waiting)] == waiting
+    assert 30 <= len(waiting) <= 52, "the longest pause between two tries is 20 s"
+    assert {status.reason for status in waiting} == {"function f is throttled: TooManyRequestsException"}
+    assert [*{status.since for status in waiting}] == [pytest.approx(EPOCH, abs=1)]
+    attempts = [status.attempt or 0 for status in waiting]
+    assert attempts == sorted(attempts)
+    assert attempts[-1] > 5
+    for second, status in enumerate(waiting[:30], start=1):
+        assert EPOCH + second < (status.next_try or 0.0) <= EPOCH + second + 20
+    assert {(status.state, status.reason, status.attempt) for status in statuses[len(waiting) :]} == {
+        ("ready", None, None)
+    }
+    assert len(world.told(MappingWaiting)) == len(world.told(MappingResumed)) == 1
+
+
+def test_a_batch_that_fails_in_the_init_of_the_function_waits_for_its_next_try() -> None:
+    world = Watched()
+    error = FunctionError(error_type="Runtime.ImportModuleError", message="No module named 'x'")
+    world.answer_until = (30.0, error)
+    waiting = [status for status in world.watch() if status.state == "waiting"]
+    assert len(waiting) >= 30
+    assert waiting[0].reason == "function f cannot start: Runtime.ImportModuleError: No module named 'x'"
+    for second, status in enumerate(waiting[:30], start=1):
+        assert EPOCH + second < (status.next_try or 0.0) <= EPOCH + second + 30
 
 
 def test_the_iterator_age_grows_with_the_oldest_record_that_is_not_done() -> None:

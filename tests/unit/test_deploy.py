@@ -135,3 +135,12 @@ def test_the_alerts_ask_for_metrics_and_label_values_that_exist() -> None:
     assert len(asked) > 5
     assert asked <= names
     assert set(re.findall(r'(?:reason|outcome)="(\w+)"', text)) <= values
+
+
+def test_the_alerts_catch_a_daemon_that_is_down_and_a_mapping_that_waits_for_its_function() -> None:
+    expressions = re.findall(r"^ +expr: (.+)$", (DEPLOY / "prometheus-alerts.yml").read_text(), flags=re.MULTILINE)
+    assert {
+        'up{job="poller"} == 0',
+        "absent(poller_build_info)",
+        "avg_over_time(poller_mapping_waiting[10m]) > 0.5",
+    } <= set(expressions)

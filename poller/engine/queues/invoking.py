@@ -21,6 +21,7 @@ import anyio
 from poller.core import envelope
 from poller.core.backoff import POSTPONED, at_least
 from poller.core.outcome import interpret
+from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.queues.in_hand import BatchInHand
 from poller.engine.queues.visibility import VisibilityKeeper
@@ -43,6 +44,7 @@ class Invoker:
     function: Function
     target: Target
     gate: FunctionGate
+    function_health: FunctionHealth
     keeper: VisibilityKeeper
     clock: Clock
     luck: random.Random
@@ -98,6 +100,7 @@ class Invoker:
         if isinstance(outcome, Postponed):
             batch.phase = "waiting"
         else:
+            self.function_health.answered(response, retry_in=None)
             self.record(
                 batch_invoked(
                     invocation,
@@ -125,6 +128,7 @@ class Invoker:
                 outcome.is_throttle,
             )
         )
+        self.function_health.postponed(outcome, retry_in=delay)
         with anyio.move_on_after(delay):
             await self.stop.draining.wait()
         return not self.stop.has_begun

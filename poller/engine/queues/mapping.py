@@ -26,6 +26,7 @@ from anyio.abc import TaskGroup
 from poller.core.filtering import RecordFilter
 from poller.core.scaling import Concurrency, PollScaling
 from poller.core.visibility import Visibility, effective_visibility
+from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate, Permits
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.delivering import Deliverer
@@ -39,7 +40,7 @@ from poller.errors import ServiceError
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
-from poller.model.status import MappingStatus
+from poller.model.status import Health, MappingStatus
 from poller.ports import Clock, QueueSource, Target
 from poller.telemetry.facts import MappingReady, Record
 
@@ -78,7 +79,10 @@ class QueueMappingRunner:
         self._parts = parts
         self._concurrency = Concurrency(ceiling=ceiling)
         self._permits = Permits(gate=parts.gate, polls=scaling, concurrency=self._concurrency)
-        self._health = SourceHealth(mapping=mapping.name, record=record, luck=parts.luck, stop=stop)
+        self._health = SourceHealth(mapping=mapping.name, clock=parts.clock, record=record, luck=parts.luck, stop=stop)
+        self._function_health = FunctionHealth(
+            mapping=mapping.name, function=parts.function.name, clock=parts.clock, record=record
+        )
         deleter = Deleter(
             mapping=mapping.name, source=parts.source, health=self._health, record=record, luck=parts.luck
         )
@@ -112,6 +116,7 @@ class QueueMappingRunner:
                 function=parts.function,
                 target=parts.target,
                 gate=parts.gate,
+                function_health=self._function_health,
                 keeper=self._keeper,
                 clock=parts.clock,
                 luck=parts.luck,
@@ -128,19 +133,24 @@ class QueueMappingRunner:
         )
 
     def status(self) -> MappingStatus:
-        state, reason = self._health.state, self._health.reason
+        health = self._function_health.together_with(self._health.health)
         if self._crash is not None:
-            state, reason = "troubled", f"it crashed: {self._crash!r}"
+            health = Health("troubled", f"it crashed: {self._crash!r}")
+        if self._parts.stop.has_begun:
+            health = Health("stopping", health.reason)
         return MappingStatus(
             mapping=self.mapping.name,
             function=self.mapping.function_name,
             source=str(self.mapping.event_source_arn),
-            state="stopping" if self._parts.stop.has_begun else state,
-            reason=reason,
+            state=health.state,
+            reason=health.reason,
             polls_in_flight=self._permits.polls_in_flight,
             batches_in_flight=self._permits.batches_in_hand,
             messages_held=self._keeper.messages_held,
             concurrency_limit=self._concurrency.limit,
+            since=health.since,
+            attempt=health.attempt,
+            next_try=health.next_try,
         )
 
     async def run(self) -> None:

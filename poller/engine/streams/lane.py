@@ -29,6 +29,7 @@ import anyio
 
 from poller.core.outcome import from_the_first, interpret
 from poller.core.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
+from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
@@ -58,6 +59,7 @@ class LaneParts:
     function: Function
     target: Target
     gate: FunctionGate
+    function_health: FunctionHealth
     destination: Destination | None
     clock: Clock
     luck: random.Random
@@ -199,6 +201,8 @@ class Lane:
         if isinstance(outcome, Postponed):
             self._say_postponed(outcome, step, delivery.pause)
             return True
+        pause = delivery.pause
+        parts.function_health.answered(response, retry_in=pause.seconds if pause is not None else None)
         count = len(step.records)
         parts.record(
             batch_invoked(
@@ -213,13 +217,14 @@ class Lane:
         )
         if is_bisected:
             parts.record(BatchBisected(parts.mapping.name, count))
-        elif (pause := delivery.pause) is not None:
+        elif pause is not None:
             parts.record(BatchRetried(parts.mapping.name, count, step.attempt, pause.reason, pause.seconds))
         return True
 
     def _say_postponed(self, outcome: Postponed, step: Invoke[StreamRecord], pause: Wait | None) -> None:
         assert pause is not None, "what is postponed waits"
         parts = self._parts
+        parts.function_health.postponed(outcome, retry_in=pause.seconds)
         parts.record(
             InvocationPostponed(
                 parts.mapping.name,

@@ -31,7 +31,7 @@ from poller.engine.streams.shard import READS_AT_ONCE, ShardParts, ShardReader
 from poller.engine.streams.watching import stream_status
 from poller.errors import Rejected, ServiceError
 from poller.model.mapping import StreamMapping
-from poller.model.status import MappingStatus
+from poller.model.status import Health, MappingStatus
 from poller.model.stream import (
     AtTimestamp,
     Checkpoint,
@@ -71,7 +71,11 @@ class StreamMappingRunner:
         self._parts = parts
         self._stop = parts.lane.stop
         self._health = SourceHealth(
-            mapping=self.mapping.name, record=parts.lane.record, luck=parts.lane.luck, stop=self._stop
+            mapping=self.mapping.name,
+            clock=parts.lane.clock,
+            record=parts.lane.record,
+            luck=parts.lane.luck,
+            stop=self._stop,
         )
         self._checkpoints = Checkpoints(
             key=self.mapping.state_key, store=parts.store, health=self._health, luck=parts.lane.luck
@@ -95,13 +99,16 @@ class StreamMappingRunner:
         self._following = anyio.CancelScope()
 
     def status(self) -> MappingStatus:
+        health = self._parts.lane.function_health.together_with(self._health.health)
+        if self._stop.has_begun:
+            health = Health("stopping", health.reason)
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
         return MappingStatus(
             mapping=self.mapping.name,
             function=self.mapping.function_name,
             source=str(self.mapping.event_source_arn),
-            state="stopping" if self._stop.has_begun else self._health.state,
-            reason=self._health.reason,
+            state=health.state,
+            reason=health.reason,
             polls_in_flight=len(self._readers),
             batches_in_flight=sum(lane.is_invoking for lane in lanes),
             messages_held=sum(reader.records_in_hand for reader in self._readers.values()),
@@ -109,6 +116,9 @@ class StreamMappingRunner:
             stream=stream_status(
                 self._readers.values(), self._lineage, self._checkpoints, now=self._parts.lane.clock.now()
             ),
+            since=health.since,
+            attempt=health.attempt,
+            next_try=health.next_try,
         )
 
     async def run(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import random
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,7 @@ from anyio.abc import TaskStatus
 
 from poller.core.backoff import Backoff
 from poller.model.function import ChildProcess, Function
-from poller.model.invocation import Busy, Invocation, Response
+from poller.model.invocation import Busy, FunctionError, Invocation, Response
 from poller.targets.runtime.child import Child, StartError
 from poller.targets.runtime.environment import environment
 from poller.telemetry.facts import Record
@@ -94,6 +95,8 @@ class RuntimeTarget:
                     return Busy(reason=f"cannot start {refusal}", is_throttle=False)
                 response = await child.invoke(invocation)
                 self._put_back(child)
+                if isinstance(response, FunctionError) and not child.is_initialised:
+                    return replace(response, is_init_failure=True)
                 if response is not None:
                     return response
 

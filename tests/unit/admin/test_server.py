@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 STORE = FunctionName("store")
 READY = MappingStatus(MappingName("orders"), STORE, "arn:a", "ready", None, 1, 0, 0, 8)
 TROUBLED = MappingStatus(MappingName("invoices"), STORE, "arn:b", "troubled", "the queue is gone", 0, 0, 0, 1)
+NOTHING_FAILED = {"since": None, "attempt": None, "next_try": None}
 DISABLED = MappingStatus(MappingName("old"), STORE, "arn:c", "disabled", None, 0, 0, 0, 1)
 
 
@@ -72,20 +73,37 @@ async def test_ready_is_200_when_every_enabled_mapping_is_ready() -> None:
         assert await answer.json() == {
             "ready": True,
             "mappings": {
-                "orders": {"state": "ready", "reason": None},
-                "old": {"state": "disabled", "reason": None},
+                "orders": {"state": "ready", "reason": None} | NOTHING_FAILED,
+                "old": {"state": "disabled", "reason": None} | NOTHING_FAILED,
             },
         }
 
 
-@pytest.mark.parametrize("state", ["starting", "troubled", "stopping"])
-async def test_ready_is_503_with_the_reason_while_one_mapping_is_not(state: MappingState) -> None:
-    troubled = TROUBLED._replace(state=state)
-    async with serving([READY, troubled]) as client, client.get("/readyz") as answer:
+@pytest.mark.parametrize("state", ["starting", "stopping"])
+async def test_ready_is_503_with_the_reason_while_one_mapping_has_no_source_yet_or_stops(state: MappingState) -> None:
+    without_source = TROUBLED._replace(state=state)
+    async with serving([READY, without_source]) as client, client.get("/readyz") as answer:
         assert answer.status == 503
         body = await answer.json()
     assert body["ready"] is False
-    assert body["mappings"]["invoices"] == {"state": state, "reason": "the queue is gone"}
+    assert body["mappings"]["invoices"] == {"state": state, "reason": "the queue is gone"} | NOTHING_FAILED
+
+
+@pytest.mark.parametrize("state", ["waiting", "troubled"])
+async def test_what_fails_once_the_source_was_found_stands_in_the_body_alone(state: MappingState) -> None:
+    since = 1_769_860_800.75
+    failing = TROUBLED._replace(state=state, since=since, attempt=7, next_try=since + 20)
+    async with serving([READY, failing]) as client, client.get("/readyz") as answer:
+        assert answer.status == 200
+        body = await answer.json()
+    assert body["ready"] is True
+    assert body["mappings"]["invoices"] == {
+        "state": state,
+        "reason": "the queue is gone",
+        "since": "2026-01-31T12:00:00Z",
+        "attempt": 7,
+        "next_try": "2026-01-31T12:00:20Z",
+    }
 
 
 async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
@@ -101,6 +119,7 @@ async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
                 "orders": {
                     "state": "ready",
                     "reason": None,
+                    **NOTHING_FAILED,
                     "shards_blocked": 2,
                     "blocked": [
                         {
@@ -113,7 +132,7 @@ async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
                         },
                     ],
                 },
-                "views": {"state": "ready", "reason": None, "shards_blocked": 0, "blocked": []},
+                "views": {"state": "ready", "reason": None, **NOTHING_FAILED, "shards_blocked": 0, "blocked": []},
             },
         }
 

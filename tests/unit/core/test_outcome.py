@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from poller.core.outcome import from_the_first, interpret
-from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer
+from poller.core.outcome import cannot_start, from_the_first, interpret
+from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response
 from poller.model.outcome import Failed, PartlyFailed, Postponed, Succeeded
 
 BATCH = {"a", "b", "c"}
@@ -92,6 +92,20 @@ def test_a_busy_function_postpones_the_batch() -> None:
     response = Busy(reason="TooManyRequests", retry_after=3.0, is_throttle=True)
     outcome = interpret(response, identifiers=BATCH, reports_item_failures=True)
     assert outcome == Postponed("TooManyRequests", 3.0, True)
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        (FunctionError(error_type="Runtime.ImportModuleError", message="no module"), True),
+        (FunctionError(error_type="ValueError", message="raised by the module itself", is_init_failure=True), True),
+        (FunctionError(error_type="ValueError", message="raised by the handler"), False),
+        (FunctionError(error_type="Runtime.ExitError", message="exited in the middle of a batch"), False),
+        (Answered(b""), False),
+    ],
+)
+def test_only_an_error_of_the_init_means_that_the_function_cannot_start(response: Response, expected: bool) -> None:
+    assert cannot_start(response) is expected
 
 
 def test_where_an_order_is_kept_what_follows_the_first_failed_one_is_not_done_either() -> None:

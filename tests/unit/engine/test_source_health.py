@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import anyio
 import pytest
 from trio.testing import MockClock
 
@@ -12,8 +13,10 @@ from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import Unreachable
 from poller.model.ids import MappingName
+from poller.model.status import Health
 from poller.model.stream import ShardId
 from poller.telemetry.facts import Fact, SourceRecovered
+from tests.fakes.clock import EPOCH, VirtualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -27,9 +30,15 @@ def unreachable(text: str) -> Unreachable:
     return Unreachable(text, code="Timeout", was_sent=True)
 
 
+def health_of(facts: list[Fact]) -> SourceHealth:
+    return SourceHealth(
+        mapping=MappingName("m"), clock=VirtualClock(), record=facts.append, luck=random.Random(1), stop=Stop()
+    )
+
+
 async def test_what_is_said_of_many_shards_is_said_once_and_no_more_than_three_things_are() -> None:
     facts: list[Fact] = []
-    health = SourceHealth(mapping=MappingName("m"), record=facts.append, luck=random.Random(1), stop=Stop())
+    health = health_of(facts)
     health.found()
     for number in range(1_000):
         health.read_failed(ShardId(f"same-{number}"), unreachable("no answer"), in_a_row=1)
@@ -45,3 +54,22 @@ async def test_what_is_said_of_many_shards_is_said_once_and_no_more_than_three_t
         health.read_succeeded(ShardId(f"other-{number}"))
     assert [*states, health.state] == ["troubled", "ready"]
     assert sum(isinstance(fact, SourceRecovered) for fact in facts) == 1
+
+
+async def test_a_trouble_says_since_when_how_often_and_when_it_is_tried_again() -> None:
+    health = health_of([])
+    await anyio.sleep(5.0)
+    health.found()
+    assert health.health == Health("ready", since=EPOCH + 5.0)
+    await anyio.sleep(5.0)
+    health.read_failed(ShardId("a"), unreachable("no answer"), in_a_row=1)
+    await anyio.sleep(5.0)
+    delay = health.read_failed(ShardId("b"), unreachable("no answer"), in_a_row=1)
+    health.read_failed(ShardId("a"), unreachable("no answer"), in_a_row=9)
+    reason = "GetRecords: Timeout: no answer"
+    assert health.health == Health("troubled", reason, since=EPOCH + 10.0, attempt=2, next_try=EPOCH + 15.0 + delay)
+    await anyio.sleep(5.0)
+    health.read_succeeded(ShardId("a"))
+    assert health.health.attempt == 1
+    health.read_succeeded(ShardId("b"))
+    assert health.health == Health("ready", since=EPOCH + 20.0)

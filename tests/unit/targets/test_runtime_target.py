@@ -308,6 +308,25 @@ async def test_an_init_error_fails_the_invocation_and_the_next_one_gets_a_new_ch
     assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [("init_error", 1)] * 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_init_failure"),
+    [
+        (command_kind("/bin/sh", "-c", "exit 4"), True),
+        (callable_kind("sample:nothing_of_that_name"), True),
+        (callable_kind("slow_import:handler"), True),
+        (callable_kind("sample:fail"), False),
+    ],
+    ids=["exits", "posts an init error", "outlasts the init", "fails in the handler"],
+)
+async def test_a_failure_before_the_first_invocation_is_told_from_one_of_the_handler(
+    kind: ChildProcess, is_init_failure: bool
+) -> None:
+    async with opened(kind, Recorded(), timeout_in_seconds=0.3, init_in_seconds=0.3) as target:
+        response = await target.invoke(call())
+    assert isinstance(response, FunctionError)
+    assert response.is_init_failure is is_init_failure
+
+
 async def test_children_that_fail_to_start_are_given_a_pause() -> None:
     async with opened(command_kind("/bin/false"), Recorded()) as target:
         began = anyio.current_time()

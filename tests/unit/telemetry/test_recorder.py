@@ -141,6 +141,8 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "invocation_postponed",
         {"poller_invocations_postponed_total{mapping=orders,reason=unreachable}": 1},
     ),
+    (facts.MappingWaiting(ORDERS, STORE, "function store is throttled: 429"), "warning", "mapping_waiting", {}),
+    (facts.MappingResumed(ORDERS, STORE, 61.2345), "info", "mapping_resumed", {}),
     (
         facts.MessagesDeleted(ORDERS, 9),
         "debug",

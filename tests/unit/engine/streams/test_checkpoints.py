@@ -13,6 +13,7 @@ from poller.errors import Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
 from poller.stores.memory import MemoryStore
+from tests.fakes.clock import VirtualClock
 from tests.simulation.world import run_seeded
 
 M = MappingName("m")
@@ -44,7 +45,7 @@ class SlowStore(MemoryStore):
 
 def checkpoints_over(store: SlowStore) -> Checkpoints:
     luck = random.Random(1)
-    health = SourceHealth(mapping=M, record=lambda _: None, luck=luck, stop=Stop())
+    health = SourceHealth(mapping=M, clock=VirtualClock(), record=lambda _: None, luck=luck, stop=Stop())
     return Checkpoints(key=KEY, store=store, health=health, luck=luck)
 
 

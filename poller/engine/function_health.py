@@ -1,0 +1,68 @@
+"""Does the function take batches? What a mapping learns from the answers to its own invocations.
+
+    working ── a batch is postponed, or the function cannot start ──> waiting ── the function runs again ──> working
+
+A function that ran and failed is not waited for: its batch is retried, and the counters of failures tell of it.
+A lost answer changes nothing, because nobody knows whether the function ran.
+Many batches may be on their way at once: reason and next try are those of the batch that was refused last, and the
+first one that the function runs ends the waiting.
+"""
+
+from __future__ import annotations
+
+from poller.core.outcome import cannot_start
+from poller.model.ids import FunctionName, MappingName
+from poller.model.invocation import LostAnswer, Response
+from poller.model.outcome import Postponed
+from poller.model.status import Health
+from poller.ports import Clock
+from poller.telemetry.facts import MappingResumed, MappingWaiting, Record
+
+REASON_LIMIT_IN_CHARACTERS = 1024
+"""How much of the function's own words a status shows."""
+
+
+class FunctionHealth:
+    """One mapping's view of its function."""
+
+    def __init__(self, *, mapping: MappingName, function: FunctionName, clock: Clock, record: Record) -> None:
+        self._mapping = mapping
+        self._function = function
+        self._clock = clock
+        self._record = record
+        self._waiting: Health | None = None
+        self._resumed_at = 0.0
+
+    def postponed(self, outcome: Postponed, *, retry_in: float) -> None:
+        """The function did not take a batch, which is offered again in `retry_in` seconds."""
+        verb = "is throttled" if outcome.is_throttle else "cannot be invoked"
+        self._wait(f"{verb}: {outcome.reason}", retry_in)
+
+    def answered(self, response: Response, *, retry_in: float | None) -> None:
+        """The function took a batch. `retry_in` is None where the batch is not invoked again from memory."""
+        if cannot_start(response):
+            self._wait(f"cannot start: {response.error_type}: {response.message}", retry_in)
+        elif self._waiting is not None and not isinstance(response, LostAnswer):
+            self._resume(self._waiting)
+
+    def together_with(self, source: Health) -> Health:
+        """The health of the mapping: that of its source, and the function's where the source is ready."""
+        waiting = self._waiting
+        if source.state != "ready":
+            return source._replace(reason=f"{source.reason}; {waiting.reason}") if waiting is not None else source
+        return waiting or source._replace(since=max(source.since or 0.0, self._resumed_at))
+
+    def _wait(self, problem: str, retry_in: float | None) -> None:
+        now, before = self._clock.now(), self._waiting
+        reason = f"function {self._function} {problem}"[:REASON_LIMIT_IN_CHARACTERS]
+        next_try = None if retry_in is None else now + retry_in
+        if before is None:
+            self._waiting = Health("waiting", reason, since=now, attempt=1, next_try=next_try)
+            self._record(MappingWaiting(self._mapping, self._function, reason))
+            return
+        self._waiting = before._replace(reason=reason, attempt=(before.attempt or 0) + 1, next_try=next_try)
+
+    def _resume(self, waiting: Health) -> None:
+        self._waiting = None
+        self._resumed_at = now = self._clock.now()
+        self._record(MappingResumed(self._mapping, self._function, now - (waiting.since or now)))

@@ -1,0 +1,122 @@
+"""What does a mapping say of its function, after these answers?"""
+
+from __future__ import annotations
+
+from poller.engine.function_health import REASON_LIMIT_IN_CHARACTERS, FunctionHealth
+from poller.model.ids import FunctionName, MappingName
+from poller.model.invocation import Answered, FunctionError, LostAnswer
+from poller.model.outcome import Postponed
+from poller.model.status import Health
+from poller.telemetry.facts import Fact, MappingResumed, MappingWaiting
+
+READY = Health("ready", since=90.0)
+THROTTLED = Postponed("ReservedFunctionConcurrentInvocationLimitExceeded", None, is_throttle=True)
+REFUSED = Postponed("cannot start node: not found on PATH", None, is_throttle=False)
+UNIMPORTABLE = FunctionError(error_type="Runtime.ImportModuleError", message="No module named 'boto3'")
+RAISED = FunctionError(error_type="KeyError", message="'email'")
+M, F = MappingName("m"), FunctionName("f")
+
+
+class Clock:
+    time = 100.0
+
+    def now(self) -> float:
+        return self.time
+
+
+class Watched:
+    """A function's health on a clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.facts: list[Fact] = []
+        self.of_function = FunctionHealth(mapping=M, function=F, clock=self.clock, record=self.facts.append)
+
+    @property
+    def health(self) -> Health:
+        return self.of_function.together_with(READY)
+
+
+def test_a_mapping_whose_function_was_never_refused_is_as_its_source_is() -> None:
+    troubled = Health("troubled", "gone", 1.0, 2, 3.0)
+    assert Watched().health == READY
+    assert Watched().of_function.together_with(troubled) == troubled
+
+
+def test_a_refused_batch_makes_the_mapping_wait_and_says_which_try_it_was_and_when_the_next_one_comes() -> None:
+    watched = Watched()
+    watched.of_function.postponed(THROTTLED, retry_in=2.0)
+    reason = "function f is throttled: ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert watched.health == Health("waiting", reason, since=100.0, attempt=1, next_try=102.0)
+    watched.clock.time = 103.0
+    watched.of_function.postponed(REFUSED, retry_in=4.0)
+    reason = "function f cannot be invoked: cannot start node: not found on PATH"
+    assert watched.health == Health("waiting", reason, since=100.0, attempt=2, next_try=107.0)
+
+
+def test_of_many_waiting_batches_the_one_refused_last_gives_the_next_try() -> None:
+    watched = Watched()
+    for retry_in in (2.0, 9.0, 1.0):
+        watched.of_function.postponed(THROTTLED, retry_in=retry_in)
+        assert watched.health.next_try == 100.0 + retry_in
+
+
+def test_one_batch_that_the_function_runs_ends_the_waiting_of_all() -> None:
+    for answer in (Answered(b""), RAISED):
+        watched = Watched()
+        watched.of_function.postponed(THROTTLED, retry_in=2.0)
+        watched.of_function.postponed(THROTTLED, retry_in=2.0)
+        watched.clock.time = 130.0
+        watched.of_function.answered(answer, retry_in=None)
+        assert watched.health == Health("ready", since=130.0)
+
+
+def test_a_function_that_cannot_start_is_waited_for_and_the_queue_decides_when_it_is_tried() -> None:
+    watched = Watched()
+    watched.of_function.answered(UNIMPORTABLE, retry_in=None)
+    watched.clock.time = 160.0
+    watched.of_function.answered(UNIMPORTABLE, retry_in=None)
+    reason = "function f cannot start: Runtime.ImportModuleError: No module named 'boto3'"
+    assert watched.health == Health("waiting", reason, since=100.0, attempt=2, next_try=None)
+
+
+def test_a_function_that_runs_and_fails_is_not_waited_for() -> None:
+    watched = Watched()
+    watched.of_function.answered(RAISED, retry_in=1.0)
+    assert (watched.health, watched.facts) == (READY, [])
+
+
+def test_a_lost_answer_neither_begins_nor_ends_the_waiting() -> None:
+    watched = Watched()
+    watched.of_function.answered(LostAnswer(reason="reset"), retry_in=None)
+    assert watched.health == READY
+    watched.of_function.postponed(THROTTLED, retry_in=2.0)
+    watched.of_function.answered(LostAnswer(reason="reset"), retry_in=None)
+    assert watched.health.state == "waiting"
+
+
+def test_a_source_in_trouble_comes_first_and_the_reason_names_both() -> None:
+    watched = Watched()
+    watched.of_function.postponed(REFUSED, retry_in=2.0)
+    both = watched.of_function.together_with(Health("troubled", "the queue is gone", 50.0, 3, 60.0))
+    reason = "the queue is gone; function f cannot be invoked: cannot start node: not found on PATH"
+    assert both == Health("troubled", reason, 50.0, 3, 60.0)
+
+
+def test_the_waiting_is_said_once_when_it_begins_and_once_when_it_ends() -> None:
+    watched = Watched()
+    for _ in range(3):
+        watched.of_function.postponed(THROTTLED, retry_in=2.0)
+    watched.clock.time = 130.0
+    for _ in range(3):
+        watched.of_function.answered(Answered(b""), retry_in=None)
+    reason = "function f is throttled: ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert watched.facts == [MappingWaiting(M, F, reason), MappingResumed(M, F, 30.0)]
+
+
+def test_a_function_that_says_much_is_cut_short() -> None:
+    watched = Watched()
+    watched.of_function.answered(
+        FunctionError(error_type="Runtime.ImportModuleError", message="x" * 4096), retry_in=None
+    )
+    assert len(watched.health.reason or "") == REASON_LIMIT_IN_CHARACTERS
