@@ -5,6 +5,7 @@
     ├── CannotListen          the HTTP server's address is taken, or not there yet; raised by admin/, exit code 1,
     │                         so that a service manager tries again
     ├── InUse                 another process has the state file; raised by stores/, exit code 1, as it may end
+    ├── CannotStore           the state file cannot be written now; raised by stores/, exit code 1, as room may be made
     └── ServiceError          the other side of a port did not do what it was asked; raised by adapters,
         │                     caught by the engine, which waits and tries again and says so in /readyz
         ├── NotFound          the queue, stream or function does not exist
@@ -39,6 +40,10 @@ class CannotListen(PollerError):
 
 class InUse(PollerError):
     """The state file belongs to another running process; it may be free another time."""
+
+
+class CannotStore(PollerError):
+    """The state file cannot be opened for writing now, as on a full disk; there may be room another time."""
 
 
 class ServiceError(PollerError):

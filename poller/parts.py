@@ -47,7 +47,7 @@ from poller.stores.sqlite import SqliteStore
 from poller.targets.http import HttpTarget
 from poller.targets.lambda_api import LambdaApiTarget
 from poller.targets.runtime import RuntimeTarget
-from poller.telemetry.facts import Record
+from poller.telemetry.facts import Record, StateOpened
 
 
 class WallClock:
@@ -138,7 +138,10 @@ class Parts:
         state = self._settings.daemon.state
         if state == "memory:":
             return MemoryStore()
-        return await self._stack.enter_async_context(SqliteStore(Path(state.removeprefix("sqlite://"))))
+        path = Path(state.removeprefix("sqlite://"))
+        store = await self._stack.enter_async_context(SqliteStore(path))
+        self._record(StateOpened(file=str(path), positions=store.positions))
+        return store
 
     async def _queue(self, mapping: QueueMapping) -> QueueSource:
         caller = await self._aws.caller("sqs", region=mapping.region, role_arn=mapping.role_arn)

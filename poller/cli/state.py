@@ -20,7 +20,7 @@ from poller.cli.positions import NoPosition
 from poller.cli.tables import Entry, document, entries, table
 from poller.settings.values import Settings
 from poller.stores.by_hand import held, stored
-from poller.stores.sqlite_file import is_there
+from poller.stores.ownership import is_there
 
 state_commands = typer.Typer(
     help="See where each stream is read, and move it by hand.", epilog=OF_CHANGES, no_args_is_help=True

@@ -4,7 +4,8 @@
     sqlite         a file that survives whatever the process dies of
     writer         how many saves share one flush
     rows           how a checkpoint looks in the file
-    sqlite_file    whose file is it, and is it ours?
+    sqlite_file    is the file ours, and is it whole?
+    ownership      which process owns the file?
     by_hand        what a person may do to the file while the daemon is stopped
     notation       how positions are written down, and which of two is further
 

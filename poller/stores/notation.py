@@ -34,6 +34,9 @@ from poller.model.stream import (
 DIGITS = re.compile(r"[0-9]{1,999}")
 """A sequence number; AWS's have 21 to 56 digits, and its APIs take 128."""
 
+TOO_LATE = 1e13
+"""In epoch seconds; from then on, a time has more digits than a place."""
+
 
 class CheckpointMovedBack(AssertionError):
     """A checkpoint behind the stored one was to be saved: a fault of ours, and nothing was stored."""
@@ -69,11 +72,11 @@ def read(text: str) -> Position:
             return TrimHorizon()
         case ["LATEST"]:
             return Latest()
-        case ["AT_TIMESTAMP", timestamp]:
+        case ["AT_TIMESTAMP", timestamp] if 0 <= float(timestamp) < TOO_LATE:
             return AtTimestamp(float(timestamp))
-        case ["AT_SEQUENCE_NUMBER", number]:
+        case ["AT_SEQUENCE_NUMBER", number] if DIGITS.fullmatch(number):
             return AtSequence(SequenceNumber(number))
-        case ["AFTER_SEQUENCE_NUMBER", number]:
+        case ["AFTER_SEQUENCE_NUMBER", number] if DIGITS.fullmatch(number):
             return AfterSequence(SequenceNumber(number))
         case ["SHARD_END"]:
             return ShardEnd()
@@ -87,7 +90,7 @@ def place(position: Position) -> str:
         case TrimHorizon():
             return "0"
         case AtTimestamp(timestamp):
-            assert 0 <= timestamp < 1e13, timestamp
+            assert 0 <= timestamp < TOO_LATE, timestamp
             return f"1{timestamp:020.6f}"
         case AtSequence(number):
             return f"2{_number(number)}0"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection
+from typing import Any
 
 import orjson
 
 from poller.model.ids import MappingName
-from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey, Window
+from poller.model.stream import Beginning, Checkpoint, Latest, Position, ShardId, StateKey, Window
 from poller.stores.notation import CheckpointMovedBack, place, read, written
 
 Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None]
@@ -33,9 +35,17 @@ FORGET = """
 DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id IN (SELECT value FROM json_each(?))
 """
 
+ALL = """
+SELECT place, shard_id, position, window_start, window_end, window_state FROM checkpoint
+"""
+
 BEFORE = "SELECT position FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ? AND place > ?"
 
 START_OVER = "SELECT position FROM start_over WHERE mapping = ? AND stream_arn = ?"
+
+
+class DamagedRow(sqlite3.DatabaseError):
+    """A row is not one that this program has written."""
 
 
 def row_of(key: StateKey, shard_id: ShardId, checkpoint: Checkpoint) -> Row:
@@ -76,16 +86,62 @@ def forget(file: sqlite3.Connection, key: StateKey, shard_ids: Collection[ShardI
 
 def starting_position(file: sqlite3.Connection, key: StateKey) -> Beginning | None:
     row = file.execute(START_OVER, key).fetchone()
-    if row is None:
-        return None
-    position = read(row[0])
-    assert isinstance(position, Beginning), position
+    return None if row is None else _beginning_of(*key, row[0])
+
+
+def check(file: sqlite3.Connection) -> None:
+    """Read every row; raises DamagedRow for one that cannot be understood."""
+    for its_place, *row in file.execute(ALL):
+        shard_id, checkpoint = _checkpoint_of(tuple(row))
+        if its_place != place(checkpoint.position):
+            raise DamagedRow(f"{shard_id}: {row[1]!r} is not at the place {its_place!r}")
+    for mapping, stream_arn, position in file.execute("SELECT mapping, stream_arn, position FROM start_over"):
+        _beginning_of(mapping, stream_arn, position)
+
+
+def count(file: sqlite3.Connection) -> int:
+    """How many checkpoints there are."""
+    (number,) = file.execute("SELECT count(*) FROM checkpoint").fetchone()
+    assert isinstance(number, int)
+    return number
+
+
+def _beginning_of(mapping: str, stream_arn: str, text: Any) -> Beginning:
+    whose = f"{mapping}, {stream_arn}"
+    position = _position_of(whose, text)
+    if not isinstance(position, Beginning):
+        raise DamagedRow(f"{whose}: {text!r} is not a starting position")
     return position
 
 
-def _checkpoint_of(row: tuple[str, str, int | None, int | None, str | None]) -> tuple[ShardId, Checkpoint]:
-    shard_id, position, start, end, state = row
+def _checkpoint_of(row: tuple[Any, ...]) -> tuple[ShardId, Checkpoint]:
+    shard_id, text, start, end, state = row
+    position = _position_of(shard_id, text)
+    if isinstance(position, Latest):
+        raise DamagedRow(f"{shard_id}: LATEST is not a checkpoint")
     window = None
-    if start is not None and end is not None and state is not None:
+    if (start, end, state) != (None, None, None):
+        if not (isinstance(start, int) and isinstance(end, int) and _is_json(state)):
+            raise DamagedRow(f"{shard_id}: the window is not whole")
         window = Window(start=start, end=end, state=state.encode())
-    return ShardId(shard_id), Checkpoint(read(position), window)
+    return ShardId(shard_id), Checkpoint(position, window)
+
+
+def _position_of(whose: str, text: Any) -> Position:
+    try:
+        return read(text)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DamagedRow(f"{whose}: {str(text)[:100]!r} is not a position") from error
+
+
+def _is_json(text: Any) -> bool:
+    if not isinstance(text, str):
+        return False
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:  # also for half of a surrogate pair, which the slow one takes
+        try:
+            json.loads(text)
+        except ValueError:
+            return False
+    return True

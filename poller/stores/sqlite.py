@@ -18,7 +18,7 @@ from anyio import CancelScope, to_thread
 
 from poller.errors import Rejected, Unreachable
 from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
-from poller.stores.rows import forget, load, row_of, starting_position
+from poller.stores.rows import count, forget, load, row_of, starting_position
 from poller.stores.sqlite_file import owned, watched
 from poller.stores.writer import Writer
 
@@ -26,10 +26,12 @@ from poller.stores.writer import Writer
 class SqliteStore:
     """`ports.StateStore` in a file, which is open within an `async with`.
 
-    Entering raises SettingsError where the file cannot be used, InUse where another process uses it.
+    Entering raises SettingsError where the file cannot be used, InUse or CannotStore where it cannot be used now.
+    `positions` is how many it held when it was opened.
     """
 
     def __init__(self, path: Path) -> None:
+        self.positions = 0
         self._path = path
 
     async def __aenter__(self) -> Self:
@@ -37,6 +39,7 @@ class SqliteStore:
             file = ExitStack()
             stack.push_async_callback(_close, file)
             connection = await to_thread.run_sync(file.enter_context, owned(self._path))
+            self.positions = await to_thread.run_sync(count, connection)
             self._writer = Writer(connection, watched(self._path))
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(self._writer.run)
@@ -52,37 +55,36 @@ class SqliteStore:
 
     async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
         """Everything stored for a mapping in its stream."""
-        with _translated():
+        with self._translated():
             return await self._writer.do(lambda file: load(file, key))
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
         """Store these, all or none. Returns when they are on the disk."""
         rows = [row_of(key, shard_id, checkpoint) for shard_id, checkpoint in checkpoints.items()]
-        with _translated():
+        with self._translated():
             await self._writer.save(rows)
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         """Remove what is stored for shards that are gone from the stream."""
-        with _translated():
+        with self._translated():
             await self._writer.do(lambda file: forget(file, key, shard_ids))
 
     async def starting_position(self, key: StateKey) -> Beginning | None:
         """What was set by hand in place of the mapping's own starting position; holds until it is set again."""
-        with _translated():
+        with self._translated():
             return await self._writer.do(lambda file: starting_position(file, key))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorname", type(error).__name__)
+            if isinstance(error, sqlite3.OperationalError):
+                raise Unreachable(f"{self._path}: {error}", code=code, was_sent=True) from error
+            raise Rejected(f"{self._path}: {error}", code=code) from error
 
 
 async def _close(file: ExitStack) -> None:
     with CancelScope(shield=True):
         await to_thread.run_sync(file.close)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise Unreachable(f"the state file: {error}", code=error.sqlite_errorname, was_sent=True) from error
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorname", type(error).__name__)
-        raise Rejected(f"the state file: {error}", code=code) from error

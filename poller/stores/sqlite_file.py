@@ -1,27 +1,27 @@
-"""Whose file is it, and is it ours? How the state file is opened, by the daemon or by a person.
+"""Is the state file ours, and is it whole? How it is opened, by the daemon or by a person.
 
     owned(path)    for one process at a time: makes the file where there is none, and may write
     shown(path)    for reading, also while a daemon owns it
 
-Two daemons on one file would both read every shard, so an owner holds a lock on a file beside it (`…-lock`).
-The system takes that lock back whatever the owner dies of; the lock file itself stays, as it must.
+One process at a time owns it (`ownership.py`).
 The folder is never made: a mistyped or unmounted path would quietly start every stream over.
+For the same reason a damaged file is never taken for an empty one: an owner first reads every page and every row.
 
 WAL with synchronous=FULL: a commit has been flushed to the disk when it returns (SQLite, "PRAGMA synchronous").
 A checkpoint that would move back is refused by the file itself, whoever writes.
-What is wrong with the file is a SettingsError that names `daemon.state`; that it is in use, InUse.
+What is wrong with the file is a SettingsError that names `daemon.state`; InUse and CannotStore may pass.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from poller.errors import InUse, SettingsError
+from poller.errors import SettingsError
+from poller.stores.ownership import is_there, locked, no_room, refusal
+from poller.stores.rows import check
 
 APPLICATION_ID = 0x506F6C6C
 """Marks the file as ours: "Poll"."""
@@ -66,6 +66,11 @@ COMMIT;
 """
 
 
+WHAT_TO_DO = (
+    "put a copy of it back, or move it away with the files beside it, and each stream begins at its starting_position"
+)
+
+
 class FileGone(sqlite3.DatabaseError):
     """What is written goes into a file that nobody will find again."""
 
@@ -91,8 +96,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def owned(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file for this process alone, in autocommit; raises SettingsError or InUse where it cannot be had."""
-    with _lock(path), _connection(path, "rwc") as connection:
+    """The file for this process alone, in autocommit; raises SettingsError, InUse or CannotStore."""
+    with locked(path), _connection(path, "rw") as connection:
         with faults(path):
             is_new = _is_new(path, connection)
             connection.execute("PRAGMA synchronous = FULL")
@@ -102,6 +107,9 @@ def owned(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_IN_BYTES}")
             if is_new:
                 connection.executescript(SCHEMA)
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file says that it is ours without its log
+            else:
+                _check_whole(path, connection)
         yield connection
 
 
@@ -122,47 +130,10 @@ def shown(path: Path) -> Iterator[sqlite3.Connection | None]:
         yield None if is_new else connection
 
 
-def is_there(path: Path) -> bool:
-    """Raises SettingsError where not even the folder is: nothing was forgotten then, it is not mounted, or mistyped."""
-    try:
-        if path.exists():
-            return True
-        has_folder = path.parent.exists()
-    except OSError as error:
-        raise refusal(path, f"cannot be looked at: {error.strerror}") from error
-    if not has_folder:
-        raise refusal(path, f"the folder {path.parent} does not exist")
-    return False
-
-
-def refusal(path: Path, rule: str) -> SettingsError:
-    return SettingsError([f'daemon.state = "sqlite://{path}": {rule}'])
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Held until it is closed, or its process is gone. It tells who holds it, for the message to the next."""
-    try:
-        file = os.open(f"{path.resolve()}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        is_there(path)
-        raise refusal(path, f"cannot be locked: {error}") from error
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
-            raise InUse(f"{path} is in use by another poller (process {holder})") from error
-        os.truncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(file)
-
-
 @contextmanager
 def _connection(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """One thread at a time may use it, not always the same."""
+    _refuse_emptied(path)
     with faults(path):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={mode}",
@@ -173,6 +144,13 @@ def _connection(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         )
     with closing(connection):
         yield connection
+
+
+def _refuse_emptied(path: Path) -> None:
+    """SQLite would throw the log of an empty file away, and begin anew."""
+    log = Path(f"{path.resolve()}-wal")
+    if path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
+        raise _damage(path, f"it is empty, but {log.name} is not")
 
 
 def _is_new(path: Path, connection: sqlite3.Connection) -> bool:
@@ -189,9 +167,26 @@ def _is_new(path: Path, connection: sqlite3.Connection) -> bool:
     return False
 
 
+def _check_whole(path: Path, connection: sqlite3.Connection) -> None:
+    """Read every page and every row."""
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise _damage(path, found)
+    check(connection)
+
+
 @contextmanager
 def faults(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if kind in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise no_room(path, str(error)) from error
+        if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise _damage(path, str(error)) from error
         raise refusal(path, f"cannot be used: {error}") from error
+
+
+def _damage(path: Path, what: str) -> SettingsError:
+    return refusal(path, f"is damaged: {what}; {WHAT_TO_DO}")

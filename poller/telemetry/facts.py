@@ -32,6 +32,13 @@ class DaemonStopping:
     batches_in_flight: int
 
 
+class StateOpened(NamedTuple):
+    """The state file was opened, and everything in it could be read. `positions` is how many shards have one."""
+
+    file: str
+    positions: int
+
+
 class SettingsDoubted(NamedTuple):
     """Something in the settings is allowed, but probably not meant."""
 
@@ -330,6 +337,7 @@ class EndpointPutAside:
 Fact = (
     DaemonStarted
     | DaemonStopping
+    | StateOpened
     | SettingsDoubted
     | MappingReady
     | SourceFailed

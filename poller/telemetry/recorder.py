@@ -63,6 +63,7 @@ class Recorder:
         self._tell: dict[type, Callable[[Any], None]] = {
             facts.DaemonStarted: self._daemon_started,
             facts.DaemonStopping: self._daemon_stopping,
+            facts.StateOpened: self._state_opened,
             facts.SettingsDoubted: self._settings_doubted,
             facts.MappingReady: self._mapping_ready,
             facts.SourceFailed: self._source_failed,
@@ -109,6 +110,9 @@ class Recorder:
 
     def _daemon_stopping(self, fact: facts.DaemonStopping) -> None:
         self._log.info("daemon_stopping", **asdict(fact))
+
+    def _state_opened(self, fact: facts.StateOpened) -> None:
+        self._log.info("state_opened", **fact._asdict())
 
     def _settings_doubted(self, fact: facts.SettingsDoubted) -> None:
         self._log.warning("settings_doubted", **fact._asdict())

@@ -218,12 +218,15 @@ async def test_latest_means_after_readiness_and_survives_a_restart_before_the_fi
     await anyio.sleep(1 - time.time() % 1)  # DynamoDB tells the second only: what came in that of the start is repeated
     bill = world.aws.functions[BILL] = instant()
     text = mapping("source", source, BILL, 'starting_position = "LATEST"')
+    file = str(world.folder / "poller.db")
     async with world.daemon(text) as daemon:
+        await daemon.until_said("state_opened", file=file, positions=0)
         await daemon.until_said("mapping_ready")
         assert (await daemon.get("/readyz")).status == 200
         assert await daemon.stop() == 0
     between = source.put_all(*KEYS)
     async with world.daemon(text) as daemon:
+        await daemon.until_said("state_opened", file=file, positions=2)
         await daemon.until_said("mapping_ready")
         after = source.put_all(*KEYS)
         await world.watch.until(lambda: set(after) <= set(ids_of(bill.calls)))
@@ -277,6 +280,10 @@ async def test_a_second_daemon_on_the_same_state_is_turned_away(world: World) ->
         assert second.returncode == 1
         path = world.folder / "poller.db"
         assert second.stderr == f"poller: {path} is in use by another poller (process {daemon.pid})\n"
+        (world.folder / "poller.db-lock").unlink()
+        third = poller(world.folder, "run", "-c", "poller.toml")
+        assert third.returncode == 1
+        assert third.stderr == f"poller: {path} is in use by another poller, whose lock file was removed\n"
         number = source.put()
         await world.watch.until(lambda: ids_of(bill.calls) == [number])
         assert await daemon.stop() == 0

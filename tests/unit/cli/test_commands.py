@@ -11,6 +11,7 @@ import pytest
 from poller import __version__
 from poller.settings.values import Settings
 from poller.stores.sqlite_file import owned
+from tests.fakes.disk import no_file_grows_beyond
 from tests.unit.cli.conftest import Poller
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
@@ -128,6 +129,14 @@ def test_a_state_in_use_may_be_free_another_time(poller: Poller) -> None:
         result = poller("run")
     assert result.exit_code == 1, "a service manager is to try again, which it does not after exit code 2"
     assert result.stderr.endswith(f"poller.db is in use by another poller (process {os.getpid()})\n")
+
+
+def test_a_full_disk_at_the_start_is_told_and_may_have_room_another_time(poller: Poller) -> None:
+    Path("poller.toml").write_text(STREAM)
+    with no_file_grows_beyond(0):
+        result = poller("run")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("poller.db cannot be written: File too large; is its disk full?\n")
 
 
 def test_the_demo_is_told_whether_to_stay_and_ends_as_it_does(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +12,7 @@ from poller.errors import InUse, Rejected, Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey, Window
 from poller.stores.sqlite import SqliteStore
+from tests.fakes.disk import no_file_grows_beyond
 
 pytestmark = pytest.mark.anyio
 
@@ -35,29 +35,12 @@ def after(number: int) -> Checkpoint:
     return Checkpoint(AfterSequence(SequenceNumber(str(number))))
 
 
-@contextmanager
-def no_file_grows_beyond(size_in_bytes: int) -> Iterator[None]:
-    """As on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_in_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def transactions(path: Path) -> int:
     """How many commits the write-ahead log holds: of each, the last frame tells the size of the database."""
     log = Path(f"{path}-wal").read_bytes()
     page = int.from_bytes(log[8:12], "big")
     heads = [log[at : at + 24] for at in range(32, len(log), 24 + page)]
     return sum(head[4:8] != b"\0\0\0\0" for head in heads if head[8:16] == log[16:24])
-
-
-def damage(path: Path) -> None:
-    """All but the first page, which tells that it is ours."""
-    whole = path.read_bytes()
-    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
 
 
 @contextmanager
@@ -93,7 +76,7 @@ async def test_a_full_disk_refuses_a_save_whole_and_takes_it_once_there_is_room(
     big = {A: after(6)._replace(window=window), ShardId("b"): after(6)}
     async with SqliteStore(path) as store:
         await store.save(CLICKS, {A: after(5)})
-        with no_file_grows_beyond(200_000), pytest.raises(Unreachable, match="the state file: ") as caught:
+        with no_file_grows_beyond(200_000), pytest.raises(Unreachable, match=f"{path}: ") as caught:
             await store.save(CLICKS, big)
         assert caught.value.code.startswith("SQLITE_")
         assert await store.load(CLICKS) == {A: after(5)}
@@ -113,14 +96,24 @@ async def test_a_file_that_was_removed_takes_nothing_until_it_is_back(path: Path
         assert await store.load(CLICKS) == {A: after(7)}
 
 
-async def test_a_damaged_file_is_a_refusal_that_waiting_does_not_cure(path: Path) -> None:
+async def test_the_store_tells_how_many_positions_it_held(path: Path) -> None:
     async with SqliteStore(path) as store:
-        await store.save(CLICKS, {ShardId(f"shard-{number}"): after(number) for number in range(1000)})
-    damage(path)
+        assert store.positions == 0
+        await store.save(CLICKS, {ShardId(f"shard-{number}"): after(number) for number in range(7)})
     async with SqliteStore(path) as store:
-        with pytest.raises(Rejected) as caught:
+        assert store.positions == 7
+
+
+async def test_a_file_that_is_damaged_under_the_daemon_is_a_refusal_that_waiting_does_not_cure(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.save(CLICKS, {A: after(5)})
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("UPDATE checkpoint SET position = 'nowhere'")
+        with pytest.raises(Rejected, match=f"{path}: a: 'nowhere' is not a position") as caught:
             await store.load(CLICKS)
-    assert caught.value.code.startswith("SQLITE_CORRUPT")
+        assert caught.value.code == "DamagedRow"
+        await store.save(CLICKS, {A: after(6)})
+        assert await store.load(CLICKS) == {A: after(6)}
 
 
 async def test_a_transaction_of_a_person_is_waited_for_off_the_event_loop(path: Path) -> None:

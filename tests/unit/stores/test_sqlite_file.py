@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from poller.errors import InUse, SettingsError
-from poller.stores.sqlite_file import SCHEMA_VERSION, owned, shown
+from poller.errors import CannotStore, InUse, SettingsError
+from poller.model.ids import MappingName
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
+from poller.stores.by_hand import stored
+from poller.stores.rows import row_of, save
+from poller.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, WHAT_TO_DO, owned, shown
+from tests.fakes.disk import no_file_grows_beyond
+
+KEY = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
+AT_5 = Checkpoint(AfterSequence(SequenceNumber("5")))
 
 HOLD = """
 import sys
@@ -50,11 +58,38 @@ def test_a_commit_is_flushed_to_the_disk_before_it_returns(path: Path) -> None:
         assert file.in_transaction is False
 
 
+def in_another_process(path: Path) -> str:
+    """Why that could not have the file."""
+    ended = subprocess.run(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1, ended.stdout
+    return ended.stderr.splitlines()[-1].removeprefix("poller.errors.InUse: ")
+
+
 def test_a_second_owner_is_told_who_the_first_is_and_the_file_is_free_afterwards(path: Path) -> None:
     with owned(path):
         assert in_use(path) == f"{path} is in use by another poller (process {os.getpid()})"
     with owned(path):
         pass
+
+
+def test_a_removed_lock_file_lets_no_second_owner_in(path: Path) -> None:
+    lock = Path(f"{path}-lock")
+    with owned(path):
+        lock.unlink()
+        for _ in range(2):
+            assert in_another_process(path) == f"{path} is in use by another poller, whose lock file was removed"
+        with shown(path) as file:
+            assert file is not None
+    with owned(path):
+        pass
+
+
+def test_a_replaced_database_lets_no_second_owner_in(path: Path) -> None:
+    with owned(path):
+        path.rename(path.with_suffix(".away"))
+        assert in_another_process(path) == f"{path} is in use by another poller (process {os.getpid()})"
 
 
 def test_another_way_to_the_same_file_is_no_way_around_its_owner(path: Path, tmp_path: Path) -> None:
@@ -92,13 +127,13 @@ def test_a_file_of_another_program_is_refused_and_left_as_it_was(path: Path) -> 
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path) -> None:
     path.write_text("[daemon]\nstate = 'memory:'\n" * 100)
     before = path.read_bytes()
-    assert refused(path) == "cannot be used: file is not a database"
+    assert refused(path) == f"is damaged: file is not a database; {WHAT_TO_DO}"
     assert path.read_bytes() == before
 
 
 def test_a_folder_in_its_place_is_refused(path: Path) -> None:
     path.mkdir()
-    assert refused(path) == "cannot be used: unable to open database file"
+    assert refused(path) == "poller.db cannot be opened: Is a directory"
 
 
 @pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
@@ -109,6 +144,139 @@ def test_a_file_of_another_version_is_refused(path: Path, version: int) -> None:
     assert refused(path) == rule
     with pytest.raises(SettingsError, match="another version"), shown(path):
         pass
+
+
+def stored_in(path: Path, *, killed: bool = False) -> None:
+    """A file with ten thousand checkpoints, as its owner leaves it when it closes the file or is killed."""
+    with owned(path) as file:
+        rows = [row_of(KEY, ShardId(f"shard-{number}"), AT_5) for number in range(10_000)]
+        save(file, rows)
+        if killed:
+            for suffix in ("", "-wal"):
+                shutil.copyfile(f"{path}{suffix}", f"{path}{suffix}.kept")
+    if killed:
+        for suffix in ("", "-wal"):
+            Path(f"{path}{suffix}.kept").rename(f"{path}{suffix}")
+
+
+def change(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute(statement)
+
+
+@pytest.mark.parametrize("part", ["a page in the middle", "the end", "all but the first page", "a page of zeros"])
+def test_a_damaged_file_is_refused_with_what_to_do(path: Path, part: str) -> None:
+    stored_in(path)
+    whole = path.read_bytes()
+    page, middle = 4096, len(whole) // 8192 * 4096
+    damaged = {
+        "a page in the middle": whole[:middle] + b"\xff" * page + whole[middle + page :],
+        "the end": whole[:middle],
+        "all but the first page": whole[:page],
+        "a page of zeros": whole[:middle] + bytes(page) + whole[middle + page :],
+    }[part]
+    path.write_bytes(damaged)
+    fault = refused(path)
+    assert fault.startswith("is damaged: ")
+    assert fault.endswith(f"; {WHAT_TO_DO}")
+    assert path.read_bytes() == damaged
+
+
+def test_a_page_that_no_row_of_ours_is_on_is_read_too(path: Path) -> None:
+    with owned(path) as file:
+        file.execute("CREATE TABLE other (text)")
+        file.execute("INSERT INTO other VALUES ('x')")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4096] + b"\xff" * 4096)
+    assert refused(path).startswith("is damaged: ")
+
+
+def test_a_file_that_was_emptied_is_not_a_new_one(path: Path) -> None:
+    stored_in(path, killed=True)
+    os.truncate(path, 0)
+    log = Path(f"{path}-wal").read_bytes()
+    assert refused(path) == f"is damaged: it is empty, but poller.db-wal is not; {WHAT_TO_DO}"
+    with pytest.raises(SettingsError, match="it is empty, but"), shown(path):
+        pass
+    assert Path(f"{path}-wal").read_bytes() == log
+
+
+def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
+    """Or it would be taken for a new one."""
+    copy = path.with_suffix(".copy")
+    with owned(path):
+        shutil.copyfile(path, copy)
+    with closing(sqlite3.connect(copy)) as other:
+        assert other.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("UPDATE checkpoint SET position = 'AFTER_SEQUENCE_NUMBER x' WHERE shard_id = 'shard-77'", "is not a position"),
+        ("UPDATE checkpoint SET position = 'AT_TIMESTAMP nan' WHERE shard_id = 'shard-77'", "is not a position"),
+        ("UPDATE checkpoint SET position = 'AT_TIMESTAMP -1' WHERE shard_id = 'shard-77'", "is not a position"),
+        ("UPDATE checkpoint SET position = x'00ff' WHERE shard_id = 'shard-77'", "is not a position"),
+        ("UPDATE checkpoint SET position = CAST(x'ff' AS TEXT) WHERE shard_id = 'shard-77'", "decode to UTF-8"),
+        ("UPDATE checkpoint SET position = 'LATEST' WHERE shard_id = 'shard-77'", "shard-77: LATEST is not a"),
+        ("UPDATE checkpoint SET position = 'SHARD_END' WHERE shard_id = 'shard-77'", "'SHARD_END' is not at the place"),
+        ("UPDATE checkpoint SET window_start = 0 WHERE shard_id = 'shard-77'", "CHECK constraint failed"),
+        ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = '{'", "the window is not whole"),
+        ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = x'7b7d'", "the window is not whole"),
+        ("UPDATE checkpoint SET window_start = 'a', window_end = 1, window_state = '{}'", "the window is not whole"),
+        ("INSERT INTO start_over VALUES ('clicks', 'arn', 'SHARD_END')", "'SHARD_END' is not a starting position"),
+        ("INSERT INTO start_over VALUES ('clicks', 'arn', '')", "'' is not a position"),
+    ],
+)
+def test_a_row_that_cannot_be_understood_is_refused(path: Path, statement: str, what: str) -> None:
+    stored_in(path)
+    change(path, statement)
+    fault = refused(path)
+    assert fault.startswith("is damaged: ")
+    assert what in fault
+    assert fault.endswith(f"; {WHAT_TO_DO}")
+
+
+def test_a_row_that_cannot_be_understood_is_not_shown(path: Path) -> None:
+    stored_in(path)
+    change(path, "UPDATE checkpoint SET position = 'nowhere' WHERE shard_id = 'shard-77'")
+    with pytest.raises(SettingsError, match="is damaged: shard-77: 'nowhere' is not a position"):
+        stored(path)
+
+
+@pytest.mark.parametrize("room", range(0, 32_000, 1500))
+def test_a_full_disk_is_told_and_the_file_can_be_used_once_there_is_room(path: Path, room: int) -> None:
+    rule = rf"^{path} cannot be written: [\w /]+; is its disk full\?$"
+    with no_file_grows_beyond(room), pytest.raises(CannotStore, match=rule), owned(path):
+        pass
+    with owned(path) as file:
+        assert file.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_its_owner_alone_may_read_every_file(path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with owned(path) as file:
+            file.execute("INSERT INTO start_over VALUES ('m', 'arn', 'LATEST')")
+            assert modes(path) == dict.fromkeys(
+                ["poller.db", "poller.db-lock", "poller.db-shm", "poller.db-wal"], "600"
+            )
+    finally:
+        os.umask(before)
+
+
+def test_files_that_others_could_read_are_closed_to_them(path: Path) -> None:
+    stored_in(path, killed=True)
+    for file in path.parent.iterdir():
+        file.chmod(0o644)
+    with owned(path):
+        assert set(modes(path).values()) == {"600"}
+
+
+def modes(path: Path) -> dict[str, str]:
+    return {file.name: f"{file.stat().st_mode & 0o777:o}" for file in path.parent.iterdir()}
 
 
 def test_an_empty_file_is_a_new_one(path: Path) -> None:

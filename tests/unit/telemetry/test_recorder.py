@@ -242,6 +242,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_positions_trimmed_total{mapping=clicks}": 1},
     ),
     (facts.CheckpointsLost(CLICKS, 3), "error", "checkpoints_lost", {}),
+    (facts.StateOpened(file="/var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
     (facts.SettingsDoubted("mappings.orders.x: really?"), "warning", "settings_doubted", {}),
     (
         facts.ChildStarted(function=STORE, pid=7),

@@ -1,0 +1,119 @@
+"""Which process owns the state file? The one that holds two locks, until it closes the file or ends.
+
+    poller.db-lock    a lock file beside the database, which names the owner's process; it stays when the owner has gone
+    poller.db         one byte of the database itself, far beyond its end
+
+Two daemons on one file would both read every shard.
+Whoever removes the lock file still meets the lock of the database, and whoever replaces the database still meets the
+lock file.
+The database's lock belongs to the open file, not to the process, and no other lock of SQLite touches its byte
+(fcntl(2), "Open file description locks").  Only Linux has it for certain; elsewhere the lock file stands alone.
+Both files are for their owner's eyes only, whatever the umask: a window's state is made of records.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from poller.errors import CannotStore, InUse, SettingsError
+
+MODE = 0o600
+
+LOCKED_BYTE = 1 << 62
+"""SQLite's own locks are at the first gibibyte (SQLite, "Database File Format", 1.4), and no database is so large."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Make the database where there is none, and hold both locks. Raises InUse, CannotStore or SettingsError.
+
+    The database must be opened and closed within: to close any file of a process takes away SQLite's own locks on it.
+    """
+    lock = _opened(path, Path(f"{path.resolve()}-lock"))
+    try:
+        _lock_file(path, lock)
+        database = _opened(path, path)
+        try:
+            _lock_database(path, database)
+            _name_owner(path, lock)
+            for suffix in ("-wal", "-shm"):  # left by an owner that was killed
+                with suppress(FileNotFoundError, PermissionError):
+                    Path(f"{path.resolve()}{suffix}").chmod(MODE)
+            yield
+        finally:
+            os.close(database)
+    finally:
+        os.close(lock)
+
+
+def refusal(path: Path, rule: str) -> SettingsError:
+    return SettingsError([f'daemon.state = "sqlite://{path}": {rule}'])
+
+
+def no_room(path: Path, why: str | None) -> CannotStore:
+    return CannotStore(f"{path} cannot be written: {why}; is its disk full?")
+
+
+def is_there(path: Path) -> bool:
+    """Raises SettingsError where not even the folder is: nothing was forgotten then, it is not mounted, or mistyped."""
+    try:
+        if path.exists():
+            return True
+        has_folder = path.parent.exists()
+    except OSError as error:
+        raise refusal(path, f"cannot be looked at: {error.strerror}") from error
+    if not has_folder:
+        raise refusal(path, f"the folder {path.parent} does not exist")
+    return False
+
+
+def _opened(path: Path, file: Path) -> int:
+    try:
+        opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise no_room(path, error.strerror) from error
+        is_there(path)
+        raise refusal(path, f"{file.name} cannot be opened: {error.strerror}") from error
+    with suppress(PermissionError):  # it belongs to another user, who has let us in
+        os.fchmod(opened, MODE)
+    return opened
+
+
+def _lock_file(path: Path, lock: int) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+        raise InUse(f"{path} is in use by another poller (process {holder})") from error
+    except OSError as error:
+        raise refusal(path, f"cannot be locked: {error.strerror}") from error
+
+
+def _lock_database(path: Path, database: int) -> None:
+    if sys.platform != "linux":
+        return
+    wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, LOCKED_BYTE, 1, 0)
+    try:
+        fcntl.fcntl(database, fcntl.F_OFD_SETLK, wanted)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise InUse(f"{path} is in use by another poller, whose lock file was removed") from error
+        raise refusal(path, f"cannot be locked: {error.strerror}") from error
+
+
+def _name_owner(path: Path, lock: int) -> None:
+    try:
+        os.truncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        raise no_room(path, error.strerror) from error
