@@ -12,6 +12,7 @@ pydantic stays inside.
     functions.py      what may [functions.*] say, and which function does a mapping mean?
     mappings.py       what may [mappings.*] say?
     mapping_rules.py  which options go together?
+    regions.py        is there such a region, and in that partition?
     fields.py         what may a single value be?
     limits.py         how large or small may a number be?
     faults.py         how is a fault told?

@@ -27,6 +27,7 @@ from poller.settings.functions import function_rules
 from poller.settings.mapping_rules import duplicate_rules, mapping_rules
 from poller.settings.mappings import mapping_value
 from poller.settings.references import References, resolve
+from poller.settings.regions import region_rules
 from poller.settings.tree import find, place, without
 from poller.settings.values import Settings
 
@@ -56,7 +57,7 @@ def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:
     file, refused = _tables(tree, unreadable)
     unreadable = [*unreadable, *refused]
     references = resolve(file, tree, path.resolve().parent)
-    rules = of_rules(_rules(file, references, tree), (fault.path for fault in unreadable))
+    rules = of_rules(_rules(file, references, tree, environ), (fault.path for fault in unreadable))
     faults = worth_telling([*unreadable, *rules])
     if faults:
         raise SettingsError([told(fault, tree) for fault in sorted(faults, key=lambda fault: place(tree, fault.path))])
@@ -100,11 +101,12 @@ def _tables(tree: dict[str, Any], unreadable: list[Fault]) -> tuple[File, list[F
     return File.model_validate(tree), refused
 
 
-def _rules(file: File, references: References, tree: dict[str, Any]) -> Iterator[Fault]:
+def _rules(file: File, references: References, tree: dict[str, Any], environ: Mapping[str, str]) -> Iterator[Fault]:
     for name, table in file.functions.items():
         yield from function_rules(name, table, find(tree, ("functions", name)))
     for name, mapping in file.mappings.items():
         yield from mapping_rules(name, mapping, find(tree, ("mappings", name)))
+    yield from region_rules(file, environ)
     yield from references.faults
     yield from duplicate_rules(file, references, tree)
 

@@ -47,7 +47,7 @@ def test_each_variable_that_is_missing_is_told(faults: Faults) -> None:
 
 def test_a_value_out_of_the_environment_is_never_toml(loaded: Load) -> None:
     value = 'x"\nlog_format = "console"\n[mappings.m]'
-    settings = loaded('[daemon]\nregion = "${REGION}"', REGION=value)
+    settings = loaded('[daemon]\nregion = "${REGION}"\nendpoint_url = "http://a"', REGION=value)
     assert (settings.daemon.region, settings.daemon.log_format) == (value, "json")
 
 
@@ -103,6 +103,8 @@ SECRET = "s3cret-and-wrong"
         '[functions.f]\nhandler = "a:b"\nenvironment = { _A = "${SECRET}" }',
         '[mappings.m]\nevent_source_arn = "arn:aws:sqs:${SECRET}:1:q"',
         '[mappings.m]\nfunction_name = "${SECRET} "',
+        '[daemon]\nregion = "${SECRET}"',
+        '[mappings.m]\nregion = "${SECRET}"',
         '[mappings.m]\nstarting_position = "${SECRET}"',
         "[mappings.m]\nfilter_criteria.filters = [{ pattern = { body = [{ cidr = '${SECRET}' }] } }]",
         "[mappings.m]\nfilter_criteria.filters = [{ pattern = '${SECRET}' }]",
@@ -135,6 +137,8 @@ def test_no_fault_shows_what_came_out_of_the_environment(faults: Faults, text: s
 def test_no_warning_shows_what_came_out_of_the_environment(loaded: Load) -> None:
     settings = loaded(
         """
+        [daemon]
+        endpoint_url = "http://emulator"
         [functions.insert]
         url = "http://a"
         [mappings.m]
