@@ -73,11 +73,14 @@ class StateStore(Protocol):
     async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
         """Everything stored for a mapping in its stream."""
 
+    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
+        """When each shard was stored as drained, in epoch seconds; the others are not in it."""
+
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
         """Store these, all or none. Returns when they are durable."""
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
-        """Remove what is stored for shards that are gone from the stream."""
+        """Remove what is stored for these shards."""
 
     async def starting_position(self, key: StateKey) -> Beginning | None:
         """The position to begin at instead of the mapping's own where nothing is stored, if a person set one."""

@@ -1,9 +1,14 @@
 """Which shards may be read now?
 
 A shard may be read when none of its parents blocks it.
-A parent blocks while it is listed, or still being read, and not drained; so a merge child waits for both parents,
-split siblings run side by side, and a parent that has expired out of the listing holds nobody up: what it waited for
-itself still does, while that is being read.
+A parent blocks while its position is known and it is not drained; so a merge child waits for both parents, split
+siblings run side by side, and a parent that was never seen blocks nobody.
+
+A listing only adds shards.  It never ends one, because a listing may leave a shard out and have it again the next time:
+
+    left out, not drained   it is read as before, and its children wait.  Only the service's answer to a read ends it.
+    left out, drained       it is remembered for as long as the stream may still have it, so that it is never read
+                            again; then it is forgotten
 
 Where each shard begins is fixed twice, and stored at once both times:
 
@@ -14,9 +19,12 @@ Where each shard begins is fixed twice, and stored at once both times:
     at every listing      a shard that is not stored was made since, so it is read from its oldest record, whatever the
                           starting position: otherwise what came between its making and its finding would be lost
 
+Memory never runs ahead of the store: `compared` only looks, then the engine stores, and then `take_in` changes the
+lineage.
+
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis"; Amazon Kinesis Data Streams Developer Guide,
-"Resharding, scaling, and parallel processing"; Amazon DynamoDB Developer Guide, "Change data capture for DynamoDB
-Streams".
+"Resharding, scaling, and parallel processing" and "Quotas and limits"; Amazon DynamoDB Developer Guide, "Change data
+capture for DynamoDB Streams".
 """
 
 from __future__ import annotations
@@ -26,6 +34,13 @@ from typing import NamedTuple
 
 from poller.model.stream import AtTimestamp, Latest, Position, Shard, ShardEnd, ShardId, TrimHorizon
 
+HOUR_IN_SECONDS = 3600
+
+KINESIS_MEMORY_IN_SECONDS = 366 * 24 * HOUR_IN_SECONDS
+DYNAMODB_MEMORY_IN_SECONDS = 25 * HOUR_IN_SECONDS
+"""How long a drained shard that is not listed is remembered: longer than its stream keeps a record, and so the shard.
+Kinesis keeps records for at most 365 days, DynamoDB for 24 hours."""
+
 
 class Start(NamedTuple):
     """A shard that may be read from now on, and where."""
@@ -34,15 +49,17 @@ class Start(NamedTuple):
     position: Position
 
 
-class Listed(NamedTuple):
-    """What a listing changed. Store `found` first, then forget `gone`: a crash between them does no harm.
+class Listing(NamedTuple):
+    """A listing and what it changes. Store `found` and forget `gone`, then take the listing in.
 
-    `lost` are those of the gone that were not drained: what was left of them is gone too.
+    `found` are the shards that were not known, and `gone` the drained ones that have left the stream for good.
+    `is_complete` is false where only some shards were asked for.
     """
 
+    shards: dict[ShardId, Shard]
+    is_complete: bool
     found: dict[ShardId, Position]
     gone: frozenset[ShardId]
-    lost: frozenset[ShardId] = frozenset()
 
 
 def first_positions(shards: Iterable[Shard], starting: TrimHorizon | Latest | AtTimestamp) -> dict[ShardId, Position]:
@@ -58,37 +75,63 @@ def first_positions(shards: Iterable[Shard], starting: TrimHorizon | Latest | At
 class Lineage:
     """The shards of one mapping. `stored` is the position of every shard that was ever seen, none of them Latest.
 
+    `drained_at` tells when each drained shard was stored as such, in epoch seconds; they are remembered for
+    `memory_in_seconds`.
     A listing costs one look at each shard; everything else costs as much as changes.
     """
 
-    __slots__ = ("_children", "_drained", "_listed", "_positions", "_ready", "_running", "_waiting_for")
+    __slots__ = (
+        "_children",
+        "_drained_at",
+        "_listed",
+        "_memory_in_seconds",
+        "_placed",
+        "_positions",
+        "_ready",
+        "_running",
+        "_waiting_for",
+    )
 
-    def __init__(self, stored: Mapping[ShardId, Position]) -> None:
+    def __init__(
+        self, stored: Mapping[ShardId, Position], drained_at: Mapping[ShardId, float], *, memory_in_seconds: float
+    ) -> None:
         self._positions = dict(stored)
         """Of the shards that were not begun; for the others the reader knows better."""
-        self._drained = {shard_id for shard_id, position in stored.items() if isinstance(position, ShardEnd)}
+        self._drained_at = {shard_id: drained_at[shard_id] for shard_id, at in stored.items() if at == ShardEnd()}
+        self._memory_in_seconds = memory_in_seconds
         self._listed: set[ShardId] = set()
+        self._placed: set[ShardId] = set()
         self._running: set[ShardId] = set()
         self._ready: dict[ShardId, None] = {}
         self._waiting_for: dict[ShardId, set[ShardId]] = {}
         self._children: dict[ShardId, set[ShardId]] = {}
 
-    def listed(self, shards: Iterable[Shard]) -> Listed:
-        """Take in a complete listing, in any order."""
+    def compared(self, shards: Iterable[Shard], *, now: float, is_complete: bool = True) -> Listing:
+        """What a listing, in any order, would change. It changes nothing yet; `now` is in epoch seconds."""
         by_id = {shard.shard_id: shard for shard in shards}
-        new = [shard for shard_id, shard in by_id.items() if shard_id not in self._listed]
-        expired = self._listed - by_id.keys()
-        self._listed = set(by_id)
-        found: dict[ShardId, Position] = {s.shard_id: TrimHorizon() for s in new if s.shard_id not in self._positions}
-        self._positions.update(found)
-        for shard in new:
+        found: dict[ShardId, Position] = {each: TrimHorizon() for each in by_id if each not in self._positions}
+        gone: frozenset[ShardId] = frozenset()
+        if is_complete and by_id:  # an empty listing ends nothing: a mapping without positions would pass for a new one
+            too_old = now - self._memory_in_seconds
+            gone = frozenset(each for each, at in self._drained_at.items() if at < too_old and each not in by_id)
+        return Listing(by_id, is_complete, found, gone)
+
+    def take_in(self, listing: Listing) -> None:
+        """Change what is known; what the listing has found and lost is stored by now."""
+        if not listing.shards:
+            return
+        self._positions |= listing.found
+        for shard_id in listing.gone:
+            del self._positions[shard_id], self._drained_at[shard_id]
+        self._placed -= listing.gone
+        for shard in listing.shards.values():
             self._place(shard)
-        for shard_id in sorted(expired - self._running):
-            self._expire(shard_id)
-        gone = self._gone()
-        lost = gone - self._drained
-        self._forget(gone)
-        return Listed(found, gone, lost)
+        if not listing.is_complete:
+            self._listed |= listing.shards.keys()
+            return
+        if self._listed:
+            self._place_unlisted()
+        self._listed = set(listing.shards)
 
     def startable(self) -> list[Start]:
         """The shards that became free since the last call; each is given out once, and counts as being read."""
@@ -97,22 +140,27 @@ class Lineage:
         self._ready.clear()
         return starts
 
-    def drained(self, shard_id: ShardId) -> bool:
+    def drained(self, shard_id: ShardId, *, now: float) -> bool:
         """All of the shard is done, or what was left of it is gone from the stream: its children may go on.
 
-        True when a child of it is known; else only another listing tells of them.
+        True when a child of it is known; else only another listing tells of them. `now` is in epoch seconds.
         """
         assert shard_id in self._running, f"{shard_id} was drained and never begun"
         self._running.remove(shard_id)
-        self._drained.add(shard_id)
+        self._drained_at[shard_id] = now
         self._positions[shard_id] = ShardEnd()
-        has_children = bool(self._children.get(shard_id))
-        self._unblock(shard_id)
-        return has_children
+        children = self._children.pop(shard_id, set())
+        for child in sorted(children):
+            blockers = self._waiting_for[child]
+            blockers.remove(shard_id)
+            if not blockers:
+                del self._waiting_for[child]
+                self._ready[child] = None
+        return bool(children)
 
     def reopened(self, shards: Iterable[Shard]) -> list[ShardId]:
         """Those that are open, and are drained for us: they are of another stream, made anew under the name of ours."""
-        return [shard.shard_id for shard in shards if shard.is_open and shard.shard_id in self._drained]
+        return [shard.shard_id for shard in shards if shard.is_open and shard.shard_id in self._drained_at]
 
     @property
     def reading(self) -> int:
@@ -126,19 +174,17 @@ class Lineage:
     @property
     def finished(self) -> int:
         """How many of the listed shards are drained."""
-        return len(self._drained)
+        return len(self._drained_at.keys() & self._listed)
 
     def _place(self, shard: Shard) -> None:
-        """Give a newly listed shard its place: drained, being read, waiting or ready.
-
-        A parent that has expired with this very listing leaves it to wait for what it waited for.
-        """
+        """Give a shard its place, once: drained, waiting or ready."""
         shard_id = shard.shard_id
-        if shard_id in self._drained or shard_id in self._running:
+        if shard_id in self._placed:
             return
-        blockers: set[ShardId] = set()
-        for parent in shard.parent_ids:
-            blockers |= {parent} if self._blocks(parent) else self._waiting_for.get(parent, set())
+        self._placed.add(shard_id)
+        if shard_id in self._drained_at:
+            return
+        blockers = {parent for parent in shard.parent_ids if self._blocks(parent)}
         if not blockers:
             self._ready[shard_id] = None
             return
@@ -147,37 +193,12 @@ class Lineage:
             self._children.setdefault(parent, set()).add(shard_id)
 
     def _blocks(self, parent: ShardId) -> bool:
-        return parent not in self._drained and (parent in self._listed or parent in self._running)
+        return parent in self._positions and parent not in self._drained_at
 
-    def _expire(self, shard_id: ShardId) -> None:
-        """It can be read no more; what it waited for may still be in hand, and its children wait for that."""
-        blockers = self._waiting_for.get(shard_id, set())
-        for child in self._children.get(shard_id, ()):
-            self._waiting_for[child] |= blockers
-            for blocker in blockers:
-                self._children[blocker].add(child)
-        self._unblock(shard_id)
+    def _place_unlisted(self) -> None:
+        """Let the stored shards begin that neither of two listings had: reading them tells whether they have left.
 
-    def _unblock(self, parent: ShardId) -> None:
-        """Free the children that waited for this parent only."""
-        self._ready.pop(parent, None)
-        for blocker in self._waiting_for.pop(parent, ()):
-            self._children[blocker].discard(parent)
-        for child in sorted(self._children.pop(parent, ())):
-            blockers = self._waiting_for[child]
-            blockers.remove(parent)
-            if not blockers:
-                del self._waiting_for[child]
-                self._ready[child] = None
-
-    def _gone(self) -> frozenset[ShardId]:
-        """What is stored of a shard that is not listed serves nobody: it blocks no child and cannot be read.
-
-        Nothing is gone on an empty listing, lest a mapping without stored shards pass for a new one.
+        A first listing alone may have left one out, and only a listing tells which parents it waits for.
         """
-        return frozenset(self._positions.keys() - self._listed - self._running) if self._listed else frozenset()
-
-    def _forget(self, shard_ids: frozenset[ShardId]) -> None:
-        for shard_id in shard_ids:
-            del self._positions[shard_id]
-            self._drained.discard(shard_id)
+        for shard_id in sorted(self._positions.keys() - self._placed):
+            self._place(Shard(shard_id, (), is_open=False))

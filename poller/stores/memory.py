@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from anyio.lowlevel import checkpoint as turn
 
 from poller.core.positions import place
-from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
+from poller.model.stream import Beginning, Checkpoint, ShardEnd, ShardId, StateKey
 from poller.stores.notation import CheckpointMovedBack
 
 
 class MemoryStore:
-    """`ports.StateStore`, for as long as it is kept."""
+    """`ports.StateStore`, for as long as it is kept. `now` tells epoch seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._saved_at: defaultdict[StateKey, dict[ShardId, float]] = defaultdict(dict)
         self._stored: defaultdict[StateKey, dict[ShardId, Checkpoint]] = defaultdict(dict)
 
     async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
         """Everything stored for a mapping in its stream."""
         await turn()
         return dict(self._stored[key])
+
+    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
+        """When each shard was stored as drained, in epoch seconds."""
+        await turn()
+        saved_at = self._saved_at[key]
+        return {shard_id: saved_at[shard_id] for shard_id, at in self._stored[key].items() if at.position == ShardEnd()}
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
         """Store these, all or none."""
@@ -33,12 +42,14 @@ class MemoryStore:
             if before is not None and at < place(before.position):
                 raise CheckpointMovedBack(key.mapping, shard_id, stored=before.position, refused=checkpoint.position)
         stored.update(checkpoints)
+        self._saved_at[key].update(dict.fromkeys(checkpoints, self._now()))
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
-        """Remove what is stored for shards that are gone from the stream."""
+        """Remove what is stored for these shards."""
         await turn()
         for shard_id in shard_ids:
             self._stored[key].pop(shard_id, None)
+            self._saved_at[key].pop(shard_id, None)
 
     async def starting_position(self, key: StateKey) -> Beginning | None:
         """Nobody can set one by hand here."""

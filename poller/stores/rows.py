@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from poller.model.ids import MappingName
-from poller.model.stream import Beginning, Checkpoint, Latest, Position, ShardId, StateKey, Window
+from poller.model.stream import Beginning, Checkpoint, Latest, Position, ShardEnd, ShardId, StateKey, Window
 from poller.stores.notation import CheckpointMovedBack, place, read, written
 
 Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None]
@@ -29,6 +29,10 @@ ON CONFLICT (mapping, stream_arn, shard_id) DO UPDATE SET position = excluded.po
 
 LOAD = """
 SELECT shard_id, position, window_start, window_end, window_state FROM checkpoint WHERE mapping = ? AND stream_arn = ?
+"""
+
+DRAINED = """
+SELECT shard_id, saved_at FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND position = ?
 """
 
 FORGET = """
@@ -78,6 +82,12 @@ def moved_back(file: sqlite3.Connection, rows: Collection[Row]) -> CheckpointMov
 
 def load(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, Checkpoint]:
     return dict(map(_checkpoint_of, file.execute(LOAD, key).fetchall()))
+
+
+def drained_at(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, float]:
+    """`saved_at` is the moment itself, as a shard's end is saved once, and nothing is saved after it."""
+    rows = file.execute(DRAINED, (*key, written(ShardEnd()))).fetchall()
+    return {ShardId(shard_id): float(saved_at) for shard_id, saved_at in rows}
 
 
 def forget(file: sqlite3.Connection, key: StateKey, shard_ids: Collection[ShardId]) -> None:

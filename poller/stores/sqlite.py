@@ -18,7 +18,7 @@ from anyio import CancelScope, to_thread
 
 from poller.errors import Rejected, Unreachable
 from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
-from poller.stores.rows import count, forget, load, row_of, starting_position
+from poller.stores.rows import count, drained_at, forget, load, row_of, starting_position
 from poller.stores.sqlite_file import owned, watched
 from poller.stores.writer import Writer
 
@@ -58,6 +58,11 @@ class SqliteStore:
         with self._translated():
             return await self._writer.do(lambda file: load(file, key))
 
+    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
+        """When each shard was stored as drained, in epoch seconds."""
+        with self._translated():
+            return await self._writer.do(lambda file: drained_at(file, key))
+
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
         """Store these, all or none. Returns when they are on the disk."""
         rows = [row_of(key, shard_id, checkpoint) for shard_id, checkpoint in checkpoints.items()]
@@ -65,7 +70,7 @@ class SqliteStore:
             await self._writer.save(rows)
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
-        """Remove what is stored for shards that are gone from the stream."""
+        """Remove what is stored for these shards."""
         with self._translated():
             await self._writer.do(lambda file: forget(file, key, shard_ids))
 

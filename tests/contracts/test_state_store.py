@@ -6,7 +6,9 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import floor
 from pathlib import Path
+from time import time
 
 import anyio
 import orjson
@@ -122,6 +124,20 @@ async def test_a_forgotten_shard_is_gone_and_may_begin_anew(store: StateStore) -
     await store.save(CLICKS, {A: Checkpoint(TrimHorizon())})
     assert await store.load(CLICKS) == {A: Checkpoint(TrimHorizon()), B: after(5)}
     assert await store.load(USERS) == {A: after(5)}
+
+
+async def test_a_drained_shard_has_the_time_at_which_that_was_stored(store: StateStore) -> None:
+    before = floor(time())
+    await store.save(CLICKS, {A: after(1), B: Checkpoint(ShardEnd())})
+    await store.save(USERS, {A: Checkpoint(ShardEnd())})
+    await store.save(CLICKS, {A: after(2)})
+    drained_at = await store.drained_at(CLICKS)
+    assert drained_at.keys() == {B}
+    assert before <= drained_at[B] <= time()
+    assert (await store.drained_at(USERS)).keys() == {A}
+    assert await store.drained_at(MOVED) == {}
+    await store.forget(CLICKS, [B])
+    assert await store.drained_at(CLICKS) == {}
 
 
 async def test_a_window_comes_and_goes_with_its_position(store: StateStore) -> None:

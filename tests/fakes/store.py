@@ -16,7 +16,8 @@ import anyio
 import anyio.lowlevel
 
 from poller.errors import Unreachable
-from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
+from poller.model.stream import Beginning, Checkpoint, ShardEnd, ShardId, StateKey
+from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan
 
 
@@ -42,6 +43,7 @@ class FakeStore:
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()
         self.stored: defaultdict[StateKey, dict[ShardId, Checkpoint]] = defaultdict(dict)
+        self._saved_at: dict[tuple[StateKey, ShardId], float] = {}
         self.history: list[Saved | Forgotten] = []
 
     async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
@@ -50,10 +52,17 @@ class FakeStore:
         await self._way_back(fault)
         return stored
 
+    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
+        """A part of what `load` is asked for, so it has no faults of its own."""
+        await anyio.lowlevel.checkpoint()
+        drained = [shard_id for shard_id, at in self.stored[key].items() if at.position == ShardEnd()]
+        return {shard_id: EPOCH + self._saved_at[key, shard_id] for shard_id in drained}
+
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], *, life: int = 0) -> None:
         asked_at, wanted = anyio.current_time(), dict(checkpoints)
         fault = await self._way_there("save")
         self.stored[key].update(wanted)
+        self._saved_at |= {(key, shard_id): anyio.current_time() for shard_id in wanted}
         self.history.append(Saved(asked_at, anyio.current_time(), life, key, wanted))
         await self._way_back(fault)
 

@@ -64,6 +64,10 @@ class Process:
         self._check()
         return await self._store.load(*arguments)
 
+    async def drained_at(self, *arguments: Any) -> Any:
+        self._check()
+        return await self._store.drained_at(*arguments)
+
     async def save(self, *arguments: Any) -> None:
         await anyio.sleep(0.01)
         self._check()
@@ -87,9 +91,9 @@ class World:
 
     def __init__(self, *, faults: FaultPlan | None = None, **options: Any) -> None:
         self.service = FakeKinesis(faults=faults)
-        self.store = MemoryStore()
-        self.destination = FakeDestination()
         self.clock = VirtualClock()
+        self.store = MemoryStore(self.clock.now)
+        self.destination = FakeDestination()
         self.options = options
         self.poison: set[str] = set()
         self.duration = 0.01

@@ -143,6 +143,10 @@ class ProcessStore:
         self._process.check()
         return await self._store.load(key)
 
+    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
+        self._process.check()
+        return await self._store.drained_at(key)
+
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
         self._process.check()
         await self._store.save(key, checkpoints, life=self._process.number)

@@ -1,6 +1,7 @@
 """THE WAY OF A STREAM: lineage -> read -> filter -> lane -> batch -> invoke -> interpret -> done -> checkpoint.
 
 mapping.py      where the shards begin, and which may be read now
+listing.py      which shards the stream has now
 shard.py        one shard from a position to its end; begin here to follow a record with a finger
 budget.py       how much may be read ahead
 lane.py         one batch after another, until each is done

@@ -2,7 +2,7 @@
 
     list the shards, again and again ── those that may be read (core/lineage.py) get a reader each (shard.py)
          ^                                                               │
-         └── at once, when a shard is drained whose children are unknown ┘
+         └── at once, when a shard is drained whose children are unknown ┘   (listing.py)
 
 Where each shard begins is fixed and stored at the first start, before anything is read: what is written after the
 mapping is ready is seen, whatever becomes of us before the first record.  For LATEST, iterators are taken at once for
@@ -22,14 +22,21 @@ import anyio
 from anyio.abc import TaskGroup
 
 from poller.core.filtering import RecordFilter
-from poller.core.lineage import Lineage, Start, first_positions
+from poller.core.lineage import (
+    DYNAMODB_MEMORY_IN_SECONDS,
+    KINESIS_MEMORY_IN_SECONDS,
+    Lineage,
+    Start,
+    first_positions,
+)
 from poller.engine.source_health import SourceHealth
 from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.lane import LaneParts
+from poller.engine.streams.listing import Listings
 from poller.engine.streams.shard import READS_AT_ONCE, ShardParts, ShardReader
 from poller.engine.streams.watching import stream_status
-from poller.errors import Rejected, ServiceError
+from poller.errors import ServiceError
 from poller.model.mapping import StreamMapping
 from poller.model.status import Health, MappingStatus
 from poller.model.stream import (
@@ -37,19 +44,15 @@ from poller.model.stream import (
     Checkpoint,
     Iterator,
     Latest,
-    Position,
     Shard,
     ShardId,
     Window,
 )
 from poller.ports import StateStore, StreamSource
-from poller.telemetry.facts import CheckpointsLost, MappingReady, PositionTrimmed
+from poller.telemetry.facts import CheckpointsLost, MappingReady
 
 ITERATORS_AT_ONCE = 10
 """How many calls fix the positions of a start at LATEST side by side."""
-
-LIST_AGAIN_IN_SECONDS = 20.0
-"""How long a shard that came into being may stay unknown; its parent's end makes us look sooner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,14 @@ class StreamMappingRunner:
         self._lineage: Lineage | None = None
         self._latest: dict[ShardId, Iterator] = {}
         self._windows: dict[ShardId, Window] = {}
-        self._list_at = self._drained_at = 0.0
+        self._listings = Listings(
+            source=parts.source,
+            store=parts.store,
+            key=self.mapping.state_key,
+            operation=self._listing,
+            health=self._health,
+            clock=parts.lane.clock,
+        )
         self._shards = ShardParts(
             source=parts.source,
             lane=parts.lane,
@@ -94,8 +104,8 @@ class StreamMappingRunner:
             reads=anyio.Semaphore(READS_AT_ONCE, fast_acquire=True),
             checkpoints=self._checkpoints,
             health=self._health,
+            has_left=self._listings.has_left,
         )
-        self._look_again = anyio.Event()
         self._following = anyio.CancelScope()
 
     def status(self) -> MappingStatus:
@@ -147,9 +157,10 @@ class StreamMappingRunner:
             asked_at, operation = anyio.current_time(), "LoadCheckpoints"
             try:
                 stored = await self._parts.store.load(self.mapping.state_key)
+                drained_at = await self._parts.store.drained_at(self.mapping.state_key)
                 operation = self._listing
                 shards = await self._parts.source.shards()
-                lineage = await self._placed(stored, shards)
+                lineage = await self._placed(stored, drained_at, shards)
             except ServiceError as error:
                 await self._health.pause(self._health.failed(operation, error, asked_at=asked_at))
                 continue
@@ -163,7 +174,9 @@ class StreamMappingRunner:
             )
             return lineage
 
-    async def _placed(self, stored: Mapping[ShardId, Checkpoint], shards: list[Shard]) -> Lineage:
+    async def _placed(
+        self, stored: Mapping[ShardId, Checkpoint], drained_at: Mapping[ShardId, float], shards: list[Shard]
+    ) -> Lineage:
         positions = {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
         self._windows = {shard_id: one.window for shard_id, one in stored.items() if one.window is not None}
         if not positions:
@@ -174,9 +187,11 @@ class StreamMappingRunner:
             self._latest = await self._iterators_at_latest(latest)
             positions |= dict.fromkeys(latest, now)
             await self._parts.store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in positions.items()})
-        lineage = self._lineage = Lineage(positions)
-        _check_same_stream(lineage, shards)
-        await self._take_in(lineage, shards)
+            drained_at = dict.fromkeys(positions, self._parts.lane.clock.now())
+        memory = KINESIS_MEMORY_IN_SECONDS if self.mapping.is_kinesis else DYNAMODB_MEMORY_IN_SECONDS
+        lineage = Lineage(positions, drained_at, memory_in_seconds=memory)
+        await self._listings.begin(lineage, shards)
+        self._lineage = lineage
         return lineage
 
     def _no_later_than_now(self) -> float:
@@ -203,16 +218,6 @@ class StreamMappingRunner:
             raise failures[0]
         return iterators
 
-    async def _take_in(self, lineage: Lineage, shards: list[Shard]) -> None:
-        listed = lineage.listed(shards)
-        for shard_id in sorted(listed.lost):
-            self._parts.lane.record(PositionTrimmed(self.mapping.name, shard_id))
-        if listed.found:
-            found: dict[ShardId, Position] = listed.found
-            await self._parts.store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in found.items()})
-        if listed.gone:
-            await self._parts.store.forget(self.mapping.state_key, listed.gone)
-
     async def _work(self, lineage: Lineage) -> None:
         async with anyio.create_task_group() as services:
             services.start_soon(self._checkpoints.run)
@@ -233,31 +238,16 @@ class StreamMappingRunner:
 
     async def _follow(self, lineage: Lineage, shards: TaskGroup) -> None:
         """Start what may be read, and look for more, until the stop."""
-        self._list_at = anyio.current_time() + LIST_AGAIN_IN_SECONDS
-        while not self._stop.has_begun:
-            for start in lineage.startable():
-                shards.start_soon(self._read, lineage, start)
-            with anyio.move_on_after(self._list_at - anyio.current_time()):
-                await self._look_again.wait()
-            self._look_again = anyio.Event()
-            if anyio.current_time() >= self._list_at:
-                await self._look(lineage)
+        async with anyio.create_task_group() as listings:
+            listings.start_soon(self._listings.run)
+            while not self._stop.has_begun:
+                self._listings.changed = anyio.Event()
+                for start in lineage.startable():
+                    shards.start_soon(self._read, start)
+                await self._listings.changed.wait()
+            listings.cancel_scope.cancel()
 
-    async def _look(self, lineage: Lineage) -> None:
-        asked_at = anyio.current_time()
-        self._list_at = asked_at + LIST_AGAIN_IN_SECONDS
-        try:
-            found = await self._parts.source.shards()
-            if asked_at >= self._drained_at + LIST_AGAIN_IN_SECONDS:  # sooner, it may not know that a shard is closed
-                _check_same_stream(lineage, found)
-            await self._take_in(lineage, found)
-        except ServiceError as error:
-            self._list_at = 0.0
-            await self._health.pause(self._health.failed(self._listing, error, asked_at=asked_at))
-        else:
-            self._health.succeeded(self._listing)
-
-    async def _read(self, lineage: Lineage, start: Start) -> None:
+    async def _read(self, start: Start) -> None:
         reader = ShardReader(
             self._shards,
             start.shard_id,
@@ -274,18 +264,5 @@ class StreamMappingRunner:
         finally:
             del self._readers[start.shard_id]
         if is_drained:
-            self._drained_at = anyio.current_time()
             await self._checkpoints.save()  # a child must not be stored ahead of its parent's end
-            if not lineage.drained(start.shard_id):
-                self._list_at = anyio.current_time()
-            self._look_again.set()
-
-
-def _check_same_stream(lineage: Lineage, shards: list[Shard]) -> None:
-    """Raises Rejected where going on would leave out records: a Kinesis stream made anew has the same ARN."""
-    if reopened := lineage.reopened(shards):
-        raise Rejected(
-            f"{reopened[0]} takes records, and was drained before: was the stream deleted and made anew? "
-            "Then its positions have to be moved: `poller state set`",
-            code="AnotherStream",
-        )
+            self._listings.drained(start.shard_id)

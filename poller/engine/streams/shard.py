@@ -20,6 +20,7 @@ Kinesis Data Streams Developer Guide, "Quotas and limits".
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import compress
 from math import inf
@@ -74,7 +75,7 @@ EMPTY_READS_AT_THE_TIP = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardParts:
-    """What all shards of a mapping share."""
+    """What all shards of a mapping share. `has_left` tells whether the stream is there, and this shard is not."""
 
     source: StreamSource
     lane: LaneParts
@@ -83,6 +84,7 @@ class ShardParts:
     reads: anyio.Semaphore
     checkpoints: Checkpoints
     health: SourceHealth
+    has_left: Callable[[ShardId], Awaitable[bool]]
 
 
 class ShardReader:
@@ -186,7 +188,7 @@ class ShardReader:
                 await anyio.sleep(FASTEST)
                 continue
             except ServiceError as error:
-                if isinstance(error, NotFound) and await self._has_left():
+                if isinstance(error, NotFound) and await self._parts.has_left(self._shard_id):
                     self._say_trimmed()
                     self._parts.health.read_succeeded(self._shard_id)
                     return
@@ -209,14 +211,6 @@ class ShardReader:
     def _no_room(self) -> None:
         for lane in self.lanes:
             lane.no_room()
-
-    async def _has_left(self) -> bool:
-        """Whether the stream is there, and this shard is not. A stream that is missing may come back."""
-        try:
-            shards = await self._parts.source.shards()
-        except ServiceError:
-            return False
-        return bool(shards) and all(shard.shard_id != self._shard_id for shard in shards)
 
     def _say_trimmed(self) -> None:
         self._parts.lane.record(PositionTrimmed(self._parts.lane.mapping.name, self._shard_id))

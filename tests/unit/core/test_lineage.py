@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
-from poller.core.lineage import Lineage, Listed, Start, first_positions
+from poller.core.lineage import Lineage, Listing, Start, first_positions
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
@@ -32,124 +35,212 @@ SPLIT = [shard("right", "parent"), shard("left", "parent"), closed("parent")]
 MERGE = [shard("child", "a", "b"), closed("a"), closed("b")]
 
 
-def lineage(stored: dict[str, Position]) -> Lineage:
-    return Lineage({ShardId(name): position for name, position in stored.items()})
+NOW = 1_767_225_600.0
+MEMORY = 90_000.0
+
+
+def lineage(stored: Mapping[Any, Position], *, drained_at: float = NOW) -> Lineage:
+    positions = {ShardId(name): position for name, position in stored.items()}
+    return Lineage(positions, dict.fromkeys(positions, drained_at), memory_in_seconds=MEMORY)
+
+
+def listed(known: Lineage, shards: list[Shard], *, now: float = NOW, is_complete: bool = True) -> Listing:
+    """The listing, taken in."""
+    listing = known.compared(shards, now=now, is_complete=is_complete)
+    known.take_in(listing)
+    return listing
 
 
 def started(known: Lineage) -> dict[str, Position]:
     return dict(known.startable())
 
 
+def drained(known: Lineage, name: str, *, now: float = NOW) -> bool:
+    """Whether a child of it is known."""
+    return known.drained(ShardId(name), now=now)
+
+
 def test_split_siblings_are_read_side_by_side_after_their_parent() -> None:
     known = lineage({})
-    assert known.listed(SPLIT).found == {"parent": HORIZON, "left": HORIZON, "right": HORIZON}
+    assert listed(known, SPLIT).found == {"parent": HORIZON, "left": HORIZON, "right": HORIZON}
     assert started(known) == {"parent": HORIZON}
     assert (known.reading, known.waiting) == (1, 2)
-    known.drained(ShardId("parent"))
+    drained(known, "parent")
     assert known.startable() == [Start(ShardId("left"), HORIZON), Start(ShardId("right"), HORIZON)]
     assert (known.reading, known.waiting, known.finished) == (2, 0, 1)
 
 
 def test_a_merge_child_waits_for_both_parents() -> None:
     known = lineage({})
-    known.listed(MERGE)
+    listed(known, MERGE)
     assert started(known) == {"a": HORIZON, "b": HORIZON}
-    known.drained(ShardId("a"))
+    drained(known, "a")
     assert started(known) == {}
-    known.drained(ShardId("b"))
+    drained(known, "b")
     assert started(known) == {"child": HORIZON}
 
 
 def test_a_shard_is_given_out_once() -> None:
     known = lineage({})
-    known.listed([shard("a")])
+    listed(known, [shard("a")])
     assert started(known) == {"a": HORIZON}
     assert started(known) == {}
-    known.listed([shard("a")])
+    listed(known, [shard("a")])
     assert started(known) == {}
 
 
 def test_a_parent_that_expired_does_not_block() -> None:
     known = lineage({})
-    known.listed([shard("child", "long gone", "also gone")])
+    listed(known, [shard("child", "long gone", "also gone")])
     assert started(known) == {"child": HORIZON}
 
 
 def test_a_drained_parent_does_not_block_after_a_restart() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE})
-    assert known.listed(SPLIT).found == {"right": HORIZON}
+    assert listed(known, SPLIT).found == {"right": HORIZON}
     assert started(known) == {"left": SOMEWHERE, "right": HORIZON}
 
 
 def test_a_parent_that_is_half_read_blocks_after_a_restart() -> None:
     known = lineage({"parent": SOMEWHERE, "left": HORIZON, "right": HORIZON})
-    known.listed(SPLIT)
+    listed(known, SPLIT)
     assert started(known) == {"parent": SOMEWHERE}
 
 
 def test_shards_found_while_running_wait_for_their_parent() -> None:
     known = lineage({"parent": SOMEWHERE})
-    known.listed([shard("parent")])
+    listed(known, [shard("parent")])
     known.startable()
-    assert known.listed(SPLIT).found == {"left": HORIZON, "right": HORIZON}
+    assert listed(known, SPLIT).found == {"left": HORIZON, "right": HORIZON}
     assert started(known) == {}
-    known.drained(ShardId("parent"))
+    drained(known, "parent")
     assert started(known) == {"left": HORIZON, "right": HORIZON}
 
 
 def test_shards_found_after_their_parent_was_drained_begin_at_once() -> None:
     known = lineage({"parent": SOMEWHERE})
-    known.listed([closed("parent")])
+    listed(known, [closed("parent")])
     known.startable()
-    known.drained(ShardId("parent"))
-    known.listed(SPLIT)
+    drained(known, "parent")
+    listed(known, SPLIT)
     assert started(known) == {"left": HORIZON, "right": HORIZON}
 
 
-def test_a_parent_that_expires_before_it_was_begun_leaves_its_children_to_wait_for_what_it_waited_for() -> None:
-    """What is in hand of the grandparent must not be overtaken."""
+def test_a_listing_that_leaves_out_a_waiting_parent_frees_none_of_its_children() -> None:
     known = lineage({})
-    known.listed([closed("grandparent"), closed("parent", "grandparent"), shard("child", "parent")])
+    listed(known, [closed("grandparent"), closed("parent", "grandparent"), shard("child", "parent")])
     assert started(known) == {"grandparent": HORIZON}
-    assert known.listed([closed("grandparent"), shard("child", "parent")]).gone == {"parent"}
-    assert started(known) == {}
-    known.drained(ShardId("grandparent"))
+    assert listed(known, [closed("grandparent"), shard("child", "parent")]).gone == frozenset()
+    drained(known, "grandparent")
+    assert started(known) == {"parent": HORIZON}, "reading it tells whether it has left"
+    drained(known, "parent")
     assert started(known) == {"child": HORIZON}
 
 
-def test_so_it_does_where_its_children_are_found_by_the_listing_that_it_is_missing_from() -> None:
+def test_a_child_that_is_found_by_the_listing_that_leaves_out_its_parent_waits_for_it() -> None:
     known = lineage({})
-    known.listed([closed("grandparent"), shard("parent", "grandparent")])
+    listed(known, [closed("grandparent"), shard("parent", "grandparent")])
     assert started(known) == {"grandparent": HORIZON}
-    known.listed([shard("child", "parent")])
-    assert started(known) == {}
-    known.drained(ShardId("grandparent"))
+    listed(known, [shard("child", "parent")])
+    drained(known, "grandparent")
+    assert started(known) == {"parent": HORIZON}
+    drained(known, "parent")
     assert started(known) == {"child": HORIZON}
 
 
-def test_a_parent_that_expires_while_it_is_read_blocks_until_it_is_done() -> None:
+def test_a_parent_that_is_read_and_not_listed_any_more_blocks_until_it_is_done() -> None:
     known = lineage({})
-    known.listed(SPLIT)
+    listed(known, [closed("parent")])
     known.startable()
-    assert known.listed(SPLIT[:2]).gone == frozenset()
+    listed(known, [shard("left", "parent")])
+    listed(known, SPLIT[:2])
     assert started(known) == {}
-    known.drained(ShardId("parent"))
+    assert drained(known, "parent") is True
     assert started(known) == {"left": HORIZON, "right": HORIZON}
-    assert known.listed(SPLIT[:2]).gone == {"parent"}
 
 
-def test_a_shard_that_expires_before_it_was_begun_is_not_begun() -> None:
+def test_a_stored_shard_that_one_listing_leaves_out_still_waits_for_its_parent() -> None:
+    """After a restart only a listing tells whose child it is."""
+    known = lineage({"parent": SOMEWHERE, "left": HORIZON, "right": HORIZON})
+    listed(known, [shard("left", "parent"), closed("parent")])
+    assert started(known) == {"parent": SOMEWHERE}
+    listed(known, SPLIT)
+    assert started(known) == {}
+    drained(known, "parent")
+    assert started(known) == {"left": HORIZON, "right": HORIZON}
+
+
+def test_a_stored_shard_that_two_listings_leave_out_is_begun_where_it_was() -> None:
+    known = lineage({"a": SOMEWHERE, "b": SOMEWHERE})
+    listed(known, [shard("b"), shard("child", "a")])
+    assert started(known) == {"b": SOMEWHERE}
+    listed(known, [shard("b"), shard("child", "a")])
+    assert started(known) == {"a": SOMEWHERE}
+    drained(known, "a")
+    assert started(known) == {"child": HORIZON}
+
+
+def test_a_shard_that_is_left_out_and_listed_again_is_not_given_out_again() -> None:
     known = lineage({})
-    known.listed([shard("a"), shard("b")])
-    assert known.listed([shard("b")]).lost == {"a"}
-    assert started(known) == {"b": HORIZON}
+    listed(known, [shard("a"), shard("b")])
+    known.startable()
+    listed(known, [shard("b")])
+    assert listed(known, [shard("a"), shard("b")]).found == {}
+    assert started(known) == {}
 
 
-def test_a_drained_shard_is_remembered_while_it_is_listed() -> None:
+def test_a_drained_shard_is_remembered_while_it_is_listed_however_old_it_is() -> None:
+    known = lineage({"parent": END, "left": SOMEWHERE, "right": SOMEWHERE}, drained_at=NOW - 10 * MEMORY)
+    listing = listed(known, SPLIT)
+    assert (listing.found, listing.gone) == ({}, frozenset())
+
+
+def test_a_drained_shard_that_is_not_listed_is_remembered_until_its_stream_cannot_have_it_any_more() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE, "right": SOMEWHERE})
-    assert known.listed(SPLIT) == Listed({}, frozenset())
-    assert known.listed(SPLIT[:2]) == Listed({}, frozenset({ShardId("parent")}))
-    assert known.listed(SPLIT[:2]) == Listed({}, frozenset())
+    listed(known, SPLIT)
+    assert listed(known, SPLIT[:2], now=NOW + MEMORY).gone == frozenset()
+    assert listed(known, SPLIT, now=NOW + MEMORY).found == {}, "it is listed again"
+    assert "parent" not in started(known)
+    assert listed(known, SPLIT[:2], now=NOW + MEMORY + 1).gone == {"parent"}
+    assert listed(known, SPLIT[:2], now=NOW + MEMORY + 1).gone == frozenset()
+
+
+def test_the_time_runs_from_the_drain() -> None:
+    known = lineage({"parent": SOMEWHERE})
+    listed(known, SPLIT)
+    known.startable()
+    drained(known, "parent", now=NOW + 5)
+    assert listed(known, SPLIT[:2], now=NOW + 5 + MEMORY).gone == frozenset()
+    assert listed(known, SPLIT[:2], now=NOW + 6 + MEMORY).gone == {"parent"}
+
+
+def test_a_listing_that_was_not_stored_changes_nothing() -> None:
+    """It finds the same the next time."""
+    known = lineage({"parent": SOMEWHERE, "old": END}, drained_at=NOW - MEMORY - 1)
+    first = known.compared(SPLIT, now=NOW)
+    assert first == known.compared(SPLIT, now=NOW)
+    assert first.found == {"left": HORIZON, "right": HORIZON}
+    assert first.gone == {"old"}
+    assert started(known) == {}
+
+
+def test_a_listing_of_some_shards_ends_none_of_the_others() -> None:
+    known = lineage({"parent": SOMEWHERE, "a": SOMEWHERE, "old": END}, drained_at=NOW - MEMORY - 1)
+    listed(known, [closed("parent"), shard("a"), closed("old")])
+    known.startable()
+    drained(known, "parent")
+    listing = listed(known, SPLIT[:2], is_complete=False)
+    assert (listing.found, listing.gone) == ({"left": HORIZON, "right": HORIZON}, frozenset())
+    assert started(known) == {"left": HORIZON, "right": HORIZON}
+    assert (known.reading, known.finished) == (3, 2)
+
+
+def test_a_drained_shard_tells_whether_a_child_of_it_is_known() -> None:
+    known = lineage({})
+    listed(known, [shard("childless"), *SPLIT])
+    known.startable()
+    assert drained(known, "childless") is False
+    assert drained(known, "parent") is True
 
 
 def test_a_drained_shard_that_is_open_is_of_another_stream() -> None:
@@ -158,18 +249,19 @@ def test_a_drained_shard_that_is_open_is_of_another_stream() -> None:
     assert known.reopened([shard("parent"), shard("left")]) == ["parent"]
 
 
-def test_an_empty_listing_forgets_nothing() -> None:
-    known = lineage({"a": SOMEWHERE})
-    assert known.listed([]) == Listed({}, frozenset())
-    known.listed([shard("a")])
+def test_an_empty_listing_changes_nothing() -> None:
+    known = lineage({"a": SOMEWHERE, "old": END}, drained_at=NOW - MEMORY - 1)
+    listing = listed(known, [])
+    assert (listing.found, listing.gone) == ({}, frozenset())
+    listed(known, [])
+    assert started(known) == {}
+    listed(known, [shard("a")])
     assert started(known) == {"a": SOMEWHERE}
 
 
 def test_after_a_long_absence_shards_without_known_ancestors_are_read_from_their_beginning() -> None:
     known = lineage({"ancestor": SOMEWHERE})
-    listed = known.listed([shard("grandchild", "never seen")])
-    ancestor = frozenset({ShardId("ancestor")})
-    assert listed == Listed({ShardId("grandchild"): HORIZON}, gone=ancestor, lost=ancestor)
+    assert listed(known, [shard("grandchild", "never seen")]).found == {"grandchild": HORIZON}
     assert started(known) == {"grandchild": HORIZON}
 
 
@@ -180,31 +272,31 @@ def test_trim_horizon_begins_with_all_listed_shards() -> None:
 def test_a_timestamp_holds_for_all_listed_shards_ancestors_first() -> None:
     since = AtTimestamp(1_700_000_000.0)
     stored = first_positions(SPLIT, since)
-    known = Lineage(stored)
-    assert known.listed(SPLIT).found == {}
+    known = lineage(stored)
+    assert listed(known, SPLIT).found == {}
     assert started(known) == {"parent": since}
-    known.drained(ShardId("parent"))
+    drained(known, "parent")
     assert started(known) == {"left": since, "right": since}
 
 
 def test_latest_begins_with_the_open_shards_and_passes_over_the_closed_ones() -> None:
     stored = first_positions(SPLIT, Latest())
     assert stored == {"parent": END, "left": Latest(), "right": Latest()}
-    known = Lineage(stored | {ShardId("left"): SOMEWHERE, ShardId("right"): SOMEWHERE})
-    known.listed(SPLIT)
+    known = lineage(stored | {ShardId("left"): SOMEWHERE, ShardId("right"): SOMEWHERE})
+    listed(known, SPLIT)
     assert started(known) == {"left": SOMEWHERE, "right": SOMEWHERE}
 
 
 def test_after_latest_a_shard_found_later_is_read_from_its_beginning() -> None:
     known = lineage({"parent": SOMEWHERE})
-    known.listed(SPLIT)
+    listed(known, SPLIT)
     known.startable()
-    known.drained(ShardId("parent"))
+    drained(known, "parent")
     assert started(known) == {"left": HORIZON, "right": HORIZON}
 
 
 def test_to_drain_what_was_never_begun_is_a_fault_of_ours() -> None:
     known = lineage({})
-    known.listed(SPLIT)
+    listed(known, SPLIT)
     with pytest.raises(AssertionError):
-        known.drained(ShardId("left"))
+        drained(known, "left")

@@ -1,0 +1,145 @@
+"""Which shards does the stream have now?  list ── compare (core/lineage.py) ── store ── take in, again and again.
+
+    every 20 seconds      a shard that was made is found; a large listing, which takes long, is made less often
+    a shard is drained    at once, if its children are unknown
+    a shard is not found  at once: only a listing tells whether the shard has left, or the whole stream is missing
+
+What a listing changes is stored before it is taken in.  Where the store fails, nothing has changed, and the next
+listing changes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import inf
+
+import anyio
+
+from poller.core.lineage import Lineage
+from poller.engine.source_health import SourceHealth
+from poller.errors import Rejected, ServiceError
+from poller.model.stream import Checkpoint, Shard, ShardId, StateKey
+from poller.ports import Clock, StateStore, StreamSource
+
+LIST_AGAIN_IN_SECONDS = 20.0
+"""How long a shard that came into being may stay unknown; its parent's end makes us look sooner."""
+
+PAUSE_PER_LISTING = 4.0
+"""The pause after a listing is at least so many times as long as the listing took: DescribeStream is limited for the
+whole account, and others have to list too."""
+
+SAVE = "SaveCheckpoint"
+
+
+class Listings:
+    """The listings of one stream for one mapping. `lineage` is not known before `begin`."""
+
+    lineage: Lineage
+
+    def __init__(
+        self,
+        *,
+        source: StreamSource,
+        store: StateStore,
+        key: StateKey,
+        operation: str,
+        health: SourceHealth,
+        clock: Clock,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._key = key
+        self._operation = operation
+        self._health = health
+        self._clock = clock
+        self._list_at = inf
+        self._drained_at = -inf
+        self._hurried = anyio.Event()
+        self._shard_ids: Collection[ShardId] = ()
+        self._asked_at = -inf
+        self._ended = anyio.Event()
+        self.changed = anyio.Event()
+        """Set when shards may have become free; who waits for it replaces it."""
+
+    async def begin(self, lineage: Lineage, shards: list[Shard]) -> None:
+        """Take in the first listing. Raises ServiceError where the store fails or the stream is another one."""
+        _check_same_stream(lineage, shards)
+        self.lineage = lineage
+        await self._take_in(shards)
+        self._list_at = anyio.current_time() + LIST_AGAIN_IN_SECONDS
+
+    async def run(self) -> None:
+        """List again and again, until cancelled."""
+        while True:
+            while (seconds := self._list_at - anyio.current_time()) > 0:
+                self._hurried = anyio.Event()
+                with anyio.move_on_after(seconds):
+                    await self._hurried.wait()
+            await self.run_once()
+
+    async def run_once(self) -> None:
+        """One whole listing; a failed one is told, and followed by a pause."""
+        asked_at, operation = anyio.current_time(), self._operation
+        self._list_at = inf
+        try:
+            shards = await self._source.shards()
+            if asked_at >= self._drained_at + LIST_AGAIN_IN_SECONDS:  # sooner, it may show a closed shard as open
+                _check_same_stream(self.lineage, shards)
+            operation = SAVE
+            await self._take_in(shards)
+        except ServiceError as error:
+            self._end(asked_at, ())
+            await self._health.pause(self._health.failed(operation, error, asked_at=asked_at))
+            self._list_at = anyio.current_time()
+            return
+        self._health.succeeded(self._operation)
+        self._end(asked_at, [shard.shard_id for shard in shards])
+        now = anyio.current_time()
+        next_at = max(asked_at + LIST_AGAIN_IN_SECONDS, now + PAUSE_PER_LISTING * (now - asked_at))
+        self._list_at = min(self._list_at, next_at)  # somebody may have hurried us meanwhile
+
+    def drained(self, shard_id: ShardId) -> None:
+        """All of this shard is done, and that is stored: its children may be read."""
+        self._drained_at = anyio.current_time()
+        if not self.lineage.drained(shard_id, now=self._clock.now()):
+            self._hurry()
+        self.changed.set()
+
+    async def has_left(self, shard_id: ShardId) -> bool:
+        """Whether the stream is there, and this shard is not: a listing that begins after this call tells."""
+        called_at = anyio.current_time()
+        self._hurry()
+        while self._asked_at < called_at:
+            await self._ended.wait()
+        return bool(self._shard_ids) and shard_id not in self._shard_ids
+
+    def _hurry(self) -> None:
+        self._list_at = anyio.current_time()
+        self._hurried.set()
+
+    def _end(self, asked_at: float, shard_ids: Collection[ShardId]) -> None:
+        self._asked_at, self._shard_ids = asked_at, frozenset(shard_ids)
+        self._ended.set()
+        self._ended = anyio.Event()
+
+    async def _take_in(self, shards: list[Shard]) -> None:
+        listing = self.lineage.compared(shards, now=self._clock.now())
+        if listing.found:
+            checkpoints = {shard_id: Checkpoint(position) for shard_id, position in listing.found.items()}
+            await self._store.save(self._key, checkpoints)
+        if listing.gone:
+            await self._store.forget(self._key, listing.gone)
+        if listing.found or listing.gone:
+            self._health.succeeded(SAVE)
+        self.lineage.take_in(listing)
+        self.changed.set()
+
+
+def _check_same_stream(lineage: Lineage, shards: list[Shard]) -> None:
+    """Raises Rejected where going on would leave out records: a Kinesis stream made anew has the same ARN."""
+    if reopened := lineage.reopened(shards):
+        raise Rejected(
+            f"{reopened[0]} takes records, and was drained before: was the stream deleted and made anew? "
+            "Then its positions have to be moved: `poller state set`",
+            code="AnotherStream",
+        )
