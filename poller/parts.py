@@ -3,7 +3,8 @@
     a mapping of a queue     SqsSource ─┐
     a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┴─ a target and its gate
 
-Shared are: the door to AWS, the state, a target and a gate for each function, and the budget of bytes for all streams.
+Shared are: the door to AWS, the state, a target, a gate and a limit of an event's size for each function, and the
+budget of bytes for all streams.
 What must be closed goes into the stack that was given.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -21,6 +23,7 @@ import anyio
 
 from poller.aws.door import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
+from poller.core.event_limit import EventLimit
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
@@ -71,6 +74,7 @@ class Parts:
         self._aws = Aws(AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints))
         self._budget = Budget(BYTES_OF_THE_PROCESS)
         self._gates: dict[FunctionName, FunctionGate] = {}
+        self._event_limits: defaultdict[FunctionName, EventLimit] = defaultdict(EventLimit)
         self._targets: dict[FunctionName, Target] = {}
         self._known_caller_arn: str | None = None
         self._asking_for_caller = anyio.Lock()
@@ -98,6 +102,7 @@ class Parts:
             source=await self._queue(mapping),
             target=target,
             gate=gate,
+            event_limit=self._event_limits[function.name],
             filters=_filters(mapping.filters, data_key="body"),
             clock=self._clock,
             luck=self.luck,
@@ -118,6 +123,7 @@ class Parts:
             function_health=FunctionHealth(
                 mapping=mapping.name, function=function.name, clock=self._clock, record=self._record
             ),
+            event_limit=self._event_limits[function.name],
             destination=await self._destination(mapping),
             clock=self._clock,
             luck=self.luck,

@@ -26,7 +26,7 @@ import orjson
 from poller.core.envelope import iso_seconds
 from poller.core.retry import Condition, Deliverable
 from poller.model.ids import RequestId
-from poller.model.invocation import Answered, FunctionError, Response
+from poller.model.invocation import Answered, FunctionError, Response, TooLarge
 from poller.model.stream import ShardId, Window
 
 
@@ -105,9 +105,9 @@ def _document(batch: DiscardedBatch) -> dict[str, Any]:
 
 def _response_context(response: Response) -> dict[str, Any]:
     """Nothing where the event never came to the function."""
-    version = response.executed_version if isinstance(response, Answered | FunctionError) else "$LATEST"
-    if version is None:
+    if isinstance(response, TooLarge):
         return {}
+    version = response.executed_version if isinstance(response, Answered | FunctionError) else "$LATEST"
     error = None if isinstance(response, Answered) else "Unhandled"
     return {"responseContext": {"statusCode": 200, "executedVersion": version, "functionError": error}}
 

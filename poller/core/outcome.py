@@ -1,6 +1,7 @@
 """What does the function's answer say about each record?
 
-A response becomes one of four outcomes (`model/outcome.py`).
+A response becomes one of the outcomes of `model/outcome.py`.
+An event that is too large is a failure only where it holds a single record, for several fit into smaller events.
 Without `ReportBatchItemFailures` the body of an answer is not looked at.
 With it, the body is `{"batchItemFailures": [{"itemIdentifier": "<id>"}, ...]}`; what AWS makes of other bodies:
 
@@ -21,8 +22,8 @@ from typing import Any, TypeGuard, assert_never
 
 import orjson
 
-from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response
-from poller.model.outcome import Failed, Outcome, PartlyFailed, Postponed, Succeeded
+from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response, TooLarge
+from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 
 SUCCEEDED = Succeeded()
 
@@ -58,6 +59,8 @@ def interpret(response: Response, *, identifiers: Iterable[str], reports_item_fa
             return Failed("LostAnswer", reason)
         case Busy(reason=reason, retry_after=retry_after, is_throttle=is_throttle):
             return Postponed(reason, retry_after, is_throttle)
+        case TooLarge(error_type=error_type, message=message):
+            return Oversized(error_type) if len(list(identifiers)) > 1 else Failed(error_type, message)
     assert_never(response)
 
 

@@ -13,6 +13,7 @@ a retry budget, and keeps both only while it stays unchanged.
     succeeded                          the part is done
     failed from a later record on      what comes before is done; the rest, listed or not, is a new part
     failed, with bisection, n > 1      two new parts: the first floor(n/2) records, then the others; nothing is spent
+    too large for the function, n > 1  the same
     failed otherwise                   the part again, after a pause, until maximum_retry_attempts are spent
     head older than the maximum age    discarded before any invocation, the first one too; the rest is a new part
     a record that fits in no event     its retries are spent without an invocation
@@ -36,7 +37,7 @@ from poller.core.batching import EMPTY_EVENT_BYTES, MAXIMUM_EVENT_BYTES
 from poller.model.ids import RequestId
 from poller.model.invocation import Response
 from poller.model.mapping import StreamMapping
-from poller.model.outcome import Failed, Outcome, PartlyFailed, Postponed, Succeeded
+from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 from poller.model.stream import SequenceNumber
 
 Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
@@ -210,6 +211,9 @@ class Delivery(Generic[R]):
                 return self._partly_failed(part, failed, response, now)
             case Failed(reason=reason):
                 return self._failed(part, reason, response, now)
+            case Oversized():
+                self._halve(part, now)
+                return True
         assert_never(outcome)
 
     def _partly_failed(self, part: Part[R], failed: frozenset[str], response: Response, now: float) -> bool:
@@ -226,8 +230,7 @@ class Delivery(Generic[R]):
         part.response = response
         retries = self._policy.maximum_retry_attempts
         if self._policy.bisects and len(part.records) > 1:
-            middle = len(part.records) // 2
-            self._replace(now, part.records[:middle], part.records[middle:])
+            self._halve(part, now)
             return True
         if retries is None or part.attempts <= retries:
             part.wait = Wait(STREAM_RETRY.delay(part.attempts, self._luck), reason)
@@ -235,6 +238,11 @@ class Delivery(Generic[R]):
             self._parts.pop()
             self._done = self._discard(part, part.records, "RetryAttemptsExhausted")
         return False
+
+    def _halve(self, part: Part[R], now: float) -> None:
+        middle = len(part.records) // 2
+        assert middle > 0, "a single record has no halves"
+        self._replace(now, part.records[:middle], part.records[middle:])
 
     def _replace(self, now: float, *pieces: Sequence[R]) -> None:
         """The part on top has become these, in this order: each a new batch."""

@@ -32,7 +32,7 @@ from poller.core.batching import MAXIMUM_EVENT_BYTES
 from poller.core.envelope import encode, window_event
 from poller.core.outcome import INVALID_RESPONSE
 from poller.model.invocation import Answered, Response
-from poller.model.outcome import Failed, Outcome, Postponed
+from poller.model.outcome import Failed, Outcome, Oversized, Postponed
 from poller.model.stream import Window
 
 FIRST_STATE = b"{}"
@@ -84,7 +84,7 @@ def idle_at(window: Window) -> float:
 
 def interpret(outcome: Outcome, response: Response, *, is_final: bool) -> Outcome:
     """What the answer means in a window: `outcome`, unless it hands on no state though one is needed."""
-    if is_final or isinstance(outcome, Failed | Postponed):
+    if is_final or isinstance(outcome, Failed | Postponed | Oversized):
         return outcome
     if _state_in(response) is None:
         return Failed(INVALID_RESPONSE, "the response has no state, which a tumbling window needs")

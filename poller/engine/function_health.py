@@ -3,7 +3,7 @@
     working ── a batch is postponed, or the function cannot start ──> waiting ── the function runs again ──> working
 
 A function that ran and failed is not waited for: its batch is retried, and the counters of failures tell of it.
-A lost answer changes nothing, because nobody knows whether the function ran.
+A lost answer changes nothing, because nobody knows whether the function ran; nor does an event that was too large.
 Many batches may be on their way at once: reason and next try are those of the batch that was refused last, and the
 first one that the function runs ends the waiting.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from poller.core.outcome import cannot_start
 from poller.model.ids import FunctionName, MappingName
-from poller.model.invocation import LostAnswer, Response
+from poller.model.invocation import LostAnswer, Response, TooLarge
 from poller.model.outcome import Postponed
 from poller.model.status import Health
 from poller.ports import Clock
@@ -42,7 +42,7 @@ class FunctionHealth:
         """The function took a batch. `retry_in` is None where the batch is not invoked again from memory."""
         if cannot_start(response):
             self._wait(f"cannot start: {response.error_type}: {response.message}", retry_in)
-        elif self._waiting is not None and not isinstance(response, LostAnswer):
+        elif self._waiting is not None and not isinstance(response, LostAnswer | TooLarge):
             self._resume(self._waiting)
 
     def together_with(self, source: Health) -> Health:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from poller.model.function import Function
 from poller.model.invocation import FunctionError, Invocation, Response
-from poller.model.outcome import Failed, Outcome, PartlyFailed, Postponed, Succeeded
+from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 from poller.telemetry.facts import BatchInvoked
 
 OutcomeName = Literal["succeeded", "partly_failed", "failed"]
@@ -49,5 +49,5 @@ def _in_words(outcome: Outcome, count: int) -> tuple[OutcomeName, int, str, str]
             return "partly_failed", len(failed), "batchItemFailures", ""
         case Failed(reason=reason, detail=detail):
             return "failed", count, reason, detail
-        case Postponed():
-            raise AssertionError("a postponed batch was not invoked")
+        case Postponed() | Oversized():
+            raise AssertionError("the function never saw this batch")

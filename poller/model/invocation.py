@@ -1,10 +1,11 @@
-"""What is an invocation, and what can come back? One call of a function with a batch; four kinds of response.
+"""What is an invocation, and what can come back? One call of a function with a batch; five kinds of response.
 
-The four are what the rest of the program needs to tell apart, whatever the function is reached through:
+The five are what the rest of the program needs to tell apart, whatever the function is reached through:
 
     Answered        the function ran and returned something
     FunctionError   the function ran, or began to, and failed: exception, timeout, exit
     Busy            the call was refused before the function ran: try again, the function knows nothing of it
+    TooLarge        the call was refused before the function ran, for the size of its event: try with fewer records
     LostAnswer      nobody knows whether the function ran; it counts as a failed attempt
 
 Source: AWS Lambda Developer Guide, "Understanding retry behavior in Lambda", and the Invoke API reference.
@@ -40,7 +41,6 @@ class FunctionError:
     """`error_type` and `message` come from the function's error document; neither is ever a record's content by intent.
 
     `payload` is that document itself. `log_tail` is the end of the function's own log, where it can be had.
-    `executed_version` is None where the event never came to the function.
     `is_init_failure` when the function failed before it asked for its first event, where that can be seen.
     """
 
@@ -48,7 +48,7 @@ class FunctionError:
     message: str
     payload: bytes = b""
     log_tail: str = ""
-    executed_version: str | None = "$LATEST"
+    executed_version: str = "$LATEST"
     is_init_failure: bool = False
 
 
@@ -66,10 +66,21 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TooLarge:
+    """Refused before the function ran: the event has more bytes than the service takes (413).
+
+    `error_type` and `message` say so as those of a FunctionError do.
+    """
+
+    error_type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LostAnswer:
     """The request went out and no answer came back."""
 
     reason: str
 
 
-Response = Answered | FunctionError | Busy | LostAnswer
+Response = Answered | FunctionError | Busy | TooLarge | LostAnswer

@@ -1,4 +1,4 @@
-"""What did an invocation do to its batch? The four outcomes that the engine acts on."""
+"""What did an invocation do to its batch? The outcomes that the engine acts on."""
 
 from __future__ import annotations
 
@@ -34,4 +34,11 @@ class Postponed:
     is_throttle: bool
 
 
-Outcome = Succeeded | PartlyFailed | Failed | Postponed
+@dataclass(frozen=True, slots=True)
+class Oversized:
+    """The function never saw the batch, which has several records and is too large; it goes on as two halves."""
+
+    reason: str
+
+
+Outcome = Succeeded | PartlyFailed | Failed | Postponed | Oversized

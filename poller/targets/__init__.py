@@ -7,7 +7,7 @@
 What they share: caller.py (what a function may know of its caller), failures.py (AWS's error documents), endpoints.py
 (a pool of urls).
 
-Belongs here: how a call is made, and which of the four kinds of `model.invocation.Response` came back.
+Belongs here: how a call is made, and which kind of `model.invocation.Response` came back.
 Does not belong here: what a response means to the records (core/outcome.py), when to call again (engine/).
 Only parts.py imports an adapter; no adapter knows another.
 """

@@ -5,6 +5,7 @@
                                                                 or is the text "Task timed out after …"
     429                        Busy, after Retry-After          the same
     503                        the next url, else Busy          the same
+    413                        TooLarge                         the same
     other 4xx, 5xx, 3xx        FunctionError HTTP.<status>      the same, but for:
     400                                                         Busy: it serves another call
     500, 504                                                    Busy: the call never reached the function
@@ -40,7 +41,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from poller.model.function import Function, HttpService
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets.caller import client_context
 from poller.targets.endpoints import Endpoint, Endpoints
 from poller.targets.failures import (
@@ -238,9 +239,11 @@ def _emulators_answer(reply: aiohttp.ClientResponse, body: bytes, invocation: In
     return _http_error(reply, body)
 
 
-def _http_error(reply: aiohttp.ClientResponse, body: bytes) -> FunctionError:
-    message = f"{reply.status} {reply.reason}"[:MESSAGE_LIMIT_IN_CHARACTERS]
-    return FunctionError(error_type=f"HTTP.{reply.status}", message=message, payload=body)
+def _http_error(reply: aiohttp.ClientResponse, body: bytes) -> FunctionError | TooLarge:
+    error_type, message = f"HTTP.{reply.status}", f"{reply.status} {reply.reason}"[:MESSAGE_LIMIT_IN_CHARACTERS]
+    if reply.status == 413:
+        return TooLarge(error_type=error_type, message=message)
+    return FunctionError(error_type=error_type, message=message, payload=body)
 
 
 def _worth_telling(refusals: list[Busy]) -> Busy:

@@ -3,7 +3,7 @@
     answer                                    response
     200                                       Answered
     200 with X-Amz-Function-Error             FunctionError, with the last 4 KB of the function's log
-    413                                       FunctionError: this event will never fit, so the attempt counts
+    413                                       TooLarge
     429                                       Busy, a throttle; the body says which limit
     5xx, other 4xx, no connection, no keys    Busy, no throttle: the function did not run; it is tried again slowly
     connection lost or time up after sending  LostAnswer
@@ -24,7 +24,7 @@ from poller.aws.invoker import Invoker
 from poller.aws.wire import Answer
 from poller.errors import ServiceError, Throttled, Unreachable
 from poller.model.function import Function, LambdaApi
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets.caller import client_context
 from poller.targets.failures import ERROR_TYPE_LIMIT_IN_CHARACTERS, MESSAGE_LIMIT_IN_CHARACTERS, json_object
 
@@ -79,10 +79,7 @@ def response_of(answer: Answer) -> Response:
             return function_error(answer, version)
         return Answered(answer.body, version)
     if answer.status == 413:
-        message = f"the event was refused as too large ({answer.error_code()})"
-        return FunctionError(
-            error_type="RequestEntityTooLarge", message=message, payload=answer.body, executed_version=None
-        )
+        return TooLarge(error_type="RequestEntityTooLarge", message=str(answer.error()))
     return refused(answer)
 
 

@@ -157,6 +157,16 @@ class MappingResumed(NamedTuple):
     waited_for: float
 
 
+class EventTooLarge(NamedTuple):
+    """The function's service refused the event of several records for its size; they go on as two halves."""
+
+    mapping: MappingName
+    function: FunctionName
+    records: int
+    event_bytes: int
+    reason: str
+
+
 class MessagesDeleted(NamedTuple):
     mapping: MappingName
     records: int
@@ -350,6 +360,7 @@ Fact = (
     | InvocationPostponed
     | MappingWaiting
     | MappingResumed
+    | EventTooLarge
     | MessagesDeleted
     | DeleteRefused
     | VisibilityExtended

@@ -167,6 +167,11 @@ class Metrics:
             labels=("mapping", "reason"),
             known=POSTPONEMENTS,
         )
+        self.events_too_large = self._counter(
+            "poller_events_too_large_total",
+            "Events of several records that the function's service refused for their size; the records go on as two.",
+            mappings,
+        )
         self.invocation_duration = self._histogram(
             "poller_invocation_duration_seconds", "Time from call to answer.", mappings, _SECONDS_OF_WORK
         )

@@ -76,6 +76,7 @@ class Recorder:
             facts.InvocationPostponed: self._invocation_postponed,
             facts.MappingWaiting: self._mapping_waiting,
             facts.MappingResumed: self._mapping_resumed,
+            facts.EventTooLarge: self._event_too_large,
             facts.MessagesDeleted: self._messages_deleted,
             facts.DeleteRefused: self._delete_refused,
             facts.VisibilityExtended: self._visibility_extended,
@@ -196,6 +197,12 @@ class Recorder:
         if suppressed is not None:
             fields = fact._asdict() | {"waited_for": round(fact.waited_for, 3)}
             self._log.info("mapping_resumed", **fields, **_kept_back(suppressed))
+
+    def _event_too_large(self, fact: facts.EventTooLarge) -> None:
+        self._metrics.events_too_large[fact.mapping](1)
+        suppressed = self._repetitions.admit("event_too_large", fact.mapping)
+        if suppressed is not None:
+            self._log.warning("event_too_large", **fact._asdict(), **_kept_back(suppressed))
 
     def _messages_deleted(self, fact: facts.MessagesDeleted) -> None:
         self._metrics.records_deleted[fact.mapping](fact.records)

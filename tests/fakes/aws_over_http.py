@@ -35,7 +35,7 @@ from poller.errors import (
     Unreachable,
 )
 from poller.model.ids import MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.ports import Target
 from tests.fakes.aws_service import AwsService, error
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
@@ -204,6 +204,8 @@ def invoked(response: Response) -> Reply | Drop:
         case Busy(retry_after=retry_after):
             headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
             return Reply(status=429, headers={"X-Amzn-ErrorType": "TooManyRequestsException", **headers})
+        case TooLarge(message=message):
+            return error(413, "RequestTooLargeException", message)
         case LostAnswer():
             return Drop()
     assert_never(response)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from poller.model.ids import MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, TooLarge
 from poller.ports import Target
 from tests.fakes.http_server import Drop, Reply, Request
 
@@ -31,6 +31,8 @@ def http_function(function: Target) -> Callable[[Request], Awaitable[Reply | Dro
                 return Reply(status=500, body=payload)
             case Busy(retry_after=retry_after):
                 return Reply(status=503, headers={} if retry_after is None else {"Retry-After": f"{retry_after:g}"})
+            case TooLarge():
+                return Reply(status=413)
             case LostAnswer():
                 return Drop()
         assert_never(response)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import anyio
 import orjson
 
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 
 Ending = Literal["succeeded", "partly_failed", "failed", "answer_lost", "cut"]
 
@@ -48,6 +48,7 @@ class FunctionPlan:
 
     A message whose id is in `poison` fails whenever it comes, for good. With `names_failures` it fails alone (and, on a
     FIFO queue, with what follows it in its group), otherwise its whole batch does.
+    An event of more than `largest_event` bytes is refused, at any time.
     With `answer`, every call that comes to its end answers just that.
     In a tumbling window, the state returned lists the records that are done in it.
     """
@@ -61,16 +62,21 @@ class FunctionPlan:
     names_failures: bool = False
     ends_at: float = float("inf")
     answer: bytes | None = None
+    largest_event: int | None = None
     poison: set[str] = field(default_factory=set)
 
 
 class FakeTarget:
-    """`ports.Target`. `running` counts the calls that a caller still waits for."""
+    """`ports.Target`. `running` counts the calls that a caller still waits for.
+
+    `too_large` holds how many records each event had that was refused for its size.
+    """
 
     def __init__(self, plan: FunctionPlan | None = None) -> None:
         self.plan = plan or FunctionPlan()
         self.calls: list[Call] = []
         self.refusals = 0
+        self.too_large: list[int] = []
         self.running = 0
         self.most_running = 0
         self.running_of: dict[str, int] = {}
@@ -80,6 +86,9 @@ class FakeTarget:
     async def invoke(self, invocation: Invocation) -> Response:
         now = anyio.current_time()
         troubled = now < self.plan.ends_at
+        if self.plan.largest_event is not None and len(invocation.payload) > self.plan.largest_event:
+            self.too_large.append(len(orjson.loads(invocation.payload)["Records"]))
+            return TooLarge(error_type="HTTP.413", message="413 Content Too Large")
         if troubled and self._luck.random() < self.plan.busy_rate:
             self.refusals += 1
             return await self._refuse()

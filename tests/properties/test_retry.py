@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from poller.core.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered
-from poller.model.outcome import Failed, Outcome, PartlyFailed, Postponed, Succeeded
+from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 from poller.model.stream import SequenceNumber
 
 ANSWER = Answered(b"")
@@ -28,7 +28,7 @@ class Held(NamedTuple):
 
 Event = tuple[str, tuple[int, ...]]
 
-SCRIPT = st.lists(st.sampled_from(["ok", "raise", "throttle"]) | st.integers(0, 20), max_size=60)
+SCRIPT = st.lists(st.sampled_from(["ok", "raise", "throttle", "too large"]) | st.integers(0, 20), max_size=60)
 """What the function does at each call; a number is the place of the record that it reports. Then it raises for ever,
 or succeeds."""
 
@@ -41,6 +41,7 @@ class Model:
     bisects: bool
     script: Iterator[str | int]
     events: list[Event] = field(default_factory=list)
+    is_too_large: bool = False
 
     def deliver(self, batch: tuple[int, ...]) -> None:
         for _ in range(self.retries + 1):
@@ -52,7 +53,7 @@ class Model:
                 self.events.append(("settled", batch[:failed_from]))
                 self.deliver(batch[failed_from:])
                 return
-            if self.bisects and len(batch) > 1:
+            if len(batch) > 1 and (self.bisects or self.is_too_large):
                 self.deliver(batch[: len(batch) // 2])
                 self.deliver(batch[len(batch) // 2 :])
                 return
@@ -62,7 +63,9 @@ class Model:
         """The place of the first failed record; None for success."""
         while True:
             self.events.append(("invoked", batch))
-            match next(self.script):
+            word = next(self.script)
+            self.is_too_large = word == "too large"
+            match word:
                 case "throttle":
                     continue
                 case "ok":
@@ -79,6 +82,8 @@ def outcome_of(word: str | int, records: tuple[int, ...]) -> Outcome:
             return Succeeded()
         case "throttle":
             return Postponed("Throttled", None, True)
+        case "too large" if len(records) > 1:
+            return Oversized("HTTP.413")
         case int(place):
             first = place % len(records)
             also = {str(records[-1])}  # what is listed beside the lowest one makes no difference
@@ -170,6 +175,8 @@ def test_one_request_id_is_one_batch_within_its_budget(
         steps = list(group)
         assert len({numbers(step.records) for step, _, _ in steps}) == 1, "only an unchanged batch keeps its id"
         words = [word for _, _, word in steps]
+        is_single = len(steps[0][0].records) == 1
+        assert is_single or "too large" not in words[:-1], "what is too large is not tried again as it is"
         assert len([word for word in words if word != "throttle"]) <= retries + 1
         assert "ok" not in words[:-1], "what succeeded is not invoked again"
         accepted = 0

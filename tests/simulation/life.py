@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from poller.core.event_limit import EventLimit
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.engine.daemon import Daemon, Runner
 from poller.engine.function_health import FunctionHealth
@@ -60,6 +61,7 @@ class Life:
         self._world = world
         self._budget = Budget(world.budget_in_bytes)
         self._gates = {name: FunctionGate(function.reserved_concurrency) for name, function in world.functions.items()}
+        self._event_limits = {name: EventLimit() for name in world.functions}
         self.daemon = Daemon(
             {mapping.name: self._maker(mapping) for mapping in world.all_mappings},
             stop=self.stop,
@@ -102,6 +104,7 @@ class Life:
             ),
             target=ProcessTarget(self.process, world.targets[mapping.function_name]),
             gate=self._gates[mapping.function_name],
+            event_limit=self._event_limits[mapping.function_name],
             filters=_filters(mapping.filters, data_key="body"),
             clock=VirtualClock(),
             luck=world.luck,
@@ -121,6 +124,7 @@ class Life:
             function_health=FunctionHealth(
                 mapping=mapping.name, function=mapping.function_name, clock=VirtualClock(), record=world.note
             ),
+            event_limit=self._event_limits[mapping.function_name],
             destination=ProcessDestination(self.process, destination) if destination else None,
             clock=VirtualClock(),
             luck=world.luck,

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import orjson
 
+from poller.core.event_limit import EventLimit
 from poller.core.filtering import compile_filters
 from poller.engine.daemon import Daemon
 from poller.engine.function_health import FunctionHealth
@@ -178,6 +179,7 @@ class World:
             function_health=FunctionHealth(
                 mapping=mapping.name, function=function.name, clock=self.clock, record=self.facts.append
             ),
+            event_limit=EventLimit(),
             destination=self.destination if mapping.on_failure else None,
             clock=self.clock,
             luck=random.Random(1),

@@ -86,10 +86,16 @@ class Drawing:
                 lost_answer_rate=trouble / 4,
                 item_failure_rate=trouble / 8,
                 names_failures=luck.random() < 0.5,
+                largest_event=self._largest_event(name),
                 ends_at=TROUBLE_ENDS_AT,
             )
             self.world.add_function(name, plan, timeout_in_seconds=timeout, concurrency=self.shape.concurrency)
         return name
+
+    def _largest_event(self, function: str) -> int | None:
+        """Every record fits, beside any state of a window; a large batch does not."""
+        is_limited = self.shape.kind == "trouble" and Random(f"{self.shape.seed} {function}").random() < 0.4
+        return 20_000 if is_limited else None
 
     def _add_mapping(self, number: int, luck: Random) -> None:
         stream = self._stream(number, luck)

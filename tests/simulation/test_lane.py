@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from poller.core.batching import MAXIMUM_EVENT_BYTES
+from poller.core.event_limit import EventLimit
 from poller.core.tumbling import MAXIMUM_STATE_BYTES
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
@@ -78,6 +79,7 @@ class Scene:
             function_health=FunctionHealth(
                 mapping=mapping.name, function=function.name, clock=VirtualClock(), record=self.facts.append
             ),
+            event_limit=EventLimit(),
             destination=self.destination if mapping.on_failure else None,
             clock=VirtualClock(),
             luck=random.Random(1),

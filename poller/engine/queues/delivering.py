@@ -1,6 +1,7 @@
 """What becomes of a batch?  invoke ── interpret ── delete what succeeded, leave what failed.
 
 What failed is not invoked again from memory: it is left to its visibility timeout, and the queue shows it again.
+A batch that is too large for the function goes on as two halves, one after the other, and spends no attempt.
 On a FIFO queue no group is in two batches at once, and what an earlier batch left undone holds back the rest of its
 group in the batches after it.
 
@@ -23,7 +24,7 @@ from poller.engine.queues.invoking import Invoker
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.model.ids import MessageGroupId
-from poller.model.outcome import Failed, PartlyFailed, Postponed, Succeeded
+from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed, Succeeded
 
 
 class Deliverer:
@@ -54,8 +55,7 @@ class Deliverer:
         """One after another, as they were cut from one receive."""
         undone: frozenset[MessageGroupId] = frozenset()
         for batch in batches:
-            if undone:
-                batch.messages = [held for held in batch.messages if held.message.message_group_id not in undone]
+            batch.leave_out(undone)
             if self._is_fifo:
                 undone |= await self._deliver_groups(batch)
             else:
@@ -67,16 +67,18 @@ class Deliverer:
         while not self._groups.take(groups):
             await self._group_freed.wait()
         try:
-            done = {held.message.message_id for held in await self._deliver(batch)}
+            done = await self._deliver(batch)
         finally:
             self._groups.free(groups)
             self._group_freed.set()
             self._group_freed = anyio.Event()
-        return groups_of(held.message.message_group_id for held in messages if held.message.message_id not in done)
+        return _groups_undone(messages, done)
 
     async def _deliver(self, batch: BatchInHand) -> list[MessageInHand]:
         """Returns the messages that are done."""
         done = await self._invoke(batch) if batch.messages else []
+        if done is None:
+            return await self._deliver_halves(batch)
         batch.messages = done
         batch.phase = "done"
         if done or batch.filtered_out:
@@ -84,8 +86,18 @@ class Deliverer:
         self._keeper.drop(batch)
         return done
 
-    async def _invoke(self, batch: BatchInHand) -> list[MessageInHand]:
-        """Returns the messages that are done; concurrency follows the outcome."""
+    async def _deliver_halves(self, batch: BatchInHand) -> list[MessageInHand]:
+        """One after the other; the message groups that the batch has taken stay taken."""
+        later = batch.cut()
+        self._keeper.take(later)
+        messages = batch.messages
+        done = await self._deliver(batch)
+        if self._is_fifo:
+            later.leave_out(_groups_undone(messages, done))
+        return done + await self._deliver(later)
+
+    async def _invoke(self, batch: BatchInHand) -> list[MessageInHand] | None:
+        """Returns the messages that are done, None if the batch is too large; concurrency follows the outcome."""
         begun = self._concurrency.begin()
 
         def postponed() -> None:
@@ -107,6 +119,13 @@ class Deliverer:
             case Failed():
                 self._concurrency.failed(begun, in_use=self._permits.batches_in_hand)
                 return []
+            case Oversized():
+                return None
             case Postponed():
                 raise AssertionError("the invoker itself offers a postponed batch again")
         assert_never(outcome)
+
+
+def _groups_undone(messages: Sequence[MessageInHand], done: Sequence[MessageInHand]) -> frozenset[MessageGroupId]:
+    ids = {held.message.message_id for held in done}
+    return groups_of(held.message.message_group_id for held in messages if held.message.message_id not in ids)

@@ -4,7 +4,7 @@ Without a batching window, a batch is what one receive returned.
 With one, the window begins with the first record that matches, and further receives wait for what is left of it,
 rounded to the whole seconds that SQS knows; a receive that found nothing yet may wait longer than the window.
 What a filter keeps out is deleted at once.
-Where the 6 MB rule cuts, what does not fit makes another batch, to be delivered after the first.
+Where the limit of an event cuts, what does not fit makes another batch, to be delivered after the first.
 
 Source: AWS Lambda Developer Guide, "Batching behavior" and "Using event filtering with an Amazon SQS event source".
 """
@@ -20,6 +20,7 @@ import anyio
 from poller.core import envelope
 from poller.core.backoff import HASTY
 from poller.core.batching import BatchBuilder
+from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
 from poller.core.scaling import PollScaling
 from poller.engine.permits import Permits
@@ -67,6 +68,7 @@ class Gatherer:
         deleter: Deleter,
         releaser: Releaser,
         permits: Permits,
+        event_limit: EventLimit,
         scaling: PollScaling,
         health: SourceHealth,
         stop: Stop,
@@ -81,6 +83,7 @@ class Gatherer:
         self._deleter = deleter
         self._releaser = releaser
         self._permits = permits
+        self._event_limit = event_limit
         self._scaling = scaling
         self._health = health
         self._stop = stop
@@ -98,14 +101,16 @@ class Gatherer:
             call.cancel()
 
     async def gather(self) -> list[BatchInHand]:
-        """One batch; more only where the 6 MB rule cuts; none when nothing came that matches, or at a stop."""
+        """One batch; more only where the limit of an event cuts; none when nothing came that matches, or at a stop."""
         batches: list[BatchInHand] = []
-        builder = BatchBuilder(batch_size=self._mapping.batch_size, window_in_seconds=self._window)
+        builder = self._builder()
         wait = self._longest_poll() if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
         while not self._stop.has_begun:
             asked_at = anyio.current_time()
             messages = await self._receive(min(MESSAGES_PER_RECEIVE, builder.room), wait, may_pause=not batches)
             if messages:
+                if not batches:
+                    builder = self._builder()  # the limit may have been learnt while nothing came
                 await self._put(messages, asked_at, batches, builder)
             elif messages is not None and (batches or self._permits.polls_in_flight == 1):
                 await self._slow_down(anyio.current_time() - asked_at)
@@ -119,6 +124,13 @@ class Gatherer:
             await self._releaser.release(batches)
             return []
         return batches
+
+    def _builder(self) -> BatchBuilder:
+        return BatchBuilder(
+            batch_size=self._mapping.batch_size,
+            window_in_seconds=self._window,
+            limit_in_bytes=self._event_limit.in_bytes(anyio.current_time()),
+        )
 
     async def _slow_down(self, waited: float) -> None:
         """Pause after a poll that came back empty before its time; the more of them in a row, the longer.
@@ -187,7 +199,7 @@ class Gatherer:
             if not batches or not fits:
                 batches.append(self._open_batch())
             if not fits:
-                builder = BatchBuilder(batch_size=self._mapping.batch_size)
+                builder = self._builder()
                 builder.add(len(encoded), now=now)
             held = MessageInHand(message, encoded, asked_at=asked_at, timeout_in_seconds=timeout)
             batches[-1].messages.append(held)

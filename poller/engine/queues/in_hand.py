@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 from poller.core.ordering import groups_of, without_gaps
@@ -55,6 +55,18 @@ class BatchInHand:
     def everything(self) -> Iterator[MessageInHand]:
         yield from self.messages
         yield from self.filtered_out
+
+    def leave_out(self, groups: Collection[MessageGroupId]) -> None:
+        """Leave the messages of these groups to the queue."""
+        if groups:
+            self.messages = [held for held in self.messages if held.message.message_group_id not in groups]
+
+    def cut(self) -> BatchInHand:
+        """Cut it in two: the first half of the messages stays, and the second half is the batch returned."""
+        middle = len(self.messages) // 2
+        later = BatchInHand()
+        self.messages, later.messages = self.messages[:middle], self.messages[middle:]
+        return later
 
     def live(self, now: float) -> list[MessageInHand]:
         """The messages that may still be invoked, in order."""

@@ -4,6 +4,7 @@
          ^                      └ not sure                       |
          └─────────────────────────┴── wait <────────────────────┴ postponed
 
+A batch that is too large for the function comes back at once, to be delivered as two halves (`delivering.py`).
 A batch that is postponed stays in hand: its messages are kept hidden, and its receive count does not grow.
 Message groups are invoked only when they stay hidden for as long as the function may run, as near as the visibility
 timeout allows: whatever becomes of us meanwhile, no group begins again beside itself.
@@ -20,6 +21,8 @@ import anyio
 
 from poller.core import envelope
 from poller.core.backoff import POSTPONED, at_least
+from poller.core.batching import EMPTY_EVENT_BYTES
+from poller.core.event_limit import EventLimit
 from poller.core.outcome import interpret
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
@@ -31,9 +34,9 @@ from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
-from poller.model.outcome import Outcome, Postponed
+from poller.model.outcome import Outcome, Oversized, Postponed
 from poller.ports import Clock, Target
-from poller.telemetry.facts import InvocationPostponed, ReceiptsExpired, Record
+from poller.telemetry.facts import EventTooLarge, InvocationPostponed, ReceiptsExpired, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class Invoker:
     target: Target
     gate: FunctionGate
     function_health: FunctionHealth
+    event_limit: EventLimit
     keeper: VisibilityKeeper
     clock: Clock
     luck: random.Random
@@ -99,6 +103,9 @@ class Invoker:
         )
         if isinstance(outcome, Postponed):
             batch.phase = "waiting"
+        elif isinstance(outcome, Oversized):
+            batch.phase = "waiting"
+            self._learn_limit(outcome, batch, len(payload))
         else:
             self.function_health.answered(response, retry_in=None)
             self.record(
@@ -113,6 +120,12 @@ class Invoker:
                 )
             )
         return outcome
+
+    def _learn_limit(self, outcome: Oversized, batch: BatchInHand, event_bytes: int) -> None:
+        self.event_limit.refused(event_bytes, empty_bytes=EMPTY_EVENT_BYTES, now=anyio.current_time())
+        self.record(
+            EventTooLarge(self.mapping.name, self.function.name, len(batch.messages), event_bytes, outcome.reason)
+        )
 
     async def _wait(self, batch: BatchInHand, outcome: Postponed, attempt: int) -> bool:
         """Wait before the next try; false when the daemon stops meanwhile."""

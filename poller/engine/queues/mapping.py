@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskGroup
 
+from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
 from poller.core.scaling import Concurrency, PollScaling
 from poller.core.visibility import Visibility, effective_visibility
@@ -53,13 +54,14 @@ DESCRIBE_AGAIN_IN_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueParts:
-    """What a run of a queue mapping is put together from. `gate` is shared by all mappings of the function."""
+    """What a run of a queue mapping is put together from. `gate` and `event_limit` are the function's."""
 
     mapping: QueueMapping
     function: Function
     source: QueueSource
     target: Target
     gate: FunctionGate
+    event_limit: EventLimit
     filters: RecordFilter | None
     clock: Clock
     luck: random.Random
@@ -104,6 +106,7 @@ class QueueMappingRunner:
             deleter=deleter,
             releaser=self._releaser,
             permits=self._permits,
+            event_limit=parts.event_limit,
             scaling=scaling,
             health=self._health,
             stop=stop,
@@ -117,6 +120,7 @@ class QueueMappingRunner:
                 target=parts.target,
                 gate=parts.gate,
                 function_health=self._function_health,
+                event_limit=parts.event_limit,
                 keeper=self._keeper,
                 clock=parts.clock,
                 luck=parts.luck,

@@ -2,7 +2,7 @@
 
 It is filled in order, from what the reader has put, and ready with the first of
 
-    full                batch_size records, or as many bytes as an event has room for
+    full                batch_size records, or as many bytes as an event has room for at this function
     batching window     it has waited as long as the mapping lets it
     tumbling window     the next record belongs to a later one, or nothing more comes into this one
     age                 its head has become too old to wait any longer
@@ -25,6 +25,7 @@ from operator import attrgetter
 import anyio
 
 from poller.core.batching import BatchBuilder
+from poller.core.event_limit import EventLimit
 from poller.core.retry import RetryPolicy
 from poller.engine.stop import Stop
 from poller.engine.streams.window import LaneWindow
@@ -38,8 +39,11 @@ Records = Sequence[StreamRecord]
 class LaneGathering:
     """What a lane was given and is not done."""
 
-    def __init__(self, mapping: StreamMapping, window: LaneWindow, *, clock: Clock, stop: Stop) -> None:
+    def __init__(
+        self, mapping: StreamMapping, window: LaneWindow, *, event_limit: EventLimit, clock: Clock, stop: Stop
+    ) -> None:
         self._mapping = mapping
+        self._event_limit = event_limit
         self._policy = RetryPolicy.of(mapping)
         self._window = window
         self._clock = clock
@@ -81,15 +85,12 @@ class LaneGathering:
 
     async def batch(self) -> Records | None:
         """The next batch; None when all was given, or the daemon stops."""
-        builder = BatchBuilder(
-            batch_size=self._mapping.batch_size,
-            window_in_seconds=self._mapping.maximum_batching_window_in_seconds,
-            limit_in_bytes=self._window.batch_limit_in_bytes,
-        )
         batch = self._batch = []
         self._done_of_batch = 0
         while not self._stop.has_begun:
             now = anyio.current_time()
+            if not batch:
+                builder = self._builder(now)
             self._fill(batch, builder, now)
             waits_in_vain = self._pending or self._is_closed or not self._has_room
             if batch and (waits_in_vain or builder.is_due(now) or self._is_expired(batch[0])):
@@ -101,6 +102,13 @@ class LaneGathering:
             self._changed = anyio.Event()
             await self._wait(self._patience(batch, builder, now))
         return None
+
+    def _builder(self, now: float) -> BatchBuilder:
+        return BatchBuilder(
+            batch_size=self._mapping.batch_size,
+            window_in_seconds=self._mapping.maximum_batching_window_in_seconds,
+            limit_in_bytes=self._window.batch_limit_in_bytes(self._event_limit.in_bytes(now)),
+        )
 
     async def _wait(self, patience: float | None) -> None:
         if patience is None:

@@ -27,6 +27,7 @@ from typing import assert_never
 
 import anyio
 
+from poller.core.event_limit import EventLimit
 from poller.core.outcome import from_the_first, interpret
 from poller.core.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.engine.function_health import FunctionHealth
@@ -41,11 +42,11 @@ from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import StreamMapping
-from poller.model.outcome import PartlyFailed, Postponed
+from poller.model.outcome import Oversized, PartlyFailed, Postponed
 from poller.model.status import BlockedShard
 from poller.model.stream import ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, Target
-from poller.telemetry.facts import BatchBisected, BatchRetried, InvocationPostponed, Record
+from poller.telemetry.facts import BatchBisected, BatchRetried, EventTooLarge, InvocationPostponed, Record
 
 Finished = Callable[[Records, Window | None], None]
 """Told what is done and the window that is open after it."""
@@ -60,6 +61,7 @@ class LaneParts:
     target: Target
     gate: FunctionGate
     function_health: FunctionHealth
+    event_limit: EventLimit
     destination: Destination | None
     clock: Clock
     luck: random.Random
@@ -82,7 +84,9 @@ class Lane:
         self._finished = finished
         self._policy = RetryPolicy.of(parts.mapping)
         self._window = LaneWindow(parts.mapping, shard_id, window)
-        self._gathering = LaneGathering(parts.mapping, self._window, clock=parts.clock, stop=parts.stop)
+        self._gathering = LaneGathering(
+            parts.mapping, self._window, event_limit=parts.event_limit, clock=parts.clock, stop=parts.stop
+        )
         self._standstill = Standstill(
             mapping=parts.mapping.name,
             shard_id=shard_id,
@@ -201,6 +205,9 @@ class Lane:
         if isinstance(outcome, Postponed):
             self._say_postponed(outcome, step, delivery.pause)
             return True
+        if isinstance(outcome, Oversized):
+            self._learn_limit(outcome, step, len(payload))
+            return True
         pause = delivery.pause
         parts.function_health.answered(response, retry_in=pause.seconds if pause is not None else None)
         count = len(step.records)
@@ -235,6 +242,14 @@ class Lane:
                 pause.seconds,
                 outcome.is_throttle,
             )
+        )
+
+    def _learn_limit(self, outcome: Oversized, step: Invoke[StreamRecord], event_bytes: int) -> None:
+        parts = self._parts
+        empty_bytes = len(self._window.event(()))
+        parts.event_limit.refused(event_bytes, empty_bytes=empty_bytes, now=anyio.current_time())
+        parts.record(
+            EventTooLarge(parts.mapping.name, parts.function.name, len(step.records), event_bytes, outcome.reason)
         )
 
     async def _report(self, discard: Discard[StreamRecord]) -> bool:

@@ -44,11 +44,15 @@ class LaneWindow:
         """Whether the mapping has windows at all."""
         return self._length is not None
 
-    @property
-    def batch_limit_in_bytes(self) -> int:
-        """What a batch may have as a plain event, so that it fits with any state that comes while it is delivered."""
+    def batch_limit_in_bytes(self, event_limit_in_bytes: int) -> int:
+        """What a batch may have as a plain event, where the function takes events of so many bytes.
+
+        The batch fits into Lambda's limit with any state that comes while it is delivered.  A smaller limit may be less
+        than the largest state, so there the state of now counts.
+        """
         largest_state = 0 if self._length is None else tumbling.MAXIMUM_STATE_BYTES
-        return EMPTY_EVENT_BYTES + self._room_without_state - largest_state
+        room = self.room_in_bytes - (MAXIMUM_EVENT_BYTES - event_limit_in_bytes)
+        return EMPTY_EVENT_BYTES + min(self._room_without_state - largest_state, room)
 
     @property
     def room_in_bytes(self) -> int:

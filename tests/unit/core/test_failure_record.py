@@ -9,7 +9,7 @@ import pytest
 
 from poller.core.failure_record import DiscardedBatch, WindowCall, failure_record, s3_key, s3_object
 from poller.model.ids import RequestId
-from poller.model.invocation import Answered, FunctionError, LostAnswer
+from poller.model.invocation import Answered, FunctionError, LostAnswer, TooLarge
 from poller.model.stream import SequenceNumber, ShardId, Window
 
 
@@ -101,7 +101,7 @@ def test_a_lost_answer_is_reported_as_an_error() -> None:
     "batch",
     [
         replace(BATCH, response=None),
-        replace(BATCH, response=FunctionError(error_type="x", message="too large", executed_version=None)),
+        replace(BATCH, response=TooLarge(error_type="x", message="too large")),
         replace(BATCH, condition="RecordAgeExceeded"),
     ],
     ids=["never delivered", "refused as too large", "too old"],

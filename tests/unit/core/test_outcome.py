@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from poller.core.outcome import cannot_start, from_the_first, interpret
-from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response
-from poller.model.outcome import Failed, PartlyFailed, Postponed, Succeeded
+from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response, TooLarge
+from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed, Succeeded
 
 BATCH = {"a", "b", "c"}
 
@@ -106,6 +106,19 @@ def test_a_busy_function_postpones_the_batch() -> None:
 )
 def test_only_an_error_of_the_init_means_that_the_function_cannot_start(response: Response, expected: bool) -> None:
     assert cannot_start(response) is expected
+
+
+def test_an_event_that_is_too_large_goes_on_as_two_if_it_can() -> None:
+    response = TooLarge(error_type="HTTP.413", message="413 Content Too Large")
+    assert interpret(response, identifiers=BATCH, reports_item_failures=False) == Oversized("HTTP.413")
+    assert interpret(response, identifiers=["a", "b"], reports_item_failures=True) == Oversized("HTTP.413")
+
+
+@pytest.mark.parametrize("identifiers", [["a"], []], ids=["a record", "the last invocation of a window"])
+def test_an_event_that_is_too_large_and_cannot_be_cut_is_a_failure(identifiers: list[str]) -> None:
+    response = TooLarge(error_type="HTTP.413", message="413 Content Too Large")
+    outcome = interpret(response, identifiers=identifiers, reports_item_failures=False)
+    assert outcome == Failed("HTTP.413", "413 Content Too Large")
 
 
 def test_where_an_order_is_kept_what_follows_the_first_failed_one_is_not_done_either() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from poller.engine.function_health import REASON_LIMIT_IN_CHARACTERS, FunctionHealth
 from poller.model.ids import FunctionName, MappingName
-from poller.model.invocation import Answered, FunctionError, LostAnswer
+from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, TooLarge
 from poller.model.outcome import Postponed
 from poller.model.status import Health
 from poller.telemetry.facts import Fact, MappingResumed, MappingWaiting
@@ -86,12 +88,15 @@ def test_a_function_that_runs_and_fails_is_not_waited_for() -> None:
     assert (watched.health, watched.facts) == (READY, [])
 
 
-def test_a_lost_answer_neither_begins_nor_ends_the_waiting() -> None:
+@pytest.mark.parametrize("response", [LostAnswer(reason="reset"), TooLarge(error_type="HTTP.413", message="413")])
+def test_an_answer_that_does_not_show_that_the_function_ran_neither_begins_nor_ends_the_waiting(
+    response: Response,
+) -> None:
     watched = Watched()
-    watched.of_function.answered(LostAnswer(reason="reset"), retry_in=None)
+    watched.of_function.answered(response, retry_in=None)
     assert watched.health == READY
     watched.of_function.postponed(THROTTLED, retry_in=2.0)
-    watched.of_function.answered(LostAnswer(reason="reset"), retry_in=None)
+    watched.of_function.answered(response, retry_in=None)
     assert watched.health.state == "waiting"
 
 

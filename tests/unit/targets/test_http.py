@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -15,7 +16,7 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from poller.model.function import HttpService
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
 from poller.targets.http import HttpTarget, retry_after
 from poller.telemetry.facts import EndpointPutAside
@@ -106,11 +107,42 @@ async def test_a_compressed_answer_is_unpacked() -> None:
     assert (await exchange(reply))[0] == Answered(b"[1]")
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 413, 500, 502, 504])
+@pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 500, 502, 504])
 async def test_any_other_status_is_a_function_error(status: int) -> None:
     reply = Reply(status=status, body=b"oh", headers={"Location": "/elsewhere"})
     response, _ = await exchange(reply)
     assert response == FunctionError(error_type=f"HTTP.{status}", message=f"{status} -", payload=b"oh")
+
+
+@pytest.mark.parametrize("path", ["/", EMULATOR])
+async def test_an_event_that_is_too_large_is_told_from_a_failure_of_the_function(path: str) -> None:
+    response, _ = await exchange(Reply(status=413), path=path)
+    assert response == TooLarge(error_type="HTTP.413", message="413 -")
+
+
+async def test_a_service_that_refuses_a_large_event_by_its_head_is_understood() -> None:
+    """As nginx does: the answer comes before the body is read, and the connection ends."""
+
+    async def refuse(stream: SocketStream) -> None:
+        async with stream:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await stream.receive()
+            await stream.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await stream.receive()
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as serving,
+    ):
+        serving.start_soon(listener.serve, refuse)
+        port = listener.extra(SocketAttribute.local_port)
+        async with opened(http_kind(f"http://127.0.0.1:{port}/")) as target:
+            response = await target.invoke(invocation(b"x" * 6_000_000))
+        serving.cancel_scope.cancel()
+    assert response == TooLarge(error_type="HTTP.413", message="413 Too Large")
 
 
 @pytest.mark.parametrize("status", [429, 503])

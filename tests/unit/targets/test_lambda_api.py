@@ -19,7 +19,7 @@ from poller.aws.signing import Keys
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets import lambda_api
 from poller.targets.caller import client_context
 from poller.targets.lambda_api import LambdaApiTarget
@@ -193,12 +193,14 @@ async def test_a_refusal_means_that_the_function_did_not_run(reply: Reply, expec
     assert await response_to(reply) == expected
 
 
-async def test_an_event_that_is_too_large_counts_as_a_failed_attempt() -> None:
-    response = await response_to(Reply(status=413, headers={"x-amzn-ErrorType": "RequestTooLargeException"}))
-    assert isinstance(response, FunctionError)
-    assert response.error_type == "RequestEntityTooLarge"
-    assert "RequestTooLargeException" in response.message
-    assert response.executed_version is None, "it never came to the function"
+async def test_an_event_that_is_too_large_is_told_from_a_failure_of_the_function() -> None:
+    words = b'{"message":"Request must be smaller than 6291456 bytes for the InvokeFunction operation"}'
+    reply = Reply(status=413, headers={"x-amzn-ErrorType": "RequestTooLargeException"}, body=words)
+    assert await response_to(reply) == TooLarge(
+        error_type="RequestEntityTooLarge",
+        message="RequestTooLargeException (413): "
+        "Request must be smaller than 6291456 bytes for the InvokeFunction operation",
+    )
 
 
 async def test_a_connection_lost_after_sending_is_a_lost_answer() -> None:

@@ -275,6 +275,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "read_throttled",
         {"poller_source_errors_total{code=ProvisionedThroughputExceededException,mapping=clicks}": 1},
     ),
+    (
+        facts.EventTooLarge(ORDERS, STORE, 10, 2_000_000, "HTTP.413"),
+        "warning",
+        "event_too_large",
+        {"poller_events_too_large_total{mapping=orders}": 1},
+    ),
 ]
 
 

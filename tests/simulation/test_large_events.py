@@ -1,0 +1,274 @@
+"""What becomes of a batch whose event is larger than the function's service takes?
+
+It goes on as two halves and spends no attempt, and the batches after it are packed by what was learnt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from poller.core.event_limit import FORGOTTEN_AFTER_IN_SECONDS
+from poller.engine.daemon import Daemon
+from poller.engine.stop import Stop
+from poller.model.invocation import Answered, Invocation, Response, TooLarge
+from poller.telemetry.facts import BatchInvoked, EventTooLarge, ShardBlocked
+from tests.fakes.target import FunctionPlan, ids_of
+from tests.simulation import checker
+from tests.simulation.life import Life
+from tests.simulation.one_stream import FAILURES, play, stopping_after
+from tests.simulation.steps import live, sending, stopping_at
+from tests.simulation.windows import WindowWorld
+from tests.simulation.world import World
+
+HUNDRED_KB = "x" * 100_000
+QUARTER_OF_A_SECOND = (0.25, 0.25)
+
+
+def bodies(count: int) -> list[str]:
+    return [f"{HUNDRED_KB}{number:09}" for number in range(count)]
+
+
+def test_a_batch_that_is_too_large_goes_on_as_two_halves_and_is_received_once() -> None:
+    world = World()
+    queue = world.add_queue("q")
+    target = world.add_function("f", FunctionPlan(largest_event=250_000))
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, *bodies(5), stop_at=10))
+    assert target.too_large == [5, 3], "the halves are two and three, and the three are one and two"
+    assert [len(call.message_ids) for call in target.calls] == [2, 1, 2]
+    assert {entry.receive_count for entry in queue.history if entry.kind == "deleted"} == {1}
+    assert not queue.message_ids
+    told = [(fact.records, fact.reason) for fact in world.facts_of(EventTooLarge)]
+    assert told == [(5, "HTTP.413"), (3, "HTTP.413")]
+
+
+def test_what_was_learnt_spares_the_batches_after_it_a_refusal_until_it_is_forgotten() -> None:
+    world = World()
+    queue = world.add_queue("q")
+    target = world.add_function("f", FunctionPlan(largest_event=450_000, duration_in_seconds=QUARTER_OF_A_SECOND))
+    world.add_mapping("m", queue, "f", maximum_concurrency=1)
+    refused: list[int] = []
+
+    async def until(life: Life) -> None:
+        for at in (0.0, 60.0, FORGOTTEN_AFTER_IN_SECONDS + 60.0):
+            await anyio.sleep_until(at)
+            for body in bodies(10):
+                world.sqs.send(queue, body)
+            await anyio.sleep(30.0)
+            refused.append(len(target.too_large))
+        life.stop.begin()
+
+    live(world, until)
+    first, second, third = refused
+    assert first == second > 0, "the second time nothing was sent in vain"
+    assert third > second, "a limit is forgotten, and learnt anew"
+    assert len(ids_of(target.calls)) == 30
+    assert not queue.message_ids
+
+
+def test_the_halves_of_a_message_group_stay_in_order_and_no_other_batch_of_it_comes_between() -> None:
+    world = World()
+    queue = world.add_queue("q.fifo")
+    target = world.add_function("f", FunctionPlan(largest_event=250_000, duration_in_seconds=QUARTER_OF_A_SECOND))
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, *bodies(25), stop_at=60))
+    assert target.too_large, "the limit had to be learnt"
+    sent = [entry.message_id for entry in queue.history if entry.kind == "sent"]
+    assert ids_of(target.calls) == sent
+    checker.check_one_batch_at_a_time(target.calls)
+    assert target.most_running == 1
+
+
+def test_a_half_that_fails_holds_back_its_message_group_in_the_half_after_it() -> None:
+    world = World()
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
+    plan = FunctionPlan(largest_event=250_000, names_failures=True, duration_in_seconds=QUARTER_OF_A_SECOND)
+    target = world.add_function("f", plan)
+    world.add_mapping("m", queue, "f", report_batch_item_failures=True)
+
+    async def until(life: Life) -> None:
+        first, *rest = [world.sqs.send(queue, body, group="a", deduplication_id=body[-9:]) for body in bodies(4)]
+        other = world.sqs.send(queue, HUNDRED_KB, group="b", deduplication_id="other")
+        plan.poison.add(first)
+        await anyio.sleep(20)
+        assert target.too_large[0] == 5, "one batch had them all"
+        assert not set(rest[1:]) & set(ids_of(target.calls)), "they wait for the message before them in their group"
+        assert other in ids_of(target.calls), "the other group does not wait"
+        plan.poison.clear()
+        await anyio.sleep(100)
+        life.stop.begin()
+
+    live(world, until)
+    checker.check_order(queue, target.calls, lambda _: True)
+    assert not queue.message_ids
+
+
+def test_a_stop_between_the_halves_gives_the_second_one_back() -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=300)
+    target = world.add_function("f", FunctionPlan(largest_event=250_000, duration_in_seconds=(5.0, 5.0)))
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, *bodies(4), stop_at=2))
+    assert len(target.calls) == 1
+    assert len(queue.message_ids) == 2
+    checker.check_given_back(queue, target.calls, 10.0)
+
+
+def test_the_second_half_stays_hidden_while_the_first_one_runs() -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=12)
+    target = world.add_function("f", FunctionPlan(largest_event=250_000, duration_in_seconds=(10.0, 10.0)))
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, *bodies(4), stop_at=60))
+    assert [len(call.message_ids) for call in target.calls] == [2, 2]
+    assert not queue.message_ids
+
+
+def test_a_single_message_that_is_too_large_fails_and_comes_again_after_its_visibility_timeout() -> None:
+    world = World()
+    dead = world.add_queue("dead")
+    queue = world.add_queue("q", visibility_timeout_in_seconds=5, dead_letter_queue=dead, maximum_receive_count=2)
+    target = world.add_function("f", FunctionPlan(largest_event=250_000), timeout_in_seconds=3)
+    world.add_mapping("m", queue, "f")
+    live(world, sending(world, queue, "x" * 300_000, *bodies(1), stop_at=60))
+    assert dead.message_ids
+    assert not queue.message_ids
+    assert [len(call.message_ids) for call in target.calls] == [1]
+    failures = [fact.reason for fact in world.facts_of(BatchInvoked) if fact.outcome == "failed"]
+    assert failures == ["HTTP.413", "HTTP.413"]
+
+
+def test_a_function_that_no_mapping_can_please_does_not_shrink_the_batches_of_another() -> None:
+    world = World()
+    small, whole = world.add_queue("small"), world.add_queue("whole")
+    narrow = world.add_function("narrow", FunctionPlan(largest_event=250_000))
+    wide = world.add_function("wide")
+    world.add_mapping("a", small, "narrow")
+    world.add_mapping("b", whole, "wide")
+
+    async def until(life: Life) -> None:
+        for body in bodies(4):
+            world.sqs.send(small, body)
+        await anyio.sleep(5)
+        for body in bodies(8):
+            world.sqs.send(whole, body)
+        await stopping_at(20)(life)
+
+    live(world, until)
+    assert narrow.too_large
+    assert max(len(call.message_ids) for call in wide.calls) > 2
+
+
+class LimitedWorld(WindowWorld):
+    """Its function takes events of so many bytes. `sizes` are of the events that it took."""
+
+    def __init__(self, limit: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.limit = limit
+        self.sizes: list[int] = []
+        self.refused: list[int] = []
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        if len(invocation.payload) > self.limit:
+            self.refused.append(len(invocation.payload))
+            return TooLarge(error_type="HTTP.413", message="413 Content Too Large")
+        self.sizes.append(len(invocation.payload))
+        return await super().invoke(invocation)
+
+
+def test_records_of_a_window_are_cut_in_order_and_each_counts_once_in_its_state() -> None:
+    """Records of 1 KB and a state that grows with each of them, at a function that takes 8 KB."""
+    world = LimitedWorld(8_000, length=60, maximum_retry_attempts=0, on_failure=FAILURES)
+
+    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        for _ in range(3):
+            for _ in range(20):
+                world.service.put(world.stream, "a", b"x" * 600)
+            await anyio.sleep(5)
+        await anyio.sleep(200)
+        return False
+
+    async def main() -> None:
+        await world.live(until)
+
+    play(world, main)
+    assert world.refused, "the limit had to be learnt"
+    assert world.seen_in() == world.put_into()
+    numbers = [number for call in world.windows for number in call.numbers]
+    assert numbers == sorted(numbers, key=int), "in order"
+    assert len(numbers) == len(set(numbers)) == 60
+    assert not world.destination.taken, "no attempt was spent"
+    assert not [fact for fact in world.facts if isinstance(fact, ShardBlocked)]
+    assert len(world.refused) < 20, "most batches were packed by what was learnt"
+
+
+@pytest.mark.parametrize(("state_bytes", "records_that_fit"), [(10_000, 5), (17_000, 1)])
+def test_batches_of_a_window_are_packed_by_what_was_learnt_beside_the_state_of_now(
+    state_bytes: int, records_that_fit: int
+) -> None:
+    """A record has 1.6 KB in its event, and the function takes 20 KB."""
+    world = LimitedWorld(20_000, length=3600)
+    world.answer = lambda call: Answered(b'{"state":"%b"}' % (b"x" * state_bytes)) if call.numbers else None
+    refused: list[int] = []
+
+    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        for records in (1, 10, 10):
+            for _ in range(records):
+                world.service.put(world.stream, "a", b"x" * 1_000)
+            await anyio.sleep(10)
+            refused.append(len(world.refused))
+        return False
+
+    async def main() -> None:
+        await world.live(until)
+
+    play(world, main)
+    assert refused[0] < refused[1] == refused[2], "the last records were sent once each"
+    taken = [len(call.numbers) for call in world.windows]
+    assert sum(taken) == 21
+    assert max(taken[-10 // records_that_fit :]) == records_that_fit
+
+
+def test_shards_learn_from_each_other_how_large_an_event_may_be() -> None:
+    world = LimitedWorld(20_000)
+    refused: list[int] = []
+
+    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        for key in ("a", "b", "c", "d"):
+            for _ in range(30):
+                world.service.put(world.stream, key, b"x" * 1_000)
+            await anyio.sleep(10)
+            refused.append(len(world.refused))
+        return False
+
+    async def main() -> None:
+        await world.live(until)
+
+    play(world, main, shards=4)
+    assert len(set(refused)) == 1, "only the first records were sent in vain"
+    assert refused[0] > 0
+    assert sum(len(call.numbers) for call in world.windows) == 120
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_single_record_that_is_too_large_spends_its_attempts_and_the_others_go_on(retries: int) -> None:
+    """Nothing of it came to the function, so the failure record has no response."""
+    world = LimitedWorld(8_000, maximum_retry_attempts=retries, on_failure=FAILURES)
+
+    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        world.put_one()
+        world.service.put(world.stream, "a", b"x" * 8_000)
+        world.put_one()
+        return await stopping_after(60)(_stop, _daemon)
+
+    async def main() -> None:
+        await world.live(until)
+
+    play(world, main)
+    (notice,) = world.destination.taken
+    assert (notice.batch.condition, notice.batch.invoke_count) == ("RetryAttemptsExhausted", retries + 1)
+    assert isinstance(notice.batch.response, TooLarge)
+    assert sum(len(call.numbers) for call in world.windows) == 2
