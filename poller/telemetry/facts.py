@@ -334,6 +334,18 @@ class ChildOutput:
     line: str
 
 
+ApiRefusalReason = Literal["not_the_child", "too_many"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeApiRefused:
+    """A connection to a child's Runtime API was refused: it came from another process, or there are too many."""
+
+    function: FunctionName
+    child: int
+    reason: ApiRefusalReason
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointPutAside:
     """One url of a function's pool failed and is left alone for `retry_in` seconds."""
@@ -379,6 +391,7 @@ Fact = (
     | ChildStarted
     | ChildStopped
     | ChildOutput
+    | RuntimeApiRefused
     | EndpointPutAside
 )
 

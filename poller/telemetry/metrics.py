@@ -49,6 +49,7 @@ RECORDS_DISCARDED = "poller_records_discarded_total"
 OUTCOMES = ("succeeded", "partly_failed", "failed")
 POSTPONEMENTS = ("throttled", "unreachable")
 FATES_OF_A_REFUSED_CALL = ("retried", "given_up")
+RUNTIME_API_REFUSALS = ("not_the_child", "too_many")
 CHILD_EXITS = ("idle", "timeout", "exit", "init_error", "shutdown")
 REASONS_TO_DISCARD = ("RetryAttemptsExhausted", "RecordAgeExceeded")
 FAILURES = ("Unhandled", "Sandbox.Timedout", "Runtime.ExitError", "InvalidResponse", "LostAnswer")
@@ -262,6 +263,13 @@ class Metrics:
             functions,
             labels=("function", "reason"),
             known=CHILD_EXITS,
+        )
+        self.runtime_api_refusals = self._counter(
+            "poller_runtime_api_refusals_total",
+            "Refused connections to the Runtime API of a child: another process made them, or the child has too many.",
+            functions,
+            labels=("function", "reason"),
+            known=RUNTIME_API_REFUSALS,
         )
         self.endpoints_put_aside = self._counter(
             "poller_endpoints_put_aside_total",

@@ -95,6 +95,7 @@ class Recorder:
             facts.ChildStarted: self._child_started,
             facts.ChildStopped: self._child_stopped,
             facts.ChildOutput: self._child_output,
+            facts.RuntimeApiRefused: self._runtime_api_refused,
             facts.EndpointPutAside: self._endpoint_put_aside,
         }
 
@@ -307,6 +308,12 @@ class Recorder:
 
     def _child_output(self, fact: facts.ChildOutput) -> None:
         self._log.info("child_output", function=fact.function, pid=fact.pid, stream=fact.stream, line=fact.line)
+
+    def _runtime_api_refused(self, fact: facts.RuntimeApiRefused) -> None:
+        self._metrics.runtime_api_refusals[fact.function, fact.reason](1)
+        suppressed = self._repetitions.admit("runtime_api_refused", fact.function, fact.reason)
+        if suppressed is not None:
+            self._log.warning("runtime_api_refused", **asdict(fact), **_kept_back(suppressed))
 
     def _endpoint_put_aside(self, fact: facts.EndpointPutAside) -> None:
         self._metrics.endpoints_put_aside[fact.function](1)

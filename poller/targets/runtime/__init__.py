@@ -7,6 +7,7 @@ Only the composition root imports it, and of it only `RuntimeTarget`.
     target.py        which child runs an invocation?
     child.py         how does one child live and die?
     api.py           what does a child see of the Runtime API?
+    peer.py          does a connection come from that child?
     environment.py   what does a child find in its environment?
     output.py        how do a child's bytes become lines?
     bootstrap.py     the child's own side for Python callables: a file that stands alone, run by path

@@ -3,7 +3,8 @@
     starting ── next ──> waiting ── (offer) ──> running ── response, error ──> answered ── next ──> waiting …
         └── init/error ──> failed
 
-A runtime client takes no more than `host:port`, so the port says which child is calling.
+A runtime client takes no more than `host:port`, so the port says which child is calling. Other processes of the host
+can find that port too. Therefore a connection is served only if a process of the child's session holds its other end.
 `next` is held open until there is an invocation. What does not fit the drawing is refused in AWS's words:
 another request's id (or a second answer) with 400 InvalidRequestID, a call out of turn with 403
 InvalidStateTransition, an answer beyond 6 MB with 413, while the invoker gets `Function.ResponseSizeTooLarge`.
@@ -13,13 +14,16 @@ Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom run
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Never
 
 import anyio
+import anyio.to_thread
 import orjson
 from aiohttp import web
 
@@ -27,6 +31,8 @@ from poller.model.function import Function
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.targets.caller import client_context
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, exited, posted, too_large
+from poller.targets.runtime.peer import can_tell, comes_from
+from poller.telemetry.facts import ApiRefusalReason, Record, RuntimeApiRefused
 
 PREFIX = "/2018-06-01/runtime/"
 HEADER_LIMIT_IN_BYTES = 2**21
@@ -34,6 +40,17 @@ HEADER_LIMIT_IN_BYTES = 2**21
 
 IDLE_CONNECTION_IN_SECONDS = 7 * 24 * 3600.0
 """A client's connection is idle for as long as its handler works; only the child's end closes it."""
+
+CONNECTION_LIMIT = 64
+"""For each child. Its client needs one or two; more would take descriptors that other functions need."""
+
+CLOSE_IN_SECONDS = 1.0
+"""How long the handlers of closed connections may take to end. Zero would mean no limit to aiohttp."""
+
+ACCEPT_PAUSE_IN_SECONDS = 0.1
+"""After a connection that could not be accepted."""
+
+REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Handover:
@@ -65,9 +82,10 @@ class RuntimeApi:
     `has_asked` is true once the child has asked for an invocation: its init is over. `is_asking` while it does.
     """
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, *, record: Record) -> None:
         self.has_asked = False
         self._function = function
+        self._record = record
         self._init_error: FunctionError | None = None
         self._has_ended = False
         self._status: int | None = None
@@ -76,9 +94,15 @@ class RuntimeApi:
         self._offer_came = anyio.Event()
         self._running: Handover | None = None
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        """Listen on a free loopback port; gives `host:port`."""
+    @contextmanager
+    def listening(self) -> Iterator[str]:
+        """Open a free loopback port; gives `host:port`. Connections wait until `serve` accepts them."""
+        with socket.create_server(("127.0.0.1", 0)) as self._listener:
+            self._listener.setblocking(False)
+            yield "{}:{}".format(*self._listener.getsockname())
+
+    async def serve(self, session: int) -> Never:
+        """Answer the processes of this session until cancelled; then close their connections, whoever holds them."""
         server = web.Server(
             self._answer,
             access_log=None,
@@ -86,15 +110,36 @@ class RuntimeApi:
             keepalive_timeout=IDLE_CONNECTION_IN_SECONDS,
             max_field_size=HEADER_LIMIT_IN_BYTES,
         )
-        runner = web.ServerRunner(server, shutdown_timeout=0)
-        await runner.setup()
         try:
-            listener = socket.create_server(("127.0.0.1", 0))
-            await web.SockSite(runner, listener).start()
-            yield "{}:{}".format(*listener.getsockname())
+            while True:
+                await self._admit(await self._accepted(), server, session)
         finally:
+            for protocol in server.connections:
+                if protocol.transport is not None:
+                    protocol.transport.abort()  # this ends its handler too
             with anyio.CancelScope(shield=True):
-                await runner.cleanup()
+                await server.shutdown(CLOSE_IN_SECONDS)
+
+    async def _accepted(self) -> socket.socket:
+        while True:
+            try:
+                connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+            except OSError:  # out of descriptors, or the client has gone
+                await anyio.sleep(ACCEPT_PAUSE_IN_SECONDS)
+            else:
+                return connection
+
+    async def _admit(self, connection: socket.socket, server: web.Server, session: int) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(connection)
+            reason = await _reason_to_refuse(connection, server, session)
+            if reason is None:
+                stack.pop_all()
+                await asyncio.get_running_loop().connect_accepted_socket(server, connection)
+                return
+            with suppress(OSError):
+                connection.send(REFUSAL)
+        self._record(RuntimeApiRefused(function=self._function.name, child=session, reason=reason))
 
     def offer(self, handover: Handover) -> None:
         """Give the child its next invocation, now or as soon as it asks. Only one at a time."""
@@ -187,6 +232,14 @@ class RuntimeApi:
         if self._offered is not None:
             self._offered.settle(self._init_error)
         return _accepted(body)
+
+
+async def _reason_to_refuse(connection: socket.socket, server: web.Server, session: int) -> ApiRefusalReason | None:
+    if len(server.connections) >= CONNECTION_LIMIT:
+        return "too_many"
+    if can_tell() and not await anyio.to_thread.run_sync(comes_from, connection, session):
+        return "not_the_child"
+    return None
 
 
 async def _body(request: web.BaseRequest) -> bytes | None:

@@ -58,7 +58,7 @@ class Child:
         self._function = function
         self._init_in_seconds = init_in_seconds
         self._record = record
-        self._api = RuntimeApi(function)
+        self._api = RuntimeApi(function, record=record)
         self._pid = 0
         self._reason: StopReason | None = None
         self._stop_asked = anyio.Event()
@@ -85,7 +85,7 @@ class Child:
 
         `environment` gets the Runtime API's address; `lifeline` is the reading end of the daemon's pipe.
         """
-        async with self._api.serving() as address:
+        with self._api.listening() as address:
             process = await _open(kind.command, kind.directory, environment(address), lifeline)
             async with process:
                 self._pid = process.pid
@@ -143,6 +143,7 @@ class Child:
         assert process.stderr is not None, "stderr is a pipe"
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_when_asked)
+            tasks.start_soon(self._api.serve, process.pid)
             async with anyio.create_task_group() as readers:
                 readers.start_soon(self._read, process.stdout, "stdout")
                 readers.start_soon(self._read, process.stderr, "stderr")

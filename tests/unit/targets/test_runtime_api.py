@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,13 +15,16 @@ from typing import Any
 import aiohttp
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import orjson
 import pytest
 
 from poller.model.invocation import Answered, FunctionError, Response
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
 from poller.targets.runtime.api import Handover, RuntimeApi
+from poller.telemetry.facts import RuntimeApiRefused
 from tests.fakes.functions import ARN, command_kind, function, invocation
+from tests.fakes.recorded import Recorded
 
 pytestmark = pytest.mark.anyio
 
@@ -47,9 +54,24 @@ class Client:
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[RuntimeApi, Client]]:
-    api = RuntimeApi(function(command_kind("x"), timeout_in_seconds=30))
-    async with api.serving() as address, aiohttp.ClientSession() as session:
-        yield api, Client(session, address)
+    """Served to the session of these tests, as if they were the child."""
+    api = RuntimeApi(function(command_kind("x"), timeout_in_seconds=30), record=Recorded())
+    with api.listening() as address:
+        async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as session:
+            tasks.start_soon(api.serve, os.getsid(0))
+            yield api, Client(session, address)
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def listening(record: Recorded) -> AsyncIterator[tuple[RuntimeApi, str]]:
+    """The same, without a client; gives the address."""
+    api = RuntimeApi(function(command_kind("x")), record=record)
+    with api.listening() as address:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(api.serve, os.getsid(0))
+            yield api, address
+            tasks.cancel_scope.cancel()
 
 
 async def answer_to(handover: Handover) -> Response | None:
@@ -242,7 +264,7 @@ async def test_an_init_error_that_came_before_fails_the_invocation_at_once() -> 
 
 
 async def test_an_invocation_for_a_child_that_ended_before_it_ever_asked_fails() -> None:
-    api = RuntimeApi(function(command_kind("x")))
+    api = RuntimeApi(function(command_kind("x")), record=Recorded())
     api.end(4)
     handover = Handover(invocation(request_id="a"))
     api.offer(handover)
@@ -279,3 +301,84 @@ async def test_curl_is_told_to_go_on_with_a_large_body() -> None:
 async def test_other_paths_do_not_exist(method: str, path: str) -> None:
     async with serving() as (_, client):
         assert (await client.call(method, path))[0] == 404
+
+
+STRANGER = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], timeout=10)
+try:
+    connection.request("GET", "/2018-06-01/runtime/invocation/next")
+    print(connection.getresponse().status)
+except ConnectionError:
+    print(403)  # refused before the request was sent
+"""
+
+
+def status_for_a_stranger(address: str) -> int:
+    """What a process of another session is answered when it asks for an event."""
+    command = [sys.executable, "-c", STRANGER, address]
+    return int(subprocess.run(command, start_new_session=True, capture_output=True, check=True).stdout)
+
+
+async def test_a_process_of_another_session_gets_no_event() -> None:
+    record = Recorded()
+    async with listening(record) as (api, address):
+        handover = Handover(invocation())
+        api.offer(handover)
+        status = await anyio.to_thread.run_sync(status_for_a_stranger, address)
+        assert status == 403
+        assert not handover.taken.is_set()
+    assert [(one.child, one.reason) for one in record.of(RuntimeApiRefused)] == [(os.getsid(0), "not_the_child")]
+
+
+async def test_a_connection_that_is_closed_at_once_disturbs_nobody() -> None:
+    record = Recorded()
+    async with listening(record) as (api, address):
+        host, port = address.split(":")
+        socket.create_connection((host, int(port))).close()
+        async with aiohttp.ClientSession() as session:
+            api.offer(Handover(invocation(b"1")))
+            assert (await Client(session, address).call("GET", "invocation/next"))[2] == b"1"
+
+
+async def test_a_child_has_a_limited_number_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.targets.runtime.api.CONNECTION_LIMIT", 2)
+    record = Recorded()
+    async with listening(record) as (_, address):
+        host, port = address.split(":")
+        streams = [await anyio.connect_tcp(host, int(port)) for _ in range(3)]
+        assert (await streams[2].receive()).startswith(b"HTTP/1.1 403 ")
+        for stream in streams:
+            await stream.aclose()
+    assert [one.reason for one in record.of(RuntimeApiRefused)] == ["too_many"]
+
+
+async def test_the_end_waits_for_no_connection() -> None:
+    """A process that the child left behind may hold the connection for ever, in the middle of anything."""
+    clients: list[socket.socket] = []
+    with anyio.fail_after(5):
+        async with listening(Recorded()) as (api, address):
+            host, port = address.split(":")
+            for request in (b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n", b"POST /half", b""):
+                clients.append(socket.create_connection((host, int(port))))
+                clients[-1].sendall(request and request + b"Host: x\r\n\r\n")
+            while not api.is_asking:
+                await anyio.lowlevel.checkpoint()
+            began = anyio.current_time()
+        assert anyio.current_time() - began < 1.0
+    for client in clients:
+        client.close()
+
+
+async def test_the_end_waits_for_no_client_that_leaves_its_event_unread() -> None:
+    with anyio.fail_after(5):
+        async with listening(Recorded()) as (api, address):
+            handover = Handover(invocation(b"x" * 6_000_000))
+            api.offer(handover)
+            host, port = address.split(":")
+            client = socket.create_connection((host, int(port)))
+            client.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+            await handover.taken.wait()
+            began = anyio.current_time()
+        assert anyio.current_time() - began < 1.0
+    client.close()

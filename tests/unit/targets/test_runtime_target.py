@@ -19,7 +19,7 @@ import pytest
 from poller.model.function import ChildProcess
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
 from poller.targets.runtime import RuntimeTarget
-from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped
+from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped, RuntimeApiRefused
 from tests.fakes.functions import callable_kind, command_kind, function, invocation
 from tests.fakes.recorded import Recorded
 
@@ -160,6 +160,37 @@ async def test_what_a_child_writes_is_told_line_by_line() -> None:
     assert out[1].endswith("Z\t6f1d\tto the log")
     assert out[2:] == ["no utf-8: \ufffd", "y" * 16_384, "y" * (20_000 - 16_384)]
     assert ("stderr", "to stderr") in lines
+
+
+# Who may speak to a child's Runtime API
+
+
+def runtime_api_of(pid: int) -> str:
+    variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return next(text for text in variables if text.startswith("AWS_LAMBDA_RUNTIME_API=")).partition("=")[2]
+
+
+async def test_another_process_cannot_take_the_event_of_a_child_that_is_still_starting() -> None:
+    record = Recorded()
+    async with (
+        opened(callable_kind("slow_import:handler"), record, timeout_in_seconds=0.1, init_in_seconds=0.5) as target,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(target.invoke, call({"body": "secret"}))
+        child = await record.first(ChildStarted)
+        host, port = runtime_api_of(child.pid).split(":")
+        async with await anyio.connect_tcp(host, int(port)) as stranger:
+            assert (await stranger.receive()).startswith(b"HTTP/1.1 403 ")
+    assert [(one.child, one.reason) for one in record.of(RuntimeApiRefused)] == [(child.pid, "not_the_child")]
+
+
+async def test_a_runtime_client_may_be_a_process_that_the_child_starts() -> None:
+    """As with `npx`, or with `curl` in a runtime that is a shell script."""
+    record = Recorded()
+    kind = command_kind("/bin/sh", "-c", '"$0" one_shot.py; true', sys.executable)
+    async with opened(kind, record) as target:
+        assert answer(await target.invoke(call())) == "done"
+    assert record.of(RuntimeApiRefused) == []
 
 
 # A function that runs too long

@@ -264,6 +264,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     ),
     (facts.ChildOutput(function=STORE, pid=7, stream="stdout", line="hello"), "info", "child_output", {}),
     (
+        facts.RuntimeApiRefused(function=STORE, child=7, reason="not_the_child"),
+        "warning",
+        "runtime_api_refused",
+        {"poller_runtime_api_refusals_total{function=store,reason=not_the_child}": 1},
+    ),
+    (
         facts.EndpointPutAside(function=STORE, url=URL, detail="refused", retry_in=1.0),
         "warning",
         "endpoint_put_aside",
