@@ -115,6 +115,7 @@ class Parts:
     async def _stream_runner(self, mapping: StreamMapping, store: StateStore) -> Callable[[], Runner]:
         function = self._settings.functions[mapping.function_name]
         target, gate = await self._way_to(function)
+        source = await self._stream(mapping)
         lane = LaneParts(
             mapping=mapping,
             function=function,
@@ -126,6 +127,7 @@ class Parts:
             event_limit=self._event_limits[function.name],
             destination=await self._destination(mapping),
             clock=self._clock,
+            source_clock=source.clock,
             luck=self.luck,
             new_request_id=new_request_id,
             record=self._record,
@@ -133,7 +135,7 @@ class Parts:
         )
         parts = StreamParts(
             lane=lane,
-            source=await self._stream(mapping),
+            source=source,
             store=store,
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self._budget,

@@ -20,6 +20,10 @@ from poller.model.stream import Beginning, Checkpoint, Iterator, Position, Read,
 class QueueSource(Protocol):
     """An SQS queue."""
 
+    @property
+    def clock(self) -> SourceClock:
+        """The clock that dates the messages."""
+
     async def describe(self) -> QueueAttributes:
         """Look the queue up. Raises NotFound, AccessDenied …"""
 
@@ -43,11 +47,8 @@ class StreamSource(Protocol):
     """A Kinesis or DynamoDB stream."""
 
     @property
-    def served_at(self) -> float | None:
-        """The source's own time at its last answer, in whole epoch seconds; None where it does not say.
-
-        Records are dated by that clock, and ours may be wrong.
-        """
+    def clock(self) -> SourceClock:
+        """The clock that dates the records."""
 
     async def shards(self) -> list[Shard]:
         """Every shard that the stream still lists, in no order. Raises NotFound, AccessDenied …"""
@@ -65,6 +66,19 @@ class StreamSource(Protocol):
         Raises errors.ExpiredIterator when the cursor is too old, errors.Trimmed when the records there are gone: those
         that it would read, or the one that it was to go on after, so that nobody knows of those that followed it.
         """
+
+
+class SourceClock(Protocol):
+    """A source's own clock: what a source has dated is compared with this one, for ours may be wrong.
+
+    It is our clock where the source's answers tell no time.
+    """
+
+    def now(self) -> float:
+        """The time of day there, in epoch seconds, as near as it is known: within two seconds or so."""
+
+    def reached(self) -> float:
+        """A time of day, in epoch seconds, that the source's clock has certainly reached."""
 
 
 class StateStore(Protocol):
@@ -107,7 +121,7 @@ class Destination(Protocol):
 
 
 class Clock(Protocol):
-    """The time of day. Waiting goes through anyio, whose clock may be virtual; this one follows it in tests."""
+    """Our time of day. Waiting goes through anyio, whose clock may be virtual; this one follows it in tests."""
 
     def now(self) -> float:
         """Epoch seconds."""

@@ -5,7 +5,7 @@
     client   the wide door: aiobotocore's client
     caller_arn  who we are
 
-One pool of connections, one clock and one identity for each role are shared by all of them.
+One pool of connections, a clock for each endpoint and an identity for each role are shared by all of them.
 To make any of them needs neither credentials nor network, and fails only with SettingsError, for what is wrong with
 the AWS configuration; who asks for the first time finds out what else is missing.
 
@@ -32,14 +32,15 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
+from poller.aws.clock import ServiceClock
 from poller.aws.identity import Identity, plain_session, role_session
 from poller.aws.invoker import Invoker
 from poller.aws.json_caller import JsonCaller
-from poller.aws.pool import Pool
+from poller.aws.pool import Origin, Pool
 from poller.aws.proxied import Proxied
 from poller.aws.refusals import RENEWABLE_CODES, translated
 from poller.aws.signing import Signer, resource
-from poller.aws.wire import USER_AGENT, Clock, Route, Wire
+from poller.aws.wire import USER_AGENT, Route, Wire
 from poller.errors import AccessDenied, ServiceError, SettingsError
 from poller.model.arn import Arn
 
@@ -83,7 +84,7 @@ class Aws:
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
-        self._clock = Clock()
+        self._clocks: dict[Origin, ServiceClock] = {}
         self._caller = Identity(plain_session)
         self._roles: dict[tuple[str, str], Identity] = {}
         self._services: dict[tuple[str, str], Service] = {}
@@ -177,7 +178,8 @@ class Aws:
     def _wire(self, service: Service, region: str, role_arn: str | None) -> Wire:
         signer = Signer(service=service.signing_name, region=region)
         identity = self._identity(role_arn, region)
-        return Wire(self._pool, self._proxied, identity=identity, signer=signer, clock=self._clock)
+        clock = self._clocks.setdefault(Origin.of(service.url), ServiceClock())
+        return Wire(self._pool, self._proxied, identity=identity, signer=signer, clock=clock)
 
     def _identity(self, role_arn: str | None, region: str) -> Identity:
         if role_arn is None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
 
+from poller.aws.clock import ServiceClock
 from poller.aws.wire import Route, Wire
 from poller.errors import Unreachable
 
@@ -39,7 +39,6 @@ class JsonCaller:
         self._target_prefix = target_prefix
         self._content_type = f"application/x-amz-json-{json_version}"
         self._headers: dict[str, dict[str, str]] = {}
-        self._date: str | None = None
 
     @property
     def endpoint_url(self) -> str:
@@ -47,12 +46,9 @@ class JsonCaller:
         return self._route.resource.url
 
     @property
-    def served_at(self) -> float | None:
-        """The service's own time at its last answer, in whole epoch seconds; None where it does not say."""
-        try:
-            return parsedate_to_datetime(self._date or "").timestamp()
-        except ValueError:
-            return None
+    def clock(self) -> ServiceClock:
+        """The endpoint's clock, as far as its answers tell."""
+        return self._wire.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """The answer's document. Raises errors.ServiceError, and only that.
@@ -73,7 +69,6 @@ class JsonCaller:
         )
         if answer.status != 200:
             raise answer.error()
-        self._date = answer.headers.get("date")
         try:
             return orjson.loads(answer.body)
         except orjson.JSONDecodeError as error:

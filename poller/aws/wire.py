@@ -2,7 +2,7 @@
 
 A refusal that says that our clock is wrong, or that our keys are, is cured here and the request sent once more:
 
-    clock   the answer's Date header is believed; the difference is kept for all calls to come
+    clock   the endpoint's clock is corrected by the answer's Date header (clock.py)
     keys    the identity is renewed; when that brings other keys, they are used
 
 Neither kind of refusal has had an effect, so sending again is safe whatever the request does.
@@ -12,15 +12,14 @@ Everything else is the caller's to judge: every answer is returned, only the wan
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
 
 from poller import __version__
+from poller.aws.clock import ServiceClock
 from poller.aws.http1 import request
 from poller.aws.identity import Identity
 from poller.aws.pool import Origin, Pool
@@ -35,27 +34,6 @@ CLOCK_TOLERANCE_IN_SECONDS = 120.0
 USER_AGENT = f"poller/{__version__}"
 UNSIGNED_HEADERS = {"user-agent": USER_AGENT, "accept": "*/*", "accept-encoding": "identity"}
 """Everybody's; a proxy may change them."""
-
-
-class Clock:
-    """What time do the services think it is? One for the whole daemon."""
-
-    def __init__(self) -> None:
-        self.offset_in_seconds = 0.0
-
-    def now(self) -> float:
-        return time.time() + self.offset_in_seconds
-
-    def learn(self, date: str | None, *, signed_at: float) -> bool:
-        """Believe an answer's Date header; false when the request's own time was near enough."""
-        try:
-            theirs = parsedate_to_datetime(date or "").timestamp()
-        except ValueError:
-            return False
-        if abs(theirs - signed_at) < CLOCK_TOLERANCE_IN_SECONDS:
-            return False
-        self.offset_in_seconds = theirs - time.time()
-        return True
 
 
 class Answer(NamedTuple):
@@ -108,14 +86,16 @@ VISIBLE = re.compile("[!-~]+")
 
 
 class Wire:
-    """Sends requests to one service as one caller."""
+    """Sends requests to one service as one caller. `clock` is the endpoint's."""
 
-    def __init__(self, pool: Pool, proxied: Proxied, *, identity: Identity, signer: Signer, clock: Clock) -> None:
+    def __init__(
+        self, pool: Pool, proxied: Proxied, *, identity: Identity, signer: Signer, clock: ServiceClock
+    ) -> None:
         self._pool = pool
         self._proxied = proxied
         self._identity = identity
         self._signer = signer
-        self._clock = clock
+        self.clock = clock
 
     async def post(
         self,
@@ -131,20 +111,26 @@ class Wire:
         A repeatable request may reach the service twice.
         """
         keys = await self._identity.keys()
-        now = self._clock.now()
+        asked_at, now = self.clock.steady(), self.clock.now()
         signed = self._signer.sign(route.resource, headers, body, keys=keys, now=now)
         answer = await self._send(route, signed, body, timeout_in_seconds, is_repeatable)
         if answer.status < 400:
+            self.clock.heard(answer.headers.get("date"), asked_at=asked_at)
             return answer
         code = answer.error_code()
-        if code in CLOCK_CODES and self._clock.learn(answer.headers.get("date"), signed_at=now):
-            now = self._clock.now()
+        if code in CLOCK_CODES and self._corrects_clock(answer, asked_at=asked_at, signed_at=now):
+            now = self.clock.now()
         elif code in RENEWABLE_CODES and (renewed := await self._identity.renew(keys)) != keys:
             keys = renewed
         else:
             return answer
         signed = self._signer.sign(route.resource, headers, body, keys=keys, now=now)
         return await self._send(route, signed, body, timeout_in_seconds, is_repeatable)
+
+    def _corrects_clock(self, answer: Answer, *, asked_at: float, signed_at: float) -> bool:
+        """False when the time of the request was near enough, so that something else was wrong with its signature."""
+        self.clock.heard(answer.headers.get("date"), asked_at=asked_at)
+        return abs(self.clock.now() - signed_at) >= CLOCK_TOLERANCE_IN_SECONDS
 
     async def _send(
         self, route: Route, signed: dict[str, str], body: bytes, timeout_in_seconds: float, is_repeatable: bool

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from poller.ports import SourceClock
+
 
 class Caller(Protocol):
     """The door to a service: sends one request of its JSON protocol and returns the parsed answer."""
 
+    @property
+    def clock(self) -> SourceClock:
+        """The service's clock, as far as its answers tell."""
+
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """Raises errors.ServiceError, and only that. The timeout is for the whole call."""
-
-
-class DatedCaller(Caller, Protocol):
-    """The door to a service that tells its own time."""
-
-    @property
-    def served_at(self) -> float | None:
-        """When its last answer was given, in whole epoch seconds; None where it does not say."""

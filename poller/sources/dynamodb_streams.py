@@ -42,8 +42,9 @@ from poller.model.stream import (
     StreamRecord,
     TrimHorizon,
 )
+from poller.ports import SourceClock
 from poller.sources.answers import understood, unusable
-from poller.sources.caller import DatedCaller
+from poller.sources.caller import Caller
 
 SERVICE = "DynamoDB Streams"
 
@@ -61,7 +62,7 @@ ANSWER_TIMEOUT_IN_SECONDS = 10.0
 class DynamoDbStreamsSource:
     """One stream of a table, as `ports.StreamSource`. The caller is opened and closed by the composition root."""
 
-    def __init__(self, caller: DatedCaller, *, arn: Arn, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
+    def __init__(self, caller: Caller, *, arn: Arn, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
         self._caller = caller
         self._arn = str(arn)
         self._region = arn.region
@@ -69,8 +70,8 @@ class DynamoDbStreamsSource:
         self._page = self._stream | {"Limit": shards_in_a_page}
 
     @property
-    def served_at(self) -> float | None:
-        return self._caller.served_at
+    def clock(self) -> SourceClock:
+        return self._caller.clock
 
     async def shards(self) -> list[Shard]:
         """Pages hold at most 100 shards; a day's shards of a busy table fill several."""

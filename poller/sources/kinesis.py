@@ -39,8 +39,9 @@ from poller.model.stream import (
     StreamRecord,
     TrimHorizon,
 )
+from poller.ports import SourceClock
 from poller.sources.answers import understood, unusable
-from poller.sources.caller import DatedCaller
+from poller.sources.caller import Caller
 from poller.sources.kinesis_cursor import Cursor
 
 SERVICE = "Kinesis"
@@ -85,9 +86,7 @@ class KinesisSource:
     `reader` tells the ARN that events name as their reader (`invokeIdentityArn`); the first read asks it.
     """
 
-    def __init__(
-        self, caller: DatedCaller, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE
-    ) -> None:
+    def __init__(self, caller: Caller, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
         self._caller = caller
         self._arn = arn
         self._reader = reader
@@ -97,8 +96,8 @@ class KinesisSource:
         self._first_page = self._stream | {"MaxResults": shards_in_a_page}
 
     @property
-    def served_at(self) -> float | None:
-        return self._caller.served_at
+    def clock(self) -> SourceClock:
+        return self._caller.clock
 
     async def shards(self) -> list[Shard]:
         """A listing whose token between two pages expired begins again."""

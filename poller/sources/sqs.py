@@ -24,6 +24,7 @@ from poller.errors import Unreachable
 from poller.model.arn import Arn
 from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, Refusal
+from poller.ports import SourceClock
 from poller.sources.answers import understood
 from poller.sources.caller import Caller
 from poller.sources.receive_attempts import ReceiveAttempts
@@ -55,6 +56,10 @@ class SqsSource:
         self._attempts = ReceiveAttempts() if arn.resource.endswith(".fifo") else None
         self._queue = b'{"QueueUrl":' + orjson.dumps(queue_url)
         self._receive = self._queue + b',"MessageSystemAttributeNames":["All"],"MessageAttributeNames":["All"]'
+
+    @property
+    def clock(self) -> SourceClock:
+        return self._caller.clock
 
     async def describe(self) -> QueueAttributes:
         """Raises NotFound or AccessDenied; Rejected when whatever answered does not seem to be SQS."""

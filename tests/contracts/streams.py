@@ -23,7 +23,7 @@ import orjson
 from poller.errors import Unreachable
 from poller.model.arn import Arn
 from poller.ports import StreamSource
-from poller.sources.caller import DatedCaller
+from poller.sources.caller import Caller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
@@ -62,7 +62,7 @@ DYNAMODB = [name for name in LACKS if name.startswith("dynamodb:")]
 class Stream(ABC):
     """A stream of its own for one test."""
 
-    caller: DatedCaller
+    caller: Caller
     arn: Arn
 
     def age_out(self) -> None:
@@ -96,7 +96,7 @@ class Broker(ABC):
 
 
 class KinesisStream(Stream):
-    def __init__(self, caller: DatedCaller, arn: Arn) -> None:
+    def __init__(self, caller: Caller, arn: Arn) -> None:
         self.caller = caller
         self.arn = arn
 
@@ -148,7 +148,7 @@ class KinesisStream(Stream):
 
 
 class KinesisBroker(Broker):
-    def __init__(self, caller: DatedCaller, account: str) -> None:
+    def __init__(self, caller: Caller, account: str) -> None:
         self.caller = caller
         self.account = account
 
@@ -172,7 +172,7 @@ class KinesisBroker(Broker):
 class TableStream(Stream):
     """A table with the hash key `id`, whose items carry their text in `text`."""
 
-    def __init__(self, caller: DatedCaller, arn: Arn) -> None:
+    def __init__(self, caller: Caller, arn: Arn) -> None:
         self.caller = caller
         self.arn = arn
 
@@ -197,7 +197,7 @@ class TableStream(Stream):
 
 
 class FakeTableStream(TableStream):
-    def __init__(self, caller: DatedCaller, table: FakeTable) -> None:
+    def __init__(self, caller: Caller, table: FakeTable) -> None:
         super().__init__(caller, table.stream.arn)
         self.table = table
 
@@ -223,7 +223,7 @@ class FakeTables(Broker):
 
 
 class MinistackTableStream(TableStream):
-    def __init__(self, caller: DatedCaller, arn: Arn, tables: DatedCaller) -> None:
+    def __init__(self, caller: Caller, arn: Arn, tables: Caller) -> None:
         super().__init__(caller, arn)
         self.tables = tables
 
@@ -244,7 +244,7 @@ class MinistackTableStream(TableStream):
 class MinistackTables(Broker):
     """`tables` is the door to DynamoDB, `streams` that to DynamoDB Streams."""
 
-    def __init__(self, tables: DatedCaller, streams: DatedCaller, account: str) -> None:
+    def __init__(self, tables: Caller, streams: Caller, account: str) -> None:
         self.tables = tables
         self.streams = streams
         self.account = account
@@ -266,7 +266,7 @@ class MinistackTables(Broker):
         return _missing_table(self.streams, self.account)
 
 
-def _missing_table(caller: DatedCaller, account: str) -> DynamoDbStreamsSource:
+def _missing_table(caller: Caller, account: str) -> DynamoDbStreamsSource:
     resource = "table/nobody-made-this/stream/2026-01-01T00:00:00.000"
     arn = Arn(partition="aws", service="dynamodb", region=REGION, account=account, resource=resource)
     return DynamoDbStreamsSource(caller, arn=arn)

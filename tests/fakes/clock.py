@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
+from math import floor
+
 import anyio
+
+from poller.aws.clock import ServiceClock
 
 EPOCH = 1_767_225_600.0
 """2026-01-01T00:00:00Z: the time of day when anyio's clock stands at 0."""
@@ -19,3 +24,13 @@ class VirtualClock:
 
     def now(self) -> float:
         return EPOCH + self.ahead + anyio.current_time()
+
+
+def service_clock(ours: VirtualClock | None = None) -> ServiceClock:
+    """What a process whose own clock is `ours`, a right one by default, knows of a service's clock."""
+    return ServiceClock(ours=(ours or VirtualClock()).now, steady=anyio.current_time)
+
+
+def date_header(epoch: float = EPOCH) -> str:
+    """The Date of an answer that a service writes now. `epoch` is its time of day when anyio's clock stands at 0."""
+    return formatdate(floor(epoch + anyio.current_time()), usegmt=True)

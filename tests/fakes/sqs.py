@@ -23,6 +23,7 @@ import orjson
 from poller.errors import AccessDenied, NotFound, Rejected, ServiceError, Throttled, Unreachable
 from poller.model.arn import Arn, queue_url
 from poller.sources.sqs import SqsSource
+from tests.fakes.clock import date_header, service_clock
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.queue import LONGEST_VISIBILITY_IN_SECONDS, Failure, FakeQueue, Wire
 
@@ -44,6 +45,7 @@ class FakeSqs:
         self, *, seed: int = 0, faults: FaultPlan | None = None, endpoint_url: str = "http://sqs.fake"
     ) -> None:
         self.faults = faults or FaultPlan()
+        self.clock = service_clock()
         self._seed = seed
         self._endpoint_url = endpoint_url
         self._queues: dict[str, FakeQueue] = {}
@@ -80,7 +82,17 @@ class FakeSqs:
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """Answer one request. Raises errors.ServiceError, and only that."""
-        request = orjson.loads(body)
+        asked_at = anyio.current_time()
+        answer = await self._call(operation, orjson.loads(body), timeout_in_seconds)
+        self.clock.heard(self.date, asked_at=asked_at)
+        return answer
+
+    @property
+    def date(self) -> str:
+        """The Date header of an answer that is written now."""
+        return date_header()
+
+    async def _call(self, operation: str, request: Wire, timeout_in_seconds: float) -> Any:
         fault = self.faults.draw(operation, anyio.current_time())
         with anyio.move_on_after(timeout_in_seconds):
             if operation == "ReceiveMessage":

@@ -15,14 +15,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from math import floor
 from typing import Any, NamedTuple
 
 import anyio
 import orjson
 
 from poller.errors import AccessDenied, ExpiredIterator, NotFound, Rejected, ServiceError, Throttled, Unreachable
-from tests.fakes.clock import EPOCH
+from tests.fakes.clock import EPOCH, date_header, service_clock
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.stream import FakeStream, Page
 
@@ -52,7 +51,7 @@ class Cursor(NamedTuple):
 class FakeStreamService(ABC):
     """Streams by ARN. `seed` is the streams' luck; the faults have a seed of their own.
 
-    `epoch` is the time of day when anyio's clock stands at 0; it is told with answers if `tells_time`.
+    `epoch` is the time of day when anyio's clock stands at 0; answers tell the time if `tells_time`.
     """
 
     iterator_lifetime_in_seconds: float
@@ -63,15 +62,17 @@ class FakeStreamService(ABC):
         self.epoch = epoch
         self.seed = seed
         self.streams: dict[str, FakeStream] = {}
-        self.tells_time = False
+        self.tells_time = True
+        self.clock = service_clock()
 
     @property
-    def served_at(self) -> float | None:
-        return float(floor(self.epoch + anyio.current_time())) if self.tells_time else None
+    def date(self) -> str | None:
+        """The Date header of an answer that is written now."""
+        return date_header(self.epoch) if self.tells_time else None
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """Answer one request. Raises errors.ServiceError, and only that."""
-        request = orjson.loads(body)
+        request, asked_at = orjson.loads(body), anyio.current_time()
         fault = self.faults.draw(operation, anyio.current_time())
         with anyio.move_on_after(timeout_in_seconds):
             await self._way_there(fault)
@@ -81,6 +82,7 @@ class FakeStreamService(ABC):
             except (anyio.get_cancelled_exc_class(), ServiceError):
                 self._lost(operation, request, answer)
                 raise
+            self.clock.heard(self.date, asked_at=asked_at)
             return orjson.loads(orjson.dumps(answer))
         raise Unreachable(f"no answer within {timeout_in_seconds:g} s", code="Timeout", was_sent=True)
 

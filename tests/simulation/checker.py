@@ -6,6 +6,7 @@ no expired receipt       what the queue shows again is not handed over under the
 one batch at a time      two runs of a function with the same group never overlap, whatever died in between
 room before receive      nothing is received and then not invoked (where only we and the function are to blame)
 bounds                   concurrency of the function, of the mapping
+ages                     nothing is older than the world, whatever the daemon's own clock says
 a clean stop             what was not handed over is visible again
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from poller.telemetry.facts import BatchInvoked
 from tests.fakes.queue import Entry, FakeQueue
 from tests.fakes.target import Call
 
@@ -127,6 +129,13 @@ def check_given_back(queue: FakeQueue, calls: Iterable[Call], now: float) -> Non
     for entry in in_flight(queue):
         if entry.receipt not in invoked and entry.receipt not in lost:
             raise Violation(f"still hidden after a clean stop, though never handed over: {entry}")
+
+
+def check_ages(invoked: Iterable[BatchInvoked], now: float) -> None:
+    """The world began when anyio's clock stood at 0; a source's clock is known within two seconds."""
+    for fact in invoked:
+        if not 0 <= fact.oldest_age <= now + 2:
+            raise Violation(f"an age of {fact.oldest_age} s, {now} s after the world began: {fact}")
 
 
 def in_flight(queue: FakeQueue) -> list[Entry]:

@@ -27,7 +27,6 @@ from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.sqs import SqsSource
-from tests.fakes.clock import VirtualClock
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
 from tests.simulation.process import (
     Process,
@@ -66,7 +65,7 @@ class Life:
             {mapping.name: self._maker(mapping) for mapping in world.all_mappings},
             stop=self.stop,
             grace_in_seconds=world.grace_in_seconds,
-            clock=VirtualClock(),
+            clock=world.clock,
             record=world.note,
             luck=world.luck,
         )
@@ -97,7 +96,7 @@ class Life:
             mapping=mapping,
             function=world.functions[mapping.function_name],
             source=SqsSource(
-                ProcessCaller(self.process, world.sqs),
+                ProcessCaller(self.process, world.sqs, ours=world.clock),
                 arn=queue.arn,
                 queue_url=world.sqs.url(queue),
                 has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
@@ -106,7 +105,7 @@ class Life:
             gate=self._gates[mapping.function_name],
             event_limit=self._event_limits[mapping.function_name],
             filters=_filters(mapping.filters, data_key="body"),
-            clock=VirtualClock(),
+            clock=world.clock,
             luck=world.luck,
             new_request_id=self._new_request_id,
             record=world.note,
@@ -116,17 +115,19 @@ class Life:
     def _stream_parts(self, mapping: StreamMapping) -> StreamParts:
         world = self._world
         destination = world.destinations.get(mapping.name)
+        source = self._source(mapping)
         lane = LaneParts(
             mapping=mapping,
             function=world.functions[mapping.function_name],
             target=ProcessTarget(self.process, world.targets[mapping.function_name]),
             gate=self._gates[mapping.function_name],
             function_health=FunctionHealth(
-                mapping=mapping.name, function=mapping.function_name, clock=VirtualClock(), record=world.note
+                mapping=mapping.name, function=mapping.function_name, clock=world.clock, record=world.note
             ),
             event_limit=self._event_limits[mapping.function_name],
             destination=ProcessDestination(self.process, destination) if destination else None,
-            clock=VirtualClock(),
+            clock=world.clock,
+            source_clock=source.clock,
             luck=world.luck,
             new_request_id=self._new_request_id,
             record=world.note,
@@ -134,7 +135,7 @@ class Life:
         )
         return StreamParts(
             lane=lane,
-            source=self._source(mapping),
+            source=source,
             store=ProcessStore(self.process, world.store),
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self._budget,
@@ -143,7 +144,11 @@ class Life:
     def _source(self, mapping: StreamMapping) -> StreamSource:
         world = self._world
         caller = StreamCaller(
-            self.process, world.streams[mapping.event_source_arn].service, mapping=mapping.name, reads=world.reads
+            self.process,
+            world.streams[mapping.event_source_arn].service,
+            mapping=mapping.name,
+            reads=world.reads,
+            ours=world.clock,
         )
         source: StreamSource
         if mapping.is_kinesis:

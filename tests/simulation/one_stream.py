@@ -30,15 +30,15 @@ from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.model.mapping import OnFailure, StreamMapping
 from poller.ports import StreamSource
-from poller.sources.caller import DatedCaller
 from poller.sources.kinesis import KinesisSource, known
 from poller.stores.memory import MemoryStore
 from poller.telemetry.facts import Fact
-from tests.fakes.clock import VirtualClock
+from tests.fakes.clock import VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
 from tests.fakes.stream import FakeStream
+from tests.fakes.stream_service import FakeStreamService
 from tests.simulation.world import run_seeded
 
 FAILURES = OnFailure(destination_arn=Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures"))
@@ -48,18 +48,18 @@ ERROR = FunctionError(error_type="ValueError", message="by plan")
 class Process:
     """The way of one process to the stream, and to the store. Once it is dead, nothing goes through any more."""
 
-    def __init__(self, service: DatedCaller, store: MemoryStore) -> None:
+    def __init__(self, service: FakeStreamService, store: MemoryStore, *, ours: VirtualClock) -> None:
+        self.clock = service_clock(ours)
         self._service = service
         self._store = store
         self.is_dead = False
 
-    @property
-    def served_at(self) -> float | None:
-        return self._service.served_at
-
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         self._check()
-        return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        asked_at = anyio.current_time()
+        answer = await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        self.clock.heard(self._service.date, asked_at=asked_at)
+        return answer
 
     async def load(self, *arguments: Any) -> Any:
         self._check()
@@ -123,7 +123,7 @@ class World:
             self.service.put(self.stream, key, name.encode())
 
     @property
-    def caller(self) -> DatedCaller:
+    def caller(self) -> FakeStreamService:
         return self.service
 
     def source(self, process: Process) -> StreamSource:
@@ -131,7 +131,7 @@ class World:
 
     async def live(self, until: Callable[[Stop, Daemon], Coroutine[Any, Any, bool]]) -> None:
         """`until` ends the life: true is a crash, false a stop."""
-        stop, process = Stop(), Process(self.caller, self.store)
+        stop, process = Stop(), Process(self.caller, self.store, ours=self.clock)
         daemon = Daemon(
             {MappingName("m"): lambda: StreamMappingRunner(self._parts(stop, process))},
             stop=stop,
@@ -171,6 +171,7 @@ class World:
             timeout_in_seconds=10,
             reserved_concurrency=50,
         )
+        source = self.source(process)
         lane = LaneParts(
             mapping=mapping,
             function=function,
@@ -182,6 +183,7 @@ class World:
             event_limit=EventLimit(),
             destination=self.destination if mapping.on_failure else None,
             clock=self.clock,
+            source_clock=source.clock,
             luck=random.Random(1),
             new_request_id=self._new_id,
             record=self.facts.append,
@@ -189,7 +191,7 @@ class World:
         )
         return StreamParts(
             lane=lane,
-            source=self.source(process),
+            source=source,
             store=process,
             filters=compile_filters(filters, data_key="data") if filters else None,
             budget=Budget(BYTES_OF_THE_PROCESS),

@@ -21,8 +21,9 @@ import orjson
 from poller.core.failure_record import Notice
 from poller.model.invocation import Invocation, Response
 from poller.model.stream import Beginning, Checkpoint, Iterator, Position, Read, Shard, ShardId, StateKey
-from poller.ports import Destination, StreamSource, Target
-from poller.sources.caller import Caller
+from poller.ports import Destination, SourceClock, StreamSource, Target
+from tests.fakes.clock import VirtualClock, service_clock
+from tests.fakes.sqs import FakeSqs
 from tests.fakes.store import FakeStore
 from tests.fakes.stream_service import Cursor, FakeStreamService
 
@@ -66,29 +67,44 @@ class Sight(NamedTuple):
 class ProcessCaller:
     """The way to a service."""
 
-    def __init__(self, process: Process, service: Caller) -> None:
+    def __init__(self, process: Process, service: FakeSqs, *, ours: VirtualClock) -> None:
+        self.clock = service_clock(ours)
         self._process = process
         self._service = service
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         self._process.check()
-        return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        asked_at = anyio.current_time()
+        answer = await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        self.clock.heard(self._service.date, asked_at=asked_at)
+        return answer
 
 
 class StreamCaller:
     """The way of one mapping to a stream's service."""
 
-    def __init__(self, process: Process, service: FakeStreamService, *, mapping: str, reads: list[ReadNote]) -> None:
+    def __init__(
+        self,
+        process: Process,
+        service: FakeStreamService,
+        *,
+        mapping: str,
+        reads: list[ReadNote],
+        ours: VirtualClock,
+    ) -> None:
+        self.clock = service_clock(ours)
         self._process = process
         self._service = service
         self._mapping = mapping
         self._reads = reads
 
-    @property
-    def served_at(self) -> float | None:
-        return self._service.served_at
-
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        asked_at = anyio.current_time()
+        answer = await self._call(operation, body, timeout_in_seconds)
+        self.clock.heard(self._service.date, asked_at=asked_at)
+        return answer
+
+    async def _call(self, operation: str, body: bytes, timeout_in_seconds: float) -> Any:
         self._process.check()
         if operation != "GetRecords":
             return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
@@ -115,8 +131,8 @@ class WatchedSource:
         self._sights = sights
 
     @property
-    def served_at(self) -> float | None:
-        return self._source.served_at
+    def clock(self) -> SourceClock:
+        return self._source.clock
 
     async def shards(self) -> list[Shard]:
         return await self._source.shards()

@@ -14,12 +14,13 @@ import anyio
 import orjson
 
 from poller.model.mapping import QueueMapping
+from poller.telemetry.facts import BatchInvoked
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import Call, FunctionPlan
 from tests.simulation import checker
 from tests.simulation.life import Life
-from tests.simulation.world import World
+from tests.simulation.world import ClockStep, World, draw_clock
 
 FILTER = '{"body": {"kind": ["order"]}}'
 TROUBLE_ENDS_AT = 400.0
@@ -28,7 +29,10 @@ LONGEST_RUN = 50_000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """`is_calm`: SQS does all that it is asked and nothing crashes; only the function and our limits are in the way."""
+    """`is_calm`: SQS does all that it is asked and nothing crashes; only the function and our limits are in the way.
+
+    `clock` is the daemon's own.
+    """
 
     seed: int
     is_calm: bool
@@ -37,6 +41,7 @@ class Shape:
     messages: int
     mappings: int
     concurrency: int
+    clock: tuple[ClockStep, ...]
 
 
 def draw(seed: int) -> Shape:
@@ -52,6 +57,7 @@ def draw(seed: int) -> Shape:
         messages=luck.choice([5, 40, 120, 300]),
         mappings=luck.choice([1, 1, 2, 3]),
         concurrency=luck.choice([1, 2, 5, 20]),
+        clock=draw_clock(Random(seed + 2), TROUBLE_ENDS_AT),
     )
 
 
@@ -147,6 +153,7 @@ class Scenario:
         """Send the load while the daemon lives, dies and lives again; then let it come to rest, and stop it."""
         async with anyio.create_task_group() as producers:
             producers.start_soon(self._produce)
+            producers.start_soon(self.world.set_clock, self.shape.clock)
             for at in sorted([*self.shape.crashes, *self.shape.stops]):
                 end = Life.crash if at in self.shape.crashes else _stop
                 await self.world.live(_ended_at(at, end))
@@ -188,6 +195,7 @@ class Scenario:
                 checker.check_every_receive_is_invoked(queue, calls, matches)
             most = min(self.shape.concurrency, mapping.maximum_concurrency or self.shape.concurrency)
             assert self.target.most_running_of.get(mapping.name, 0) <= most, "the mapping's maximum concurrency"
+        checker.check_ages(self.world.facts_of(BatchInvoked), anyio.current_time())
         assert self.target.most_running <= self.shape.concurrency, "the function's reserved concurrency"
 
     def _check_after_a_life(self) -> None:

@@ -38,6 +38,10 @@ from tests.simulation.world import World
 
 EPSILON = 1e-6
 
+EARLY_BY_A_WRONG_CLOCK = 2.0
+LATE_BY_A_WRONG_CLOCK = 15.0
+"""How far a source's clock may be misjudged where ours is wrong: by what a Date leaves open, and by a slow answer."""
+
 
 class Put(NamedTuple):
     """A record as it came into the stream. `arrived_at` is what the mapping is told of it."""
@@ -119,8 +123,17 @@ class History:
         """What order is kept by: the shard, or within it the key where there are several lanes."""
         return put.shard_id, put.key if self.mapping.parallelization_factor > 1 else ""
 
-    def age_limit_of(self, put: Put) -> float:
-        """When the record becomes too old."""
+    def too_old_from(self, put: Put) -> float:
+        """When the record may be given up for its age."""
+        early = EARLY_BY_A_WRONG_CLOCK if self.world.clock_was_wrong else 0.0
+        return self._age_limit_of(put) - early
+
+    def too_old_by(self, put: Put) -> float:
+        """When the record must have been given up for its age, if it has not been handed over."""
+        late = LATE_BY_A_WRONG_CLOCK if self.world.clock_was_wrong else 0.0
+        return self._age_limit_of(put) + late
+
+    def _age_limit_of(self, put: Put) -> float:
         limit = self.mapping.maximum_record_age_in_seconds
         return inf if limit is None else put.arrived_at + limit
 
@@ -172,7 +185,7 @@ class History:
 
     def _may_be_dropped(self) -> dict[str, float]:
         """When a record may be given up: too old, or its batch has failed as often as it may."""
-        dropped = {put.number: self.age_limit_of(put) for put in self.puts.values()}
+        dropped = {put.number: self.too_old_from(put) for put in self.puts.values()}
         retries = self.mapping.maximum_retry_attempts
         if retries is None:
             return dropped

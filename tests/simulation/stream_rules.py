@@ -48,7 +48,7 @@ def check_retries(history: History) -> None:
 
 def check_ages(history: History) -> None:
     for call in history.calls:
-        if call.message_ids and history.age_limit_of(history.puts[call.message_ids[0]]) < call.began_at - EPSILON:
+        if call.message_ids and history.too_old_by(history.puts[call.message_ids[0]]) < call.began_at - EPSILON:
             raise Violation(f"the head was too old when it was handed over: {call}")
 
 
@@ -64,7 +64,7 @@ def check_notices(history: History) -> None:
         if batch.invoke_count != max(1, len(calls)):
             raise Violation(f"{len(calls)} calls, and the notice says {batch.invoke_count}: {batch}")
         if batch.condition == "RecordAgeExceeded":
-            if any(history.age_limit_of(put) > batch.at - EPOCH + EPSILON for put in puts):
+            if any(history.too_old_from(put) > batch.at - EPOCH + EPSILON for put in puts):
                 raise Violation(f"a record was not too old when it was given up: {batch}")
         elif mapping.maximum_retry_attempts is None or len(calls) != mapping.maximum_retry_attempts + 1:
             raise Violation(f"given up after {len(calls)} calls: {batch}")

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from poller.model.mapping import StreamMapping
+from poller.telemetry.facts import BatchInvoked
 from tests.simulation import checker, stream_bounds
 from tests.simulation.checker import Violation
 from tests.simulation.life import Life
@@ -48,6 +49,7 @@ class StreamScenario:
         try:
             async with anyio.create_task_group() as producers:
                 producers.start_soon(self._produce)
+                producers.start_soon(self.world.set_clock, self.shape.clock)
                 await anyio.sleep(self.shape.begins_at)
                 for at, how in self.shape.ends:
                     await self.world.live(_ended_at(at, how))
@@ -113,6 +115,7 @@ class StreamScenario:
 
     def _check(self) -> None:
         histories = self._histories()
+        checker.check_ages(self.world.facts_of(BatchInvoked), anyio.current_time())
         for history in histories:
             check_stream(history)
             check_rules(history)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from tests.simulation.world import ClockStep, draw_clock
+
 TROUBLE_ENDS_AT = 60.0
 
 Kind = Literal["trouble", "neighbour"]
@@ -17,7 +19,10 @@ Kind = Literal["trouble", "neighbour"]
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """`ends` are the moments and the ways in which lives end, before the last one that goes on until all is quiet."""
+    """`clock` is the daemon's own.
+
+    `ends` are the moments and the ways in which lives end, before the last one that goes on until all is quiet.
+    """
 
     seed: int
     kind: Kind
@@ -32,6 +37,7 @@ class Shape:
     retention_in_seconds: float
     concurrency: int
     budget_in_bytes: int
+    clock: tuple[ClockStep, ...]
 
 
 def draw(seed: int) -> Shape:
@@ -53,4 +59,5 @@ def draw(seed: int) -> Shape:
         retention_in_seconds=luck.choice([86_400.0, 86_400.0, 15.0, 40.0]) if is_trouble else 86_400.0,
         concurrency=luck.choice([1, 3, 50]),
         budget_in_bytes=luck.choice([512 * 2**20, 8_000]),
+        clock=draw_clock(Random(seed + 3), TROUBLE_ENDS_AT),
     )

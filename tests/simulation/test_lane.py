@@ -26,7 +26,7 @@ from poller.model.mapping import OnFailure, StreamMapping
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
 from poller.telemetry.facts import BatchInvoked, Fact, NoticeDelivered, NoticeRefused, RecordsDropped
-from tests.fakes.clock import EPOCH, VirtualClock
+from tests.fakes.clock import EPOCH, VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan
 from tests.simulation.world import run_seeded
@@ -82,6 +82,7 @@ class Scene:
             event_limit=EventLimit(),
             destination=self.destination if mapping.on_failure else None,
             clock=VirtualClock(),
+            source_clock=service_clock(),
             luck=random.Random(1),
             new_request_id=self._new_id,
             record=self.facts.append,

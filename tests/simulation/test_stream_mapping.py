@@ -227,7 +227,7 @@ def test_latest_sees_what_comes_after_the_mapping_is_ready_even_over_a_restart()
 @pytest.mark.parametrize("ahead", [-3600.0, 60.0, 3600.0])
 def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: float) -> None:
     world = World(starting_position="LATEST", batch_size=1)
-    world.clock.ahead, world.service.tells_time = ahead, True
+    world.clock.ahead = ahead
     world.poison = {"a/0"}
 
     async def main() -> None:

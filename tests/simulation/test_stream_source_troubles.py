@@ -15,8 +15,8 @@ from poller.errors import NotFound
 from poller.model.ids import MappingName
 from poller.model.invocation import Answered, Invocation, Response
 from poller.model.stream import Iterator, Read, Shard, ShardEnd, StateKey
-from poller.ports import StreamSource
-from poller.sources.caller import DatedCaller
+from poller.ports import SourceClock, StreamSource
+from poller.sources.caller import Caller
 from poller.sources.kinesis import KinesisSource, known
 from poller.telemetry.facts import PositionTrimmed, ReadThrottled, SourceFailed, SourceRecovered
 from tests.fakes.clock import EPOCH
@@ -68,13 +68,13 @@ class TableWorld(World):
 
 
 class _Counting:
-    def __init__(self, caller: DatedCaller, counts: Counter[str]) -> None:
+    def __init__(self, caller: Caller, counts: Counter[str]) -> None:
         self._caller = caller
         self._counts = counts
 
     @property
-    def served_at(self) -> float | None:
-        return self._caller.served_at
+    def clock(self) -> SourceClock:
+        return self._caller.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         self._counts[operation] += 1

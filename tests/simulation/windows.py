@@ -17,10 +17,10 @@ import orjson
 
 from poller.model.invocation import Answered, Invocation, Response
 from poller.ports import StreamSource
-from poller.sources.caller import DatedCaller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from tests.fakes.clock import EPOCH
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
+from tests.fakes.stream_service import FakeStreamService
 from tests.simulation.one_stream import Process, World
 
 WindowName = tuple[str, int]
@@ -110,7 +110,7 @@ class TableWorld(WindowWorld):
         self.stream = self.table.stream
 
     @property
-    def caller(self) -> DatedCaller:
+    def caller(self) -> FakeStreamService:
         return self.tables
 
     def source(self, process: Process) -> StreamSource:

@@ -22,6 +22,7 @@ from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
 from poller.telemetry.facts import Fact, MappingReady
+from tests.fakes.clock import VirtualClock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan
 from tests.fakes.queue import FakeQueue
@@ -37,6 +38,19 @@ T = TypeVar("T")
 FAILURES = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
 
 
+ClockStep = tuple[float, float]
+"""When the daemon's clock is set, and by how many seconds it is ahead from then on."""
+
+
+def draw_clock(luck: random.Random, until: float) -> tuple[ClockStep, ...]:
+    """A clock that is right, wrong, or set again and again."""
+    if luck.random() < 0.5:
+        return ()
+    wrong = [-7200.0, -130.0, -1.5, 1.5, 130.0, 7200.0]
+    moments = [0.0, *sorted(luck.uniform(0.0, until) for _ in range(luck.choice([0, 1, 4])))]
+    return tuple((at, luck.choice([0.0, *wrong])) for at in moments)
+
+
 def run_seeded(seed: int, main: Callable[..., Awaitable[T]], *args: Any) -> T:
     """Run `main` on a virtual clock that jumps, with the scheduler's luck fixed by the seed."""
     vars(trio_run)["_ALLOW_DETERMINISTIC_SCHEDULING"] = True  # what Hypothesis does too; trio has no public switch
@@ -48,6 +62,7 @@ def run_seeded(seed: int, main: Callable[..., Awaitable[T]], *args: Any) -> T:
 class World:
     """What outlives a process. Add sources, functions and mappings, then let the daemon live in it.
 
+    `clock` is the daemon's own; the services have others, which are right.
     `facts` are those of all lives, in order; `ready_at` is when each mapping was ready for the first time.
     """
 
@@ -62,6 +77,8 @@ class World:
     ) -> None:
         self.sqs = FakeSqs(seed=seed, faults=faults)
         self.luck = random.Random(seed)
+        self.clock = VirtualClock()
+        self.clock_was_wrong = False
         self.grace_in_seconds = grace_in_seconds
         self.store = store or FakeStore()
         self.budget_in_bytes = budget_in_bytes
@@ -136,6 +153,13 @@ class World:
         )
         self.stream_mappings.append(mapping)
         return mapping
+
+    async def set_clock(self, steps: Sequence[ClockStep]) -> None:
+        """Let the daemon's own clock be wrong, from each moment on by so much."""
+        for at, ahead in steps:
+            await anyio.sleep(max(0.0, at - anyio.current_time()))
+            self.clock.ahead = ahead
+            self.clock_was_wrong |= ahead != 0
 
     @property
     def all_mappings(self) -> Sequence[QueueMapping | StreamMapping]:

@@ -35,7 +35,7 @@ from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
 from poller.model.outcome import Outcome, Oversized, Postponed
-from poller.ports import Clock, Target
+from poller.ports import SourceClock, Target
 from poller.telemetry.facts import EventTooLarge, InvocationPostponed, ReceiptsExpired, Record
 
 
@@ -50,7 +50,7 @@ class Invoker:
     function_health: FunctionHealth
     event_limit: EventLimit
     keeper: VisibilityKeeper
-    clock: Clock
+    source_clock: SourceClock
     luck: random.Random
     new_request_id: Callable[[], RequestId]
     record: Record
@@ -90,7 +90,7 @@ class Invoker:
     async def _attempt(self, batch: BatchInHand, request_id: RequestId, attempt: int) -> Outcome:
         held = batch.messages
         payload = envelope.event([one.encoded for one in held])
-        oldest_age = self.clock.now() - min(one.message.sent_at for one in held)
+        oldest_age = max(0.0, self.source_clock.now() - min(one.message.sent_at for one in held))
         batch.phase = "running"
         began = anyio.current_time()
         invocation = Invocation(request_id, payload, self.mapping.name, attempt)

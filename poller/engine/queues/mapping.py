@@ -122,7 +122,7 @@ class QueueMappingRunner:
                 function_health=self._function_health,
                 event_limit=parts.event_limit,
                 keeper=self._keeper,
-                clock=parts.clock,
+                source_clock=parts.source.clock,
                 luck=parts.luck,
                 new_request_id=parts.new_request_id,
                 record=record,

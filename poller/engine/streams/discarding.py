@@ -21,7 +21,7 @@ from poller.errors import LASTING, ServiceError
 from poller.model.function import Function
 from poller.model.mapping import StreamMapping
 from poller.model.stream import ShardId
-from poller.ports import Clock, Destination
+from poller.ports import Destination, SourceClock
 from poller.telemetry.facts import NoticeDelivered, NoticeRefused, Record, RecordsDropped
 
 TRIES_BEFORE_DROPPING = 3
@@ -31,14 +31,17 @@ say how often it tries."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discarding:
-    """The way of one lane's discarded batches. `destination` is None where they are reported nowhere."""
+    """The way of one lane's discarded batches. `destination` is None where they are reported nowhere.
+
+    `source_clock` dates a notice, as the source dates the records that it names.
+    """
 
     mapping: StreamMapping
     function: Function
     shard_id: ShardId
     destination: Destination | None
     standstill: Standstill
-    clock: Clock
+    source_clock: SourceClock
     luck: random.Random
     record: Record
 
@@ -80,7 +83,7 @@ class Discarding:
             condition=discard.condition,
             invoke_count=discard.invoke_count,
             response=discard.response,
-            at=self.clock.now(),
+            at=self.source_clock.now(),
             is_kinesis=self.mapping.is_kinesis,
             shard_id=self.shard_id,
             stream_arn=str(self.mapping.event_source_arn),

@@ -31,7 +31,7 @@ from poller.engine.stop import Stop
 from poller.engine.streams.window import LaneWindow
 from poller.model.mapping import StreamMapping
 from poller.model.stream import StreamRecord
-from poller.ports import Clock
+from poller.ports import SourceClock
 
 Records = Sequence[StreamRecord]
 
@@ -40,13 +40,19 @@ class LaneGathering:
     """What a lane was given and is not done."""
 
     def __init__(
-        self, mapping: StreamMapping, window: LaneWindow, *, event_limit: EventLimit, clock: Clock, stop: Stop
+        self,
+        mapping: StreamMapping,
+        window: LaneWindow,
+        *,
+        event_limit: EventLimit,
+        source_clock: SourceClock,
+        stop: Stop,
     ) -> None:
         self._mapping = mapping
         self._event_limit = event_limit
         self._policy = RetryPolicy.of(mapping)
         self._window = window
-        self._clock = clock
+        self._source_clock = source_clock
         self._stop = stop
         self._pending: deque[StreamRecord] = deque()
         self._batch: list[StreamRecord] = []
@@ -137,7 +143,7 @@ class LaneGathering:
 
     def _is_expired(self, head: StreamRecord) -> bool:
         expires_at = self._policy.expires_at(head.arrived_at)
-        return expires_at is not None and expires_at <= self._clock.now()
+        return expires_at is not None and expires_at <= self._source_clock.now()
 
     def _patience(self, batch: Records, builder: BatchBuilder, now: float) -> float | None:
         """How long to wait for more: to the batching window's end, or until the head becomes too old."""
@@ -145,4 +151,4 @@ class LaneGathering:
             return None
         patience = builder.deadline - now
         expires_at = self._policy.expires_at(batch[0].arrived_at)
-        return patience if expires_at is None else min(patience, max(0.0, expires_at - self._clock.now()))
+        return patience if expires_at is None else min(patience, max(0.0, expires_at - self._source_clock.now()))

@@ -45,7 +45,7 @@ from poller.model.mapping import StreamMapping
 from poller.model.outcome import Oversized, PartlyFailed, Postponed
 from poller.model.status import BlockedShard
 from poller.model.stream import ShardId, StreamRecord, Window
-from poller.ports import Clock, Destination, Target
+from poller.ports import Clock, Destination, SourceClock, Target
 from poller.telemetry.facts import BatchBisected, BatchRetried, EventTooLarge, InvocationPostponed, Record
 
 Finished = Callable[[Records, Window | None], None]
@@ -64,6 +64,7 @@ class LaneParts:
     event_limit: EventLimit
     destination: Destination | None
     clock: Clock
+    source_clock: SourceClock
     luck: random.Random
     new_request_id: Callable[[], RequestId]
     record: Record
@@ -85,7 +86,11 @@ class Lane:
         self._policy = RetryPolicy.of(parts.mapping)
         self._window = LaneWindow(parts.mapping, shard_id, window)
         self._gathering = LaneGathering(
-            parts.mapping, self._window, event_limit=parts.event_limit, clock=parts.clock, stop=parts.stop
+            parts.mapping,
+            self._window,
+            event_limit=parts.event_limit,
+            source_clock=parts.source_clock,
+            stop=parts.stop,
         )
         self._standstill = Standstill(
             mapping=parts.mapping.name,
@@ -100,7 +105,7 @@ class Lane:
             shard_id=shard_id,
             destination=parts.destination,
             standstill=self._standstill,
-            clock=parts.clock,
+            source_clock=parts.source_clock,
             luck=parts.luck,
             record=parts.record,
         )
@@ -123,7 +128,7 @@ class Lane:
         self._gathering.no_room()
 
     def caught_up(self, at: float) -> None:
-        """Every record that had arrived by then, in epoch seconds, was put."""
+        """Every record that had arrived by then, in epoch seconds of the source's clock, was put."""
         self._gathering.caught_up(at)
 
     def close(self) -> None:
@@ -138,7 +143,7 @@ class Lane:
 
     async def _deliver(self, batch: Records) -> bool:
         """See the batch through; false when the daemon stops before all of it is done."""
-        clock = self._parts.clock
+        clock = self._parts.source_clock
         delivery = Delivery(
             batch,
             policy=self._policy,
@@ -180,12 +185,12 @@ class Lane:
         async with parts.gate:
             if parts.stop.has_begun:
                 return False
-            now = parts.clock.now()
+            now = parts.source_clock.now()
             if delivery.withdraw_if_expired(now):
                 return True
             payload = self._window.event(step.records)  # not before: who stands in line holds no second copy
             invocation = Invocation(step.request_id, payload, parts.mapping.name, step.attempt)
-            oldest_age = now - step.records[0].arrived_at if step.records else 0.0
+            oldest_age = max(0.0, now - step.records[0].arrived_at) if step.records else 0.0
             began = anyio.current_time()
             self.is_invoking = True
             try:
@@ -201,7 +206,7 @@ class Lane:
         if isinstance(outcome, PartlyFailed):
             outcome = from_the_first(outcome, [record.sequence_number for record in step.records])
         outcome = self._window.interpret(outcome, response, step.records)
-        is_bisected = delivery.answered(outcome, response, now=parts.clock.now())
+        is_bisected = delivery.answered(outcome, response, now=parts.source_clock.now())
         if isinstance(outcome, Postponed):
             self._say_postponed(outcome, step, delivery.pause)
             return True

@@ -6,8 +6,8 @@
 
 Where each shard begins is fixed and stored at the first start, before anything is read: what is written after the
 mapping is ready is seen, whatever becomes of us before the first record.  For LATEST, iterators are taken at once for
-all open shards, and this moment is what is stored: a start before the first record goes on from there, by the clock
-of the source where it tells it, as that is the one that dates records.
+all open shards, and this moment is what is stored, on the source's clock, which dates the records: a start before
+the first record goes on from there.
 At a stop the readers stop, what runs ends within the grace, and the last checkpoints are stored.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
@@ -124,7 +124,7 @@ class StreamMappingRunner:
             messages_held=sum(reader.records_in_hand for reader in self._readers.values()),
             concurrency_limit=min(len(lanes), self._parts.lane.function.reserved_concurrency),
             stream=stream_status(
-                self._readers.values(), self._lineage, self._checkpoints, now=self._parts.lane.clock.now()
+                self._readers.values(), self._lineage, self._checkpoints, now=self._parts.source.clock.now()
             ),
             since=health.since,
             attempt=health.attempt,
@@ -180,7 +180,7 @@ class StreamMappingRunner:
         positions = {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
         self._windows = {shard_id: one.window for shard_id, one in stored.items() if one.window is not None}
         if not positions:
-            now = AtTimestamp(self._no_later_than_now())
+            now = AtTimestamp(self._parts.source.clock.reached())
             by_hand = await self._parts.store.starting_position(self.mapping.state_key)
             positions = first_positions(shards, by_hand or self.mapping.begins_at)
             latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]
@@ -193,11 +193,6 @@ class StreamMappingRunner:
         await self._listings.begin(lineage, shards)
         self._lineage = lineage
         return lineage
-
-    def _no_later_than_now(self) -> float:
-        """By our clock and by the source's, which has just answered: records are dated by that one."""
-        ours, theirs = self._parts.lane.clock.now(), self._parts.source.served_at
-        return ours if theirs is None else min(ours, theirs)
 
     async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, Iterator]:
         iterators: dict[ShardId, Iterator] = {}

@@ -132,6 +132,7 @@ class ShardReader:
     def age(self, now: float) -> float:
         """How old the oldest record in hand is; with none in hand, how far behind the last read was, in seconds.
 
+        `now` is by the source's clock.
         While reads fail, nobody knows what is there: then the time since they fail counts too.
         """
         arrivals = [oldest.arrived_at for lane in self.lanes if (oldest := lane.oldest) is not None]
@@ -176,7 +177,7 @@ class ShardReader:
                 async with self._budget.promised(self._no_room) as room_in_bytes, self._parts.reads:
                     if iterator is None:
                         iterator = await self._parts.source.iterator(self._shard_id, self._position)
-                    began, asked_at = anyio.current_time(), self._parts.lane.clock.now()
+                    began, arrived_by = anyio.current_time(), self._parts.source.clock.reached()
                     read = await self._parts.source.read(iterator, limit=self._fitting(room_in_bytes))
             except ExpiredIterator:
                 iterator = None
@@ -193,7 +194,7 @@ class ShardReader:
                     self._parts.health.read_succeeded(self._shard_id)
                     return
                 failures += 1
-                self._fails_since = self._fails_since or self._parts.lane.clock.now()
+                self._fails_since = self._fails_since or self._parts.source.clock.now()
                 await anyio.sleep(self._parts.health.read_failed(self._shard_id, error, in_a_row=failures))
                 continue
             failures, self._fails_since = 0, None
@@ -202,7 +203,7 @@ class ShardReader:
             self._hand_out(read)
             if self._is_caught_up(read):
                 for lane in self.lanes:
-                    lane.caught_up(self._certainly_read(asked_at))
+                    lane.caught_up(arrived_by)
             iterator = read.next_iterator
             if iterator is None:
                 return
@@ -233,11 +234,6 @@ class ShardReader:
         if read.behind_in_seconds is None:
             return self._empty_reads >= EMPTY_READS_AT_THE_TIP
         return read.behind_in_seconds == 0
-
-    def _certainly_read(self, asked_at: float) -> float:
-        """Until when all has been read, by the clock that dates records too, where it is told: in whole seconds."""
-        served_at = self._parts.source.served_at if self._parts.lane.mapping.tumbling_window_in_seconds else None
-        return asked_at if served_at is None else min(asked_at, served_at - 1)
 
     def _hand_out(self, read: Read) -> None:
         parts, watermark = self._parts, self._watermark

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from typing import Any
 
 import anyio
@@ -197,15 +199,45 @@ async def test_half_of_a_surrogate_pair_does_not_spoil_the_whole_answer() -> Non
         assert (await receive(caller))["Messages"] == [{"Body": "\ud800"}, {"Body": "fine"}]
 
 
-@pytest.mark.parametrize(
-    ("date", "served_at"), [("Thu, 01 Jan 2026 00:00:07 GMT", 1_767_225_607.0), ("yesterday", None), ("", None)]
-)
-async def test_an_answer_tells_the_time_of_the_service(date: str, served_at: float | None) -> None:
-    reply = Reply(headers={"Date": date}, body=b"{}")
-    async with calling(lambda request: asyncio.sleep(0, reply)) as (caller, _, _server):
-        assert caller.served_at is None
+@pytest.mark.parametrize("offset_in_seconds", [-7200, 0, 7200])
+async def test_an_answer_tells_the_time_of_the_service(offset_in_seconds: float) -> None:
+    async def dated(_: Request) -> Reply:
+        return Reply(headers={"Date": formatdate(time.time() + offset_in_seconds, usegmt=True)}, body=b"{}")
+
+    async with calling(dated) as (caller, _, _server):
         await receive(caller)
-        assert caller.served_at == served_at
+        there = time.time() + offset_in_seconds
+        assert there - 2 < caller.clock.now() < there + 2
+        assert there - 2 < caller.clock.reached() <= time.time() + offset_in_seconds
+
+
+async def test_what_one_endpoint_tells_of_the_time_is_not_believed_of_another() -> None:
+    service, other = AwsService(answered), AwsService(answered)
+    service.knows(FIRST)
+    other.knows(FIRST)
+    service.clock_offset_in_seconds = 3600
+    async with http_server(service) as server, http_server(other) as other_server:
+        endpoints = {"sqs": server.url, "kinesis": other_server.url}
+        async with Aws(AwsSettings(region="eu-west-1", endpoints=endpoints)) as aws:
+            sqs, kinesis = await aws.caller("sqs"), await aws.caller("kinesis")
+            await receive(sqs)
+            await kinesis.call("ListShards", b"{}", timeout_in_seconds=5)
+            assert sqs.clock.now() > time.time() + 3500
+            assert (await aws.caller("sqs")).clock is sqs.clock
+            assert abs(kinesis.clock.now() - time.time()) < 5
+            assert len(other_server.requests) == 1
+
+
+@pytest.mark.parametrize("year", ["1999", "2199", "99999999999"])
+async def test_a_service_that_lives_in_another_year_does_not_date_our_requests(year: str) -> None:
+    body = b'{"__type":"RequestTimeTooSkewed"}'
+    reply = Reply(status=403, headers={"Date": f"Fri, 01 Jan {year} 00:00:00 GMT"}, body=body)
+    async with calling(lambda request: asyncio.sleep(0, reply)) as (caller, _, server):
+        with pytest.raises(errors.AccessDenied) as caught:
+            await receive(caller)
+        assert caught.value.code == "RequestTimeTooSkewed"
+        assert len(server.requests) == 1
+        assert abs(caller.clock.now() - time.time()) < 5
 
 
 async def test_a_throttle_carries_the_pause_that_was_asked_for() -> None:

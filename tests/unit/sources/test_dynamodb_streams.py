@@ -24,8 +24,9 @@ from poller.model.stream import (
     ShardId,
     TrimHorizon,
 )
-from poller.sources.caller import DatedCaller
+from poller.sources.caller import Caller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
+from tests.fakes.clock import service_clock
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
 
 pytestmark = pytest.mark.anyio
@@ -42,9 +43,8 @@ def anyio_backend() -> Any:
 class Scripted:
     """Gives its answers one after the other (an error is raised), and notes what was asked."""
 
-    served_at: float | None = None
-
     def __init__(self, *answers: Any) -> None:
+        self.clock = service_clock()
         self._answers = list(answers)
         self.requests: list[tuple[str, dict[str, Any], float]] = []
 
@@ -56,7 +56,7 @@ class Scripted:
         return answer
 
 
-def source_of(caller: DatedCaller) -> DynamoDbStreamsSource:
+def source_of(caller: Caller) -> DynamoDbStreamsSource:
     return DynamoDbStreamsSource(caller, arn=Arn.parse(USERS))
 
 
@@ -85,7 +85,7 @@ async def test_a_stream_that_is_just_being_enabled_has_no_shards_yet() -> None:
 
 async def test_a_listing_without_end_is_no_listing() -> None:
     class Endless:
-        served_at = None
+        clock = service_clock()
 
         async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
             return described(LastEvaluatedShardId="again")

@@ -24,8 +24,9 @@ from poller.model.stream import (
     ShardId,
     TrimHorizon,
 )
-from poller.sources.caller import DatedCaller
+from poller.sources.caller import Caller
 from poller.sources.kinesis import KinesisSource, known
+from tests.fakes.clock import service_clock
 from tests.fakes.kinesis import FakeKinesis
 
 pytestmark = pytest.mark.anyio
@@ -42,9 +43,8 @@ def anyio_backend() -> Any:
 class Scripted:
     """Gives its answers one after the other (an error is raised), and notes what was asked."""
 
-    served_at: float | None = None
-
     def __init__(self, *answers: Any) -> None:
+        self.clock = service_clock()
         self._answers = list(answers)
         self.requests: list[tuple[str, dict[str, Any], float]] = []
 
@@ -60,7 +60,7 @@ class Scripted:
         return answer
 
 
-def source_of(caller: DatedCaller, arn: str = CLICKS, **options: Any) -> KinesisSource:
+def source_of(caller: Caller, arn: str = CLICKS, **options: Any) -> KinesisSource:
     return KinesisSource(caller, arn=Arn.parse(arn), reader=known("arn:aws:iam::123456789012:role/r"), **options)
 
 
@@ -211,7 +211,7 @@ async def test_what_else_is_said_of_a_listing_is_passed_on() -> None:
 
 async def test_a_listing_without_end_is_no_listing() -> None:
     class Endless:
-        served_at = None
+        clock = service_clock()
 
         async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
             return {"Shards": [], "NextToken": "again"}

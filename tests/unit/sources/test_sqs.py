@@ -13,6 +13,7 @@ from poller.errors import NotFound, Rejected, Unreachable
 from poller.model.arn import Arn
 from poller.model.message import Message
 from poller.sources.sqs import SqsSource, is_final
+from tests.fakes.clock import service_clock
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.sqs import FakeSqs
 
@@ -30,6 +31,7 @@ class Transcript:
     """A caller that notes what goes through it to the fake."""
 
     def __init__(self, sqs: FakeSqs) -> None:
+        self.clock = service_clock()
         self._sqs = sqs
         self.requests: list[tuple[str, dict[str, Any], float]] = []
 
@@ -161,6 +163,8 @@ def test_only_what_is_said_of_a_receipt_is_final(code: str, expected: bool) -> N
 
 class Stranger:
     """Answers in JSON, but is no SQS."""
+
+    clock = service_clock()
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         return {"status": "ok"}

@@ -1,0 +1,46 @@
+"""What time is it at an endpoint? Signatures are dated by that clock, and what the service dates is compared with it.
+
+The rules are in `core/service_time.py`; here is what is known of one endpoint, and the two clocks of ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from poller.core.service_time import Bounds, bounds, is_plausible, narrowed, parsed_date, time_at
+
+
+class ServiceClock:
+    """`ports.SourceClock` of one endpoint: ours, corrected by what the endpoint's answers tell.
+
+    `ours` is the time of day in epoch seconds, `steady` a clock that is never set.
+    """
+
+    def __init__(self, *, ours: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self.steady = steady
+        self._ours = ours
+        self._known: Bounds | None = None
+        self._text = ""
+        self._date: float | None = None
+
+    def now(self) -> float:
+        if self._known is None:
+            return self._ours()
+        return time_at(self._known, ours=self._ours(), steady=self.steady())
+
+    def reached(self) -> float:
+        return self._ours() if self._known is None else self._known.low + self.steady()
+
+    def heard(self, date: str | None, *, asked_at: float) -> None:
+        """An answer with this Date header has just come; `asked_at` is on the steady clock."""
+        if date is None:
+            return
+        if date != self._text:  # many answers in a second tell the same
+            self._text, self._date = date, parsed_date(date)
+        if self._date is None:
+            return
+        now = self.steady()
+        told = bounds(self._date, asked_at=asked_at, answered_at=now)
+        if is_plausible(told, ours=self._ours(), steady=now):
+            self._known = narrowed(self._known, told)

@@ -1,0 +1,125 @@
+"""What does a wrong clock of ours change? Nothing: what a service has dated is compared with that service's clock."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import anyio
+import pytest
+
+from poller.engine.daemon import Daemon
+from poller.engine.stop import Stop
+from poller.telemetry.facts import BatchInvoked, Fact, RecordsDropped
+from tests.simulation.life import Life
+from tests.simulation.one_stream import World as StreamWorld
+from tests.simulation.one_stream import play, stopping_after
+from tests.simulation.steps import live, sending
+from tests.simulation.world import World
+
+F = TypeVar("F")
+
+wrong_clocks = pytest.mark.parametrize("ahead", [-7200.0, -120.0, 120.0, 7200.0])
+
+
+def facts_of(facts: list[Fact], kind: type[F]) -> list[F]:
+    return [fact for fact in facts if isinstance(fact, kind)]
+
+
+@wrong_clocks
+@pytest.mark.parametrize("window", [0, 5])
+def test_records_are_given_up_at_their_age_and_no_fresh_one_is(ahead: float, window: int) -> None:
+    """`poison` fails for ever, so only its age ends it; a batching window is another place that looks at ages."""
+    world = StreamWorld(
+        maximum_record_age_in_seconds=60, batch_size=1 if window == 0 else 10, maximum_batching_window_in_seconds=window
+    )
+    world.clock.ahead = ahead
+    world.poison = {"poison"}
+    dropped: list[list[RecordsDropped]] = []
+
+    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        for number in range(10):
+            world.put("a", f"fresh/{number}")
+            await anyio.sleep(1)
+        await anyio.sleep(10)
+        world.put("a", "poison")
+        for seconds in (58, 7):
+            await anyio.sleep(seconds)
+            dropped.append(facts_of(world.facts, RecordsDropped))
+        return False
+
+    async def main() -> None:
+        await world.live(until)
+
+    play(world, main)
+    assert world.succeeded == [f"fresh/{number}" for number in range(10)]
+    assert [[fact.condition for fact in facts] for facts in dropped] == [[], ["RecordAgeExceeded"]]
+
+
+@wrong_clocks
+def test_the_iterator_age_is_by_the_clock_that_dates_the_records(ahead: float) -> None:
+    world = StreamWorld()
+    world.clock.ahead = ahead
+    world.duration = 8.0
+    ages: list[float] = []
+
+    async def until(_stop: Stop, daemon: Daemon) -> bool:
+        world.put("a", "slow")
+        for _ in range(5):
+            await anyio.sleep(1)
+            [status] = daemon.statuses()
+            assert status.stream is not None
+            ages.append(status.stream.iterator_age_in_seconds)
+        return False
+
+    async def main() -> None:
+        await world.live(until)
+
+    play(world, main)
+    assert ages == pytest.approx([1, 2, 3, 4, 5], abs=2)
+
+
+@wrong_clocks
+def test_a_batchs_oldest_age_is_by_the_clock_that_dates_the_records(ahead: float) -> None:
+    world = StreamWorld(batch_size=1)
+    world.clock.ahead = ahead
+
+    async def main() -> None:
+        world.put("a", "old")
+        await anyio.sleep(50)
+        world.put("a", "new")
+        await world.live(stopping_after(5))
+
+    play(world, main)
+    assert [fact.oldest_age for fact in facts_of(world.facts, BatchInvoked)] == pytest.approx([50, 0], abs=2)
+    assert all(fact.oldest_age >= 0 for fact in facts_of(world.facts, BatchInvoked))
+
+
+@wrong_clocks
+def test_a_messages_age_is_by_the_clock_that_dates_the_messages(ahead: float) -> None:
+    world = World()
+    queue = world.add_queue("q")
+    world.add_function("f")
+    world.add_mapping("m", queue, "f", batch_size=1)
+    world.clock.ahead = ahead
+    live(world, sending(world, queue, "hello", stop_at=5))
+    [fact] = world.facts_of(BatchInvoked)
+    assert 0 <= fact.oldest_age < 2
+
+
+def test_an_age_does_not_become_negative_when_our_clock_goes_back() -> None:
+    world = World()
+    queue = world.add_queue("q")
+    world.add_function("f")
+    world.add_mapping("m", queue, "f", batch_size=1)
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "before")
+        await anyio.sleep(5)
+        world.clock.ahead = -7200
+        world.sqs.send(queue, "after")
+        await anyio.sleep(5)
+        life.stop.begin()
+
+    live(world, until)
+    assert [fact.oldest_age for fact in world.facts_of(BatchInvoked)] == pytest.approx([0, 0], abs=2)
+    assert all(fact.oldest_age >= 0 for fact in world.facts_of(BatchInvoked))
