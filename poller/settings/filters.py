@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from poller.core.filtering import InvalidPattern, compile_filters, metadata_keys
+from poller.core.filtering import InvalidPattern, compile_filters, metadata_keys, mismatch
 from poller.model.arn import Arn
 from poller.settings.faults import Fault
 from poller.settings.mappings import INVALID_PATTERN, MappingTable
@@ -27,6 +27,9 @@ _METADATA: Mapping[DataKey, frozenset[str]] = {
 }
 """What a record has beside its data, as a filter sees it."""
 
+_KNOWN_TO_WORK = frozenset({("dynamodb", "eventName")})
+"""Of these, what AWS looks at, though its pages promise the record's data only."""
+
 
 def filter_rules(path: Path, table: MappingTable, written: Mapping[str, Any]) -> Iterator[Fault]:
     """Each pattern by itself. Where the source is not known, the patterns are read as a queue's.
@@ -41,9 +44,10 @@ def filter_rules(path: Path, table: MappingTable, written: Mapping[str, Any]) ->
 
 
 def filter_advice(path: Path, table: MappingTable) -> Iterator[str]:
-    """Keys outside the record's data: AWS's pages for each source no longer promise that they are looked at.
+    """Patterns that no record can match, and keys that AWS's pages do not promise to look at.
 
     A key that no record of the source has was mostly meant for another source, and would leave out everything.
+    `eventName` of DynamoDB is known to be looked at: AWS's own examples filter by it.
     """
     data_key = _data_key(table.event_source_arn)
     for index, pattern in enumerate(table.patterns):
@@ -51,7 +55,9 @@ def filter_advice(path: Path, table: MappingTable) -> Iterator[str]:
         at = dotted(_at(path, index))
         if missing := [key for key in keys if key not in _METADATA[data_key]]:
             yield f"{at}: no record of this source has {', '.join(missing)}; what it carries is under {data_key}"
-        if there := [key for key in keys if key in _METADATA[data_key]]:
+        if data_key == "dynamodb" and (why := mismatch(pattern)):
+            yield f"{at}: no record matches it, as {why}"
+        if there := [key for key in keys if key in _METADATA[data_key] and (data_key, key) not in _KNOWN_TO_WORK]:
             yield (
                 f"{at}: AWS promises to filter this source by {data_key} only, not by {', '.join(there)}; poller does"
             )

@@ -82,7 +82,7 @@ def test_what_is_probably_not_meant_is_said(loaded: Callable[..., Settings], tex
     ("arn", "key"),
     [
         ("arn:aws:kinesis:eu-west-1:123456789012:stream/s", "partitionKey"),
-        ("arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026", "eventName"),
+        ("arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026", "eventID"),
     ],
 )
 def test_a_key_beside_the_data_is_none_that_aws_promises(loaded: Callable[..., Settings], arn: str, key: str) -> None:
@@ -97,6 +97,32 @@ def test_a_key_beside_the_data_is_none_that_aws_promises(loaded: Callable[..., S
 
 
 @pytest.mark.parametrize(
+    ("pattern", "warnings"),
+    [
+        ("{ eventName = ['INSERT'] }", ()),
+        (
+            "{ dynamodb.NewImage.salary.N = [{ numeric = ['>', 5] }] }",
+            (
+                "mappings.m.filter_criteria.filters[0].pattern: no record matches it, as dynamodb.NewImage.salary.N "
+                'is text, as DynamoDB writes numbers: a number or "numeric" never matches',
+            ),
+        ),
+    ],
+)
+def test_a_pattern_for_dynamodb_is_doubted_only_where_no_record_matches_it(
+    loaded: Callable[..., Settings], pattern: str, warnings: tuple[str, ...]
+) -> None:
+    settings = loaded(f"""
+        [mappings.m]
+        event_source_arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026"
+        function_name = "f"
+        starting_position = "LATEST"
+        filter_criteria.filters = [{{ pattern = {pattern} }}]
+    """)
+    assert settings.warnings == warnings
+
+
+@pytest.mark.parametrize(
     ("arn", "data_key"),
     [
         ("arn:aws:sqs:eu-west-1:123456789012:q", "body"),
@@ -106,7 +132,7 @@ def test_a_key_beside_the_data_is_none_that_aws_promises(loaded: Callable[..., S
 )
 def test_each_source_has_its_own_key_to_filter_by(loaded: Callable[..., Settings], arn: str, data_key: str) -> None:
     position = "" if ":sqs:" in arn else 'starting_position = "LATEST"'
-    patterns = ", ".join(f"{{ pattern.{key}.a = ['b'] }}" for key in ("body", "data", "dynamodb"))
+    patterns = ", ".join(f"{{ pattern.{key}.Keys.a.S = ['b'] }}" for key in ("body", "data", "dynamodb"))
     settings = loaded(f"""
         [mappings.m]
         event_source_arn = "{arn}"

@@ -1,0 +1,86 @@
+"""Can a pattern match any record of a DynamoDB stream?
+
+Its attributes carry their types, and its numbers are text:
+
+    "dynamodb": {"NewImage": {"salary": {"N": "50000"}, "tags": {"SS": ["a"]}, "home": {"M": {"city": {"S": "Rome"}}}}}
+
+So `{"salary": [50000]}`, `{"salary": {"N": [50000]}}` and `{"salary": {"N": [{"numeric": [">", 0]}]}}` match nothing.
+A pattern is judged by the shape of records alone, and kindly: the name of an attribute may hold dots, and then it takes
+several steps of a path; a field that may be missing may also be one that no record has.
+
+Sources: Amazon DynamoDB API Reference, "StreamRecord" and "AttributeValue"; AWS Lambda Developer Guide, "Using event
+filtering with a DynamoDB event source".
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from poller.core.filtering.leaves import Leaf
+from poller.core.filtering.notation import NUMBERS
+from poller.core.filtering.parsing import Path, parse_pattern
+from poller.core.filtering.predicates import never
+
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "ApproximateCreationDateTime": NUMBERS,
+    "SequenceNumber": (str,),
+    "SizeBytes": NUMBERS,
+    "StreamViewType": (str,),
+}
+"""What a record has beside its items, and of which kind."""
+
+_ITEMS = ("Keys", "NewImage", "OldImage")
+
+_SCALARS: dict[str, type] = {"S": str, "N": str, "B": str, "SS": str, "NS": str, "BS": str, "BOOL": bool, "NULL": bool}
+"""The types of an attribute without attributes of its own, and what stands below each; a set is an array of it."""
+
+TYPES = (*_SCALARS, "M", "L")
+
+
+def mismatch(pattern: str) -> str | None:
+    """Why no record matches a valid pattern, as a sentence on one of its leaves; None where some record may."""
+    first: str | None = None
+    for rule in parse_pattern(pattern).rules:
+        wrong = next((path for path, leaf in rule.items() if path[0] == "dynamodb" and not _fits(path[1:], leaf)), None)
+        if wrong is None:
+            return None
+        first = first or f"{'.'.join(wrong)} {_explained(wrong)}"
+    return first
+
+
+def _fits(path: Path, leaf: Leaf) -> bool:
+    if leaf.accepts_absence or not path:
+        return True
+    if path[0] in _ITEMS:
+        return _fits_item(path[1:], leaf)
+    return path[0] in _FIELDS and len(path) == 1 and any(_accepts(leaf, kind) for kind in _FIELDS[path[0]])
+
+
+def _fits_item(path: Path, leaf: Leaf) -> bool:
+    """Whether the path leads from an item through attributes and their types to a value that the leaf accepts."""
+
+    def attribute(begin: int) -> bool:
+        return any(typed(at) for at in range(begin + 1, len(path)))
+
+    @cache
+    def typed(at: int) -> bool:
+        kind, is_last = path[at], at == len(path) - 1
+        if kind in _SCALARS:
+            return is_last and _accepts(leaf, _SCALARS[kind])
+        return not is_last and ((kind == "M" and attribute(at + 1)) or (kind == "L" and typed(at + 1)))
+
+    return attribute(0)
+
+
+def _accepts(leaf: Leaf, kind: type) -> bool:
+    return leaf.tests[kind] is not never
+
+
+def _explained(path: Path) -> str:
+    if path[1] not in (*_ITEMS, *_FIELDS):
+        return f"is no field of a record; it has {', '.join((*_ITEMS, *_FIELDS))}"
+    if len(path) > 3 and path[-1] in ("N", "NS"):
+        return 'is text, as DynamoDB writes numbers: a number or "numeric" never matches'
+    if path[1] in _ITEMS and path[-1] not in _SCALARS:
+        return f"names no type; below an attribute stands its type ({', '.join(TYPES)}), as in salary.N"
+    return "is never of the kind that the pattern asks for"
