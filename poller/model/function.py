@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName
@@ -39,6 +41,17 @@ class ChildProcess:
     handler: str | None
     environment: Mapping[str, str]
     directory: str
+
+
+_INVOKE_PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations/*\Z")
+
+
+def is_emulator(url: str) -> bool:
+    """Whether a Runtime Interface Emulator listens there: the path is that of Lambda's Invoke, behind any prefix.
+
+    An emulator serves one call at a time, and hides a function's failures behind a status of 200.
+    """
+    return _INVOKE_PATH.search(urlsplit(url).path) is not None
 
 
 FunctionKind = LambdaApi | HttpService | ChildProcess

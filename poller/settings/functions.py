@@ -19,7 +19,7 @@ from yarl import URL
 
 import poller
 from poller.model.arn import Arn
-from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi
+from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi, is_emulator
 from poller.model.ids import FunctionName
 from poller.settings.faults import Fault
 from poller.settings.fields import (
@@ -43,9 +43,6 @@ from poller.settings.limits import (
 from poller.settings.tree import Path
 
 KINDS = ("arn", "url", "urls", "command", "handler")
-
-EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
-"""A Runtime Interface Emulator's url ends so. It serves one call at a time."""
 
 
 class FunctionTable(Table):
@@ -128,7 +125,7 @@ def default_concurrency(kind: FunctionKind) -> int:
         case LambdaApi():
             return LAMBDA_API_CONCURRENCY
         case HttpService(urls=urls):
-            return sum(1 if url.rstrip("/").endswith(EMULATOR_PATH) else HTTP_CONCURRENCY for url in urls)
+            return sum(1 if is_emulator(url) else HTTP_CONCURRENCY for url in urls)
         case ChildProcess():
             return os.cpu_count() or 1
 

@@ -17,14 +17,12 @@ import anyio
 from yarl import URL
 
 from poller.core.backoff import Backoff
+from poller.model.function import is_emulator
 from poller.model.ids import FunctionName
 from poller.telemetry.facts import EndpointPutAside, Record
 
 ASIDE = Backoff(initial=1.0, maximum=60.0)
 """How long a url that failed is left alone."""
-
-EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
-"""Where every Runtime Interface Emulator listens; the path says `function` whatever the function's name."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +44,7 @@ class Endpoints:
     """The pool of one function's urls."""
 
     def __init__(self, urls: Sequence[str], *, function: FunctionName, record: Record) -> None:
-        self._pool = [Endpoint(URL(url), is_emulator=URL(url).path.rstrip("/") == EMULATOR_PATH) for url in urls]
+        self._pool = [Endpoint(URL(url), is_emulator=is_emulator(url)) for url in urls]
         self._function = function
         self._record = record
         self._changed = anyio.Event()

@@ -69,6 +69,9 @@ AT_ONCE_LIMIT_IN_BYTES = 2**20
 HEADER_LIMIT_IN_BYTES = 2**16
 """The longest line or header of an answer; aiohttp's own limit is 8,190."""
 
+ERROR_HEADERS = ("Error-Type", "X-Amz-Function-Error")
+"""With any of them an answer is the function's error: newer emulators send the first, Lambda's own API the second."""
+
 EMULATORS_TIMEOUT = re.compile(rb"Task timed out after (\d+)\.00 seconds")
 """Its answer when the function took too long: status 200, plain text."""
 
@@ -227,11 +230,11 @@ async def _body(reply: aiohttp.ClientResponse) -> bytes | None:
 def _emulators_answer(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocation) -> Response:
     """What an emulator means. It hides a function's failures behind a status of 200; newer ones name their type."""
     is_error = is_error_document(body)
-    if reply.status == 200 and not is_error:
+    if any(name in reply.headers for name in ERROR_HEADERS) or (is_error and reply.status in (200, 502)):
+        return posted(body, error_type=reply.headers.get("Error-Type"))
+    if reply.status == 200:
         timeout = EMULATORS_TIMEOUT.match(body)
         return timed_out(invocation.request_id, float(timeout[1])) if timeout else Answered(body)
-    if "Error-Type" in reply.headers or (is_error and reply.status in (200, 502)):
-        return posted(body, error_type=reply.headers.get("Error-Type"))
     if reply.status == 502:
         return exited(invocation.request_id, None)
     if reply.status in (400, 500, 504):

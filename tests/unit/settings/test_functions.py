@@ -79,6 +79,7 @@ def test_an_arn_is_kept_verbatim_and_invoked_without_its_qualifier(function: Cal
         ('arn = "arn:aws:lambda:eu-west-1:123456789012:function:bill"', 1000),
         ('url = "http://a"', 10),
         (f'url = "{EMULATOR}"', 1),
+        ('url = "http://a/rie/f/2015-03-31/functions/function/invocations/?key=1"', 1),
         (f'urls = ["http://a", "{EMULATOR}", "http://b"]', 21),
         ('handler = "a:b"', os.cpu_count()),
         ('command = ["a"]', os.cpu_count()),

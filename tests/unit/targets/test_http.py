@@ -260,6 +260,10 @@ THE_ERROR = FunctionError(error_type="ValueError", message="no", payload=ERROR)
         (Reply(body=ERROR), THE_ERROR),
         (Reply(status=502, body=ERROR), THE_ERROR),
         (Reply(status=500, body=ERROR, headers={"Error-Type": "Function.Error"}), THE_ERROR),
+        (
+            Reply(body=b'{"errorMessage": "no"}', headers={"X-Amz-Function-Error": "Unhandled"}),
+            FunctionError(error_type="Function.Unknown", message="no", payload=b'{"errorMessage": "no"}'),
+        ),
         (Reply(status=400), Busy(reason="HTTP.400", is_throttle=False)),
         (Reply(status=500), Busy(reason="HTTP.500", is_throttle=False)),
         (Reply(status=504), Busy(reason="HTTP.504", is_throttle=False)),
@@ -270,6 +274,13 @@ THE_ERROR = FunctionError(error_type="ValueError", message="no", payload=ERROR)
 )
 async def test_an_emulators_answers_are_read_as_it_means_them(reply: Reply, expected: Response) -> None:
     assert (await exchange(reply, path=EMULATOR))[0] == expected
+
+
+@pytest.mark.parametrize(
+    "path", ["/rie/f" + EMULATOR, EMULATOR + "/?key=1", "/2015-03-31/functions/resize/invocations"]
+)
+async def test_an_emulator_behind_a_prefix_or_with_a_query_is_read_in_the_same_way(path: str) -> None:
+    assert (await exchange(Reply(body=ERROR), path=path))[0] == THE_ERROR
 
 
 async def test_an_emulators_timeout_is_the_functions() -> None:
