@@ -27,6 +27,9 @@ from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postp
 
 SUCCEEDED = Succeeded()
 
+GATEWAY_ERRORS = frozenset({"HTTP.502", "HTTP.504"})
+"""A gateway's word that it got no answer from the service behind it, which may be at work still (RFC 9110)."""
+
 INVALID_RESPONSE = "InvalidResponse"
 """The reason of a batch that failed because its answer cannot be understood."""
 
@@ -54,9 +57,9 @@ def interpret(response: Response, *, identifiers: Iterable[str], reports_item_fa
                 return SUCCEEDED
             return _item_failures(payload, identifiers)
         case FunctionError(error_type=error_type, message=message):
-            return Failed(error_type, message)
+            return Failed(error_type, message, may_still_run=error_type in GATEWAY_ERRORS)
         case LostAnswer(reason=reason):
-            return Failed("LostAnswer", reason)
+            return Failed("LostAnswer", reason, may_still_run=True)
         case Busy(reason=reason, retry_after=retry_after, is_throttle=is_throttle):
             return Postponed(reason, retry_after, is_throttle)
         case TooLarge(error_type=error_type, message=message):

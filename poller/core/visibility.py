@@ -4,6 +4,9 @@ The queue's own visibility timeout, unless the batching window and the function'
 uses window + timeout + 30 seconds.  AWS refuses a mapping whose function may run longer than the queue's timeout; here
 what is in hand is hidden again as long as it takes, so such a mapping runs, with the longer timeout and some advice.
 
+And when does a failed message come again?  When the queue's own visibility timeout is over, counted from its receive.
+AWS waits for the longer timeout where it uses one; this differs on purpose, for the queue's owner chose the pace.
+
 Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS" and "Configuring a queue to use with Lambda".
 """
 
@@ -18,7 +21,10 @@ LONGEST_IN_SECONDS = 43_200
 
 
 class Visibility(NamedTuple):
+    """`timeout_in_seconds` is what to receive with, `queue_timeout_in_seconds` the queue's own."""
+
     timeout_in_seconds: int
+    queue_timeout_in_seconds: int
     advice: str | None
 
 
@@ -28,11 +34,19 @@ def effective_visibility(
     """The visibility timeout to receive with, and what to tell the owner of the queue."""
     needed = window_in_seconds + math.ceil(function_timeout_in_seconds)
     if needed <= queue_timeout_in_seconds:
-        return Visibility(queue_timeout_in_seconds, None)
+        return Visibility(queue_timeout_in_seconds, queue_timeout_in_seconds, None)
     timeout = min(LONGEST_IN_SECONDS, needed + SLACK_IN_SECONDS)
     advice = (
         f"the queue's visibility timeout ({queue_timeout_in_seconds} s) is shorter than the batching window plus the "
         f"function's timeout ({needed} s): {timeout} s is used instead; AWS recommends six times the function's "
         "timeout, plus the window"
     )
-    return Visibility(timeout, advice)
+    return Visibility(timeout, queue_timeout_in_seconds, advice)
+
+
+def seconds_until(shown_at: float, *, longest_until: float, now: float) -> int:
+    """The visibility timeout that shows a message at that time: whole seconds, rounded up so that it is not early.
+
+    SQS refuses a timeout that reaches beyond `longest_until`.
+    """
+    return max(0, min(math.ceil(shown_at - now), int(longest_until - now)))

@@ -19,10 +19,14 @@ class PartlyFailed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The whole batch failed. `reason` is one bounded word or error type; `detail` is for a person."""
+    """The whole batch failed. `reason` is one bounded word or error type; `detail` is for a person.
+
+    `may_still_run` when nobody knows whether the function has ended.
+    """
 
     reason: str
     detail: str = ""
+    may_still_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

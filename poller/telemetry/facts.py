@@ -201,7 +201,7 @@ class ReceiptsExpired(NamedTuple):
 
 
 class MessagesReleased(NamedTuple):
-    """Messages made visible again at a stop."""
+    """Messages given back to their queue at a stop."""
 
     mapping: MappingName
     records: int

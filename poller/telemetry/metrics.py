@@ -203,7 +203,7 @@ class Metrics:
         )
         self.visibility_failures = self._counter(
             "poller_visibility_failures_total",
-            "Messages whose extension was refused, at each try.",
+            "Messages whose visibility could not be changed, at each try.",
             mappings,
             labels=("mapping", "outcome"),
             known=FATES_OF_A_REFUSED_CALL,
@@ -211,7 +211,9 @@ class Metrics:
         self.receipts_expired = counter(
             "poller_receipts_expired_total", "Messages dropped uninvoked because their receipt had expired."
         )
-        self.messages_released = counter("poller_messages_released_total", "Messages made visible again at a stop.")
+        self.messages_released = counter(
+            "poller_messages_released_total", "Messages given back to their queue at a stop."
+        )
 
     def _declare_streams(self, mappings: Collection[MappingName]) -> None:
         def counter(name: str, meaning: str) -> Series:

@@ -101,7 +101,7 @@ class Stored:
 
 @dataclass(eq=False, kw_only=True)
 class FakeQueue:
-    """`on_change` is called whenever there may be something new to receive."""
+    """`on_change` is called whenever there may be something new to receive, now or sooner than before."""
 
     arn: Arn
     seed: int = 0
@@ -242,8 +242,7 @@ class FakeQueue:
         message.was_modified = True
         self._note(now, "visibility_changed", message, receipt, f"{timeout_in_seconds:g}")
         self._hide(message, now + timeout_in_seconds, now)
-        if timeout_in_seconds == 0:
-            self.on_change()
+        self.on_change()
         return None
 
     def answer_lost(self, wires: Sequence[Wire], *, now: float) -> None:

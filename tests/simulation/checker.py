@@ -5,6 +5,7 @@ order                    before a message of a group is handed over, every earli
 no expired receipt       what the queue shows again is not handed over under the receipt of before
 one batch at a time      two runs of a function with the same group never overlap, whatever died in between
 room before receive      nothing is received and then not invoked (where only we and the function are to blame)
+redelivery               a failed message comes again when the queue's own timeout is over, a group's in their order
 bounds                   concurrency of the function, of the mapping
 ages                     nothing is older than the world, whatever the daemon's own clock says
 a clean stop             what was not handed over is visible again
@@ -121,6 +122,41 @@ def check_no_expired_receipt_is_invoked(queue: FakeQueue, calls: Iterable[Call])
                 raise Violation(f"receipt {receipt} expired at {expired_at[receipt]}, and was invoked: {call}")
 
 
+def check_failed_messages_come_again_in_time(
+    queue: FakeQueue, calls: Iterable[Call], *, timeout_in_seconds: float, slack_in_seconds: float
+) -> None:
+    """A failed message is shown when the queue's own visibility timeout is over, or at its failure where that is later.
+
+    A group whose answer was lost may wait for as long as its function may run.
+    """
+    received_at = {entry.receipt: entry.at for entry in queue.history if entry.kind in ("received", "repeated")}
+    shown_at = {entry.receipt: entry.at for entry in queue.history if _is_shown(entry)}
+    for call in calls:
+        if call.ending not in ("failed", "partly_failed", "answer_lost"):
+            continue
+        for message_id, receipt in zip(call.message_ids, call.receipts, strict=True):
+            if message_id in call.done or receipt not in shown_at:
+                continue
+            due_at = received_at[receipt] + queue.visibility_timeout_in_seconds
+            latest = max(due_at, call.ended_at)
+            if queue.is_fifo and call.ending == "answer_lost":
+                latest = max(latest, call.began_at + timeout_in_seconds)
+            if not due_at <= shown_at[receipt] <= latest + slack_in_seconds:
+                raise Violation(f"{message_id} was shown at {shown_at[receipt]}, not at {latest}: {call}")
+
+
+def check_groups_are_shown_in_order(queue: FakeQueue) -> None:
+    """No message of a group is visible again while an earlier one of the group is still hidden by a receive."""
+    hidden: defaultdict[str | None, dict[str, None]] = defaultdict(dict)
+    for entry in queue.history:
+        if entry.kind in ("received", "repeated"):
+            hidden[entry.group][entry.message_id] = None
+        elif _is_shown(entry) or entry.kind in ("deleted", "moved"):
+            if _is_shown(entry) and next(iter(hidden[entry.group])) != entry.message_id:
+                raise Violation(f"shown before an earlier message of its group: {entry}")
+            hidden[entry.group].pop(entry.message_id, None)
+
+
 def check_given_back(queue: FakeQueue, calls: Iterable[Call], now: float) -> None:
     """After a clean stop: what is still in flight was handed over, or its answer was lost on the way to us."""
     queue.settle(now)
@@ -144,11 +180,14 @@ def in_flight(queue: FakeQueue) -> list[Entry]:
     for entry in queue.history:
         if entry.kind in ("received", "repeated"):
             open_receives[entry.message_id] = entry
-        elif entry.kind in ("deleted", "expired", "moved") or (
-            entry.kind == "visibility_changed" and entry.detail == "0"
-        ):
+        elif entry.kind in ("deleted", "moved") or _is_shown(entry):
             open_receives.pop(entry.message_id, None)
     return list(open_receives.values())
+
+
+def _is_shown(entry: Entry) -> bool:
+    """Whether the message is visible again."""
+    return entry.kind == "expired" or (entry.kind == "visibility_changed" and entry.detail == "0")
 
 
 def _first_success(calls: Iterable[Call]) -> dict[str, float]:

@@ -25,6 +25,8 @@ from tests.simulation.world import ClockStep, World, draw_clock
 FILTER = '{"body": {"kind": ["order"]}}'
 TROUBLE_ENDS_AT = 400.0
 LONGEST_RUN = 50_000.0
+REDELIVERY_SLACK_IN_SECONDS = 3.0
+"""A visibility timeout has whole seconds, and its call comes after that of the delete, with 0.1 s each way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +195,11 @@ class Scenario:
                 checker.check_one_batch_at_a_time(calls)
             if self.shape.is_calm:
                 checker.check_every_receive_is_invoked(queue, calls, matches)
+                checker.check_failed_messages_come_again_in_time(
+                    queue, calls, timeout_in_seconds=self.timeout, slack_in_seconds=REDELIVERY_SLACK_IN_SECONDS
+                )
+                if queue.is_fifo:
+                    checker.check_groups_are_shown_in_order(queue)
             most = min(self.shape.concurrency, mapping.maximum_concurrency or self.shape.concurrency)
             assert self.target.most_running_of.get(mapping.name, 0) <= most, "the mapping's maximum concurrency"
         checker.check_ages(self.world.facts_of(BatchInvoked), anyio.current_time())

@@ -6,13 +6,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
+import orjson
+import pytest
 
 from tests.fakes.queue import FakeQueue
 from tests.simulation.life import Life
+from tests.simulation.process import ProcessCaller
 from tests.simulation.world import World, run_seeded
 
 Until = Callable[[Life], Coroutine[Any, Any, None]]
 """Runs beside one life of the daemon and ends it."""
+
+Call = Callable[..., Coroutine[Any, Any, Any]]
+"""One call of a process to SQS."""
 
 
 def live(world: World, until: Until) -> Life:
@@ -38,3 +44,16 @@ def sending(world: World, queue: FakeQueue, *bodies: str, group: str = "g", at: 
         await stopping_at(stop_at)(life)
 
     return until
+
+
+def around_calls(monkeypatch: pytest.MonkeyPatch, wrapper: Callable[[Call, str, dict[str, Any]], Any]) -> None:
+    """Let `wrapper(call, operation, request)` stand between the process and SQS; it awaits `call(request)`."""
+    original = ProcessCaller.call
+
+    async def call(self: ProcessCaller, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        async def go_on(request: dict[str, Any]) -> Any:
+            return await original(self, operation, orjson.dumps(request), timeout_in_seconds=timeout_in_seconds)
+
+        return await wrapper(go_on, operation, orjson.loads(body))
+
+    monkeypatch.setattr(ProcessCaller, "call", call)

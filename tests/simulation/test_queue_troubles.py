@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from itertools import groupby, pairwise
 from typing import Any
 
 import anyio
-import orjson
 import pytest
 
 from poller.engine.stop import Stop
@@ -19,24 +18,8 @@ from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.target import FunctionPlan
 from tests.simulation import checker
 from tests.simulation.life import Life
-from tests.simulation.process import ProcessCaller
-from tests.simulation.steps import live, sending, stopping_at
+from tests.simulation.steps import Call, around_calls, live, sending, stopping_at
 from tests.simulation.world import World, run_seeded
-
-Call = Callable[..., Coroutine[Any, Any, Any]]
-
-
-def around_calls(monkeypatch: pytest.MonkeyPatch, wrapper: Callable[[Call, str, dict[str, Any]], Any]) -> None:
-    """Let `wrapper(call, operation, request)` stand between the process and SQS; it awaits `call(request)`."""
-    original = ProcessCaller.call
-
-    async def call(self: ProcessCaller, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        async def go_on(request: dict[str, Any]) -> Any:
-            return await original(self, operation, orjson.dumps(request), timeout_in_seconds=timeout_in_seconds)
-
-        return await wrapper(go_on, operation, orjson.loads(body))
-
-    monkeypatch.setattr(ProcessCaller, "call", call)
 
 
 def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_anew(monkeypatch: pytest.MonkeyPatch) -> None:

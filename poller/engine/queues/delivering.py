@@ -1,16 +1,16 @@
-"""What becomes of a batch?  invoke ── interpret ── delete what succeeded, leave what failed.
+"""What becomes of a batch?  invoke ── interpret ── delete what succeeded, show what failed again.
 
-What failed is not invoked again from memory: it is left to its visibility timeout, and the queue shows it again.
+What failed is not invoked again from memory: the queue shows it again when its visibility timeout is over.
 A batch that is too large for the function goes on as two halves, one after the other, and spends no attempt.
-On a FIFO queue no group is in two batches at once, and what an earlier batch left undone holds back the rest of its
-group in the batches after it.
+On a FIFO queue no group is in two batches at once, and a message that is not done takes the rest of its group out of
+the batches after it.  Where the function may still be at work, its groups are shown only when it has had its timeout.
 
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import assert_never
 
 import anyio
@@ -21,10 +21,10 @@ from poller.engine.permits import Permits
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand
 from poller.engine.queues.invoking import Invoker
+from poller.engine.queues.redelivering import Redeliverer
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
-from poller.model.ids import MessageGroupId
-from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed, Succeeded
+from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 
 
 class Deliverer:
@@ -35,6 +35,7 @@ class Deliverer:
         *,
         invoker: Invoker,
         deleter: Deleter,
+        redeliverer: Redeliverer,
         keeper: VisibilityKeeper,
         releaser: Releaser,
         permits: Permits,
@@ -43,6 +44,7 @@ class Deliverer:
     ) -> None:
         self._invoker = invoker
         self._deleter = deleter
+        self._redeliverer = redeliverer
         self._keeper = keeper
         self._releaser = releaser
         self._permits = permits
@@ -53,51 +55,59 @@ class Deliverer:
 
     async def deliver(self, batches: Sequence[BatchInHand]) -> None:
         """One after another, as they were cut from one receive."""
-        undone: frozenset[MessageGroupId] = frozenset()
-        for batch in batches:
-            batch.leave_out(undone)
+        for index, batch in enumerate(batches):
+            later = batches[index + 1 :]
             if self._is_fifo:
-                undone |= await self._deliver_groups(batch)
+                await self._deliver_groups(batch, later)
             else:
-                await self._deliver(batch)
+                await self._deliver(batch, later)
 
-    async def _deliver_groups(self, batch: BatchInHand) -> frozenset[MessageGroupId]:
-        """Returns the message groups that are not done with."""
-        messages, groups = batch.messages, batch.groups
+    async def _deliver_groups(self, batch: BatchInHand, later: Sequence[BatchInHand]) -> None:
+        groups = batch.groups
         while not self._groups.take(groups):
             await self._group_freed.wait()
         try:
-            done = await self._deliver(batch)
+            await self._deliver(batch, later)
         finally:
             self._groups.free(groups)
             self._group_freed.set()
             self._group_freed = anyio.Event()
-        return _groups_undone(messages, done)
 
-    async def _deliver(self, batch: BatchInHand) -> list[MessageInHand]:
-        """Returns the messages that are done."""
-        done = await self._invoke(batch) if batch.messages else []
-        if done is None:
-            return await self._deliver_halves(batch)
-        batch.messages = done
+    async def _deliver(self, batch: BatchInHand, later: Sequence[BatchInHand]) -> None:
+        """Deliver the batch; the later ones lose the messages that must not overtake one of this batch."""
+        received = batch.messages
+        if received:
+            outcome = await self._invoke(batch)
+            left = _left(batch.messages, outcome)
+            if len(left) < len(received):
+                batch.undone += _undone(received, left, later)
+            batch.messages = left
+            if isinstance(outcome, Oversized):
+                await self._deliver_halves(batch, later)
+                return
+            if outcome is None:
+                batch.messages, batch.undone = batch.undone, []
+                await self._releaser.release([batch])
+                return
+            if self._is_fifo and isinstance(outcome, Failed) and outcome.may_still_run:
+                for held in batch.undone:
+                    held.return_at(max(held.returns_at, batch.running_until))
         batch.phase = "done"
-        if done or batch.filtered_out:
-            await self._deleter.delete([*batch.everything()] if batch.filtered_out else done)
+        if batch.messages or batch.filtered_out:
+            await self._deleter.delete([*batch.everything()] if batch.filtered_out else batch.messages)
+        if batch.undone:
+            await self._redeliverer.redeliver(batch.undone)
         self._keeper.drop(batch)
-        return done
 
-    async def _deliver_halves(self, batch: BatchInHand) -> list[MessageInHand]:
+    async def _deliver_halves(self, batch: BatchInHand, later: Sequence[BatchInHand]) -> None:
         """One after the other; the message groups that the batch has taken stay taken."""
-        later = batch.cut()
-        self._keeper.take(later)
-        messages = batch.messages
-        done = await self._deliver(batch)
-        if self._is_fifo:
-            later.leave_out(_groups_undone(messages, done))
-        return done + await self._deliver(later)
+        second = batch.cut()
+        self._keeper.take(second)
+        await self._deliver(batch, [second, *later])
+        await self._deliver(second, later)
 
-    async def _invoke(self, batch: BatchInHand) -> list[MessageInHand] | None:
-        """Returns the messages that are done, None if the batch is too large; concurrency follows the outcome."""
+    async def _invoke(self, batch: BatchInHand) -> Outcome | None:
+        """Concurrency follows the outcome."""
         begun = self._concurrency.begin()
 
         def postponed() -> None:
@@ -107,25 +117,39 @@ class Deliverer:
 
         outcome = await self._invoker.invoke(batch, on_postponed=postponed)
         match outcome:
-            case None:
-                await self._releaser.release([batch])
-                return []
-            case Succeeded():
+            case Succeeded() | PartlyFailed():
                 self._concurrency.succeeded()
-                return batch.messages
-            case PartlyFailed(failed=failed):
-                self._concurrency.succeeded()
-                return [held for held in batch.messages if held.message.message_id not in failed]
             case Failed():
                 self._concurrency.failed(begun, in_use=self._permits.batches_in_hand)
-                return []
-            case Oversized():
-                return None
+            case Oversized() | None:
+                pass
             case Postponed():
                 raise AssertionError("the invoker itself offers a postponed batch again")
-        assert_never(outcome)
+            case _:
+                assert_never(outcome)
+        return outcome
 
 
-def _groups_undone(messages: Sequence[MessageInHand], done: Sequence[MessageInHand]) -> frozenset[MessageGroupId]:
-    ids = {held.message.message_id for held in done}
-    return groups_of(held.message.message_group_id for held in messages if held.message.message_id not in ids)
+def _left(invoked: list[MessageInHand], outcome: Outcome | None) -> list[MessageInHand]:
+    """What is done, or goes on as two halves."""
+    match outcome:
+        case Succeeded() | Oversized():
+            return invoked
+        case PartlyFailed(failed=failed):
+            return [held for held in invoked if held.message.message_id not in failed]
+        case Failed() | Postponed() | None:
+            return []
+    assert_never(outcome)
+
+
+def _undone(
+    received: Sequence[MessageInHand], left: Collection[MessageInHand], later: Sequence[BatchInHand]
+) -> list[MessageInHand]:
+    """What is not done, and what follows it in its message groups, which the later batches lose; in order."""
+    left = set(left)
+    undone = [held for held in received if held not in left]
+    groups = groups_of(held.message.message_group_id for held in undone)
+    for batch in later if groups else ():
+        undone += [held for held in batch.messages if held.message.message_group_id in groups]
+        batch.messages = [held for held in batch.messages if held.message.message_group_id not in groups]
+    return undone

@@ -25,7 +25,7 @@ from poller.core.filtering import RecordFilter
 from poller.core.scaling import PollScaling
 from poller.engine.permits import Permits
 from poller.engine.queues.deleting import Deleter
-from poller.engine.queues.in_hand import BatchInHand, MessageInHand
+from poller.engine.queues.in_hand import BatchInHand, MessageInHand, Receive
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
@@ -107,11 +107,15 @@ class Gatherer:
         wait = self._longest_poll() if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
         while not self._stop.has_begun:
             asked_at = anyio.current_time()
-            messages = await self._receive(min(MESSAGES_PER_RECEIVE, builder.room), wait, may_pause=not batches)
+            timeout, queue_timeout = self._keeper.timeout_in_seconds, self._keeper.queue_timeout_in_seconds
+            messages = await self._receive(
+                min(MESSAGES_PER_RECEIVE, builder.room), wait, timeout, may_pause=not batches
+            )
             if messages:
+                receive = Receive(asked_at, anyio.current_time(), timeout, queue_timeout)
                 if not batches:
                     builder = self._builder()  # the limit may have been learnt while nothing came
-                await self._put(messages, asked_at, batches, builder)
+                await self._put(messages, receive, batches, builder)
             elif messages is not None and (batches or self._permits.polls_in_flight == 1):
                 await self._slow_down(anyio.current_time() - asked_at)
             if messages is None or not batches or self._window == 0 or builder.is_full or len(batches) > 1:
@@ -147,16 +151,14 @@ class Gatherer:
         """A message that came at the end of a long poll may have been hidden since its beginning, for all we know."""
         return min(LONG_POLL_IN_SECONDS, max(SHORT_POLL_IN_SECONDS, self._keeper.timeout_in_seconds * 2 // 3))
 
-    async def _receive(self, count: int, wait: int, *, may_pause: bool) -> list[Message] | None:
+    async def _receive(self, count: int, wait: int, timeout: int, *, may_pause: bool) -> list[Message] | None:
         """None when the source failed, after the pause for it, and when the receive was cut."""
         messages: list[Message] | None = None
         asked_at = anyio.current_time()
         with self._cut_at_a_stop():
             try:
                 messages = await self._source.receive(
-                    count=count,
-                    wait_in_seconds=wait,
-                    visibility_timeout_in_seconds=self._keeper.timeout_in_seconds,
+                    count=count, wait_in_seconds=wait, visibility_timeout_in_seconds=timeout
                 )
             except ServiceError as error:
                 self._scaling.failed()
@@ -183,26 +185,23 @@ class Gatherer:
                 self._calls.discard(scope)
 
     async def _put(
-        self, messages: Sequence[Message], asked_at: float, batches: list[BatchInHand], builder: BatchBuilder
+        self, messages: Sequence[Message], receive: Receive, batches: list[BatchInHand], builder: BatchBuilder
     ) -> None:
         """Put what matches into the last batch, or a new one where it does not fit; delete the rest."""
-        now = anyio.current_time()
-        timeout = self._keeper.timeout_in_seconds
         matches = self._filters.matches if self._filters is not None else None
         filtered_out = []
         for message in messages:
             if matches is not None and not matches(message.record):
-                filtered_out.append(MessageInHand(message, b"", asked_at=asked_at, timeout_in_seconds=timeout))
+                filtered_out.append(MessageInHand(message, b"", receive))
                 continue
             encoded = envelope.encode(message.record)
-            fits = builder.add(len(encoded), now=now)
+            fits = builder.add(len(encoded), now=receive.answered_at)
             if not batches or not fits:
                 batches.append(self._open_batch())
             if not fits:
                 builder = self._builder()
-                builder.add(len(encoded), now=now)
-            held = MessageInHand(message, encoded, asked_at=asked_at, timeout_in_seconds=timeout)
-            batches[-1].messages.append(held)
+                builder.add(len(encoded), now=receive.answered_at)
+            batches[-1].messages.append(MessageInHand(message, encoded, receive))
         if filtered_out:
             self._record(RecordsFilteredOut(self._mapping.name, len(filtered_out)))
             await self._delete(filtered_out, batches)

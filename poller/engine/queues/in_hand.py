@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 from poller.core.ordering import groups_of, without_gaps
 from poller.core.visibility import LONGEST_IN_SECONDS
@@ -13,21 +13,51 @@ from poller.model.message import Message
 Phase = Literal["gathering", "waiting", "running", "done"]
 
 
+class Receive(NamedTuple):
+    """When a receive was asked for and answered (on anyio's clock): SQS took its messages somewhere between.
+
+    It hides them for `timeout_in_seconds`; the queue's own visibility timeout may be shorter.
+    """
+
+    asked_at: float
+    answered_at: float
+    timeout_in_seconds: int
+    queue_timeout_in_seconds: int
+
+
 class MessageInHand:
     """A message, its encoded record, and until when it is sure to be hidden (on anyio's clock).
 
-    `longest_until` is when SQS shows it again whatever we do.
+    `longest_until` is when SQS shows it again whatever we do, `returns_at` when it is to be shown if it is not done.
+    `returns_by_itself` when it is still hidden just as the queue hides messages, so that there is nothing to change.
     """
 
-    __slots__ = ("encoded", "is_asked_for", "is_lost", "longest_until", "message", "visible_until")
+    __slots__ = (
+        "encoded",
+        "is_asked_for",
+        "is_lost",
+        "longest_until",
+        "message",
+        "returns_at",
+        "returns_by_itself",
+        "visible_until",
+    )
 
-    def __init__(self, message: Message, encoded: bytes, *, asked_at: float, timeout_in_seconds: int) -> None:
+    def __init__(self, message: Message, encoded: bytes, receive: Receive) -> None:
+        asked_at, answered_at, timeout, queue_timeout = receive
         self.message = message
         self.encoded = encoded
-        self.visible_until = asked_at + timeout_in_seconds
+        self.visible_until = asked_at + timeout
         self.longest_until = asked_at + LONGEST_IN_SECONDS
+        self.returns_at = answered_at + queue_timeout
+        self.returns_by_itself = timeout == queue_timeout
         self.is_lost = False
         self.is_asked_for = False  # a call to hide it again is on its way
+
+    def return_at(self, moment: float) -> None:
+        """Let the queue show it at this time, and not when its own visibility timeout is over."""
+        self.returns_at = moment
+        self.returns_by_itself = False
 
 
 class BatchInHand:
@@ -39,13 +69,17 @@ class BatchInHand:
     done        what is left in it has succeeded and is to be deleted
 
     `filtered_out` is what came with it, is not for the function, and could not be deleted yet.
+    `undone` is what is not done and is to be shown again.
+    `running_until` is when its function, once it runs, has had its whole timeout.
     """
 
-    __slots__ = ("filtered_out", "messages", "phase")
+    __slots__ = ("filtered_out", "messages", "phase", "running_until", "undone")
 
     def __init__(self) -> None:
         self.messages: list[MessageInHand] = []
         self.filtered_out: list[MessageInHand] = []
+        self.undone: list[MessageInHand] = []
+        self.running_until = 0.0
         self.phase: Phase = "gathering"
 
     @property
@@ -53,13 +87,9 @@ class BatchInHand:
         return groups_of(held.message.message_group_id for held in self.messages)
 
     def everything(self) -> Iterator[MessageInHand]:
+        """What is to stay hidden."""
         yield from self.messages
         yield from self.filtered_out
-
-    def leave_out(self, groups: Collection[MessageGroupId]) -> None:
-        """Leave the messages of these groups to the queue."""
-        if groups:
-            self.messages = [held for held in self.messages if held.message.message_group_id not in groups]
 
     def cut(self) -> BatchInHand:
         """Cut it in two: the first half of the messages stays, and the second half is the batch returned."""

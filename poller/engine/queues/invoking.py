@@ -93,6 +93,7 @@ class Invoker:
         oldest_age = max(0.0, self.source_clock.now() - min(one.message.sent_at for one in held))
         batch.phase = "running"
         began = anyio.current_time()
+        batch.running_until = began + self.function.timeout_in_seconds
         invocation = Invocation(request_id, payload, self.mapping.name, attempt)
         response = await self.target.invoke(invocation)
         duration = anyio.current_time() - began

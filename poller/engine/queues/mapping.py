@@ -33,6 +33,7 @@ from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.delivering import Deliverer
 from poller.engine.queues.gathering import Gatherer
 from poller.engine.queues.invoking import Invoker
+from poller.engine.queues.redelivering import Redeliverer
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
@@ -89,13 +90,11 @@ class QueueMappingRunner:
             mapping=mapping.name, source=parts.source, health=self._health, record=record, luck=parts.luck
         )
         self._keeper = VisibilityKeeper(mapping=mapping.name, source=parts.source, health=self._health, record=record)
+        redeliverer = Redeliverer(
+            mapping=mapping.name, source=parts.source, health=self._health, record=record, luck=parts.luck
+        )
         self._releaser = Releaser(
-            mapping=mapping.name,
-            source=parts.source,
-            deleter=deleter,
-            keeper=self._keeper,
-            record=record,
-            is_fifo=mapping.is_fifo,
+            deleter=deleter, redeliverer=redeliverer, keeper=self._keeper, is_fifo=mapping.is_fifo
         )
         self._crash: Exception | None = None
         self._gatherer = Gatherer(
@@ -129,6 +128,7 @@ class QueueMappingRunner:
                 stop=stop,
             ),
             deleter=deleter,
+            redeliverer=redeliverer,
             keeper=self._keeper,
             releaser=self._releaser,
             permits=self._permits,
@@ -211,6 +211,7 @@ class QueueMappingRunner:
             function_timeout_in_seconds=self._parts.function.timeout_in_seconds,
         )
         self._keeper.timeout_in_seconds = visibility.timeout_in_seconds
+        self._keeper.queue_timeout_in_seconds = visibility.queue_timeout_in_seconds
         return visibility
 
     async def _describe_again(self) -> None:

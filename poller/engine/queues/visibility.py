@@ -42,7 +42,7 @@ class VisibilityKeeper:
     """Keeps the messages of one mapping hidden while they are in hand."""
 
     def __init__(self, *, mapping: MappingName, source: QueueSource, health: SourceHealth, record: Record) -> None:
-        self.timeout_in_seconds = TIMEOUT_BEFORE_LOOKUP_IN_SECONDS
+        self.timeout_in_seconds = self.queue_timeout_in_seconds = TIMEOUT_BEFORE_LOOKUP_IN_SECONDS
         self.batches: dict[BatchInHand, None] = {}
         self._mapping = mapping
         self._source = source
@@ -110,6 +110,8 @@ class VisibilityKeeper:
         asked_at = anyio.current_time()
         longest = min(held.longest_until for held in due) - asked_at - CALL_IN_SECONDS
         timeout = max(0, min(self.timeout_in_seconds, int(longest)))
+        for held in due:
+            held.returns_by_itself = False
         try:
             refusals = await self._source.change_visibility([held.message for held in due], timeout_in_seconds=timeout)
         except ServiceError as error:

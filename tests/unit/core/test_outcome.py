@@ -85,7 +85,20 @@ def test_an_error_fails_the_batch_under_its_type(reports: bool) -> None:
 
 def test_a_lost_answer_counts_as_a_failure() -> None:
     outcome = interpret(LostAnswer(reason="timeout"), identifiers=BATCH, reports_item_failures=True)
-    assert outcome == Failed("LostAnswer", "timeout")
+    assert outcome == Failed("LostAnswer", "timeout", may_still_run=True)
+
+
+@pytest.mark.parametrize(
+    ("error_type", "may_still_run"),
+    [("HTTP.502", True), ("HTTP.504", True), ("HTTP.500", False), ("ValueError", False)],
+)
+def test_a_gateway_that_got_no_answer_does_not_know_whether_the_function_still_runs(
+    error_type: str, may_still_run: bool
+) -> None:
+    outcome = interpret(
+        FunctionError(error_type=error_type, message=""), identifiers=BATCH, reports_item_failures=False
+    )
+    assert outcome == Failed(error_type, may_still_run=may_still_run)
 
 
 def test_a_busy_function_postpones_the_batch() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from poller.core.visibility import effective_visibility
+from poller.core.visibility import effective_visibility, seconds_until
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ def test_the_timeout_is_the_queues_unless_window_and_function_do_not_fit(
         queue_timeout_in_seconds=queue, window_in_seconds=window, function_timeout_in_seconds=function
     )
     assert visibility.timeout_in_seconds == timeout
+    assert visibility.queue_timeout_in_seconds == queue
     assert (visibility.advice is None) == (timeout == queue)
 
 
@@ -33,3 +34,20 @@ def test_the_advice_names_the_numbers() -> None:
     assert visibility.advice is not None
     for number in ("30 s", "65 s", "95 s"):
         assert number in visibility.advice
+
+
+@pytest.mark.parametrize(
+    ("shown_at", "longest_until", "seconds"),
+    [
+        (130.0, 43_000.0, 30),
+        (129.1, 43_000.0, 30),
+        (100.0, 43_000.0, 0),
+        (20.0, 43_000.0, 0),
+        (43_200.0, 43_000.9, 42_900),
+        (130.0, 99.0, 0),
+    ],
+)
+def test_a_message_is_never_shown_early_nor_hidden_beyond_twelve_hours(
+    shown_at: float, longest_until: float, seconds: int
+) -> None:
+    assert seconds_until(shown_at, longest_until=longest_until, now=100.0) == seconds

@@ -1,0 +1,116 @@
+"""When does a message that is not done come again? When the queue's own visibility timeout, from its receive, is over.
+
+    received ──────── failed ──────────── the queue's own timeout ends ──────── what the receive hid it for ends
+                        └── hidden for what is left ──┘
+
+A message that fails later than that is shown at once.
+The queue is not asked for a message that is hidden just as the queue itself hides messages.
+A call that does not go through is tried again; without the permission for it, the message stays hidden as it is.
+Messages go in the order in which they came, those of one receive with one time, so that no message of a group is shown
+before an earlier one.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
+
+import anyio
+
+from poller.core.backoff import DELETE
+from poller.core.visibility import seconds_until
+from poller.engine.queues.in_hand import MessageInHand
+from poller.engine.queues.tens import CALLS_AT_ONCE, in_tens
+from poller.engine.source_health import SourceHealth
+from poller.errors import LASTING, ServiceError
+from poller.model.ids import MappingName
+from poller.ports import QueueSource
+from poller.telemetry.facts import MessagesReleased, Record, VisibilityRefused
+
+TRIES = 10
+"""Then the messages stay hidden as they are: about a minute of backoff."""
+
+
+class Redeliverer:
+    """Shows the messages of one mapping again."""
+
+    def __init__(
+        self,
+        *,
+        mapping: MappingName,
+        source: QueueSource,
+        health: SourceHealth,
+        record: Record,
+        luck: random.Random,
+    ) -> None:
+        self._mapping = mapping
+        self._source = source
+        self._health = health
+        self._record = record
+        self._luck = luck
+
+    async def redeliver(self, undone: Sequence[MessageInHand]) -> None:
+        """Let the queue show each of these messages when it is to return."""
+        for failures in range(1, TRIES + 1):
+            due = _to_change(undone)
+            again = [held for held in due if held.is_asked_for]  # that call might reach the queue after this one
+
+            async def ten(some: Sequence[MessageInHand], again: list[MessageInHand] = again) -> None:
+                again.extend(await self._try(some))
+
+            await _in_order([held for held in due if not held.is_asked_for], ten)
+            if not again:
+                return
+            undone = again
+            await anyio.sleep(DELETE.delay(failures, self._luck))
+
+    async def redeliver_once(self, undone: Sequence[MessageInHand], at_once: int) -> None:
+        """The same at a stop, with no second try, and with so many calls side by side."""
+
+        async def ten(some: Sequence[MessageInHand]) -> None:
+            failed = await self._try(some)
+            if len(some) > len(failed):
+                self._record(MessagesReleased(self._mapping, len(some) - len(failed)))
+
+        await _in_order(_to_change(undone), ten, at_once)
+
+    async def _try(self, held: Sequence[MessageInHand]) -> list[MessageInHand]:
+        """Change up to ten messages that return at the same time; returns those that are worth another try."""
+        timeout = seconds_until(
+            max(each.returns_at for each in held),
+            longest_until=min(each.longest_until for each in held),
+            now=anyio.current_time(),
+        )
+        try:
+            refusals = await self._source.change_visibility([each.message for each in held], timeout_in_seconds=timeout)
+        except ServiceError as error:
+            self._health.failed_beside("ChangeMessageVisibilityBatch", error, retry_in=DELETE.initial)
+            self._record(VisibilityRefused(self._mapping, len(held), error.code, isinstance(error, LASTING)))
+            return [] if isinstance(error, LASTING) else list(held)
+        self._health.succeeded("ChangeMessageVisibilityBatch")
+        for refusal in refusals:
+            self._record(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
+        again = {refusal.message.receipt_handle for refusal in refusals if not refusal.is_final}
+        return [each for each in held if each.message.receipt_handle in again]
+
+
+def _to_change(undone: Sequence[MessageInHand]) -> list[MessageInHand]:
+    """Those that are hidden, and not as the queue itself hides messages."""
+    now = anyio.current_time()
+    return [held for held in undone if not held.returns_by_itself and not held.is_lost and held.visible_until > now]
+
+
+async def _in_order(
+    held: Sequence[MessageInHand],
+    call: Callable[[Sequence[MessageInHand]], Awaitable[None]],
+    at_once: int = CALLS_AT_ONCE,
+) -> None:
+    """Await `call` with tens that return in the same second, those that return first in front."""
+    for _, together in groupby(sorted(held, key=_second), _second):
+        await in_tens(list(together), call, at_once)
+
+
+def _second(held: MessageInHand) -> int:
+    return math.ceil(held.returns_at)
