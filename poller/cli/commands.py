@@ -6,6 +6,7 @@ They decide nothing.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +16,9 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from poller import __version__
-from poller.cli.ending import EXIT_CODES, Config, counted, examined, failures_told, output_kept_or_told
+from poller.cli.ending import EXIT_CODES, Config, counted, examined, failures_told, output_kept_or_told, warn
 from poller.cli.state import state_commands
+from poller.settings.presence import missing
 from poller.settings.schema import json_schema
 from poller.settings.showing import effective_toml
 from poller.settings.values import Settings
@@ -92,12 +94,14 @@ def check(
 
     Example: `poller check --schema > poller.schema.json`, then `#:schema ./poller.schema.json` in the TOML file.
 
-    It asks nothing of the network, and shows `${NAME}` where a value comes from the environment.
+    It warns of modules, programs and folders that are not there, asks nothing of the network, and shows `${NAME}`
+    where a value comes from the environment.
     """
     if schema:
         typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
         return
     found = examined(config)
+    warn(missing(found, os.environ))
     _tell_counts(found.settings, config)
     _print_toml(effective_toml(found.settings, found.tree))
 

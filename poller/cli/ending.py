@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -33,10 +33,15 @@ def examined(config: Path, *, tells_warnings: bool = True) -> Examined:
     """The settings, after their warnings were told; or the end of the program, after their faults were."""
     with failures_told(config):
         found = examine(config, os.environ)
-    for warning in found.settings.warnings if tells_warnings else ():
+    if tells_warnings:
+        warn(found.settings.warnings)
+    return found
+
+
+def warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
         typer.secho("warning: ", fg="yellow", nl=False, err=True)
         typer.echo(warning, err=True)
-    return found
 
 
 @contextmanager

@@ -17,6 +17,7 @@ pydantic stays inside.
     limits.py         how large or small may a number be?
     faults.py         how is a fault told?
     values.py         what does the rest of the program get?
+    presence.py       is what the file names there, on this machine?
     showing.py        how does the file look with its defaults filled in?
     schema.py         what does an editor need to know of it?
 """

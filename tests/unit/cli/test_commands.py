@@ -153,5 +153,8 @@ def test_python_runs_the_package_too() -> None:
     environ = {"DATABASE_PASSWORD": "s3cret", "NOTIFY_TOKEN": "t0ken"}
     command = [sys.executable, "-m", "poller", "check", "-c", str(EXAMPLE)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: functions.insert_records.handler = "), (
+        "its module is not beside the example"
+    )
     assert done.stdout.startswith(f"# {EXAMPLE} is sound: 5 mappings, 5 functions\n")

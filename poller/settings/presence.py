@@ -1,0 +1,71 @@
+"""Is what the file names there, on this machine? The modules of handlers, the programs of commands, the state's folder.
+
+`poller check` may run elsewhere than the daemon, so what is missing is warned of and no fault.
+Nothing is imported or run.  A handler of another interpreter than ours is looked for by that one alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path as FilePath
+
+from poller.model.function import ChildProcess
+from poller.settings.faults import Fault, told
+from poller.settings.loading import Examined
+from poller.settings.values import Settings
+
+
+def missing(examined: Examined, environ: Mapping[str, str]) -> Iterator[str]:
+    """One sentence for each thing that is not there."""
+    for fault in (*_missing_code(examined.settings, environ), *_missing_state(examined.settings)):
+        yield told(fault, examined.tree)
+
+
+def _missing_code(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fault]:
+    for name, function in settings.functions.items():
+        kind = function.kind
+        if not isinstance(kind, ChildProcess):
+            continue
+        variables = {**environ, **kind.environment}
+        if kind.handler is None and not _is_program(kind.command[0], kind.directory, variables.get("PATH")):
+            yield Fault(("functions", name, "command"), f"there is no such program{_where(kind.command[0])}")
+        elif kind.handler is not None and kind.command[0] == sys.executable:
+            folders = [kind.directory, *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
+            if not _is_module(kind.handler.partition(":")[0], folders):
+                yield Fault(("functions", name, "handler"), "its module is neither beside this file nor installed")
+
+
+def _missing_state(settings: Settings) -> Iterator[Fault]:
+    scheme, _, path = settings.daemon.state.partition("://")
+    if settings.stream_mappings and scheme == "sqlite" and not FilePath(path).parent.is_dir():
+        yield Fault(("daemon", "state"), "its folder does not exist")
+
+
+def _is_program(name: str, directory: str, path: str | None) -> bool:
+    return shutil.which(str(FilePath(directory, name)) if "/" in name else name, path=path) is not None
+
+
+def _where(name: str) -> str:
+    return ", seen from the folder of this file" if "/" in name else " on PATH"
+
+
+def _is_module(name: str, folders: Sequence[str]) -> bool:
+    first, *others = name.split(".")
+    spec = PathFinder.find_spec(first, folders) or _installed(first)
+    for part in others:
+        if spec is None or spec.submodule_search_locations is None:
+            return False
+        spec = PathFinder.find_spec(part, list(spec.submodule_search_locations))
+    return spec is not None
+
+
+def _installed(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except ValueError:  # a module that runs and was not imported, such as __main__
+        return None
