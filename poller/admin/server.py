@@ -12,7 +12,7 @@ its status code: a restart would cure nothing, and a function that takes no batc
     starting   the source has not been found yet                           503
     ready      the mapping polls its source                                200
     waiting    the function takes no batches, or cannot start              200
-    troubled   the source was found, and fails now                         200
+    troubled   the source was found; it or the position store fails now    200
     disabled   the settings say so                                         200
     stopping   the daemon stops                                            503
 

@@ -36,6 +36,9 @@ def at_least(asked_for: float | None, delay: float) -> float:
 SOURCE = Backoff(initial=1.0, maximum=60.0)
 """A source that refuses or does not answer."""
 
+STORE = Backoff(initial=1.0, maximum=60.0)
+"""A position store that refuses or does not answer, such as a full disk."""
+
 THROTTLED_READ = Backoff(initial=0.5, maximum=5.0)
 """A read that a stream refuses for its rate: Kinesis does so for a second, or for the five that 10 MiB take."""
 

@@ -33,7 +33,7 @@ SHOWN_TROUBLES = 3
 """How many different troubles the reason names."""
 
 
-class _Trouble(NamedTuple):
+class Trouble(NamedTuple):
     """What fails, since when, how many times in a row, and when it is tried again. Times are in epoch seconds."""
 
     reason: str
@@ -53,7 +53,7 @@ class SourceHealth:
         self._stop = stop
         self._is_found = False
         self._since = clock.now()
-        self._troubles: dict[str, _Trouble] = {}
+        self._troubles: dict[str, Trouble] = {}
         self._failures = 0
         self._failed_at = 0.0
         self._delay = 0.0
@@ -147,7 +147,7 @@ class SourceHealth:
     def _say(self, operation: str, error: ServiceError, retry_in: float, *, of: str = "") -> None:
         now, kind = self._clock.now(), f"{operation} {of}" if of else operation
         before = self._troubles.get(kind)
-        self._troubles[kind] = _Trouble(
+        self._troubles[kind] = Trouble(
             reason=_in_words(operation, error),
             since=now if before is None else before.since,
             attempt=1 if before is None else before.attempt + 1,

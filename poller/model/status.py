@@ -63,7 +63,8 @@ class Health(NamedTuple):
 class MappingStatus(NamedTuple):
     """`reason` says in a sentence why a mapping is not ready, None where it is.
 
-    A mapping that has not yet found its source is `starting`; one that found it and lost it is `troubled`.
+    A mapping that has not yet found its source is `starting`; one that found it and lost it, or
+    whose positions cannot be stored, is `troubled`.
     One that has its source, and whose function takes no batches or cannot start, is `waiting`.
     `since`, `attempt` and `next_try` are those of `Health`.
     `messages_held` counts records in hand, read and not finished; `concurrency_limit` is how many invocations may run

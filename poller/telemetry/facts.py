@@ -87,6 +87,25 @@ class SourceRecovered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFailed:
+    """The position store did not do what a mapping asked; it is asked again in `retry_in` seconds.
+
+    `is_lasting` as for a source; `detail` names the file.
+    """
+
+    mapping: MappingName
+    operation: str
+    code: str
+    detail: str
+    retry_in: float
+    is_lasting: bool = False
+
+
+class StoreRecovered(NamedTuple):
+    mapping: MappingName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MappingCrashed:
     """A fault of our own in one mapping's tasks; it is started again, the others go on."""
 
@@ -365,6 +384,8 @@ Fact = (
     | SourceFailed
     | ReadThrottled
     | SourceRecovered
+    | StoreFailed
+    | StoreRecovered
     | MappingCrashed
     | RecordsPolled
     | RecordsFilteredOut

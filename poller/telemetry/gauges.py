@@ -16,7 +16,7 @@ from poller.model.status import MappingStatus, StreamStatus
 _OF_ALL: tuple[tuple[str, str, Callable[[MappingStatus], float]], ...] = (
     (
         "poller_mapping_ready",
-        "1 while the mapping polls its source.",
+        "1 while the mapping polls its source and its positions can be stored.",
         lambda status: status.state in ("ready", "waiting"),
     ),
     (

@@ -70,6 +70,8 @@ SOURCE_CODES = (
     "ThrottlingException",
 )
 
+STORE_CODES = ("FileGone", "SQLITE_BUSY", "SQLITE_CORRUPT", "SQLITE_FULL", "SQLITE_IOERR")
+
 _SECONDS_OF_WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 _SECONDS_OF_AGE = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600, 4 * 24 * 3600)
 _RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
@@ -112,6 +114,7 @@ class Metrics:
         """`mappings` are all of them, `streams` those whose source is a stream."""
         self.registry = CollectorRegistry()
         self.source_codes = BoundedValues(SOURCE_CODES)
+        self.store_codes = BoundedValues(STORE_CODES)
         self.failure_reasons = BoundedValues(FAILURES)
         self._declare_process()
         self._declare_records(mappings)
@@ -238,6 +241,14 @@ class Metrics:
         )
         self.positions_trimmed = counter(
             "poller_positions_trimmed_total", "Shards that went on behind what had aged out of the stream."
+        )
+
+        self.store_errors = self._counter(
+            "poller_store_errors_total",
+            "Calls that the position store refused or did not answer.",
+            mappings,
+            labels=("mapping", "code"),
+            known=self.store_codes.known,
         )
 
     def _declare_troubles(self, mappings: Collection[MappingName]) -> None:

@@ -69,6 +69,8 @@ class Recorder:
             facts.SourceFailed: self._source_failed,
             facts.ReadThrottled: self._read_throttled,
             facts.SourceRecovered: self._source_recovered,
+            facts.StoreFailed: self._store_failed,
+            facts.StoreRecovered: self._store_recovered,
             facts.MappingCrashed: self._mapping_crashed,
             facts.RecordsPolled: self._records_polled,
             facts.RecordsFilteredOut: self._records_filtered_out,
@@ -125,11 +127,22 @@ class Recorder:
     def _source_failed(self, fact: facts.SourceFailed) -> None:
         code = self._metrics.source_codes.admit(fact.code)
         self._metrics.source_errors[fact.mapping, code](1)
+        self._failed("source_failed", code, fact)
+
+    def _store_failed(self, fact: facts.StoreFailed) -> None:
+        code = self._metrics.store_codes.admit(fact.code)
+        self._metrics.store_errors[fact.mapping, code](1)
+        self._failed("store_failed", code, fact)
+
+    def _failed(self, event: str, code: str, fact: facts.SourceFailed | facts.StoreFailed) -> None:
         level = logging.ERROR if fact.is_lasting else logging.WARNING
-        suppressed = self._repetitions.admit("source_failed", fact.mapping, code)
+        suppressed = self._repetitions.admit(event, fact.mapping, code)
         if suppressed is not None:
             fields = asdict(fact) | {"detail": fact.detail[:DETAIL_CHARACTERS], "retry_in": round(fact.retry_in, 3)}
-            self._log.log(level, "source_failed", **fields, **_kept_back(suppressed))
+            self._log.log(level, event, **fields, **_kept_back(suppressed))
+
+    def _store_recovered(self, fact: facts.StoreRecovered) -> None:
+        self._log.info("store_recovered", **fact._asdict())
 
     def _read_throttled(self, fact: facts.ReadThrottled) -> None:
         self._metrics.source_errors[fact.mapping, self._metrics.source_codes.admit(fact.code)](1)

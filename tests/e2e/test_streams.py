@@ -252,7 +252,7 @@ async def test_a_stop_that_cannot_store_where_it_came_says_so_and_fails(world: W
         await daemon.until_said("mapping_ready")
         (world.folder / "poller.db").unlink()
         number = source.put()
-        await daemon.until_said("source_failed", operation="SaveCheckpoint")
+        await daemon.until_said("store_failed", operation="save")
         assert ids_of(bill.calls) == [number]
         assert await daemon.stop() == 1
         [lost] = daemon.said("checkpoints_lost")

@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import anyio
-import anyio.lowlevel
 
 from poller.errors import Unreachable
 from poller.model.stream import Beginning, Checkpoint, ShardEnd, ShardId, StateKey
@@ -38,7 +37,7 @@ class Forgotten(NamedTuple):
 
 
 class FakeStore:
-    """`ports.StateStore`; the plan's operations are `load`, `save` and `forget`."""
+    """`ports.StateStore`; the plan's operations are its methods."""
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()
@@ -53,9 +52,9 @@ class FakeStore:
         return stored
 
     async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
-        """A part of what `load` is asked for, so it has no faults of its own."""
-        await anyio.lowlevel.checkpoint()
+        fault = await self._way_there("drained_at")
         drained = [shard_id for shard_id, at in self.stored[key].items() if at.position == ShardEnd()]
+        await self._way_back(fault)
         return {shard_id: EPOCH + self._saved_at[key, shard_id] for shard_id in drained}
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], *, life: int = 0) -> None:
@@ -75,7 +74,8 @@ class FakeStore:
 
     async def starting_position(self, key: StateKey) -> Beginning | None:
         """Nobody sets one by hand here."""
-        await anyio.lowlevel.checkpoint()
+        fault = await self._way_there("starting_position")
+        await self._way_back(fault)
         return None
 
     async def _way_there(self, operation: str) -> Fault:

@@ -29,7 +29,7 @@ from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.model.mapping import OnFailure, StreamMapping
-from poller.ports import StreamSource
+from poller.ports import StateStore, StreamSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.stores.memory import MemoryStore
 from poller.telemetry.facts import Fact
@@ -48,10 +48,10 @@ ERROR = FunctionError(error_type="ValueError", message="by plan")
 class Process:
     """The way of one process to the stream, and to the store. Once it is dead, nothing goes through any more."""
 
-    def __init__(self, service: FakeStreamService, store: MemoryStore, *, ours: VirtualClock) -> None:
+    def __init__(self, service: FakeStreamService, store: StateStore, *, ours: VirtualClock) -> None:
         self.clock = service_clock(ours)
         self._service = service
-        self._store = store
+        self.store = store
         self.is_dead = False
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
@@ -63,24 +63,24 @@ class Process:
 
     async def load(self, *arguments: Any) -> Any:
         self._check()
-        return await self._store.load(*arguments)
+        return await self.store.load(*arguments)
 
     async def drained_at(self, *arguments: Any) -> Any:
         self._check()
-        return await self._store.drained_at(*arguments)
+        return await self.store.drained_at(*arguments)
 
     async def save(self, *arguments: Any) -> None:
         await anyio.sleep(0.01)
         self._check()
-        await self._store.save(*arguments)
+        await self.store.save(*arguments)
 
     async def forget(self, *arguments: Any) -> None:
         self._check()
-        await self._store.forget(*arguments)
+        await self.store.forget(*arguments)
 
     async def starting_position(self, *arguments: Any) -> Any:
         self._check()
-        return await self._store.starting_position(*arguments)
+        return await self.store.starting_position(*arguments)
 
     def _check(self) -> None:
         if self.is_dead:

@@ -9,13 +9,9 @@ repeated.  At a stop, the last ones are stored, shielded and bounded, and what c
 
 from __future__ import annotations
 
-import random
-
 import anyio
 
-from poller.core.backoff import SOURCE
-from poller.engine.source_health import SourceHealth
-from poller.errors import ServiceError
+from poller.engine.streams.store_health import StoreHealth
 from poller.model.stream import Checkpoint, ShardId, StateKey
 from poller.ports import StateStore
 
@@ -28,11 +24,10 @@ LAST_SAVE_IN_SECONDS = 5.0
 class Checkpoints:
     """The checkpoints of one mapping, on their way to the store."""
 
-    def __init__(self, *, key: StateKey, store: StateStore, health: SourceHealth, luck: random.Random) -> None:
+    def __init__(self, *, key: StateKey, store: StateStore, health: StoreHealth) -> None:
         self._key = key
         self._store = store
         self._health = health
-        self._luck = luck
         self._moved: dict[ShardId, Checkpoint] = {}
         self._moves = self._stored = 0
         self._moved_at: float | None = None
@@ -65,16 +60,8 @@ class Checkpoints:
         """Returns when all that moved before the call is stored, whatever moves meanwhile; tries until it is."""
         wanted = self._moves
         async with self._saving:
-            failures = 0
-            while self._stored < wanted:
-                try:
-                    await self._save_once()
-                except ServiceError as error:
-                    failures += 1
-                    delay = SOURCE.delay(failures, self._luck)
-                    self._health.failed("SaveCheckpoint", error, asked_at=anyio.current_time())
-                    await anyio.sleep(delay)
-            self._health.succeeded("SaveCheckpoint")
+            if self._stored < wanted:
+                await self._health.until_done("save", self._save_once)
 
     async def save_last(self) -> int:
         """How many shards have moved, and that could not be stored in time."""

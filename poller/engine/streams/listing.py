@@ -4,8 +4,7 @@
     a shard is drained    at once, if its children are unknown
     a shard is not found  at once: only a listing tells whether the shard has left, or the whole stream is missing
 
-What a listing changes is stored before it is taken in.  Where the store fails, nothing has changed, and the next
-listing changes the same.
+What a listing changes is stored before it is taken in, however often the store has to be asked.
 """
 
 from __future__ import annotations
@@ -27,8 +26,6 @@ LIST_AGAIN_IN_SECONDS = 20.0
 PAUSE_PER_LISTING = 4.0
 """The pause after a listing is at least so many times as long as the listing took: DescribeStream is limited for the
 whole account, and others have to list too."""
-
-SAVE = "SaveCheckpoint"
 
 
 class Listings:
@@ -62,7 +59,7 @@ class Listings:
         """Set when shards may have become free; who waits for it replaces it."""
 
     async def begin(self, lineage: Lineage, shards: list[Shard]) -> None:
-        """Take in the first listing. Raises ServiceError where the store fails or the stream is another one."""
+        """Take in the first listing. Raises Rejected where the stream is another one."""
         _check_same_stream(lineage, shards)
         self.lineage = lineage
         await self._take_in(shards)
@@ -79,17 +76,16 @@ class Listings:
 
     async def run_once(self) -> None:
         """One whole listing; a failed one is told, and followed by a pause."""
-        asked_at, operation = anyio.current_time(), self._operation
+        asked_at = anyio.current_time()
         self._list_at = inf
         try:
             shards = await self._source.shards()
             if asked_at >= self._drained_at + LIST_AGAIN_IN_SECONDS:  # sooner, it may show a closed shard as open
                 _check_same_stream(self.lineage, shards)
-            operation = SAVE
             await self._take_in(shards)
         except ServiceError as error:
             self._end(asked_at, ())
-            await self._health.pause(self._health.failed(operation, error, asked_at=asked_at))
+            await self._health.pause(self._health.failed(self._operation, error, asked_at=asked_at))
             self._list_at = anyio.current_time()
             return
         self._health.succeeded(self._operation)
@@ -129,8 +125,6 @@ class Listings:
             await self._store.save(self._key, checkpoints)
         if listing.gone:
             await self._store.forget(self._key, listing.gone)
-        if listing.found or listing.gone:
-            self._health.succeeded(SAVE)
         self.lineage.take_in(listing)
         self.changed.set()
 

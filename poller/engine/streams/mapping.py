@@ -35,6 +35,7 @@ from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.lane import LaneParts
 from poller.engine.streams.listing import Listings
 from poller.engine.streams.shard import READS_AT_ONCE, ShardParts, ShardReader
+from poller.engine.streams.store_health import RetryingStore, StoreHealth
 from poller.engine.streams.watching import stream_status
 from poller.errors import ServiceError
 from poller.model.mapping import StreamMapping
@@ -80,9 +81,11 @@ class StreamMappingRunner:
             luck=parts.lane.luck,
             stop=self._stop,
         )
-        self._checkpoints = Checkpoints(
-            key=self.mapping.state_key, store=parts.store, health=self._health, luck=parts.lane.luck
+        self._store_health = StoreHealth(
+            mapping=self.mapping.name, clock=parts.lane.clock, record=parts.lane.record, luck=parts.lane.luck
         )
+        self._store = RetryingStore(parts.store, self._store_health)
+        self._checkpoints = Checkpoints(key=self.mapping.state_key, store=parts.store, health=self._store_health)
         self._listing = "ListShards" if self.mapping.is_kinesis else "DescribeStream"
         self._readers: dict[ShardId, ShardReader] = {}
         self._lineage: Lineage | None = None
@@ -90,7 +93,7 @@ class StreamMappingRunner:
         self._windows: dict[ShardId, Window] = {}
         self._listings = Listings(
             source=parts.source,
-            store=parts.store,
+            store=self._store,
             key=self.mapping.state_key,
             operation=self._listing,
             health=self._health,
@@ -109,7 +112,8 @@ class StreamMappingRunner:
         self._following = anyio.CancelScope()
 
     def status(self) -> MappingStatus:
-        health = self._parts.lane.function_health.together_with(self._health.health)
+        health = self._store_health.together_with(self._health.health)
+        health = self._parts.lane.function_health.together_with(health)
         if self._stop.has_begun:
             health = Health("stopping", health.reason)
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
@@ -154,15 +158,14 @@ class StreamMappingRunner:
     async def _find_source(self) -> Lineage:
         """Fix where every shard begins, and store it, until that has worked."""
         while True:
-            asked_at, operation = anyio.current_time(), "LoadCheckpoints"
+            stored = await self._store.load(self.mapping.state_key)
+            drained_at = await self._store.drained_at(self.mapping.state_key)
+            asked_at = anyio.current_time()
             try:
-                stored = await self._parts.store.load(self.mapping.state_key)
-                drained_at = await self._parts.store.drained_at(self.mapping.state_key)
-                operation = self._listing
                 shards = await self._parts.source.shards()
                 lineage = await self._placed(stored, drained_at, shards)
             except ServiceError as error:
-                await self._health.pause(self._health.failed(operation, error, asked_at=asked_at))
+                await self._health.pause(self._health.failed(self._listing, error, asked_at=asked_at))
                 continue
             self._health.found()
             self._parts.lane.record(
@@ -181,12 +184,12 @@ class StreamMappingRunner:
         self._windows = {shard_id: one.window for shard_id, one in stored.items() if one.window is not None}
         if not positions:
             now = AtTimestamp(self._parts.source.clock.reached())
-            by_hand = await self._parts.store.starting_position(self.mapping.state_key)
+            by_hand = await self._store.starting_position(self.mapping.state_key)
             positions = first_positions(shards, by_hand or self.mapping.begins_at)
             latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]
             self._latest = await self._iterators_at_latest(latest)
             positions |= dict.fromkeys(latest, now)
-            await self._parts.store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in positions.items()})
+            await self._store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in positions.items()})
             drained_at = dict.fromkeys(positions, self._parts.lane.clock.now())
         memory = KINESIS_MEMORY_IN_SECONDS if self.mapping.is_kinesis else DYNAMODB_MEMORY_IN_SECONDS
         lineage = Lineage(positions, drained_at, memory_in_seconds=memory)

@@ -242,6 +242,23 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_positions_trimmed_total{mapping=clicks}": 1},
     ),
     (facts.CheckpointsLost(CLICKS, 3), "error", "checkpoints_lost", {}),
+    (
+        facts.StoreFailed(
+            mapping=CLICKS, operation="save", code="SQLITE_FULL", detail="/poller.db: disk is full", retry_in=1.0
+        ),
+        "warning",
+        "store_failed",
+        {"poller_store_errors_total{code=SQLITE_FULL,mapping=clicks}": 1},
+    ),
+    (
+        facts.StoreFailed(
+            mapping=CLICKS, operation="save", code="FileGone", detail="removed", retry_in=1.0, is_lasting=True
+        ),
+        "error",
+        "store_failed",
+        {"poller_store_errors_total{code=FileGone,mapping=clicks}": 1},
+    ),
+    (facts.StoreRecovered(CLICKS), "info", "store_recovered", {}),
     (facts.StateOpened(file="/var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
     (facts.SettingsDoubted("mappings.orders.x: really?"), "warning", "settings_doubted", {}),
     (
@@ -383,6 +400,7 @@ def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() ->
         "poller_notices_total",
         "poller_notice_failures_total",
         "poller_positions_trimmed_total",
+        "poller_store_errors_total",
     }
     assert {"poller_records_polled_total", "poller_invocations_total"} <= of_queues & of_streams <= names
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 import anyio
 import pytest
 
-from poller.engine.source_health import SourceHealth
-from poller.engine.stop import Stop
 from poller.engine.streams.checkpoints import LAST_SAVE_IN_SECONDS, Checkpoints
+from poller.engine.streams.store_health import StoreHealth
 from poller.errors import Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
@@ -44,9 +43,8 @@ class SlowStore(MemoryStore):
 
 
 def checkpoints_over(store: SlowStore) -> Checkpoints:
-    luck = random.Random(1)
-    health = SourceHealth(mapping=M, clock=VirtualClock(), record=lambda _: None, luck=luck, stop=Stop())
-    return Checkpoints(key=KEY, store=store, health=health, luck=luck)
+    health = StoreHealth(mapping=M, clock=VirtualClock(), record=lambda _: None, luck=random.Random(1))
+    return Checkpoints(key=KEY, store=store, health=health)
 
 
 def test_moves_during_a_save_go_together_into_the_next() -> None:

@@ -1,0 +1,121 @@
+"""Does the position store do what a mapping asks? What the mapping knows of it, and how a failing one is tried again.
+
+    working ── a call fails ──> troubled ── the same kind of call succeeds ──> working
+
+Each kind of call is tried until it succeeds, so that nothing in memory runs ahead of the store.
+A failing store is not a failing source: the source is read as before, and its own failures and pauses do not count.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Literal, TypeVar
+
+import anyio
+
+from poller.core.backoff import STORE, at_least
+from poller.engine.source_health import Trouble
+from poller.errors import LASTING, ServiceError, Throttled
+from poller.model.ids import MappingName
+from poller.model.status import Health
+from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
+from poller.ports import Clock, StateStore
+from poller.telemetry.facts import Record, StoreFailed, StoreRecovered
+
+Operation = Literal["load", "drained_at", "save", "forget", "starting_position"]
+"""The methods of `ports.StateStore`."""
+
+T = TypeVar("T")
+
+
+class StoreHealth:
+    """One mapping's view of the store."""
+
+    def __init__(self, *, mapping: MappingName, clock: Clock, record: Record, luck: random.Random) -> None:
+        self._mapping = mapping
+        self._clock = clock
+        self._record = record
+        self._luck = luck
+        self._troubles: dict[Operation, Trouble] = {}
+        self._recovered_at = 0.0
+
+    async def until_done(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until the store does it; waits longer after each failure, and at least as long as the store asks."""
+        failures = 0
+        while True:
+            try:
+                answer = await call()
+            except ServiceError as error:
+                failures += 1
+                asked_for = error.retry_after if isinstance(error, Throttled) else None
+                delay = at_least(asked_for, STORE.delay(failures, self._luck))
+                self._failed(operation, error, failures, delay)
+                await anyio.sleep(delay)
+            else:
+                self._succeeded(operation)
+                return answer
+
+    def together_with(self, source: Health) -> Health:
+        """The health of both; where both fail, the times are those of the source."""
+        troubles = self._troubles.values()
+        if not troubles:
+            return source._replace(since=max(source.since or 0.0, self._recovered_at))
+        reason = "; ".join(dict.fromkeys(trouble.reason for trouble in troubles))
+        if source.attempt is not None:
+            return source._replace(reason=f"{source.reason}; {reason}")
+        return Health(
+            "troubled" if source.state == "ready" else source.state,
+            reason,
+            since=min(trouble.since for trouble in troubles),
+            attempt=max(trouble.attempt for trouble in troubles),
+            next_try=min(trouble.next_try for trouble in troubles),
+        )
+
+    def _failed(self, operation: Operation, error: ServiceError, attempt: int, delay: float) -> None:
+        now = self._clock.now()
+        before = self._troubles.get(operation)
+        self._troubles[operation] = Trouble(
+            f"the position store fails: {operation}: {error}",
+            since=now if before is None else before.since,
+            attempt=attempt,
+            next_try=now + delay,
+        )
+        self._record(
+            StoreFailed(
+                mapping=self._mapping,
+                operation=operation,
+                code=error.code,
+                detail=str(error),
+                retry_in=delay,
+                is_lasting=isinstance(error, LASTING),
+            )
+        )
+
+    def _succeeded(self, operation: Operation) -> None:
+        if self._troubles.pop(operation, None) is not None and not self._troubles:
+            self._recovered_at = self._clock.now()
+            self._record(StoreRecovered(self._mapping))
+
+
+class RetryingStore:
+    """`ports.StateStore` whose calls never fail: each is tried until it succeeds."""
+
+    def __init__(self, store: StateStore, health: StoreHealth) -> None:
+        self._store = store
+        self._until_done = health.until_done
+
+    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+        return await self._until_done("load", lambda: self._store.load(key))
+
+    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
+        return await self._until_done("drained_at", lambda: self._store.drained_at(key))
+
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+        await self._until_done("save", lambda: self._store.save(key, checkpoints))
+
+    async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
+        await self._until_done("forget", lambda: self._store.forget(key, shard_ids))
+
+    async def starting_position(self, key: StateKey) -> Beginning | None:
+        return await self._until_done("starting_position", lambda: self._store.starting_position(key))

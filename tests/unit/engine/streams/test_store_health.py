@@ -1,0 +1,148 @@
+"""What does a mapping say of its position store, and how does it try again?"""
+
+from __future__ import annotations
+
+import random
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from poller.engine.streams.store_health import RetryingStore, StoreHealth
+from poller.errors import Rejected, ServiceError, Throttled, Unreachable
+from poller.model.ids import MappingName
+from poller.model.status import Health
+from poller.model.stream import Checkpoint, ShardEnd, ShardId, StateKey
+from poller.telemetry.facts import Fact, StoreFailed, StoreRecovered
+from tests.fakes.clock import EPOCH, VirtualClock
+from tests.fakes.faults import Fault
+from tests.fakes.store import FakeStore
+from tests.simulation.world import run_seeded
+
+M = MappingName("m")
+KEY = StateKey(M, "arn:aws:kinesis:eu-west-1:123456789012:stream/s")
+AT_END = Checkpoint(ShardEnd())
+READY = Health("ready", since=EPOCH - 10)
+STARTING = Health("starting", "the source has not been looked up yet", since=EPOCH - 10)
+FULL = Unreachable("/var/poller.db: database or disk is full", code="SQLITE_FULL", was_sent=True)
+GONE = Rejected("/var/poller.db was removed", code="FileGone")
+
+
+class Watched:
+    """A store's health, and calls that fail as they are told."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.tries: list[float] = []
+        self.of_store = StoreHealth(mapping=M, clock=VirtualClock(), record=self.facts.append, luck=random.Random(1))
+
+    async def call(self, *errors: ServiceError) -> str:
+        """Fails with each of the errors, then succeeds."""
+        left = list(errors)
+
+        async def once() -> str:
+            self.tries.append(anyio.current_time())
+            if left:
+                raise left.pop(0)
+            return "done"
+
+        return await self.of_store.until_done("save", once)
+
+    @property
+    def pauses(self) -> list[float]:
+        return [after - before for before, after in zip(self.tries, self.tries[1:], strict=False)]
+
+
+def test_a_call_is_tried_until_it_succeeds_and_the_pauses_grow() -> None:
+    async def main() -> None:
+        watched = Watched()
+        assert await watched.call(*[FULL] * 9) == "done"
+        assert all(0.5 <= pause <= 1 for pause in watched.pauses[:1])
+        assert all(30 <= pause <= 60 for pause in watched.pauses[6:])
+        failed = [fact for fact in watched.facts if isinstance(fact, StoreFailed)]
+        assert [fact.retry_in for fact in failed] == pytest.approx(watched.pauses), "the pause that is told is made"
+        assert {(fact.operation, fact.code, fact.detail, fact.is_lasting) for fact in failed} == {
+            ("save", "SQLITE_FULL", "/var/poller.db: database or disk is full", False)
+        }
+        assert watched.facts[9:] == [StoreRecovered(M)]
+
+    run_seeded(1, main)
+
+
+def test_a_store_that_asks_for_a_longer_pause_gets_it() -> None:
+    async def main() -> None:
+        watched = Watched()
+        await watched.call(Throttled("slow down", code="ThrottlingException", retry_after=20.0))
+        assert watched.pauses == [20.0]
+
+    run_seeded(1, main)
+
+
+def test_a_failing_store_troubles_a_mapping_that_is_ready_and_says_since_when_and_when_it_is_tried_next() -> None:
+    async def main() -> None:
+        watched = Watched()
+        assert watched.of_store.together_with(READY) == READY
+        async with anyio.create_task_group() as group:
+            group.start_soon(watched.call, FULL, FULL)
+            await anyio.wait_all_tasks_blocked()
+            reason = "the position store fails: save: /var/poller.db: database or disk is full"
+            health = watched.of_store.together_with(READY)
+            assert health[:4] == ("troubled", reason, EPOCH, 1)
+            assert 0.5 <= (health.next_try or 0) - EPOCH <= 1
+            assert watched.of_store.together_with(STARTING)[:2] == ("starting", reason)
+            of_source = Health("troubled", "ListShards: denied", EPOCH - 5, 3, EPOCH + 0.1)
+            both = watched.of_store.together_with(of_source)
+            assert both == Health("troubled", f"ListShards: denied; {reason}", EPOCH - 5, 3, EPOCH + 0.1)
+            await anyio.sleep(1.2)
+            assert watched.of_store.together_with(READY)[2:4] == (EPOCH, 2)
+        assert watched.of_store.together_with(READY) == Health("ready", since=EPOCH + watched.tries[-1])
+
+    run_seeded(1, main)
+
+
+def test_each_kind_of_call_has_its_own_trouble() -> None:
+    async def main() -> None:
+        watched = Watched()
+
+        async def load() -> None:
+            await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watched.call, GONE)
+            await anyio.wait_all_tasks_blocked()
+            await watched.of_store.until_done("load", load)
+            assert watched.of_store.together_with(READY).state == "troubled"
+            assert StoreRecovered(M) not in watched.facts
+        [failed] = [fact for fact in watched.facts if isinstance(fact, StoreFailed)]
+        assert failed.is_lasting
+        assert watched.of_store.together_with(READY).state == "ready"
+
+    run_seeded(1, main)
+
+
+def test_a_fault_of_our_own_is_not_tried_again() -> None:
+    async def main() -> None:
+        async def moved_back() -> None:
+            raise AssertionError("the checkpoint would move back")
+
+        with pytest.raises(AssertionError, match="move back"):
+            await Watched().of_store.until_done("save", moved_back)
+
+    run_seeded(1, main)
+
+
+def test_every_call_of_a_store_is_tried_until_it_succeeds() -> None:
+    async def main() -> None:
+        watched, fake = Watched(), FakeStore()
+        store = RetryingStore(fake, watched.of_store)
+        for operation in ("save", "forget", "load", "drained_at", "starting_position"):
+            fake.faults.script(operation, Fault.UNREACHABLE, Fault.UNREACHABLE)
+        await store.save(KEY, {ShardId("a"): AT_END, ShardId("b"): AT_END})
+        await store.forget(KEY, [ShardId("b")])
+        assert await store.load(KEY) == {ShardId("a"): AT_END}
+        assert list(await store.drained_at(KEY)) == ["a"]
+        assert await store.starting_position(KEY) is None
+        failed = [fact.operation for fact in watched.facts if isinstance(fact, StoreFailed)]
+        assert failed == [name for name in ("save", "forget", "load", "drained_at", "starting_position") for _ in "12"]
+
+    run_seeded(1, main)
