@@ -14,7 +14,7 @@ from poller.errors import Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import Shard, ShardEnd, StateKey
 from poller.ports import StreamSource
-from poller.telemetry.facts import PositionTrimmed, SourceFailed
+from poller.telemetry.facts import PositionTrimmed, SourceFailed, StoreFailed
 from tests.simulation.one_stream import Process, World, crashing_after, play, stopping_after
 from tests.simulation.test_stream_source_troubles import TableWorld, facts_of
 
@@ -96,7 +96,7 @@ def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: A
     assert world.succeeded == ["a/0", "written while down"]
 
 
-def test_a_save_that_fails_at_a_listing_is_the_stores_trouble_and_ends_with_the_next_one() -> None:
+def test_a_save_that_fails_at_a_listing_is_the_stores_trouble_and_ends_with_the_next_try() -> None:
     world = FailingStore("save")
 
     async def main() -> None:
@@ -119,7 +119,8 @@ def test_a_save_that_fails_at_a_listing_is_the_stores_trouble_and_ends_with_the_
             await world.live(until)
 
     play(world, main)
-    assert [fact.operation for fact in facts_of(world, SourceFailed)] == ["SaveCheckpoint"]
+    assert [fact.operation for fact in facts_of(world, StoreFailed)] == ["save"]
+    assert facts_of(world, SourceFailed) == []
 
 
 def test_a_drained_shard_that_listings_leave_out_for_a_while_is_not_read_again() -> None:
