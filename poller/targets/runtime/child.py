@@ -15,20 +15,19 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Literal
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process, TaskStatus
+from anyio.abc import Process, TaskStatus
 
 from poller.model.function import ChildProcess, Function
 from poller.model.invocation import Invocation, Response
 from poller.targets.failures import init_timed_out, timed_out
 from poller.targets.runtime.api import Handover, RuntimeApi
-from poller.targets.runtime.output import lines
+from poller.targets.runtime.output import OutputPipe, lines
 from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped, Record
 
 StopReason = Literal["idle", "timeout", "exit", "init_error", "shutdown"]
@@ -85,14 +84,19 @@ class Child:
 
         `environment` gets the Runtime API's address; `lifeline` is the reading end of the daemon's pipe.
         """
-        with self._api.listening() as address:
-            process = await _open(kind.command, kind.directory, environment(address), lifeline)
+        with ExitStack() as stack:
+            try:
+                address = stack.enter_context(self._api.listening())
+                stdout, stderr = (stack.enter_context(closing(OutputPipe())) for _ in range(2))
+                process = await _open(kind, environment(address), lifeline, stdout, stderr)
+            except OSError as error:
+                raise StartError(f"{kind.command[0]}: {error.strerror}") from error
             async with process:
                 self._pid = process.pid
                 self._record(ChildStarted(function=self._function.name, pid=process.pid))
                 try:
                     task_status.started()
-                    await self._attend(process)
+                    await self._attend(process, stdout, stderr)
                 finally:
                     self._end(process.returncode)
 
@@ -138,15 +142,13 @@ class Child:
             self.ask_to_stop("init_error")
         return handover.response
 
-    async def _attend(self, process: Process) -> None:
-        assert process.stdout is not None, "stdout is a pipe"
-        assert process.stderr is not None, "stderr is a pipe"
+    async def _attend(self, process: Process, stdout: OutputPipe, stderr: OutputPipe) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_when_asked)
             tasks.start_soon(self._api.serve, process.pid)
             async with anyio.create_task_group() as readers:
-                readers.start_soon(self._read, process.stdout, "stdout")
-                readers.start_soon(self._read, process.stderr, "stderr")
+                readers.start_soon(self._read, stdout, "stdout")
+                readers.start_soon(self._read, stderr, "stderr")
                 await process.wait()
                 self._kill_group()
                 readers.cancel_scope.deadline = anyio.current_time() + LAST_OUTPUT_IN_SECONDS
@@ -159,8 +161,8 @@ class Child:
         await anyio.sleep(GRACE_IN_SECONDS)
         self._signal(signal.SIGKILL)
 
-    async def _read(self, stream: ByteReceiveStream, name: Literal["stdout", "stderr"]) -> None:
-        async for line in lines(stream):
+    async def _read(self, pipe: OutputPipe, name: Literal["stdout", "stderr"]) -> None:
+        async for line in lines(pipe):
             self._record(ChildOutput(function=self._function.name, pid=self._pid, stream=name, line=line))
 
     def _end(self, status: int | None) -> None:
@@ -181,20 +183,20 @@ class Child:
                 os.killpg(self._pid, number)
 
 
-async def _open(command: tuple[str, ...], directory: str, environment: Mapping[str, str], lifeline: int) -> Process:
-    program = _program(command[0], directory, environment)
-    try:
+async def _open(
+    kind: ChildProcess, environment: Mapping[str, str], lifeline: int, stdout: OutputPipe, stderr: OutputPipe
+) -> Process:
+    program = _program(kind.command[0], kind.directory, environment)
+    with stdout.writing, stderr.writing:
         return await anyio.open_process(
-            ["/bin/sh", "-c", LAUNCHER, command[0], program, *command[1:]],
+            ["/bin/sh", "-c", LAUNCHER, kind.command[0], program, *kind.command[1:]],
             stdin=lifeline,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=directory,
+            stdout=stdout.writing,
+            stderr=stderr.writing,
+            cwd=kind.directory,
             env=environment,
             start_new_session=True,
         )
-    except OSError as error:
-        raise StartError(f"{command[0]}: {error.strerror}") from error
 
 
 def _program(name: str, directory: str, environment: Mapping[str, str]) -> str:

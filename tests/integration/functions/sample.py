@@ -105,6 +105,20 @@ def exit_leaving_another(event: Any, context: Any) -> None:
     os._exit(0)
 
 
+def leave_a_daemon(event: Any, context: Any) -> None:
+    """Leaves a process in a session of its own, which has every file open that this one has. May exit then."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        os.write(theirs, b".")
+        time.sleep(600)
+    os.read(ours, 1)
+    print("grandchild", pid)
+    if event.get("exit"):
+        os._exit(3)
+
+
 def huge(event: Any, context: Any) -> str:
     return "x" * int(event["size"])
 

@@ -289,6 +289,52 @@ async def test_a_child_that_never_asks_again_is_killed_and_replaced_unseen() -> 
     assert [one.reason for one in record.of(ChildStopped)] == ["timeout", "shutdown"]
 
 
+# A process that a child leaves behind in a session of its own, with the child's output and Runtime API open
+
+BOTH_LOOPS = pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
+)
+
+
+@asynccontextmanager
+async def leaving_a_daemon(
+    record: Recorded, *, idle_in_seconds: float = 300.0, **payload: bool
+) -> AsyncIterator[RuntimeTarget]:
+    pid = 0
+    try:
+        kind = callable_kind("sample:leave_a_daemon")
+        async with opened(kind, record, idle_in_seconds=idle_in_seconds) as target:
+            await target.invoke(call(payload))
+            pid = int((await record.first(ChildOutput)).line.split()[1])
+            yield target
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+
+
+@BOTH_LOOPS
+async def test_the_stop_does_not_wait_for_what_a_child_left_behind() -> None:
+    record = Recorded()
+    async with leaving_a_daemon(record):
+        pass  # `opened` allows 30 seconds
+    assert [one.reason for one in record.of(ChildStopped)] == ["shutdown"]
+
+
+@BOTH_LOOPS
+async def test_an_idle_child_ends_though_it_left_something_behind() -> None:
+    record = Recorded()
+    async with leaving_a_daemon(record, idle_in_seconds=0.05):
+        assert (await record.first(ChildStopped)).reason == "idle"
+
+
+@BOTH_LOOPS
+async def test_an_exit_is_seen_though_the_child_left_something_behind() -> None:
+    record = Recorded()
+    async with leaving_a_daemon(record, exit=True):
+        stopped = await record.first(ChildStopped)
+        assert (stopped.reason, stopped.status) == ("exit", 3)
+
+
 # A child that never gets so far
 
 
