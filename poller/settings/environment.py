@@ -1,6 +1,7 @@
 """What stands for `${NAME}`? The environment's value, put in after the TOML was read, so that it can never be TOML.
 
     "Bearer ${TOKEN}"  ->  "Bearer s3cret"
+    "${PORT:-8080}"    ->  "8080" where PORT is not set or empty, as in a shell
     "$${literal}"      ->  "${literal}"
 
 Only values are looked into, keys are not, and what was put in is not looked into again.
@@ -17,7 +18,7 @@ from poller.settings.tree import Path, Substituted
 
 
 def substitute(tree: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Fault]]:
-    """The tree with every `${NAME}` replaced, and a fault for each place where that was not possible."""
+    """The tree with every reference replaced, and a fault for each place where that was not possible."""
     faults: list[Fault] = []
 
     def walk(node: Any, path: Path) -> Any:
@@ -36,21 +37,27 @@ def substitute(tree: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[s
     return walk(tree, ()), faults
 
 
-_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[^}]*)(?P<end>\}?)")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<within>[^}]*)(?P<end>\}?)")
+_NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>.*))?", flags=re.DOTALL)
+
+NOT_A_REFERENCE = (
+    "${ begins the name of an environment variable, as in ${NAME} or ${NAME:-default}; a plain ${ is written $${"
+)
 
 
 def _replace(written: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
     broken: list[str] = []
 
     def value(match: re.Match[str]) -> str:
-        name = match["name"]
-        if name is None:
+        if match["within"] is None:
             return "${"
-        if not match["end"] or not _NAME.fullmatch(name):
-            broken.append("${ begins the name of an environment variable, as in ${NAME}; a plain ${ is written $${")
-        elif name not in environ:
+        reference = _NAME.fullmatch(match["within"]) if match["end"] else None
+        if reference is None:
+            broken.append(NOT_A_REFERENCE)
+            return ""
+        name, default = reference["name"], reference["default"]
+        if name not in environ and default is None:
             broken.append(f"the environment has no variable {name}")
-        return environ.get(name, "")
+        return environ.get(name) or default or ""
 
     return _REFERENCE.sub(value, written), broken

@@ -7,12 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from poller.model.function import HttpService
-from poller.settings.environment import substitute
+from poller.settings.environment import NOT_A_REFERENCE, substitute
 from poller.settings.values import Settings
 
 Load = Callable[..., Settings]
 Faults = Callable[..., list[str]]
-NOT_A_REFERENCE = "${ begins the name of an environment variable, as in ${NAME}; a plain ${ is written $${"
 
 
 @pytest.mark.parametrize(
@@ -25,6 +24,14 @@ NOT_A_REFERENCE = "${ begins the name of an environment variable, as in ${NAME};
         ("$A {A}", "$A {A}"),
         ("${EMPTY}", ""),
         ("${NESTED}", "${A}"),
+        ("${A:-other}", "alpha"),
+        ("${EMPTY:-other}", "other"),
+        ("${MISSING:-other}", "other"),
+        ("<${MISSING:-}>", "<>"),
+        ("${MISSING:-http://a:80/?b=c:-d}", "http://a:80/?b=c:-d"),
+        ("${MISSING:-two\nlines}", "two\nlines"),
+        ("${MISSING:-$A}", "$A"),
+        ("$${MISSING:-other}", "${MISSING:-other}"),
     ],
 )
 def test_a_reference_is_replaced_once(written: str, text: str) -> None:
@@ -32,7 +39,9 @@ def test_a_reference_is_replaced_once(written: str, text: str) -> None:
     assert substitute({"key": [written]}, environ) == ({"key": [text]}, [])
 
 
-@pytest.mark.parametrize("written", ["${}", "${a-b}", "${A", "${1}"])
+@pytest.mark.parametrize(
+    "written", ["${}", "${a-b}", "${A", "${1}", "${:-a}", "${A:b}", "${A-b}", "${A :-b}", "${A:-b"]
+)
 def test_what_looks_like_a_reference_and_is_none_is_a_fault(written: str) -> None:
     _, (fault,) = substitute({"a": {"b": [written]}}, {"A": ""})
     assert (fault.path, fault.rule) == (("a", "b", 0), NOT_A_REFERENCE)

@@ -44,6 +44,7 @@ MAPPING = '[mappings.m]\nevent_source_arn = "a"\nfunction_name = "f"\n'
         "",
         EXAMPLE.read_text(),
         f'{MAPPING}batch_size = "${{SIZE}}"\nenabled = "${{ENABLED}}"',
+        f'{MAPPING}batch_size = "${{SIZE:-10}}"\nenabled = "${{ENABLED:-true}}"',
         f"{MAPPING}maximum_retry_attempts = -1\nmaximum_record_age_in_seconds = -1",
         f"{MAPPING}filter_criteria.filters = [{{ pattern = '{{}}' }}, {{ pattern = {{ body = {{}} }} }}]",
     ],
