@@ -6,6 +6,7 @@ Only the command line and the composition root import it; other parts get the `m
 pydantic stays inside.
 
     loading.py        the way through: file -> tree -> tables -> rules -> Settings
+    syntax.py         what is wrong with a file that is no TOML?
     environment.py    what stands for ${NAME}?
     file.py           which tables are there?
     daemon.py         what may [daemon] say?

@@ -28,6 +28,7 @@ from poller.settings.mapping_rules import duplicate_rules, mapping_rules
 from poller.settings.mappings import mapping_value
 from poller.settings.references import References, resolve
 from poller.settings.regions import region_rules
+from poller.settings.syntax import explained
 from poller.settings.tree import find, place, without
 from poller.settings.values import Settings
 
@@ -75,18 +76,9 @@ def _parsed(path: FilePath) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise SettingsError([f"{path}: byte {error.start + 1} is not UTF-8, and TOML is"]) from None
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError([f"{path}: {_syntax(str(error), text)}"]) from None
+        raise SettingsError([f"{path}: {explained(str(error), text)}"]) from None
     except ValueError as error:  # a number of thousands of digits
         raise SettingsError([f"{path}: not TOML that can be read: {str(error).partition(';')[0]}"]) from None
-
-
-def _syntax(message: str, text: str) -> str:
-    """tomllib says `… (at line 3, column 5)` or `… (at end of document)`; we say line 3, column 5 first."""
-    rule, _, where = message.removesuffix(")").rpartition(" (at ")
-    if where == "end of document":
-        lines = text.split("\n")
-        where = f"line {len(lines)}, column {len(lines[-1]) + 1}"
-    return f"{where}: not TOML: {rule}"
 
 
 def _tables(tree: dict[str, Any], unreadable: list[Fault]) -> tuple[File, list[Fault]]:
