@@ -22,6 +22,7 @@ from pathlib import Path
 import anyio
 
 from poller.aws.door import Aws, AwsSettings
+from poller.aws.json_caller import JsonCaller
 from poller.aws.kept_client import KeptClient
 from poller.core.event_limit import EventLimit
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
@@ -44,6 +45,7 @@ from poller.ports import Destination, QueueSource, StateStore, StreamSource, Tar
 from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
+from poller.sources.pacing import Pace, PacedCaller
 from poller.sources.sqs import SqsSource
 from poller.stores.memory import MemoryStore
 from poller.stores.sqlite import SqliteStore
@@ -76,6 +78,7 @@ class Parts:
         self._gates: dict[FunctionName, FunctionGate] = {}
         self._event_limits: defaultdict[FunctionName, EventLimit] = defaultdict(EventLimit)
         self._targets: dict[FunctionName, Target] = {}
+        self._paces: dict[tuple[str, str, str, str], Pace] = {}
         self._known_caller_arn: str | None = None
         self._asking_for_caller = anyio.Lock()
 
@@ -163,14 +166,19 @@ class Parts:
     async def _stream(self, mapping: StreamMapping) -> StreamSource:
         arn, region, role_arn = mapping.event_source_arn, mapping.region, mapping.role_arn
         if not mapping.is_kinesis:
-            return DynamoDbStreamsSource(
-                await self._aws.caller("dynamodbstreams", region=region, role_arn=role_arn), arn=arn
-            )
+            caller = await self._aws.caller("dynamodbstreams", region=region, role_arn=role_arn)
+            return DynamoDbStreamsSource(self._paced(caller, "DescribeStream", arn), arn=arn)
+        caller = await self._aws.caller("kinesis", region=region, role_arn=role_arn)
         return KinesisSource(
-            await self._aws.caller("kinesis", region=region, role_arn=role_arn),
+            self._paced(caller, "ListShards", arn),
             arn=arn,
             reader=known(role_arn) if role_arn else partial(self._caller_arn, mapping),
         )
+
+    def _paced(self, caller: JsonCaller, operation: str, arn: Arn) -> PacedCaller:
+        """All mappings of an account and region share the rate of their listings."""
+        whose = (operation, caller.endpoint_url, arn.region, arn.account)
+        return PacedCaller(caller, self._paces.setdefault(whose, Pace(operation, self.luck)))
 
     async def _caller_arn(self, mapping: StreamMapping) -> str:
         """Where STS does not say who we are (an emulator without it), the account itself stands in events.

@@ -51,7 +51,16 @@ class StreamSource(Protocol):
         """The clock that dates the records."""
 
     async def shards(self) -> list[Shard]:
-        """Every shard that the stream still lists, in no order. Raises NotFound, AccessDenied …"""
+        """Every shard that the stream still lists, in no order. Raises NotFound, AccessDenied …
+
+        A listing keeps to the service's rate: it may take seconds, and a throttled page is asked for again.
+        """
+
+    async def children(self, shard_id: ShardId) -> list[Shard]:
+        """The children of a shard that was read to its end, and perhaps other shards; cheap, where the service allows.
+
+        One that came of two shards is told after each of them. Raises what `shards` raises.
+        """
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
         """A cursor at a position; never called for ShardEnd.

@@ -42,6 +42,9 @@ STORE = Backoff(initial=1.0, maximum=60.0)
 THROTTLED_READ = Backoff(initial=0.5, maximum=5.0)
 """A read that a stream refuses for its rate: Kinesis does so for a second, or for the five that 10 MiB take."""
 
+THROTTLED_LISTING = Backoff(initial=0.5, maximum=5.0)
+"""A page of a listing of shards that is refused for its rate, which the whole account shares."""
+
 HASTY = Backoff(initial=0.02, maximum=1.0)
 """Polls that come back empty at once, where they should have waited for a message."""
 

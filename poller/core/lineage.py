@@ -158,9 +158,13 @@ class Lineage:
                 self._ready[child] = None
         return bool(children)
 
-    def reopened(self, shards: Iterable[Shard]) -> list[ShardId]:
-        """Those that are open, and are drained for us: they are of another stream, made anew under the name of ours."""
-        return [shard.shard_id for shard in shards if shard.is_open and shard.shard_id in self._drained_at]
+    def reopened(self, shards: Iterable[Shard], *, drained_before: float) -> list[ShardId]:
+        """Those that are open, and are drained for us: they are of another stream, made anew under the name of ours.
+
+        One that was drained lately may still be listed as open.
+        """
+        drained_at = self._drained_at
+        return [s.shard_id for s in shards if s.is_open and drained_at.get(s.shard_id, drained_before) < drained_before]
 
     @property
     def reading(self) -> int:

@@ -25,7 +25,7 @@ from typing import Any, assert_never
 import orjson
 
 from poller.core.envelope import dynamodb_record, encode, item_key
-from poller.errors import ExpiredIterator, Trimmed
+from poller.errors import ExpiredIterator, Rejected, Trimmed
 from poller.model.arn import Arn
 from poller.model.stream import (
     AfterSequence,
@@ -67,7 +67,8 @@ class DynamoDbStreamsSource:
         self._arn = str(arn)
         self._region = arn.region
         self._stream = {"StreamArn": self._arn}
-        self._page = self._stream | {"Limit": shards_in_a_page}
+        self._page: dict[str, Any] = self._stream | {"Limit": shards_in_a_page}
+        self._refuses_filters = False
 
     @property
     def clock(self) -> SourceClock:
@@ -75,8 +76,20 @@ class DynamoDbStreamsSource:
 
     async def shards(self) -> list[Shard]:
         """Pages hold at most 100 shards; a day's shards of a busy table fill several."""
+        return await self._listed(self._page)
+
+    async def children(self, shard_id: ShardId) -> list[Shard]:
+        """By a filter. An older service refuses it, or ignores it and lists every shard."""
+        if not self._refuses_filters:
+            try:
+                return await self._listed(self._page | {"ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": shard_id}})
+            except Rejected:
+                self._refuses_filters = True
+        return await self.shards()
+
+    async def _listed(self, first_page: Mapping[str, Any]) -> list[Shard]:
         shards: dict[ShardId, Shard] = {}
-        request: Mapping[str, Any] = self._page
+        request = first_page
         for _ in range(MAXIMUM_PAGES):
             answer = await self._call("DescribeStream", request)
             with understood(SERVICE, "description of a stream"):
@@ -85,7 +98,7 @@ class DynamoDbStreamsSource:
             last = description.get("LastEvaluatedShardId")
             if not last:
                 return list(shards.values())
-            request = self._page | {"ExclusiveStartShardId": last}
+            request = {**first_page, "ExclusiveStartShardId": last}
         raise unusable(SERVICE, "a listing of shards that does not end")
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:

@@ -91,6 +91,7 @@ class KinesisSource:
         self._arn = arn
         self._reader = reader
         self._envelope: KinesisEnvelope | None = None
+        self._children: dict[ShardId, list[Shard]] = {}
         self._stream = {"StreamARN": stream_arn(arn)}
         self._read_end = b',"StreamARN":%b}' % orjson.dumps(stream_arn(arn))
         self._first_page = self._stream | {"MaxResults": shards_in_a_page}
@@ -108,6 +109,10 @@ class KinesisSource:
                 if error.code != "ExpiredNextTokenException":
                     raise
         raise Unreachable("every listing's token expired between its pages", code="UnusableAnswer", was_sent=True)
+
+    async def children(self, shard_id: ShardId) -> list[Shard]:
+        """The answer that ended the shard has named them; an older service does not, and is asked for every shard."""
+        return self._children.pop(shard_id, None) or await self.shards()
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
         """That the record of an AfterSequence is gone is told by the first read that meets something else.
@@ -136,6 +141,8 @@ class KinesisSource:
             behind = None if milliseconds is None else milliseconds / 1000
             records = _records(envelope, cursor.shard_id, answer["Records"])
             following = cursor.following(answer.get("NextShardIterator"), records, is_behind=bool(behind))
+            if following is None:
+                self._children[cursor.shard_id] = list(map(_child, answer.get("ChildShards") or ()))
         if following is not None and following.leads_nowhere:
             following = following._replace(wire=await self._wire_iterator(cursor.shard_id, TrimHorizon()))
         return Read(cursor.fresh(records), None if following is None else following.written(), behind)
@@ -191,6 +198,11 @@ def _shard(wire: Mapping[str, Any]) -> Shard:
         tuple(ShardId(parent) for parent in parents if parent),
         not wire["SequenceNumberRange"].get("EndingSequenceNumber"),
     )
+
+
+def _child(wire: Mapping[str, Any]) -> Shard:
+    """An answer does not say whether the child is closed by now; it takes records after its parents did."""
+    return Shard(ShardId(wire["ShardId"]), tuple(map(ShardId, wire["ParentShards"])), True)
 
 
 def _milliseconds(timestamp: float) -> float:

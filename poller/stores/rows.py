@@ -32,7 +32,7 @@ SELECT shard_id, position, window_start, window_end, window_state FROM checkpoin
 """
 
 DRAINED = """
-SELECT shard_id, saved_at FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND position = ?
+SELECT shard_id, CAST(saved_at AS REAL) FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND position = ?
 """
 
 FORGET = """
@@ -86,8 +86,7 @@ def load(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, Checkpoint]:
 
 def drained_at(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, float]:
     """`saved_at` is the moment itself, as a shard's end is saved once, and nothing is saved after it."""
-    rows = file.execute(DRAINED, (*key, written(ShardEnd()))).fetchall()
-    return {ShardId(shard_id): float(saved_at) for shard_id, saved_at in rows}
+    return dict(file.execute(DRAINED, (*key, written(ShardEnd()))).fetchall())
 
 
 def forget(file: sqlite3.Connection, key: StateKey, shard_ids: Collection[ShardId]) -> None:

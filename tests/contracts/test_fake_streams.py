@@ -590,3 +590,26 @@ async def test_the_same_seed_gives_the_same_history_and_every_record_is_found_on
     for shard_id, numbers in found.items():
         put = [entry.sequence_numbers[0] for entry in history if (entry.kind, entry.shard_id) == ("put", shard_id)]
         assert numbers == put
+
+
+@pytest.mark.parametrize(("filters", "expected"), [("known", 2), ("ignored", 4)])
+async def test_the_children_of_a_tables_shard_are_listed_by_a_filter(filters: Any, expected: int) -> None:
+    service = FakeDynamoDbStreams(filters=filters)
+    table = service.create_table("users", shard_count=2)
+    parent, _ = [shard.shard_id for shard in table.stream.shards(now=anyio.current_time())]
+    children = table.stream.roll_over(parent, now=anyio.current_time(), children=2)
+    shards = await service.source(table).children(ShardId(parent))
+    assert [shard.shard_id for shard in shards if parent in shard.parent_ids] == children
+    assert len(shards) == expected
+
+
+async def test_pages_beyond_the_limit_are_throttled_until_a_tenth_of_a_second_has_passed() -> None:
+    service = FakeDynamoDbStreams(listings_in_a_second=10)
+    source = service.source(service.create_table("users"))
+    for _ in range(10):
+        await source.shards()
+    with pytest.raises(Throttled):
+        await source.shards()
+    await anyio.sleep(0.11)
+    await source.shards()
+    assert service.throttled_listings == 1

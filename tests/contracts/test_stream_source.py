@@ -381,6 +381,21 @@ async def test_a_split_shard_can_be_read_to_its_end_and_has_two_children(kinesis
 
 @on_kinesis
 @pytest.mark.needs(Needs.RESHARDING)
+async def test_the_children_of_a_shard_that_was_read_to_its_end_are_told_once_it_is_done(
+    kinesis: KinesisStream,
+) -> None:
+    source = kinesis.source()
+    parent = await only_shard(source)
+    iterator = await start(source)
+    await kinesis.split(parent)
+    await read_on(source, iterator)
+    told = {shard.shard_id for shard in await source.children(parent) if parent in shard.parent_ids}
+    assert told == {shard.shard_id for shard in await source.shards()} - {parent}
+    assert len(told) == 2
+
+
+@on_kinesis
+@pytest.mark.needs(Needs.RESHARDING)
 async def test_the_end_of_a_closed_shard_is_found_from_behind_its_last_record(kinesis: KinesisStream) -> None:
     source = kinesis.source()
     await kinesis.put("last")

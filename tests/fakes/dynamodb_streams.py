@@ -5,7 +5,8 @@ Beyond what every stream does (`tests/fakes/stream.py`):
     tables      a put is an INSERT or a MODIFY, a delete a REMOVE, and one by age says so; what changes nothing is no
                 record; images are there as the view type has it
     shards      roll over by themselves after four hours, or when a test says so, into one child or several
-    listings    pages of at most 100 shards, from a shard on
+    listings    pages of at most 100 shards, from a shard on; ten calls a second for all streams, if so limited
+                (`listings_in_a_second`); the children of one shard by a filter, which older services refuse or ignore
     iterators   good for 15 minutes; what was trimmed is refused, in a new iterator and in an old one
     reads       a thousand records and 1 MB to an answer; neither the distance to the tip nor the children are told
 
@@ -81,6 +82,16 @@ class FakeTable:
             for child in self.stream.roll_over(shard.shard_id, now=now, children=children)
         ]
 
+    def roll_over_for(self, key: str) -> list[str]:
+        """Let the shard of one item (its key's text) roll over now. Returns the child's id."""
+        now, hash_key = anyio.current_time(), _hash_key({self.key_names[0]: {"S": key}})
+        [shard] = [
+            shard
+            for shard in self.stream.shards(now=now)
+            if shard.is_open and shard.hash_keys[0] <= hash_key <= shard.hash_keys[1]
+        ]
+        return self.stream.roll_over(shard.shard_id, now=now)
+
     def disable(self) -> None:
         """Close the stream; what is in it can be read for its 24 hours."""
         self.is_enabled = False
@@ -114,20 +125,19 @@ class FakeTable:
         }
         if is_by_age:
             content["userIdentity"] = {"PrincipalId": "dynamodb.amazonaws.com", "Type": "Service"}
-        key = orjson.dumps(keys, option=orjson.OPT_SORT_KEYS)
-        hash_key = int.from_bytes(hashlib.md5(key, usedforsecurity=False).digest(), "big")
         now = anyio.current_time()
-        return self.stream.put(content, key=key.decode(), hash_key=hash_key, size=size, now=now)[1]
+        return self.stream.put(content, key=_key(keys).decode(), hash_key=_hash_key(keys), size=size, now=now)[1]
 
 
 class FakeDynamoDbStreams(FakeStreamService):
-    """The streams of one account's tables in one region."""
+    """The streams of one account's tables in one region. `filters` is what becomes of a filter of shards."""
 
     iterator_lifetime_in_seconds = 900.0
     throttling_code = "ThrottlingException"
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, filters: Literal["known", "ignored", "refused"] = "known", **options: Any) -> None:
         super().__init__(**options)
+        self.filters = filters
         self._tables: dict[str, FakeTable] = {}
 
     def create_table(
@@ -161,7 +171,8 @@ class FakeDynamoDbStreams(FakeStreamService):
 
     def source(self, table: FakeTable, **options: Any) -> DynamoDbStreamsSource:
         """The table's stream as `ports.StreamSource`; `options` are the source's."""
-        return DynamoDbStreamsSource(self, arn=table.stream.arn, **options)
+        settings: dict[str, Any] = {"caller": self, "arn": table.stream.arn}
+        return DynamoDbStreamsSource(**settings | options)
 
     def answer(self, operation: str, request: Mapping[str, Any], now: float) -> Any:
         match operation:
@@ -177,12 +188,19 @@ class FakeDynamoDbStreams(FakeStreamService):
         return str(wire["dynamodb"]["SequenceNumber"])
 
     def _describe(self, request: Mapping[str, Any], now: float) -> Any:
+        self.limit_listings(now)
         stream = self.stream(request["StreamArn"], now)
         table = self._tables[request["StreamArn"]]
         count = request.get("Limit", SHARDS_IN_A_PAGE)
         if not 1 <= count <= SHARDS_IN_A_PAGE:
             raise Rejected("Limit is out of range", code="ValidationException")
         shards = stream.shards(now=now)
+        if "ShardFilter" in request and self.filters != "ignored":
+            if self.filters == "refused":
+                raise Rejected("Unknown parameter: ShardFilter", code="ValidationException")
+            assert request["ShardFilter"]["Type"] == "CHILD_SHARDS"
+            parent = stream.shard(request["ShardFilter"]["ShardId"])
+            shards = [shard for shard in shards if parent.shard_id in shard.parent_ids]
         start = request.get("ExclusiveStartShardId")
         if start is not None:
             shards = [shard for shard in shards if shard.shard_id > start]
@@ -215,6 +233,14 @@ class FakeDynamoDbStreams(FakeStreamService):
         if page.next_place is not None:
             answer["NextShardIterator"] = cursor._replace(place=page.next_place, issued_at=now).token()
         return answer
+
+
+def _key(keys: Item) -> bytes:
+    return orjson.dumps(keys, option=orjson.OPT_SORT_KEYS)
+
+
+def _hash_key(keys: Item) -> int:
+    return int.from_bytes(hashlib.md5(_key(keys), usedforsecurity=False).digest(), "big")
 
 
 def _shard_id(serial: int, now: float, luck: Random) -> str:

@@ -5,7 +5,8 @@ Beyond what every stream does (`tests/fakes/stream.py`):
     reads       five a second and shard, and 2 MiB a second: who has read more than that is refused until it is paid
                 for, after 10 MiB for five seconds; ten thousand records and 10 MiB to an answer
     iterators   five a second and shard; good for five minutes
-    listings    pages by tokens, which are good for 300 seconds and may not be sent with the stream's name or ARN
+    listings    a hundred a second, if so limited (`listings_in_a_second`); pages by tokens, which are good for 300
+                seconds and may not be sent with the stream's name or ARN
 
 A throttled call does not count against the limit.
 `has_limits=False` lifts the limits of a service, for tests that do not wait.
@@ -130,6 +131,7 @@ class FakeKinesis(FakeStreamService):
 
     def _list_shards(self, request: Mapping[str, Any], now: float) -> Any:
         """A token names the stream, the last shard's id, the page's length and its own time."""
+        self.limit_listings(now)
         after, count = "", min(request.get("MaxResults", 1000), 1000)
         if "NextToken" in request:
             if {"StreamName", "StreamARN", "ExclusiveStartShardId"} & request.keys():

@@ -48,16 +48,43 @@ class Cursor(NamedTuple):
             raise Rejected("Invalid ShardIterator.", code="InvalidArgumentException") from error
 
 
+class Bucket:
+    """A second's calls may come at once, and after that so many a second. A refused call is not counted."""
+
+    def __init__(self, calls_in_a_second: float) -> None:
+        self._rate = self._tokens = calls_in_a_second
+        self._filled_at = 0.0
+
+    def takes(self, now: float) -> bool:
+        self._tokens = min(self._rate, self._tokens + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
 class FakeStreamService(ABC):
     """Streams by ARN. `seed` is the streams' luck; the faults have a seed of their own.
 
+    `listings_in_a_second` is how often a page of a listing may be asked for, None for any number; `throttled_listings`
+    counts what was refused for it.
     `epoch` is the time of day when anyio's clock stands at 0; answers tell the time if `tells_time`.
     """
 
     iterator_lifetime_in_seconds: float
     throttling_code: str
 
-    def __init__(self, *, seed: int = 0, faults: FaultPlan | None = None, epoch: float = EPOCH) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        faults: FaultPlan | None = None,
+        epoch: float = EPOCH,
+        listings_in_a_second: float | None = None,
+    ) -> None:
+        self.listings = None if listings_in_a_second is None else Bucket(listings_in_a_second)
+        self.throttled_listings = 0
         self.faults = faults or FaultPlan()
         self.epoch = epoch
         self.seed = seed
@@ -110,6 +137,12 @@ class FakeStreamService(ABC):
             stream.refused(cursor.shard_id, "ExpiredIteratorException", now=now)
             raise ExpiredIterator("Iterator expired.", code="ExpiredIteratorException")
         return stream.read(cursor.shard_id, cursor.place, limit=limit, maximum_bytes=maximum_bytes, now=now)
+
+    def limit_listings(self, now: float) -> None:
+        """Raises Throttled when there were too many, of any stream."""
+        if self.listings is not None and not self.listings.takes(now):
+            self.throttled_listings += 1
+            raise Throttled("Rate exceeded", code="LimitExceededException")
 
     async def _way_there(self, fault: Fault) -> None:
         await anyio.sleep(self.faults.latency())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from poller.aws.door import Aws, AwsSettings
+from poller.aws.signing import Keys
 from poller.core.envelope import encode, event
 from poller.errors import ExpiredIterator, NotFound
 from poller.model.arn import Arn
@@ -18,7 +20,11 @@ from poller.model.stream import Iterator, StreamRecord, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
+from poller.sources.pacing import Pace, PacedCaller
 from tests.conftest import REGION
+from tests.fakes.aws_over_http import aws_over_http
+from tests.fakes.stream_service import Bucket
+from tests.fakes.watch import Watch
 
 pytestmark = pytest.mark.anyio
 
@@ -139,3 +145,27 @@ async def test_a_stream_that_goes_away_is_not_found_any_more(aws: Aws) -> None:
         await client.delete_stream(StreamName=name)
     with pytest.raises(NotFound):
         await source.shards()
+
+
+async def test_ten_thousand_shards_are_listed_over_http_and_a_throttled_page_alone_is_asked_for_again(
+    account: str,
+) -> None:
+    """Twenty times as fast as DynamoDB, so that it takes seconds; half of what we ask for is too fast even so."""
+    watch = Watch()
+    async with aws_over_http(watch, Keys(account, "test", None)) as service:
+        table = service.create_table("orders", shard_count=100, shard_lifetime_in_seconds=None)
+        for _ in range(99):
+            table.roll_over()
+        service.tables.listings = Bucket(50)
+        async with Aws(AwsSettings(region=REGION, endpoint_url=service.url)) as door:
+            pace = Pace("DescribeStream", Random(1), calls_in_a_second=200)
+            caller = PacedCaller(await door.caller("dynamodbstreams"), pace)
+            source = DynamoDbStreamsSource(caller, arn=table.stream.arn)
+            shards = await source.shards()
+            parent = next(shard.shard_id for shard in shards if not shard.is_open)
+            children = await source.children(parent)
+    assert len({shard.shard_id for shard in shards}) == 10_000
+    assert sum(shard.is_open for shard in shards) == 100
+    assert [child.parent_ids for child in children] == [(parent,)]
+    assert len(service.door.accepted) == 100 + 1 + service.tables.throttled_listings
+    assert service.tables.throttled_listings > 0

@@ -137,6 +137,9 @@ class WatchedSource:
     async def shards(self) -> list[Shard]:
         return await self._source.shards()
 
+    async def children(self, shard_id: ShardId) -> list[Shard]:
+        return await self._source.children(shard_id)
+
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
         return await self._source.iterator(shard_id, position)
 

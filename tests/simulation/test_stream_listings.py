@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import anyio
@@ -10,20 +13,25 @@ import pytest
 
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamParts
-from poller.errors import Unreachable
+from poller.errors import Throttled, Unreachable
 from poller.model.ids import MappingName
-from poller.model.stream import Shard, ShardEnd, StateKey
+from poller.model.stream import Shard, ShardEnd, ShardId, StateKey
 from poller.ports import StreamSource
-from poller.telemetry.facts import PositionTrimmed, SourceFailed, StoreFailed
+from poller.sources.kinesis import KinesisSource, known
+from poller.sources.pacing import Pace, PacedCaller
+from poller.telemetry.facts import PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
+from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
+from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
 from tests.simulation.one_stream import Process, World, crashing_after, play, stopping_after
-from tests.simulation.test_stream_source_troubles import TableWorld, facts_of
+from tests.simulation.test_stream_source_troubles import Counting, CountingWorld, TableWorld, Watch, facts_of
+from tests.simulation.world import run_seeded
 
 PARENT = "shardId-000000000000"
 HOUR = 3600.0
 
 
 class FailingStore(World):
-    """The first call of one operation of the store that names a shard other than the first one fails."""
+    """The first two calls of one operation of the store that name a shard other than the first one fail."""
 
     def __init__(self, operation: str, **options: Any) -> None:
         super().__init__(**options)
@@ -34,7 +42,7 @@ class FailingStore(World):
         call = getattr(process, self._operation)
 
         async def fail_once(key: StateKey, shards: Any) -> None:
-            if not self.failures and any(shard_id != PARENT for shard_id in shards):
+            if self.failures < 2 and any(shard_id != PARENT for shard_id in shards):
                 self.failures += 1
                 raise Unreachable("the disk is full", code="SQLITE_FULL", was_sent=True)
             await call(key, shards)
@@ -68,6 +76,44 @@ class Flickering(World):
             self.service.put(self.stream, "", name.encode(), hash_key=0)
 
 
+class LargeTable(TableWorld):
+    """A table's stream with thousands of shards, most of them closed, which may be listed ten times a second.
+
+    Records that are put into it have the time of their put as their name.
+    """
+
+    def __init__(self, *, generations: int, filters: Any = "known", **options: Any) -> None:
+        super().__init__(**options)
+        self.tables = FakeDynamoDbStreams(listings_in_a_second=10, filters=filters)
+        self.counts: Counter[str] = Counter()
+        self._paced = PacedCaller(Counting(self.tables, self.counts), Pace("DescribeStream", Random(1)))
+        self._generations = generations
+
+    def create_stream(self, **settings: Any) -> None:
+        super().create_stream(shard_lifetime_in_seconds=None, **settings)
+        for _ in range(self._generations - 1):
+            self.table.roll_over()
+
+    def source(self, process: Process) -> StreamSource:
+        return self.paced_source()
+
+    def paced_source(self) -> StreamSource:
+        return self.tables.source(self.table, caller=self._paced)
+
+    @property
+    def described(self) -> int:
+        return self.counts["DescribeStream"]
+
+    def put_now(self) -> None:
+        self.put("a", str(anyio.current_time()))
+
+    @property
+    def delays(self) -> list[float]:
+        """How long each record was on its way, in the order of their puts."""
+        ends = zip(self.succeeded, self.succeeded_at, strict=True)
+        return [at - float(name) for name, at in ends]
+
+
 def key_of(world: World) -> StateKey:
     return StateKey(MappingName("m"), str(world.stream.arn))
 
@@ -92,35 +138,28 @@ def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: A
         await world.live(stopping_after(60))
 
     play(world, main, retention_in_seconds=HOUR)
-    assert world.failures == 1
+    assert world.failures == 2
     assert world.succeeded == ["a/0", "written while down"]
 
 
 def test_a_save_that_fails_at_a_listing_is_the_stores_trouble_and_ends_with_the_next_try() -> None:
     world = FailingStore("save")
+    watch = Watch(100, 70)
 
     async def main() -> None:
         async def go_on() -> None:
             await anyio.sleep(10)
             world.stream.split(PARENT, now=anyio.current_time())
-            await anyio.sleep(60)
-            [status] = daemons[0].statuses()
-            assert status.state == "ready"
-
-        daemons: list[Any] = []
-
-        async def until(_stop: Stop, daemon: Any) -> bool:
-            daemons.append(daemon)
-            await anyio.sleep(100)
-            return False
 
         async with anyio.create_task_group() as group:
             group.start_soon(go_on)
-            await world.live(until)
+            await world.live(watch)
 
     play(world, main)
-    assert [fact.operation for fact in facts_of(world, StoreFailed)] == ["save"]
+    assert [state for state, _ in watch.seen] == ["ready", "ready"]
     assert facts_of(world, SourceFailed) == []
+    assert len(facts_of(world, StoreFailed)) == world.failures == 2
+    assert len(facts_of(world, StoreRecovered)) == 1
 
 
 def test_a_drained_shard_that_listings_leave_out_for_a_while_is_not_read_again() -> None:
@@ -250,3 +289,196 @@ def test_what_is_stored_of_a_tables_drained_shards_is_forgotten_after_a_day() ->
 
     play(world, main)
     assert world.succeeded == [f"a/{number}" for number in range(15)]
+
+
+def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() -> None:
+    world = LargeTable(generations=500, starting_position="LATEST")
+    watch = Watch(40, 9, 13)
+
+    async def main() -> None:
+        async def put() -> None:
+            await anyio.sleep(20)
+            world.put_now()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(put)
+            await world.live(watch)
+
+    play(world, main, shards=20)
+    assert [state for state, _ in watch.seen] == ["starting", "ready", "ready"]
+    assert world.described == 200, "once at the start, and once beside the reading, after a pause"
+    assert world.tables.throttled_listings == 0
+    assert max(world.delays) < 1
+
+
+@pytest.mark.parametrize(("filters", "longest"), [("known", 1.5), ("ignored", 12.0), ("refused", 12.0)])
+def test_the_child_of_one_of_ten_thousand_shards_is_read_soon_after_its_parent(filters: Any, longest: float) -> None:
+    world = LargeTable(generations=500, filters=filters, starting_position="LATEST")
+
+    async def main() -> None:
+        async def roll_over() -> None:
+            for seconds in (40, 45, 50):
+                await anyio.sleep_until(seconds)
+                world.table.roll_over_for("a")
+                world.put_now()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(roll_over)
+            await world.live(stopping_after(70))
+
+    play(world, main, shards=20)
+    assert len(world.delays) == 3
+    assert max(world.delays) < longest
+
+
+def test_mappings_of_one_account_share_the_rate_and_a_throttled_page_alone_is_asked_for_again() -> None:
+    """Somebody else, whom we know nothing of, uses the same limit."""
+    world = LargeTable(generations=20)
+
+    async def main() -> None:
+        async def ask() -> None:
+            for _ in range(150):
+                with suppress(Throttled):
+                    world.tables.limit_listings(anyio.current_time())
+                await anyio.sleep(0.1)
+
+        async def whole() -> None:
+            shards = await world.paced_source().shards()
+            assert len(shards) == 2000
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            for _ in range(3):
+                group.start_soon(whole)
+        assert anyio.current_time() < 20
+        assert 60 < world.described <= 90
+
+    play(world, main, shards=100)
+
+
+def test_many_shards_that_are_drained_at_once_cost_one_listing() -> None:
+    world = LargeTable(generations=1)
+
+    async def main() -> None:
+        async def roll_over() -> None:
+            await anyio.sleep(3)
+            world.counts.clear()
+            world.table.roll_over()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(roll_over)
+            await world.live(stopping_after(8))
+        assert len(await world.store.load(key_of(world))) == 600
+
+    play(world, main, shards=300)
+    assert world.described <= 10 + 2 * 6, "some were asked for one by one, before there were many"
+
+
+def test_ten_thousand_shards_of_kinesis_are_listed_within_the_limits_too() -> None:
+    service = FakeKinesis(listings_in_a_second=100)
+    listed = []
+
+    async def main() -> None:
+        stream = service.create_stream("clicks", shard_count=10_000)
+        caller = PacedCaller(service, Pace("ListShards", Random(1)))
+        sources = [KinesisSource(caller, arn=stream.arn, reader=known(INVOKE_IDENTITY_ARN)) for _ in range(5)]
+        async with anyio.create_task_group() as group:
+            for source in sources:
+
+                async def whole(source: StreamSource = source) -> None:
+                    listed.append(len(await source.shards()))
+
+                group.start_soon(whole)
+        assert anyio.current_time() < 0.6, "fifty pages"
+
+    run_seeded(1, main)
+    assert listed == [10_000] * 5
+    assert service.throttled_listings == 0
+
+
+def test_the_children_of_a_kinesis_shard_are_known_without_a_listing() -> None:
+    world = CountingWorld()
+
+    async def main() -> None:
+        async def split() -> None:
+            await anyio.sleep(5)
+            world.stream.split(PARENT, now=anyio.current_time())
+            world.put("a", "child")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(split)
+            await world.live(stopping_after(10))
+
+    play(world, main)
+    assert world.succeeded == ["child"]
+    assert world.counts["ListShards"] == 1
+
+
+@pytest.mark.parametrize("world", [World(), TableWorld()])
+def test_a_child_is_read_at_once_after_its_parent_though_no_listing_was_due(world: World) -> None:
+    async def main() -> None:
+        async def reshard() -> None:
+            await anyio.sleep(2)
+            [parent] = [shard.shard_id for shard in world.stream.shards(now=anyio.current_time())]
+            world.stream.roll_over(parent, now=anyio.current_time())
+            world.put("a", "child")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(reshard)
+            await world.live(stopping_after(6))
+
+    play(world, main)
+    assert world.succeeded == ["child"]
+
+
+def test_children_that_are_listed_already_are_not_asked_for() -> None:
+    world = CountingWorld()
+
+    async def main() -> None:
+        world.put("a", "parent")
+        world.stream.split(PARENT, now=anyio.current_time())
+        world.put("a", "child")
+        await world.live(stopping_after(10))
+
+    play(world, main)
+    assert world.succeeded == ["parent", "child"]
+    assert world.counts["ListShards"] == 1
+
+
+def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_of_another_stream() -> None:
+    class Late(World):
+        """A listing tells the shards of ten seconds ago; answers do not name children."""
+
+        def source(self, process: Process) -> StreamSource:
+            source = super().source(process)
+            listed = source.shards
+            told: list[tuple[float, list[Shard]]] = []
+
+            async def shards() -> list[Shard]:
+                told.append((anyio.current_time(), await listed()))
+                late = [found for at, found in told if at <= anyio.current_time() - 10]
+                return (late or [told[0][1]])[-1]
+
+            source.shards = shards  # type: ignore[method-assign]  # the same source, late
+
+            async def children(shard_id: ShardId) -> list[Shard]:
+                return await shards()
+
+            source.children = children  # type: ignore[method-assign]  # as above
+            return source
+
+    world = Late()
+
+    async def main() -> None:
+        async def split() -> None:
+            await anyio.sleep(18)
+            world.stream.split(PARENT, now=anyio.current_time())
+            world.put("a", "child")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(split)
+            await world.live(stopping_after(80))
+
+    play(world, main)
+    assert world.succeeded == ["child"]
+    assert facts_of(world, SourceFailed) == []

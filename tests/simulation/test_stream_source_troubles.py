@@ -37,7 +37,7 @@ class CountingWorld(World):
         self.counts: Counter[str] = Counter()
 
     def source(self, process: Process) -> StreamSource:
-        return KinesisSource(_Counting(process, self.counts), arn=self.stream.arn, reader=known(INVOKE_IDENTITY_ARN))
+        return KinesisSource(Counting(process, self.counts), arn=self.stream.arn, reader=known(INVOKE_IDENTITY_ARN))
 
 
 class TableWorld(World):
@@ -67,7 +67,7 @@ class TableWorld(World):
         return Answered(b"")
 
 
-class _Counting:
+class Counting:
     def __init__(self, caller: Caller, counts: Counter[str]) -> None:
         self._caller = caller
         self._counts = counts

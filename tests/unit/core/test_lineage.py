@@ -245,8 +245,10 @@ def test_a_drained_shard_tells_whether_a_child_of_it_is_known() -> None:
 
 def test_a_drained_shard_that_is_open_is_of_another_stream() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE})
-    assert known.reopened([closed("parent"), shard("left"), shard("right")]) == []
-    assert known.reopened([shard("parent"), shard("left")]) == ["parent"]
+    others = [shard("left"), shard("right")]
+    assert known.reopened([closed("parent"), *others], drained_before=NOW + 1) == []
+    assert known.reopened([shard("parent"), *others], drained_before=NOW + 1) == ["parent"]
+    assert known.reopened([shard("parent"), *others], drained_before=NOW) == [], "the listing may be older"
 
 
 def test_an_empty_listing_changes_nothing() -> None:

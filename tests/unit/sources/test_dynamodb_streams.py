@@ -8,7 +8,7 @@ import orjson
 import pytest
 from trio.testing import MockClock
 
-from poller.errors import ExpiredIterator, Rejected, Trimmed
+from poller.errors import ExpiredIterator, NotFound, Rejected, Trimmed
 from poller.model.arn import Arn
 from poller.model.stream import (
     AfterSequence,
@@ -76,6 +76,37 @@ async def test_the_pages_of_a_listing_follow_the_last_shard_of_each() -> None:
         ("DescribeStream", {"StreamArn": USERS, "Limit": 100}, 10.0),
         ("DescribeStream", {"StreamArn": USERS, "Limit": 100, "ExclusiveStartShardId": "a"}, 10.0),
     ]
+
+
+def child(name: str, parent: str) -> dict[str, Any]:
+    return {"ShardId": name, "SequenceNumberRange": {"StartingSequenceNumber": "2"}, "ParentShardId": parent}
+
+
+async def test_the_children_of_a_shard_are_asked_for_by_a_filter_on_every_page() -> None:
+    caller = Scripted(described(child("b", SHARD), LastEvaluatedShardId="b"), described(child("c", SHARD)))
+    children = await source_of(caller).children(SHARD)
+    assert children == [Shard(ShardId("b"), (SHARD,), True), Shard(ShardId("c"), (SHARD,), True)]
+    asked = {"StreamArn": USERS, "Limit": 100, "ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": SHARD}}
+    assert [request for _, request, _ in caller.requests] == [asked, asked | {"ExclusiveStartShardId": "b"}]
+
+
+async def test_a_service_that_refuses_the_filter_is_asked_for_all_shards_and_never_for_the_filter_again() -> None:
+    refusal = Rejected("Unknown parameter in input: ShardFilter", code="ValidationException")
+    whole = described(child("b", SHARD), child("z", "other"))
+    caller = Scripted(refusal, whole, whole)
+    source = source_of(caller)
+    for _ in range(2):
+        assert [shard.shard_id for shard in await source.children(SHARD)] == ["b", "z"]
+    assert ["ShardFilter" in request for _, request, _ in caller.requests] == [True, False, False]
+
+
+async def test_that_children_cannot_be_had_now_says_nothing_of_the_filter() -> None:
+    caller = Scripted(NotFound("no such shard", code="ResourceNotFoundException"), described(child("b", SHARD)))
+    source = source_of(caller)
+    with pytest.raises(NotFound):
+        await source.children(SHARD)
+    await source.children(SHARD)
+    assert ["ShardFilter" in request for _, request, _ in caller.requests] == [True, True]
 
 
 async def test_a_stream_that_is_just_being_enabled_has_no_shards_yet() -> None:

@@ -283,6 +283,35 @@ async def test_an_absent_or_null_next_iterator_is_the_shards_end() -> None:
         assert (read.next_iterator, read.behind_in_seconds) == (None, None)
 
 
+async def test_the_answer_that_ends_a_shard_names_its_children() -> None:
+    named = [
+        {"ShardId": "shardId-000000000002", "ParentShards": [SHARD, "shardId-000000000001"], "HashKeyRange": {}},
+    ]
+    caller = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named})
+    source = source_of(caller)
+    await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
+    assert await source.children(SHARD) == [
+        Shard(ShardId("shardId-000000000002"), (SHARD, ShardId("shardId-000000000001")), True)
+    ]
+    assert not caller.has_more
+    assert len(caller.requests) == 2, "nothing was listed"
+
+
+@pytest.mark.parametrize("named", [{}, {"ChildShards": None}, {"ChildShards": []}])
+async def test_where_it_names_none_all_shards_are_listed(named: Any) -> None:
+    caller = Scripted({"ShardIterator": "AAA="}, {"Records": []} | named, {"Shards": [wire_shard(1)]})
+    source = source_of(caller)
+    await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
+    assert [shard.shard_id for shard in await source.children(SHARD)] == ["shardId-000000000001"]
+
+
+async def test_children_without_parents_are_no_answer_of_kinesis() -> None:
+    caller = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": [{"ShardId": "b"}]})
+    source = source_of(caller)
+    with pytest.raises(Rejected, match="is this Kinesis"):
+        await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
+
+
 @pytest.mark.parametrize("answer", [{"status": "ok"}, [], {"Shards": 1, "Records": [{}]}])
 async def test_an_endpoint_that_is_no_kinesis_is_told_apart(answer: Any) -> None:
     source = source_of(Scripted(answer, answer, answer))

@@ -1,0 +1,75 @@
+"""How often are shards listed? As often as the service allows, for all mappings together; a throttled page again.
+
+    page ── its turn ── call ── throttled? wait, and let all others wait ── the same page again
+
+Without it a large listing is throttled in its midst, begins anew at its first page, and never ends.
+
+Sources: Amazon DynamoDB Streams API Reference, "DescribeStream" (10 calls a second); Amazon Kinesis Data Streams API
+Reference, "ListShards" (100 calls a second); both for an account in a region.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import anyio
+
+from poller.core.backoff import THROTTLED_LISTING, at_least
+from poller.errors import Throttled
+from poller.ports import SourceClock
+from poller.sources.caller import Caller
+
+CALLS_IN_A_SECOND = {"DescribeStream": 10.0, "ListShards": 100.0}
+"""The operations that list shards."""
+
+TRIES = 10
+"""How often a page is asked for in a row while it is throttled; ours, half a minute. Then the mapping says so."""
+
+
+class Pace:
+    """The turns of all mappings that share one account and region, for one operation."""
+
+    def __init__(self, operation: str, luck: random.Random, *, calls_in_a_second: float | None = None) -> None:
+        self.operation = operation
+        self._interval = 1 / (calls_in_a_second or CALLS_IN_A_SECOND[operation])
+        self._luck = luck
+        self._free_at = 0.0
+
+    async def turn(self) -> None:
+        """Returns when the next call may begin. Turns are given in the order in which they are asked for."""
+        now = anyio.current_time()
+        mine = max(now, self._free_at)
+        self._free_at = mine + self._interval
+        await anyio.sleep(mine - now)
+
+    def throttled(self, error: Throttled, *, in_a_row: int) -> None:
+        """Give out no turn for a while: what is refused to one is refused to all."""
+        delay = at_least(error.retry_after, THROTTLED_LISTING.delay(in_a_row, self._luck))
+        self._free_at = max(self._free_at, anyio.current_time() + delay)
+
+
+class PacedCaller:
+    """A caller whose listings keep to a pace; `pace` is shared. Other calls go straight through."""
+
+    def __init__(self, caller: Caller, pace: Pace) -> None:
+        self._caller = caller
+        self._pace = pace
+
+    @property
+    def clock(self) -> SourceClock:
+        return self._caller.clock
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        """The timeout is for each try, without the wait for its turn."""
+        if operation != self._pace.operation:
+            return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        for tries in range(1, TRIES + 1):
+            await self._pace.turn()
+            try:
+                return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+            except Throttled as error:
+                self._pace.throttled(error, in_a_row=tries)
+                if tries == TRIES:
+                    raise
+        raise AssertionError("the last try returns or raises")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from poller.errors import Throttled, Unreachable
+from poller.sources.pacing import TRIES, Pace, PacedCaller
+from tests.fakes.clock import service_clock
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+class Service:
+    """Answers at once, with what it was scripted first; notes when it was asked for what."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.clock = service_clock()
+        self.calls: list[tuple[float, str, bytes]] = []
+        self._errors = list(errors)
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        self.calls.append((anyio.current_time(), operation, body))
+        if self._errors:
+            raise self._errors.pop(0)
+        return {"timeout": timeout_in_seconds}
+
+    @property
+    def moments(self) -> list[float]:
+        return [at for at, *_ in self.calls]
+
+
+def throttled(retry_after: float | None = None) -> Throttled:
+    return Throttled("Rate exceeded", code="LimitExceededException", retry_after=retry_after)
+
+
+def pace(calls_in_a_second: float = 10) -> Pace:
+    return Pace("DescribeStream", Random(1), calls_in_a_second=calls_in_a_second)
+
+
+async def test_all_callers_of_a_pace_share_its_rate() -> None:
+    service, shared = Service(), pace()
+
+    async def list_five_pages() -> None:
+        caller = PacedCaller(service, shared)
+        for _ in range(5):
+            assert await caller.call("DescribeStream", b"{}", timeout_in_seconds=3) == {"timeout": 3}
+
+    began = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(list_five_pages)
+    assert [moment - began for moment in service.moments] == pytest.approx([number / 10 for number in range(20)])
+
+
+async def test_a_pace_that_was_not_used_for_a_while_saves_nothing_up() -> None:
+    service = Service()
+    caller = PacedCaller(service, pace())
+    await anyio.sleep(100)
+    began = anyio.current_time()
+    for _ in range(3):
+        await caller.call("DescribeStream", b"{}", timeout_in_seconds=3)
+    assert [moment - began for moment in service.moments] == pytest.approx([0, 0.1, 0.2])
+
+
+async def test_other_operations_wait_for_nothing_and_are_not_tried_again() -> None:
+    service = Service()
+    caller = PacedCaller(service, pace())
+    began = anyio.current_time()
+    for _ in range(20):
+        await caller.call("GetRecords", b"{}", timeout_in_seconds=3)
+    assert anyio.current_time() == began
+    with pytest.raises(Throttled):
+        await PacedCaller(Service(throttled()), pace()).call("GetRecords", b"{}", timeout_in_seconds=3)
+    assert caller.clock is service.clock
+
+
+@pytest.mark.parametrize(("asked_for", "least", "most"), [(None, 0.25, 0.5), (7.0, 7.0, 7.0)])
+async def test_a_throttled_page_is_asked_for_again_later_and_meanwhile_nobody_asks(
+    asked_for: float | None, least: float, most: float
+) -> None:
+    service, shared = Service(throttled(asked_for)), pace()
+
+    async def ask(body: bytes, after: float) -> None:
+        await anyio.sleep(after)
+        await PacedCaller(service, shared).call("DescribeStream", body, timeout_in_seconds=3)
+
+    began = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, b"first", 0)
+        group.start_soon(ask, b"other", 0.15)
+    assert [body for _, _, body in service.calls] == [b"first", b"first", b"other"]
+    _, again, other = [moment - began for moment in service.moments]
+    assert least <= again <= most
+    assert other == pytest.approx(again + 0.1)
+
+
+async def test_a_page_that_stays_throttled_is_given_up_after_half_a_minute() -> None:
+    service = Service(*[throttled() for _ in range(TRIES)])
+    began = anyio.current_time()
+    with pytest.raises(Throttled):
+        await PacedCaller(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
+    assert len(service.calls) == TRIES
+    assert 15 < anyio.current_time() - began < 45
+
+
+async def test_any_other_error_is_the_callers_own() -> None:
+    service = Service(Unreachable("lost", code="ConnectionLost", was_sent=True))
+    with pytest.raises(Unreachable):
+        await PacedCaller(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
+    assert len(service.calls) == 1
