@@ -32,6 +32,7 @@ class QueueSource(Protocol):
     ) -> list[Message]:
         """Receive up to `count` (1 to 10) messages, waiting up to `wait_in_seconds` (0 to 20) for the first.
 
+        A message that can be no function's event comes with its `defect`.
         None leaves the visibility timeout to the queue's own. Cancelled, it may have taken messages that nobody will
         see until their visibility timeout has passed: SQS has no other way.
         """

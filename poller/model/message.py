@@ -11,8 +11,10 @@ class Message(NamedTuple):
     """A received message. A NamedTuple rather than a dataclass because one is made for every message: it costs a third.
 
     `record` is the record as the function will see it (`core/envelope.py`); nobody changes it after it was made.
-    `sent_at` is when the producer sent it, in epoch seconds.
+    `sent_at` is when the producer sent it, in epoch seconds; when it was received, if the queue does not say.
     `message_group_id` is None on a standard queue.
+    `defect` is None of nearly every message; else it says why the message can be no function's event.  Such a message
+    has no record, and an empty `receipt_handle` if it came without.
     """
 
     message_id: MessageId
@@ -20,6 +22,7 @@ class Message(NamedTuple):
     message_group_id: MessageGroupId | None
     sent_at: float
     record: dict[str, Any]
+    defect: str | None = None
 
 
 class Refusal(NamedTuple):

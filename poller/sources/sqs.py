@@ -37,6 +37,12 @@ MAXIMUM_MESSAGES_IN_A_CALL = 10
 ANSWER_TIMEOUT_IN_SECONDS = 10.0
 """How long an answer may take, beyond the time that a long poll waits; ours, above any latency seen in health."""
 
+ATTRIBUTES = b',"AttributeNames":["All"],"MessageSystemAttributeNames":["All"],"MessageAttributeNames":["All"]'
+"""SQS takes both names of the system attributes; a server that is older than 2024 knows the first one only."""
+
+CODE_CHARACTERS = 64
+"""How much is kept of the code of an entry that failed; SQS's own are shorter."""
+
 FINAL_CODES = frozenset({"InvalidParameterValue", "InvalidIdFormat", "MessageNotInflight", "ReceiptHandleIsInvalid"})
 """What SQS says of a receipt that is no good any more: unknown, expired, superseded, or past the 12 hours in all that a
 message may be held. Everything else (InternalError, throttling, a code that we do not know) may go better next time."""
@@ -55,7 +61,7 @@ class SqsSource:
         self._null_md5_when_absent = has_batching_window
         self._attempts = ReceiveAttempts() if arn.resource.endswith(".fifo") else None
         self._queue = b'{"QueueUrl":' + orjson.dumps(queue_url)
-        self._receive = self._queue + b',"MessageSystemAttributeNames":["All"],"MessageAttributeNames":["All"]'
+        self._receive = self._queue + ATTRIBUTES
 
     @property
     def clock(self) -> SourceClock:
@@ -81,7 +87,10 @@ class SqsSource:
         else:
             answer = await self._attempt(self._attempts, body, count, timeout_in_seconds)
         with understood(SERVICE, "messages"):
-            return [self._message(wire) for wire in answer.get("Messages") or ()]
+            messages = answer.get("Messages") or []
+            if not isinstance(messages, list):
+                raise TypeError
+        return [self._message(wire) for wire in messages]
 
     async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
         """A message that is gone already counts as deleted; so does, on a standard queue, one under an old receipt."""
@@ -117,25 +126,63 @@ class SqsSource:
             return []
         answer = await self._call(operation, b'%b,"Entries":%b}' % (self._queue, orjson.dumps(entries)))
         with understood(SERVICE, "results"):
-            return [
-                Refusal(message=messages[int(failed["Id"])], code=failed["Code"], is_final=is_final(failed["Code"]))
-                for failed in answer.get("Failed") or ()
-            ]
+            named = {str(index): message for index, message in enumerate(messages)}
+            return [_refusal(named[failed["Id"]], failed["Code"]) for failed in answer.get("Failed") or ()]
 
     async def _call(self, operation: str, body: bytes, timeout_in_seconds: float = ANSWER_TIMEOUT_IN_SECONDS) -> Any:
         return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
 
     def _message(self, wire: Mapping[str, Any]) -> Message:
-        record = sqs_record(wire, arn=self._arn, region=self._region, null_md5_when_absent=self._null_md5_when_absent)
-        attributes = record["attributes"]
-        return Message(
-            MessageId(record["messageId"]),
-            ReceiptHandle(record["receiptHandle"]),
+        """One that lacks what its event needs comes as defective, and spoils none of the others."""
+        try:
+            record = sqs_record(
+                wire, arn=self._arn, region=self._region, null_md5_when_absent=self._null_md5_when_absent
+            )
             # Since fair queues exist, messages of standard queues may have a group too; there it orders nothing.
-            None if self._attempts is None else MessageGroupId(attributes["MessageGroupId"]),
-            int(attributes["SentTimestamp"]) / 1000,
+            group = None if self._attempts is None else record["attributes"]["MessageGroupId"]
+            message_id, receipt = record["messageId"], record["receiptHandle"]
+            if not (isinstance(message_id, str) and isinstance(receipt, str) and isinstance(record["body"], str)):
+                raise TypeError
+            if not (group is None or isinstance(group, str)):
+                raise TypeError
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            defect = f"no {error.args[0]}" if isinstance(error, KeyError) else "misshapen"
+            return self._defective(wire, defect)
+        return Message(
+            MessageId(message_id),
+            ReceiptHandle(receipt),
+            None if group is None else MessageGroupId(group),
+            self._sent_at(record["attributes"]),
             record,
         )
+
+    def _sent_at(self, attributes: Mapping[str, Any]) -> float:
+        try:
+            return int(attributes["SentTimestamp"]) / 1000
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return self.clock.now()
+
+    def _defective(self, wire: Any, defect: str) -> Message:
+        """The group is kept, so that the later messages of the group do not overtake this one."""
+        texts = wire if isinstance(wire, dict) else {}
+        attributes = texts.get("Attributes")
+        group = attributes.get("MessageGroupId") if self._attempts and isinstance(attributes, dict) else None
+        return Message(
+            MessageId(_text(texts.get("MessageId"))),
+            ReceiptHandle(_text(texts.get("ReceiptHandle"))),
+            MessageGroupId(group) if isinstance(group, str) else None,
+            self.clock.now(),
+            {},
+            defect,
+        )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _refusal(message: Message, code: str) -> Refusal:
+    return Refusal(message=message, code=code[:CODE_CHARACTERS], is_final=is_final(code))
 
 
 def is_final(code: str) -> bool:

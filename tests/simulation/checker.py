@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import groupby
 
 from poller.telemetry.facts import BatchInvoked
 from tests.fakes.queue import Entry, FakeQueue
@@ -147,14 +148,20 @@ def check_failed_messages_come_again_in_time(
 
 def check_groups_are_shown_in_order(queue: FakeQueue) -> None:
     """No message of a group is visible again while an earlier one of the group is still hidden by a receive."""
-    hidden: defaultdict[str | None, dict[str, None]] = defaultdict(dict)
-    for entry in queue.history:
-        if entry.kind in ("received", "repeated"):
-            hidden[entry.group][entry.message_id] = None
-        elif _is_shown(entry) or entry.kind in ("deleted", "moved"):
-            if _is_shown(entry) and next(iter(hidden[entry.group])) != entry.message_id:
-                raise Violation(f"shown before an earlier message of its group: {entry}")
-            hidden[entry.group].pop(entry.message_id, None)
+    sent_at = {entry.message_id: index for index, entry in enumerate(queue.history) if entry.kind == "sent"}
+    hidden: defaultdict[str | None, set[str]] = defaultdict(set)
+    for _, moment in groupby(queue.history, lambda entry: entry.at):
+        entries = list(moment)
+        leaving = {entry.message_id for entry in entries if _is_shown(entry) or entry.kind in ("deleted", "moved")}
+        for entry in entries:
+            if entry.kind in ("received", "repeated"):
+                hidden[entry.group].add(entry.message_id)
+            elif _is_shown(entry) or entry.kind in ("deleted", "moved"):
+                hidden[entry.group].discard(entry.message_id)
+            if _is_shown(entry):
+                others = hidden[entry.group] - leaving
+                if any(sent_at[other] < sent_at[entry.message_id] for other in others):
+                    raise Violation(f"shown before an earlier message of its group: {entry}")
 
 
 def check_given_back(queue: FakeQueue, calls: Iterable[Call], now: float) -> None:

@@ -332,32 +332,6 @@ def test_one_poison_message_does_not_starve_a_steady_load() -> None:
     live(world, until)
 
 
-def test_an_answer_without_attributes_is_a_service_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An endpoint that does not know MessageSystemAttributeNames yet leaves the attributes out."""
-    world = World()
-    queue = world.add_queue("q", visibility_timeout_in_seconds=30)
-    world.add_function("f")
-    world.add_mapping("m", queue, "f")
-
-    async def knows_no_attributes(call: Call, operation: str, request: dict[str, Any]) -> Any:
-        request.pop("MessageSystemAttributeNames", None)
-        return await call(request)
-
-    around_calls(monkeypatch, knows_no_attributes)
-    states = set()
-
-    async def until(life: Life) -> None:
-        world.sqs.send(queue, "hello")
-        for _ in range(60):
-            await anyio.sleep(1.0)
-            states.add(life.daemon.statuses()[0].state)
-        life.stop.begin()
-
-    live(world, until)
-    crashes = world.facts_of(MappingCrashed)
-    assert not crashes, f"{len(crashes)} crashes ({crashes[0].error!r}), states {states}"
-
-
 def test_a_group_is_not_run_beside_itself_after_a_kill() -> None:
     """Docstring of invoking.py: whatever becomes of us meanwhile, no group begins again beside itself."""
     faults = FaultPlan(slow_answer_in_seconds=6.0)

@@ -22,6 +22,7 @@ from poller.core.backoff import HASTY
 from poller.core.batching import BatchBuilder
 from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
+from poller.core.ordering import without_gaps
 from poller.core.scaling import PollScaling
 from poller.engine.permits import Permits
 from poller.engine.queues.deleting import Deleter
@@ -30,7 +31,7 @@ from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
-from poller.errors import ServiceError
+from poller.errors import Rejected, ServiceError
 from poller.model.mapping import QueueMapping
 from poller.model.message import Message
 from poller.ports import QueueSource
@@ -47,6 +48,9 @@ Less on a queue whose visibility timeout is so short that nobody could say wheth
 
 SHORT_POLL_IN_SECONDS = 1
 """How long a further poll waits: it holds a place at the function, and leaves soon when the backlog is gone."""
+
+MESSAGES = "messages of ReceiveMessage"
+"""The trouble of a source whose messages cannot be delivered, though its calls go well."""
 
 SHORTEST_EMPTY_POLL_IN_SECONDS = 0.9
 """A poll that comes back empty sooner was no long one.
@@ -91,6 +95,7 @@ class Gatherer:
         self._luck = luck
         self._calls: set[anyio.CancelScope] = set()
         self._hasty_polls = 0
+        self._defective_until: float | None = None  # defective messages came, and come again until then
 
     def cut(self) -> None:
         """End every receive and every delete in flight.
@@ -118,9 +123,8 @@ class Gatherer:
                 await self._put(messages, receive, batches, builder)
             elif messages is not None and (batches or self._permits.polls_in_flight == 1):
                 await self._slow_down(anyio.current_time() - asked_at)
-            if messages is None or not batches or self._window == 0 or builder.is_full or len(batches) > 1:
+            if messages is None or builder.deadline is None or self._window == 0 or builder.is_full or len(batches) > 1:
                 break
-            assert builder.deadline is not None, "a batch that was opened has a record"
             wait = min(self._longest_poll(), round(builder.deadline - anyio.current_time()))
             if wait <= 0:
                 break
@@ -170,8 +174,16 @@ class Gatherer:
             self._scaling.received(len(messages), asked=count)
             if messages:
                 self._hasty_polls = 0
+            if self._defective_until is not None:
+                self._end_defects(self._defective_until, messages, asked_at)
             self._record(RecordsPolled(self._mapping.name, len(messages)))
         return messages
+
+    def _end_defects(self, until: float, messages: Sequence[Message], asked_at: float) -> None:
+        """An empty receive says nothing as long as the defective messages are hidden."""
+        if not any(message.defect for message in messages) if messages else asked_at >= until:
+            self._defective_until = None
+            self._health.succeeded(MESSAGES)
 
     @contextmanager
     def _cut_at_a_stop(self) -> Iterator[None]:
@@ -188,6 +200,9 @@ class Gatherer:
         self, messages: Sequence[Message], receive: Receive, batches: list[BatchInHand], builder: BatchBuilder
     ) -> None:
         """Put what matches into the last batch, or a new one where it does not fit; delete the rest."""
+        defective: list[MessageInHand] = []
+        if any(message.defect for message in messages):
+            messages, defective = self._set_aside(messages, receive)
         matches = self._filters.matches if self._filters is not None else None
         filtered_out = []
         for message in messages:
@@ -202,9 +217,31 @@ class Gatherer:
                 builder = self._builder()
                 builder.add(len(encoded), now=receive.answered_at)
             batches[-1].messages.append(MessageInHand(message, encoded, receive))
+        if defective:
+            if not batches:
+                batches.append(self._open_batch())
+            batches[-1].undone += defective
         if filtered_out:
             self._record(RecordsFilteredOut(self._mapping.name, len(filtered_out)))
             await self._delete(filtered_out, batches)
+
+    def _set_aside(
+        self, messages: Sequence[Message], receive: Receive
+    ) -> tuple[Sequence[Message], list[MessageInHand]]:
+        """The messages to invoke, and those to come again: the defective ones and what follows in their groups."""
+        sound = without_gaps(
+            messages,
+            is_lost=lambda message: message.defect is not None,
+            group_of=lambda message: message.message_group_id,
+        )
+        ids = {id(message) for message in sound}
+        aside = [message for message in messages if id(message) not in ids]
+        defects = dict.fromkeys(message.defect for message in aside if message.defect)
+        text = f"{len(aside)} of {len(messages)} messages cannot be delivered and come again: {'; '.join(defects)}"
+        self._defective_until = receive.answered_at + receive.timeout_in_seconds
+        error = Rejected(text, code="UnusableMessage")
+        self._health.failed_beside(MESSAGES, error, retry_in=receive.queue_timeout_in_seconds)
+        return sound, [MessageInHand(message, b"", receive) for message in aside if message.receipt_handle]
 
     async def _delete(self, filtered_out: list[MessageInHand], batches: list[BatchInHand]) -> None:
         """What cannot be deleted at once goes along with a batch, not to keep it waiting, or is tried again here.

@@ -60,7 +60,8 @@ async def test_a_receive_asks_for_all_attributes_and_allows_more_time_than_it_wa
     await source.receive(count=7, wait_in_seconds=20, visibility_timeout_in_seconds=90)
     await source.receive(count=1, wait_in_seconds=0, visibility_timeout_in_seconds=None)
     url = "http://sqs.fake/123456789012/orders"
-    everything = {"QueueUrl": url, "MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]}
+    names = ("AttributeNames", "MessageSystemAttributeNames", "MessageAttributeNames")
+    everything = {"QueueUrl": url} | {name: ["All"] for name in names}
     assert transcript.requests == [
         (
             "ReceiveMessage",
@@ -166,11 +167,58 @@ class Stranger:
 
     clock = service_clock()
 
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self._answer = answer
+
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        return {"status": "ok"}
+        return self._answer
+
+
+@pytest.mark.parametrize("messages", ["text", {"a": 1}, 5])
+async def test_messages_that_are_no_list_are_refused_as_a_whole(messages: object) -> None:
+    stranger = Stranger({"Messages": messages})
+    source = SqsSource(stranger, arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
+    with pytest.raises(Rejected, match="no messages"):
+        await receive(source)
+
+
+@pytest.mark.parametrize("message", ["text", None, 5, [], {}, {"Attributes": []}])
+async def test_a_message_that_is_none_comes_with_its_defect(message: object) -> None:
+    stranger = Stranger({"Messages": [message]})
+    source = SqsSource(stranger, arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
+    [received] = await receive(source)
+    assert received.defect in ("misshapen", "no Body")
+    assert received.receipt_handle == ""
+
+
+@pytest.mark.parametrize(
+    "failed", [{"Id": "-1", "Code": "E"}, {"Id": "1", "Code": "E"}, {"Id": 0, "Code": "E"}, {"Id": "0"}, "text"]
+)
+async def test_a_failed_entry_that_names_no_message_of_the_call_is_refused(failed: object) -> None:
+    sqs = FakeSqs()
+    queue = sqs.create_queue("orders")
+    sqs.send(queue, "hello")
+    messages = await receive(sqs.source(queue))
+    stranger = Stranger({"Failed": [failed]})
+    source = SqsSource(stranger, arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
+    with pytest.raises(Rejected, match="no results"):
+        await source.delete(messages)
+
+
+async def test_the_code_of_a_failed_entry_is_bounded() -> None:
+    sqs = FakeSqs()
+    queue = sqs.create_queue("orders")
+    sqs.send(queue, "hello")
+    messages = await receive(sqs.source(queue))
+    stranger = Stranger({"Failed": [{"Id": "0", "Code": "E" * 3_000_000}]})
+    source = SqsSource(stranger, arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
+    [refusal] = await source.delete(messages)
+    assert len(refusal.code) == 64
 
 
 async def test_an_endpoint_that_is_no_sqs_is_told_apart() -> None:
-    source = SqsSource(Stranger(), arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
+    source = SqsSource(
+        Stranger({"status": "ok"}), arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False
+    )
     with pytest.raises(Rejected, match="is this SQS"):
         await source.describe()

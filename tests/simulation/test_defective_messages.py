@@ -1,0 +1,196 @@
+"""What becomes of messages that lack what SQS always sends? The others go on, and the mapping says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from poller.telemetry.facts import MappingCrashed, SourceFailed, SourceRecovered
+from tests.fakes.target import FunctionPlan, ids_of
+from tests.simulation import checker
+from tests.simulation.life import Life
+from tests.simulation.steps import Call, around_calls, live, sending, stopping_at
+from tests.simulation.world import World
+
+QUEUES = ("q", "q.fifo")
+Edit = Callable[[dict[str, Any]], object]
+
+
+def damaging(monkeypatch: pytest.MonkeyPatch, edit: Edit) -> list[str]:
+    """Let the server send messages with the body "bad" as `edit` leaves them; returns the receipts that come back."""
+    receipts: list[str] = []
+
+    async def damages(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        receipts.extend(entry["ReceiptHandle"] for entry in request.get("Entries", ()))
+        answer = await call(request)
+        for message in answer.get("Messages", ()) if operation == "ReceiveMessage" else ():
+            if message["Body"] == "bad":
+                edit(message)
+        return answer
+
+    around_calls(monkeypatch, damages)
+    return receipts
+
+
+def without(*path: str) -> Edit:
+    def edit(message: dict[str, Any]) -> None:
+        for name in path[:-1]:
+            message = message[name]
+        del message[path[-1]]
+
+    return edit
+
+
+NO_RECEIPT = without("ReceiptHandle")
+
+
+@pytest.mark.parametrize("name", QUEUES)
+@pytest.mark.parametrize("known", ["AttributeNames", "MessageSystemAttributeNames"])
+def test_a_server_that_knows_one_name_of_the_attributes_is_served(
+    name: str, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    queue = world.add_queue(name)
+    world.add_function("f")
+    world.add_mapping("m", queue, "f")
+
+    async def knows_one(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ReceiveMessage":
+            for other in {"AttributeNames", "MessageSystemAttributeNames"} - {known}:
+                request.pop(other, None)
+        return await call(request)
+
+    around_calls(monkeypatch, knows_one)
+    live(world, sending(world, queue, "hello", stop_at=5))
+    assert not queue.message_ids
+    assert not world.facts_of(SourceFailed)
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("q", without("Attributes")),
+        ("q", without("Attributes", "SentTimestamp")),
+        ("q", lambda message: message["Attributes"].update(SentTimestamp="9" * 400)),
+        ("q.fifo", without("Attributes", "SentTimestamp")),
+    ],
+)
+def test_a_message_without_an_attribute_that_nobody_needs_is_delivered(
+    name: str, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    queue = world.add_queue(name)
+    world.add_function("f")
+    world.add_mapping("m", queue, "f")
+    damaging(monkeypatch, edit)
+    live(world, sending(world, queue, "bad", stop_at=5))
+    assert not queue.message_ids
+    assert not world.facts_of(MappingCrashed)
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("q", without("Body")),
+        ("q", without("MessageId")),
+        ("q", NO_RECEIPT),
+        ("q", lambda message: message.update(Body=5)),
+        ("q", lambda message: message.update(MessageAttributes={"a": {}})),
+        ("q.fifo", without("Attributes")),
+        ("q.fifo", without("Attributes", "MessageGroupId")),
+        ("q.fifo", lambda message: message["Attributes"].update(MessageGroupId=["g"])),
+    ],
+)
+def test_a_defective_message_costs_the_others_nothing_and_comes_again_in_the_queues_own_time(
+    name: str, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World()
+    queue = world.add_queue(name, visibility_timeout_in_seconds=5)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)), timeout_in_seconds=60)
+    world.add_mapping("m", queue, "f")
+    receipts = damaging(monkeypatch, edit)
+    states: list[str] = []
+
+    async def until(life: Life) -> None:
+        for body in ("good", "bad", "better"):
+            world.sqs.send(queue, body, group=body, deduplication_id=body)
+        for _ in range(28):
+            await anyio.sleep(1)
+            (status,) = life.daemon.statuses()
+            states.append(status.state)
+        assert "messages cannot be delivered and come again: " in (status.reason or "")
+        life.stop.begin()
+
+    live(world, until)
+    assert len(ids_of(target.calls)) == 2
+    assert all(call.began_at < 1 for call in target.calls)
+    assert set(states) == {"troubled"}, "a receive that brings nothing is no recovery"
+    assert not world.facts_of(SourceRecovered)
+    (left,) = queue.message_ids
+    received = [entry.at for entry in queue.history if entry.message_id == left and entry.kind == "received"]
+    can_be_shown = edit is not NO_RECEIPT
+    assert all(receipts), "an empty receipt might make the queue refuse the call for all"
+    assert received == (pytest.approx([0, 5, 10, 15, 20, 25], abs=1.3) if can_be_shown else [0])
+
+
+def test_a_message_does_not_overtake_a_defective_one_of_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=5)
+    target = world.add_function("f", timeout_in_seconds=60)
+    world.add_mapping("m", queue, "f")
+    damaged: list[str] = []
+
+    def damages_once(message: dict[str, Any]) -> None:
+        if len(damaged) < 2:
+            damaged.append(message.pop("Body"))
+
+    damaging(monkeypatch, damages_once)
+    live(world, sending(world, queue, "first", "bad", "third", stop_at=30))
+    checker.check_order(queue, target.calls, lambda _: True)
+    checker.check_groups_are_shown_in_order(queue)
+    assert len(damaged) == 2
+    assert not queue.message_ids
+    assert world.facts_of(SourceRecovered)
+
+
+def test_the_trouble_ends_when_the_defective_message_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=30)
+    world.add_function("f")
+    world.add_mapping("m", queue, "f")
+    damaging(monkeypatch, without("MessageId"))
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "bad")
+        await anyio.sleep_until(10)
+        (receipt,) = {entry.receipt for entry in queue.history if entry.receipt}
+        queue.delete(receipt, now=10.0)
+        await anyio.sleep_until(25)
+        assert life.daemon.statuses()[0].state == "troubled"
+        await anyio.sleep_until(65)
+        assert life.daemon.statuses()[0].state == "ready"
+        life.stop.begin()
+
+    live(world, until)
+    assert len(world.facts_of(SourceRecovered)) == 1
+
+
+def test_a_stop_gives_a_defective_message_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=5)
+    world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=60)
+    world.add_mapping("m", queue, "f")
+    damaging(monkeypatch, without("Body"))
+
+    async def until(life: Life) -> None:
+        for body in ("bad", "good"):
+            world.sqs.send(queue, body, group=body, deduplication_id=body)
+        await anyio.sleep_until(10)
+        life.stop.hurry()
+        await stopping_at(20)(life)
+
+    live(world, until)
+    assert len(checker.in_flight(queue)) == 1, "the one that the function has"
