@@ -32,6 +32,9 @@ SHORTEST_SEQUENCE_NUMBER = 20
 LAUNCH_OF_KINESIS = 1_385_856_000
 """Epoch seconds; an earlier time is hardly meant."""
 
+LAST_YEAR = 253_402_300_800
+"""Epoch seconds of the year 10000; no milliseconds since 1978 are fewer."""
+
 LONGEST_SEQUENCE_NUMBER = 128
 """Digits; Amazon Kinesis Data Streams API Reference, "GetShardIterator"."""
 
@@ -64,6 +67,8 @@ def _moment(text: str, mapping: StreamMapping) -> float:
         raise NoPosition(f"{text}: {rule}. A DynamoDB stream is not read from a time on")
     if moment < LAUNCH_OF_KINESIS:
         raise NoPosition(f"{text} is before there was Kinesis (December 2013): was a sequence number meant, cut short?")
+    if LAST_YEAR < moment <= LAST_YEAR * 1000:
+        raise NoPosition(f"{text} looks like milliseconds since 1970: give seconds")
     if moment > time.time():
         raise NoPosition(f"{text} must not be in the future")
     return moment

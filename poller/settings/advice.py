@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from poller.model.arn import stream_arn
@@ -22,10 +22,18 @@ def advice(file: File, references: References, tree: dict[str, Any]) -> Iterator
     for name in file.functions:
         if name not in references.meant.values():
             yield f"{dotted(('functions', name))}: no mapping uses it"
+    for name, function_table in file.functions.items():
+        yield from _equal_urls(("functions", name, "urls"), function_table.urls or [])
     for name, table in file.mappings.items():
         function = references.functions[references.meant[name]]
         yield from _mapping_advice(name, table, function, file, tree)
     yield from _twice_advice(file, references)
+
+
+def _equal_urls(path: Path, urls: Sequence[str]) -> Iterator[str]:
+    for index, url in enumerate(urls):
+        if (first := urls.index(url)) != index:
+            yield f"{dotted((*path, index))}: is urls[{first}] again"
 
 
 def _mapping_advice(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from poller.settings.tree import ABSENT, Path, as_toml, dotted, find
+from poller.settings.tree import ABSENT, Path, Substituted, as_toml, dotted, find
 
 SHOWN_CHARACTERS = 70
 """Of a value; so much is enough to recognise it by."""
@@ -83,6 +83,26 @@ def _touch(one: Path, other: Path) -> bool:
     return one[:shorter] == other[:shorter]
 
 
+AWS_ALONE = frozenset(
+    {
+        "amazon_managed_kafka_event_source_config",
+        "document_db_event_source_config",
+        "kms_key_arn",
+        "logging_config",
+        "metrics_config",
+        "provisioned_poller_config",
+        "queues",
+        "self_managed_event_source",
+        "self_managed_kafka_event_source_config",
+        "source_access_configuration",
+        "source_access_configurations",
+        "tags",
+        "topics",
+    }
+)
+"""Options of AWS's own mappings that have no meaning here, or belong to sources that are not read.
+AWS Lambda API Reference, "CreateEventSourceMapping", and Terraform's names of the same."""
+
 _WORDING = {
     "string_type": "must be text, in quotes",
     "list_type": "must be a list",
@@ -98,6 +118,10 @@ def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
     match detail["type"]:
         case "rule":
             return str(detail["ctx"]["rule"])
+        case "extra_forbidden" if path[0] == "mappings" and path[-1] in AWS_ALONE:
+            return "is an option of AWS's own mappings and has no meaning here; leave it out"
+        case "list_type" if isinstance(text := detail["input"], str):
+            return f"must be a list{_as_a_list(text)}"
         case "extra_forbidden":
             return _unknown(str(path[-1]), list(_known_keys(model, path[:-1])))
         case "literal_error" if path != detail["loc"]:
@@ -108,8 +132,16 @@ def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
             return _WORDING.get(other, detail["msg"])
 
 
+def _as_a_list(text: str) -> str:
+    """The text as it would be one, unless it is long or comes out of the environment."""
+    if isinstance(text, Substituted) or len(text) > SHOWN_CHARACTERS:
+        return ', as in ["one", "two"]'
+    return f", as in {as_toml(text.split())}"
+
+
 def _unknown(key: str, known: list[str]) -> str:
-    meant = nearest(key, known)
+    begun = [word for word in known if word.startswith(f"{key.lower()}_")]
+    meant = begun[0] if len(begun) == 1 else nearest(key, known)
     if meant:
         return f"unknown key; did you mean {meant}?"
     return f"unknown key; known are {', '.join(word for word in known if '.' not in word)}"

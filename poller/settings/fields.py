@@ -85,7 +85,26 @@ def _arn(text: object) -> Arn:
     try:
         return Arn.parse(text if isinstance(text, str) else "")
     except ValueError:
-        raise refusal("is not an ARN (arn:partition:service:region:account:resource)") from None
+        raise refusal(_no_arn(text)) from None
+
+
+_QUEUE_URL = re.compile(
+    r"https?://(?:sqs\.(?P<region>[a-z0-9-]+)|(?P<legacy>[a-z0-9-]+)\.queue)\.amazonaws\.com(?P<china>\.cn)?"
+    r"/(?P<account>\d{12})/(?P<name>[A-Za-z0-9_.-]+)"
+)
+
+
+def _no_arn(text: object) -> str:
+    """Of a queue's url, with the ARN that belongs to it, unless the url comes out of the environment."""
+    if not isinstance(text, str) or "://" not in text:
+        return "is not an ARN (arn:partition:service:region:account:resource)"
+    queue = None if isinstance(text, Substituted) else _QUEUE_URL.fullmatch(text)
+    if queue is None:
+        return "is not an ARN but a url; a queue's ARN is as in arn:aws:sqs:eu-west-1:123456789012:queue-name"
+    partition, region = "aws-cn" if queue["china"] else "aws", queue["region"] or queue["legacy"]
+    return (
+        f"is not an ARN but a queue's url; its ARN is arn:{partition}:sqs:{region}:{queue['account']}:{queue['name']}"
+    )
 
 
 _SOURCES = {
@@ -94,7 +113,11 @@ _SOURCES = {
         "stream/NAME or stream/NAME/consumer/CONSUMER:CREATED",
         r"stream/[A-Za-z0-9_.-]{1,128}(/consumer/[A-Za-z0-9_.-]{1,128}:\d+)?",
     ),
-    "dynamodb": ("table/NAME/stream/LABEL", r"table/[A-Za-z0-9_.-]{3,255}/stream/[0-9T:.-]+"),
+    "dynamodb": (
+        "table/NAME/stream/LABEL, where LABEL is when the stream was enabled, as in 2026-01-31T12:00:00.000 "
+        "(DescribeTable tells the whole ARN, as LatestStreamArn)",
+        r"table/[A-Za-z0-9_.-]{3,255}/stream/[0-9T:.-]+",
+    ),
 }
 """How the ARN of each service's source ends, for people and for us."""
 
@@ -180,7 +203,10 @@ def _moment(value: object) -> float:
         value = value.timestamp()
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LAST_MOMENT:
         return float(value)
-    raise refusal("must be a date-time with its offset, as in 2026-01-31T12:00:00Z, or seconds since 1970")
+    rule = "must be a date-time with its offset, as in 2026-01-31T12:00:00Z, or seconds since 1970"
+    if isinstance(value, int | float) and _LAST_MOMENT < value <= _LAST_MOMENT * 1000:
+        rule += "; these look like milliseconds, so divide them by 1000"
+    raise refusal(rule)
 
 
 def _header(name: str) -> str:

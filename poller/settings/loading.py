@@ -67,6 +67,8 @@ def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:
 
 def _parsed(path: FilePath) -> dict[str, Any]:
     try:
+        if path.is_fifo() and path.resolve().parts[1] not in ("dev", "proc"):  # not <(…), which somebody writes to
+            raise SettingsError([f"{path}: is a named pipe, not a file"])
         text = path.read_bytes().decode().removeprefix("\ufeff")
         return tomllib.loads(text)
     except FileNotFoundError:

@@ -82,6 +82,7 @@ def test_digits_for_a_shard_or_with_after_are_a_sequence_number(of: StreamMappin
         ("1969-12-31T00:00:00Z", "before there was Kinesis"),
         ("9999-01-01T00:00:00Z", "must not be in the future"),
         ("99999999999", "must not be in the future"),
+        ("1769860800000", "looks like milliseconds since 1970: give seconds"),
         ("9" * 19, "must not be in the future"),
         ("9" * 129, "at most 128 digits"),
         ("49590338", "was a sequence number meant, cut short"),

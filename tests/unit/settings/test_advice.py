@@ -65,6 +65,10 @@ FUNCTION = '[functions.insert_records]\nurl = "http://a"\nreserved_concurrency =
             "as neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited",
         ),
         (f"{STREAM}maximum_retry_attempts = 0", None),
+        (
+            f'{MAPPING}function_name = "f"\n[functions.f]\nurls = ["http://a", "http://b", "http://a"]',
+            "functions.f.urls[2]: is urls[0] again",
+        ),
         (f"{STREAM}maximum_record_age_in_seconds = 60", None),
         (
             f"{STREAM}maximum_retry_attempts = 0\n{CONSUMER}",

@@ -119,6 +119,8 @@ SECRET = "s3cret-and-wrong"
         "[mappings.m]\nfilter_criteria.filters = [{ pattern = '${SECRET}' }]",
         "[mappings.m]\nfunction_response_types = ['${SECRET}']",
         "[mappings.m]\nuuid = '${SECRET}'",
+        '[mappings.m]\nevent_source_arn = "https://sqs.eu-west-1.amazonaws.com/123456789012/${SECRET}"',
+        '[functions.f]\ncommand = "${SECRET}"',
         """
         [functions.f]
         url = "http://a"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -135,6 +136,21 @@ def test_an_unknown_key_deep_in_a_table_is_compared_with_that_tables_keys(
     ) == ['filter_criteria.filters[0].patern = "{}": unknown key; did you mean pattern?']
 
 
+@pytest.mark.parametrize(
+    "option", ["provisioned_poller_config = {}", "metrics_config = {}", "tags = {}", "kms_key_arn = 'a'", "topics = []"]
+)
+def test_an_option_that_only_awss_own_mappings_have_is_told_as_such(
+    mapping_faults: Callable[[str, str], list[str]], option: str
+) -> None:
+    (fault,) = mapping_faults("queue", option)
+    assert fault.startswith(option.partition(" ")[0])
+    assert fault.endswith(": is an option of AWS's own mappings and has no meaning here; leave it out")
+
+
+def test_a_begun_key_that_could_be_several_is_not_guessed(faults: Faults) -> None:
+    assert faults("[mappings.m]\nmaximum = 1")[0].startswith("mappings.m.maximum = 1: unknown key; known are ")
+
+
 def test_a_function_named_like_an_option_does_not_confuse_the_search_for_the_nearest_key(faults: Faults) -> None:
     assert faults('[functions.url]\nurl = "http://a"\nheadrs = {}') == [
         "functions.url.headrs: unknown key; did you mean headers?"
@@ -206,6 +222,25 @@ def test_a_file_that_cannot_be_had_is_told(tmp_path: Path) -> None:
         with pytest.raises(SettingsError) as caught:
             load(file, {})
         assert caught.value.faults == [f"{file}: {rule}"]
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "poller.toml"
+    os.mkfifo(pipe)
+    with pytest.raises(SettingsError) as caught:
+        load(pipe, {})
+    assert caught.value.faults == [f"{pipe}: is a named pipe, not a file"]
+
+
+def test_a_pipe_of_the_shell_is_read() -> None:
+    """As in `poller check -c <(sops -d poller.toml)`."""
+    reading, writing = os.pipe()
+    os.write(writing, b'[daemon]\nregion = "eu-west-1"')
+    os.close(writing)
+    try:
+        assert load(Path(f"/dev/fd/{reading}"), {}).daemon.region == "eu-west-1"
+    finally:
+        os.close(reading)
 
 
 def test_an_empty_file_is_sound_and_advised_on(loaded: Load) -> None:

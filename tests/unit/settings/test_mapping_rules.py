@@ -112,6 +112,21 @@ def test_a_timestamp_is_not_before_1970(mapping_faults: MappingFaults, moment: s
     assert "must be a date-time with its offset, as in 2026-01-31T12:00:00Z, or seconds since 1970" in fault
 
 
+@pytest.mark.parametrize("moment", ["1769860800000", '"${MOMENT}"'])
+def test_milliseconds_are_told_as_such(faults: Faults, moment: str) -> None:
+    (fault,) = faults(
+        f"""
+        [mappings.m]
+        event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/s"
+        function_name = "f"
+        starting_position = "AT_TIMESTAMP"
+        starting_position_timestamp = {moment}
+        """,
+        MOMENT="1769860800000",
+    )
+    assert fault.endswith("or seconds since 1970; these look like milliseconds, so divide them by 1000")
+
+
 def test_a_timestamp_lies_in_the_past(mapping_faults: MappingFaults) -> None:
     (fault,) = mapping_faults(
         "kinesis", 'starting_position = "AT_TIMESTAMP"\nstarting_position_timestamp = 9999-01-01T00:00:00Z'

@@ -239,7 +239,19 @@ def test_what_an_option_cannot_be_is_refused(
         ("arn:aws:sqs:eu-west-1:123456789012:a/b", "ends in queue-name or queue-name.fifo"),
         ("arn:aws:kinesis:eu-west-1:123456789012:clicks", "ends in stream/NAME"),
         ("arn:aws:dynamodb:eu-west-1:123456789012:table/users", "ends in table/NAME/stream/LABEL"),
-        ("https://sqs.eu-west-1.amazonaws.com/123456789012/q", "is not an ARN"),
+        (
+            "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/latest",
+            "LABEL is when the stream was enabled, as in 2026-01-31T12:00:00.000",
+        ),
+        (
+            "https://sqs.eu-west-1.amazonaws.com/123456789012/q",
+            "is not an ARN but a queue's url; its ARN is arn:aws:sqs:eu-west-1:123456789012:q",
+        ),
+        (
+            "https://cn-north-1.queue.amazonaws.com.cn/123456789012/q.fifo",
+            "is not an ARN but a queue's url; its ARN is arn:aws-cn:sqs:cn-north-1:123456789012:q.fifo",
+        ),
+        ("http://localhost:9324/000000000000/q", "is not an ARN but a url; a queue's ARN is as in arn:aws:sqs:"),
     ],
 )
 def test_what_is_no_source_is_refused(faults: Callable[..., list[str]], arn: str, rule: str) -> None:
