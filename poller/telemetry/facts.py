@@ -345,12 +345,25 @@ class ChildStopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildOutput:
-    """One line that a child wrote. It is the function's own output, not ours, and is logged as such."""
+    """One line that a child wrote. It is the function's own output, not ours, and is logged as such.
+
+    `mapping` and `request_id` are those of the invocation that the child has, or had last; None before its first one.
+    """
 
     function: FunctionName
     pid: int
     stream: Literal["stdout", "stderr"]
     line: str
+    mapping: MappingName | None = None
+    request_id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildOutputLeftOut:
+    """A function's children wrote more lines than are logged. At most one such fact a second."""
+
+    function: FunctionName
+    lines: int
 
 
 ApiRefusalReason = Literal["not_the_child", "too_many"]
@@ -412,6 +425,7 @@ Fact = (
     | ChildStarted
     | ChildStopped
     | ChildOutput
+    | ChildOutputLeftOut
     | RuntimeApiRefused
     | EndpointPutAside
 )

@@ -277,6 +277,12 @@ class Metrics:
             labels=("function", "reason"),
             known=CHILD_EXITS,
         )
+        self.child_output_lines_left_out = self._counter(
+            "poller_child_output_lines_left_out_total",
+            "Lines that child processes wrote and that were not logged, because the function wrote too many.",
+            functions,
+            labels=("function",),
+        )
         self.runtime_api_refusals = self._counter(
             "poller_runtime_api_refusals_total",
             "Refused connections to the Runtime API of a child: another process made them, or the child has too many.",

@@ -97,6 +97,7 @@ class Recorder:
             facts.ChildStarted: self._child_started,
             facts.ChildStopped: self._child_stopped,
             facts.ChildOutput: self._child_output,
+            facts.ChildOutputLeftOut: self._child_output_left_out,
             facts.RuntimeApiRefused: self._runtime_api_refused,
             facts.EndpointPutAside: self._endpoint_put_aside,
         }
@@ -320,7 +321,14 @@ class Recorder:
             self._log.log(level, "child_stopped", **_without_none(asdict(fact)), **_kept_back(suppressed))
 
     def _child_output(self, fact: facts.ChildOutput) -> None:
-        self._log.info("child_output", function=fact.function, pid=fact.pid, stream=fact.stream, line=fact.line)
+        fields = {"function": fact.function, "pid": fact.pid, "stream": fact.stream, "line": fact.line}
+        if fact.mapping is not None:
+            fields |= {"mapping": fact.mapping, "request_id": fact.request_id}
+        self._log.info("child_output", **fields)
+
+    def _child_output_left_out(self, fact: facts.ChildOutputLeftOut) -> None:
+        self._metrics.child_output_lines_left_out[fact.function](fact.lines)
+        self._log.warning("child_output_left_out", **asdict(fact))
 
     def _runtime_api_refused(self, fact: facts.RuntimeApiRefused) -> None:
         self._metrics.runtime_api_refusals[fact.function, fact.reason](1)

@@ -10,6 +10,7 @@ Only the composition root imports it, and of it only `RuntimeTarget`.
     peer.py          does a connection come from that child?
     environment.py   what does a child find in its environment?
     output.py        how do a child's bytes become lines?
+    output_limit.py  how much of a function's output is logged?
     bootstrap.py     the child's own side for Python callables: a file that stands alone, run by path
 """
 

@@ -18,7 +18,7 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Never
 
@@ -82,9 +82,13 @@ class RuntimeApi:
     `has_asked` is true once the child has asked for an invocation: its init is over. `is_asking` while it does.
     """
 
-    def __init__(self, function: Function, *, record: Record) -> None:
+    def __init__(
+        self, function: Function, *, before_event: Callable[[Invocation], Awaitable[None]], record: Record
+    ) -> None:
+        """`before_event` is called when the child has asked for an invocation, before it gets the event."""
         self.has_asked = False
         self._function = function
+        self._before_event = before_event
         self._record = record
         self._init_error: FunctionError | None = None
         self._has_ended = False
@@ -180,11 +184,14 @@ class RuntimeApi:
         self.has_asked = self.is_asking = True
         try:
             await self._offer_came.wait()
+            assert self._offered is not None, "an offer came without an invocation"
+            await self._before_event(self._offered.invocation)
         finally:
             self.is_asking = False
         self._offer_came = anyio.Event()
         handover, self._offered = self._offered, None
-        assert handover is not None, "an offer came without an invocation"
+        if handover.settled.is_set():
+            return _out_of_turn("ask for an invocation")  # the child has ended meanwhile
         self._running = handover
         handover.taken.set()
         return self._event(handover.invocation)

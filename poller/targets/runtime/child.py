@@ -18,19 +18,23 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import anyio
 from anyio.abc import Process, TaskStatus
 
 from poller.model.function import ChildProcess, Function
+from poller.model.ids import MappingName, RequestId
 from poller.model.invocation import Invocation, Response
 from poller.targets.failures import init_timed_out, timed_out
 from poller.targets.runtime.api import Handover, RuntimeApi
-from poller.targets.runtime.output import OutputPipe, lines
-from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped, Record
+from poller.targets.runtime.output import Output
+from poller.targets.runtime.output_limit import OutputLimit
+from poller.telemetry.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Record
 
 StopReason = Literal["idle", "timeout", "exit", "init_error", "shutdown"]
+Stream = Literal["stdout", "stderr"]
+STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 
 GRACE_IN_SECONDS = 2.0
 """From SIGTERM to SIGKILL."""
@@ -52,12 +56,17 @@ class StartError(Exception):
 class Child:
     """One process and its Runtime API. `live` is its life; `invoke` may be called while it lives, one at a time."""
 
-    def __init__(self, function: Function, *, init_in_seconds: float, record: Record) -> None:
+    def __init__(
+        self, function: Function, *, init_in_seconds: float, output_limit: OutputLimit, record: Record
+    ) -> None:
         self.is_alive = True
         self._function = function
         self._init_in_seconds = init_in_seconds
         self._record = record
-        self._api = RuntimeApi(function, record=record)
+        self._api = RuntimeApi(function, before_event=self._before_event, record=record)
+        self._output_limit = output_limit
+        self._outputs: list[Output] = []
+        self._invocation: tuple[MappingName, RequestId] | None = None  # the one at hand, or else the last one
         self._pid = 0
         self._reason: StopReason | None = None
         self._stop_asked = anyio.Event()
@@ -87,8 +96,9 @@ class Child:
         with ExitStack() as stack:
             try:
                 address = stack.enter_context(self._api.listening())
-                stdout, stderr = (stack.enter_context(closing(OutputPipe())) for _ in range(2))
-                process = await _open(kind, environment(address), lifeline, stdout, stderr)
+                for name in STREAMS:
+                    self._outputs.append(stack.enter_context(closing(self._output(name))))
+                process = await _open(kind, environment(address), lifeline, *(one.writing for one in self._outputs))
             except OSError as error:
                 raise StartError(f"{kind.command[0]}: {error.strerror}") from error
             async with process:
@@ -96,7 +106,7 @@ class Child:
                 self._record(ChildStarted(function=self._function.name, pid=process.pid))
                 try:
                     task_status.started()
-                    await self._attend(process, stdout, stderr)
+                    await self._attend(process)
                 finally:
                     self._end(process.returncode)
 
@@ -142,13 +152,13 @@ class Child:
             self.ask_to_stop("init_error")
         return handover.response
 
-    async def _attend(self, process: Process, stdout: OutputPipe, stderr: OutputPipe) -> None:
+    async def _attend(self, process: Process) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_when_asked)
             tasks.start_soon(self._api.serve, process.pid)
             async with anyio.create_task_group() as readers:
-                readers.start_soon(self._read, stdout, "stdout")
-                readers.start_soon(self._read, stderr, "stderr")
+                for output in self._outputs:
+                    readers.start_soon(output.run)
                 await process.wait()
                 self._kill_group()
                 readers.cancel_scope.deadline = anyio.current_time() + LAST_OUTPUT_IN_SECONDS
@@ -161,12 +171,36 @@ class Child:
         await anyio.sleep(GRACE_IN_SECONDS)
         self._signal(signal.SIGKILL)
 
-    async def _read(self, pipe: OutputPipe, name: Literal["stdout", "stderr"]) -> None:
-        async for line in lines(pipe):
-            self._record(ChildOutput(function=self._function.name, pid=self._pid, stream=name, line=line))
+    async def _before_event(self, invocation: Invocation) -> None:
+        """All that the child has written before it gets this event belongs to the invocation before."""
+        for output in self._outputs:
+            await output.catch_up()
+        self._invocation = (invocation.mapping, invocation.request_id)
+
+    def _output(self, stream: Stream) -> Output:
+        def tell(line: str) -> None:
+            mapping, request_id = self._invocation or (None, None)
+            self._record(
+                ChildOutput(
+                    function=self._function.name,
+                    pid=self._pid,
+                    stream=stream,
+                    line=line,
+                    mapping=mapping,
+                    request_id=request_id,
+                )
+            )
+
+        return Output(self._output_limit, tell=tell, tell_left_out=self._tell_left_out)
+
+    def _tell_left_out(self) -> None:
+        lines = self._output_limit.take_left_out()
+        if lines:
+            self._record(ChildOutputLeftOut(function=self._function.name, lines=lines))
 
     def _end(self, status: int | None) -> None:
         self._kill_group()
+        self._tell_left_out()
         self._api.end(status)
         reason = self._reason or ("exit" if self.is_initialised else "init_error")
         self._record(ChildStopped(function=self._function.name, pid=self._pid, reason=reason, status=status))
@@ -184,15 +218,15 @@ class Child:
 
 
 async def _open(
-    kind: ChildProcess, environment: Mapping[str, str], lifeline: int, stdout: OutputPipe, stderr: OutputPipe
+    kind: ChildProcess, environment: Mapping[str, str], lifeline: int, stdout: IO[bytes], stderr: IO[bytes]
 ) -> Process:
     program = _program(kind.command[0], kind.directory, environment)
-    with stdout.writing, stderr.writing:
+    with stdout, stderr:
         return await anyio.open_process(
             ["/bin/sh", "-c", LAUNCHER, kind.command[0], program, *kind.command[1:]],
             stdin=lifeline,
-            stdout=stdout.writing,
-            stderr=stderr.writing,
+            stdout=stdout,
+            stderr=stderr,
             cwd=kind.directory,
             env=environment,
             start_new_session=True,

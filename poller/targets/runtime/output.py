@@ -1,14 +1,24 @@
 """How do a child's bytes become lines? They are cut at line feeds, and where a line grows too long.
 
 A carriage return inside a line is a line break within one entry: AWS's Python client writes tracebacks that way.
+Empty lines are not told.
+A child may write faster than lines can be told. So the event loop gets its turn after a few lines; and once the
+function's limit is reached, lines are only counted, with a pause after each read, so that the child waits at its pipe.
 """
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
-from collections.abc import AsyncIterable, AsyncIterator
+import struct
+import termios
+from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
+
+from poller.targets.runtime.output_limit import PERIOD_IN_SECONDS, OutputLimit
 
 LINE_LIMIT_IN_BYTES = 16_384
 """A longer line comes in pieces, so that a child that never ends a line does not fill our memory."""
@@ -16,52 +26,129 @@ LINE_LIMIT_IN_BYTES = 16_384
 READ_IN_BYTES = 65_536
 """As much as a pipe of Linux holds."""
 
+LINES_AT_A_TIME = 50
+"""Told before the event loop gets its turn: about a millisecond."""
 
-class OutputPipe:
-    """What a child writes to one of its streams, in chunks. It ends when no process has the stream open.
+PAUSE_IN_SECONDS = 0.005
+"""After a read beyond the limit."""
+
+
+class LineCutter:
+    """Takes bytes in any pieces, gives lines without their ends."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._start = 0
+
+    def add(self, chunk: bytes) -> None:
+        self._bytes = self._bytes[self._start :] + chunk
+        self._start = 0
+
+    def next_line(self) -> bytes | None:
+        """The next line, or a piece of one that is too long; None if its end has not come yet."""
+        end = self._bytes.find(b"\n", self._start, self._start + LINE_LIMIT_IN_BYTES + 1)
+        if end == -1 and len(self._bytes) - self._start <= LINE_LIMIT_IN_BYTES:
+            return None
+        start = self._start
+        self._start = start + LINE_LIMIT_IN_BYTES if end == -1 else end + 1
+        return self._bytes[start : start + LINE_LIMIT_IN_BYTES if end == -1 else end]
+
+    def skip(self) -> int:
+        """Drop all lines and pieces that `next_line` would give; how many lines have ended among them."""
+        lines = self._bytes.count(b"\n", self._start)
+        self._start = max(self._start, self._bytes.rfind(b"\n") + 1)
+        self._start += (len(self._bytes) - self._start) // (LINE_LIMIT_IN_BYTES + 1) * LINE_LIMIT_IN_BYTES
+        return lines
+
+    def rest(self) -> bytes:
+        """The last line, if it lacks its end."""
+        return self._bytes[self._start :]
+
+
+class Output:
+    """One stream of a child. Give `writing` to the child and close it here; then `run` reads to the end.
 
     The pipe is our own, because the event loop's are read whether or not somebody takes what came, and in some versions
     of asyncio a process counts as running while anybody holds its pipes (cpython issue 119710).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: OutputLimit, *, tell: Callable[[str], None], tell_left_out: Callable[[], None]) -> None:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         self._reading = os.fdopen(reading, "rb", buffering=0)
         self.writing = os.fdopen(writing, "wb", buffering=0)
-        """The child's end, to be closed here once the child has it."""
+        self._limit = limit
+        self._tell = tell
+        self._tell_left_out = tell_left_out
+        self._cutter = LineCutter()
+        self._read = self._told = 0  # in bytes
+        self._has_ended = False
+        self._progress = anyio.Event()
 
     def close(self) -> None:
         self._reading.close()
         self.writing.close()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def run(self) -> None:
+        """Tell each line, until no process has the stream open."""
+        try:
+            while (chunk := await self._chunk()) != b"":
+                await self._take(chunk)
+            if not self._limit.is_used_up(anyio.current_time()):
+                self._tell_line(self._cutter.rest())
+        finally:
+            self._has_ended = True
+            self._progress.set()
+
+    async def catch_up(self) -> None:
+        """Wait until all that the child has written by now is told. The pipe's size bounds it."""
+        written = self._read + _bytes_waiting(self._reading.fileno()) if not self._has_ended else 0
+        while self._told < written and not self._has_ended:
+            await self._progress.wait()
+
+    async def _chunk(self) -> bytes:
+        """The next bytes; empty at the end."""
         while True:
-            await anyio.wait_readable(self._reading)
-            chunk = self._reading.read(READ_IN_BYTES)
-            if not chunk:
-                return
-            yield chunk
+            with anyio.move_on_after(PERIOD_IN_SECONDS if self._limit.left_out else math.inf):
+                await anyio.wait_readable(self._reading)
+                return self._reading.read(READ_IN_BYTES) or b""
+            self._tell_left_out()
 
+    async def _take(self, chunk: bytes) -> None:
+        self._read += len(chunk)
+        self._cutter.add(chunk)
+        if not await self._tell_lines():
+            self._limit.leave_out(self._cutter.skip())
+            await anyio.sleep(PAUSE_IN_SECONDS)
+        self._told = self._read
+        self._progress.set()
+        self._progress = anyio.Event()
 
-async def lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
-    """Each line as text without its end; bytes that are no UTF-8 are replaced; the last line may lack its end."""
-    held = b""
-    async for chunk in chunks:
-        *whole, held = (held + chunk).split(b"\n")
-        for line in whole:
-            for piece in _pieces(line):
-                yield _text(piece)
-        while len(held) > LINE_LIMIT_IN_BYTES:
-            yield _text(held[:LINE_LIMIT_IN_BYTES])
-            held = held[LINE_LIMIT_IN_BYTES:]
-    if held:
-        yield _text(held)
+    async def _tell_lines(self) -> bool:
+        """Tell the lines that have come; False if the limit was reached before."""
+        while True:
+            now = anyio.current_time()
+            for _ in range(LINES_AT_A_TIME):
+                if self._limit.is_used_up(now):
+                    return False
+                line = self._cutter.next_line()
+                if line is None:
+                    return True
+                self._tell_line(line)
+            await anyio.lowlevel.checkpoint()
 
-
-def _pieces(line: bytes) -> list[bytes]:
-    return [line[start : start + LINE_LIMIT_IN_BYTES] for start in range(0, max(len(line), 1), LINE_LIMIT_IN_BYTES)]
+    def _tell_line(self, line: bytes) -> None:
+        if self._limit.left_out:
+            self._tell_left_out()
+        self._limit.use(len(line))
+        if line:
+            self._tell(_text(line))
 
 
 def _text(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r").replace("\r", "\n")
+
+
+def _bytes_waiting(pipe: int) -> int:
+    (waiting,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))
+    return int(waiting)

@@ -25,6 +25,7 @@ from poller.model.function import ChildProcess, Function
 from poller.model.invocation import Busy, FunctionError, Invocation, Response
 from poller.targets.runtime.child import Child, StartError
 from poller.targets.runtime.environment import environment
+from poller.targets.runtime.output_limit import OutputLimit
 from poller.telemetry.facts import Record
 
 IDLE_IN_SECONDS = 300.0
@@ -59,6 +60,7 @@ class RuntimeTarget:
         self._environment = partial(
             environment, function, self._kind, inherited=os.environ, region=region, endpoint_url=endpoint_url
         )
+        self._output_limit = OutputLimit()
         self._turns = anyio.Semaphore(function.reserved_concurrency, fast_acquire=True)
         self._children: set[Child] = set()
         self._free: list[tuple[float, Child]] = []  # since when; some may have died meanwhile, and then take nothing
@@ -102,7 +104,12 @@ class RuntimeTarget:
 
     async def _new_child(self) -> Child:
         await anyio.sleep_until(self._next_start)
-        child = Child(self._function, init_in_seconds=self._init_in_seconds, record=self._record)
+        child = Child(
+            self._function,
+            init_in_seconds=self._init_in_seconds,
+            output_limit=self._output_limit,
+            record=self._record,
+        )
         await self._tasks.start(self._live, child)
         return child
 

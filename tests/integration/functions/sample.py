@@ -77,6 +77,11 @@ def say(event: Any, context: Any) -> None:
     sys.stdout.buffer.flush()
 
 
+def say_who_is_asking(event: Any, context: Any) -> None:
+    print(context.aws_request_id)
+    print(context.aws_request_id, file=sys.stderr)
+
+
 def exit_with(event: Any, context: Any) -> None:
     sys.stdout.write("last words")
     sys.stdout.flush()

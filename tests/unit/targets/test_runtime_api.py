@@ -19,7 +19,7 @@ import anyio.to_thread
 import orjson
 import pytest
 
-from poller.model.invocation import Answered, FunctionError, Response
+from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
 from poller.targets.runtime.api import Handover, RuntimeApi
 from poller.telemetry.facts import RuntimeApiRefused
@@ -32,6 +32,10 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+async def nothing_before(event: Invocation) -> None:
+    """No output to be read."""
 
 
 class Client:
@@ -55,7 +59,7 @@ class Client:
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[RuntimeApi, Client]]:
     """Served to the session of these tests, as if they were the child."""
-    api = RuntimeApi(function(command_kind("x"), timeout_in_seconds=30), record=Recorded())
+    api = RuntimeApi(function(command_kind("x"), timeout_in_seconds=30), before_event=nothing_before, record=Recorded())
     with api.listening() as address:
         async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as session:
             tasks.start_soon(api.serve, os.getsid(0))
@@ -66,7 +70,7 @@ async def serving() -> AsyncIterator[tuple[RuntimeApi, Client]]:
 @asynccontextmanager
 async def listening(record: Recorded) -> AsyncIterator[tuple[RuntimeApi, str]]:
     """The same, without a client; gives the address."""
-    api = RuntimeApi(function(command_kind("x")), record=record)
+    api = RuntimeApi(function(command_kind("x")), before_event=nothing_before, record=record)
     with api.listening() as address:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.serve, os.getsid(0))
@@ -264,7 +268,7 @@ async def test_an_init_error_that_came_before_fails_the_invocation_at_once() -> 
 
 
 async def test_an_invocation_for_a_child_that_ended_before_it_ever_asked_fails() -> None:
-    api = RuntimeApi(function(command_kind("x")), record=Recorded())
+    api = RuntimeApi(function(command_kind("x")), before_event=nothing_before, record=Recorded())
     api.end(4)
     handover = Handover(invocation(request_id="a"))
     api.offer(handover)

@@ -1,12 +1,19 @@
-"""How do a child's bytes become lines?"""
+"""How do a child's bytes become lines, and how many of them are told?"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import pairwise
 
+import anyio
+import anyio.lowlevel
 import pytest
 
-from poller.targets.runtime.output import LINE_LIMIT_IN_BYTES, lines
+from poller.targets.runtime import output_limit
+from poller.targets.runtime.output import LINE_LIMIT_IN_BYTES, LINES_AT_A_TIME, LineCutter, Output
+from poller.targets.runtime.output_limit import BYTES_PER_SECOND, LINES_PER_SECOND, OutputLimit
 
 pytestmark = pytest.mark.anyio
 
@@ -16,20 +23,66 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def lines_of(*chunks: bytes) -> list[str]:
-    async def stream() -> AsyncIterator[bytes]:
-        for chunk in chunks:
-            yield chunk
+@pytest.fixture
+def _one_long_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine is not to reach the next second in the middle of a test."""
+    monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 3600.0)
 
-    return [line async for line in lines(stream())]
+
+class Told:
+    """What an output tells."""
+
+    def __init__(self) -> None:
+        self.limit = OutputLimit()
+        self.lines: list[str] = []
+        self.left_out: list[int] = []
+
+    @contextmanager
+    def output(self) -> Iterator[Output]:
+        output = Output(self.limit, tell=self.lines.append, tell_left_out=self.tell_left_out)
+        try:
+            yield output
+        finally:
+            output.close()
+
+    def tell_left_out(self) -> None:
+        if lines := self.limit.take_left_out():
+            self.left_out.append(lines)
+
+
+@asynccontextmanager
+async def written(told: Told, *chunks: bytes) -> AsyncIterator[Output]:
+    """An output that is read to its end; a chunk must fit into a pipe."""
+    with told.output() as output:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(output.run)
+            for chunk in chunks:
+                os.write(output.writing.fileno(), chunk)
+                await output.catch_up()
+            yield output
+            output.writing.close()
+
+
+async def lines_of(*chunks: bytes) -> list[str]:
+    told = Told()
+    async with written(told, *chunks):
+        pass
+    return told.lines
+
+
+# Lines
 
 
 async def test_a_line_may_come_in_any_pieces() -> None:
-    assert await lines_of(b"o", b"ne\ntw", b"o\n", b"\nfour\n") == ["one", "two", "", "four"]
+    assert await lines_of(b"o", b"ne\ntw", b"o\n", b"three\nfour\n") == ["one", "two", "three", "four"]
 
 
 async def test_the_last_line_may_lack_its_end() -> None:
     assert await lines_of(b"one\ntwo") == ["one", "two"]
+
+
+async def test_empty_lines_are_not_told() -> None:
+    assert await lines_of(b"\n\none\n\n\ntwo\n\n") == ["one", "two"]
 
 
 async def test_bytes_that_are_no_utf_8_are_replaced() -> None:
@@ -45,14 +98,111 @@ async def test_carriage_returns_break_lines_within_one_entry() -> None:
 
 async def test_a_line_that_is_too_long_comes_in_pieces() -> None:
     limit = LINE_LIMIT_IN_BYTES
-    assert await lines_of(b"x" * (limit + 3) + b"\n") == ["x" * limit, "xxx"]
+    assert await lines_of(b"x" * limit + b"\n" + b"y" * (limit + 3) + b"\n") == ["x" * limit, "y" * limit, "yyy"]
 
 
 async def test_a_line_that_never_ends_does_not_pile_up() -> None:
-    limit = LINE_LIMIT_IN_BYTES
+    told, limit = Told(), LINE_LIMIT_IN_BYTES
+    async with written(told, b"x" * limit, b"x" * limit, b"x" * limit):
+        assert told.lines == ["x" * limit] * 2
 
-    async def stream() -> AsyncIterator[bytes]:
-        yield b"x" * (limit + 1)
-        raise AssertionError("asked for more before the first piece was given")
 
-    assert await anext(lines(stream())) == "x" * limit
+def test_lines_that_are_skipped_are_counted_and_the_last_one_goes_on() -> None:
+    cutter = LineCutter()
+    cutter.add(b"one\ntwo\nthr")
+    assert cutter.next_line() == b"one"
+    assert cutter.skip() == 1
+    cutter.add(b"ee\nfour")
+    assert cutter.next_line() == b"three"
+    assert cutter.skip() == 0
+    assert cutter.rest() == b"four"
+
+
+def test_a_line_that_never_ends_does_not_pile_up_while_lines_are_skipped() -> None:
+    cutter = LineCutter()
+    for _ in range(10):
+        cutter.add(b"x" * LINE_LIMIT_IN_BYTES)
+        assert cutter.skip() == 0
+        assert len(cutter.rest()) <= LINE_LIMIT_IN_BYTES
+
+
+# The limit
+
+
+@pytest.mark.usefixtures("_one_long_period")
+@pytest.mark.parametrize("line", [b"\n", b"x\n"], ids=["empty", "short"])
+async def test_others_have_their_turn_after_a_few_lines(line: bytes) -> None:
+    """Each turn of a neighbour sees at most so many lines more than the turn before."""
+    told, turns, ended = Told(), [0], anyio.Event()
+
+    async def neighbour() -> None:
+        while not ended.is_set():
+            await anyio.lowlevel.checkpoint()
+            turns.append(told.limit.lines)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(neighbour)
+        async with written(told, line * (65_536 // len(line))):
+            pass
+        ended.set()
+    assert turns[-1] == LINES_PER_SECOND
+    assert max(later - earlier for earlier, later in pairwise(turns)) <= LINES_AT_A_TIME
+
+
+@pytest.mark.usefixtures("_one_long_period")
+async def test_lines_beyond_the_limit_are_counted() -> None:
+    told = Told()
+    async with written(told, b"x\n" * (LINES_PER_SECOND - 1), b"last\nmore\nmore\n", b"more\n", b"more\nand the rest"):
+        pass
+    assert len(told.lines) == LINES_PER_SECOND
+    assert told.lines[-1] == "last"
+    assert told.limit.left_out == 4
+
+
+@pytest.mark.usefixtures("_one_long_period")
+async def test_long_lines_reach_the_limit_sooner() -> None:
+    told, line = Told(), b"x" * (LINE_LIMIT_IN_BYTES - 1) + b"\n"
+    async with written(told, *([line * 4] * 17)):
+        pass
+    assert len(told.lines) == BYTES_PER_SECOND // len(line) + 1
+    assert told.limit.left_out == 68 - len(told.lines)
+
+
+@pytest.mark.usefixtures("_one_long_period")
+async def test_all_outputs_of_a_function_share_its_limit() -> None:
+    told = Told()
+    async with written(told, b"x\n" * LINES_PER_SECOND), written(told, b"y\n"):
+        pass
+    assert "y" not in told.lines
+    assert told.limit.left_out == 1
+
+
+async def test_what_was_left_out_is_told_before_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+    monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 3600.0)
+    async with written(told, b"x\n" * (LINES_PER_SECOND + 7)) as output:
+        assert told.left_out == []
+        monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 0.0)
+        os.write(output.writing.fileno(), b"next\n")
+        await output.catch_up()
+        assert (told.left_out, told.lines[-1]) == ([7], "next")
+
+
+async def test_what_was_left_out_is_told_even_if_no_line_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.targets.runtime.output.PERIOD_IN_SECONDS", 0.01)
+    told = Told()
+    monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 3600.0)
+    with anyio.fail_after(10):
+        async with written(told, b"x\n" * (LINES_PER_SECOND + 7)):
+            while not told.left_out:
+                await anyio.lowlevel.checkpoint()
+    assert told.left_out == [7]
+
+
+def test_a_second_later_the_limit_begins_anew() -> None:
+    limit = OutputLimit()
+    assert not limit.is_used_up(5.0)
+    for _ in range(LINES_PER_SECOND):
+        limit.use(1)
+    assert limit.is_used_up(5.9)
+    assert not limit.is_used_up(6.0)

@@ -19,7 +19,7 @@ import pytest
 from poller.model.function import ChildProcess
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
 from poller.targets.runtime import RuntimeTarget
-from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped, RuntimeApiRefused
+from poller.telemetry.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, RuntimeApiRefused
 from tests.fakes.functions import callable_kind, command_kind, function, invocation
 from tests.fakes.recorded import Recorded
 
@@ -160,6 +160,40 @@ async def test_what_a_child_writes_is_told_line_by_line() -> None:
     assert out[1].endswith("Z\t6f1d\tto the log")
     assert out[2:] == ["no utf-8: \ufffd", "y" * 16_384, "y" * (20_000 - 16_384)]
     assert ("stderr", "to stderr") in lines
+
+
+async def test_what_a_child_writes_is_told_with_the_invocation_that_it_belongs_to() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:say_who_is_asking"), record) as target:
+        for number in range(20):
+            await target.invoke(call(request_id=f"request-{number}"))
+    told = [(one.line, one.request_id, one.mapping) for one in record.of(ChildOutput) if one.stream == "stdout"]
+    assert told == [(f"request-{n}", f"request-{n}", "new_users") for n in range(20)]
+    assert {(one.line, one.request_id) for one in record.of(ChildOutput)} == {(line, line) for line, *_ in told}
+
+
+async def test_what_a_child_writes_before_its_first_event_belongs_to_no_invocation() -> None:
+    record = Recorded()
+    kind = command_kind("/bin/sh", "-c", 'echo starting; exec "$0" one_shot.py', sys.executable)
+    async with opened(kind, record) as target:
+        await target.invoke(call())
+    (told,) = record.of(ChildOutput)
+    assert (told.line, told.mapping, told.request_id) == ("starting", None, None)
+
+
+@pytest.mark.parametrize("text", ["", "line"])
+async def test_a_child_that_writes_without_end_is_limited_and_keeps_nobody_waiting(text: str) -> None:
+    record = Recorded()
+    async with (
+        opened(command_kind("/bin/sh", "-c", f"yes {text!r}"), record) as target,
+        opened(callable_kind("sample:count"), Recorded()) as neighbour,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(target.invoke, call())
+        assert (await record.first(ChildOutputLeftOut)).lines > 0
+        assert answer(await neighbour.invoke(call()))["invocations"] == 1
+        tasks.cancel_scope.cancel()
+    assert {one.line for one in record.of(ChildOutput)} <= {text} - {""}
 
 
 # Who may speak to a child's Runtime API
@@ -509,7 +543,7 @@ def host(loop: str, handler: str) -> Iterator[tuple[subprocess.Popen[str], IO[st
 def test_when_the_daemon_is_killed_its_children_and_theirs_die(loop: str) -> None:
     with host(loop, "sample:sleep") as (process, facts):
         child = Watched(int(facts.readline().partition("pid=")[2].rstrip(")\n")))
-        left_behind = Watched(int(facts.readline().partition("grandchild ")[2].rstrip("')\n")))
+        left_behind = Watched(int(facts.readline().partition("grandchild ")[2].partition("'")[0]))
         process.kill()
         assert child.ends()
         assert left_behind.ends()

@@ -281,6 +281,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     ),
     (facts.ChildOutput(function=STORE, pid=7, stream="stdout", line="hello"), "info", "child_output", {}),
     (
+        facts.ChildOutputLeftOut(function=STORE, lines=12),
+        "warning",
+        "child_output_left_out",
+        {"poller_child_output_lines_left_out_total{function=store}": 12},
+    ),
+    (
         facts.RuntimeApiRefused(function=STORE, child=7, reason="not_the_child"),
         "warning",
         "runtime_api_refused",

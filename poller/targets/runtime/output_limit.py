@@ -1,0 +1,49 @@
+"""How much of a function's output is logged? So many lines and bytes a second, over all its children.
+
+What a function writes beyond that is left out, and counted.
+"""
+
+from __future__ import annotations
+
+import math
+
+LINES_PER_SECOND = 1000
+"""To log a line takes 15 µs of the event loop: one function may use 1.5 % of it."""
+
+BYTES_PER_SECOND = 2**20
+
+PERIOD_IN_SECONDS = 1.0
+
+
+class OutputLimit:
+    """Counts for one period at a time; the next one begins with a line. `now` is in seconds, from any origin.
+
+    `lines` are those used in this period.
+    """
+
+    def __init__(self) -> None:
+        self._began = -math.inf
+        self.lines = self._bytes = self._left_out = 0
+
+    @property
+    def left_out(self) -> int:
+        """How many lines were left out since `take_left_out` was called; empty ones count too."""
+        return self._left_out
+
+    def is_used_up(self, now: float) -> bool:
+        """Whether lines are to be left out now."""
+        if now >= self._began + PERIOD_IN_SECONDS:
+            self._began = now
+            self.lines = self._bytes = 0
+        return self.lines >= LINES_PER_SECOND or self._bytes >= BYTES_PER_SECOND
+
+    def use(self, line_in_bytes: int) -> None:
+        self.lines += 1
+        self._bytes += line_in_bytes
+
+    def leave_out(self, lines: int) -> None:
+        self._left_out += lines
+
+    def take_left_out(self) -> int:
+        left_out, self._left_out = self._left_out, 0
+        return left_out
