@@ -51,6 +51,10 @@ class StreamSource(Protocol):
     def clock(self) -> SourceClock:
         """The clock that dates the records."""
 
+    @property
+    def status(self) -> str | None:
+        """The stream's status in the service's word, by the last listing; None where listings do not tell."""
+
     async def shards(self) -> list[Shard]:
         """Every shard that the stream still lists, in no order. Raises NotFound, AccessDenied …
 

@@ -166,6 +166,11 @@ class Lineage:
         drained_at = self._drained_at
         return [s.shard_id for s in shards if s.is_open and drained_at.get(s.shard_id, drained_before) < drained_before]
 
+    def is_drained(self, *, before: float) -> bool:
+        """Whether all shards were drained by then; so lately that their children may not be listed yet is no answer."""
+        drained_at = self._drained_at
+        return bool(self._positions) and all(drained_at.get(each, before) < before for each in self._positions)
+
     @property
     def reading(self) -> int:
         return len(self._running)

@@ -69,10 +69,15 @@ class DynamoDbStreamsSource:
         self._stream = {"StreamArn": self._arn}
         self._page: dict[str, Any] = self._stream | {"Limit": shards_in_a_page}
         self._refuses_filters = False
+        self._status: str | None = None
 
     @property
     def clock(self) -> SourceClock:
         return self._caller.clock
+
+    @property
+    def status(self) -> str | None:
+        return self._status
 
     async def shards(self) -> list[Shard]:
         """Pages hold at most 100 shards; a day's shards of a busy table fill several."""
@@ -94,6 +99,7 @@ class DynamoDbStreamsSource:
             answer = await self._call("DescribeStream", request)
             with understood(SERVICE, "description of a stream"):
                 description = answer["StreamDescription"]
+                self._status = description.get("StreamStatus")
                 shards |= {shard.shard_id: shard for shard in map(_shard, description.get("Shards") or ())}
             last = description.get("LastEvaluatedShardId")
             if not last:

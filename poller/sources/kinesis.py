@@ -100,6 +100,11 @@ class KinesisSource:
     def clock(self) -> SourceClock:
         return self._caller.clock
 
+    @property
+    def status(self) -> None:
+        """ListShards does not tell, and a stream that is being deleted is soon not found."""
+        return None
+
     async def shards(self) -> list[Shard]:
         """A listing whose token between two pages expired begins again."""
         for _ in range(LISTINGS_BEGUN):

@@ -134,6 +134,10 @@ class WatchedSource:
     def clock(self) -> SourceClock:
         return self._source.clock
 
+    @property
+    def status(self) -> str | None:
+        return self._source.status
+
     async def shards(self) -> list[Shard]:
         return await self._source.shards()
 

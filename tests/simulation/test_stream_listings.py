@@ -482,3 +482,60 @@ def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_of_another_st
     play(world, main)
     assert world.succeeded == ["child"]
     assert facts_of(world, SourceFailed) == []
+
+
+def test_a_stream_that_its_table_has_switched_off_is_read_to_its_end_and_is_a_trouble_meanwhile() -> None:
+    world = TableWorld()
+    watch = Watch(400, 10, 60, 120, 390)
+
+    async def main() -> None:
+        async def disable() -> None:
+            await anyio.sleep(20)
+            world.put("a", "last")
+            world.table.disable()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(disable)
+            await world.live(watch)
+
+    play(world, main)
+    assert world.succeeded == ["last"]
+    assert [state for state, _ in watch.seen] == ["ready", *["troubled"] * 4]
+    assert all("the stream is DISABLED" in reason for _, reason in watch.seen[1:])
+    assert "table users has another stream" in watch.seen[1][1]
+    assert {(fact.code, fact.is_lasting) for fact in facts_of(world, SourceFailed)} == {("StreamEnded", True)}
+    assert len(facts_of(world, SourceFailed)) == 7, "once a minute"
+
+
+def test_a_stream_that_is_switched_off_already_is_told_at_the_start() -> None:
+    world = TableWorld()
+    watch = Watch(10, 1)
+
+    async def main() -> None:
+        world.put("a", "last")
+        world.table.disable()
+        await world.live(watch)
+
+    play(world, main)
+    assert world.succeeded == ["last"]
+    assert [state for state, _ in watch.seen] == ["troubled", "troubled"]
+
+
+def test_a_stream_whose_shards_are_all_drained_and_have_no_children_is_a_trouble() -> None:
+    world = World()
+    watch = Watch(100, 15, 35)
+
+    async def main() -> None:
+        async def end() -> None:
+            await anyio.sleep(10)
+            world.put("a", "last")
+            world.stream.end(now=anyio.current_time())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(end)
+            await world.live(watch)
+
+    play(world, main)
+    assert world.succeeded == ["last"]
+    assert [state for state, _ in watch.seen] == ["ready", "ready", "troubled"]
+    assert "every shard of the stream is closed" in watch.seen[2][1]

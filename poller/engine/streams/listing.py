@@ -2,6 +2,7 @@
 
     every 20 seconds      a shard that was made is found; a large listing, which takes long, is made less often
     a shard is drained    at once, if its children are unknown: they alone are asked for
+    all are drained       and none has a child, or the service says that the stream was switched off: that is told
     a shard is not found  at once: only a listing tells whether the shard has left, or the whole stream is missing
 
 What a listing changes is stored before it is taken in, however often the store has to be asked.
@@ -16,8 +17,10 @@ from math import inf
 import anyio
 
 from poller.core.lineage import Lineage
+from poller.core.stream_end import why_nothing_comes
 from poller.engine.source_health import SourceHealth
 from poller.errors import Rejected, ServiceError
+from poller.model.arn import Arn
 from poller.model.stream import Checkpoint, Shard, ShardId, StateKey
 from poller.ports import Clock, StateStore, StreamSource
 
@@ -25,6 +28,9 @@ LIST_AGAIN_IN_SECONDS = 20.0
 """How long a shard that came into being may stay unknown; its parent's end makes us look sooner.
 
 A listing may show a shard as open that was drained less than so long ago."""
+
+LIST_ENDED_AGAIN_IN_SECONDS = 60.0
+"""How often a stream is listed, and that is said, into which nothing new can come."""
 
 PAUSE_PER_LISTING = 4.0
 """The pause after a listing is at least so many times as long as the listing took: DescribeStream is limited for the
@@ -45,6 +51,7 @@ class Listings:
         source: StreamSource,
         store: StateStore,
         key: StateKey,
+        arn: Arn,
         operation: str,
         health: SourceHealth,
         clock: Clock,
@@ -52,6 +59,7 @@ class Listings:
         self._source = source
         self._store = store
         self._key = key
+        self._arn = arn
         self._operation = operation
         self._health = health
         self._clock = clock
@@ -72,6 +80,17 @@ class Listings:
         self._check_same_stream(shards, asked_at=anyio.current_time())
         await self._take_in(shards)
         self._list_at = anyio.current_time() + LIST_AGAIN_IN_SECONDS
+
+    def tell_end(self) -> bool:
+        """Say so where nothing new can come into the stream, by the last listing: that is a trouble of the source."""
+        is_drained = self.lineage.is_drained(before=self._clock.now() - LIST_AGAIN_IN_SECONDS)
+        reason = why_nothing_comes(self._arn, self._source.status, is_drained=is_drained)
+        if reason is None:
+            self._health.succeeded(self._operation)
+        else:
+            error = Rejected(reason, code="StreamEnded")
+            self._health.failed_beside(self._operation, error, retry_in=LIST_ENDED_AGAIN_IN_SECONDS)
+        return reason is not None
 
     async def run(self) -> None:
         """List again and again, and ask for children, until cancelled."""
@@ -101,9 +120,9 @@ class Listings:
             await self._health.pause(self._health.failed(self._operation, error, asked_at=asked_at))
             self._list_at = anyio.current_time()
             return
-        self._health.succeeded(self._operation)
+        pause = LIST_ENDED_AGAIN_IN_SECONDS if self.tell_end() else LIST_AGAIN_IN_SECONDS
         self._end(asked_at, [shard.shard_id for shard in shards])
-        self._list_by(max(asked_at + LIST_AGAIN_IN_SECONDS, anyio.current_time() + PAUSE_PER_LISTING * took))
+        self._list_by(max(asked_at + pause, anyio.current_time() + PAUSE_PER_LISTING * took))
 
     def drained(self, shard_id: ShardId) -> None:
         """All of this shard is done, and that is stored: its children may be read."""

@@ -95,6 +95,7 @@ class StreamMappingRunner:
             source=parts.source,
             store=self._store,
             key=self.mapping.state_key,
+            arn=self.mapping.event_source_arn,
             operation=self._listing,
             health=self._health,
             clock=parts.lane.clock,
@@ -175,6 +176,7 @@ class StreamMappingRunner:
                     function=self.mapping.function_name,
                 )
             )
+            self._listings.tell_end()
             return lineage
 
     async def _placed(

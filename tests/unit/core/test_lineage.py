@@ -243,6 +243,22 @@ def test_a_drained_shard_tells_whether_a_child_of_it_is_known() -> None:
     assert drained(known, "parent") is True
 
 
+def test_all_shards_are_drained_once_the_last_one_is_and_not_too_lately_to_know() -> None:
+    known = lineage({})
+    assert not known.is_drained(before=NOW)
+    listed(known, [closed("a"), closed("b", "a")])
+    known.startable()
+    drained(known, "a", now=NOW)
+    assert not known.is_drained(before=NOW + 1)
+    known.startable()
+    assert not known.is_drained(before=NOW + 1)
+    drained(known, "b", now=NOW + 5)
+    assert not known.is_drained(before=NOW + 5)
+    assert known.is_drained(before=NOW + 6)
+    listed(known, [shard("c", "b")])
+    assert not known.is_drained(before=NOW + 6)
+
+
 def test_a_drained_shard_that_is_open_is_of_another_stream() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE})
     others = [shard("left"), shard("right")]

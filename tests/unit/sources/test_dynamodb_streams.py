@@ -109,6 +109,15 @@ async def test_that_children_cannot_be_had_now_says_nothing_of_the_filter() -> N
     assert ["ShardFilter" in request for _, request, _ in caller.requests] == [True, True]
 
 
+async def test_the_last_listing_tells_the_streams_status() -> None:
+    source = source_of(Scripted(described(), described(StreamStatus="DISABLED")))
+    assert source.status is None
+    await source.shards()
+    assert source.status == "ENABLED"
+    await source.shards()
+    assert source.status == "DISABLED"
+
+
 async def test_a_stream_that_is_just_being_enabled_has_no_shards_yet() -> None:
     source = source_of(Scripted({"StreamDescription": {"StreamStatus": "ENABLING"}}))
     assert await source.shards() == []
