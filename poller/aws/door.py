@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import anyio
 from aiobotocore.config import AioConfig
@@ -39,8 +40,9 @@ from poller.aws.json_caller import JsonCaller
 from poller.aws.pool import Origin, Pool
 from poller.aws.proxied import Proxied
 from poller.aws.refusals import RENEWABLE_CODES, translated
-from poller.aws.signing import Signer, resource
+from poller.aws.signing import DEFAULT_PORTS, Signer, resource
 from poller.aws.wire import USER_AGENT, Route, Wire
+from poller.disclosure import host_of, safe_text
 from poller.errors import AccessDenied, ServiceError, SettingsError
 from poller.model.arn import Arn
 
@@ -172,7 +174,7 @@ class Aws:
         try:
             value: str | None = self._caller.session.get_config_variable(name)
         except BotoCoreError as error:
-            raise SettingsError([f"AWS configuration: {error}"]) from error
+            raise SettingsError([f"AWS configuration: {safe_text(error)}"]) from error
         return value
 
     def _wire(self, service: Service, region: str, role_arn: str | None) -> Wire:
@@ -197,8 +199,10 @@ class Aws:
         if (service, region) not in self._services:
             try:
                 self._services[service, region] = await self._ask_aiobotocore(service, region)
-            except (BotoCoreError, ValueError) as error:
-                raise SettingsError([f"AWS endpoint of {service} in {region}: {error}"]) from error
+            except BotoCoreError as error:
+                raise SettingsError([f"AWS endpoint of {service} in {region}: {safe_text(error)}"]) from error
+            except ValueError as error:
+                raise SettingsError([f"AWS endpoint of {service} in {region}: {_not_a_url(error)}"]) from error
         return self._services[service, region]
 
     async def _ask_aiobotocore(self, service: str, region: str) -> Service:
@@ -210,6 +214,9 @@ class Aws:
         ) as client:
             model = client.meta.service_model
             url = await base_url(client)
+            parts = urlsplit(url)
+            if parts.scheme not in DEFAULT_PORTS or parts.port == 0:  # to read a port that is no number raises
+                raise ValueError(f"Invalid endpoint: {url}")
             return Service(
                 url,
                 ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url),
@@ -217,6 +224,12 @@ class Aws:
                 str(model.metadata.get("targetPrefix", "")),
                 str(model.metadata.get("jsonVersion", "")),
             )
+
+
+def _not_a_url(error: ValueError) -> str:
+    """botocore quotes the whole url, which may contain a password."""
+    _, quoted, url = str(error).partition("Invalid endpoint: ")
+    return f"not a url: {host_of(url)}" if quoted else "not a url"
 
 
 async def base_url(client: Any) -> str:
@@ -247,4 +260,5 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=bundle)
     except OSError as error:
-        raise SettingsError([f"AWS ca_bundle: {bundle!r} cannot be read as certificates: {error}"]) from error
+        reason = f"{bundle!r} cannot be read as certificates: {safe_text(error)}"
+        raise SettingsError([f"AWS ca_bundle: {reason}"]) from error

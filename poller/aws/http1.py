@@ -24,6 +24,7 @@ from typing import NamedTuple, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from poller.disclosure import safe_text
 from poller.errors import Rejected, Unreachable
 
 LARGEST_ANSWER_IN_BYTES = 32 << 20
@@ -118,7 +119,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            self._give_up(f"the answer is not HTTP: {error}", code="UnusableAnswer")
+            self._give_up(f"the answer is not HTTP: {safe_text(error)}", code="UnusableAnswer")
         if self._size > LARGEST_ANSWER_IN_BYTES:
             self._give_up(f"the answer is larger than {LARGEST_ANSWER_IN_BYTES} bytes", code="UnusableAnswer")
 
@@ -137,12 +138,13 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         if self._waiter is None:
             return
+        reason = "no error" if error is None else safe_text(error)
         if error is None and self._head is not None and not self._head.keys() & LENGTH_HEADERS:
             self._deliver(self._received(self._head))
         elif self._size == 0:
-            self._deliver(HungUp(f"the server disconnected ({error or 'no error'})"))
+            self._deliver(HungUp(f"the server disconnected ({reason})"))
         else:
-            text = f"the server disconnected within its answer ({error or 'no error'})"
+            text = f"the server disconnected within its answer ({reason})"
             self._deliver(Unreachable(text, code="ClientPayloadError", was_sent=True))
 
     # What the parser tells
@@ -208,6 +210,12 @@ class Connection(asyncio.Protocol):
             self._give_up("no answer in time", code="TimeoutError")
         else:
             self.close()
+
+
+@safe_text.register
+def _rule_broken(error: HttpParserError) -> str:
+    """llhttp names the rule that was broken, and quotes nothing."""
+    return str(error)
 
 
 LENGTH_HEADERS = frozenset({"content-length", "transfer-encoding"})

@@ -28,6 +28,7 @@ from botocore.exceptions import NoCredentialsError
 
 from poller.aws.refusals import RENEWABLE_CODES, translated
 from poller.aws.signing import Keys
+from poller.disclosure import safe_text
 from poller.errors import AccessDenied, Unreachable
 
 KEYS_ARE_TRUSTED_FOR_IN_SECONDS = 1.0
@@ -87,11 +88,16 @@ async def frozen_keys(session: AioSession) -> Keys:
             if credentials is None:
                 raise NoCredentialsError
             frozen = await credentials.get_frozen_credentials()
+            keys = Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
     except Unreachable as error:
         raise Unreachable(str(error), code=error.code, was_sent=False) from error
     except RuntimeError as error:  # aiobotocore's word for credentials that arrived expired
-        raise AccessDenied(str(error), code="ExpiredCredentials") from error
-    return Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
+        raise AccessDenied("the credentials have expired", code="ExpiredCredentials") from error
+    except OSError as error:  # a credential process that cannot be started, a file that cannot be read
+        raise AccessDenied(f"the credentials cannot be read: {safe_text(error)}", code="UnusableCredentials") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise AccessDenied("the credentials cannot be understood", code="UnusableCredentials") from error
+    return keys
 
 
 def plain_session(like: AioSession | None = None) -> AioSession:

@@ -23,6 +23,7 @@ from aiohappyeyeballs import start_connection
 
 from poller.aws.http1 import Connection, HungUp, Received
 from poller.aws.signing import DEFAULT_PORTS
+from poller.disclosure import safe_text
 from poller.errors import Unreachable
 
 CONNECT_TIMEOUT_IN_SECONDS = 5.0
@@ -122,7 +123,8 @@ class Pool:
                 return await self._connect(origin)
         except (OSError, UnicodeError) as error:
             code = next(code for kind, code in NOT_CONNECTED_CODES if isinstance(error, kind))
-            text = f"cannot connect to {origin.host}:{origin.port}: {error or 'no connection in time'}"
+            reason = "no connection in time" if isinstance(error, TimeoutError) else safe_text(error)
+            text = f"cannot connect to {origin.host}:{origin.port}: {reason}"
             raise Unreachable(text, code=code, was_sent=False) from error
 
     async def _connect(self, origin: Origin) -> Connection:

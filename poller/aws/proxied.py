@@ -35,7 +35,7 @@ class Proxied:
         data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
         try:
             response = await self._session().post(
-                URL(url, encoded=True),
+                URL(url, encoded=True).with_user(None),  # beside a signature aiohttp takes no user
                 data=data,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, sock_connect=CONNECT_TIMEOUT_IN_SECONDS),

@@ -17,12 +17,14 @@ Sources: the "Common Errors" page of each service's API Reference; AWS SDKs and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import aiohttp
 import botocore.exceptions as boto
+from botocore.parsers import ResponseParserError
 
+from poller.disclosure import host_of, safe_text
 from poller.errors import (
     AccessDenied,
     ExpiredIterator,
@@ -140,8 +142,13 @@ BOTO_NO_CREDENTIALS = (
 
 
 def refusal(message: str, *, code: str, status: int, retry_after: str | None = None) -> ServiceError:
-    """The error for an answer that is one."""
-    text = f"{code} ({status}): {message[:MESSAGE_LENGTH]}" if message else f"{code} ({status})"
+    """The error for an answer that is one.
+
+    Of the message it keeps the first line: AWS repeats the signed request behind it, with its session token, when the
+    signature does not match.
+    """
+    line = message[:MESSAGE_LENGTH].strip().partition("\n")[0]
+    text = f"{code} ({status}): {line}" if line else f"{code} ({status})"
     if code in THROTTLING_CODES or status == 429:
         return Throttled(text, code=code, retry_after=seconds(retry_after))
     if code in CURSOR_CODES:
@@ -157,7 +164,7 @@ def refusal(message: str, *, code: str, status: int, retry_after: str | None = N
 
 def no_answer(error: aiohttp.ClientError | TimeoutError | OSError) -> Unreachable:
     """The error for a request of the narrow door that was not answered."""
-    text = str(error) or "no answer in time"
+    text = "no answer in time" if isinstance(error, TimeoutError) else safe_text(error)
     return Unreachable(text, code=type(error).__name__, was_sent=not isinstance(error, NOT_CONNECTED))
 
 
@@ -168,6 +175,8 @@ def translated() -> Iterator[None]:
         yield
     except (boto.BotoCoreError, boto.ClientError) as error:
         raise translation(error) from error
+    except ResponseParserError as error:
+        raise Unreachable("the answer cannot be read", code="UnusableAnswer", was_sent=True) from error
 
 
 def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
@@ -183,10 +192,40 @@ def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
         )
     code = type(error).__name__
     if isinstance(error, BOTO_NO_CREDENTIALS):
-        return AccessDenied(str(error), code=code)
+        return AccessDenied(safe_text(error), code=code)
     if isinstance(error, BOTO_NO_ANSWER):
-        return Unreachable(str(error), code=code, was_sent=not never_connected(error))
-    return Rejected(str(error), code=code)
+        return Unreachable(safe_text(error), code=code, was_sent=not never_connected(error))
+    return Rejected(safe_text(error), code=code)
+
+
+@safe_text.register
+def _sentence(error: boto.BotoCoreError) -> str:
+    """botocore's sentence, with those of its values that are known to be no secret."""
+    values = {name: SHOWN_VALUES.get(name, _hidden)(value) for name, value in error.kwargs.items()}
+    text = str(error.fmt.format(**values))
+    return text if any(map(str.isalpha, text)) else type(error).__name__
+
+
+@safe_text.register
+def _misconfigured(error: boto.InvalidConfigError) -> str:
+    """It names profiles and their settings, and quotes no secret of theirs."""
+    return str(error)
+
+
+def _hidden(value: object) -> str:
+    return safe_text(value) if isinstance(value, BaseException) else "…"
+
+
+def _host(value: object) -> str:
+    return host_of(str(value))
+
+
+SHOWN_VALUES: Mapping[str, Callable[[object], str]] = {
+    **dict.fromkeys(("cred_var", "name", "operation_name", "path", "profile", "provider"), str),
+    **dict.fromkeys(("region_name", "service_name", "source_profile"), str),
+    **dict.fromkeys(("endpoint", "endpoint_url", "proxy_url"), _host),
+}
+"""How a value of a botocore error is shown, by its name. Others are answers, parameters and other errors' texts."""
 
 
 def never_connected(error: boto.BotoCoreError) -> bool:

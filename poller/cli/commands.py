@@ -16,7 +16,16 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from poller import __version__
-from poller.cli.ending import EXIT_CODES, Config, counted, examined, failures_told, output_kept_or_told, warn
+from poller.cli.ending import (
+    EXIT_CODES,
+    Config,
+    counted,
+    crash_told,
+    examined,
+    failures_told,
+    output_kept_or_told,
+    warn,
+)
 from poller.cli.state import state_commands
 from poller.settings.presence import missing
 from poller.settings.schema import json_schema
@@ -36,7 +45,7 @@ app.add_typer(state_commands, name="state")
 
 
 def main() -> None:
-    with output_kept_or_told():
+    with crash_told(), output_kept_or_told():
         app()
 
 

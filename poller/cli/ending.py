@@ -65,6 +65,18 @@ def refused(why: str, *, code: int) -> typer.Exit:
 
 
 @contextmanager
+def crash_told() -> Iterator[None]:
+    """A fault of ours ends the program with a traceback that shows no secret."""
+    try:
+        yield
+    except Exception as error:
+        from poller.disclosure import safe_traceback
+
+        typer.echo(safe_traceback(error), err=True)
+        raise SystemExit(1) from None
+
+
+@contextmanager
 def output_kept_or_told() -> Iterator[None]:
     """Ends the program where stdout takes nothing more, as on a full disk.
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import anyio
 
 from poller.core.backoff import CRASH
+from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.model.ids import MappingName
 from poller.model.status import Health, MappingStatus
@@ -97,9 +98,8 @@ class Daemon:
     async def _leave_alone(self, name: MappingName, error: Exception, crashes: int) -> None:
         delay, now = CRASH.delay(crashes, self._luck), self._clock.now()
         self._record(MappingCrashed(mapping=name, error=error, retry_in=delay))
-        self._crashes[name] = Health(
-            "troubled", f"it crashed and restarts soon: {error!r}", since=now, attempt=crashes, next_try=now + delay
-        )
+        reason = f"it crashed and restarts soon: {safe_text(error)}"
+        self._crashes[name] = Health("troubled", reason, since=now, attempt=crashes, next_try=now + delay)
         with anyio.move_on_after(delay):
             await self._stop.draining.wait()
         del self._crashes[name]

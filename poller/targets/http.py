@@ -40,6 +40,7 @@ import anyio
 from multidict import CIMultiDict
 from yarl import URL
 
+from poller.disclosure import safe_text
 from poller.model.function import Function, HttpService
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets.caller import client_context
@@ -144,7 +145,7 @@ class HttpTarget:
         except aiohttp.ConnectionTimeoutError:
             return Busy(reason=f"no connection to {_place(endpoint.url)} in time", is_throttle=False)
         except aiohttp.ClientConnectorError as error:
-            return Busy(reason=str(error), is_throttle=False)  # host, port and the system's own words
+            return Busy(reason=safe_text(error), is_throttle=False)
         except TimeoutError:
             return timed_out(invocation.request_id, self._function.timeout_in_seconds)
         except ValueError as error:

@@ -7,13 +7,15 @@ Writing is not queued: a reader who leaves the pipe full makes the daemon wait, 
 The standard library's log (aiohttp, botocore, asyncio) comes the same way from `warning` upwards, as event
 `library_logged`, also when we are verbose: at debug level botocore prints requests with their bodies and signatures.
 Left out is what aiohttp says of requests to us that are no HTTP.
-Tracebacks show no local variables, since these hold records.
+A library's message is shown without the values in it, and a traceback without the errors' texts (disclosure.py) and
+without local variables: they may hold records and secrets.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from contextlib import suppress
 from typing import IO, Any, Literal
@@ -21,7 +23,9 @@ from typing import IO, Any, Literal
 import orjson
 import structlog
 from aiohttp.http_exceptions import BadHttpMessage
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+from poller.disclosure import safe_traceback
 
 LogFormat = Literal["json", "console"]
 
@@ -35,10 +39,11 @@ def configure(format: LogFormat, verbose: bool = False) -> None:  # noqa: A002
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _with_traceback,
     ]
     stream: IO[Any]
     if format == "json":
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_encode)]
+        processors += [structlog.processors.JSONRenderer(serializer=_encode)]
         stream = sys.stderr.buffer
     else:
         processors += [_console_renderer()]
@@ -54,9 +59,17 @@ def configure(format: LogFormat, verbose: bool = False) -> None:  # noqa: A002
 
 
 def _console_renderer() -> structlog.dev.ConsoleRenderer:
-    return structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
-    )
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+
+
+def _with_traceback(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """The error of a line as text that may be shown."""
+    error = event.pop("exc_info", None)
+    if isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        event["exception"] = safe_traceback(error)
+    return event
 
 
 def _encode(event: dict[str, Any], *, default: Any) -> bytes:
@@ -95,6 +108,24 @@ class _ToStructlog(logging.Handler):
             record.levelno,
             "library_logged",
             logger=record.name,
-            message=record.getMessage(),
+            message=_safe_message(record),
             exc_info=record.exc_info,
         )
+
+
+def _safe_message(record: logging.LogRecord) -> str:
+    """A library's message without the values in it.
+
+    A message with arguments is its template. Any other may contain values already: asyncio's names the task and its
+    result, a warning quotes what it likes. Such a message ends at the first sign that may begin a value.
+    """
+    if record.name == "py.warnings" and (place_and_category := _WARNING.match(record.getMessage())):
+        return place_and_category[0]
+    text = str(record.msg)
+    return text if record.args else _BEFORE_VALUES.match(text)[0].strip()  # type: ignore[index]  # it always matches
+
+
+_WARNING = re.compile(r"[^\n:]+:\d+: \w+")
+"""Where a warning was given, and its category."""
+
+_BEFORE_VALUES = re.compile(r"[^\n:=<>()\[\]{}'\"`]*")

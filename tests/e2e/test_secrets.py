@@ -13,7 +13,7 @@ import pytest
 from poller.aws.signing import Keys
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from tests.e2e.harness import KEYS, World, environment
-from tests.fakes.http_server import Reply, Request, http_server
+from tests.fakes.http_server import Drop, Reply, Request, http_server
 from tests.fakes.target import FakeTarget
 
 pytestmark = pytest.mark.anyio
@@ -203,6 +203,67 @@ async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world:
                 assert await daemon.stop() == 0
     assert f"no connection to 127.0.0.1:{silent} in time" in daemon.text
     assert HEADER not in daemon.text + "".join(page.text for page in pages)
+
+
+async def test_an_answer_garbled_on_the_way_shows_no_secret(world: World) -> None:
+    """By a proxy that refuses, a proxy that forwards, STS, AWS and a function; each mapping meets one of them."""
+    orders = world.queue("orders")
+    world.send(orders, CANARY)
+    world.environment["HEADER"] = HEADER
+
+    async def garble(request: Request) -> Drop:
+        if request.method == "CONNECT":
+            return Drop(f"HTTP/1.1 407 {CANARY}\r\nContent-Length: 0\r\n\r\n".encode())
+        seen = "".join([*request.headers.values(), request.body.decode(), CANARY])
+        return Drop(f"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n{seen}\r\n".encode())
+
+    async def half_an_answer(_: Request) -> Reply:
+        keys = f"<SecretAccessKey>{CANARY}</SecretAccessKey><SessionToken>{CANARY}</SessionToken>"
+        return Reply(body=f"<AssumeRoleResponse><AssumeRoleResult><Credentials>{keys}".encode())
+
+    async with http_server(garble) as garbling, http_server(half_an_answer) as sts:
+        proxy = garbling.url.replace("//", f"//user:{HEADER}@")
+        world.environment |= {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": "127.0.0.1"}
+        text = f"""
+            [daemon.endpoints]
+            sts = "{sts.url}"
+            kinesis = "https://kinesis.invalid"
+            dynamodbstreams = "http://dynamodb.invalid"
+
+            [functions.service]
+            url = "{garbling.url.replace("//", "//user:${HEADER}@")}/${{HEADER}}?token=${{HEADER}}"
+            headers = {{ X-Token = "${{HEADER}}" }}
+
+            [mappings.function]
+            event_source_arn = "{orders.arn}"
+            function_name = "service"
+
+            [mappings.role]
+            event_source_arn = "{orders.arn}"
+            function_name = "{BILL}"
+            role_arn = "arn:aws:iam::123456789012:role/reader"
+
+            [mappings.tunnel]
+            event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+            function_name = "{BILL}"
+            starting_position = "LATEST"
+
+            [mappings.forwarded]
+            event_source_arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026-01-01T00:00:00.000"
+            function_name = "{BILL}"
+            starting_position = "LATEST"
+        """
+        async with world.daemon(text, "--verbose") as daemon:
+            for name in ("role", "tunnel", "forwarded"):
+                await daemon.until_said("source_failed", mapping=name)
+            await daemon.until_said("batch_failed", mapping="function")
+            pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
+            assert await daemon.stop() == 0
+    shown = daemon.text + "".join(page.text for page in pages)
+    for secret in (CANARY, HEADER, KEYS.secret_access_key, KEYS.session_token):
+        assert secret is not None
+        assert secret not in shown
+    assert not daemon.said("mapping_crashed")
 
 
 def shared_file(folder: Path) -> Callable[[Keys], None]:

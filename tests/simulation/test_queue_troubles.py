@@ -29,22 +29,26 @@ def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_anew(monkeypatch: 
     world.add_mapping("m", queue, "f")
 
     async def breaks(invocation: Any) -> Any:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("a record's body")
 
     monkeypatch.setattr(target, "invoke", breaks)
-    states = []
+    states: list[str] = []
+    reasons: set[str | None] = set()
 
     async def until(life: Life) -> None:
         world.sqs.send(queue, "hello")
         for _ in range(300):
             await anyio.sleep(1.0)
             if world.facts_of(MappingCrashed):
-                states.append(life.daemon.statuses()[0].state)
+                status = life.daemon.statuses()[0]
+                states.append(status.state)
+                reasons.update([status.reason] if status.state == "troubled" else [])
         life.stop.begin()
 
     live(world, until)
     crashes = world.facts_of(MappingCrashed)
     assert len(crashes) >= 3
+    assert reasons == {"it crashed and restarts soon: ZeroDivisionError"}, "a foreign error's text may be a secret"
     assert "troubled" in states, f"after {len(crashes)} crashes in 300 s /readyz only ever said {set(states)}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from poller import __version__
+from poller.cli.ending import crash_told
 from poller.settings.values import Settings
 from poller.stores.sqlite_file import owned
 from tests.fakes.disk import no_file_grows_beyond
@@ -158,3 +159,15 @@ def test_python_runs_the_package_too() -> None:
         "its module is not beside the example"
     )
     assert done.stdout.startswith(f"# {EXAMPLE} is sound: 5 mappings, 5 functions\n")
+
+
+def test_a_fault_of_ours_ends_the_program_with_a_traceback_that_shows_no_secret(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = "s3cret"
+    with pytest.raises(SystemExit, match="1"), crash_told():
+        raise RuntimeError(secret)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "raise RuntimeError(secret)\nRuntimeError\n" in err
+    assert "s3cret" not in err

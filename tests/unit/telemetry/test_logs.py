@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -100,10 +101,10 @@ def test_libraries_are_heard_from_warning_upwards_even_when_verbose(
     logs.configure("json", verbose=verbose)
     logging.getLogger("botocore.endpoint").debug("request with a signature")
     logging.getLogger("aiohttp.server").info("access")
-    logging.getLogger("asyncio").warning("slow %s", "callback")
+    logging.getLogger("asyncio").warning("slow %s", "secret-of-a-callback")
     (line,) = lines(capsysbinary)
     assert (line["level"], line["event"]) == ("warning", "library_logged")
-    assert (line["logger"], line["message"]) == ("asyncio", "slow callback")
+    assert (line["logger"], line["message"]) == ("asyncio", "slow %s")
 
 
 def test_a_client_that_speaks_no_http_leaves_no_traceback(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
@@ -118,9 +119,34 @@ def test_python_warnings_are_log_lines_too(capsysbinary: pytest.CaptureFixture[b
     logs.configure("json")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.warn("old habits", UserWarning, stacklevel=1)
+        warnings.warn("old: habits", UserWarning, stacklevel=1)
     (line,) = lines(capsysbinary)
-    assert "old habits" in line["message"]
+    assert re.fullmatch(rf"{re.escape(__file__)}:\d+: UserWarning", line["message"])
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "Task exception was never retrieved\nfuture: <Task>",
+            "Task exception was never retrieved",
+        ),
+        ("Exception in callback put('secret')", "Exception in callback put"),
+        (
+            "Unclosed connection\nclient_connection: http://user:secret@proxy",
+            "Unclosed connection",
+        ),
+        ("Cannot read b'secret'", "Cannot read b"),
+        ("", ""),
+    ],
+)
+def test_a_library_shows_no_value_in_its_messages(
+    capsysbinary: pytest.CaptureFixture[bytes], message: str, shown: str
+) -> None:
+    logs.configure("json")
+    logging.getLogger("asyncio").error(message)
+    (line,) = lines(capsysbinary)
+    assert line["message"] == shown
 
 
 def fail_with_a_body_at_hand() -> BaseException:
@@ -141,8 +167,9 @@ def test_a_crash_shows_its_traceback_without_the_values_of_variables(
         facts.MappingCrashed(mapping=ORDERS, error=fail_with_a_body_at_hand(), retry_in=1.0)
     )
     _, err = capsysbinary.readouterr()
-    assert b"RuntimeError: a body of 15 characters" in err
+    assert b"RuntimeError" in err
     assert b"fail_with_a_body_at_hand" in err
+    assert b"a body of 15" not in err, "the text of a foreign error may hold anything"
     assert b"ann@example.com" not in err
 
 

@@ -1,0 +1,118 @@
+"""What may be shown of an error? Nothing that leaves the process contains text that this module did not allow.
+
+The text of a foreign error may hold whatever passed through the code that raised it: a proxy's password, an answer with
+credentials, a record's body. So an error is shown by its class, and by no more of its text than is known to be safe:
+
+    PollerError     its text: our own code wrote it, with the help of this module
+    OSError         the system's words for its number, such as "Connection refused"
+    SQLite's        its text: SQLite names tables and rules, never values
+    aiohttp's       what is written down below
+    a group         what may be shown of its members
+    any other       the name of its class
+
+A package that uses another library registers what may be shown of that library's errors: `@safe_text.register`.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import re
+import socket
+import sqlite3
+import ssl
+import textwrap
+import traceback
+from collections.abc import Iterator
+
+import aiohttp
+
+from poller.errors import PollerError
+
+FRAMES_SHOWN = 50
+"""The frames of a traceback that are shown: those nearest to the error."""
+
+MEMBERS_SHOWN = 10
+"""The members of a group that are shown."""
+
+
+@functools.singledispatch
+def safe_text(error: BaseException) -> str:
+    """What may be shown of an error; never empty."""
+    return type(error).__name__
+
+
+@safe_text.register
+def _own(error: PollerError) -> str:
+    return str(error) or type(error).__name__
+
+
+@safe_text.register
+def _system(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno and error.errno in errno.errorcode else type(error).__name__
+
+
+@safe_text.register
+def _name_not_resolved(error: socket.gaierror) -> str:
+    return error.strerror or type(error).__name__
+
+
+@safe_text.register
+def _tls(error: ssl.SSLError) -> str:
+    words = getattr(error, "reason", None), getattr(error, "verify_message", None)
+    return ": ".join(filter(None, words)) or type(error).__name__
+
+
+@safe_text.register
+def _database(error: sqlite3.Error) -> str:
+    return str(error) or type(error).__name__
+
+
+@safe_text.register
+def _not_connected(error: aiohttp.ClientConnectorError) -> str:
+    return f"cannot connect to {error.host}:{error.port}: {safe_text(error.os_error)}"
+
+
+@safe_text.register
+def _not_trusted(error: aiohttp.ClientConnectorCertificateError) -> str:
+    return f"cannot connect to {error.host}:{error.port}: {safe_text(error.certificate_error)}"
+
+
+@safe_text.register
+def _refused_by_proxy(error: aiohttp.ClientHttpProxyError) -> str:
+    return f"the proxy refused the connection with status {error.status}"
+
+
+@safe_text.register
+def _group(error: BaseExceptionGroup) -> str:
+    texts = dict.fromkeys(safe_text(member) for member in error.exceptions[:MEMBERS_SHOWN])
+    return ", ".join(texts)
+
+
+def safe_traceback(error: BaseException) -> str:
+    """The traceback as Python writes it, with `safe_text` for the texts of errors and without notes."""
+    return "".join(_lines(error, set())).rstrip("\n")
+
+
+def _lines(error: BaseException, shown: set[int]) -> Iterator[str]:
+    shown.add(id(error))
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if earlier is not None and id(earlier) not in shown:
+        yield from _lines(earlier, shown)
+        yield "\nThis led to:\n\n"
+    yield "Traceback (most recent call last):\n"
+    yield from traceback.format_tb(error.__traceback__, limit=-FRAMES_SHOWN)
+    name, text = type(error).__name__, safe_text(error)
+    yield f"{name}\n" if text == name else f"{name}: {text}\n"
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions[:MEMBERS_SHOWN]:
+            yield textwrap.indent("".join(_lines(member, shown)), "  | ")
+
+
+def host_of(url: str) -> str:
+    """The host and port of a url, which may be malformed. Its user, path and query may be secrets."""
+    authority, rest = re.fullmatch(r"(?:\w+://)?([^/?#]*)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr]  # always
+    if "@" in rest and "@" not in authority:  # then a password contains one of the signs that end a host
+        return "an unusable url"
+    return authority.rpartition("@")[2]
