@@ -10,11 +10,12 @@ What must be closed goes into the stack that was given.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -230,8 +231,13 @@ class Parts:
                         record=self._record,
                         region=function.arn.region,
                         endpoint_url=self._settings.daemon.endpoint_url,
+                        inherited=_without(self._settings.withheld_variables, os.environ),
                     )
                 )
+
+
+def _without(withheld: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in withheld}
 
 
 def new_request_id() -> RequestId:

@@ -35,12 +35,14 @@ class ChildProcess:
 
     `handler` is set when the program is our own bootstrap for Python callables (`module:callable`).
     `directory` is where it starts: the settings file's folder.
+    `inherits_credentials` says whether it finds the daemon's AWS credentials.
     """
 
     command: tuple[str, ...]
     handler: str | None
     environment: Mapping[str, str]
     directory: str
+    inherits_credentials: bool = True
 
 
 _INVOKE_PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations/*\Z")

@@ -10,7 +10,7 @@ Only values are looked into, keys are not, and what was put in is not looked int
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from poller.settings.faults import Fault
@@ -35,6 +35,36 @@ def substitute(tree: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[s
                 return node
 
     return walk(tree, ()), faults
+
+
+ORDINARY_VARIABLES = frozenset(
+    ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
+)
+"""Programs expect them, and they hold no secret."""
+
+
+def withheld_variables(tree: dict[str, Any]) -> frozenset[str]:
+    """The variables that the daemon or a function is given by a reference; no child process inherits them.
+
+    They may hold a token, a password or a key. A function that needs one names it in its own `environment`.
+    `AWS_…` is another matter: see inherit_credentials.
+    """
+    names = {name for table in ("daemon", "functions") for name in _referenced(tree.get(table))}
+    return frozenset(name for name in names - ORDINARY_VARIABLES if not name.startswith("AWS_"))
+
+
+def _referenced(node: Any) -> Iterator[str]:
+    match node:
+        case dict():
+            for value in node.values():
+                yield from _referenced(value)
+        case list():
+            for item in node:
+                yield from _referenced(item)
+        case Substituted():
+            for reference in _REFERENCE.finditer(node.written):
+                if name := _NAME.fullmatch(reference["within"] or ""):
+                    yield name["name"]
 
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<within>[^}]*)(?P<end>\}?)")

@@ -28,6 +28,7 @@ from poller.settings.fields import (
     Handler,
     Header,
     HeaderValue,
+    Switch,
     Table,
     Url,
     Variable,
@@ -72,6 +73,9 @@ class FunctionTable(Table):
     environment: dict[Variable, VariableValue] | None = None
     """Environment variables of the child processes; for command and handler only."""
 
+    inherit_credentials: Switch = True
+    """Whether the child processes find the daemon's AWS credentials; for command and handler only."""
+
     headers: dict[Header, HeaderValue] | None = None
     """Headers of every request; for url and urls only."""
 
@@ -84,10 +88,18 @@ def function_rules(name: str, table: FunctionTable, written: Mapping[str, Any]) 
         yield Fault(path, f"needs one of {', '.join(KINDS)}")
     if len(kinds) > 1:
         yield Fault(path, f"has {' and '.join(kinds)}; a function has exactly one of {', '.join(KINDS)}")
-    for key, owners in (("environment", ("command", "handler")), ("headers", ("url", "urls"))):
+    for key, owners in _OWNERS.items():
         if key in written and kinds and not set(kinds) & set(owners):
             yield Fault((*path, key), f"applies only to a function with {' or '.join(owners)}, not with {kinds[0]}")
     yield from _header_rules((*path, "headers"), table)
+
+
+_OWNERS = {
+    "environment": ("command", "handler"),
+    "inherit_credentials": ("command", "handler"),
+    "headers": ("url", "urls"),
+}
+"""The keys that go with some kinds of functions only."""
 
 
 def _header_rules(path: Path, table: FunctionTable) -> Iterator[Fault]:
@@ -145,6 +157,7 @@ def _kind(table: FunctionTable, directory: FilePath) -> FunctionKind:
         command=tuple(table.command) if table.command else (sys.executable, str(_BOOTSTRAP)),
         handler=table.handler,
         environment=table.environment or {},
+        inherits_credentials=table.inherit_credentials,
         directory=str(directory),
     )
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from poller.errors import SettingsError
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.advice import advice
-from poller.settings.environment import substitute
+from poller.settings.environment import substitute, withheld_variables
 from poller.settings.faults import Fault, of_rules, of_values, told, worth_telling
 from poller.settings.file import File
 from poller.settings.functions import function_rules
@@ -114,5 +114,6 @@ def _settings(
         functions=references.functions,
         queue_mappings=tuple(mapping for mapping in mappings if isinstance(mapping, QueueMapping)),
         stream_mappings=tuple(mapping for mapping in mappings if isinstance(mapping, StreamMapping)),
+        withheld_variables=withheld_variables(tree),
         warnings=tuple(advice(file, references, tree)),
     )

@@ -93,6 +93,7 @@ def _function_lines(function: Function, tree: dict[str, Any]) -> Iterator[Line]:
             remarks = {"headers": "none of their own"}
         case ChildProcess():
             remarks = {"environment": "the daemon's own"}
+            defaults["inherit_credentials"] = True
         case _:
             remarks = {}
     path = ("functions", function.name)

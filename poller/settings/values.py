@@ -35,6 +35,7 @@ class Daemon:
 class Settings:
     """The whole file. Every mapping's `function_name` is a key of `functions`.
 
+    `withheld_variables` are environment variables of the daemon that no child process inherits.
     `warnings` are sentences on what is allowed but probably not meant.
     """
 
@@ -42,4 +43,5 @@ class Settings:
     functions: Mapping[FunctionName, Function]
     queue_mappings: tuple[QueueMapping, ...]
     stream_mappings: tuple[StreamMapping, ...]
+    withheld_variables: frozenset[str]
     warnings: tuple[str, ...]

@@ -30,6 +30,9 @@ import os
 def crash(event, context):
     os._exit(3)
 
+def look_around(event, context):
+    print("found", sorted(name for name in os.environ if name.startswith("OF_") or name == "AWS_ACCESS_KEY_ID"))
+
 def echo(event, context):
     return {"batchItemFailures": [{"itemIdentifier": record["body"]} for record in event["Records"]]}
 """
@@ -50,6 +53,35 @@ class Parrot:
                 return Answered(invocation.payload)
             case _:
                 return Answered(b"not JSON: " + invocation.payload)
+
+
+async def test_a_child_inherits_no_secret_of_the_daemon_or_of_another_function(world: World) -> None:
+    (world.folder / "handlers.py").write_text(HANDLERS)
+    queues = {name: world.queue(name) for name in ("trusting", "wary")}
+    world.environment |= {"OF_SERVICE": "a", "OF_WARY": "b", "OF_NOBODY": "c"}
+    text = """
+        [functions.service]
+        url = "http://127.0.0.1:1"
+        headers = { Authorization = "${OF_SERVICE}" }
+        [functions.trusting]
+        handler = "handlers:look_around"
+        [functions.wary]
+        handler = "handlers:look_around"
+        environment = { OF_WARY = "${OF_WARY}" }
+        inherit_credentials = false
+    """
+    for name, queue in queues.items():
+        text += f'''
+        [mappings.{name}]
+        event_source_arn = "{queue.arn}"
+        function_name = "{name}"
+        '''
+        world.send(queue, "x")
+    async with world.daemon(text) as daemon:
+        trusting = await daemon.until_said("child_output", function="trusting")
+        wary = await daemon.until_said("child_output", function="wary")
+    assert trusting["line"] == "found ['AWS_ACCESS_KEY_ID', 'OF_NOBODY']"
+    assert wary["line"] == "found ['OF_NOBODY', 'OF_WARY']"
 
 
 async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,7 @@ async def responses_of(
             record=record or Recorded(),
             region="eu-west-1",
             endpoint_url=None,
+            inherited=os.environ,
         ) as target:
             return [
                 await target.invoke(invocation(orjson.dumps(payload), request_id=f"6f1d-{number}"))

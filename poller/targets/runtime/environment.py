@@ -1,6 +1,8 @@
 """What does a child find in its environment?
 
 Three layers, the later one wins: the daemon's own environment, Lambda's variables, the function's `environment`.
+With `inherit_credentials = false` the first one lacks all that leads an AWS SDK to the daemon's credentials: keys,
+profiles, files, roles and metadata services. A child of the same user can still read what that user can.
 Lambda's are those that code written for Lambda looks at; a child cannot tell what it does not ask.
 The memory size is a figure only (nobody limits the child), the one that AWS's own emulator shows.
 Source: AWS Lambda Developer Guide, "Using Lambda environment variables".
@@ -8,11 +10,26 @@ Source: AWS Lambda Developer Guide, "Using Lambda environment variables".
 
 from __future__ import annotations
 
+import os
+import re
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from poller.model.function import ChildProcess, Function
+
+CREDENTIAL_FREE = re.compile(
+    "AWS_(CA_BUNDLE|ENDPOINT_URL(_.*)?|MAX_ATTEMPTS|RETRY_MODE|USE_DUALSTACK_ENDPOINT|USE_FIPS_ENDPOINT)"
+)
+"""The variables of AWS's SDKs that a child without credentials inherits."""
+
+NO_CREDENTIALS = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "BOTO_CONFIG": os.devnull,
+}
+"""Without these an SDK would look into the home folder and ask the metadata service."""
 
 MEMORY_SIZE_IN_MB = "3008"
 
@@ -43,7 +60,18 @@ def environment(
     }
     if endpoint_url is not None:
         lambdas_own["AWS_ENDPOINT_URL"] = endpoint_url
+    if not kind.inherits_credentials:
+        inherited = _without_credentials(inherited)
     return {**inherited, **lambdas_own, **kind.environment}
+
+
+def _without_credentials(inherited: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in inherited.items() if _leads_to_no_credentials(name)}
+    return kept | NO_CREDENTIALS
+
+
+def _leads_to_no_credentials(name: str) -> bool:
+    return not name.startswith("AWS_") or CREDENTIAL_FREE.fullmatch(name) is not None
 
 
 def _last_argument(command: tuple[str, ...]) -> str:

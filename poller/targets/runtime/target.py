@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -39,7 +40,10 @@ START = Backoff(initial=0.1, maximum=10.0)
 
 
 class RuntimeTarget:
-    """A function as a pool of child processes. Open it with `async with`; on leaving, every child has ended."""
+    """A function as a pool of child processes. Open it with `async with`; on leaving, every child has ended.
+
+    `inherited` is what its children have of the daemon's environment.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class RuntimeTarget:
         record: Record,
         region: str,
         endpoint_url: str | None,
+        inherited: Mapping[str, str],
         idle_in_seconds: float = IDLE_IN_SECONDS,
         init_in_seconds: float = INIT_IN_SECONDS,
     ) -> None:
@@ -58,7 +63,7 @@ class RuntimeTarget:
         self._idle_in_seconds = idle_in_seconds
         self._init_in_seconds = max(init_in_seconds, function.timeout_in_seconds)
         self._environment = partial(
-            environment, function, self._kind, inherited=os.environ, region=region, endpoint_url=endpoint_url
+            environment, function, self._kind, inherited=inherited, region=region, endpoint_url=endpoint_url
         )
         self._output_limit = OutputLimit()
         self._turns = anyio.Semaphore(function.reserved_concurrency, fast_acquire=True)

@@ -172,3 +172,26 @@ def test_keys_are_taken_as_they_are(loaded: Load) -> None:
     (function,) = settings.functions.values()
     assert isinstance(function.kind, HttpService)
     assert function.kind.headers == {"$A": "x"}
+
+
+def test_a_variable_that_the_daemon_or_a_function_refers_to_is_withheld_from_child_processes(loaded: Load) -> None:
+    text = """
+        [daemon]
+        region = "${REGION}"
+        endpoints = { sqs = "http://${HOST:-localhost}:${PORT:-1}" }
+        state = "sqlite://${HOME}/poller.db"
+        [functions.a]
+        url = "http://user:${PASSWORD}@a/"
+        headers = { X = "Bearer ${TOKEN} and $${NOT_ONE}" }
+        timeout_in_seconds = "${TIMEOUT}"
+        [functions.b]
+        command = ["${PATH}/x", "${ARGUMENT}"]
+        environment = { KEY = "${KEY}", ID = "${AWS_ACCESS_KEY_ID}" }
+        [mappings.m]
+        event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:${STAGE}-queue"
+        function_name = "b"
+    """
+    names = ("REGION", "PASSWORD", "TOKEN", "ARGUMENT", "KEY", "HOME", "PATH", "AWS_ACCESS_KEY_ID", "STAGE", "OTHER")
+    settings = loaded(text, TIMEOUT="1", **dict.fromkeys(names, "x"))
+    withheld = {"REGION", "HOST", "PORT", "PASSWORD", "TOKEN", "TIMEOUT", "ARGUMENT", "KEY"}
+    assert settings.withheld_variables == withheld

@@ -57,6 +57,13 @@ def test_a_command_is_run_in_the_files_folder(function: Callable[[str], Function
     )
 
 
+def test_the_daemons_credentials_are_inherited_unless_the_file_says_no(function: Callable[[str], Function]) -> None:
+    for line, inherits in (("", True), ("inherit_credentials = true", True), ("inherit_credentials = false", False)):
+        kind = function(f'handler = "a:b"\n{line}').kind
+        assert isinstance(kind, ChildProcess)
+        assert kind.inherits_credentials is inherits
+
+
 def test_one_url_is_a_pool_of_one(function: Callable[[str], Function]) -> None:
     assert function('url = "http://a"\nheaders = { A = "b" }').kind == HttpService(
         urls=("http://a",), headers={"A": "b"}
@@ -142,6 +149,10 @@ def test_an_arn_that_is_made_stays_in_the_partition_of_the_source(
     [
         ("", ": needs one of arn, url, urls, command, handler"),
         ('url = "http://a"\nurls = ["http://b"]', ": has url and urls; a function has exactly one of arn, url, urls"),
+        (
+            'url = "http://a"\ninherit_credentials = true',
+            ".inherit_credentials = true: applies only to a function with command or handler",
+        ),
         ('url = "http://a"\nenvironment = {}', ".environment: applies only to a function with command or handler"),
         ('handler = "a:b"\nheaders = {}', ".headers: applies only to a function with url or urls, not with handler"),
         ("urls = []", ".urls = []: must not be empty"),

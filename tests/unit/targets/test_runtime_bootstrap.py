@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -37,7 +38,7 @@ async def responses_of(
     kind = callable_kind(handler, directory=directory, environment=environment)
     with anyio.fail_after(30):
         async with RuntimeTarget(
-            function(kind), record=record or Recorded(), region="eu-west-1", endpoint_url=None
+            function(kind), record=record or Recorded(), region="eu-west-1", endpoint_url=None, inherited=os.environ
         ) as target:
             return [
                 await target.invoke(invocation(orjson.dumps(payload), request_id=f"6f1d-{number}"))

@@ -47,6 +47,7 @@ async def opened(
             record=record,
             region="eu-west-1",
             endpoint_url=None,
+            inherited=os.environ,
             idle_in_seconds=idle_in_seconds,
             init_in_seconds=init_in_seconds,
         ) as target:
@@ -509,6 +510,7 @@ async def test_an_invocation_that_is_cancelled_takes_its_child_with_it() -> None
 
 
 HOST = """
+import os
 import sys
 import anyio
 from poller.targets.runtime import RuntimeTarget
@@ -518,6 +520,7 @@ async def main():
     target = RuntimeTarget(
         function(callable_kind(sys.argv[2]), timeout_in_seconds=60),
         record=lambda fact: print(fact, flush=True), region="eu-west-1", endpoint_url=None,
+        inherited=os.environ,
     )
     async with target:
         await target.invoke(invocation(b'{"seconds": 60}'))
