@@ -60,6 +60,7 @@ class Invoker:
         """Invoke the batch until the function has had its say; what is left in the batch is what it was invoked with.
 
         None when there is nothing to say: every receipt expired, or the daemon stops before the function took it.
+        `on_postponed` is called for each refusal, and when messages expire: there are too many batches at once.
         """
         request_id = self.new_request_id()
         seconds = self.function.timeout_in_seconds if self.mapping.is_fifo else 0.0
@@ -71,7 +72,8 @@ class Invoker:
                 is_hidden = self.keeper.is_hidden_for(batch, seconds)
                 if not is_hidden:
                     is_hidden = await self.keeper.hide_for(batch, seconds)
-                    self._drop_expired(batch)
+                    if self._drop_expired(batch):
+                        on_postponed()
                 if not batch.messages or self.stop.has_begun:
                     return None
                 if is_hidden:
@@ -147,8 +149,11 @@ class Invoker:
             await self.stop.draining.wait()
         return not self.stop.has_begun
 
-    def _drop_expired(self, batch: BatchInHand) -> None:
+    def _drop_expired(self, batch: BatchInHand) -> int:
+        """Returns how many messages the batch has lost."""
         live = batch.live(anyio.current_time())
-        if len(live) < len(batch.messages):
-            self.record(ReceiptsExpired(self.mapping.name, len(batch.messages) - len(live)))
+        expired = len(batch.messages) - len(live)
+        if expired:
+            self.record(ReceiptsExpired(self.mapping.name, expired))
             batch.messages = live
+        return expired

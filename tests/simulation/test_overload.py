@@ -1,0 +1,56 @@
+"""What becomes of a mapping that receives more than can be invoked in time? It receives less."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from poller.telemetry.facts import ReceiptsExpired
+from tests.fakes.target import FunctionPlan
+from tests.simulation.life import Life
+from tests.simulation.steps import Call, around_calls, live, stopping_at
+from tests.simulation.world import World
+
+SECONDS_OF_A_CALL = 0.01
+MESSAGES = 3000
+WITHIN_SECONDS = 40
+"""At one batch at a time it would be 10: 300 receives, invocations and deletes."""
+
+
+@pytest.mark.parametrize("name", ["q", "q.fifo"])
+def test_a_service_that_is_slow_under_many_calls_is_called_less(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call after another, each of 10 ms: with 400 at once, each takes longer than messages stay hidden."""
+    world = World()
+    queue = world.add_queue(name, visibility_timeout_in_seconds=2)
+    target = world.add_function(
+        "f", FunctionPlan(duration_in_seconds=(0, 0.01)), timeout_in_seconds=1, concurrency=1000
+    )
+    world.add_mapping("m", queue, "f")
+    service = anyio.Lock()
+    invoke = target.invoke
+
+    async def takes_turns(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if request.get("WaitTimeSeconds") and not queue.message_ids:
+            return await call(request)
+        async with service:
+            await anyio.sleep(SECONDS_OF_A_CALL)
+            return await call(request | {"WaitTimeSeconds": 0})
+
+    async def invoke_in_turn(invocation: Any) -> Any:
+        async with service:
+            await anyio.sleep(SECONDS_OF_A_CALL)
+        return await invoke(invocation)
+
+    around_calls(monkeypatch, takes_turns)
+    target.invoke = invoke_in_turn  # type: ignore[method-assign]  # slower, and no stand-in: the call goes through
+
+    async def until(life: Life) -> None:
+        for number in range(MESSAGES):
+            world.sqs.send(queue, "{}", group=f"g{number % 250}", deduplication_id=str(number))
+        await stopping_at(WITHIN_SECONDS)(life)
+
+    live(world, until)
+    assert world.facts_of(ReceiptsExpired), "it has begun with more than can be invoked in time"
+    assert not queue.message_ids
