@@ -153,6 +153,7 @@ def test_kept_running_it_takes_what_the_user_sends_and_ctrl_c_ends_it(tmp_path: 
         deadline = time.monotonic() + 30
         while deleted(output) == deleted_before or "user-99" not in (place / "clicks.txt").read_text(encoding="utf-8"):
             assert time.monotonic() < deadline, "the message or the click was never taken"
+        assert "RetryAttemptsExhausted" in received_as_invited(output)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=LONGEST_IN_SECONDS)
     assert process.returncode == 0
@@ -276,12 +277,20 @@ def send_as_invited(output: str) -> None:
 
 
 def put_as_invited(output: str) -> None:
-    """The `aws kinesis put-record` that was printed."""
-    [(data, stream, key)] = re.findall(
-        r"echo '(.*)' \| aws kinesis put-record --stream-name (\S+) --partition-key (\S+)", output
-    )
+    """Each `aws kinesis put-record` that was printed: a click, and one that is given up."""
+    invitations = re.findall(r"echo '(.*)' \| aws kinesis put-record --stream-name (\S+) --partition-key (\S+)", output)
+    assert len(invitations) == 2
     with client("kinesis", output) as kinesis:
-        kinesis.put_record(StreamName=stream, PartitionKey=key, Data=data.encode())
+        for data, stream, key in invitations:
+            kinesis.put_record(StreamName=stream, PartitionKey=key, Data=data.encode())
+
+
+def received_as_invited(output: str) -> str:
+    """What the `aws sqs … receive-message` that waits brings."""
+    [(url, seconds)] = re.findall(r"receive-message --queue-url (\S+) --wait-time-seconds (\d+)", output)
+    with client("sqs", output) as sqs:
+        [message] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=int(seconds))["Messages"]
+    return str(message["Body"])
 
 
 @contextmanager

@@ -76,10 +76,17 @@ class Clicks:
         return [line for book in books if isinstance(book, ClickBook) for line in tables.failures(book)]
 
     def invitation(self) -> Sequence[str]:
-        data = shlex.quote(SAMPLE.data.decode())
+        """A click that is seen, and one cut short that is given up: each line waits for what the one before it does."""
         return [
-            f"echo {data} | aws kinesis put-record --stream-name {STREAM} --partition-key {SAMPLE.user} "
-            "--data fileb:///dev/stdin",
-            f"grep {SAMPLE.user} {shlex.quote(str(self._trace))}",
-            f"{AWS_SQS} receive-message --queue-url {self.stage.failures_url}",
+            _put(SAMPLE.data),
+            f"until grep {SAMPLE.user} {shlex.quote(str(self._trace))}; do sleep 1; done",
+            _put(SAMPLE.data[:9]),
+            f"{AWS_SQS} receive-message --queue-url {self.stage.failures_url} --wait-time-seconds 20",
         ]
+
+
+def _put(data: bytes) -> str:
+    return (
+        f"echo {shlex.quote(data.decode())} | aws kinesis put-record --stream-name {STREAM} "
+        f"--partition-key {SAMPLE.user} --data fileb:///dev/stdin"
+    )

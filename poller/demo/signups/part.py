@@ -106,6 +106,6 @@ class Signups:
             f"--message-deduplication-id {SAMPLE.number} {send}",
             f"aws dynamodb scan --table-name {USERS} --filter-expression 'csv_row = :row' "
             f"--expression-attribute-values {row}",
-            f"cat {shlex.quote(str(self._mails))}/{SAMPLE.email}.eml",
+            f"until cat {shlex.quote(str(self._mails))}/{SAMPLE.email}.eml; do sleep 1; done",
             f"{AWS_SQS} receive-message --queue-url {urls[STANDARD.dead_letter_queue]} --max-number-of-messages 10",
         ]
