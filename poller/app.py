@@ -34,10 +34,10 @@ GC_THRESHOLDS = (20_000, 20, 20)
 """Records in hand are many, live for a while and are in no cycle: the collector need not look at them so often."""
 
 
-def run(settings: Settings, *, settings_path: Path, verbose: bool = False) -> int:
+def run(settings: Settings, *, settings_path: Path, verbose: bool = False, quiet: bool = False) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns the exit code. Raises PollerError where it cannot begin."""
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series a counter that nobody asks for
-    logs.configure(settings.daemon.log_format, verbose)
+    logs.configure(settings.daemon.log_format, verbose, quiet)
     with_uvloop = importlib.util.find_spec("uvloop") is not None
     return anyio.run(_run, settings, settings_path, backend_options={"use_uvloop": with_uvloop})
 

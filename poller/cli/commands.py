@@ -24,6 +24,7 @@ from poller.cli.ending import (
     examined,
     failures_told,
     output_kept_or_told,
+    refused,
     warn,
 )
 from poller.cli.state import state_commands
@@ -36,7 +37,6 @@ app = typer.Typer(
     name="poller",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -76,6 +76,9 @@ def run(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log every batch, not only what needs a look.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Log warnings and errors only; not what functions print, either.")
+    ] = False,
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT.
 
@@ -84,11 +87,13 @@ def run(
     The first signal stops polling, lets what runs end within the grace, makes the other messages visible again, and
     stores the last positions. A second signal hurries.
     """
+    if verbose and quiet:
+        raise refused("--verbose and --quiet do not go together", code=2)
     settings = examined(config, tells_warnings=False).settings  # the daemon's log has them
     from poller.app import run as run_daemon
 
     with failures_told(config):
-        status = run_daemon(settings, settings_path=config, verbose=verbose)
+        status = run_daemon(settings, settings_path=config, verbose=verbose, quiet=quiet)
     raise typer.Exit(status)
 
 

@@ -30,12 +30,12 @@ from poller.disclosure import safe_traceback
 LogFormat = Literal["json", "console"]
 
 
-def configure(format: LogFormat, verbose: bool = False) -> None:  # noqa: A002
+def configure(format: LogFormat, verbose: bool = False, quiet: bool = False) -> None:  # noqa: A002
     """Set up structlog and the standard library's logging for this process; the last call holds.
 
-    `verbose` shows debug lines, several for each batch.
+    `verbose` shows debug lines, several for each batch; `quiet` shows warnings and errors only.
     """
-    level = logging.DEBUG if verbose else logging.INFO
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -102,18 +102,29 @@ def test_the_schema_needs_no_file(poller: Poller) -> None:
 def test_run_hands_the_settings_over_and_ends_as_the_daemon_does(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handed: list[tuple[Settings, Path, bool]] = []
+    handed: list[tuple[Settings, Path, bool, bool]] = []
 
-    def run(settings: Settings, *, settings_path: Path, verbose: bool) -> int:
-        handed.append((settings, settings_path, verbose))
+    def run(settings: Settings, *, settings_path: Path, verbose: bool, quiet: bool) -> int:
+        handed.append((settings, settings_path, verbose, quiet))
         return 7
 
     monkeypatch.setattr("poller.app.run", run)
     Path("poller.toml").write_text(SOUND)
     assert poller("run", "-v", TOKEN="s3cret").exit_code == 7
-    ((settings, settings_path, verbose),) = handed
+    assert poller("run", "--quiet", TOKEN="s3cret").exit_code == 7
+    [(settings, settings_path, *verbose), (_, _, *quiet)] = handed
     assert [mapping.name for mapping in settings.queue_mappings] == ["users"]
-    assert (settings_path, verbose) == (Path("poller.toml"), True)
+    assert settings_path == Path("poller.toml")
+    assert (verbose, quiet) == ([True, False], [False, True])
+
+
+def test_nobody_can_be_both_verbose_and_quiet(poller: Poller) -> None:
+    result = poller("run", "-vq")
+    assert (result.exit_code, result.stderr) == (2, "poller: --verbose and --quiet do not go together\n")
+
+
+def test_a_shell_can_be_taught_to_complete_the_command_line(poller: Poller) -> None:
+    assert "--install-completion" in poller("--help", COLUMNS="200").stdout
 
 
 def test_a_state_that_cannot_be_used_is_told_like_any_fault(poller: Poller) -> None:

@@ -67,6 +67,15 @@ def test_the_console_format_is_text_without_colours_where_stderr_is_no_terminal(
     assert b"\x1b" not in err
 
 
+def test_when_quiet_only_warnings_and_errors_are_written(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    logs.configure("json", quiet=True)
+    log = structlog.get_logger()
+    log.info("started")
+    log.warning("failing")
+    log.error("broken")
+    assert [line["event"] for line in lines(capsysbinary)] == ["failing", "broken"]
+
+
 @pytest.mark.parametrize(("verbose", "events"), [(False, ["loud"]), (True, ["quiet", "loud"])])
 def test_debug_lines_are_written_only_when_verbose(
     capsysbinary: pytest.CaptureFixture[bytes], verbose: bool, events: list[str]
