@@ -75,7 +75,12 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         http = None
         if settings.daemon.http_listen is not None:
             http = await stack.enter_async_context(
-                serve(settings.daemon.http_listen, registry=recorder.registry, statuses=statuses)
+                serve(
+                    settings.daemon.http_listen,
+                    registry=recorder.registry,
+                    statuses=statuses,
+                    hosts=settings.daemon.http_hosts,
+                )
             )
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stop)

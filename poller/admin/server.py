@@ -30,22 +30,29 @@ time since when, and the first and the last of the records that are tried togeth
 
 Only GET and HEAD are allowed; other answers than pages are JSON.
 There is no login: nothing secret is shown, and whoever listens beyond 127.0.0.1 decides who may read.
+/readyz and the page are refused with 421 where they are called by a name that is not allowed (`hosts.py`); probes and
+scrapers may use any name.
+Each connection carries one request (`connections.py`).
 A page that fails answers 500 and is logged by aiohttp; the daemon goes on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
 import orjson
 from aiohttp import web
+from anyio.abc import SocketAttribute
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from poller.admin.connections import Connections
+from poller.admin.hosts import is_allowed
 from poller.admin.page import render
 from poller.admin.words import written
 from poller.errors import CannotListen
@@ -53,9 +60,14 @@ from poller.model.status import MappingStatus
 
 Address = tuple[str, int]
 Statuses = Callable[[], Sequence[MappingStatus]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _SHUTDOWN_SECONDS = 1.0
 """How long an answer that is being sent may still take when the server closes."""
+
+_OF_ANY_HOST = ("/healthz", "/metrics")
+
+_WRONG_HOST = "this name is not in [daemon] http_hosts"
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -65,31 +77,43 @@ _HEADERS = {
 
 
 @asynccontextmanager
-async def serve(listen: Address, *, registry: CollectorRegistry, statuses: Statuses) -> AsyncIterator[Address]:
+async def serve(
+    listen: Address, *, registry: CollectorRegistry, statuses: Statuses, hosts: Collection[str] = ()
+) -> AsyncIterator[Address]:
     """Answer until the block is left; the value is the address in use, which tells the port where 0 was asked for.
 
     `statuses` gives one status for each configured mapping, from the very start.
+    `hosts` are the names, in lower case, by which people may call /readyz and the page.
     Raises CannotListen when the address cannot be bound.
     """
-    runner = web.AppRunner(
-        _application(registry, statuses), access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS
-    )
-    await runner.setup()
-    try:
-        yield await _bind(runner, listen)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await runner.cleanup()
+    application = _application(registry, statuses, hosts)
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listener) for listener in await _bound(listen)]
+        await runner.setup()
+        assert runner.server is not None, "it is set up"
+        connections = Connections(runner.server)
+        try:
+            with connections.keeping_descriptors():
+                async with anyio.create_task_group() as tasks:
+                    for listener in listeners:
+                        tasks.start_soon(connections.take, listener)
+                    host, port, *_ = listeners[0].getsockname()
+                    yield host, port
+                    tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runner.cleanup()
 
 
-async def _bind(runner: web.AppRunner, listen: Address) -> Address:
+async def _bound(listen: Address) -> list[socket.socket]:
+    """One socket for each address of the host."""
     host, port = listen
     try:
-        await web.TCPSite(runner, host, port).start()
+        multi = await anyio.create_tcp_listener(local_host=host, local_port=port)
     except (OSError, OverflowError) as error:
         raise CannotListen(f"daemon.http_listen: {host}:{port}: cannot listen there: {_reason(error)}") from error
-    host, port, *_ = runner.addresses[0]
-    return host, port
+    return [listener.extra(SocketAttribute.raw_socket) for listener in multi.listeners]  # noqa: S610  # not Django's
 
 
 def _reason(error: Exception) -> str:
@@ -98,7 +122,13 @@ def _reason(error: Exception) -> str:
     return os.strerror(number) if number is not None and number > 0 else str(error)
 
 
-def _application(registry: CollectorRegistry, statuses: Statuses) -> web.Application:
+def _application(registry: CollectorRegistry, statuses: Statuses, hosts: Collection[str]) -> web.Application:
+    @web.middleware
+    async def check_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path not in _OF_ANY_HOST and not is_allowed(request.headers.getall("Host", ()), hosts):
+            raise web.HTTPMisdirectedRequest(reason=_WRONG_HOST)
+        return await handler(request)
+
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
@@ -113,7 +143,7 @@ def _application(registry: CollectorRegistry, statuses: Statuses) -> web.Applica
     async def page(_request: web.Request) -> web.Response:
         return web.Response(text=render(statuses(), registry), content_type="text/html")
 
-    application = web.Application(middlewares=[_errors_as_json])
+    application = web.Application(middlewares=[_errors_as_json, check_host])
     application.add_routes(
         [web.get("/metrics", metrics), web.get("/healthz", health), web.get("/readyz", ready), web.get("/", page)]
     )
@@ -158,9 +188,7 @@ def _written(epoch_seconds: float | None) -> str | None:
 
 
 @web.middleware
-async def _errors_as_json(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as refusal:
@@ -176,3 +204,4 @@ def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | Non
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
+    response.force_close()

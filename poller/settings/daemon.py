@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from poller.settings.fields import Address, State, Table, Text, Url
+from poller.settings.fields import Address, HostName, State, Table, Text, Url
 from poller.settings.limits import DEFAULT_SHUTDOWN_GRACE_IN_SECONDS, SHUTDOWN_GRACE
 from poller.settings.values import Daemon
 
@@ -33,6 +33,9 @@ class DaemonTable(Table):
     http_listen: Address | None = None
     """Where /metrics, /healthz and /readyz are served, as address:port; without it there is no HTTP server."""
 
+    http_hosts: list[HostName] = Field(default_factory=list)
+    """By which names people may call the page and /readyz, besides addresses and localhost."""
+
     shutdown_grace_in_seconds: Annotated[float, SHUTDOWN_GRACE] = DEFAULT_SHUTDOWN_GRACE_IN_SECONDS
     """How long invocations in flight may run on after a SIGTERM or SIGINT."""
 
@@ -46,6 +49,7 @@ class DaemonTable(Table):
             endpoints=dict(self.endpoints.items()),
             state=_state(self.state, file, environ),
             http_listen=self.http_listen,
+            http_hosts=tuple(self.http_hosts),
             shutdown_grace_in_seconds=self.shutdown_grace_in_seconds,
             log_format=self.log_format,
         )

@@ -73,6 +73,12 @@ def _address(text: object) -> tuple[str, int]:
     return match["six"] or match["host"], int(match["port"])
 
 
+def _host_name(text: str) -> str:
+    if not re.fullmatch(_HOST_NAME, text):
+        raise refusal('must be a host name, without a port, as in "poller.internal"')
+    return text.lower()
+
+
 def _state(text: str) -> str:
     if text.startswith("dynamodb://"):
         raise refusal('state in a DynamoDB table is not built yet; there are "sqlite://…" and "memory:"')
@@ -248,6 +254,7 @@ def _uuid(text: str) -> str:
 
 _NAME = rf"[A-Za-z0-9_-]{{1,{MAXIMUM_NAME_CHARACTERS}}}"
 _FUNCTION_RESOURCE = rf"function:{_NAME}(:(\$LATEST|[A-Za-z0-9_-]{{1,128}}))?"
+_HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?"
 _TEXT_SCHEMA = {"type": "string"}
 _MOMENT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
 
@@ -257,6 +264,7 @@ Switch = Annotated[bool, BeforeValidator(_switch), WithJsonSchema({"anyOf": [{"t
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
 Url = Annotated[str, AfterValidator(_url)]
 Address = Annotated[tuple[str, int], BeforeValidator(_address), WithJsonSchema(_TEXT_SCHEMA)]
+HostName = Annotated[str, AfterValidator(_host_name), WithJsonSchema({"type": "string", "pattern": f"^{_HOST_NAME}$"})]
 State = Annotated[str, AfterValidator(_state)]
 SourceArn = Annotated[Arn, BeforeValidator(_source_arn), WithJsonSchema(_TEXT_SCHEMA)]
 FunctionArn = Annotated[Arn, BeforeValidator(_function_arn), WithJsonSchema(_TEXT_SCHEMA)]

@@ -65,6 +65,7 @@ _REMARKS = {
     "daemon.endpoint_url": "AWS itself",
     "daemon.endpoints": "none of their own",
     "daemon.http_listen": "no HTTP server",
+    "daemon.http_hosts": "addresses and localhost",
     "scaling_config.maximum_concurrency": "the function's reserved_concurrency holds",
     "destination_config.on_failure.destination_arn": "discarded records are only logged and counted",
     "role_arn": "the daemon's own identity",

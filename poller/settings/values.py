@@ -20,6 +20,7 @@ class Daemon:
     `endpoints` maps a service's name in AWS's SDKs (`sqs`, `lambda`, …) to a url; it wins over `endpoint_url`.
     `state` is `memory:` or `sqlite://` followed by an absolute path.
     `http_listen` is a host and a port, port 0 for any free one, or None for no HTTP server.
+    `http_hosts` are names in lower case.
     """
 
     region: str | None
@@ -27,6 +28,7 @@ class Daemon:
     endpoints: Mapping[str, str]
     state: str
     http_listen: tuple[str, int] | None
+    http_hosts: tuple[str, ...]
     shutdown_grace_in_seconds: float
     log_format: Literal["json", "console"]
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 
 import anyio
+import anyio.lowlevel
 import pytest
 from aiohttp import ClientSession
+from anyio.abc import SocketStream
 
+from poller.admin.connections import DESCRIPTORS_KEPT, MAXIMUM_CONNECTIONS
 from poller.admin.server import serve
 from poller.errors import CannotListen
 from poller.model.ids import FunctionName, MappingName
@@ -17,6 +21,7 @@ from poller.model.status import BlockedShard, MappingState, MappingStatus, Strea
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.facts import RecordsPolled
 from poller.telemetry.recorder import Recorder
+from tests.fakes.descriptors import is_any_free, no_descriptor_left
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +37,28 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+async def connected(client: ClientSession) -> SocketStream:
+    """A connection to the client's server, on which nothing was sent yet."""
+    return await anyio.connect_tcp(*address_of(client))
+
+
+def address_of(client: ClientSession) -> tuple[str, int]:
+    url = client._base_url
+    assert url is not None
+    assert url.host is not None
+    assert url.port is not None
+    return url.host, url.port
+
+
+async def everything(connection: SocketStream) -> bytes:
+    """All that comes until the other side ends the connection."""
+    received = b""
+    with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+        while True:
+            received += await connection.receive()
+    return received
+
+
 @asynccontextmanager
 async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSession]:
     """A client of a server that shows these statuses; the mapping `orders` has polled ten records."""
@@ -39,7 +66,10 @@ async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSess
     recorder.watch(lambda: statuses)
     recorder.record(RecordsPolled(READY.mapping, 10))
     async with (
-        serve(("127.0.0.1", 0), registry=recorder.registry, statuses=lambda: statuses) as (host, port),
+        serve(("127.0.0.1", 0), registry=recorder.registry, statuses=lambda: statuses, hosts=["poller.internal"]) as (
+            host,
+            port,
+        ),
         ClientSession(f"http://{host}:{port}") as client,
     ):
         yield client
@@ -183,6 +213,83 @@ async def test_a_page_that_fails_is_500_and_the_others_still_answer() -> None:
             assert answer.status == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/readyz", "/nothing"])
+async def test_a_name_that_is_not_allowed_is_misdirected(path: str) -> None:
+    async with serving([READY]) as client, client.get(path, headers={"Host": "evil.example"}) as answer:
+        assert answer.status == 421
+        assert await answer.json() == {"error": "this name is not in [daemon] http_hosts"}
+
+
+@pytest.mark.parametrize("path", ["/", "/readyz"])
+@pytest.mark.parametrize("host", ["poller.internal", "localhost:9464", "[::1]"])
+async def test_a_name_that_is_allowed_is_answered(path: str, host: str) -> None:
+    async with serving([READY]) as client, client.get(path, headers={"Host": host}) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz"])
+async def test_probes_and_scrapers_may_use_any_name(path: str) -> None:
+    async with serving([READY]) as client, client.get(path, headers={"Host": "evil.example"}) as answer:
+        assert answer.status == 200
+
+
+async def test_a_connection_carries_one_request() -> None:
+    async with serving([READY]) as client, await connected(client) as connection:
+        await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        assert (await everything(connection)).count(b"HTTP/1.1 200") == 1
+
+
+async def test_connections_that_send_nothing_make_room_for_others() -> None:
+    async with serving([READY]) as client, AsyncExitStack() as idle:
+        first = await idle.enter_async_context(await connected(client))
+        for _ in range(MAXIMUM_CONNECTIONS + 5):
+            await idle.enter_async_context(await connected(client))
+        async with client.get("/healthz") as answer:
+            assert answer.status == 200
+        with anyio.fail_after(5):
+            assert await everything(first) == b""
+
+
+async def test_a_connection_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.admin.connections.LONGEST_SECONDS", 0.2)
+    async with serving([READY]) as client, await connected(client) as connection:
+        await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        with anyio.fail_after(5):
+            assert await everything(connection) == b""
+
+
+async def test_health_answers_when_no_descriptor_is_left_and_again_and_again() -> None:
+    """The probes' own sockets stay open, so that none of them makes room for the next."""
+    loop = asyncio.get_running_loop()
+    async with serving([READY]) as client:
+        with ExitStack() as probes:
+            sockets = [probes.enter_context(socket.socket()) for _ in range(DESCRIPTORS_KEPT + 2)]
+            with no_descriptor_left(), anyio.fail_after(20):
+                for probe in sockets:
+                    probe.setblocking(False)
+                    await loop.sock_connect(probe, address_of(client))
+                    await loop.sock_sendall(probe, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                    assert (await loop.sock_recv(probe, 1000)).startswith(b"HTTP/1.1 200")
+                    while is_any_free():  # until the used one is replaced
+                        await anyio.lowlevel.checkpoint()
+
+
+async def test_a_connection_waits_where_not_even_a_kept_descriptor_is_left() -> None:
+    loop = asyncio.get_running_loop()
+    async with serving([READY]) as client, AsyncExitStack() as idle:
+        sockets = [idle.enter_context(socket.socket()) for _ in range(DESCRIPTORS_KEPT + 1)]
+        with no_descriptor_left():
+            for probe in sockets:
+                probe.setblocking(False)
+                await loop.sock_connect(probe, address_of(client))
+            await loop.sock_sendall(sockets[-1], b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            with anyio.move_on_after(0.3) as waiting:
+                await loop.sock_recv(sockets[-1], 1000)
+            assert waiting.cancelled_caught
+        with anyio.fail_after(5):
+            assert (await loop.sock_recv(sockets[-1], 1000)).startswith(b"HTTP/1.1 200")
+
+
 async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -205,8 +312,8 @@ async def test_the_server_hangs_up_even_when_its_block_is_cancelled() -> None:
     with anyio.CancelScope() as scope:
         async with serve(("127.0.0.1", 0), registry=registry, statuses=list) as (host, port):
             connection = await anyio.connect_tcp(host, port)
-            await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert (await connection.receive()).startswith(b"HTTP/1.1 200")
+            await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+            await anyio.wait_all_tasks_blocked()
             scope.cancel()
             await anyio.sleep_forever()
     with anyio.fail_after(5), pytest.raises(anyio.EndOfStream):

@@ -20,6 +20,7 @@ def test_a_daemon_needs_nothing_said(loaded: Load, tmp_path: Path) -> None:
         endpoints={},
         state=f"sqlite://{tmp_path}/poller.db",
         http_listen=None,
+        http_hosts=(),
         shutdown_grace_in_seconds=30,
         log_format="json",
     )
@@ -33,6 +34,7 @@ def test_everything_said_is_taken(loaded: Load) -> None:
         endpoints = { sqs = "http://127.0.0.1:9324", lambda = "https://lambda.example.com/path" }
         state = "memory:"
         http_listen = "127.0.0.1:9464"
+        http_hosts = ["poller.internal", "Poller"]
         shutdown_grace_in_seconds = 2.5
         log_format = "console"
     """
@@ -42,6 +44,7 @@ def test_everything_said_is_taken(loaded: Load) -> None:
         endpoints={"sqs": "http://127.0.0.1:9324", "lambda": "https://lambda.example.com/path"},
         state="memory:",
         http_listen=("127.0.0.1", 9464),
+        http_hosts=("poller.internal", "poller"),
         shutdown_grace_in_seconds=2.5,
         log_format="console",
     )
@@ -79,6 +82,10 @@ def test_an_address_is_a_host_and_a_port(loaded: Load, address: str, parts: tupl
         ('http_listen = ":9464"', "must be an address and a port"),
         ('http_listen = "::1:9464"', "must be an address and a port"),
         ('http_listen = "a:65536"', "must be an address and a port"),
+        ('http_hosts = "poller.internal"', "must be a list"),
+        ('http_hosts = ["poller.internal:9464"]', "must be a host name, without a port"),
+        ('http_hosts = ["http://poller"]', "must be a host name, without a port"),
+        ('http_hosts = [""]', "must be a host name, without a port"),
         ('endpoint_url = "127.0.0.1:4566"', "must be a url"),
         ('endpoint_url = "ftp://a"', "must be a url"),
         ('endpoint_url = "http://"', "must be a url"),

@@ -1,0 +1,108 @@
+"""Which connections does the admin server take? Few, each for one request and for a short time.
+
+    listener ── accept ──> a connection ── one request, one answer ──> closed
+                                └── it lasts too long, or it is the oldest of too many ──> aborted
+
+So a client that sends nothing, or reads nothing, soon costs nothing.
+When the process has no descriptor left, a connection gets one of a few that are kept for this: a liveness probe that is
+not answered would kill the daemon at its busiest.  A used one is replaced as soon as a descriptor is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from math import inf
+
+import anyio
+from aiohttp import web
+
+MAXIMUM_CONNECTIONS = 64
+
+LONGEST_SECONDS = 30.0
+"""From the accept to the end of the answer."""
+
+DESCRIPTORS_KEPT = 8
+
+PAUSE_SECONDS = 0.1
+"""How long to wait for a descriptor while there is none."""
+
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+
+
+class Connections:
+    """The connections of one server."""
+
+    def __init__(self, server: web.Server) -> None:
+        self._server = server
+        self._ends_at: dict[asyncio.Transport, float] = {}
+        self._kept: list[int] = []
+
+    @contextmanager
+    def keeping_descriptors(self) -> Iterator[None]:
+        """`take` must run within."""
+        self._keep()
+        try:
+            yield
+        finally:
+            while self._kept:
+                os.close(self._kept.pop())
+
+    async def take(self, listener: socket.socket) -> None:
+        """Take every connection that comes to this listener, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with anyio.move_on_after(self._seconds_to_rest()) as waiting:
+                await anyio.wait_readable(listener)
+            self._abort_late()
+            self._keep()
+            if waiting.cancelled_caught:  # where nobody waits, an accept may fail for want of a descriptor all the same
+                continue
+            connection = self._accepted(listener)
+            if connection is None:
+                await anyio.sleep(PAUSE_SECONDS)
+                continue
+            try:
+                transport, _ = await loop.connect_accepted_socket(self._server, connection)
+            except OSError:  # it was reset meanwhile
+                connection.close()
+            else:
+                self._ends_at[transport] = anyio.current_time() + LONGEST_SECONDS
+
+    def _seconds_to_rest(self) -> float:
+        if len(self._kept) < DESCRIPTORS_KEPT:
+            return PAUSE_SECONDS
+        return max(PAUSE_SECONDS, min(self._ends_at.values(), default=inf) - anyio.current_time())
+
+    def _abort_late(self) -> None:
+        """Those whose time is over, and the oldest where there is no place for one more."""
+        now = anyio.current_time()
+        self._ends_at = {transport: at for transport, at in self._ends_at.items() if not transport.is_closing()}
+        places = MAXIMUM_CONNECTIONS - 1
+        for transport, at in list(self._ends_at.items()):
+            if at <= now or len(self._ends_at) > places:
+                transport.abort()
+                del self._ends_at[transport]
+
+    def _accepted(self, listener: socket.socket) -> socket.socket | None:
+        """None where nobody waits any more, or no descriptor is left."""
+        for _ in range(2):
+            try:
+                connection, _ = listener.accept()
+            except OSError as error:
+                if error.errno not in NO_DESCRIPTOR or not self._kept:
+                    return None
+                os.close(self._kept.pop())
+            else:
+                connection.setblocking(False)
+                return connection
+        return None
+
+    def _keep(self) -> None:
+        with suppress(OSError):
+            while len(self._kept) < DESCRIPTORS_KEPT:
+                self._kept.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))

@@ -1,0 +1,33 @@
+"""What does a program see when it has no descriptor left?"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Holds for the whole process; one that is closed within may be used again."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, max(taken) + 100), hard))
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(taken[0]))
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def is_any_free() -> bool:
+    try:
+        os.close(os.dup(0))
+    except OSError:
+        return False
+    return True
