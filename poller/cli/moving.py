@@ -95,7 +95,7 @@ def planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> M
     checkpoints = before.stored.checkpoints
     if shard is not None and shard not in checkpoints:
         raise NoPosition(f"{mapping.name} has no stored shard {shard}; {_stored(checkpoints)}")
-    position = given(text, mapping, is_of_shard=shard is not None, is_after=is_after)
+    position = given(text, is_of_shard=shard is not None, is_after=is_after)
     match position:
         case Latest() if shard is not None:
             raise NoPosition("LATEST goes for a whole mapping: leave --shard out")

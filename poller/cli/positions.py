@@ -4,7 +4,7 @@
 
 Digits are seconds since 1970 where they are fewer than any sequence number of AWS's has; of a shard, they are always a
 sequence number, as emulators count from 1.
-A time is refused as in the settings: DynamoDB's streams know none, and it must not be in the future.
+A time is refused as in the settings: it must not be in the future.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from poller.model.mapping import StreamMapping
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
@@ -40,10 +39,10 @@ LONGEST_SEQUENCE_NUMBER = 128
 
 
 class NoPosition(ValueError):
-    """What was given is none, or none of this mapping's; says why."""
+    """What was given is none; says why."""
 
 
-def given(text: str, mapping: StreamMapping, *, is_of_shard: bool, is_after: bool) -> Position:
+def given(text: str, *, is_of_shard: bool, is_after: bool) -> Position:
     """Raises NoPosition."""
     if re.fullmatch(r"[0-9]+", text) and (is_of_shard or is_after or len(text) >= SHORTEST_SEQUENCE_NUMBER):
         if len(text) > LONGEST_SEQUENCE_NUMBER:
@@ -57,16 +56,13 @@ def given(text: str, mapping: StreamMapping, *, is_of_shard: bool, is_after: boo
             return TrimHorizon()
         case "LATEST":
             return Latest()
-    return AtTimestamp(_moment(text, mapping))
+    return AtTimestamp(_moment(text))
 
 
-def _moment(text: str, mapping: StreamMapping) -> float:
+def _moment(text: str) -> float:
     moment = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else _written_out(text)
-    if not mapping.is_kinesis:
-        rule = f"Unsupported starting position for arn type: {mapping.event_source_arn}"
-        raise NoPosition(f"{text}: {rule}. A DynamoDB stream is not read from a time on")
     if moment < LAUNCH_OF_KINESIS:
-        raise NoPosition(f"{text} is before there was Kinesis (December 2013): was a sequence number meant, cut short?")
+        raise NoPosition(f"{text} is before AWS had streams (December 2013): was a sequence number meant, cut short?")
     if LAST_YEAR < moment <= LAST_YEAR * 1000:
         raise NoPosition(f"{text} looks like milliseconds since 1970: give seconds")
     if moment > time.time():

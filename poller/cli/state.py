@@ -67,7 +67,7 @@ def set_position(
         str,
         typer.Argument(
             help="TRIM_HORIZON; LATEST, which is what is written after the next start of the daemon; a time as in "
-            "2026-01-31T12:00:00Z or in seconds since 1970 (Kinesis only); or a shard's sequence number.",
+            "2026-01-31T12:00:00Z or in seconds since 1970; or a shard's sequence number.",
         ),
     ],
     config: Config = Path("poller.toml"),

@@ -3,12 +3,12 @@
     option                                      SQS   FIFO   Kinesis   DynamoDB
     scaling_config                              yes   yes
     maximum_batching_window_in_seconds          yes   0      yes       yes
-    starting_position                                        yes       yes, but AT_TIMESTAMP
-    starting_position_timestamp                              yes
+    starting_position, starting_position_timestamp           yes       yes
     parallelization_factor, destination_config,
     maximum_…, bisect_…, tumbling_…                          yes       yes
     all others                                  yes   yes    yes       yes
 
+AWS's own mappings take AT_TIMESTAMP for Kinesis only; DynamoDB Streams itself has it for both.
 Where AWS's own wording is known, it is used.  Sources: AWS Lambda API Reference, "CreateEventSourceMapping"; AWS Lambda
 Developer Guide, "Creating and configuring an Amazon SQS event source mapping" and the pages on Kinesis and DynamoDB.
 """
@@ -32,7 +32,7 @@ _STREAMS = frozenset({"kinesis", "dynamodb"})
 _SOURCES = {
     "scaling_config": frozenset({"sqs"}),
     "starting_position": _STREAMS,
-    "starting_position_timestamp": frozenset({"kinesis"}),
+    "starting_position_timestamp": _STREAMS,
     "parallelization_factor": _STREAMS,
     "maximum_retry_attempts": _STREAMS,
     "maximum_record_age_in_seconds": _STREAMS,
@@ -63,7 +63,7 @@ def mapping_rules(name: str, table: MappingTable, written: Mapping[str, Any]) ->
     if source.service == "sqs":
         yield from _queue_rules(path, source, table)
     else:
-        yield from _stream_rules(path, source, table, written)
+        yield from _stream_rules(path, table, written)
 
 
 def duplicate_rules(file: File, references: References, tree: dict[str, Any]) -> Iterator[Fault]:
@@ -102,8 +102,8 @@ def _queue_rules(path: Path, source: Arn, table: MappingTable) -> Iterator[Fault
         yield Fault(size, rule, needs=(size, window))
 
 
-def _stream_rules(path: Path, source: Arn, table: MappingTable, written: Mapping[str, Any]) -> Iterator[Fault]:
-    yield from _position_rules(path, source, table, written)
+def _stream_rules(path: Path, table: MappingTable, written: Mapping[str, Any]) -> Iterator[Fault]:
+    yield from _position_rules(path, table, written)
     factor, window = (*path, "parallelization_factor"), (*path, "tumbling_window_in_seconds")
     if table.tumbling_window_in_seconds > 0:
         if table.parallelization_factor > 1:
@@ -116,17 +116,13 @@ def _stream_rules(path: Path, source: Arn, table: MappingTable, written: Mapping
         yield Fault(destination, "is required in on_failure", needs=(destination,))
 
 
-def _position_rules(path: Path, source: Arn, table: MappingTable, written: Mapping[str, Any]) -> Iterator[Fault]:
+def _position_rules(path: Path, table: MappingTable, written: Mapping[str, Any]) -> Iterator[Fault]:
     position, timestamp = (*path, "starting_position"), (*path, "starting_position_timestamp")
     if "starting_position" not in written:
         null = "Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."
         yield Fault(position, f"{null} A stream is read from TRIM_HORIZON, LATEST or AT_TIMESTAMP on")
     is_at_timestamp = table.starting_position == "AT_TIMESTAMP"
-    if source.service == "dynamodb":
-        if is_at_timestamp:
-            arn = find(written, ("event_source_arn",))
-            yield Fault(position, f"Unsupported starting position for arn type: {_as_written(arn)}")
-    elif is_at_timestamp and "starting_position_timestamp" not in written:
+    if is_at_timestamp and "starting_position_timestamp" not in written:
         yield Fault(timestamp, "is required with AT_TIMESTAMP")
     elif not is_at_timestamp and "starting_position_timestamp" in written:
         yield Fault(timestamp, "goes only with a starting_position of AT_TIMESTAMP", needs=(position,))

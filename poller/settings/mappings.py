@@ -142,7 +142,7 @@ class MappingTable(Table):
     """Where to begin to read a stream; required for streams."""
 
     starting_position_timestamp: Moment | None = None
-    """Where AT_TIMESTAMP is: a date-time, or seconds since 1970; Kinesis only."""
+    """Where AT_TIMESTAMP is: a date-time, or seconds since 1970."""
 
     parallelization_factor: Annotated[int, PARALLELIZATION_FACTOR] = 1
     """How many batches of one shard may run at once; streams only."""

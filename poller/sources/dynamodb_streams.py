@@ -6,8 +6,9 @@ Order is kept by item under a parallelization factor, so a record's lane key is 
 however the service orders its attributes.
 The service does not say how far a read is behind the shard's tip.
 
-It finds no place by time either.  Reading from a time is reading from the oldest record, without what is older; such a
-cursor is the service's iterator, a blank, and the time in whole seconds, which is all that records say of theirs.
+A place is found by time (AT_TIMESTAMP) where the service knows how; an older one refuses, and is read from the oldest
+record.  Either way records of an earlier second are left out: the cursor is the service's iterator, a blank, and the
+time in whole seconds, which is all that records say of theirs.
 
 A stream that its table no longer feeds (`DISABLED`) has closed shards only, and can be read until the last record is
 24 hours old.
@@ -25,7 +26,7 @@ from typing import Any, assert_never
 import orjson
 
 from poller.core.envelope import dynamodb_record, encode, item_key
-from poller.errors import ExpiredIterator, Rejected, Trimmed
+from poller.errors import ExpiredIterator, Rejected, Trimmed, Unreachable
 from poller.model.arn import Arn
 from poller.model.stream import (
     AfterSequence,
@@ -69,6 +70,7 @@ class DynamoDbStreamsSource:
         self._stream = {"StreamArn": self._arn}
         self._page: dict[str, Any] = self._stream | {"Limit": shards_in_a_page}
         self._refuses_filters = False
+        self._refuses_times = False
         self._status: str | None = None
 
     @property
@@ -109,10 +111,26 @@ class DynamoDbStreamsSource:
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
         """Records of the same second as an AtTimestamp are read, rather repeated than lost."""
-        answer = await self._call("GetShardIterator", self._stream | {"ShardId": shard_id} | _place(position))
+        if not isinstance(position, AtTimestamp):
+            return Iterator(await self._wire_iterator(shard_id, _place(position)))
+        since = floor(position.timestamp)
+        return _cursor(await self._wire_iterator_at(shard_id, since), since)
+
+    async def _wire_iterator_at(self, shard_id: ShardId, since: int) -> str:
+        """An older service refuses, or answers with an error of its own; then reading passes over what is older."""
+        if not self._refuses_times:
+            try:
+                return await self._wire_iterator(shard_id, {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": since})
+            except Rejected:
+                self._refuses_times = True
+            except Unreachable:
+                pass
+        return await self._wire_iterator(shard_id, _place(TrimHorizon()))
+
+    async def _wire_iterator(self, shard_id: ShardId, place: Mapping[str, Any]) -> str:
+        answer = await self._call("GetShardIterator", {**self._stream, "ShardId": shard_id, **place})
         with understood(SERVICE, "iterator"):
-            wire = str(answer["ShardIterator"])
-        return _cursor(wire, floor(position.timestamp)) if isinstance(position, AtTimestamp) else Iterator(wire)
+            return str(answer["ShardIterator"])
 
     async def read(self, iterator: Iterator, *, limit: int) -> Read:
         """DynamoDB allows two readers of a shard, and answers Throttled to more.
@@ -177,9 +195,9 @@ def _shard(wire: Mapping[str, Any]) -> Shard:
     )
 
 
-def _place(position: Position) -> dict[str, Any]:
+def _place(position: TrimHorizon | Latest | AtSequence | AfterSequence | ShardEnd) -> dict[str, Any]:
     match position:
-        case TrimHorizon() | AtTimestamp():
+        case TrimHorizon():
             return {"ShardIteratorType": "TRIM_HORIZON"}
         case Latest():
             return {"ShardIteratorType": "LATEST"}

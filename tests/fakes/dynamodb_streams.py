@@ -7,7 +7,8 @@ Beyond what every stream does (`tests/fakes/stream.py`):
     shards      roll over by themselves after four hours, or when a test says so, into one child or several
     listings    pages of at most 100 shards, from a shard on; ten calls a second for all streams, if so limited
                 (`listings_in_a_second`); the children of one shard by a filter, which older services refuse or ignore
-    iterators   good for 15 minutes; what was trimmed is refused, in a new iterator and in an old one
+    iterators   at a time too, which older services refuse; good for 15 minutes; what was trimmed is refused, in a new
+                iterator and in an old one
     reads       a thousand records and 1 MB to an answer; neither the distance to the tip nor the children are told
 
 Simpler than DynamoDB: any number of readers, a record's size is that of its JSON, and disabling takes no time.
@@ -130,13 +131,23 @@ class FakeTable:
 
 
 class FakeDynamoDbStreams(FakeStreamService):
-    """The streams of one account's tables in one region. `filters` is what becomes of a filter of shards."""
+    """The streams of one account's tables in one region. `filters` is what becomes of a filter of shards.
+
+    `finds_times` is false for a service that knows no iterator at a time.
+    """
 
     iterator_lifetime_in_seconds = 900.0
     throttling_code = "ThrottlingException"
 
-    def __init__(self, *, filters: Literal["known", "ignored", "refused"] = "known", **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        filters: Literal["known", "ignored", "refused"] = "known",
+        finds_times: bool = True,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self.finds_times = finds_times
         self.filters = filters
         self._tables: dict[str, FakeTable] = {}
 
@@ -217,10 +228,15 @@ class FakeDynamoDbStreams(FakeStreamService):
     def _get_shard_iterator(self, request: Mapping[str, Any], now: float) -> Any:
         stream, number = self.stream(request["StreamArn"], now), request.get("SequenceNumber")
         kind = request["ShardIteratorType"]
-        if kind == "AT_TIMESTAMP":
+        if kind == "AT_TIMESTAMP" and not self.finds_times:
             raise Rejected("ShardIteratorType is not valid", code="ValidationException")
-        number = None if number is None else int(number)
-        place = stream.place(request["ShardId"], kind, now=now, sequence_number=number)
+        place = stream.place(
+            request["ShardId"],
+            kind,
+            now=now,
+            sequence_number=None if number is None else int(number),
+            arrived_at=request["Timestamp"] - self.epoch if "Timestamp" in request else None,
+        )
         return {"ShardIterator": Cursor(str(stream.arn), request["ShardId"], place, now).token()}
 
     def _get_records(self, request: Mapping[str, Any], now: float) -> Any:

@@ -135,8 +135,12 @@ def test_a_start_at_a_time_asks_little_of_the_shards_that_closed_before() -> Non
     assert world.counts["ListShards"] <= closed
 
 
-def test_a_table_begun_at_latest_is_gone_on_with_from_then_and_older_records_are_passed_over_without_a_pause() -> None:
+@pytest.mark.parametrize("finds_times", [True, False])
+def test_a_table_begun_at_latest_is_gone_on_with_from_then_and_older_records_are_passed_over_without_a_pause(
+    finds_times: bool,
+) -> None:
     world = TableWorld(starting_position="LATEST")
+    world.tables.finds_times = finds_times
 
     async def main() -> None:
         world.put("a", *[f"old/{number}" for number in range(8_000)])
@@ -150,6 +154,25 @@ def test_a_table_begun_at_latest_is_gone_on_with_from_then_and_older_records_are
     play(world, main)
     assert world.succeeded == ["a/0"]
     assert world.succeeded_at == [pytest.approx(35, abs=0.3)]
+
+
+@pytest.mark.parametrize("finds_times", [True, False])
+@pytest.mark.parametrize("hour", [0, 13, 30])
+def test_a_table_may_begin_at_a_time_which_is_the_oldest_record_where_that_is_younger(
+    hour: int, finds_times: bool
+) -> None:
+    world = TableWorld(starting_position="AT_TIMESTAMP", starting_position_timestamp=EPOCH + hour * 3600)
+    world.tables.finds_times = finds_times
+
+    async def main() -> None:
+        for number in range(34):
+            world.put("a", f"a/{number}")
+            await anyio.sleep(3600)
+        await world.live(stopping_after(10))
+
+    play(world, main)
+    oldest = 34 - 23
+    assert world.succeeded == [f"a/{number}" for number in range(max(hour, oldest), 34)]
 
 
 def test_what_aged_out_while_the_daemon_was_down_is_said_once_and_reading_goes_on_at_the_oldest_record() -> None:

@@ -282,6 +282,11 @@ def test_a_sequence_number_needs_no_shard_where_there_is_one(poller: Poller) -> 
     assert now(USERS)[:2] == (None, {A: Checkpoint(after(0))})
 
 
+def test_a_tables_stream_may_go_on_at_a_time(poller: Poller) -> None:
+    assert poller("state", "set", "users", "2026-01-31T12:00:00Z", "--yes").exit_code == 0
+    assert now(USERS)[:2] == (AtTimestamp(1769860800), {})
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -290,7 +295,7 @@ def test_a_sequence_number_needs_no_shard_where_there_is_one(poller: Poller) -> 
         (["clicks", "LATEST", "--shard", A], "LATEST goes for a whole mapping: leave --shard out\n"),
         (["clicks", "LATEST", "--after"], "--after goes with a sequence number, not with LATEST\n"),
         (["clicks", "soon"], "soon is not a position"),
-        (["users", "1769860800"], "Unsupported starting position for arn type"),
+        (["users", "17698608"], "before AWS had streams"),
     ],
 )
 def test_a_position_that_does_not_fit_is_a_faulty_command_line(poller: Poller, arguments: list[str], why: str) -> None:

@@ -31,13 +31,6 @@ def test_a_queue_takes_no_option_of_streams(mapping_faults: MappingFaults, sourc
     assert f"Unsupported {name} parameter for given event source mapping type." in fault
 
 
-def test_a_timestamp_goes_with_kinesis_only(mapping_faults: MappingFaults) -> None:
-    for source, position in (("queue", ""), ("dynamodb", 'starting_position = "LATEST"')):
-        (fault,) = mapping_faults(source, f"{position}\nstarting_position_timestamp = 1")
-        assert "Unsupported StartingPositionTimestamp parameter for given event source mapping type." in fault
-        assert "It goes with a Kinesis stream, not with" in fault
-
-
 @pytest.mark.parametrize("source", ["kinesis", "dynamodb"])
 def test_a_stream_takes_no_scaling(mapping_faults: MappingFaults, source: str) -> None:
     (fault,) = mapping_faults(source, 'starting_position = "LATEST"\nscaling_config.maximum_concurrency = 2')
@@ -96,11 +89,12 @@ def test_a_stream_needs_a_starting_position(mapping_faults: MappingFaults, sourc
     assert fault.startswith("starting_position: Value null at 'startingPosition' failed to satisfy constraint")
 
 
-def test_at_timestamp_and_its_timestamp_need_each_other(mapping_faults: MappingFaults) -> None:
-    assert mapping_faults("kinesis", 'starting_position = "AT_TIMESTAMP"') == [
+@pytest.mark.parametrize("source", ["kinesis", "dynamodb"])
+def test_at_timestamp_and_its_timestamp_need_each_other(mapping_faults: MappingFaults, source: str) -> None:
+    assert mapping_faults(source, 'starting_position = "AT_TIMESTAMP"') == [
         "starting_position_timestamp: is required with AT_TIMESTAMP"
     ]
-    assert mapping_faults("kinesis", 'starting_position = "LATEST"\nstarting_position_timestamp = 1') == [
+    assert mapping_faults(source, 'starting_position = "LATEST"\nstarting_position_timestamp = 1') == [
         "starting_position_timestamp = 1: goes only with a starting_position of AT_TIMESTAMP"
     ]
 
@@ -132,14 +126,6 @@ def test_a_timestamp_lies_in_the_past(mapping_faults: MappingFaults) -> None:
         "kinesis", 'starting_position = "AT_TIMESTAMP"\nstarting_position_timestamp = 9999-01-01T00:00:00Z'
     )
     assert fault.endswith("must not be in the future")
-
-
-def test_a_dynamodb_stream_cannot_begin_at_a_timestamp(mapping_faults: MappingFaults) -> None:
-    (fault,) = mapping_faults("dynamodb", 'starting_position = "AT_TIMESTAMP"')
-    assert fault == (
-        'starting_position = "AT_TIMESTAMP": Unsupported starting position for arn type: '
-        "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026-01-01T00:00:00.000"
-    )
 
 
 def test_a_tumbling_window_goes_with_neither_lanes_nor_filters(mapping_faults: MappingFaults) -> None:

@@ -133,10 +133,12 @@ def test_everything_said_of_a_stream_mapping_is_taken(loaded: Load) -> None:
 
 
 @pytest.mark.parametrize("moment", ["2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00", "1769860800", "1769860800.0"])
-def test_a_starting_timestamp_is_a_date_time_or_seconds(loaded: Load, moment: str) -> None:
+@pytest.mark.parametrize("source", [KINESIS, DYNAMODB])
+def test_a_starting_timestamp_is_a_date_time_or_seconds(loaded: Load, source: str, moment: str) -> None:
+    """On AWS Lambda, for Kinesis only."""
     text = f"""{FUNCTION}
         [mappings.m]
-        event_source_arn = "{KINESIS}"
+        event_source_arn = "{source}"
         function_name = "f"
         starting_position = "AT_TIMESTAMP"
         starting_position_timestamp = {moment}

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from trio.testing import MockClock
 
-from poller.errors import ExpiredIterator, NotFound, Rejected, Trimmed
+from poller.errors import ExpiredIterator, NotFound, Rejected, ServiceError, Throttled, Trimmed, Unreachable
 from poller.model.arn import Arn
 from poller.model.stream import (
     AfterSequence,
@@ -139,7 +139,7 @@ async def test_a_listing_without_end_is_no_listing() -> None:
     [
         (TrimHorizon(), {"ShardIteratorType": "TRIM_HORIZON"}),
         (Latest(), {"ShardIteratorType": "LATEST"}),
-        (AtTimestamp(1.5), {"ShardIteratorType": "TRIM_HORIZON"}),
+        (AtTimestamp(1.5), {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": 1}),
         (AtSequence(SequenceNumber("12")), {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": "12"}),
         (AfterSequence(SequenceNumber("12")), {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": "12"}),
     ],
@@ -153,6 +153,36 @@ async def test_every_position_is_asked_for_in_dynamodbs_words(position: Position
 async def test_nobody_reads_at_a_shards_end() -> None:
     with pytest.raises(AssertionError):
         await source_of(Scripted()).iterator(SHARD, ShardEnd())
+
+
+async def test_a_service_that_refuses_times_is_asked_for_the_oldest_record_and_never_for_a_time_again() -> None:
+    refusal = Rejected("ShardIteratorType is not valid", code="ValidationException")
+    caller = Scripted(refusal, {"ShardIterator": "i"}, {"ShardIterator": "j"})
+    source = source_of(caller)
+    assert await source.iterator(SHARD, AtTimestamp(7.5)) == "i 7"
+    assert await source.iterator(SHARD, AtTimestamp(9.5)) == "j 9"
+    kinds = [request["ShardIteratorType"] for _, request, _ in caller.requests]
+    assert kinds == ["AT_TIMESTAMP", "TRIM_HORIZON", "TRIM_HORIZON"]
+
+
+async def test_one_that_fails_at_a_time_is_asked_for_the_oldest_record_this_once() -> None:
+    failure = Unreachable("internal error", code="InternalFailure", was_sent=True)
+    caller = Scripted(failure, {"ShardIterator": "i"}, {"ShardIterator": "j"})
+    source = source_of(caller)
+    assert await source.iterator(SHARD, AtTimestamp(7.5)) == "i 7"
+    assert await source.iterator(SHARD, AtTimestamp(9.5)) == "j 9"
+    kinds = [request["ShardIteratorType"] for _, request, _ in caller.requests]
+    assert kinds == ["AT_TIMESTAMP", "TRIM_HORIZON", "AT_TIMESTAMP"]
+
+
+@pytest.mark.parametrize("error", [Throttled("slowly", code="T"), NotFound("no shard", code="N")])
+async def test_any_other_error_says_nothing_of_times(error: ServiceError) -> None:
+    caller = Scripted(error, {"ShardIterator": "i"})
+    source = source_of(caller)
+    with pytest.raises(type(error)):
+        await source.iterator(SHARD, AtTimestamp(7.5))
+    await source.iterator(SHARD, AtTimestamp(7.5))
+    assert [request["ShardIteratorType"] for _, request, _ in caller.requests] == ["AT_TIMESTAMP"] * 2
 
 
 def changes(*seconds: float) -> list[dict[str, Any]]:
