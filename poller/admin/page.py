@@ -178,10 +178,14 @@ def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:
         if status.stream is None or not status.stream.shards_blocked:
             continue
         mapping, named = escape(status.mapping), status.stream.blocked
-        rows += [(mapping, _place(shard), escape(shard.reason), written(shard.since)) for shard in named]
+        rows += [(mapping, _place(shard), _why(shard), written(shard.since)) for shard in named]
         if more := status.stream.shards_blocked - len(named):
             rows.append((mapping, f"and {more:,} more", "", ""))
     return rows
+
+
+def _why(shard: BlockedShard) -> str:
+    return escape(shard.reason) + (f"<small>{escape(shard.detail)}</small>" if shard.detail else "")
 
 
 def _place(shard: BlockedShard) -> str:

@@ -19,12 +19,12 @@ its status code: a restart would cure nothing, and a function that takes no batc
 Each mapping also has a `reason`, in the words of the source or the function; `since`, when the state began; `attempt`,
 how many tries in a row have failed; and `next_try`, which is null where the queue decides when a message comes again.
 The entry of a stream counts its blocked shards, and names those that are blocked longest, each with the reason, the
-time since when, and the first and the last of the records that are tried together:
+failure's own words, the time since when, and the first and the last of the records that are tried together:
 
     "orders": {"state": "ready", "reason": null, "since": "2026-01-31T11:00:00Z", "attempt": null, "next_try": null,
                "shards_blocked": 1,
-               "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "since": "2026-01-31T12:00:00Z",
-                            "records": 2,
+               "blocked": [{"shard": "shardId-000000000003", "reason": "KeyError", "detail": "'email'",
+                            "since": "2026-01-31T12:00:00Z", "records": 2,
                             "start_sequence_number": "49590338271490256608559692538361571095921575989136588898",
                             "end_sequence_number": "49590338271490256608559692540925702759324208523137515618"}]}
 
@@ -173,6 +173,7 @@ def _entry(status: MappingStatus) -> dict[str, Any]:
             {
                 "shard": shard.shard_id,
                 "reason": shard.reason,
+                "detail": shard.detail,
                 "since": written(shard.since),
                 "records": shard.records,
                 "start_sequence_number": shard.start_sequence_number,

@@ -44,6 +44,9 @@ _INIT_ERROR_TYPES = frozenset(
 )
 """The error types with which Lambda's runtimes say that the handler cannot be loaded."""
 
+IDENTIFIER_CHARACTERS = 128
+"""How much is shown of an identifier that names nothing; those that do are shorter."""
+
 _PLAIN_SUCCESSES = frozenset(
     {b"", b"null", b"{}", b"[]", b'""', b'{"batchItemFailures":[]}', b'{"batchItemFailures": []}'}
 )
@@ -60,8 +63,8 @@ def interpret(response: Response, *, identifiers: Iterable[str], reports_item_fa
             return Failed(error_type, message, may_still_run=error_type in GATEWAY_ERRORS)
         case LostAnswer(reason=reason):
             return Failed("LostAnswer", reason, may_still_run=True)
-        case Busy(reason=reason, retry_after=retry_after, is_throttle=is_throttle):
-            return Postponed(reason, retry_after, is_throttle)
+        case Busy(reason=reason, retry_after=retry_after, is_throttle=is_throttle, detail=detail):
+            return Postponed(reason, retry_after, is_throttle, detail)
         case TooLarge(error_type=error_type, message=message):
             return Oversized(error_type) if len(list(identifiers)) > 1 else Failed(error_type, message)
     assert_never(response)
@@ -106,7 +109,7 @@ def _named(items: list[Any], identifiers: Collection[str]) -> Outcome:
         if not isinstance(identifier, str) or not identifier:
             return _invalid("an itemIdentifier is empty or not a string")
         if identifier not in identifiers:
-            return _invalid("an itemIdentifier names no record of the batch")
+            return _invalid(f"the itemIdentifier {identifier[:IDENTIFIER_CHARACTERS]!r} names no record of the batch")
         failed.add(identifier)
     return PartlyFailed(frozenset(failed))
 

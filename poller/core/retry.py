@@ -91,10 +91,11 @@ class Invoke(NamedTuple, Generic[R]):
 
 
 class Wait(NamedTuple):
-    """Nothing to do for so long. `reason` is a bounded word: why the lane stands still."""
+    """Nothing to do for so long. `reason` is a bounded word: why the lane stands still; `detail` is for a person."""
 
     seconds: float
     reason: str
+    detail: str = ""
 
 
 class Settle(NamedTuple, Generic[R]):
@@ -199,9 +200,9 @@ class Delivery(Generic[R]):
         self._is_invoking = False
         part = self._parts[-1]
         match outcome:
-            case Postponed(reason=reason, retry_after=retry_after):
+            case Postponed(reason=reason, retry_after=retry_after, detail=detail):
                 part.postponements += 1
-                part.wait = Wait(at_least(retry_after, POSTPONED.delay(part.postponements, self._luck)), reason)
+                part.wait = Wait(at_least(retry_after, POSTPONED.delay(part.postponements, self._luck)), reason, detail)
                 return False
             case Succeeded():
                 self._parts.pop()
@@ -209,8 +210,8 @@ class Delivery(Generic[R]):
                 return False
             case PartlyFailed(failed=failed):
                 return self._partly_failed(part, failed, response, now)
-            case Failed(reason=reason):
-                return self._failed(part, reason, response, now)
+            case Failed():
+                return self._failed(part, outcome, response, now)
             case Oversized():
                 self._halve(part, now)
                 return True
@@ -219,12 +220,12 @@ class Delivery(Generic[R]):
     def _partly_failed(self, part: Part[R], failed: frozenset[str], response: Response, now: float) -> bool:
         first = next(index for index, record in enumerate(part.records) if record.sequence_number in failed)
         if first == 0:
-            return self._failed(part, "batchItemFailures", response, now)
+            return self._failed(part, Failed("batchItemFailures"), response, now)
         self._done = Settle(part.records[:first], response)
         self._replace(now, part.records[first:])
         return False
 
-    def _failed(self, part: Part[R], reason: str, response: Response, now: float) -> bool:
+    def _failed(self, part: Part[R], failure: Failed, response: Response, now: float) -> bool:
         part.attempts += 1
         part.postponements = 0
         part.response = response
@@ -233,7 +234,7 @@ class Delivery(Generic[R]):
             self._halve(part, now)
             return True
         if retries is None or part.attempts <= retries:
-            part.wait = Wait(STREAM_RETRY.delay(part.attempts, self._luck), reason)
+            part.wait = Wait(STREAM_RETRY.delay(part.attempts, self._luck), failure.reason, failure.detail)
         else:
             self._parts.pop()
             self._done = self._discard(part, part.records, "RetryAttemptsExhausted")
@@ -281,7 +282,8 @@ class Delivery(Generic[R]):
         """The budget at once, for waiting helps nothing; without a limit the lane is blocked."""
         retries = self._policy.maximum_retry_attempts
         if retries is None:
-            return self._until_expiry(part, Wait(STREAM_RETRY.maximum, "RecordTooLarge"), now)
+            sizes = f"the record has {len(part.records[0].encoded)} bytes; an event has room for {self._room_in_bytes}"
+            return self._until_expiry(part, Wait(STREAM_RETRY.maximum, "RecordTooLarge", sizes), now)
         self._parts.pop()
         part.attempts = retries + 1
         return self._discard(part, part.records, "RetryAttemptsExhausted")

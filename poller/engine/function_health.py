@@ -36,7 +36,7 @@ class FunctionHealth:
     def postponed(self, outcome: Postponed, *, retry_in: float) -> None:
         """The function did not take a batch, which is offered again in `retry_in` seconds."""
         verb = "is throttled" if outcome.is_throttle else "cannot be invoked"
-        self._wait(f"{verb}: {outcome.reason}", retry_in)
+        self._wait(f"{verb}: {outcome.detail or outcome.reason}", retry_in)
 
     def answered(self, response: Response, *, retry_in: float | None) -> None:
         """The function took a batch. `retry_in` is None where the batch is not invoked again from memory."""

@@ -56,13 +56,15 @@ class FunctionError:
 class Busy:
     """Refused before the function ran: throttled (429), not reachable at all, or a fault of the service (5xx).
 
-    `reason` is short and bounded; `retry_after` is the pause asked for, in seconds.
+    `reason` is short and bounded; `detail` is for a person, names what refused, and has its own words where it has any.
+    `retry_after` is the pause asked for, in seconds.
     `is_throttle` tells a full function from one that cannot be reached.
     """
 
     reason: str
     retry_after: float | None = None
     is_throttle: bool = True
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,11 +31,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """The function never saw the batch; it is to be offered again unchanged, after `retry_after` seconds if given."""
+    """The function never saw the batch; it is to be offered again unchanged, after `retry_after` seconds if given.
+
+    `reason` is one bounded word, or short; `detail` is for a person.
+    """
 
     reason: str
     retry_after: float | None
     is_throttle: bool
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

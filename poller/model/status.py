@@ -16,6 +16,7 @@ BLOCKED_SHARDS_SHOWN = 10
 class BlockedShard(NamedTuple):
     """A shard in which a lane stands still, why, since when, in epoch seconds, and with how many records.
 
+    `detail` has the words of the function or of the destination, empty where there are none.
     They are those that are tried together, a batch or a part of one: which of them is at fault is not known.
     The numbers of the first and the last one are None where a window's last invocation waits, which has no records.
     """
@@ -26,6 +27,7 @@ class BlockedShard(NamedTuple):
     records: int = 0
     start_sequence_number: SequenceNumber | None = None
     end_sequence_number: SequenceNumber | None = None
+    detail: str = ""
 
 
 class StreamStatus(NamedTuple):

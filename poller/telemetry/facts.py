@@ -158,6 +158,7 @@ class InvocationPostponed(NamedTuple):
     reason: str
     retry_in: float
     is_throttle: bool
+    detail: str = ""
 
 
 class MappingWaiting(NamedTuple):
@@ -249,8 +250,8 @@ class BatchBisected(NamedTuple):
 class ShardBlocked(NamedTuple):
     """A lane of the shard begins to stand still: said once, however often the batch at its head is tried.
 
-    Why in words, the failure's own fact has said before.  The sequence numbers are those of the first and the last of
-    the records that wait together; which of them is at fault is not known.
+    `detail` has the words of the function or of the destination.  The sequence numbers are those of the first and the
+    last of the records that are tried together; which of them is at fault is not known.
     """
 
     mapping: MappingName
@@ -259,6 +260,7 @@ class ShardBlocked(NamedTuple):
     records: int = 0
     start_sequence_number: str | None = None
     end_sequence_number: str | None = None
+    detail: str = ""
 
 
 class ShardUnblocked(NamedTuple):

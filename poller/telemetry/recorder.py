@@ -199,7 +199,7 @@ class Recorder:
         self._metrics.invocations_postponed[fact.mapping, cause](1)
         suppressed = self._repetitions.admit("invocation_postponed", fact.mapping, cause)
         if suppressed is not None:
-            fields = fact._asdict() | {"reason": fact.reason[:DETAIL_CHARACTERS], "retry_in": round(fact.retry_in, 3)}
+            fields = _in_words(fact._asdict()) | {"retry_in": round(fact.retry_in, 3)}
             self._log.warning("invocation_postponed", **fields, **_kept_back(suppressed))
 
     def _mapping_waiting(self, fact: facts.MappingWaiting) -> None:
@@ -267,7 +267,7 @@ class Recorder:
         reason = self._reasons_to_block.admit(fact.reason)
         suppressed = self._repetitions.admit("shard_blocked", fact.mapping, fact.shard, reason)
         if suppressed is not None:
-            fields = _without_none(fact._asdict()) | {"reason": fact.reason[:DETAIL_CHARACTERS]}
+            fields = _in_words(_without_none(fact._asdict()))
             self._log.warning("shard_blocked", **fields, **_kept_back(suppressed))
 
     def _shard_unblocked(self, fact: facts.ShardUnblocked) -> None:
@@ -353,6 +353,12 @@ def _invocation(fact: facts.BatchInvoked) -> dict[str, Any]:
     fields["duration"] = round(fact.duration, 3)
     fields["oldest_age"] = round(fact.oldest_age, 3)
     return {name: value for name, value in fields.items() if value != ""}
+
+
+def _in_words(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with reason and detail cut; a detail that says nothing is left out."""
+    cut = {name: fields[name][:DETAIL_CHARACTERS] for name in ("reason", "detail")}
+    return {name: value for name, value in (fields | cut).items() if (name, value) != ("detail", "")}
 
 
 def _without_none(fields: dict[str, Any]) -> dict[str, Any]:

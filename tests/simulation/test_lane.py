@@ -21,11 +21,11 @@ from poller.engine.streams.lane import Lane, LaneParts
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response, TooLarge
 from poller.model.mapping import OnFailure, StreamMapping
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
-from poller.telemetry.facts import BatchInvoked, Fact, NoticeDelivered, NoticeRefused, RecordsDropped
+from poller.telemetry.facts import BatchInvoked, Fact, NoticeDelivered, NoticeRefused, RecordsDropped, ShardBlocked
 from tests.fakes.clock import EPOCH, VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan
@@ -34,7 +34,7 @@ from tests.simulation.world import run_seeded
 Answer = Callable[[list[str]], Response]
 FAILURES = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
 ERROR = FunctionError(error_type="ValueError", message="by plan")
-BUSY = Busy(reason="TooManyRequests")
+BUSY = Busy(reason="TooManyRequests", detail="the function's own words")
 
 
 @dataclass
@@ -369,7 +369,7 @@ def test_a_lane_says_which_records_wait_together_and_looks_closer_with_each_half
         answer=lambda names: ERROR if "3" in names else Answered(b""),
         options={"batch_size": 4, "bisect_batch_on_function_error": True, "maximum_retry_attempts": 3},
     )
-    seen: list[tuple[int, str | None, str | None]] = []
+    seen: list[tuple[Any, ...]] = []
 
     async def script() -> None:
         scene.put("1", "2", "3", "4")
@@ -380,7 +380,7 @@ def test_a_lane_says_which_records_wait_together_and_looks_closer_with_each_half
                 seen.append(scene.lane.blocked[3:])
 
     scene.play(script)
-    assert list(dict.fromkeys(seen)) == [(1, "3", "3")]
+    assert list(dict.fromkeys(seen)) == [(1, "3", "3", "by plan")]
 
 
 def test_a_batch_that_is_not_bisected_waits_as_a_whole() -> None:
@@ -396,7 +396,72 @@ def test_a_batch_that_is_not_bisected_waits_as_a_whole() -> None:
     scene.play(script)
     [blocked] = seen
     assert blocked is not None
-    assert blocked[3:] == (4, "1", "4")
+    assert blocked[3:] == (4, "1", "4", "by plan")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (ERROR, ("ValueError", "by plan")),
+        (BUSY, ("TooManyRequests", "the function's own words")),
+        (TooLarge(error_type="HTTP.413", message="413 Content Too Large"), ("HTTP.413", "413 Content Too Large")),
+    ],
+)
+def test_a_blocked_lane_has_the_reason_and_the_words_of_the_last_answer(
+    answer: Response, expected: tuple[str, str]
+) -> None:
+    scene = Scene(answer=lambda _names: answer)
+    seen: list[BlockedShard | None] = []
+
+    async def script() -> None:
+        scene.put("1")
+        await anyio.sleep(5)
+        seen.append(scene.lane.blocked)
+        scene.stop.begin()
+
+    scene.play(script)
+    [blocked] = seen
+    [told] = [fact for fact in scene.facts if isinstance(fact, ShardBlocked)]
+    assert blocked is not None
+    assert (blocked.reason, blocked.detail) == (told.reason, told.detail) == expected
+
+
+def test_a_lane_that_its_destination_blocks_names_the_destination_with_its_words() -> None:
+    faults = FaultPlan()
+    faults.script("deliver", *[Fault.ACCESS_DENIED] * 9)
+    options = {"maximum_retry_attempts": 0, "on_failure": OnFailure(destination_arn=FAILURES)}
+    scene = Scene(answer=lambda _names: ERROR, options=options, faults=faults)
+    seen: list[BlockedShard | None] = []
+
+    async def script() -> None:
+        scene.put("1")
+        await anyio.sleep(1)
+        seen.append(scene.lane.blocked)
+        scene.stop.begin()
+
+    scene.play(script)
+    [blocked] = seen
+    assert blocked is not None
+    assert blocked.reason.startswith("destination: ")
+    assert blocked.detail.startswith(f"{FAILURES}: ")
+
+
+def test_a_lane_blocked_by_a_record_that_fits_in_no_event_tells_its_size() -> None:
+    scene = Scene()
+    seen: list[BlockedShard | None] = []
+
+    async def script() -> None:
+        scene.put("1" * MAXIMUM_EVENT_BYTES)
+        await anyio.sleep(1)
+        seen.append(scene.lane.blocked)
+        scene.stop.begin()
+
+    scene.play(script)
+    [blocked] = seen
+    assert blocked is not None
+    room = MAXIMUM_EVENT_BYTES - len('{"Records":[]}')
+    size = MAXIMUM_EVENT_BYTES + len('{"name":""}')
+    assert blocked.detail == f"the record has {size} bytes; an event has room for {room}"
 
 
 def test_a_record_that_fits_in_no_event_is_discarded_unasked_and_the_next_delivered() -> None:

@@ -56,6 +56,11 @@ def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_anew(monkeypatch: 
     ("answer", "reason", "tells_the_next_try"),
     [
         (Busy(reason="TooManyRequests"), "function f is throttled: TooManyRequests", True),
+        (
+            Busy(reason="TooManyRequests", detail="bill: Rate Exceeded"),
+            "function f is throttled: bill: Rate Exceeded",
+            True,
+        ),
         (Busy(reason="no route", is_throttle=False), "function f cannot be invoked: no route", True),
         (
             FunctionError(error_type="Runtime.ImportModuleError", message="No module named 'x'"),
@@ -63,7 +68,7 @@ def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_anew(monkeypatch: 
             False,
         ),
     ],
-    ids=["throttled", "unreachable", "cannot start"],
+    ids=["throttled", "throttled, in words", "unreachable", "cannot start"],
 )
 def test_a_mapping_waits_while_its_function_takes_no_batch_or_cannot_start(
     answer: Response, reason: str, tells_the_next_try: bool, monkeypatch: pytest.MonkeyPatch

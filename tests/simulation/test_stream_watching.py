@@ -97,13 +97,13 @@ def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> 
     assert seen[: len(standing)] == standing, "once it goes on, it does not stand still again"
     [[shard]] = {status.blocked for status in standing}
     batch = (5, world.numbers["a/0"], world.numbers["a/4"])
-    assert shard == BlockedShard(world.shard(0), "ValueError", shard.since, *batch)
+    assert shard == BlockedShard(world.shard(0), "ValueError", shard.since, *batch, detail="by plan")
     assert shard.since == pytest.approx(EPOCH, abs=1)
     assert {status.shards_blocked for status in standing} == {1}
     assert {(status.state, status.reason) for status in statuses} == {("ready", None)}
     assert set(world.succeeded) == {f"b/{number}" for number in range(5)}
     [blocked], [unblocked] = world.told(ShardBlocked), world.told(ShardUnblocked)
-    assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError", *batch)
+    assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError", *batch, detail="by plan")
     assert unblocked.shard == world.shard(0)
     assert unblocked.blocked_for == pytest.approx(len(standing), abs=2)
 

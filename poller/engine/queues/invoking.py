@@ -142,6 +142,7 @@ class Invoker:
                 outcome.reason,
                 delay,
                 outcome.is_throttle,
+                outcome.detail,
             )
         )
         self.function_health.postponed(outcome, retry_in=delay)

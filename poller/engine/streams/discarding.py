@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from poller.core.backoff import SOURCE
 from poller.core.failure_record import DiscardedBatch, Notice, WindowCall
-from poller.core.retry import Discard, R
+from poller.core.retry import Discard, R, Wait
 from poller.engine.streams.standstill import Standstill, ends_of
 from poller.errors import LASTING, ServiceError
 from poller.model.function import Function
@@ -70,7 +70,8 @@ class Discarding:
                 if retry_in is None:
                     self.record(RecordsDropped(name, count, discard.condition, *where))
                     return True
-                if not await self.standstill.wait(retry_in, f"destination: {error.code}", discard.records):
+                wait = Wait(retry_in, f"destination: {error.code}", f"{at}: {error}")
+                if not await self.standstill.wait(wait, discard.records):
                     return False
                 continue
             self.record(NoticeDelivered(name, count, discard.condition, *where))

@@ -157,8 +157,8 @@ class Lane:
                 case Invoke():
                     if not await self._invoke(delivery, step):
                         return False
-                case Wait(seconds=seconds, reason=reason):
-                    if not await self._standstill.wait(seconds, reason, delivery.tried):
+                case Wait():
+                    if not await self._standstill.wait(step, delivery.tried):
                         return False
                 case Settle(records=records, response=response):
                     self._window.settled(records, response)
@@ -246,6 +246,7 @@ class Lane:
                 outcome.reason,
                 pause.seconds,
                 outcome.is_throttle,
+                outcome.detail,
             )
         )
 

@@ -10,13 +10,16 @@ from collections.abc import Sequence
 
 import anyio
 
-from poller.core.retry import Deliverable
+from poller.core.retry import Deliverable, Wait
 from poller.engine.stop import Stop
 from poller.model.ids import MappingName
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId
 from poller.ports import Clock
 from poller.telemetry.facts import Record, ShardBlocked, ShardUnblocked
+
+DETAIL_LIMIT_IN_CHARACTERS = 1024
+"""How much of the words of a function or a destination a status shows."""
 
 
 class Standstill:
@@ -30,14 +33,15 @@ class Standstill:
         self._clock = clock
         self._record = record
 
-    async def wait(self, seconds: float, reason: str, records: Sequence[Deliverable]) -> bool:
+    async def wait(self, wait: Wait, records: Sequence[Deliverable]) -> bool:
         """Stand still for so long with these records; false when the daemon stops meanwhile."""
         before, count, ends = self.blocked, len(records), ends_of(records)
         since = self._clock.now() if before is None else before.since
-        self.blocked = BlockedShard(self._shard_id, reason, since, count, *ends)
+        reason, detail = wait.reason, wait.detail[:DETAIL_LIMIT_IN_CHARACTERS]
+        self.blocked = BlockedShard(self._shard_id, reason, since, count, *ends, detail)
         if before is None:
-            self._record(ShardBlocked(self._mapping, self._shard_id, reason, count, *ends))
-        with anyio.move_on_after(seconds):
+            self._record(ShardBlocked(self._mapping, self._shard_id, reason, count, *ends, detail))
+        with anyio.move_on_after(wait.seconds):
             await self._stop.draining.wait()
         return not self._stop.has_begun
 

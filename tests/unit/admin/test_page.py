@@ -179,13 +179,18 @@ def test_what_comes_from_outside_is_escaped() -> None:
         source=evil,
         state="troubled",
         reason=evil,
-        stream=StreamStatus(shards_blocked=1, blocked=(BlockedShard(ShardId(evil), evil, 0.0),)),
+        stream=StreamStatus(shards_blocked=1, blocked=(BlockedShard(ShardId(evil), evil, 0.0, detail=evil),)),
     )
     reader = Reader(render([status], recorder().registry))
     assert "script" not in reader.tags
     assert reader.rows[1]["mapping"] == f"{evil} {evil} → {evil}"
     assert reader.rows[1]["state"] == f"troubled {evil} 1 shard blocked"
-    assert reader.rows[-1] == {"mapping": evil, "shard": evil, "reason": evil, "since": "1970-01-01T00:00:00Z"}
+    assert reader.rows[-1] == {
+        "mapping": evil,
+        "shard": evil,
+        "reason": f"{evil} {evil}",
+        "since": "1970-01-01T00:00:00Z",
+    }
 
 
 def test_the_title_counts_the_ready_among_the_enabled() -> None:

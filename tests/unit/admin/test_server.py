@@ -138,7 +138,7 @@ async def test_what_fails_once_the_source_was_found_stands_in_the_body_alone(sta
 
 async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
     first, last = SequenceNumber("4959"), SequenceNumber("4961")
-    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.75, 3, first, last)
+    blocked = BlockedShard(ShardId("shardId-000000000003"), "KeyError", 1_769_860_800.75, 3, first, last, "'email'")
     clicks = READY._replace(stream=StreamStatus(shards_reading=4, shards_blocked=2, blocked=(blocked,)))
     idle = READY._replace(mapping=MappingName("views"), stream=StreamStatus())
     async with serving([clicks, idle]) as client, client.get("/readyz") as answer:
@@ -155,6 +155,7 @@ async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
                         {
                             "shard": "shardId-000000000003",
                             "reason": "KeyError",
+                            "detail": "'email'",
                             "since": "2026-01-31T12:00:00Z",
                             "records": 3,
                             "start_sequence_number": "4959",

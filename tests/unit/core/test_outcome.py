@@ -67,6 +67,12 @@ def test_named_items_fail_alone() -> None:
     assert with_item_failures(payload) == PartlyFailed(frozenset({"a", "c"}))
 
 
+def test_an_identifier_that_names_no_record_is_shown_as_far_as_a_real_one_is_long() -> None:
+    payload = b'{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"d%b"}]}' % (b"x" * 5_000)
+    outcome = with_item_failures(payload)
+    assert outcome == Failed("InvalidResponse", f"the itemIdentifier 'd{'x' * 127}' names no record of the batch")
+
+
 def test_an_item_named_twice_is_one_failure() -> None:
     payload = b'{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"a"}]}'
     assert with_item_failures(payload) == PartlyFailed(frozenset({"a"}))

@@ -465,8 +465,14 @@ def test_reasons_that_are_no_names_share_one_line() -> None:
     with capture_logs() as lines:
         told = recorder()
         for number in range(50):
-            told.record(facts.ShardBlocked(CLICKS, SHARD, f"{number} no answer{'a' * 5000}"))
-    assert [line["reason"] for line in lines] == [f"0 no answer{'a' * 1013}"]
+            told.record(facts.ShardBlocked(CLICKS, SHARD, f"{number} no answer{'a' * 5000}", detail="b" * 5000))
+    assert [(line["reason"], line["detail"]) for line in lines] == [(f"0 no answer{'a' * 1013}", "b" * 1024)]
+
+
+def test_the_line_of_a_blocked_shard_has_no_detail_where_nobody_said_anything() -> None:
+    with capture_logs() as lines:
+        recorder().record(facts.ShardBlocked(CLICKS, SHARD, "batchItemFailures"))
+    assert "detail" not in lines[0]
 
 
 def test_metrics_are_named_by_the_rule_and_have_no_label_without_bounds() -> None:
