@@ -6,4 +6,5 @@ Nobody imports them; settings files name them as handlers.
 
     signup/   a CSV of users, the function that stores them in a table, and the one that welcomes them by mail
     clicks/   the function that counts the clicks of a stream
+    node/     a function for Node.js under AWS's own runtime client, with its settings file
 """

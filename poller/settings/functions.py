@@ -64,6 +64,9 @@ class FunctionTable(Table):
     handler: Handler | None = None
     """A Python callable, module:callable, run in child processes."""
 
+    python: Argument | None = None
+    """The Python interpreter that runs the handler; for handler only."""
+
     timeout_in_seconds: Annotated[float, TIMEOUT] = DEFAULT_TIMEOUT_IN_SECONDS
     """How long one invocation may take."""
 
@@ -95,6 +98,7 @@ def function_rules(name: str, table: FunctionTable, written: Mapping[str, Any]) 
 
 
 _OWNERS = {
+    "python": ("handler",),
     "environment": ("command", "handler"),
     "inherit_credentials": ("command", "handler"),
     "headers": ("url", "urls"),
@@ -154,7 +158,7 @@ def _kind(table: FunctionTable, directory: FilePath) -> FunctionKind:
     if urls:
         return HttpService(urls=tuple(urls), headers=table.headers or {})
     return ChildProcess(
-        command=tuple(table.command) if table.command else (sys.executable, str(_BOOTSTRAP)),
+        command=tuple(table.command) if table.command else (table.python or sys.executable, str(_BOOTSTRAP)),
         handler=table.handler,
         environment=table.environment or {},
         inherits_credentials=table.inherit_credentials,

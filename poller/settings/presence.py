@@ -32,8 +32,9 @@ def _missing_code(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fa
         if not isinstance(kind, ChildProcess):
             continue
         variables = {**environ, **kind.environment}
-        if kind.handler is None and not _is_program(kind.command[0], kind.directory, variables.get("PATH")):
-            yield Fault(("functions", name, "command"), f"there is no such program{_where(kind.command[0])}")
+        if not _is_program(kind.command[0], kind.directory, variables.get("PATH")):
+            key = "command" if kind.handler is None else "python"
+            yield Fault(("functions", name, key), f"there is no such program{_where(kind.command[0])}")
         elif kind.handler is not None and kind.command[0] == sys.executable:
             folders = [kind.directory, *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
             if not _is_module(kind.handler.partition(":")[0], folders):

@@ -94,11 +94,13 @@ def _function_lines(function: Function, tree: dict[str, Any]) -> Iterator[Line]:
             remarks = {"headers": "none of their own"}
         case ChildProcess():
             remarks = {"environment": "the daemon's own"}
+            if function.kind.handler is not None:
+                remarks["python"] = "the daemon's own"
             defaults["inherit_credentials"] = True
         case _:
             remarks = {}
     path = ("functions", function.name)
-    for key in ("arn", "url", "urls", "command", "handler", *defaults, "environment", "headers"):
+    for key in ("arn", "url", "urls", "command", "handler", "python", *defaults, "environment", "headers"):
         yield from _line(path, (key,), defaults, tree, remarks.get(key))
 
 

@@ -28,11 +28,15 @@ def function(kind: FunctionKind, *, timeout_in_seconds: float = 10.0, reserved_c
 
 
 def callable_kind(
-    handler: str, *, environment: Mapping[str, str] | None = None, directory: Path = SAMPLES
+    handler: str,
+    *,
+    environment: Mapping[str, str] | None = None,
+    directory: Path = SAMPLES,
+    python: str = sys.executable,
 ) -> ChildProcess:
     """What the settings make of `handler = "module:callable"`."""
     return ChildProcess(
-        command=(sys.executable, str(BOOTSTRAP)),
+        command=(python, str(BOOTSTRAP)),
         handler=handler,
         environment=environment or {},
         directory=str(directory),

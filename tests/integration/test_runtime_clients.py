@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
 import orjson
 import pytest
 
+import poller
 from poller.model.function import ChildProcess
+from poller.model.ids import FunctionName
 from poller.model.invocation import Answered, FunctionError, Response
+from poller.settings.loading import load
 from poller.targets.runtime import RuntimeTarget
 from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped
 from tests.fakes.functions import ARN, command_kind, function, invocation
@@ -22,6 +27,7 @@ from tests.node import installed, node
 pytestmark = pytest.mark.anyio
 
 NODE_CLIENT = ("aws-lambda-ric", "4.0.2")
+NODE_EXAMPLE = Path(poller.__file__).parent / "examples" / "node"
 RECORDS = {"Records": [{"body": "x" * 800}] * 10}
 CUSTOM = {"mapping": "new_users", "request_id": "6f1d-0", "attempt": "1"}
 
@@ -173,3 +179,18 @@ async def test_nodes_client_may_exit(javascript: Javascript) -> None:
 async def test_a_result_of_nodes_client_may_be_too_large(javascript: Javascript) -> None:
     (response,) = await responses_of(javascript("huge"), {"size": 7_000_000})
     assert error(response)[0] == "Function.ResponseSizeTooLarge"
+
+
+async def test_the_example_for_node_does_what_it_says(tmp_path: Path) -> None:
+    assert orjson.loads((NODE_EXAMPLE / "package.json").read_bytes())["dependencies"] == dict([NODE_CLIENT])
+    folder = tmp_path / "node"
+    shutil.copytree(NODE_EXAMPLE, folder)
+    node()
+    (folder / "node_modules").symlink_to(installed(*NODE_CLIENT).parent)
+    kind = load(folder / "poller.toml", {}).functions[FunctionName("greet")].kind
+    assert isinstance(kind, ChildProcess)
+    event = {"Records": [{"messageId": "1", "body": '{"name": "Ada"}'}, {"messageId": "2", "body": "no JSON"}]}
+    record = Recorded()
+    (response,) = await responses_of(kind, event, record=record)
+    assert answer(response) == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert any(one.line.endswith("Hello, Ada") for one in record.of(ChildOutput))

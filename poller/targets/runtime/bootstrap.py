@@ -4,6 +4,7 @@
     import module -> find callable -> for ever: next -> callable(event, context) -> response or error
 
 It stands alone: standard library only, nothing of poller is imported, and it is run by its path, never imported by us.
+So another interpreter than the daemon's may run it, from Python 3.9 on.
 What a handler sees is what AWS's Python runtime shows it: the context object, the log format, the error documents.
 Two things are more: the handler may be a dotted name within its module, and it may be a coroutine function; all its
 invocations then run on one event loop, so that its clients and connections live on between them.
@@ -122,18 +123,19 @@ class Handler:
 
     def __init__(self, function: Callable[[Any, Context], Any]) -> None:
         self._function = function
-        self._runner: asyncio.Runner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __call__(self, event: Any, context: Context) -> Any:
         result = self._function(event, context)
         return self._finished(result) if hasattr(result, "__await__") else result
 
     def _finished(self, coroutine: Any) -> Any:
-        if self._runner is None:
+        if self._loop is None:
             import asyncio  # most handlers do without, and start sooner
 
-            self._runner = asyncio.Runner()
-        return self._runner.run(coroutine)
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._loop.run_until_complete(coroutine)
 
 
 class RequestId(logging.Filter):

@@ -51,6 +51,12 @@ def test_a_handler_is_our_bootstrap_in_the_files_folder(function: Callable[[str]
     assert bootstrap.is_file()
 
 
+def test_a_handler_may_have_an_interpreter_of_its_own(function: Callable[[str], Function]) -> None:
+    kind = function('handler = "a:b"\npython = "/opt/venv/bin/python"').kind
+    assert isinstance(kind, ChildProcess)
+    assert (kind.command[0], Path(kind.command[1]).name) == ("/opt/venv/bin/python", "bootstrap.py")
+
+
 def test_a_command_is_run_in_the_files_folder(function: Callable[[str], Function], tmp_path: Path) -> None:
     assert function('command = ["node", "bootstrap.mjs"]').kind == ChildProcess(
         command=("node", "bootstrap.mjs"), handler=None, environment={}, directory=str(tmp_path)
@@ -153,6 +159,8 @@ def test_an_arn_that_is_made_stays_in_the_partition_of_the_source(
             'url = "http://a"\ninherit_credentials = true',
             ".inherit_credentials = true: applies only to a function with command or handler",
         ),
+        ('command = ["a"]\npython = "b"', '.python = "b": applies only to a function with handler, not with command'),
+        ('handler = "a:b"\npython = ""', "must not be empty"),
         ('url = "http://a"\nenvironment = {}', ".environment: applies only to a function with command or handler"),
         ('handler = "a:b"\nheaders = {}', ".headers: applies only to a function with url or urls, not with handler"),
         ("urls = []", ".urls = []: must not be empty"),

@@ -73,6 +73,10 @@ def test_a_program_is_on_the_path_or_seen_from_the_files_folder(missing_of: Miss
     assert missing_of(function('command = ["bootstrap", "a"]'), PATH="/nowhere") == [
         'functions.f.command = ["bootstrap", "a"]: there is no such program on PATH'
     ]
+    assert missing_of(function('handler = "json:loads"\npython = "./bootstrap"')) == []
+    assert missing_of(function('handler = "json:loads"\npython = "./none"')) == [
+        'functions.f.python = "./none": there is no such program, seen from the folder of this file'
+    ]
     program.chmod(0o644)
     assert missing_of(function('command = ["./bootstrap"]')) == [
         'functions.f.command = ["./bootstrap"]: there is no such program, seen from the folder of this file'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,10 @@ async def responses_of(
     directory: Path = SAMPLES,
     record: Recorded | None = None,
     environment: dict[str, str] | None = None,
+    python: str = sys.executable,
 ) -> list[Response]:
     """Call the handler with each payload in turn, in one child."""
-    kind = callable_kind(handler, directory=directory, environment=environment)
+    kind = callable_kind(handler, directory=directory, environment=environment, python=python)
     with anyio.fail_after(30):
         async with RuntimeTarget(
             function(kind), record=record or Recorded(), region="eu-west-1", endpoint_url=None, inherited=os.environ
@@ -187,6 +190,21 @@ async def test_a_module_with_a_syntax_error_is_an_init_error(tmp_path: Path) -> 
     assert document["errorType"] == "Runtime.UserCodeSyntaxError"
     assert document["errorMessage"].startswith("Syntax error in module 'typo': expected ':'")
     assert f'File "{tmp_path}/typo.py" Line 1' in document["stackTrace"][0]
+
+
+async def test_another_interpreter_may_run_the_handler(tmp_path: Path) -> None:
+    """One that has none of the daemon's packages."""
+    venv.create(tmp_path / "venv", symlinks=True)
+    (tmp_path / "mine.py").write_text(
+        "import importlib.util, sys\n\n"
+        "async def look(event, context):\n    return [sys.prefix, importlib.util.find_spec('anyio') is None]\n"
+    )
+    python = str(tmp_path / "venv" / "bin" / "python")
+    assert await answer_of("mine:look", directory=tmp_path, python=python) == [str(tmp_path / "venv"), True]
+
+
+def test_the_bootstrap_is_understood_by_older_interpreters() -> None:
+    ast.parse(BOOTSTRAP.read_text(), feature_version=(3, 9))
 
 
 async def test_the_folder_of_the_bootstrap_is_not_importable(tmp_path: Path) -> None:
