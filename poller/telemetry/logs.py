@@ -46,7 +46,7 @@ def configure(format: LogFormat, verbose: bool = False, quiet: bool = False) -> 
         processors += [structlog.processors.JSONRenderer(serializer=_encode)]
         stream = sys.stderr.buffer
     else:
-        processors += [_console_renderer()]
+        processors += [_unfolded, _console_renderer()]
         stream = sys.stderr
     structlog.configure(
         processors=processors,
@@ -60,6 +60,25 @@ def configure(format: LogFormat, verbose: bool = False, quiet: bool = False) -> 
 
 def _console_renderer() -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
+
+
+def _unfolded(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """A text of several lines, such as a function's traceback, goes on below its line, where a person can read it.
+
+    It is indented, so that no text can pass for a line of ours.
+    """
+    below: list[str] = []
+    for name, value in event.items():
+        if isinstance(value, str) and "\n" in value and name != "exception":
+            event[name], *others = value.splitlines()
+            below += (f"    {_printable(line)}" for line in others)
+    if below:
+        event["stack"] = "\n".join(below)  # what the renderer writes below a line
+    return event
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def _with_traceback(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -76,6 +76,24 @@ def test_when_quiet_only_warnings_and_errors_are_written(capsysbinary: pytest.Ca
     assert [line["event"] for line in lines(capsysbinary)] == ["failing", "broken"]
 
 
+def test_the_console_format_shows_a_functions_traceback_on_several_lines(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    logs.configure("console")
+    text = '[ERROR] ValueError: no\nTraceback (most recent call last):\n  File "a.py", line 1\n\x1b[2J[error] mine'
+    Recorder(mappings={ORDERS: STORE}, functions=[STORE]).record(
+        facts.ChildOutput(function=STORE, pid=7, stream="stdout", line=text)
+    )
+    first, *others = capsysbinary.readouterr().err.decode().splitlines()
+    assert "child_output" in first
+    assert "[ERROR] ValueError: no" in first
+    assert others == [
+        "    Traceback (most recent call last):",
+        '      File "a.py", line 1',
+        "    \\x1b[2J[error] mine",
+    ]
+
+
 @pytest.mark.parametrize(("verbose", "events"), [(False, ["loud"]), (True, ["quiet", "loud"])])
 def test_debug_lines_are_written_only_when_verbose(
     capsysbinary: pytest.CaptureFixture[bytes], verbose: bool, events: list[str]
