@@ -7,8 +7,8 @@
 An answer ends by its Content-Length, its last chunk or the end of the connection; interim ones (1xx) are passed over.
 A connection rests only after an answer that leaves it clean: all of the request written, nothing after the answer, no
 wish of the server to close. Bytes or a hang-up while it rests close it; so do a timeout, and an answer that is no HTTP
-or too large. One timer serves all deadlines of a connection: it is moved only when the next deadline is nearer, and
-looks again when it rings early; most calls cost none.
+or exceeds a limit. One timer serves all deadlines of a connection: it is moved only when the next deadline is nearer,
+and looks again when it rings early; most calls cost none.
 
 What goes wrong is the future's result, never its exception: nobody may be there any more to take that.
 The codes are aiohttp's, so that a fault has one name with a proxy and without (proxied.py).
@@ -29,6 +29,16 @@ from poller.errors import Rejected, Unreachable
 
 LARGEST_ANSWER_IN_BYTES = 32 << 20
 """Head and body, as they come; AWS's largest is Kinesis's, of 10 MB of records in base64."""
+
+LARGEST_HEAD_IN_BYTES = 64 << 10
+"""Names and values of an answer's headers, those of its interim answers and its trailers included; so much of anything
+else may come between two parts of a body: a status line, chunk sizes with their extensions. Python's own client and h11
+have the same limit."""
+
+MOST_HEADERS = 100
+"""Of an answer, counted in the same way; the limit of Python's own client."""
+
+TOO_MUCH_HEAD = f"the answer's head has more than {MOST_HEADERS} headers or {LARGEST_HEAD_IN_BYTES} bytes"
 
 
 class Received(NamedTuple):
@@ -70,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._waiter: asyncio.Future[Received | Unreachable] | None = None
         self._parser: HttpResponseParser | None = None
-        self._size = 0
+        self._size = self._size_without_body = self._head_size = self._header_count = 0
         self._head: Mapping[str, str] | None = None
         self._headers: dict[str, str] = {}
         self._chunks: list[bytes] = []
@@ -84,7 +94,7 @@ class Connection(asyncio.Protocol):
         assert self.is_open
         assert self._waiter is None
         self._parser = HttpResponseParser(self)  # a new one: nothing of the last answer may linger
-        self._size = 0
+        self._size = self._size_without_body = self._head_size = self._header_count = 0
         self._waiter = self._loop.create_future()
         self._expect_until(deadline)
         self._transport.write(message)
@@ -116,10 +126,15 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._size += len(data)
+        self._size_without_body += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            self._give_up(f"the answer is not HTTP: {safe_text(error)}", code="UnusableAnswer")
+            ours = error.__context__
+            text = str(ours) if isinstance(ours, Unreachable) else f"the answer is not HTTP: {safe_text(error)}"
+            self._give_up(text, code="UnusableAnswer")
+        if self._size_without_body > LARGEST_HEAD_IN_BYTES:
+            self._give_up(TOO_MUCH_HEAD, code="UnusableAnswer")
         if self._size > LARGEST_ANSWER_IN_BYTES:
             self._give_up(f"the answer is larger than {LARGEST_ANSWER_IN_BYTES} bytes", code="UnusableAnswer")
 
@@ -154,6 +169,10 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_count += 1
+        self._head_size += len(name) + len(value)
+        if self._header_count > MOST_HEADERS or self._head_size > LARGEST_HEAD_IN_BYTES:
+            raise Unreachable(TOO_MUCH_HEAD, code="UnusableAnswer", was_sent=True)
         key, text = name.lower().decode("latin-1"), value.decode("latin-1").rstrip(" \t")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
@@ -161,6 +180,7 @@ class Connection(asyncio.Protocol):
         self._head, self._headers = self._headers, {}  # trailers come to nothing
 
     def on_body(self, body: bytes) -> None:
+        self._size_without_body = 0
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from poller.aws.http1 import Connection, Received, request
+from poller.aws.http1 import LARGEST_HEAD_IN_BYTES, MOST_HEADERS, TOO_MUCH_HEAD, Connection, Received, request
 from poller.errors import Rejected, Unreachable
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -172,6 +172,94 @@ def test_no_bytes_whatever_leave_a_call_without_a_result(raw: bytes, cuts: list[
     [result], is_open = read(cut(raw, cuts), lasts=True)
     assert isinstance(result, Received | Unreachable)
     assert not is_open
+
+
+def with_heads(interim: int, head: int, trailers: int, *, line: bytes) -> bytes:
+    """An answer with so many lines in each of its three places for headers, besides its own `transfer-encoding`."""
+    first = b"HTTP/1.1 103 Early Hints\r\n" + line * interim + b"\r\n"
+    return (
+        (first if interim else b"")
+        + b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"
+        + line * head
+        + b"\r\n2\r\n{}\r\n0\r\n"
+        + line * trailers
+        + b"\r\n"
+    )
+
+
+def in_pieces(raw: bytes, size: int) -> list[bytes]:
+    return [raw[start : start + size] for start in range(0, len(raw), size)]
+
+
+def is_too_much(results: list[Received | Unreachable], is_open: bool) -> bool:
+    [result] = results
+    if isinstance(result, Received):
+        return False
+    assert (str(result), result.code, result.was_sent) == (TOO_MUCH_HEAD, "UnusableAnswer", True)
+    assert not is_open
+    return True
+
+
+FRAME = 100
+"""More bytes than those around the headers, which count when an answer comes in pieces."""
+
+PLACES = pytest.mark.parametrize("place", [(1, 0, 0), (0, 1, 0), (0, 0, 1)], ids=["interim", "head", "trailers"])
+PIECES = pytest.mark.parametrize("size", [7, 4_096, 1 << 20])
+
+
+@PLACES
+@PIECES
+def test_an_answer_has_at_most_a_hundred_headers(place: tuple[int, int, int], size: int) -> None:
+    for number, expected in ((MOST_HEADERS - 1, False), (MOST_HEADERS, True), (20 * MOST_HEADERS, True)):
+        interim, head, trailers = (number * each for each in place)
+        raw = with_heads(interim, head, trailers, line=b"X-A: y\r\n")
+        assert is_too_much(*read(in_pieces(raw, size))) is expected
+
+
+@PLACES
+@PIECES
+def test_an_answers_headers_have_at_most_64_kib(place: tuple[int, int, int], size: int) -> None:
+    room = LARGEST_HEAD_IN_BYTES - len("transfer-encodingchunked") - len("X-A")
+    for length, expected in ((room - FRAME, False), (room + 1, True), (10 * room, True)):
+        raw = with_heads(*place, line=b"X-A: " + b"y" * length + b"\r\n")
+        assert is_too_much(*read(in_pieces(raw, size))) is expected
+
+
+@PIECES
+def test_the_places_for_headers_share_one_limit(size: int) -> None:
+    for number, expected in ((33, False), (34, True)):
+        raw = with_heads(number, number, number, line=b"X-A: y\r\n")
+        assert is_too_much(*read(in_pieces(raw, size))) is expected
+
+
+@pytest.mark.parametrize("size", [7, 4_096])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 " + b"y" * (2 * LARGEST_HEAD_IN_BYTES) + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 5_000 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        with_heads(0, 0, 0, line=b"").replace(b"\r\n2\r\n", b"\r\n2;" + b"y" * (2 * LARGEST_HEAD_IN_BYTES) + b"\r\n"),
+    ],
+    ids=["status line", "interim answers", "chunk extension"],
+)
+def test_as_much_of_anything_else_without_a_byte_of_the_body_is_too_much(raw: bytes, size: int) -> None:
+    assert is_too_much(*read(in_pieces(raw, size)))
+
+
+def test_a_body_in_many_chunks_is_no_head() -> None:
+    count = LARGEST_HEAD_IN_BYTES // 4
+    raw = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n7\r\n" * count + b"0\r\n\r\n"
+    [result], is_open = read(in_pieces(raw, 4_096))
+    assert isinstance(result, Received)
+    assert result.body == b"7" * count
+    assert is_open
+
+
+def test_a_limit_is_counted_anew_for_each_answer() -> None:
+    raw = with_heads(0, MOST_HEADERS - 1, 0, line=b"X-A: " + b"y" * 400 + b"\r\n")
+    results, is_open = read([raw], [raw], in_pieces(raw, 4_096))
+    assert all(isinstance(result, Received) for result in results)
+    assert is_open
 
 
 @settings(max_examples=200, deadline=None)
