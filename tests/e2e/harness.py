@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,10 +153,15 @@ class World:
         return [self.aws.sqs.send(queue, body, **options) for body in bodies]
 
     async def until_deleted(self, queue: FakeQueue, count: int) -> None:
-        """So many messages of the queue are gone for good."""
+        """So many messages of the queue are gone for good. Only the time from one delete to the next is limited."""
         assert isinstance(queue.history, History)
         counts = queue.history.counts
-        await self.watch.until(lambda: counts["deleted"] >= count)
+
+        def is_another(before: int) -> bool:
+            return counts["deleted"] > before
+
+        while (deleted := counts["deleted"]) < count:
+            await self.watch.until(partial(is_another, deleted))
 
     async def until_entry(self, queue: FakeQueue, kind: str, detail: str = "") -> None:
         await self.watch.until(lambda: any(entry.kind == kind and entry.detail == detail for entry in queue.history))

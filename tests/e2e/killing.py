@@ -35,6 +35,9 @@ from tests.fakes.aws_over_http import AwsOverHttp
 from tests.fakes.queue import FakeQueue
 from tests.fakes.watch import History
 
+WORKING_LIVES = 2
+"""The first lives are killed only after each mapping has handed something over."""
+
 STARTING_RATE = 0.15
 LONGEST_START_IN_SECONDS = 1.0
 LONGEST_LIFE_IN_SECONDS = 1.5
@@ -87,6 +90,10 @@ class Reader:
             elif isinstance(event, Reported):
                 self.done.add(event.number)
         self._seen = len(self.events)
+
+    def has_begun(self, life: int) -> bool:
+        """Whether the function was handed something in this life, which is the last one."""
+        return any(isinstance(event, Began) and event.life == life for event in self.events[self._seen :])
 
     @property
     def failures_history(self) -> History:
@@ -224,20 +231,25 @@ class Killing:
 
     async def _live_until_killed(self, group: TaskGroup) -> None:
         async with self._daemon() as daemon:
-            await self._random_moment(daemon)
+            await self._random_moment()
             daemon.signal(signal.SIGKILL)
             assert await daemon.ended() == -signal.SIGKILL
             left = left_behind(self._world.folder, life=self._life)
             self.children += len(left)
             group.start_soon(until_gone, left)
 
-    async def _random_moment(self, daemon: Daemon) -> None:
-        """Mostly while it works; at times while it starts."""
-        if self._luck.random() < STARTING_RATE:
+    async def _random_moment(self) -> None:
+        """Mostly while it works, at first always; at times while it starts."""
+        if self._life > WORKING_LIVES and self._luck.random() < STARTING_RATE:
             await anyio.sleep(self._luck.uniform(0, LONGEST_START_IN_SECONDS))
         else:
-            await daemon.until_said("mapping_ready")
+            await self._world.watch.until(self._has_each_begun, within=LONGEST_CATCHING_UP_IN_SECONDS)
             await anyio.sleep(self._luck.uniform(0, LONGEST_LIFE_IN_SECONDS))
+
+    def _has_each_begun(self) -> bool:
+        """Each function was handed something in this life."""
+        self._ledger.read()
+        return all(reader.has_begun(self._life) for reader in self.readers)
 
     def _note_what_is_stored(self) -> None:
         found, at = stored(self._world.folder / "poller.db"), anyio.current_time()
