@@ -20,6 +20,7 @@ import prometheus_client
 
 from poller import __version__
 from poller.admin.server import Address, serve
+from poller.descriptors import is_enough, needed, raise_limit
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.model.mapping import QueueMapping, StreamMapping
@@ -27,7 +28,7 @@ from poller.model.status import MappingStatus, StreamStatus
 from poller.parts import Parts, WallClock
 from poller.settings.values import Settings
 from poller.telemetry import logs
-from poller.telemetry.facts import DaemonStarted, SettingsDoubted
+from poller.telemetry.facts import DaemonStarted, DescriptorsFew, SettingsDoubted
 from poller.telemetry.recorder import Recorder
 
 GC_THRESHOLDS = (20_000, 20, 20)
@@ -48,7 +49,7 @@ async def _run(settings: Settings, settings_path: Path) -> int:
 
 
 async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings, settings_path: Path) -> int:
-    stop = Stop()
+    stop, limits = Stop(), raise_limit()
     recorder = Recorder(
         mappings={mapping.name: mapping.function_name for mapping in _all(settings)},
         streams=[mapping.name for mapping in settings.stream_mappings],
@@ -56,8 +57,10 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
     )
     for warning in settings.warnings:
         recorder.record(SettingsDoubted(warning))
+    if not is_enough(limits, wanted := needed(settings)):
+        recorder.record(DescriptorsFew(limit=limits.own, needed=wanted))
     async with AsyncExitStack() as stack:
-        parts = Parts(settings, stop=stop, record=recorder.record, stack=stack)
+        parts = Parts(settings, stop=stop, record=recorder.record, stack=stack, descriptor_limit=limits.original)
         daemon = Daemon(
             await parts.runners(),
             stop=stop,

@@ -66,13 +66,17 @@ class WallClock:
 class Parts:
     """The parts of one daemon."""
 
-    def __init__(self, settings: Settings, *, stop: Stop, record: Record, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, settings: Settings, *, stop: Stop, record: Record, stack: AsyncExitStack, descriptor_limit: int
+    ) -> None:
+        """`descriptor_limit` is the soft limit of open files that child processes get."""
         daemon = settings.daemon
         self.luck = random.Random()
         self._settings = settings
         self._stop = stop
         self._record = record
         self._stack = stack
+        self._descriptor_limit = descriptor_limit
         self._clock = WallClock()
         self._aws = Aws(AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints))
         self._budget = Budget(BYTES_OF_THE_PROCESS)
@@ -231,6 +235,7 @@ class Parts:
                         record=self._record,
                         region=function.arn.region,
                         endpoint_url=self._settings.daemon.endpoint_url,
+                        descriptor_limit=self._descriptor_limit,
                         inherited=_without(self._settings.withheld_variables, os.environ),
                     )
                 )

@@ -39,6 +39,13 @@ class StateOpened(NamedTuple):
     positions: int
 
 
+class DescriptorsFew(NamedTuple):
+    """The system allows fewer open files than the mappings need when all of them are busy."""
+
+    limit: int
+    needed: int
+
+
 class SettingsDoubted(NamedTuple):
     """Something in the settings is allowed, but probably not meant."""
 
@@ -394,6 +401,7 @@ Fact = (
     DaemonStarted
     | DaemonStopping
     | StateOpened
+    | DescriptorsFew
     | SettingsDoubted
     | MappingReady
     | SourceFailed

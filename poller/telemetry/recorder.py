@@ -64,6 +64,7 @@ class Recorder:
             facts.DaemonStarted: self._daemon_started,
             facts.DaemonStopping: self._daemon_stopping,
             facts.StateOpened: self._state_opened,
+            facts.DescriptorsFew: self._descriptors_few,
             facts.SettingsDoubted: self._settings_doubted,
             facts.MappingReady: self._mapping_ready,
             facts.SourceFailed: self._source_failed,
@@ -118,6 +119,10 @@ class Recorder:
 
     def _state_opened(self, fact: facts.StateOpened) -> None:
         self._log.info("state_opened", **fact._asdict())
+
+    def _descriptors_few(self, fact: facts.DescriptorsFew) -> None:
+        advice = "raise the hard limit of open files (ulimit -Hn, LimitNOFILE of systemd) or lower the concurrencies"
+        self._log.warning("descriptors_few", **fact._asdict(), advice=advice)
 
     def _settings_doubted(self, fact: facts.SettingsDoubted) -> None:
         self._log.warning("settings_doubted", **fact._asdict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import datetime
 
 import pytest
@@ -21,6 +22,29 @@ pytestmark = pytest.mark.anyio
 
 BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 SOURCE = "arn:aws:sqs:eu-west-1:123456789012:"
+
+
+async def test_the_limit_of_open_files_is_raised_and_said_where_it_is_too_low(world: World) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    queue = world.queue("orders")
+    text = f"""
+        [functions.many]
+        url = "http://127.0.0.1:1"
+        reserved_concurrency = 10_000
+        [mappings.orders]
+        event_source_arn = "{queue.arn}"
+        function_name = "many"
+    """
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        async with world.daemon(text) as daemon:
+            await daemon.until_said("mapping_ready")
+            own, _ = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+            assert await daemon.stop() == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert own == min(65_536, hard)
+    assert [line["needed"] for line in daemon.said("descriptors_few")] == ([20_100] if own < 20_100 else [])
 
 
 async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world: World) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from poller.descriptors import MOST
 from poller.model.ids import FunctionName, MappingName
 from poller.settings.limits import DEFAULT_SHUTDOWN_GRACE_IN_SECONDS
 from poller.telemetry.recorder import Recorder
@@ -51,6 +52,11 @@ def poller(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]
         cwd=directory,
         env={"PYTHONPATH": str(ROOT)},
     )
+
+
+def test_the_unit_lets_the_daemon_raise_its_limit_of_open_files_as_far_as_it_wants() -> None:
+    soft, hard = unit()["LimitNOFILE"][0].split(":")
+    assert (int(soft), int(hard)) == (1024, MOST)
 
 
 def commands() -> list[list[str]]:

@@ -18,6 +18,7 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from resource import RLIM_INFINITY
 from typing import IO, Literal
 
 import anyio
@@ -49,6 +50,10 @@ exec "$@" 3<&-
 """
 
 
+LIMITED_LAUNCHER = 'ulimit -Sn "$1"; shift' + LAUNCHER
+"""With a limit of open files of its own, as the first argument."""
+
+
 class StartError(Exception):
     """There is no such program, or it may not be run. Raised by `live`; nothing was started."""
 
@@ -57,14 +62,22 @@ class Child:
     """One process and its Runtime API. `live` is its life; `invoke` may be called while it lives, one at a time."""
 
     def __init__(
-        self, function: Function, *, init_in_seconds: float, output_limit: OutputLimit, record: Record
+        self,
+        function: Function,
+        *,
+        init_in_seconds: float,
+        output_limit: OutputLimit,
+        descriptor_limit: int | None = None,
+        record: Record,
     ) -> None:
+        """`descriptor_limit` is its soft limit of open files, -1 for none; None leaves it at the daemon's own."""
         self.is_alive = True
         self._function = function
         self._init_in_seconds = init_in_seconds
         self._record = record
         self._api = RuntimeApi(function, before_event=self._before_event, record=record)
         self._output_limit = output_limit
+        self._launcher = _launcher(descriptor_limit)
         self._outputs: list[Output] = []
         self._invocation: tuple[MappingName, RequestId] | None = None  # the one at hand, or else the last one
         self._pid = 0
@@ -98,7 +111,8 @@ class Child:
                 address = stack.enter_context(self._api.listening())
                 for name in STREAMS:
                     self._outputs.append(stack.enter_context(closing(self._output(name))))
-                process = await _open(kind, environment(address), lifeline, *(one.writing for one in self._outputs))
+                stdout, stderr = (one.writing for one in self._outputs)
+                process = await _open(kind, self._launcher, environment(address), lifeline, stdout, stderr)
             except OSError as error:
                 raise StartError(f"{kind.command[0]}: {error.strerror}") from error
             async with process:
@@ -217,13 +231,26 @@ class Child:
                 os.killpg(self._pid, number)
 
 
+def _launcher(descriptor_limit: int | None) -> tuple[str, ...]:
+    """The shell's script, and the argument that comes before the program, if any."""
+    if descriptor_limit is None:
+        return (LAUNCHER,)
+    return LIMITED_LAUNCHER, "unlimited" if descriptor_limit == RLIM_INFINITY else str(descriptor_limit)
+
+
 async def _open(
-    kind: ChildProcess, environment: Mapping[str, str], lifeline: int, stdout: IO[bytes], stderr: IO[bytes]
+    kind: ChildProcess,
+    launcher: tuple[str, ...],
+    environment: Mapping[str, str],
+    lifeline: int,
+    stdout: IO[bytes],
+    stderr: IO[bytes],
 ) -> Process:
+    script, *limit = launcher
     program = _program(kind.command[0], kind.directory, environment)
     with stdout, stderr:
         return await anyio.open_process(
-            ["/bin/sh", "-c", LAUNCHER, kind.command[0], program, *kind.command[1:]],
+            ["/bin/sh", "-c", script, kind.command[0], *limit, program, *kind.command[1:]],
             stdin=lifeline,
             stdout=stdout,
             stderr=stderr,

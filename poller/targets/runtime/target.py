@@ -42,7 +42,8 @@ START = Backoff(initial=0.1, maximum=10.0)
 class RuntimeTarget:
     """A function as a pool of child processes. Open it with `async with`; on leaving, every child has ended.
 
-    `inherited` is what its children have of the daemon's environment.
+    `inherited` is what its children have of the daemon's environment, `descriptor_limit` their soft limit of open files
+    (None for the daemon's own).
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class RuntimeTarget:
         region: str,
         endpoint_url: str | None,
         inherited: Mapping[str, str],
+        descriptor_limit: int | None = None,
         idle_in_seconds: float = IDLE_IN_SECONDS,
         init_in_seconds: float = INIT_IN_SECONDS,
     ) -> None:
@@ -66,6 +68,7 @@ class RuntimeTarget:
             environment, function, self._kind, inherited=inherited, region=region, endpoint_url=endpoint_url
         )
         self._output_limit = OutputLimit()
+        self._descriptor_limit = descriptor_limit
         self._turns = anyio.Semaphore(function.reserved_concurrency, fast_acquire=True)
         self._children: set[Child] = set()
         self._free: list[tuple[float, Child]] = []  # since when; some may have died meanwhile, and then take nothing
@@ -113,6 +116,7 @@ class RuntimeTarget:
             self._function,
             init_in_seconds=self._init_in_seconds,
             output_limit=self._output_limit,
+            descriptor_limit=self._descriptor_limit,
             record=self._record,
         )
         await self._tasks.start(self._live, child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -40,6 +41,7 @@ async def opened(
     reserved_concurrency: int = 2,
     idle_in_seconds: float = 300.0,
     init_in_seconds: float = 10.0,
+    descriptor_limit: int | None = None,
 ) -> AsyncIterator[RuntimeTarget]:
     with anyio.fail_after(30):
         async with RuntimeTarget(
@@ -48,6 +50,7 @@ async def opened(
             region="eu-west-1",
             endpoint_url=None,
             inherited=os.environ,
+            descriptor_limit=descriptor_limit,
             idle_in_seconds=idle_in_seconds,
             init_in_seconds=init_in_seconds,
         ) as target:
@@ -141,6 +144,17 @@ async def test_an_idle_child_is_reaped_and_another_one_started_when_needed() -> 
         stopped = await record.first(ChildStopped)
         assert (stopped.reason, stopped.status) == ("idle", 128 + signal.SIGTERM)
         assert answer(await target.invoke(call()))["invocations"] == 1
+
+
+@pytest.mark.parametrize("limit", [None, 77, 256])
+async def test_children_get_the_limit_of_open_files_that_the_daemon_was_started_with(
+    limit: int | None, tmp_path: Path
+) -> None:
+    own, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kind = command_kind("/bin/sh", "-c", f"echo $(ulimit -Sn) $(ulimit -Hn) $0 $1 > {tmp_path}/limits", "a b", "c")
+    async with opened(kind, Recorded(), descriptor_limit=limit) as target:
+        await target.invoke(call())
+    assert (tmp_path / "limits").read_text().split() == [str(limit or own), str(hard), "a", "b", "c"]
 
 
 async def test_children_are_leaders_of_their_own_sessions() -> None:

@@ -259,6 +259,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_store_errors_total{code=FileGone,mapping=clicks}": 1},
     ),
     (facts.StoreRecovered(CLICKS), "info", "store_recovered", {}),
+    (facts.DescriptorsFew(limit=1024, needed=1320), "warning", "descriptors_few", {}),
     (facts.StateOpened(file="/var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
     (facts.SettingsDoubted("mappings.orders.x: really?"), "warning", "settings_doubted", {}),
     (
