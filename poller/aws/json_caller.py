@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -73,8 +73,12 @@ class JsonCaller:
             return orjson.loads(answer.body)
         except orjson.JSONDecodeError as error:
             with suppress(ValueError, RecursionError):  # half of a surrogate pair, which the fast one refuses
-                return json.loads(answer.body)
+                return json.loads(answer.body, parse_constant=_refuse_constant)
             raise Unreachable("the answer is not JSON", code="UnusableAnswer", was_sent=True) from error
 
     def _headers_of(self, operation: str) -> dict[str, str]:
         return {"content-type": self._content_type, "x-amz-target": f"{self._target_prefix}.{operation}"}
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

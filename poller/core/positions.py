@@ -14,6 +14,8 @@ Sources: Amazon Kinesis Data Streams API reference, "GetShardIterator"; DynamoDB
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import lt
 from typing import assert_never
 
 from poller.model.stream import (
@@ -49,6 +51,15 @@ def place(position: Position) -> Place:
 
 
 def number(sequence_number: SequenceNumber) -> int:
-    """The sequence number as the number that it is."""
-    assert sequence_number.isdecimal(), f"a sequence number has digits only, not {sequence_number!r}"
+    """The sequence number as the number that it is. Raises ValueError for a text that is none."""
+    if not (sequence_number.isascii() and sequence_number.isdecimal()):
+        raise ValueError("a sequence number has digits only")
     return int(sequence_number)
+
+
+def are_in_order(sequence_numbers: Sequence[SequenceNumber]) -> bool:
+    """Whether each is higher than the one before it."""
+    values: Sequence[SequenceNumber] | list[int] = sequence_numbers
+    if len(set(map(len, sequence_numbers))) > 1:  # texts of one length sort as their numbers do
+        values = [number(each) for each in sequence_numbers]
+    return all(map(lt, values, values[1:]))

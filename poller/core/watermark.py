@@ -18,9 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress, repeat
-from operator import lt
 
-from poller.core.positions import number
+from poller.core.positions import are_in_order, number
 from poller.model.stream import AfterSequence, AtSequence, Position, SequenceNumber, ShardEnd
 
 
@@ -42,7 +41,7 @@ class Watermark:
             return
         assert not self._has_ended, "a record after the shard's end"
         assert self.follows(sequence_numbers[0]), f"{sequence_numbers[0]} does not follow {self._last or self._start}"
-        assert _are_in_order(sequence_numbers), "records that do not follow each other"
+        assert are_in_order(sequence_numbers), "records that do not follow each other"
         with_those_before = zip(sequence_numbers, chain((self._last,), sequence_numbers), strict=False)
         self._before.update(compress(with_those_before, kept))
         self._last = sequence_numbers[-1]
@@ -81,14 +80,6 @@ class Watermark:
         else:
             reached = next(iter(self._before.values()))
         return self._start if reached is None else AfterSequence(reached)
-
-
-def _are_in_order(sequence_numbers: Sequence[SequenceNumber]) -> bool:
-    """Whether each is higher than the one before it."""
-    values: Sequence[SequenceNumber] | list[int] = sequence_numbers
-    if len(set(map(len, sequence_numbers))) > 1:  # texts of one length sort as their numbers do
-        values = [number(each) for each in sequence_numbers]
-    return all(map(lt, values, values[1:]))
 
 
 def _lowest(start: Position) -> int:

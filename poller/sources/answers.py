@@ -6,10 +6,18 @@ The refusal names what was missed, and never what was there instead.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from poller.errors import Rejected
+
+TOKEN = re.compile("[!-~]{1,1048576}")
+"""Visible ASCII, at most as long as a page's token; Amazon Kinesis Data Streams API Reference, "ListShards"."""
+
+MISREADINGS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What Python says of an answer that has not the parts that were asked for, or has absurd ones."""
 
 
 @contextmanager
@@ -17,9 +25,28 @@ def understood(service: str, what: str) -> Iterator[None]:
     """Around the taking apart of an answer: what is missing in it, or of another kind, is raised as Rejected."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except MISREADINGS as error:
         missed = f" (no {error})" if isinstance(error, KeyError) else ""
         raise unusable(service, f"no {what}{missed}") from error
+
+
+def text(value: Any) -> str:
+    """The value, which must be a string."""
+    if not isinstance(value, str):
+        raise TypeError("a value is no string")
+    return value
+
+
+def token(value: Any) -> str:
+    """The value, which must be an id, an iterator or a page's token, and has no space then."""
+    if not TOKEN.fullmatch(text(value)):
+        raise ValueError("a value is no token")
+    return str(value)
+
+
+def token_if_any(value: Any) -> str | None:
+    """The same of a value that may be absent, null or empty."""
+    return token(value) if value else None
 
 
 def unusable(service: str, what: str) -> Rejected:

@@ -44,7 +44,7 @@ from poller.model.stream import (
     TrimHorizon,
 )
 from poller.ports import SourceClock
-from poller.sources.answers import understood, unusable
+from poller.sources.answers import token, token_if_any, understood, unusable
 from poller.sources.caller import Caller
 
 SERVICE = "DynamoDB Streams"
@@ -103,8 +103,8 @@ class DynamoDbStreamsSource:
                 description = answer["StreamDescription"]
                 self._status = description.get("StreamStatus")
                 shards |= {shard.shard_id: shard for shard in map(_shard, description.get("Shards") or ())}
-            last = description.get("LastEvaluatedShardId")
-            if not last:
+                last = token_if_any(description.get("LastEvaluatedShardId"))
+            if last is None:
                 return list(shards.values())
             request = {**first_page, "ExclusiveStartShardId": last}
         raise unusable(SERVICE, "a listing of shards that does not end")
@@ -130,7 +130,7 @@ class DynamoDbStreamsSource:
     async def _wire_iterator(self, shard_id: ShardId, place: Mapping[str, Any]) -> str:
         answer = await self._call("GetShardIterator", {**self._stream, "ShardId": shard_id, **place})
         with understood(SERVICE, "iterator"):
-            return str(answer["ShardIterator"])
+            return token(answer["ShardIterator"])
 
     async def read(self, iterator: Iterator, *, limit: int) -> Read:
         """DynamoDB allows two readers of a shard, and answers Throttled to more.
@@ -144,13 +144,14 @@ class DynamoDbStreamsSource:
             read = await self._read(wire, limit)
         except Trimmed as error:
             raise ExpiredIterator("the oldest record went before it was passed over", code=error.code) from error
-        return _since(int(since), read)
+        with understood(SERVICE, "arrival times"):
+            return _since(int(since), read)
 
     async def _read(self, wire_iterator: str, limit: int) -> Read:
         request = {"ShardIterator": wire_iterator, "Limit": min(limit, MAXIMUM_RECORDS_IN_A_READ)}
         answer = await self._call("GetRecords", request)
         with understood(SERVICE, "records"):
-            next_wire = answer.get("NextShardIterator")
+            next_wire = token_if_any(answer.get("NextShardIterator"))
             records = [self._record(wire) for wire in answer["Records"]]
         return Read(records, Iterator(next_wire) if next_wire else None, None)
 
@@ -186,10 +187,10 @@ def _since(since: int, read: Read) -> Read:
 
 def _shard(wire: Mapping[str, Any]) -> Shard:
     """Shards here have one parent or none; only a closed shard's range has an end."""
-    parent = wire.get("ParentShardId")
+    parent = token_if_any(wire.get("ParentShardId"))
     sequence_numbers = wire.get("SequenceNumberRange") or {}
     return Shard(
-        ShardId(wire["ShardId"]),
+        ShardId(token(wire["ShardId"])),
         (ShardId(parent),) if parent else (),
         not sequence_numbers.get("EndingSequenceNumber"),
     )

@@ -40,7 +40,7 @@ from poller.model.stream import (
     TrimHorizon,
 )
 from poller.ports import SourceClock
-from poller.sources.answers import understood, unusable
+from poller.sources.answers import token, token_if_any, understood, unusable
 from poller.sources.caller import Caller
 from poller.sources.kinesis_cursor import Cursor
 
@@ -145,7 +145,8 @@ class KinesisSource:
             milliseconds = answer.get("MillisBehindLatest")
             behind = None if milliseconds is None else milliseconds / 1000
             records = _records(envelope, cursor.shard_id, answer["Records"])
-            following = cursor.following(answer.get("NextShardIterator"), records, is_behind=bool(behind))
+            next_wire = token_if_any(answer.get("NextShardIterator"))
+            following = cursor.following(next_wire, records, is_behind=bool(behind))
             if following is None:
                 self._children[cursor.shard_id] = list(map(_child, answer.get("ChildShards") or ()))
         if following is not None and following.leads_nowhere:
@@ -155,7 +156,7 @@ class KinesisSource:
     async def _wire_iterator(self, shard_id: ShardId, position: Position) -> str:
         answer = await self._call("GetShardIterator", self._stream | {"ShardId": shard_id} | _place(position))
         with understood(SERVICE, "iterator"):
-            return str(answer["ShardIterator"])
+            return token(answer["ShardIterator"])
 
     async def _first_envelope(self) -> KinesisEnvelope:
         reader_arn = await self._reader()
@@ -169,10 +170,10 @@ class KinesisSource:
             answer = await self._call("ListShards", request)
             with understood(SERVICE, "list of shards"):
                 shards |= {shard.shard_id: shard for shard in map(_shard, answer["Shards"])}
-                token = answer.get("NextToken")
-            if not token:
+                next_page = token_if_any(answer.get("NextToken"))
+            if next_page is None:
                 return list(shards.values())
-            request = {"NextToken": token}
+            request = {"NextToken": next_page}
         raise unusable(SERVICE, "a listing of shards that does not end")
 
     async def _call(self, operation: str, request: Mapping[str, Any]) -> Any:
@@ -197,9 +198,9 @@ def _records(envelope: KinesisEnvelope, shard_id: ShardId, wires: list[Mapping[s
 
 def _shard(wire: Mapping[str, Any]) -> Shard:
     """A merge names its second parent as the adjacent one; only a closed shard's range has an end."""
-    parents = (wire.get("ParentShardId"), wire.get("AdjacentParentShardId"))
+    parents = (token_if_any(wire.get("ParentShardId")), token_if_any(wire.get("AdjacentParentShardId")))
     return Shard(
-        ShardId(wire["ShardId"]),
+        ShardId(token(wire["ShardId"])),
         tuple(ShardId(parent) for parent in parents if parent),
         not wire["SequenceNumberRange"].get("EndingSequenceNumber"),
     )
@@ -207,7 +208,7 @@ def _shard(wire: Mapping[str, Any]) -> Shard:
 
 def _child(wire: Mapping[str, Any]) -> Shard:
     """An answer does not say whether the child is closed by now; it takes records after its parents did."""
-    return Shard(ShardId(wire["ShardId"]), tuple(map(ShardId, wire["ParentShards"])), True)
+    return Shard(ShardId(token(wire["ShardId"])), tuple(ShardId(token(each)) for each in wire["ParentShards"]), True)
 
 
 def _milliseconds(timestamp: float) -> float:

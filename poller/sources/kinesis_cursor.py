@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from poller.core.positions import number
+from poller.core.positions import are_in_order, number
 from poller.errors import Trimmed
 from poller.model.stream import Iterator, SequenceNumber, ShardId, StreamRecord
 
@@ -71,6 +71,8 @@ class Cursor(NamedTuple):
         following = self._replace(wire=wire) if wire else None
         if self.after is None:
             return following
+        if not are_in_order([record.sequence_number for record in records]):
+            raise ValueError("the search relies on the order of the records")
         after = number(self.after)
         if (following is None and not records) or (records and number(records[0].sequence_number) > after):
             raise Trimmed(f"the record {self.after} is not in the shard any more", code="PositionTrimmed")

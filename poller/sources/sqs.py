@@ -13,19 +13,20 @@ Sources: Amazon SQS API Reference, "ReceiveMessage", "DeleteMessageBatch", "Chan
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import anyio
 import orjson
 
-from poller.core.envelope import sqs_record
+from poller.core.envelope import encode, sqs_record
+from poller.core.visibility import LONGEST_IN_SECONDS
 from poller.errors import Unreachable
 from poller.model.arn import Arn
 from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, Refusal
 from poller.ports import SourceClock
-from poller.sources.answers import understood
+from poller.sources.answers import MISREADINGS, understood
 from poller.sources.caller import Caller
 from poller.sources.receive_attempts import ReceiveAttempts
 
@@ -71,7 +72,10 @@ class SqsSource:
         """Raises NotFound or AccessDenied; Rejected when whatever answered does not seem to be SQS."""
         answer = await self._call("GetQueueAttributes", self._queue + b',"AttributeNames":["VisibilityTimeout"]}')
         with understood(SERVICE, "visibility timeout"):
-            return QueueAttributes(visibility_timeout_in_seconds=int(answer["Attributes"]["VisibilityTimeout"]))
+            seconds = int(answer["Attributes"]["VisibilityTimeout"])
+            if not 0 <= seconds <= LONGEST_IN_SECONDS:
+                raise ValueError("a visibility timeout is at most 12 hours")
+            return QueueAttributes(visibility_timeout_in_seconds=seconds)
 
     async def receive(
         self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
@@ -124,10 +128,11 @@ class SqsSource:
         assert len(messages) <= MAXIMUM_MESSAGES_IN_A_CALL
         if not messages:
             return []
-        answer = await self._call(operation, b'%b,"Entries":%b}' % (self._queue, orjson.dumps(entries)))
+        answer = await self._call(operation, b'%b,"Entries":%b}' % (self._queue, encode(entries)))
         with understood(SERVICE, "results"):
             named = {str(index): message for index, message in enumerate(messages)}
-            return [_refusal(named[failed["Id"]], failed["Code"]) for failed in answer.get("Failed") or ()]
+            codes = {failed["Id"]: failed["Code"] for failed in answer.get("Failed") or ()}
+            return [_refusal(named[entry_id], code) for entry_id, code in codes.items()]
 
     async def _call(self, operation: str, body: bytes, timeout_in_seconds: float = ANSWER_TIMEOUT_IN_SECONDS) -> Any:
         return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
@@ -140,17 +145,13 @@ class SqsSource:
             )
             # Since fair queues exist, messages of standard queues may have a group too; there it orders nothing.
             group = None if self._attempts is None else record["attributes"]["MessageGroupId"]
-            message_id, receipt = record["messageId"], record["receiptHandle"]
-            if not (isinstance(message_id, str) and isinstance(receipt, str) and isinstance(record["body"], str)):
-                raise TypeError
-            if not (group is None or isinstance(group, str)):
-                raise TypeError
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            "".join(_texts(record))  # raises TypeError for what is none
+        except MISREADINGS as error:
             defect = f"no {error.args[0]}" if isinstance(error, KeyError) else "misshapen"
             return self._defective(wire, defect)
         return Message(
-            MessageId(message_id),
-            ReceiptHandle(receipt),
+            MessageId(record["messageId"]),
+            ReceiptHandle(record["receiptHandle"]),
             None if group is None else MessageGroupId(group),
             self._sent_at(record["attributes"]),
             record,
@@ -175,6 +176,17 @@ class SqsSource:
             {},
             defect,
         )
+
+
+def _texts(record: Mapping[str, Any]) -> Iterator[Any]:
+    """Everything in the record that SQS sends as a string: a document in its place might be too deep to be encoded."""
+    yield from (record["messageId"], record["receiptHandle"], record["body"], record["md5OfBody"])
+    yield from record["attributes"].values()
+    if attributes := record["messageAttributes"]:
+        yield record["md5OfMessageAttributes"]
+        for attribute in attributes.values():
+            yield attribute["dataType"]
+            yield attribute["binaryValue"] if "binaryValue" in attribute else attribute["stringValue"]
 
 
 def _text(value: object) -> str:

@@ -83,7 +83,11 @@ class FakeSqs:
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """Answer one request. Raises errors.ServiceError, and only that."""
         asked_at = anyio.current_time()
-        answer = await self._call(operation, orjson.loads(body), timeout_in_seconds)
+        try:
+            request = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise Rejected("the request is no JSON", code="SerializationException") from error
+        answer = await self._call(operation, request, timeout_in_seconds)
         self.clock.heard(self.date, asked_at=asked_at)
         return answer
 

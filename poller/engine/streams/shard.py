@@ -8,6 +8,7 @@ A lane that stands still holds up its own records, and the reading once the budg
     a trimmed position           the oldest record there is, and said so
     a shard that is listed no    what is in hand is delivered, and then it counts as drained; what it had left is lost,
     more                         and said so
+    a read that is not in order  read again later, and said: none of it is handed out (core/reads.py)
     anything else                tried again later: a stream that is missing may come back, with the same shards; and
                                  that a stored position is no good is for a person to see (`poller state set`)
 
@@ -30,13 +31,14 @@ import anyio
 from poller.core.filtering import RecordFilter
 from poller.core.lanes import split
 from poller.core.positions import number
+from poller.core.reads import fault_in
 from poller.core.watermark import Watermark
 from poller.engine.source_health import SourceHealth
 from poller.engine.streams.budget import LARGEST_ANSWER, Budget
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.gathering import Records
 from poller.engine.streams.lane import Lane, LaneParts
-from poller.errors import ExpiredIterator, NotFound, ServiceError, Trimmed
+from poller.errors import ExpiredIterator, NotFound, Rejected, ServiceError, Trimmed
 from poller.model.status import BlockedShard
 from poller.model.stream import (
     AfterSequence,
@@ -179,6 +181,8 @@ class ShardReader:
                         iterator = await self._parts.source.iterator(self._shard_id, self._position)
                     began, arrived_by = anyio.current_time(), self._parts.source.clock.reached()
                     read = await self._parts.source.read(iterator, limit=self._fitting(room_in_bytes))
+                    if (fault := fault_in(read)) is not None:
+                        raise Rejected(f"the answer of {self._shard_id} has {fault}", code="UnusableAnswer")
             except ExpiredIterator:
                 iterator = None
                 await anyio.sleep(FASTEST)

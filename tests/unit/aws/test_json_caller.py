@@ -175,6 +175,8 @@ async def test_no_credentials_are_missed_at_the_call_and_found_once_they_are_the
         (Reply(status=301, headers={"Location": "http://127.0.0.1:9/"}), errors.Rejected, "Http301"),
         (Reply(status=200, body=b"<html>"), errors.Unreachable, "UnusableAnswer"),
         (Reply(status=200, body=b""), errors.Unreachable, "UnusableAnswer"),
+        (Reply(status=200, body=b'{"MillisBehindLatest":NaN}'), errors.Unreachable, "UnusableAnswer"),
+        (Reply(status=200, body=b"[" * 2000 + b"]" * 2000), errors.Unreachable, "UnusableAnswer"),
         (
             Reply(status=400, headers={"x-amzn-query-error": "AWS.SimpleQueueService.NonExistentQueue;Sender"}),
             errors.NotFound,

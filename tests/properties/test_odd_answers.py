@@ -1,0 +1,145 @@
+"""Whatever a service answers, does nothing leave a source but what the port allows?
+
+Each answer of a fake that behaves is made odd in one place (`tests/fakes/oddity.py`), and the source takes it apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poller.core.envelope import encode
+from poller.core.lanes import split
+from poller.core.reads import fault_in
+from poller.core.watermark import Watermark
+from poller.errors import ServiceError
+from poller.model.stream import AfterSequence, AtTimestamp, Iterator, Position, SequenceNumber, TrimHorizon
+from poller.ports import SourceClock, StreamSource
+from poller.sources.caller import Caller
+from poller.sources.dynamodb_streams import DynamoDbStreamsSource
+from poller.sources.kinesis import KinesisSource, known
+from poller.sources.sqs import SqsSource
+from tests.fakes.clock import EPOCH
+from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
+from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
+from tests.fakes.oddity import odd
+from tests.fakes.sqs import FakeSqs
+
+seeds = st.integers(0, 2**32)
+
+
+class OddCaller:
+    """The way to a service whose answers to one operation are odd, once `is_odd`."""
+
+    def __init__(self, caller: Caller, operation: str, luck: Random) -> None:
+        self._caller = caller
+        self._operation = operation
+        self._luck = luck
+
+    @property
+    def clock(self) -> SourceClock:
+        return self._caller.clock
+
+    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        answer = await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        return odd(answer, self._luck) if operation == self._operation else answer
+
+
+async def allowed(result: Awaitable[Any]) -> Any:
+    """The result; None where the source says what went wrong in one of the port's words."""
+    try:
+        return await result
+    except ServiceError:
+        return None
+
+
+async def use_stream(source: StreamSource, position: Position) -> None:
+    """As the engine does: what comes out of one call goes into the next, and records are handed out."""
+    for shard in await allowed(source.shards()) or ():
+        assert all(type(each) is str for each in (shard.shard_id, *shard.parent_ids))
+        iterator: Iterator | None = await allowed(source.iterator(shard.shard_id, position))
+        for _ in range(4):
+            read = None if iterator is None else await allowed(source.read(iterator, limit=3))
+            if read is None:
+                break
+            iterator = read.next_iterator
+            if fault_in(read) is not None:
+                continue
+            Watermark(TrimHorizon()).hand_out([record.sequence_number for record in read.records])
+            split(read.records, 3)
+            assert all(record.record is not None for record in read.records)
+
+
+@pytest.mark.parametrize("operation", ["ListShards", "GetShardIterator", "GetRecords"])
+@pytest.mark.parametrize("looks_for_a_record", [False, True])
+@settings(max_examples=200)
+@given(seed=seeds)
+def test_an_odd_kinesis_breaks_nothing(operation: str, looks_for_a_record: bool, seed: int) -> None:
+    async def main() -> None:
+        service = FakeKinesis(has_limits=False)
+        stream = service.create_stream("clicks")
+        numbers = [service.put(stream, "key", b"data") for _ in range(8)]
+        stream.split("shardId-000000000000", now=anyio.current_time())
+        position = AfterSequence(SequenceNumber(numbers[0])) if looks_for_a_record else TrimHorizon()
+        caller = OddCaller(service, operation, Random(seed))
+        await use_stream(KinesisSource(caller, arn=stream.arn, reader=known(INVOKE_IDENTITY_ARN)), position)
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("operation", ["DescribeStream", "GetShardIterator", "GetRecords"])
+@pytest.mark.parametrize("begins_at_a_time", [False, True])
+@settings(max_examples=200)
+@given(seed=seeds)
+def test_an_odd_dynamodb_breaks_nothing(operation: str, begins_at_a_time: bool, seed: int) -> None:
+    async def main() -> None:
+        service = FakeDynamoDbStreams()
+        table = service.create_table("users")
+        for number in range(8):
+            table.put_item({"id": {"S": "1"}, "version": {"N": str(number)}})
+        table.roll_over()
+        position = AtTimestamp(EPOCH) if begins_at_a_time else TrimHorizon()
+        caller = OddCaller(service, operation, Random(seed))
+        await use_stream(DynamoDbStreamsSource(caller, arn=table.stream.arn), position)
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("ending", ["", ".fifo"])
+@pytest.mark.parametrize("operation", ["GetQueueAttributes", "ReceiveMessage", "DeleteMessageBatch"])
+@settings(max_examples=200)
+@given(seed=seeds)
+def test_an_odd_sqs_breaks_nothing(ending: str, operation: str, seed: int) -> None:
+    async def main() -> None:
+        sqs = FakeSqs()
+        queue = sqs.create_queue(f"orders{ending}")
+        attribute = {"trace": {"DataType": "String", "StringValue": "1"}}
+        for number in range(4):
+            options = {"group": "g", "deduplication_id": str(number)} if ending else {}
+            sqs.send(queue, "body", attributes=attribute, **options)
+        sqs.faults.entry_failure_rate = 0.5
+        source = SqsSource(
+            OddCaller(sqs, operation, Random(seed)), arn=queue.arn, queue_url=sqs.url(queue), has_batching_window=False
+        )
+        described = await allowed(source.describe())
+        assert described is None or 0 <= described.visibility_timeout_in_seconds <= 43_200
+        received = source.receive(count=10, wait_in_seconds=0, visibility_timeout_in_seconds=30)
+        messages = await allowed(received) or []
+        for message in messages:
+            if message.defect is not None:
+                continue
+            encode(message.record)
+            assert isinstance(message.record["body"], str)
+            assert isinstance(message.message_group_id, str) is bool(ending)
+        refusals = await allowed(source.delete(messages[:10])) or []
+        assert all(refusal.message in messages for refusal in refusals)
+        assert len(refusals) <= len(messages)
+        await allowed(source.change_visibility(messages[:10], timeout_in_seconds=0))
+
+    anyio.run(main)

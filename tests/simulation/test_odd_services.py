@@ -1,0 +1,179 @@
+"""What becomes of a mapping whose source answers oddly for a while? It is troubled, says so, and never crashes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, nan
+from random import Random
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+
+from poller.engine.daemon import Daemon
+from poller.engine.stop import Stop
+from poller.model.invocation import Answered, Invocation, Response
+from poller.model.stream import Iterator, Read, SequenceNumber, StreamRecord
+from poller.ports import StreamSource
+from poller.telemetry.facts import MappingCrashed, SourceFailed, SourceRecovered
+from tests.fakes.oddity import odd
+from tests.simulation.one_stream import FAILURES, Process, World, play, stopping_after
+from tests.simulation.process import ProcessCaller
+from tests.simulation.steps import live
+from tests.simulation.test_stream_source_troubles import TableWorld
+from tests.simulation.world import World as QueueWorld
+
+F = TypeVar("F")
+Twist = Callable[[list[StreamRecord]], list[StreamRecord]]
+
+SEEDS_IN_THE_GATE = 40
+
+ODD_UNTIL = 60.0
+
+OPTIONS: list[dict[str, Any]] = [
+    *({}, {"parallelization_factor": 3}, {"tumbling_window_in_seconds": 10}),
+    {"filters": ('{"eventName": [{"exists": true}]}', '{"data": {"a": [1]}}')},
+]
+
+
+def facts_of(world: World | QueueWorld, kind: type[F]) -> list[F]:
+    return [fact for fact in world.facts if isinstance(fact, kind)]
+
+
+class Twisted(World):
+    """A source whose reads are odd until `ODD_UNTIL`."""
+
+    def __init__(self, twist: Twist, **options: Any) -> None:
+        super().__init__(**options)
+        self._twist = twist
+
+    def source(self, process: Process) -> StreamSource:
+        source = super().source(process)
+        read = source.read
+
+        async def twisted(iterator: Iterator, *, limit: int) -> Read:
+            answer = await read(iterator, limit=limit)
+            if anyio.current_time() < ODD_UNTIL and len(answer.records) > 2:
+                return answer._replace(records=self._twist(answer.records))
+            return answer
+
+        vars(source)["read"] = twisted
+        return source
+
+
+async def succeed(_: Invocation) -> Response:
+    """A function that does not look at its event."""
+    return Answered(b'{"state": {}}')
+
+
+def repeated(records: list[StreamRecord]) -> list[StreamRecord]:
+    return [*records[:2], records[1], *records[2:]]
+
+
+def swapped(records: list[StreamRecord]) -> list[StreamRecord]:
+    return [records[0], records[2], records[1], *records[3:]]
+
+
+def with_number(number: Any) -> Twist:
+    return lambda records: [records[0], records[1]._replace(sequence_number=SequenceNumber(number)), *records[2:]]
+
+
+def with_arrival(arrived_at: Callable[[float], Any]) -> Twist:
+    return lambda records: [record._replace(arrived_at=arrived_at(record.arrived_at)) for record in records]
+
+
+@pytest.mark.parametrize(
+    "twist",
+    [
+        pytest.param(repeated, id="a number twice"),
+        pytest.param(swapped, id="two numbers swapped"),
+        pytest.param(with_number("abc"), id="a number that is none"),
+        pytest.param(with_number(7), id="a number that is no text"),
+        pytest.param(with_arrival(lambda at: at * 1000), id="milliseconds"),
+        pytest.param(with_arrival(str), id="a time as text"),
+        pytest.param(with_arrival(lambda at: nan), id="no time"),
+        pytest.param(with_arrival(lambda at: inf), id="an infinite time"),
+    ],
+)
+def test_an_odd_read_is_said_and_none_of_its_records_is_handed_out(twist: Twist) -> None:
+    world = Twisted(twist, maximum_record_age_in_seconds=600, maximum_retry_attempts=0, on_failure=FAILURES)
+    sent = [f"a/{number}" for number in range(6)]
+    states: list[tuple[str, str | None]] = []
+
+    async def until(_stop: Stop, daemon: Daemon) -> bool:
+        await anyio.sleep(ODD_UNTIL - 1)
+        assert world.calls == []
+        [status] = daemon.statuses()
+        states.append((status.state, status.reason))
+        await anyio.sleep(70)
+        return False
+
+    async def main() -> None:
+        world.put("a", *sent)
+        await world.live(until)
+
+    play(world, main)
+    assert facts_of(world, MappingCrashed) == []
+    [(state, reason)] = states
+    assert state == "troubled"
+    assert "the answer of shardId-000000000000 has" in str(reason)
+    assert {fact.code for fact in facts_of(world, SourceFailed)} == {"UnusableAnswer"}
+    assert len(facts_of(world, SourceRecovered)) == 1
+    assert world.succeeded == sent
+
+
+@pytest.mark.parametrize("kind", [World, TableWorld])
+def test_an_odd_stream_crashes_no_mapping(kind: type[World], seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    luck = Random(seed)
+    options = luck.choice(OPTIONS)
+    world = kind(maximum_retry_attempts=0, on_failure=FAILURES, maximum_record_age_in_seconds=60, **options)
+    original = Process.call
+
+    async def call(self: Process, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        answer = await original(self, operation, body, timeout_in_seconds=timeout_in_seconds)
+        return odd(answer, luck) if anyio.current_time() < ODD_UNTIL and luck.random() < 0.3 else answer
+
+    monkeypatch.setattr(Process, "call", call)
+    monkeypatch.setattr(world, "invoke", succeed)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+
+            async def feed() -> None:
+                for number in range(50):
+                    world.put("abc"[number % 3], f"{number}")
+                    await anyio.sleep(1)
+
+            group.start_soon(feed)
+            await world.live(stopping_after(300))
+
+    play(world, main)
+    assert facts_of(world, MappingCrashed) == []
+
+
+@pytest.mark.parametrize("ending", ["", ".fifo"])
+def test_an_odd_queue_crashes_no_mapping(ending: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    luck = Random(seed)
+    world = QueueWorld(seed=seed)
+    queue = world.add_queue(f"q{ending}", visibility_timeout_in_seconds=10)
+    target = world.add_function("f")
+    world.add_mapping("m", queue, "f", filters=luck.choice([(), ('{"body": {"a": [1]}}',)]))
+    original = ProcessCaller.call
+
+    async def call(self: ProcessCaller, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+        answer = await original(self, operation, body, timeout_in_seconds=timeout_in_seconds)
+        return odd(answer, luck) if anyio.current_time() < ODD_UNTIL and luck.random() < 0.3 else answer
+
+    monkeypatch.setattr(ProcessCaller, "call", call)
+    monkeypatch.setattr(target, "invoke", succeed)
+
+    async def until(life: Any) -> None:
+        for number in range(50):
+            options = {"group": "g", "deduplication_id": str(number)} if ending else {}
+            world.sqs.send(queue, '{"a": 1}', **options)
+            await anyio.sleep(1)
+        await anyio.sleep(600)
+        life.stop.begin()
+
+    live(world, until)
+    assert facts_of(world, MappingCrashed) == []
