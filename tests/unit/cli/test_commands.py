@@ -166,9 +166,7 @@ def test_python_runs_the_package_too() -> None:
     command = [sys.executable, "-m", "poller", "check", "-c", str(EXAMPLE)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert done.stderr.startswith("warning: functions.insert_records.handler = "), (
-        "its module is not beside the example"
-    )
+    assert done.stderr.startswith("warning: functions.insert_records.python = "), "the example's interpreter is nowhere"
     assert done.stdout.startswith(f"# {EXAMPLE} is sound: 5 mappings, 5 functions\n")
 
 
