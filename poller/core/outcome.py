@@ -17,6 +17,7 @@ response with Kinesis Data Streams and Lambda".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeGuard, assert_never
 
@@ -44,21 +45,24 @@ _INIT_ERROR_TYPES = frozenset(
 )
 """The error types with which Lambda's runtimes say that the handler cannot be loaded."""
 
-IDENTIFIER_CHARACTERS = 128
-"""How much is shown of an identifier that names nothing; those that do are shorter."""
+_IDENTIFIER = re.compile(r"[A-Za-z0-9:/._-]{1,128}")
+"""What an identifier looks like that may be shown: a message id, a sequence number, an ARN."""
 
 _PLAIN_SUCCESSES = frozenset(
     {b"", b"null", b"{}", b"[]", b'""', b'{"batchItemFailures":[]}', b'{"batchItemFailures": []}'}
 )
 
 
-def interpret(response: Response, *, identifiers: Iterable[str], reports_item_failures: bool) -> Outcome:
-    """Decide what a response means for the batch whose records have these identifiers, which few answers ask for."""
+def interpret(response: Response, *, identifiers: Iterable[str], reports_item_failures: bool, event: bytes) -> Outcome:
+    """Decide what a response means for the batch whose records have these identifiers, which few answers ask for.
+
+    `event` is what the function was given.
+    """
     match response:
         case Answered(payload=payload):
             if not reports_item_failures or payload in _PLAIN_SUCCESSES:
                 return SUCCEEDED
-            return _item_failures(payload, identifiers)
+            return _item_failures(payload, identifiers, event)
         case FunctionError(error_type=error_type, message=message):
             return Failed(error_type, message, may_still_run=error_type in GATEWAY_ERRORS)
         case LostAnswer(reason=reason):
@@ -83,7 +87,7 @@ def from_the_first(outcome: PartlyFailed, identifiers: Sequence[str]) -> PartlyF
     return PartlyFailed(frozenset(identifiers[first:]))
 
 
-def _item_failures(payload: bytes, identifiers: Iterable[str]) -> Outcome:
+def _item_failures(payload: bytes, identifiers: Iterable[str], event: bytes) -> Outcome:
     try:
         body = orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -97,10 +101,10 @@ def _item_failures(payload: bytes, identifiers: Iterable[str]) -> Outcome:
         return SUCCEEDED
     if not isinstance(items, list):
         return _invalid(f"batchItemFailures is {_kind(items)}, not a list")
-    return _named(items, frozenset(identifiers))
+    return _named(items, frozenset(identifiers), event)
 
 
-def _named(items: list[Any], identifiers: Collection[str]) -> Outcome:
+def _named(items: list[Any], identifiers: Collection[str], event: bytes) -> Outcome:
     failed = set()
     for item in items:
         if not isinstance(item, dict) or "itemIdentifier" not in item:
@@ -109,9 +113,17 @@ def _named(items: list[Any], identifiers: Collection[str]) -> Outcome:
         if not isinstance(identifier, str) or not identifier:
             return _invalid("an itemIdentifier is empty or not a string")
         if identifier not in identifiers:
-            return _invalid(f"the itemIdentifier {identifier[:IDENTIFIER_CHARACTERS]!r} names no record of the batch")
+            return _invalid(_names_no_record(identifier, event))
         failed.add(identifier)
     return PartlyFailed(frozenset(failed))
+
+
+def _names_no_record(identifier: str, event: bytes) -> str:
+    """The identifier is shown, unless the function took it from a record: it may be the record's content."""
+    if orjson.dumps(identifier)[1:-1] in event:
+        return "an itemIdentifier is a part of the event, but not the identifier of one of its records"
+    shown = f"the itemIdentifier {identifier}" if _IDENTIFIER.fullmatch(identifier) else "an itemIdentifier"
+    return f"{shown} names no record of the batch"
 
 
 def _invalid(detail: str) -> Failed:

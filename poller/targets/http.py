@@ -20,6 +20,7 @@ The request carries X-Amzn-RequestId and Lambda-Runtime-Aws-Request-Id (the invo
 batch is tried again), X-Poller-Mapping and X-Poller-Attempt, and for an emulator X-Amz-Client-Context.
 Which url is next: `targets/endpoints.py`.
 A reason names a url's host and port only: its user, path and query may be secrets, and so may all of an answer.
+Of an answer that refuses or fails, the status and the first bytes of the body are shown: the function's own words.
 
 Sources: AWS Lambda Developer Guide, "Testing Lambda container image locally" and "Lambda quotas"; RFC 9110.
 """
@@ -46,7 +47,6 @@ from poller.model.invocation import Answered, Busy, FunctionError, Invocation, L
 from poller.targets.caller import client_context
 from poller.targets.endpoints import Endpoint, Endpoints
 from poller.targets.failures import (
-    MESSAGE_LIMIT_IN_CHARACTERS,
     RESPONSE_LIMIT_IN_BYTES,
     exited,
     is_error_document,
@@ -66,6 +66,9 @@ RETRY_AFTER_LIMIT_IN_SECONDS = 900.0
 """The longest pause that a service may ask for: as long as a function on Lambda may run."""
 
 AT_ONCE_LIMIT_IN_BYTES = 2**20
+
+WORDS_LIMIT_IN_BYTES = 256
+"""How much of the body of a failing answer is shown."""
 
 HEADER_LIMIT_IN_BYTES = 2**16
 """The longest line or header of an answer; aiohttp's own limit is 8,190."""
@@ -161,10 +164,10 @@ class HttpTarget:
     ) -> Response:
         if reply.status in (429, 503):
             pause = retry_after(reply.headers.get("Retry-After"), now=self._clock())
-            return Busy(reason=f"HTTP.{reply.status}", retry_after=pause, is_throttle=True)
+            return _busy(reply, _in_words(reply, body, invocation), is_throttle=True, pause=pause)
         if endpoint.is_emulator:
             return _emulators_answer(reply, body, invocation)
-        return Answered(body) if 200 <= reply.status < 300 else _http_error(reply, body)
+        return Answered(body) if 200 <= reply.status < 300 else _http_error(reply, body, invocation)
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
@@ -239,15 +242,27 @@ def _emulators_answer(reply: aiohttp.ClientResponse, body: bytes, invocation: In
     if reply.status == 502:
         return exited(invocation.request_id, None)
     if reply.status in (400, 500, 504):
-        return Busy(reason=f"HTTP.{reply.status}", is_throttle=False)
-    return _http_error(reply, body)
+        return _busy(reply, _in_words(reply, body, invocation), is_throttle=False)
+    return _http_error(reply, body, invocation)
 
 
-def _http_error(reply: aiohttp.ClientResponse, body: bytes) -> FunctionError | TooLarge:
-    error_type, message = f"HTTP.{reply.status}", f"{reply.status} {reply.reason}"[:MESSAGE_LIMIT_IN_CHARACTERS]
+def _http_error(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocation) -> FunctionError | TooLarge:
+    error_type, message = f"HTTP.{reply.status}", _in_words(reply, body, invocation)
     if reply.status == 413:
         return TooLarge(error_type=error_type, message=message)
     return FunctionError(error_type=error_type, message=message, payload=body)
+
+
+def _busy(reply: aiohttp.ClientResponse, words: str, *, is_throttle: bool, pause: float | None = None) -> Busy:
+    detail = f"{_place(reply.url)}: {words}"
+    return Busy(reason=f"HTTP.{reply.status}", retry_after=pause, is_throttle=is_throttle, detail=detail)
+
+
+def _in_words(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocation) -> str:
+    """The status and the beginning of the body, in one line; a body that repeats the event is not shown."""
+    said = body[:WORDS_LIMIT_IN_BYTES]
+    words = "" if said in invocation.payload else said.decode(errors="replace")
+    return " ".join(f"{reply.status} {(reply.reason or '')[:WORDS_LIMIT_IN_BYTES]}: {words}".split()).rstrip(":")
 
 
 def _worth_telling(refusals: list[Busy]) -> Busy:

@@ -8,6 +8,7 @@
     5xx, other 4xx, no connection, no keys    Busy, no throttle: the function did not run; it is tried again slowly
     connection lost or time up after sending  LostAnswer
 
+What Lambda says when it refuses is shown with the function's ARN.
 The client context tells the function who calls (`caller.py`).
 
 Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".
@@ -23,6 +24,7 @@ from poller.aws.door import Aws
 from poller.aws.invoker import Invoker
 from poller.aws.wire import Answer
 from poller.errors import ServiceError, Throttled, Unreachable
+from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets.caller import client_context
@@ -38,8 +40,9 @@ CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
 class LambdaApiTarget:
     """One function on AWS Lambda, as `ports.Target`."""
 
-    def __init__(self, invoker: Invoker) -> None:
+    def __init__(self, invoker: Invoker, arn: Arn) -> None:
         self._invoker = invoker
+        self._arn = arn
 
     @classmethod
     async def of(cls, function: Function, kind: LambdaApi, aws: Aws) -> LambdaApiTarget:
@@ -51,7 +54,7 @@ class LambdaApiTarget:
             region=kind.region,
             role_arn=kind.role_arn,
         )
-        return cls(invoker)
+        return cls(invoker, function.arn)
 
     async def invoke(self, invocation: Invocation) -> Response:
         """Call the function once; never raises for what the function or the way to it does."""
@@ -65,14 +68,17 @@ class LambdaApiTarget:
         except Unreachable as error:
             if error.was_sent:
                 return LostAnswer(reason=error.code)
-            return Busy(reason=error.code, is_throttle=False)
+            return self._not_taken(error)
         except ServiceError as error:
-            return Busy(reason=error.code, is_throttle=False)
-        return response_of(answer)
+            return self._not_taken(error)
+        return response_of(answer, self._arn)
+
+    def _not_taken(self, error: ServiceError) -> Busy:
+        return Busy(reason=error.code, is_throttle=False, detail=f"{self._arn}: {error}")
 
 
-def response_of(answer: Answer) -> Response:
-    """What Lambda's answer says."""
+def response_of(answer: Answer, arn: Arn) -> Response:
+    """What Lambda's answer says of the function with this ARN."""
     if answer.status == 200:
         version = answer.headers.get("x-amz-executed-version", "$LATEST")
         if "x-amz-function-error" in answer.headers:
@@ -80,7 +86,7 @@ def response_of(answer: Answer) -> Response:
         return Answered(answer.body, version)
     if answer.status == 413:
         return TooLarge(error_type="RequestEntityTooLarge", message=str(answer.error()))
-    return refused(answer)
+    return refused(answer, arn)
 
 
 def function_error(answer: Answer, version: str) -> FunctionError:
@@ -96,13 +102,13 @@ def function_error(answer: Answer, version: str) -> FunctionError:
     )
 
 
-def refused(answer: Answer) -> Busy:
+def refused(answer: Answer, arn: Arn) -> Busy:
     """Lambda did not run the function. A throttle's `Reason` names the limit that was met."""
     error = answer.error()
     if not isinstance(error, Throttled):
-        return Busy(reason=bounded(error.code, answer), is_throttle=False)
-    reason = str(json_object(answer.body).get("Reason") or error.code)
-    return Busy(reason=bounded(reason, answer), retry_after=error.retry_after, is_throttle=True)
+        return Busy(reason=bounded(error.code, answer), is_throttle=False, detail=f"{arn}: {error}")
+    reason = bounded(str(json_object(answer.body).get("Reason") or error.code), answer)
+    return Busy(reason=reason, retry_after=error.retry_after, is_throttle=True, detail=f"{arn}: {reason}: {error}")
 
 
 def bounded(code: str, answer: Answer) -> str:

@@ -95,7 +95,10 @@ async def test_a_function_answers_fails_and_is_missed(ministack: str, account: s
         assert isinstance(failure, FunctionError)
         assert failure.message == "n is negative"
         assert "handling -1" in failure.log_tail
-        assert await absent.invoke(invocation(1)) == Busy(reason="ResourceNotFoundException", is_throttle=False)
+        missing = await absent.invoke(invocation(1))
+        assert isinstance(missing, Busy)
+        assert (missing.reason, missing.is_throttle) == ("ResourceNotFoundException", False)
+        assert "Function not found" in missing.detail
 
 
 async def created_function(aws: Aws, account: str) -> str:

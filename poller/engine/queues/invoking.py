@@ -103,6 +103,7 @@ class Invoker:
             response,
             identifiers={one.message.message_id for one in held},
             reports_item_failures=self.mapping.report_batch_item_failures,
+            event=payload,
         )
         if isinstance(outcome, Postponed):
             batch.phase = "waiting"

@@ -202,6 +202,7 @@ class Lane:
             response,
             identifiers=map(attrgetter("sequence_number"), step.records),
             reports_item_failures=parts.mapping.report_batch_item_failures,
+            event=payload,
         )
         if isinstance(outcome, PartlyFailed):
             outcome = from_the_first(outcome, [record.sequence_number for record in step.records])

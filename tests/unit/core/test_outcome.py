@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from poller.core.outcome import cannot_start, from_the_first, interpret
@@ -9,6 +10,7 @@ from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, R
 from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed, Succeeded
 
 BATCH = {"a", "b", "c"}
+EVENT = b'{"Records":[{"messageId":"a","body":"{\\"order\\":\\"hot-drink\\"}"}]}'
 
 SUCCEEDED = [
     b"",
@@ -46,7 +48,7 @@ FAILED = [
 
 
 def with_item_failures(payload: bytes) -> object:
-    return interpret(Answered(payload), identifiers=BATCH, reports_item_failures=True)
+    return interpret(Answered(payload), identifiers=BATCH, reports_item_failures=True, event=EVENT)
 
 
 @pytest.mark.parametrize("payload", SUCCEEDED)
@@ -67,10 +69,28 @@ def test_named_items_fail_alone() -> None:
     assert with_item_failures(payload) == PartlyFailed(frozenset({"a", "c"}))
 
 
-def test_an_identifier_that_names_no_record_is_shown_as_far_as_a_real_one_is_long() -> None:
-    payload = b'{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"d%b"}]}' % (b"x" * 5_000)
-    outcome = with_item_failures(payload)
-    assert outcome == Failed("InvalidResponse", f"the itemIdentifier 'd{'x' * 127}' names no record of the batch")
+@pytest.mark.parametrize(
+    ("identifier", "words"),
+    [
+        ("49590338271490256608559692538361571095921575989136588898", None),
+        ("arn:aws:sqs:eu-west-1:123456789012:q", None),
+        ("x" * 129, "an itemIdentifier names no record of the batch"),
+        ("{'order': 'tea'}", "an itemIdentifier names no record of the batch"),
+        ("hot-drink", "an itemIdentifier is a part of the event, but not the identifier of one of its records"),
+        (
+            '{"order":"hot-drink"}',
+            "an itemIdentifier is a part of the event, but not the identifier of one of its records",
+        ),
+    ],
+)
+def test_an_identifier_that_names_no_record_is_shown_unless_it_may_be_what_is_in_a_record(
+    identifier: str, words: str | None
+) -> None:
+    items = [{"itemIdentifier": "a"}, {"itemIdentifier": identifier}]
+    outcome = with_item_failures(orjson.dumps({"batchItemFailures": items}))
+    assert outcome == Failed(
+        "InvalidResponse", words or f"the itemIdentifier {identifier} names no record of the batch"
+    )
 
 
 def test_an_item_named_twice_is_one_failure() -> None:
@@ -80,17 +100,19 @@ def test_an_item_named_twice_is_one_failure() -> None:
 
 @pytest.mark.parametrize("payload", [*SUCCEEDED, *FAILED])
 def test_without_the_option_the_answer_is_not_looked_at(payload: bytes) -> None:
-    assert interpret(Answered(payload), identifiers=BATCH, reports_item_failures=False) == Succeeded()
+    assert interpret(Answered(payload), identifiers=BATCH, reports_item_failures=False, event=EVENT) == Succeeded()
 
 
 @pytest.mark.parametrize("reports", [True, False])
 def test_an_error_fails_the_batch_under_its_type(reports: bool) -> None:
     response = FunctionError(error_type="ValueError", message="no", payload=b'{"batchItemFailures":[]}')
-    assert interpret(response, identifiers=BATCH, reports_item_failures=reports) == Failed("ValueError", "no")
+    assert interpret(response, identifiers=BATCH, reports_item_failures=reports, event=EVENT) == Failed(
+        "ValueError", "no"
+    )
 
 
 def test_a_lost_answer_counts_as_a_failure() -> None:
-    outcome = interpret(LostAnswer(reason="timeout"), identifiers=BATCH, reports_item_failures=True)
+    outcome = interpret(LostAnswer(reason="timeout"), identifiers=BATCH, reports_item_failures=True, event=EVENT)
     assert outcome == Failed("LostAnswer", "timeout", may_still_run=True)
 
 
@@ -102,14 +124,14 @@ def test_a_gateway_that_got_no_answer_does_not_know_whether_the_function_still_r
     error_type: str, may_still_run: bool
 ) -> None:
     outcome = interpret(
-        FunctionError(error_type=error_type, message=""), identifiers=BATCH, reports_item_failures=False
+        FunctionError(error_type=error_type, message=""), identifiers=BATCH, reports_item_failures=False, event=EVENT
     )
     assert outcome == Failed(error_type, may_still_run=may_still_run)
 
 
 def test_a_busy_function_postpones_the_batch() -> None:
     response = Busy(reason="TooManyRequests", retry_after=3.0, is_throttle=True)
-    outcome = interpret(response, identifiers=BATCH, reports_item_failures=True)
+    outcome = interpret(response, identifiers=BATCH, reports_item_failures=True, event=EVENT)
     assert outcome == Postponed("TooManyRequests", 3.0, True)
 
 
@@ -129,14 +151,14 @@ def test_only_an_error_of_the_init_means_that_the_function_cannot_start(response
 
 def test_an_event_that_is_too_large_goes_on_as_two_if_it_can() -> None:
     response = TooLarge(error_type="HTTP.413", message="413 Content Too Large")
-    assert interpret(response, identifiers=BATCH, reports_item_failures=False) == Oversized("HTTP.413")
-    assert interpret(response, identifiers=["a", "b"], reports_item_failures=True) == Oversized("HTTP.413")
+    assert interpret(response, identifiers=BATCH, reports_item_failures=False, event=EVENT) == Oversized("HTTP.413")
+    assert interpret(response, identifiers=["a", "b"], reports_item_failures=True, event=EVENT) == Oversized("HTTP.413")
 
 
 @pytest.mark.parametrize("identifiers", [["a"], []], ids=["a record", "the last invocation of a window"])
 def test_an_event_that_is_too_large_and_cannot_be_cut_is_a_failure(identifiers: list[str]) -> None:
     response = TooLarge(error_type="HTTP.413", message="413 Content Too Large")
-    outcome = interpret(response, identifiers=identifiers, reports_item_failures=False)
+    outcome = interpret(response, identifiers=identifiers, reports_item_failures=False, event=EVENT)
     assert outcome == Failed("HTTP.413", "413 Content Too Large")
 
 

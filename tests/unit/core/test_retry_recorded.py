@@ -133,6 +133,7 @@ class Play:
                     response,
                     identifiers={one.sequence_number for one in step.records},
                     reports_item_failures=self.case.has("reports item failures"),
+                    event=b"",
                 )
                 delivery.answered(outcome, response, now=BEGINNING + self.now)
             else:

@@ -71,7 +71,7 @@ def test_a_window_whose_reader_lags_behind_is_not_idle() -> None:
 
 def interpreted(payload: bytes, *, reports: bool = True, is_final: bool = False) -> Outcome:
     response = Answered(payload)
-    outcome = outcomes.interpret(response, identifiers=["1", "2"], reports_item_failures=reports)
+    outcome = outcomes.interpret(response, identifiers=["1", "2"], reports_item_failures=reports, event=b"")
     return tumbling.interpret(outcome, response, is_final=is_final)
 
 

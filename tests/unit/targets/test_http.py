@@ -8,6 +8,7 @@ import gzip
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
@@ -44,6 +45,11 @@ async def opened(
             function(kind, timeout_in_seconds=timeout_in_seconds), record=record or Recorded(), clock=lambda: NOW
         ) as target:
             yield target
+
+
+def told(response: Response) -> Response:
+    """The response without what a person is told of it."""
+    return replace(response, detail="") if isinstance(response, Busy) else response
 
 
 async def exchange(
@@ -111,7 +117,38 @@ async def test_a_compressed_answer_is_unpacked() -> None:
 async def test_any_other_status_is_a_function_error(status: int) -> None:
     reply = Reply(status=status, body=b"oh", headers={"Location": "/elsewhere"})
     response, _ = await exchange(reply)
-    assert response == FunctionError(error_type=f"HTTP.{status}", message=f"{status} -", payload=b"oh")
+    assert response == FunctionError(error_type=f"HTTP.{status}", message=f"{status} -: oh", payload=b"oh")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"no such table: orders", "500 -: no such table: orders"),
+        (b"<html>\r\n  <h1>Oh</h1>\n", "500 -: <html> <h1>Oh</h1>"),
+        (b"x" * 10_000, f"500 -: {'x' * 256}"),
+        (b"\xff\xfe", "500 -: \ufffd\ufffd"),
+        (b"", "500 -"),
+    ],
+)
+async def test_a_failure_is_told_in_the_first_words_of_its_body(body: bytes, words: str) -> None:
+    response, _ = await exchange(Reply(status=500, body=body))
+    assert isinstance(response, FunctionError)
+    assert response.message == words
+
+
+async def test_a_failure_that_repeats_the_event_shows_nothing_of_it() -> None:
+    event = b'{"Records": [{"body": "s3cret"}]}' * 100
+    for said in (event, event[20:]):
+        response, _ = await exchange(Reply(status=500, body=said), call=invocation(event))
+        assert isinstance(response, FunctionError)
+        assert response.message == "500 -"
+
+
+@pytest.mark.parametrize(("status", "path"), [(429, "/"), (503, "/"), (500, EMULATOR), (504, EMULATOR)])
+async def test_a_refusal_names_the_host_and_has_the_services_own_words(status: int, path: str) -> None:
+    response, request = await exchange(Reply(status=status, body=b"come back later"), path=f"{path}?token=s3cret")
+    assert isinstance(response, Busy)
+    assert response.detail == f"{request.headers['host']}: {status} -: come back later"
 
 
 @pytest.mark.parametrize("path", ["/", EMULATOR])
@@ -148,8 +185,8 @@ async def test_a_service_that_refuses_a_large_event_by_its_head_is_understood() 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_full_service_is_busy_for_as_long_as_it_says(status: int) -> None:
     reply = Reply(status=status, headers={"Retry-After": "7"})
-    assert (await exchange(reply))[0] == Busy(reason=f"HTTP.{status}", retry_after=7.0)
-    assert (await exchange(Reply(status=status)))[0] == Busy(reason=f"HTTP.{status}", retry_after=None)
+    assert told((await exchange(reply))[0]) == Busy(reason=f"HTTP.{status}", retry_after=7.0)
+    assert told((await exchange(Reply(status=status)))[0]) == Busy(reason=f"HTTP.{status}", retry_after=None)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +310,7 @@ THE_ERROR = FunctionError(error_type="ValueError", message="no", payload=ERROR)
     ],
 )
 async def test_an_emulators_answers_are_read_as_it_means_them(reply: Reply, expected: Response) -> None:
-    assert (await exchange(reply, path=EMULATOR))[0] == expected
+    assert told((await exchange(reply, path=EMULATOR))[0]) == expected
 
 
 @pytest.mark.parametrize(
@@ -434,7 +471,7 @@ async def test_when_all_urls_refuse_a_throttle_is_what_is_told() -> None:
         pool_of(Reply(status=429, headers={"Retry-After": "3"}), Reply()) as (first, _),
         opened(http_kind(first.url, refused_url())) as target,
     ):
-        assert await target.invoke(invocation()) == Busy(reason="HTTP.429", retry_after=3.0)
+        assert told(await target.invoke(invocation())) == Busy(reason="HTTP.429", retry_after=3.0)
 
 
 async def test_when_all_urls_are_aside_the_one_due_soonest_is_tried() -> None:

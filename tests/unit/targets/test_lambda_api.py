@@ -166,30 +166,57 @@ async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> 
                 headers={"Retry-After": "3", "x-amzn-ErrorType": "TooManyRequestsException"},
                 body=b'{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded","message":"Rate Exceeded."}',
             ),
-            Busy(reason="ReservedFunctionConcurrentInvocationLimitExceeded", retry_after=3),
+            Busy(
+                reason="ReservedFunctionConcurrentInvocationLimitExceeded",
+                retry_after=3,
+                detail=f"{ARN}: ReservedFunctionConcurrentInvocationLimitExceeded: "
+                "TooManyRequestsException (429): Rate Exceeded.",
+            ),
         ),
-        (Reply(status=429, body=b'{"Reason":"a reason that never ends, <script>"}'), Busy(reason="Http429")),
+        (
+            Reply(status=429, body=b'{"Reason":"a reason that never ends, <script>"}'),
+            Busy(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)"),
+        ),
         (
             Reply(status=500, headers={"x-amzn-ErrorType": "ServiceException"}),
-            Busy(reason="ServiceException", is_throttle=False),
+            Busy(reason="ServiceException", is_throttle=False, detail=f"{ARN}: ServiceException (500)"),
         ),
         (
             Reply(status=502, headers={"x-amzn-ErrorType": "KMSAccessDeniedException:http://internal"}),
-            Busy(reason="KMSAccessDeniedException", is_throttle=False),
+            Busy(reason="KMSAccessDeniedException", is_throttle=False, detail=f"{ARN}: KMSAccessDeniedException (502)"),
         ),
         (
-            Reply(status=404, headers={"x-amzn-ErrorType": "ResourceNotFoundException"}),
-            Busy(reason="ResourceNotFoundException", is_throttle=False),
+            Reply(
+                status=404,
+                headers={"x-amzn-ErrorType": "ResourceNotFoundException"},
+                body=b'{"Type":"User","Message":"Function not found: bill"}',
+            ),
+            Busy(
+                reason="ResourceNotFoundException",
+                is_throttle=False,
+                detail=f"{ARN}: ResourceNotFoundException (404): Function not found: bill",
+            ),
         ),
         (
-            Reply(status=403, headers={"x-amzn-ErrorType": "AccessDeniedException"}),
-            Busy(reason="AccessDeniedException", is_throttle=False),
+            Reply(
+                status=403,
+                headers={"x-amzn-ErrorType": "AccessDeniedException"},
+                body=b'{"Message":"User: me is not authorized to perform: lambda:InvokeFunction"}',
+            ),
+            Busy(
+                reason="AccessDeniedException",
+                is_throttle=False,
+                detail=f"{ARN}: AccessDeniedException (403): User: me is not authorized to perform: "
+                "lambda:InvokeFunction",
+            ),
         ),
-        (Reply(status=400, body=b"?"), Busy(reason="Http400", is_throttle=False)),
-        (Reply(status=204), Busy(reason="Http204", is_throttle=False)),
+        (Reply(status=400, body=b"?"), Busy(reason="Http400", is_throttle=False, detail=f"{ARN}: Http400 (400)")),
+        (Reply(status=204), Busy(reason="Http204", is_throttle=False, detail=f"{ARN}: Http204 (204)")),
     ],
 )
-async def test_a_refusal_means_that_the_function_did_not_run(reply: Reply, expected: Busy) -> None:
+async def test_a_refusal_means_that_the_function_did_not_run_and_names_the_function(
+    reply: Reply, expected: Busy
+) -> None:
     assert await response_to(reply) == expected
 
 
@@ -210,14 +237,20 @@ async def test_a_connection_lost_after_sending_is_a_lost_answer() -> None:
 async def test_a_function_that_cannot_be_reached_did_not_run() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        async with targeting(f"http://127.0.0.1:{free.getsockname()[1]}") as target:
+        port = free.getsockname()[1]
+        async with targeting(f"http://127.0.0.1:{port}") as target:
             response = await target.invoke(INVOCATION)
-    assert response == Busy(reason="ClientConnectorError", is_throttle=False)
+    assert isinstance(response, Busy)
+    assert (response.reason, response.is_throttle) == ("ClientConnectorError", False)
+    assert response.detail.startswith(f"{ARN}: cannot connect to 127.0.0.1:{port}: ")
 
 
 async def test_want_of_credentials_means_that_the_function_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    assert await response_to(Reply()) == Busy(reason="NoCredentialsError", is_throttle=False)
+    response = await response_to(Reply())
+    assert isinstance(response, Busy)
+    assert (response.reason, response.is_throttle) == ("NoCredentialsError", False)
+    assert response.detail.startswith(f"{ARN}: ")
 
 
 async def test_a_role_that_may_not_be_assumed_means_that_the_function_did_not_run() -> None:
@@ -227,7 +260,8 @@ async def test_a_role_that_may_not_be_assumed_means_that_the_function_did_not_ru
         http_server(lambda request: asyncio.sleep(0, denied)) as server,
         targeting(server.url, role_arn=role_arn) as target,
     ):
-        assert await target.invoke(INVOCATION) == Busy(reason="AccessDenied", is_throttle=False)
+        detail = f"{ARN}: AccessDenied (403)"
+        assert await target.invoke(INVOCATION) == Busy(reason="AccessDenied", is_throttle=False, detail=detail)
     [request] = server.requests
     assert parse_qs(request.body.decode())["RoleArn"] == [role_arn]
 
