@@ -36,6 +36,7 @@ class ChildProcess:
     `handler` is set when the program is our own bootstrap for Python callables (`module:callable`).
     `directory` is where it starts: the settings file's folder.
     `inherits_credentials` says whether it finds the daemon's AWS credentials.
+    `memory_size_in_mb` is what it and the processes that it starts may use; None for no limit.
     """
 
     command: tuple[str, ...]
@@ -43,6 +44,7 @@ class ChildProcess:
     environment: Mapping[str, str]
     directory: str
     inherits_credentials: bool = True
+    memory_size_in_mb: int | None = None
 
 
 _INVOKE_PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations/*\Z")

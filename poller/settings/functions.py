@@ -38,6 +38,7 @@ from poller.settings.limits import (
     DEFAULT_TIMEOUT_IN_SECONDS,
     HTTP_CONCURRENCY,
     LAMBDA_API_CONCURRENCY,
+    MEMORY_SIZE,
     RESERVED_CONCURRENCY,
     TIMEOUT,
 )
@@ -73,6 +74,9 @@ class FunctionTable(Table):
     reserved_concurrency: Annotated[int | None, RESERVED_CONCURRENCY] = None
     """How many invocations may run at once, over all mappings that use the function."""
 
+    memory_size_in_mb: Annotated[int | None, MEMORY_SIZE] = None
+    """How much memory a child process and those that it starts may use; for command and handler only."""
+
     environment: dict[Variable, VariableValue] | None = None
     """Environment variables of the child processes; for command and handler only."""
 
@@ -99,6 +103,7 @@ def function_rules(name: str, table: FunctionTable, written: Mapping[str, Any]) 
 
 _OWNERS = {
     "python": ("handler",),
+    "memory_size_in_mb": ("command", "handler"),
     "environment": ("command", "handler"),
     "inherit_credentials": ("command", "handler"),
     "headers": ("url", "urls"),
@@ -162,6 +167,7 @@ def _kind(table: FunctionTable, directory: FilePath) -> FunctionKind:
         handler=table.handler,
         environment=table.environment or {},
         inherits_credentials=table.inherit_credentials,
+        memory_size_in_mb=table.memory_size_in_mb,
         directory=str(directory),
     )
 

@@ -103,6 +103,13 @@ TIMEOUT = Range(
 RESERVED_CONCURRENCY = Range(
     name="reserved_concurrency", lowest=1, highest=10_000, unit="invocations at once", source="ours"
 )
+MEMORY_SIZE = Range(
+    name="memory_size_in_mb",
+    lowest=128,
+    highest=1_048_576,
+    unit="MB",
+    source="AWS Lambda API Reference, CreateFunction, MemorySize, for the lowest; the highest is ours",
+)
 SHUTDOWN_GRACE = Range(
     name="shutdown_grace_in_seconds", lowest=0, highest=3600, unit="seconds", source="ours", is_whole=False
 )

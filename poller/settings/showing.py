@@ -93,14 +93,25 @@ def _function_lines(function: Function, tree: dict[str, Any]) -> Iterator[Line]:
         case HttpService():
             remarks = {"headers": "none of their own"}
         case ChildProcess():
-            remarks = {"environment": "the daemon's own"}
+            remarks = {"environment": "the daemon's own", "memory_size_in_mb": "no limit"}
             if function.kind.handler is not None:
                 remarks["python"] = "the daemon's own"
             defaults["inherit_credentials"] = True
         case _:
             remarks = {}
     path = ("functions", function.name)
-    for key in ("arn", "url", "urls", "command", "handler", "python", *defaults, "environment", "headers"):
+    for key in (
+        "arn",
+        "url",
+        "urls",
+        "command",
+        "handler",
+        "python",
+        *defaults,
+        "memory_size_in_mb",
+        "environment",
+        "headers",
+    ):
         yield from _line(path, (key,), defaults, tree, remarks.get(key))
 
 

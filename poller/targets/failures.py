@@ -1,12 +1,14 @@
 """What does Lambda say when a function fails? The error documents that a caller of Invoke would see.
 
 A function that ran and raised posts its own document, and it is passed on unchanged.
-A function that was stopped, died or said too much leaves it to Lambda to say so, in these words:
+A function that was stopped, died or said too much leaves it to Lambda to say so, in these words (those on memory are
+ours: a caller of Lambda cannot tell them from a signal; its metrics know the type):
 
     timeout            Sandbox.Timedout               RequestId: <id> Error: Task timed out after 1.00 seconds
     exit, status 0     Runtime.ExitError              RequestId: <id> Error: Runtime exited without providing a reason
     exit, status 3     Runtime.ExitError              RequestId: <id> Error: Runtime exited with error: exit status 3
     signal             Runtime.ExitError              RequestId: <id> Error: Runtime exited with error: signal: killed
+    too much memory    Runtime.OutOfMemory            RequestId: <id> Error: Runtime was killed, because it used more …
     answer too large   Function.ResponseSizeTooLarge  Response payload size exceeded maximum allowed payload size (…)
 
 Source: AWS Lambda Developer Guide, "Troubleshoot execution issues in Lambda" and "Lambda quotas".
@@ -47,6 +49,12 @@ def init_timed_out(request_id: RequestId, seconds: float) -> FunctionError:
 def exited(request_id: RequestId, status: int | None) -> FunctionError:
     """The process ended without an answer; `status` is its exit status, -N for signal N, None where nobody knows."""
     return _own("Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited {_how(status)}")
+
+
+def ran_out_of_memory(request_id: RequestId, limit_in_mb: int) -> FunctionError:
+    """The process was killed, because it used more memory than the function may."""
+    reason = f"Runtime was killed, because it used more than {limit_in_mb} MB of memory"
+    return _own("Runtime.OutOfMemory", f"RequestId: {request_id} Error: {reason}")
 
 
 def too_large() -> FunctionError:

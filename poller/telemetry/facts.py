@@ -348,7 +348,7 @@ class ChildStopped:
 
     function: FunctionName
     pid: int
-    reason: Literal["idle", "timeout", "exit", "init_error", "shutdown"]
+    reason: Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown"]
     status: int | None
 
 

@@ -50,9 +50,16 @@ OUTCOMES = ("succeeded", "partly_failed", "failed")
 POSTPONEMENTS = ("throttled", "unreachable")
 FATES_OF_A_REFUSED_CALL = ("retried", "given_up")
 RUNTIME_API_REFUSALS = ("not_the_child", "too_many")
-CHILD_EXITS = ("idle", "timeout", "exit", "init_error", "shutdown")
+CHILD_EXITS = ("idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown")
 REASONS_TO_DISCARD = ("RetryAttemptsExhausted", "RecordAgeExceeded")
-FAILURES = ("Unhandled", "Sandbox.Timedout", "Runtime.ExitError", "InvalidResponse", "LostAnswer")
+FAILURES = (
+    "Unhandled",
+    "Sandbox.Timedout",
+    "Runtime.ExitError",
+    "Runtime.OutOfMemory",
+    "InvalidResponse",
+    "LostAnswer",
+)
 
 SOURCE_CODES = (
     "AWS.SimpleQueueService.NonExistentQueue",

@@ -33,6 +33,7 @@ def callable_kind(
     environment: Mapping[str, str] | None = None,
     directory: Path = SAMPLES,
     python: str = sys.executable,
+    memory_size_in_mb: int | None = None,
 ) -> ChildProcess:
     """What the settings make of `handler = "module:callable"`."""
     return ChildProcess(
@@ -40,6 +41,7 @@ def callable_kind(
         handler=handler,
         environment=environment or {},
         directory=str(directory),
+        memory_size_in_mb=memory_size_in_mb,
     )
 
 

@@ -7,7 +7,9 @@ Only the composition root imports it, and of it only `RuntimeTarget`.
     target.py        which child runs an invocation?
     child.py         how does one child live and die?
     api.py           what does a child see of the Runtime API?
+    sessions.py      which processes belong to a child?
     peer.py          does a connection come from that child?
+    memory.py        which children use more memory than they may?
     environment.py   what does a child find in its environment?
     output.py        how do a child's bytes become lines?
     output_limit.py  how much of a function's output is logged?

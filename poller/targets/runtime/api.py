@@ -28,10 +28,12 @@ import orjson
 from aiohttp import web
 
 from poller.model.function import Function
+from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.targets.caller import client_context
-from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, exited, posted, too_large
-from poller.targets.runtime.peer import can_tell, comes_from
+from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, posted, too_large
+from poller.targets.runtime.peer import comes_from
+from poller.targets.runtime.sessions import can_tell
 from poller.telemetry.facts import ApiRefusalReason, Record, RuntimeApiRefused
 
 PREFIX = "/2018-06-01/runtime/"
@@ -91,8 +93,7 @@ class RuntimeApi:
         self._before_event = before_event
         self._record = record
         self._init_error: FunctionError | None = None
-        self._has_ended = False
-        self._status: int | None = None
+        self._end_error: Callable[[RequestId], FunctionError] | None = None
         self.is_asking = False
         self._offered: Handover | None = None
         self._offer_came = anyio.Event()
@@ -151,17 +152,17 @@ class RuntimeApi:
         self._offered = handover
         if self._init_error is not None:
             handover.settle(self._init_error)
-        elif self._has_ended:
-            self.end(self._status)
+        elif self._end_error is not None:
+            self.end(self._end_error)
         self._offer_came.set()
 
-    def end(self, status: int | None) -> None:
-        """The child has ended: whoever waits for it is told so, or nothing if it was gone before it could take more."""
-        self._has_ended, self._status = True, status
+    def end(self, error: Callable[[RequestId], FunctionError]) -> None:
+        """The child has ended: its invocation fails with this error, or with none if the child never had it."""
+        self._end_error = error
         if self._running is not None:
-            self._running.settle(exited(self._running.invocation.request_id, status))
+            self._running.settle(error(self._running.invocation.request_id))
         elif self._offered is not None:
-            self._offered.settle(None if self.has_asked else exited(self._offered.invocation.request_id, status))
+            self._offered.settle(None if self.has_asked else error(self._offered.invocation.request_id))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if not request.path.startswith(PREFIX):

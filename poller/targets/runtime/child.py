@@ -17,6 +17,7 @@ import shutil
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from resource import RLIM_INFINITY
 from typing import IO, Literal
@@ -26,14 +27,14 @@ from anyio.abc import Process, TaskStatus
 
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import MappingName, RequestId
-from poller.model.invocation import Invocation, Response
-from poller.targets.failures import init_timed_out, timed_out
+from poller.model.invocation import FunctionError, Invocation, Response
+from poller.targets.failures import exited, init_timed_out, ran_out_of_memory, timed_out
 from poller.targets.runtime.api import Handover, RuntimeApi
 from poller.targets.runtime.output import Output
 from poller.targets.runtime.output_limit import OutputLimit
 from poller.telemetry.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Record
 
-StopReason = Literal["idle", "timeout", "exit", "init_error", "shutdown"]
+StopReason = Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown"]
 Stream = Literal["stdout", "stderr"]
 STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 
@@ -80,8 +81,9 @@ class Child:
         self._launcher = _launcher(descriptor_limit)
         self._outputs: list[Output] = []
         self._invocation: tuple[MappingName, RequestId] | None = None  # the one at hand, or else the last one
-        self._pid = 0
+        self.pid = 0  # until it has started
         self._reason: StopReason | None = None
+        self._error: Callable[[RequestId], FunctionError] | None = None  # of an invocation that the kill ends
         self._stop_asked = anyio.Event()
 
     @property
@@ -116,7 +118,7 @@ class Child:
             except OSError as error:
                 raise StartError(f"{kind.command[0]}: {error.strerror}") from error
             async with process:
-                self._pid = process.pid
+                self.pid = process.pid
                 self._record(ChildStarted(function=self._function.name, pid=process.pid))
                 try:
                     task_status.started()
@@ -145,6 +147,11 @@ class Child:
         """SIGKILL to the whole group."""
         self._reason = self._reason or reason
         self._signal(signal.SIGKILL)
+
+    def kill_for_memory(self, limit_in_mb: int) -> None:
+        """SIGKILL to the whole group, as the kernel does on Lambda."""
+        self._error = partial(ran_out_of_memory, limit_in_mb=limit_in_mb)
+        self.kill("out_of_memory")
 
     async def _within_limits(self, handover: Handover) -> Response | None:
         was_initialised = self.is_initialised
@@ -197,7 +204,7 @@ class Child:
             self._record(
                 ChildOutput(
                     function=self._function.name,
-                    pid=self._pid,
+                    pid=self.pid,
                     stream=stream,
                     line=line,
                     mapping=mapping,
@@ -215,9 +222,9 @@ class Child:
     def _end(self, status: int | None) -> None:
         self._kill_group()
         self._tell_left_out()
-        self._api.end(status)
+        self._api.end(self._error or partial(exited, status=status))
         reason = self._reason or ("exit" if self.is_initialised else "init_error")
-        self._record(ChildStopped(function=self._function.name, pid=self._pid, reason=reason, status=status))
+        self._record(ChildStopped(function=self._function.name, pid=self.pid, reason=reason, status=status))
 
     def _kill_group(self) -> None:
         """What is left of it, and the watcher. From here on its id may be given to others."""
@@ -226,9 +233,9 @@ class Child:
 
     def _signal(self, number: signal.Signals) -> None:
         """To the whole group, whose id is ours for as long as the watcher lives; it ignores SIGTERM."""
-        if self.is_alive and self._pid:
+        if self.is_alive and self.pid:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._pid, number)
+                os.killpg(self.pid, number)
 
 
 def _launcher(descriptor_limit: int | None) -> tuple[str, ...]:

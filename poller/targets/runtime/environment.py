@@ -4,7 +4,7 @@ Three layers, the later one wins: the daemon's own environment, Lambda's variabl
 With `inherit_credentials = false` the first one lacks all that leads an AWS SDK to the daemon's credentials: keys,
 profiles, files, roles and metadata services. A child of the same user can still read what that user can.
 Lambda's are those that code written for Lambda looks at; a child cannot tell what it does not ask.
-The memory size is a figure only (nobody limits the child), the one that AWS's own emulator shows.
+A function without a limit of memory is told the size that AWS's own emulator tells.
 Source: AWS Lambda Developer Guide, "Using Lambda environment variables".
 """
 
@@ -31,7 +31,7 @@ NO_CREDENTIALS = {
 }
 """Without these an SDK would look into the home folder and ask the metadata service."""
 
-MEMORY_SIZE_IN_MB = "3008"
+UNLIMITED_MEMORY_SIZE_IN_MB = 3008
 
 
 def environment(
@@ -48,7 +48,7 @@ def environment(
         "AWS_LAMBDA_RUNTIME_API": api_address,
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": MEMORY_SIZE_IN_MB,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(kind.memory_size_in_mb or UNLIMITED_MEMORY_SIZE_IN_MB),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}",

@@ -21,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from poller.targets.runtime.sessions import names, processes_and_sessions
+
 Address = tuple[str, int]
 
 ANSWER_IN_SECONDS = 1.0
@@ -32,11 +34,6 @@ class Socket(NamedTuple):
 
     inode: int
     user: int
-
-
-def can_tell() -> bool:
-    """Whether this system tells which process is at the other end of a connection."""
-    return sys.platform == "linux"
 
 
 def comes_from(connection: socket.socket, session: int) -> bool:
@@ -102,24 +99,17 @@ def listed(local: Address, remote: Address) -> Socket | None:
 def _processes(session: int) -> Iterator[int]:
     """The session's processes: its leader first, which most clients are."""
     yield session
-    for pid in filter(str.isdigit, _names("/proc")):
-        with suppress(OSError):
-            if os.getsid(int(pid)) == session:
-                yield int(pid)
+    yield from (pid for pid, its_session in processes_and_sessions() if its_session == session)
 
 
 def _may_hold(pid: int, peer: Socket) -> bool:
     folder = f"/proc/{pid}/fd"
     try:
-        return any(_target(f"{folder}/{name}") == f"socket:[{peer.inode}]" for name in _names(folder))
+        return any(_target(f"{folder}/{name}") == f"socket:[{peer.inode}]" for name in names(folder))
     except PermissionError:
         return _user(pid) == peer.user
     except OSError:
         return False  # ended meanwhile
-
-
-def _names(folder: str) -> list[str]:
-    return os.listdir(folder)  # noqa: PTH208 - pathlib takes four times as long, and a host may have many processes
 
 
 def _target(link: str) -> str | None:

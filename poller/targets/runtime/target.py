@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from poller.core.backoff import Backoff
@@ -26,11 +27,16 @@ from poller.model.function import ChildProcess, Function
 from poller.model.invocation import Busy, FunctionError, Invocation, Response
 from poller.targets.runtime.child import Child, StartError
 from poller.targets.runtime.environment import environment
+from poller.targets.runtime.memory import exceeding
 from poller.targets.runtime.output_limit import OutputLimit
+from poller.targets.runtime.sessions import can_tell
 from poller.telemetry.facts import Record
 
 IDLE_IN_SECONDS = 300.0
 """A child that nobody needed for so long is stopped."""
+
+MEMORY_CHECK_IN_SECONDS = 1.0
+"""How often the memory of children is measured, where it has a limit."""
 
 INIT_IN_SECONDS = 10.0
 """AWS's limit for the init phase; a longer function timeout takes its place, as when Lambda tries init again."""
@@ -85,6 +91,8 @@ class RuntimeTarget:
             self._lifeline = reading
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             self._tasks.start_soon(self._reap)
+            if self._kind.memory_size_in_mb is not None and can_tell():
+                self._tasks.start_soon(self._watch_memory, self._kind.memory_size_in_mb)
             stack.callback(self._stop)
             self._stack = stack.pop_all()
         return self
@@ -148,6 +156,15 @@ class RuntimeTarget:
         due = anyio.current_time() - self._idle_in_seconds
         while self._free and self._free[0][0] <= due:
             self._free.pop(0)[1].ask_to_stop("idle")
+
+    async def _watch_memory(self, limit_in_mb: int) -> None:
+        while not self._stopping.is_set():
+            with anyio.move_on_after(MEMORY_CHECK_IN_SECONDS):
+                await self._stopping.wait()
+            children = {child.pid: child for child in self._children if child.pid}
+            if children:
+                for session in await anyio.to_thread.run_sync(exceeding, list(children), limit_in_mb * 2**20):
+                    children[session].kill_for_memory(limit_in_mb)
 
     def _stop(self) -> None:
         self._stopping.set()

@@ -124,6 +124,20 @@ def leave_a_daemon(event: Any, context: Any) -> None:
         os._exit(3)
 
 
+def hoard(event: Any, context: Any) -> int:
+    """Keeps so many megabytes, itself or in a process that it starts."""
+    size = event["megabytes"] * 2**20
+    if event.get("elsewhere"):
+        subprocess.run([sys.executable, "-c", f"import time; kept = b'x' * {size}; time.sleep(600)"])
+    kept = b"x" * size
+    if event.get("forks"):
+        for _ in range(event["forks"]):
+            if os.fork() == 0:
+                time.sleep(600)
+    time.sleep(event.get("seconds", 600))
+    return len(kept)
+
+
 def huge(event: Any, context: Any) -> str:
     return "x" * int(event["size"])
 

@@ -70,6 +70,13 @@ def test_the_daemons_credentials_are_inherited_unless_the_file_says_no(function:
         assert kind.inherits_credentials is inherits
 
 
+def test_memory_has_no_limit_unless_the_file_sets_one(function: Callable[[str], Function]) -> None:
+    for line, memory in (("", None), ("memory_size_in_mb = 512", 512)):
+        kind = function(f'handler = "a:b"\n{line}').kind
+        assert isinstance(kind, ChildProcess)
+        assert kind.memory_size_in_mb == memory
+
+
 def test_one_url_is_a_pool_of_one(function: Callable[[str], Function]) -> None:
     assert function('url = "http://a"\nheaders = { A = "b" }').kind == HttpService(
         urls=("http://a",), headers={"A": "b"}
@@ -161,6 +168,14 @@ def test_an_arn_that_is_made_stays_in_the_partition_of_the_source(
         ),
         ('command = ["a"]\npython = "b"', '.python = "b": applies only to a function with handler, not with command'),
         ('handler = "a:b"\npython = ""', "must not be empty"),
+        (
+            'url = "http://a"\nmemory_size_in_mb = 512',
+            "applies only to a function with command or handler, not with url",
+        ),
+        (
+            'handler = "a:b"\nmemory_size_in_mb = 64',
+            "memory_size_in_mb must be a whole number of MB from 128 to 1048576",
+        ),
         ('url = "http://a"\nenvironment = {}', ".environment: applies only to a function with command or handler"),
         ('handler = "a:b"\nheaders = {}', ".headers: applies only to a function with url or urls, not with handler"),
         ("urls = []", ".urls = []: must not be empty"),

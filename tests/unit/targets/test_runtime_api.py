@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,7 @@ import orjson
 import pytest
 
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
-from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
+from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, exited
 from poller.targets.runtime.api import Handover, RuntimeApi
 from poller.telemetry.facts import RuntimeApiRefused
 from tests.fakes.functions import ARN, command_kind, function, invocation
@@ -203,7 +204,7 @@ async def test_a_child_that_ends_in_the_middle_of_its_answer_gave_none() -> None
         await client.call("GET", "invocation/next")
         tasks.start_soon(client.refusal, "POST", "invocation/a/response", halves())
         await half_way.wait()
-        api.end(1)
+        api.end(partial(exited, status=1))
         over.set()
         answer = await answer_to(handover)
     assert isinstance(answer, FunctionError)
@@ -269,7 +270,7 @@ async def test_an_init_error_that_came_before_fails_the_invocation_at_once() -> 
 
 async def test_an_invocation_for_a_child_that_ended_before_it_ever_asked_fails() -> None:
     api = RuntimeApi(function(command_kind("x")), before_event=nothing_before, record=Recorded())
-    api.end(4)
+    api.end(partial(exited, status=4))
     handover = Handover(invocation(request_id="a"))
     api.offer(handover)
     assert handover.settled.is_set()

@@ -128,6 +128,11 @@ def test_an_sdk_finds_the_files_of_the_daemons_user_only_where_credentials_are_i
     assert found[1] == b"None\n"
 
 
+def test_a_child_is_told_its_limit_of_memory() -> None:
+    found = variables(replace(command_kind("x"), memory_size_in_mb=512))
+    assert found["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "512"
+
+
 def test_an_emulator_of_the_daemon_is_the_childs_too() -> None:
     found = variables(command_kind("x"), endpoint_url="http://127.0.0.1:4566")
     assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"

@@ -214,23 +214,20 @@ async def test_a_child_that_writes_without_end_is_limited_and_keeps_nobody_waiti
 # Who may speak to a child's Runtime API
 
 
-def runtime_api_of(pid: int) -> str:
-    variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
-    return next(text for text in variables if text.startswith("AWS_LAMBDA_RUNTIME_API=")).partition("=")[2]
-
-
 async def test_another_process_cannot_take_the_event_of_a_child_that_is_still_starting() -> None:
     record = Recorded()
+    kind = command_kind("/bin/sh", "-c", 'echo "$AWS_LAMBDA_RUNTIME_API"; exec sleep 600')
     async with (
-        opened(callable_kind("slow_import:handler"), record, timeout_in_seconds=0.1, init_in_seconds=0.5) as target,
+        opened(kind, record) as target,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(target.invoke, call({"body": "secret"}))
-        child = await record.first(ChildStarted)
-        host, port = runtime_api_of(child.pid).split(":")
+        said = await record.first(ChildOutput)
+        host, port = said.line.split(":")
         async with await anyio.connect_tcp(host, int(port)) as stranger:
             assert (await stranger.receive()).startswith(b"HTTP/1.1 403 ")
-    assert [(one.child, one.reason) for one in record.of(RuntimeApiRefused)] == [(child.pid, "not_the_child")]
+        tasks.cancel_scope.cancel()
+    assert [(one.child, one.reason) for one in record.of(RuntimeApiRefused)] == [(said.pid, "not_the_child")]
 
 
 async def test_a_runtime_client_may_be_a_process_that_the_child_starts() -> None:
@@ -274,6 +271,38 @@ async def test_a_child_that_timed_out_has_ended_before_the_next_one_starts() -> 
             await target.invoke(call({"seconds": 60}, request_id=str(n)))
     kinds = [type(fact) for fact in record.facts if isinstance(fact, ChildStarted | ChildStopped)]
     assert kinds == [ChildStarted, ChildStopped, ChildStarted, ChildStopped]
+
+
+# A function with a limit of memory
+
+
+@pytest.fixture
+def _often_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.targets.runtime.target.MEMORY_CHECK_IN_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("_often_measured")
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_child_that_uses_more_memory_than_it_may_is_killed(elsewhere: bool) -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:hoard", memory_size_in_mb=128), record) as target:
+        response = await target.invoke(call({"megabytes": 150, "elsewhere": elsewhere}))
+        assert error(response) == (
+            "Runtime.OutOfMemory",
+            "RequestId: 6f1d Error: Runtime was killed, because it used more than 128 MB of memory",
+        )
+        assert answer(await target.invoke(call({"megabytes": 1, "seconds": 0}))) == 2**20
+    assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [
+        ("out_of_memory", -signal.SIGKILL),
+        ("shutdown", 128 + signal.SIGTERM),
+    ]
+
+
+@pytest.mark.usefixtures("_often_measured")
+async def test_memory_that_a_child_shares_with_its_forks_counts_once() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:hoard", memory_size_in_mb=128), record) as target:
+        assert answer(await target.invoke(call({"megabytes": 60, "forks": 3, "seconds": 0.5}))) == 60 * 2**20
 
 
 # A child that ends

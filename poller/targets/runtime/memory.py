@@ -1,0 +1,54 @@
+"""Which children use more memory than their function may? Measured, because the kernel's own limits do not fit:
+
+RLIMIT_AS counts what Node.js reserves and never uses, and a control group can be made by few daemons only.
+Memory that processes share is divided between them (PSS), so that a child that forks is not counted twice.
+What a process takes and gives back between two measurements is not seen; nor is a process that left the session.
+
+Source: proc_pid_statm(5), proc_pid_smaps(5).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from poller.targets.runtime.sessions import processes_and_sessions
+
+_PAGE_IN_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
+    """The sessions whose processes use more. It reads /proc, so call it in a worker thread."""
+    processes: dict[int, list[int]] = {session: [] for session in sessions}
+    for pid, session in processes_and_sessions():
+        if session in processes:
+            processes[session].append(pid)
+    return [session for session, pids in processes.items() if _use_more(pids, limit_in_bytes)]
+
+
+def _use_more(pids: list[int], limit_in_bytes: int) -> bool:
+    """The resident memory is quick to learn, and never less than the share, which takes milliseconds."""
+    return sum(map(_resident, pids)) > limit_in_bytes and sum(map(_share, pids)) > limit_in_bytes
+
+
+def _resident(pid: int) -> int:
+    return _statm(pid)[1] * _PAGE_IN_BYTES
+
+
+def _share(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended, or it does not let us look: then what is its own counts
+        _, resident, shared = _statm(pid)
+        return (resident - shared) * _PAGE_IN_BYTES
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _statm(pid: int) -> tuple[int, int, int]:
+    """Size, resident and shared, in pages."""
+    try:
+        size, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
+    except OSError:
+        return 0, 0, 0
+    return size, resident, shared
