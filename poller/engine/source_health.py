@@ -20,6 +20,7 @@ import anyio
 from poller.core.backoff import SOURCE, THROTTLED_READ, at_least
 from poller.engine.stop import Stop
 from poller.errors import LASTING, ServiceError, Throttled
+from poller.model.arn import Arn
 from poller.model.ids import MappingName
 from poller.model.status import Health, MappingState
 from poller.model.stream import ShardId
@@ -43,10 +44,13 @@ class Trouble(NamedTuple):
 
 
 class SourceHealth:
-    """One mapping's view of its source."""
+    """One mapping's view of its source, which reason and log line name by its ARN."""
 
-    def __init__(self, *, mapping: MappingName, clock: Clock, record: Record, luck: random.Random, stop: Stop) -> None:
+    def __init__(
+        self, *, mapping: MappingName, source: Arn, clock: Clock, record: Record, luck: random.Random, stop: Stop
+    ) -> None:
         self._mapping = mapping
+        self._source = str(source)
         self._clock = clock
         self._record = record
         self._luck = luck
@@ -69,7 +73,7 @@ class SourceHealth:
         if self._troubles:
             different = list(dict.fromkeys(trouble.reason for trouble in self._troubles.values()))
             more = f"; and {len(different) - SHOWN_TROUBLES} more" if len(different) > SHOWN_TROUBLES else ""
-            return "; ".join(different[:SHOWN_TROUBLES]) + more
+            return f"{'; '.join(different[:SHOWN_TROUBLES])}{more} ({self._source})"
         return None if self._is_found else "the source has not been looked up yet"
 
     @property
@@ -156,6 +160,7 @@ class SourceHealth:
         self._record(
             SourceFailed(
                 mapping=self._mapping,
+                source=self._source,
                 operation=operation,
                 code=error.code,
                 detail=str(error),

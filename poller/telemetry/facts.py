@@ -70,10 +70,12 @@ class MappingReady:
 class SourceFailed:
     """The source refused or did not answer; the mapping waits `retry_in` seconds and tries again.
 
+    `source` is its ARN.
     `is_lasting` when waiting will hardly cure it (missing, forbidden, rejected), so that somebody has to look.
     """
 
     mapping: MappingName
+    source: str
     operation: str
     code: str
     detail: str

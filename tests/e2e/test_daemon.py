@@ -122,11 +122,13 @@ async def test_a_broken_mapping_beside_a_good_one_harms_only_itself_and_recovers
             "mappings": {
                 "missing": {
                     "state": "starting",
-                    "reason": "GetQueueAttributes: QueueDoesNotExist (400): The specified queue does not exist.",
+                    "reason": "GetQueueAttributes: QueueDoesNotExist (400): The specified queue does not exist. "
+                    f"({SOURCE}missing)",
                 },
                 "forbidden": {
                     "state": "starting",
-                    "reason": "GetQueueAttributes: AccessDeniedException (403): Access to the resource is denied.",
+                    "reason": "GetQueueAttributes: AccessDeniedException (403): Access to the resource is denied. "
+                    f"({SOURCE}forbidden)",
                 },
             },
         }

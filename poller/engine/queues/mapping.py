@@ -82,7 +82,14 @@ class QueueMappingRunner:
         self._parts = parts
         self._concurrency = Concurrency(ceiling=ceiling)
         self._permits = Permits(gate=parts.gate, polls=scaling, concurrency=self._concurrency)
-        self._health = SourceHealth(mapping=mapping.name, clock=parts.clock, record=record, luck=parts.luck, stop=stop)
+        self._health = SourceHealth(
+            mapping=mapping.name,
+            source=mapping.event_source_arn,
+            clock=parts.clock,
+            record=record,
+            luck=parts.luck,
+            stop=stop,
+        )
         self._function_health = FunctionHealth(
             mapping=mapping.name, function=parts.function.name, clock=parts.clock, record=record
         )

@@ -76,6 +76,7 @@ class StreamMappingRunner:
         self._stop = parts.lane.stop
         self._health = SourceHealth(
             mapping=self.mapping.name,
+            source=self.mapping.event_source_arn,
             clock=parts.lane.clock,
             record=parts.lane.record,
             luck=parts.lane.luck,

@@ -12,11 +12,14 @@ from trio.testing import MockClock
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import Unreachable
+from poller.model.arn import Arn
 from poller.model.ids import MappingName
 from poller.model.status import Health
 from poller.model.stream import ShardId
 from poller.telemetry.facts import Fact, SourceRecovered
 from tests.fakes.clock import EPOCH, VirtualClock
+
+QUEUE = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:q")
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +35,12 @@ def unreachable(text: str) -> Unreachable:
 
 def health_of(facts: list[Fact]) -> SourceHealth:
     return SourceHealth(
-        mapping=MappingName("m"), clock=VirtualClock(), record=facts.append, luck=random.Random(1), stop=Stop()
+        mapping=MappingName("m"),
+        source=QUEUE,
+        clock=VirtualClock(),
+        record=facts.append,
+        luck=random.Random(1),
+        stop=Stop(),
     )
 
 
@@ -42,11 +50,11 @@ async def test_what_is_said_of_many_shards_is_said_once_and_no_more_than_three_t
     health.found()
     for number in range(1_000):
         health.read_failed(ShardId(f"same-{number}"), unreachable("no answer"), in_a_row=1)
-    assert health.reason == "GetRecords: Timeout: no answer"
+    assert health.reason == f"GetRecords: Timeout: no answer ({QUEUE})"
     for number in range(4):
         health.read_failed(ShardId(f"other-{number}"), unreachable(f"other {number}"), in_a_row=1)
     assert health.reason is not None
-    assert health.reason.endswith("GetRecords: Timeout: other 1; and 2 more")
+    assert health.reason.endswith(f"GetRecords: Timeout: other 1; and 2 more ({QUEUE})")
     for number in range(1_000):
         health.read_succeeded(ShardId(f"same-{number}"))
     states = [health.state]
@@ -66,7 +74,7 @@ async def test_a_trouble_says_since_when_how_often_and_when_it_is_tried_again() 
     await anyio.sleep(5.0)
     delay = health.read_failed(ShardId("b"), unreachable("no answer"), in_a_row=1)
     health.read_failed(ShardId("a"), unreachable("no answer"), in_a_row=9)
-    reason = "GetRecords: Timeout: no answer"
+    reason = f"GetRecords: Timeout: no answer ({QUEUE})"
     assert health.health == Health("troubled", reason, since=EPOCH + 10.0, attempt=2, next_try=EPOCH + 15.0 + delay)
     await anyio.sleep(5.0)
     health.read_succeeded(ShardId("a"))

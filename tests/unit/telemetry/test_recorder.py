@@ -64,14 +64,22 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {},
     ),
     (
-        facts.SourceFailed(mapping=ORDERS, operation="receive", code="ClientOSError", detail="reset", retry_in=1.0),
+        facts.SourceFailed(
+            mapping=ORDERS, source="arn", operation="receive", code="ClientOSError", detail="reset", retry_in=1.0
+        ),
         "warning",
         "source_failed",
         {"poller_source_errors_total{code=ClientOSError,mapping=orders}": 1},
     ),
     (
         facts.SourceFailed(
-            mapping=ORDERS, operation="describe", code="AccessDenied", detail="no", retry_in=1.0, is_lasting=True
+            mapping=ORDERS,
+            source="arn",
+            operation="describe",
+            code="AccessDenied",
+            detail="no",
+            retry_in=1.0,
+            is_lasting=True,
         ),
         "error",
         "source_failed",
@@ -503,7 +511,9 @@ def test_error_types_that_a_function_makes_up_do_not_make_series_without_end() -
         for number in range(500):
             told.record(FAILED._replace(reason=f"Error{number}"))
             told.record(
-                facts.SourceFailed(mapping=ORDERS, operation="x", code=f"Code{number}", detail="", retry_in=1.0)
+                facts.SourceFailed(
+                    mapping=ORDERS, source="arn", operation="x", code=f"Code{number}", detail="", retry_in=1.0
+                )
             )
     values = series(told)
     assert sum(name.startswith("poller_invocation_failures_total{mapping=orders") for name in values) < 40
