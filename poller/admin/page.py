@@ -162,10 +162,10 @@ def _row(columns: Columns, status: MappingStatus, counts: Counts) -> Row:
 
 
 def _tries(status: MappingStatus) -> str:
-    """Since when a mapping is not well, how often it has tried, and when it tries again."""
+    """Since when a mapping is not ready, how many tries in a row have failed, and when the next one comes."""
     words = [
         f"since {written(status.since)}" if status.since is not None else "",
-        f"{status.attempt:,} failed in a row" if status.attempt is not None else "",
+        f"attempt {status.attempt:,} failed" if status.attempt is not None else "",
         f"next try at {written(status.next_try)}" if status.next_try is not None else "",
     ]
     return f"<small>{', '.join(filter(None, words))}</small>" if any(words) else ""

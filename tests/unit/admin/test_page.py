@@ -163,7 +163,7 @@ def test_a_mapping_in_trouble_says_why() -> None:
 def test_a_mapping_that_waits_says_since_when_how_often_and_when_it_tries_again() -> None:
     since = 1_769_860_800.0
     waiting = READY._replace(state="waiting", reason="throttled", since=since, attempt=1234, next_try=since + 20)
-    said = "since 2026-01-31T12:00:00Z, 1,234 failed in a row, next try at 2026-01-31T12:00:20Z"
+    said = "since 2026-01-31T12:00:00Z, attempt 1,234 failed, next try at 2026-01-31T12:00:20Z"
     assert Reader(render([waiting], recorder().registry)).rows[1]["state"] == f"waiting throttled {said}"
     unknown = waiting._replace(attempt=None, next_try=None)
     assert Reader(render([unknown], recorder().registry)).rows[1]["state"] == (
