@@ -31,6 +31,8 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 
 _ITEMS = ("Keys", "NewImage", "OldImage")
 
+_EVENT_NAMES = ("INSERT", "MODIFY", "REMOVE")
+
 _SCALARS: dict[str, type] = {"S": str, "N": str, "B": str, "SS": str, "NS": str, "BS": str, "BOOL": bool, "NULL": bool}
 """The types of an attribute without attributes of its own, and what stands below each; a set is an array of it."""
 
@@ -41,7 +43,7 @@ def mismatch(pattern: str) -> str | None:
     """Why no record matches a valid pattern, as a sentence on one of its leaves; None where some record may."""
     first: str | None = None
     for rule in parse_pattern(pattern).rules:
-        wrong = next((path for path, leaf in rule.items() if path[0] == "dynamodb" and not _fits(path[1:], leaf)), None)
+        wrong = next((path for path, leaf in rule.items() if not _fits(path, leaf)), None)
         if wrong is None:
             return None
         first = first or f"{'.'.join(wrong)} {_explained(wrong)}"
@@ -49,11 +51,18 @@ def mismatch(pattern: str) -> str | None:
 
 
 def _fits(path: Path, leaf: Leaf) -> bool:
-    if leaf.accepts_absence or not path:
+    if leaf.accepts_absence:
         return True
-    if path[0] in _ITEMS:
-        return _fits_item(path[1:], leaf)
-    return path[0] in _FIELDS and len(path) == 1 and any(_accepts(leaf, kind) for kind in _FIELDS[path[0]])
+    match path:
+        case ("eventName",):
+            return any(leaf.tests[str](name) for name in _EVENT_NAMES)
+        case ("dynamodb", item, *rest) if item in _ITEMS:
+            return _fits_item(tuple(rest), leaf)
+        case ("dynamodb", field):
+            return any(_accepts(leaf, kind) for kind in _FIELDS.get(field, ()))
+        case ("dynamodb", *_):
+            return False
+    return True
 
 
 def _fits_item(path: Path, leaf: Leaf) -> bool:
@@ -77,6 +86,8 @@ def _accepts(leaf: Leaf, kind: type) -> bool:
 
 
 def _explained(path: Path) -> str:
+    if path == ("eventName",):
+        return f"is {', '.join(_EVENT_NAMES)}, and nothing else"
     if path[1] not in (*_ITEMS, *_FIELDS):
         return f"is no field of a record; it has {', '.join((*_ITEMS, *_FIELDS))}"
     if len(path) > 3 and path[-1] in ("N", "NS"):

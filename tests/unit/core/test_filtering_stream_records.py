@@ -68,6 +68,10 @@ def test_a_leaf_that_accepts_some_value_of_its_type_may_match(image: object) -> 
     ("pattern", "why"),
     [
         ({"eventName": ["INSERT"]}, None),
+        ({"eventName": [{"anything-but": ["REMOVE"]}]}, None),
+        ({"eventName": ["insert", "CREATE"]}, "eventName is INSERT, MODIFY, REMOVE, and nothing else"),
+        ({"eventName": ["REMOVE"], "dynamodb": {"NewImage": {"a": {"S": ["b"]}}}}, None),
+        ({"awsRegion": ["mars-1"]}, None),
         ({"dynamodb": {"StreamViewType": ["NEW_IMAGE"], "SizeBytes": NUMERIC}}, None),
         ({"dynamodb": {"SizeBytes": ["5"]}}, f"dynamodb.SizeBytes {ANOTHER_KIND}"),
         ({"dynamodb": {"SequenceNumber": [5]}}, f"dynamodb.SequenceNumber {ANOTHER_KIND}"),
