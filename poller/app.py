@@ -17,6 +17,7 @@ from pathlib import Path
 
 import anyio
 import prometheus_client
+from anyio import from_thread
 
 from poller import __version__
 from poller.admin.server import Address, serve
@@ -74,7 +75,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         def statuses() -> Sequence[MappingStatus]:
             return [*daemon.statuses(), *disabled]
 
-        recorder.watch(statuses)
+        recorder.watch(lambda: from_thread.run_sync(statuses))  # /metrics is made in a worker thread
         http = None
         if settings.daemon.http_listen is not None:
             http = await stack.enter_async_context(

@@ -139,7 +139,7 @@ def _counts(registry: CollectorRegistry) -> Counts:
     """Each of the counters for each mapping, summed over its other labels."""
     wanted = {*_QUEUES.counters.values(), *_STREAMS.counters.values()}
     counts: Counter[tuple[str, str]] = Counter()
-    for family in registry.collect():
+    for family in registry.restricted_registry(wanted).collect():
         for sample in family.samples:
             if sample.name in wanted:
                 counts[sample.name, sample.labels["mapping"]] += int(sample.value)

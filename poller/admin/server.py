@@ -42,11 +42,13 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
 import orjson
 from aiohttp import web
+from anyio import from_thread
 from anyio.abc import SocketAttribute
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -54,6 +56,7 @@ from prometheus_client.exposition import choose_encoder
 from poller.admin.connections import Connections
 from poller.admin.hosts import is_allowed
 from poller.admin.page import render
+from poller.admin.rendering import Rendering
 from poller.admin.words import written
 from poller.errors import CannotListen
 from poller.model.status import MappingStatus
@@ -64,6 +67,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _SHUTDOWN_SECONDS = 1.0
 """How long an answer that is being sent may still take when the server closes."""
+
+_PAGE_SECONDS = 1.0
+"""How old the page may be that somebody gets: it is made once for all who have it open, however many."""
 
 _OF_ANY_HOST = ("/healthz", "/metrics")
 
@@ -82,7 +88,8 @@ async def serve(
 ) -> AsyncIterator[Address]:
     """Answer until the block is left; the value is the address in use, which tells the port where 0 was asked for.
 
-    `statuses` gives one status for each configured mapping, from the very start.
+    `statuses` gives one status for each configured mapping, from the very start; it is called in the event loop.
+    `registry` is read in a worker thread.
     `hosts` are the names, in lower case, by which people may call /readyz and the page.
     Raises CannotListen when the address cannot be bound.
     """
@@ -129,9 +136,13 @@ def _application(registry: CollectorRegistry, statuses: Statuses, hosts: Collect
             raise web.HTTPMisdirectedRequest(reason=_WRONG_HOST)
         return await handler(request)
 
+    formats: dict[str, Rendering] = {}
+
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        if content_type not in formats:
+            formats[content_type] = Rendering(partial(encode, registry))
+        return web.Response(body=await formats[content_type].get(), headers={"Content-Type": content_type})
 
     async def health(_request: web.Request) -> web.Response:
         return _json(200, {"healthy": True})
@@ -140,8 +151,12 @@ def _application(registry: CollectorRegistry, statuses: Statuses, hosts: Collect
         report = readiness(statuses())
         return _json(200 if report["ready"] else 503, report)
 
+    html = Rendering(
+        lambda: render(from_thread.run_sync(statuses), registry).encode(), maximum_age_in_seconds=_PAGE_SECONDS
+    )
+
     async def page(_request: web.Request) -> web.Response:
-        return web.Response(text=render(statuses(), registry), content_type="text/html")
+        return web.Response(body=await html.get(), content_type="text/html", charset="utf-8")
 
     application = web.Application(middlewares=[_errors_as_json, check_host])
     application.add_routes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 
@@ -182,6 +183,24 @@ async def test_head_is_answered_like_get_without_a_body(path: str) -> None:
         assert answer.status == 200
         assert int(answer.headers["Content-Length"]) > 0
         assert await answer.read() == b""
+
+
+@pytest.mark.parametrize("path", ["/", "/readyz"])
+async def test_statuses_are_asked_for_in_the_event_loop(path: str) -> None:
+    threads: list[int] = []
+
+    def statuses() -> Sequence[MappingStatus]:
+        threads.append(threading.get_ident())
+        return [READY]
+
+    registry = Recorder(mappings={}, functions=[]).registry
+    async with (
+        serve(("127.0.0.1", 0), registry=registry, statuses=statuses) as (host, port),
+        ClientSession(f"http://{host}:{port}") as client,
+        client.get(path) as answer,
+    ):
+        assert answer.status == 200
+    assert threads == [threading.get_ident()]
 
 
 async def test_an_unknown_path_is_404_in_json() -> None:

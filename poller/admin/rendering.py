@@ -1,0 +1,35 @@
+"""When is a page made anew? When somebody asks for it, in a worker thread, once for all who ask at the same time.
+
+    asked ──┐
+    asked ──┴─ waiting ──> made in the thread ──> each gets it, if it was begun after they asked, or is young enough
+
+With a thousand mappings a page takes seconds of work, and the event loop has other work to do meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+import anyio
+from anyio import to_thread
+
+
+class Rendering:
+    """One page. `make` runs in a worker thread; a page no older than `maximum_age_in_seconds` is shown again."""
+
+    def __init__(self, make: Callable[[], bytes], *, maximum_age_in_seconds: float = 0.0) -> None:
+        self._make = make
+        self._maximum_age_in_seconds = maximum_age_in_seconds
+        self._turn = anyio.Lock()
+        self._page = b""
+        self._begun_at = -inf
+
+    async def get(self) -> bytes:
+        wanted_since = anyio.current_time() - self._maximum_age_in_seconds
+        async with self._turn:
+            if self._begun_at < wanted_since:
+                begun_at = anyio.current_time()
+                self._page = await to_thread.run_sync(self._make, abandon_on_cancel=True)
+                self._begun_at = begun_at
+            return self._page
