@@ -98,6 +98,7 @@ class World:
         self.options = options
         self.poison: set[str] = set()
         self.duration = 0.01
+        self.budget_in_bytes = BYTES_OF_THE_PROCESS
         self.calls: list[list[str]] = []
         self.succeeded: list[str] = []
         self.facts: list[Fact] = []
@@ -194,7 +195,7 @@ class World:
             source=source,
             store=process,
             filters=compile_filters(filters, data_key="data") if filters else None,
-            budget=Budget(BYTES_OF_THE_PROCESS),
+            budget=Budget(self.budget_in_bytes),
         )
 
     def _new_id(self) -> RequestId:

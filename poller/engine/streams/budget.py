@@ -2,8 +2,8 @@
 
 Room is promised to a read before it begins, for many are on their way together, and the answer is charged after it;
 who asks waits until enough was given back.
-What the answer will weigh is not known before, so a read is told how many records of the last one's weight would fit,
-and the budget may be overrun by what the reads on their way guessed wrong.
+What the answer will weigh is not known before, so a read asks for as many records as would fit by what is known of
+their weight (weighing.py), and the budget may be overrun by what the reads on their way guessed wrong.
 A shard with nothing in hand may read a little even when the process's budget is used up: shards that stand still never
 starve another one.
 """

@@ -37,6 +37,7 @@ from poller.engine.streams.listing import Listings
 from poller.engine.streams.shard import READS_AT_ONCE, ShardParts, ShardReader
 from poller.engine.streams.store_health import RetryingStore, StoreHealth
 from poller.engine.streams.watching import stream_status
+from poller.engine.streams.weighing import RecordWeight
 from poller.errors import ServiceError
 from poller.model.mapping import StreamMapping
 from poller.model.status import Health, MappingStatus
@@ -106,6 +107,7 @@ class StreamMappingRunner:
             lane=parts.lane,
             filters=parts.filters,
             budget=parts.budget,
+            weight=RecordWeight(),
             reads=anyio.Semaphore(READS_AT_ONCE, fast_acquire=True),
             checkpoints=self._checkpoints,
             health=self._health,

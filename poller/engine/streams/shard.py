@@ -34,10 +34,11 @@ from poller.core.positions import number
 from poller.core.reads import fault_in
 from poller.core.watermark import Watermark
 from poller.engine.source_health import SourceHealth
-from poller.engine.streams.budget import LARGEST_ANSWER, Budget
+from poller.engine.streams.budget import Budget
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.gathering import Records
 from poller.engine.streams.lane import Lane, LaneParts
+from poller.engine.streams.weighing import RecordWeight
 from poller.errors import ExpiredIterator, NotFound, Rejected, ServiceError, Trimmed
 from poller.model.status import BlockedShard
 from poller.model.stream import (
@@ -62,12 +63,6 @@ FASTEST = 0.2
 """Seconds between two reads of a Kinesis shard that is behind, and between two iterators of any shard: Kinesis allows
 five of each a second, for all readers together."""
 
-RECORDS_IN_A_READ = 10_000
-"""The most that is asked for; a source gives what its service allows."""
-
-FIRST_GUESS_IN_BYTES = 2.0**20
-"""What a record weighs, while none was read: as much as Kinesis takes, unless it is told to take more."""
-
 READS_AT_ONCE = 128
 """How many calls of one mapping to its source may be on their way: each takes a connection."""
 
@@ -83,6 +78,7 @@ class ShardParts:
     lane: LaneParts
     filters: RecordFilter | None
     budget: Budget
+    weight: RecordWeight
     reads: anyio.Semaphore
     checkpoints: Checkpoints
     health: SourceHealth
@@ -117,7 +113,7 @@ class ShardReader:
         self._watermark = Watermark(start)
         self._moved_to = Checkpoint(start, window)
         self._empty_reads = 0
-        self._record_in_bytes = FIRST_GUESS_IN_BYTES
+        self._weight_of_last: float | None = None
         self._behind_in_seconds = 0.0
         self._fails_since: float | None = None
         self._budget = Budget(budget_in_bytes, parts.budget)
@@ -176,11 +172,13 @@ class ShardReader:
         failures = 0
         while True:
             try:
-                async with self._budget.promised(self._no_room) as room_in_bytes, self._parts.reads:
-                    if iterator is None:
-                        iterator = await self._parts.source.iterator(self._shard_id, self._position)
-                    began, arrived_by = anyio.current_time(), self._parts.source.clock.reached()
-                    read = await self._parts.source.read(iterator, limit=self._fitting(room_in_bytes))
+                async with self._budget.promised(self._no_room) as room_in_bytes:
+                    limit = await self._parts.weight.fitting(room_in_bytes, self._weight_of_last)
+                    async with self._parts.reads:
+                        if iterator is None:
+                            iterator = await self._parts.source.iterator(self._shard_id, self._position)
+                        began, arrived_by = anyio.current_time(), self._parts.source.clock.reached()
+                        read = await self._parts.source.read(iterator, limit=limit)
                     if (fault := fault_in(read)) is not None:
                         raise Rejected(f"the answer of {self._shard_id} has {fault}", code="UnusableAnswer")
             except ExpiredIterator:
@@ -220,12 +218,6 @@ class ShardReader:
     def _say_trimmed(self) -> None:
         self._parts.lane.record(PositionTrimmed(self._parts.lane.mapping.name, self._shard_id))
 
-    def _fitting(self, room_in_bytes: int) -> int:
-        """How many records of the last read's weight fit; all there are, where any answer does."""
-        if room_in_bytes >= LARGEST_ANSWER:
-            return RECORDS_IN_A_READ
-        return max(1, min(RECORDS_IN_A_READ, int(room_in_bytes / self._record_in_bytes)))
-
     def _pause(self, read: Read) -> float:
         """Seconds from one read to the next."""
         if self._parts.lane.mapping.is_kinesis:
@@ -256,7 +248,9 @@ class ShardReader:
             lane.put(share)
         self._budget.charge(size)
         if records:
-            self._record_in_bytes = max(1.0, size / len(records))
+            size_of_all = size if kept is records else size_in_bytes(records)
+            self._weight_of_last = size_of_all / len(records)
+            parts.weight.learn(self._weight_of_last)
             self._position = AfterSequence(records[-1].sequence_number)
         name = parts.lane.mapping.name
         parts.lane.record(RecordsPolled(name, len(records)))

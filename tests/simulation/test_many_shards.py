@@ -1,0 +1,99 @@
+"""How does a mapping of more shards begin than the process's budget has room for the largest answers of?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import anyio
+import pytest
+
+from poller.engine.daemon import Daemon
+from poller.engine.stop import Stop
+from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, LARGEST_ANSWER, LEAST
+from tests.fakes.faults import FaultPlan
+from tests.simulation.one_stream import World, play, stopping_after
+
+MEBIBYTE = 2**20
+
+
+class ManyShards(World):
+    """Each shard has its records at the start; their names are `shard/number`, and `padding` follows."""
+
+    def __init__(self, *, shards: int, latency: float = 0.05, **options: Any) -> None:
+        super().__init__(faults=FaultPlan(latency_in_seconds=(latency / 2, latency)), **options)
+        self.shards = shards
+
+    def fill(self, records: int, *, shards: range | None = None, padding: int = 0) -> None:
+        width = 2**128 // self.shards
+        for shard in shards or range(self.shards):
+            for number in range(records):
+                name = f"{shard}/{number} ".encode() + b"x" * padding
+                self.service.put(self.stream, "", name, hash_key=width * shard + width // 2)
+
+    def first_batches(self) -> dict[str, int]:
+        """How many records the first batch of each shard had."""
+        batches: defaultdict[str, list[int]] = defaultdict(list)
+        for call in self.calls:
+            batches[call[0].partition("/")[0]].append(len(call))
+        return {shard: sizes[0] for shard, sizes in batches.items()}
+
+
+@pytest.mark.parametrize("shards", [36, 100, 300])
+def test_the_shards_beyond_the_budget_do_not_begin_with_single_records(shards: int) -> None:
+    assert BYTES_OF_THE_PROCESS < 37 * LARGEST_ANSWER
+    world = ManyShards(shards=shards, batch_size=100)
+
+    async def main() -> None:
+        world.fill(20)
+        await world.live(stopping_after(20))
+
+    play(world, main, shards=shards)
+    assert world.first_batches() == {str(shard): 20 for shard in range(shards)}
+
+
+def test_a_shard_whose_records_come_late_is_not_waited_for() -> None:
+    """Of a hundred shards only the last ones have records; the others answer with none."""
+    world = ManyShards(shards=100, batch_size=100)
+    first_at: list[float] = []
+
+    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        while not world.calls:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        first_at.append(anyio.current_time())
+        await anyio.sleep(20)
+        return False
+
+    async def main() -> None:
+        world.fill(20, shards=range(90, 100))
+        await world.live(until)
+
+    play(world, main, shards=100)
+    assert first_at[0] < 4
+    assert len(world.succeeded) == 200
+
+
+@pytest.mark.parametrize("padding", [20_000, 300_000])
+def test_the_first_reads_of_many_shards_stay_within_the_bound(padding: int) -> None:
+    """Room for one largest answer, and a little for each shard with nothing in hand; nothing is ever done."""
+    world = ManyShards(shards=20, batch_size=1)
+    world.budget_in_bytes = LARGEST_ANSWER
+    world.duration = 1_000.0
+    in_hand: list[int] = []
+
+    async def until(stop: Stop, daemon: Daemon) -> bool:
+        for _ in range(20):
+            await anyio.sleep(0.5)
+            [status] = daemon.statuses()
+            assert status.stream is not None
+            in_hand.append(status.stream.bytes_buffered)
+        stop.hurry()
+        return True
+
+    async def main() -> None:
+        world.fill(4 * MEBIBYTE // padding, padding=padding)
+        await world.live(until)
+
+    play(world, main, shards=20)
+    assert max(in_hand) <= LARGEST_ANSWER + 20 * LEAST
+    assert max(in_hand) > LARGEST_ANSWER / 2
