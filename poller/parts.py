@@ -86,6 +86,8 @@ class Parts:
         self._paces: dict[tuple[str, str, str, str], Pace] = {}
         self._known_caller_arn: str | None = None
         self._asking_for_caller = anyio.Lock()
+        self._execution_roles: dict[FunctionName, str] = {}
+        self._asking_for_role: defaultdict[FunctionName, anyio.Lock] = defaultdict(anyio.Lock)
 
     async def runners(self) -> dict[MappingName, Callable[[], Runner]]:
         """What makes a fresh runner, for each enabled mapping. Raises SettingsError for what cannot be opened."""
@@ -177,13 +179,30 @@ class Parts:
         return KinesisSource(
             self._paced(caller, "ListShards", arn),
             arn=arn,
-            reader=known(role_arn) if role_arn else partial(self._caller_arn, mapping),
+            reader=known(role_arn) if role_arn else partial(self._reader_arn, mapping),
         )
 
     def _paced(self, caller: JsonCaller, operation: str, arn: Arn) -> PacedCaller:
         """All mappings of an account and region share the rate of their listings."""
         whose = (operation, caller.endpoint_url, arn.region, arn.account)
         return PacedCaller(caller, self._paces.setdefault(whose, Pace(operation, self.luck)))
+
+    async def _reader_arn(self, mapping: StreamMapping) -> str:
+        """On Lambda a function's events name its execution role; where that is not told, we are the reader.
+
+        It is asked for once for each function, however many shards begin together.
+        """
+        function = self._settings.functions[mapping.function_name]
+        if not isinstance(function.kind, LambdaApi):
+            return await self._caller_arn(mapping)
+        async with self._asking_for_role[function.name]:
+            if function.name not in self._execution_roles:
+                kind = function.kind
+                role = await self._aws.execution_role(
+                    kind.name, qualifier=kind.qualifier, region=kind.region, role_arn=kind.role_arn
+                )
+                self._execution_roles[function.name] = role or await self._caller_arn(mapping)
+            return self._execution_roles[function.name]
 
     async def _caller_arn(self, mapping: StreamMapping) -> str:
         """Where STS does not say who we are (an emulator without it), the account itself stands in events.

@@ -3,7 +3,8 @@
     caller   the narrow door to a JSON service      } region, endpoint, protocol and signing name are what aiobotocore
     invoker  the narrow door to a Lambda function   } resolved; settings override the endpoint
     client   the wide door: aiobotocore's client
-    caller_arn  who we are
+    caller_arn      who we are
+    execution_role  whom a Lambda function runs as
 
 One pool of connections, a clock for each endpoint and an identity for each role are shared by all of them.
 To make any of them needs neither credentials nor network, and fails only with SettingsError, for what is wrong with
@@ -19,8 +20,8 @@ import dataclasses
 import functools
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -53,8 +54,8 @@ WIDE_DOOR = AioConfig(
     user_agent_extra=USER_AGENT,
 )
 
-CALLER_TIMEOUT_IN_SECONDS = 5.0
-"""How long STS may take to say who we are; ours. Only events tell it, so it is not worth a longer wait."""
+IDENTITY_TIMEOUT_IN_SECONDS = 5.0
+"""How long STS or Lambda may take to name an identity; ours. Only events tell it, so it is not worth a longer wait."""
 
 NO_REGION = (
     "daemon.region: missing; set it there, in AWS_DEFAULT_REGION, or in the profile of the AWS configuration file"
@@ -154,12 +155,22 @@ class Aws:
 
     async def caller_arn(self, region: str | None = None) -> str | None:
         """Who asks where no role is named, as an IAM ARN; None where STS does not say so in time."""
-        with anyio.move_on_after(CALLER_TIMEOUT_IN_SECONDS):
-            try:
-                async with self.client("sts", region=region) as sts:
-                    return iam_arn((await sts.get_caller_identity())["Arn"])
-            except (ServiceError, ResponseParserError, KeyError, ValueError):  # whoever answers there
-                return None
+        with _told_in_time():
+            async with self.client("sts", region=region) as sts:
+                return iam_arn((await sts.get_caller_identity())["Arn"])
+        return None
+
+    async def execution_role(
+        self, name: str, *, qualifier: str | None = None, region: str | None = None, role_arn: str | None = None
+    ) -> str | None:
+        """The ARN of the role that a Lambda function runs under; None where Lambda does not say so in time, or to us.
+
+        `name` is a name or an ARN without qualifier.
+        """
+        asked = {"FunctionName": name} | ({"Qualifier": qualifier} if qualifier is not None else {})
+        with _told_in_time():
+            async with self.client("lambda", region=region, role_arn=role_arn) as client:
+                return str(Arn.parse(str((await client.get_function_configuration(**asked))["Role"])))
         return None
 
     def region(self, asked: str | None = None) -> str:
@@ -230,6 +241,16 @@ def _not_a_url(error: ValueError) -> str:
     """botocore quotes the whole url, which may contain a password."""
     _, quoted, url = str(error).partition("Invalid endpoint: ")
     return f"not a url: {host_of(url)}" if quoted else "not a url"
+
+
+@contextmanager
+def _told_in_time() -> Iterator[None]:
+    """The block is left where the service takes too long, refuses, or answers something else."""
+    with (
+        anyio.move_on_after(IDENTITY_TIMEOUT_IN_SECONDS),
+        suppress(ServiceError, ResponseParserError, KeyError, ValueError),
+    ):
+        yield
 
 
 async def base_url(client: Any) -> str:

@@ -9,6 +9,7 @@ import anyio
 import orjson
 import pytest
 
+from poller.model.invocation import Answered, Invocation, Response
 from tests.e2e.harness import World
 from tests.e2e.streams import Clicks, Source, Users, calls_of, instant, mapping
 from tests.fakes.queue import FakeQueue
@@ -17,6 +18,7 @@ from tests.fakes.target import Call, ids_of
 pytestmark = pytest.mark.anyio
 
 BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+OTHER = f"{BILL}-other"
 
 
 def bodies(queue: FakeQueue) -> list[Mapping[str, Any]]:
@@ -70,6 +72,33 @@ async def test_poison_is_bisected_out_and_reported_exactly(world: World) -> None
     folder, _, name = key.rpartition("/")
     assert folder.endswith(f"/shardId-000000000000/{date.replace('-', '/')}")
     assert name.startswith(f"{time}-")
+
+
+class Reading:
+    """A function that notes which reader its records name."""
+
+    def __init__(self) -> None:
+        self.readers: list[str] = []
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        self.readers += [record["invokeIdentityArn"] for record in orjson.loads(invocation.payload)["Records"]]
+        return Answered(b"")
+
+
+async def test_records_name_the_role_of_the_lambda_function_where_it_is_told_and_else_ours(world: World) -> None:
+    clicks = Clicks(world.aws, "clicks", shard_count=4)
+    for number in range(20):
+        clicks.put(f"key-{number}")
+    told, untold = Reading(), Reading()
+    world.aws.functions |= {BILL: told, OTHER: untold}
+    world.aws.roles[BILL] = "arn:aws:iam::123456789012:role/service/bill"
+    text = mapping("told", clicks, f"{BILL}:live") + mapping("untold", clicks, OTHER)
+    async with world.daemon(text) as daemon:
+        await world.watch.until(lambda: len(told.readers) == len(untold.readers) == 20)
+        assert await daemon.stop() == 0
+    assert set(told.readers) == {world.aws.roles[BILL]}
+    assert set(untold.readers) == {"arn:aws:iam::123456789012:role/reader"}
+    assert sorted(set(world.aws.roles_asked_for)) == sorted(world.aws.roles_asked_for) == [BILL, OTHER], "once for each"
 
 
 def check_record(document: Mapping[str, Any], source: Source, last: Call, number: str) -> None:

@@ -58,6 +58,7 @@ CALLER_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/session"
 
 class AwsOverHttp:
     """`functions` are the Lambda functions by ARN; `forbidden` the queues and streams by name that nobody may touch.
+    `roles` has the execution roles of functions that GetFunctionConfiguration tells; it is denied for the others.
 
     `polls_waiting` counts the receives in the house, and `door` knows the keys.
     `callers` tells of each invocation, by its request id, which access key it was made with.
@@ -67,6 +68,8 @@ class AwsOverHttp:
     def __init__(self, watch: Watch) -> None:
         self.door = AwsService(self._reply)
         self.functions: dict[str, Target] = {}
+        self.roles: dict[str, str] = {}
+        self.roles_asked_for: list[str] = []
         self.forbidden: set[str] = set()
         self.polls_waiting = 0
         self.callers: dict[RequestId, str] = {}
@@ -155,8 +158,14 @@ class AwsOverHttp:
         return bool(self.forbidden) and orjson.loads(body)["QueueUrl"].rpartition("/")[2] in self.forbidden
 
     async def _invoke(self, request: Request) -> Reply | Drop:
-        """Lambda's Invoke; the client context tells whose batch it is."""
-        function = self.functions.get(unquote(request.target.split("/")[3]))
+        """Lambda's Invoke, whose client context tells whose batch it is, and GetFunctionConfiguration."""
+        name = unquote(request.target.split("/")[3])
+        if request.method == "GET":
+            self.roles_asked_for.append(name)
+            if name not in self.roles:
+                return error(403, "AccessDeniedException", "not authorized to perform: lambda:GetFunctionConfiguration")
+            return Reply(body=orjson.dumps({"Role": self.roles[name]}))
+        function = self.functions.get(name)
         if function is None:
             return error(404, "ResourceNotFoundException", "Function not found")
         context = orjson.loads(base64.b64decode(request.headers["x-amz-client-context"]))["custom"]

@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from botocore.awsrequest import AWSResponse
@@ -292,9 +293,50 @@ async def test_a_caller_that_sts_does_not_tell_is_unknown(monkeypatch: pytest.Mo
         strange.knows(FIRST)
         async with http_server(strange) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
             assert await aws.caller_arn() is None
-    monkeypatch.setattr(door, "CALLER_TIMEOUT_IN_SECONDS", 0.05)
+    monkeypatch.setattr(door, "IDENTITY_TIMEOUT_IN_SECONDS", 0.05)
     async with http_server(silent) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.caller_arn() is None
+
+
+LAMBDA = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+
+
+async def test_lambda_tells_the_role_that_a_function_runs_under(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "IDENTITY_TIMEOUT_IN_SECONDS", 60)
+    service = AwsService(always(Reply(body=b'{"Role":"arn:aws:iam::123456789012:role/service/bill"}')))
+    service.knows(FIRST)
+    async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
+        for name, qualifier in (("bill", None), (LAMBDA, "live")):
+            assert await aws.execution_role(name, qualifier=qualifier) == "arn:aws:iam::123456789012:role/service/bill"
+    paths = [(request.method, unquote(request.target)) for request in server.requests]
+    assert paths == [
+        ("GET", "/2015-03-31/functions/bill/configuration"),
+        ("GET", f"/2015-03-31/functions/{LAMBDA}/configuration?Qualifier=live"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        error(403, "AccessDeniedException", "not authorized"),
+        error(404, "ResourceNotFoundException", "Function not found"),
+        Reply(body=b"{}"),
+        Reply(body=b'{"Role":"nobody"}'),
+        Reply(body=b'{"Role":7}'),
+        Reply(body=b"<html>"),
+    ],
+)
+async def test_a_role_that_lambda_does_not_tell_is_unknown(reply: Reply) -> None:
+    service = AwsService(always(reply))
+    service.knows(FIRST)
+    async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
+        assert await aws.execution_role("bill") is None
+
+
+async def test_a_role_is_not_waited_for_any_longer_than_it_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "IDENTITY_TIMEOUT_IN_SECONDS", 0.05)
+    async with http_server(silent) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
+        assert await aws.execution_role("bill") is None
 
 
 def always(reply: Reply) -> Callable[[Request], Awaitable[Reply]]:
