@@ -13,6 +13,7 @@ the answer as the wire's JSON, for about a tenth of the CPU (tests/bench/door.py
     proxied.py      how does a request go out through a proxy? by aiohttp
     json_caller.py  the narrow door to a JSON service: SQS, Kinesis, DynamoDB Streams
     invoker.py      the narrow door to Lambda's Invoke API
+    bounded_session.py  how much of an answer does the wide door read?
     kept_client.py  how is a client of the wide door kept open?
     refusals.py     what does a refusal mean to us? the one table from AWS's errors to ours
 

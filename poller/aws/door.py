@@ -31,16 +31,16 @@ from aiobotocore.config import AioConfig
 from botocore import UNSIGNED, xform_name
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
-from botocore.parsers import ResponseParserError
 from botocore.utils import get_environ_proxies
 
+from poller.aws.bounded_session import BoundedSession
 from poller.aws.clock import ServiceClock
 from poller.aws.identity import Identity, plain_session, role_session
 from poller.aws.invoker import Invoker
 from poller.aws.json_caller import JsonCaller
 from poller.aws.pool import Origin, Pool
 from poller.aws.proxied import Proxied
-from poller.aws.refusals import RENEWABLE_CODES, translated
+from poller.aws.refusals import RENEWABLE_CODES, UNREADABLE, translated
 from poller.aws.signing import DEFAULT_PORTS, Signer, resource
 from poller.aws.wire import USER_AGENT, Route, Wire
 from poller.disclosure import host_of, safe_text
@@ -52,6 +52,7 @@ WIDE_DOOR = AioConfig(
     read_timeout=30,
     retries={"mode": "standard", "total_max_attempts": 3},
     user_agent_extra=USER_AGENT,
+    http_session_cls=BoundedSession,
 )
 
 IDENTITY_TIMEOUT_IN_SECONDS = 5.0
@@ -248,7 +249,7 @@ def _told_in_time() -> Iterator[None]:
     """The block is left where the service takes too long, refuses, or answers something else."""
     with (
         anyio.move_on_after(IDENTITY_TIMEOUT_IN_SECONDS),
-        suppress(ServiceError, ResponseParserError, KeyError, ValueError),
+        suppress(ServiceError, *UNREADABLE),
     ):
         yield
 

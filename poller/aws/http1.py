@@ -30,6 +30,8 @@ from poller.errors import Rejected, Unreachable
 LARGEST_ANSWER_IN_BYTES = 32 << 20
 """Head and body, as they come; AWS's largest is Kinesis's, of 10 MB of records in base64."""
 
+TOO_LARGE = f"the answer is larger than {LARGEST_ANSWER_IN_BYTES} bytes"
+
 LARGEST_HEAD_IN_BYTES = 64 << 10
 """Names and values of an answer's headers, those of its interim answers and its trailers included; so much of anything
 else may come between two parts of a body: a status line, chunk sizes with their extensions. Python's own client and h11
@@ -136,7 +138,7 @@ class Connection(asyncio.Protocol):
         if self._size_without_body > LARGEST_HEAD_IN_BYTES:
             self._give_up(TOO_MUCH_HEAD, code="UnusableAnswer")
         if self._size > LARGEST_ANSWER_IN_BYTES:
-            self._give_up(f"the answer is larger than {LARGEST_ANSWER_IN_BYTES} bytes", code="UnusableAnswer")
+            self._give_up(TOO_LARGE, code="UnusableAnswer")
 
     def eof_received(self) -> None:
         self._ended(None)

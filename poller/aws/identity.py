@@ -26,7 +26,7 @@ from aiobotocore.credentials import (
 from aiobotocore.session import AioSession
 from botocore.exceptions import NoCredentialsError
 
-from poller.aws.refusals import RENEWABLE_CODES, translated
+from poller.aws.refusals import RENEWABLE_CODES, UNREADABLE, translated
 from poller.aws.signing import Keys
 from poller.disclosure import safe_text
 from poller.errors import AccessDenied, Unreachable
@@ -91,12 +91,12 @@ async def frozen_keys(session: AioSession) -> Keys:
             keys = Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
     except Unreachable as error:
         raise Unreachable(str(error), code=error.code, was_sent=False) from error
+    except UNREADABLE as error:
+        raise AccessDenied("the credentials cannot be understood", code="UnusableCredentials") from error
     except RuntimeError as error:  # aiobotocore's word for credentials that arrived expired
         raise AccessDenied("the credentials have expired", code="ExpiredCredentials") from error
     except OSError as error:  # a credential process that cannot be started, a file that cannot be read
         raise AccessDenied(f"the credentials cannot be read: {safe_text(error)}", code="UnusableCredentials") from error
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise AccessDenied("the credentials cannot be understood", code="UnusableCredentials") from error
     return keys
 
 

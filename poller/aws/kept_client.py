@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import anyio
 
-from poller.aws.refusals import translated
+from poller.aws.refusals import UNREADABLE, translated
 from poller.errors import AccessDenied, ServiceError, Unreachable
 
 
@@ -54,6 +54,8 @@ class KeptClient:
         try:
             with translated():
                 return await getattr(opened.client, operation)(**parameters)
+        except UNREADABLE as error:
+            raise Unreachable("the answer cannot be read", code="UnusableAnswer", was_sent=True) from error
         except AccessDenied as error:
             opened.denial = error
             if self._current is opened:

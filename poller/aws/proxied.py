@@ -2,6 +2,8 @@
 
 It costs three times the CPU of a connection of our own (pool.py), so it is for this alone; the session is opened when
 the first such request is sent.
+An answer is read as far as its limit, and as it came: requests ask for no encoding, and a small answer that is
+decompressed may be a huge one.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from collections.abc import Mapping
 import aiohttp
 from yarl import URL
 
-from poller.aws.http1 import Received
+from poller.aws.http1 import LARGEST_ANSWER_IN_BYTES, TOO_LARGE, Received
 from poller.aws.pool import CONNECT_TIMEOUT_IN_SECONDS, KEEP_ALIVE_IN_SECONDS
 from poller.aws.refusals import no_answer
+from poller.errors import Unreachable
 
 LARGE_BODY_IN_BYTES = 1 << 20
 """Above this, a body is written piece by piece, so that other calls go on meanwhile."""
@@ -31,7 +34,7 @@ class Proxied:
     async def send(
         self, url: str, proxy: str, headers: Mapping[str, str], body: bytes, *, timeout_in_seconds: float
     ) -> Received:
-        """Raises Unreachable when there is no answer."""
+        """Raises Unreachable when there is no answer, or one that is too large."""
         data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
         try:
             response = await self._session().post(
@@ -42,7 +45,7 @@ class Proxied:
                 proxy=proxy,
                 allow_redirects=False,
             )
-            return Received(response.status, response.headers, await response.read())
+            return Received(response.status, response.headers, await body_of(response))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise no_answer(error) from error
 
@@ -55,5 +58,20 @@ class Proxied:
             connector = aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=KEEP_ALIVE_IN_SECONDS, ssl=self._tls, resolver=aiohttp.ThreadedResolver()
             )
-            self._opened = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._opened = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
         return self._opened
+
+
+async def body_of(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body; Unreachable for one above the limit. A connection that is left within its answer is closed."""
+    chunks: list[bytes] = []
+    size = 0
+    async with response:
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > LARGEST_ANSWER_IN_BYTES:
+                raise Unreachable(TOO_LARGE, code="UnusableAnswer", was_sent=True)
+            chunks.append(chunk)
+    return b"".join(chunks)

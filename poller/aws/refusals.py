@@ -112,6 +112,9 @@ ABSENCE_CODES = frozenset(
 CURSOR_CODES = {"ExpiredIteratorException": ExpiredIterator, "TrimmedDataAccessException": Trimmed}
 """What Kinesis and DynamoDB Streams say of a read cursor, or of the position for a new one."""
 
+CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,127}")
+"""What an error code looks like; AWS's longest have about 60 characters."""
+
 MESSAGE_LENGTH = 500
 """Characters of a service's message that are kept; AWS's own are shorter."""
 
@@ -166,6 +169,10 @@ def no_answer(error: aiohttp.ClientError | TimeoutError | OSError) -> Unreachabl
     """The error for a request of the narrow door that was not answered."""
     text = "no answer in time" if isinstance(error, TimeoutError) else safe_text(error)
     return Unreachable(text, code=type(error).__name__, was_sent=not isinstance(error, NOT_CONNECTED))
+
+
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What botocore's parsers raise for an answer of another shape than they expect, besides errors of their own."""
 
 
 @contextmanager
@@ -234,10 +241,14 @@ def never_connected(error: boto.BotoCoreError) -> bool:
 
 
 def bare_code(wire: str) -> str:
-    """The code without what services wrap around it: `com.amazonaws.sqs#X`, `X:http://…`, `X;Sender`."""
-    return re.split("[:;]", wire, maxsplit=1)[0].rpartition("#")[2]
+    """The code without what services wrap around it: `com.amazonaws.sqs#X`, `X:http://…`, `X;Sender`.
+
+    Empty where that does not look like a code: it goes into log lines, pages and messages.
+    """
+    code = re.split("[:;]", wire, maxsplit=1)[0].rpartition("#")[2]
+    return code if CODE.fullmatch(code) else ""
 
 
 def seconds(retry_after: str | None) -> float | None:
     """The Retry-After header in seconds; None where it is absent, or a date."""
-    return float(retry_after) if retry_after and re.fullmatch(r"\d+(\.\d+)?", retry_after) else None
+    return float(retry_after) if retry_after and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", retry_after) else None

@@ -47,7 +47,7 @@ class Answer(NamedTuple):
         """The service's code for its error, `Http<status>` where it names none."""
         named = self.headers.get("x-amzn-errortype") or self._document().get("__type")
         named = named or self.headers.get("x-amzn-query-error") or self._document().get("code")
-        return bare_code(named) if isinstance(named, str) and named else f"Http{self.status}"
+        return (bare_code(named) if isinstance(named, str) else "") or f"Http{self.status}"
 
     def error(self) -> ServiceError:
         """This answer as an error of ours."""

@@ -16,6 +16,9 @@ from poller.errors import Rejected
 TOKEN = re.compile("[!-~]{1,1048576}")
 """Visible ASCII, at most as long as a page's token; Amazon Kinesis Data Streams API Reference, "ListShards"."""
 
+NAME = re.compile(r"'[A-Za-z]{1,64}'")
+"""What the name of a member looks like; a key may also be one that the service has made up."""
+
 MISREADINGS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What Python says of an answer that has not the parts that were asked for, or has absurd ones."""
 
@@ -26,7 +29,7 @@ def understood(service: str, what: str) -> Iterator[None]:
     try:
         yield
     except MISREADINGS as error:
-        missed = f" (no {error})" if isinstance(error, KeyError) else ""
+        missed = f" (no {error})" if isinstance(error, KeyError) and NAME.fullmatch(str(error)) else ""
         raise unusable(service, f"no {what}{missed}") from error
 
 

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 
 from poller.aws.door import Aws
 from poller.aws.invoker import Invoker
+from poller.aws.refusals import bare_code
 from poller.aws.wire import Answer
 from poller.errors import ServiceError, Throttled, Unreachable
 from poller.model.arn import Arn
@@ -32,9 +32,6 @@ from poller.targets.failures import ERROR_TYPE_LIMIT_IN_CHARACTERS, MESSAGE_LIMI
 
 ANSWER_SLACK_IN_SECONDS = 15.0
 """How much longer than its timeout a function's answer may take: a cold start's first ten seconds do not count."""
-
-CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,63}")
-"""What an error code looks like; anything else would be no bounded label."""
 
 
 class LambdaApiTarget:
@@ -106,13 +103,9 @@ def refused(answer: Answer, arn: Arn) -> Busy:
     """Lambda did not run the function. A throttle's `Reason` names the limit that was met."""
     error = answer.error()
     if not isinstance(error, Throttled):
-        return Busy(reason=bounded(error.code, answer), is_throttle=False, detail=f"{arn}: {error}")
-    reason = bounded(str(json_object(answer.body).get("Reason") or error.code), answer)
+        return Busy(reason=error.code, is_throttle=False, detail=f"{arn}: {error}")
+    reason = bare_code(str(json_object(answer.body).get("Reason", ""))) or error.code
     return Busy(reason=reason, retry_after=error.retry_after, is_throttle=True, detail=f"{arn}: {reason}: {error}")
-
-
-def bounded(code: str, answer: Answer) -> str:
-    return code if CODE.fullmatch(code) else f"Http{answer.status}"
 
 
 def log_tail(encoded: str) -> str:

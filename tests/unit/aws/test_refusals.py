@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import aiohttp
 import botocore.exceptions as boto
+import orjson
 import pytest
 from botocore.loaders import create_loader
 from botocore.retries.standard import ThrottledRetryableChecker
 
 from poller import errors
 from poller.aws.refusals import THROTTLING_CODES, bare_code, no_answer, refusal, seconds, translated
+from poller.aws.wire import Answer
 
 
 def test_every_code_that_botocore_takes_for_a_throttle_is_one() -> None:
@@ -76,8 +78,53 @@ def test_a_code_is_freed_of_its_wrapping(wire: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "wire",
+    [
+        "",
+        "#",
+        "Z" * 129,
+        "Z" * 5_000_000,
+        "Forged\nlevel=error",
+        "two words",
+        "1",
+        "\x1b[2J",
+        "<html>",
+        "Caf\u00e9",
+        "a/b",
+    ],
+)
+def test_what_does_not_look_like_a_code_is_none(wire: str) -> None:
+    """It would be written into log lines, pages and messages."""
+    assert bare_code(wire) == ""
+    answer = Answer(400, {}, orjson.dumps({"__type": wire}))
+    assert answer.error_code() == "Http400"
+    assert str(answer.error()) == "Http400 (400)"
+
+
+def test_a_code_of_128_characters_is_one() -> None:
+    assert bare_code("x#" + "Z" * 128) == "Z" * 128
+
+
+def test_the_wide_door_knows_an_unusable_code_by_that_name() -> None:
+    with pytest.raises(errors.Rejected) as caught, translated():
+        raise client_error("Z" * 5_000_000, 400)
+    assert caught.value.code == "Unknown"
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(
     ("header", "expected"),
-    [(None, None), ("", None), ("3", 3.0), ("0.5", 0.5), ("-1", None), ("Sun, 22 Nov 2026 07:00:00 GMT", None)],
+    [
+        ("9" * 5_000, None),
+        ("\u0663", None),
+        ("0." + "1" * 5_000, None),
+        (None, None),
+        ("", None),
+        ("3", 3.0),
+        ("0.5", 0.5),
+        ("-1", None),
+        ("Sun, 22 Nov 2026 07:00:00 GMT", None),
+    ],
 )
 def test_a_retry_after_that_is_no_number_is_none(header: str | None, expected: float | None) -> None:
     assert seconds(header) == expected

@@ -25,6 +25,14 @@ def test_what_is_missed_is_named_and_what_was_there_is_not(answer: Any, message:
     assert (str(raised.value), raised.value.code) == (message, "UnusableAnswer")
 
 
+@pytest.mark.parametrize("key", ["it's secret", "x" * 65, "", "7", "two words"])
+def test_a_key_that_no_service_would_use_is_not_named(key: str) -> None:
+    """It comes from the answer, such as the id of an entry that nobody asked about."""
+    with pytest.raises(Rejected) as raised, understood("Things", "list"):
+        raise KeyError(key)
+    assert str(raised.value) == "the answer has no list: is this Things?"
+
+
 def test_what_the_service_refused_passes_through() -> None:
     with pytest.raises(NotFound), understood("Things", "list"):
         raise NotFound("gone", code="Gone")

@@ -113,6 +113,13 @@ async def test_a_compressed_answer_is_unpacked() -> None:
     assert (await exchange(reply))[0] == Answered(b"[1]")
 
 
+async def test_a_compressed_answer_is_measured_unpacked() -> None:
+    reply = Reply(body=gzip.compress(bytes(RESPONSE_LIMIT_IN_BYTES + 1)), headers={"Content-Encoding": "gzip"})
+    response, _ = await exchange(reply)
+    assert isinstance(response, FunctionError)
+    assert response.error_type == "Function.ResponseSizeTooLarge"
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 500, 502, 504])
 async def test_any_other_status_is_a_function_error(status: int) -> None:
     reply = Reply(status=status, body=b"oh", headers={"Location": "/elsewhere"})

@@ -178,6 +178,11 @@ async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> 
             Busy(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)"),
         ),
         (
+            Reply(status=429, body=b'{"Reason":"' + b"R" * 129 + b'"}'),
+            Busy(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)"),
+        ),
+        (Reply(status=429, body=b"{}"), Busy(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)")),
+        (
             Reply(status=500, headers={"x-amzn-ErrorType": "ServiceException"}),
             Busy(reason="ServiceException", is_throttle=False, detail=f"{ARN}: ServiceException (500)"),
         ),
