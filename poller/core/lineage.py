@@ -126,12 +126,10 @@ class Lineage:
         self._placed -= listing.gone
         for shard in listing.shards.values():
             self._place(shard)
-        if not listing.is_complete:
-            self._listed |= listing.shards.keys()
-            return
-        if self._listed:
-            self._place_unlisted()
-        self._listed = set(listing.shards)
+        if listing.is_complete:
+            if self._listed:
+                self._place_unlisted()
+            self._listed = set(listing.shards)
 
     def startable(self) -> list[Start]:
         """The shards that became free since the last call; each is given out once, and counts as being read."""

@@ -15,11 +15,11 @@ from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamParts
 from poller.errors import Throttled, Unreachable
 from poller.model.ids import MappingName
-from poller.model.stream import Shard, ShardEnd, ShardId, StateKey
+from poller.model.stream import Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import Pace, PacedCaller
-from poller.telemetry.facts import PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
+from poller.telemetry.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
 from tests.simulation.one_stream import Process, World, crashing_after, play, stopping_after
@@ -275,6 +275,27 @@ def test_a_waiting_shard_that_has_left_the_stream_unread_is_told_and_its_childre
     assert len(facts_of(world, PositionTrimmed)) == 2, "one for each half"
 
 
+def test_a_shard_that_listings_leave_out_has_not_left_while_the_whole_stream_is_missing() -> None:
+    world = Flickering(since=30, until=100, left_out=lambda shard: shard.shard_id == PARENT)
+
+    async def main() -> None:
+        async def hide() -> None:
+            await anyio.sleep(60)
+            del world.service.streams[str(world.stream.arn)]
+            await anyio.sleep(30)
+            world.service.streams[str(world.stream.arn)] = world.stream
+            world.put_low("after")
+
+        world.put_low("before")
+        async with anyio.create_task_group() as group:
+            group.start_soon(hide)
+            await world.live(stopping_after(200))
+
+    play(world, main, shards=2)
+    assert world.succeeded == ["before", "after"]
+    assert facts_of(world, PositionTrimmed) == []
+
+
 def test_what_is_stored_of_a_tables_drained_shards_is_forgotten_after_a_day() -> None:
     world = TableWorld()
 
@@ -412,6 +433,67 @@ def test_the_children_of_a_kinesis_shard_are_known_without_a_listing() -> None:
     play(world, main)
     assert world.succeeded == ["child"]
     assert world.counts["ListShards"] == 1
+
+
+def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
+    """Else its second save could come after its first checkpoint, and move it back."""
+
+    class SlowToStoreFound(World):
+        def _parts(self, stop: Stop, process: Process) -> StreamParts:
+            save, pauses = process.save, iter([5, 8])
+
+            async def save_slowly(key: StateKey, checkpoints: Any) -> None:
+                if any(checkpoint.position == TrimHorizon() for checkpoint in checkpoints.values()):
+                    await anyio.sleep(next(pauses))
+                await save(key, checkpoints)
+
+            process.save = save_slowly  # type: ignore[method-assign]  # the same store, on a slow disk
+            return super()._parts(stop, process)
+
+    world = SlowToStoreFound(starting_position="LATEST")
+    world.duration = 1.0
+
+    async def main() -> None:
+        async def split() -> None:
+            await anyio.sleep(19.5)
+            world.put("a", "parent")
+            world.stream.split(PARENT, now=anyio.current_time())
+            world.put("a", "child")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(split)
+            await world.live(stopping_after(40))
+
+    play(world, main)
+    assert world.calls == [["parent"], ["child"]]
+    assert facts_of(world, MappingCrashed) == []
+
+
+def test_children_that_cannot_be_asked_for_are_found_by_a_listing_at_once() -> None:
+    class Childless(World):
+        def source(self, process: Process) -> StreamSource:
+            source = super().source(process)
+
+            async def children(shard_id: ShardId) -> list[Shard]:
+                raise Unreachable("no answer", code="Timeout", was_sent=True)
+
+            source.children = children  # type: ignore[method-assign]  # the same source, in a bad time
+            return source
+
+    world = Childless()
+
+    async def main() -> None:
+        async def split() -> None:
+            await anyio.sleep(2)
+            world.stream.split(PARENT, now=anyio.current_time())
+            world.put("a", "child")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(split)
+            await world.live(stopping_after(6))
+
+    play(world, main)
+    assert world.succeeded == ["child"]
 
 
 @pytest.mark.parametrize("world", [World(), TableWorld()])

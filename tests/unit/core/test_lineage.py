@@ -180,6 +180,31 @@ def test_a_stored_shard_that_two_listings_leave_out_is_begun_where_it_was() -> N
     assert started(known) == {"child": HORIZON}
 
 
+def test_an_empty_listing_is_none_of_the_two() -> None:
+    known = lineage({"a": SOMEWHERE, "b": SOMEWHERE})
+    listed(known, [shard("b")])
+    listed(known, [])
+    assert started(known) == {"b": SOMEWHERE}
+    listed(known, [shard("b")])
+    assert started(known) == {"a": SOMEWHERE}
+
+
+def test_a_listing_of_some_shards_is_none_of_the_two() -> None:
+    known = lineage({"a": SOMEWHERE, "b": SOMEWHERE})
+    listed(known, [shard("b")])
+    listed(known, [shard("b")], is_complete=False)
+    assert started(known) == {"b": SOMEWHERE}
+
+
+def test_a_shard_that_was_forgotten_and_is_listed_again_is_one_that_was_never_seen() -> None:
+    known = lineage({"old": END, "a": SOMEWHERE}, drained_at=NOW - MEMORY - 1)
+    listed(known, [closed("old"), shard("a")])
+    assert listed(known, [shard("a")]).gone == {"old"}
+    known.startable()
+    assert listed(known, [closed("old"), shard("a")]).found == {"old": HORIZON}
+    assert started(known) == {"old": HORIZON}
+
+
 def test_a_shard_that_is_left_out_and_listed_again_is_not_given_out_again() -> None:
     known = lineage({})
     listed(known, [shard("a"), shard("b")])
