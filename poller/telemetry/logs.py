@@ -46,7 +46,7 @@ def configure(format: LogFormat, verbose: bool = False, quiet: bool = False) -> 
         processors += [structlog.processors.JSONRenderer(serializer=_encode)]
         stream = sys.stderr.buffer
     else:
-        processors += [_unfolded, _console_renderer()]
+        processors += [_escaped, _unfolded, _console_renderer()]
         stream = sys.stderr
     structlog.configure(
         processors=processors,
@@ -62,6 +62,14 @@ def _console_renderer() -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False)
 
 
+def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """No text of others may move the cursor, change colours or hide itself, as control characters do on a terminal."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "\n".join(_printable(line) for line in value.splitlines())
+    return event
+
+
 def _unfolded(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """A text of several lines, such as a function's traceback, goes on below its line, where a person can read it.
 
@@ -71,7 +79,7 @@ def _unfolded(_logger: Any, _method: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         if isinstance(value, str) and "\n" in value and name != "exception":
             event[name], *others = value.splitlines()
-            below += (f"    {_printable(line)}" for line in others)
+            below += (f"    {line}" for line in others)
     if below:
         event["stack"] = "\n".join(below)  # what the renderer writes below a line
     return event

@@ -94,6 +94,22 @@ def test_the_console_format_shows_a_functions_traceback_on_several_lines(
     ]
 
 
+def test_the_console_format_lets_no_text_of_others_control_the_terminal(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    logs.configure("console")
+    controls = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x200B, 0x202E, 0x2028, 0x2066]))
+    log = structlog.get_logger()
+    log.info(f"event{controls}", mapping=f"a{controls}b", more=[controls], both={"key": controls})
+    for control in controls:
+        log.info("event", detail=f"{control}[2J")
+    log.error("mapping_crashed", exception=f"ValueError{controls}\n  in {controls}")
+    written = capsysbinary.readouterr().err.decode()
+    assert [character for line in written.split("\n") for character in line if not character.isprintable()] == []
+    assert r"\x1b[2J" in written
+    assert r"\u202e[2J" in written
+
+
 @pytest.mark.parametrize(("verbose", "events"), [(False, ["loud"]), (True, ["quiet", "loud"])])
 def test_debug_lines_are_written_only_when_verbose(
     capsysbinary: pytest.CaptureFixture[bytes], verbose: bool, events: list[str]
