@@ -29,7 +29,7 @@ from poller.model.status import MappingStatus, StreamStatus
 from poller.parts import Parts, WallClock
 from poller.settings.values import Settings
 from poller.telemetry import logs
-from poller.telemetry.facts import DaemonStarted, DescriptorsFew, SettingsDoubted
+from poller.telemetry.facts import DaemonStarted, DescriptorsFew, Record, ReloadIgnored, SettingsDoubted
 from poller.telemetry.recorder import Recorder
 
 GC_THRESHOLDS = (20_000, 20, 20)
@@ -45,7 +45,7 @@ def run(settings: Settings, *, settings_path: Path, verbose: bool = False, quiet
 
 
 async def _run(settings: Settings, settings_path: Path) -> int:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         return await _run_until(signals, settings, settings_path)
 
 
@@ -87,7 +87,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
                 )
             )
         async with anyio.create_task_group() as services:
-            services.start_soon(_obey, signals, stop)
+            services.start_soon(_obey, signals, stop, recorder.record)
             recorder.record(
                 DaemonStarted(
                     version=__version__,
@@ -109,10 +109,12 @@ def _written(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop) -> None:
-    """The first signal begins the stop, any further one hurries it."""
-    async for _ in signals:
-        if stop.has_begun:
+async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, record: Record) -> None:
+    """The first signal begins the stop, any further one hurries it; a hangup changes nothing."""
+    async for number in signals:
+        if number == signal.SIGHUP:
+            record(ReloadIgnored())
+        elif stop.has_begun:
             stop.hurry()
         else:
             stop.begin()

@@ -32,6 +32,10 @@ class DaemonStopping:
     batches_in_flight: int
 
 
+class ReloadIgnored(NamedTuple):
+    """SIGHUP came, by which other daemons read their settings again; this one cannot do that yet."""
+
+
 class StateOpened(NamedTuple):
     """The state file was opened, and everything in it could be read. `positions` is how many shards have one."""
 
@@ -402,6 +406,7 @@ class EndpointPutAside:
 Fact = (
     DaemonStarted
     | DaemonStopping
+    | ReloadIgnored
     | StateOpened
     | DescriptorsFew
     | SettingsDoubted

@@ -63,6 +63,7 @@ class Recorder:
         self._tell: dict[type, Callable[[Any], None]] = {
             facts.DaemonStarted: self._daemon_started,
             facts.DaemonStopping: self._daemon_stopping,
+            facts.ReloadIgnored: self._reload_ignored,
             facts.StateOpened: self._state_opened,
             facts.DescriptorsFew: self._descriptors_few,
             facts.SettingsDoubted: self._settings_doubted,
@@ -116,6 +117,9 @@ class Recorder:
 
     def _daemon_stopping(self, fact: facts.DaemonStopping) -> None:
         self._log.info("daemon_stopping", **asdict(fact))
+
+    def _reload_ignored(self, _fact: facts.ReloadIgnored) -> None:
+        self._log.warning("reload_ignored", reason="SIGHUP does not reload the settings yet: restart to change them")
 
     def _state_opened(self, fact: facts.StateOpened) -> None:
         self._log.info("state_opened", **fact._asdict())

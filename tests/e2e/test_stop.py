@@ -310,3 +310,27 @@ async def test_daemons_that_share_a_queue_may_come_and_go_in_any_way(world: Worl
     check_order(orders, bill.calls, everything)
     check_one_batch_at_a_time(bill.calls)
     check_no_expired_receipt_is_invoked(orders, bill.calls)
+
+
+async def test_a_hangup_is_told_and_stops_nothing_not_even_a_stop(world: World) -> None:
+    queue, function = world.queue("orders"), HeldTarget(world.watch)
+    world.aws.functions[BILL] = function
+    text = f"""
+        [mappings.orders]
+        event_source_arn = "{queue.arn}"
+        function_name = "{BILL}"
+    """
+    async with world.daemon(text) as daemon:
+        await daemon.until_said("mapping_ready")
+        daemon.signal(signal.SIGHUP)
+        await daemon.until_said("reload_ignored", level="warning")
+        world.send(queue, "a")
+        await world.watch.until(lambda: function.waiting == 1)
+        daemon.signal(signal.SIGTERM)
+        await daemon.until_said("daemon_stopping", stage="draining")
+        daemon.signal(signal.SIGHUP)
+        await world.watch.until(lambda: len(daemon.said("reload_ignored")) == 2)
+        assert not daemon.said("daemon_stopping", stage="releasing"), "a hangup hurries no stop"
+        function.let_go.set()
+        assert await daemon.ended() == 0
+    assert [call.message_ids for call in function.calls] != []

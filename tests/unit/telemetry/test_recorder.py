@@ -268,6 +268,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     ),
     (facts.StoreRecovered(CLICKS), "info", "store_recovered", {}),
     (facts.DescriptorsFew(limit=1024, needed=1320), "warning", "descriptors_few", {}),
+    (facts.ReloadIgnored(), "warning", "reload_ignored", {}),
     (facts.StateOpened(file="/var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
     (facts.SettingsDoubted("mappings.orders.x: really?"), "warning", "settings_doubted", {}),
     (
