@@ -19,7 +19,7 @@ import anyio
 import prometheus_client
 from anyio import from_thread
 
-from poller import __version__
+from poller import __version__, process_memory
 from poller.admin.server import Address, serve
 from poller.descriptors import is_enough, needed, raise_limit
 from poller.engine.daemon import Daemon
@@ -38,6 +38,7 @@ GC_THRESHOLDS = (20_000, 20, 20)
 
 def run(settings: Settings, *, settings_path: Path, verbose: bool = False, quiet: bool = False) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns the exit code. Raises PollerError where it cannot begin."""
+    process_memory.protect()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series a counter that nobody asks for
     logs.configure(settings.daemon.log_format, verbose, quiet)
     with_uvloop = importlib.util.find_spec("uvloop") is not None
