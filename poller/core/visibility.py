@@ -3,6 +3,8 @@
 The queue's own visibility timeout, unless the batching window and the function's timeout do not fit into it: then AWS
 uses window + timeout + 30 seconds.  AWS refuses a mapping whose function may run longer than the queue's timeout; here
 what is in hand is hidden again as long as it takes, so such a mapping runs, with the longer timeout and some advice.
+A message group must stay hidden for as long as its function may run, even if this process dies.  A standard queue's
+messages need not, so that they do not wait for hours when a process dies whose function may run for hours.
 
 And when does a failed message come again?  When the queue's own visibility timeout is over, counted from its receive.
 AWS waits for the longer timeout where it uses one; this differs on purpose, for the queue's owner chose the pace.
@@ -20,6 +22,10 @@ LONGEST_IN_SECONDS = 43_200
 """Twelve hours: the most that SQS hides a message (SQS API reference, ChangeMessageVisibility)."""
 
 
+LONGEST_FOR_A_STANDARD_QUEUE_IN_SECONDS = 1_230
+"""The longest window and the longest timeout of a function on Lambda, and the slack; then they are hidden again."""
+
+
 class Visibility(NamedTuple):
     """`timeout_in_seconds` is what to receive with, `queue_timeout_in_seconds` the queue's own."""
 
@@ -29,17 +35,18 @@ class Visibility(NamedTuple):
 
 
 def effective_visibility(
-    *, queue_timeout_in_seconds: int, window_in_seconds: int, function_timeout_in_seconds: float
+    *, queue_timeout_in_seconds: int, window_in_seconds: int, function_timeout_in_seconds: float, is_fifo: bool
 ) -> Visibility:
     """The visibility timeout to receive with, and what to tell the owner of the queue."""
     needed = window_in_seconds + math.ceil(function_timeout_in_seconds)
     if needed <= queue_timeout_in_seconds:
         return Visibility(queue_timeout_in_seconds, queue_timeout_in_seconds, None)
-    timeout = min(LONGEST_IN_SECONDS, needed + SLACK_IN_SECONDS)
+    longest = LONGEST_IN_SECONDS if is_fifo else max(queue_timeout_in_seconds, LONGEST_FOR_A_STANDARD_QUEUE_IN_SECONDS)
+    timeout = min(longest, needed + SLACK_IN_SECONDS)
     advice = (
         f"the queue's visibility timeout ({queue_timeout_in_seconds} s) is shorter than the batching window plus the "
-        f"function's timeout ({needed} s): {timeout} s is used instead; AWS recommends six times the function's "
-        "timeout, plus the window"
+        f"function's timeout ({needed} s): messages are hidden for {timeout} s instead, and again while they are in "
+        "hand; AWS recommends six times the function's timeout, plus the window"
     )
     return Visibility(timeout, queue_timeout_in_seconds, advice)
 

@@ -38,6 +38,7 @@ from poller.settings.limits import (
     DEFAULT_TIMEOUT_IN_SECONDS,
     HTTP_CONCURRENCY,
     LAMBDA_API_CONCURRENCY,
+    LAMBDA_TIMEOUT,
     MEMORY_SIZE,
     RESERVED_CONCURRENCY,
     TIMEOUT,
@@ -69,7 +70,7 @@ class FunctionTable(Table):
     """The Python interpreter that runs the handler; for handler only."""
 
     timeout_in_seconds: Annotated[float, TIMEOUT] = DEFAULT_TIMEOUT_IN_SECONDS
-    """How long one invocation may take."""
+    """How long one invocation may take; at most 1800 for an arn."""
 
     reserved_concurrency: Annotated[int | None, RESERVED_CONCURRENCY] = None
     """How many invocations may run at once, over all mappings that use the function."""
@@ -98,6 +99,8 @@ def function_rules(name: str, table: FunctionTable, written: Mapping[str, Any]) 
     for key, owners in _OWNERS.items():
         if key in written and kinds and not set(kinds) & set(owners):
             yield Fault((*path, key), f"applies only to a function with {' or '.join(owners)}, not with {kinds[0]}")
+    if table.arn is not None and table.timeout_in_seconds > LAMBDA_TIMEOUT.highest:
+        yield Fault((*path, "timeout_in_seconds"), str(LAMBDA_TIMEOUT))
     yield from _header_rules((*path, "headers"), table)
 
 

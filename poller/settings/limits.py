@@ -95,9 +95,17 @@ TUMBLING_WINDOW = Range(name="TumblingWindowInSeconds", lowest=0, highest=900, u
 TIMEOUT = Range(
     name="timeout_in_seconds",
     lowest=0.1,
-    highest=900,
+    highest=42_000,
     unit="seconds",
-    source='AWS Lambda Developer Guide, "Lambda quotas": 15 minutes',
+    source="ours: SQS hides a message for 43,200 seconds in all, and it is received before its function begins",
+    is_whole=False,
+)
+LAMBDA_TIMEOUT = Range(
+    name="timeout_in_seconds of an arn",
+    lowest=0.1,
+    highest=1800,
+    unit="seconds",
+    source='AWS Lambda Developer Guide, "Lambda quotas": 30 minutes for a synchronous invocation',
     is_whole=False,
 )
 RESERVED_CONCURRENCY = Range(

@@ -27,7 +27,7 @@ from poller.core.outcome import interpret
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.queues.in_hand import BatchInHand
-from poller.engine.queues.visibility import VisibilityKeeper
+from poller.engine.queues.visibility import HELD_TOO_LONG, VisibilityKeeper
 from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
 from poller.model.function import Function
@@ -36,7 +36,7 @@ from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
 from poller.model.outcome import Outcome, Oversized, Postponed
 from poller.ports import SourceClock, Target
-from poller.telemetry.facts import EventTooLarge, InvocationPostponed, ReceiptsExpired, Record
+from poller.telemetry.facts import EventTooLarge, InvocationPostponed, ReceiptsExpired, Record, VisibilityRefused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,8 @@ class Invoker:
     async def invoke(self, batch: BatchInHand, *, on_postponed: Callable[[], None]) -> Outcome | None:
         """Invoke the batch until the function has had its say; what is left in the batch is what it was invoked with.
 
-        None when there is nothing to say: every receipt expired, or the daemon stops before the function took it.
+        None when there is nothing to say: every receipt expired or is too old for another whole run of the function, or
+        the daemon stops before the function took it.
         `on_postponed` is called for each refusal, and when messages expire: there are too many batches at once.
         """
         request_id = self.new_request_id()
@@ -75,6 +76,9 @@ class Invoker:
                     if self._drop_expired(batch):
                         on_postponed()
                 if not batch.messages or self.stop.has_begun:
+                    return None
+                if not is_hidden and not self.keeper.can_be_hidden_for(batch, seconds):
+                    self.record(VisibilityRefused(self.mapping.name, len(batch.messages), HELD_TOO_LONG, True))
                     return None
                 if is_hidden:
                     attempt += 1

@@ -216,6 +216,7 @@ class QueueMappingRunner:
             queue_timeout_in_seconds=attributes.visibility_timeout_in_seconds,
             window_in_seconds=self.mapping.maximum_batching_window_in_seconds,
             function_timeout_in_seconds=self._parts.function.timeout_in_seconds,
+            is_fifo=self.mapping.is_fifo,
         )
         self._keeper.timeout_in_seconds = visibility.timeout_in_seconds
         self._keeper.queue_timeout_in_seconds = visibility.queue_timeout_in_seconds

@@ -9,7 +9,8 @@ Once half of its visibility timeout is over, the keeper hides it again for a who
 
 So `visible_until` errs on the safe side.  Before an invocation, `hide_for` asks the queue where it is not sure; what
 the queue refuses to hide is lost to us.  A call that does not go through is tried again at the next tick, as long as
-time is left, and holds up no other.  SQS hides a message for twelve hours in all; the last call asks for what is left.
+time is left, and holds up no other.  SQS hides a message for twelve hours in all; the last call asks for what is left,
+and then SQS shows the message again, whether its function has ended or not: the keeper says so.
 
 Source: Amazon SQS API Reference, "ChangeMessageVisibility".
 """
@@ -36,6 +37,10 @@ SHORTEST_TICK_IN_SECONDS = 0.1
 LONGEST_TICK_IN_SECONDS = 15.0
 CALL_IN_SECONDS = 1.0
 """What a call may take: so much less than a whole visibility timeout can be asked for in advance."""
+
+
+HELD_TOO_LONG = "HeldForTwelveHours"
+"""The code of what SQS shows again because it does not hide a message for longer; ours, as SQS is not even asked."""
 
 
 class VisibilityKeeper:
@@ -67,6 +72,7 @@ class VisibilityKeeper:
             while True:
                 tick = self.timeout_in_seconds / TICKS_PER_TIMEOUT
                 await anyio.sleep(min(LONGEST_TICK_IN_SECONDS, max(SHORTEST_TICK_IN_SECONDS, tick)))
+                self._say_what_is_over()
                 if due := self._due():
                     calls.start_soon(in_tens, due, self._extend)
 
@@ -88,6 +94,23 @@ class VisibilityKeeper:
             return True
         return all(held.is_lost or held.visible_until > until for held in due)
 
+    def can_be_hidden_for(self, batch: BatchInHand, seconds: float) -> bool:
+        """False when the twelve hours of one of the messages end sooner."""
+        until = self._until(seconds)
+        return all(held.longest_until - CALL_IN_SECONDS > until for held in batch.messages)
+
+    def _say_what_is_over(self) -> None:
+        """SQS shows again what it has hidden for twelve hours."""
+        now = anyio.current_time()
+        over = 0
+        for batch in self.batches:
+            for held in batch.everything():
+                if not held.is_lost and held.visible_until <= now and not _is_worth_more(held):
+                    held.is_lost = True
+                    over += 1
+        if over:
+            self._record(VisibilityRefused(self._mapping, over, HELD_TOO_LONG, True))
+
     def _due(self) -> list[MessageInHand]:
         """What has used up half of its time, and can be given more."""
         half = anyio.current_time() + self.timeout_in_seconds / 2
@@ -96,7 +119,7 @@ class VisibilityKeeper:
             for held in batch.everything():
                 if held.is_lost or held.is_asked_for or held.visible_until >= half:
                     continue
-                if held.visible_until < held.longest_until - CALL_IN_SECONDS:
+                if _is_worth_more(held):
                     held.is_asked_for = True
                     due.append(held)
         return due
@@ -135,3 +158,8 @@ class VisibilityKeeper:
             self._record(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
         if len(due) > len(refusals):
             self._record(VisibilityExtended(self._mapping, len(due) - len(refusals)))
+
+
+def _is_worth_more(held: MessageInHand) -> bool:
+    """Whether a call can still gain a second, within the twelve hours."""
+    return held.longest_until - held.visible_until >= 2 * CALL_IN_SECONDS

@@ -88,6 +88,7 @@ def test_the_queues_visibility_timeout_is_long_enough_to_be_the_one_in_use(loade
             queue_timeout_in_seconds=VISIBILITY_TIMEOUT_IN_SECONDS,
             window_in_seconds=mapping.maximum_batching_window_in_seconds,
             function_timeout_in_seconds=loaded.functions[mapping.function_name].timeout_in_seconds,
+            is_fifo=mapping.is_fifo,
         )
         assert visibility.timeout_in_seconds == VISIBILITY_TIMEOUT_IN_SECONDS
 

@@ -118,6 +118,21 @@ def test_the_timeout_is_thirty_seconds_where_nothing_is_said(function: Callable[
 
 
 @pytest.mark.parametrize(
+    ("kind", "longest"),
+    [
+        ('url = "http://a"', 42_000),
+        ('command = ["a"]', 42_000),
+        ('handler = "a:b"', 42_000),
+        ('arn = "arn:aws:lambda:eu-west-1:123456789012:function:a"', 1_800),
+    ],
+)
+def test_a_function_may_run_for_hours_and_one_of_lambda_for_half_an_hour(
+    function: Callable[[str], Function], kind: str, longest: int
+) -> None:
+    assert function(f"{kind}\ntimeout_in_seconds = {longest}").timeout_in_seconds == longest
+
+
+@pytest.mark.parametrize(
     ("text", "arn"),
     [
         ("", "arn:aws:lambda:us-east-1:000000000000:function:f"),
@@ -189,8 +204,12 @@ def test_an_arn_that_is_made_stays_in_the_partition_of_the_source(
         ('handler = "a/b.py:c"', '.handler = "a/b.py:c": must be "module:callable"'),
         ('arn = "bill"', '.arn = "bill": is not an ARN'),
         ('arn = "arn:aws:sqs:eu-west-1:123456789012:q"', "must be a Lambda function's ARN"),
-        ('url = "http://a"\ntimeout_in_seconds = 901', "must be a number of seconds from 0.1 to 900"),
-        ('url = "http://a"\ntimeout_in_seconds = 0', "must be a number of seconds from 0.1 to 900"),
+        ('url = "http://a"\ntimeout_in_seconds = 42001', "must be a number of seconds from 0.1 to 42000"),
+        ('url = "http://a"\ntimeout_in_seconds = 0', "must be a number of seconds from 0.1 to 42000"),
+        (
+            'arn = "arn:aws:lambda:eu-west-1:123456789012:function:a"\ntimeout_in_seconds = 1801',
+            "timeout_in_seconds of an arn must be a number of seconds from 0.1 to 1800",
+        ),
         ('url = "http://a"\nreserved_concurrency = 0', "must be a whole number of invocations at once from 1 to 10000"),
         ('url = "http://a"\nreserved_concurrency = 1.0', "must be a whole number of invocations at once"),
         ('url = "http://a"\nheaders = { "A b" = "c" }', '.headers."A b" = "c": is not the name of an HTTP header'),
