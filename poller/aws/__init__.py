@@ -10,6 +10,7 @@ the answer as the wire's JSON, for about a tenth of the CPU (tests/bench/door.py
     wire.py         how does a signed request go out and its answer come back?
     pool.py         which connection carries a request?
     http1.py        how does one connection carry a request and its answer?
+    keep_alive.py   how does a connection stay open while its answer takes hours?
     proxied.py      how does a request go out through a proxy? by aiohttp
     json_caller.py  the narrow door to a JSON service: SQS, Kinesis, DynamoDB Streams
     invoker.py      the narrow door to Lambda's Invoke API

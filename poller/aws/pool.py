@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from aiohappyeyeballs import start_connection
 
 from poller.aws.http1 import Connection, HungUp, Received
+from poller.aws.keep_alive import probe_when_silent
 from poller.aws.signing import DEFAULT_PORTS
 from poller.disclosure import safe_text
 from poller.errors import Unreachable
@@ -37,9 +38,6 @@ HAPPY_EYEBALLS_DELAY_IN_SECONDS = 0.25
 
 CLOSE_TIMEOUT_IN_SECONDS = 1.0
 """How long, at the end, a server may take to say goodbye in TLS."""
-
-PROBE_AFTER_IN_SECONDS = 60
-"""A silent connection shows that it is alive: a NAT gateway forgets one after 350 s, and a function may take 900 s."""
 
 
 class Origin(NamedTuple):
@@ -131,9 +129,7 @@ class Pool:
         infos = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
         sock = await start_connection(infos, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_IN_SECONDS)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER_IN_SECONDS)
+        probe_when_silent(sock)
         _, connection = await self._loop.create_connection(
             lambda: Connection(self._lost),
             sock=sock,

@@ -16,6 +16,7 @@ import aiohttp
 from yarl import URL
 
 from poller.aws.http1 import LARGEST_ANSWER_IN_BYTES, TOO_LARGE, Received
+from poller.aws.keep_alive import probed_socket
 from poller.aws.pool import CONNECT_TIMEOUT_IN_SECONDS, KEEP_ALIVE_IN_SECONDS
 from poller.aws.refusals import no_answer
 from poller.errors import Unreachable
@@ -56,7 +57,11 @@ class Proxied:
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
             connector = aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEP_ALIVE_IN_SECONDS, ssl=self._tls, resolver=aiohttp.ThreadedResolver()
+                limit=0,
+                keepalive_timeout=KEEP_ALIVE_IN_SECONDS,
+                ssl=self._tls,
+                resolver=aiohttp.ThreadedResolver(),
+                socket_factory=probed_socket,
             )
             self._opened = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False

@@ -41,6 +41,7 @@ import anyio
 from multidict import CIMultiDict
 from yarl import URL
 
+from poller.aws.keep_alive import probed_socket
 from poller.disclosure import safe_text
 from poller.model.function import Function, HttpService
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
@@ -95,7 +96,9 @@ class HttpTarget:
     async def __aenter__(self) -> Self:
         connect = min(CONNECT_IN_SECONDS, self._function.timeout_in_seconds / 2)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_IN_SECONDS),
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEP_ALIVE_IN_SECONDS, socket_factory=probed_socket
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, connect=connect),
             headers=self._headers,
