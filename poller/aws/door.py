@@ -30,8 +30,7 @@ import anyio
 from aiobotocore.config import AioConfig
 from botocore import UNSIGNED, xform_name
 from botocore.exceptions import BotoCoreError
-from botocore.httpsession import ProxyConfiguration, get_cert_path
-from botocore.utils import get_environ_proxies
+from botocore.httpsession import get_cert_path
 
 from poller.aws.bounded_session import BoundedSession
 from poller.aws.clock import ServiceClock
@@ -46,6 +45,7 @@ from poller.aws.wire import USER_AGENT, Route, Wire
 from poller.disclosure import host_of, safe_text
 from poller.errors import AccessDenied, ServiceError, SettingsError
 from poller.model.arn import Arn
+from poller.proxies import proxy_of
 
 WIDE_DOOR = AioConfig(
     connect_timeout=5,
@@ -231,7 +231,7 @@ class Aws:
                 raise ValueError(f"Invalid endpoint: {url}")
             return Service(
                 url,
-                ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url),
+                proxy_of(url),
                 str(model.signing_name),
                 str(model.metadata.get("targetPrefix", "")),
                 str(model.metadata.get("jsonVersion", "")),

@@ -19,6 +19,7 @@ from yarl import URL
 from poller.core.backoff import Backoff
 from poller.model.function import is_emulator
 from poller.model.ids import FunctionName
+from poller.proxies import proxy_of
 from poller.telemetry.facts import EndpointPutAside, Record
 
 ASIDE = Backoff(initial=1.0, maximum=60.0)
@@ -27,9 +28,10 @@ ASIDE = Backoff(initial=1.0, maximum=60.0)
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """One url. `aside_until` is on anyio's clock."""
+    """One url, and the proxy that it is reached through, if any. `aside_until` is on anyio's clock."""
 
     url: URL
+    proxy: URL | None
     is_emulator: bool
     calls: int = 0
     failures: int = 0
@@ -44,7 +46,7 @@ class Endpoints:
     """The pool of one function's urls."""
 
     def __init__(self, urls: Sequence[str], *, function: FunctionName, record: Record) -> None:
-        self._pool = [Endpoint(URL(url), is_emulator=is_emulator(url)) for url in urls]
+        self._pool = [_endpoint(url) for url in urls]
         self._function = function
         self._record = record
         self._changed = anyio.Event()
@@ -89,6 +91,11 @@ class Endpoints:
                     return endpoint
             await self._changed.wait()
         return None
+
+
+def _endpoint(url: str) -> Endpoint:
+    proxy = proxy_of(url)
+    return Endpoint(URL(url), URL(proxy) if proxy is not None else None, is_emulator(url))
 
 
 def _preferred(candidates: Sequence[Endpoint], now: float) -> list[Endpoint]:

@@ -11,6 +11,7 @@
     500, 504                                                    Busy: the call never reached the function
     502                                                         FunctionError: the runtime exited
     no connection              the next url, else Busy          the same
+    refused by a proxy, or 407 the next url, else Busy          the same
     no request, as it is unfit the next url, else Busy          the same
     lost, or not to be read    LostAnswer                       the same
     the function's timeout     FunctionError Sandbox.Timedout   the same
@@ -18,7 +19,7 @@
 
 The request carries X-Amzn-RequestId and Lambda-Runtime-Aws-Request-Id (the invocation's id, kept when an unchanged
 batch is tried again), X-Poller-Mapping and X-Poller-Attempt, and for an emulator X-Amz-Client-Context.
-Which url is next: `targets/endpoints.py`.
+Which url is next: `targets/endpoints.py`; through which proxy: `proxies.py`.
 A reason names a url's host and port only: its user, path and query may be secrets, and so may all of an answer.
 Of an answer that refuses or fails, the status and the first bytes of the body are shown: the function's own words.
 
@@ -146,11 +147,12 @@ class HttpTarget:
                     data=_data(invocation.payload),
                     headers=_headers(endpoint, invocation),
                     allow_redirects=False,
+                    proxy=endpoint.proxy,
                 ) as reply:
                     body = await _body(reply)
         except aiohttp.ConnectionTimeoutError:
-            return Busy(reason=f"no connection to {_place(endpoint.url)} in time", is_throttle=False)
-        except aiohttp.ClientConnectorError as error:
+            return Busy(reason=f"no connection to {_place(endpoint.proxy or endpoint.url)} in time", is_throttle=False)
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
             return Busy(reason=safe_text(error), is_throttle=False)
         except TimeoutError:
             return timed_out(invocation.request_id, self._function.timeout_in_seconds)
@@ -168,6 +170,8 @@ class HttpTarget:
         if reply.status in (429, 503):
             pause = retry_after(reply.headers.get("Retry-After"), now=self._clock())
             return _busy(reply, _in_words(reply, body, invocation), is_throttle=True, pause=pause)
+        if reply.status == 407:  # only a proxy says so, and what it wants is not for the log
+            return Busy(reason="HTTP.407", is_throttle=False, detail=f"{_place(reply.url)}: refused by the proxy")
         if endpoint.is_emulator:
             return _emulators_answer(reply, body, invocation)
         return Answered(body) if 200 <= reply.status < 300 else _http_error(reply, body, invocation)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import gzip
+import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -34,6 +35,13 @@ NOW = 1_000_000_000.0
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 @asynccontextmanager
@@ -280,6 +288,83 @@ async def test_a_connection_is_used_again() -> None:
             await target.invoke(invocation())
     assert (len(server.requests), server.connections) == (3, 1)
     assert "cookie" not in server.requests[-1].headers
+
+
+# A proxy
+
+
+@pytest.fixture
+def proxy_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[HttpServer], None]:
+    """Let urls of `.invalid` hosts, with http or https, go through this server, which wants a password."""
+
+    def through(proxy: HttpServer) -> None:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, proxy.url.replace("//", "//user:s3cret@"))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    return through
+
+
+async def answered(request: Request) -> Reply:
+    return Reply(body=b"[1]")
+
+
+async def test_a_url_is_reached_through_the_proxy_of_the_environment(proxy_of: Callable[[HttpServer], None]) -> None:
+    async with http_server(answered) as proxy, http_server(answered) as direct:
+        proxy_of(proxy)
+        async with opened(http_kind("http://function.invalid:9999/hook?key=1", direct.url)) as target:
+            for _ in range(2):
+                assert await target.invoke(invocation()) == Answered(b"[1]")
+    assert [request.target for request in proxy.requests] == ["http://function.invalid:9999/hook?key=1"]
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpzM2NyZXQ="
+    assert [request.target for request in direct.requests] == ["/"], "no_proxy names its host"
+    assert "proxy-authorization" not in direct.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Reply(status=407, body=b"s3cret"), Busy(reason="HTTP.407", is_throttle=False)),
+        (Reply(status=503), Busy(reason="HTTP.503")),
+    ],
+)
+async def test_what_a_proxy_does_not_let_through_did_not_reach_the_function(
+    answer: Reply, expected: Busy, proxy_of: Callable[[HttpServer], None]
+) -> None:
+    async def handler(_: Request) -> Reply:
+        return answer
+
+    async with http_server(handler) as proxy:
+        proxy_of(proxy)
+        async with opened(http_kind("http://function.invalid/hook")) as target:
+            response = await target.invoke(invocation())
+    assert told(response) == expected
+    assert "s3cret" not in repr(response)
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+async def test_a_tunnel_that_a_proxy_refuses_is_busy_and_shows_no_password(
+    status: int, proxy_of: Callable[[HttpServer], None]
+) -> None:
+    async def handler(_: Request) -> Reply:
+        return Reply(status=status, headers={"Proxy-Authenticate": "Basic realm=s3cret"})
+
+    async with http_server(handler) as proxy:
+        proxy_of(proxy)
+        async with opened(http_kind("https://function.invalid/s3cret")) as target:
+            response = await target.invoke(invocation())
+    assert [(request.method, request.target) for request in proxy.requests] == [("CONNECT", "function.invalid:443")]
+    reason = f"the proxy refused the connection with status {status}"
+    assert response == Busy(reason=reason, is_throttle=False)
+
+
+async def test_a_proxy_that_is_not_there_is_told_by_host_and_port_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = refused_url().rstrip("/")
+    monkeypatch.setenv("http_proxy", url.replace("//", "//user:s3cret@"))
+    async with opened(http_kind("http://function.invalid/")) as target:
+        response = await target.invoke(invocation())
+    place = url.removeprefix("http://")
+    assert response == Busy(reason=f"cannot connect to {place}: Connection refused", is_throttle=False)
 
 
 # The Runtime Interface Emulator
