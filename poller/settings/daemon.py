@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from poller.settings.faults import Fault
 from poller.settings.fields import Address, HostName, State, Table, Text, Url
 from poller.settings.limits import DEFAULT_SHUTDOWN_GRACE_IN_SECONDS, SHUTDOWN_GRACE
 from poller.settings.values import Daemon
@@ -53,6 +54,12 @@ class DaemonTable(Table):
             shutdown_grace_in_seconds=self.shutdown_grace_in_seconds,
             log_format=self.log_format,
         )
+
+
+def daemon_rules(table: DaemonTable) -> Iterator[Fault]:
+    """The rules between the keys of the table."""
+    if table.http_hosts and table.http_listen is None:
+        yield Fault(("daemon", "http_hosts"), "applies only with http_listen", needs=(("daemon", "http_listen"),))
 
 
 def _state(written: str | None, file: Path, environ: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from poller.errors import SettingsError
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.advice import advice
+from poller.settings.daemon import daemon_rules
 from poller.settings.environment import substitute, withheld_variables
 from poller.settings.faults import Fault, of_rules, of_values, told, worth_telling
 from poller.settings.file import File
@@ -96,6 +97,7 @@ def _tables(tree: dict[str, Any], unreadable: list[Fault]) -> tuple[File, list[F
 
 
 def _rules(file: File, references: References, tree: dict[str, Any], environ: Mapping[str, str]) -> Iterator[Fault]:
+    yield from daemon_rules(file.daemon)
     for name, table in file.functions.items():
         yield from function_rules(name, table, find(tree, ("functions", name)))
     for name, mapping in file.mappings.items():

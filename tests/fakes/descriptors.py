@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
     """Holds for the whole process; one that is closed within may be used again."""
+    gc.collect()  # nothing that a former test left may be closed within
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.open(os.devnull, os.O_RDONLY)]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, max(taken) + 100), hard))

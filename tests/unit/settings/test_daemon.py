@@ -74,6 +74,11 @@ def test_an_address_is_a_host_and_a_port(loaded: Load, address: str, parts: tupl
     assert loaded(f'[daemon]\nhttp_listen = "{address}"').daemon.http_listen == parts
 
 
+def test_names_of_a_server_whose_address_is_faulty_are_no_second_fault(faults: Faults) -> None:
+    (fault,) = faults('[daemon]\nhttp_listen = "9464"\nhttp_hosts = ["poller.internal"]')
+    assert fault.startswith("daemon.http_listen")
+
+
 @pytest.mark.parametrize(
     ("written", "rule"),
     [
@@ -82,6 +87,7 @@ def test_an_address_is_a_host_and_a_port(loaded: Load, address: str, parts: tupl
         ('http_listen = ":9464"', "must be an address and a port"),
         ('http_listen = "::1:9464"', "must be an address and a port"),
         ('http_listen = "a:65536"', "must be an address and a port"),
+        ('http_hosts = ["poller.internal"]', "applies only with http_listen"),
         ('http_hosts = "poller.internal"', "must be a list"),
         ('http_hosts = ["poller.internal:9464"]', "must be a host name, without a port"),
         ('http_hosts = ["http://poller"]', "must be a host name, without a port"),
