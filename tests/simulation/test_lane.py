@@ -517,3 +517,21 @@ def test_what_comes_after_a_failed_record_is_told_as_not_done() -> None:
     told = [(fact.outcome, fact.records, fact.failed) for fact in scene.facts if isinstance(fact, BatchInvoked)]
     assert told == [("partly_failed", 4, 3), ("partly_failed", 3, 3)]
     assert scene.done == ["1", "2", "3", "4"]
+
+
+def test_a_batching_window_is_kept_again_once_records_came_after_there_was_no_room() -> None:
+    scene = Scene(options={"batch_size": 10, "maximum_batching_window_in_seconds": 5}, duration=0.1)
+
+    async def script() -> None:
+        scene.put("1")
+        await anyio.sleep(1)
+        scene.lane.no_room()
+        await anyio.sleep(1)
+        scene.put("2")
+        await anyio.sleep(1)
+        scene.put("3")
+        await anyio.sleep(10)
+        scene.lane.close()
+
+    scene.play(script)
+    assert [(at, names) for at, _, names in scene.invoked] == [(1, ["1"]), (7, ["2", "3"])]

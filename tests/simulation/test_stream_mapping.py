@@ -245,6 +245,27 @@ def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: floa
     assert world.succeeded == ["a/0", "a/1"]
 
 
+def test_latest_is_a_moment_that_the_source_has_reached_where_our_clock_is_a_little_ahead() -> None:
+    """So little that the source's answers do not contradict it."""
+    world = World(starting_position="LATEST", batch_size=1)
+    world.clock.ahead = 1.5
+    world.poison = {"a/0"}
+
+    async def main() -> None:
+        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+            await anyio.sleep(0.5)
+            world.put("a", "a/0")
+            await anyio.sleep(3)
+            return True
+
+        await world.live(until)
+        world.poison.clear()
+        await world.live(stopping_after(10))
+
+    play(world, main)
+    assert world.succeeded == ["a/0"]
+
+
 def test_throttles_and_lost_answers_cost_time_and_nothing_else() -> None:
     faults = FaultPlan(
         seed=3, throttle_rate=0.2, unreachable_rate=0.2, lost_answer_rate=0.2, latency_in_seconds=(0, 0.2), ends_at=200

@@ -99,6 +99,19 @@ def test_a_wrong_clock_of_ours_does_not_close_windows_that_are_open(ahead: float
     assert [(call.start, call.end) for call in world.finals()] == [(0, 10), (10, 20), (20, 30)]
 
 
+def test_an_idle_window_is_not_closed_early_where_our_clock_is_a_little_ahead() -> None:
+    world = WindowWorld()
+    world.clock.ahead = 1.5
+
+    async def main() -> None:
+        world.put_one()
+        await world.live(stopping_after(60))
+
+    play(world, main)
+    [final] = world.finals()
+    assert 40.0 <= final.at <= 42.5
+
+
 @pytest.mark.parametrize("rest", [1, 2])
 def test_a_state_above_a_megabyte_ends_its_window_early_and_the_next_begins_empty(rest: int) -> None:
     """[S18], in the middle of a batch too: the delivery goes on with the same window, and no state."""

@@ -55,6 +55,14 @@ def test_a_step_of_our_own_clock_does_not_move_it(step: float) -> None:
     assert clocks.clock.now() == clocks.clock.reached() == NOON + 5
 
 
+def test_a_later_date_is_heard_too() -> None:
+    clocks = Clocks()
+    clocks.hear(NOON)
+    clocks.wait(10.0)
+    clocks.hear(NOON - 3590)
+    assert clocks.clock.now() == NOON - 3590
+
+
 def test_answers_of_the_same_second_are_all_heard() -> None:
     """The first one took long; the second, with the same Date, tells more."""
     clocks = Clocks()

@@ -204,3 +204,19 @@ def test_a_record_without_room_beside_a_state_is_too_large() -> None:
 
 def test_a_record_that_just_fits_is_invoked() -> None:
     assert isinstance(alone(100, room_in_bytes=100).step(0.0), Invoke)
+
+
+def test_only_a_record_alone_fits_in_no_event() -> None:
+    """Beside others it is invoked, so that none of them is given up with it."""
+    records = [Held(SequenceNumber("0"), 0.0, b"x" * 11), Held(SequenceNumber("1"), 0.0)]
+    delivery = Delivery(
+        records,
+        policy=RetryPolicy(maximum_retry_attempts=0),
+        new_request_id=lambda: RequestId("id"),
+        luck=random.Random(1),
+        now=0.0,
+        room_in_bytes=10,
+    )
+    step = delivery.step(0.0)
+    assert isinstance(step, Invoke)
+    assert step.records == records
