@@ -3,7 +3,8 @@
 A caller without a role is what aiobotocore's chain finds: environment, profile, web identity, container, instance.
 One with a role assumes it by STS with the first caller's credentials.
 
-    keys()        what to sign with; aiobotocore is asked at most once a second, and renews in time by itself
+    known_keys    what to sign with, if it is known without waiting
+    keys()        the same, found if need be; aiobotocore is asked at most once a second, and renews in time by itself
     renew(stale)  the service says that these keys are no good: the whole chain is searched anew, which also sees a
                   credentials file that was changed under the daemon
     session       aiobotocore's session of this caller, for the wide door
@@ -49,13 +50,19 @@ class Identity:
         self._lock = asyncio.Lock()
         self.session = new_session()
 
+    @property
+    def known_keys(self) -> Keys | None:
+        """Keys that are good without asking. While one caller asks for newer ones, they are those that were known."""
+        is_good = time.monotonic() < self._trusted_until or self._lock.locked()
+        return self._keys if is_good else None
+
     async def keys(self) -> Keys:
         """Raises AccessDenied when there are none to be had, Unreachable when whoever has them does not answer.
 
-        While one caller asks for newer keys, the others go on with those they had.
+        It may take as long as the slowest of those who are asked: the caller brings the deadline.
         """
-        if self._keys is not None and (time.monotonic() < self._trusted_until or self._lock.locked()):
-            return self._keys
+        if (known := self.known_keys) is not None:
+            return known
         async with self._lock:
             return await self._search()
 

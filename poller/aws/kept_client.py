@@ -39,17 +39,19 @@ class KeptClient:
     async def call(self, operation: str, *, timeout_in_seconds: float, **parameters: Any) -> Any:
         """The answer of the client's method of this name. Raises errors.ServiceError, and only that.
 
-        The timeout is for the whole call, with whatever aiobotocore repeats of it.
+        The timeout is for the whole call, with the search for credentials and whatever aiobotocore repeats of it.
         """
+        opened = None
         try:
             with anyio.fail_after(timeout_in_seconds):
-                return await self._asked(operation, parameters)
+                opened = await self._opened()
+                return await self._asked(opened, operation, parameters)
         except TimeoutError as error:
-            message = f"{operation}: no answer within {timeout_in_seconds:g} s"
-            raise Unreachable(message, code="Timeout", was_sent=True) from error
+            missed = "credentials" if opened is None else "answer"
+            message = f"{operation}: no {missed} within {timeout_in_seconds:g} s"
+            raise Unreachable(message, code="Timeout", was_sent=opened is not None) from error
 
-    async def _asked(self, operation: str, parameters: dict[str, Any]) -> Any:
-        opened = await self._opened()
+    async def _asked(self, opened: _Opened, operation: str, parameters: dict[str, Any]) -> Any:
         opened.calls += 1
         try:
             with translated():

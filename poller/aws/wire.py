@@ -6,14 +6,16 @@ A refusal that says that our clock is wrong, or that our keys are, is cured here
     keys    the identity is renewed; when that brings other keys, they are used
 
 Neither kind of refusal has had an effect, so sending again is safe whatever the request does.
+One deadline is for all of it: the credentials, the connection, the answer, and the request that is sent once more.
 Everything else is the caller's to judge: every answer is returned, only the want of one is raised.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Coroutine, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
@@ -25,8 +27,8 @@ from poller.aws.identity import Identity
 from poller.aws.pool import Origin, Pool
 from poller.aws.proxied import Proxied
 from poller.aws.refusals import CLOCK_CODES, RENEWABLE_CODES, bare_code, refusal
-from poller.aws.signing import Resource, Signer
-from poller.errors import ServiceError, SettingsError
+from poller.aws.signing import Keys, Resource, Signer
+from poller.errors import ServiceError, SettingsError, Unreachable
 
 CLOCK_TOLERANCE_IN_SECONDS = 120.0
 """A smaller difference is not why a signature was refused: AWS allows five minutes."""
@@ -110,22 +112,31 @@ class Wire:
 
         A repeatable request may reach the service twice.
         """
-        keys = await self._identity.keys()
+        deadline = self.clock.steady() + timeout_in_seconds
+        keys = self._identity.known_keys or await self._before(deadline, self._identity.keys())
         asked_at, now = self.clock.steady(), self.clock.now()
         signed = self._signer.sign(route.resource, headers, body, keys=keys, now=now)
-        answer = await self._send(route, signed, body, timeout_in_seconds, is_repeatable)
+        answer = await self._send(route, signed, body, deadline, is_repeatable)
         if answer.status < 400:
             self.clock.heard(answer.headers.get("date"), asked_at=asked_at)
             return answer
         code = answer.error_code()
         if code in CLOCK_CODES and self._corrects_clock(answer, asked_at=asked_at, signed_at=now):
             now = self.clock.now()
-        elif code in RENEWABLE_CODES and (renewed := await self._identity.renew(keys)) != keys:
+        elif code in RENEWABLE_CODES and (renewed := await self._before(deadline, self._identity.renew(keys))) != keys:
             keys = renewed
         else:
             return answer
         signed = self._signer.sign(route.resource, headers, body, keys=keys, now=now)
-        return await self._send(route, signed, body, timeout_in_seconds, is_repeatable)
+        return await self._send(route, signed, body, deadline, is_repeatable)
+
+    async def _before(self, deadline: float, search: Coroutine[Any, Any, Keys]) -> Keys:
+        """What the search for credentials finds. No request has had an effect before it."""
+        try:
+            async with asyncio.timeout(deadline - self.clock.steady()):
+                return await search
+        except TimeoutError as error:
+            raise Unreachable("no credentials in time", code="CredentialsTimeout", was_sent=False) from error
 
     def _corrects_clock(self, answer: Answer, *, asked_at: float, signed_at: float) -> bool:
         """False when the time of the request was near enough, so that something else was wrong with its signature."""
@@ -133,8 +144,11 @@ class Wire:
         return abs(self.clock.now() - signed_at) >= CLOCK_TOLERANCE_IN_SECONDS
 
     async def _send(
-        self, route: Route, signed: dict[str, str], body: bytes, timeout_in_seconds: float, is_repeatable: bool
+        self, route: Route, signed: dict[str, str], body: bytes, deadline: float, is_repeatable: bool
     ) -> Answer:
+        timeout_in_seconds = deadline - self.clock.steady()
+        if timeout_in_seconds <= 0:
+            raise Unreachable("no time is left to send the request", code="TimeoutError", was_sent=False)
         if route.proxy is None:
             message = request(route.start, signed, body)
             received = await self._pool.send(

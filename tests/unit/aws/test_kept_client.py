@@ -101,8 +101,20 @@ async def test_without_credentials_a_call_is_denied_until_there_are_some(credent
         await list_queues(client)
 
 
+async def test_credentials_that_do_not_come_in_time_are_named() -> None:
+    @asynccontextmanager
+    async def without_credentials() -> AsyncIterator[Any]:
+        await anyio.sleep_forever()
+        yield
+
+    async with KeptClient(without_credentials) as client:
+        with anyio.fail_after(2), pytest.raises(Unreachable, match=r"no credentials within 0.01 s") as caught:
+            await list_queues(client, timeout_in_seconds=0.01)
+    assert (caught.value.code, caught.value.was_sent) == ("Timeout", False)
+
+
 async def test_no_answer_in_time_is_unreachable_and_the_client_stays() -> None:
-    is_mute = True
+    is_mute = False
 
     async def at_times(request: Request) -> Reply:
         if is_mute:
@@ -110,6 +122,8 @@ async def test_no_answer_in_time_is_unreachable_and_the_client_stays() -> None:
         return await answered(request)
 
     async with kept(at_times) as (client, _, _):
+        await list_queues(client)  # the search for credentials is over
+        is_mute = True
         with anyio.fail_after(2), pytest.raises(Unreachable, match=r"no answer within 0.2 s") as caught:
             await list_queues(client, timeout_in_seconds=0.2)
         assert caught.value.was_sent
