@@ -54,11 +54,12 @@ class LineCutter:
         return self._bytes[start : start + LINE_LIMIT_IN_BYTES if end == -1 else end]
 
     def skip(self) -> int:
-        """Drop all lines and pieces that `next_line` would give; how many lines have ended among them."""
+        """Drop all that `next_line` would give; how many lines that was, and pieces of a line that goes on."""
         lines = self._bytes.count(b"\n", self._start)
         self._start = max(self._start, self._bytes.rfind(b"\n") + 1)
-        self._start += (len(self._bytes) - self._start) // (LINE_LIMIT_IN_BYTES + 1) * LINE_LIMIT_IN_BYTES
-        return lines
+        pieces = (len(self._bytes) - self._start) // (LINE_LIMIT_IN_BYTES + 1)
+        self._start += pieces * LINE_LIMIT_IN_BYTES
+        return lines + pieces
 
     def rest(self) -> bytes:
         """The last line, if it lacks its end."""
@@ -102,7 +103,7 @@ class Output:
 
     async def catch_up(self) -> None:
         """Wait until all that the child has written by now is told. The pipe's size bounds it."""
-        written = self._read + _bytes_waiting(self._reading.fileno()) if not self._has_ended else 0
+        written = self._read + bytes_waiting(self._reading.fileno()) if not self._has_ended else 0
         while self._told < written and not self._has_ended:
             await self._progress.wait()
 
@@ -149,6 +150,7 @@ def _text(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r").replace("\r", "\n")
 
 
-def _bytes_waiting(pipe: int) -> int:
+def bytes_waiting(pipe: int) -> int:
+    """How many bytes were written to a pipe, and not read yet."""
     (waiting,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))
     return int(waiting)

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from poller.targets.runtime import output_limit
-from poller.targets.runtime.output import LINE_LIMIT_IN_BYTES, LINES_AT_A_TIME, LineCutter, Output
+from poller.targets.runtime.output import LINE_LIMIT_IN_BYTES, LINES_AT_A_TIME, LineCutter, Output, bytes_waiting
 from poller.targets.runtime.output_limit import BYTES_PER_SECOND, LINES_PER_SECOND, OutputLimit
 
 pytestmark = pytest.mark.anyio
@@ -119,11 +119,12 @@ def test_lines_that_are_skipped_are_counted_and_the_last_one_goes_on() -> None:
 
 
 def test_a_line_that_never_ends_does_not_pile_up_while_lines_are_skipped() -> None:
-    cutter = LineCutter()
+    cutter, skipped = LineCutter(), 0
     for _ in range(10):
         cutter.add(b"x" * LINE_LIMIT_IN_BYTES)
-        assert cutter.skip() == 0
+        skipped += cutter.skip()
         assert len(cutter.rest()) <= LINE_LIMIT_IN_BYTES
+    assert skipped == 9
 
 
 # The limit
@@ -175,6 +176,24 @@ async def test_all_outputs_of_a_function_share_its_limit() -> None:
         pass
     assert "y" not in told.lines
     assert told.limit.left_out == 1
+
+
+@pytest.mark.usefixtures("_one_long_period")
+async def test_a_child_beyond_its_limit_waits_at_its_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.targets.runtime.output.PAUSE_IN_SECONDS", 3600.0)
+    told = Told()
+    with told.output() as output:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(output.run)
+            os.write(output.writing.fileno(), b"x\n" * (LINES_PER_SECOND + 1))
+            with anyio.fail_after(10):
+                while not told.limit.left_out:
+                    await anyio.lowlevel.checkpoint()
+            os.write(output.writing.fileno(), b"more\n")
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            assert bytes_waiting(output.writing.fileno()) == 5
+            tasks.cancel_scope.cancel()
 
 
 async def test_what_was_left_out_is_told_before_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
