@@ -245,9 +245,17 @@ class RuntimeApi:
 async def _reason_to_refuse(connection: socket.socket, server: web.Server, session: int) -> ApiRefusalReason | None:
     if len(server.connections) >= CONNECTION_LIMIT:
         return "too_many"
-    if can_tell() and not await anyio.to_thread.run_sync(comes_from, connection, session):
+    if can_tell() and not await _comes_from(connection, session):
         return "not_the_child"
     return None
+
+
+async def _comes_from(connection: socket.socket, session: int) -> bool:
+    while True:
+        try:
+            return await anyio.to_thread.run_sync(comes_from, connection, session)
+        except OSError:  # out of descriptors
+            await anyio.sleep(ACCEPT_PAUSE_IN_SECONDS)
 
 
 async def _body(request: web.BaseRequest) -> bytes | None:

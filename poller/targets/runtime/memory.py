@@ -19,7 +19,12 @@ _PAGE_IN_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
-    """The sessions whose processes use more. It reads /proc, so call it in a worker thread."""
+    """The sessions whose processes use more. It reads /proc, so call it in a worker thread.
+
+    Raises OSError if that cannot be told now, for want of descriptors.
+    """
+    if not sessions:
+        return []
     processes: dict[int, list[int]] = {session: [] for session in sessions}
     for pid, session in processes_and_sessions():
         if session in processes:

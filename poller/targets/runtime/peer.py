@@ -28,6 +28,9 @@ Address = tuple[str, int]
 ANSWER_IN_SECONDS = 1.0
 """How long we wait for the kernel, which answers at once."""
 
+ENDED = (FileNotFoundError, ProcessLookupError)
+"""What /proc says of a process that has ended meanwhile."""
+
 
 class Socket(NamedTuple):
     """A socket of this host, and the user that it belongs to."""
@@ -37,7 +40,10 @@ class Socket(NamedTuple):
 
 
 def comes_from(connection: socket.socket, session: int) -> bool:
-    """Whether a process of the session holds the other end. It reads /proc, so call it in a worker thread."""
+    """Whether a process of the session holds the other end. It reads /proc, so call it in a worker thread.
+
+    Raises OSError if that cannot be told now, for want of descriptors.
+    """
     peer = peer_of(connection)
     return peer is not None and any(_may_hold(pid, peer) for pid in _processes(session))
 
@@ -88,7 +94,7 @@ def listed(local: Address, remote: Address) -> Socket | None:
     """Find the socket with these addresses in the lists of all sockets of this network namespace."""
     ends = [f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}" for host, port in (local, remote)]
     for name in ("tcp", "tcp6"):  # an IPv6 socket may speak IPv4; its addresses end with the IPv4 ones
-        with suppress(OSError):
+        with suppress(FileNotFoundError):
             for line in Path("/proc/net", name).read_text().splitlines()[1:]:
                 fields = line.split()
                 if [fields[1][-13:], fields[2][-13:]] == ends:
@@ -108,8 +114,8 @@ def _may_hold(pid: int, peer: Socket) -> bool:
         return any(_target(f"{folder}/{name}") == f"socket:[{peer.inode}]" for name in names(folder))
     except PermissionError:
         return _user(pid) == peer.user
-    except OSError:
-        return False  # ended meanwhile
+    except ENDED:
+        return False
 
 
 def _target(link: str) -> str | None:
@@ -120,7 +126,7 @@ def _target(link: str) -> str | None:
 
 def _user(pid: int) -> int | None:
     """The effective user, to whom a process's sockets belong."""
-    with suppress(OSError):
+    with suppress(*ENDED):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("Uid:"):
                 return int(line.split()[2])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -162,7 +162,7 @@ class RuntimeTarget:
             with anyio.move_on_after(MEMORY_CHECK_IN_SECONDS):
                 await self._stopping.wait()
             children = {child.pid: child for child in self._children if child.pid}
-            if children:
+            with suppress(OSError):  # out of descriptors: the next time will do
                 for session in await anyio.to_thread.run_sync(exceeding, list(children), limit_in_mb * 2**20):
                     children[session].kill_for_memory(limit_in_mb)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import resource
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -69,9 +71,11 @@ async def serving() -> AsyncIterator[tuple[RuntimeApi, Client]]:
 
 
 @asynccontextmanager
-async def listening(record: Recorded) -> AsyncIterator[tuple[RuntimeApi, str]]:
+async def listening(
+    record: Recorded, before_event: Callable[[Invocation], Awaitable[None]] = nothing_before
+) -> AsyncIterator[tuple[RuntimeApi, str]]:
     """The same, without a client; gives the address."""
-    api = RuntimeApi(function(command_kind("x")), before_event=nothing_before, record=record)
+    api = RuntimeApi(function(command_kind("x")), before_event=before_event, record=record)
     with api.listening() as address:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.serve, os.getsid(0))
@@ -356,6 +360,64 @@ async def test_a_child_has_a_limited_number_of_connections(monkeypatch: pytest.M
         for stream in streams:
             await stream.aclose()
     assert [one.reason for one in record.of(RuntimeApiRefused)] == ["too_many"]
+
+
+async def test_a_child_that_ends_just_before_it_gets_its_event_does_not_get_it() -> None:
+    """Another child may have it by then."""
+    begun, over = anyio.Event(), anyio.Event()
+
+    async def before_event(event: Invocation) -> None:
+        begun.set()
+        await over.wait()
+
+    statuses: list[int] = []
+    async with listening(Recorded(), before_event) as (api, address), aiohttp.ClientSession() as session:
+
+        async def ask() -> None:
+            statuses.append((await Client(session, address).call("GET", "invocation/next"))[0])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            handover = Handover(invocation())
+            api.offer(handover)
+            await begun.wait()
+            api.end(partial(exited, status=1))
+            over.set()
+        assert (statuses, handover.response) == ([403], None)
+
+
+async def test_connections_are_accepted_again_once_there_are_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with listening(Recorded()) as (api, address):
+        host, port = address.split(":")
+        with socket.socket() as client:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+            try:
+                client.connect((host, int(port)))
+                for _ in range(10):
+                    await anyio.lowlevel.checkpoint()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            handover = Handover(invocation())
+            api.offer(handover)
+            client.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+            with anyio.fail_after(5):
+                await handover.taken.wait()
+
+
+async def test_a_connection_waits_while_it_cannot_be_told_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = iter([True, True, False])
+
+    def comes_from(connection: socket.socket, session: int) -> bool:
+        if next(lacking):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return True
+
+    monkeypatch.setattr("poller.targets.runtime.api.comes_from", comes_from)
+    async with serving() as (api, client):
+        api.offer(Handover(invocation(b"1")))
+        with anyio.fail_after(5):
+            assert (await client.call("GET", "invocation/next"))[2] == b"1"
 
 
 async def test_the_end_waits_for_no_connection() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -54,6 +55,20 @@ def test_a_socket_that_was_closed_has_no_owner() -> None:
         with ours:
             client.close()
             assert peer_of(ours) is None
+
+
+def test_without_descriptors_it_cannot_be_told_whose_a_socket_is() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with listener() as server:
+        client, ours = connected(server)
+        with client, ours:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (ours.fileno() + 1, hard))
+            try:
+                with pytest.raises(OSError, match="Too many open files"):
+                    comes_from(ours, os.getsid(0))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert comes_from(ours, os.getsid(0))
 
 
 CONNECT = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); sys.stdin.read()"
