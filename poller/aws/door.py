@@ -34,7 +34,7 @@ from botocore.httpsession import get_cert_path
 
 from poller.aws.bounded_session import BoundedSession
 from poller.aws.clock import ServiceClock
-from poller.aws.identity import Identity, plain_session, role_session
+from poller.aws.identity import Identity, Session, role_session
 from poller.aws.invoker import Invoker
 from poller.aws.json_caller import JsonCaller
 from poller.aws.pool import Origin, Pool
@@ -89,7 +89,7 @@ class Aws:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._clocks: dict[Origin, ServiceClock] = {}
-        self._caller = Identity(plain_session)
+        self._caller = Identity(functools.partial(Session, self._endpoint("sts")))
         self._roles: dict[tuple[str, str], Identity] = {}
         self._services: dict[tuple[str, str], Service] = {}
 
@@ -199,8 +199,7 @@ class Aws:
         if role_arn is None:
             return self._caller
         if (role_arn, region) not in self._roles:
-            sts = {"region_name": region, "endpoint_url": self._endpoint("sts"), "config": WIDE_DOOR}
-            new_session = functools.partial(role_session, role_arn, self._caller, **sts)
+            new_session = functools.partial(role_session, role_arn, self._caller, region_name=region, config=WIDE_DOOR)
             self._roles[role_arn, region] = Identity(new_session, source=self._caller)
         return self._roles[role_arn, region]
 

@@ -42,7 +42,7 @@ ROLE_SESSION_NAME = "poller"
 class Identity:
     """One caller. `new_session` makes a session that knows no credentials yet; `source` assumes the role, if any."""
 
-    def __init__(self, new_session: Callable[[], AioSession], *, source: Identity | None = None) -> None:
+    def __init__(self, new_session: Callable[[], Session], *, source: Identity | None = None) -> None:
         self._new_session = new_session
         self._source = source
         self._keys: Keys | None = None
@@ -107,17 +107,29 @@ async def frozen_keys(session: AioSession) -> Keys:
     return keys
 
 
-def plain_session(like: AioSession | None = None) -> AioSession:
-    """A session with the default chain; it shares the service models that the other has read."""
-    session = AioSession()
-    if like is not None:
-        session.register_component("data_loader", like.get_component("data_loader"))
-    return session
+class Session(AioSession):  # type: ignore[misc]  # aiobotocore is not typed
+    """aiobotocore's session, all of whose clients ask STS at `sts_url`, if given: those of credential providers too.
+
+    A provider (web identity, a profile's role_arn) makes its client by itself and tells it no endpoint.
+    """
+
+    def __init__(self, sts_url: str | None = None) -> None:
+        super().__init__()
+        self.sts_url = sts_url
+
+    def create_client(self, service_name: str, *args: Any, **kwargs: Any) -> Any:
+        if service_name == "sts":
+            kwargs.setdefault("endpoint_url", self.sts_url)
+        return super().create_client(service_name, *args, **kwargs)
 
 
-def role_session(role_arn: str, source: Identity, **sts: Any) -> AioSession:
-    """A session that assumes the role when it is first used; `sts` are the arguments of the client that does."""
-    session = plain_session(source.session)
+def role_session(role_arn: str, source: Identity, **sts: Any) -> Session:
+    """A session that assumes the role when it is first used; `sts` are the arguments of the client that does.
+
+    It shares the service models that the source's session has read.
+    """
+    session = Session(source.session.sts_url)
+    session.register_component("data_loader", source.session.get_component("data_loader"))
     session.register_component("credential_provider", AioCredentialResolver([AssumedRole(role_arn, source, sts)]))
     return session
 

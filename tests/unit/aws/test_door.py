@@ -197,6 +197,41 @@ def sts_error(code: str) -> bytes:
     return b"<ErrorResponse><Error><Code>%b</Code><Message>no</Message></Error></ErrorResponse>" % code.encode()
 
 
+WEB_IDENTITY = "web_identity_token_file = {token}"
+SOURCE_PROFILE = (
+    "source_profile = base\n[profile base]\naws_access_key_id = AKIDFIRST\naws_secret_access_key = first-secret"
+)
+
+
+@pytest.mark.parametrize("of_whom", [WEB_IDENTITY, SOURCE_PROFILE], ids=["web identity", "source profile"])
+async def test_a_role_of_the_aws_configuration_is_assumed_at_the_settings_endpoint(
+    of_whom: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The credential provider asks STS by itself."""
+    token, config = tmp_path / "token", tmp_path / "config"
+    token.write_text("a-token")
+    config.write_text(f"[profile reader]\nrole_arn = {ROLE}\nregion = eu-west-1\n{of_whom.format(token=token)}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "reader")
+    asked: list[bytes] = []
+
+    async def assume(request: Request) -> Reply:
+        asked.append(request.body)
+        expiration = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = ASSUMED % (*(part.encode() for part in OF_THE_ROLE if part), expiration.encode())
+        kind = b"AssumeRoleWithWebIdentity" if b"WithWebIdentity" in request.body else b"AssumeRole"
+        return Reply(body=body.replace(b"AssumeRole", kind))
+
+    service = AwsService(always(Reply(body=b"{}")))
+    service.knows(OF_THE_ROLE)
+    async with http_server(assume) as sts, http_server(service) as sqs:
+        settings = AwsSettings(endpoints={"sts": sts.url, "sqs": sqs.url})
+        async with Aws(settings) as aws:
+            assert await list_queues(aws) == {}
+    assert len(asked) == 1
+    assert len(service.accepted) == 1
+
+
 async def test_a_role_is_assumed_once_for_all_who_share_it() -> None:
     sts = Sts()
     async with http_server(sts) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:

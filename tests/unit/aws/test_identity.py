@@ -8,11 +8,10 @@ import datetime
 import anyio
 import pytest
 from aiobotocore.credentials import AioCredentialResolver, AioRefreshableCredentials
-from aiobotocore.session import AioSession
 
 from poller import errors
 from poller.aws import identity
-from poller.aws.identity import Identity, plain_session
+from poller.aws.identity import Identity, Session
 from poller.aws.signing import Keys
 
 pytestmark = pytest.mark.anyio
@@ -42,8 +41,8 @@ class Vault:
         number = str(self.given)
         return {"access_key": number, "secret_key": number, "token": number, "expiry_time": expiry_time}
 
-    def session(self) -> AioSession:
-        session = plain_session()
+    def session(self) -> Session:
+        session = Session()
         session.register_component("credential_provider", AioCredentialResolver([self]))
         return session
 
