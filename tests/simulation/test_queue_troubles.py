@@ -12,10 +12,17 @@ import pytest
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied, Throttled, Unreachable
 from poller.model.invocation import Busy, FunctionError, Invocation, Response
-from poller.telemetry.facts import MappingCrashed, MappingResumed, MappingWaiting, SourceFailed
+from poller.telemetry.facts import (
+    DeleteRefused,
+    MappingCrashed,
+    MappingResumed,
+    MappingWaiting,
+    ReceiptsExpired,
+    SourceFailed,
+)
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
-from tests.fakes.target import FunctionPlan
+from tests.fakes.target import FunctionPlan, ids_of
 from tests.simulation import checker
 from tests.simulation.life import Life
 from tests.simulation.steps import Call, around_calls, live, sending, stopping_at
@@ -538,3 +545,116 @@ def test_an_answer_that_is_no_object_is_a_service_error_and_no_crash(monkeypatch
     live(world, stopping_at(20))
     assert not world.facts_of(MappingCrashed)
     assert world.facts_of(SourceFailed)
+
+
+def test_a_message_is_hidden_from_when_it_was_asked_for_and_not_from_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=12)
+    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=300.0), timeout_in_seconds=8)
+    world.add_mapping("m", queue, "f")
+
+    async def answers_late(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        answer = await call(request)
+        if operation == "ChangeMessageVisibilityBatch":
+            await anyio.sleep(9.0)
+        return answer
+
+    around_calls(monkeypatch, answers_late)
+    live(world, sending(world, queue, "hello", stop_at=400))
+    checker.check_no_expired_receipt_is_invoked(queue, target.calls)
+    assert not [entry for entry in queue.history if entry.kind == "expired"], "hidden again too late"
+    assert len(target.calls) == 1
+
+
+def test_no_message_is_held_to_be_expired_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that comes at the end of a long poll may have been hidden since the poll began, for all we know.
+
+    Where the queue does not let us hide it again, a long poll of the whole visibility timeout would lose it.
+    """
+    world = World(faults=FaultPlan(latency_in_seconds=(0.1, 0.2)))
+    queue = world.add_queue("q", visibility_timeout_in_seconds=12)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)), timeout_in_seconds=8)
+    world.add_mapping("m", queue, "f")
+
+    async def denied(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ChangeMessageVisibilityBatch":
+            raise AccessDenied("not authorized", code="AccessDenied")
+        return await call(request)
+
+    async def until(life: Life) -> None:
+        for number in range(120):
+            await anyio.sleep(number / 10)
+            world.sqs.send(queue, str(number))
+        await stopping_at(1000)(life)
+
+    around_calls(monkeypatch, denied)
+    live(world, until)
+    assert not queue.message_ids
+    assert len(ids_of(target.calls)) == 120
+    assert not world.facts_of(ReceiptsExpired)
+
+
+def test_a_batch_keeps_its_request_id_over_throttles_and_counts_its_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q")
+    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=60.0))
+    world.add_mapping("m", queue, "f")
+    invocations: list[Invocation] = []
+    invoke = target.invoke
+
+    async def listening(invocation: Invocation) -> Response:
+        invocations.append(invocation)
+        return await invoke(invocation)
+
+    monkeypatch.setattr(target, "invoke", listening)
+    live(world, sending(world, queue, "hello", stop_at=100))
+    assert len(invocations) > 3
+    assert {invocation.request_id for invocation in invocations} == {invocations[0].request_id}
+    assert [invocation.attempt for invocation in invocations] == list(range(1, len(invocations) + 1))
+
+
+def test_what_is_being_gathered_at_a_stop_is_shown_at_once() -> None:
+    """And not when the batch that runs beside it has ended."""
+    world = World(grace_in_seconds=60)
+    queue = world.add_queue("q", visibility_timeout_in_seconds=600)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(40.0, 40.0)), timeout_in_seconds=60)
+    world.add_mapping("m", queue, "f", batch_size=2, maximum_batching_window_in_seconds=100)
+
+    async def until(life: Life) -> None:
+        for body in "123":
+            world.sqs.send(queue, body)
+        await anyio.sleep_until(5)
+        assert [len(call.message_ids) for call in target.calls] == [2]
+        assert len(checker.in_flight(queue)) == 3
+        life.stop.begin()
+        await anyio.sleep(1)
+        assert len(checker.in_flight(queue)) == 2, "the one that nobody invoked"
+
+    live(world, until)
+
+
+def test_a_delete_is_not_tried_again_when_the_message_may_be_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has it then decides what becomes of it; it is told that the delete is given up."""
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=12)
+    world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)), timeout_in_seconds=8)
+    world.add_mapping("m", queue, "f")
+    deletes: list[float] = []
+
+    async def refuses(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "DeleteMessageBatch":
+            deletes.append(anyio.current_time())
+        is_refused = operation == "DeleteMessageBatch" and anyio.current_time() < 12
+        if is_refused or operation == "ChangeMessageVisibilityBatch":
+            raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
+        return await call(request)
+
+    around_calls(monkeypatch, refuses)
+    live(world, sending(world, queue, "hello", at=1.0, stop_at=60))
+    assert len(deletes) > 3
+    ends = [entry.kind for entry in queue.history if entry.kind in ("expired", "deleted", "delete_ignored")]
+    assert ends == ["expired", "deleted"], "deleted under its new receipt alone"
+    given_up = [fact for fact in world.facts_of(DeleteRefused) if fact.is_final]
+    assert [(fact.code, fact.records) for fact in given_up] == [("ReceiptExpired", 1)]

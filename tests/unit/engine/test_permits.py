@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
@@ -66,6 +68,33 @@ async def test_someone_who_is_called_and_cancelled_at_once_gives_the_place_back(
         assert gate.running == 1, "the place went on to the one in line"
         group.cancel_scope.cancel()
     assert gate.running == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_task_that_is_cancelled_after_it_was_called_keeps_no_place() -> None:
+    """anyio's scopes let such a task go on to its next wait; asyncio's own cancel, as at a loop's end, does not."""
+    gate = FunctionGate(1)
+    async with gate:
+        task = asyncio.create_task(pass_through(gate))
+        await anyio.wait_all_tasks_blocked()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert gate.running == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_poll_that_is_cancelled_after_it_was_called_lets_the_next_one_begin() -> None:
+    permits, _, _ = permits_for(FunctionGate(1), polls=1)
+    assert await permits.begin_poll()
+    first, second = (asyncio.create_task(permits.begin_poll()) for _ in range(2))
+    await anyio.wait_all_tasks_blocked()
+    permits.end_poll(with_batch=False)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    with anyio.fail_after(5):
+        assert await second
 
 
 async def test_a_mapping_polls_only_within_its_concurrency() -> None:
