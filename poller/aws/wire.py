@@ -54,9 +54,10 @@ class Answer(NamedTuple):
     def error(self) -> ServiceError:
         """This answer as an error of ours."""
         document = self._document()
-        message = document.get("message") or document.get("Message") or ""
+        said = document.get("message") or document.get("Message")
+        message = said if isinstance(said, str) else ""
         retry_after = self.headers.get("retry-after")
-        return refusal(str(message), code=self.error_code(), status=self.status, retry_after=retry_after)
+        return refusal(message, code=self.error_code(), status=self.status, retry_after=retry_after)
 
     def _document(self) -> dict[str, object]:
         try:

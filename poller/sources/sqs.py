@@ -13,7 +13,7 @@ Sources: Amazon SQS API Reference, "ReceiveMessage", "DeleteMessageBatch", "Chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -178,15 +178,15 @@ class SqsSource:
         )
 
 
-def _texts(record: Mapping[str, Any]) -> Iterator[Any]:
+def _texts(record: Mapping[str, Any]) -> list[Any]:
     """Everything in the record that SQS sends as a string: a document in its place might be too deep to be encoded."""
-    yield from (record["messageId"], record["receiptHandle"], record["body"], record["md5OfBody"])
-    yield from record["attributes"].values()
+    texts = [record["messageId"], record["receiptHandle"], record["body"], record["md5OfBody"]]
+    texts += record["attributes"].values()
     if attributes := record["messageAttributes"]:
-        yield record["md5OfMessageAttributes"]
+        texts.append(record["md5OfMessageAttributes"])
         for attribute in attributes.values():
-            yield attribute["dataType"]
-            yield attribute["binaryValue"] if "binaryValue" in attribute else attribute["stringValue"]
+            texts += (attribute["dataType"], attribute.get("stringValue") or attribute.get("binaryValue") or "")
+    return texts
 
 
 def _text(value: object) -> str:

@@ -71,8 +71,8 @@ def posted(document: bytes, *, error_type: str | None) -> FunctionError:
     fields = json_object(document)
     own_type, message = fields.get("errorType"), fields.get("errorMessage")
     return FunctionError(
-        error_type=_text(own_type, error_type)[:ERROR_TYPE_LIMIT_IN_CHARACTERS],
-        message=_text(message, "")[:MESSAGE_LIMIT_IN_CHARACTERS],
+        error_type=text_or(own_type, error_type)[:ERROR_TYPE_LIMIT_IN_CHARACTERS],
+        message=text_or(message, "")[:MESSAGE_LIMIT_IN_CHARACTERS],
         payload=document,
     )
 
@@ -107,5 +107,6 @@ def json_object(document: bytes) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _text(value: object, otherwise: str) -> str:
+def text_or(value: object, otherwise: str) -> str:
+    """The value, where it is a text that says something: of a document in its place nothing is shown."""
     return value if isinstance(value, str) and value else otherwise

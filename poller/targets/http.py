@@ -43,6 +43,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from poller.aws.keep_alive import probed_socket
+from poller.core.service_time import parsed_date
 from poller.disclosure import safe_text
 from poller.model.function import Function, HttpService
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
@@ -168,7 +169,9 @@ class HttpTarget:
         self, endpoint: Endpoint, invocation: Invocation, reply: aiohttp.ClientResponse, body: bytes
     ) -> Response:
         if reply.status in (429, 503):
-            pause = retry_after(reply.headers.get("Retry-After"), now=self._clock())
+            there = parsed_date(reply.headers.get("Date", ""))
+            now = self._clock() if there is None else there
+            pause = retry_after(reply.headers.get("Retry-After"), now=now)
             return _busy(reply, _in_words(reply, body, invocation), is_throttle=True, pause=pause)
         if reply.status == 407:  # only a proxy says so, and what it wants is not for the log
             return Busy(reason="HTTP.407", is_throttle=False, detail=f"{_place(reply.url)}: refused by the proxy")
@@ -178,7 +181,10 @@ class HttpTarget:
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
-    """The pause in seconds that a Retry-After header asks for, as a number or as a date; None if it says nothing."""
+    """The pause in seconds that a Retry-After header asks for, as a number or as a date; None if it says nothing.
+
+    `now` is by the clock of whoever wrote the header.
+    """
     if value is None:
         return None
     try:

@@ -17,7 +17,6 @@ Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Unders
 from __future__ import annotations
 
 import base64
-import binascii
 
 from poller.aws.door import Aws
 from poller.aws.invoker import Invoker
@@ -28,7 +27,7 @@ from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets.caller import client_context
-from poller.targets.failures import ERROR_TYPE_LIMIT_IN_CHARACTERS, MESSAGE_LIMIT_IN_CHARACTERS, json_object
+from poller.targets.failures import ERROR_TYPE_LIMIT_IN_CHARACTERS, MESSAGE_LIMIT_IN_CHARACTERS, json_object, text_or
 
 ANSWER_SLACK_IN_SECONDS = 15.0
 """How much longer than its timeout a function's answer may take: a cold start's first ten seconds do not count."""
@@ -89,10 +88,10 @@ def response_of(answer: Answer, arn: Arn) -> Response:
 def function_error(answer: Answer, version: str) -> FunctionError:
     """The function's own failure, told by the document that its runtime made of it."""
     document = json_object(answer.body)
-    error_type = str(document.get("errorType") or answer.headers["x-amz-function-error"])
+    error_type = text_or(document.get("errorType"), answer.headers["x-amz-function-error"])
     return FunctionError(
         error_type=error_type[:ERROR_TYPE_LIMIT_IN_CHARACTERS],
-        message=str(document.get("errorMessage") or "")[:MESSAGE_LIMIT_IN_CHARACTERS],
+        message=text_or(document.get("errorMessage"), "")[:MESSAGE_LIMIT_IN_CHARACTERS],
         payload=answer.body,
         log_tail=log_tail(answer.headers.get("x-amz-log-result", "")),
         executed_version=version,
@@ -104,7 +103,7 @@ def refused(answer: Answer, arn: Arn) -> Busy:
     error = answer.error()
     if not isinstance(error, Throttled):
         return Busy(reason=error.code, is_throttle=False, detail=f"{arn}: {error}")
-    reason = bare_code(str(json_object(answer.body).get("Reason", ""))) or error.code
+    reason = bare_code(text_or(json_object(answer.body).get("Reason"), "")) or error.code
     return Busy(reason=reason, retry_after=error.retry_after, is_throttle=True, detail=f"{arn}: {reason}: {error}")
 
 
@@ -112,5 +111,5 @@ def log_tail(encoded: str) -> str:
     """The end of the function's log, as text whatever its bytes."""
     try:
         return base64.b64decode(encoded, validate=True).decode(errors="replace")
-    except binascii.Error:
+    except ValueError:
         return ""

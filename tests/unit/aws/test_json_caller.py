@@ -34,6 +34,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 
 
 BODY = orjson.dumps({"QueueUrl": "http://queue", "WaitTimeSeconds": 1})
+DEEP = b"[" * 1000 + b"]" * 1000
 ANSWER = {"Messages": [{"MessageId": "1", "Body": "é"}]}
 
 
@@ -170,6 +171,8 @@ async def test_no_credentials_are_missed_at_the_call_and_found_once_they_are_the
         ),
         (error(403, "RequestThrottled"), errors.Throttled, "RequestThrottled"),
         (error(400, "InvalidAddress"), errors.Rejected, "InvalidAddress"),
+        (Reply(status=400, body=b'{"__type":"X","message":%b}' % DEEP), errors.Rejected, "X"),
+        (Reply(status=400, body=b'{"__type":%b}' % DEEP), errors.Rejected, "Http400"),
         (error(503, "ServiceUnavailable"), errors.Unreachable, "ServiceUnavailable"),
         (Reply(status=502, body=b"<html>"), errors.Unreachable, "Http502"),
         (Reply(status=301, headers={"Location": "http://127.0.0.1:9/"}), errors.Rejected, "Http301"),

@@ -7,9 +7,11 @@ import contextlib
 import gzip
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from email.utils import formatdate
 
 import anyio
 import anyio.lowlevel
@@ -202,6 +204,13 @@ async def test_a_full_service_is_busy_for_as_long_as_it_says(status: int) -> Non
     reply = Reply(status=status, headers={"Retry-After": "7"})
     assert told((await exchange(reply))[0]) == Busy(reason=f"HTTP.{status}", retry_after=7.0)
     assert told((await exchange(Reply(status=status)))[0]) == Busy(reason=f"HTTP.{status}", retry_after=None)
+
+
+@pytest.mark.parametrize("ahead", [-7200, 0, 7200])
+async def test_a_date_to_retry_after_is_compared_with_the_date_of_the_answer(ahead: float) -> None:
+    there = time.time() + ahead
+    headers = {"Date": formatdate(there, usegmt=True), "Retry-After": formatdate(there + 30, usegmt=True)}
+    assert told((await exchange(Reply(status=503, headers=headers)))[0]) == Busy(reason="HTTP.503", retry_after=30.0)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,14 @@ from awslambdaric.lambda_context import LambdaContext  # type: ignore[import-unt
 
 from poller.aws.door import Aws, AwsSettings
 from poller.aws.signing import Keys
+from poller.aws.wire import Answer
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets import lambda_api
 from poller.targets.caller import client_context
-from poller.targets.lambda_api import LambdaApiTarget
+from poller.targets.lambda_api import LambdaApiTarget, response_of
 from tests.fakes.aws_service import AwsService, read_models_once
 from tests.fakes.http_server import Drop, Reply, Request, http_server
 
@@ -289,3 +290,23 @@ async def test_six_megabytes_go_there_and_back() -> None:
         lambda request: asyncio.sleep(0, Reply(body=request.body)), INVOCATION._replace(payload=payload)
     )
     assert response == Answered(payload)
+
+
+@pytest.mark.parametrize("odd", [b"[" * 1000 + b"]" * 1000, b"5", b"null", b"{}"])
+async def test_what_is_no_text_in_an_answer_is_left_out(odd: bytes) -> None:
+    failed = Answer(200, {"x-amz-function-error": "Unhandled"}, b'{"errorType":%b,"errorMessage":%b}' % (odd, odd))
+    response = response_of(failed, Arn.parse(ARN))
+    assert isinstance(response, FunctionError)
+    assert (response.error_type, response.message) == ("Unhandled", "")
+    throttled = Answer(429, {"x-amzn-errortype": "TooManyRequestsException"}, b'{"Reason":%b}' % odd)
+    response = response_of(throttled, Arn.parse(ARN))
+    assert isinstance(response, Busy)
+    assert response.reason == "TooManyRequestsException"
+
+
+@pytest.mark.parametrize("log", ["\N{LATIN SMALL LETTER E WITH ACUTE}", "no base64!", "a"])
+async def test_a_log_that_cannot_be_read_is_left_out(log: str) -> None:
+    headers = {"x-amz-function-error": "Unhandled", "x-amz-log-result": log}
+    response = response_of(Answer(200, headers, b"{}"), Arn.parse(ARN))
+    assert isinstance(response, FunctionError)
+    assert response.log_tail == ""
