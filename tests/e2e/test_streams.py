@@ -20,6 +20,7 @@ from poller.stores.by_hand import stored
 from tests.e2e.harness import World, poller
 from tests.e2e.streams import Clicks, Source, Users, calls_of, instant, mapping
 from tests.fakes.http_server import Reply, Request, http_server
+from tests.fakes.stream_service import Bucket
 from tests.fakes.target import ids_of
 
 pytestmark = pytest.mark.anyio
@@ -287,6 +288,26 @@ async def test_a_second_daemon_on_the_same_state_is_turned_away(world: World) ->
         number = source.put()
         await world.watch.until(lambda: ids_of(bill.calls) == [number])
         assert await daemon.stop() == 0
+
+
+async def test_all_mappings_of_an_account_list_shards_at_one_rate(world: World) -> None:
+    """Thirty pages; the service takes ten at once and ten a second."""
+    tables = [
+        Users(world.aws, f"users-{number}", shard_count=10, shard_lifetime_in_seconds=None) for number in range(3)
+    ]
+    for users in tables:
+        for _ in range(99):
+            users.table.roll_over()
+    world.aws.functions[BILL] = instant()
+    world.aws.tables.listings = Bucket(10)
+    text = "".join(
+        mapping(f"m{number}", users, BILL, 'starting_position = "LATEST"') for number, users in enumerate(tables)
+    )
+    async with world.daemon(text) as daemon:
+        for number in range(3):
+            await daemon.until_said("mapping_ready", mapping=f"m{number}")
+        assert await daemon.stop() == 0
+    assert world.aws.tables.throttled_listings == 0
 
 
 async def test_a_broken_stream_mapping_harms_no_other_and_recovers(world: World) -> None:

@@ -21,6 +21,7 @@ from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import Pace, PacedCaller
 from poller.telemetry.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
+from tests.fakes.faults import Fault
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
 from tests.simulation.one_stream import Process, World, crashing_after, play, stopping_after
 from tests.simulation.test_stream_source_troubles import Counting, CountingWorld, TableWorld, Watch, facts_of
@@ -289,6 +290,26 @@ def test_a_shard_that_listings_leave_out_has_not_left_while_the_whole_stream_is_
         world.put_low("before")
         async with anyio.create_task_group() as group:
             group.start_soon(hide)
+            await world.live(stopping_after(200))
+
+    play(world, main, shards=2)
+    assert world.succeeded == ["before", "after"]
+    assert facts_of(world, PositionTrimmed) == []
+
+
+@pytest.mark.parametrize("fault", [Fault.UNREACHABLE, Fault.THROTTLED, Fault.ACCESS_DENIED])
+def test_nor_has_it_left_when_it_cannot_be_read_for_another_reason(fault: Fault) -> None:
+    world = Flickering(since=30, until=100, left_out=lambda shard: shard.shard_id == PARENT)
+
+    async def main() -> None:
+        async def fail() -> None:
+            await anyio.sleep(60)
+            world.service.faults.script("GetRecords", *[fault] * 4)
+            world.put_low("after")
+
+        world.put_low("before")
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail)
             await world.live(stopping_after(200))
 
     play(world, main, shards=2)
