@@ -24,9 +24,12 @@ BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 SOURCE = "arn:aws:sqs:eu-west-1:123456789012:"
 
 
-async def test_the_limit_of_open_files_is_raised_and_said_where_it_is_too_low(world: World) -> None:
+async def test_the_limit_of_open_files_is_raised_for_the_daemon_alone_and_said_where_it_is_too_low(
+    world: World,
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    queue = world.queue("orders")
+    queue, other = world.queue("orders"), world.queue("others")
+    world.send(other, "a")
     text = f"""
         [functions.many]
         url = "http://127.0.0.1:1"
@@ -34,17 +37,23 @@ async def test_the_limit_of_open_files_is_raised_and_said_where_it_is_too_low(wo
         [mappings.orders]
         event_source_arn = "{queue.arn}"
         function_name = "many"
+        [functions.child]
+        command = ["/bin/sh", "-c", "ulimit -Sn"]
+        reserved_concurrency = 1
+        [mappings.others]
+        event_source_arn = "{other.arn}"
+        function_name = "child"
     """
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
         async with world.daemon(text) as daemon:
-            await daemon.until_said("mapping_ready")
+            await daemon.until_said("child_output", line="256")
             own, _ = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
             assert await daemon.stop() == 0
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert own == min(65_536, hard)
-    assert [line["needed"] for line in daemon.said("descriptors_few")] == ([20_100] if own < 20_100 else [])
+    assert [line["needed"] for line in daemon.said("descriptors_few")] == ([20_106] if own < 20_106 else [])
 
 
 async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world: World) -> None:

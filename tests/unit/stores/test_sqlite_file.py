@@ -215,6 +215,7 @@ def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
     ("statement", "what"),
     [
         ("UPDATE checkpoint SET position = 'AFTER_SEQUENCE_NUMBER x' WHERE shard_id = 'shard-77'", "is not a position"),
+        ("UPDATE checkpoint SET position = 'AT_SEQUENCE_NUMBER -1' WHERE shard_id = 'shard-77'", "is not a position"),
         ("UPDATE checkpoint SET position = 'AT_TIMESTAMP nan' WHERE shard_id = 'shard-77'", "is not a position"),
         ("UPDATE checkpoint SET position = 'AT_TIMESTAMP -1' WHERE shard_id = 'shard-77'", "is not a position"),
         ("UPDATE checkpoint SET position = x'00ff' WHERE shard_id = 'shard-77'", "is not a position"),

@@ -120,6 +120,24 @@ def test_each_kind_of_call_has_its_own_trouble() -> None:
     run_seeded(1, main)
 
 
+def test_a_store_has_recovered_when_the_last_trouble_is_over() -> None:
+    async def main() -> None:
+        watched = Watched()
+        failing = [FULL] * 3
+
+        async def forget() -> None:
+            if failing:
+                raise failing.pop()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watched.call, FULL)
+            group.start_soon(watched.of_store.until_done, "forget", forget)
+        assert [fact for fact in watched.facts if isinstance(fact, StoreRecovered)] == [StoreRecovered(M)]
+        assert watched.facts[-1] == StoreRecovered(M)
+
+    run_seeded(1, main)
+
+
 def test_a_fault_of_our_own_is_not_tried_again() -> None:
     async def main() -> None:
         async def moved_back() -> None:
