@@ -48,6 +48,14 @@ _INIT_ERROR_TYPES = frozenset(
 _IDENTIFIER = re.compile(r"[A-Za-z0-9:/._-]{1,128}")
 """What an identifier looks like that may be shown: a message id, a sequence number, an ARN."""
 
+ITEM_FAILURES = "batchItemFailures"
+
+_NAMED_FAILURES = re.compile(rb'"(batch[ _-]?items?[ _-]?failures?)"\s*:\s*\[\s*[^\]\s]', re.IGNORECASE)
+"""A list that is not empty, under a key that may have been meant as `batchItemFailures`."""
+
+SEARCHED_BYTES = 4096
+"""How far an answer is searched for a list that is not heeded, so that a long answer costs no more."""
+
 _PLAIN_SUCCESSES = frozenset(
     {b"", b"null", b"{}", b"[]", b'""', b'{"batchItemFailures":[]}', b'{"batchItemFailures": []}'}
 )
@@ -79,6 +87,23 @@ def cannot_start(response: Response) -> TypeGuard[FunctionError]:
     return isinstance(response, FunctionError) and (
         response.is_init_failure or response.error_type in _INIT_ERROR_TYPES
     )
+
+
+def unheeded_failures(response: Response, *, reports_item_failures: bool) -> str | None:
+    """What to do about an answer that names failed records and is not heeded; None for any other answer.
+
+    On AWS too, such records count as done: the mapping does not ask for their names, or the key is misspelt.
+    """
+    if not isinstance(response, Answered):
+        return None
+    keys = {found[1].decode() for found in _NAMED_FAILURES.finditer(response.payload, 0, SEARCHED_BYTES)}
+    if not keys or (reports_item_failures and ITEM_FAILURES in keys):
+        return None
+    key = min(keys - {ITEM_FAILURES}, default=ITEM_FAILURES)
+    advice = [] if key == ITEM_FAILURES else [f"the key must be {ITEM_FAILURES}"]
+    if not reports_item_failures:
+        advice.append('the mapping needs function_response_types = ["ReportBatchItemFailures"]')
+    return f"the answer names failed records in {key}, and they count as done: {' and '.join(advice)}"
 
 
 def from_the_first(outcome: PartlyFailed, identifiers: Sequence[str]) -> PartlyFailed:

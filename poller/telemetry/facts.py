@@ -200,6 +200,17 @@ class EventTooLarge(NamedTuple):
     reason: str
 
 
+class FailuresUnheeded(NamedTuple):
+    """The function named failed records in an answer that is not looked at for them; `advice` says what to do.
+
+    It is logged once for each mapping.
+    """
+
+    mapping: MappingName
+    function: FunctionName
+    advice: str
+
+
 class MessagesDeleted(NamedTuple):
     mapping: MappingName
     records: int
@@ -424,6 +435,7 @@ Fact = (
     | MappingWaiting
     | MappingResumed
     | EventTooLarge
+    | FailuresUnheeded
     | MessagesDeleted
     | DeleteRefused
     | VisibilityExtended

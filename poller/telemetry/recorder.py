@@ -57,6 +57,7 @@ class Recorder:
         self._streams = frozenset(streams)
         self.registry = self._metrics.registry
         self._repetitions = Repetitions(now)
+        self._unheeded: set[MappingName] = set()
         self._reasons_to_block = BoundedValues(FAILURES)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("poller").bind()
         self._is_chatty = self._log.is_enabled_for(logging.DEBUG)
@@ -81,6 +82,7 @@ class Recorder:
             facts.MappingWaiting: self._mapping_waiting,
             facts.MappingResumed: self._mapping_resumed,
             facts.EventTooLarge: self._event_too_large,
+            facts.FailuresUnheeded: self._failures_unheeded,
             facts.MessagesDeleted: self._messages_deleted,
             facts.DeleteRefused: self._delete_refused,
             facts.VisibilityExtended: self._visibility_extended,
@@ -227,6 +229,11 @@ class Recorder:
         suppressed = self._repetitions.admit("event_too_large", fact.mapping)
         if suppressed is not None:
             self._log.warning("event_too_large", **fact._asdict(), **_kept_back(suppressed))
+
+    def _failures_unheeded(self, fact: facts.FailuresUnheeded) -> None:
+        if fact.mapping not in self._unheeded:
+            self._unheeded.add(fact.mapping)
+            self._log.warning("failures_unheeded", **fact._asdict())
 
     def _messages_deleted(self, fact: facts.MessagesDeleted) -> None:
         self._metrics.records_deleted[fact.mapping](fact.records)

@@ -25,7 +25,15 @@ from poller.model.invocation import Answered, Busy, FunctionError, Invocation, R
 from poller.model.mapping import OnFailure, StreamMapping
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
-from poller.telemetry.facts import BatchInvoked, Fact, NoticeDelivered, NoticeRefused, RecordsDropped, ShardBlocked
+from poller.telemetry.facts import (
+    BatchInvoked,
+    Fact,
+    FailuresUnheeded,
+    NoticeDelivered,
+    NoticeRefused,
+    RecordsDropped,
+    ShardBlocked,
+)
 from tests.fakes.clock import EPOCH, VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan
@@ -506,6 +514,17 @@ def test_no_event_of_a_window_is_too_long_whatever_the_state(is_shard_end: bool)
     assert max(scene.sizes) > MAXIMUM_EVENT_BYTES - 1_000_000
     assert max(scene.sizes) <= MAXIMUM_EVENT_BYTES
     assert scene.batches()[-1] == []
+
+
+def test_failures_under_a_misspelt_key_are_told() -> None:
+    scene = Scene(
+        answer=lambda names: Answered(b'{"BatchItemFailures":[{"itemIdentifier":"2"}]}'),
+        options={"report_batch_item_failures": True},
+    )
+    scene.play(putting(scene, "1", "2"))
+    [told] = [fact for fact in scene.facts if isinstance(fact, FailuresUnheeded)]
+    assert "the key must be batchItemFailures" in told.advice
+    assert scene.done == ["1", "2"]
 
 
 def test_what_comes_after_a_failed_record_is_told_as_not_done() -> None:

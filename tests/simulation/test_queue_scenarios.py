@@ -14,6 +14,7 @@ import pytest
 from poller.telemetry.facts import (
     BatchInvoked,
     DeleteRefused,
+    FailuresUnheeded,
     InvocationPostponed,
     MappingCrashed,
     MappingReady,
@@ -84,13 +85,16 @@ def test_an_empty_response_deletes_the_whole_batch(answer: bytes) -> None:
     assert not queue.message_ids
 
 
-def test_without_the_option_named_failures_are_not_looked_at() -> None:
+def test_without_the_option_named_failures_are_not_looked_at_but_told() -> None:
     world = World()
     queue = world.add_queue("q")
     world.add_function("f", FunctionPlan(item_failure_rate=1.0, names_failures=True))
     world.add_mapping("m", queue, "f")
     live(world, sending(world, queue, *bodies(4), stop_at=10))
     assert not queue.message_ids
+    [told] = world.facts_of(FailuresUnheeded)
+    assert (told.mapping, told.function) == ("m", "f")
+    assert "function_response_types" in told.advice
 
 
 def test_named_failures_of_a_group_come_again_together() -> None:

@@ -23,7 +23,7 @@ from poller.core import envelope
 from poller.core.backoff import POSTPONED, at_least
 from poller.core.batching import EMPTY_EVENT_BYTES
 from poller.core.event_limit import EventLimit
-from poller.core.outcome import interpret
+from poller.core.outcome import interpret, unheeded_failures
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.queues.in_hand import BatchInHand
@@ -36,7 +36,14 @@ from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
 from poller.model.outcome import Outcome, Oversized, Postponed
 from poller.ports import SourceClock, Target
-from poller.telemetry.facts import EventTooLarge, InvocationPostponed, ReceiptsExpired, Record, VisibilityRefused
+from poller.telemetry.facts import (
+    EventTooLarge,
+    FailuresUnheeded,
+    InvocationPostponed,
+    ReceiptsExpired,
+    Record,
+    VisibilityRefused,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +134,9 @@ class Invoker:
                     oldest_age=oldest_age,
                 )
             )
+            reports = self.mapping.report_batch_item_failures
+            if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
+                self.record(FailuresUnheeded(self.mapping.name, self.function.name, advice))
         return outcome
 
     def _learn_limit(self, outcome: Oversized, batch: BatchInHand, event_bytes: int) -> None:

@@ -28,7 +28,7 @@ from typing import assert_never
 import anyio
 
 from poller.core.event_limit import EventLimit
-from poller.core.outcome import from_the_first, interpret
+from poller.core.outcome import from_the_first, interpret, unheeded_failures
 from poller.core.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
@@ -46,7 +46,14 @@ from poller.model.outcome import Oversized, PartlyFailed, Postponed
 from poller.model.status import BlockedShard
 from poller.model.stream import ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, SourceClock, Target
-from poller.telemetry.facts import BatchBisected, BatchRetried, EventTooLarge, InvocationPostponed, Record
+from poller.telemetry.facts import (
+    BatchBisected,
+    BatchRetried,
+    EventTooLarge,
+    FailuresUnheeded,
+    InvocationPostponed,
+    Record,
+)
 
 Finished = Callable[[Records, Window | None], None]
 """Told what is done and the window that is open after it."""
@@ -228,6 +235,9 @@ class Lane:
                 oldest_age=oldest_age,
             )
         )
+        reports = parts.mapping.report_batch_item_failures
+        if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
+            parts.record(FailuresUnheeded(parts.mapping.name, parts.function.name, advice))
         if is_bisected:
             parts.record(BatchBisected(parts.mapping.name, count))
         elif pause is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from poller.core.outcome import cannot_start, from_the_first, interpret
+from poller.core.outcome import cannot_start, from_the_first, interpret, unheeded_failures
 from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response, TooLarge
 from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed, Succeeded
 
@@ -160,6 +160,55 @@ def test_an_event_that_is_too_large_and_cannot_be_cut_is_a_failure(identifiers: 
     response = TooLarge(error_type="HTTP.413", message="413 Content Too Large")
     outcome = interpret(response, identifiers=identifiers, reports_item_failures=False, event=EVENT)
     assert outcome == Failed("HTTP.413", "413 Content Too Large")
+
+
+NOT_ASKED_FOR = 'the mapping needs function_response_types = ["ReportBatchItemFailures"]'
+
+
+@pytest.mark.parametrize(
+    ("payload", "reports", "key", "advice"),
+    [
+        (b'{"batchItemFailures":[{"itemIdentifier":"a"}]}', False, "batchItemFailures", NOT_ASKED_FOR),
+        (b'{ "ok": 1, "batchItemFailures" : [ "a" ] }', False, "batchItemFailures", NOT_ASKED_FOR),
+        (
+            b'{"BatchItemFailures":[{}]}',
+            False,
+            "BatchItemFailures",
+            f"the key must be batchItemFailures and {NOT_ASKED_FOR}",
+        ),
+        (b'{"BatchItemFailures":[{}]}', True, "BatchItemFailures", "the key must be batchItemFailures"),
+        (b'{"batch_item_failures":["a"]}', True, "batch_item_failures", "the key must be batchItemFailures"),
+        (b'{"batchItemFailure":["a"]}', True, "batchItemFailure", "the key must be batchItemFailures"),
+        (b'{"batchItemsFailures":["a"]}', True, "batchItemsFailures", "the key must be batchItemFailures"),
+    ],
+)
+def test_failures_that_are_named_in_vain_are_told_with_what_to_do(
+    payload: bytes, reports: bool, key: str, advice: str
+) -> None:
+    assert interpret(Answered(payload), identifiers=BATCH, reports_item_failures=reports, event=EVENT) == Succeeded()
+    expected = f"the answer names failed records in {key}, and they count as done: {advice}"
+    assert unheeded_failures(Answered(payload), reports_item_failures=reports) == expected
+
+
+@pytest.mark.parametrize("reports", [True, False])
+@pytest.mark.parametrize(
+    "response",
+    [
+        *[Answered(payload) for payload in SUCCEEDED],
+        Answered(b'{"BatchItemFailures":[]}'),
+        Answered(b'{"BatchItemFailures":[ ]}'),
+        Answered(b'{"failures":["a"]}'),
+        Answered(b'{"pad":"%b","BatchItemFailures":["a"]}' % (b"x" * 4_096)),
+        FunctionError(error_type="E", message="", payload=b'{"batchItemFailures":["a"]}'),
+    ],
+)
+def test_an_answer_that_names_no_failures_needs_no_advice(response: Response, reports: bool) -> None:
+    assert unheeded_failures(response, reports_item_failures=reports) is None
+
+
+def test_failures_that_are_heeded_need_no_advice() -> None:
+    payload = b'{"batchItemFailures":[{"itemIdentifier":"a"}]}'
+    assert unheeded_failures(Answered(payload), reports_item_failures=True) is None
 
 
 def test_where_an_order_is_kept_what_follows_the_first_failed_one_is_not_done_either() -> None:

@@ -320,6 +320,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "event_too_large",
         {"poller_events_too_large_total{mapping=orders}": 1},
     ),
+    (
+        facts.FailuresUnheeded(ORDERS, STORE, "the key must be batchItemFailures"),
+        "warning",
+        "failures_unheeded",
+        {},
+    ),
 ]
 
 
@@ -469,6 +475,18 @@ def test_the_line_of_a_refused_report_says_by_whom_and_when_it_is_tried_again() 
         recorder().record(facts.NoticeRefused(CLICKS, 3, "NoSuchBucket", "there is none", 0.857000995, SHARD, bucket))
     (line,) = lines
     assert (line["shard"], line["destination"], line["retry_in"]) == (SHARD, bucket, 0.857)
+
+
+def test_failures_that_nobody_heeds_are_told_once_for_each_mapping() -> None:
+    with capture_logs() as lines:
+        told = recorder()
+        for mapping in (ORDERS, CLICKS, ORDERS, CLICKS):
+            told.record(facts.FailuresUnheeded(mapping, STORE, "the key must be batchItemFailures"))
+    assert [(line["event"], line["log_level"], line["mapping"]) for line in lines] == [
+        ("failures_unheeded", "warning", ORDERS),
+        ("failures_unheeded", "warning", CLICKS),
+    ]
+    assert lines[0]["advice"] == "the key must be batchItemFailures"
 
 
 def test_reasons_that_are_no_names_share_one_line() -> None:
