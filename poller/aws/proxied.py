@@ -19,7 +19,7 @@ from poller.aws.http1 import LARGEST_ANSWER_IN_BYTES, TOO_LARGE, Received
 from poller.aws.keep_alive import probed_socket
 from poller.aws.pool import CONNECT_TIMEOUT_IN_SECONDS, KEEP_ALIVE_IN_SECONDS
 from poller.aws.refusals import no_answer
-from poller.errors import Unreachable
+from poller.errors import Rejected, Unreachable
 
 LARGE_BODY_IN_BYTES = 1 << 20
 """Above this, a body is written piece by piece, so that other calls go on meanwhile."""
@@ -35,7 +35,7 @@ class Proxied:
     async def send(
         self, url: str, proxy: str, headers: Mapping[str, str], body: bytes, *, timeout_in_seconds: float
     ) -> Received:
-        """Raises Unreachable when there is no answer, or one that is too large."""
+        """Raises Unreachable when there is no answer, or too large a one; Rejected when no request can be made."""
         data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
         try:
             response = await self._session().post(
@@ -49,6 +49,8 @@ class Proxied:
             return Received(response.status, response.headers, await body_of(response))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise no_answer(error) from error
+        except ValueError as error:  # a control character in a token, a host that no name server knows how to spell
+            raise Rejected("the request has a character that no request may have", code="UnusableHeader") from error
 
     async def aclose(self) -> None:
         if self._opened is not None:

@@ -316,6 +316,20 @@ async def test_a_token_that_would_break_out_of_its_header_is_not_sent(monkeypatc
         assert server.requests == []
 
 
+async def test_a_token_with_a_control_character_is_not_sent_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for token in ("token\r\nx-amz-target: AmazonSQS.DeleteQueue", "token\x01"):
+        for name, value in (("ACCESS_KEY_ID", "AKID"), ("SECRET_ACCESS_KEY", "secret"), ("SESSION_TOKEN", token)):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        async with http_server(answered) as proxy:
+            monkeypatch.setenv("http_proxy", proxy.url)
+            async with Aws(AwsSettings(endpoint_url="http://sqs.invalid", region="eu-west-1")) as aws:
+                with pytest.raises(errors.Rejected, match="character") as caught:
+                    await receive(await aws.caller("sqs"))
+            assert caught.value.code == "UnusableHeader"
+            assert token not in str(caught.value)
+            assert proxy.requests == []
+
+
 @pytest.mark.parametrize(
     "url", ["http://host/a b", "http://host/\N{LATIN SMALL LETTER E WITH ACUTE}", "http://ho\x7fst/"]
 )
