@@ -80,6 +80,16 @@ def _not_trusted(error: aiohttp.ClientConnectorCertificateError) -> str:
 
 
 @safe_text.register
+def _not_http(_error: aiohttp.ClientResponseError) -> str:
+    return "the answer is not HTTP"
+
+
+@safe_text.register
+def _hung_up(_error: aiohttp.ServerDisconnectedError) -> str:
+    return "the server disconnected"
+
+
+@safe_text.register
 def _refused_by_proxy(error: aiohttp.ClientHttpProxyError) -> str:
     return f"the proxy refused the connection with status {error.status}"
 
