@@ -584,7 +584,7 @@ def test_no_message_is_held_to_be_expired_when_it_comes(monkeypatch: pytest.Monk
         return await call(request)
 
     async def until(life: Life) -> None:
-        for number in range(120):
+        for number in range(130):
             await anyio.sleep(number / 10)
             world.sqs.send(queue, str(number))
         await stopping_at(1000)(life)
@@ -592,7 +592,7 @@ def test_no_message_is_held_to_be_expired_when_it_comes(monkeypatch: pytest.Monk
     around_calls(monkeypatch, denied)
     live(world, until)
     assert not queue.message_ids
-    assert len(ids_of(target.calls)) == 120
+    assert len(ids_of(target.calls)) == 130
     assert not world.facts_of(ReceiptsExpired)
 
 
