@@ -38,7 +38,6 @@ LONGEST_TICK_IN_SECONDS = 15.0
 CALL_IN_SECONDS = 1.0
 """What a call may take: so much less than a whole visibility timeout can be asked for in advance."""
 
-
 HELD_TOO_LONG = "HeldForTwelveHours"
 """The code of what SQS shows again because it does not hide a message for longer; ours, as SQS is not even asked."""
 
@@ -72,7 +71,6 @@ class VisibilityKeeper:
             while True:
                 tick = self.timeout_in_seconds / TICKS_PER_TIMEOUT
                 await anyio.sleep(min(LONGEST_TICK_IN_SECONDS, max(SHORTEST_TICK_IN_SECONDS, tick)))
-                self._say_what_is_over()
                 if due := self._due():
                     calls.start_soon(in_tens, due, self._extend)
 
@@ -99,22 +97,12 @@ class VisibilityKeeper:
         until = self._until(seconds)
         return all(held.longest_until - CALL_IN_SECONDS > until for held in batch.messages)
 
-    def _say_what_is_over(self) -> None:
-        """SQS shows again what it has hidden for twelve hours."""
-        now = anyio.current_time()
-        over = 0
-        for batch in self.batches:
-            for held in batch.everything():
-                if not held.is_lost and held.visible_until <= now and not _is_worth_more(held):
-                    held.is_lost = True
-                    over += 1
-        if over:
-            self._record(VisibilityRefused(self._mapping, over, HELD_TOO_LONG, True))
-
     def _due(self) -> list[MessageInHand]:
-        """What has used up half of its time, and can be given more."""
-        half = anyio.current_time() + self.timeout_in_seconds / 2
+        """What has used up half of its time, and can be given more. What cannot, and has used up all, is lost."""
+        now = anyio.current_time()
+        half = now + self.timeout_in_seconds / 2
         due = []
+        over = 0
         for batch in self.batches:
             for held in batch.everything():
                 if held.is_lost or held.is_asked_for or held.visible_until >= half:
@@ -122,6 +110,11 @@ class VisibilityKeeper:
                 if _is_worth_more(held):
                     held.is_asked_for = True
                     due.append(held)
+                elif held.visible_until <= now:
+                    held.is_lost = True
+                    over += 1
+        if over:
+            self._record(VisibilityRefused(self._mapping, over, HELD_TOO_LONG, True))
         return due
 
     def _until(self, seconds: float) -> float:
