@@ -2,7 +2,7 @@
 
 A shard may be read when none of its parents blocks it.
 A parent blocks while its position is known and it is not drained; so a merge child waits for both parents, split
-siblings run side by side, and a parent that was never seen blocks nobody.
+siblings run side by side, and a parent that a whole listing does not show, and that was never seen, blocks nobody.
 
 A listing only adds shards.  It never ends one, because a listing may leave a shard out and have it again the next time:
 
@@ -115,6 +115,15 @@ class Lineage:
             too_old = now - self._memory_in_seconds
             gone = frozenset(each for each, at in self._drained_at.items() if at < too_old and each not in by_id)
         return Listing(by_id, is_complete, found, gone)
+
+    def knows_parents_of(self, shards: Iterable[Shard]) -> bool:
+        """Whether each parent of the new ones is among them, or was seen before.
+
+        Of a parent that was not, only a whole listing tells whether it has left the stream.
+        """
+        by_id = {shard.shard_id: shard for shard in shards}
+        known = by_id.keys() | self._positions.keys()
+        return all(parent in known for each in by_id.keys() - self._positions for parent in by_id[each].parent_ids)
 
     def take_in(self, listing: Listing) -> None:
         """Change what is known; what the listing has found and lost is stored by now."""

@@ -456,6 +456,35 @@ def test_the_children_of_a_kinesis_shard_are_known_without_a_listing() -> None:
     assert world.counts["ListShards"] == 1
 
 
+def test_a_merged_child_waits_for_a_parent_that_no_listing_has_shown_yet() -> None:
+    """The first shard is split, and its lower half merged with the second shard: the half is told by the first one's
+    end, which comes late, and the child by the second one's."""
+    world = World(batch_size=1)
+    first, second = "shardId-000000000000", "shardId-000000000001"
+
+    async def main() -> None:
+        lower, upper = 0, 2**127
+        world.poison = {"first"}
+        world.service.put(world.stream, "", b"first", hash_key=lower)
+        world.service.put(world.stream, "", b"second", hash_key=upper)
+
+        async def go_on() -> None:
+            await anyio.sleep(5)
+            _, half = world.stream.split(first, now=anyio.current_time())
+            world.service.put(world.stream, "", b"half", hash_key=upper - 1)
+            world.stream.merge(half, second, now=anyio.current_time())
+            world.service.put(world.stream, "", b"child", hash_key=upper)
+            await anyio.sleep(40)
+            world.poison.clear()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(go_on)
+            await world.live(stopping_after(150))
+
+    play(world, main, shards=2)
+    assert world.succeeded == ["second", "first", "half", "child"]
+
+
 def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
     """Else its second save could come after its first checkpoint, and move it back."""
 

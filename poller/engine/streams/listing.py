@@ -154,6 +154,9 @@ class Listings:
         """Where that fails, a whole listing does the same, says what is wrong, and is tried until it succeeds."""
         try:
             shards = await self._source.children(parent)
+            if not self.lineage.knows_parents_of(shards):  # a merge with a shard that was made since the last listing
+                self._list_by(anyio.current_time())
+                return
             await self._take_in(shards, is_complete=False)
         except ServiceError:
             self._list_by(anyio.current_time())
