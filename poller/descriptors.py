@@ -46,16 +46,17 @@ def raise_limit() -> Limits:
 
 
 def needed(settings: Settings) -> int:
-    """How many descriptors the daemon needs when every mapping and function is as busy as it may be."""
+    """How many descriptors the daemon needs when every mapping and function is as busy as it may be; at most `MOST`."""
     queues = [mapping for mapping in settings.queue_mappings if mapping.is_enabled]
     streams = [mapping for mapping in settings.stream_mappings if mapping.is_enabled]
     functions = {mapping.function_name for mapping in queues} | {mapping.function_name for mapping in streams}
-    return (
+    busiest = (
         OF_THE_PROCESS
         + sum(_of_function(settings.functions[name]) for name in functions)
         + sum(_of_queue(mapping, settings.functions[mapping.function_name]) for mapping in queues)
         + OF_A_STREAM * len(streams)
     )
+    return min(MOST, busiest)
 
 
 def is_enough(limits: Limits, wanted: int) -> bool:

@@ -61,6 +61,14 @@ def test_no_limit_is_always_enough(own: int, wanted: int, enough: bool) -> None:
             "".join(
                 f'[mappings.m{n}]\nevent_source_arn = "{STREAM}/s{n}"\nfunction_name = "call"\n'
                 'starting_position = "LATEST"\n'
+                for n in range(600)
+            ),
+            MOST,
+        ),
+        (
+            "".join(
+                f'[mappings.m{n}]\nevent_source_arn = "{STREAM}/s{n}"\nfunction_name = "call"\n'
+                'starting_position = "LATEST"\n'
                 for n in range(2)
             ),
             100 + 3 + 2 * 128,
