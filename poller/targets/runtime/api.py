@@ -43,8 +43,8 @@ HEADER_LIMIT_IN_BYTES = 2**21
 IDLE_CONNECTION_IN_SECONDS = 7 * 24 * 3600.0
 """A client's connection is idle for as long as its handler works; only the child's end closes it."""
 
-CONNECTION_LIMIT = 64
-"""For each child. Its client needs one or two; more would take descriptors that other functions need."""
+CONNECTION_LIMIT = 16
+"""For each child. Its client needs one or two; each may bring an answer of 6 MB, and takes a descriptor."""
 
 CLOSE_IN_SECONDS = 1.0
 """How long the handlers of closed connections may take to end. Zero would mean no limit to aiohttp."""
