@@ -671,3 +671,18 @@ def test_a_stream_whose_shards_are_all_drained_and_have_no_children_is_a_trouble
     assert world.succeeded == ["last"]
     assert [state for state, _ in watch.seen] == ["ready", "ready", "troubled"]
     assert "every shard of the stream is closed" in watch.seen[2][1]
+
+
+@pytest.mark.parametrize(("failures", "calls", "told"), [(3, 103, 0), (101, 201, 1)])
+def test_at_a_start_at_latest_an_iterator_that_fails_is_taken_again_alone_while_others_succeed(
+    failures: int, calls: int, told: int
+) -> None:
+    world = CountingWorld(starting_position="LATEST")
+    world.service.faults.script("GetShardIterator", *[Fault.UNREACHABLE] * failures)
+
+    async def main() -> None:
+        await world.live(stopping_after(10))
+
+    play(world, main, shards=100)
+    assert len(facts_of(world, SourceFailed)) == told
+    assert world.counts["GetShardIterator"] == calls

@@ -203,22 +203,24 @@ class StreamMappingRunner:
         return lineage
 
     async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, Iterator]:
+        """One call that fails among thousands is made again, and not all of them, as long as others succeed."""
         iterators: dict[ShardId, Iterator] = {}
-        failures: list[ServiceError] = []
         at_once = anyio.CapacityLimiter(ITERATORS_AT_ONCE)
+        while missing := [shard_id for shard_id in shard_ids if shard_id not in iterators]:
+            failures: list[ServiceError] = []
 
-        async def take(shard_id: ShardId) -> None:
-            async with at_once:
-                try:
-                    iterators[shard_id] = await self._parts.source.iterator(shard_id, Latest())
-                except ServiceError as error:
-                    failures.append(error)
+            async def take(shard_id: ShardId, failures: list[ServiceError] = failures) -> None:
+                async with at_once:
+                    try:
+                        iterators[shard_id] = await self._parts.source.iterator(shard_id, Latest())
+                    except ServiceError as error:
+                        failures.append(error)
 
-        async with anyio.create_task_group() as group:
-            for shard_id in shard_ids:
-                group.start_soon(take, shard_id)
-        if failures:
-            raise failures[0]
+            async with anyio.create_task_group() as group:
+                for shard_id in missing:
+                    group.start_soon(take, shard_id)
+            if len(failures) == len(missing):
+                raise failures[0]
         return iterators
 
     async def _work(self, lineage: Lineage) -> None:
