@@ -434,6 +434,22 @@ def test_a_blocked_lane_has_the_reason_and_the_words_of_the_last_answer(
     assert (blocked.reason, blocked.detail) == (told.reason, told.detail) == expected
 
 
+def test_the_words_of_a_blocked_lane_are_cut() -> None:
+    scene = Scene(answer=lambda _names: FunctionError(error_type="ValueError", message="x" * 4_096))
+    seen: list[BlockedShard | None] = []
+
+    async def script() -> None:
+        scene.put("1")
+        await anyio.sleep(5)
+        seen.append(scene.lane.blocked)
+        scene.stop.begin()
+
+    scene.play(script)
+    [blocked] = seen
+    assert blocked is not None
+    assert blocked.detail == "x" * 1_024
+
+
 def test_a_lane_that_its_destination_blocks_names_the_destination_with_its_words() -> None:
     faults = FaultPlan()
     faults.script("deliver", *[Fault.ACCESS_DENIED] * 9)

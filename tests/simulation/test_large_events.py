@@ -69,6 +69,25 @@ def test_what_was_learnt_spares_the_batches_after_it_a_refusal_until_it_is_forgo
     assert not queue.message_ids
 
 
+def test_a_mapping_whose_poll_began_before_heeds_what_another_one_has_learnt() -> None:
+    world = World()
+    busy, idle = world.add_queue("busy"), world.add_queue("idle")
+    target = world.add_function("f", FunctionPlan(largest_event=250_000))
+    world.add_mapping("busy", busy, "f")
+    world.add_mapping("idle", idle, "f")
+
+    async def until(life: Life) -> None:
+        for queue in (busy, idle):
+            for body in bodies(5):
+                world.sqs.send(queue, body)
+            await anyio.sleep(5)
+        life.stop.begin()
+
+    live(world, until)
+    assert target.too_large == [5, 3], "by the first mapping's batch only"
+    assert len(ids_of(target.calls)) == 10
+
+
 def test_the_halves_of_a_message_group_stay_in_order_and_no_other_batch_of_it_comes_between() -> None:
     world = World()
     queue = world.add_queue("q.fifo")

@@ -367,6 +367,16 @@ async def test_a_tunnel_that_a_proxy_refuses_is_busy_and_shows_no_password(
     assert response == Busy(reason=reason, is_throttle=False)
 
 
+async def test_a_proxy_that_does_not_answer_is_told_by_its_own_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        port = listener.getsockname()[1]
+        monkeypatch.setenv("http_proxy", f"http://user:s3cret@127.0.0.1:{port}")
+        with socket.create_connection(("127.0.0.1", port)):  # fills the backlog: the next one gets no answer
+            async with opened(http_kind("http://function.invalid/"), timeout_in_seconds=0.4) as target:
+                response = await target.invoke(invocation())
+    assert response == Busy(reason=f"no connection to 127.0.0.1:{port} in time", is_throttle=False)
+
+
 async def test_a_proxy_that_is_not_there_is_told_by_host_and_port_only(monkeypatch: pytest.MonkeyPatch) -> None:
     url = refused_url().rstrip("/")
     monkeypatch.setenv("http_proxy", url.replace("//", "//user:s3cret@"))
