@@ -1,9 +1,9 @@
 """May other processes of our user read this one's memory? No: it holds credentials, tokens and records.
 
-A function's child processes run as the same user.  What they are given is in their environment; that they cannot take
-more from the daemon's memory or environment (/proc/PID/mem, /proc/PID/environ, ptrace) is up to a flag that Linux has
-for each process (prctl(2), PR_SET_DUMPABLE).  The daemon writes no core dumps then.  A program that is executed has the
-flag anew, so it says nothing of the children.
+A function's child processes run as the same user, and their environment leaves the daemon's secrets out.  Linux has a
+flag for each process that keeps others from its memory and environment: /proc/PID/mem, /proc/PID/environ and ptrace
+(prctl(2), PR_SET_DUMPABLE).  The daemon clears that flag, and writes no core dump since then.  Every exec sets the flag
+again, so the children are like any other process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""By which names may a browser call us? By an address, `localhost`, or a name that the settings allow.
+"""Which names may a browser call this server by? An IP address, `localhost`, or a name that the settings allow.
 
-A web page of somebody else can give its own name our address (DNS rebinding), and would then read ours as its own.
-Its requests carry that name in the Host header, so that a name that nobody allowed is refused.  A request without the
-header is no browser's.
+A foreign web site can let its own name lead to our address (DNS rebinding); the browser would then let its scripts read
+our pages.  Such a request has the foreign name in its Host header, and is refused for it.
+A request without a Host header does not come from a browser.
 """
 
 from __future__ import annotations

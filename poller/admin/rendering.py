@@ -1,7 +1,8 @@
-"""When is a page made anew? When somebody asks for it, in a worker thread, once for all who ask at the same time.
+"""When is a page made anew? At a request, in a worker thread, once for all requests that wait at the same time.
 
-    asked ──┐
-    asked ──┴─ waiting ──> made in the thread ──> each gets it, if it was begun after they asked, or is young enough
+    request ──┐
+    request ──┴─ waiting ──> made in the thread ──> an answer to each request that came before the page was begun,
+                                                    and to later ones while the page is young enough
 
 With a thousand mappings a page takes seconds of work, and the event loop has other work to do meanwhile.
 """

@@ -38,7 +38,7 @@ async def test_a_page_is_made_outside_the_event_loop() -> None:
     assert threading.get_ident() not in made.threads
 
 
-async def test_all_who_ask_before_it_is_begun_share_one_page_and_who_asks_later_gets_the_next() -> None:
+async def test_requests_that_wait_share_one_page_and_a_later_request_gets_a_newer_one() -> None:
     made, pages = Made(), []
     rendering = Rendering(made)
 
