@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.client
 import io
 import itertools
+import weakref
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -260,6 +262,20 @@ def test_a_limit_is_counted_anew_for_each_answer() -> None:
     results, is_open = read([raw], [raw], in_pieces(raw, 4_096))
     assert all(isinstance(result, Received) for result in results)
     assert is_open
+
+
+def test_nothing_keeps_a_lost_connection_until_the_deadline_of_its_call() -> None:
+    async def run() -> None:
+        connection = Connection(lambda _: None)
+        connection.connection_made(Pipe())
+        connection.ask(b"", deadline=asyncio.get_running_loop().time() + 3_600)
+        connection.connection_lost(None)
+        kept = weakref.ref(connection)
+        del connection
+        gc.collect()
+        assert kept() is None
+
+    asyncio.run(run())
 
 
 @settings(max_examples=200, deadline=None)

@@ -230,7 +230,7 @@ async def test_a_connection_does_not_rest_for_longer_than_its_time(
 ) -> None:
     monkeypatch.setattr(pool, "KEEP_ALIVE_IN_SECONDS", 0.02)
     async with asking(answering(OK), tls, folder=tmp_path) as client:
-        await client.send()
+        await client.send(timeout_in_seconds=3_600)
         await client.until(lambda: len(client.pool) == 0 and client.server.left == 1)
 
 
