@@ -40,6 +40,9 @@ class Drop:
     raw: bytes = b""
 
 
+TURNS_UNTIL_SERVED = 5
+"""More turns of the event loop than lie between the moment when it accepts a connection and the start of `serve`."""
+
 Handler = Callable[[Request], Awaitable[Reply | Drop]]
 
 
@@ -52,13 +55,13 @@ class HttpServer:
         self.connections = 0
         self.abandoned = 0
         self._handler = handler
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side closes it."""
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._tasks[task] = writer
         self.connections += 1
         try:
             while (request := await read_request(reader, writer)) is not None:
@@ -73,8 +76,8 @@ class HttpServer:
         except (ConnectionError, asyncio.IncompleteReadError):
             self.abandoned += 1
         finally:
-            self._tasks.discard(task)
             writer.close()
+            del self._tasks[task]
 
     async def _handle(self, request: Request, reader: asyncio.StreamReader) -> Reply | Drop | None:
         """The handler's answer; None when the client hung up first."""
@@ -92,10 +95,12 @@ class HttpServer:
             await asyncio.gather(handling, hanging_up, return_exceptions=True)
 
     async def close(self) -> None:
-        tasks = set(self._tasks)
-        for task in tasks:
+        """Returns once every connection is gone: one that outlives the event loop fails some later test."""
+        tasks = dict(self._tasks)
+        for task, writer in tasks.items():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            writer.transport.abort()
+        await asyncio.gather(*tasks, *[writer.wait_closed() for writer in tasks.values()], return_exceptions=True)
 
 
 async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None = None) -> Request | None:
@@ -132,5 +137,7 @@ async def http_server(handler: Handler, *, tls: ssl.SSLContext | None = None) ->
     try:
         yield server
     finally:
-        listening.close()
+        for _ in range(TURNS_UNTIL_SERVED):
+            await asyncio.sleep(0)
+        listening.close()  # Python 3.11 forgets a connection that it has accepted but not served yet
         await server.close()

@@ -101,6 +101,16 @@ def test_what_does_not_look_like_a_code_is_none(wire: str) -> None:
     assert str(answer.error()) == "Http400 (400)"
 
 
+def test_of_several_codes_in_an_answer_the_first_of_four_places_counts() -> None:
+    headers = {"x-amzn-errortype": "First", "x-amzn-query-error": "Third;Sender"}
+    document = {"__type": "Second", "code": "Fourth"}
+    codes = []
+    for part, name in ((headers, "x-amzn-errortype"), (document, "__type"), (headers, "x-amzn-query-error"), ({}, "")):
+        codes.append(Answer(400, dict(headers), orjson.dumps(document)).error_code())
+        part.pop(name, None)
+    assert codes == ["First", "Second", "Third", "Fourth"]
+
+
 def test_a_code_of_128_characters_is_one() -> None:
     assert bare_code("x#" + "Z" * 128) == "Z" * 128
 
