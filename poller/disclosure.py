@@ -75,6 +75,11 @@ def _not_connected(error: aiohttp.ClientConnectorError) -> str:
 
 
 @safe_text.register
+def _no_proxy(error: aiohttp.ClientProxyConnectionError) -> str:
+    return f"cannot connect to the proxy {error.host}:{error.port}: {safe_text(error.os_error)}"
+
+
+@safe_text.register
 def _not_trusted(error: aiohttp.ClientConnectorCertificateError) -> str:
     return f"cannot connect to {error.host}:{error.port}: {safe_text(error.certificate_error)}"
 

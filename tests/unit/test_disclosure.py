@@ -35,7 +35,7 @@ INFO: Any = aiohttp.RequestInfo(
         (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
         (ssl.SSLError(SECRET), "SSLError"),
         (aiohttp.ClientConnectorError(KEY, OSError(errno.ECONNREFUSED, SECRET)), "host:80: Connection refused"),
-        (aiohttp.ClientProxyConnectionError(KEY, OSError(SECRET)), "cannot connect to host:80: OSError"),
+        (aiohttp.ClientProxyConnectionError(KEY, OSError(SECRET)), "cannot connect to the proxy host:80: OSError"),
         (aiohttp.ClientConnectorCertificateError(KEY, ValueError(SECRET)), "cannot connect to host:80: ValueError"),
         (aiohttp.ClientHttpProxyError(INFO, (), status=407, message=SECRET), "status 407"),
         (aiohttp.ClientResponseError(INFO, (), status=400, message=SECRET), "the answer is not HTTP"),

@@ -383,7 +383,7 @@ async def test_a_proxy_that_is_not_there_is_told_by_host_and_port_only(monkeypat
     async with opened(http_kind("http://function.invalid/")) as target:
         response = await target.invoke(invocation())
     place = url.removeprefix("http://")
-    assert response == Busy(reason=f"cannot connect to {place}: Connection refused", is_throttle=False)
+    assert response == Busy(reason=f"cannot connect to the proxy {place}: Connection refused", is_throttle=False)
 
 
 # The Runtime Interface Emulator
