@@ -1,7 +1,8 @@
 """How are positions kept so that they survive whatever the process dies of? In one SQLite file, flushed at each save.
 
 The event loop never touches the file: `writer.py` does, in a thread.
-What SQLite refuses becomes a `ServiceError`, so that the engine waits and tries again: a full disk may be made room on.
+An error of SQLite becomes a `ServiceError`, so that the engine waits and tries again.
+Somebody has to look at it, at a full disk for example, unless another program has only locked the file.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorname", type(error).__name__)
-            if isinstance(error, sqlite3.OperationalError):
-                raise Unreachable(f"{self._path}: {error}", code=code, was_sent=True) from error
+            if code.startswith("SQLITE_BUSY"):  # another program has locked the file, and will unlock it
+                raise Unreachable(f"{self._path}: {error}", code=code, was_sent=False) from error
             raise Rejected(f"{self._path}: {error}", code=code) from error
 
 

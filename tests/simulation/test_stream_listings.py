@@ -13,7 +13,7 @@ import pytest
 
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamParts
-from poller.errors import Throttled, Unreachable
+from poller.errors import Rejected, Throttled, Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
@@ -45,7 +45,7 @@ class FailingStore(World):
         async def fail_once(key: StateKey, shards: Any) -> None:
             if self.failures < 2 and any(shard_id != PARENT for shard_id in shards):
                 self.failures += 1
-                raise Unreachable("the disk is full", code="SQLITE_FULL", was_sent=True)
+                raise Rejected("the disk is full", code="SQLITE_FULL")
             await call(key, shards)
 
         setattr(process, self._operation, fail_once)

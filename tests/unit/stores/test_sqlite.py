@@ -11,6 +11,7 @@ import pytest
 from poller.errors import InUse, Rejected, Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey, Window
+from poller.stores import sqlite_file
 from poller.stores.sqlite import SqliteStore
 from tests.fakes.disk import no_file_grows_beyond
 
@@ -76,7 +77,7 @@ async def test_a_full_disk_refuses_a_save_whole_and_takes_it_once_there_is_room(
     big = {A: after(6)._replace(window=window), ShardId("b"): after(6)}
     async with SqliteStore(path) as store:
         await store.save(CLICKS, {A: after(5)})
-        with no_file_grows_beyond(200_000), pytest.raises(Unreachable, match=f"{path}: ") as caught:
+        with no_file_grows_beyond(200_000), pytest.raises(Rejected, match=f"{path}: ") as caught:
             await store.save(CLICKS, big)
         assert caught.value.code.startswith("SQLITE_")
         assert await store.load(CLICKS) == {A: after(5)}
@@ -126,6 +127,19 @@ async def test_a_transaction_of_a_person_is_waited_for_off_the_event_loop(path: 
                     await anyio.lowlevel.checkpoint()
                 person.execute("COMMIT")
         assert await store.load(CLICKS) == {A: after(1)}
+
+
+async def test_a_file_that_another_program_keeps_locked_is_expected_to_come_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_IN_SECONDS", 0)
+    async with SqliteStore(path) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as program:
+            program.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Unreachable, match=f"{path}: database is locked") as caught:
+                await store.save(CLICKS, {A: after(1)})
+            assert caught.value.code == "SQLITE_BUSY"
+        await store.save(CLICKS, {A: after(1)})
 
 
 async def test_last_checkpoints_are_saved_though_everything_around_is_cancelled(path: Path) -> None:

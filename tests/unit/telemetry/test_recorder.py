@@ -252,11 +252,11 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.CheckpointsLost(CLICKS, 3), "error", "checkpoints_lost", {}),
     (
         facts.StoreFailed(
-            mapping=CLICKS, operation="save", code="SQLITE_FULL", detail="/poller.db: disk is full", retry_in=1.0
+            mapping=CLICKS, operation="save", code="SQLITE_BUSY", detail="/poller.db: is locked", retry_in=1.0
         ),
         "warning",
         "store_failed",
-        {"poller_store_errors_total{code=SQLITE_FULL,mapping=clicks}": 1},
+        {"poller_store_errors_total{code=SQLITE_BUSY,mapping=clicks}": 1},
     ),
     (
         facts.StoreFailed(

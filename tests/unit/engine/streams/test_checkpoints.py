@@ -8,7 +8,7 @@ import pytest
 
 from poller.engine.streams.checkpoints import LAST_SAVE_IN_SECONDS, Checkpoints
 from poller.engine.streams.store_health import StoreHealth
-from poller.errors import Unreachable
+from poller.errors import Rejected
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
 from poller.stores.memory import MemoryStore
@@ -37,7 +37,7 @@ class SlowStore(MemoryStore):
         await anyio.sleep(self._seconds)
         if self._failures:
             self._failures -= 1
-            raise Unreachable("the disk is full", code="SQLITE_FULL", was_sent=True)
+            raise Rejected("the disk is full", code="SQLITE_FULL")
         self.saves.append(dict(checkpoints))
         await super().save(key, checkpoints)
 

@@ -24,7 +24,7 @@ KEY = StateKey(M, "arn:aws:kinesis:eu-west-1:123456789012:stream/s")
 AT_END = Checkpoint(ShardEnd())
 READY = Health("ready", since=EPOCH - 10)
 STARTING = Health("starting", "the source has not been looked up yet", since=EPOCH - 10)
-FULL = Unreachable("/var/poller.db: database or disk is full", code="SQLITE_FULL", was_sent=True)
+LOCKED = Unreachable("/var/poller.db: database is locked", code="SQLITE_BUSY", was_sent=False)
 GONE = Rejected("/var/poller.db was removed", code="FileGone")
 
 
@@ -56,13 +56,13 @@ class Watched:
 def test_a_call_is_tried_until_it_succeeds_and_the_pauses_grow() -> None:
     async def main() -> None:
         watched = Watched()
-        assert await watched.call(*[FULL] * 9) == "done"
+        assert await watched.call(*[LOCKED] * 9) == "done"
         assert all(0.5 <= pause <= 1 for pause in watched.pauses[:1])
         assert all(30 <= pause <= 60 for pause in watched.pauses[6:])
         failed = [fact for fact in watched.facts if isinstance(fact, StoreFailed)]
         assert [fact.retry_in for fact in failed] == pytest.approx(watched.pauses), "the pause that is told is made"
         assert {(fact.operation, fact.code, fact.detail, fact.is_lasting) for fact in failed} == {
-            ("save", "SQLITE_FULL", "/var/poller.db: database or disk is full", False)
+            ("save", "SQLITE_BUSY", "/var/poller.db: database is locked", False)
         }
         assert watched.facts[9:] == [StoreRecovered(M)]
 
@@ -83,9 +83,9 @@ def test_a_failing_store_troubles_a_mapping_that_is_ready_and_says_since_when_an
         watched = Watched()
         assert watched.of_store.together_with(READY) == READY
         async with anyio.create_task_group() as group:
-            group.start_soon(watched.call, FULL, FULL)
+            group.start_soon(watched.call, LOCKED, LOCKED)
             await anyio.wait_all_tasks_blocked()
-            reason = "the position store fails: save: /var/poller.db: database or disk is full"
+            reason = "the position store fails: save: /var/poller.db: database is locked"
             health = watched.of_store.together_with(READY)
             assert health[:4] == ("troubled", reason, EPOCH, 1)
             assert 0.5 <= (health.next_try or 0) - EPOCH <= 1
@@ -123,14 +123,14 @@ def test_each_kind_of_call_has_its_own_trouble() -> None:
 def test_a_store_has_recovered_when_the_last_trouble_is_over() -> None:
     async def main() -> None:
         watched = Watched()
-        failing = [FULL] * 3
+        failing = [LOCKED] * 3
 
         async def forget() -> None:
             if failing:
                 raise failing.pop()
 
         async with anyio.create_task_group() as group:
-            group.start_soon(watched.call, FULL)
+            group.start_soon(watched.call, LOCKED)
             group.start_soon(watched.of_store.until_done, "forget", forget)
         assert [fact for fact in watched.facts if isinstance(fact, StoreRecovered)] == [StoreRecovered(M)]
         assert watched.facts[-1] == StoreRecovered(M)
