@@ -150,7 +150,7 @@ def refusal(message: str, *, code: str, status: int, retry_after: str | None = N
     Of the message it keeps the first line: AWS repeats the signed request behind it, with its session token, when the
     signature does not match.
     """
-    line = message[:MESSAGE_LENGTH].strip().partition("\n")[0]
+    line = message[:MESSAGE_LENGTH].strip().partition("\n")[0].rstrip()
     text = f"{code} ({status}): {line}" if line else f"{code} ({status})"
     if code in THROTTLING_CODES or status == 429:
         return Throttled(text, code=code, retry_after=seconds(retry_after))

@@ -10,7 +10,7 @@ from botocore.loaders import create_loader
 from botocore.retries.standard import ThrottledRetryableChecker
 
 from poller import errors
-from poller.aws.refusals import THROTTLING_CODES, bare_code, no_answer, refusal, seconds, translated
+from poller.aws.refusals import MESSAGE_LENGTH, THROTTLING_CODES, bare_code, no_answer, refusal, seconds, translated
 from poller.aws.wire import Answer
 
 
@@ -44,6 +44,12 @@ def test_a_status_decides_where_the_code_is_not_known(status: int, expected: typ
     assert type(error) is expected
     assert error.code == "NeverHeardOf"
     assert "why" in str(error)
+
+
+def test_of_a_message_so_much_of_its_first_line_is_kept() -> None:
+    assert str(refusal("y" * (MESSAGE_LENGTH + 1), code="X", status=400)) == f"X (400): {'y' * MESSAGE_LENGTH}"
+    assert str(refusal("\n one \n two", code="X", status=400)) == "X (400): one"
+    assert str(refusal("\n", code="X", status=400)) == "X (400)"
 
 
 def test_a_throttle_is_one_even_with_a_status_of_5xx() -> None:
