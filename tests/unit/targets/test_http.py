@@ -118,6 +118,15 @@ async def test_an_answer_with_the_shape_of_an_error_is_an_answer() -> None:
     assert (await exchange(Reply(body=body)))[0] == Answered(body)
 
 
+async def test_a_cookie_is_not_sent_back() -> None:
+    """One invocation must not know of another; a host name is used, since no client keeps cookies of an address."""
+    async with pool_of(Reply(headers={"Set-Cookie": "session=1"}), Reply()) as (server, _):
+        async with opened(http_kind(server.url.replace("127.0.0.1", "localhost"))) as target:
+            for _number in range(2):
+                assert await target.invoke(invocation()) == Answered(b"")
+        assert [request.headers.get("cookie") for request in server.requests] == [None, None]
+
+
 async def test_a_compressed_answer_is_unpacked() -> None:
     reply = Reply(body=gzip.compress(b"[1]"), headers={"Content-Encoding": "gzip"})
     assert (await exchange(reply))[0] == Answered(b"[1]")
