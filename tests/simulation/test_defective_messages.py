@@ -136,6 +136,20 @@ def test_a_defective_message_costs_the_others_nothing_and_comes_again_in_the_que
     assert received == (pytest.approx([0, 5, 10, 15, 20, 25], abs=1.3) if can_be_shown else [0])
 
 
+def test_a_defective_message_comes_again_in_time_when_the_message_beside_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=5)
+    plan = FunctionPlan(failure_rate=1.0, duration_in_seconds=(0.1, 0.1))
+    world.add_function("f", plan, timeout_in_seconds=60)
+    world.add_mapping("m", queue, "f")
+    damaging(monkeypatch, without("Body"))
+    live(world, sending(world, queue, "good", "bad", stop_at=18))
+    received = [entry.at for entry in queue.history if entry.kind == "received"]
+    assert received == pytest.approx([0, 0, 5, 5, 10, 10, 15, 15], abs=1.3)
+
+
 def test_a_message_does_not_overtake_a_defective_one_of_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=5)

@@ -29,7 +29,9 @@ FAILED = [
     b"not json",
     b'"ok"',
     b"42",
+    b"0",
     b"true",
+    b"false",
     b"[1]",
     b'{"batchItemFailures":"a"}',
     b'{"batchItemFailures":{}}',
@@ -62,6 +64,20 @@ def test_these_answers_fail_the_whole_batch(payload: bytes) -> None:
     assert isinstance(outcome, Failed)
     assert outcome.reason == "InvalidResponse"
     assert outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("payload", "detail"),
+    [
+        (b"false", "the response is a boolean, not an object"),
+        (b"1.5", "the response is a number, not an object"),
+        (b'"ok"', "the response is a string, not an object"),
+        (b"[1]", "the response is a list, not an object"),
+        (b'{"batchItemFailures":{}}', "batchItemFailures is an object, not a list"),
+    ],
+)
+def test_an_answer_of_another_kind_is_named_by_its_kind(payload: bytes, detail: str) -> None:
+    assert with_item_failures(payload) == Failed("InvalidResponse", detail)
 
 
 def test_named_items_fail_alone() -> None:
@@ -129,10 +145,11 @@ def test_a_gateway_that_got_no_answer_does_not_know_whether_the_function_still_r
     assert outcome == Failed(error_type, may_still_run=may_still_run)
 
 
-def test_a_busy_function_postpones_the_batch() -> None:
-    response = Busy(reason="TooManyRequests", retry_after=3.0, is_throttle=True)
+@pytest.mark.parametrize("is_throttle", [True, False])
+def test_a_busy_function_postpones_the_batch(is_throttle: bool) -> None:
+    response = Busy(reason="HTTP.503", retry_after=3.0, is_throttle=is_throttle, detail="it is full")
     outcome = interpret(response, identifiers=BATCH, reports_item_failures=True, event=EVENT)
-    assert outcome == Postponed("TooManyRequests", 3.0, True)
+    assert outcome == Postponed("HTTP.503", 3.0, is_throttle, "it is full")
 
 
 @pytest.mark.parametrize(
