@@ -5,16 +5,14 @@ Its attributes carry their types, and its numbers are text:
     "dynamodb": {"NewImage": {"salary": {"N": "50000"}, "tags": {"SS": ["a"]}, "home": {"M": {"city": {"S": "Rome"}}}}}
 
 So `{"salary": [50000]}`, `{"salary": {"N": [50000]}}` and `{"salary": {"N": [{"numeric": [">", 0]}]}}` match nothing.
-A pattern is judged by the shape of records alone, and kindly: the name of an attribute may hold dots, and then it takes
-several steps of a path; a field that may be missing may also be one that no record has.
+A pattern is judged by the shape of records alone. A pattern that may match passes: the name of an attribute may hold
+dots, and then it takes several steps of a path; a field that may be missing may also be one that no record has.
 
 Sources: Amazon DynamoDB API Reference, "StreamRecord" and "AttributeValue"; AWS Lambda Developer Guide, "Using event
 filtering with a DynamoDB event source".
 """
 
 from __future__ import annotations
-
-from functools import cache
 
 from poller.core.filtering.leaves import Leaf
 from poller.core.filtering.notation import NUMBERS
@@ -66,19 +64,11 @@ def _fits(path: Path, leaf: Leaf) -> bool:
 
 
 def _fits_item(path: Path, leaf: Leaf) -> bool:
-    """Whether the path leads from an item through attributes and their types to a value that the leaf accepts."""
+    """Whether the path leads from an item to a value that the leaf accepts: it ends with a name and the value's type.
 
-    def attribute(begin: int) -> bool:
-        return any(typed(at) for at in range(begin + 1, len(path)))
-
-    @cache
-    def typed(at: int) -> bool:
-        kind, is_last = path[at], at == len(path) - 1
-        if kind in _SCALARS:
-            return is_last and _accepts(leaf, _SCALARS[kind])
-        return not is_last and ((kind == "M" and attribute(at + 1)) or (kind == "L" and typed(at + 1)))
-
-    return attribute(0)
+    The steps before the type may all be one name with dots, so what they are does not matter.
+    """
+    return len(path) > 1 and path[-1] in _SCALARS and _accepts(leaf, _SCALARS[path[-1]])
 
 
 def _accepts(leaf: Leaf, kind: type) -> bool:

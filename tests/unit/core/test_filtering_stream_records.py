@@ -85,11 +85,3 @@ def test_a_leaf_that_accepts_some_value_of_its_type_may_match(image: object) -> 
 )
 def test_what_stands_beside_the_images_is_looked_at_too(pattern: object, why: str | None) -> None:
     assert mismatch(orjson.dumps(pattern).decode()) == why
-
-
-def test_a_long_path_is_judged_quickly() -> None:
-    """Any of its steps may be an attribute, or a type."""
-    image: object = [5]
-    for _ in range(97):
-        image = {"M": image}
-    assert mismatch(written(image)) is not None
