@@ -189,11 +189,11 @@ async def test_a_checkpoint_never_moves_back_from_any_position_to_any_earlier_on
         assert (await store.load(CLICKS))[shard_id] == Checkpoint(later)
 
 
-async def test_a_refused_save_stores_none_of_its_shards(store: StateStore) -> None:
-    await store.save(CLICKS, {B: after(100)})
-    with pytest.raises(CheckpointMovedBack):
+async def test_a_refused_save_names_the_shard_that_would_move_back_and_stores_none(store: StateStore) -> None:
+    await store.save(CLICKS, {A: after(1), B: after(100)})
+    with pytest.raises(CheckpointMovedBack, match=f"clicks, {B}: "):
         await store.save(CLICKS, {A: after(1), B: after(99), ShardId("c"): after(1)})
-    assert await store.load(CLICKS) == {B: after(100)}
+    assert await store.load(CLICKS) == {A: after(1), B: after(100)}
 
 
 async def test_latest_is_never_stored(store: StateStore) -> None:

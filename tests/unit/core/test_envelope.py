@@ -74,6 +74,12 @@ def test_every_attribute_has_one_value_and_two_empty_lists(null_md5_when_absent:
     assert record["md5OfMessageAttributes"] == "d25a6aea97eb8f585bfa92d314504a92"
 
 
+def test_a_digest_of_the_source_goes_through_as_it_came() -> None:
+    wire = PLAIN | {"MD5OfBody": "of the body", "MessageAttributes": ATTRIBUTES, "MD5OfMessageAttributes": "of these"}
+    record = record_of(wire)
+    assert (record["md5OfBody"], record["md5OfMessageAttributes"]) == ("of the body", "of these")
+
+
 def test_the_digest_of_attributes_is_made_when_the_source_gave_none() -> None:
     attributes = {"b": {"DataType": "Binary", "BinaryValue": "AAE="}, "ä": {"DataType": "String.x", "StringValue": "é"}}
     spelled_out = (

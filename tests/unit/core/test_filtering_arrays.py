@@ -20,7 +20,11 @@ def person(**fields: Any) -> dict[str, Any]:
 
 # The pattern for the body, the bodies that match, and those that do not.
 CASES: list[tuple[dict[str, Any], list[Any], list[Any]]] = [
-    ({"a": [1, 2]}, [{"a": [2, 3]}, {"a": [[4], [[2]]]}, {"a": [{}, 1]}], [{"a": [3]}, {"a": []}, {"a": [[]]}]),
+    (
+        {"a": [1, 2]},
+        [{"a": [2, 3]}, {"a": [[4], [[2]]]}, {"a": [{}, 1]}, {"a": [1, [4, [5]]]}],
+        [{"a": [3]}, {"a": []}, {"a": [[]]}],
+    ),
     ({"a": [{"anything-but": "x"}]}, [{"a": ["x", "y"]}, {"a": ["x", 1]}], [{"a": ["x", "x"]}, {"a": []}]),
     ({"a": [{"exists": True}]}, [{"a": [0]}, {"a": [[None]]}], [{"a": []}, {"a": {}}, {"a": [{}, []]}]),
     ({"a": [{"exists": False}]}, [{"a": []}, {"a": {}}, {"a": [{"b": 1}]}], [{"a": [0]}, {"a": [[], [None]]}]),

@@ -165,6 +165,13 @@ def test_a_pattern_may_be_as_deep_as_the_limit() -> None:
     assert matches({"body": pattern}, body)
 
 
+def test_a_pattern_may_stand_for_as_many_combinations_as_the_limit() -> None:
+    choices = [{f"a{number}": [1]} for number in range(1000)]
+    assert matches({"body": {"$or": choices}}, {"a999": 1})
+    with pytest.raises(InvalidPattern, match="more than 1000 combinations"):
+        matches({"body": {"$or": [*choices, {"b": [1]}]}}, {})
+
+
 def test_metadata_keys_are_the_keys_beside_the_data_key() -> None:
     pattern = '{"messageId": ["1"], "body": {"a": [1]}, "$or": [{"attributes.X": ["2"]}, {"messageId": ["3"]}]}'
     assert metadata_keys(pattern, data_key="body") == ["messageId", "attributes"]

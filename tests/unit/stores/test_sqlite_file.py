@@ -74,12 +74,19 @@ def test_a_second_owner_is_told_who_the_first_is_and_the_file_is_free_afterwards
         pass
 
 
+def test_the_name_of_an_earlier_owner_leaves_no_trace_however_long_it_was(path: Path) -> None:
+    Path(f"{path}-lock").write_text("1234567890123\n")
+    with owned(path):
+        assert in_use(path).endswith(f"(process {os.getpid()})")
+
+
 def test_a_removed_lock_file_lets_no_second_owner_in(path: Path) -> None:
     lock = Path(f"{path}-lock")
     with owned(path):
         lock.unlink()
         for _ in range(2):
             assert in_another_process(path) == f"{path} is in use by another poller, whose lock file was removed"
+            assert lock.read_text() == "", "a process that was refused is not named as the owner"
         with shown(path) as file:
             assert file is not None
     with owned(path):
@@ -95,7 +102,8 @@ def test_a_replaced_database_lets_no_second_owner_in(path: Path) -> None:
 def test_another_way_to_the_same_file_is_no_way_around_its_owner(path: Path, tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(path)
     with owned(path):
-        assert in_use(tmp_path / "link.db").startswith(f"{tmp_path}/link.db is in use")
+        told = in_use(tmp_path / "link.db")
+    assert told == f"{tmp_path}/link.db is in use by another poller (process {os.getpid()})"
 
 
 def test_a_killed_owner_leaves_the_file_free(path: Path) -> None:
@@ -222,6 +230,7 @@ def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
         ("UPDATE checkpoint SET position = CAST(x'ff' AS TEXT) WHERE shard_id = 'shard-77'", "decode to UTF-8"),
         ("UPDATE checkpoint SET position = 'LATEST' WHERE shard_id = 'shard-77'", "shard-77: LATEST is not a"),
         ("UPDATE checkpoint SET position = 'SHARD_END' WHERE shard_id = 'shard-77'", "'SHARD_END' is not at the place"),
+        ("UPDATE checkpoint SET place = '3' WHERE shard_id = 'shard-77'", "is not at the place '3'"),
         ("UPDATE checkpoint SET window_start = 0 WHERE shard_id = 'shard-77'", "CHECK constraint failed"),
         ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = '{'", "the window is not whole"),
         ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = x'7b7d'", "the window is not whole"),
