@@ -73,19 +73,17 @@ def poller(
 @app.command(epilog=EXIT_CODES)
 def run(
     config: Config = Path("poller.toml"),
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log every batch, not only what needs a look.")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch, not only failures.")] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Log warnings and errors only; not what functions print, either.")
+        bool, typer.Option("--quiet", "-q", help="Log only warnings and errors, and no output of functions.")
     ] = False,
 ) -> None:
     """Run the daemon until SIGTERM or SIGINT.
 
     Example: `poller run -c /etc/poller/poller.toml`
 
-    The first signal stops polling, lets what runs end within the grace, makes the other messages visible again, and
-    stores the last positions. A second signal hurries.
+    The first signal stops polling, lets running invocations end within the grace, makes the other messages visible
+    again, and stores the last positions. A second signal ends the grace.
     """
     if verbose and quiet:
         raise refused("--verbose and --quiet do not go together", code=2)
@@ -102,7 +100,7 @@ def check(
     config: Config = Path("poller.toml"),
     schema: Annotated[bool, typer.Option("--schema", help="Print a JSON Schema of the file, for editors.")] = False,
 ) -> None:
-    """Say what is wrong with the settings, or what they come to with every default filled in.
+    """Show the faults of the settings, or else the settings with every default filled in.
 
     Example: `poller check -c poller.toml`
 
@@ -127,7 +125,7 @@ def demo(
         bool, typer.Option("--reshard", help="Show instead how a stream is split and merged; needs Node.js.")
     ] = False,
 ) -> None:
-    """See it at work: an emulator, two queues and two streams, and what becomes of each record.
+    """See it at work: an emulator, two queues and two streams, and the way of each record.
 
     Example: `poller demo --keep`
 

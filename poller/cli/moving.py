@@ -59,8 +59,8 @@ class Move(NamedTuple):
                 return "The function gets every record that the stream still has, also those that it has had."
             case Latest():
                 return (
-                    "The function gets what is written after the next start of the daemon, and nothing else: "
-                    "what was written before and not delivered, also from now until that start, is skipped."
+                    "The function gets only the records that are written after the next start of the daemon: "
+                    "all undelivered records before it, also those from now until that start, are skipped."
                 )
             case AtTimestamp(timestamp):
                 return _meaning_of_time(timestamp)
@@ -69,20 +69,20 @@ class Move(NamedTuple):
 
 def _meaning_of_time(timestamp: float) -> str:
     return (
-        f"The function gets every record that arrived from {when(timestamp)} on, also those that it has had; "
-        "what arrived before and was not delivered is skipped."
+        f"The function gets every record that arrived at {when(timestamp)} or later, also those that it has had; "
+        "undelivered records that arrived before are skipped."
     )
 
 
 def _meaning_in_shard(now: Position, then: Position) -> str:
     """A time and a sequence number have no order that could be told from here."""
     if isinstance(now, ShardEnd):
-        return "The function gets its records from there on again; shards that came of it wait until its end."
+        return "The function gets its records from there on again; its child shards wait until its end."
     kinds = {type(now), type(then)}
     if AtTimestamp in kinds and kinds & {AtSequence, AfterSequence}:
         return "The function gets the records from there on, also those that it has had; any others are skipped."
     if place(now) == place(then):
-        return "That is where it is."
+        return "The position stays the same."
     if place(now) > place(then):
         return "The function gets the records in between again, as far as the stream still has them."
     return "The records in between are skipped: the function never gets them."

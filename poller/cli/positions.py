@@ -86,9 +86,9 @@ def in_words(position: Position) -> str:
         case TrimHorizon():
             return "at the oldest record that there is (TRIM_HORIZON)"
         case Latest():
-            return "at what is written after the next start (LATEST)"
+            return "at the records that are written after the next start (LATEST)"
         case AtTimestamp(timestamp):
-            return f"at what arrived from {when(timestamp)} on"
+            return f"at the records that arrived at {when(timestamp)} or later"
         case AtSequence(number):
             return f"at {number}"
         case AfterSequence(number):

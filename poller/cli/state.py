@@ -39,7 +39,7 @@ def show(
 
     Example: `poller state show --json | jq '.mappings[].shards[]'`
 
-    What is stored of a stream that a mapping no longer reads is kept and shown, and used again if it returns.
+    Positions in a stream that a mapping no longer reads are kept and shown, and used if it reads the stream again.
     """
     settings = examined(config).settings
     path = _file_of(settings)
@@ -66,7 +66,7 @@ def set_position(
     position: Annotated[
         str,
         typer.Argument(
-            help="TRIM_HORIZON; LATEST, which is what is written after the next start of the daemon; a time as in "
+            help="TRIM_HORIZON; LATEST, for the records written after the next start of the daemon; a time as in "
             "2026-01-31T12:00:00Z or in seconds since 1970; or a shard's sequence number.",
         ),
     ],
@@ -83,20 +83,20 @@ def set_position(
 
     Example: `poller state set clicks TRIM_HORIZON` delivers everything again that the stream still has.
 
-    Example: `poller state set clicks LATEST` skips what was not delivered until the next start.
+    Example: `poller state set clicks LATEST` skips all records that the next start finds undelivered.
 
-    Example: `poller state set clicks 2026-01-31T12:00:00Z` goes back, or forward, to what arrived then.
+    Example: `poller state set clicks 2026-01-31T12:00:00Z` goes back, or forward, to the records of that time.
 
-    Example: `poller state set clicks --shard shardId-000000000001 --after 495903...` skips what blocks, up to there.
+    Example: `poller state set clicks --shard shardId-000000000001 --after 495903...` skips the records that block.
 
-    It tells what is stored, what would be, and what that means, and asks. Open windows are given up.
+    It shows the old and the new position and the effect, and asks. Open windows are given up.
     """
     settings = examined(config).settings
     _refuse_unless_known(mapping, (known.name for known in settings.stream_mappings), settings)
     (found,) = (known for known in settings.stream_mappings if known.name == mapping)
     path = _file_of(settings)
     if path is None:
-        raise refused('daemon.state is "memory:": nothing is stored that could be moved', code=1)
+        raise refused('daemon.state is "memory:": nothing is stored, so nothing can be moved', code=1)
     with failures_told(config):
         if not is_there(path):
             raise refused(f"{path} does not exist yet; a first start begins at starting_position", code=1)
@@ -122,7 +122,7 @@ def _ask(move: Move, *, is_sure: bool) -> None:
     if is_sure:
         return
     if not sys.stdin.isatty():
-        raise refused("nothing was changed: there is nobody to ask; --yes makes the change unasked", code=1)
+        raise refused("nothing was changed: standard input is not a terminal; use --yes", code=1)
     if not typer.confirm("Is that what you want?"):
         raise refused("nothing was changed", code=1)
 

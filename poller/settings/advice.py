@@ -33,7 +33,7 @@ def advice(file: File, references: References, tree: dict[str, Any]) -> Iterator
 def _equal_urls(path: Path, urls: Sequence[str]) -> Iterator[str]:
     for index, url in enumerate(urls):
         if (first := urls.index(url)) != index:
-            yield f"{dotted((*path, index))}: is urls[{first}] again"
+            yield f"{dotted((*path, index))}: is the same as urls[{first}]"
 
 
 def _mapping_advice(

@@ -56,7 +56,7 @@ def filter_advice(path: Path, table: MappingTable) -> Iterator[str]:
         if missing := [key for key in keys if key not in _METADATA[data_key]]:
             yield f"{at}: no record of this source has {', '.join(missing)}; what it carries is under {data_key}"
         if data_key == "dynamodb" and (why := mismatch(pattern)):
-            yield f"{at}: no record matches it, as {why}"
+            yield f"{at}: no record matches it: {why}"
         if there := [key for key in keys if key in _METADATA[data_key] and (data_key, key) not in _KNOWN_TO_WORK]:
             yield (
                 f"{at}: AWS promises to filter this source by {data_key} only, not by {', '.join(there)}; poller does"

@@ -120,7 +120,7 @@ def _position_rules(path: Path, table: MappingTable, written: Mapping[str, Any])
     position, timestamp = (*path, "starting_position"), (*path, "starting_position_timestamp")
     if "starting_position" not in written:
         null = "Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."
-        yield Fault(position, f"{null} A stream is read from TRIM_HORIZON, LATEST or AT_TIMESTAMP on")
+        yield Fault(position, f"{null} A stream needs TRIM_HORIZON, LATEST or AT_TIMESTAMP")
     is_at_timestamp = table.starting_position == "AT_TIMESTAMP"
     if is_at_timestamp and "starting_position_timestamp" not in written:
         yield Fault(timestamp, "is required with AT_TIMESTAMP")

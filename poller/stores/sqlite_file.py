@@ -67,7 +67,8 @@ COMMIT;
 
 
 WHAT_TO_DO = (
-    "put a copy of it back, or move it away with the files beside it, and each stream begins at its starting_position"
+    "restore a copy of it, or move it away together with its -wal and -shm files: then each stream begins at its "
+    "starting_position"
 )
 
 

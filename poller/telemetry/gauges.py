@@ -44,7 +44,7 @@ _OF_STREAMS: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
         "How long the oldest checkpoint that has moved waits to be stored.",
         lambda stream: stream.checkpoint_age_in_seconds,
     ),
-    ("poller_shards_blocked", "Shards in which a lane stands still.", lambda stream: stream.shards_blocked),
+    ("poller_shards_blocked", "Shards in which a lane is blocked.", lambda stream: stream.shards_blocked),
     ("poller_bytes_buffered", "Bytes of records read and not done.", lambda stream: stream.bytes_buffered),
 )
 
@@ -77,7 +77,11 @@ def _families(statuses: Sequence[MappingStatus]) -> Iterator[GaugeMetricFamily]:
             yield _family(name, meaning, [(status, read(status)) for status in shown])
     for name, meaning, read_stream in _OF_STREAMS:
         yield _family(name, meaning, [(status, read_stream(stream)) for status, stream in streams])
-    shards = GaugeMetricFamily("poller_shards", "Shards by what becomes of them.", labels=["mapping", "state"])
+    shards = GaugeMetricFamily(
+        "poller_shards",
+        "Shards by state: reading, waiting for their parents, or drained.",
+        labels=["mapping", "state"],
+    )
     for status, stream in streams:
         for state, count in _SHARD_STATES:
             shards.add_metric([status.mapping, state], count(stream))

@@ -171,13 +171,13 @@ class Metrics:
         self.records_invoked = counter(RECORDS_INVOKED, "Records handed to the function; counts again on each retry.")
         self.records_failed = counter(
             RECORDS_FAILED,
-            "Records of failed invocations, and those that a function named as failed, of a stream from the first on.",
+            "Records of failed invocations and records named as failed; in a stream, all from the first named one on.",
         )
 
     def _declare_invocations(self, mappings: Mapping[MappingName, FunctionName]) -> None:
         invocations = Counter(
             "poller_invocations_total",
-            "Invocations that came to an end.",
+            "Invocations that have ended.",
             ("mapping", "function", "outcome"),
             registry=self.registry,
         )
@@ -193,14 +193,14 @@ class Metrics:
         )
         self.invocations_postponed = self._counter(
             "poller_invocations_postponed_total",
-            "Tries that the function could not take; the batch stays in hand.",
+            "Tries that a throttled or unreachable function did not take; the batch stays in hand.",
             mappings,
             labels=("mapping", "reason"),
             known=POSTPONEMENTS,
         )
         self.events_too_large = self._counter(
             "poller_events_too_large_total",
-            "Events of several records that the function's service refused for their size; the records go on as two.",
+            "Events of several records that were too large for the function; the records go on as two batches.",
             mappings,
         )
         self.invocation_duration = self._histogram(
@@ -220,7 +220,7 @@ class Metrics:
 
         self.records_deleted = counter(RECORDS_DELETED, "Messages deleted from their queue.")
         self.receives = counter("poller_receives_total", "Receives that were answered.")
-        self.empty_receives = counter("poller_empty_receives_total", "Receives that brought nothing.")
+        self.empty_receives = counter("poller_empty_receives_total", "Receives that returned no message.")
         self.delete_failures = self._counter(
             "poller_delete_failures_total",
             "Messages whose delete was refused, at each try.",
@@ -254,10 +254,10 @@ class Metrics:
 
         self.retries = counter("poller_retries_total", "Batches that failed and were put off to be invoked again.")
         self.bisections = counter("poller_bisections_total", "Batches that failed and went on as two halves.")
-        self.shard_blocks = counter("poller_shard_blocks_total", "Times that a lane of a shard began to stand still.")
-        self.records_discarded = by_reason(RECORDS_DISCARDED, "Records given up, whether that was reported or not.")
+        self.shard_blocks = counter("poller_shard_blocks_total", "Times that a lane of a shard became blocked.")
+        self.records_discarded = by_reason(RECORDS_DISCARDED, "Records that were given up, reported or not.")
         self.records_dropped = by_reason(
-            "poller_records_dropped_total", "Records given up that no destination was told of."
+            "poller_records_dropped_total", "Records that were given up and reported to no destination."
         )
         self.records_delivered = counter(
             "poller_records_delivered_total", "Records given up whose failure record reached the destination."
@@ -267,7 +267,8 @@ class Metrics:
             "poller_notice_failures_total", "Reports of discarded batches that the destination did not take, each try."
         )
         self.positions_trimmed = counter(
-            "poller_positions_trimmed_total", "Shards that went on behind what had aged out of the stream."
+            "poller_positions_trimmed_total",
+            "Shards that resumed at TRIM_HORIZON because their checkpoint had expired.",
         )
 
         self.store_errors = self._counter(
@@ -287,7 +288,7 @@ class Metrics:
             known=self.source_codes.known,
         )
         self.mapping_crashes = self._counter(
-            "poller_mapping_crashes_total", "Faults of our own in a mapping's tasks.", mappings
+            "poller_mapping_crashes_total", "Crashes of a mapping by a fault of poller itself.", mappings
         )
 
     def _declare_children(self, functions: Collection[FunctionName]) -> None:

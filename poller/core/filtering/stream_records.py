@@ -81,7 +81,7 @@ def _explained(path: Path) -> str:
     if path[1] not in (*_ITEMS, *_FIELDS):
         return f"is no field of a record; it has {', '.join((*_ITEMS, *_FIELDS))}"
     if len(path) > 3 and path[-1] in ("N", "NS"):
-        return 'is text, as DynamoDB writes numbers: a number or "numeric" never matches'
+        return 'is text, because DynamoDB writes numbers as text: a number or "numeric" never matches'
     if path[1] in _ITEMS and path[-1] not in _SCALARS:
-        return f"names no type; below an attribute stands its type ({', '.join(TYPES)}), as in salary.N"
+        return f"names no type; write the type below the attribute ({', '.join(TYPES)}), as in salary.N"
     return "is never of the kind that the pattern asks for"

@@ -32,7 +32,7 @@ class Clicks:
     async def build(self, shards: int = SHARDS) -> Sequence[str]:
         await self.stage.build(shards)
         return [
-            f"Stream {STREAM} of {shards} shards, and a queue {FAILURES} to be told of what is given up",
+            f"Stream {STREAM} of {shards} shards, and a queue {FAILURES} for reports of records that are given up",
         ]
 
     def settings(self) -> str:

@@ -111,10 +111,10 @@ def test_a_time_that_is_told_can_be_given_back(milliseconds: int) -> None:
     ("position", "words", "document"),
     [
         (TrimHorizon(), "at the oldest record that there is (TRIM_HORIZON)", {"type": "TRIM_HORIZON"}),
-        (Latest(), "at what is written after the next start (LATEST)", {"type": "LATEST"}),
+        (Latest(), "at the records that are written after the next start (LATEST)", {"type": "LATEST"}),
         (
             AtTimestamp(NOON + 0.25),
-            "at what arrived from 2026-01-31T12:00:00.250Z on",
+            "at the records that arrived at 2026-01-31T12:00:00.250Z or later",
             {"type": "AT_TIMESTAMP", "timestamp": NOON + 0.25},
         ),
         (

@@ -172,10 +172,10 @@ def test_before_the_first_start_it_is_shown_where_each_mapping_will_begin(poller
         f"{Path('poller.db').resolve()}: there is no such file, so a daemon would begin anew",
         "",
         f"clicks: {CLICKS.stream_arn}",
-        "  nothing is stored; it begins at what arrived from 2026-01-31T12:00:00Z on",
+        "  nothing is stored; it begins at the records that arrived at 2026-01-31T12:00:00Z or later",
         "",
         f"users: {USERS.stream_arn}",
-        "  nothing is stored; it begins at what is written after the next start (LATEST)",
+        "  nothing is stored; it begins at the records that are written after the next start (LATEST)",
     ]
     assert shown(poller)["exists"] is False
     assert not Path("poller.db").exists()
@@ -227,8 +227,8 @@ def test_the_state_is_shown_and_not_moved_while_a_daemon_runs(poller: Poller) ->
     ("position", "expected", "meaning"),
     [
         ("TRIM_HORIZON", TrimHorizon(), "The function gets every record that the stream still has"),
-        ("LATEST", Latest(), "what is written after the next start of the daemon, and nothing else"),
-        ("2026-01-31T12:00:00Z", AtTimestamp(1769860800.0), "arrived from 2026-01-31T12:00:00Z on, also those"),
+        ("LATEST", Latest(), "only the records that are written after the next start of the daemon"),
+        ("2026-01-31T12:00:00Z", AtTimestamp(1769860800.0), "arrived at 2026-01-31T12:00:00Z or later, also those"),
     ],
 )
 def test_a_mapping_is_moved_after_it_was_told_what_that_means(
@@ -248,7 +248,7 @@ def test_a_mapping_is_moved_after_it_was_told_what_that_means(
 
 NUMBERS = [
     ([str(FIRST)], "AT_SEQUENCE_NUMBER", "The function gets the records in between again"),
-    ([str(FIRST + 5), "--after"], "AFTER_SEQUENCE_NUMBER", "That is where it is."),
+    ([str(FIRST + 5), "--after"], "AFTER_SEQUENCE_NUMBER", "The position stays the same."),
     ([str(FIRST + 6)], "AT_SEQUENCE_NUMBER", "The records in between are skipped: the function never gets them."),
     (["1"], "AT_SEQUENCE_NUMBER", "The function gets the records in between again"),
     (["TRIM_HORIZON"], "TRIM_HORIZON", "The function gets the records in between again"),
@@ -274,7 +274,7 @@ def test_a_shard_gives_its_window_up_and_a_drained_one_holds_up_its_children(pol
     assert "Open windows are given up" in result.stdout
     assert now().checkpoints[B].window is None
     result = poller("state", "set", "clicks", str(FIRST), "--shard", C, "--yes")
-    assert "shards that came of it wait until its end" in result.stdout
+    assert "its child shards wait until its end" in result.stdout
 
 
 def test_a_sequence_number_needs_no_shard_where_there_is_one(poller: Poller) -> None:
@@ -308,8 +308,8 @@ def test_a_position_that_does_not_fit_is_a_faulty_command_line(poller: Poller, a
 def test_with_nobody_to_ask_nothing_is_changed(poller: Poller) -> None:
     result = poller("state", "set", "clicks", "LATEST")
     assert result.exit_code == 1
-    assert "clicks would go on at what is written after the next start" in result.stdout
-    assert result.stderr == "poller: nothing was changed: there is nobody to ask; --yes makes the change unasked\n"
+    assert "clicks would go on at the records that are written after the next start" in result.stdout
+    assert result.stderr == "poller: nothing was changed: standard input is not a terminal; use --yes\n"
     assert unchanged()
 
 
@@ -346,6 +346,6 @@ def test_help_teaches_by_examples(poller: Poller) -> None:
     text = " ".join(poller("state", "set", "--help", COLUMNS="300").stdout.split())
     for example in ("TRIM_HORIZON", "LATEST", "2026-01-31T12:00:00Z", "--shard shardId-000000000001 --after"):
         assert f"Example: poller state set clicks {example}" in text
-    assert "LATEST, which is what is written after the next start of the daemon" in text
+    assert "LATEST, for the records written after the next start of the daemon" in text
     assert "Exit codes: 0 all went well, 1 nothing was changed, 2" in text
     assert "Example: poller state show" in poller("state", "show", "--help", COLUMNS="300").stdout

@@ -7,8 +7,8 @@ import pytest
 
 from poller.core.filtering import mismatch
 
-NUMBERS_ARE_TEXT = 'is text, as DynamoDB writes numbers: a number or "numeric" never matches'
-NO_TYPE = "names no type; below an attribute stands its type (S, N, B, SS, NS, BS, BOOL, NULL, M, L), as in salary.N"
+NUMBERS_ARE_TEXT = 'is text, because DynamoDB writes numbers as text: a number or "numeric" never matches'
+NO_TYPE = "names no type; write the type below the attribute (S, N, B, SS, NS, BS, BOOL, NULL, M, L), as in salary.N"
 ANOTHER_KIND = "is never of the kind that the pattern asks for"
 NUMERIC = [{"numeric": [">", 50_000]}]
 

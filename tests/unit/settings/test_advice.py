@@ -67,7 +67,7 @@ FUNCTION = '[functions.insert_records]\nurl = "http://a"\nreserved_concurrency =
         (f"{STREAM}maximum_retry_attempts = 0", None),
         (
             f'{MAPPING}function_name = "f"\n[functions.f]\nurls = ["http://a", "http://b", "http://a"]',
-            "functions.f.urls[2]: is urls[0] again",
+            "functions.f.urls[2]: is the same as urls[0]",
         ),
         (f"{STREAM}maximum_record_age_in_seconds = 60", None),
         (
@@ -107,8 +107,8 @@ def test_a_key_beside_the_data_is_none_that_aws_promises(loaded: Callable[..., S
         (
             "{ dynamodb.NewImage.salary.N = [{ numeric = ['>', 5] }] }",
             (
-                "mappings.m.filter_criteria.filters[0].pattern: no record matches it, as dynamodb.NewImage.salary.N "
-                'is text, as DynamoDB writes numbers: a number or "numeric" never matches',
+                "mappings.m.filter_criteria.filters[0].pattern: no record matches it: dynamodb.NewImage.salary.N "
+                'is text, because DynamoDB writes numbers as text: a number or "numeric" never matches',
             ),
         ),
     ],
