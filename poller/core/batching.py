@@ -3,12 +3,12 @@
 A batch is sent when the first of three things happens:
 
     count     batch_size records are gathered
-    bytes     one more record would make the encoded event longer than 6 MB, or than the function takes
-              (`event_limit.py`); that record begins the next batch
+    bytes     one more record would make the encoded event longer than 6 MB, or longer than the function
+              takes (`event_limit.py`); that record begins the next batch
     window    maximum_batching_window_in_seconds have passed since the batch's first record
 
 With a window of 0 the batch is due as soon as it has a record, so it holds what one receive returned.
-A single record that is longer than the limit goes alone: no batch could hold it, and the function's side must say so.
+A single record that is longer than the limit goes alone: the function's service has to refuse it.
 
 The builder only counts, so that it serves queues and streams alike; the records themselves stay with the caller.
 

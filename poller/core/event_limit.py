@@ -1,12 +1,12 @@
-"""How large an event does a function take? As large as Lambda takes, or less where its service refused less.
+"""How large an event does a function take? As large as Lambda takes; less while its service is known to refuse that.
 
-The proxy before a service of one's own often takes 1 MB. It does not say how much it takes, so each batch that is
-refused halves the room for records:
+A reverse proxy before an HTTP service often takes 1 MB at most. Its refusal does not name the limit, so each batch that
+is refused halves the room for records:
 
     6 MB refused ──> 3 MB refused ──> 1.5 MB refused ──> 0.75 MB for FORGOTTEN_AFTER_IN_SECONDS ──> 6 MB
 
-So the limit ends above half of what the service takes, and a service that takes more one day is found out.
-A single record teaches nothing: no smaller batch holds it.
+So the learnt limit is more than half of what the service takes. It is forgotten after a while, because the service may
+be changed to take more. The refusal of a single record changes nothing: no smaller batch can hold that record.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from __future__ import annotations
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 
 FORGOTTEN_AFTER_IN_SECONDS = 600.0
-"""How long a limit is believed after the refusal that taught it; ours."""
+"""How long a learnt limit holds after the last refusal that lowered it; the number is ours."""
 
 
 class EventLimit:
-    """The limit of one function, shared by its mappings. `now` is seconds on any one clock."""
+    """The limit of one function, shared by its mappings. `now` is in seconds, always of the same clock."""
 
     __slots__ = ("_forgotten_at", "_learnt")
 
@@ -31,7 +31,7 @@ class EventLimit:
         return self._learnt if now < self._forgotten_at else MAXIMUM_EVENT_BYTES
 
     def refused(self, event_bytes: int, *, empty_bytes: int, now: float) -> None:
-        """An event of several records was too large; without its records it has `empty_bytes`."""
+        """The service refused this event of several records; without its records it would have `empty_bytes`."""
         smaller = empty_bytes + (event_bytes - empty_bytes) // 2
         if smaller < self.in_bytes(now):
             self._learnt = smaller

@@ -1,10 +1,10 @@
 """Which shards may be read now?
 
 A shard may be read when none of its parents blocks it.
-A parent blocks while its position is known and it is not drained; so a merge child waits for both parents, split
-siblings run side by side, and a parent that a whole listing does not show, and that was never seen, blocks nobody.
+A parent blocks while its position is known and it is not drained. So a merge child waits for both parents, and split
+siblings run side by side. A parent that was never seen, and that a whole listing does not show, blocks nobody.
 
-A listing only adds shards.  It never ends one, because a listing may leave a shard out and have it again the next time:
+A listing only adds shards.  It never ends one, because a listing may leave out a shard that the next one shows again:
 
     left out, not drained   it is read as before, and its children wait.  Only the service's answer to a read ends it.
     left out, drained       it is remembered for as long as the stream may still have it, so that it is never read
@@ -17,9 +17,9 @@ Where each shard begins is fixed twice, and stored at once both times:
                           that is younger is its beginning, and for a time that was trimmed the trim horizon;
                           LATEST the open ones from now on, and the closed ones count as drained
     at every listing      a shard that is not stored was made since, so it is read from its oldest record, whatever the
-                          starting position: otherwise what came between its making and its finding would be lost
+                          starting position: otherwise the records that arrived before it was found would be lost
 
-Memory never runs ahead of the store: `compared` only looks, then the engine stores, and then `take_in` changes the
+Memory never runs ahead of the store: `compared` changes nothing, then the engine stores, and then `take_in` changes the
 lineage.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis"; Amazon Kinesis Data Streams Developer Guide,
@@ -126,7 +126,7 @@ class Lineage:
         return all(parent in known for each in by_id.keys() - self._positions for parent in by_id[each].parent_ids)
 
     def take_in(self, listing: Listing) -> None:
-        """Change what is known; what the listing has found and lost is stored by now."""
+        """Change what is known. The caller has stored what the listing has found, and removed what is gone."""
         if not listing.shards:
             return
         self._positions |= listing.found
@@ -148,9 +148,9 @@ class Lineage:
         return starts
 
     def drained(self, shard_id: ShardId, *, now: float) -> bool:
-        """All of the shard is done, or what was left of it is gone from the stream: its children may go on.
+        """Every record of the shard is done, or the shard has left the stream: its children may be read.
 
-        True when a child of it is known; else only another listing tells of them. `now` is in epoch seconds.
+        True if a child is known; otherwise only another listing can show one. `now` is in epoch seconds.
         """
         assert shard_id in self._running, f"{shard_id} was drained and never begun"
         self._running.remove(shard_id)
@@ -166,15 +166,15 @@ class Lineage:
         return bool(children)
 
     def reopened(self, shards: Iterable[Shard], *, drained_before: float) -> list[ShardId]:
-        """Those that are open, and are drained for us: they are of another stream, made anew under the name of ours.
+        """The drained shards that are listed as open: the stream was deleted and created again with the same name.
 
-        One that was drained lately may still be listed as open.
+        A shard that was drained after `drained_before` does not count: a listing may show it as open for a while.
         """
         drained_at = self._drained_at
         return [s.shard_id for s in shards if s.is_open and drained_at.get(s.shard_id, drained_before) < drained_before]
 
     def is_drained(self, *, before: float) -> bool:
-        """Whether all shards were drained by then; so lately that their children may not be listed yet is no answer."""
+        """Whether every shard was drained before then. The children of one drained later may not be listed yet."""
         drained_at = self._drained_at
         return bool(self._positions) and all(drained_at.get(each, before) < before for each in self._positions)
 
@@ -212,9 +212,9 @@ class Lineage:
         return parent in self._positions and parent not in self._drained_at
 
     def _place_unlisted(self) -> None:
-        """Let the stored shards begin that neither of two listings had: reading them tells whether they have left.
+        """Let the stored shards begin that two listings left out: a read tells whether they have left the stream.
 
-        A first listing alone may have left one out, and only a listing tells which parents it waits for.
+        After one listing it is too early: the next may show the shard, and the parents that it has to wait for.
         """
         for shard_id in sorted(self._positions.keys() - self._placed):
             self._place(Shard(shard_id, (), is_open=False))

@@ -1,7 +1,7 @@
 """What does the function's answer say about each record?
 
 A response becomes one of the outcomes of `model/outcome.py`.
-An event that is too large is a failure only where it holds a single record, for several fit into smaller events.
+An event that is too large is a failure only if it holds a single record; several records fit into smaller events.
 Without `ReportBatchItemFailures` the body of an answer is not looked at.
 With it, the body is `{"batchItemFailures": [{"itemIdentifier": "<id>"}, ...]}`; what AWS makes of other bodies:
 
@@ -29,7 +29,7 @@ from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postp
 SUCCEEDED = Succeeded()
 
 GATEWAY_ERRORS = frozenset({"HTTP.502", "HTTP.504"})
-"""A gateway's word that it got no answer from the service behind it, which may be at work still (RFC 9110)."""
+"""With these a gateway says that the service behind it did not answer; that service may still be running (RFC 9110)."""
 
 INVALID_RESPONSE = "InvalidResponse"
 """The reason of a batch that failed because its answer cannot be understood."""
@@ -46,15 +46,15 @@ _INIT_ERROR_TYPES = frozenset(
 """The error types with which Lambda's runtimes say that the handler cannot be loaded."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9:/._-]{1,128}")
-"""What an identifier looks like that may be shown: a message id, a sequence number, an ARN."""
+"""The identifiers that may be shown look like this: a message id, a sequence number, an ARN."""
 
 ITEM_FAILURES = "batchItemFailures"
 
 _NAMED_FAILURES = re.compile(rb'"(batch[ _-]?items?[ _-]?failures?)"\s*:\s*\[\s*[^\]\s]', re.IGNORECASE)
-"""A list that is not empty, under a key that may have been meant as `batchItemFailures`."""
+"""A list that is not empty, under `batchItemFailures` or a key that was probably meant to be that."""
 
 SEARCHED_BYTES = 4096
-"""How far an answer is searched for a list that is not heeded, so that a long answer costs no more."""
+"""How much of an answer is searched for such a list, so that a long answer costs no more."""
 
 _PLAIN_SUCCESSES = frozenset(
     {b"", b"null", b"{}", b"[]", b'""', b'{"batchItemFailures":[]}', b'{"batchItemFailures": []}'}
@@ -62,9 +62,9 @@ _PLAIN_SUCCESSES = frozenset(
 
 
 def interpret(response: Response, *, identifiers: Iterable[str], reports_item_failures: bool, event: bytes) -> Outcome:
-    """Decide what a response means for the batch whose records have these identifiers, which few answers ask for.
+    """Decide what a response means for the batch whose records have these identifiers.
 
-    `event` is what the function was given.
+    `identifiers` may be a generator: most answers do not need them. `event` is what the function was given.
     """
     match response:
         case Answered(payload=payload):
@@ -90,9 +90,9 @@ def cannot_start(response: Response) -> TypeGuard[FunctionError]:
 
 
 def unheeded_failures(response: Response, *, reports_item_failures: bool) -> str | None:
-    """What to do about an answer that names failed records and is not heeded; None for any other answer.
+    """What to do about an answer that names failed records without effect; None for any other answer.
 
-    On AWS too, such records count as done: the mapping does not ask for their names, or the key is misspelt.
+    The mapping does not ask for their names, or the key is misspelt: then they count as done, as on AWS.
     """
     if not isinstance(response, Answered):
         return None
@@ -144,7 +144,7 @@ def _named(items: list[Any], identifiers: Collection[str], event: bytes) -> Outc
 
 
 def _names_no_record(identifier: str, event: bytes) -> str:
-    """The identifier is shown, unless the function took it from a record: it may be the record's content."""
+    """The identifier is shown unless it may be the content of a record."""
     if orjson.dumps(identifier)[1:-1] in event:
         return "an itemIdentifier is a part of the event, but not the identifier of one of its records"
     shown = f"the itemIdentifier {identifier}" if _IDENTIFIER.fullmatch(identifier) else "an itemIdentifier"

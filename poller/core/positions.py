@@ -51,7 +51,7 @@ def place(position: Position) -> Place:
 
 
 def number(sequence_number: SequenceNumber) -> int:
-    """The sequence number as the number that it is. Raises ValueError for a text that is none."""
+    """The sequence number as an int. Raises ValueError for a text that is no number."""
     if not (sequence_number.isascii() and sequence_number.isdecimal()):
         raise ValueError("a sequence number has digits only")
     return int(sequence_number)

@@ -2,9 +2,9 @@
 
 The engine relies on what a stream's service promises: each record has a sequence number, which is higher than that of
 the record before it, and the time of its arrival.  An emulator or a proxy may answer otherwise.
-Such a read is refused as a whole, for to skip a record of it could lose one, and to reorder it would be a guess.
+Such a read is refused as a whole: to skip a record could lose it, and to reorder the records would be a guess.
 
-Many records are checked at once, as this is the hot path.
+This is the hot path, so all records of a read are checked together.
 
 Source: Amazon Kinesis Data Streams API Reference, "GetRecords", "Record"; Amazon DynamoDB Streams API Reference,
 "StreamRecord".
@@ -22,7 +22,7 @@ LONGEST_NUMBER = 129
 """Digits of a sequence number, at most; Amazon Kinesis Data Streams API Reference."""
 
 YEAR_3000 = 32_503_680_000.0
-"""No record has arrived as late as that, in epoch seconds: such a time is in other units, or is none."""
+"""Epoch seconds; a later arrival time is in another unit, or is no time."""
 
 
 def fault_in(read: Read) -> str | None:

@@ -7,7 +7,7 @@ next step, carry the step out, and ask again; after Invoke, tell it the answer f
         Invoke   call the function, then `delivery.answered(...)`       Settle    these are done
         Wait     sleep                                                  Discard   report these, then they are done
 
-What is left of the batch is a stack of parts, the first on top.  A part is a batch of its own: it has a request id and
+The rest of the batch is a stack of parts, the first on top.  A part is a batch of its own: it has a request id and
 a retry budget, and keeps both only while it stays unchanged.
 
     succeeded                          the part is done

@@ -3,10 +3,11 @@
 Two small rules, each with one owner:
 
     PollScaling   polls in flight: one more after every full receive, half as many after an empty one, never below one.
-                  A backlog so brings more polls with every round of receives; an idle queue is left with one long poll.
+                  So a backlog adds polls with every round of receives, and an idle queue has one long poll.
     Concurrency   batches in hand: additive increase, multiplicative decrease.  A failure halves what is in use, once
-                  for all batches that were already running; each success gives one back.  So does a batch that could
-                  not be invoked before its messages were shown again: to receive less makes every call faster.
+                  for all batches that were already running; each success gives one back.  A batch
+                  that lost messages to their visibility timeout counts as a failure: with fewer batches each one is
+                  invoked sooner.
 
 AWS reduces a mapping's concurrency on errors and throttles "gradually" and documents no numbers.
 Source: AWS Lambda Developer Guide, "Configuring scaling behavior for SQS event source mappings" and "Handling errors

@@ -1,16 +1,16 @@
-"""What time is it at a service, as far as its answers tell?
+"""What time does a service's clock show? Its answers tell, by their Date header.
 
-An answer's Date has whole seconds, and was written between the request and the answer, which a steady clock of ours
-dates (one that is never set):
+A Date has whole seconds, and the service wrote it between the request and the answer. Our steady clock, which nobody
+sets, tells when those were:
 
     asked ───── Date <= the service's time < Date + 2 s ───── answered
 
-So each answer bounds by how much the service's clock is ahead of the steady one.  Further answers narrow the bounds; an
-answer that comes late only has wider bounds of its own, and moves nothing.  An answer that contradicts the bounds
-replaces them: one of the clocks was set.
+So each answer gives bounds for the difference between the service's clock and the steady one.  Further answers narrow
+the bounds; a slow answer has wide bounds, and changes nothing.  An answer that contradicts the bounds replaces them,
+because one of the clocks was set.
 
-Our time of day is finer than a Date: it is used while it is within the bounds.  When it is not, it is wrong, and the
-lower bound is used: the service's clock has certainly reached it, so no record counts as older than it is.
+Our time of day is finer than a Date, so it is used while it is within the bounds.  Outside of them it is wrong; then
+the lower bound is used: the service's clock has certainly reached it, so no record counts as older than it is.
 
 Source: RFC 9110, section 6.6.1, "Date".
 """
@@ -23,12 +23,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 MARGIN_IN_SECONDS = 2.0
-"""How much later than its Date an answer may have been written: one second is cut off, and many servers write their
-Date once a second."""
+"""How much later than its Date an answer may have been written: a Date omits the fraction of a second, and many servers
+renew it once a second."""
 
 LARGEST_DIFFERENCE_IN_SECONDS = 86_400.0
-"""A Date that is farther from our time of day is not believed: a local time taken for UTC is 14 hours off at most, and
-an emulator that lives in another year tells nothing about ours."""
+"""A Date that differs more from our time of day is ignored: a local time taken for UTC is 14 hours off at most, and an
+emulator with another year tells nothing about the age of records."""
 
 DATE = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -54,7 +54,7 @@ def narrowed(known: Bounds | None, told: Bounds) -> Bounds:
 
 
 def is_plausible(told: Bounds, *, ours: float, steady: float) -> bool:
-    """Whether the service may really think so. `ours` is our time of day, `steady` the steady clock."""
+    """Whether the Date is near enough to our time of day, `ours`; `steady` is the steady clock."""
     difference = ours - steady
     return told.low - LARGEST_DIFFERENCE_IN_SECONDS <= difference <= told.high + LARGEST_DIFFERENCE_IN_SECONDS
 

@@ -1,8 +1,8 @@
-"""Will anything new come into this stream, and if not, what is to be done?
+"""Can new records come into this stream? If not, what should a person do?
 
     the service says so          a table's stream was switched off: DISABLING, then DISABLED. What it holds can be read
                                  for 24 hours. A stream that the table is given later has another ARN.
-    all shards are drained       and no child of them is listed: nobody can write to it any more, whatever it is called
+    all shards are drained       and no child of them is listed: nobody can write to the stream any more
 
 Sources: Amazon DynamoDB Streams API Reference, "StreamDescription"; Amazon DynamoDB Developer Guide, "Change data
 capture for DynamoDB Streams".
@@ -18,7 +18,7 @@ ENDED = ("DISABLING", "DISABLED")
 def why_nothing_comes(arn: Arn, status: str | None, *, is_drained: bool) -> str | None:
     """The reason and what to do, in a sentence each; None while new records may come.
 
-    `status` is the service's word, None where it says none; `is_drained` when every shard is.
+    `status` is the service's word, or None; `is_drained` says whether every shard is drained.
     """
     if status in ENDED:
         return f"the stream is {status}: it takes no new records, and what it holds is still read. {_what_to_do(arn)}"
@@ -29,7 +29,7 @@ def why_nothing_comes(arn: Arn, status: str | None, *, is_drained: bool) -> str 
 
 def _what_to_do(arn: Arn) -> str:
     if arn.service == "kinesis":
-        return "Is it being deleted? A stream that is made anew under its name needs `poller state set`"
+        return "Is it being deleted? A new stream with its name needs new positions: `poller state set`"
     table = arn.resource.split("/")[1]
     return (
         f"If table {table} has another stream, set event_source_arn to the table's LatestStreamArn: "

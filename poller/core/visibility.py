@@ -2,12 +2,12 @@
 
 The queue's own visibility timeout, unless the batching window and the function's timeout do not fit into it: then AWS
 uses window + timeout + 30 seconds.  AWS refuses a mapping whose function may run longer than the queue's timeout; here
-what is in hand is hidden again as long as it takes, so such a mapping runs, with the longer timeout and some advice.
+messages in hand are hidden again for as long as needed, so such a mapping runs, with the longer timeout and a warning.
 A message group must stay hidden for as long as its function may run, even if this process dies.  A standard queue's
-messages need not, so that they do not wait for hours when a process dies whose function may run for hours.
+messages are hidden for shorter times, again and again, so that a crash does not hide them for hours.
 
-And when does a failed message come again?  When the queue's own visibility timeout is over, counted from its receive.
-AWS waits for the longer timeout where it uses one; this differs on purpose, for the queue's owner chose the pace.
+A failed message comes again when the queue's own visibility timeout, counted from its receive, is over.
+AWS waits for the longer timeout where it uses one; this differs on purpose, because the queue's owner chose the pace.
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS" and "Configuring a queue to use with Lambda".
 """
@@ -23,11 +23,11 @@ LONGEST_IN_SECONDS = 43_200
 
 
 LONGEST_FOR_A_STANDARD_QUEUE_IN_SECONDS = 1_230
-"""The longest window and the longest timeout of a function on Lambda, and the slack; then they are hidden again."""
+"""The longest window, the longest timeout of a function on Lambda, and the slack: 300 + 900 + 30."""
 
 
 class Visibility(NamedTuple):
-    """`timeout_in_seconds` is what to receive with, `queue_timeout_in_seconds` the queue's own."""
+    """`timeout_in_seconds` is for ReceiveMessage, `queue_timeout_in_seconds` is the queue's own."""
 
     timeout_in_seconds: int
     queue_timeout_in_seconds: int

@@ -5,8 +5,8 @@ Its attributes carry their types, and its numbers are text:
     "dynamodb": {"NewImage": {"salary": {"N": "50000"}, "tags": {"SS": ["a"]}, "home": {"M": {"city": {"S": "Rome"}}}}}
 
 So `{"salary": [50000]}`, `{"salary": {"N": [50000]}}` and `{"salary": {"N": [{"numeric": [">", 0]}]}}` match nothing.
-A pattern is judged by the shape of records alone. A pattern that may match passes: the name of an attribute may hold
-dots, and then it takes several steps of a path; a field that may be missing may also be one that no record has.
+Only the shape of records is looked at, and a doubtful pattern is accepted: the name of an attribute may contain dots,
+and then it takes several steps of a path; a leaf that accepts a missing field may name a field that no record has.
 
 Sources: Amazon DynamoDB API Reference, "StreamRecord" and "AttributeValue"; AWS Lambda Developer Guide, "Using event
 filtering with a DynamoDB event source".
@@ -25,20 +25,20 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "SizeBytes": NUMBERS,
     "StreamViewType": (str,),
 }
-"""What a record has beside its items, and of which kind."""
+"""The fields of a record besides its items, and the types of their values."""
 
 _ITEMS = ("Keys", "NewImage", "OldImage")
 
 _EVENT_NAMES = ("INSERT", "MODIFY", "REMOVE")
 
 _SCALARS: dict[str, type] = {"S": str, "N": str, "B": str, "SS": str, "NS": str, "BS": str, "BOOL": bool, "NULL": bool}
-"""The types of an attribute without attributes of its own, and what stands below each; a set is an array of it."""
+"""The attribute types that contain no attribute, and the type of the value below each; a set is an array of it."""
 
 TYPES = (*_SCALARS, "M", "L")
 
 
 def mismatch(pattern: str) -> str | None:
-    """Why no record matches a valid pattern, as a sentence on one of its leaves; None where some record may."""
+    """Why no record matches a valid pattern, as a sentence about one of its leaves; None if a record may match."""
     first: str | None = None
     for rule in parse_pattern(pattern).rules:
         wrong = next((path for path, leaf in rule.items() if not _fits(path, leaf)), None)
