@@ -2,10 +2,10 @@
 
     working ── a batch is postponed, or the function cannot start ──> waiting ── the function runs again ──> working
 
-A function that ran and failed is not waited for: its batch is retried, and the counters of failures tell of it.
+A function that runs and fails is not a reason to wait: its batch is retried, and the failure is counted.
 A lost answer changes nothing, because nobody knows whether the function ran; nor does an event that was too large.
-Many batches may be on their way at once: reason and next try are those of the batch that was refused last, and the
-first one that the function runs ends the waiting.
+Several batches may be invoked at once: the reason and the next try are those of the latest refusal, and the first batch
+that the function runs ends the waiting.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from poller.ports import Clock
 from poller.telemetry.facts import MappingResumed, MappingWaiting, Record
 
 REASON_LIMIT_IN_CHARACTERS = 1024
-"""How much of the function's own words a status shows."""
+"""How much a status shows of the function's error message."""
 
 
 class FunctionHealth:
@@ -34,19 +34,19 @@ class FunctionHealth:
         self._resumed_at = 0.0
 
     def postponed(self, outcome: Postponed, *, retry_in: float) -> None:
-        """The function did not take a batch, which is offered again in `retry_in` seconds."""
+        """The function did not take a batch; the batch is offered again in `retry_in` seconds."""
         verb = "is throttled" if outcome.is_throttle else "cannot be invoked"
         self._wait(f"{verb}: {outcome.detail or outcome.reason}", retry_in)
 
     def answered(self, response: Response, *, retry_in: float | None) -> None:
-        """The function took a batch. `retry_in` is None where the batch is not invoked again from memory."""
+        """The function took a batch. `retry_in` is None if the queue decides when its records come again."""
         if cannot_start(response):
             self._wait(f"cannot start: {response.error_type}: {response.message}", retry_in)
         elif self._waiting is not None and not isinstance(response, LostAnswer | TooLarge):
             self._resume(self._waiting)
 
     def together_with(self, source: Health) -> Health:
-        """The health of the mapping: that of its source, and the function's where the source is ready."""
+        """The health of the mapping: its source's; the function's if the source is ready and the function is not."""
         waiting = self._waiting
         if source.state != "ready":
             return source._replace(reason=f"{source.reason}; {waiting.reason}") if waiting is not None else source

@@ -35,7 +35,7 @@ SHOWN_TROUBLES = 3
 
 
 class Trouble(NamedTuple):
-    """What fails, since when, how many times in a row, and when it is tried again. Times are in epoch seconds."""
+    """One failing operation: why, since when, its tries in a row, and the next try. Times are in epoch seconds."""
 
     reason: str
     since: float
@@ -44,7 +44,7 @@ class Trouble(NamedTuple):
 
 
 class SourceHealth:
-    """One mapping's view of its source, which reason and log line name by its ARN."""
+    """One mapping's view of its source. Reasons and log lines name the source by its ARN."""
 
     def __init__(
         self, *, mapping: MappingName, source: Arn, clock: Clock, record: Record, luck: random.Random, stop: Stop
@@ -78,7 +78,7 @@ class SourceHealth:
 
     @property
     def health(self) -> Health:
-        """The soonest of the next tries, and the most tries that any kind of call needed so far."""
+        """With several troubles: the earliest next try, and the highest number of tries."""
         troubles = self._troubles.values()
         if not troubles:
             return Health(self.state, self.reason, self._since)

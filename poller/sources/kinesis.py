@@ -62,7 +62,7 @@ ANSWER_TIMEOUT_IN_SECONDS = 10.0
 READ_TIMEOUT_IN_SECONDS = 30.0
 """How long a read may take: its answer may have 10 MiB."""
 
-NO_PLACE = "(was the stream deleted and made anew? Then its positions have to be moved: `poller state set`)"
+NO_PLACE = "(was the stream deleted and created again? Then set new positions with `poller state set`)"
 
 new_record = partial(tuple.__new__, StreamRecord)
 """StreamRecord of a tuple, without the Python function that a NamedTuple is made by: half the time."""

@@ -1,9 +1,9 @@
 """What becomes of a batch?  invoke ── interpret ── delete what succeeded, show what failed again.
 
-What failed is not invoked again from memory: the queue shows it again when its visibility timeout is over.
+A failed message is not invoked again from memory: the queue shows it again when its visibility timeout is over.
 A batch that is too large for the function goes on as two halves, one after the other, and spends no attempt.
 On a FIFO queue no group is in two batches at once, and a message that is not done takes the rest of its group out of
-the batches after it.  Where the function may still be at work, its groups are shown only when it has had its timeout.
+the batches after it.  If the function may still be running, the groups of its batch are shown only after its timeout.
 
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda".
 """
@@ -54,7 +54,7 @@ class Deliverer:
         self._group_freed = anyio.Event()
 
     async def deliver(self, batches: Sequence[BatchInHand]) -> None:
-        """One after another, as they were cut from one receive."""
+        """Deliver batches that were cut from one receive, one after another."""
         for index, batch in enumerate(batches):
             later = batches[index + 1 :]
             if self._is_fifo:
@@ -74,7 +74,7 @@ class Deliverer:
             self._group_freed = anyio.Event()
 
     async def _deliver(self, batch: BatchInHand, later: Sequence[BatchInHand]) -> None:
-        """Deliver the batch; the later ones lose the messages that must not overtake one of this batch."""
+        """Deliver the batch; the later ones lose the messages that must not overtake a failed one of this batch."""
         received = batch.messages
         if received:
             outcome = await self._invoke(batch)
@@ -100,14 +100,14 @@ class Deliverer:
         self._keeper.drop(batch)
 
     async def _deliver_halves(self, batch: BatchInHand, later: Sequence[BatchInHand]) -> None:
-        """One after the other; the message groups that the batch has taken stay taken."""
+        """Deliver the first half, then the second; meanwhile no other batch gets the message groups of either."""
         second = batch.cut()
         self._keeper.take(second)
         await self._deliver(batch, [second, *later])
         await self._deliver(second, later)
 
     async def _invoke(self, batch: BatchInHand) -> Outcome | None:
-        """Concurrency follows the outcome."""
+        """Invoke the batch, and adapt the concurrency to the outcome."""
         begun = self._concurrency.begin()
 
         def postponed() -> None:
@@ -131,7 +131,7 @@ class Deliverer:
 
 
 def _left(invoked: list[MessageInHand], outcome: Outcome | None) -> list[MessageInHand]:
-    """What is done, or goes on as two halves."""
+    """The messages that succeeded, or all of them if the batch is to be halved."""
     match outcome:
         case Succeeded() | Oversized():
             return invoked
@@ -145,7 +145,7 @@ def _left(invoked: list[MessageInHand], outcome: Outcome | None) -> list[Message
 def _undone(
     received: Sequence[MessageInHand], left: Collection[MessageInHand], later: Sequence[BatchInHand]
 ) -> list[MessageInHand]:
-    """What is not done, and what follows it in its message groups, which the later batches lose; in order."""
+    """The messages that failed, in order, and those after them in their groups, which the later batches lose."""
     left = set(left)
     undone = [held for held in received if held not in left]
     groups = groups_of(held.message.message_group_id for held in undone)

@@ -3,8 +3,8 @@
 Without a batching window, a batch is what one receive returned.
 With one, the window begins with the first record that matches, and further receives wait for what is left of it,
 rounded to the whole seconds that SQS knows; a receive that found nothing yet may wait longer than the window.
-What a filter keeps out is deleted at once.
-Where the limit of an event cuts, what does not fit makes another batch, to be delivered after the first.
+A message that the filter keeps out is deleted at once.
+Messages that do not fit into one event make another batch, which is delivered after the first.
 
 Source: AWS Lambda Developer Guide, "Batching behavior" and "Using event filtering with an Amazon SQS event source".
 """
@@ -50,7 +50,7 @@ SHORT_POLL_IN_SECONDS = 1
 """How long a further poll waits: it holds a place at the function, and leaves soon when the backlog is gone."""
 
 MESSAGES = "messages of ReceiveMessage"
-"""The trouble of a source whose messages cannot be delivered, though its calls go well."""
+"""The operation under which defective messages count as a trouble of the source, though its calls succeed."""
 
 SHORTEST_EMPTY_POLL_IN_SECONDS = 0.9
 """A poll that comes back empty sooner was no long one.
@@ -95,18 +95,18 @@ class Gatherer:
         self._luck = luck
         self._calls: set[anyio.CancelScope] = set()
         self._hasty_polls = 0
-        self._defective_until: float | None = None  # defective messages came, and come again until then
+        self._defective_until: float | None = None  # defective messages are hidden until then
 
     def cut(self) -> None:
-        """End every receive and every delete in flight.
+        """Cancel every receive and every delete in flight.
 
-        What a receive may have taken, SQS shows again after its timeout; what a delete left is in the keeper's care.
+        SQS shows the messages of such a receive again after their timeout; the keeper still hides those not deleted.
         """
         for call in self._calls:
             call.cancel()
 
     async def gather(self) -> list[BatchInHand]:
-        """One batch; more only where the limit of an event cuts; none when nothing came that matches, or at a stop."""
+        """One batch; several if its records do not fit into one event; none if no message matched, or at a stop."""
         batches: list[BatchInHand] = []
         builder = self._builder()
         wait = self._longest_poll() if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
@@ -119,7 +119,7 @@ class Gatherer:
             if messages:
                 receive = Receive(asked_at, anyio.current_time(), timeout, queue_timeout)
                 if not batches:
-                    builder = self._builder()  # the limit may have been learnt while nothing came
+                    builder = self._builder()  # a smaller limit may have been learnt during the poll
                 await self._put(messages, receive, batches, builder)
             elif messages is not None and (batches or self._permits.polls_in_flight == 1):
                 await self._slow_down(anyio.current_time() - asked_at)
@@ -180,7 +180,7 @@ class Gatherer:
         return messages
 
     def _end_defects(self, until: float, messages: Sequence[Message], asked_at: float) -> None:
-        """An empty receive says nothing as long as the defective messages are hidden."""
+        """While the defective messages are hidden, an empty receive does not prove that they are gone."""
         if not any(message.defect for message in messages) if messages else asked_at >= until:
             self._defective_until = None
             self._health.succeeded(MESSAGES)
@@ -228,7 +228,7 @@ class Gatherer:
     def _set_aside(
         self, messages: Sequence[Message], receive: Receive
     ) -> tuple[Sequence[Message], list[MessageInHand]]:
-        """The messages to invoke, and those to come again: the defective ones and what follows in their groups."""
+        """The messages to invoke, and those to show again: the defective ones and those after them in their groups."""
         sound = without_gaps(
             messages,
             is_lost=lambda message: message.defect is not None,
@@ -244,9 +244,9 @@ class Gatherer:
         return sound, [MessageInHand(message, b"", receive) for message in aside if message.receipt_handle]
 
     async def _delete(self, filtered_out: list[MessageInHand], batches: list[BatchInHand]) -> None:
-        """What cannot be deleted at once goes along with a batch, not to keep it waiting, or is tried again here.
+        """Delete these messages; if there is a batch, try once, and delete the rest together with that batch.
 
-        The keeper cares for it meanwhile: a stop cuts the delete, and the releaser finishes it.
+        They stay hidden meanwhile. A stop cancels the delete, and the releaser finishes it.
         """
         batch = batches[-1] if batches else self._open_batch()
         earlier, left = batch.filtered_out, filtered_out

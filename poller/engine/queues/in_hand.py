@@ -14,7 +14,7 @@ Phase = Literal["gathering", "waiting", "running", "done"]
 
 
 class Receive(NamedTuple):
-    """When a receive was asked for and answered (on anyio's clock): SQS took its messages somewhere between.
+    """When a receive was sent and answered, on anyio's clock: SQS hid its messages at some time between.
 
     It hides them for `timeout_in_seconds`; the queue's own visibility timeout may be shorter.
     """
@@ -28,8 +28,8 @@ class Receive(NamedTuple):
 class MessageInHand:
     """A message, its encoded record, and until when it is sure to be hidden (on anyio's clock).
 
-    `longest_until` is when SQS shows it again whatever we do, `returns_at` when it is to be shown if it is not done.
-    `returns_by_itself` when it is still hidden just as the queue hides messages, so that there is nothing to change.
+    `longest_until` is when SQS shows it again at the latest, `returns_at` when it should be shown if it fails.
+    `returns_by_itself` says that SQS shows it at that time anyway, so that no call is needed.
     """
 
     __slots__ = (
@@ -55,22 +55,22 @@ class MessageInHand:
         self.is_asked_for = False  # a call to hide it again is on its way
 
     def return_at(self, moment: float) -> None:
-        """Let the queue show it at this time, and not when its own visibility timeout is over."""
+        """Show it again at this time, not when the queue's own visibility timeout is over."""
         self.returns_at = moment
         self.returns_by_itself = False
 
 
 class BatchInHand:
-    """Messages on their way together.
+    """Messages that are delivered together.
 
     gathering   the batch is being formed
     waiting     it waits for its function
-    running     its function has it; cut here, nobody knows what the function did
+    running     its function has it; if cancelled now, nobody knows what the function did
     done        what is left in it has succeeded and is to be deleted
 
-    `filtered_out` is what came with it, is not for the function, and could not be deleted yet.
-    `undone` is what is not done and is to be shown again.
-    `running_until` is when its function, once it runs, has had its whole timeout.
+    `filtered_out` are messages of the same receives that the filter kept out and that are not deleted yet.
+    `undone` are the messages that failed or were not invoked, and are to be shown again.
+    `running_until` is when the timeout of its running function ends.
     """
 
     __slots__ = ("filtered_out", "messages", "phase", "running_until", "undone")
@@ -87,7 +87,7 @@ class BatchInHand:
         return groups_of(held.message.message_group_id for held in self.messages)
 
     def everything(self) -> Iterator[MessageInHand]:
-        """What is to stay hidden."""
+        """The messages that must stay hidden."""
         yield from self.messages
         yield from self.filtered_out
 

@@ -1,14 +1,14 @@
-"""How does a batch get its answer? One invocation; again, unchanged, for as long as the function is busy.
+"""How is a batch invoked? Once; while the function refuses it, again, unchanged.
 
     in line at the gate -> still hidden? -> invoke -> interpret -+-> outcome
          ^                      └ not sure                       |
          └─────────────────────────┴── wait <────────────────────┴ postponed
 
 A batch that is too large for the function comes back at once, to be delivered as two halves (`delivering.py`).
-A batch that is postponed stays in hand: its messages are kept hidden, and its receive count does not grow.
-Message groups are invoked only when they stay hidden for as long as the function may run, as near as the visibility
-timeout allows: whatever becomes of us meanwhile, no group begins again beside itself.
-Who waits, or asks the queue in vain, holds no place at the function.
+A batch that is postponed stays in hand: its messages are kept hidden, and their receive count does not grow.
+Message groups are invoked only while they stay hidden for as long as the function may run, as near as the visibility
+timeout allows: so a crash cannot make one message group run twice at once.
+A waiting batch does not use up concurrency.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class Invoker:
     stop: Stop
 
     async def invoke(self, batch: BatchInHand, *, on_postponed: Callable[[], None]) -> Outcome | None:
-        """Invoke the batch until the function has had its say; what is left in the batch is what it was invoked with.
+        """Invoke the batch until the function takes it; the batch then has the messages that were invoked.
 
-        None when there is nothing to say: every receipt expired or is too old for another whole run of the function, or
-        the daemon stops before the function took it.
-        `on_postponed` is called for each refusal, and when messages expire: there are too many batches at once.
+        None if no outcome is possible: every receipt expired, SQS cannot hide a message for another whole run of the
+        function, or the daemon stops before the function takes the batch.
+        `on_postponed` is called for each refusal, and when messages expire: both mean too many batches at once.
         """
         request_id = self.new_request_id()
         seconds = self.function.timeout_in_seconds if self.mapping.is_fifo else 0.0
@@ -166,7 +166,7 @@ class Invoker:
         return not self.stop.has_begun
 
     def _drop_expired(self, batch: BatchInHand) -> int:
-        """Returns how many messages the batch has lost."""
+        """Remove the messages that are visible again; returns how many."""
         live = batch.live(anyio.current_time())
         expired = len(batch.messages) - len(live)
         if expired:

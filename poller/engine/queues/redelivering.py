@@ -4,10 +4,10 @@
                         └── hidden for what is left ──┘
 
 A message that fails later than that is shown at once.
-The queue is not asked for a message that is hidden just as the queue itself hides messages.
-A call that does not go through is tried again; without the permission for it, the message stays hidden as it is.
-Messages go in the order in which they came, those of one receive with one time, so that no message of a group is shown
-before an earlier one.
+No call is made for a message that SQS shows at the right time anyway.
+A call that fails is tried again; if it is forbidden, the message stays hidden until the receive's timeout ends.
+The calls keep the order of the messages, and messages of one receive are shown at one time, so that no message of a
+group is shown before an earlier one.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from poller.ports import QueueSource
 from poller.telemetry.facts import MessagesReleased, Record, VisibilityRefused
 
 TRIES = 10
-"""Then the messages stay hidden as they are: about a minute of backoff."""
+"""After so many tries, about a minute, the messages stay hidden until the receive's timeout ends."""
 
 
 class Redeliverer:
-    """Shows the messages of one mapping again."""
+    """Shows failed messages of one mapping again."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class Redeliverer:
         self._luck = luck
 
     async def redeliver(self, undone: Sequence[MessageInHand]) -> None:
-        """Let the queue show each of these messages when it is to return."""
+        """Let the queue show each of these messages at its `returns_at`."""
         for failures in range(1, TRIES + 1):
             due = _to_change(undone)
-            again = [held for held in due if held.is_asked_for]  # that call might reach the queue after this one
+            again = [held for held in due if held.is_asked_for]  # a call to hide it might reach the queue after ours
 
             async def ten(some: Sequence[MessageInHand], again: list[MessageInHand] = again) -> None:
                 again.extend(await self._try(some))
@@ -67,7 +67,7 @@ class Redeliverer:
             await anyio.sleep(DELETE.delay(failures, self._luck))
 
     async def redeliver_once(self, undone: Sequence[MessageInHand], at_once: int) -> None:
-        """The same at a stop, with no second try, and with so many calls side by side."""
+        """The same at a stop: each call once, `at_once` of them side by side."""
 
         async def ten(some: Sequence[MessageInHand]) -> None:
             failed = await self._try(some)
@@ -97,7 +97,7 @@ class Redeliverer:
 
 
 def _to_change(undone: Sequence[MessageInHand]) -> list[MessageInHand]:
-    """Those that are hidden, and not as the queue itself hides messages."""
+    """The hidden messages that SQS would show at another time."""
     now = anyio.current_time()
     return [held for held in undone if not held.returns_by_itself and not held.is_lost and held.visible_until > now]
 
@@ -107,7 +107,7 @@ async def _in_order(
     call: Callable[[Sequence[MessageInHand]], Awaitable[None]],
     at_once: int = CALLS_AT_ONCE,
 ) -> None:
-    """Await `call` with tens that return in the same second, those that return first in front."""
+    """Await `call` with up to ten messages that return in the same second, the earliest first."""
     for _, together in groupby(sorted(held, key=_second), _second):
         await in_tens(list(together), call, at_once)
 

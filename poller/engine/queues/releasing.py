@@ -1,4 +1,4 @@
-"""What becomes of what is in hand when we stop? It goes back to the queue, shielded and bounded.
+"""What happens at a stop to the messages in hand? They go back to the queue, shielded and bounded.
 
 done                  deleted: it succeeded
 filtered out          deleted

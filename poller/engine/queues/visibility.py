@@ -7,10 +7,10 @@ Once half of its visibility timeout is over, the keeper hides it again for a who
       └ visible_until is counted from here: SQS            └ hidden again from here: a fresh timeout
         may have taken the message as early as that
 
-So `visible_until` errs on the safe side.  Before an invocation, `hide_for` asks the queue where it is not sure; what
-the queue refuses to hide is lost to us.  A call that does not go through is tried again at the next tick, as long as
-time is left, and holds up no other.  SQS hides a message for twelve hours in all; the last call asks for what is left,
-and then SQS shows the message again, whether its function has ended or not: the keeper says so.
+So `visible_until` errs on the safe side.  Before an invocation, `hide_for` hides those messages again whose time may be
+too short; a message that the queue refuses to hide is lost.  A call that fails is tried again at the next tick, as long
+as time is left, and delays no other.  SQS hides a message for twelve hours in all; the last call asks for the rest of
+them, and then SQS shows the message again, even if its function still runs: the log says so.
 
 Source: Amazon SQS API Reference, "ChangeMessageVisibility".
 """
@@ -39,7 +39,7 @@ CALL_IN_SECONDS = 1.0
 """What a call may take: so much less than a whole visibility timeout can be asked for in advance."""
 
 HELD_TOO_LONG = "HeldForTwelveHours"
-"""The code of what SQS shows again because it does not hide a message for longer; ours, as SQS is not even asked."""
+"""The refusal's code for messages that SQS hides no longer after twelve hours; ours, because no call is made then."""
 
 
 class VisibilityKeeper:
@@ -93,12 +93,12 @@ class VisibilityKeeper:
         return all(held.is_lost or held.visible_until > until for held in due)
 
     def can_be_hidden_for(self, batch: BatchInHand, seconds: float) -> bool:
-        """False when the twelve hours of one of the messages end sooner."""
+        """False if the twelve hours of a message end before `seconds` have passed."""
         until = self._until(seconds)
         return all(held.longest_until - CALL_IN_SECONDS > until for held in batch.messages)
 
     def _due(self) -> list[MessageInHand]:
-        """What has used up half of its time, and can be given more. What cannot, and has used up all, is lost."""
+        """The messages to hide again: half of their time is over. Those that SQS hides no longer become lost."""
         now = anyio.current_time()
         half = now + self.timeout_in_seconds / 2
         due = []
@@ -154,5 +154,5 @@ class VisibilityKeeper:
 
 
 def _is_worth_more(held: MessageInHand) -> bool:
-    """Whether a call can still gain a second, within the twelve hours."""
+    """Whether a call can hide it for longer, within the twelve hours."""
     return held.longest_until - held.visible_until >= 2 * CALL_IN_SECONDS

@@ -1,11 +1,11 @@
 """How much may be read ahead? So many bytes for a shard, and so many for the whole process.
 
-Room is promised to a read before it begins, for many are on their way together, and the answer is charged after it;
-who asks waits until enough was given back.
-What the answer will weigh is not known before, so a read asks for as many records as would fit by what is known of
-their weight (weighing.py), and the budget may be overrun by what the reads on their way guessed wrong.
-A shard with nothing in hand may read a little even when the process's budget is used up: shards that stand still never
-starve another one.
+Each read reserves room before it begins, because many run at once; its answer is charged afterwards. A read without
+room waits until enough is given back.
+The size of an answer is not known before, so a read asks for as many records as should fit by their known weight
+(weighing.py). Where that guess is too low, the budget is exceeded.
+A shard with nothing in hand may read a little even when the process's budget is used up: so blocked shards never starve
+another one.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ say how often it tries."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discarding:
-    """The way of one lane's discarded batches. `destination` is None where they are reported nowhere.
+    """Reports the discarded batches of one lane. `destination` is None if they are reported nowhere.
 
-    `source_clock` dates a notice, as the source dates the records that it names.
+    `source_clock` dates the failure record, because the source dates the records that it names.
     """
 
     mapping: StreamMapping

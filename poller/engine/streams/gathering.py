@@ -1,8 +1,8 @@
 """When is a lane's next batch ready?
 
-It is filled in order, from what the reader has put, and ready with the first of
+It is filled in order with the records that the reader has put, and is ready with the first of
 
-    full                batch_size records, or as many bytes as an event has room for at this function
+    full                batch_size records, or as many bytes as an event for this function may have
     batching window     it has waited as long as the mapping lets it
     tumbling window     the next record belongs to a later one, or nothing more comes into this one
     age                 its head has become too old to wait any longer

@@ -135,7 +135,7 @@ class Lane:
         self._gathering.no_room()
 
     def caught_up(self, at: float) -> None:
-        """Every record that had arrived by then, in epoch seconds of the source's clock, was put."""
+        """All records that arrived before `at` were put. `at` is in epoch seconds of the source's clock."""
         self._gathering.caught_up(at)
 
     def close(self) -> None:

@@ -1,11 +1,11 @@
 """Which shards does the stream have now?  list ── compare (core/lineage.py) ── store ── take in, again and again.
 
-    every 20 seconds      a shard that was made is found; a large listing, which takes long, is made less often
-    a shard is drained    at once, if its children are unknown: they alone are asked for
-    all are drained       and none has a child, or the service says that the stream was switched off: that is told
-    a shard is not found  at once: only a listing tells whether the shard has left, or the whole stream is missing
+    every 20 seconds      list all shards, to find new ones; a large listing, which takes long, is made less often
+    a shard is drained    if its children are unknown, ask for them alone, at once
+    all are drained       if none has a child, or the stream was switched off, report a trouble; list once a minute
+    a shard is not found  list at once: only that tells whether the shard has left, or the whole stream is missing
 
-What a listing changes is stored before it is taken in, however often the store has to be asked.
+What a listing changes is stored before it is taken in, however many tries the store needs.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from poller.model.stream import Checkpoint, Shard, ShardId, StateKey
 from poller.ports import Clock, StateStore, StreamSource
 
 LIST_AGAIN_IN_SECONDS = 20.0
-"""How long a shard that came into being may stay unknown; its parent's end makes us look sooner.
+"""How long a new shard may stay unknown; it is found sooner when its parent is drained.
 
-A listing may show a shard as open that was drained less than so long ago."""
+A shard that was drained less than this ago may still be listed as open."""
 
 LIST_ENDED_AGAIN_IN_SECONDS = 60.0
-"""How often a stream is listed, and that is said, into which nothing new can come."""
+"""How often a stream is listed that takes no new records, and how often the log says so."""
 
 PAUSE_PER_LISTING = 4.0
-"""The pause after a listing is at least so many times as long as the listing took: DescribeStream is limited for the
+"""The pause after a listing is at least this many times as long as the listing took: DescribeStream has a rate for the
 whole account, and others have to list too."""
 
 PARENTS_ASKED_FOR = 10
-"""Above so many drained shards whose children are unknown, a whole listing costs less than one call for each."""
+"""If the children of more drained shards are unknown, a whole listing costs less than a call for each."""
 
 
 class Listings:
@@ -72,17 +72,17 @@ class Listings:
         self._asked_at = -inf
         self._ended = anyio.Event()
         self.changed = anyio.Event()
-        """Set when shards may have become free; who waits for it replaces it."""
+        """Set when more shards may be readable; the waiting task replaces it."""
 
     async def begin(self, lineage: Lineage, shards: list[Shard]) -> None:
-        """Take in the first listing. Raises Rejected where the stream is another one."""
+        """Take in the first listing. Raises Rejected if the stream was created again."""
         self.lineage = lineage
         self._check_same_stream(shards, asked_at=anyio.current_time())
         await self._take_in(shards)
         self._list_at = anyio.current_time() + LIST_AGAIN_IN_SECONDS
 
     def tell_end(self) -> bool:
-        """Say so where nothing new can come into the stream, by the last listing: that is a trouble of the source."""
+        """Report a trouble of the source if the stream takes no new records, by the last listing; true if so."""
         is_drained = self.lineage.is_drained(before=self._clock.now() - LIST_AGAIN_IN_SECONDS)
         reason = why_nothing_comes(self._arn, self._source.status, is_drained=is_drained)
         if reason is None:
@@ -107,7 +107,7 @@ class Listings:
             await self.run_once()
 
     async def run_once(self) -> None:
-        """One whole listing; a failed one is told, and followed by a pause."""
+        """Make one whole listing; report a failure, and pause after it."""
         asked_at = anyio.current_time()
         self._list_at = inf
         try:
@@ -125,14 +125,14 @@ class Listings:
         self._list_by(max(asked_at + pause, anyio.current_time() + PAUSE_PER_LISTING * took))
 
     def drained(self, shard_id: ShardId) -> None:
-        """All of this shard is done, and that is stored: its children may be read."""
+        """Every record of the shard is done, or the shard has left, and that is stored: its children may be read."""
         if not self.lineage.drained(shard_id, now=self._clock.now()):
             self._childless.append(shard_id)
             self._childless_came.set()
         self.changed.set()
 
     async def has_left(self, shard_id: ShardId) -> bool:
-        """Whether the stream is there, and this shard is not: a listing that begins after this call tells."""
+        """Whether a listing that begins after this call shows the stream without this shard."""
         called_at = anyio.current_time()
         self._list_by(called_at)
         while self._asked_at < called_at:
@@ -151,21 +151,21 @@ class Listings:
                 await self._find_children_of(self._childless.popleft())
 
     async def _find_children_of(self, parent: ShardId) -> None:
-        """Where that fails, a whole listing does the same, says what is wrong, and is tried until it succeeds."""
+        """Ask for the children alone; if that fails, make a whole listing, which reports a failure and is repeated."""
         try:
             shards = await self._source.children(parent)
-            if not self.lineage.knows_parents_of(shards):  # a merge with a shard that was made since the last listing
+            if not self.lineage.knows_parents_of(shards):  # merged with a shard that is newer than the last listing
                 self._list_by(anyio.current_time())
                 return
             await self._take_in(shards, is_complete=False)
         except ServiceError:
             self._list_by(anyio.current_time())
         else:
-            if all(parent not in shard.parent_ids for shard in shards):  # it may be told late
+            if all(parent not in shard.parent_ids for shard in shards):  # the service may show a child late
                 self._list_by(anyio.current_time() + LIST_AGAIN_IN_SECONDS)
 
     def _list_by(self, moment: float) -> None:
-        """Make the next whole listing then, or sooner if that was planned."""
+        """Make the next whole listing at this moment, or earlier if that is planned."""
         self._list_at = min(self._list_at, moment)
         self._hurried.set()
 
@@ -175,7 +175,7 @@ class Listings:
         self._ended = anyio.Event()
 
     async def _take_in(self, shards: list[Shard], *, is_complete: bool = True) -> None:
-        """One at a time: what one has found is known to the next, and is not stored again."""
+        """Store what a listing changes, then take it in; one listing at a time, so that nothing is stored twice."""
         async with self._taking_in:
             listing = self.lineage.compared(shards, now=self._clock.now(), is_complete=is_complete)
             if listing.found:
@@ -187,12 +187,12 @@ class Listings:
         self.changed.set()
 
     def _check_same_stream(self, shards: list[Shard], *, asked_at: float) -> None:
-        """Raises Rejected where going on would leave out records: a Kinesis stream made anew has the same ARN."""
+        """Raises Rejected if the stream was created again: its old positions would skip records."""
         seconds_ago = anyio.current_time() - asked_at
         settled = self._clock.now() - seconds_ago - LIST_AGAIN_IN_SECONDS
         if reopened := self.lineage.reopened(shards, drained_before=settled):
             raise Rejected(
-                f"{reopened[0]} takes records, and was drained before: was the stream deleted and made anew? "
-                "Then its positions have to be moved: `poller state set`",
+                f"{reopened[0]} is open, but stored as ended: was the stream deleted and created again? "
+                "Then set new positions with `poller state set`",
                 code="AnotherStream",
             )

@@ -1,14 +1,14 @@
-"""What is the way of a stream?  shards ── lineage ── read each ── lanes ── checkpoints.
+"""How does a mapping of a stream run?  shards ── lineage ── read each ── lanes ── checkpoints.
 
     list the shards, again and again ── those that may be read (core/lineage.py) get a reader each (shard.py)
          ^                                                               │
          └── at once, when a shard is drained whose children are unknown ┘   (listing.py)
 
-Where each shard begins is fixed and stored at the first start, before anything is read: what is written after the
-mapping is ready is seen, whatever becomes of us before the first record.  For LATEST, iterators are taken at once for
-all open shards, and this moment is what is stored, on the source's clock, which dates the records: a start before
-the first record goes on from there.
-At a stop the readers stop, what runs ends within the grace, and the last checkpoints are stored.
+Where each shard begins is fixed and stored at the first start, before anything is read: records that are written
+after the mapping is ready are never missed, even after a crash before the first record.  For LATEST, iterators are
+taken at once for all open shards, and this moment is stored, on the source's clock, which dates the records: a restart
+before the first record begins there.
+At a stop the readers stop, running invocations end within the grace, and the last checkpoints are stored.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
 """
@@ -203,7 +203,7 @@ class StreamMappingRunner:
         return lineage
 
     async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, Iterator]:
-        """One call that fails among thousands is made again, and not all of them, as long as others succeed."""
+        """Take iterators for all these shards; repeat only the failed calls, as long as others succeed."""
         iterators: dict[ShardId, Iterator] = {}
         at_once = anyio.CapacityLimiter(ITERATORS_AT_ONCE)
         while missing := [shard_id for shard_id in shard_ids if shard_id not in iterators]:

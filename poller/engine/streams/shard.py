@@ -1,16 +1,16 @@
 """How is one shard read?  iterator ── read ── filter ── lane ── watermark ── checkpoint, until its end.
 
-Records go out to the lanes in the shard's order; what a filter keeps out is done at once, and moves the checkpoint too.
-Behind, the shard is read without a pause, as fast as the source allows; caught up, at the source's base rate.
-A lane that stands still holds up its own records, and the reading once the budget in bytes is used up.
+Records go to the lanes in the shard's order; a record that the filter keeps out is done at once, and moves the
+checkpoint too.  A shard that is behind is read as fast as the source allows; one that is caught up, at the source's
+base rate.  A blocked lane blocks its own records, and the reading once the budget in bytes is used up.
 
-    an iterator that expired     taken again after the last record that went out
-    a trimmed position           the oldest record there is, and said so
-    a shard that is listed no    what is in hand is delivered, and then it counts as drained; what it had left is lost,
-    more                         and said so
-    a read that is not in order  read again later, and said: none of it is handed out (core/reads.py)
-    anything else                tried again later: a stream that is missing may come back, with the same shards; and
-                                 that a stored position is no good is for a person to see (`poller state set`)
+    an expired iterator         taken again after the last record that was put into a lane
+    a trimmed position          goes on at the oldest record; the log says so
+    a shard that is not listed  its records in hand are delivered, and then it counts as drained; its other records are
+    any more                    lost, and the log says so
+    a read with a fault         none of it is delivered (core/reads.py); the log says so, and the read is repeated later
+    any other error             tried again later: a missing stream may come back with the same shards, and a person can
+                                replace a stored position that the service rejects (`poller state set`)
 
 A checkpoint is the watermark and the window that the lane had when it reached that place, always both.  A shard whose
 window is still open is not at its end.
@@ -72,7 +72,7 @@ EMPTY_READS_AT_THE_TIP = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardParts:
-    """What all shards of a mapping share. `has_left` tells whether the stream is there, and this shard is not."""
+    """What all shards of a mapping share. `has_left` asks a new listing whether a shard has left the stream."""
 
     source: StreamSource
     lane: LaneParts
@@ -130,8 +130,8 @@ class ShardReader:
     def age(self, now: float) -> float:
         """How old the oldest record in hand is; with none in hand, how far behind the last read was, in seconds.
 
-        `now` is by the source's clock.
-        While reads fail, nobody knows what is there: then the time since they fail counts too.
+        `now` is of the source's clock.
+        While reads fail, the time since the first failure is added: newer records may be waiting.
         """
         arrivals = [oldest.arrived_at for lane in self.lanes if (oldest := lane.oldest) is not None]
         if arrivals:

@@ -19,7 +19,7 @@ from poller.ports import Clock
 from poller.telemetry.facts import Record, ShardBlocked, ShardUnblocked
 
 DETAIL_LIMIT_IN_CHARACTERS = 1024
-"""How much of the words of a function or a destination a status shows."""
+"""How much a status shows of an error message of a function or a destination."""
 
 
 class Standstill:

@@ -1,9 +1,9 @@
-"""Does the position store do what a mapping asks? What the mapping knows of it, and how a failing one is tried again.
+"""Does the position store work? A mapping learns it from its own calls, and repeats those that fail.
 
     working ── a call fails ──> troubled ── the same kind of call succeeds ──> working
 
-Each kind of call is tried until it succeeds, so that nothing in memory runs ahead of the store.
-A failing store is not a failing source: the source is read as before, and its own failures and pauses do not count.
+Each call is tried until it succeeds, so that nothing in memory runs ahead of the store.
+A failing store is not a failing source: the source is read as before, and has its own failures and pauses.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class StoreHealth:
                 return answer
 
     def together_with(self, source: Health) -> Health:
-        """The health of both; where both fail, the times are those of the source."""
+        """The health of both; if both fail, the times are the source's."""
         troubles = self._troubles.values()
         if not troubles:
             return source._replace(since=max(source.since or 0.0, self._recovered_at))

@@ -1,12 +1,12 @@
-"""How many records are asked for? As many as fit into the room, by the weight of those that came before.
+"""How many records should a read ask for? As many as fit into its room, by the weight of earlier records.
 
-    an answer of any size fits       as many as the service gives
+    the largest answer fits          as many as the service gives
     the shard was read before        by the weight of its last records
-    other shards of the mapping were by the heaviest of them
-    none was                         after a short wait for the first of them: one record, of any weight
+    only other shards were read      by the heaviest weight that they had
+    no shard was read                wait shortly for the first answer; if none comes, as many as fit of the heaviest
 
-The process's budget has room for the largest answer to some 36 reads at once; the other shards of a mapping begin with
-less room, at the same moment, and would each begin with a single record.
+The process's budget has room for about 36 of the largest answers at once. When a mapping of more shards begins, the
+others have less room, and without the wait each of them would ask for a single record.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import anyio
 from poller.engine.streams.budget import LARGEST_ANSWER
 
 RECORDS_IN_A_READ = 10_000
-"""The most that is asked for; a source gives what its service allows."""
+"""The highest number that a read asks for; a source lowers it to what its service allows."""
 
 HEAVIEST_RECORD = 2.0**20
-"""What a record weighs at most: as much as Kinesis takes, unless it is told to take more."""
+"""The weight of an unknown record: the largest that Kinesis takes, unless a stream allows larger ones."""
 
 PATIENCE_IN_SECONDS = 2.0
-"""How long after a mapping's first read the others wait for a record; ours, several times an answer's latency."""
+"""How long after a mapping's first read other reads wait for its answer; ours, several times an answer's latency."""
 
 
 class RecordWeight:
@@ -34,7 +34,7 @@ class RecordWeight:
         self._patient_until: float | None = None
 
     async def fitting(self, room_in_bytes: int, last: float | None) -> int:
-        """How many records to ask for. `last` is the weight of those of the shard's last read, None before it."""
+        """How many records to ask for. `last` is the weight of the shard's last records; None before its first read."""
         patient_until = self._patient_until
         if patient_until is None:
             self._patient_until = anyio.current_time() + PATIENCE_IN_SECONDS
@@ -47,6 +47,6 @@ class RecordWeight:
         return max(1, min(RECORDS_IN_A_READ, int(room_in_bytes / weight)))
 
     def learn(self, weight: float) -> None:
-        """A read of any shard gave records of this weight."""
+        """A read of any shard of the mapping gave records of this weight."""
         self._heaviest = max(weight, self._heaviest or 0.0)
         self._is_known.set()

@@ -45,10 +45,10 @@ class LaneWindow:
         return self._length is not None
 
     def batch_limit_in_bytes(self, event_limit_in_bytes: int) -> int:
-        """What a batch may have as a plain event, where the function takes events of so many bytes.
+        """The limit of a batch as a plain event, for a function that takes events of so many bytes.
 
-        The batch fits into Lambda's limit with any state that comes while it is delivered.  A smaller limit may be less
-        than the largest state, so there the state of now counts.
+        Under Lambda's limit the batch leaves room for the largest state.  A smaller limit may be less than that, so
+        under it the batch leaves room for the present state.
         """
         largest_state = 0 if self._length is None else tumbling.MAXIMUM_STATE_BYTES
         room = self.room_in_bytes - (MAXIMUM_EVENT_BYTES - event_limit_in_bytes)
@@ -56,7 +56,7 @@ class LaneWindow:
 
     @property
     def room_in_bytes(self) -> int:
-        """What an event has for records beside the state of now."""
+        """The room that an event has for records beside the present state."""
         return self._room_without_state - (0 if self.open is None else len(self.open.state))
 
     @property
