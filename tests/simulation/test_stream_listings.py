@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamParts
 from poller.errors import Rejected, Throttled, Unreachable
@@ -686,3 +687,53 @@ def test_at_a_start_at_latest_an_iterator_that_fails_is_taken_again_alone_while_
     play(world, main, shards=100)
     assert len(facts_of(world, SourceFailed)) == told
     assert world.counts["GetShardIterator"] == calls
+
+
+def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
+    """Else a restart before the next listing would begin at LATEST again, after what was written since."""
+
+    class New(TableWorld):
+        """A stream that was switched on a moment ago."""
+
+        def source(self, process: Process) -> StreamSource:
+            source = super().source(process)
+            listed = source.shards
+
+            async def shards() -> list[Shard]:
+                return await listed() if anyio.current_time() >= 5 else []
+
+            source.shards = shards  # type: ignore[method-assign]  # the same source, in its first seconds
+            return source
+
+    world = New(starting_position="LATEST")
+
+    async def until(_stop: Stop, daemon: Daemon) -> bool:
+        for _ in range(150):
+            if daemon.statuses()[0].state == "ready":
+                break
+            await anyio.sleep(0.1)
+        world.put("a", "written once the mapping is ready")
+        return True
+
+    async def main() -> None:
+        await world.live(until)
+        await anyio.sleep(5)
+        await world.live(stopping_after(60))
+
+    play(world, main)
+    assert world.succeeded == ["written once the mapping is ready"]
+    assert {fact.code for fact in facts_of(world, SourceFailed)} == {"NoShards"}
+
+
+def test_a_stream_without_shards_that_is_switched_off_is_told() -> None:
+    world = TableWorld(starting_position="LATEST")
+    watch = Watch(100, 30)
+
+    async def main() -> None:
+        world.table.disable()
+        await anyio.sleep(25 * HOUR)
+        await world.live(watch)
+
+    play(world, main)
+    assert [state for state, _ in watch.seen] == ["troubled", "troubled"]
+    assert "the stream is DISABLED" in watch.seen[0][1]

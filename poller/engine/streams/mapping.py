@@ -7,7 +7,7 @@
 Where each shard begins is fixed and stored at the first start, before anything is read: records that are written
 after the mapping is ready are never missed, even after a crash before the first record.  For LATEST, iterators are
 taken at once for all open shards, and this moment is stored, on the source's clock, which dates the records: a restart
-before the first record begins there.
+before the first record begins there.  A stream without shards has no such positions yet: the mapping is not ready.
 At a stop the readers stop, running invocations end within the grace, and the last checkpoints are stored.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
@@ -29,6 +29,7 @@ from poller.core.lineage import (
     Start,
     first_positions,
 )
+from poller.core.stream_end import ENDED
 from poller.engine.source_health import SourceHealth
 from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
 from poller.engine.streams.checkpoints import Checkpoints
@@ -38,7 +39,7 @@ from poller.engine.streams.shard import READS_AT_ONCE, ShardParts, ShardReader
 from poller.engine.streams.store_health import RetryingStore, StoreHealth
 from poller.engine.streams.watching import stream_status
 from poller.engine.streams.weighing import RecordWeight
-from poller.errors import ServiceError
+from poller.errors import NotFound, ServiceError
 from poller.model.mapping import StreamMapping
 from poller.model.status import Health, MappingStatus
 from poller.model.stream import (
@@ -188,6 +189,8 @@ class StreamMappingRunner:
         positions = {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
         self._windows = {shard_id: one.window for shard_id, one in stored.items() if one.window is not None}
         if not positions:
+            if not shards and self._parts.source.status not in ENDED:
+                raise NotFound("the stream lists no shards yet: is it just being made?", code="NoShards")
             now = AtTimestamp(self._parts.source.clock.reached())
             by_hand = await self._store.starting_position(self.mapping.state_key)
             positions = first_positions(shards, by_hand or self.mapping.begins_at)
