@@ -21,7 +21,7 @@ from tests.simulation.life import Life
 from tests.simulation.one_stream import FAILURES, play, stopping_after
 from tests.simulation.steps import live, sending, stopping_at
 from tests.simulation.windows import WindowWorld
-from tests.simulation.world import World
+from tests.simulation.world import World, run_seeded
 
 HUNDRED_KB = "x" * 100_000
 QUARTER_OF_A_SECOND = (0.25, 0.25)
@@ -134,6 +134,30 @@ def test_a_stop_between_the_halves_gives_the_second_one_back() -> None:
     assert len(target.calls) == 1
     assert len(queue.message_ids) == 2
     checker.check_given_back(queue, target.calls, 10.0)
+
+
+def test_a_cut_shows_a_group_of_the_second_half_no_sooner_than_in_the_first() -> None:
+    world = World(seed=1, grace_in_seconds=0)
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=300)
+    plan = FunctionPlan(largest_event=250_000, duration_in_seconds=(60.0, 60.0))
+    world.add_function("f", plan, timeout_in_seconds=100)
+    world.add_mapping("m", queue, "f")
+
+    async def until(life: Life) -> None:
+        for body, group in zip(bodies(4), "aaab", strict=True):
+            world.sqs.send(queue, body, group=group, deduplication_id=body[-9:])
+        await stopping_at(5)(life)
+
+    async def main() -> None:
+        await world.live(until)
+        queue.settle(99.0)
+        shown = [entry.group for entry in queue.history if entry.kind == "visibility_changed" and entry.detail == "0"]
+        assert shown == ["b"], "the function may still be at work on the other group"
+        await world.live(stopping_at(400))
+
+    run_seeded(1, main)
+    assert not queue.message_ids
+    checker.check_groups_are_shown_in_order(queue)
 
 
 def test_the_second_half_stays_hidden_while_the_first_one_runs() -> None:

@@ -4,7 +4,7 @@ done                  deleted: it succeeded
 filtered out          deleted
 gathering, waiting    shown at once: nobody invoked it
 running, cut          shown at once; on a FIFO queue once its function has had its whole timeout, for it may still be
-                      at work, and its group must not begin again beside it
+                      at work, and its group must not begin again beside it; so is what waits in the same group
 undone                shown when the queue's own visibility timeout is over
 """
 
@@ -45,6 +45,13 @@ class Releaser:
 
     async def release(self, batches: Iterable[BatchInHand]) -> None:
         """Give these back, in at most RELEASE_IN_SECONDS, come what may; they are not ours any more."""
+        batches = list(batches)
+        busy_until = {
+            group: batch.running_until
+            for batch in batches
+            if batch.phase == "running" and self._is_fifo
+            for group in batch.groups
+        }
         deleted: list[MessageInHand] = []
         undone: list[MessageInHand] = []
         for batch in batches:
@@ -53,9 +60,9 @@ class Releaser:
             if batch.phase == "done":
                 deleted += batch.messages
             else:
-                at_once = batch.phase != "running" or not self._is_fifo
                 for held in batch.messages:
-                    held.return_at(0.0 if at_once else batch.running_until)
+                    group = held.message.message_group_id
+                    held.return_at(0.0 if group is None else busy_until.get(group, 0.0))
                 undone += batch.messages
             self._keeper.drop(batch)
         with anyio.move_on_after(RELEASE_IN_SECONDS, shield=True):
