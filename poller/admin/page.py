@@ -67,6 +67,17 @@ _STREAMS = Columns(
     counters=_COUNTERS | {"discarded": metrics.RECORDS_DISCARDED},
 )
 
+_MEANINGS = {
+    "polls": "receives that wait for messages",
+    "iterator age": "the age of the oldest record that is not done, or how far reading is behind",
+    "checkpoint age": "how long a checkpoint has waited to be stored",
+    "shards": "those that are read, that wait for their parents, and that are drained",
+    "batches": "invocations that run now",
+    "held": "records that are read and not done",
+    "limit": "invocations that may run at once",
+}
+"""What the gauges of both tables mean."""
+
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --wait: #9a6700; --bad: #cf222e; --off: #6e7781 }
 @media (prefers-color-scheme: dark) { :root { --good: #3fb950; --wait: #d29922; --bad: #f85149; --off: #8b949e } }
@@ -118,13 +129,17 @@ def render(statuses: Sequence[MappingStatus], registry: CollectorRegistry) -> st
 <body>
 <h1>poller <small>{escape(__version__)}: {_summary(statuses)}</small></h1>
 {tables}<footer>
-Counters are records since the start; a retry counts as invoked again.
-This page loads itself every {REFRESH_SECONDS} seconds.
+{_legend()}<b>the other columns</b>: records since the start of the daemon; a retry counts as invoked again<br>
+This page reloads every {REFRESH_SECONDS} seconds.
 See also <a href="/metrics">metrics</a>, <a href="/readyz">readiness</a> and <a href="/healthz">health</a>.
 </footer>
 </body>
 </html>
 """
+
+
+def _legend() -> str:
+    return "".join(f"<b>{heading}</b>: {meaning}<br>\n" for heading, meaning in _MEANINGS.items())
 
 
 def _summary(statuses: Sequence[MappingStatus]) -> str:

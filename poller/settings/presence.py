@@ -34,7 +34,7 @@ def _missing_code(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fa
         variables = {**environ, **kind.environment}
         if not _is_program(kind.command[0], kind.directory, variables.get("PATH")):
             key = "command" if kind.handler is None else "python"
-            yield Fault(("functions", name, key), f"there is no such program{_where(kind.command[0])}")
+            yield Fault(("functions", name, key), _why_not(kind.command[0], kind.directory))
         elif kind.handler is not None and kind.command[0] == sys.executable:
             folders = [kind.directory, *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
             if not _is_module(kind.handler.partition(":")[0], folders):
@@ -51,8 +51,13 @@ def _is_program(name: str, directory: str, path: str | None) -> bool:
     return shutil.which(str(FilePath(directory, name)) if "/" in name else name, path=path) is not None
 
 
-def _where(name: str) -> str:
-    return ", seen from the folder of this file" if "/" in name else " on PATH"
+def _why_not(name: str, directory: str) -> str:
+    if "/" not in name:
+        return "there is no such program on PATH"
+    if FilePath(directory, name).is_file():
+        return "is not executable"
+    rule = "" if FilePath(name).is_absolute() else "; a relative path begins at the folder of this file"
+    return f"there is no such program{rule}"
 
 
 def _is_module(name: str, folders: Sequence[str]) -> bool:

@@ -42,7 +42,7 @@ def timed_out(request_id: RequestId, seconds: float) -> FunctionError:
 
 def init_timed_out(request_id: RequestId, seconds: float) -> FunctionError:
     """The function never came to ask for its first invocation. AWS has no words of its own for this one."""
-    reason = f"Init timed out after {seconds:.2f} seconds, before the first invocation was asked for"
+    reason = f"Init timed out after {seconds:.2f} seconds, before the runtime asked for an invocation"
     return _own("Sandbox.Timedout", f"RequestId: {request_id} Error: {reason}")
 
 

@@ -198,6 +198,15 @@ def test_the_title_counts_the_ready_among_the_enabled() -> None:
     assert "<title>poller: 1 of 2 mappings ready</title>" in page
 
 
+def test_the_page_explains_each_number_that_is_no_counter() -> None:
+    counters = {"polled", "filtered out", "invoked", "failed", "deleted", "discarded"}
+    for status in (READY, STREAM):
+        page = render([status], recorder().registry)
+        numbers = Reader(page).rows[1].keys() - {"mapping", "state"} - counters
+        explained = re.findall(r"<b>(.+)</b>: .+<br>", page.partition("<footer>")[2])
+        assert numbers <= set(explained)
+
+
 def test_the_page_loads_itself_again_and_nothing_from_elsewhere() -> None:
     page = render([READY], recorder().registry)
     assert '<meta http-equiv="refresh"' in page

@@ -75,11 +75,14 @@ def test_a_program_is_on_the_path_or_seen_from_the_files_folder(missing_of: Miss
     ]
     assert missing_of(function('handler = "json:loads"\npython = "./bootstrap"')) == []
     assert missing_of(function('handler = "json:loads"\npython = "./none"')) == [
-        'functions.f.python = "./none": there is no such program, seen from the folder of this file'
+        'functions.f.python = "./none": there is no such program; a relative path begins at the folder of this file'
     ]
     program.chmod(0o644)
     assert missing_of(function('command = ["./bootstrap"]')) == [
-        'functions.f.command = ["./bootstrap"]: there is no such program, seen from the folder of this file'
+        'functions.f.command = ["./bootstrap"]: is not executable'
+    ]
+    assert missing_of(function('command = ["/nowhere/program"]')) == [
+        'functions.f.command = ["/nowhere/program"]: there is no such program'
     ]
 
 

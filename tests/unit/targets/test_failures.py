@@ -28,7 +28,7 @@ ID = RequestId("6f1d")
         (
             init_timed_out(ID, 10),
             "Sandbox.Timedout",
-            "RequestId: 6f1d Error: Init timed out after 10.00 seconds, before the first invocation was asked for",
+            "RequestId: 6f1d Error: Init timed out after 10.00 seconds, before the runtime asked for an invocation",
         ),
         (
             exited(ID, 0),

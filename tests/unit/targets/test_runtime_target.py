@@ -496,7 +496,7 @@ async def test_an_init_that_takes_too_long_is_killed() -> None:
     async with opened(kind, record, timeout_in_seconds=0.1, init_in_seconds=0.3) as target:
         assert error(await target.invoke(call())) == (
             "Sandbox.Timedout",
-            "RequestId: 6f1d Error: Init timed out after 0.30 seconds, before the first invocation was asked for",
+            "RequestId: 6f1d Error: Init timed out after 0.30 seconds, before the runtime asked for an invocation",
         )
     (stopped,) = record.of(ChildStopped)
     assert (stopped.reason, stopped.status) == ("timeout", -signal.SIGKILL)
