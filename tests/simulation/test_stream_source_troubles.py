@@ -11,10 +11,10 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
-from poller.errors import NotFound
+from poller.errors import NotFound, Trimmed
 from poller.model.ids import MappingName
 from poller.model.invocation import Answered, Invocation, Response
-from poller.model.stream import Iterator, Read, Shard, ShardEnd, StateKey
+from poller.model.stream import Iterator, Position, Read, Shard, ShardEnd, ShardId, StateKey
 from poller.ports import SourceClock, StreamSource
 from poller.sources.caller import Caller
 from poller.sources.kinesis import KinesisSource, known
@@ -330,16 +330,57 @@ def test_a_stream_that_is_missing_for_a_while_is_waited_for() -> None:
     assert [state for state, _ in watch.seen] == ["troubled", "ready", "ready"]
 
 
-def test_iterators_that_expire_at_once_are_taken_no_oftener_than_kinesis_allows() -> None:
+def test_iterators_that_expire_at_once_are_taken_no_oftener_than_kinesis_allows_and_are_a_trouble() -> None:
     world = CountingWorld()
+    watch = Watch(120, 1, 10, 59)
 
     async def main() -> None:
-        await world.live(stopping_after(10))
+        async def end() -> None:
+            await anyio.sleep(60)
+            world.stream.early_expiry_rate = 0.0
+            world.put("a", "a/0")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(end)
+            await world.live(watch)
 
     play(world, main, early_expiry_rate=1.0)
-    assert 45 <= world.counts["GetShardIterator"] <= 51
     assert len(facts_of(world, ReadThrottled)) <= 3, "five a second, to the limit"
-    assert facts_of(world, SourceFailed) == []
+    assert [state for state, _ in watch.seen] == ["ready", "troubled", "troubled", "ready"]
+    assert {fact.code for fact in facts_of(world, SourceFailed)} == {"ExpiredIteratorException"}
+    assert world.counts["GetShardIterator"] < 25, "with a pause that grows"
+    assert world.succeeded == ["a/0"]
+
+
+def test_a_shard_that_is_gone_is_left_though_the_service_says_only_that_its_records_are_trimmed() -> None:
+    class Forgetful(TableWorld):
+        def source(self, process: Process) -> StreamSource:
+            source = super().source(process)
+            take = source.iterator
+
+            async def iterator(shard_id: ShardId, position: Position) -> Iterator:
+                try:
+                    return await take(shard_id, position)
+                except NotFound as error:
+                    raise Trimmed("the shard has been trimmed", code="TrimmedDataAccessException") from error
+
+            source.iterator = iterator  # type: ignore[method-assign]  # the same source, of another service
+            return source
+
+    world = Forgetful()
+
+    async def main() -> None:
+        world.put("a", "a/0")
+        await world.live(crashing_after(30))
+        world.put("a", "lost")
+        world.table.roll_over()
+        await anyio.sleep(25 * 3600)
+        world.put("a", "child")
+        await world.live(stopping_after(120))
+
+    play(world, main, shard_lifetime_in_seconds=None)
+    assert world.succeeded == ["a/0", "child"]
+    assert 1 <= len(facts_of(world, PositionTrimmed)) <= 2
 
 
 def test_a_listing_without_shards_does_not_say_that_a_shard_has_left() -> None:

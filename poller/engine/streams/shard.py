@@ -4,7 +4,8 @@ Records go to the lanes in the shard's order; a record that the filter keeps out
 checkpoint too.  A shard that is behind is read as fast as the source allows; one that is caught up, at the source's
 base rate.  A blocked lane blocks its own records, and the reading once the budget in bytes is used up.
 
-    an expired iterator         taken again after the last record that was put into a lane
+    an expired iterator         taken again after the last record that was put into a lane; if that happens again and
+                                again, it is an error like any other
     a trimmed position          goes on at the oldest record; the log says so
     a shard that is not listed  its records in hand are delivered, and then it counts as drained; its other records are
     any more                    lost, and the log says so
@@ -62,6 +63,10 @@ DYNAMODB_BASE_RATE = 0.25
 FASTEST = 0.2
 """Seconds between two reads of a Kinesis shard that is behind, and between two iterators of any shard: Kinesis allows
 five of each a second, for all readers together."""
+
+LOST_ITERATORS = 10
+"""How many iterators in a row may expire, or lose their records, before one can be read: the last of them is an error
+that the mapping tells, and the pauses grow. Ours; two seconds."""
 
 READS_AT_ONCE = 128
 """How many calls of one mapping to its source may be on their way: each takes a connection."""
@@ -169,7 +174,7 @@ class ShardReader:
 
     async def _read_to_the_end(self) -> None:
         iterator = self._iterator
-        failures = 0
+        failures = lost_iterators = 0
         while True:
             try:
                 async with self._budget.promised(self._no_room) as room_in_bytes:
@@ -181,17 +186,17 @@ class ShardReader:
                         read = await self._parts.source.read(iterator, limit=limit)
                     if (fault := fault_in(read)) is not None:
                         raise Rejected(f"the answer of {self._shard_id} has {fault}", code="UnusableAnswer")
-            except ExpiredIterator:
-                iterator = None
-                await anyio.sleep(FASTEST)
-                continue
-            except Trimmed:
-                self._say_trimmed()
-                iterator, self._position = None, TrimHorizon()
-                await anyio.sleep(FASTEST)
-                continue
             except ServiceError as error:
-                if isinstance(error, NotFound) and await self._parts.has_left(self._shard_id):
+                if isinstance(error, ExpiredIterator | Trimmed):
+                    iterator = None
+                    lost_iterators += 1
+                    if isinstance(error, Trimmed) and (self._position != TrimHorizon() or lost_iterators == 1):
+                        self._say_trimmed()
+                        self._position = TrimHorizon()
+                    if lost_iterators < LOST_ITERATORS:
+                        await anyio.sleep(FASTEST)
+                        continue
+                if isinstance(error, NotFound | Trimmed) and await self._parts.has_left(self._shard_id):
                     self._say_trimmed()
                     self._parts.health.read_succeeded(self._shard_id)
                     return
@@ -199,7 +204,7 @@ class ShardReader:
                 self._fails_since = self._fails_since or self._parts.source.clock.now()
                 await anyio.sleep(self._parts.health.read_failed(self._shard_id, error, in_a_row=failures))
                 continue
-            failures, self._fails_since = 0, None
+            failures, lost_iterators, self._fails_since = 0, 0, None
             self._behind_in_seconds = read.behind_in_seconds or 0.0
             self._parts.health.read_succeeded(self._shard_id)
             self._hand_out(read)
