@@ -100,9 +100,7 @@ class QueueMappingRunner:
         redeliverer = Redeliverer(
             mapping=mapping.name, source=parts.source, health=self._health, record=record, luck=parts.luck
         )
-        self._releaser = Releaser(
-            deleter=deleter, redeliverer=redeliverer, keeper=self._keeper, is_fifo=mapping.is_fifo
-        )
+        self._releaser = Releaser(deleter=deleter, redeliverer=redeliverer, keeper=self._keeper)
         self._crash: Exception | None = None
         self._gatherer = Gatherer(
             mapping=mapping,

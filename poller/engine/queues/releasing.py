@@ -33,12 +33,10 @@ class Releaser:
         deleter: Deleter,
         redeliverer: Redeliverer,
         keeper: VisibilityKeeper,
-        is_fifo: bool,
     ) -> None:
         self._deleter = deleter
         self._redeliverer = redeliverer
         self._keeper = keeper
-        self._is_fifo = is_fifo
 
     async def release_all(self) -> None:
         await self.release(list(self._keeper.batches))
@@ -47,10 +45,7 @@ class Releaser:
         """Give these back, in at most RELEASE_IN_SECONDS, come what may; they are not ours any more."""
         batches = list(batches)
         busy_until = {
-            group: batch.running_until
-            for batch in batches
-            if batch.phase == "running" and self._is_fifo
-            for group in batch.groups
+            group: batch.running_until for batch in batches if batch.phase == "running" for group in batch.groups
         }
         deleted: list[MessageInHand] = []
         undone: list[MessageInHand] = []
