@@ -92,6 +92,7 @@ def test_every_date_that_servers_write_is_read(moment: int) -> None:
         *("", "yesterday", "Mon, 01 Jan 99999999999 00:00:00 GMT", "Thu, 01 Jan 0000 00:00:00 GMT"),
         *("Thu, 31 Feb 2026 00:00:00 GMT", "Thu, 01 Foo 2026 00:00:00 GMT", "Thu, 01 Jan 2026 24:00:00 GMT"),
         *("Thu, 01 Jan 2026 00:00:00 -0000", "Thu, 01 Jan 2026 00:00:00 +9999", "Thu, ٠١ Jan 2026 00:00:00 GMT"),
+        *("Thu, 01 Jan 2026 00:00:00 GMT+02:00", " Thu, 01 Jan 2026 00:00:00 GMT"),
     ],
 )
 def test_anything_else_is_no_date(text: str) -> None:

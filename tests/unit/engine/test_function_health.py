@@ -56,6 +56,12 @@ def test_a_refused_batch_makes_the_mapping_wait_and_says_which_try_it_was_and_wh
     assert watched.health == Health("waiting", reason, since=100.0, attempt=2, next_try=107.0)
 
 
+def test_the_reason_is_the_functions_own_words_where_there_are_any() -> None:
+    watched = Watched()
+    watched.of_function.postponed(Postponed("HTTP.503", None, True, "svc:80: 503: we are full"), retry_in=2.0)
+    assert watched.health.reason == "function f is throttled: svc:80: 503: we are full"
+
+
 def test_of_many_waiting_batches_the_one_refused_last_gives_the_next_try() -> None:
     watched = Watched()
     for retry_in in (2.0, 9.0, 1.0):

@@ -248,10 +248,19 @@ def test_a_row_that_cannot_be_understood_is_refused(path: Path, statement: str, 
     assert fault.endswith(f"; {WHAT_TO_DO}")
 
 
-def test_a_row_that_cannot_be_understood_is_not_shown(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ("position = 'nowhere'", "'nowhere' is not a position"),
+        ("window_start = 0", "the window is not whole"),
+        ("window_end = 1", "the window is not whole"),
+        ("window_state = '{}'", "the window is not whole"),
+    ],
+)
+def test_a_row_that_cannot_be_understood_is_not_shown(path: Path, changed: str, what: str) -> None:
     stored_in(path)
-    change(path, "UPDATE checkpoint SET position = 'nowhere' WHERE shard_id = 'shard-77'")
-    with pytest.raises(SettingsError, match="is damaged: shard-77: 'nowhere' is not a position"):
+    change(path, f"UPDATE checkpoint SET {changed} WHERE shard_id = 'shard-77'")
+    with pytest.raises(SettingsError, match=f"is damaged: shard-77: {what}"):
         stored(path)
 
 
@@ -279,6 +288,7 @@ def test_its_owner_alone_may_read_every_file(path: Path, umask: int) -> None:
 
 def test_files_that_others_could_read_are_closed_to_them(path: Path) -> None:
     stored_in(path, killed=True)
+    Path(f"{path}-shm").write_bytes(bytes(32_768))  # SQLite itself would close an empty one
     for file in path.parent.iterdir():
         file.chmod(0o644)
     with owned(path):

@@ -272,6 +272,14 @@ async def test_an_init_error_that_came_before_fails_the_invocation_at_once() -> 
         assert handover.settled.is_set()
 
 
+async def test_a_child_that_has_told_an_init_error_may_not_ask_for_an_invocation() -> None:
+    async with serving() as (api, client):
+        await client.call("POST", "init/error", b'{"errorMessage": "no", "errorType": "E"}')
+        with anyio.fail_after(5):
+            assert (await client.refusal("GET", "invocation/next"))[:2] == (403, "InvalidStateTransition")
+        assert not api.has_asked
+
+
 async def test_an_invocation_for_a_child_that_ended_before_it_ever_asked_fails() -> None:
     api = RuntimeApi(function(command_kind("x")), before_event=nothing_before, record=Recorded())
     api.end(partial(exited, status=4))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
 import venv
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,15 @@ async def test_a_handler_sees_lambdas_context() -> None:
         "custom": {"mapping": "new_users", "request_id": "6f1d-0", "attempt": "1"},
         "directory": str(SAMPLES.resolve()),
     }
+
+
+def test_after_the_deadline_no_time_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FUNCTION_NAME", "FUNCTION_VERSION", "FUNCTION_MEMORY_SIZE", "LOG_GROUP_NAME", "LOG_STREAM_NAME"):
+        monkeypatch.setenv(f"AWS_LAMBDA_{name}", "any")
+    headers = Message()
+    headers["Lambda-Runtime-Deadline-Ms"] = "1000"
+    context = runpy.run_path(str(BOOTSTRAP))["Context"](headers)
+    assert context.get_remaining_time_in_millis() == 0
 
 
 async def test_a_handler_finds_the_functions_environment() -> None:
@@ -161,6 +172,17 @@ async def test_a_result_that_is_too_large_is_an_error_and_the_child_goes_on() ->
     assert isinstance(too_much, FunctionError)
     assert too_much.error_type == "Function.ResponseSizeTooLarge"
     assert enough == Answered(b'"xxxxxxxxxx"')
+    assert len(record.of(ChildStarted)) == 1
+
+
+async def test_an_error_that_is_too_large_is_one_and_the_child_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "wordy.py").write_text("def handle(event, context):\n    raise ValueError('x' * event)\n")
+    record = Recorded()
+    too_much, enough = await responses_of("wordy:handle", 7_000_000, 10, directory=tmp_path, record=record)
+    assert isinstance(too_much, FunctionError)
+    assert isinstance(enough, FunctionError)
+    assert too_much.error_type == "Function.ResponseSizeTooLarge"
+    assert enough.message == "x" * 10
     assert len(record.of(ChildStarted)) == 1
 
 

@@ -101,6 +101,13 @@ async def test_a_line_that_is_too_long_comes_in_pieces() -> None:
     assert await lines_of(b"x" * limit + b"\n" + b"y" * (limit + 3) + b"\n") == ["x" * limit, "y" * limit, "yyy"]
 
 
+def test_a_line_as_long_as_the_limit_is_one_line() -> None:
+    cutter = LineCutter()
+    cutter.add(b"x" * LINE_LIMIT_IN_BYTES + b"\n")
+    assert cutter.next_line() == b"x" * LINE_LIMIT_IN_BYTES
+    assert cutter.next_line() is None
+
+
 async def test_a_line_that_never_ends_does_not_pile_up() -> None:
     told, limit = Told(), LINE_LIMIT_IN_BYTES
     async with written(told, b"x" * limit, b"x" * limit, b"x" * limit):

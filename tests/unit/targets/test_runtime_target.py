@@ -20,6 +20,8 @@ import pytest
 from poller.model.function import ChildProcess
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
 from poller.targets.runtime import RuntimeTarget
+from poller.targets.runtime.child import Child
+from poller.targets.runtime.output_limit import OutputLimit
 from poller.telemetry.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, RuntimeApiRefused
 from tests.fakes.functions import callable_kind, command_kind, function, invocation
 from tests.fakes.recorded import Recorded
@@ -105,6 +107,24 @@ async def test_a_child_is_started_on_demand_used_again_and_keeps_its_state() -> 
     (started,) = record.of(ChildStarted)
     assert [one["invocations"] for one in answers] == [1, 2, 3]
     assert {one["pid"] for one in answers} == {started.pid}
+
+
+async def test_the_first_reason_to_end_a_child_is_told() -> None:
+    record = Recorded()
+    kind = command_kind("sleep", "60")
+    child = Child(function(kind), init_in_seconds=10.0, output_limit=OutputLimit(), record=record)
+    reading, writing = os.pipe()
+    try:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(child.live, kind, lambda address: os.environ, reading)
+                child.kill("timeout")
+                child.kill_for_memory(128)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    (stopped,) = record.of(ChildStopped)
+    assert stopped.reason == "timeout"
 
 
 async def test_a_child_is_used_again_after_an_error() -> None:
