@@ -484,19 +484,19 @@ async def test_an_init_error_fails_the_invocation_and_the_next_one_gets_a_new_ch
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_init_failure"),
+    ("kind", "init_in_seconds", "is_init_failure"),
     [
-        (command_kind("/bin/sh", "-c", "exit 4"), True),
-        (callable_kind("sample:nothing_of_that_name"), True),
-        (callable_kind("slow_import:handler"), True),
-        (callable_kind("sample:fail"), False),
+        (command_kind("/bin/sh", "-c", "exit 4"), 10.0, True),
+        (callable_kind("sample:nothing_of_that_name"), 10.0, True),
+        (callable_kind("slow_import:handler"), 0.3, True),
+        (callable_kind("sample:fail"), 10.0, False),
     ],
     ids=["exits", "posts an init error", "outlasts the init", "fails in the handler"],
 )
 async def test_a_failure_before_the_first_invocation_is_told_from_one_of_the_handler(
-    kind: ChildProcess, is_init_failure: bool
+    kind: ChildProcess, init_in_seconds: float, is_init_failure: bool
 ) -> None:
-    async with opened(kind, Recorded(), timeout_in_seconds=0.3, init_in_seconds=0.3) as target:
+    async with opened(kind, Recorded(), timeout_in_seconds=init_in_seconds, init_in_seconds=init_in_seconds) as target:
         response = await target.invoke(call())
     assert isinstance(response, FunctionError)
     assert response.is_init_failure is is_init_failure
