@@ -1,6 +1,6 @@
 """How much of an answer does the wide door read? As much as the narrow one; aiobotocore itself has no limit.
 
-It leaves an answer as it came (it asks for no encoding, and decompresses nothing), so the limit holds for all of it.
+It asks for no encoding and decompresses nothing, so the limit holds for the whole answer.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from poller.aws.proxied import body_of
 
 
 class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore is not typed
-    """aiobotocore's HTTP session; the wide door asks for no answer that is streamed."""
+    """aiobotocore's HTTP session, with a limit for answers; the wide door uses no streamed ones."""
 
     async def send(self, request: Any) -> AioAWSResponse:
-        """Raises botocore's errors, as its base class, and Unreachable for an answer above the limit."""
-        request.stream_output = True  # or the base class would read it
+        """Raises botocore's errors, as its base class does, and Unreachable for an answer above the limit."""
+        request.stream_output = True  # otherwise the base class reads all of it
         response = await super().send(request)
         try:
             body = await body_of(response.raw)
@@ -32,7 +32,7 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore is no
 
 
 class _Read:
-    """An answer's body that has been read, as AioAWSResponse asks for one."""
+    """A body that was read already, with the methods that AioAWSResponse needs."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

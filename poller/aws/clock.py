@@ -1,6 +1,6 @@
-"""What time is it at an endpoint? Signatures are dated by that clock, and what the service dates is compared with it.
+"""What time does an endpoint's clock show? It dates signatures, and the age of a record is measured by it.
 
-The rules are in `core/service_time.py`; here is what is known of one endpoint, and the two clocks of ours.
+The rules are in `core/service_time.py`; here are the known bounds of one endpoint, and our two clocks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from poller.core.service_time import Bounds, bounds, is_plausible, narrowed, par
 
 
 class ServiceClock:
-    """`ports.SourceClock` of one endpoint: ours, corrected by what the endpoint's answers tell.
+    """`ports.SourceClock` of one endpoint: our clock, corrected by the Date of the endpoint's answers.
 
     `ours` is the time of day in epoch seconds, `steady` a clock that is never set.
     """
@@ -33,10 +33,10 @@ class ServiceClock:
         return self._ours() if self._known is None else self._known.low + self.steady()
 
     def heard(self, date: str | None, *, asked_at: float) -> None:
-        """An answer with this Date header has just come; `asked_at` is on the steady clock."""
+        """Learn from the Date of an answer that came now; the request was sent at `asked_at`, on the steady clock."""
         if date is None:
             return
-        if date != self._text:  # many answers in a second tell the same
+        if date != self._text:  # many answers of one second have the same Date
             self._text, self._date = date, parsed_date(date)
         if self._date is None:
             return

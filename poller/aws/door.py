@@ -3,12 +3,12 @@
     caller   the narrow door to a JSON service      } region, endpoint, protocol and signing name are what aiobotocore
     invoker  the narrow door to a Lambda function   } resolved; settings override the endpoint
     client   the wide door: aiobotocore's client
-    caller_arn      who we are
-    execution_role  whom a Lambda function runs as
+    caller_arn      the ARN of the daemon's own identity
+    execution_role  the ARN of the role that a Lambda function runs with
 
 One pool of connections, a clock for each endpoint and an identity for each role are shared by all of them.
-To make any of them needs neither credentials nor network, and fails only with SettingsError, for what is wrong with
-the AWS configuration; who asks for the first time finds out what else is missing.
+To make any of them needs neither credentials nor network, and fails only with SettingsError, for a fault in the AWS
+configuration; anything else that is missing shows at the first request.
 
 Source of the endpoints' precedence: AWS SDKs and Tools Reference Guide, "Service-specific endpoints".
 """
@@ -56,7 +56,7 @@ WIDE_DOOR = AioConfig(
 )
 
 IDENTITY_TIMEOUT_IN_SECONDS = 5.0
-"""How long STS or Lambda may take to name an identity; ours. Only events tell it, so it is not worth a longer wait."""
+"""How long STS or Lambda may take to name an identity; ours. Only events show it, so it is not worth a longer wait."""
 
 NO_REGION = (
     "daemon.region: missing; set it there, in AWS_DEFAULT_REGION, or in the profile of the AWS configuration file"
@@ -164,7 +164,7 @@ class Aws:
     async def execution_role(
         self, name: str, *, qualifier: str | None = None, region: str | None = None, role_arn: str | None = None
     ) -> str | None:
-        """The ARN of the role that a Lambda function runs under; None where Lambda does not say so in time, or to us.
+        """The ARN of a Lambda function's role; None if Lambda does not answer in time, or does not let us ask.
 
         `name` is a name or an ARN without qualifier.
         """
@@ -226,7 +226,7 @@ class Aws:
             model = client.meta.service_model
             url = await base_url(client)
             parts = urlsplit(url)
-            if parts.scheme not in DEFAULT_PORTS or parts.port == 0:  # to read a port that is no number raises
+            if parts.scheme not in DEFAULT_PORTS or parts.port == 0:  # reading a port that is no number raises
                 raise ValueError(f"Invalid endpoint: {url}")
             return Service(
                 url,
@@ -245,7 +245,7 @@ def _not_a_url(error: ValueError) -> str:
 
 @contextmanager
 def _told_in_time() -> Iterator[None]:
-    """The block is left where the service takes too long, refuses, or answers something else."""
+    """Leave the block if the service takes too long, refuses, or answers something unexpected."""
     with (
         anyio.move_on_after(IDENTITY_TIMEOUT_IN_SECONDS),
         suppress(ServiceError, *UNREADABLE),

@@ -5,13 +5,13 @@
        └───────────────────┴────────────────────┴──▶ closed
 
 An answer ends by its Content-Length, its last chunk or the end of the connection; interim ones (1xx) are passed over.
-A connection rests only after an answer that leaves it clean: all of the request written, nothing after the answer, no
-wish of the server to close. Bytes or a hang-up while it rests close it; so do a timeout, and an answer that is no HTTP
-or exceeds a limit. One timer serves all deadlines of a connection: it is moved only when the next deadline is nearer,
-and looks again when it rings early; most calls cost none.
+A connection rests only after a clean answer: the whole request is written, no byte follows the answer, and the server
+does not ask to close. A resting connection is closed when bytes or its end arrive; any connection is closed at a
+timeout, and for an answer that is not HTTP or exceeds a limit. One timer serves all deadlines of a connection: it is
+moved only when the next deadline is nearer, and set again when it fires early; most calls need no new timer.
 
-What goes wrong is the future's result, never its exception: nobody may be there any more to take that.
-The codes are aiohttp's, so that a fault has one name with a proxy and without (proxied.py).
+An error is the future's result, never its exception, because the caller may be gone.
+The codes are aiohttp's, so that a fault has the same name with a proxy and without (proxied.py).
 Source: RFC 9112, "HTTP/1.1".
 """
 
@@ -33,12 +33,12 @@ LARGEST_ANSWER_IN_BYTES = 32 << 20
 TOO_LARGE = f"the answer is larger than {LARGEST_ANSWER_IN_BYTES} bytes"
 
 LARGEST_HEAD_IN_BYTES = 64 << 10
-"""Names and values of an answer's headers, those of its interim answers and its trailers included; so much of anything
-else may come between two parts of a body: a status line, chunk sizes with their extensions. Python's own client and h11
-have the same limit."""
+"""The names and values of an answer's headers, with those of its interim answers and its trailers. The same limit holds
+for what stands between two parts of a body: a status line, chunk sizes with their extensions. Python's own client and
+h11 have the same limit."""
 
 MOST_HEADERS = 100
-"""Of an answer, counted in the same way; the limit of Python's own client."""
+"""The headers of an answer, counted in the same way; Python's own client has the same limit."""
 
 TOO_MUCH_HEAD = f"the answer's head has more than {MOST_HEADERS} headers or {LARGEST_HEAD_IN_BYTES} bytes"
 

@@ -1,15 +1,15 @@
-"""As whom do we ask? The credentials of one caller, found when they are first needed and renewed while the daemon runs.
+"""Which credentials sign a request, and when are they renewed?
 
-A caller without a role is what aiobotocore's chain finds: environment, profile, web identity, container, instance.
-One with a role assumes it by STS with the first caller's credentials.
+The identity without a role has the credentials that aiobotocore's chain finds: environment, profile, web identity,
+container, instance.  An identity with a role assumes it by STS with those credentials.
 
-    known_keys    what to sign with, if it is known without waiting
-    keys()        the same, found if need be; aiobotocore is asked at most once a second, and renews in time by itself
-    renew(stale)  the service says that these keys are no good: the whole chain is searched anew, which also sees a
-                  credentials file that was changed under the daemon
-    session       aiobotocore's session of this caller, for the wide door
+    known_keys    the keys, if no search is needed
+    keys()        the keys, after a search if needed; aiobotocore is asked at most once a second, and renews in time
+    renew(stale)  the service rejected these keys: search the whole chain again, also a credentials file that was
+                  changed meanwhile
+    session       aiobotocore's session of this identity, for the wide door
 
-Nothing is sent before the first of these calls.
+No request is sent before the first of these calls.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Identity:
 
     @property
     def known_keys(self) -> Keys | None:
-        """Keys that are good without asking. While one caller asks for newer ones, they are those that were known."""
+        """The keys, if no search is needed. While one task searches for newer ones, the others get the known ones."""
         is_good = time.monotonic() < self._trusted_until or self._lock.locked()
         return self._keys if is_good else None
 
     async def keys(self) -> Keys:
-        """Raises AccessDenied when there are none to be had, Unreachable when whoever has them does not answer.
+        """Raises AccessDenied if there are none, Unreachable if a credential provider does not answer.
 
-        It may take as long as the slowest of those who are asked: the caller brings the deadline.
+        It has no deadline of its own, and takes as long as the slowest provider: set one around it.
         """
         if (known := self.known_keys) is not None:
             return known
@@ -108,9 +108,9 @@ async def frozen_keys(session: AioSession) -> Keys:
 
 
 class Session(AioSession):  # type: ignore[misc]  # aiobotocore is not typed
-    """aiobotocore's session, all of whose clients ask STS at `sts_url`, if given: those of credential providers too.
+    """aiobotocore's session; all its clients reach STS at `sts_url`, if given, also those of credential providers.
 
-    A provider (web identity, a profile's role_arn) makes its client by itself and tells it no endpoint.
+    A provider (web identity, a profile's role_arn) makes its own client, and gives it no endpoint.
     """
 
     def __init__(self, sts_url: str | None = None) -> None:
@@ -124,9 +124,9 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore is not typed
 
 
 def role_session(role_arn: str, source: Identity, **sts: Any) -> Session:
-    """A session that assumes the role when it is first used; `sts` are the arguments of the client that does.
+    """A session that assumes the role when it is first used, with an STS client that has the arguments `sts`.
 
-    It shares the service models that the source's session has read.
+    It shares the service models that the source's session has loaded.
     """
     session = Session(source.session.sts_url)
     session.register_component("data_loader", source.session.get_component("data_loader"))

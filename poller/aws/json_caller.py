@@ -47,7 +47,7 @@ class JsonCaller:
 
     @property
     def clock(self) -> ServiceClock:
-        """The endpoint's clock, as far as its answers tell."""
+        """The endpoint's clock, by the Date of its answers."""
         return self._wire.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:

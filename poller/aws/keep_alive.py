@@ -1,7 +1,7 @@
-"""How does a connection stay open while its answer takes hours? The system probes the other side when it is silent.
+"""How does a connection stay open while its answer takes hours? By TCP keep-alive: the system probes a silent peer.
 
-A NAT gateway or a load balancer forgets a connection on which nothing is sent for some minutes, and a call whose other
-side is gone would wait for its whole timeout.
+A NAT gateway or a load balancer forgets a connection that is silent for some minutes, and without probes a call to a
+peer that is gone would wait for its whole timeout.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class KeptClient:
     async def call(self, operation: str, *, timeout_in_seconds: float, **parameters: Any) -> Any:
         """The answer of the client's method of this name. Raises errors.ServiceError, and only that.
 
-        The timeout is for the whole call, with the search for credentials and whatever aiobotocore repeats of it.
+        The timeout is for the whole call: the search for credentials, and aiobotocore's own retries.
         """
         opened = None
         try:

@@ -1,9 +1,8 @@
 """How does a request go out through a proxy? By aiohttp, which knows proxies, tunnels and their authentication.
 
-It costs three times the CPU of a connection of our own (pool.py), so it is for this alone; the session is opened when
-the first such request is sent.
-An answer is read as far as its limit, and as it came: requests ask for no encoding, and a small answer that is
-decompressed may be a huge one.
+It costs three times the CPU of a connection of our own (pool.py), so it serves proxies only; the session is opened for
+the first request.
+An answer is read up to its limit, and never decompressed, because a small compressed answer may become a huge one.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Proxied:
         data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
         try:
             response = await self._session().post(
-                URL(url, encoded=True).with_user(None),  # beside a signature aiohttp takes no user
+                URL(url, encoded=True).with_user(None),  # aiohttp accepts no user in the url beside a signature
                 data=data,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, sock_connect=CONNECT_TIMEOUT_IN_SECONDS),
@@ -49,7 +48,7 @@ class Proxied:
             return Received(response.status, response.headers, await body_of(response))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise no_answer(error) from error
-        except ValueError as error:  # a control character in a token, a host that no name server knows how to spell
+        except ValueError as error:  # a control character in a token, a host name that cannot be encoded
             raise Rejected("the request has a character that no request may have", code="UnusableHeader") from error
 
     async def aclose(self) -> None:
@@ -72,7 +71,7 @@ class Proxied:
 
 
 async def body_of(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body; Unreachable for one above the limit. A connection that is left within its answer is closed."""
+    """The whole body; raises Unreachable above the limit, and then the connection is closed."""
     chunks: list[bytes] = []
     size = 0
     async with response:

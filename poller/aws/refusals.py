@@ -145,10 +145,10 @@ BOTO_NO_CREDENTIALS = (
 
 
 def refusal(message: str, *, code: str, status: int, retry_after: str | None = None) -> ServiceError:
-    """The error for an answer that is one.
+    """The error for an answer that refuses.
 
-    Of the message it keeps the first line: AWS repeats the signed request behind it, with its session token, when the
-    signature does not match.
+    Only the first line of the message is kept: when a signature does not match, AWS repeats the signed request below
+    it, with the session token.
     """
     line = message[:MESSAGE_LENGTH].strip().partition("\n")[0].rstrip()
     text = f"{code} ({status}): {line}" if line else f"{code} ({status})"
@@ -172,7 +172,7 @@ def no_answer(error: aiohttp.ClientError | TimeoutError | OSError) -> Unreachabl
 
 
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What botocore's parsers raise for an answer of another shape than they expect, besides errors of their own."""
+"""What botocore's parsers raise for an answer of an unexpected shape, besides botocore's own errors."""
 
 
 @contextmanager
@@ -207,7 +207,7 @@ def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
 
 @safe_text.register
 def _sentence(error: boto.BotoCoreError) -> str:
-    """botocore's sentence, with those of its values that are known to be no secret."""
+    """botocore's sentence; a value in it is shown only if it is known to be no secret."""
     values = {name: SHOWN_VALUES.get(name, _hidden)(value) for name, value in error.kwargs.items()}
     text = str(error.fmt.format(**values))
     return text if any(map(str.isalpha, text)) else type(error).__name__
@@ -215,7 +215,7 @@ def _sentence(error: boto.BotoCoreError) -> str:
 
 @safe_text.register
 def _misconfigured(error: boto.InvalidConfigError) -> str:
-    """It names profiles and their settings, and quotes no secret of theirs."""
+    """The text names profiles and their settings, and quotes no secret."""
     return str(error)
 
 
@@ -232,7 +232,7 @@ SHOWN_VALUES: Mapping[str, Callable[[object], str]] = {
     **dict.fromkeys(("region_name", "service_name", "source_profile"), str),
     **dict.fromkeys(("endpoint", "endpoint_url", "proxy_url"), _host),
 }
-"""How a value of a botocore error is shown, by its name. Others are answers, parameters and other errors' texts."""
+"""How a value of a botocore error is shown, by its name. Others are hidden: answers, parameters, errors' texts."""
 
 
 def never_connected(error: boto.BotoCoreError) -> bool:
@@ -243,7 +243,7 @@ def never_connected(error: boto.BotoCoreError) -> bool:
 def bare_code(wire: str) -> str:
     """The code without what services wrap around it: `com.amazonaws.sqs#X`, `X:http://…`, `X;Sender`.
 
-    Empty where that does not look like a code: it goes into log lines, pages and messages.
+    Empty if it does not look like a code, because it is shown in log lines, pages and messages.
     """
     code = re.split("[:;]", wire, maxsplit=1)[0].rpartition("#")[2]
     return code if CODE.fullmatch(code) else ""

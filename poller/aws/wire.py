@@ -1,13 +1,13 @@
 """How does a signed request go out and its answer come back? One signature a call, one pool of connections.
 
-A refusal that says that our clock is wrong, or that our keys are, is cured here and the request sent once more:
+If a service refuses because our clock or our keys are wrong, that is mended here, and the request sent once more:
 
     clock   the endpoint's clock is corrected by the answer's Date header (clock.py)
     keys    the identity is renewed; when that brings other keys, they are used
 
 Neither kind of refusal has had an effect, so sending again is safe whatever the request does.
 One deadline is for all of it: the credentials, the connection, the answer, and the request that is sent once more.
-Everything else is the caller's to judge: every answer is returned, only the want of one is raised.
+Every other answer is returned, whatever it says; an exception means that there was no answer.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ VISIBLE = re.compile("[!-~]+")
 
 
 class Wire:
-    """Sends requests to one service as one caller. `clock` is the endpoint's."""
+    """Sends requests to one service with one identity. `clock` is the endpoint's."""
 
     def __init__(
         self, pool: Pool, proxied: Proxied, *, identity: Identity, signer: Signer, clock: ServiceClock
@@ -132,7 +132,7 @@ class Wire:
         return await self._send(route, signed, body, deadline, is_repeatable)
 
     async def _before(self, deadline: float, search: Coroutine[Any, Any, Keys]) -> Keys:
-        """What the search for credentials finds. No request has had an effect before it."""
+        """Await a search for credentials within the deadline. No request has had an effect before it."""
         try:
             async with asyncio.timeout(deadline - self.clock.steady()):
                 return await search
@@ -140,7 +140,7 @@ class Wire:
             raise Unreachable("no credentials in time", code="CredentialsTimeout", was_sent=False) from error
 
     def _corrects_clock(self, answer: Answer, *, asked_at: float, signed_at: float) -> bool:
-        """False when the time of the request was near enough, so that something else was wrong with its signature."""
+        """False if the time of the request was near enough: then its signature was wrong for another reason."""
         self.clock.heard(answer.headers.get("date"), asked_at=asked_at)
         return abs(self.clock.now() - signed_at) >= CLOCK_TOLERANCE_IN_SECONDS
 
