@@ -28,7 +28,7 @@ ASIDE = Backoff(initial=1.0, maximum=60.0)
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """One url, and the proxy that it is reached through, if any. `aside_until` is on anyio's clock."""
+    """One url, with the proxy through which it is reached, or None. `aside_until` is on anyio's clock."""
 
     url: URL
     proxy: URL | None

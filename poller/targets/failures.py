@@ -1,8 +1,8 @@
 """What does Lambda say when a function fails? The error documents that a caller of Invoke would see.
 
 A function that ran and raised posts its own document, and it is passed on unchanged.
-A function that was stopped, died or said too much leaves it to Lambda to say so, in these words (those on memory are
-ours: a caller of Lambda cannot tell them from a signal; its metrics know the type):
+For a function that was stopped, died or answered too much, Lambda writes the document, in these words (those on memory
+are ours: Lambda itself answers as for a signal, and only its metrics know the type):
 
     timeout            Sandbox.Timedout               RequestId: <id> Error: Task timed out after 1.00 seconds
     exit, status 0     Runtime.ExitError              RequestId: <id> Error: Runtime exited without providing a reason
@@ -108,5 +108,5 @@ def json_object(document: bytes) -> dict[str, Any]:
 
 
 def text_or(value: object, otherwise: str) -> str:
-    """The value, where it is a text that says something: of a document in its place nothing is shown."""
+    """The value if it is a text with content, else `otherwise`: nothing of a document in its place is shown."""
     return value if isinstance(value, str) and value else otherwise

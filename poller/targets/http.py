@@ -12,16 +12,16 @@
     502                                                         FunctionError: the runtime exited
     no connection              the next url, else Busy          the same
     refused by a proxy, or 407 the next url, else Busy          the same
-    no request, as it is unfit the next url, else Busy          the same
-    lost, or not to be read    LostAnswer                       the same
+    no valid request           the next url, else Busy          the same
+    answer lost, or unreadable LostAnswer                       the same
     the function's timeout     FunctionError Sandbox.Timedout   the same
     more than 6 MB             FunctionError Function.ResponseSizeTooLarge
 
 The request carries X-Amzn-RequestId and Lambda-Runtime-Aws-Request-Id (the invocation's id, kept when an unchanged
 batch is tried again), X-Poller-Mapping and X-Poller-Attempt, and for an emulator X-Amz-Client-Context.
 Which url is next: `targets/endpoints.py`; through which proxy: `proxies.py`.
-A reason names a url's host and port only: its user, path and query may be secrets, and so may all of an answer.
-Of an answer that refuses or fails, the status and the first bytes of the body are shown: the function's own words.
+A reason names only a url's host and port, because its user, path and query may be secrets.
+Of an answer that refuses or fails, the status and the beginning of the body are shown: the function's own words.
 
 Sources: AWS Lambda Developer Guide, "Testing Lambda container image locally" and "Lambda quotas"; RFC 9110.
 """
@@ -77,7 +77,7 @@ HEADER_LIMIT_IN_BYTES = 2**16
 """The longest line or header of an answer; aiohttp's own limit is 8,190."""
 
 ERROR_HEADERS = ("Error-Type", "X-Amz-Function-Error")
-"""With any of them an answer is the function's error: newer emulators send the first, Lambda's own API the second."""
+"""An answer with one of these headers is the function's error: newer emulators send the first, Lambda the second."""
 
 EMULATORS_TIMEOUT = re.compile(rb"Task timed out after (\d+)\.00 seconds")
 """Its answer when the function took too long: status 200, plain text."""
@@ -173,7 +173,7 @@ class HttpTarget:
             now = self._clock() if there is None else there
             pause = retry_after(reply.headers.get("Retry-After"), now=now)
             return _busy(reply, _in_words(reply, body, invocation), is_throttle=True, pause=pause)
-        if reply.status == 407:  # only a proxy says so, and what it wants is not for the log
+        if reply.status == 407:  # only a proxy answers so, and its answer is not for the log
             return Busy(reason="HTTP.407", is_throttle=False, detail=f"{_place(reply.url)}: refused by the proxy")
         if endpoint.is_emulator:
             return _emulators_answer(reply, body, invocation)
@@ -181,9 +181,9 @@ class HttpTarget:
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
-    """The pause in seconds that a Retry-After header asks for, as a number or as a date; None if it says nothing.
+    """The pause in seconds that a Retry-After header asks for, by a number or a date; None if it has neither.
 
-    `now` is by the clock of whoever wrote the header.
+    `now` is the time on the clock of the server that wrote the header.
     """
     if value is None:
         return None

@@ -8,8 +8,8 @@
     5xx, other 4xx, no connection, no keys    Busy, no throttle: the function did not run; it is tried again slowly
     connection lost or time up after sending  LostAnswer
 
-What Lambda says when it refuses is shown with the function's ARN.
-The client context tells the function who calls (`caller.py`).
+A refusal is shown in Lambda's words, with the function's ARN.
+The client context tells the function which mapping invokes it (`caller.py`).
 
 Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".
 """
@@ -74,7 +74,7 @@ class LambdaApiTarget:
 
 
 def response_of(answer: Answer, arn: Arn) -> Response:
-    """What Lambda's answer says of the function with this ARN."""
+    """What Lambda's answer means for the function with this ARN."""
     if answer.status == 200:
         version = answer.headers.get("x-amz-executed-version", "$LATEST")
         if "x-amz-function-error" in answer.headers:

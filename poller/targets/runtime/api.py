@@ -5,7 +5,7 @@
 
 A runtime client takes no more than `host:port`, so the port says which child is calling. Other processes of the host
 can find that port too. Therefore a connection is served only if a process of the child's session holds its other end.
-`next` is held open until there is an invocation. What does not fit the drawing is refused in AWS's words:
+`next` is held open until there is an invocation. Other calls are refused in AWS's words:
 another request's id (or a second answer) with 400 InvalidRequestID, a call out of turn with 403
 InvalidStateTransition, an answer beyond 6 MB with 413, while the invoker gets `Function.ResponseSizeTooLarge`.
 
@@ -41,16 +41,16 @@ HEADER_LIMIT_IN_BYTES = 2**21
 """AWS's Python client sends up to 1 MB of X-Ray cause in one header."""
 
 IDLE_CONNECTION_IN_SECONDS = 7 * 24 * 3600.0
-"""A client's connection is idle for as long as its handler works; only the child's end closes it."""
+"""A client's connection is idle while its handler works; it is closed only when the child ends."""
 
 CONNECTION_LIMIT = 16
-"""For each child. Its client needs one or two; each may bring an answer of 6 MB, and takes a descriptor."""
+"""Connections of one child. Its client needs one or two; each takes a descriptor, and may send an answer of 6 MB."""
 
 CLOSE_IN_SECONDS = 1.0
-"""How long the handlers of closed connections may take to end. Zero would mean no limit to aiohttp."""
+"""How long the handlers of closed connections may take to end. aiohttp takes zero for no limit."""
 
 ACCEPT_PAUSE_IN_SECONDS = 0.1
-"""After a connection that could not be accepted."""
+"""The pause after a connection that could not be accepted."""
 
 REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -58,7 +58,7 @@ REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n
 class Handover:
     """One invocation on its way through a child.
 
-    `taken` is set when the child has it, or when it is settled without. `response` stays None if the child was gone
+    `taken` is set when the child has it, or when it is settled before that. `response` stays None if the child was gone
     before it could take the invocation, so that another child may.
     """
 
@@ -87,7 +87,7 @@ class RuntimeApi:
     def __init__(
         self, function: Function, *, before_event: Callable[[Invocation], Awaitable[None]], record: Record
     ) -> None:
-        """`before_event` is called when the child has asked for an invocation, before it gets the event."""
+        """`before_event` is awaited when the child asks for an invocation, before it gets the event."""
         self.has_asked = False
         self._function = function
         self._before_event = before_event
@@ -107,7 +107,7 @@ class RuntimeApi:
             yield "{}:{}".format(*self._listener.getsockname())
 
     async def serve(self, session: int) -> Never:
-        """Answer the processes of this session until cancelled; then close their connections, whoever holds them."""
+        """Answer the processes of this session until cancelled; then close all connections, even inherited ones."""
         server = web.Server(
             self._answer,
             access_log=None,
@@ -121,7 +121,7 @@ class RuntimeApi:
         finally:
             for protocol in server.connections:
                 if protocol.transport is not None:
-                    protocol.transport.abort()  # this ends its handler too
+                    protocol.transport.abort()  # which also ends its handler
             with anyio.CancelScope(shield=True):
                 await server.shutdown(CLOSE_IN_SECONDS)
 
@@ -129,7 +129,7 @@ class RuntimeApi:
         while True:
             try:
                 connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
-            except OSError:  # out of descriptors, or the client has gone
+            except OSError:  # no descriptor is left, or the client has gone
                 await anyio.sleep(ACCEPT_PAUSE_IN_SECONDS)
             else:
                 return connection
@@ -157,7 +157,7 @@ class RuntimeApi:
         self._offer_came.set()
 
     def end(self, error: Callable[[RequestId], FunctionError]) -> None:
-        """The child has ended: its invocation fails with this error, or with none if the child never had it."""
+        """The child has ended: its invocation fails with this error; it gets None if the child never had it."""
         self._end_error = error
         if self._running is not None:
             self._running.settle(error(self._running.invocation.request_id))

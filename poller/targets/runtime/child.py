@@ -52,7 +52,7 @@ exec "$@" 3<&-
 
 
 LIMITED_LAUNCHER = 'ulimit -Sn "$1"; shift' + LAUNCHER
-"""With a limit of open files of its own, as the first argument."""
+"""Sets a limit of open files first; the limit is the first argument."""
 
 
 class StartError(Exception):
@@ -71,7 +71,7 @@ class Child:
         descriptor_limit: int | None = None,
         record: Record,
     ) -> None:
-        """`descriptor_limit` is its soft limit of open files, -1 for none; None leaves it at the daemon's own."""
+        """`descriptor_limit` is its soft limit of open files, -1 for no limit; with None it has the daemon's."""
         self.is_alive = True
         self._function = function
         self._init_in_seconds = init_in_seconds
@@ -80,10 +80,10 @@ class Child:
         self._output_limit = output_limit
         self._launcher = _launcher(descriptor_limit)
         self._outputs: list[Output] = []
-        self._invocation: tuple[MappingName, RequestId] | None = None  # the one at hand, or else the last one
+        self._invocation: tuple[MappingName, RequestId] | None = None  # the present one, else the last one
         self.pid = 0  # until it has started
         self._reason: StopReason | None = None
-        self._error: Callable[[RequestId], FunctionError] | None = None  # of an invocation that the kill ends
+        self._error: Callable[[RequestId], FunctionError] | None = None  # for the invocation that a kill ends
         self._stop_asked = anyio.Event()
 
     @property
@@ -193,7 +193,7 @@ class Child:
         self._signal(signal.SIGKILL)
 
     async def _before_event(self, invocation: Invocation) -> None:
-        """All that the child has written before it gets this event belongs to the invocation before."""
+        """Log what the child has written so far, which belongs to the invocation before this one."""
         for output in self._outputs:
             await output.catch_up()
         self._invocation = (invocation.mapping, invocation.request_id)
@@ -239,7 +239,7 @@ class Child:
 
 
 def _launcher(descriptor_limit: int | None) -> tuple[str, ...]:
-    """The shell's script, and the argument that comes before the program, if any."""
+    """The shell's script, and its first argument if it takes the limit."""
     if descriptor_limit is None:
         return (LAUNCHER,)
     return LIMITED_LAUNCHER, "unlimited" if descriptor_limit == RLIM_INFINITY else str(descriptor_limit)

@@ -1,9 +1,9 @@
 """What does a child find in its environment?
 
-Three layers, the later one wins: the daemon's own environment, Lambda's variables, the function's `environment`.
-With `inherit_credentials = false` the first one lacks all that leads an AWS SDK to the daemon's credentials: keys,
-profiles, files, roles and metadata services. A child of the same user can still read what that user can.
-Lambda's are those that code written for Lambda looks at; a child cannot tell what it does not ask.
+Three layers, of which the later wins: the daemon's own environment, Lambda's variables, the function's `environment`.
+With `inherit_credentials = false` the first lacks all variables that lead an AWS SDK to the daemon's credentials: keys,
+profiles, files, roles and metadata services. A child of the same user can still read the files that this user can.
+Of Lambda's variables a child gets those that code written for Lambda reads.
 A function without a limit of memory is told the size that AWS's own emulator tells.
 Source: AWS Lambda Developer Guide, "Using Lambda environment variables".
 """
@@ -21,7 +21,7 @@ from poller.model.function import ChildProcess, Function
 CREDENTIAL_FREE = re.compile(
     "AWS_(CA_BUNDLE|ENDPOINT_URL(_.*)?|MAX_ATTEMPTS|RETRY_MODE|USE_DUALSTACK_ENDPOINT|USE_FIPS_ENDPOINT)"
 )
-"""The variables of AWS's SDKs that a child without credentials inherits."""
+"""The variables of AWS's SDKs that a child inherits without the credentials."""
 
 NO_CREDENTIALS = {
     "AWS_CONFIG_FILE": os.devnull,

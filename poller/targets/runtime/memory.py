@@ -1,8 +1,9 @@
-"""Which children use more memory than their function may? Measured, because the kernel's own limits do not fit:
+"""Which children use more memory than their function may?
 
-RLIMIT_AS counts what Node.js reserves and never uses, and a control group can be made by few daemons only.
-Memory that processes share is divided between them (PSS), so that a child that forks is not counted twice.
-What a process takes and gives back between two measurements is not seen; nor is a process that left the session.
+The memory is measured, because the kernel's limits do not fit: RLIMIT_AS counts memory that Node.js reserves and never
+uses, and few daemons have the right to make a control group.
+Shared memory is divided between the processes that share it (PSS), so that a child that forks is not counted twice.
+Memory that is used only between two measurements is not seen; nor is a process that left the session.
 
 Source: proc_pid_statm(5), proc_pid_smaps(5).
 """
@@ -19,9 +20,9 @@ _PAGE_IN_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
-    """The sessions whose processes use more. It reads /proc, so call it in a worker thread.
+    """The sessions whose processes use more than this. It reads /proc, so call it in a worker thread.
 
-    Raises OSError if that cannot be told now, for want of descriptors.
+    Raises OSError if no descriptor is left.
     """
     if not sessions:
         return []
@@ -33,7 +34,7 @@ def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
 
 
 def _use_more(pids: list[int], limit_in_bytes: int) -> bool:
-    """The resident memory is quick to learn, and never less than the share, which takes milliseconds."""
+    """The resident memory is quick to read, and never less than the PSS, which takes milliseconds."""
     return sum(map(_resident, pids)) > limit_in_bytes and sum(map(_share, pids)) > limit_in_bytes
 
 
@@ -44,7 +45,7 @@ def _resident(pid: int) -> int:
 def _share(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended, or it does not let us look: then what is its own counts
+    except OSError:  # it has ended, or we may not read it: then only its private memory counts
         _, resident, shared = _statm(pid)
         return (resident - shared) * _PAGE_IN_BYTES
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

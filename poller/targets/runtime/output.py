@@ -1,9 +1,9 @@
 """How do a child's bytes become lines? They are cut at line feeds, and where a line grows too long.
 
 A carriage return inside a line is a line break within one entry: AWS's Python client writes tracebacks that way.
-Empty lines are not told.
-A child may write faster than lines can be told. So the event loop gets its turn after a few lines; and once the
-function's limit is reached, lines are only counted, with a pause after each read, so that the child waits at its pipe.
+Empty lines are not logged.
+A child may write faster than lines can be logged. So other tasks run after every few lines; and once the function's
+limit is reached, lines are only counted, with a pause after each read, so that a full pipe slows the child.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ LINE_LIMIT_IN_BYTES = 16_384
 """A longer line comes in pieces, so that a child that never ends a line does not fill our memory."""
 
 READ_IN_BYTES = 65_536
-"""As much as a pipe of Linux holds."""
+"""The size of a pipe of Linux."""
 
 LINES_AT_A_TIME = 50
-"""Told before the event loop gets its turn: about a millisecond."""
+"""Lines that are logged before other tasks run: about a millisecond of work."""
 
 PAUSE_IN_SECONDS = 0.005
-"""After a read beyond the limit."""
+"""The pause after a read beyond the limit."""
 
 
 class LineCutter:
@@ -54,7 +54,7 @@ class LineCutter:
         return self._bytes[start : start + LINE_LIMIT_IN_BYTES if end == -1 else end]
 
     def skip(self) -> int:
-        """Drop all that `next_line` would give; how many lines that was, and pieces of a line that goes on."""
+        """Skip all that `next_line` would give; returns how many lines that was, with pieces of the unfinished one."""
         lines = self._bytes.count(b"\n", self._start)
         self._start = max(self._start, self._bytes.rfind(b"\n") + 1)
         pieces = (len(self._bytes) - self._start) // (LINE_LIMIT_IN_BYTES + 1)
@@ -62,15 +62,15 @@ class LineCutter:
         return lines + pieces
 
     def rest(self) -> bytes:
-        """The last line, if it lacks its end."""
+        """The last line, if it has no line feed."""
         return self._bytes[self._start :]
 
 
 class Output:
     """One stream of a child. Give `writing` to the child and close it here; then `run` reads to the end.
 
-    The pipe is our own, because the event loop's are read whether or not somebody takes what came, and in some versions
-    of asyncio a process counts as running while anybody holds its pipes (cpython issue 119710).
+    The pipe is our own: asyncio reads its own pipes even while nobody takes their bytes, and in some versions of it a
+    process counts as running while any process holds its pipes (cpython issue 119710).
     """
 
     def __init__(self, limit: OutputLimit, *, tell: Callable[[str], None], tell_left_out: Callable[[], None]) -> None:
@@ -91,7 +91,7 @@ class Output:
         self.writing.close()
 
     async def run(self) -> None:
-        """Tell each line, until no process has the stream open."""
+        """Log each line, until no process has the stream open."""
         try:
             while (chunk := await self._chunk()) != b"":
                 await self._take(chunk)
@@ -102,7 +102,7 @@ class Output:
             self._progress.set()
 
     async def catch_up(self) -> None:
-        """Wait until all that the child has written by now is told. The pipe's size bounds it."""
+        """Wait until everything that the child has written by now is logged; at most a pipe's size is left."""
         written = self._read + bytes_waiting(self._reading.fileno()) if not self._has_ended else 0
         while self._told < written and not self._has_ended:
             await self._progress.wait()
@@ -126,7 +126,7 @@ class Output:
         self._progress = anyio.Event()
 
     async def _tell_lines(self) -> bool:
-        """Tell the lines that have come; False if the limit was reached before."""
+        """Log the lines that have come; False if the limit is reached before the last of them."""
         while True:
             now = anyio.current_time()
             for _ in range(LINES_AT_A_TIME):
@@ -151,6 +151,6 @@ def _text(line: bytes) -> str:
 
 
 def bytes_waiting(pipe: int) -> int:
-    """How many bytes were written to a pipe, and not read yet."""
+    """How many bytes of a pipe are written and not read yet."""
     (waiting,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))
     return int(waiting)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 LINES_PER_SECOND = 1000
-"""To log a line takes 15 µs of the event loop: one function may use 1.5 % of it."""
+"""Logging a line takes 15 µs of the event loop: one function may use 1.5 % of it."""
 
 BYTES_PER_SECOND = 2**20
 
@@ -16,7 +16,7 @@ PERIOD_IN_SECONDS = 1.0
 
 
 class OutputLimit:
-    """Counts for one period at a time; the next one begins with a line. `now` is in seconds, from any origin.
+    """Counts the lines of one period at a time; a line begins the next period. `now` is in seconds, from any origin.
 
     `lines` are those used in this period.
     """
@@ -31,7 +31,7 @@ class OutputLimit:
         return self._left_out
 
     def is_used_up(self, now: float) -> bool:
-        """Whether lines are to be left out now."""
+        """Whether lines must be left out now."""
         if now >= self._began + PERIOD_IN_SECONDS:
             self._began = now
             self.lines = self._bytes = 0

@@ -4,8 +4,8 @@
 
 Linux alone can tell; on other systems every connection counts as one of the session.
 The kernel's sock_diag finds a socket by its addresses in 25 µs; where it is missing, /proc/net/tcp lists all sockets.
-A process whose descriptors we may not read (it changed its user, or it forbids this) counts as a holder of every socket
-of its own user, because a socket's user is public.
+If we may not read a process's descriptors (it changed its user, or it forbids this), it counts as a holder of every
+socket of its own user, because a socket's user is public.
 
 Source: sock_diag(7), proc(5), linux/inet_diag.h.
 """
@@ -29,11 +29,11 @@ ANSWER_IN_SECONDS = 1.0
 """How long we wait for the kernel, which answers at once."""
 
 ENDED = (FileNotFoundError, ProcessLookupError)
-"""What /proc says of a process that has ended meanwhile."""
+"""What reading /proc raises for a process that has ended meanwhile."""
 
 
 class Socket(NamedTuple):
-    """A socket of this host, and the user that it belongs to."""
+    """A socket of this host, and the user who owns it."""
 
     inode: int
     user: int
@@ -42,7 +42,7 @@ class Socket(NamedTuple):
 def comes_from(connection: socket.socket, session: int) -> bool:
     """Whether a process of the session holds the other end. It reads /proc, so call it in a worker thread.
 
-    Raises OSError if that cannot be told now, for want of descriptors.
+    Raises OSError if no descriptor is left.
     """
     peer = peer_of(connection)
     return peer is not None and any(_may_hold(pid, peer) for pid in _processes(session))
@@ -125,7 +125,7 @@ def _target(link: str) -> str | None:
 
 
 def _user(pid: int) -> int | None:
-    """The effective user, to whom a process's sockets belong."""
+    """The effective user, who owns a process's sockets."""
     with suppress(*ENDED):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("Uid:"):

@@ -1,4 +1,4 @@
-"""Which processes belong to a child? Those of its session, which it leads. Linux alone can tell, by /proc."""
+"""Which processes belong to a child? Those of its session, which it leads. Only Linux shows them, in /proc."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import suppress
 
 
 def can_tell() -> bool:
-    """Whether this system tells what a process is, has and uses."""
+    """Whether this system shows the sessions, descriptors and memory of processes."""
     return sys.platform == "linux"
 
 
 def processes_and_sessions() -> Iterator[tuple[int, int]]:
-    """Every process that we see, and its session. It takes 4 ms where there are 1,000, so call it in a thread."""
+    """Every visible process with its session. It takes 4 ms for 1,000 processes, so call it in a worker thread."""
     for pid in map(int, filter(str.isdigit, names("/proc"))):
         with suppress(OSError):  # it has ended
             yield pid, os.getsid(pid)
 
 
 def names(folder: str) -> list[str]:
-    """What is in a folder of /proc."""
+    """The names in a folder of /proc."""
     return os.listdir(folder)  # noqa: PTH208 - pathlib takes four times as long, and a host may have many processes

@@ -36,7 +36,7 @@ IDLE_IN_SECONDS = 300.0
 """A child that nobody needed for so long is stopped."""
 
 MEMORY_CHECK_IN_SECONDS = 1.0
-"""How often the memory of children is measured, where it has a limit."""
+"""How often the memory of children with a limit is measured."""
 
 INIT_IN_SECONDS = 10.0
 """AWS's limit for the init phase; a longer function timeout takes its place, as when Lambda tries init again."""
@@ -48,8 +48,8 @@ START = Backoff(initial=0.1, maximum=10.0)
 class RuntimeTarget:
     """A function as a pool of child processes. Open it with `async with`; on leaving, every child has ended.
 
-    `inherited` is what its children have of the daemon's environment, `descriptor_limit` their soft limit of open files
-    (None for the daemon's own).
+    `inherited` is the part of the daemon's environment that children get, `descriptor_limit` their soft limit of open
+    files (None for the daemon's).
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class RuntimeTarget:
             with anyio.move_on_after(MEMORY_CHECK_IN_SECONDS):
                 await self._stopping.wait()
             children = {child.pid: child for child in self._children if child.pid}
-            with suppress(OSError):  # out of descriptors: the next time will do
+            with suppress(OSError):  # no descriptor is left: measure the next time
                 for session in await anyio.to_thread.run_sync(exceeding, list(children), limit_in_mb * 2**20):
                     children[session].kill_for_memory(limit_in_mb)
 
