@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import anyio
 import orjson
 import pytest
+from aiobotocore.session import get_session
 from trio.testing import MockClock
 
 from poller.aws.door import Aws, AwsSettings
@@ -213,9 +214,12 @@ async def a_topic(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
 
 @asynccontextmanager
 async def a_bucket(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
-    """What arrives is the object without its payload, which must be an event's text."""
+    """The documents are the objects without their payload, which must be an event's text.
+
+    They are read with aiobotocore itself, because our wide door reads no streamed body.
+    """
     arn = Arn.parse(f"arn:aws:s3:::failures-{uuid4().hex}")
-    async with aws.client("s3") as client:
+    async with get_session().create_client("s3", region_name=REGION, endpoint_url=url) as client:
         location = {"LocationConstraint": REGION}
         await client.create_bucket(Bucket=arn.resource, CreateBucketConfiguration=location)
 
