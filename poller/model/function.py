@@ -35,8 +35,8 @@ class ChildProcess:
 
     `handler` is set when the program is our own bootstrap for Python callables (`module:callable`).
     `directory` is where it starts: the settings file's folder.
-    `inherits_credentials` says whether it finds the daemon's AWS credentials.
-    `memory_size_in_mb` is what it and the processes that it starts may use; None for no limit.
+    `inherits_credentials` says whether its environment leads to the daemon's AWS credentials.
+    `memory_size_in_mb` is the limit for it and the processes that it starts; None for no limit.
     """
 
     command: tuple[str, ...]
@@ -51,7 +51,7 @@ _INVOKE_PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations/*\Z")
 
 
 def is_emulator(url: str) -> bool:
-    """Whether a Runtime Interface Emulator listens there: the path is that of Lambda's Invoke, behind any prefix.
+    """Whether the url is a Runtime Interface Emulator's: its path ends like that of Lambda's Invoke API.
 
     An emulator serves one call at a time, and hides a function's failures behind a status of 200.
     """

@@ -1,6 +1,6 @@
 """What is an invocation, and what can come back? One call of a function with a batch; five kinds of response.
 
-The five are what the rest of the program needs to tell apart, whatever the function is reached through:
+The rest of the program tells only these five apart, for every kind of function:
 
     Answered        the function ran and returned something
     FunctionError   the function ran, or began to, and failed: exception, timeout, exit
@@ -41,7 +41,7 @@ class FunctionError:
     """`error_type` and `message` come from the function's error document; neither is ever a record's content by intent.
 
     `payload` is that document itself. `log_tail` is the end of the function's own log, where it can be had.
-    `is_init_failure` when the function failed before it asked for its first event, where that can be seen.
+    `is_init_failure` says that the function is known to have failed before it asked for its first event.
     """
 
     error_type: str
@@ -56,9 +56,9 @@ class FunctionError:
 class Busy:
     """Refused before the function ran: throttled (429), not reachable at all, or a fault of the service (5xx).
 
-    `reason` is short and bounded; `detail` is for a person, names what refused, and has its own words where it has any.
-    `retry_after` is the pause asked for, in seconds.
-    `is_throttle` tells a full function from one that cannot be reached.
+    `reason` is short and bounded; `detail` is for a person: it names the refusing side, and quotes its message if any.
+    `retry_after` is the pause that the answer asks for, in seconds.
+    `is_throttle` tells a throttled function from one that cannot be reached.
     """
 
     reason: str
@@ -71,7 +71,7 @@ class Busy:
 class TooLarge:
     """Refused before the function ran: the event has more bytes than the service takes (413).
 
-    `error_type` and `message` say so as those of a FunctionError do.
+    `error_type` and `message` are as in a FunctionError.
     """
 
     error_type: str

@@ -11,10 +11,10 @@ class Message(NamedTuple):
     """A received message. A NamedTuple rather than a dataclass because one is made for every message: it costs a third.
 
     `record` is the record as the function will see it (`core/envelope.py`); nobody changes it after it was made.
-    `sent_at` is when the producer sent it, in epoch seconds; when it was received, if the queue does not say.
+    `sent_at` is when the producer sent it, in epoch seconds; if the queue does not tell, when it was received.
     `message_group_id` is None on a standard queue.
-    `defect` is None of nearly every message; else it says why the message can be no function's event.  Such a message
-    has no record, and an empty `receipt_handle` if it came without.
+    `defect` is None, or why no event can be made of the message.  A defective message has no record, and an empty
+    `receipt_handle` if it came without one.
     """
 
     message_id: MessageId

@@ -21,7 +21,7 @@ class PartlyFailed:
 class Failed:
     """The whole batch failed. `reason` is one bounded word or error type; `detail` is for a person.
 
-    `may_still_run` when nobody knows whether the function has ended.
+    `may_still_run` says that the function may not have ended.
     """
 
     reason: str
@@ -31,9 +31,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """The function never saw the batch; it is to be offered again unchanged, after `retry_after` seconds if given.
+    """The function never saw the batch; it is offered again unchanged, after `retry_after` seconds if given.
 
-    `reason` is one bounded word, or short; `detail` is for a person.
+    `reason` is short and bounded; `detail` is for a person.
     """
 
     reason: str
@@ -44,7 +44,7 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
-    """The function never saw the batch, which has several records and is too large; it goes on as two halves."""
+    """The function never saw the batch, because its event is too large; it has several records, and is halved."""
 
     reason: str
 

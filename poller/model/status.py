@@ -14,11 +14,11 @@ BLOCKED_SHARDS_SHOWN = 10
 
 
 class BlockedShard(NamedTuple):
-    """A shard in which a lane stands still, why, since when, in epoch seconds, and with how many records.
+    """A shard with a blocked lane: why, since when (epoch seconds), and which records are tried together.
 
-    `detail` has the words of the function or of the destination, empty where there are none.
-    They are those that are tried together, a batch or a part of one: which of them is at fault is not known.
-    The numbers of the first and the last one are None where a window's last invocation waits, which has no records.
+    `detail` is the error message of the function or of the destination, empty if there is none.
+    The records are a batch or a part of one: nobody knows which of them is at fault.
+    Their first and last sequence number are None for the last invocation of a window, which has no records.
     """
 
     shard_id: ShardId
@@ -52,7 +52,7 @@ class Health(NamedTuple):
     """A state, the reason for it, and since when it holds. Times are in epoch seconds.
 
     `attempt` is how many tries in a row have failed, and `next_try` when the next one comes.
-    Both are None where nothing is tried again; `next_try` also where the source decides when.
+    Both are None if nothing is tried again; only `next_try` is None if the queue decides when.
     """
 
     state: MappingState
@@ -63,11 +63,11 @@ class Health(NamedTuple):
 
 
 class MappingStatus(NamedTuple):
-    """`reason` says in a sentence why a mapping is not ready, None where it is.
+    """`reason` says in a sentence why a mapping is not ready; None if it is.
 
     A mapping that has not yet found its source is `starting`; one that found it and lost it, or
     whose positions cannot be stored, is `troubled`.
-    One that has its source, and whose function takes no batches or cannot start, is `waiting`.
+    One that polls its source, but whose function takes no batches or cannot start, is `waiting`.
     `since`, `attempt` and `next_try` are those of `Health`.
     `messages_held` counts records in hand, read and not finished; `concurrency_limit` is how many invocations may run
     at once now.  `stream` is None for a queue.

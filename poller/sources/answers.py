@@ -17,10 +17,10 @@ TOKEN = re.compile("[!-~]{1,1048576}")
 """Visible ASCII, at most as long as a page's token; Amazon Kinesis Data Streams API Reference, "ListShards"."""
 
 NAME = re.compile(r"'[A-Za-z]{1,64}'")
-"""What the name of a member looks like; a key may also be one that the service has made up."""
+"""The names that may be shown look like this; other keys may be data."""
 
 MISREADINGS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What Python says of an answer that has not the parts that were asked for, or has absurd ones."""
+"""What Python raises while it reads an answer that lacks a part, or has one of a wrong type or size."""
 
 
 @contextmanager
@@ -41,14 +41,14 @@ def text(value: Any) -> str:
 
 
 def token(value: Any) -> str:
-    """The value, which must be an id, an iterator or a page's token, and has no space then."""
+    """The value, which must be an id, an iterator or a page's token: visible ASCII, without spaces."""
     if not TOKEN.fullmatch(text(value)):
         raise ValueError("a value is no token")
     return str(value)
 
 
 def token_if_any(value: Any) -> str | None:
-    """The same of a value that may be absent, null or empty."""
+    """The same, or None for a value that is absent, null or empty."""
     return token(value) if value else None
 
 

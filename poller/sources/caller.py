@@ -12,7 +12,7 @@ class Caller(Protocol):
 
     @property
     def clock(self) -> SourceClock:
-        """The service's clock, as far as its answers tell."""
+        """The service's clock, by the Date of its answers."""
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """Raises errors.ServiceError, and only that. The timeout is for the whole call."""

@@ -6,11 +6,11 @@ Order is kept by item under a parallelization factor, so a record's lane key is 
 however the service orders its attributes.
 The service does not say how far a read is behind the shard's tip.
 
-A place is found by time (AT_TIMESTAMP) where the service knows how; an older one refuses, and is read from the oldest
-record.  Either way records of an earlier second are left out: the cursor is the service's iterator, a blank, and the
-time in whole seconds, which is all that records say of theirs.
+A start at a time uses AT_TIMESTAMP; a service that does not know it is read from its oldest record.  In both cases
+records of an earlier second are left out: our cursor is the service's iterator, a blank, and the time in whole seconds,
+as the times of records have no fractions.
 
-A stream that its table no longer feeds (`DISABLED`) has closed shards only, and can be read until the last record is
+A stream that its table has switched off (`DISABLED`) has closed shards only, and can be read until its last record is
 24 hours old.
 
 Sources: Amazon DynamoDB Streams API Reference, "DescribeStream", "GetShardIterator", "GetRecords", "Shard".
@@ -86,7 +86,7 @@ class DynamoDbStreamsSource:
         return await self._listed(self._page)
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
-        """By a filter. An older service refuses it, or ignores it and lists every shard."""
+        """Uses a shard filter. An older service rejects the filter, or ignores it and lists every shard."""
         if not self._refuses_filters:
             try:
                 return await self._listed(self._page | {"ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": shard_id}})
@@ -117,7 +117,7 @@ class DynamoDbStreamsSource:
         return _cursor(await self._wire_iterator_at(shard_id, since), since)
 
     async def _wire_iterator_at(self, shard_id: ShardId, since: int) -> str:
-        """An older service refuses, or answers with an error of its own; then reading passes over what is older."""
+        """An older service rejects AT_TIMESTAMP, or fails: then read from the oldest record; older ones are skipped."""
         if not self._refuses_times:
             try:
                 return await self._wire_iterator(shard_id, {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": since})
@@ -135,7 +135,7 @@ class DynamoDbStreamsSource:
     async def read(self, iterator: Iterator, *, limit: int) -> Read:
         """DynamoDB allows two readers of a shard, and answers Throttled to more.
 
-        A read that found older records only is empty, and behind by at least what they are older.
+        A read of older records only is empty, and is behind by at least their distance from the time.
         """
         wire, _, since = iterator.partition(" ")
         if not since:
@@ -143,7 +143,7 @@ class DynamoDbStreamsSource:
         try:
             read = await self._read(wire, limit)
         except Trimmed as error:
-            raise ExpiredIterator("the oldest record went before it was passed over", code=error.code) from error
+            raise ExpiredIterator("a record was trimmed before it was skipped", code=error.code) from error
         with understood(SERVICE, "arrival times"):
             return _since(int(since), read)
 

@@ -102,7 +102,7 @@ class KinesisSource:
 
     @property
     def status(self) -> None:
-        """ListShards does not tell, and a stream that is being deleted is soon not found."""
+        """None: ListShards does not tell it, and a stream that is being deleted is soon not found."""
         return None
 
     async def shards(self) -> list[Shard]:
@@ -116,7 +116,7 @@ class KinesisSource:
         raise Unreachable("every listing's token expired between its pages", code="UnusableAnswer", was_sent=True)
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
-        """The answer that ended the shard has named them; an older service does not, and is asked for every shard."""
+        """The last answer of the shard named them; if it did not, as with an older service, list every shard."""
         return self._children.pop(shard_id, None) or await self.shards()
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
@@ -207,7 +207,7 @@ def _shard(wire: Mapping[str, Any]) -> Shard:
 
 
 def _child(wire: Mapping[str, Any]) -> Shard:
-    """An answer does not say whether the child is closed by now; it takes records after its parents did."""
+    """A child shard counts as open, because GetRecords does not tell whether it was closed meanwhile."""
     return Shard(ShardId(token(wire["ShardId"])), tuple(ShardId(token(each)) for each in wire["ParentShards"]), True)
 
 

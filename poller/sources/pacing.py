@@ -1,8 +1,8 @@
-"""How often are shards listed? As often as the service allows, for all mappings together; a throttled page again.
+"""How fast may shards be listed? As fast as the service allows for all mappings together.
 
     page ── its turn ── call ── throttled? wait, and let all others wait ── the same page again
 
-Without it a large listing is throttled in its midst, begins anew at its first page, and never ends.
+Otherwise a large listing is throttled halfway, starts again at its first page, and never ends.
 
 Sources: Amazon DynamoDB Streams API Reference, "DescribeStream" (10 calls a second); Amazon Kinesis Data Streams API
 Reference, "ListShards" (100 calls a second); both for an account in a region.
@@ -24,7 +24,7 @@ CALLS_IN_A_SECOND = {"DescribeStream": 10.0, "ListShards": 100.0}
 """The operations that list shards."""
 
 TRIES = 10
-"""How often a page is asked for in a row while it is throttled; ours, half a minute. Then the mapping says so."""
+"""How many calls in a row may be throttled for one page, about half a minute; ours. Then the listing fails."""
 
 
 class Pace:
@@ -37,20 +37,20 @@ class Pace:
         self._free_at = 0.0
 
     async def turn(self) -> None:
-        """Returns when the next call may begin. Turns are given in the order in which they are asked for."""
+        """Returns when the next call may begin; first come, first served."""
         now = anyio.current_time()
         mine = max(now, self._free_at)
         self._free_at = mine + self._interval
         await anyio.sleep(mine - now)
 
     def throttled(self, error: Throttled, *, in_a_row: int) -> None:
-        """Give out no turn for a while: what is refused to one is refused to all."""
+        """Give no turns for a while, because the rate is shared by all."""
         delay = at_least(error.retry_after, THROTTLED_LISTING.delay(in_a_row, self._luck))
         self._free_at = max(self._free_at, anyio.current_time() + delay)
 
 
 class PacedCaller:
-    """A caller whose listings keep to a pace; `pace` is shared. Other calls go straight through."""
+    """A caller that waits for a turn before each call that lists shards; `pace` is shared. Other calls do not wait."""
 
     def __init__(self, caller: Caller, pace: Pace) -> None:
         self._caller = caller
@@ -61,7 +61,7 @@ class PacedCaller:
         return self._caller.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        """The timeout is for each try, without the wait for its turn."""
+        """The timeout is for each try, without the wait for its turn. A throttled listing is repeated."""
         if operation != self._pace.operation:
             return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
         for tries in range(1, TRIES + 1):

@@ -39,10 +39,10 @@ ANSWER_TIMEOUT_IN_SECONDS = 10.0
 """How long an answer may take, beyond the time that a long poll waits; ours, above any latency seen in health."""
 
 ATTRIBUTES = b',"AttributeNames":["All"],"MessageSystemAttributeNames":["All"],"MessageAttributeNames":["All"]'
-"""SQS takes both names of the system attributes; a server that is older than 2024 knows the first one only."""
+"""Both names of one parameter: SQS takes both, a server older than 2024 knows only the first."""
 
 CODE_CHARACTERS = 64
-"""How much is kept of the code of an entry that failed; SQS's own are shorter."""
+"""Characters of a failed entry's error code that are kept; SQS's own codes are shorter."""
 
 FINAL_CODES = frozenset({"InvalidParameterValue", "InvalidIdFormat", "MessageNotInflight", "ReceiptHandleIsInvalid"})
 """What SQS says of a receipt that is no good any more: unknown, expired, superseded, or past the 12 hours in all that a
@@ -138,14 +138,14 @@ class SqsSource:
         return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
 
     def _message(self, wire: Mapping[str, Any]) -> Message:
-        """One that lacks what its event needs comes as defective, and spoils none of the others."""
+        """A message that lacks what its event needs is defective; the others are delivered."""
         try:
             record = sqs_record(
                 wire, arn=self._arn, region=self._region, null_md5_when_absent=self._null_md5_when_absent
             )
-            # Since fair queues exist, messages of standard queues may have a group too; there it orders nothing.
+            # Messages of standard queues may have a group too (fair queues); there it does not order them.
             group = None if self._attempts is None else record["attributes"]["MessageGroupId"]
-            "".join(_texts(record))  # raises TypeError for what is none
+            "".join(_texts(record))  # raises TypeError for a value that is no string
         except MISREADINGS as error:
             defect = f"no {error.args[0]}" if isinstance(error, KeyError) else "misshapen"
             return self._defective(wire, defect)
@@ -179,7 +179,7 @@ class SqsSource:
 
 
 def _texts(record: Mapping[str, Any]) -> list[Any]:
-    """Everything in the record that SQS sends as a string: a document in its place might be too deep to be encoded."""
+    """All values of the record that SQS sends as strings; a document instead might be too deep to encode."""
     texts = [record["messageId"], record["receiptHandle"], record["body"], record["md5OfBody"]]
     texts += record["attributes"].values()
     if attributes := record["messageAttributes"]:

@@ -14,7 +14,7 @@ from poller.stores.notation import CheckpointMovedBack
 
 
 class MemoryStore:
-    """`ports.StateStore`, for as long as it is kept. `now` tells epoch seconds."""
+    """`ports.StateStore` in this process's memory. `now` gives epoch seconds."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now

@@ -35,7 +35,7 @@ DIGITS = re.compile(r"[0-9]{1,999}")
 """A sequence number; AWS's have 21 to 56 digits, and its APIs take 128."""
 
 TOO_LATE = 1e13
-"""In epoch seconds; from then on, a time has more digits than a place."""
+"""In epoch seconds; a later time has more digits than `place` writes, so it would sort wrongly."""
 
 
 class CheckpointMovedBack(AssertionError):

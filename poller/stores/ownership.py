@@ -4,11 +4,11 @@
     poller.db         one byte of the database itself, far beyond its end
 
 Two daemons on one file would both read every shard.
-Whoever removes the lock file still meets the lock of the database, and whoever replaces the database still meets the
-lock file.
-The database's lock belongs to the open file, not to the process, and no other lock of SQLite touches its byte
-(fcntl(2), "Open file description locks").  Only Linux has it for certain; elsewhere the lock file stands alone.
-Both files are for their owner's eyes only, whatever the umask: a window's state is made of records.
+If somebody removes the lock file, the lock of the database still holds; if somebody replaces the database, the lock
+file still holds.
+The database's lock belongs to the open file, not to the process, and SQLite's own locks do not touch its byte
+(fcntl(2), "Open file description locks").  It is used on Linux only; elsewhere the lock file is the only lock.
+Only the owner may read the files, whatever the umask, because a window's state is made of records.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def locked(path: Path) -> Iterator[None]:
     """Make the database where there is none, and hold both locks. Raises InUse, CannotStore or SettingsError.
 
-    The database must be opened and closed within: to close any file of a process takes away SQLite's own locks on it.
+    Open and close the database within: when a process closes any descriptor of a file, it loses SQLite's locks on it.
     """
     lock = _opened(path, Path(f"{path.resolve()}-lock"))
     try:
@@ -64,13 +64,13 @@ def no_room(path: Path, why: str | None) -> CannotStore:
 
 
 def is_there(path: Path) -> bool:
-    """Raises SettingsError where not even the folder is: nothing was forgotten then, it is not mounted, or mistyped."""
+    """Raises SettingsError if the folder does not exist either: then it is not mounted, or mistyped."""
     try:
         if path.exists():
             return True
         has_folder = path.parent.exists()
     except OSError as error:
-        raise refusal(path, f"cannot be looked at: {error.strerror}") from error
+        raise refusal(path, f"cannot be read: {error.strerror}") from error
     if not has_folder:
         raise refusal(path, f"the folder {path.parent} does not exist")
     return False
@@ -84,7 +84,7 @@ def _opened(path: Path, file: Path) -> int:
             raise no_room(path, error.strerror) from error
         is_there(path)
         raise refusal(path, f"{file.name} cannot be opened: {error.strerror}") from error
-    with suppress(PermissionError):  # it belongs to another user, who has let us in
+    with suppress(PermissionError):  # it belongs to another user, who lets us write
         os.fchmod(opened, MODE)
     return opened
 

@@ -49,7 +49,7 @@ START_OVER = "SELECT position FROM start_over WHERE mapping = ? AND stream_arn =
 
 
 class DamagedRow(sqlite3.DatabaseError):
-    """A row is not one that this program has written."""
+    """This program did not write the row so."""
 
 
 def row_of(key: StateKey, shard_id: ShardId, checkpoint: Checkpoint) -> Row:
@@ -85,7 +85,7 @@ def load(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, Checkpoint]:
 
 
 def drained_at(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, float]:
-    """`saved_at` is the moment itself, as a shard's end is saved once, and nothing is saved after it."""
+    """When each drained shard was stored as such: its last save, as nothing is saved after a shard's end."""
     return dict(file.execute(DRAINED, (*key, written(ShardEnd()))).fetchall())
 
 
@@ -148,7 +148,7 @@ def _is_json(text: Any) -> bool:
         return False
     try:
         orjson.loads(text)
-    except orjson.JSONDecodeError:  # also for half of a surrogate pair, which the slow one takes
+    except orjson.JSONDecodeError:  # also for half of a surrogate pair, which the slower parser accepts
         try:
             json.loads(text)
         except ValueError:

@@ -2,7 +2,7 @@
 
 The event loop never touches the file: `writer.py` does, in a thread.
 An error of SQLite becomes a `ServiceError`, so that the engine waits and tries again.
-Somebody has to look at it, at a full disk for example, unless another program has only locked the file.
+If another program has locked the file, that passes; any other error, such as a full disk, needs a person.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SqliteStore:
     """`ports.StateStore` in a file, which is open within an `async with`.
 
     Entering raises SettingsError where the file cannot be used, InUse or CannotStore where it cannot be used now.
-    `positions` is how many it held when it was opened.
+    `positions` is how many positions it held when it was opened.
     """
 
     def __init__(self, path: Path) -> None:

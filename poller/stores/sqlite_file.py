@@ -108,7 +108,7 @@ def owned(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_IN_BYTES}")
             if is_new:
                 connection.executescript(SCHEMA)
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file says that it is ours without its log
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file is ours even without its log
             else:
                 _check_whole(path, connection)
         yield connection
@@ -148,7 +148,7 @@ def _connection(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
 
 
 def _refuse_emptied(path: Path) -> None:
-    """SQLite would throw the log of an empty file away, and begin anew."""
+    """SQLite would delete the log of an empty file, and start empty."""
     log = Path(f"{path.resolve()}-wal")
     if path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
         raise _damage(path, f"it is empty, but {log.name} is not")

@@ -337,7 +337,7 @@ def test_what_a_killed_owner_left_in_its_log_is_shown(path: Path, tmp_path: Path
 
 def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 300)
-    with pytest.raises(SettingsError, match="cannot be looked at: File name too long"), shown(path):
+    with pytest.raises(SettingsError, match="cannot be read: File name too long"), shown(path):
         pass
 
 
