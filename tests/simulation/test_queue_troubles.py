@@ -59,6 +59,32 @@ def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_anew(monkeypatch: 
     assert "troubled" in states, f"after {len(crashes)} crashes in 300 s /readyz only ever said {set(states)}"
 
 
+def test_a_crash_shows_no_foreign_text_while_the_other_batches_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    queue = world.add_queue("q")
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(30.0, 30.0)), timeout_in_seconds=50)
+    world.add_mapping("m", queue, "f", batch_size=1)
+    invoke = target.invoke
+    reasons: list[str | None] = []
+
+    async def breaks(invocation: Any) -> Any:
+        if b"breaks" in invocation.payload:
+            await anyio.sleep(0.1)
+            raise ZeroDivisionError("a record's body")
+        return await invoke(invocation)
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "breaks")
+        world.sqs.send(queue, "slow")
+        await anyio.sleep(5.0)
+        reasons.append(life.daemon.statuses()[0].reason)
+        life.stop.begin()
+
+    monkeypatch.setattr(target, "invoke", breaks)
+    live(world, until)
+    assert reasons == ["it crashed: ZeroDivisionError"]
+
+
 @pytest.mark.parametrize(
     ("answer", "reason", "tells_the_next_try"),
     [

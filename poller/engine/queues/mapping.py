@@ -27,6 +27,7 @@ from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
 from poller.core.scaling import Concurrency, PollScaling
 from poller.core.visibility import Visibility, effective_visibility
+from poller.disclosure import safe_text
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate, Permits
 from poller.engine.queues.deleting import Deleter
@@ -144,7 +145,7 @@ class QueueMappingRunner:
     def status(self) -> MappingStatus:
         health = self._function_health.together_with(self._health.health)
         if self._crash is not None:
-            health = Health("troubled", f"it crashed: {self._crash!r}")
+            health = Health("troubled", f"it crashed: {safe_text(self._crash)}")
         if self._parts.stop.has_begun:
             health = Health("stopping", health.reason)
         return MappingStatus(
