@@ -26,6 +26,7 @@ from poller.model.stream import Checkpoint, ShardId, StateKey
 from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
+from poller.sources.pacing import CALLS_IN_A_SECOND, Pace, PacedCaller
 from poller.sources.sqs import SqsSource
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
 from tests.simulation.process import (
@@ -61,6 +62,7 @@ class Life:
         self._budget = Budget(world.budget_in_bytes)
         self._gates = {name: FunctionGate(function.reserved_concurrency) for name, function in world.functions.items()}
         self._event_limits = {name: EventLimit() for name in world.functions}
+        self._paces = {operation: Pace(operation, world.luck) for operation in CALLS_IN_A_SECOND}
         self.daemon = Daemon(
             {mapping.name: self._maker(mapping) for mapping in world.all_mappings},
             stop=self.stop,
@@ -143,12 +145,16 @@ class Life:
 
     def _source(self, mapping: StreamMapping) -> StreamSource:
         world = self._world
-        caller = StreamCaller(
-            self.process,
-            world.streams[mapping.event_source_arn].service,
-            mapping=mapping.name,
-            reads=world.reads,
-            ours=world.clock,
+        caller = PacedCaller(
+            StreamCaller(
+                self.process,
+                world.streams[mapping.event_source_arn].service,
+                mapping=mapping.name,
+                reads=world.reads,
+                listings=world.listings,
+                ours=world.clock,
+            ),
+            self._paces["ListShards" if mapping.is_kinesis else "DescribeStream"],
         )
         source: StreamSource
         if mapping.is_kinesis:

@@ -1,6 +1,6 @@
 """How does one process reach the world? Through these ways; once it is dead, nothing goes through any of them.
 
-    ProcessCaller, StreamCaller   to a service; the second notes every read
+    ProcessCaller, StreamCaller   to a service; the second notes every read and every page of a listing
     WatchedSource                 is no way of its own: it notes which records the engine got to see
     ProcessStore                  to the positions' store
     ProcessDestination            to a destination
@@ -22,6 +22,7 @@ from poller.core.failure_record import Notice
 from poller.model.invocation import Invocation, Response
 from poller.model.stream import Beginning, Checkpoint, Iterator, Position, Read, Shard, ShardId, StateKey
 from poller.ports import Destination, SourceClock, StreamSource, Target
+from poller.sources.pacing import CALLS_IN_A_SECOND
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.fakes.sqs import FakeSqs
 from tests.fakes.store import FakeStore
@@ -53,6 +54,14 @@ class ReadNote:
     shard_id: str
     began_at: float
     ended_at: float | None = None
+
+
+class ListingNote(NamedTuple):
+    """A page of a listing of shards was asked for."""
+
+    life: int
+    operation: str
+    at: float
 
 
 class Sight(NamedTuple):
@@ -90,6 +99,7 @@ class StreamCaller:
         *,
         mapping: str,
         reads: list[ReadNote],
+        listings: list[ListingNote],
         ours: VirtualClock,
     ) -> None:
         self.clock = service_clock(ours)
@@ -97,6 +107,7 @@ class StreamCaller:
         self._service = service
         self._mapping = mapping
         self._reads = reads
+        self._listings = listings
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         asked_at = anyio.current_time()
@@ -106,6 +117,8 @@ class StreamCaller:
 
     async def _call(self, operation: str, body: bytes, timeout_in_seconds: float) -> Any:
         self._process.check()
+        if operation in CALLS_IN_A_SECOND:
+            self._listings.append(ListingNote(self._process.number, operation, anyio.current_time()))
         if operation != "GetRecords":
             return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
         note = ReadNote(

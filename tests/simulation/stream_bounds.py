@@ -1,6 +1,7 @@
 """Did the daemon stay within its bounds, stop cleanly, and keep its mappings apart and its records to itself?
 
 reads      one at a time and five a second of a shard
+listings   of all streams together, so many pages a second as the service allows
 bytes      those in hand of a process
 a stop     stores all that is done, begins nothing, leaves nothing running
 in time    a mapping does its work, whatever becomes of the others
@@ -15,9 +16,11 @@ from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 
+from poller.sources.pacing import CALLS_IN_A_SECOND
 from poller.telemetry.facts import Fact, MappingCrashed
 from tests.simulation.checker import Violation
 from tests.simulation.life import Life
+from tests.simulation.process import ListingNote
 from tests.simulation.stream_history import EPSILON, History, reached
 
 READS_IN_A_SECOND = 5
@@ -36,6 +39,15 @@ def check_reads(history: History) -> None:
         for first, sixth in zip(reads, reads[READS_IN_A_SECOND:], strict=False):
             if sixth[0] - first[0] < 1.0 - EPSILON:
                 raise Violation(f"more than five reads of {shard_id} in a second, from {first[0]} on")
+
+
+def check_listings(listings: Iterable[ListingNote]) -> None:
+    """All mappings of a process share the rate, for they share the account."""
+    asked_at: dict[tuple[int, str], float] = {}
+    for life, operation, at in listings:
+        if at - asked_at.get((life, operation), -inf) < 1 / CALLS_IN_A_SECOND[operation] - EPSILON:
+            raise Violation(f"two pages of {operation} were asked for at {asked_at[life, operation]} and {at}")
+        asked_at[life, operation] = at
 
 
 def check_bytes_in_hand(histories: list[History], sizes: dict[tuple[str, str], int], budget_in_bytes: int) -> None:

@@ -131,6 +131,7 @@ class StreamScenario:
             check_nothing_is_lost(history)
             if self.broken is not None:
                 stream_bounds.check_in_time(history, LONGEST_WAIT_BESIDE_A_BROKEN_MAPPING)
+        stream_bounds.check_listings(self.world.listings)
         stream_bounds.check_bytes_in_hand(histories, self._drawing.sizes, self.shape.budget_in_bytes)
         for mapping in self.world.mappings:
             calls = [call for call in self.world.targets[mapping.function_name].calls if call.mapping == mapping.name]

@@ -30,7 +30,7 @@ from tests.fakes.sqs import FakeSqs
 from tests.fakes.store import FakeStore
 from tests.fakes.target import FakeTarget, FunctionPlan
 from tests.simulation.life import Life
-from tests.simulation.process import Killed, ReadNote, Sight
+from tests.simulation.process import Killed, ListingNote, ReadNote, Sight
 from tests.simulation.streams import SimulatedStream
 
 T = TypeVar("T")
@@ -92,6 +92,7 @@ class World:
         self.facts: list[Fact] = []
         self.ready_at: dict[str, float] = {}
         self.reads: list[ReadNote] = []
+        self.listings: list[ListingNote] = []
         self.sights: list[Sight] = []
         self.lives: list[Life] = []
 
