@@ -98,7 +98,7 @@ class Daemon:
     async def _leave_alone(self, name: MappingName, error: Exception, crashes: int) -> None:
         delay, now = CRASH.delay(crashes, self._luck), self._clock.now()
         self._record(MappingCrashed(mapping=name, error=error, retry_in=delay))
-        reason = f"it crashed and restarts soon: {safe_text(error)}"
+        reason = f"the mapping crashed and restarts: {safe_text(error)}"
         self._crashes[name] = Health("troubled", reason, since=now, attempt=crashes, next_try=now + delay)
         with anyio.move_on_after(delay):
             await self._stop.draining.wait()

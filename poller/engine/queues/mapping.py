@@ -103,6 +103,7 @@ class QueueMappingRunner:
         )
         self._releaser = Releaser(deleter=deleter, redeliverer=redeliverer, keeper=self._keeper)
         self._crash: Exception | None = None
+        self._crashed_at: float | None = None
         self._gatherer = Gatherer(
             mapping=mapping,
             source=parts.source,
@@ -145,7 +146,8 @@ class QueueMappingRunner:
     def status(self) -> MappingStatus:
         health = self._function_health.together_with(self._health.health)
         if self._crash is not None:
-            health = Health("troubled", f"it crashed: {safe_text(self._crash)}")
+            reason = f"the mapping crashed and finishes its batches: {safe_text(self._crash)}"
+            health = Health("troubled", reason, since=self._crashed_at)
         if self._parts.stop.has_begun:
             health = Health("stopping", health.reason)
         return MappingStatus(
@@ -254,8 +256,9 @@ class QueueMappingRunner:
         """Walk until polling stops. A fault of ours ends the run, once what runs beside has had its time to finish."""
         try:
             await self._walk(walkers, working)
-        except Exception as error:  # raised by `_work` when the others are done: they are not to suffer from it
-            self._crash = self._crash or error
+        except Exception as error:  # `_work` raises it once the other walkers are done, so that none of them is lost
+            if self._crash is None:
+                self._crash, self._crashed_at = error, self._parts.clock.now()
             self._stop_polling()
             longest = self._parts.function.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS
             working.deadline = min(working.deadline, anyio.current_time() + longest)
