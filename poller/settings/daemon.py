@@ -17,16 +17,16 @@ Service = Literal["sqs", "lambda", "sts", "kinesis", "dynamodb", "dynamodbstream
 
 
 class DaemonTable(Table):
-    """What concerns the process as a whole."""
+    """The settings of the whole process."""
 
     region: Text | None = None
     """The region of functions that name none; without it, that of the source that they are invoked for."""
 
     endpoint_url: Url | None = None
-    """Where all AWS services are, if not at AWS: an emulator's url."""
+    """The endpoint of all AWS services, for an emulator."""
 
     endpoints: dict[Service, Url] = Field(default_factory=dict)
-    """Where single services are; wins over endpoint_url."""
+    """The endpoints of single services; they take precedence over endpoint_url."""
 
     state: State | None = None
     """Where stream positions live: sqlite:///absolute/path.db, sqlite://path-beside-this-file.db, or memory:."""
@@ -35,7 +35,7 @@ class DaemonTable(Table):
     """Where /metrics, /healthz and /readyz are served, as address:port; without it there is no HTTP server."""
 
     http_hosts: list[HostName] = Field(default_factory=list)
-    """By which names people may call the page and /readyz, besides addresses and localhost."""
+    """The host names that the page and /readyz answer to, besides IP addresses and localhost."""
 
     shutdown_grace_in_seconds: Annotated[float, SHUTDOWN_GRACE] = DEFAULT_SHUTDOWN_GRACE_IN_SECONDS
     """How long invocations in flight may run on after a SIGTERM or SIGINT."""

@@ -14,7 +14,7 @@ class File(Table):
     """The settings of poller: mappings bind sources to functions, with AWS Lambda's options in snake case."""
 
     daemon: DaemonTable = Field(default_factory=DaemonTable)
-    """What concerns the process as a whole."""
+    """The settings of the whole process."""
 
     functions: dict[Name, FunctionTable] = Field(default_factory=dict)
     """The functions, each under a name of your choice."""

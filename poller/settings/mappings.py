@@ -81,7 +81,7 @@ class FilterTable(Table):
 
 
 class FilterCriteriaTable(Table):
-    """Which records are for the function; the others are done with at once."""
+    """Which records are for the function; the others are deleted or passed over."""
 
     filters: Annotated[list[FilterTable], AfterValidator(_few)] = Field(default_factory=list)
     """A record must match one of them."""
@@ -101,7 +101,7 @@ class OnFailureTable(Table):
     """A standard SQS queue, a standard SNS topic or an S3 bucket."""
 
     if_unreachable: Literal["wait", "drop"] = "wait"
-    """What to do while the destination takes no report: hold the shard back, or go on without it."""
+    """What to do while the destination takes no report: block the shard, or go on without the report."""
 
 
 class DestinationConfigTable(Table):
@@ -142,7 +142,7 @@ class MappingTable(Table):
     """Where to begin to read a stream; required for streams."""
 
     starting_position_timestamp: Moment | None = None
-    """Where AT_TIMESTAMP is: a date-time, or seconds since 1970."""
+    """The time of AT_TIMESTAMP: a date-time, or seconds since 1970."""
 
     parallelization_factor: Annotated[int, PARALLELIZATION_FACTOR] = 1
     """How many batches of one shard may run at once; streams only."""
