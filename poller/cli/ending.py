@@ -66,7 +66,7 @@ def refused(why: str, *, code: int) -> typer.Exit:
 
 @contextmanager
 def crash_told() -> Iterator[None]:
-    """A fault of ours ends the program with a traceback that shows no secret."""
+    """An error in our code ends the program with a traceback that shows no secret."""
     try:
         yield
     except Exception as error:

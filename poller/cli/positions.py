@@ -1,10 +1,10 @@
-"""How is a position given on the command line, and how is it told?
+"""How is a position written on the command line?
 
     TRIM_HORIZON | LATEST | 2026-01-31T12:00:00Z | 1769860800 | 49590338271490256608559692538361571095921575989136588898
 
-Digits are seconds since 1970 where they are fewer than any sequence number of AWS's has; of a shard, they are always a
-sequence number, as emulators count from 1.
-A time is refused as in the settings: it must not be in the future.
+A number is seconds since 1970 if it is shorter than every sequence number of AWS. With --shard it is always a sequence
+number, because emulators count from 1.
+A time must not be in the future, as in the settings.
 """
 
 from __future__ import annotations

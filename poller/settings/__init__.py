@@ -6,19 +6,19 @@ Only the command line and the composition root import it; other parts get the `m
 pydantic stays inside.
 
     loading.py        the way through: file -> tree -> tables -> rules -> Settings
-    syntax.py         what is wrong with a file that is no TOML?
-    environment.py    what stands for ${NAME}?
+    syntax.py         what is wrong with a file that is not TOML?
+    environment.py    what replaces ${NAME}?
     file.py           which tables are there?
     daemon.py         what may [daemon] say?
     functions.py      what may [functions.*] say, and which function does a mapping mean?
     mappings.py       what may [mappings.*] say?
     mapping_rules.py  which options go together?
-    regions.py        is there such a region, and in that partition?
+    regions.py        does the region exist, and is it in that partition?
     fields.py         what may a single value be?
     limits.py         how large or small may a number be?
     faults.py         how is a fault told?
     values.py         what does the rest of the program get?
-    presence.py       is what the file names there, on this machine?
+    presence.py       does this machine have the modules, programs and folders that the file names?
     showing.py        how does the file look with its defaults filled in?
     schema.py         what does an editor need to know of it?
 """

@@ -1,10 +1,10 @@
-"""What stands for `${NAME}`? The environment's value, put in after the TOML was read, so that it can never be TOML.
+"""What replaces `${NAME}`? The environment's value, put in after the TOML was parsed, so that it is never TOML.
 
     "Bearer ${TOKEN}"  ->  "Bearer s3cret"
     "${PORT:-8080}"    ->  "8080" where PORT is not set or empty, as in a shell
     "$${literal}"      ->  "${literal}"
 
-Only values are looked into, keys are not, and what was put in is not looked into again.
+References in values are replaced, in keys they are not; a replaced value is not searched again.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def substitute(tree: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[s
 ORDINARY_VARIABLES = frozenset(
     ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 )
-"""Programs expect them, and they hold no secret."""
+"""Programs expect these variables, and they hold no secret."""
 
 
 def withheld_variables(tree: dict[str, Any]) -> frozenset[str]:
-    """The variables that the daemon or a function is given by a reference; no child process inherits them.
+    """The variables to which [daemon] or [functions] refer; no child process inherits them.
 
     They may hold a token, a password or a key. A function that needs one names it in its own `environment`.
     `AWS_…` is another matter: see inherit_credentials.

@@ -100,7 +100,7 @@ AWS_ALONE = frozenset(
         "topics",
     }
 )
-"""Options of AWS's own mappings that have no meaning here, or belong to sources that are not read.
+"""Options of AWS's own mappings that have no meaning here, or belong to sources that poller does not read.
 AWS Lambda API Reference, "CreateEventSourceMapping", and Terraform's names of the same."""
 
 _WORDING = {
@@ -133,7 +133,7 @@ def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
 
 
 def _as_a_list(text: str) -> str:
-    """The text as it would be one, unless it is long or comes out of the environment."""
+    """The text written as a list, unless it is long or has a value of the environment."""
     if isinstance(text, Substituted) or len(text) > SHOWN_CHARACTERS:
         return ', as in ["one", "two"]'
     return f", as in {as_toml(text.split())}"

@@ -101,7 +101,7 @@ _QUEUE_URL = re.compile(
 
 
 def _no_arn(text: object) -> str:
-    """Of a queue's url, with the ARN that belongs to it, unless the url comes out of the environment."""
+    """The rule for a value that is no ARN; for a queue's url with its ARN, unless the environment gave the url."""
     if not isinstance(text, str) or "://" not in text:
         return "is not an ARN (arn:partition:service:region:account:resource)"
     queue = None if isinstance(text, Substituted) else _QUEUE_URL.fullmatch(text)

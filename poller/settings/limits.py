@@ -17,7 +17,7 @@ from poller.settings.faults import refusal
 from poller.settings.tree import Substituted
 
 REFERENCE_SCHEMA: JsonSchemaValue = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
-"""What an editor accepts in the place of a number: `${NAME}` or `${NAME:-10}`."""
+"""What an editor accepts instead of a number: `${NAME}` or `${NAME:-10}`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

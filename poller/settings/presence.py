@@ -1,7 +1,7 @@
-"""Is what the file names there, on this machine? The modules of handlers, the programs of commands, the state's folder.
+"""Does this machine have what the file names: the modules of handlers, the programs, the folder of the state?
 
-`poller check` may run elsewhere than the daemon, so what is missing is warned of and no fault.
-Nothing is imported or run.  A handler of another interpreter than ours is looked for by that one alone.
+`poller check` may run elsewhere than the daemon, so a missing thing is a warning, not a fault.
+Nothing is imported or run.  The module of a handler with its own `python` is not looked for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from poller.settings.values import Settings
 
 
 def missing(examined: Examined, environ: Mapping[str, str]) -> Iterator[str]:
-    """One sentence for each thing that is not there."""
+    """One sentence for each missing thing."""
     for fault in (*_missing_code(examined.settings, environ), *_missing_state(examined.settings)):
         yield told(fault, examined.tree)
 

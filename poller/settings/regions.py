@@ -1,4 +1,4 @@
-"""Is there such a region, and is it in the partition that the ARN names?
+"""Does the region exist, and is it in the partition that the ARN names?
 
     partition     regions
     aws           all others that look like a region: eu-west-1
@@ -6,8 +6,8 @@
     aws-us-gov    us-gov-east-1, us-gov-west-1
     …
 
-Emulators invent regions, so nothing is judged where the file or the environment sets an endpoint.
-A new region of a known partition is not refused.
+Emulators invent regions, so nothing is checked if the file or the environment sets an endpoint.
+A region that AWS adds to a known partition is accepted.
 
 Source: botocore, data/partitions.json, `regionRegex` of each partition.
 """
@@ -32,7 +32,7 @@ _PREFIXES = {
     "aws-iso-e": "eu-isoe-",
     "aws-iso-f": "us-isof-",
 }
-"""How the regions of each partition begin, but those of `aws`."""
+"""The prefixes of the regions of each partition except `aws`."""
 
 _PARTITIONS = ("aws", *_PREFIXES)
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
@@ -94,7 +94,7 @@ def _arn_rules(path: Path, arn: Arn) -> Iterator[Fault]:
 
 
 def _partition_of(region: str) -> str | None:
-    """None where there cannot be such a region."""
+    """None if no partition can have such a region."""
     if not _REGION.fullmatch(region):
         return None
     return next((partition for partition, prefix in _PREFIXES.items() if region.startswith(prefix)), "aws")

@@ -1,8 +1,8 @@
-"""What is wrong with a file that is no TOML? The line, the key, and what to write instead.
+"""What is wrong with a file that is not TOML? The line, the key, and what to write instead.
 
     line 2, column 10: not TOML: daemon.region: text stands in quotes
 
-tomllib's own words name no key, and often not what is missing.  No value is shown: it may be a secret.
+tomllib's own messages name no key, and often not what is missing.  No value is shown, because it may be a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WORDS = {
 
 
 def explained(error: str, text: str) -> str:
-    """`error` is what tomllib says of `text`: `… (at line 3, column 5)` or `… (at end of document)`."""
+    """`error` is tomllib's message about `text`: `… (at line 3, column 5)` or `… (at end of document)`."""
     rule, _, where = error.removesuffix(")").rpartition(" (at ")
     lines = text.split("\n")
     position = re.fullmatch(r"line (\d+), column (\d+)", where)
@@ -35,7 +35,7 @@ def explained(error: str, text: str) -> str:
 
 
 def _in_words(rule: str, lines: list[str], column: int) -> str:
-    """`lines` are those up to the fault's."""
+    """`lines` end with the line of the fault."""
     before, after = lines[-1][: column - 1], lines[-1][column - 1 :]
     match rule.partition(" (")[0]:
         case "Invalid value":
@@ -67,14 +67,14 @@ def _instead_of(value: str) -> str:
 
 
 def _key_of_the_value(lines: list[str], before: str) -> str:
-    """That right before the value, which may stand within a table; else the first of the line."""
+    """The key right before the value, which may be in an inline table; else the first key of the line."""
     inner = re.search(r"([\w.\"-]+)\s*=\s*$", before)
     own, line_key = inner and inner[1], _key_of_the_line(lines)
     return line_key if own is None or line_key == own or line_key.endswith(f".{own}") else f"{line_key}.{own}"
 
 
 def _key_of_the_line(lines: list[str]) -> str:
-    """With the table that it stands in."""
+    """The first key of the line, with the name of its table."""
     heading = re.match(r"\s*\[+([^\]]*)", lines[-1])
     if heading is not None:
         return f"[{heading[1].strip()}]"

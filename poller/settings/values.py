@@ -15,8 +15,8 @@ from poller.model.mapping import QueueMapping, StreamMapping
 class Daemon:
     """What concerns the process as a whole.
 
-    `region` is None where each source has its own; `endpoint_url` where the usual AWS chain (environment, profile)
-    is to decide.
+    `region` is None if each source has its own; `endpoint_url` is None if the usual AWS chain (environment, profile)
+    decides.
     `endpoints` maps a service's name in AWS's SDKs (`sqs`, `lambda`, …) to a url; it wins over `endpoint_url`.
     `state` is `memory:` or `sqlite://` followed by an absolute path.
     `http_listen` is a host and a port, port 0 for any free one, or None for no HTTP server.
