@@ -3,9 +3,9 @@
     listener ── accept ──> a connection ── one request, one answer ──> closed
                                 └── it lasts too long, or it is the oldest of too many ──> aborted
 
-So a client that sends nothing, or reads nothing, soon costs nothing.
-When the process has no descriptor left, a connection gets one of a few that are kept for this: a liveness probe that is
-not answered would kill the daemon at its busiest.  A used one is replaced as soon as a descriptor is free.
+So a client that neither sends nor reads is soon closed.
+A few descriptors are reserved. If the process has no other left, a connection gets one of them, because a liveness
+probe without an answer would kill the daemon at its busiest. It is replaced as soon as another descriptor is free.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from aiohttp import web
 MAXIMUM_CONNECTIONS = 64
 
 LONGEST_SECONDS = 30.0
-"""From the accept to the end of the answer."""
+"""The longest time from the accept to the end of the answer."""
 
 DESCRIPTORS_KEPT = 8
 
 PAUSE_SECONDS = 0.1
-"""How long to wait for a descriptor while there is none."""
+"""The pause before the next accept while no descriptor is left."""
 
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
@@ -60,7 +60,7 @@ class Connections:
                 await anyio.wait_readable(listener)
             self._abort_late()
             self._keep()
-            if waiting.cancelled_caught:  # where nobody waits, an accept may fail for want of a descriptor all the same
+            if waiting.cancelled_caught:  # without a waiting client, accept may fail just for lack of descriptors
                 continue
             connection = self._accepted(listener)
             if connection is None:
@@ -79,7 +79,7 @@ class Connections:
         return max(PAUSE_SECONDS, min(self._ends_at.values(), default=inf) - anyio.current_time())
 
     def _abort_late(self) -> None:
-        """Those whose time is over, and the oldest where there is no place for one more."""
+        """Abort connections that last too long, and the oldest one if there are too many."""
         now = anyio.current_time()
         self._ends_at = {transport: at for transport, at in self._ends_at.items() if not transport.is_closing()}
         places = MAXIMUM_CONNECTIONS - 1
@@ -89,7 +89,7 @@ class Connections:
                 del self._ends_at[transport]
 
     def _accepted(self, listener: socket.socket) -> socket.socket | None:
-        """None where nobody waits any more, or no descriptor is left."""
+        """None if no client waits any more, or no descriptor is left."""
         for _ in range(2):
             try:
                 connection, _ = listener.accept()

@@ -1,10 +1,10 @@
-"""When is a page made anew? At a request, in a worker thread, once for all requests that wait at the same time.
+"""When is a page rendered? At a request, in a worker thread, once for all requests that wait at the same time.
 
     request ──┐
-    request ──┴─ waiting ──> made in the thread ──> an answer to each request that came before the page was begun,
-                                                    and to later ones while the page is young enough
+    request ──┴─ waiting ──> made in the thread ──> answers all requests that came before it was begun,
+                                                    and later ones while it is young enough
 
-With a thousand mappings a page takes seconds of work, and the event loop has other work to do meanwhile.
+With a thousand mappings a page takes seconds of work, which would stop the event loop.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ failure's own words, the time since when, and the first and the last of the reco
                             "end_sequence_number": "49590338271490256608559692540925702759324208523137515618"}]}
 
 Only GET and HEAD are allowed; other answers than pages are JSON.
-There is no login: nothing secret is shown, and whoever listens beyond 127.0.0.1 decides who may read.
+There is no login: nothing secret is shown, and an operator who listens beyond 127.0.0.1 decides who may read.
 /readyz and the page are refused with 421 where they are called by a name that is not allowed (`hosts.py`); probes and
 scrapers may use any name.
 Each connection carries one request (`connections.py`).
@@ -69,7 +69,7 @@ _SHUTDOWN_SECONDS = 1.0
 """How long an answer that is being sent may still take when the server closes."""
 
 _PAGE_SECONDS = 1.0
-"""How old the page may be that somebody gets: it is made once for all who have it open, however many."""
+"""The largest age of a page that is shown: so many open tabs cost no more than one."""
 
 _OF_ANY_HOST = ("/healthz", "/metrics")
 

@@ -33,11 +33,11 @@ class DaemonStopping:
 
 
 class ReloadIgnored(NamedTuple):
-    """SIGHUP came, by which other daemons read their settings again; this one cannot do that yet."""
+    """SIGHUP came. Other daemons reload their settings then; this one cannot do that yet."""
 
 
 class StateOpened(NamedTuple):
-    """The state file was opened, and everything in it could be read. `positions` is how many shards have one."""
+    """The state file was opened and read completely. `positions` is how many shards have a position."""
 
     file: str
     positions: int
@@ -101,7 +101,7 @@ class SourceRecovered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFailed:
-    """The position store did not do what a mapping asked; it is asked again in `retry_in` seconds.
+    """The position store did not do what a mapping asked; the call is repeated in `retry_in` seconds.
 
     `is_lasting` as for a source; `detail` names the file.
     """
@@ -175,7 +175,7 @@ class InvocationPostponed(NamedTuple):
 
 
 class MappingWaiting(NamedTuple):
-    """The mapping begins to wait: its function does not take batches, or cannot start. Said once, not at each try."""
+    """The mapping begins to wait: its function takes no batches, or cannot start. Recorded once, not at each try."""
 
     mapping: MappingName
     function: FunctionName
@@ -191,7 +191,7 @@ class MappingResumed(NamedTuple):
 
 
 class EventTooLarge(NamedTuple):
-    """The function's service refused the event of several records for its size; they go on as two halves."""
+    """The function's service refused an event of several records for its size; the batch is halved."""
 
     mapping: MappingName
     function: FunctionName
@@ -201,7 +201,7 @@ class EventTooLarge(NamedTuple):
 
 
 class FailuresUnheeded(NamedTuple):
-    """The function named failed records in an answer that is not looked at for them; `advice` says what to do.
+    """The function's answer named failed records without effect; `advice` says what to do.
 
     It is logged once for each mapping.
     """
@@ -272,10 +272,10 @@ class BatchBisected(NamedTuple):
 
 
 class ShardBlocked(NamedTuple):
-    """A lane of the shard begins to stand still: said once, however often the batch at its head is tried.
+    """A lane of the shard begins to be blocked: recorded once, however often its batch is tried.
 
-    `detail` has the words of the function or of the destination.  The sequence numbers are those of the first and the
-    last of the records that are tried together; which of them is at fault is not known.
+    `detail` is the error message of the function or of the destination.  The sequence numbers are those of the first
+    and the last of the records that are tried together; nobody knows which of them is at fault.
     """
 
     mapping: MappingName
@@ -386,7 +386,7 @@ class ChildOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildOutputLeftOut:
-    """A function's children wrote more lines than are logged. At most one such fact a second."""
+    """A function's children wrote more lines than are logged. Recorded once a second at most."""
 
     function: FunctionName
     lines: int

@@ -6,9 +6,9 @@ Writing is not queued: a reader who leaves the pipe full makes the daemon wait, 
 
 The standard library's log (aiohttp, botocore, asyncio) comes the same way from `warning` upwards, as event
 `library_logged`, also when we are verbose: at debug level botocore prints requests with their bodies and signatures.
-Left out is what aiohttp says of requests to us that are no HTTP.
-A library's message is shown without the values in it, and a traceback without the errors' texts (disclosure.py) and
-without local variables: they may hold records and secrets.
+aiohttp's messages about requests to us that are not HTTP are left out.
+A library's message is shown without the values in it, and a traceback without local variables and with the texts of
+disclosure.py only: the rest may be records and secrets.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _console_renderer() -> structlog.dev.ConsoleRenderer:
 
 
 def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """No text of others may move the cursor, change colours or hide itself, as control characters do on a terminal."""
+    """Escape control characters, so that no foreign text moves a terminal's cursor, changes colours or hides itself."""
     for name, value in event.items():
         if isinstance(value, str) and not value.isprintable():
             event[name] = "\n".join(_printable(line) for line in value.splitlines())
@@ -71,9 +71,9 @@ def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _unfolded(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """A text of several lines, such as a function's traceback, goes on below its line, where a person can read it.
+    """Put a text of several lines, such as a function's traceback, below its log line, where a person can read it.
 
-    It is indented, so that no text can pass for a line of ours.
+    It is indented, so that it cannot look like a log line of ours.
     """
     below: list[str] = []
     for name, value in event.items():
@@ -81,7 +81,7 @@ def _unfolded(_logger: Any, _method: str, event: EventDict) -> EventDict:
             event[name], *others = value.splitlines()
             below += (f"    {line}" for line in others)
     if below:
-        event["stack"] = "\n".join(below)  # what the renderer writes below a line
+        event["stack"] = "\n".join(below)  # the renderer writes these below a line
     return event
 
 
@@ -90,7 +90,7 @@ def _printable(text: str) -> str:
 
 
 def _with_traceback(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """The error of a line as text that may be shown."""
+    """Replace the error of a line by a text that may be shown."""
     error = event.pop("exc_info", None)
     if isinstance(error, tuple):
         error = error[1]
@@ -129,7 +129,7 @@ class _ToStructlog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and isinstance(record.exc_info[1], BadHttpMessage):
-            return  # a client that speaks no HTTP is answered so; that is no fault of ours, and may come all day
+            return  # a client did not speak HTTP, as port scanners do; that is no fault of ours
         log = structlog.get_logger("poller.library")
         log.log(
             record.levelno,
@@ -143,8 +143,8 @@ class _ToStructlog(logging.Handler):
 def _safe_message(record: logging.LogRecord) -> str:
     """A library's message without the values in it.
 
-    A message with arguments is its template. Any other may contain values already: asyncio's names the task and its
-    result, a warning quotes what it likes. Such a message ends at the first sign that may begin a value.
+    Of a message with arguments the template is shown. Another may contain values already: asyncio names a task and its
+    result, a warning may quote anything. Such a message is cut at the first character that may begin a value.
     """
     if record.name == "py.warnings" and (place_and_category := _WARNING.match(record.getMessage())):
         return place_and_category[0]
@@ -153,6 +153,6 @@ def _safe_message(record: logging.LogRecord) -> str:
 
 
 _WARNING = re.compile(r"[^\n:]+:\d+: \w+")
-"""Where a warning was given, and its category."""
+"""The file and line of a warning, and its category."""
 
 _BEFORE_VALUES = re.compile(r"[^\n:=<>()\[\]{}'\"`]*")
