@@ -111,7 +111,7 @@ def _written(address: Address) -> str:
 
 
 async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, record: Record) -> None:
-    """The first signal begins the stop, any further one hurries it; a hangup changes nothing."""
+    """The first SIGTERM or SIGINT begins the stop, any further one hurries it; SIGHUP changes nothing."""
     async for number in signals:
         if number == signal.SIGHUP:
             record(ReloadIgnored())

@@ -16,16 +16,16 @@ from poller.model.mapping import QueueMapping
 from poller.settings.values import Settings
 
 MOST = 65_536
-"""More serves nothing, and some systems keep memory for each."""
+"""A higher limit has no use, and some systems reserve memory for each descriptor."""
 
 OF_THE_PROCESS = 100
-"""Pipes, the state file and its locks, the log, the event loop, and the admin server with all its connections."""
+"""For pipes, the state file and its locks, the log, the event loop, and the admin server with all its connections."""
 
 OF_A_CHILD = 5
-"""Two pipes for its output, a handle, and its Runtime API with a connection."""
+"""For two pipes of its output, a handle of the process, and its Runtime API with a connection."""
 
 OF_A_STREAM = 128
-"""The most reads of one mapping at once (engine/streams/shard.py)."""
+"""For the reads that one mapping may have at once (engine/streams/shard.py)."""
 
 
 class Limits(NamedTuple):
@@ -74,5 +74,5 @@ def _of_function(function: Function) -> int:
 
 
 def _of_queue(mapping: QueueMapping, function: Function) -> int:
-    """Connections to the queue, which rest for a while beside those to the function."""
+    """Connections to the queue, which stay open for a while in addition to those to the function."""
     return min(mapping.maximum_concurrency or function.reserved_concurrency, function.reserved_concurrency)

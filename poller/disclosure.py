@@ -1,16 +1,16 @@
-"""What may be shown of an error? Nothing that leaves the process contains text that this module did not allow.
+"""What may be shown of an error? Only text that this module allows leaves the process.
 
-The text of a foreign error may hold whatever passed through the code that raised it: a proxy's password, an answer with
-credentials, a record's body. So an error is shown by its class, and by no more of its text than is known to be safe:
+The text of a foreign error may contain any data of the code that raised it: a proxy's password, an answer with
+credentials, a record's body. So an error is shown by its class, and by those parts of its text that are surely safe:
 
-    PollerError     its text: our own code wrote it, with the help of this module
+    PollerError     its text: our own code wrote it, and used this module for foreign errors
     OSError         the system's words for its number, such as "Connection refused"
     SQLite's        its text: SQLite names tables and rules, never values
-    aiohttp's       what is written down below
-    a group         what may be shown of its members
+    aiohttp's       a sentence of ours for each class, with host and port
+    a group         the texts of its members
     any other       the name of its class
 
-A package that uses another library registers what may be shown of that library's errors: `@safe_text.register`.
+A package that uses another library registers a function for that library's errors: `@safe_text.register`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ import aiohttp
 from poller.errors import PollerError
 
 FRAMES_SHOWN = 50
-"""The frames of a traceback that are shown: those nearest to the error."""
+"""How many frames of a traceback are shown: those nearest to the error."""
 
 MEMBERS_SHOWN = 10
-"""The members of a group that are shown."""
+"""How many members of a group are shown."""
 
 
 @functools.singledispatch
@@ -128,6 +128,6 @@ def _lines(error: BaseException, shown: set[int]) -> Iterator[str]:
 def host_of(url: str) -> str:
     """The host and port of a url, which may be malformed. Its user, path and query may be secrets."""
     authority, rest = re.fullmatch(r"(?:\w+://)?([^/?#]*)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr]  # always
-    if "@" in rest and "@" not in authority:  # then a password contains one of the signs that end a host
+    if "@" in rest and "@" not in authority:  # then a password contains a character that ends a host
         return "an unusable url"
     return authority.rpartition("@")[2]

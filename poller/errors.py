@@ -43,7 +43,7 @@ class InUse(PollerError):
 
 
 class CannotStore(PollerError):
-    """The state file cannot be opened for writing now, as on a full disk; there may be room another time."""
+    """The state file cannot be written now, as on a full disk; later there may be room."""
 
 
 class ServiceError(PollerError):

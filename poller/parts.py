@@ -3,9 +3,9 @@
     a mapping of a queue     SqsSource ─┐
     a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┴─ a target and its gate
 
-Shared are: the door to AWS, the state, a target, a gate and a limit of an event's size for each function, and the
-budget of bytes for all streams.
-What must be closed goes into the stack that was given.
+Mappings share the door to AWS, the state, the target, gate and event limit of each function, and the budget of bytes
+for all streams.
+Parts that must be closed are entered into the given stack.
 """
 
 from __future__ import annotations
@@ -183,12 +183,12 @@ class Parts:
         )
 
     def _paced(self, caller: JsonCaller, operation: str, arn: Arn) -> PacedCaller:
-        """All mappings of an account and region share the rate of their listings."""
+        """The source's client, whose listings share one rate with all mappings of the account and region."""
         whose = (operation, caller.endpoint_url, arn.region, arn.account)
         return PacedCaller(caller, self._paces.setdefault(whose, Pace(operation, self.luck)))
 
     async def _reader_arn(self, mapping: StreamMapping) -> str:
-        """On Lambda a function's events name its execution role; where that is not told, we are the reader.
+        """The invokeIdentityArn if the mapping has no `role_arn`: the function's role on Lambda, else our identity.
 
         It is asked for once for each function, however many shards begin together.
         """

@@ -32,9 +32,9 @@ class QueueSource(Protocol):
     ) -> list[Message]:
         """Receive up to `count` (1 to 10) messages, waiting up to `wait_in_seconds` (0 to 20) for the first.
 
-        A message that can be no function's event comes with its `defect`.
-        None leaves the visibility timeout to the queue's own. Cancelled, it may have taken messages that nobody will
-        see until their visibility timeout has passed: SQS has no other way.
+        A message of which no event can be made has a `defect`.
+        With None the queue's own visibility timeout holds. A cancelled receive may have hidden messages that nobody
+        sees until their visibility timeout is over; SQS cannot undo it.
         """
 
     async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
@@ -53,18 +53,18 @@ class StreamSource(Protocol):
 
     @property
     def status(self) -> str | None:
-        """The stream's status in the service's word, by the last listing; None where listings do not tell."""
+        """The stream's status, as the service spells it, by the last listing; None if listings do not tell it."""
 
     async def shards(self) -> list[Shard]:
         """Every shard that the stream still lists, in no order. Raises NotFound, AccessDenied …
 
-        A listing keeps to the service's rate: it may take seconds, and a throttled page is asked for again.
+        A listing keeps to the service's rate, so it may take seconds; a throttled page is asked for again.
         """
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
-        """The children of a shard that was read to its end, and perhaps other shards; cheap, where the service allows.
+        """The children of a shard that was read to its end, perhaps with other shards; cheap if the service allows it.
 
-        One that came of two shards is told after each of them. Raises what `shards` raises.
+        A child of a merge is returned for both parents. Raises what `shards` raises.
         """
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
@@ -83,13 +83,13 @@ class StreamSource(Protocol):
 
 
 class SourceClock(Protocol):
-    """A source's own clock: what a source has dated is compared with this one, for ours may be wrong.
+    """A source's own clock. The times that a source has written are compared with it, because our clock may be wrong.
 
-    It is our clock where the source's answers tell no time.
+    It is our clock if the source's answers tell no time.
     """
 
     def now(self) -> float:
-        """The time of day there, in epoch seconds, as near as it is known: within two seconds or so."""
+        """The time of day there, in epoch seconds, known within about two seconds."""
 
     def reached(self) -> float:
         """A time of day, in epoch seconds, that the source's clock has certainly reached."""
@@ -102,7 +102,7 @@ class StateStore(Protocol):
         """Everything stored for a mapping in its stream."""
 
     async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
-        """When each shard was stored as drained, in epoch seconds; the others are not in it."""
+        """When each drained shard was stored as such, in epoch seconds; other shards are not in it."""
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
         """Store these, all or none. Returns when they are durable."""

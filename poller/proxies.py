@@ -4,7 +4,7 @@
     HTTPS_PROXY, https_proxy    for urls with https
     NO_PROXY, no_proxy          hosts and domains that are asked directly, or *
 
-These are the rules of AWS's SDK for Python; functions behind urls are reached by the same ones.
+These are the rules of AWS's SDK for Python; they hold for functions behind urls too.
 A proxy's url may hold a user and a password, so it is never shown.
 """
 
@@ -15,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy's url, with what is needed to be let through; None where the host is asked directly."""
+    """The proxy's url, with its user and password if it has them; None if the host is reached directly."""
     parts = urlsplit(url)
     host_and_port = parts.netloc.rpartition("@")[2]
     proxy = getproxies().get(parts.scheme)
