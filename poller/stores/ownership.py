@@ -64,8 +64,10 @@ def no_room(path: Path, why: str | None) -> CannotStore:
 
 
 def is_there(path: Path) -> bool:
-    """Raises SettingsError if the folder does not exist either: then it is not mounted, or mistyped."""
+    """Raises SettingsError if it is a folder, or if its folder does not exist either: not mounted, or mistyped."""
     try:
+        if path.is_dir():
+            raise refusal(path, "is a folder, not a file")
         if path.exists():
             return True
         has_folder = path.parent.exists()

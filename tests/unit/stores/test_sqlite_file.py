@@ -141,7 +141,9 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path) ->
 
 def test_a_folder_in_its_place_is_refused(path: Path) -> None:
     path.mkdir()
-    assert refused(path) == "poller.db cannot be opened: Is a directory"
+    assert refused(path) == "is a folder, not a file"
+    with pytest.raises(SettingsError, match="is a folder, not a file"), shown(path):
+        pass
 
 
 @pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
