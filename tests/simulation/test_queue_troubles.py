@@ -64,15 +64,16 @@ def test_a_crashed_mapping_that_finishes_its_other_batches_shows_no_text_of_a_fo
 ) -> None:
     world = World()
     queue = world.add_queue("q")
-    target = world.add_function("f", FunctionPlan(duration_in_seconds=(20, 20)), timeout_in_seconds=30)
+    target = world.add_function("f", timeout_in_seconds=30)
     world.add_mapping("m", queue, "f", batch_size=1)
-    invoke, invocations, statuses = target.invoke, [], []
+    invocations, statuses = [], []
 
     async def breaks_beside_another(invocation: Invocation) -> Response:
         invocations.append(invocation)
         if len(invocations) == 2:
             raise ZeroDivisionError("a record's body")
-        return await invoke(invocation)
+        await anyio.sleep(20)
+        raise KeyError("a record's body")
 
     monkeypatch.setattr(target, "invoke", breaks_beside_another)
 
@@ -91,6 +92,7 @@ def test_a_crashed_mapping_that_finishes_its_other_batches_shows_no_text_of_a_fo
         "the mapping crashed and finishes its batches: ZeroDivisionError"
     }
     assert [*{status.since for status in finishing}] == [pytest.approx(EPOCH, abs=10)]
+    assert isinstance(world.facts_of(MappingCrashed)[0].error, ZeroDivisionError), "the first crash is the cause"
 
 
 @pytest.mark.parametrize(
