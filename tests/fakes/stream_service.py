@@ -64,6 +64,18 @@ class Bucket:
         return True
 
 
+class EveryNth:
+    """Refuses each call whose number is a multiple of `n`, whatever the time."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._calls = 0
+
+    def takes(self, now: float) -> bool:
+        self._calls += 1
+        return self._calls % self._n != 0
+
+
 class FakeStreamService(ABC):
     """Streams by ARN. `seed` is the streams' luck; the faults have a seed of their own.
 
@@ -83,7 +95,7 @@ class FakeStreamService(ABC):
         epoch: float = EPOCH,
         listings_in_a_second: float | None = None,
     ) -> None:
-        self.listings = None if listings_in_a_second is None else Bucket(listings_in_a_second)
+        self.listings: Bucket | EveryNth | None = None if listings_in_a_second is None else Bucket(listings_in_a_second)
         self.throttled_listings = 0
         self.faults = faults or FaultPlan()
         self.epoch = epoch
