@@ -127,11 +127,13 @@ class RuntimeApi:
 
     async def _accepted(self) -> socket.socket:
         while True:
+            await anyio.wait_readable(self._listener)  # asyncio's sock_accept, when cancelled, may lose a connection
             try:
-                connection, _ = await asyncio.get_running_loop().sock_accept(self._listener)
+                connection, _ = self._listener.accept()
             except OSError:  # no descriptor is left, or the client has gone
                 await anyio.sleep(ACCEPT_PAUSE_IN_SECONDS)
             else:
+                connection.setblocking(False)
                 return connection
 
     async def _admit(self, connection: socket.socket, server: web.Server, session: int) -> None:

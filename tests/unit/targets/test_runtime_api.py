@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import resource
@@ -356,6 +357,19 @@ async def test_a_connection_that_is_closed_at_once_disturbs_nobody() -> None:
         async with aiohttp.ClientSession() as session:
             api.offer(Handover(invocation(b"1")))
             assert (await Client(session, address).call("GET", "invocation/next"))[2] == b"1"
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_connection_that_is_accepted_as_the_api_ends_is_closed(turns: int) -> None:
+    """An accepted socket that nobody closes is a ResourceWarning, and so an error."""
+    async with listening(Recorded()) as (_, address):
+        await anyio.wait_all_tasks_blocked()  # until it waits for connections
+        host, port = address.split(":")
+        client = socket.create_connection((host, int(port)))
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+    client.close()
+    gc.collect()
 
 
 async def test_a_child_has_a_limited_number_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
