@@ -97,7 +97,7 @@ class Daemon:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    async def ended(self, within: float = 10.0) -> int:
+    async def ended(self, within: float = 30.0) -> int:
         """The exit status, once the process and its log have ended."""
         with anyio.fail_after(within):
             return await self._process.wait()
@@ -238,7 +238,7 @@ def poller(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 
@@ -262,7 +262,7 @@ async def until_gone(processes: Sequence[int]) -> None:
     """Whatever is left has outlived its daemon: it is ended all the same, and the test fails."""
     left = 0
     for process in processes:
-        with anyio.move_on_after(5) as waiting:
+        with anyio.move_on_after(30) as waiting:
             await anyio.wait_readable(process)
         if waiting.cancelled_caught:
             left += 1

@@ -101,7 +101,7 @@ def alive(pids: set[int]) -> set[int]:
 
 def assert_gone(pids: set[int]) -> None:
     """The last ones are ended by signals nobody waits for, so they get a moment."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while left := alive(pids):
         assert time.monotonic() < deadline, f"still running: {left}"
 
@@ -150,7 +150,7 @@ def test_kept_running_it_takes_what_the_user_sends_and_ctrl_c_ends_it(tmp_path: 
         send_as_invited(output)
         put_as_invited(output)
         [place] = tmp_path.iterdir()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while deleted(output) == deleted_before or "user-99" not in (place / "clicks.txt").read_text(encoding="utf-8"):
             assert time.monotonic() < deadline, "the message or the click was never taken"
         assert "RetryAttemptsExhausted" in received_as_invited(output)

@@ -39,7 +39,7 @@ async def test_a_crash_a_timeout_and_an_exception_fail_their_batch_and_nothing_e
     text = f"""
         [functions.store]
         handler = "handlers:handle"
-        timeout_in_seconds = 0.5
+        timeout_in_seconds = 5
         reserved_concurrency = 4
 
         [mappings.orders]
@@ -54,7 +54,7 @@ async def test_a_crash_a_timeout_and_an_exception_fail_their_batch_and_nothing_e
         assert await daemon.stop() == 0
     assert failures == {
         "Runtime.ExitError": "Runtime exited with error: exit status 3",
-        "Sandbox.Timedout": "Task timed out after 0.50 seconds",
+        "Sandbox.Timedout": "Task timed out after 5.00 seconds",
         "ValueError": "",
     }
     for body, times in {"crash": 2, "dawdle": 2, "refuse": 2, "behave": 1}.items():

@@ -92,7 +92,7 @@ async def test_while_the_daemon_runs_its_state_is_shown_and_not_moved(world: Wor
     async with world.daemon(mapping("clicks", clicks, BILL)) as daemon:
         number = clicks.put("k")
         await world.watch.until(lambda: number in ids_of(function.calls))
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while (await shown(world))[0]["position"].get("sequence_number") != number:
                 pass
         ended = await run(world, "state", "set", "clicks", "TRIM_HORIZON", "--yes")

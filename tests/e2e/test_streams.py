@@ -207,7 +207,7 @@ async def test_a_stream_that_never_answers_does_not_hold_up_the_stop(world: Worl
         async with world.daemon(endpoints + mapping("silent", missing, BILL)) as daemon:
             await world.watch.until(lambda: service.requests)
             daemon.signal(signal.SIGTERM)
-            assert await daemon.ended(within=4) == 0
+            assert await daemon.ended(within=9) == 0, "an answer may take 10 seconds"
 
 
 @pytest.mark.parametrize("kind", [Clicks, Users])

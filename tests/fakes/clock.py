@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from email.utils import formatdate
 from math import floor
 
@@ -34,3 +35,13 @@ def service_clock(ours: VirtualClock | None = None) -> ServiceClock:
 def date_header(epoch: float = EPOCH) -> str:
     """The Date of an answer that a service writes now. `epoch` is its time of day when anyio's clock stands at 0."""
     return formatdate(floor(epoch + anyio.current_time()), usegmt=True)
+
+
+def jump(seconds: float) -> None:
+    """Set the running event loop's clock forward: timers that are due by then fire on its next turn.
+
+    It lets a test reach a long timeout at the moment of its choice. For asyncio's own loop; uvloop has another clock.
+    """
+    loop = asyncio.get_running_loop()
+    time = loop.time
+    loop.time = lambda: time() + seconds  # type: ignore[method-assign]

@@ -17,7 +17,7 @@ SAMPLES = Path(__file__).parent.parent / "integration" / "functions"
 BOOTSTRAP = Path(poller.__file__).parent / "targets" / "runtime" / "bootstrap.py"
 
 
-def function(kind: FunctionKind, *, timeout_in_seconds: float = 10.0, reserved_concurrency: int = 2) -> Function:
+def function(kind: FunctionKind, *, timeout_in_seconds: float = 60.0, reserved_concurrency: int = 2) -> Function:
     return Function(
         name=FunctionName("insert_records"),
         arn=ARN,

@@ -11,7 +11,7 @@ from poller.telemetry.facts import Fact
 
 F = TypeVar("F")
 
-PATIENCE_IN_SECONDS = 20.0
+PATIENCE_IN_SECONDS = 60.0
 
 
 class Recorded:

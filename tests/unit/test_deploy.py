@@ -47,7 +47,7 @@ def poller(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]
         [sys.executable, "-c", "from poller.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
         cwd=directory,
         env={"PYTHONPATH": str(ROOT)},
@@ -123,7 +123,7 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(installed)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert (answer.returncode, [line for line in answer.stderr.splitlines() if "poller.service" in line]) == (0, [])

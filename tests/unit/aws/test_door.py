@@ -159,7 +159,7 @@ async def test_a_proxy_of_the_environment_is_used_unless_it_is_told_not_to(monke
 
 
 async def list_queues(aws: Aws, *, role_arn: str | None = None) -> Any:
-    return await (await aws.caller("sqs", role_arn=role_arn)).call("ListQueues", b"{}", timeout_in_seconds=5)
+    return await (await aws.caller("sqs", role_arn=role_arn)).call("ListQueues", b"{}", timeout_in_seconds=60)
 
 
 # As whom
@@ -311,7 +311,10 @@ IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2
         ("arn:aws:sts::123456789012:federated-user/ann", "arn:aws:sts::123456789012:federated-user/ann"),
     ],
 )
-async def test_a_caller_is_known_by_the_arn_of_its_user_or_role(said: str, arn: str) -> None:
+async def test_a_caller_is_known_by_the_arn_of_its_user_or_role(
+    said: str, arn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "IDENTITY_TIMEOUT_IN_SECONDS", 60)
     service = AwsService(lambda request: asyncio.sleep(0, Reply(body=IDENTITY % said.encode())))
     service.knows(FIRST)
     async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:

@@ -108,7 +108,7 @@ async def test_credentials_that_do_not_come_in_time_are_named() -> None:
         yield
 
     async with KeptClient(without_credentials) as client:
-        with anyio.fail_after(2), pytest.raises(Unreachable, match=r"no credentials within 0.01 s") as caught:
+        with anyio.fail_after(60), pytest.raises(Unreachable, match=r"no credentials within 0.01 s") as caught:
             await list_queues(client, timeout_in_seconds=0.01)
     assert (caught.value.code, caught.value.was_sent) == ("Timeout", False)
 
@@ -124,7 +124,7 @@ async def test_no_answer_in_time_is_unreachable_and_the_client_stays() -> None:
     async with kept(at_times) as (client, _, _):
         await list_queues(client)  # the search for credentials is over
         is_mute = True
-        with anyio.fail_after(2), pytest.raises(Unreachable, match=r"no answer within 0.2 s") as caught:
+        with anyio.fail_after(60), pytest.raises(Unreachable, match=r"no answer within 0.2 s") as caught:
             await list_queues(client, timeout_in_seconds=0.2)
         assert caught.value.was_sent
         is_mute = False

@@ -149,7 +149,7 @@ async def test_last_checkpoints_are_saved_though_everything_around_is_cancelled(
                 around.cancel()
                 await anyio.sleep_forever()
             finally:
-                with anyio.fail_after(10, shield=True):
+                with anyio.fail_after(60, shield=True):
                     await store.save(CLICKS, {A: after(1)})
     async with SqliteStore(path) as store:
         assert await store.load(CLICKS) == {A: after(1)}

@@ -24,6 +24,7 @@ from poller.model.invocation import Answered, Busy, FunctionError, Invocation, L
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
 from poller.targets.http import HttpTarget, retry_after
 from poller.telemetry.facts import EndpointPutAside
+from tests.fakes.clock import jump
 from tests.fakes.functions import function, http_kind, invocation
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
 from tests.fakes.recorded import Recorded
@@ -48,9 +49,9 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def opened(
-    kind: HttpService, record: Recorded | None = None, *, timeout_in_seconds: float = 10.0
+    kind: HttpService, record: Recorded | None = None, *, timeout_in_seconds: float = 60.0
 ) -> AsyncIterator[HttpTarget]:
-    with anyio.fail_after(20):
+    with anyio.fail_after(120):
         async with HttpTarget(
             function(kind, timeout_in_seconds=timeout_in_seconds), record=record or Recorded(), clock=lambda: NOW
         ) as target:
@@ -273,14 +274,24 @@ async def test_the_functions_timeout_is_kept() -> None:
         await anyio.sleep_forever()
         raise AssertionError
 
-    async with http_server(never) as server, opened(http_kind(server.url), timeout_in_seconds=0.2) as target:
-        response = await target.invoke(invocation())
+    async with http_server(never) as server, opened(http_kind(server.url), timeout_in_seconds=30) as target:
+        responses: list[Response] = []
+
+        async def invoke() -> None:
+            responses.append(await target.invoke(invocation()))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(invoke)
+            while not server.requests:
+                await anyio.lowlevel.checkpoint()
+            jump(30)
+        [response] = responses
         while not server.abandoned:  # it notices a moment later that nobody waits any more
             await anyio.lowlevel.checkpoint()
     assert isinstance(response, FunctionError)
     assert (response.error_type, response.message) == (
         "Sandbox.Timedout",
-        "RequestId: 6f1d1d51-1 Error: Task timed out after 0.20 seconds",
+        "RequestId: 6f1d1d51-1 Error: Task timed out after 30.00 seconds",
     )
 
 

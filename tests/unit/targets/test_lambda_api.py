@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
 
+import anyio
 import orjson
 import pytest
 from awslambdaric.lambda_context import LambdaContext  # type: ignore[import-untyped]  # it has no types
@@ -25,6 +26,7 @@ from poller.targets import lambda_api
 from poller.targets.caller import client_context
 from poller.targets.lambda_api import LambdaApiTarget, response_of
 from tests.fakes.aws_service import AwsService, read_models_once
+from tests.fakes.clock import jump
 from tests.fakes.http_server import Drop, Reply, Request, http_server
 
 pytestmark = pytest.mark.anyio
@@ -272,13 +274,15 @@ async def test_a_role_that_may_not_be_assumed_means_that_the_function_did_not_ru
     assert parse_qs(request.body.decode())["RoleArn"] == [role_arn]
 
 
-async def test_a_function_that_overstays_its_timeout_and_the_slack_is_a_lost_answer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(lambda_api, "ANSWER_SLACK_IN_SECONDS", 0.02)
-    service = AwsService(lambda request: asyncio.sleep(5, Reply()))
+async def test_a_function_that_overstays_its_timeout_and_the_slack_is_a_lost_answer() -> None:
+    async def never(_: Request) -> Reply:
+        jump(30 + lambda_api.ANSWER_SLACK_IN_SECONDS)
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    service = AwsService(never)
     service.knows(KEYS)
-    async with http_server(service) as server, targeting(server.url, timeout_in_seconds=0.05) as target:
+    async with http_server(service) as server, targeting(server.url, timeout_in_seconds=30) as target:
         response = await target.invoke(INVOCATION)
     assert isinstance(response, LostAnswer)
     assert len(service.accepted) == 1

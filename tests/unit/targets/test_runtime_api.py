@@ -85,7 +85,7 @@ async def listening(
 
 
 async def answer_to(handover: Handover) -> Response | None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await handover.settled.wait()
     return handover.response
 
@@ -114,7 +114,7 @@ async def test_next_is_held_open_until_there_is_an_invocation() -> None:
             bodies.append((await client.call("GET", "invocation/next"))[2])
 
         tasks.start_soon(ask)
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             while not api.has_asked:
                 await anyio.lowlevel.checkpoint()
         assert bodies == []
@@ -295,7 +295,7 @@ async def test_a_client_that_hangs_up_while_it_waits_may_ask_again() -> None:
     async with serving() as (api, client):
         with anyio.move_on_after(0.05):
             await client.call("GET", "invocation/next")
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             while api.is_asking:
                 await anyio.lowlevel.checkpoint()
         api.offer(Handover(invocation(b"1")))
@@ -307,7 +307,7 @@ async def test_curl_is_told_to_go_on_with_a_large_body() -> None:
         handover = Handover(invocation(request_id="a"))
         api.offer(handover)
         await client.call("GET", "invocation/next")
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             status, *_ = await client.call("POST", "invocation/a/response", b"x" * 10, Expect="100-continue")
         assert status == 202
 
@@ -323,7 +323,7 @@ async def test_other_paths_do_not_exist(method: str, path: str) -> None:
 
 STRANGER = """
 import http.client, sys
-connection = http.client.HTTPConnection(sys.argv[1], timeout=10)
+connection = http.client.HTTPConnection(sys.argv[1], timeout=60)
 try:
     connection.request("GET", "/2018-06-01/runtime/invocation/next")
     print(connection.getresponse().status)
@@ -423,7 +423,7 @@ async def test_connections_are_accepted_again_once_there_are_descriptors() -> No
             handover = Handover(invocation())
             api.offer(handover)
             client.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 await handover.taken.wait()
 
 
@@ -438,14 +438,15 @@ async def test_a_connection_waits_while_it_cannot_be_told_whose_it_is(monkeypatc
     monkeypatch.setattr("poller.targets.runtime.api.comes_from", comes_from)
     async with serving() as (api, client):
         api.offer(Handover(invocation(b"1")))
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             assert (await client.call("GET", "invocation/next"))[2] == b"1"
 
 
-async def test_the_end_waits_for_no_connection() -> None:
+async def test_the_end_waits_for_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that the child left behind may hold the connection for ever, in the middle of anything."""
+    monkeypatch.setattr("poller.targets.runtime.api.CLOSE_IN_SECONDS", 3600.0)
     clients: list[socket.socket] = []
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with listening(Recorded()) as (api, address):
             host, port = address.split(":")
             for request in (b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n", b"POST /half", b""):
@@ -453,14 +454,13 @@ async def test_the_end_waits_for_no_connection() -> None:
                 clients[-1].sendall(request and request + b"Host: x\r\n\r\n")
             while not api.is_asking:
                 await anyio.lowlevel.checkpoint()
-            began = anyio.current_time()
-        assert anyio.current_time() - began < 1.0
     for client in clients:
         client.close()
 
 
-async def test_the_end_waits_for_no_client_that_leaves_its_event_unread() -> None:
-    with anyio.fail_after(5):
+async def test_the_end_waits_for_no_client_that_leaves_its_event_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.targets.runtime.api.CLOSE_IN_SECONDS", 3600.0)
+    with anyio.fail_after(60):
         async with listening(Recorded()) as (api, address):
             handover = Handover(invocation(b"x" * 6_000_000))
             api.offer(handover)
@@ -468,6 +468,4 @@ async def test_the_end_waits_for_no_client_that_leaves_its_event_unread() -> Non
             client = socket.create_connection((host, int(port)))
             client.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
             await handover.taken.wait()
-            began = anyio.current_time()
-        assert anyio.current_time() - began < 1.0
     client.close()

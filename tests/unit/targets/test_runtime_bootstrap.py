@@ -41,7 +41,7 @@ async def responses_of(
 ) -> list[Response]:
     """Call the handler with each payload in turn, in one child."""
     kind = callable_kind(handler, directory=directory, environment=environment, python=python)
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         async with RuntimeTarget(
             function(kind), record=record or Recorded(), region="eu-west-1", endpoint_url=None, inherited=os.environ
         ) as target:
@@ -67,7 +67,7 @@ async def error_of(handler: str, payload: Any = None, **options: Any) -> dict[st
 
 async def test_a_handler_sees_lambdas_context() -> None:
     seen = await answer_of("sample:whoami")
-    assert 9_000 < seen.pop("remaining_in_ms") <= 10_000
+    assert 10_000 < seen.pop("remaining_in_ms") <= 60_000
     assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Sampled=0", seen.pop("trace"))
     assert seen == {
         "aws_request_id": "6f1d-0",
@@ -239,6 +239,6 @@ async def test_the_folder_of_the_bootstrap_is_not_importable(tmp_path: Path) -> 
 def test_a_child_whose_daemon_is_gone_exits() -> None:
     environment = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "_HANDLER": "sample:count"}
     ended = subprocess.run(
-        [sys.executable, BOOTSTRAP], env=environment, cwd=SAMPLES, capture_output=True, text=True, timeout=30
+        [sys.executable, BOOTSTRAP], env=environment, cwd=SAMPLES, capture_output=True, text=True, timeout=120
     )
     assert (ended.returncode, ended.stderr) == (1, "poller is gone\n")

@@ -23,6 +23,7 @@ from poller.targets.runtime import RuntimeTarget
 from poller.targets.runtime.child import Child
 from poller.targets.runtime.output_limit import OutputLimit
 from poller.telemetry.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, RuntimeApiRefused
+from tests.fakes.clock import jump
 from tests.fakes.functions import callable_kind, command_kind, function, invocation
 from tests.fakes.recorded import Recorded
 
@@ -34,18 +35,24 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(autouse=True)
+def _much_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, a child that obeys SIGTERM ends by it."""
+    monkeypatch.setattr("poller.targets.runtime.child.GRACE_IN_SECONDS", 60.0)
+
+
 @asynccontextmanager
 async def opened(
     kind: ChildProcess,
     record: Recorded,
     *,
-    timeout_in_seconds: float = 10.0,
+    timeout_in_seconds: float = 60.0,
     reserved_concurrency: int = 2,
     idle_in_seconds: float = 300.0,
-    init_in_seconds: float = 10.0,
+    init_in_seconds: float = 60.0,
     descriptor_limit: int | None = None,
 ) -> AsyncIterator[RuntimeTarget]:
-    with anyio.fail_after(30):
+    with anyio.fail_after(120):
         async with RuntimeTarget(
             function(kind, timeout_in_seconds=timeout_in_seconds, reserved_concurrency=reserved_concurrency),
             record=record,
@@ -83,10 +90,10 @@ class Watched:
             self._handle = -1
 
     def ends(self) -> bool:
-        """Wait for its end, up to ten seconds."""
+        """Wait for its end, up to half a minute."""
         if self._handle == -1:
             return True
-        ready, *_ = select.select([self._handle], [], [], 10)
+        ready, *_ = select.select([self._handle], [], [], 30)
         os.close(self._handle)
         return bool(ready)
 
@@ -264,7 +271,7 @@ async def test_a_runtime_client_may_be_a_process_that_the_child_starts() -> None
 
 async def test_a_timeout_kills_the_child_and_all_that_it_started() -> None:
     record = Recorded()
-    async with opened(callable_kind("sample:sleep"), record, timeout_in_seconds=0.5) as target:
+    async with opened(callable_kind("sample:sleep"), record, timeout_in_seconds=30) as target:
         responses: list[Response] = []
 
         async def invoke() -> None:
@@ -273,9 +280,10 @@ async def test_a_timeout_kills_the_child_and_all_that_it_started() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(invoke)
             left_behind = await grandchild(record)
+            jump(30)
         assert error(responses[0]) == (
             "Sandbox.Timedout",
-            "RequestId: 6f1d Error: Task timed out after 0.50 seconds",
+            "RequestId: 6f1d Error: Task timed out after 30.00 seconds",
         )
         assert left_behind.ends()
         stopped = await record.first(ChildStopped)
@@ -381,9 +389,18 @@ async def test_a_child_that_ends_before_it_asks_again_is_replaced_unseen() -> No
 async def test_a_child_that_never_asks_again_is_killed_and_replaced_unseen() -> None:
     record = Recorded()
     kind = command_kind(sys.executable, "one_shot.py", "and stay")
-    async with opened(kind, record, timeout_in_seconds=0.5, init_in_seconds=0.5) as target:
-        for n in range(2):
-            assert answer(await target.invoke(call(request_id=str(n)))) == "done"
+    async with opened(kind, record, timeout_in_seconds=30, init_in_seconds=30) as target:
+        assert answer(await target.invoke(call(request_id="0"))) == "done"
+        async with anyio.create_task_group() as tasks:
+            responses: list[Response] = []
+
+            async def invoke() -> None:
+                responses.append(await target.invoke(call(request_id="1")))
+
+            tasks.start_soon(invoke)
+            await anyio.wait_all_tasks_blocked()  # until the child has been offered what it never asks for
+            jump(30)
+        assert answer(responses[0]) == "done"
     assert [one.reason for one in record.of(ChildStopped)] == ["timeout", "shutdown"]
 
 
@@ -414,7 +431,7 @@ async def leaving_a_daemon(
 async def test_the_stop_does_not_wait_for_what_a_child_left_behind() -> None:
     record = Recorded()
     async with leaving_a_daemon(record):
-        pass  # `opened` allows 30 seconds
+        pass  # `opened` limits the time
     assert [one.reason for one in record.of(ChildStopped)] == ["shutdown"]
 
 
@@ -486,10 +503,10 @@ async def test_an_init_error_fails_the_invocation_and_the_next_one_gets_a_new_ch
 @pytest.mark.parametrize(
     ("kind", "init_in_seconds", "is_init_failure"),
     [
-        (command_kind("/bin/sh", "-c", "exit 4"), 10.0, True),
-        (callable_kind("sample:nothing_of_that_name"), 10.0, True),
+        (command_kind("/bin/sh", "-c", "exit 4"), 60, True),
+        (callable_kind("sample:nothing_of_that_name"), 60, True),
         (callable_kind("slow_import:handler"), 0.3, True),
-        (callable_kind("sample:fail"), 10.0, False),
+        (callable_kind("sample:fail"), 60, False),
     ],
     ids=["exits", "posts an init error", "outlasts the init", "fails in the handler"],
 )
