@@ -26,6 +26,10 @@ CALLS_IN_A_SECOND = {"DescribeStream": 10.0, "ListShards": 100.0}
 TRIES = 10
 """How many calls in a row may be throttled for one page, about half a minute; ours. Then the listing fails."""
 
+LONGEST_WAIT_IN_SECONDS = 45.0
+"""How long the pauses for one page may be in all, where the service asks for long ones; ours. Then the listing fails
+too, so that the mapping tells why it waits."""
+
 
 class Pace:
     """The turns of all mappings that share one account and region, for one operation."""
@@ -43,10 +47,11 @@ class Pace:
         self._free_at = mine + self._interval
         await anyio.sleep(mine - now)
 
-    def throttled(self, error: Throttled, *, in_a_row: int) -> None:
-        """Give no turns for a while, because the rate is shared by all."""
+    def throttled(self, error: Throttled, *, in_a_row: int) -> float:
+        """Give no turns for a while, because the rate is shared by all. Returns for how many seconds."""
         delay = at_least(error.retry_after, THROTTLED_LISTING.delay(in_a_row, self._luck))
         self._free_at = max(self._free_at, anyio.current_time() + delay)
+        return delay
 
 
 class PacedCaller:
@@ -64,12 +69,13 @@ class PacedCaller:
         """The timeout is for each try, without the wait for its turn. A throttled listing is repeated."""
         if operation != self._pace.operation:
             return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        waited = 0.0
         for tries in range(1, TRIES + 1):
             await self._pace.turn()
             try:
                 return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
             except Throttled as error:
-                self._pace.throttled(error, in_a_row=tries)
-                if tries == TRIES:
+                waited += self._pace.throttled(error, in_a_row=tries)
+                if tries == TRIES or waited > LONGEST_WAIT_IN_SECONDS:
                     raise
         raise AssertionError("the last try returns or raises")

@@ -112,6 +112,18 @@ async def test_a_page_that_stays_throttled_is_given_up_after_half_a_minute() -> 
     assert 15 < anyio.current_time() - began < 45
 
 
+async def test_a_long_pause_that_the_service_asks_for_is_kept_and_told() -> None:
+    """Ten such pauses would be most of an hour in which a mapping says nothing."""
+    service = Service(throttled(300.0))
+    caller = PacedCaller(service, pace())
+    began = anyio.current_time()
+    with pytest.raises(Throttled):
+        await caller.call("DescribeStream", b"{}", timeout_in_seconds=3)
+    assert anyio.current_time() - began < 1
+    await caller.call("DescribeStream", b"{}", timeout_in_seconds=3)
+    assert anyio.current_time() - began == pytest.approx(300)
+
+
 async def test_any_other_error_is_the_callers_own() -> None:
     service = Service(Unreachable("lost", code="ConnectionLost", was_sent=True))
     with pytest.raises(Unreachable):
