@@ -172,6 +172,8 @@ class KinesisSource:
                 shards |= {shard.shard_id: shard for shard in map(_shard, answer["Shards"])}
                 next_page = token_if_any(answer.get("NextToken"))
             if next_page is None:
+                # a shard whose children a listing has shown is never asked for them
+                self._children = {each: named for each, named in self._children.items() if each in shards}
                 return list(shards.values())
             request = {"NextToken": next_page}
         raise unusable(SERVICE, "a listing of shards that does not end")

@@ -307,6 +307,19 @@ async def test_named_children_are_told_once() -> None:
     assert [shard.shard_id for shard in await source.children(SHARD)] == ["shardId-000000000001"]
 
 
+@pytest.mark.parametrize(("listed", "asks"), [(0, False), (1, True)])
+async def test_named_children_are_kept_as_long_as_their_parent_is_listed(listed: int, asks: bool) -> None:
+    """A mapping that has found them in a listing never asks for them; shards that left would fill the memory."""
+    named = [{"ShardId": "shardId-000000000002", "ParentShards": [SHARD]}]
+    listings = [{"Shards": [wire_shard(listed)]}, {"Shards": [wire_shard(1)]}]
+    caller = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named}, *listings)
+    source = source_of(caller)
+    await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
+    await source.shards()
+    await source.children(SHARD)
+    assert caller.has_more is not asks
+
+
 @pytest.mark.parametrize("named", [{}, {"ChildShards": None}, {"ChildShards": []}])
 async def test_where_it_names_none_all_shards_are_listed(named: Any) -> None:
     caller = Scripted({"ShardIterator": "AAA="}, {"Records": []} | named, {"Shards": [wire_shard(1)]})
