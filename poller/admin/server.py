@@ -16,8 +16,9 @@ its status code: a restart would cure nothing, and a function that takes no batc
     disabled   the settings say so                                         200
     stopping   the daemon stops                                            503
 
-Each mapping also has a `reason`, in the words of the source or the function; `since`, when the state began; `attempt`,
-how many tries in a row have failed; and `next_try`, which is null where the queue decides when a message comes again.
+Each mapping also has a `reason`, in the words of the source or the function; `since`, when the state began, which is
+null for disabled and stopping; `attempt`, how many tries in a row have failed; and `next_try`, which is null where the
+queue decides when a message comes again.
 The entry of a stream counts its blocked shards, and names those that are blocked longest, each with the reason, the
 failure's own words, the time since when, and the first and the last of the records that are tried together:
 
