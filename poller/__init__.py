@@ -7,6 +7,8 @@ It is one process, configured by one TOML file and watched through Prometheus.
 How the code lies, top to bottom; imports point upwards only, and a contract in the gate keeps it so:
 
     errors.py    the exceptions, drawn as a tree
+    disclosure.py  what may be shown of an error
+    proxies.py   which proxy a request goes through
     model/       THE NOUNS      frozen values
     core/        THE DECISIONS  pure: no I/O, no clock, no luck; each file answers one question
     ports.py     THE SEAMS      what the engine asks of the outside world
@@ -21,7 +23,10 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     admin/       the HTTP server: metrics, health, readiness
     app.py       from the settings to the exit code
     parts.py     the composition root: the only place that knows the concrete classes
+    descriptors.py     how many open files the process may have
+    process_memory.py  who may read the process's memory
     demo/        the guided tour, on an embedded emulator
+    examples/    handlers to copy from
     cli/         poller run | check | state | demo
 
 To follow a message with a finger, begin at `engine/queues/mapping.py`; a stream's record, at `engine/streams/shard.py`.

@@ -5,9 +5,10 @@ it takes region, endpoint, protocol and credentials from aiobotocore, but signs 
 the answer as the wire's JSON, for about a tenth of the CPU (tests/bench/door.py).
 
     door.py         which services may be asked, where, and as whom; owns what the others share
-    identity.py     as whom? credentials, the roles assumed with them, and their renewal
+    identity.py     which credentials sign a request, and when are they renewed?
     signing.py      what is the signature? Signature Version 4
     wire.py         how does a signed request go out and its answer come back?
+    clock.py        what time does an endpoint's clock show?
     pool.py         which connection carries a request?
     http1.py        how does one connection carry a request and its answer?
     keep_alive.py   how does a connection stay open while its answer takes hours?

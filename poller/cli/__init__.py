@@ -2,7 +2,8 @@
 
     commands     run, check, demo: they read the file, tell what is wrong with it, and hand on what is right
     state        state show, state set: what a person sees of the stored positions, and moves
-    positions    how a position is given on the command line, and told
+    positions    how a position is written on the command line
+    moving       what a move of stored positions would change
     tables       how stored positions are laid out, for people and for programs
     ending       with what a command ends, and what is said of a failure
 

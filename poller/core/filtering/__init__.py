@@ -7,7 +7,8 @@
 A pattern is a JSON object whose leaves are arrays: keys are ANDed, the values of a leaf are ORed, patterns are ORed.
 `parsing` writes a pattern out as rules, one for each way through its `$or`s; `leaves`, `operators` and `texts` say
 which values a leaf accepts; `tree` nests a rule's paths again; `documents` reads the record's data key as JSON, once
-for all patterns; `matching` turns every rule into closures that walk a record; `arrays` takes over at an array.
+for all patterns; `matching` turns every rule into closures that walk a record; `arrays` takes over at an array;
+`notation` reads JSON as patterns need it; `predicates` combines tests of one value.
 `stream_records` finds patterns that no record of a DynamoDB stream can match.
 
 The language is that of "Control which events Lambda sends to your function" (AWS Lambda Developer Guide) and

@@ -3,11 +3,11 @@
 mapping.py      the whole of it; begin here to follow a message with a finger
 gathering.py    receive, filter, batch
 in_hand.py      a message in hand, and a batch of them
-visibility.py   what is in hand stays hidden in the queue
+visibility.py   messages in hand stay hidden in the queue
 delivering.py   a batch from its invocation to its end
-invoking.py     one batch to its function, again while the function is busy
-deleting.py     what is done goes from the queue
-redelivering.py what failed comes again
-releasing.py    what is not done is shown again at a stop
+invoking.py     one batch to its function, again while the function refuses it
+deleting.py     messages that are done leave the queue
+redelivering.py failed messages come again
+releasing.py    messages in hand go back to the queue at a stop
 tens.py         SQS takes ten at a time
 """

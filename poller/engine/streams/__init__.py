@@ -4,12 +4,13 @@ mapping.py      where the shards begin, and which may be read now
 listing.py      which shards the stream has now
 shard.py        one shard from a position to its end; begin here to follow a record with a finger
 budget.py       how much may be read ahead
-weighing.py     how many records are asked for
+weighing.py     how many records a read asks for
 lane.py         one batch after another, until each is done
 gathering.py    when is a lane's next batch ready?
 window.py       the tumbling window that a lane is in
-discarding.py   what is given up is reported
-standstill.py   why a lane stands still, and since when
-checkpoints.py  when a place is stored
-watching.py     what may be seen of all this
+discarding.py   how discarded records are reported
+standstill.py   why a lane is blocked, and since when
+checkpoints.py  when a position is stored
+store_health.py whether the store works; failing calls are repeated
+watching.py     the status of a stream mapping
 """
