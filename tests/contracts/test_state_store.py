@@ -126,7 +126,7 @@ async def test_a_forgotten_shard_is_gone_and_may_begin_anew(store: StateStore) -
     assert await store.load(USERS) == {A: after(5)}
 
 
-async def test_a_drained_shard_has_the_time_at_which_that_was_stored(store: StateStore) -> None:
+async def test_a_drained_shard_has_the_time_when_its_end_was_stored(store: StateStore) -> None:
     before = floor(time())
     await store.save(CLICKS, {A: after(1), B: Checkpoint(ShardEnd())})
     await store.save(USERS, {A: Checkpoint(ShardEnd())})

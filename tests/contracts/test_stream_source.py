@@ -381,7 +381,7 @@ async def test_a_split_shard_can_be_read_to_its_end_and_has_two_children(kinesis
 
 @on_kinesis
 @pytest.mark.needs(Needs.RESHARDING)
-async def test_the_children_of_a_shard_that_was_read_to_its_end_are_told_once_it_is_done(
+async def test_the_children_of_a_shard_are_returned_once_it_was_read_to_its_end(
     kinesis: KinesisStream,
 ) -> None:
     source = kinesis.source()

@@ -24,7 +24,7 @@ BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 SOURCE = "arn:aws:sqs:eu-west-1:123456789012:"
 
 
-async def test_the_limit_of_open_files_is_raised_for_the_daemon_alone_and_said_where_it_is_too_low(
+async def test_only_the_daemon_gets_a_higher_limit_of_open_files_and_it_warns_if_that_is_too_low(
     world: World,
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

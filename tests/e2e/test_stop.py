@@ -312,7 +312,7 @@ async def test_daemons_that_share_a_queue_may_come_and_go_in_any_way(world: Worl
     check_no_expired_receipt_is_invoked(orders, bill.calls)
 
 
-async def test_a_hangup_is_told_and_stops_nothing_not_even_a_stop(world: World) -> None:
+async def test_a_hangup_is_logged_and_neither_stops_the_daemon_nor_hurries_a_stop(world: World) -> None:
     queue, function = world.queue("orders"), HeldTarget(world.watch)
     world.aws.functions[BILL] = function
     text = f"""

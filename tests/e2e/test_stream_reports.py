@@ -85,7 +85,9 @@ class Reading:
         return Answered(b"")
 
 
-async def test_records_name_the_role_of_the_lambda_function_where_it_is_told_and_else_ours(world: World) -> None:
+async def test_records_name_the_role_of_their_lambda_function_if_lambda_tells_it_and_else_our_identity(
+    world: World,
+) -> None:
     clicks = Clicks(world.aws, "clicks", shard_count=4)
     for number in range(20):
         clicks.put(f"key-{number}")

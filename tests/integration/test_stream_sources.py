@@ -147,7 +147,7 @@ async def test_a_stream_that_goes_away_is_not_found_any_more(aws: Aws) -> None:
         await source.shards()
 
 
-async def test_ten_thousand_shards_are_listed_over_http_and_a_throttled_page_alone_is_asked_for_again(
+async def test_ten_thousand_shards_are_listed_over_http_and_only_a_throttled_page_is_repeated(
     account: str,
 ) -> None:
     """The pace is twenty times DynamoDB's, so that the test takes seconds; the service refuses every twentieth page."""

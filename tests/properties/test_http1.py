@@ -244,7 +244,7 @@ def test_the_places_for_headers_share_one_limit(size: int) -> None:
     ],
     ids=["status line", "interim answers", "chunk extension"],
 )
-def test_as_much_of_anything_else_without_a_byte_of_the_body_is_too_much(raw: bytes, size: int) -> None:
+def test_64_kib_of_anything_else_without_a_byte_of_the_body_is_too_much(raw: bytes, size: int) -> None:
     assert is_too_much(*read(in_pieces(raw, size)))
 
 
@@ -257,14 +257,14 @@ def test_a_body_in_many_chunks_is_no_head() -> None:
     assert is_open
 
 
-def test_a_limit_is_counted_anew_for_each_answer() -> None:
+def test_the_limit_holds_for_each_answer_by_itself() -> None:
     raw = with_heads(0, MOST_HEADERS - 1, 0, line=b"X-A: " + b"y" * 400 + b"\r\n")
     results, is_open = read([raw], [raw], in_pieces(raw, 4_096))
     assert all(isinstance(result, Received) for result in results)
     assert is_open
 
 
-def test_nothing_keeps_a_lost_connection_until_the_deadline_of_its_call() -> None:
+def test_no_timer_keeps_a_lost_connection_until_the_deadline_of_its_call() -> None:
     async def run() -> None:
         connection = Connection(lambda _: None)
         connection.connection_made(Pipe())

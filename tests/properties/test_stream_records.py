@@ -63,13 +63,13 @@ def matches(pattern: str, item: dict[str, Any]) -> bool:
 @given(PATHS, LEAVES, ITEMS)
 @example(["a", "N"], [5], {"a": {"N": "5"}})
 @example(["a", "b", "S"], ["x"], {"a.b": {"S": "x"}})
-def test_what_is_said_to_match_no_record_matches_none(path: list[str], leaf: list[Any], item: dict[str, Any]) -> None:
+def test_a_pattern_with_a_mismatch_matches_no_record(path: list[str], leaf: list[Any], item: dict[str, Any]) -> None:
     pattern = written(path, leaf)
     assert mismatch(pattern) is None or not matches(pattern, item)
 
 
 @given(ITEMS)
-def test_whatever_an_item_holds_may_be_asked_for(item: dict[str, Any]) -> None:
+def test_a_pattern_for_any_value_of_an_item_has_no_mismatch(item: dict[str, Any]) -> None:
     for path, value in leaves_of(item, []):
         pattern = written(path, [value])
         assert matches(pattern, item)

@@ -27,7 +27,7 @@ def facts_of(facts: list[Fact], kind: type[F]) -> list[F]:
 
 @wrong_clocks
 @pytest.mark.parametrize("window", [0, 5])
-def test_records_are_given_up_at_their_age_and_no_fresh_one_is(ahead: float, window: int) -> None:
+def test_records_are_discarded_at_their_age_and_no_fresh_one_is(ahead: float, window: int) -> None:
     """`poison` fails for ever, so only its age ends it; a batching window is another place that looks at ages."""
     world = StreamWorld(
         maximum_record_age_in_seconds=60, batch_size=1 if window == 0 else 10, maximum_batching_window_in_seconds=window

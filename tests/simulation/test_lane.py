@@ -470,7 +470,7 @@ def test_a_lane_that_its_destination_blocks_names_the_destination_with_its_words
     assert blocked.detail.startswith(f"{FAILURES}: ")
 
 
-def test_a_lane_blocked_by_a_record_that_fits_in_no_event_tells_its_size() -> None:
+def test_a_lane_blocked_by_a_record_that_fits_in_no_event_shows_its_size() -> None:
     scene = Scene()
     seen: list[BlockedShard | None] = []
 
@@ -532,7 +532,7 @@ def test_no_event_of_a_window_is_too_long_whatever_the_state(is_shard_end: bool)
     assert scene.batches()[-1] == []
 
 
-def test_failures_under_a_misspelt_key_are_told() -> None:
+def test_failures_under_a_misspelt_key_are_logged() -> None:
     scene = Scene(
         answer=lambda names: Answered(b'{"BatchItemFailures":[{"itemIdentifier":"2"}]}'),
         options={"report_batch_item_failures": True},
@@ -554,7 +554,7 @@ def test_what_comes_after_a_failed_record_is_told_as_not_done() -> None:
     assert scene.done == ["1", "2", "3", "4"]
 
 
-def test_a_batching_window_is_kept_again_once_records_came_after_there_was_no_room() -> None:
+def test_a_batching_window_holds_again_when_records_arrive_after_there_was_no_room() -> None:
     scene = Scene(options={"batch_size": 10, "maximum_batching_window_in_seconds": 5}, duration=0.1)
 
     async def script() -> None:

@@ -45,7 +45,7 @@ def test_a_batch_that_is_too_large_goes_on_as_two_halves_and_is_received_once() 
     assert told == [(5, "HTTP.413"), (3, "HTTP.413")]
 
 
-def test_what_was_learnt_spares_the_batches_after_it_a_refusal_until_it_is_forgotten() -> None:
+def test_a_learnt_limit_spares_later_batches_a_refusal_until_it_is_forgotten() -> None:
     world = World()
     queue = world.add_queue("q")
     target = world.add_function("f", FunctionPlan(largest_event=450_000, duration_in_seconds=QUARTER_OF_A_SECOND))
@@ -69,7 +69,7 @@ def test_what_was_learnt_spares_the_batches_after_it_a_refusal_until_it_is_forgo
     assert not queue.message_ids
 
 
-def test_a_mapping_whose_poll_began_before_heeds_what_another_one_has_learnt() -> None:
+def test_a_mapping_uses_a_limit_that_another_mapping_learnt_during_its_poll() -> None:
     world = World()
     busy, idle = world.add_queue("busy"), world.add_queue("idle")
     target = world.add_function("f", FunctionPlan(largest_event=250_000))
@@ -249,7 +249,7 @@ def test_records_of_a_window_are_cut_in_order_and_each_counts_once_in_its_state(
 
 
 @pytest.mark.parametrize(("state_bytes", "records_that_fit"), [(10_000, 5), (17_000, 1)])
-def test_batches_of_a_window_are_packed_by_what_was_learnt_beside_the_state_of_now(
+def test_batches_of_a_window_are_packed_by_the_learnt_limit_beside_the_present_state(
     state_bytes: int, records_that_fit: int
 ) -> None:
     """A record has 1.6 KB in its event, and the function takes 20 KB."""

@@ -95,7 +95,7 @@ def with_arrival(arrived_at: Callable[[float], Any]) -> Twist:
         pytest.param(with_arrival(lambda at: inf), id="an infinite time"),
     ],
 )
-def test_an_odd_read_is_said_and_none_of_its_records_is_handed_out(twist: Twist) -> None:
+def test_an_odd_read_is_logged_and_none_of_its_records_is_delivered(twist: Twist) -> None:
     world = Twisted(twist, maximum_record_age_in_seconds=600, maximum_retry_attempts=0, on_failure=FAILURES)
     sent = [f"a/{number}" for number in range(6)]
     states: list[tuple[str, str | None]] = []

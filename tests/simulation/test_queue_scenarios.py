@@ -85,7 +85,7 @@ def test_an_empty_response_deletes_the_whole_batch(answer: bytes) -> None:
     assert not queue.message_ids
 
 
-def test_without_the_option_named_failures_are_not_looked_at_but_told() -> None:
+def test_without_the_option_named_failures_have_no_effect_and_are_logged() -> None:
     world = World()
     queue = world.add_queue("q")
     world.add_function("f", FunctionPlan(item_failure_rate=1.0, names_failures=True))

@@ -604,7 +604,7 @@ def test_a_message_is_hidden_from_when_it_was_asked_for_and_not_from_the_answer(
     assert len(target.calls) == 1
 
 
-def test_no_message_is_held_to_be_expired_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_message_counts_as_expired_when_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that comes at the end of a long poll may have been hidden since the poll began, for all we know.
 
     Where the queue does not let us hide it again, a long poll of the whole visibility timeout would lose it.
@@ -651,7 +651,7 @@ def test_a_batch_keeps_its_request_id_over_throttles_and_counts_its_attempts(mon
     assert [invocation.attempt for invocation in invocations] == list(range(1, len(invocations) + 1))
 
 
-def test_what_is_being_gathered_at_a_stop_is_shown_at_once() -> None:
+def test_messages_being_gathered_at_a_stop_are_shown_at_once() -> None:
     """And not when the batch that runs beside it has ended."""
     world = World(grace_in_seconds=60)
     queue = world.add_queue("q", visibility_timeout_in_seconds=600)

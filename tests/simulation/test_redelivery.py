@@ -77,7 +77,7 @@ def test_each_message_of_a_window_counts_from_its_own_receive() -> None:
     checker.check_failed_messages_come_again_in_time(queue, target.calls, timeout_in_seconds=30, slack_in_seconds=1.1)
 
 
-def test_nothing_is_asked_of_the_queue_when_the_message_is_hidden_as_long_as_it_should_be() -> None:
+def test_no_call_is_made_for_a_message_that_sqs_shows_at_the_right_time() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     target = world.add_function("f", FunctionPlan(failure_rate=1.0, ends_at=50.0))
@@ -114,7 +114,7 @@ def test_after_a_lost_answer_a_group_waits_until_the_function_has_had_its_timeou
     assert not queue.message_ids
 
 
-def test_without_the_permission_a_failed_message_comes_when_its_receive_lets_it(
+def test_without_the_permission_a_failed_message_comes_when_the_timeout_of_its_receive_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -190,7 +190,7 @@ def test_a_call_that_hides_the_message_again_cannot_come_after_the_one_that_show
 
 
 @pytest.mark.parametrize(("is_deleted", "duration"), [(True, 70.0), (False, 95.0)])
-def test_a_receipt_that_is_no_good_any_more_is_left_alone(
+def test_an_expired_receipt_is_not_tried_again(
     is_deleted: bool, duration: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has the message now decides when it comes again."""
@@ -246,7 +246,7 @@ def test_a_group_is_shown_in_order_where_a_receive_made_several_batches() -> Non
 
 
 @pytest.mark.parametrize("name", QUEUES)
-def test_a_stop_that_cuts_the_call_makes_it_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_that_cancels_the_call_makes_it_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue(name, visibility_timeout_in_seconds=5)
     world.add_function("f", FunctionPlan(failure_rate=1.0, duration_in_seconds=(10.0, 10.0)), timeout_in_seconds=60)
@@ -271,7 +271,7 @@ def test_a_stop_that_cuts_the_call_makes_it_again(name: str, monkeypatch: pytest
     assert not checker.in_flight(queue)
 
 
-def test_a_group_that_is_cut_is_shown_once_its_function_has_had_its_timeout() -> None:
+def test_a_group_that_a_stop_cancels_is_shown_after_the_timeout_of_its_function() -> None:
     world = World(grace_in_seconds=0)
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=300)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=100)
@@ -285,7 +285,7 @@ def test_a_group_that_is_cut_is_shown_once_its_function_has_had_its_timeout() ->
     assert [call.began_at for call in target.calls] == pytest.approx([0, 100], abs=0.1)
 
 
-def test_a_message_is_hidden_for_as_long_as_its_receive_asked_for_though_the_queue_has_changed_since() -> None:
+def test_a_message_is_hidden_for_the_timeout_of_its_receive_even_if_the_queue_has_changed_since() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=500.0))

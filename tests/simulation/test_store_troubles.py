@@ -66,7 +66,7 @@ def test_records_are_delivered_while_no_position_can_be_stored_and_the_source_is
     assert (after.state, after.reason, after.attempt) == ("ready", None, None)
 
 
-def test_a_failing_store_does_not_make_the_source_be_left_alone_for_longer() -> None:
+def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
     """A minute of failing saves, then one failed listing: it is tried again after a second, not after a minute."""
     world = StoreWorld(faults=FaultPlan(outages=[A_MINUTE]))
 

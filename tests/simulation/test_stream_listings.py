@@ -185,7 +185,7 @@ def test_a_drained_shard_that_listings_leave_out_for_a_while_is_not_read_again()
     assert world.succeeded == ["parent/0", "parent/1", *[f"child/{number}" for number in range(100)]]
 
 
-def test_nor_is_it_read_again_when_the_daemon_starts_in_that_while() -> None:
+def test_a_drained_shard_that_listings_leave_out_is_not_read_again_after_a_restart() -> None:
     world = Flickering(since=60, until=85, left_out=lambda shard: shard.shard_id == PARENT)
 
     async def main() -> None:
@@ -251,7 +251,7 @@ def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_b
     assert world.succeeded == ["grandparent", "parent", "child"]
 
 
-def test_a_waiting_shard_that_has_left_the_stream_unread_is_told_and_its_children_go_on() -> None:
+def test_a_waiting_shard_that_has_left_the_stream_unread_is_logged_and_its_children_go_on() -> None:
     world = World(batch_size=1)
     world.poison = {"grandparent"}
 
@@ -299,7 +299,7 @@ def test_a_shard_that_listings_leave_out_has_not_left_while_the_whole_stream_is_
 
 
 @pytest.mark.parametrize("fault", [Fault.UNREACHABLE, Fault.THROTTLED, Fault.ACCESS_DENIED])
-def test_nor_has_it_left_when_it_cannot_be_read_for_another_reason(fault: Fault) -> None:
+def test_a_shard_that_listings_leave_out_has_not_left_while_a_read_fails_for_another_reason(fault: Fault) -> None:
     world = Flickering(since=30, until=100, left_out=lambda shard: shard.shard_id == PARENT)
 
     async def main() -> None:
@@ -318,7 +318,7 @@ def test_nor_has_it_left_when_it_cannot_be_read_for_another_reason(fault: Fault)
     assert facts_of(world, PositionTrimmed) == []
 
 
-def test_what_is_stored_of_a_tables_drained_shards_is_forgotten_after_a_day() -> None:
+def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> None:
     world = TableWorld()
 
     async def main() -> None:
@@ -374,7 +374,7 @@ def test_the_child_of_one_of_ten_thousand_shards_is_read_soon_after_its_parent(f
     assert max(world.delays) < longest
 
 
-def test_mappings_of_one_account_share_the_rate_and_a_throttled_page_alone_is_asked_for_again() -> None:
+def test_mappings_of_one_account_share_the_rate_and_only_a_throttled_page_is_repeated() -> None:
     """Somebody else, whom we know nothing of, uses the same limit."""
     world = LargeTable(generations=20)
 
@@ -548,7 +548,7 @@ def test_children_that_cannot_be_asked_for_are_found_by_a_listing_at_once() -> N
 
 
 @pytest.mark.parametrize("world", [World(), TableWorld()])
-def test_a_child_is_read_at_once_after_its_parent_though_no_listing_was_due(world: World) -> None:
+def test_a_child_is_read_at_once_after_its_parent_before_the_next_listing_is_due(world: World) -> None:
     async def main() -> None:
         async def reshard() -> None:
             await anyio.sleep(2)
@@ -640,7 +640,7 @@ def test_a_stream_that_its_table_has_switched_off_is_read_to_its_end_and_is_a_tr
     assert len(facts_of(world, SourceFailed)) == 7, "once a minute"
 
 
-def test_a_stream_that_is_switched_off_already_is_told_at_the_start() -> None:
+def test_a_stream_that_is_switched_off_already_is_reported_at_the_start() -> None:
     world = TableWorld()
     watch = Watch(10, 1)
 
@@ -675,7 +675,7 @@ def test_a_stream_whose_shards_are_all_drained_and_have_no_children_is_a_trouble
 
 
 @pytest.mark.parametrize(("failures", "calls", "told"), [(3, 103, 0), (101, 201, 1)])
-def test_at_a_start_at_latest_an_iterator_that_fails_is_taken_again_alone_while_others_succeed(
+def test_at_a_start_at_latest_only_the_iterators_that_fail_are_taken_again(
     failures: int, calls: int, told: int
 ) -> None:
     world = CountingWorld(starting_position="LATEST")

@@ -136,7 +136,7 @@ def test_a_start_at_a_time_asks_little_of_the_shards_that_closed_before() -> Non
 
 
 @pytest.mark.parametrize("finds_times", [True, False])
-def test_a_table_begun_at_latest_is_gone_on_with_from_then_and_older_records_are_passed_over_without_a_pause(
+def test_a_table_begun_at_latest_goes_on_from_then_and_older_records_are_skipped_without_a_pause(
     finds_times: bool,
 ) -> None:
     world = TableWorld(starting_position="LATEST")
@@ -158,7 +158,7 @@ def test_a_table_begun_at_latest_is_gone_on_with_from_then_and_older_records_are
 
 @pytest.mark.parametrize("finds_times", [True, False])
 @pytest.mark.parametrize("hour", [0, 13, 30])
-def test_a_table_may_begin_at_a_time_which_is_the_oldest_record_where_that_is_younger(
+def test_a_table_may_begin_at_a_time_and_does_so_at_its_oldest_record_if_that_is_younger(
     hour: int, finds_times: bool
 ) -> None:
     world = TableWorld(starting_position="AT_TIMESTAMP", starting_position_timestamp=EPOCH + hour * 3600)

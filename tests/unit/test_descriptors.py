@@ -75,7 +75,7 @@ def test_no_limit_is_always_enough(own: int, wanted: int, enough: bool) -> None:
         ),
     ],
 )
-def test_what_is_needed_is_for_all_that_may_be_busy_at_once(tmp_path: Path, mappings: str, count: int) -> None:
+def test_the_needed_limit_is_for_everything_busy_at_once(tmp_path: Path, mappings: str, count: int) -> None:
     functions = """
         [functions.bill]
         arn = "arn:aws:lambda:eu-west-1:123456789012:function:bill"

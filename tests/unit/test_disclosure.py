@@ -45,7 +45,7 @@ INFO: Any = aiohttp.RequestInfo(
         (ExceptionGroup(SECRET, [KeyError(SECRET), KeyError(), Rejected("ours", code="X")]), "KeyError, ours"),
     ],
 )
-def test_an_error_is_shown_by_its_class_and_by_words_that_are_known_to_be_safe(error: Exception, text: str) -> None:
+def test_an_error_is_shown_by_its_class_and_by_text_that_is_known_to_be_safe(error: Exception, text: str) -> None:
     assert safe_text(error).endswith(text)
     assert SECRET not in safe_text(error) + safe_traceback(error)
 
@@ -74,7 +74,7 @@ def test_a_traceback_names_every_error_that_led_to_the_last_and_where_each_was_r
     assert SECRET not in trace
 
 
-def test_a_traceback_leaves_out_what_was_suppressed() -> None:
+def test_a_traceback_leaves_out_suppressed_errors() -> None:
     error = raised(Rejected("ours", code="X"))
     error.__context__ = raised(KeyError())
     assert "KeyError" in safe_traceback(error)

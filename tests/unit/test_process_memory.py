@@ -27,6 +27,6 @@ app.run(load(file, {{}}), settings_path=file)
 """
 
 
-def test_the_daemons_memory_is_its_own_and_what_it_starts_is_like_any_other_process(tmp_path: Path) -> None:
+def test_no_other_process_may_read_the_daemons_memory_and_its_children_are_not_protected(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", DAEMON], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout.split()) == ("", ["1", "0", "1"])

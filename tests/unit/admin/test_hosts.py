@@ -51,11 +51,11 @@ def test_addresses_localhost_and_the_names_of_the_settings_are_allowed(header: s
         "",
     ],
 )
-def test_any_other_name_is_not(header: str) -> None:
+def test_any_other_name_is_not_allowed(header: str) -> None:
     assert not is_allowed([header], NAMES)
 
 
-def test_a_request_without_the_header_is_no_browsers() -> None:
+def test_a_request_without_the_header_comes_from_no_browser() -> None:
     assert is_allowed([], NAMES)
 
 

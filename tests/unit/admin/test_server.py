@@ -121,7 +121,7 @@ async def test_ready_is_503_with_the_reason_while_one_mapping_has_no_source_yet_
 
 
 @pytest.mark.parametrize("state", ["waiting", "troubled"])
-async def test_what_fails_once_the_source_was_found_stands_in_the_body_alone(state: MappingState) -> None:
+async def test_a_failure_after_the_source_was_found_changes_only_the_body(state: MappingState) -> None:
     since = 1_769_860_800.75
     failing = TROUBLED._replace(state=state, since=since, attempt=7, next_try=since + 20)
     async with serving([READY, failing]) as client, client.get("/readyz") as answer:
@@ -186,7 +186,7 @@ async def test_head_is_answered_like_get_without_a_body(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/readyz"])
-async def test_statuses_are_asked_for_in_the_event_loop(path: str) -> None:
+async def test_statuses_are_read_in_the_event_loop(path: str) -> None:
     threads: list[int] = []
 
     def statuses() -> Sequence[MappingStatus]:
@@ -278,7 +278,7 @@ async def test_a_connection_ends_when_its_time_is_over(monkeypatch: pytest.Monke
             assert await everything(connection) == b""
 
 
-async def test_health_answers_when_no_descriptor_is_left_and_again_and_again() -> None:
+async def test_health_answers_repeatedly_when_no_descriptor_is_left() -> None:
     """The probes' own sockets stay open, so that none of them makes room for the next."""
     loop = asyncio.get_running_loop()
     async with serving([READY]) as client:

@@ -55,7 +55,7 @@ def test_a_step_of_our_own_clock_does_not_move_it(step: float) -> None:
     assert clocks.clock.now() == clocks.clock.reached() == NOON + 5
 
 
-def test_a_later_date_is_heard_too() -> None:
+def test_a_later_date_replaces_the_bounds_that_it_contradicts() -> None:
     clocks = Clocks()
     clocks.hear(NOON)
     clocks.wait(10.0)
@@ -63,7 +63,7 @@ def test_a_later_date_is_heard_too() -> None:
     assert clocks.clock.now() == NOON - 3590
 
 
-def test_answers_of_the_same_second_are_all_heard() -> None:
+def test_all_answers_of_one_second_count() -> None:
     """The first one took long; the second, with the same Date, tells more."""
     clocks = Clocks()
     clocks.clock.heard(formatdate(NOON, usegmt=True), asked_at=70.0)
@@ -73,7 +73,7 @@ def test_answers_of_the_same_second_are_all_heard() -> None:
     assert clocks.clock.now() == NOON
 
 
-def test_what_is_reached_is_not_ahead_of_the_service_where_our_clock_may_be() -> None:
+def test_the_reached_time_is_not_ahead_of_the_service_even_if_our_clock_is() -> None:
     clocks = Clocks()
     clocks.hear(NOON)
     clocks.wait(0.9)

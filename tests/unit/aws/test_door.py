@@ -364,14 +364,14 @@ async def test_lambda_tells_the_role_that_a_function_runs_under(monkeypatch: pyt
         Reply(body=b"<html>"),
     ],
 )
-async def test_a_role_that_lambda_does_not_tell_is_unknown(reply: Reply) -> None:
+async def test_a_role_that_lambda_does_not_show_is_unknown(reply: Reply) -> None:
     service = AwsService(always(reply))
     service.knows(FIRST)
     async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.execution_role("bill") is None
 
 
-async def test_a_role_is_not_waited_for_any_longer_than_it_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_role_is_awaited_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "IDENTITY_TIMEOUT_IN_SECONDS", 0.05)
     async with http_server(silent) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.execution_role("bill") is None

@@ -216,7 +216,7 @@ async def test_an_answer_tells_the_time_of_the_service(offset_in_seconds: float)
         assert there - 2 < caller.clock.reached() <= time.time() + offset_in_seconds
 
 
-async def test_what_one_endpoint_tells_of_the_time_is_not_believed_of_another() -> None:
+async def test_the_clock_of_one_endpoint_says_nothing_about_another() -> None:
     service, other = AwsService(answered), AwsService(answered)
     service.knows(FIRST)
     other.knows(FIRST)
@@ -234,7 +234,7 @@ async def test_what_one_endpoint_tells_of_the_time_is_not_believed_of_another() 
 
 
 @pytest.mark.parametrize("year", ["1999", "2199", "99999999999"])
-async def test_a_service_that_lives_in_another_year_does_not_date_our_requests(year: str) -> None:
+async def test_a_service_with_another_year_does_not_date_our_requests(year: str) -> None:
     body = b'{"__type":"RequestTimeTooSkewed"}'
     reply = Reply(status=403, headers={"Date": f"Fri, 01 Jan {year} 00:00:00 GMT"}, body=body)
     async with calling(lambda request: asyncio.sleep(0, reply)) as (caller, _, server):

@@ -46,7 +46,7 @@ def test_a_status_decides_where_the_code_is_not_known(status: int, expected: typ
     assert "why" in str(error)
 
 
-def test_of_a_message_so_much_of_its_first_line_is_kept() -> None:
+def test_only_the_beginning_of_a_messages_first_line_is_kept() -> None:
     assert str(refusal("y" * (MESSAGE_LENGTH + 1), code="X", status=400)) == f"X (400): {'y' * MESSAGE_LENGTH}"
     assert str(refusal("\n one \n two", code="X", status=400)) == "X (400): one"
     assert str(refusal("\n", code="X", status=400)) == "X (400)"
@@ -99,7 +99,7 @@ def test_a_code_is_freed_of_its_wrapping(wire: str) -> None:
         "a/b",
     ],
 )
-def test_what_does_not_look_like_a_code_is_none(wire: str) -> None:
+def test_a_text_that_does_not_look_like_a_code_is_no_code(wire: str) -> None:
     """It would be written into log lines, pages and messages."""
     assert bare_code(wire) == ""
     answer = Answer(400, {}, orjson.dumps({"__type": wire}))

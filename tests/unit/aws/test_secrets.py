@@ -139,7 +139,7 @@ async def test_a_garbled_answer_shows_nothing_of_itself_or_of_the_way_to_it(
 
 @pytest.mark.parametrize("call", [narrow, narrow_with_a_role, wide, wide_with_a_role])
 @pytest.mark.parametrize("status", [301, 403, 407, 502])
-async def test_a_proxy_that_refuses_a_tunnel_keeps_its_password(
+async def test_the_password_of_a_proxy_that_refuses_a_tunnel_is_not_shown(
     call: Call, status: int, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = b"HTTP/1.1 %d marked\r\nContent-Length: 0\r\nProxy-Authenticate: Basic realm=marked\r\n\r\n" % status
@@ -178,7 +178,7 @@ async def test_a_host_that_cannot_be_reached_is_named_without_its_user(
 @pytest.mark.parametrize(
     "answer", [CREDENTIALS, ASSUMED, UNENDING, CREDENTIALS + b"\xff", b"marked" + ASSUMED, b"<marked/>"]
 )
-async def test_an_answer_of_sts_that_is_no_answer_keeps_the_roles_keys(call: Call, answer: bytes, shown: Shown) -> None:
+async def test_a_garbled_answer_of_sts_does_not_show_the_roles_keys(call: Call, answer: bytes, shown: Shown) -> None:
     async with (
         http_server(always(Reply(body=answer))) as sts,
         Aws(AwsSettings(endpoint_url=sts.url, region="eu-west-1")) as aws,
@@ -200,7 +200,7 @@ async def test_an_answer_of_sts_that_is_no_answer_keeps_the_roles_keys(call: Cal
         "import sys; sys.exit('marked-secret-key')",
     ],
 )
-async def test_a_credential_process_that_fails_keeps_its_words(
+async def test_the_output_of_a_failing_credential_process_is_not_shown(
     call: Call, process: str, shown: Shown, credentials_file: CredentialsFile, tmp_path: Path, monkeypatch: Any
 ) -> None:
     command = f"{sys.executable} -c {shlex.quote(process)}"
@@ -208,7 +208,7 @@ async def test_a_credential_process_that_fails_keeps_its_words(
 
 
 @pytest.mark.parametrize("call", [narrow, wide])
-async def test_a_credential_process_that_is_not_there_is_no_crash(
+async def test_a_missing_credential_process_is_no_crash(
     call: Call, shown: Shown, credentials_file: CredentialsFile, tmp_path: Path, monkeypatch: Any
 ) -> None:
     await of_a_process(call, "/no/such/program marked-password", shown, credentials_file, tmp_path, monkeypatch)
@@ -231,7 +231,7 @@ async def of_a_process(
 @pytest.mark.parametrize(
     "body", [b'{"SecretAccessKey":"marked"', b'{"AccessKeyId":"a","SecretAccessKey":"marked"}', b"[1]"]
 )
-async def test_an_answer_of_the_containers_metadata_that_is_no_answer_keeps_the_keys(
+async def test_a_garbled_answer_of_the_containers_metadata_does_not_show_the_keys(
     call: Call, status: int, body: bytes, shown: Shown, credentials_file: CredentialsFile, monkeypatch: Any
 ) -> None:
     credentials_file.remove()

@@ -68,14 +68,14 @@ def post(request: pytest.FixtureRequest) -> Callable[[World], Awaitable[Answer]]
 Post = Callable[[World], Awaitable[Answer]]
 
 
-async def test_the_search_for_credentials_takes_of_the_calls_time(post: Post) -> None:
+async def test_the_search_for_credentials_counts_against_the_calls_deadline(post: Post) -> None:
     world = World(GOOD, keys_take=3)
     assert (await post(world)).status == 200
     assert world.timeouts == [7]
 
 
 @pytest.mark.parametrize("refusal", [EXPIRED, SKEWED])
-async def test_a_request_that_is_sent_once_more_has_what_is_left_of_the_time(post: Post, refusal: Received) -> None:
+async def test_a_request_that_is_sent_once_more_has_the_rest_of_the_time(post: Post, refusal: Received) -> None:
     world = World(refusal, GOOD, calls_take=4)
     assert (await post(world)).status == 200
     assert world.timeouts == [10, 6]

@@ -143,7 +143,7 @@ def test_a_state_in_use_may_be_free_another_time(poller: Poller) -> None:
     assert result.stderr.endswith(f"poller.db is in use by another poller (process {os.getpid()})\n")
 
 
-def test_a_full_disk_at_the_start_is_told_and_may_have_room_another_time(poller: Poller) -> None:
+def test_a_full_disk_at_the_start_is_reported_with_exit_code_1(poller: Poller) -> None:
     Path("poller.toml").write_text(STREAM)
     with no_file_grows_beyond(0):
         result = poller("run")
@@ -170,7 +170,7 @@ def test_python_runs_the_package_too() -> None:
     assert done.stdout.startswith(f"# {EXAMPLE} is sound: 5 mappings, 5 functions\n")
 
 
-def test_a_fault_of_ours_ends_the_program_with_a_traceback_that_shows_no_secret(
+def test_an_error_in_our_code_ends_the_program_with_a_traceback_that_shows_no_secret(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     secret = "s3cret"

@@ -15,7 +15,7 @@ def test_lambdas_limit_holds_until_something_is_refused() -> None:
     assert EventLimit().in_bytes(1e9) == MAXIMUM_EVENT_BYTES
 
 
-def test_a_refusal_halves_the_room_for_records_and_leaves_what_is_beside_them() -> None:
+def test_a_refusal_halves_the_room_for_records_only() -> None:
     limit = EventLimit()
     limit.refused(1_000_000, empty_bytes=600_000, now=0.0)
     assert limit.in_bytes(0.0) == 800_000
@@ -28,7 +28,7 @@ def test_the_refusal_of_an_event_that_was_packed_before_does_not_raise_the_limit
     assert limit.in_bytes(1.0) == 500
 
 
-def test_a_limit_is_forgotten_some_time_after_the_refusal_that_taught_it() -> None:
+def test_a_limit_is_forgotten_some_time_after_the_last_refusal() -> None:
     limit = EventLimit()
     limit.refused(1_000, empty_bytes=0, now=5.0)
     limit.refused(4_000, empty_bytes=0, now=300.0)  # it teaches nothing

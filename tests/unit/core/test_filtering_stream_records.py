@@ -83,5 +83,5 @@ def test_a_leaf_that_accepts_some_value_of_its_type_may_match(image: object) -> 
         ({"dynamodb": {"newImage": {"a": {"S": [{"exists": False}]}}}}, None),
     ],
 )
-def test_what_stands_beside_the_images_is_looked_at_too(pattern: object, why: str | None) -> None:
+def test_fields_beside_the_images_are_checked_too(pattern: object, why: str | None) -> None:
     assert mismatch(orjson.dumps(pattern).decode()) == why

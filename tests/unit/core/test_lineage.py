@@ -180,7 +180,7 @@ def test_a_stored_shard_that_two_listings_leave_out_is_begun_where_it_was() -> N
     assert started(known) == {"child": HORIZON}
 
 
-def test_an_empty_listing_is_none_of_the_two() -> None:
+def test_an_empty_listing_does_not_count_as_one_of_the_two() -> None:
     known = lineage({"a": SOMEWHERE, "b": SOMEWHERE})
     listed(known, [shard("b")])
     listed(known, [])
@@ -189,14 +189,14 @@ def test_an_empty_listing_is_none_of_the_two() -> None:
     assert started(known) == {"a": SOMEWHERE}
 
 
-def test_a_listing_of_some_shards_is_none_of_the_two() -> None:
+def test_a_listing_of_some_shards_does_not_count_as_one_of_the_two() -> None:
     known = lineage({"a": SOMEWHERE, "b": SOMEWHERE})
     listed(known, [shard("b")])
     listed(known, [shard("b")], is_complete=False)
     assert started(known) == {"b": SOMEWHERE}
 
 
-def test_a_shard_that_was_forgotten_and_is_listed_again_is_one_that_was_never_seen() -> None:
+def test_a_forgotten_shard_that_is_listed_again_counts_as_new() -> None:
     known = lineage({"old": END, "a": SOMEWHERE}, drained_at=NOW - MEMORY - 1)
     listed(known, [closed("old"), shard("a")])
     assert listed(known, [shard("a")]).gone == {"old"}
@@ -220,7 +220,7 @@ def test_a_drained_shard_is_remembered_while_it_is_listed_however_old_it_is() ->
     assert (listing.found, listing.gone) == ({}, frozenset())
 
 
-def test_a_drained_shard_that_is_not_listed_is_remembered_until_its_stream_cannot_have_it_any_more() -> None:
+def test_a_drained_shard_that_is_not_listed_is_remembered_for_as_long_as_its_stream_may_have_it() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE, "right": SOMEWHERE})
     listed(known, SPLIT)
     assert listed(known, SPLIT[:2], now=NOW + MEMORY).gone == frozenset()
@@ -268,7 +268,7 @@ def test_a_drained_shard_tells_whether_a_child_of_it_is_known() -> None:
     assert drained(known, "parent") is True
 
 
-def test_all_shards_are_drained_once_the_last_one_is_and_not_too_lately_to_know() -> None:
+def test_all_shards_are_drained_some_time_after_the_last_one_is() -> None:
     known = lineage({})
     assert not known.is_drained(before=NOW)
     listed(known, [closed("a"), closed("b", "a")])

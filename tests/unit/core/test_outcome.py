@@ -99,7 +99,7 @@ def test_named_items_fail_alone() -> None:
         ),
     ],
 )
-def test_an_identifier_that_names_no_record_is_shown_unless_it_may_be_what_is_in_a_record(
+def test_an_identifier_that_names_no_record_is_shown_unless_it_may_be_a_records_content(
     identifier: str, words: str | None
 ) -> None:
     items = [{"itemIdentifier": "a"}, {"itemIdentifier": identifier}]
@@ -166,7 +166,7 @@ def test_only_an_error_of_the_init_means_that_the_function_cannot_start(response
     assert cannot_start(response) is expected
 
 
-def test_an_event_that_is_too_large_goes_on_as_two_if_it_can() -> None:
+def test_an_event_of_several_records_that_is_too_large_is_halved() -> None:
     response = TooLarge(error_type="HTTP.413", message="413 Content Too Large")
     assert interpret(response, identifiers=BATCH, reports_item_failures=False, event=EVENT) == Oversized("HTTP.413")
     assert interpret(response, identifiers=["a", "b"], reports_item_failures=True, event=EVENT) == Oversized("HTTP.413")
@@ -199,7 +199,7 @@ NOT_ASKED_FOR = 'the mapping needs function_response_types = ["ReportBatchItemFa
         (b'{"batchItemsFailures":["a"]}', True, "batchItemsFailures", "the key must be batchItemFailures"),
     ],
 )
-def test_failures_that_are_named_in_vain_are_told_with_what_to_do(
+def test_failures_that_are_named_without_effect_are_logged_with_what_to_do(
     payload: bytes, reports: bool, key: str, advice: str
 ) -> None:
     assert interpret(Answered(payload), identifiers=BATCH, reports_item_failures=reports, event=EVENT) == Succeeded()
@@ -223,7 +223,7 @@ def test_an_answer_that_names_no_failures_needs_no_advice(response: Response, re
     assert unheeded_failures(response, reports_item_failures=reports) is None
 
 
-def test_failures_that_are_heeded_need_no_advice() -> None:
+def test_failures_that_have_an_effect_need_no_advice() -> None:
     payload = b'{"batchItemFailures":[{"itemIdentifier":"a"}]}'
     assert unheeded_failures(Answered(payload), reports_item_failures=True) is None
 

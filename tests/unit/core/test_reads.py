@@ -53,7 +53,7 @@ def test_sequence_numbers_must_be_numbers_that_increase(numbers: list[Any], faul
 @pytest.mark.parametrize(
     "arrived_at", [-1.0, nan, inf, -inf, 1e300, 1_767_225_600_000.0, 10**400, "1767225600", None, []]
 )
-def test_an_arrival_time_must_be_one(arrived_at: Any) -> None:
+def test_an_arrival_time_must_be_a_possible_time(arrived_at: Any) -> None:
     """Beside others that are, in any place; milliseconds for seconds would end in the year 58000."""
     odd = record("11", arrived_at=arrived_at)
     assert fault_in(read(record("10"), odd, record("12"))) is not None
@@ -71,5 +71,5 @@ def test_a_lane_key_must_be_a_text(key: Any) -> None:
 
 
 @pytest.mark.parametrize("behind", [-0.001, nan, inf, 1e300])
-def test_a_time_behind_the_tip_must_be_one(behind: float) -> None:
+def test_a_time_behind_the_tip_must_be_possible(behind: float) -> None:
     assert "behind" in str(fault_in(read(behind=behind)))

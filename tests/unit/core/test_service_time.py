@@ -36,7 +36,7 @@ def test_a_clock_of_ours_that_contradicts_the_answers_is_not_used(wrong_by: floa
     assert time_at(known, ours=NOON + wrong_by + 1, steady=11.2) == NOON + 1, "it goes on by the steady clock"
 
 
-def test_an_answer_that_comes_late_moves_nothing() -> None:
+def test_a_slow_answer_changes_nothing() -> None:
     prompt = (NOON, 10.1, 10.2)
     known = heard(prompt, (NOON + 20, 15.3, 45.0))
     assert known == heard(prompt)
@@ -47,7 +47,7 @@ def test_a_late_answer_alone_does_not_contradict_a_clock_that_is_right() -> None
     assert time_at(known, ours=NOON + 29, steady=40.0) == NOON + 29
 
 
-def test_a_service_whose_clock_was_set_is_believed_anew() -> None:
+def test_after_a_services_clock_was_set_its_new_time_counts() -> None:
     known = heard((NOON, 10.1, 10.2), (NOON - HOUR, 20.1, 20.2))
     assert time_at(known, ours=NOON + 10, steady=20.2) == NOON - HOUR
     known = heard((NOON, 10.1, 10.2), (NOON + HOUR, 20.1, 20.2))

@@ -86,6 +86,6 @@ async def test_a_run_that_went_well_for_long_begins_a_new_count() -> None:
     assert told[5] <= 2
 
 
-async def test_a_run_that_crashed_just_before_does_not() -> None:
+async def test_a_run_that_was_too_short_does_not_begin_a_new_count() -> None:
     told = await pauses(1.0, 1.0, 1.0, 1.0, FORGIVEN_AFTER_IN_SECONDS - 1)
     assert told[4] >= 8

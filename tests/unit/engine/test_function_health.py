@@ -39,7 +39,7 @@ class Watched:
         return self.of_function.together_with(READY)
 
 
-def test_a_mapping_whose_function_was_never_refused_is_as_its_source_is() -> None:
+def test_a_mapping_whose_function_never_refused_has_the_health_of_its_source() -> None:
     troubled = Health("troubled", "gone", 1.0, 2, 3.0)
     assert Watched().health == READY
     assert Watched().of_function.together_with(troubled) == troubled
@@ -62,7 +62,7 @@ def test_the_reason_is_the_functions_own_words_where_there_are_any() -> None:
     assert watched.health.reason == "function f is throttled: svc:80: 503: we are full"
 
 
-def test_of_many_waiting_batches_the_one_refused_last_gives_the_next_try() -> None:
+def test_with_many_waiting_batches_the_latest_refusal_gives_the_next_try() -> None:
     watched = Watched()
     for retry_in in (2.0, 9.0, 1.0):
         watched.of_function.postponed(THROTTLED, retry_in=retry_in)
@@ -79,7 +79,7 @@ def test_one_batch_that_the_function_runs_ends_the_waiting_of_all() -> None:
         assert watched.health == Health("ready", since=130.0)
 
 
-def test_a_function_that_cannot_start_is_waited_for_and_the_queue_decides_when_it_is_tried() -> None:
+def test_a_function_that_cannot_start_makes_the_mapping_wait_and_the_queue_decides_when_it_is_tried() -> None:
     watched = Watched()
     watched.of_function.answered(UNIMPORTABLE, retry_in=None)
     watched.clock.time = 160.0
@@ -88,7 +88,7 @@ def test_a_function_that_cannot_start_is_waited_for_and_the_queue_decides_when_i
     assert watched.health == Health("waiting", reason, since=100.0, attempt=2, next_try=None)
 
 
-def test_a_function_that_runs_and_fails_is_not_waited_for() -> None:
+def test_a_function_that_runs_and_fails_does_not_make_the_mapping_wait() -> None:
     watched = Watched()
     watched.of_function.answered(RAISED, retry_in=1.0)
     assert (watched.health, watched.facts) == (READY, [])
@@ -114,7 +114,7 @@ def test_a_source_in_trouble_comes_first_and_the_reason_names_both() -> None:
     assert both == Health("troubled", reason, 50.0, 3, 60.0)
 
 
-def test_the_waiting_is_said_once_when_it_begins_and_once_when_it_ends() -> None:
+def test_the_waiting_is_logged_once_when_it_begins_and_once_when_it_ends() -> None:
     watched = Watched()
     for _ in range(3):
         watched.of_function.postponed(THROTTLED, retry_in=2.0)
@@ -125,7 +125,7 @@ def test_the_waiting_is_said_once_when_it_begins_and_once_when_it_ends() -> None
     assert watched.facts == [MappingWaiting(M, F, reason), MappingResumed(M, F, 30.0)]
 
 
-def test_a_function_that_says_much_is_cut_short() -> None:
+def test_a_long_message_of_a_function_is_cut() -> None:
     watched = Watched()
     watched.of_function.answered(
         FunctionError(error_type="Runtime.ImportModuleError", message="x" * 4096), retry_in=None

@@ -15,7 +15,7 @@ from poller.model.function import is_emulator
         "http://host/rie/2015-03-31/functions/resize/invocations//?a=/b#c",
     ],
 )
-def test_a_path_that_ends_as_that_of_invoke_is_an_emulators(url: str) -> None:
+def test_a_path_that_ends_like_invokes_is_an_emulators(url: str) -> None:
     assert is_emulator(url)
 
 

@@ -139,7 +139,7 @@ def test_an_unknown_key_deep_in_a_table_is_compared_with_that_tables_keys(
 @pytest.mark.parametrize(
     "option", ["provisioned_poller_config = {}", "metrics_config = {}", "tags = {}", "kms_key_arn = 'a'", "topics = []"]
 )
-def test_an_option_that_only_awss_own_mappings_have_is_told_as_such(
+def test_an_option_that_only_awss_own_mappings_have_is_named_as_such(
     mapping_faults: Callable[[str, str], list[str]], option: str
 ) -> None:
     (fault,) = mapping_faults("queue", option)
@@ -147,7 +147,7 @@ def test_an_option_that_only_awss_own_mappings_have_is_told_as_such(
     assert fault.endswith(": is an option of AWS's own mappings and has no meaning here; leave it out")
 
 
-def test_a_begun_key_that_could_be_several_is_not_guessed(faults: Faults) -> None:
+def test_an_abbreviated_key_that_fits_several_is_not_guessed(faults: Faults) -> None:
     assert faults("[mappings.m]\nmaximum = 1")[0].startswith("mappings.m.maximum = 1: unknown key; known are ")
 
 

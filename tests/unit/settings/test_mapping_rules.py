@@ -107,7 +107,7 @@ def test_a_timestamp_is_not_before_1970(mapping_faults: MappingFaults, moment: s
 
 
 @pytest.mark.parametrize("moment", ["1769860800000", '"${MOMENT}"'])
-def test_milliseconds_are_told_as_such(faults: Faults, moment: str) -> None:
+def test_milliseconds_are_named_as_such(faults: Faults, moment: str) -> None:
     (fault,) = faults(
         f"""
         [mappings.m]

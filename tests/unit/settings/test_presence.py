@@ -45,7 +45,7 @@ def test_a_module_is_beside_the_file_or_installed(missing_of: Missing, tmp_path:
 
 
 @pytest.mark.parametrize("module", ["signup", "json.signup", "package.other", "package.inner.deeper", "__main__.x"])
-def test_a_module_that_is_nowhere_is_told(missing_of: Missing, tmp_path: Path, module: str) -> None:
+def test_a_missing_module_is_warned_of(missing_of: Missing, tmp_path: Path, module: str) -> None:
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "inner.py").touch()
     assert missing_of(function(f'handler = "{module}:handle"')) == [

@@ -93,11 +93,11 @@ def test_every_region_is_good_in_its_own_partition_and_in_no_other(
         ),
     ],
 )
-def test_what_cannot_exist_is_refused(faults: Faults, text: str, fault: str) -> None:
+def test_an_impossible_region_or_partition_is_refused(faults: Faults, text: str, fault: str) -> None:
     assert faults(text) == [fault]
 
 
-def test_of_a_source_that_cannot_exist_nothing_else_is_told(faults: Faults) -> None:
+def test_an_impossible_source_is_the_only_fault(faults: Faults) -> None:
     (fault,) = faults(mapping(queue("eu-west-1", "aws-china"), "f", 'role_arn = "arn:aws:iam::123456789012:role/r"'))
     assert fault.startswith("mappings.m.event_source_arn = ")
 
@@ -106,7 +106,7 @@ EMULATED = mapping(queue("elasticmq", "local"), "f", 'role_arn = "arn:aws:iam::1
 
 
 @pytest.mark.parametrize("option", ['endpoint_url = "http://a"', 'endpoints = { sqs = "http://a" }'])
-def test_where_an_endpoint_is_set_nothing_is_judged(loaded: Load, option: str) -> None:
+def test_with_an_endpoint_every_region_is_accepted(loaded: Load, option: str) -> None:
     assert loaded(f"[daemon]\n{option}\n{EMULATED}").queue_mappings
 
 
@@ -115,7 +115,7 @@ def test_an_endpoint_may_also_come_from_the_environment(loaded: Load, variable: 
     assert loaded(EMULATED, **{variable: "http://a"}).queue_mappings
 
 
-def test_where_the_endpoint_cannot_be_read_that_alone_is_told(faults: Faults) -> None:
+def test_an_endpoint_that_cannot_be_read_is_the_only_fault(faults: Faults) -> None:
     assert faults(f"[daemon]\nendpoint_url = 'a'\n{EMULATED}") == [
         'daemon.endpoint_url = "a": must be a url: http://host:port/path or https://host/path'
     ]

@@ -80,6 +80,6 @@ def test_no_value_is_shown(text: str) -> None:
     assert "s3cret" not in fault(text)
 
 
-def test_words_that_are_not_known_are_passed_on(faults: Callable[..., list[str]]) -> None:
+def test_unknown_messages_of_tomllib_are_passed_on(faults: Callable[..., list[str]]) -> None:
     assert explained("Something new (at line 1, column 2)", "ab") == "line 1, column 2: not TOML: Something new"
     assert explained("Something else", "") == "line 1, column 1: not TOML: "

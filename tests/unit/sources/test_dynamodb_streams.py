@@ -100,7 +100,7 @@ async def test_a_service_that_refuses_the_filter_is_asked_for_all_shards_and_nev
     assert ["ShardFilter" in request for _, request, _ in caller.requests] == [True, False, False]
 
 
-async def test_that_children_cannot_be_had_now_says_nothing_of_the_filter() -> None:
+async def test_a_failure_to_list_children_says_nothing_about_the_filter() -> None:
     caller = Scripted(NotFound("no such shard", code="ResourceNotFoundException"), described(child("b", SHARD)))
     source = source_of(caller)
     with pytest.raises(NotFound):
@@ -165,7 +165,7 @@ async def test_a_service_that_refuses_times_is_asked_for_the_oldest_record_and_n
     assert kinds == ["AT_TIMESTAMP", "TRIM_HORIZON", "TRIM_HORIZON"]
 
 
-async def test_one_that_fails_at_a_time_is_asked_for_the_oldest_record_this_once() -> None:
+async def test_a_service_that_fails_at_a_time_is_asked_for_the_oldest_record_only_this_time() -> None:
     failure = Unreachable("internal error", code="InternalFailure", was_sent=True)
     caller = Scripted(failure, {"ShardIterator": "i"}, {"ShardIterator": "j"})
     source = source_of(caller)
@@ -176,7 +176,7 @@ async def test_one_that_fails_at_a_time_is_asked_for_the_oldest_record_this_once
 
 
 @pytest.mark.parametrize("error", [Throttled("slowly", code="T"), NotFound("no shard", code="N")])
-async def test_any_other_error_says_nothing_of_times(error: ServiceError) -> None:
+async def test_any_other_error_says_nothing_about_times(error: ServiceError) -> None:
     caller = Scripted(error, {"ShardIterator": "i"})
     source = source_of(caller)
     with pytest.raises(type(error)):

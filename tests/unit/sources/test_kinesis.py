@@ -297,7 +297,7 @@ async def test_the_answer_that_ends_a_shard_names_its_children() -> None:
     assert len(caller.requests) == 2, "nothing was listed"
 
 
-async def test_named_children_are_told_once() -> None:
+async def test_named_children_are_returned_once() -> None:
     """They are kept no longer than until the shard is done."""
     named = [{"ShardId": "shardId-000000000002", "ParentShards": [SHARD]}]
     caller = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named}, {"Shards": [wire_shard(1)]})
@@ -321,7 +321,7 @@ async def test_named_children_are_kept_as_long_as_their_parent_is_listed(listed:
 
 
 @pytest.mark.parametrize("named", [{}, {"ChildShards": None}, {"ChildShards": []}])
-async def test_where_it_names_none_all_shards_are_listed(named: Any) -> None:
+async def test_if_the_answer_names_no_children_all_shards_are_listed(named: Any) -> None:
     caller = Scripted({"ShardIterator": "AAA="}, {"Records": []} | named, {"Shards": [wire_shard(1)]})
     source = source_of(caller)
     await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)

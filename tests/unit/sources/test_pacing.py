@@ -61,7 +61,7 @@ async def test_all_callers_of_a_pace_share_its_rate() -> None:
     assert [moment - began for moment in service.moments] == pytest.approx([number / 10 for number in range(20)])
 
 
-async def test_a_pace_that_was_not_used_for_a_while_saves_nothing_up() -> None:
+async def test_a_pace_that_was_not_used_for_a_while_allows_no_burst() -> None:
     service = Service()
     caller = PacedCaller(service, pace())
     await anyio.sleep(100)
@@ -124,7 +124,7 @@ async def test_a_long_pause_that_the_service_asks_for_is_kept_and_told() -> None
     assert anyio.current_time() - began == pytest.approx(300)
 
 
-async def test_any_other_error_is_the_callers_own() -> None:
+async def test_any_other_error_is_raised_unchanged() -> None:
     service = Service(Unreachable("lost", code="ConnectionLost", was_sent=True))
     with pytest.raises(Unreachable):
         await PacedCaller(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)

@@ -175,7 +175,7 @@ class Stranger:
 
 
 @pytest.mark.parametrize("messages", ["text", {"a": 1}, 5])
-async def test_messages_that_are_no_list_are_refused_as_a_whole(messages: object) -> None:
+async def test_an_answer_whose_messages_are_no_list_is_refused(messages: object) -> None:
     stranger = Stranger({"Messages": messages})
     source = SqsSource(stranger, arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
     with pytest.raises(Rejected, match="no messages"):
@@ -183,7 +183,7 @@ async def test_messages_that_are_no_list_are_refused_as_a_whole(messages: object
 
 
 @pytest.mark.parametrize("message", ["text", None, 5, [], {}, {"Attributes": []}])
-async def test_a_message_that_is_none_comes_with_its_defect(message: object) -> None:
+async def test_a_malformed_message_has_a_defect(message: object) -> None:
     stranger = Stranger({"Messages": [message]})
     source = SqsSource(stranger, arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
     [received] = await receive(source)

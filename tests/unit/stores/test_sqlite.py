@@ -105,7 +105,7 @@ async def test_the_store_tells_how_many_positions_it_held(path: Path) -> None:
         assert store.positions == 7
 
 
-async def test_a_file_that_is_damaged_under_the_daemon_is_a_refusal_that_waiting_does_not_cure(path: Path) -> None:
+async def test_damage_to_the_file_of_a_running_daemon_is_a_lasting_error(path: Path) -> None:
     async with SqliteStore(path) as store:
         await store.save(CLICKS, {A: after(5)})
         with closing(sqlite3.connect(path)) as other, other:

@@ -193,7 +193,7 @@ def test_a_damaged_file_is_refused_with_what_to_do(path: Path, part: str) -> Non
     assert path.read_bytes() == damaged
 
 
-def test_a_page_that_no_row_of_ours_is_on_is_read_too(path: Path) -> None:
+def test_a_page_without_a_row_of_ours_is_read_too(path: Path) -> None:
     with owned(path) as file:
         file.execute("CREATE TABLE other (text)")
         file.execute("INSERT INTO other VALUES ('x')")
@@ -267,7 +267,7 @@ def test_a_row_that_cannot_be_understood_is_not_shown(path: Path, changed: str, 
 
 
 @pytest.mark.parametrize("room", range(0, 32_000, 1500))
-def test_a_full_disk_is_told_and_the_file_can_be_used_once_there_is_room(path: Path, room: int) -> None:
+def test_a_full_disk_is_reported_and_the_file_can_be_used_once_there_is_room(path: Path, room: int) -> None:
     rule = rf"^{path} cannot be written: [\w /]+; is its disk full\?$"
     with no_file_grows_beyond(room), pytest.raises(CannotStore, match=rule), owned(path):
         pass
@@ -276,7 +276,7 @@ def test_a_full_disk_is_told_and_the_file_can_be_used_once_there_is_room(path: P
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
-def test_its_owner_alone_may_read_every_file(path: Path, umask: int) -> None:
+def test_only_the_owner_may_read_the_files(path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         with owned(path) as file:

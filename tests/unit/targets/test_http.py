@@ -157,7 +157,7 @@ async def test_any_other_status_is_a_function_error(status: int) -> None:
         (b"", "500 -"),
     ],
 )
-async def test_a_failure_is_told_in_the_first_words_of_its_body(body: bytes, words: str) -> None:
+async def test_a_failure_shows_the_beginning_of_its_body(body: bytes, words: str) -> None:
     response, _ = await exchange(Reply(status=500, body=body))
     assert isinstance(response, FunctionError)
     assert response.message == words
@@ -179,12 +179,12 @@ async def test_a_refusal_names_the_host_and_has_the_services_own_words(status: i
 
 
 @pytest.mark.parametrize("path", ["/", EMULATOR])
-async def test_an_event_that_is_too_large_is_told_from_a_failure_of_the_function(path: str) -> None:
+async def test_an_event_that_is_too_large_is_not_a_failure_of_the_function(path: str) -> None:
     response, _ = await exchange(Reply(status=413), path=path)
     assert response == TooLarge(error_type="HTTP.413", message="413 -")
 
 
-async def test_a_service_that_refuses_a_large_event_by_its_head_is_understood() -> None:
+async def test_a_service_that_refuses_a_large_event_after_its_head_is_understood() -> None:
     """As nginx does: the answer comes before the body is read, and the connection ends."""
 
     async def refuse(stream: SocketStream) -> None:
@@ -357,7 +357,7 @@ async def test_a_url_is_reached_through_the_proxy_of_the_environment(proxy_of: C
         (Reply(status=503), Busy(reason="HTTP.503")),
     ],
 )
-async def test_what_a_proxy_does_not_let_through_did_not_reach_the_function(
+async def test_a_request_that_a_proxy_refuses_did_not_reach_the_function(
     answer: Reply, expected: Busy, proxy_of: Callable[[HttpServer], None]
 ) -> None:
     async def handler(_: Request) -> Reply:
@@ -387,7 +387,7 @@ async def test_a_tunnel_that_a_proxy_refuses_is_busy_and_shows_no_password(
     assert response == Busy(reason=reason, is_throttle=False)
 
 
-async def test_a_proxy_that_does_not_answer_is_told_by_its_own_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_does_not_answer_is_named_by_its_own_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         monkeypatch.setenv("http_proxy", f"http://user:s3cret@127.0.0.1:{port}")
@@ -397,7 +397,7 @@ async def test_a_proxy_that_does_not_answer_is_told_by_its_own_host_and_port(mon
     assert response == Busy(reason=f"no connection to 127.0.0.1:{port} in time", is_throttle=False)
 
 
-async def test_a_proxy_that_is_not_there_is_told_by_host_and_port_only(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_proxy_is_named_by_host_and_port_only(monkeypatch: pytest.MonkeyPatch) -> None:
     url = refused_url().rstrip("/")
     monkeypatch.setenv("http_proxy", url.replace("//", "//user:s3cret@"))
     async with opened(http_kind("http://function.invalid/")) as target:

@@ -228,7 +228,7 @@ async def test_a_refusal_means_that_the_function_did_not_run_and_names_the_funct
     assert await response_to(reply) == expected
 
 
-async def test_an_event_that_is_too_large_is_told_from_a_failure_of_the_function() -> None:
+async def test_an_event_that_is_too_large_is_not_a_failure_of_the_function() -> None:
     words = b'{"message":"Request must be smaller than 6291456 bytes for the InvokeFunction operation"}'
     reply = Reply(status=413, headers={"x-amzn-ErrorType": "RequestTooLargeException"}, body=words)
     assert await response_to(reply) == TooLarge(
@@ -297,7 +297,7 @@ async def test_six_megabytes_go_there_and_back() -> None:
 
 
 @pytest.mark.parametrize("odd", [b"[" * 1000 + b"]" * 1000, b"5", b"null", b"{}"])
-async def test_what_is_no_text_in_an_answer_is_left_out(odd: bytes) -> None:
+async def test_a_value_of_an_answer_that_is_no_text_is_left_out(odd: bytes) -> None:
     failed = Answer(200, {"x-amz-function-error": "Unhandled"}, b'{"errorType":%b,"errorMessage":%b}' % (odd, odd))
     response = response_of(failed, Arn.parse(ARN))
     assert isinstance(response, FunctionError)

@@ -427,7 +427,7 @@ async def test_connections_are_accepted_again_once_there_are_descriptors() -> No
                 await handover.taken.wait()
 
 
-async def test_a_connection_waits_while_it_cannot_be_told_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_waits_while_its_process_cannot_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = iter([True, True, False])
 
     def comes_from(connection: socket.socket, session: int) -> bool:
@@ -442,7 +442,7 @@ async def test_a_connection_waits_while_it_cannot_be_told_whose_it_is(monkeypatc
             assert (await client.call("GET", "invocation/next"))[2] == b"1"
 
 
-async def test_the_end_waits_for_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_the_api_waits_for_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that the child left behind may hold the connection for ever, in the middle of anything."""
     monkeypatch.setattr("poller.targets.runtime.api.CLOSE_IN_SECONDS", 3600.0)
     clients: list[socket.socket] = []
@@ -458,7 +458,9 @@ async def test_the_end_waits_for_no_connection(monkeypatch: pytest.MonkeyPatch) 
         client.close()
 
 
-async def test_the_end_waits_for_no_client_that_leaves_its_event_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_the_api_waits_for_no_client_that_leaves_its_event_unread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("poller.targets.runtime.api.CLOSE_IN_SECONDS", 3600.0)
     with anyio.fail_after(60):
         async with listening(Recorded()) as (api, address):

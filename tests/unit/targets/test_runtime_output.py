@@ -81,7 +81,7 @@ async def test_the_last_line_may_lack_its_end() -> None:
     assert await lines_of(b"one\ntwo") == ["one", "two"]
 
 
-async def test_empty_lines_are_not_told() -> None:
+async def test_empty_lines_are_not_logged() -> None:
     assert await lines_of(b"\n\none\n\n\ntwo\n\n") == ["one", "two"]
 
 
@@ -139,7 +139,7 @@ def test_a_line_that_never_ends_does_not_pile_up_while_lines_are_skipped() -> No
 
 @pytest.mark.usefixtures("_one_long_period")
 @pytest.mark.parametrize("line", [b"\n", b"x\n"], ids=["empty", "short"])
-async def test_others_have_their_turn_after_a_few_lines(line: bytes) -> None:
+async def test_other_tasks_run_after_a_few_lines(line: bytes) -> None:
     """Each turn of a neighbour sees at most so many lines more than the turn before."""
     told, turns, ended = Told(), [0], anyio.Event()
 
@@ -203,7 +203,7 @@ async def test_a_child_beyond_its_limit_waits_at_its_pipe(monkeypatch: pytest.Mo
             tasks.cancel_scope.cancel()
 
 
-async def test_what_was_left_out_is_told_before_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_count_of_omitted_lines_is_logged_before_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told()
     monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 3600.0)
     async with written(told, b"x\n" * (LINES_PER_SECOND + 7)) as output:
@@ -214,7 +214,7 @@ async def test_what_was_left_out_is_told_before_the_next_line(monkeypatch: pytes
         assert (told.left_out, told.lines[-1]) == ([7], "next")
 
 
-async def test_what_was_left_out_is_told_even_if_no_line_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_count_of_omitted_lines_is_logged_even_if_no_line_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.output.PERIOD_IN_SECONDS", 0.01)
     told = Told()
     monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 3600.0)
@@ -225,7 +225,7 @@ async def test_what_was_left_out_is_told_even_if_no_line_follows(monkeypatch: py
     assert told.left_out == [7]
 
 
-def test_a_second_later_the_limit_begins_anew() -> None:
+def test_the_limit_holds_for_each_second() -> None:
     limit = OutputLimit()
     assert not limit.is_used_up(5.0)
     for _ in range(LINES_PER_SECOND):

@@ -57,7 +57,7 @@ def test_a_socket_that_was_closed_has_no_owner() -> None:
             assert peer_of(ours) is None
 
 
-def test_without_descriptors_it_cannot_be_told_whose_a_socket_is() -> None:
+def test_without_descriptors_the_process_of_a_socket_cannot_be_found() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with listener() as server:
         client, ours = connected(server)

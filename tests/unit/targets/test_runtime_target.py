@@ -204,7 +204,7 @@ async def test_what_a_child_writes_is_told_line_by_line() -> None:
     assert ("stderr", "to stderr") in lines
 
 
-async def test_what_a_child_writes_is_told_with_the_invocation_that_it_belongs_to() -> None:
+async def test_output_of_a_child_is_logged_with_its_invocation() -> None:
     record = Recorded()
     async with opened(callable_kind("sample:say_who_is_asking"), record) as target:
         for number in range(20):
@@ -214,7 +214,7 @@ async def test_what_a_child_writes_is_told_with_the_invocation_that_it_belongs_t
     assert {(one.line, one.request_id) for one in record.of(ChildOutput)} == {(line, line) for line, *_ in told}
 
 
-async def test_what_a_child_writes_before_its_first_event_belongs_to_no_invocation() -> None:
+async def test_output_of_a_child_before_its_first_event_belongs_to_no_invocation() -> None:
     record = Recorded()
     kind = command_kind("/bin/sh", "-c", 'echo starting; exec "$0" one_shot.py', sys.executable)
     async with opened(kind, record) as target:
@@ -224,7 +224,7 @@ async def test_what_a_child_writes_before_its_first_event_belongs_to_no_invocati
 
 
 @pytest.mark.parametrize("text", ["", "line"])
-async def test_a_child_that_writes_without_end_is_limited_and_keeps_nobody_waiting(text: str) -> None:
+async def test_a_child_that_writes_without_end_is_limited_and_delays_nobody(text: str) -> None:
     record = Recorded()
     async with (
         opened(command_kind("/bin/sh", "-c", f"yes {text!r}"), record) as target,
@@ -428,7 +428,7 @@ async def leaving_a_daemon(
 
 
 @BOTH_LOOPS
-async def test_the_stop_does_not_wait_for_what_a_child_left_behind() -> None:
+async def test_the_stop_does_not_wait_for_a_process_that_a_child_left_behind() -> None:
     record = Recorded()
     async with leaving_a_daemon(record):
         pass  # `opened` limits the time
@@ -436,14 +436,14 @@ async def test_the_stop_does_not_wait_for_what_a_child_left_behind() -> None:
 
 
 @BOTH_LOOPS
-async def test_an_idle_child_ends_though_it_left_something_behind() -> None:
+async def test_an_idle_child_ends_even_if_it_left_a_process_behind() -> None:
     record = Recorded()
     async with leaving_a_daemon(record, idle_in_seconds=0.05):
         assert (await record.first(ChildStopped)).reason == "idle"
 
 
 @BOTH_LOOPS
-async def test_an_exit_is_seen_though_the_child_left_something_behind() -> None:
+async def test_an_exit_is_seen_even_if_the_child_left_a_process_behind() -> None:
     record = Recorded()
     async with leaving_a_daemon(record, exit=True):
         stopped = await record.first(ChildStopped)
@@ -510,7 +510,7 @@ async def test_an_init_error_fails_the_invocation_and_the_next_one_gets_a_new_ch
     ],
     ids=["exits", "posts an init error", "outlasts the init", "fails in the handler"],
 )
-async def test_a_failure_before_the_first_invocation_is_told_from_one_of_the_handler(
+async def test_a_failure_before_the_first_invocation_differs_from_one_of_the_handler(
     kind: ChildProcess, init_in_seconds: float, is_init_failure: bool
 ) -> None:
     async with opened(kind, Recorded(), timeout_in_seconds=init_in_seconds, init_in_seconds=init_in_seconds) as target:

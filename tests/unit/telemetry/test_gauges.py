@@ -56,7 +56,7 @@ def test_a_mapping_that_is_not_ready_shows_zero() -> None:
     assert gauge(watching([TROUBLED]), "poller_mapping_ready") == {"invoices": 0}
 
 
-def test_a_mapping_that_waits_for_its_function_polls_its_source_and_is_shown_to_wait() -> None:
+def test_a_mapping_that_waits_for_its_function_counts_as_ready_and_as_waiting() -> None:
     recorder = watching([READY, READY._replace(mapping=MappingName("bills"), state="waiting")])
     assert gauge(recorder, "poller_mapping_ready") == {"orders": 1, "bills": 1}
     assert gauge(recorder, "poller_mapping_waiting") == {"orders": 0, "bills": 1}

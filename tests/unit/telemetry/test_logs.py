@@ -94,7 +94,7 @@ def test_the_console_format_shows_a_functions_traceback_on_several_lines(
     ]
 
 
-def test_the_console_format_lets_no_text_of_others_control_the_terminal(
+def test_the_console_format_lets_no_foreign_text_control_the_terminal(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     logs.configure("console")

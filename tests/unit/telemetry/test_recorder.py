@@ -477,7 +477,7 @@ def test_the_line_of_a_refused_report_says_by_whom_and_when_it_is_tried_again() 
     assert (line["shard"], line["destination"], line["retry_in"]) == (SHARD, bucket, 0.857)
 
 
-def test_failures_that_nobody_heeds_are_told_once_for_each_mapping() -> None:
+def test_failures_without_effect_are_logged_once_for_each_mapping() -> None:
     with capture_logs() as lines:
         told = recorder()
         for mapping in (ORDERS, CLICKS, ORDERS, CLICKS):
@@ -497,7 +497,7 @@ def test_reasons_that_are_no_names_share_one_line() -> None:
     assert [(line["reason"], line["detail"]) for line in lines] == [(f"0 no answer{'a' * 1013}", "b" * 1024)]
 
 
-def test_the_line_of_a_blocked_shard_has_no_detail_where_nobody_said_anything() -> None:
+def test_the_line_of_a_blocked_shard_has_no_detail_if_there_is_no_message() -> None:
     with capture_logs() as lines:
         recorder().record(facts.ShardBlocked(CLICKS, SHARD, "batchItemFailures"))
     assert "detail" not in lines[0]

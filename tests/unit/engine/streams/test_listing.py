@@ -107,7 +107,7 @@ def test_a_stream_is_listed_every_20_seconds_and_for_a_fifth_of_the_time_at_most
     assert source.began == pytest.approx(began)
 
 
-def test_a_shard_whose_child_is_told_late_makes_the_next_listing_come_within_20_seconds() -> None:
+def test_a_shard_whose_child_is_listed_late_makes_the_next_listing_come_within_20_seconds() -> None:
     source = SlowSource(seconds=10.0)
 
     async def drain(listings: Listings) -> None:
@@ -132,7 +132,7 @@ def test_whether_a_shard_has_left_is_told_by_a_listing_that_begins_after_the_que
     assert told == [(False, 15), (True, 25)]
 
 
-def test_a_question_in_the_midst_of_a_listing_waits_for_the_next_which_follows_at_once() -> None:
+def test_a_question_during_a_listing_waits_for_the_next_one_which_follows_at_once() -> None:
     source = SlowSource(seconds=10.0)
     answered: list[float] = []
 
@@ -146,7 +146,7 @@ def test_a_question_in_the_midst_of_a_listing_waits_for_the_next_which_follows_a
     assert answered == pytest.approx([40])
 
 
-def test_a_listing_that_fails_tells_of_no_shard_that_it_has_left() -> None:
+def test_a_failed_listing_does_not_show_that_a_shard_has_left() -> None:
     source = SlowSource(seconds=1.0, errors=[Unreachable("lost", code="ConnectionLost", was_sent=True)])
 
     async def ask(listings: Listings) -> None:

@@ -21,7 +21,7 @@ def anyio_backend() -> Any:
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
-async def test_where_any_answer_fits_all_there_is_is_asked_for() -> None:
+async def test_a_read_with_room_for_any_answer_asks_for_all_records() -> None:
     weight = RecordWeight()
     weight.learn(LEAST)
     assert await weight.fitting(LARGEST_ANSWER, LEAST) == 10_000
@@ -33,7 +33,7 @@ async def test_a_shards_own_records_count_before_those_of_others() -> None:
     assert await weight.fitting(LEAST, KILOBYTE) == 1024
 
 
-async def test_of_other_shards_the_heaviest_counts_whichever_came_last() -> None:
+async def test_of_other_shards_the_heaviest_weight_counts() -> None:
     weight = RecordWeight()
     weight.learn(KILOBYTE)
     weight.learn(64 * KILOBYTE)
@@ -41,7 +41,7 @@ async def test_of_other_shards_the_heaviest_counts_whichever_came_last() -> None
     assert await weight.fitting(LEAST, None) == 16
 
 
-async def test_a_record_that_does_not_fit_is_asked_for_alone() -> None:
+async def test_a_read_with_room_for_less_than_a_record_asks_for_one() -> None:
     weight = RecordWeight()
     assert await weight.fitting(LEAST, 2 * LEAST) == 1
     assert await weight.fitting(LEAST, 1.0) == 10_000
@@ -70,7 +70,7 @@ async def test_the_next_reads_wait_for_the_first_record_and_no_longer() -> None:
     assert anyio.current_time() == 1.0
 
 
-async def test_where_no_record_comes_a_single_one_is_asked_for_and_the_wait_is_over_for_all() -> None:
+async def test_if_no_record_comes_each_read_asks_for_one_and_no_later_read_waits() -> None:
     weight = RecordWeight()
     await weight.fitting(LARGEST_ANSWER, None)
     await anyio.sleep(0.5)
