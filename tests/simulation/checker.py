@@ -146,8 +146,14 @@ def check_failed_messages_come_again_in_time(
                 raise Violation(f"{message_id} was shown at {shown_at[receipt]}, not at {latest}: {call}")
 
 
-def check_groups_are_shown_in_order(queue: FakeQueue) -> None:
-    """No message of a group is visible again while an earlier one of the group is still hidden by a receive."""
+def check_groups_are_shown_in_order(
+    queue: FakeQueue, calls: Iterable[Call] = (), matches: Matches = lambda _: True
+) -> None:
+    """No message of a group is visible again while an earlier one of the group is still hidden by a receive.
+
+    One that has succeeded, or that the filter keeps out, may still be hidden: it is about to be deleted.
+    """
+    succeeded_at = _first_success(calls)
     sent_at = {entry.message_id: index for index, entry in enumerate(queue.history) if entry.kind == "sent"}
     hidden: defaultdict[str | None, set[str]] = defaultdict(set)
     for _, moment in groupby(queue.history, lambda entry: entry.at):
@@ -159,7 +165,11 @@ def check_groups_are_shown_in_order(queue: FakeQueue) -> None:
             elif _is_shown(entry) or entry.kind in ("deleted", "moved"):
                 hidden[entry.group].discard(entry.message_id)
             if _is_shown(entry):
-                others = hidden[entry.group] - leaving
+                others = {
+                    each
+                    for each in hidden[entry.group] - leaving
+                    if matches(each) and succeeded_at.get(each, entry.at + 1) > entry.at
+                }
                 if any(sent_at[other] < sent_at[entry.message_id] for other in others):
                     raise Violation(f"shown before an earlier message of its group: {entry}")
 

@@ -199,7 +199,7 @@ class Scenario:
                     queue, calls, timeout_in_seconds=self.timeout, slack_in_seconds=REDELIVERY_SLACK_IN_SECONDS
                 )
                 if queue.is_fifo:
-                    checker.check_groups_are_shown_in_order(queue)
+                    checker.check_groups_are_shown_in_order(queue, calls, matches)
             most = min(self.shape.concurrency, mapping.maximum_concurrency or self.shape.concurrency)
             assert self.target.most_running_of.get(mapping.name, 0) <= most, "the mapping's maximum concurrency"
         checker.check_ages(self.world.facts_of(BatchInvoked), anyio.current_time())
