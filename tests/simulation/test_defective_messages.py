@@ -170,6 +170,28 @@ def test_a_message_does_not_overtake_a_defective_one_of_its_group(monkeypatch: p
     assert world.facts_of(SourceRecovered)
 
 
+def test_a_group_is_shown_in_order_though_the_message_before_a_defective_one_waits_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=100.0))
+    world.add_mapping("m", queue, "f")
+    damaged: list[str] = []
+
+    def damages_once(message: dict[str, Any]) -> None:
+        if not damaged:
+            damaged.append(message.pop("Body"))
+
+    damaging(monkeypatch, damages_once)
+    live(world, sending(world, queue, "first", "bad", "third", stop_at=200))
+    assert damaged
+    assert [len(call.message_ids) for call in target.calls] == [1, 2]
+    assert target.calls[0].began_at > 90, "the first message waited for its function"
+    checker.check_groups_are_shown_in_order(queue)
+    assert not queue.message_ids
+
+
 def test_the_trouble_ends_when_the_defective_message_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)

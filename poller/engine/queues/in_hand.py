@@ -90,6 +90,8 @@ class BatchInHand:
         """The messages that must stay hidden."""
         yield from self.messages
         yield from self.filtered_out
+        if self.phase != "done":  # what follows in the groups of the messages
+            yield from (held for held in self.undone if held.message.message_group_id is not None)
 
     def cut(self) -> BatchInHand:
         """Cut it in two: the first half of the messages stays, and the second half is the batch returned."""
