@@ -66,7 +66,7 @@ class Queue(NamedTuple):
     async def send(self, body: str, **parameters: Any) -> str:
         """`parameters` are SendMessage's. Returns the message's id."""
         request = {"QueueUrl": self.url, "MessageBody": body} | parameters
-        answer = await self.caller.call("SendMessage", orjson.dumps(request), timeout_in_seconds=10)
+        answer = await self.caller.call("SendMessage", orjson.dumps(request), timeout_in_seconds=60)
         return str(answer["MessageId"])
 
 
@@ -88,7 +88,7 @@ class Broker(NamedTuple):
         if suffix == ".fifo":
             attributes["FifoQueue"] = "true"
         request = {"QueueName": queue.arn.resource, "Attributes": attributes}
-        await self.caller.call("CreateQueue", orjson.dumps(request), timeout_in_seconds=10)
+        await self.caller.call("CreateQueue", orjson.dumps(request), timeout_in_seconds=60)
         return queue
 
 

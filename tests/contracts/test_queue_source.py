@@ -188,7 +188,7 @@ async def test_an_extended_message_stays_hidden(standard: Queue) -> None:
 
 async def test_a_long_poll_returns_as_soon_as_a_message_becomes_visible(standard: Queue) -> None:
     await standard.send("late", DelaySeconds=1)
-    with anyio.fail_after(10):
+    with anyio.fail_after(15):
         assert bodies(await receive(standard.source(), wait_in_seconds=20)) == ["late"]
 
 

@@ -46,7 +46,7 @@ async def test_a_message_is_received_hidden_shown_and_deleted(
         sqs = await aws.caller("sqs")
 
         async def call(operation: str, **body: Any) -> Any:
-            return await sqs.call(operation, orjson.dumps({"QueueUrl": queue_url, **body}), timeout_in_seconds=10)
+            return await sqs.call(operation, orjson.dumps({"QueueUrl": queue_url, **body}), timeout_in_seconds=60)
 
         [first] = (await call("ReceiveMessage", WaitTimeSeconds=1))["Messages"]
         assert first["Body"] == "é ✓"
@@ -68,7 +68,7 @@ async def test_a_queue_that_is_not_there_is_not_found_through_either_door(
     async with Aws(AwsSettings(region=REGION, endpoint_url=url)) as aws:
         sqs = await aws.caller("sqs")
         with pytest.raises(errors.NotFound):
-            await sqs.call("ReceiveMessage", orjson.dumps({"QueueUrl": queue_url}), timeout_in_seconds=10)
+            await sqs.call("ReceiveMessage", orjson.dumps({"QueueUrl": queue_url}), timeout_in_seconds=60)
         with pytest.raises(errors.NotFound):
             async with aws.client("sqs") as client:
                 await client.get_queue_attributes(QueueUrl=queue_url)
@@ -81,7 +81,7 @@ async def test_a_role_is_assumed_and_its_account_is_the_caller(ministack: str, a
             await client.create_role(RoleName="reader", AssumeRolePolicyDocument="{}")
         async with aws.client("sts", role_arn=role) as client:
             assert "assumed-role/reader/poller" in (await client.get_caller_identity())["Arn"]
-        await (await aws.caller("sqs", role_arn=role)).call("ListQueues", b"{}", timeout_in_seconds=10)
+        await (await aws.caller("sqs", role_arn=role)).call("ListQueues", b"{}", timeout_in_seconds=60)
 
 
 async def test_a_function_answers_fails_and_is_missed(ministack: str, account: str) -> None:

@@ -62,6 +62,7 @@ async def responses_of(
             region="eu-west-1",
             endpoint_url=None,
             inherited=os.environ,
+            init_in_seconds=60,
         ) as target:
             return [
                 await target.invoke(invocation(orjson.dumps(payload), request_id=f"6f1d-{number}"))

@@ -31,12 +31,12 @@ CLIENT = ssl.create_default_context()
 
 async def call_aws(url: str) -> None:
     async with aclosing(Pool(CLIENT)) as pool:
-        await pool.send(Origin.of(url), request("POST / HTTP/1.1\r\n", {"host": "x"}, b""), timeout_in_seconds=5)
+        await pool.send(Origin.of(url), request("POST / HTTP/1.1\r\n", {"host": "x"}, b""), timeout_in_seconds=60)
 
 
 async def call_aws_through_a_proxy(url: str) -> None:
     async with aclosing(Proxied(CLIENT)) as proxied:
-        await proxied.send("http://sqs.invalid/", url, {}, b"", timeout_in_seconds=5)
+        await proxied.send("http://sqs.invalid/", url, {}, b"", timeout_in_seconds=60)
 
 
 async def call_a_service(url: str) -> None:

@@ -39,7 +39,7 @@ async def kept(
         yield client, service, server
 
 
-async def list_queues(client: KeptClient, timeout_in_seconds: float = 5) -> Any:
+async def list_queues(client: KeptClient, timeout_in_seconds: float = 60) -> Any:
     return await client.call("list_queues", timeout_in_seconds=timeout_in_seconds, QueueNamePrefix="q")
 
 
@@ -134,7 +134,7 @@ async def test_no_answer_in_time_is_unreachable_and_the_client_stays() -> None:
 async def test_whatever_is_wrong_with_a_request_is_a_service_error() -> None:
     async with kept() as (client, _, _):
         with pytest.raises(ServiceError):
-            await client.call("list_queues", timeout_in_seconds=5, Nonsense=1)
+            await client.call("list_queues", timeout_in_seconds=60, Nonsense=1)
 
 
 # Which client is open when
@@ -213,4 +213,4 @@ async def test_a_call_that_succeeded_is_not_spoilt_by_the_closing_of_its_denied_
 
 async def ask(client: KeptClient, until: anyio.Event, error: Exception | None = None) -> None:
     with suppress(AccessDenied):
-        await client.call("list_queues", timeout_in_seconds=5, until=until, error=error)
+        await client.call("list_queues", timeout_in_seconds=60, until=until, error=error)

@@ -56,22 +56,22 @@ Shown = Callable[[errors.PollerError], str]
 
 
 async def narrow(aws: Aws) -> Any:
-    return await (await aws.caller("sqs")).call("ReceiveMessage", b"{}", timeout_in_seconds=5)
+    return await (await aws.caller("sqs")).call("ReceiveMessage", b"{}", timeout_in_seconds=60)
 
 
 async def narrow_with_a_role(aws: Aws) -> Any:
     caller = await aws.caller("sqs", role_arn=ROLE)
-    return await caller.call("ReceiveMessage", b"{}", timeout_in_seconds=5)
+    return await caller.call("ReceiveMessage", b"{}", timeout_in_seconds=60)
 
 
 async def wide(aws: Aws) -> Any:
     async with KeptClient(lambda: aws.client("sns")) as client:
-        return await client.call("publish", timeout_in_seconds=5, TopicArn="arn:aws:sns:::t", Message=MESSAGE)
+        return await client.call("publish", timeout_in_seconds=60, TopicArn="arn:aws:sns:::t", Message=MESSAGE)
 
 
 async def wide_with_a_role(aws: Aws) -> Any:
     async with KeptClient(lambda: aws.client("sns", role_arn=ROLE)) as client:
-        return await client.call("list_topics", timeout_in_seconds=5)
+        return await client.call("list_topics", timeout_in_seconds=60)
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,7 @@ async def targeting(
     name: str = "bill",
     qualifier: str | None = None,
     role_arn: str | None = None,
-    timeout_in_seconds: float = 5,
+    timeout_in_seconds: float = 60,
 ) -> AsyncIterator[LambdaApiTarget]:
     kind = LambdaApi(name=name, qualifier=qualifier, region="eu-west-1", role_arn=role_arn)
     async with Aws(AwsSettings(endpoint_url=url, region="us-east-1")) as aws:
