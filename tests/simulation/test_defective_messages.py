@@ -192,6 +192,30 @@ def test_a_group_is_shown_in_order_though_the_message_before_a_defective_one_wai
     assert not queue.message_ids
 
 
+def test_a_group_is_shown_in_order_though_its_defective_message_is_in_a_later_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two batches by the limit of 6 MB; the answer to the first is lost, and its group waits for whole seconds."""
+    world = World()
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
+    plan = FunctionPlan(lost_answer_rate=1.0, duration_in_seconds=(1.5, 1.5), ends_at=1.0)
+    target = world.add_function("f", plan, timeout_in_seconds=10)
+    world.add_mapping("m", queue, "f")
+    damaged: list[str] = []
+
+    def damages_once(message: dict[str, Any]) -> None:
+        if not damaged:
+            damaged.append(message.pop("Body"))
+
+    damaging(monkeypatch, damages_once)
+    large = "x" * 4_000_000
+    live(world, sending(world, queue, f"{large} first", f"{large} second", "bad", stop_at=100))
+    assert damaged
+    assert len(target.calls[0].message_ids) == 1
+    checker.check_groups_are_shown_in_order(queue)
+    assert not queue.message_ids
+
+
 def test_the_trouble_ends_when_the_defective_message_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)

@@ -150,6 +150,7 @@ def _undone(
     undone = [held for held in received if held not in left]
     groups = groups_of(held.message.message_group_id for held in undone)
     for batch in later if groups else ():
-        undone += [held for held in batch.messages if held.message.message_group_id in groups]
+        undone += [held for held in (*batch.messages, *batch.undone) if held.message.message_group_id in groups]
         batch.messages = [held for held in batch.messages if held.message.message_group_id not in groups]
+        batch.undone = [held for held in batch.undone if held.message.message_group_id not in groups]
     return undone
