@@ -29,7 +29,7 @@ from poller.model.status import MappingStatus, StreamStatus
 from poller.parts import Parts, WallClock
 from poller.settings.values import Settings
 from poller.telemetry import logs
-from poller.telemetry.facts import DaemonStarted, DescriptorsFew, Record, ReloadIgnored, SettingsDoubted
+from poller.telemetry.facts import DaemonStarted, Record, ReloadIgnored, SettingsDoubted, TooFewDescriptors
 from poller.telemetry.recorder import Recorder
 
 GC_THRESHOLDS = (20_000, 20, 20)
@@ -60,7 +60,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
     for warning in settings.warnings:
         recorder.record(SettingsDoubted(warning))
     if not is_enough(limits, wanted := needed(settings)):
-        recorder.record(DescriptorsFew(limit=limits.own, needed=wanted))
+        recorder.record(TooFewDescriptors(limit=limits.own, needed=wanted))
     async with AsyncExitStack() as stack:
         parts = Parts(settings, stop=stop, record=recorder.record, stack=stack, descriptor_limit=limits.original)
         daemon = Daemon(

@@ -43,7 +43,7 @@ class StateOpened(NamedTuple):
     positions: int
 
 
-class DescriptorsFew(NamedTuple):
+class TooFewDescriptors(NamedTuple):
     """The system allows fewer open files than the mappings need when all of them are busy."""
 
     limit: int
@@ -127,6 +127,19 @@ class MappingCrashed:
     retry_in: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingCrashing:
+    """A fault of our own in one task of a queue mapping: it polls no more, and its other batches may finish first.
+
+    `batches_in_flight` counts them; `MappingCrashed` follows when they are done, at the latest after `at_most` seconds.
+    """
+
+    mapping: MappingName
+    error: BaseException
+    batches_in_flight: int
+    at_most: float
+
+
 # The way of a record: these are made once for a receive or a batch, thousands a second
 
 
@@ -200,7 +213,7 @@ class EventTooLarge(NamedTuple):
     reason: str
 
 
-class FailuresUnheeded(NamedTuple):
+class FailuresIgnored(NamedTuple):
     """The function's answer named failed records without effect; `advice` says what to do.
 
     It is logged once for each mapping.
@@ -419,7 +432,7 @@ Fact = (
     | DaemonStopping
     | ReloadIgnored
     | StateOpened
-    | DescriptorsFew
+    | TooFewDescriptors
     | SettingsDoubted
     | MappingReady
     | SourceFailed
@@ -428,6 +441,7 @@ Fact = (
     | StoreFailed
     | StoreRecovered
     | MappingCrashed
+    | MappingCrashing
     | RecordsPolled
     | RecordsFilteredOut
     | BatchInvoked
@@ -435,7 +449,7 @@ Fact = (
     | MappingWaiting
     | MappingResumed
     | EventTooLarge
-    | FailuresUnheeded
+    | FailuresIgnored
     | MessagesDeleted
     | DeleteRefused
     | VisibilityExtended

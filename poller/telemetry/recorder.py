@@ -66,7 +66,7 @@ class Recorder:
             facts.DaemonStopping: self._daemon_stopping,
             facts.ReloadIgnored: self._reload_ignored,
             facts.StateOpened: self._state_opened,
-            facts.DescriptorsFew: self._descriptors_few,
+            facts.TooFewDescriptors: self._too_few_descriptors,
             facts.SettingsDoubted: self._settings_doubted,
             facts.MappingReady: self._mapping_ready,
             facts.SourceFailed: self._source_failed,
@@ -75,6 +75,7 @@ class Recorder:
             facts.StoreFailed: self._store_failed,
             facts.StoreRecovered: self._store_recovered,
             facts.MappingCrashed: self._mapping_crashed,
+            facts.MappingCrashing: self._mapping_crashing,
             facts.RecordsPolled: self._records_polled,
             facts.RecordsFilteredOut: self._records_filtered_out,
             facts.BatchInvoked: self._batch_invoked,
@@ -82,7 +83,7 @@ class Recorder:
             facts.MappingWaiting: self._mapping_waiting,
             facts.MappingResumed: self._mapping_resumed,
             facts.EventTooLarge: self._event_too_large,
-            facts.FailuresUnheeded: self._failures_unheeded,
+            facts.FailuresIgnored: self._failures_ignored,
             facts.MessagesDeleted: self._messages_deleted,
             facts.DeleteRefused: self._delete_refused,
             facts.VisibilityExtended: self._visibility_extended,
@@ -126,9 +127,9 @@ class Recorder:
     def _state_opened(self, fact: facts.StateOpened) -> None:
         self._log.info("state_opened", **fact._asdict())
 
-    def _descriptors_few(self, fact: facts.DescriptorsFew) -> None:
+    def _too_few_descriptors(self, fact: facts.TooFewDescriptors) -> None:
         advice = "raise the hard limit of open files (ulimit -Hn, LimitNOFILE of systemd) or lower the concurrencies"
-        self._log.warning("descriptors_few", **fact._asdict(), advice=advice)
+        self._log.warning("too_few_descriptors", **fact._asdict(), advice=advice)
 
     def _settings_doubted(self, fact: facts.SettingsDoubted) -> None:
         self._log.warning("settings_doubted", **fact._asdict())
@@ -166,6 +167,10 @@ class Recorder:
     def _mapping_crashed(self, fact: facts.MappingCrashed) -> None:
         self._metrics.mapping_crashes[fact.mapping](1)
         self._log.error("mapping_crashed", mapping=fact.mapping, retry_in=round(fact.retry_in, 3), exc_info=fact.error)
+
+    def _mapping_crashing(self, fact: facts.MappingCrashing) -> None:
+        fields = {"mapping": fact.mapping, "batches_in_flight": fact.batches_in_flight, "at_most": fact.at_most}
+        self._log.error("mapping_crashing", **fields, exc_info=fact.error)
 
     def _records_polled(self, fact: facts.RecordsPolled) -> None:
         mapping, records = fact
@@ -230,10 +235,10 @@ class Recorder:
         if suppressed is not None:
             self._log.warning("event_too_large", **fact._asdict(), **_kept_back(suppressed))
 
-    def _failures_unheeded(self, fact: facts.FailuresUnheeded) -> None:
+    def _failures_ignored(self, fact: facts.FailuresIgnored) -> None:
         if fact.mapping not in self._unheeded:
             self._unheeded.add(fact.mapping)
-            self._log.warning("failures_unheeded", **fact._asdict())
+            self._log.warning("failures_ignored", **fact._asdict())
 
     def _messages_deleted(self, fact: facts.MessagesDeleted) -> None:
         self._metrics.records_deleted[fact.mapping](fact.records)

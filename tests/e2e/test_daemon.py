@@ -53,7 +53,7 @@ async def test_only_the_daemon_gets_a_higher_limit_of_open_files_and_it_warns_if
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert own == min(65_536, hard)
-    assert [line["needed"] for line in daemon.said("descriptors_few")] == ([20_106] if own < 20_106 else [])
+    assert [line["needed"] for line in daemon.said("too_few_descriptors")] == ([20_106] if own < 20_106 else [])
 
 
 async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world: World) -> None:

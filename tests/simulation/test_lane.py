@@ -28,7 +28,7 @@ from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
 from poller.telemetry.facts import (
     BatchInvoked,
     Fact,
-    FailuresUnheeded,
+    FailuresIgnored,
     NoticeDelivered,
     NoticeRefused,
     RecordsDropped,
@@ -538,7 +538,7 @@ def test_failures_under_a_misspelt_key_are_logged() -> None:
         options={"report_batch_item_failures": True},
     )
     scene.play(putting(scene, "1", "2"))
-    [told] = [fact for fact in scene.facts if isinstance(fact, FailuresUnheeded)]
+    [told] = [fact for fact in scene.facts if isinstance(fact, FailuresIgnored)]
     assert "the key must be batchItemFailures" in told.advice
     assert scene.done == ["1", "2"]
 

@@ -14,7 +14,7 @@ import pytest
 from poller.telemetry.facts import (
     BatchInvoked,
     DeleteRefused,
-    FailuresUnheeded,
+    FailuresIgnored,
     InvocationPostponed,
     MappingCrashed,
     MappingReady,
@@ -92,7 +92,7 @@ def test_without_the_option_named_failures_have_no_effect_and_are_logged() -> No
     world.add_mapping("m", queue, "f")
     live(world, sending(world, queue, *bodies(4), stop_at=10))
     assert not queue.message_ids
-    [told] = world.facts_of(FailuresUnheeded)
+    [told] = world.facts_of(FailuresIgnored)
     assert (told.mapping, told.function) == ("m", "f")
     assert "function_response_types" in told.advice
 

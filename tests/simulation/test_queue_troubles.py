@@ -15,6 +15,7 @@ from poller.model.invocation import Busy, FunctionError, Invocation, Response
 from poller.telemetry.facts import (
     DeleteRefused,
     MappingCrashed,
+    MappingCrashing,
     MappingResumed,
     MappingWaiting,
     ReceiptsExpired,
@@ -93,6 +94,9 @@ def test_a_crashed_mapping_that_finishes_its_other_batches_shows_no_text_of_a_fo
     }
     assert [*{status.since for status in finishing}] == [pytest.approx(EPOCH, abs=10)]
     assert isinstance(world.facts_of(MappingCrashed)[0].error, ZeroDivisionError), "the first crash is the cause"
+    crashing = world.facts_of(MappingCrashing)[0]
+    assert isinstance(crashing.error, ZeroDivisionError)
+    assert (crashing.batches_in_flight, crashing.at_most) == (1, 40.0), "one batch is still with its function"
 
 
 @pytest.mark.parametrize(

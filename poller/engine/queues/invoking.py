@@ -38,7 +38,7 @@ from poller.model.outcome import Outcome, Oversized, Postponed
 from poller.ports import SourceClock, Target
 from poller.telemetry.facts import (
     EventTooLarge,
-    FailuresUnheeded,
+    FailuresIgnored,
     InvocationPostponed,
     ReceiptsExpired,
     Record,
@@ -136,7 +136,7 @@ class Invoker:
             )
             reports = self.mapping.report_batch_item_failures
             if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-                self.record(FailuresUnheeded(self.mapping.name, self.function.name, advice))
+                self.record(FailuresIgnored(self.mapping.name, self.function.name, advice))
         return outcome
 
     def _learn_limit(self, outcome: Oversized, batch: BatchInHand, event_bytes: int) -> None:

@@ -45,7 +45,7 @@ from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
 from poller.model.status import Health, MappingStatus
 from poller.ports import Clock, QueueSource, Target
-from poller.telemetry.facts import MappingReady, Record
+from poller.telemetry.facts import MappingCrashing, MappingReady, Record
 
 DRAIN_SLACK_IN_SECONDS = 10.0
 """What a crash leaves to the other batches of its mapping, beyond the function's timeout."""
@@ -257,10 +257,16 @@ class QueueMappingRunner:
         try:
             await self._walk(walkers, working)
         except Exception as error:  # `_work` raises it once the other walkers are done, so that none of them is lost
+            longest = self._parts.function.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS
             if self._crash is None:
                 self._crash, self._crashed_at = error, self._parts.clock.now()
+                if others := self._permits.batches_in_hand:  # the function may take hours: say now what happened
+                    self._parts.record(
+                        MappingCrashing(
+                            mapping=self.mapping.name, error=error, batches_in_flight=others, at_most=longest
+                        )
+                    )
             self._stop_polling()
-            longest = self._parts.function.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS
             working.deadline = min(working.deadline, anyio.current_time() + longest)
 
     async def _walk(self, walkers: TaskGroup, working: anyio.CancelScope) -> None:

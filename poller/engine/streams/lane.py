@@ -50,7 +50,7 @@ from poller.telemetry.facts import (
     BatchBisected,
     BatchRetried,
     EventTooLarge,
-    FailuresUnheeded,
+    FailuresIgnored,
     InvocationPostponed,
     Record,
 )
@@ -237,7 +237,7 @@ class Lane:
         )
         reports = parts.mapping.report_batch_item_failures
         if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-            parts.record(FailuresUnheeded(parts.mapping.name, parts.function.name, advice))
+            parts.record(FailuresIgnored(parts.mapping.name, parts.function.name, advice))
         if is_bisected:
             parts.record(BatchBisected(parts.mapping.name, count))
         elif pause is not None:

@@ -93,6 +93,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_mapping_crashes_total{mapping=orders}": 1},
     ),
     (
+        facts.MappingCrashing(mapping=ORDERS, error=ZeroDivisionError(), batches_in_flight=2, at_most=40.0),
+        "error",
+        "mapping_crashing",
+        {},
+    ),
+    (
         facts.RecordsPolled(ORDERS, 10),
         "debug",
         "records_polled",
@@ -267,7 +273,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_store_errors_total{code=FileGone,mapping=clicks}": 1},
     ),
     (facts.StoreRecovered(CLICKS), "info", "store_recovered", {}),
-    (facts.DescriptorsFew(limit=1024, needed=1320), "warning", "descriptors_few", {}),
+    (facts.TooFewDescriptors(limit=1024, needed=1320), "warning", "too_few_descriptors", {}),
     (facts.ReloadIgnored(), "warning", "reload_ignored", {}),
     (facts.StateOpened(file="/var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
     (facts.SettingsDoubted("mappings.orders.x: really?"), "warning", "settings_doubted", {}),
@@ -321,9 +327,9 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_events_too_large_total{mapping=orders}": 1},
     ),
     (
-        facts.FailuresUnheeded(ORDERS, STORE, "the key must be batchItemFailures"),
+        facts.FailuresIgnored(ORDERS, STORE, "the key must be batchItemFailures"),
         "warning",
-        "failures_unheeded",
+        "failures_ignored",
         {},
     ),
 ]
@@ -481,10 +487,10 @@ def test_failures_without_effect_are_logged_once_for_each_mapping() -> None:
     with capture_logs() as lines:
         told = recorder()
         for mapping in (ORDERS, CLICKS, ORDERS, CLICKS):
-            told.record(facts.FailuresUnheeded(mapping, STORE, "the key must be batchItemFailures"))
+            told.record(facts.FailuresIgnored(mapping, STORE, "the key must be batchItemFailures"))
     assert [(line["event"], line["log_level"], line["mapping"]) for line in lines] == [
-        ("failures_unheeded", "warning", ORDERS),
-        ("failures_unheeded", "warning", CLICKS),
+        ("failures_ignored", "warning", ORDERS),
+        ("failures_ignored", "warning", CLICKS),
     ]
     assert lines[0]["advice"] == "the key must be batchItemFailures"
 
