@@ -16,6 +16,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import anyio
 
@@ -31,6 +32,13 @@ from poller.telemetry.facts import MessagesReleased, Record, VisibilityRefused
 
 TRIES = 10
 """After so many tries, about a minute, the messages stay hidden until the receive's timeout ends."""
+
+
+class Tried(NamedTuple):
+    """The messages that are worth another try, and how many the queue shows when it was asked to."""
+
+    again: Sequence[MessageInHand]
+    changed: int
 
 
 class Redeliverer:
@@ -58,7 +66,7 @@ class Redeliverer:
             again = [held for held in due if held.is_asked_for]  # a call to hide it might reach the queue after ours
 
             async def ten(some: Sequence[MessageInHand], again: list[MessageInHand] = again) -> None:
-                again.extend(await self._try(some))
+                again.extend((await self._try(some)).again)
 
             await _in_order([held for held in due if not held.is_asked_for], ten)
             if not again:
@@ -70,14 +78,13 @@ class Redeliverer:
         """The same at a stop: each call once, `at_once` of them side by side."""
 
         async def ten(some: Sequence[MessageInHand]) -> None:
-            failed = await self._try(some)
-            if len(some) > len(failed):
-                self._record(MessagesReleased(self._mapping, len(some) - len(failed)))
+            if changed := (await self._try(some)).changed:
+                self._record(MessagesReleased(self._mapping, changed))
 
         await _in_order(_to_change(undone), ten, at_once)
 
-    async def _try(self, held: Sequence[MessageInHand]) -> list[MessageInHand]:
-        """Change up to ten messages that return at the same time; returns those that are worth another try."""
+    async def _try(self, held: Sequence[MessageInHand]) -> Tried:
+        """Change up to ten messages that return at the same time."""
         timeout = seconds_until(
             max(each.returns_at for each in held),
             longest_until=min(each.longest_until for each in held),
@@ -88,12 +95,12 @@ class Redeliverer:
         except ServiceError as error:
             self._health.failed_beside("ChangeMessageVisibilityBatch", error, retry_in=DELETE.initial)
             self._record(VisibilityRefused(self._mapping, len(held), error.code, isinstance(error, LASTING)))
-            return [] if isinstance(error, LASTING) else list(held)
+            return Tried([] if isinstance(error, LASTING) else held, changed=0)
         self._health.succeeded("ChangeMessageVisibilityBatch")
         for refusal in refusals:
             self._record(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
         again = {refusal.message.receipt_handle for refusal in refusals if not refusal.is_final}
-        return [each for each in held if each.message.receipt_handle in again]
+        return Tried([each for each in held if each.message.receipt_handle in again], len(held) - len(refusals))
 
 
 def _to_change(undone: Sequence[MessageInHand]) -> list[MessageInHand]:

@@ -1,0 +1,129 @@
+"""In which calls are messages shown again? On a virtual clock, over a queue that refuses what the test says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+import pytest
+
+from poller.core.visibility import LONGEST_IN_SECONDS
+from poller.engine.queues.in_hand import MessageInHand, Receive
+from poller.engine.queues.redelivering import Redeliverer
+from poller.engine.source_health import SourceHealth
+from poller.engine.stop import Stop
+from poller.errors import AccessDenied, ServiceError, Throttled
+from poller.model.arn import Arn
+from poller.model.ids import MappingName, MessageId, ReceiptHandle
+from poller.model.message import Message, QueueAttributes, Refusal
+from poller.ports import SourceClock
+from poller.telemetry.facts import Fact, MessagesReleased
+from tests.fakes.clock import VirtualClock, service_clock
+from tests.simulation.world import run_seeded
+
+QUEUE = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:q")
+M = MappingName("m")
+
+
+class Queue:
+    """Notes each change of visibility, and refuses the messages of `refusals`, or the whole call."""
+
+    def __init__(self, *, refusals: Sequence[tuple[str, bool]] = (), error: ServiceError | None = None) -> None:
+        self.changes: list[tuple[list[str], int]] = []
+        self._is_final = dict(refusals)
+        self._error = error
+
+    @property
+    def clock(self) -> SourceClock:
+        return service_clock()
+
+    async def describe(self) -> QueueAttributes:
+        raise AssertionError("nothing is looked up")
+
+    async def receive(
+        self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
+    ) -> list[Message]:
+        raise AssertionError("nothing is received")
+
+    async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
+        raise AssertionError("nothing is deleted")
+
+    async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[Refusal]:
+        self.changes.append(([str(message.message_id) for message in messages], timeout_in_seconds))
+        if self._error is not None:
+            raise self._error
+        known = [message for message in messages if message.message_id in self._is_final]
+        return [Refusal(message, "Refused", self._is_final[message.message_id]) for message in known]
+
+
+def held(name: str, *, returns_at: float = 0.0, received_at: float = 0.0) -> MessageInHand:
+    """A message that is hidden until it is deleted or shown again."""
+    message = Message(MessageId(name), ReceiptHandle(name), None, 0.0, {})
+    one = MessageInHand(message, b"", Receive(received_at, received_at, LONGEST_IN_SECONDS, 30))
+    one.return_at(returns_at)
+    return one
+
+
+def facts_after(queue: Queue, then: Callable[[Redeliverer], Awaitable[None]]) -> list[Fact]:
+    facts: list[Fact] = []
+
+    async def main() -> None:
+        luck = random.Random(1)
+        health = SourceHealth(
+            mapping=M, source=QUEUE, clock=VirtualClock(), record=lambda _: None, luck=luck, stop=Stop()
+        )
+        await then(Redeliverer(mapping=M, source=queue, health=health, record=facts.append, luck=luck))
+
+    run_seeded(1, main)
+    return facts
+
+
+def test_messages_are_shown_in_the_order_in_which_they_return_and_no_more_calls_are_made_than_there_are_times() -> None:
+    queue = Queue()
+    messages = [
+        held("c", returns_at=30.0),
+        held("a", returns_at=10.0),
+        held("d", returns_at=29.5),
+        held("b", returns_at=20),
+    ]
+
+    async def in_the_middle_of_a_second(redeliverer: Redeliverer) -> None:
+        await anyio.sleep(0.75)
+        await redeliverer.redeliver(messages)
+
+    facts_after(queue, in_the_middle_of_a_second)
+    assert queue.changes == [(["a"], 10), (["b"], 20), (["c", "d"], 30)]
+
+
+def test_a_call_asks_for_no_more_than_the_oldest_of_its_messages_may_be_hidden() -> None:
+    queue = Queue()
+
+    async def just_before_the_end(redeliverer: Redeliverer) -> None:
+        await anyio.sleep(LONGEST_IN_SECONDS - 100)
+        until = anyio.current_time() + 200.0
+        await redeliverer.redeliver([held("young", returns_at=until, received_at=50.0), held("old", returns_at=until)])
+
+    facts_after(queue, just_before_the_end)
+    assert queue.changes == [(["young", "old"], 100)]
+
+
+@pytest.mark.parametrize(
+    ("refusals", "error", "released"),
+    [
+        ([], None, [3]),
+        ([("b", False)], None, [2]),
+        ([("a", True), ("b", False)], None, [1]),
+        ([("a", True), ("b", True), ("c", True)], None, []),
+        ([], Throttled("slow down", code="RequestThrottled"), []),
+        ([], AccessDenied("no", code="AccessDenied"), []),
+    ],
+)
+def test_only_messages_that_the_queue_shows_again_count_as_released(
+    refusals: list[tuple[str, bool]], error: ServiceError | None, released: list[int]
+) -> None:
+    queue = Queue(refusals=refusals, error=error)
+    messages = [held("a"), held("b"), held("c")]
+    facts = facts_after(queue, lambda redeliverer: redeliverer.redeliver_once(messages, 1))
+    assert [fact.records for fact in facts if isinstance(fact, MessagesReleased)] == released
+    assert len(queue.changes) == 1, "at a stop there is no second try"
