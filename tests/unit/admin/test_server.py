@@ -270,6 +270,16 @@ async def test_connections_that_send_nothing_make_room_for_others() -> None:
             assert await everything(first) == b""
 
 
+async def test_connections_that_have_ended_take_no_place() -> None:
+    async with serving([READY]) as client, await connected(client) as slow:
+        for _ in range(MAXIMUM_CONNECTIONS + 5):
+            async with client.get("/healthz") as answer:
+                assert answer.status == 200
+        await slow.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        with anyio.fail_after(5):
+            assert (await everything(slow)).startswith(b"HTTP/1.1 200")
+
+
 async def test_a_connection_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.admin.connections.LONGEST_SECONDS", 0.2)
     async with serving([READY]) as client, await connected(client) as connection:

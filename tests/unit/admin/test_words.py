@@ -15,6 +15,7 @@ from poller.admin.words import count, duration, size, written
         (9.9, "9.9 s"),
         (12.4, "12 s"),
         (59.4, "59 s"),
+        (60.0, "1.0 min"),
         (210.0, "3.5 min"),
         (7200.0, "2.0 h"),
         (354_240.0, "4.1 d"),

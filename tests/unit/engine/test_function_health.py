@@ -88,6 +88,13 @@ def test_a_function_that_cannot_start_makes_the_mapping_wait_and_the_queue_decid
     assert watched.health == Health("waiting", reason, since=100.0, attempt=2, next_try=None)
 
 
+def test_no_next_try_is_told_where_the_last_refusal_has_none() -> None:
+    watched = Watched()
+    watched.of_function.postponed(THROTTLED, retry_in=2.0)
+    watched.of_function.answered(UNIMPORTABLE, retry_in=None)
+    assert watched.health.next_try is None
+
+
 def test_a_function_that_runs_and_fails_does_not_make_the_mapping_wait() -> None:
     watched = Watched()
     watched.of_function.answered(RAISED, retry_in=1.0)

@@ -109,9 +109,13 @@ async def test_configured_headers_are_sent_and_win() -> None:
     assert request.headers["content-type"] == "application/cloudevents+json"
 
 
-@pytest.mark.parametrize("status", [200, 201, 202, 204])
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 async def test_any_2xx_is_an_answer(status: int) -> None:
     assert (await exchange(Reply(status=status)))[0] == Answered(b"")
+
+
+async def test_a_proxy_that_nobody_configured_is_one_still() -> None:
+    assert told((await exchange(Reply(status=407)))[0]) == Busy(reason="HTTP.407", is_throttle=False)
 
 
 async def test_an_answer_with_the_shape_of_an_error_is_an_answer() -> None:
@@ -434,6 +438,7 @@ THE_ERROR = FunctionError(error_type="ValueError", message="no", payload=ERROR)
         ),
         (Reply(status=400), Busy(reason="HTTP.400", is_throttle=False)),
         (Reply(status=500), Busy(reason="HTTP.500", is_throttle=False)),
+        (Reply(status=500, body=ERROR), Busy(reason="HTTP.500", is_throttle=False)),
         (Reply(status=504), Busy(reason="HTTP.504", is_throttle=False)),
         (Reply(status=429, headers={"Retry-After": "2"}), Busy(reason="HTTP.429", retry_after=2.0)),
         (Reply(status=404), FunctionError(error_type="HTTP.404", message="404 -")),

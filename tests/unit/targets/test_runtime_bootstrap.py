@@ -8,7 +8,9 @@ import re
 import runpy
 import subprocess
 import sys
+import time
 import venv
+from datetime import datetime
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,18 @@ async def test_no_result_is_null() -> None:
 
 async def test_decimals_and_text_are_marshalled_as_on_lambda() -> None:
     assert await responses_of("sample:numbers", None) == [Answered('[3, 0.5, "é"]'.encode())]
+
+
+async def test_log_entries_have_the_time_of_day_in_utc_wherever_the_function_is(tmp_path: Path) -> None:
+    (tmp_path / "far.py").write_text(
+        "import logging\n\ndef handle(event, context):\n    logging.getLogger().error('now')\n"
+    )
+    record = Recorded()
+    before = time.time()
+    await responses_of("far:handle", None, directory=tmp_path, environment={"TZ": "XYZ-9"}, record=record)
+    (entry,) = record.of(ChildOutput)
+    logged_at = datetime.fromisoformat(entry.line.split("\t")[1]).timestamp()
+    assert before - 0.01 <= logged_at <= time.time()
 
 
 async def test_coroutine_handlers_share_one_event_loop() -> None:

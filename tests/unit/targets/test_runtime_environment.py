@@ -75,6 +75,7 @@ CREDENTIALS = {
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/var/run/token",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://169.254.169.254",
     "AWS_SOMETHING_NEW": "secret",
+    "AWS_CA_BUNDLE_PASSWORD": "secret",
     "BOTO_CONFIG": "/etc/daemon/boto",
 }
 HARMLESS = {

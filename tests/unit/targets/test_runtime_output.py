@@ -232,3 +232,6 @@ def test_the_limit_holds_for_each_second() -> None:
         limit.use(1)
     assert limit.is_used_up(5.9)
     assert not limit.is_used_up(6.0)
+    limit.use(BYTES_PER_SECOND)
+    assert limit.is_used_up(6.9)
+    assert not limit.is_used_up(7.0)

@@ -8,6 +8,8 @@ import select
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -22,7 +24,7 @@ from poller.model.invocation import Answered, Busy, FunctionError, Invocation, R
 from poller.targets.runtime import RuntimeTarget
 from poller.targets.runtime.child import Child
 from poller.targets.runtime.output_limit import OutputLimit
-from poller.telemetry.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, RuntimeApiRefused
+from poller.telemetry.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Fact, RuntimeApiRefused
 from tests.fakes.clock import jump
 from tests.fakes.functions import callable_kind, command_kind, function, invocation
 from tests.fakes.recorded import Recorded
@@ -114,6 +116,15 @@ async def test_a_child_is_started_on_demand_used_again_and_keeps_its_state() -> 
     (started,) = record.of(ChildStarted)
     assert [one["invocations"] for one in answers] == [1, 2, 3]
     assert {one["pid"] for one in answers} == {started.pid}
+
+
+async def test_a_program_is_looked_for_on_the_functions_own_path(tmp_path: Path) -> None:
+    program = tmp_path / "program-of-mine"
+    program.write_text("#!/bin/sh\nexit 4\n")
+    program.chmod(0o700)
+    kind = command_kind(program.name, environment={"PATH": str(tmp_path)})
+    async with opened(kind, Recorded()) as target:
+        assert error(await target.invoke(call()))[0] == "Runtime.ExitError"
 
 
 async def test_the_first_reason_to_end_a_child_is_told() -> None:
@@ -212,6 +223,26 @@ async def test_output_of_a_child_is_logged_with_its_invocation() -> None:
     told = [(one.line, one.request_id, one.mapping) for one in record.of(ChildOutput) if one.stream == "stdout"]
     assert told == [(f"request-{n}", f"request-{n}", "new_users") for n in range(20)]
     assert {(one.line, one.request_id) for one in record.of(ChildOutput)} == {(line, line) for line, *_ in told}
+
+
+async def test_output_of_a_child_belongs_to_its_invocation_where_logging_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.targets.runtime.output.LINES_AT_A_TIME", 1)
+
+    class SlowlyRecorded(Recorded):
+        def __call__(self, fact: Fact) -> None:
+            time.sleep(0.0005)
+            super().__call__(fact)
+
+    (tmp_path / "hasty.py").write_text(
+        "import os\n\ndef handle(event, context):\n    os.write(1, f'{context.aws_request_id}\\n'.encode() * 200)\n"
+    )
+    record = SlowlyRecorded()
+    async with opened(callable_kind("hasty:handle", directory=tmp_path), record) as target:
+        for request_id in ("a", "b"):
+            await target.invoke(call(request_id=request_id))
+    assert Counter((one.line, one.request_id) for one in record.of(ChildOutput)) == {("a", "a"): 200, ("b", "b"): 200}
 
 
 async def test_output_of_a_child_before_its_first_event_belongs_to_no_invocation() -> None:

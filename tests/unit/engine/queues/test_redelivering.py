@@ -108,6 +108,12 @@ def test_a_call_asks_for_no_more_than_the_oldest_of_its_messages_may_be_hidden()
     assert queue.changes == [(["young", "old"], 100)]
 
 
+@pytest.mark.parametrize("queue", [Queue(refusals=[("a", True)]), Queue(error=AccessDenied("no", code="AccessDenied"))])
+def test_what_is_refused_for_good_is_not_asked_for_again(queue: Queue) -> None:
+    facts_after(queue, lambda redeliverer: redeliverer.redeliver([held("a", returns_at=10.0)]))
+    assert queue.changes == [(["a"], 10)]
+
+
 @pytest.mark.parametrize(
     ("refusals", "error", "released"),
     [
