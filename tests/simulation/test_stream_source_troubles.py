@@ -352,6 +352,17 @@ def test_iterators_that_expire_at_once_are_taken_no_oftener_than_kinesis_allows_
     assert world.succeeded == ["a/0"]
 
 
+def test_iterators_that_expire_between_good_reads_are_no_trouble() -> None:
+    world = CountingWorld()
+
+    async def main() -> None:
+        await world.live(stopping_after(120))
+
+    play(world, main, early_expiry_rate=0.3)
+    assert world.counts["GetShardIterator"] > 20
+    assert facts_of(world, SourceFailed) == []
+
+
 def test_a_shard_that_is_gone_is_left_though_the_service_says_only_that_its_records_are_trimmed() -> None:
     class Forgetful(TableWorld):
         def source(self, process: Process) -> StreamSource:
