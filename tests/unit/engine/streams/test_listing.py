@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from math import inf
 from typing import Any
 
 import anyio
@@ -12,13 +13,14 @@ import pytest
 from poller.core.lineage import Lineage
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
-from poller.engine.streams.listing import Listings
+from poller.engine.streams.listing import PARENTS_ASKED_FOR, Listings
 from poller.errors import ServiceError, Unreachable
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
 from poller.model.stream import Iterator, Position, Read, Shard, ShardId, StateKey, TrimHorizon
 from poller.ports import SourceClock
 from poller.stores.memory import MemoryStore
+from poller.telemetry.facts import Fact, SourceFailed
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.simulation.world import run_seeded
 
@@ -28,13 +30,23 @@ A = ShardId("shard-a")
 
 
 class SlowSource:
-    """A stream of one shard without children. Notes when each listing began."""
+    """A stream of shards without children, open until `open_until`. Notes when each listing began."""
 
     status = None
 
-    def __init__(self, *, seconds: float = 0.0, errors: list[ServiceError] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seconds: float = 0.0,
+        errors: list[ServiceError] | None = None,
+        shard_ids: Sequence[ShardId] = (A,),
+        open_until: float = inf,
+    ) -> None:
         self.began: list[float] = []
+        self.asked_for_children: list[ShardId] = []
         self.seconds = seconds
+        self.shard_ids = shard_ids
+        self._open_until = open_until
         self._errors = errors or []
 
     @property
@@ -43,12 +55,14 @@ class SlowSource:
 
     async def shards(self) -> list[Shard]:
         self.began.append(anyio.current_time())
+        is_open = anyio.current_time() < self._open_until
         await anyio.sleep(self.seconds)
         if self._errors:
             raise self._errors.pop()
-        return [Shard(A, (), True)]
+        return [Shard(shard_id, (), is_open) for shard_id in self.shard_ids]
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
+        self.asked_for_children.append(shard_id)
         return []
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
@@ -58,15 +72,14 @@ class SlowSource:
         raise AssertionError("nothing is read")
 
 
-def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, Any, None]]) -> None:
+def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, Any, None]]) -> list[Fact]:
     """Runs the listings, begun at 0 without a listing of their own, until `then` returns."""
+    facts: list[Fact] = []
 
     async def main() -> None:
         clock = VirtualClock()
         mapping, luck = MappingName("m"), random.Random(1)
-        health = SourceHealth(
-            mapping=mapping, source=STREAM, clock=clock, record=lambda _: None, luck=luck, stop=Stop()
-        )
+        health = SourceHealth(mapping=mapping, source=STREAM, clock=clock, record=facts.append, luck=luck, stop=Stop())
         listings = Listings(
             source=source,
             store=MemoryStore(clock.now),
@@ -76,8 +89,8 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
             health=health,
             clock=clock,
         )
-        lineage = Lineage({A: TrimHorizon()}, {}, memory_in_seconds=1000)
-        await listings.begin(lineage, [Shard(A, (), True)])
+        lineage = Lineage(dict.fromkeys(source.shard_ids, TrimHorizon()), {}, memory_in_seconds=1000)
+        await listings.begin(lineage, [Shard(shard_id, (), True) for shard_id in source.shard_ids])
         lineage.startable()
         async with anyio.create_task_group() as group:
             group.start_soon(listings.run)
@@ -85,6 +98,7 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
             group.cancel_scope.cancel()
 
     run_seeded(1, main)
+    return facts
 
 
 async def three_minutes(_: Listings) -> None:
@@ -156,3 +170,33 @@ def test_a_failed_listing_does_not_show_that_a_shard_has_left() -> None:
     listing_over(source, ask)
     assert len(source.began) == 2
     assert source.began[1] >= 1.5, "after a pause"
+
+
+def test_a_shard_that_is_drained_during_a_long_listing_does_not_pass_for_one_of_another_stream() -> None:
+    source = SlowSource(seconds=60.0, open_until=25.0)
+
+    async def drain(listings: Listings) -> None:
+        await anyio.sleep(25)
+        listings.drained(A)
+        await anyio.sleep(165)
+
+    facts = listing_over(source, drain)
+    assert source.began[:2] == pytest.approx([20, 80])
+    assert "AnotherStream" not in [fact.code for fact in facts if isinstance(fact, SourceFailed)]
+
+
+def test_many_shards_drained_at_once_are_listed_and_one_after_them_is_asked_about_alone() -> None:
+    shard_ids = [ShardId(f"shard-{number}") for number in range(PARENTS_ASKED_FOR + 2)]
+    source = SlowSource(shard_ids=shard_ids)
+
+    async def drain(listings: Listings) -> None:
+        await anyio.sleep(5)
+        for shard_id in shard_ids[:-1]:
+            listings.drained(shard_id)
+        await anyio.sleep(5)
+        assert (source.began, source.asked_for_children) == ([5], [])
+        listings.drained(shard_ids[-1])
+        await anyio.sleep(5)
+
+    listing_over(source, drain)
+    assert (source.began, source.asked_for_children) == ([5], [shard_ids[-1]])
