@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import orjson
 import pytest
+from aiobotocore.session import get_session
 
 from poller.aws.door import Aws, AwsSettings
 from poller.aws.signing import Keys
@@ -226,8 +227,13 @@ async def test_streams_are_read_and_poison_is_reported_to_a_queue_a_topic_and_a_
 ) -> None:
     services = ("kinesis", "dynamodb", "dynamodbstreams", "sqs", "sns", "s3", "sts")
     async with AsyncExitStack() as stack:
-        aws = await stack.enter_async_context(Aws(AwsSettings(region=REGION, endpoint_url=ministack)))
-        clients = {service: await stack.enter_async_context(aws.client(service)) for service in services}
+        session = get_session()  # aiobotocore itself: the daemon's own clients read no streamed body
+        clients = {
+            service: await stack.enter_async_context(
+                session.create_client(service, region_name=REGION, endpoint_url=ministack)
+            )
+            for service in services
+        }
         reports = Reports(account, clients)
         await reports.create()
         sources: dict[str, tuple[str, Sequence[str]]] = {
