@@ -343,3 +343,20 @@ def test_to_drain_what_was_never_begun_is_a_fault_of_ours() -> None:
     listed(known, SPLIT)
     with pytest.raises(AssertionError):
         drained(known, "left")
+
+
+def test_a_closed_child_counts_as_drained_at_latest_too() -> None:
+    parent, child = Shard(ShardId("p"), (), False), Shard(ShardId("c"), (ShardId("p"),), False)
+    assert set(first_positions([parent, child], Latest()).values()) == {ShardEnd()}
+
+
+def test_a_known_shard_whose_parent_left_long_ago_needs_no_whole_listing() -> None:
+    lineage = Lineage({ShardId("c"): TrimHorizon()}, {}, memory_in_seconds=1000)
+    assert lineage.knows_parents_of([Shard(ShardId("c"), (ShardId("long-gone"),), True)])
+
+
+def test_only_drained_shards_that_are_listed_count_as_finished() -> None:
+    stored = {ShardId("listed"): ShardEnd(), ShardId("left-out"): ShardEnd()}
+    lineage = Lineage(stored, dict.fromkeys(stored, 0.0), memory_in_seconds=1000)
+    lineage.take_in(lineage.compared([Shard(ShardId("listed"), (), False)], now=1.0))
+    assert lineage.finished == 1

@@ -273,6 +273,13 @@ async def test_an_init_error_that_came_before_fails_the_invocation_at_once() -> 
         assert handover.settled.is_set()
 
 
+async def test_the_first_answer_settles_an_invocation() -> None:
+    handover = Handover(invocation())
+    handover.settle(Answered(b"1"))
+    handover.settle(Answered(b"2"))
+    assert handover.response == Answered(b"1")
+
+
 async def test_a_child_that_has_told_an_init_error_may_not_ask_for_an_invocation() -> None:
     async with serving() as (api, client):
         await client.call("POST", "init/error", b'{"errorMessage": "no", "errorType": "E"}')
