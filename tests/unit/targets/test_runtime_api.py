@@ -385,7 +385,8 @@ async def test_a_child_has_a_limited_number_of_connections(monkeypatch: pytest.M
     async with listening(record) as (_, address):
         host, port = address.split(":")
         streams = [await anyio.connect_tcp(host, int(port)) for _ in range(3)]
-        assert (await streams[2].receive()).startswith(b"HTTP/1.1 403 ")
+        with anyio.fail_after(10):
+            assert (await streams[2].receive()).startswith(b"HTTP/1.1 403 ")
         for stream in streams:
             await stream.aclose()
     assert [one.reason for one in record.of(RuntimeApiRefused)] == ["too_many"]
