@@ -1,8 +1,9 @@
 """How fast may shards be listed? As fast as the service allows for all mappings together.
 
     page ── its turn ── call ── throttled? wait, and let all others wait ── the same page again
+                            └── no answer? the same page again, soon
 
-Otherwise a large listing is throttled halfway, starts again at its first page, and never ends.
+Otherwise a large listing fails halfway, starts again at its first page, and never ends.
 
 Sources: Amazon DynamoDB Streams API Reference, "DescribeStream" (10 calls a second); Amazon Kinesis Data Streams API
 Reference, "ListShards" (100 calls a second); both for an account in a region.
@@ -16,7 +17,7 @@ from typing import Any
 import anyio
 
 from poller.core.backoff import THROTTLED_LISTING, at_least
-from poller.errors import Throttled
+from poller.errors import Throttled, Unreachable
 from poller.ports import SourceClock
 from poller.sources.caller import Caller
 
@@ -25,6 +26,9 @@ CALLS_IN_A_SECOND = {"DescribeStream": 10.0, "ListShards": 100.0}
 
 TRIES = 10
 """How many calls in a row may be throttled for one page, about half a minute; ours. Then the listing fails."""
+
+TRIES_WITHOUT_ANSWER = 3
+"""How many calls for one page may get no answer; ours. Then the listing fails."""
 
 LONGEST_WAIT_IN_SECONDS = 45.0
 """How long the pauses for one page may be in all, where the service asks for long ones; ours. Then the listing fails
@@ -53,6 +57,10 @@ class Pace:
         self._free_at = max(self._free_at, anyio.current_time() + delay)
         return delay
 
+    async def rest(self, *, in_a_row: int) -> None:
+        """Wait after so many calls for one page without an answer; the others keep their turns."""
+        await anyio.sleep(THROTTLED_LISTING.delay(in_a_row, self._luck))
+
 
 class PacedCaller:
     """A caller that waits for a turn before each call that lists shards; `pace` is shared. Other calls do not wait."""
@@ -66,10 +74,10 @@ class PacedCaller:
         return self._caller.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        """The timeout is for each try, without the wait for its turn. A throttled listing is repeated."""
+        """The timeout is for each try, without the wait for its turn. A page that does not come is asked for again."""
         if operation != self._pace.operation:
             return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
-        waited = 0.0
+        waited, unanswered = 0.0, 0
         for tries in range(1, TRIES + 1):
             await self._pace.turn()
             try:
@@ -78,4 +86,9 @@ class PacedCaller:
                 waited += self._pace.throttled(error, in_a_row=tries)
                 if tries == TRIES or waited > LONGEST_WAIT_IN_SECONDS:
                     raise
+            except Unreachable:
+                unanswered += 1
+                if tries == TRIES or unanswered == TRIES_WITHOUT_ANSWER:
+                    raise
+                await self._pace.rest(in_a_row=unanswered)
         raise AssertionError("the last try returns or raises")

@@ -7,8 +7,8 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from poller.errors import Throttled, Unreachable
-from poller.sources.pacing import TRIES, Pace, PacedCaller
+from poller.errors import AccessDenied, Throttled, Unreachable
+from poller.sources.pacing import TRIES, TRIES_WITHOUT_ANSWER, Pace, PacedCaller
 from tests.fakes.clock import service_clock
 
 pytestmark = pytest.mark.anyio
@@ -124,8 +124,35 @@ async def test_a_long_pause_that_the_service_asks_for_is_kept_and_told() -> None
     assert anyio.current_time() - began == pytest.approx(300)
 
 
-async def test_any_other_error_is_raised_unchanged() -> None:
-    service = Service(Unreachable("lost", code="ConnectionLost", was_sent=True))
+def lost() -> Unreachable:
+    return Unreachable("lost", code="ConnectionLost", was_sent=True)
+
+
+async def test_a_page_without_an_answer_is_asked_for_again_and_the_others_keep_their_turns() -> None:
+    service, shared = Service(lost(), lost()), pace()
+    began = anyio.current_time()
+
+    async def another() -> None:
+        await anyio.sleep(0.05)
+        await PacedCaller(service, shared).call("DescribeStream", b"another", timeout_in_seconds=3)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(another)
+        assert await PacedCaller(service, shared).call("DescribeStream", b"page 7", timeout_in_seconds=3)
+    asked = [(round(at - began, 1), body) for at, _, body in service.calls]
+    assert asked[:2] == [(0.0, b"page 7"), (0.1, b"another")], "the other one does not wait"
+    assert [body for _, body in asked].count(b"page 7") >= 2
+
+
+async def test_a_page_that_gets_no_answer_three_times_is_given_up() -> None:
+    service = Service(*(lost() for _ in range(9)))
     with pytest.raises(Unreachable):
+        await PacedCaller(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
+    assert len(service.calls) == TRIES_WITHOUT_ANSWER == 3
+
+
+async def test_any_other_error_is_raised_unchanged() -> None:
+    service = Service(AccessDenied("no", code="AccessDeniedException"))
+    with pytest.raises(AccessDenied):
         await PacedCaller(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
     assert len(service.calls) == 1
