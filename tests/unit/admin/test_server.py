@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from anyio.abc import SocketStream
 
-from poller.admin.connections import DESCRIPTORS_KEPT, MAXIMUM_CONNECTIONS
+from poller.admin.connections import DESCRIPTORS_KEPT, MAXIMUM_CONNECTIONS, Connections
 from poller.admin.server import serve
 from poller.errors import CannotListen
 from poller.model.ids import FunctionName, MappingName
@@ -318,6 +320,21 @@ async def test_a_connection_waits_where_not_even_a_kept_descriptor_is_left() -> 
             assert waiting.cancelled_caught
         with anyio.fail_after(60):
             assert (await loop.sock_recv(sockets[-1], 1000)).startswith(b"HTTP/1.1 200")
+
+
+def open_descriptors() -> set[Path]:
+    return set(Path("/dev/fd").iterdir())
+
+
+async def test_kept_descriptors_are_closed_at_the_end() -> None:
+    async def never(_: web.BaseRequest) -> web.StreamResponse:
+        raise AssertionError("no request comes")
+
+    gc.collect()  # nothing that a former test left may be closed meanwhile
+    before = open_descriptors()
+    with Connections(web.Server(never)).keeping_descriptors():
+        assert len(open_descriptors()) == len(before) + DESCRIPTORS_KEPT
+    assert open_descriptors() == before
 
 
 async def test_a_port_that_is_taken_is_told_with_its_key() -> None:

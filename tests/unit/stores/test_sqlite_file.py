@@ -15,7 +15,7 @@ from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
 from poller.stores.by_hand import stored
 from poller.stores.rows import row_of, save
-from poller.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, WHAT_TO_DO, owned, shown
+from poller.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, WHAT_TO_DO, faults, owned, shown
 from tests.fakes.disk import no_file_grows_beyond
 
 KEY = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
@@ -273,6 +273,14 @@ def test_a_full_disk_is_reported_and_the_file_can_be_used_once_there_is_room(pat
         pass
     with owned(path) as file:
         assert file.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
+
+
+def test_a_file_that_may_not_grow_is_reported_as_a_full_disk(path: Path) -> None:
+    """SQLite says SQLITE_FULL where the system says ENOSPC, and also beyond a limit of its own."""
+    with owned(path) as file:
+        file.execute("PRAGMA max_page_count = 1")  # it becomes the file's present size
+        with pytest.raises(CannotStore, match="is its disk full"), faults(path):
+            file.execute("CREATE TABLE large AS SELECT zeroblob(1000000)")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
