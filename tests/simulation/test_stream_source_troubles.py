@@ -394,6 +394,35 @@ def test_a_shard_that_is_gone_is_left_though_the_service_says_only_that_its_reco
     assert 1 <= len(facts_of(world, PositionTrimmed)) <= 2
 
 
+def test_oldest_records_that_age_out_just_before_the_read_are_said_to_be_trimmed_once() -> None:
+    class Ageing(TableWorld):
+        """The first two iterators point at a record that has aged out by the time of the read."""
+
+        def source(self, process: Process) -> StreamSource:
+            source = super().source(process)
+            read = source.read
+            left = ["aged out", "aged out"]
+
+            async def read_or_trimmed(iterator: Iterator, *, limit: int) -> Read:
+                if left:
+                    raise Trimmed(left.pop(), code="TrimmedDataAccessException")
+                return await read(iterator, limit=limit)
+
+            source.read = read_or_trimmed  # type: ignore[method-assign]  # the same source, of old records
+            return source
+
+    world = Ageing(starting_position="TRIM_HORIZON")
+
+    async def main() -> None:
+        world.put("a", "a/0")
+        await world.live(stopping_after(30))
+
+    play(world, main)
+    assert world.succeeded == ["a/0"]
+    assert len(facts_of(world, PositionTrimmed)) == 1
+    assert facts_of(world, SourceFailed) == []
+
+
 def test_a_listing_without_shards_does_not_say_that_a_shard_has_left() -> None:
     class Unlisted(World):
         """After a while, the stream is there without any shard, and then it is whole again."""

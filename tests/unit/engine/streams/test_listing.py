@@ -27,10 +27,14 @@ from tests.simulation.world import run_seeded
 STREAM = Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/s")
 KEY = StateKey(MappingName("m"), str(STREAM))
 A = ShardId("shard-a")
+MEMORY_IN_SECONDS = 1000.0
 
 
 class SlowSource:
-    """A stream of shards without children, open until `open_until`. Notes when each listing began."""
+    """A stream of shards that are open until `open_until`. Notes when each listing began.
+
+    A test that splits a shard adds to `children_made`.
+    """
 
     status = None
 
@@ -46,6 +50,7 @@ class SlowSource:
         self.asked_for_children: list[ShardId] = []
         self.seconds = seconds
         self.shard_ids = shard_ids
+        self.children_made: list[Shard] = []
         self._open_until = open_until
         self._errors = errors or []
 
@@ -59,11 +64,11 @@ class SlowSource:
         await anyio.sleep(self.seconds)
         if self._errors:
             raise self._errors.pop()
-        return [Shard(shard_id, (), is_open) for shard_id in self.shard_ids]
+        return [*(Shard(shard_id, (), is_open) for shard_id in self.shard_ids), *self.children_made]
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
         self.asked_for_children.append(shard_id)
-        return []
+        return [child for child in self.children_made if shard_id in child.parent_ids]
 
     async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
         raise AssertionError("nothing is read")
@@ -89,7 +94,7 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
             health=health,
             clock=clock,
         )
-        lineage = Lineage(dict.fromkeys(source.shard_ids, TrimHorizon()), {}, memory_in_seconds=1000)
+        lineage = Lineage(dict.fromkeys(source.shard_ids, TrimHorizon()), {}, memory_in_seconds=MEMORY_IN_SECONDS)
         await listings.begin(lineage, [Shard(shard_id, (), True) for shard_id in source.shard_ids])
         lineage.startable()
         async with anyio.create_task_group() as group:
@@ -200,3 +205,23 @@ def test_many_shards_drained_at_once_are_listed_and_one_after_them_is_asked_abou
 
     listing_over(source, drain)
     assert (source.began, source.asked_for_children) == ([5], [shard_ids[-1]])
+
+
+def test_an_answer_with_the_children_of_one_shard_does_not_say_that_the_others_have_left() -> None:
+    """Else a shard that was drained long ago, and is still listed, would be found again and read from its beginning."""
+    b, child = ShardId("shard-b"), ShardId("shard-c")
+    source = SlowSource(shard_ids=[A, b], open_until=5.0)
+    started: list[ShardId] = []
+
+    async def drain(listings: Listings) -> None:
+        await anyio.sleep(5)
+        listings.drained(b)
+        await anyio.sleep(1.5 * MEMORY_IN_SECONDS)
+        source.children_made = [Shard(child, (A,), is_open=True)]
+        listings.drained(A)
+        await anyio.sleep(200)
+        started.extend(start.shard_id for start in listings.lineage.startable())
+
+    listing_over(source, drain)
+    assert source.asked_for_children == [b, A]
+    assert started == [child]
