@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that nobody trusts unless told to."""
+"""A certificate for 127.0.0.1 and localhost that nobody trusts unless told to."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:
-    """A server's context for 127.0.0.1; its certificate is left in `certificate.pem`."""
+    """A server's context for 127.0.0.1 and localhost; its certificate is left in `certificate.pem`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     today = datetime.datetime.now(datetime.UTC)
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, today, today + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([address, x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

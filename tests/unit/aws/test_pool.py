@@ -507,6 +507,18 @@ async def test_a_name_with_an_address_that_does_not_answer_is_reached_by_another
         assert (await client.send()).body == b"ok"
 
 
+async def test_the_final_dot_of_a_host_does_not_belong_to_the_name_in_its_certificate(tmp_path: Path) -> None:
+    async with asking(answering(OK), self_signed(tmp_path), folder=tmp_path) as client:
+        infos = await asyncio.get_running_loop().getaddrinfo("127.0.0.1", client.origin.port, type=1)
+
+        async def local(*_: object, **__: object) -> list[object]:
+            return [*infos]
+
+        client.origin = client.origin._replace(host="localhost.")
+        client.pool._loop = FakeResolver(asyncio.get_running_loop(), local)  # type: ignore[assignment]  # as above
+        assert (await client.send()).body == b"ok"
+
+
 class FakeResolver:
     """An event loop with another `getaddrinfo`; uvloop's cannot be patched."""
 

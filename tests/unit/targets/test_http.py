@@ -167,6 +167,12 @@ async def test_a_failure_shows_the_beginning_of_its_body(body: bytes, words: str
     assert response.message == words
 
 
+async def test_a_failure_shows_the_beginning_of_its_reason_phrase() -> None:
+    response, _ = await exchange(Drop(b"HTTP/1.1 500 " + b"r" * 5_000 + b"\r\nContent-Length: 0\r\n\r\n"))
+    assert isinstance(response, FunctionError)
+    assert response.message == f"500 {'r' * 256}"
+
+
 async def test_a_failure_that_repeats_the_event_shows_nothing_of_it() -> None:
     event = b'{"Records": [{"body": "s3cret"}]}' * 100
     for said in (event, event[20:]):
@@ -321,6 +327,19 @@ async def test_a_connection_is_used_again() -> None:
             await target.invoke(invocation())
     assert (len(server.requests), server.connections) == (3, 1)
     assert "cookie" not in server.requests[-1].headers
+
+
+async def test_a_connection_that_was_idle_for_as_long_as_gunicorn_keeps_one_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def handler(_: Request) -> Reply:
+        return Reply()
+
+    async with http_server(handler) as server, opened(http_kind(server.url)) as target:
+        await target.invoke(invocation())
+        monkeypatch.setattr("aiohttp.connector.monotonic", lambda: time.monotonic() + 2)
+        await target.invoke(invocation())
+    assert (len(server.requests), server.connections) == (2, 2)
 
 
 # A proxy
@@ -520,6 +539,28 @@ async def test_a_plain_service_serves_many_calls_at_once() -> None:
         for _ in range(5):
             tasks.start_soon(target.invoke, invocation())
     assert crowd.most == 5
+
+
+async def test_more_calls_at_once_than_aiohttp_makes_by_default_do_not_wait_for_each_other() -> None:
+    under_way = 0
+    all_are_there = anyio.Event()
+
+    async def handler(_: Request) -> Reply:
+        nonlocal under_way
+        under_way += 1
+        if under_way == 101:
+            all_are_there.set()
+        await all_are_there.wait()
+        return Reply()
+
+    async with (
+        http_server(handler) as server,
+        opened(http_kind(server.url), timeout_in_seconds=20) as target,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(101):
+            tasks.start_soon(target.invoke, invocation())
+    assert (len(server.requests), server.abandoned) == (101, 0)
 
 
 # A pool of urls

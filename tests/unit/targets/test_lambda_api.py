@@ -274,6 +274,17 @@ async def test_a_role_that_may_not_be_assumed_means_that_the_function_did_not_ru
     assert parse_qs(request.body.decode())["RoleArn"] == [role_arn]
 
 
+async def test_an_answer_may_arrive_a_little_after_the_timeout_of_the_function() -> None:
+    async def late(_: Request) -> Reply:
+        jump(30 + 5)
+        return Reply(body=b"1")
+
+    service = AwsService(late)
+    service.knows(KEYS)
+    async with http_server(service) as server, targeting(server.url, timeout_in_seconds=30) as target:
+        assert await target.invoke(INVOCATION) == Answered(b"1")
+
+
 async def test_a_function_that_overstays_its_timeout_and_the_slack_is_a_lost_answer() -> None:
     async def never(_: Request) -> Reply:
         jump(30 + lambda_api.ANSWER_SLACK_IN_SECONDS)
