@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -250,7 +251,29 @@ async def test_an_answer_may_be_as_large_as_the_limit() -> None:
         await client.call("GET", "invocation/next")
         status, *_ = await client.call("POST", "invocation/a/response", io.BytesIO(b"x" * RESPONSE_LIMIT_IN_BYTES))
         assert status == 202
-        assert isinstance(await answer_to(handover), Answered)
+        answer = await answer_to(handover)
+        assert isinstance(answer, Answered)
+        assert len(answer.payload) == RESPONSE_LIMIT_IN_BYTES
+
+
+async def test_of_an_answer_that_is_too_large_no_more_than_the_limit_is_held() -> None:
+    piece = bytes(2**16)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(2**25 // len(piece)):
+            yield piece
+
+    async with serving() as (api, client):
+        api.offer(Handover(invocation(request_id="a")))
+        await client.call("GET", "invocation/next")
+        tracemalloc.start()
+        try:
+            status, *_ = await client.call("POST", "invocation/a/response", pieces())
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert status == 413
+    assert most < 2**24
 
 
 async def test_an_init_error_fails_the_invocation_that_waits() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import select
 import signal
@@ -182,6 +183,22 @@ async def test_an_idle_child_is_reaped_and_another_one_started_when_needed() -> 
         stopped = await record.first(ChildStopped)
         assert (stopped.reason, stopped.status) == ("idle", 128 + signal.SIGTERM)
         assert answer(await target.invoke(call()))["invocations"] == 1
+
+
+async def test_of_the_free_children_the_one_that_was_used_longest_ago_is_reaped() -> None:
+    record = Recorded()
+    async with opened(callable_kind("sample:count"), record, idle_in_seconds=60) as target:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.invoke, call(request_id="a"))
+            tasks.start_soon(target.invoke, call(request_id="b"))
+        jump(40)
+        used = answer(await target.invoke(call()))["pid"]
+        jump(30)
+        stopped = await record.first(ChildStopped)
+        assert stopped.reason == "idle"
+        assert stopped.pid != used
+        assert answer(await target.invoke(call()))["pid"] == used
+    assert len(record.of(ChildStarted)) == 2
 
 
 @pytest.mark.parametrize("limit", [None, 77, 256])
@@ -556,6 +573,25 @@ async def test_children_that_fail_to_start_are_given_a_pause() -> None:
         for _ in range(4):
             await target.invoke(call())
         assert anyio.current_time() - began >= 0.05 + 0.1 + 0.2
+
+
+async def test_a_good_init_forgives_the_failed_ones_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures_in_a_row: list[int] = []
+
+    class Noting:
+        """In place of a Backoff: there is no pause."""
+
+        def delay(self, failures: int, _: random.Random) -> float:
+            failures_in_a_row.append(failures)
+            return 0.0
+
+    monkeypatch.setattr("poller.targets.runtime.target.START", Noting())
+    starts = tmp_path / "starts"
+    third_is_good = f'echo >> {starts}; [ $(wc -l < {starts}) = 3 ] && exec "$0" one_shot.py; exit 1'
+    async with opened(command_kind("/bin/sh", "-c", third_is_good, sys.executable), Recorded()) as target:
+        responses = [await target.invoke(call(request_id=str(number))) for number in range(5)]
+    assert [type(response) for response in responses] == [FunctionError, FunctionError, Answered, *[FunctionError] * 2]
+    assert failures_in_a_row == [1, 2, 1, 2]
 
 
 async def test_an_init_that_takes_too_long_is_killed() -> None:
