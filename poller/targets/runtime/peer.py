@@ -125,9 +125,14 @@ def _target(link: str) -> str | None:
 
 
 def _user(pid: int) -> int | None:
-    """The effective user, who owns a process's sockets."""
     with suppress(*ENDED):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("Uid:"):
-                return int(line.split()[2])
+        return effective_user(Path(f"/proc/{pid}/status").read_text())
+    return None
+
+
+def effective_user(status: str) -> int | None:
+    """The user who owns a process's sockets, by the text of its /proc/PID/status."""
+    for line in status.splitlines():
+        if line.startswith("Uid:"):
+            return int(line.split()[2])  # after the real user
     return None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.targets.runtime.peer import Address, Socket, comes_from, diagnosed, listed, peer_of
+from poller.targets.runtime.peer import Address, Socket, comes_from, diagnosed, effective_user, listed, peer_of
 
 Search = Callable[[Address, Address], Socket | None]
 
@@ -136,3 +136,7 @@ def test_a_process_whose_descriptors_may_not_be_read_is_known_by_its_user() -> N
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", UNREADABLE], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
+
+
+def test_the_sockets_of_a_process_belong_to_its_effective_user() -> None:
+    assert effective_user("Name:\tsh\nPid:\t7\nUid:\t1000\t33\t0\t44\nGid:\t5\t5\t5\t5\n") == 33
