@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ import anyio
 from poller.core.backoff import DELETE
 from poller.core.visibility import seconds_until
 from poller.engine.queues.in_hand import MessageInHand
-from poller.engine.queues.tens import CALLS_AT_ONCE, in_tens
+from poller.engine.queues.tens import CALLS_AT_ONCE, MESSAGES_PER_CALL, side_by_side
 from poller.engine.source_health import SourceHealth
 from poller.errors import LASTING, ServiceError
 from poller.model.ids import MappingName
@@ -116,7 +117,25 @@ async def _in_order(
 ) -> None:
     """Await `call` with up to ten messages that return in the same second, the earliest first."""
     for _, together in groupby(sorted(held, key=_second), _second):
-        await in_tens(list(together), call, at_once)
+        await side_by_side(_with_whole_groups(together), call, at_once)
+
+
+def _with_whole_groups(held: Iterable[MessageInHand]) -> list[list[MessageInHand]]:
+    """Up to ten messages for each call. A group's messages share one, because one call may overtake another.
+
+    They are no more than ten, because one receive took them all.
+    """
+    groups: defaultdict[object, list[MessageInHand]] = defaultdict(list)
+    for each in held:
+        groups[each.message.message_group_id or each].append(each)
+    calls: list[list[MessageInHand]] = [[]]
+    for members in groups.values():
+        for start in range(0, len(members), MESSAGES_PER_CALL):  # more than ten only where a queue breaks its rules
+            part = members[start : start + MESSAGES_PER_CALL]
+            if len(calls[-1]) + len(part) > MESSAGES_PER_CALL:
+                calls.append([])
+            calls[-1] += part
+    return calls
 
 
 def _second(held: MessageInHand) -> int:

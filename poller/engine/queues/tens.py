@@ -20,16 +20,24 @@ async def in_tens(
     items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[None]], at_once: int = CALLS_AT_ONCE
 ) -> None:
     """Await `call` with each ten of the items, `at_once` of them side by side."""
-    if len(items) <= MESSAGES_PER_CALL:
-        if items:
-            await call(items)
+    starts = range(0, len(items), MESSAGES_PER_CALL)
+    await side_by_side([items[start : start + MESSAGES_PER_CALL] for start in starts], call, at_once)
+
+
+async def side_by_side(
+    parts: Sequence[Sequence[T]], call: Callable[[Sequence[T]], Awaitable[None]], at_once: int = CALLS_AT_ONCE
+) -> None:
+    """Await `call` with each part, begun in order, `at_once` of them side by side."""
+    if len(parts) <= 1:
+        for part in parts:
+            await call(part)
         return
-    tens = (items[start : start + MESSAGES_PER_CALL] for start in range(0, len(items), MESSAGES_PER_CALL))
+    left = iter(parts)
 
     async def take_turns() -> None:
-        for ten in tens:
-            await call(ten)
+        for part in left:
+            await call(part)
 
     async with anyio.create_task_group() as callers:
-        for _ in range(min(at_once, -(-len(items) // MESSAGES_PER_CALL))):
+        for _ in range(min(at_once, len(parts))):
             callers.start_soon(take_turns)

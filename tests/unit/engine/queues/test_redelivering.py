@@ -15,7 +15,7 @@ from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied, ServiceError, Throttled
 from poller.model.arn import Arn
-from poller.model.ids import MappingName, MessageId, ReceiptHandle
+from poller.model.ids import MappingName, MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, Refusal
 from poller.ports import SourceClock
 from poller.telemetry.facts import Fact, MessagesReleased
@@ -57,9 +57,11 @@ class Queue:
         return [Refusal(message, "Refused", self._is_final[message.message_id]) for message in known]
 
 
-def held(name: str, *, returns_at: float = 0.0, received_at: float = 0.0) -> MessageInHand:
+def held(
+    name: str, *, returns_at: float = 0.0, received_at: float = 0.0, group: MessageGroupId | None = None
+) -> MessageInHand:
     """A message that is hidden until it is deleted or shown again."""
-    message = Message(MessageId(name), ReceiptHandle(name), None, 0.0, {})
+    message = Message(MessageId(name), ReceiptHandle(name), group, 0.0, {})
     one = MessageInHand(message, b"", Receive(received_at, received_at, LONGEST_IN_SECONDS, 30))
     one.return_at(returns_at)
     return one
@@ -94,6 +96,19 @@ def test_messages_are_shown_in_the_order_in_which_they_return_and_no_more_calls_
 
     facts_after(queue, in_the_middle_of_a_second)
     assert queue.changes == [(["a"], 10), (["b"], 20), (["c", "d"], 30)]
+
+
+def test_messages_of_one_group_share_a_call_because_calls_side_by_side_may_overtake_each_other() -> None:
+    queue = Queue()
+    names = [(f"{group}{number}", group) for number in range(3) for group in "abcde"]
+    messages = [held(name, group=MessageGroupId(group)) for name, group in names]
+    facts_after(queue, lambda redeliverer: redeliverer.redeliver(messages))
+    assert sorted(name for called, _ in queue.changes for name in called) == sorted(name for name, _ in names)
+    assert all(len(called) <= 10 for called, _ in queue.changes)
+    for group in "abcde":
+        assert [f"{group}{number}" for number in range(3)] in [
+            [name for name in called if name.startswith(group)] for called, _ in queue.changes
+        ]
 
 
 def test_a_call_asks_for_no_more_than_the_oldest_of_its_messages_may_be_hidden() -> None:
