@@ -74,13 +74,15 @@ async def serving() -> AsyncIterator[tuple[RuntimeApi, Client]]:
 
 @asynccontextmanager
 async def listening(
-    record: Recorded, before_event: Callable[[Invocation], Awaitable[None]] = nothing_before
+    record: Recorded,
+    before_event: Callable[[Invocation], Awaitable[None]] = nothing_before,
+    child: int | None = None,
 ) -> AsyncIterator[tuple[RuntimeApi, str]]:
-    """The same, without a client; gives the address."""
+    """The same, without a client, and to another child if one is given; gives the address."""
     api = RuntimeApi(function(command_kind("x")), before_event=before_event, record=record)
     with api.listening() as address:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(api.serve, os.getsid(0))
+            tasks.start_soon(api.serve, child or os.getsid(0))
             yield api, address
             tasks.cancel_scope.cancel()
 
@@ -370,13 +372,14 @@ def status_for_a_stranger(address: str) -> int:
 
 async def test_a_process_of_another_session_gets_no_event() -> None:
     record = Recorded()
-    async with listening(record) as (api, address):
-        handover = Handover(invocation())
-        api.offer(handover)
-        status = await anyio.to_thread.run_sync(status_for_a_stranger, address)
-        assert status == 403
-        assert not handover.taken.is_set()
-    assert [(one.child, one.reason) for one in record.of(RuntimeApiRefused)] == [(os.getsid(0), "not_the_child")]
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, start_new_session=True) as child:
+        async with listening(record, child=child.pid) as (api, address):
+            handover = Handover(invocation())
+            api.offer(handover)
+            status = await anyio.to_thread.run_sync(status_for_a_stranger, address)
+            assert status == 403
+            assert not handover.taken.is_set()
+    assert [(one.child, one.reason) for one in record.of(RuntimeApiRefused)] == [(child.pid, "not_the_child")]
 
 
 async def test_a_connection_that_is_closed_at_once_disturbs_nobody() -> None:

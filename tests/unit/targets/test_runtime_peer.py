@@ -89,13 +89,23 @@ def connection_of(script: str) -> Iterator[tuple[socket.socket, int]]:
                 yield ours, process.pid
 
 
+@contextmanager
+def other_session() -> Iterator[int]:
+    """A session with one process, which has no connection.
+
+    Our own session would not do: in a container it may hold processes whose descriptors we may not read.
+    """
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, start_new_session=True) as process:
+        yield process.pid
+
+
 @pytest.mark.parametrize(
     "script", ["exec CONNECT", "CONNECT; true", "(CONNECT; true); true", "exec 3<&0; CONNECT <&3 & wait"]
 )
 def test_a_process_of_the_session_is_known(script: str) -> None:
-    with connection_of(script) as (ours, session):
+    with connection_of(script) as (ours, session), other_session() as other:
         assert comes_from(ours, session)
-        assert not comes_from(ours, os.getsid(0))
+        assert not comes_from(ours, other)
 
 
 def test_a_process_that_left_the_session_is_a_stranger() -> None:
@@ -109,8 +119,16 @@ from poller.targets.runtime.peer import comes_from
 NOBODY = 65534
 server = socket.create_server(("127.0.0.1", 0))
 server.settimeout(10)
+ends_with_us, kept_open = os.pipe()
+stranger = os.fork()
+if stranger == 0:
+    os.setsid()
+    os.close(kept_open)
+    os.read(ends_with_us, 1)
+    os._exit(0)
 client = os.fork()
 if client == 0:
+    os.close(kept_open)
     os.setsid()
     if os.getuid() == 0:
         os.setuid(NOBODY)
@@ -128,7 +146,7 @@ try:
     os.listdir(f"/proc/{client}/fd")
     print("readable")
 except PermissionError:
-    print(comes_from(ours, client), comes_from(ours, os.getsid(0)))
+    print(comes_from(ours, client), comes_from(ours, stranger))
 """
 
 
