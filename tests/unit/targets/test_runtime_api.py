@@ -30,6 +30,7 @@ from poller.targets.runtime.api import Handover, RuntimeApi
 from poller.telemetry.facts import RuntimeApiRefused
 from tests.fakes.functions import ARN, command_kind, function, invocation
 from tests.fakes.recorded import Recorded
+from tests.fakes.sessions import other_session
 
 pytestmark = pytest.mark.anyio
 
@@ -372,14 +373,14 @@ def status_for_a_stranger(address: str) -> int:
 
 async def test_a_process_of_another_session_gets_no_event() -> None:
     record = Recorded()
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, start_new_session=True) as child:
-        async with listening(record, child=child.pid) as (api, address):
+    with other_session() as child:
+        async with listening(record, child=child) as (api, address):
             handover = Handover(invocation())
             api.offer(handover)
             status = await anyio.to_thread.run_sync(status_for_a_stranger, address)
             assert status == 403
             assert not handover.taken.is_set()
-    assert [(one.child, one.reason) for one in record.of(RuntimeApiRefused)] == [(child.pid, "not_the_child")]
+    assert [(one.child, one.reason) for one in record.of(RuntimeApiRefused)] == [(child, "not_the_child")]
 
 
 async def test_a_connection_that_is_closed_at_once_disturbs_nobody() -> None:

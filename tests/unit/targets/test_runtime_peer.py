@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from poller.targets.runtime.peer import Address, Socket, comes_from, diagnosed, effective_user, listed, peer_of
+from tests.fakes.sessions import other_session
 
 Search = Callable[[Address, Address], Socket | None]
 
@@ -87,16 +88,6 @@ def connection_of(script: str) -> Iterator[tuple[socket.socket, int]]:
             ours, _ = server.accept()
             with ours:
                 yield ours, process.pid
-
-
-@contextmanager
-def other_session() -> Iterator[int]:
-    """A session with one process, which has no connection.
-
-    Our own session would not do: in a container it may hold processes whose descriptors we may not read.
-    """
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, start_new_session=True) as process:
-        yield process.pid
 
 
 @pytest.mark.parametrize(
