@@ -8,12 +8,15 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
 
     errors.py    the exceptions, drawn as a tree
     disclosure.py  what may be shown of an error
-    proxies.py   which proxy a request goes through
     model/       THE NOUNS      frozen values
-    core/        THE DECISIONS  pure: no I/O, no clock, no luck; each file answers one question
+    core/        THE DECISIONS  pure: no I/O, no clock, no randomness of its own; each file answers one question
+      queues/    ordering, scaling, visibility
+      streams/   retry, watermark, lineage, lanes, tumbling windows, positions
     ports.py     THE SEAMS      what the engine asks of the outside world
-    telemetry/   THE FACTS      one type per fact; one place turns a fact into a log line and a metric
-    aws/         THE DOOR       the only importer of aiobotocore and botocore
+    facts/       THE FACTS      one class for each fact
+    telemetry/   facts -> log and Prometheus
+    http/        the fast HTTP/1.1 client: knows nothing of AWS
+    aws/         THE CLIENTS    the only importer of aiobotocore and botocore
     settings/    THE FILE       TOML -> Settings
     sources/     what is read   } adapters: none knows another
     targets/     functions      }
@@ -22,7 +25,7 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     engine/      THE WAITING    structured tasks that ask core and call ports
     admin/       the HTTP server: metrics, health, readiness
     app.py       from the settings to the exit code
-    parts.py     the composition root: the only place that knows the concrete classes
+    composition.py     the composition root: the only place that knows the concrete classes
     descriptors.py     how many open files the process may have
     process_memory.py  who may read the process's memory
     demo/        the guided tour, on an embedded emulator

@@ -1,6 +1,6 @@
 """How does the program run? From the settings to the exit code.
 
-    settings -> log, metrics -> a runner for each mapping (parts.py) -> HTTP server -> the daemon, until a signal
+    settings -> log, metrics -> a runner for each mapping (composition.py) -> HTTP server -> the daemon, until a signal
 
 Everything that must be closed is entered into one stack, so it closes in reverse order: first the mappings stop, then
 the child processes end, then the connections close.
@@ -21,15 +21,15 @@ from anyio import from_thread
 
 from poller import __version__, process_memory
 from poller.admin.server import Address, serve
+from poller.composition import Parts, WallClock
 from poller.descriptors import is_enough, needed, raise_limit
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.facts import DaemonStarted, Record, ReloadIgnored, SettingsDoubted, TooFewDescriptors
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.status import MappingStatus, StreamStatus
-from poller.parts import Parts, WallClock
 from poller.settings.values import Settings
 from poller.telemetry import logs
-from poller.telemetry.facts import DaemonStarted, Record, ReloadIgnored, SettingsDoubted, TooFewDescriptors
 from poller.telemetry.recorder import Recorder
 
 GC_THRESHOLDS = (20_000, 20, 20)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from poller.core.failure_record import Notice
+from poller.core.invocation_record import Notice
 from poller.model.invocation import Invocation, Response
 from poller.model.message import Message, QueueAttributes, Refusal
 from poller.model.stream import Beginning, Checkpoint, Iterator, Position, Read, Shard, ShardId, StateKey

@@ -27,7 +27,7 @@ from aiobotocore.credentials import (
 from aiobotocore.session import AioSession
 from botocore.exceptions import NoCredentialsError
 
-from poller.aws.refusals import RENEWABLE_CODES, UNREADABLE, translated
+from poller.aws.errors import RENEWABLE_CODES, UNREADABLE, translated
 from poller.aws.signing import Keys
 from poller.disclosure import safe_text
 from poller.errors import AccessDenied, Unreachable

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import anyio
 
-from poller.aws.refusals import UNREADABLE, translated
+from poller.aws.errors import UNREADABLE, translated
 from poller.errors import AccessDenied, ServiceError, Unreachable
 
 

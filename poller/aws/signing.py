@@ -20,8 +20,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
+from poller.http.pool import DEFAULT_PORTS
+
 ALGORITHM = "AWS4-HMAC-SHA256"
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Keys(NamedTuple):

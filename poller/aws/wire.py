@@ -22,13 +22,13 @@ import orjson
 
 from poller import __version__
 from poller.aws.clock import ServiceClock
-from poller.aws.http1 import request
+from poller.aws.errors import CLOCK_CODES, RENEWABLE_CODES, bare_code, refusal
 from poller.aws.identity import Identity
-from poller.aws.pool import Origin, Pool
-from poller.aws.proxied import Proxied
-from poller.aws.refusals import CLOCK_CODES, RENEWABLE_CODES, bare_code, refusal
 from poller.aws.signing import Keys, Resource, Signer
 from poller.errors import ServiceError, SettingsError, Unreachable
+from poller.http.http1 import request
+from poller.http.pool import Origin, Pool
+from poller.http.proxied import Proxied
 
 CLOCK_TOLERANCE_IN_SECONDS = 120.0
 """A smaller difference is not why a signature was refused: AWS allows five minutes."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from poller.aws.door import Aws, AwsSettings
+from poller.aws.clients import Aws, AwsSettings
 from poller.demo.processes import REGION
 
 AWS_SQS = "aws sqs --endpoint-url $AWS_ENDPOINT_URL"

@@ -5,7 +5,7 @@
     client      what they ask of aws/
 
 Belongs here: how a notice is sent, and for how long an answer is waited for.
-Does not belong here: what a notice says (core/failure_record.py), when to report, and what to do while nobody takes it
-(engine/); credentials and the translation of errors (aws/).
-Only parts.py imports an adapter; no adapter knows another.
+Does not belong here: what a notice says (core/invocation_record.py), when to report, and what to do while nobody
+takes it (engine/); credentials and the translation of errors (aws/).
+Only composition.py imports an adapter; no adapter knows another.
 """

@@ -6,7 +6,7 @@ Lambda"; Amazon S3 API Reference, "PutObject"; the content type was seen on AWS.
 
 from __future__ import annotations
 
-from poller.core.failure_record import Notice, s3_key, s3_object
+from poller.core.invocation_record import Notice, s3_key, s3_object
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
 from poller.model.arn import Arn
 

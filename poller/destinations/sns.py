@@ -6,7 +6,7 @@ Lambda"; Amazon SNS API Reference, "Publish".
 
 from __future__ import annotations
 
-from poller.core.failure_record import Notice, failure_record
+from poller.core.invocation_record import Notice, failure_record
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
 from poller.model.arn import Arn
 

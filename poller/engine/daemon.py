@@ -15,10 +15,10 @@ import anyio
 from poller.core.backoff import CRASH
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
+from poller.facts import DaemonStopping, MappingCrashed, Record
 from poller.model.ids import MappingName
 from poller.model.status import Health, MappingStatus
 from poller.ports import Clock
-from poller.telemetry.facts import DaemonStopping, MappingCrashed, Record
 
 FORGIVEN_AFTER_IN_SECONDS = 600.0
 """A run that went well for so long begins a new count of crashes."""

@@ -11,12 +11,12 @@ that the function runs ends the waiting.
 from __future__ import annotations
 
 from poller.core.outcome import cannot_start
+from poller.facts import MappingResumed, MappingWaiting, Record
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import LostAnswer, Response, TooLarge
 from poller.model.outcome import Postponed
 from poller.model.status import Health
 from poller.ports import Clock
-from poller.telemetry.facts import MappingResumed, MappingWaiting, Record
 
 REASON_LIMIT_IN_CHARACTERS = 1024
 """How much a status shows of the function's error message."""

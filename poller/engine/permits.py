@@ -19,7 +19,7 @@ from types import TracebackType
 
 import anyio
 
-from poller.core.scaling import Concurrency, PollScaling
+from poller.core.queues.scaling import Concurrency, PollScaling
 
 
 class FunctionGate:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from poller.facts import BatchInvoked
 from poller.model.function import Function
 from poller.model.invocation import FunctionError, Invocation, Response
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
-from poller.telemetry.facts import BatchInvoked
 
 OutcomeName = Literal["succeeded", "partly_failed", "failed"]
 

@@ -20,12 +20,12 @@ import anyio
 from poller.core.backoff import SOURCE, THROTTLED_READ, at_least
 from poller.engine.stop import Stop
 from poller.errors import LASTING, ServiceError, Throttled
+from poller.facts import ReadThrottled, Record, SourceFailed, SourceRecovered
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
 from poller.model.status import Health, MappingState
 from poller.model.stream import ShardId
 from poller.ports import Clock
-from poller.telemetry.facts import ReadThrottled, Record, SourceFailed, SourceRecovered
 
 THROTTLED_READS = 10
 """How many throttled reads of a shard in a row are a trouble; ours, half a minute without a record."""

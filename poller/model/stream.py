@@ -18,7 +18,7 @@ ShardId = NewType("ShardId", str)
 SequenceNumber = NewType("SequenceNumber", str)
 """A record's place in its shard: decimal digits as the service writes them, of varying length.
 
-Order is that of the numbers, never that of the texts (`core/positions.py`).
+Order is that of the numbers, never that of the texts (`core/streams/positions.py`).
 """
 
 Iterator = NewType("Iterator", str)

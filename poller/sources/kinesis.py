@@ -41,7 +41,7 @@ from poller.model.stream import (
 )
 from poller.ports import SourceClock
 from poller.sources.answers import token, token_if_any, understood, unusable
-from poller.sources.caller import Caller
+from poller.sources.client import Caller
 from poller.sources.kinesis_cursor import Cursor
 
 SERVICE = "Kinesis"

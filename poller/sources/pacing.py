@@ -19,7 +19,7 @@ import anyio
 from poller.core.backoff import THROTTLED_LISTING, at_least
 from poller.errors import Throttled, Unreachable
 from poller.ports import SourceClock
-from poller.sources.caller import Caller
+from poller.sources.client import Caller
 
 CALLS_IN_A_SECOND = {"DescribeStream": 10.0, "ListShards": 100.0}
 """The operations that list shards."""

@@ -20,14 +20,14 @@ import anyio
 import orjson
 
 from poller.core.envelope import encode, sqs_record
-from poller.core.visibility import LONGEST_IN_SECONDS
+from poller.core.queues.visibility import LONGEST_IN_SECONDS
 from poller.errors import Unreachable
 from poller.model.arn import Arn
 from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, Refusal
 from poller.ports import SourceClock
 from poller.sources.answers import MISREADINGS, understood
-from poller.sources.caller import Caller
+from poller.sources.client import Caller
 from poller.sources.receive_attempts import ReceiveAttempts
 
 SERVICE = "SQS"

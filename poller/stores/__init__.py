@@ -10,6 +10,6 @@
     notation       how positions are written down, and which of two is further
 
 Belongs here: how checkpoints are kept, and the refusal to let one move back.
-Does not belong here: when to save and what is done with (engine/, core/watermark.py).
-Only parts.py and the command line import a store; no adapter knows another.
+Does not belong here: when to save and what is done with (engine/, core/streams/watermark.py).
+Only composition.py and the command line import a store; no adapter knows another.
 """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from anyio.lowlevel import checkpoint as turn
 
-from poller.core.positions import place
+from poller.core.streams.positions import place
 from poller.model.stream import Beginning, Checkpoint, ShardEnd, ShardId, StateKey
 from poller.stores.notation import CheckpointMovedBack
 

@@ -17,10 +17,10 @@ import anyio
 from yarl import URL
 
 from poller.core.backoff import Backoff
+from poller.facts import EndpointPutAside, Record
+from poller.http.proxies import proxy_of
 from poller.model.function import is_emulator
 from poller.model.ids import FunctionName
-from poller.proxies import proxy_of
-from poller.telemetry.facts import EndpointPutAside, Record
 
 ASIDE = Backoff(initial=1.0, maximum=60.0)
 """How long a url that failed is left alone."""

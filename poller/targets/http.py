@@ -19,7 +19,7 @@
 
 The request carries X-Amzn-RequestId and Lambda-Runtime-Aws-Request-Id (the invocation's id, kept when an unchanged
 batch is tried again), X-Poller-Mapping and X-Poller-Attempt, and for an emulator X-Amz-Client-Context.
-Which url is next: `targets/endpoints.py`; through which proxy: `proxies.py`.
+Which url is next: `targets/endpoints.py`; through which proxy: `http/proxies.py`.
 A reason names only a url's host and port, because its user, path and query may be secrets.
 Of an answer that refuses or fails, the status and the beginning of the body are shown: the function's own words.
 
@@ -42,12 +42,13 @@ import anyio
 from multidict import CIMultiDict
 from yarl import URL
 
-from poller.aws.keep_alive import probed_socket
 from poller.core.service_time import parsed_date
 from poller.disclosure import safe_text
+from poller.facts import Record
+from poller.http.keep_alive import probed_socket
 from poller.model.function import Function, HttpService
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
-from poller.targets.caller import client_context
+from poller.targets.client_context import client_context
 from poller.targets.endpoints import Endpoint, Endpoints
 from poller.targets.failures import (
     RESPONSE_LIMIT_IN_BYTES,
@@ -57,7 +58,6 @@ from poller.targets.failures import (
     timed_out,
     too_large,
 )
-from poller.telemetry.facts import Record
 
 CONNECT_IN_SECONDS = 5.0
 """A connection that takes longer, or half of the function's timeout, is none: the request was not sent."""

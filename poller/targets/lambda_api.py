@@ -9,7 +9,7 @@
     connection lost or time up after sending  LostAnswer
 
 A refusal is shown in Lambda's words, with the function's ARN.
-The client context tells the function which mapping invokes it (`caller.py`).
+The client context tells the function which mapping invokes it (`client_context.py`).
 
 Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".
 """
@@ -18,15 +18,15 @@ from __future__ import annotations
 
 import base64
 
-from poller.aws.door import Aws
+from poller.aws.clients import Aws
+from poller.aws.errors import bare_code
 from poller.aws.invoker import Invoker
-from poller.aws.refusals import bare_code
 from poller.aws.wire import Answer
 from poller.errors import ServiceError, Throttled, Unreachable
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
-from poller.targets.caller import client_context
+from poller.targets.client_context import client_context
 from poller.targets.failures import ERROR_TYPE_LIMIT_IN_CHARACTERS, MESSAGE_LIMIT_IN_CHARACTERS, json_object, text_or
 
 ANSWER_SLACK_IN_SECONDS = 15.0

@@ -1,6 +1,6 @@
 """THE FACTS: what happened, said once.
 
-`facts.py` has one frozen type for each thing that can happen; `recorder.py` is the one place that turns a fact into a
+`facts/` has one frozen type for each thing that can happen; `recorder.py` is the one place that turns a fact into a
 log line and a metric, so that their names cannot drift apart; `logs.py` sets structlog up;
 `metrics.py` names the metrics; `gauges.py` reads gauges from statuses at a scrape; `repetitions.py` keeps lines back
 that would repeat thousands of times a second.

@@ -25,10 +25,10 @@ from typing import Any
 
 import structlog
 
+from poller import facts
+from poller.facts import Fact
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus
-from poller.telemetry import facts
-from poller.telemetry.facts import Fact
 from poller.telemetry.labels import BoundedValues
 from poller.telemetry.metrics import FAILURES, Metrics
 from poller.telemetry.repetitions import Repetitions

@@ -16,9 +16,9 @@ import orjson
 import pytest
 from trio.testing import MockClock
 
-from poller.aws.door import Aws, AwsSettings
+from poller.aws.clients import Aws, AwsSettings
 from poller.model.arn import Arn, queue_url
-from poller.sources.caller import Caller
+from poller.sources.client import Caller
 from poller.sources.sqs import SqsSource
 from tests.fakes.sqs import FakeSqs
 

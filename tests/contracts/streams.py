@@ -23,7 +23,7 @@ import orjson
 from poller.errors import Unreachable
 from poller.model.arn import Arn
 from poller.ports import StreamSource
-from poller.sources.caller import Caller
+from poller.sources.client import Caller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable

@@ -15,9 +15,9 @@ import pytest
 from aiobotocore.session import get_session
 from trio.testing import MockClock
 
-from poller.aws.door import Aws, AwsSettings
+from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
-from poller.core.failure_record import DiscardedBatch, Notice, failure_record
+from poller.core.invocation_record import DiscardedBatch, Notice, failure_record
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from poller.core.failure_record import Notice
+from poller.core.invocation_record import Notice
 from poller.errors import AccessDenied, ServiceError, Throttled, Unreachable
 from tests.contracts.test_destination import BATCH
 from tests.fakes.destinations import FakeDestination

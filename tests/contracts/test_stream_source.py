@@ -9,7 +9,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from poller.aws.door import Aws, AwsSettings
+from poller.aws.clients import Aws, AwsSettings
 from poller.errors import NotFound, Trimmed
 from poller.model.arn import Arn
 from poller.model.stream import (

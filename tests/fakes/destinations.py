@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import anyio
 
-from poller.core.failure_record import Notice
+from poller.core.invocation_record import Notice
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS
 from poller.errors import AccessDenied, NotFound, Throttled, Unreachable
 from tests.fakes.faults import Fault, FaultPlan

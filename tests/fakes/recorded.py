@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import anyio
 
-from poller.telemetry.facts import Fact
+from poller.facts import Fact
 
 F = TypeVar("F")
 

@@ -14,12 +14,12 @@ import orjson
 import pytest
 
 import poller
+from poller.facts import ChildOutput, ChildStarted, ChildStopped
 from poller.model.function import ChildProcess
 from poller.model.ids import FunctionName
 from poller.model.invocation import Answered, FunctionError, Response
 from poller.settings.loading import load
 from poller.targets.runtime import RuntimeTarget
-from poller.telemetry.facts import ChildOutput, ChildStarted, ChildStopped
 from tests.fakes.functions import ARN, command_kind, function, invocation
 from tests.fakes.recorded import Recorded
 from tests.node import installed, node

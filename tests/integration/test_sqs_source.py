@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from poller.aws.door import Aws, AwsSettings
+from poller.aws.clients import Aws, AwsSettings
 from poller.core.envelope import encode, event
 from poller.errors import NotFound, Unreachable
 from poller.model.arn import Arn, queue_url

@@ -15,7 +15,7 @@ import orjson
 import pytest
 from aiobotocore.session import get_session
 
-from poller.aws.door import Aws, AwsSettings
+from poller.aws.clients import Aws, AwsSettings
 from poller.aws.signing import Keys
 from tests.e2e import harness
 from tests.e2e.harness import World, environment

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from poller.aws.door import Aws, AwsSettings
+from poller.aws.clients import Aws, AwsSettings
 from poller.aws.signing import Keys
 from poller.core.envelope import encode, event
 from poller.errors import ExpiredIterator, NotFound

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from poller.aws.http1 import LARGEST_HEAD_IN_BYTES, MOST_HEADERS, TOO_MUCH_HEAD, Connection, Received, request
 from poller.errors import Rejected, Unreachable
+from poller.http.http1 import LARGEST_HEAD_IN_BYTES, MOST_HEADERS, TOO_MUCH_HEAD, Connection, Received, request
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NAMES = st.text(LETTERS + "0123456789-_", min_size=1, max_size=12).map(lambda name: f"X-{name}")

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from poller.core.lineage import Lineage, first_positions
+from poller.core.streams.lineage import Lineage, first_positions
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poller.core.envelope import encode
-from poller.core.lanes import split
-from poller.core.reads import fault_in
-from poller.core.watermark import Watermark
+from poller.core.streams.lanes import split
+from poller.core.streams.reads import fault_in
+from poller.core.streams.watermark import Watermark
 from poller.errors import ServiceError
 from poller.model.stream import AfterSequence, AtTimestamp, Iterator, Position, SequenceNumber, TrimHorizon
 from poller.ports import SourceClock, StreamSource
-from poller.sources.caller import Caller
+from poller.sources.client import Caller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.sqs import SqsSource

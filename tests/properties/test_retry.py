@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.core.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
+from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.core import tumbling
+from poller.core.streams import tumbling
 
 
 class Held(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.core.positions import place
-from poller.core.watermark import Watermark
+from poller.core.streams.positions import place
+from poller.core.streams.watermark import Watermark
 from poller.model.stream import AfterSequence, Position, SequenceNumber, ShardEnd, TrimHorizon
 
 STEPS = st.lists(st.lists(st.booleans(), max_size=5) | st.integers(0, 30), max_size=60)

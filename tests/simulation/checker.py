@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
-from poller.telemetry.facts import BatchInvoked
+from poller.facts import BatchInvoked
 from tests.fakes.queue import Entry, FakeQueue
 from tests.fakes.target import Call
 

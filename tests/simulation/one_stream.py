@@ -24,6 +24,7 @@ from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneParts
 from poller.engine.streams.mapping import StreamMappingRunner, StreamParts
 from poller.errors import Unreachable
+from poller.facts import Fact
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -32,7 +33,6 @@ from poller.model.mapping import OnFailure, StreamMapping
 from poller.ports import StateStore, StreamSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.stores.memory import MemoryStore
-from poller.telemetry.facts import Fact
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import anyio
 import orjson
 
-from poller.core.failure_record import Notice
+from poller.core.invocation_record import Notice
 from poller.model.invocation import Invocation, Response
 from poller.model.stream import Beginning, Checkpoint, Iterator, Position, Read, Shard, ShardId, StateKey
 from poller.ports import Destination, SourceClock, StreamSource, Target

@@ -13,8 +13,8 @@ from typing import Any
 import anyio
 import orjson
 
+from poller.facts import BatchInvoked
 from poller.model.mapping import QueueMapping
-from poller.telemetry.facts import BatchInvoked
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import Call, FunctionPlan

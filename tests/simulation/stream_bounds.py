@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 
+from poller.facts import Fact, MappingCrashed
 from poller.sources.pacing import CALLS_IN_A_SECOND
-from poller.telemetry.facts import Fact, MappingCrashed
 from tests.simulation.checker import Violation
 from tests.simulation.life import Life
 from tests.simulation.process import ListingNote

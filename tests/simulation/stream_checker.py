@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 
+from poller.facts import PositionTrimmed
 from poller.model.stream import ShardId, TrimHorizon
-from poller.telemetry.facts import PositionTrimmed
 from tests.fakes.store import Forgotten
 from tests.fakes.target import Call
 from tests.simulation.checker import Violation

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from math import floor, inf
 from typing import NamedTuple
 
-from poller.core.failure_record import Notice
+from poller.core.invocation_record import Notice
 from poller.model.mapping import StreamMapping
 from poller.model.stream import (
     AfterSequence,

@@ -12,7 +12,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 from poller.core.envelope import iso_seconds
-from poller.telemetry.facts import RecordsDropped
+from poller.facts import RecordsDropped
 from tests.fakes.clock import EPOCH
 from tests.simulation.checker import Violation
 from tests.simulation.stream_history import EPSILON, History, Put, by_beginning, by_request, life_of, reached

@@ -13,8 +13,8 @@ from typing import Any
 
 import anyio
 
+from poller.facts import BatchInvoked
 from poller.model.mapping import StreamMapping
-from poller.telemetry.facts import BatchInvoked
 from tests.simulation import checker, stream_bounds
 from tests.simulation.checker import Violation
 from tests.simulation.life import Life

@@ -9,7 +9,7 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
-from poller.telemetry.facts import BatchInvoked, Fact, RecordsDropped
+from poller.facts import BatchInvoked, Fact, RecordsDropped
 from tests.simulation.life import Life
 from tests.simulation.one_stream import World as StreamWorld
 from tests.simulation.one_stream import play, stopping_after

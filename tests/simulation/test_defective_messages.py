@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from poller.telemetry.facts import MappingCrashed, SourceFailed, SourceRecovered
+from poller.facts import MappingCrashed, SourceFailed, SourceRecovered
 from tests.fakes.target import FunctionPlan, ids_of
 from tests.simulation import checker
 from tests.simulation.life import Life

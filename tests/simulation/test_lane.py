@@ -13,19 +13,12 @@ import pytest
 
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 from poller.core.event_limit import EventLimit
-from poller.core.tumbling import MAXIMUM_STATE_BYTES
+from poller.core.streams.tumbling import MAXIMUM_STATE_BYTES
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.streams.lane import Lane, LaneParts
-from poller.model.arn import Arn
-from poller.model.function import Function, HttpService
-from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response, TooLarge
-from poller.model.mapping import OnFailure, StreamMapping
-from poller.model.status import BlockedShard
-from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
-from poller.telemetry.facts import (
+from poller.facts import (
     BatchInvoked,
     Fact,
     FailuresIgnored,
@@ -34,6 +27,13 @@ from poller.telemetry.facts import (
     RecordsDropped,
     ShardBlocked,
 )
+from poller.model.arn import Arn
+from poller.model.function import Function, HttpService
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response, TooLarge
+from poller.model.mapping import OnFailure, StreamMapping
+from poller.model.status import BlockedShard
+from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
 from tests.fakes.clock import EPOCH, VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan

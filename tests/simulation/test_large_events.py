@@ -13,8 +13,8 @@ import pytest
 from poller.core.event_limit import FORGOTTEN_AFTER_IN_SECONDS
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.facts import BatchInvoked, EventTooLarge, ShardBlocked
 from poller.model.invocation import Answered, Invocation, Response, TooLarge
-from poller.telemetry.facts import BatchInvoked, EventTooLarge, ShardBlocked
 from tests.fakes.target import FunctionPlan, ids_of
 from tests.simulation import checker
 from tests.simulation.life import Life

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from poller.telemetry.facts import VisibilityRefused
+from poller.facts import VisibilityRefused
 from tests.fakes.faults import FaultPlan
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan, ids_of

@@ -12,10 +12,10 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.facts import MappingCrashed, SourceFailed, SourceRecovered
 from poller.model.invocation import Answered, Invocation, Response
 from poller.model.stream import Iterator, Read, SequenceNumber, StreamRecord
 from poller.ports import StreamSource
-from poller.telemetry.facts import MappingCrashed, SourceFailed, SourceRecovered
 from tests.fakes.oddity import odd
 from tests.simulation.one_stream import FAILURES, Process, World, play, stopping_after
 from tests.simulation.process import ProcessCaller

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from poller.telemetry.facts import ReceiptsExpired
+from poller.facts import ReceiptsExpired
 from tests.fakes.target import FunctionPlan
 from tests.simulation.life import Life
 from tests.simulation.steps import Call, around_calls, live, stopping_at

@@ -11,7 +11,7 @@ import anyio
 import orjson
 import pytest
 
-from poller.telemetry.facts import (
+from poller.facts import (
     BatchInvoked,
     DeleteRefused,
     FailuresIgnored,

@@ -11,8 +11,7 @@ import pytest
 
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied, Throttled, Unreachable
-from poller.model.invocation import Busy, FunctionError, Invocation, Response
-from poller.telemetry.facts import (
+from poller.facts import (
     DeleteRefused,
     MappingCrashed,
     MappingCrashing,
@@ -21,6 +20,7 @@ from poller.telemetry.facts import (
     ReceiptsExpired,
     SourceFailed,
 )
+from poller.model.invocation import Busy, FunctionError, Invocation, Response
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.target import FunctionPlan, ids_of

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from poller.errors import AccessDenied, Unreachable
-from poller.telemetry.facts import VisibilityRefused
+from poller.facts import VisibilityRefused
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan

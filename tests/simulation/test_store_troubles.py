@@ -8,9 +8,9 @@ import pytest
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamParts
+from poller.facts import MappingReady, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.status import MappingStatus
 from poller.model.stream import Position, ShardEnd, ShardId
-from poller.telemetry.facts import MappingReady, SourceFailed, StoreFailed, StoreRecovered
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.store import FakeStore
 from tests.simulation.one_stream import Process, World, play, stopping_after

@@ -14,10 +14,10 @@ from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import LEAST, Budget
 from poller.engine.streams.mapping import StreamParts
+from poller.facts import MappingCrashed, PositionTrimmed, RecordsPolled, SourceFailed
 from poller.model.invocation import Busy, Invocation, Response
 from poller.model.stream import Iterator, Read, Shard, StreamRecord
 from poller.ports import StreamSource
-from poller.telemetry.facts import MappingCrashed, PositionTrimmed, RecordsPolled, SourceFailed
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.simulation.one_stream import FAILURES, Process, World, crashing_after, play, stopping_after

@@ -15,12 +15,12 @@ from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamParts
 from poller.errors import Rejected, Throttled, Unreachable
+from poller.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
 from poller.model.stream import Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import Pace, PacedCaller
-from poller.telemetry.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
 from tests.fakes.faults import Fault
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis

@@ -12,8 +12,8 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.facts import RecordsPolled
 from poller.model.invocation import Invocation, Response
-from poller.telemetry.facts import RecordsPolled
 from tests.fakes.faults import FaultPlan
 from tests.simulation.one_stream import FAILURES, World, crashing_after, play, stopping_after
 

@@ -12,13 +12,13 @@ import pytest
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.errors import NotFound, Trimmed
+from poller.facts import PositionTrimmed, ReadThrottled, SourceFailed, SourceRecovered
 from poller.model.ids import MappingName
 from poller.model.invocation import Answered, Invocation, Response
 from poller.model.stream import Iterator, Position, Read, Shard, ShardEnd, ShardId, StateKey
 from poller.ports import SourceClock, StreamSource
-from poller.sources.caller import Caller
+from poller.sources.client import Caller
 from poller.sources.kinesis import KinesisSource, known
-from poller.telemetry.facts import PositionTrimmed, ReadThrottled, SourceFailed, SourceRecovered
 from tests.fakes.clock import EPOCH
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
 from tests.fakes.faults import Fault, FaultPlan, Outage

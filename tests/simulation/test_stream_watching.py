@@ -9,10 +9,7 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
-from poller.model.status import BLOCKED_SHARDS_SHOWN, BlockedShard, MappingStatus, StreamStatus
-from poller.model.stream import SequenceNumber, ShardId
-from poller.telemetry.facts import (
+from poller.facts import (
     BatchBisected,
     BatchInvoked,
     BatchRetried,
@@ -25,6 +22,9 @@ from poller.telemetry.facts import (
     ShardBlocked,
     ShardUnblocked,
 )
+from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
+from poller.model.status import BLOCKED_SHARDS_SHOWN, BlockedShard, MappingStatus, StreamStatus
+from poller.model.stream import SequenceNumber, ShardId
 from tests.fakes.clock import EPOCH
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan, Outage

@@ -11,9 +11,9 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.facts import RecordsDropped
 from poller.model.invocation import Answered, Busy, FunctionError, Response
 from poller.model.stream import Checkpoint, ShardEnd, ShardId
-from poller.telemetry.facts import RecordsDropped
 from tests.simulation.one_stream import ERROR, FAILURES, crashing_after, play, stopping_after
 from tests.simulation.windows import Call, TableWorld, WindowWorld, gathered
 

@@ -17,11 +17,11 @@ import trio._core._run as trio_run
 from trio.testing import MockClock
 
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS
+from poller.facts import Fact, MappingReady
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
-from poller.telemetry.facts import Fact, MappingReady
 from tests.fakes.clock import VirtualClock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan

@@ -9,5 +9,5 @@ invoking.py     one batch to its function, again while the function refuses it
 deleting.py     messages that are done leave the queue
 redelivering.py failed messages come again
 releasing.py    messages in hand go back to the queue at a stop
-tens.py         SQS takes ten at a time
+chunks.py       SQS takes ten at a time
 """

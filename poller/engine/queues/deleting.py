@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import anyio
 
 from poller.core.backoff import DELETE
+from poller.engine.queues.chunks import MESSAGES_PER_CALL, in_tens
 from poller.engine.queues.in_hand import MessageInHand
-from poller.engine.queues.tens import MESSAGES_PER_CALL, in_tens
 from poller.engine.source_health import SourceHealth
 from poller.errors import ServiceError
+from poller.facts import DeleteRefused, MessagesDeleted, Record
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
-from poller.telemetry.facts import DeleteRefused, MessagesDeleted, Record
 
 TRIES = 10
 """Then a delete is given up: about a minute of backoff."""

@@ -15,8 +15,8 @@ from typing import assert_never
 
 import anyio
 
-from poller.core.ordering import GroupsInHand, groups_of
-from poller.core.scaling import Concurrency
+from poller.core.queues.ordering import GroupsInHand, groups_of
+from poller.core.queues.scaling import Concurrency
 from poller.engine.permits import Permits
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand

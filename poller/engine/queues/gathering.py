@@ -22,8 +22,8 @@ from poller.core.backoff import HASTY
 from poller.core.batching import BatchBuilder
 from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
-from poller.core.ordering import without_gaps
-from poller.core.scaling import PollScaling
+from poller.core.queues.ordering import without_gaps
+from poller.core.queues.scaling import PollScaling
 from poller.engine.permits import Permits
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand, Receive
@@ -32,10 +32,10 @@ from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import Rejected, ServiceError
+from poller.facts import Record, RecordsFilteredOut, RecordsPolled
 from poller.model.mapping import QueueMapping
 from poller.model.message import Message
 from poller.ports import QueueSource
-from poller.telemetry.facts import Record, RecordsFilteredOut, RecordsPolled
 
 MESSAGES_PER_RECEIVE = 10
 """The most that one ReceiveMessage returns (SQS API reference)."""

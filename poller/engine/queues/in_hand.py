@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from poller.core.ordering import groups_of, without_gaps
-from poller.core.visibility import LONGEST_IN_SECONDS
+from poller.core.queues.ordering import groups_of, without_gaps
+from poller.core.queues.visibility import LONGEST_IN_SECONDS
 from poller.model.ids import MessageGroupId
 from poller.model.message import Message
 

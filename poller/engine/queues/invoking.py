@@ -30,13 +30,7 @@ from poller.engine.queues.in_hand import BatchInHand
 from poller.engine.queues.visibility import HELD_TOO_LONG, VisibilityKeeper
 from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
-from poller.model.function import Function
-from poller.model.ids import RequestId
-from poller.model.invocation import Invocation
-from poller.model.mapping import QueueMapping
-from poller.model.outcome import Outcome, Oversized, Postponed
-from poller.ports import SourceClock, Target
-from poller.telemetry.facts import (
+from poller.facts import (
     EventTooLarge,
     FailuresIgnored,
     InvocationPostponed,
@@ -44,6 +38,12 @@ from poller.telemetry.facts import (
     Record,
     VisibilityRefused,
 )
+from poller.model.function import Function
+from poller.model.ids import RequestId
+from poller.model.invocation import Invocation
+from poller.model.mapping import QueueMapping
+from poller.model.outcome import Outcome, Oversized, Postponed
+from poller.ports import SourceClock, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ A queue mapping is a handful of walkers, each walking this way again and again:
                 ^                                                    └ another walker may poll now                   │
                 └────────────────────────────────────────────────────────────────────────────────────────────────────┘
 
-So one poll is in flight as long as there is room to invoke, more of them under a backlog (`core/scaling.py`), and never
-more than `permits.py` allows.  A walker that finds another one waiting to poll goes home.
+So one poll is in flight as long as there is room to invoke, more of them under a backlog (`core/queues/scaling.py`),
+and never more than `permits.py` allows.  A walker that finds another one waiting to poll goes home.
 Beside the walkers, the keeper (`visibility.py`) hides again what is in hand.
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS".
@@ -25,8 +25,8 @@ from anyio.abc import TaskGroup
 
 from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
-from poller.core.scaling import Concurrency, PollScaling
-from poller.core.visibility import Visibility, effective_visibility
+from poller.core.queues.scaling import Concurrency, PollScaling
+from poller.core.queues.visibility import Visibility, effective_visibility
 from poller.disclosure import safe_text
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate, Permits
@@ -40,12 +40,12 @@ from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import ServiceError
+from poller.facts import MappingCrashing, MappingReady, Record
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
 from poller.model.status import Health, MappingStatus
 from poller.ports import Clock, QueueSource, Target
-from poller.telemetry.facts import MappingCrashing, MappingReady, Record
 
 DRAIN_SLACK_IN_SECONDS = 10.0
 """What a crash leaves to the other batches of its mapping, beyond the function's timeout."""

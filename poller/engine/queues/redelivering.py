@@ -22,14 +22,14 @@ from typing import NamedTuple
 import anyio
 
 from poller.core.backoff import DELETE
-from poller.core.visibility import seconds_until
+from poller.core.queues.visibility import seconds_until
+from poller.engine.queues.chunks import CALLS_AT_ONCE, MESSAGES_PER_CALL, side_by_side
 from poller.engine.queues.in_hand import MessageInHand
-from poller.engine.queues.tens import CALLS_AT_ONCE, MESSAGES_PER_CALL, side_by_side
 from poller.engine.source_health import SourceHealth
 from poller.errors import LASTING, ServiceError
+from poller.facts import MessagesReleased, Record, VisibilityRefused
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
-from poller.telemetry.facts import MessagesReleased, Record, VisibilityRefused
 
 TRIES = 10
 """After so many tries, about a minute, the messages stay hidden until the receive's timeout ends."""

@@ -14,10 +14,10 @@ from collections.abc import Iterable
 
 import anyio
 
+from poller.engine.queues.chunks import in_tens
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand
 from poller.engine.queues.redelivering import Redeliverer
-from poller.engine.queues.tens import in_tens
 from poller.engine.queues.visibility import VisibilityKeeper
 
 RELEASE_IN_SECONDS = 10.0

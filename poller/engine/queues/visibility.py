@@ -21,13 +21,13 @@ from collections.abc import Sequence
 
 import anyio
 
+from poller.engine.queues.chunks import in_tens
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand
-from poller.engine.queues.tens import in_tens
 from poller.engine.source_health import SourceHealth
 from poller.errors import AccessDenied, ServiceError
+from poller.facts import Record, VisibilityExtended, VisibilityRefused
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
-from poller.telemetry.facts import Record, VisibilityExtended, VisibilityRefused
 
 TIMEOUT_BEFORE_LOOKUP_IN_SECONDS = 30
 """SQS's default; nothing is in hand before the queue has been looked up."""

@@ -9,7 +9,7 @@ lane.py         one batch after another, until each is done
 gathering.py    when is a lane's next batch ready?
 window.py       the tumbling window that a lane is in
 discarding.py   how discarded records are reported
-standstill.py   why a lane is blocked, and since when
+blocking.py     why a lane is blocked, and since when
 checkpoints.py  when a position is stored
 store_health.py whether the store works; failing calls are repeated
 watching.py     the status of a stream mapping

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from poller.core.backoff import SOURCE
-from poller.core.failure_record import DiscardedBatch, Notice, WindowCall
-from poller.core.retry import Discard, R, Wait
-from poller.engine.streams.standstill import Standstill, ends_of
+from poller.core.invocation_record import DiscardedBatch, Notice, WindowCall
+from poller.core.streams.retry import Discard, R, Wait
+from poller.engine.streams.blocking import Standstill, ends_of
 from poller.errors import LASTING, ServiceError
+from poller.facts import NoticeDelivered, NoticeRefused, Record, RecordsDropped
 from poller.model.function import Function
 from poller.model.mapping import StreamMapping
 from poller.model.stream import ShardId
 from poller.ports import Destination, SourceClock
-from poller.telemetry.facts import NoticeDelivered, NoticeRefused, Record, RecordsDropped
 
 TRIES_BEFORE_DROPPING = 3
 """How often a report that may get lost is offered while the destination is throttled or does not answer; AWS does not

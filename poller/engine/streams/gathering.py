@@ -26,7 +26,7 @@ import anyio
 
 from poller.core.batching import BatchBuilder
 from poller.core.event_limit import EventLimit
-from poller.core.retry import RetryPolicy
+from poller.core.streams.retry import RetryPolicy
 from poller.engine.stop import Stop
 from poller.engine.streams.window import LaneWindow
 from poller.model.mapping import StreamMapping

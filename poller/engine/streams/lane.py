@@ -1,7 +1,7 @@
 """What becomes of the records of one lane?  gather ── invoke ── interpret ── (again | bisect | discard) ── done.
 
 A lane has one batch at a time; it stands still while that batch fails, and no other lane does.
-Batches come from `gathering.py`; what becomes of one that failed is decided in `core/retry.py`, and the lane
+Batches come from `gathering.py`; what becomes of one that failed is decided in `core/streams/retry.py`, and the lane
 carries the steps out, in order:
 
     Invoke    in line at the function's gate, then the function
@@ -29,15 +29,23 @@ import anyio
 
 from poller.core.event_limit import EventLimit
 from poller.core.outcome import from_the_first, interpret, unheeded_failures
-from poller.core.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
+from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
+from poller.engine.streams.blocking import Standstill
 from poller.engine.streams.discarding import Discarding
 from poller.engine.streams.gathering import LaneGathering, Records
-from poller.engine.streams.standstill import Standstill
 from poller.engine.streams.window import LaneWindow
+from poller.facts import (
+    BatchBisected,
+    BatchRetried,
+    EventTooLarge,
+    FailuresIgnored,
+    InvocationPostponed,
+    Record,
+)
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
@@ -46,14 +54,6 @@ from poller.model.outcome import Oversized, PartlyFailed, Postponed
 from poller.model.status import BlockedShard
 from poller.model.stream import ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, SourceClock, Target
-from poller.telemetry.facts import (
-    BatchBisected,
-    BatchRetried,
-    EventTooLarge,
-    FailuresIgnored,
-    InvocationPostponed,
-    Record,
-)
 
 Finished = Callable[[Records, Window | None], None]
 """Told what is done and the window that is open after it."""

@@ -1,4 +1,4 @@
-"""Which shards does the stream have now?  list ── compare (core/lineage.py) ── store ── take in, again and again.
+"""Which shards does the stream have now?  list ── compare ── store ── take in (core/streams/lineage.py), in a loop.
 
     every 20 seconds      list all shards, to find new ones; a large listing, which takes long, is made less often
     a shard is drained    if its children are unknown, ask for them alone, at once
@@ -16,8 +16,8 @@ from math import inf
 
 import anyio
 
-from poller.core.lineage import Lineage
-from poller.core.stream_end import why_nothing_comes
+from poller.core.streams.lineage import Lineage
+from poller.core.streams.stream_end import why_nothing_comes
 from poller.engine.source_health import SourceHealth
 from poller.errors import Rejected, ServiceError
 from poller.model.arn import Arn

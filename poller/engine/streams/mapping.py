@@ -1,6 +1,6 @@
 """How does a mapping of a stream run?  shards ── lineage ── read each ── lanes ── checkpoints.
 
-    list the shards, again and again ── those that may be read (core/lineage.py) get a reader each (shard.py)
+    list the shards, again and again ── those that may be read (core/streams/lineage.py) get a reader each (shard.py)
          ^                                                               │
          └── at once, when a shard is drained whose children are unknown ┘   (listing.py)
 
@@ -22,14 +22,14 @@ import anyio
 from anyio.abc import TaskGroup
 
 from poller.core.filtering import RecordFilter
-from poller.core.lineage import (
+from poller.core.streams.lineage import (
     DYNAMODB_MEMORY_IN_SECONDS,
     KINESIS_MEMORY_IN_SECONDS,
     Lineage,
     Start,
     first_positions,
 )
-from poller.core.stream_end import ENDED
+from poller.core.streams.stream_end import ENDED
 from poller.engine.source_health import SourceHealth
 from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
 from poller.engine.streams.checkpoints import Checkpoints
@@ -40,6 +40,7 @@ from poller.engine.streams.store_health import RetryingStore, StoreHealth
 from poller.engine.streams.watching import stream_status
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import NotFound, ServiceError
+from poller.facts import CheckpointsLost, MappingReady
 from poller.model.mapping import StreamMapping
 from poller.model.status import Health, MappingStatus
 from poller.model.stream import (
@@ -52,7 +53,6 @@ from poller.model.stream import (
     Window,
 )
 from poller.ports import StateStore, StreamSource
-from poller.telemetry.facts import CheckpointsLost, MappingReady
 
 ITERATORS_AT_ONCE = 10
 """How many calls fix the positions of a start at LATEST side by side."""

@@ -9,7 +9,7 @@ base rate.  A blocked lane blocks its own records, and the reading once the budg
     a trimmed position          goes on at the oldest record; the log says so
     a shard that is not listed  its records in hand are delivered, and then it counts as drained; its other records are
     any more                    lost, and the log says so
-    a read with a fault         none of it is delivered (core/reads.py); the log says so, and the read is repeated later
+    a read with a fault         none of it is delivered (core/streams/reads.py); the log says so; it is repeated later
     any other error             tried again later: a missing stream may come back with the same shards, and a person can
                                 replace a stored position that the service rejects (`poller state set`)
 
@@ -30,10 +30,10 @@ from math import inf
 import anyio
 
 from poller.core.filtering import RecordFilter
-from poller.core.lanes import split
-from poller.core.positions import number
-from poller.core.reads import fault_in
-from poller.core.watermark import Watermark
+from poller.core.streams.lanes import split
+from poller.core.streams.positions import number
+from poller.core.streams.reads import fault_in
+from poller.core.streams.watermark import Watermark
 from poller.engine.source_health import SourceHealth
 from poller.engine.streams.budget import Budget
 from poller.engine.streams.checkpoints import Checkpoints
@@ -41,6 +41,7 @@ from poller.engine.streams.gathering import Records
 from poller.engine.streams.lane import Lane, LaneParts
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import ExpiredIterator, NotFound, Rejected, ServiceError, Trimmed
+from poller.facts import PositionTrimmed, RecordsFilteredOut, RecordsPolled
 from poller.model.status import BlockedShard
 from poller.model.stream import (
     AfterSequence,
@@ -54,7 +55,6 @@ from poller.model.stream import (
     Window,
 )
 from poller.ports import StreamSource
-from poller.telemetry.facts import PositionTrimmed, RecordsFilteredOut, RecordsPolled
 
 KINESIS_BASE_RATE = 1.0
 DYNAMODB_BASE_RATE = 0.25

@@ -17,11 +17,11 @@ import anyio
 from poller.core.backoff import STORE, at_least
 from poller.engine.source_health import Trouble
 from poller.errors import LASTING, ServiceError, Throttled
+from poller.facts import Record, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
 from poller.model.status import Health
 from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
 from poller.ports import Clock, StateStore
-from poller.telemetry.facts import Record, StoreFailed, StoreRecovered
 
 Operation = Literal["load", "drained_at", "save", "forget", "starting_position"]
 """The methods of `ports.StateStore`."""

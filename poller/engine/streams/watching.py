@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from operator import attrgetter
 
-from poller.core.lineage import Lineage
+from poller.core.streams.lineage import Lineage
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.shard import ShardReader
 from poller.model.status import BLOCKED_SHARDS_SHOWN, StreamStatus

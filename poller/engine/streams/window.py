@@ -1,6 +1,6 @@
 """Which tumbling window is a lane in, and what does it change about an invocation?
 
-The rules are in `core/tumbling.py`; here is the one window that is open, moved on by what the lane has done:
+The rules are in `core/streams/tumbling.py`; here is the one window that is open, moved on by what the lane has done:
 
     admits           the first record opens a window; one of a later window waits
     settled          after records: the state returned; after the last invocation: no window, or the same one with {}
@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poller.core import envelope, tumbling
+from poller.core import envelope
 from poller.core.batching import EMPTY_EVENT_BYTES, MAXIMUM_EVENT_BYTES
-from poller.core.failure_record import WindowCall
-from poller.core.retry import Deliverable
+from poller.core.invocation_record import WindowCall
+from poller.core.streams import tumbling
+from poller.core.streams.retry import Deliverable
 from poller.model.invocation import Response
 from poller.model.mapping import StreamMapping
 from poller.model.outcome import Outcome

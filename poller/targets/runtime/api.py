@@ -27,14 +27,14 @@ import anyio.to_thread
 import orjson
 from aiohttp import web
 
+from poller.facts import ApiRefusalReason, Record, RuntimeApiRefused
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
-from poller.targets.caller import client_context
+from poller.targets.client_context import client_context
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, posted, too_large
 from poller.targets.runtime.peer import comes_from
 from poller.targets.runtime.sessions import can_tell
-from poller.telemetry.facts import ApiRefusalReason, Record, RuntimeApiRefused
 
 PREFIX = "/2018-06-01/runtime/"
 HEADER_LIMIT_IN_BYTES = 2**21

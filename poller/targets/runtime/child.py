@@ -25,6 +25,7 @@ from typing import IO, Literal
 import anyio
 from anyio.abc import Process, TaskStatus
 
+from poller.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Record
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import MappingName, RequestId
 from poller.model.invocation import FunctionError, Invocation, Response
@@ -32,7 +33,6 @@ from poller.targets.failures import exited, init_timed_out, ran_out_of_memory, t
 from poller.targets.runtime.api import Handover, RuntimeApi
 from poller.targets.runtime.output import Output
 from poller.targets.runtime.output_limit import OutputLimit
-from poller.telemetry.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Record
 
 StopReason = Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown"]
 Stream = Literal["stdout", "stderr"]

@@ -23,6 +23,7 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from poller.core.backoff import Backoff
+from poller.facts import Record
 from poller.model.function import ChildProcess, Function
 from poller.model.invocation import Busy, FunctionError, Invocation, Response
 from poller.targets.runtime.child import Child, StartError
@@ -30,7 +31,6 @@ from poller.targets.runtime.environment import environment
 from poller.targets.runtime.memory import exceeding
 from poller.targets.runtime.output_limit import OutputLimit
 from poller.targets.runtime.sessions import can_tell
-from poller.telemetry.facts import Record
 
 IDLE_IN_SECONDS = 300.0
 """A child that nobody needed for so long is stopped."""

@@ -6,10 +6,7 @@ import re
 from html.parser import HTMLParser
 
 from poller.admin.page import render
-from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.status import BlockedShard, MappingStatus, StreamStatus
-from poller.model.stream import SequenceNumber, ShardId
-from poller.telemetry.facts import (
+from poller.facts import (
     BatchInvoked,
     MessagesDeleted,
     NoticeDelivered,
@@ -17,6 +14,9 @@ from poller.telemetry.facts import (
     RecordsFilteredOut,
     RecordsPolled,
 )
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.status import BlockedShard, MappingStatus, StreamStatus
+from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.recorder import Recorder
 
 ORDERS = MappingName("orders")

@@ -19,10 +19,10 @@ from anyio.abc import SocketStream
 from poller.admin.connections import DESCRIPTORS_KEPT, MAXIMUM_CONNECTIONS, Connections
 from poller.admin.server import serve
 from poller.errors import CannotListen
+from poller.facts import RecordsPolled
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import BlockedShard, MappingState, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
-from poller.telemetry.facts import RecordsPolled
 from poller.telemetry.recorder import Recorder
 from tests.fakes.descriptors import is_any_free, no_descriptor_left
 

@@ -1,4 +1,4 @@
-"""What every test of the door starts from: nothing of the machine's own AWS settings, and one set of keys in a file."""
+"""What every test of the AWS clients starts from: no AWS settings of the machine, and one file of keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CredentialsFile:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The door is made of aiohttp and aiobotocore: asyncio only."""
+    """The clients are made of aiohttp and aiobotocore: asyncio only."""
     return "asyncio"
 
 

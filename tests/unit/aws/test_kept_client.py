@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from poller.aws.door import Aws, AwsSettings
+from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
 from poller.errors import AccessDenied, NotFound, ServiceError, Unreachable
 from tests.fakes.aws_service import AwsService, error

@@ -17,8 +17,8 @@ import structlog
 from aiobotocore.config import AioConfig
 
 from poller import errors
-from poller.aws import door
-from poller.aws.door import Aws, AwsSettings
+from poller.aws import clients
+from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
 from poller.aws.signing import Keys
 from poller.disclosure import safe_traceback
@@ -77,7 +77,7 @@ async def wide_with_a_role(aws: Aws) -> Any:
 @pytest.fixture(autouse=True)
 def _keys(credentials_file: CredentialsFile, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials_file.write(KEYS)
-    monkeypatch.setattr(door, "WIDE_DOOR", door.WIDE_DOOR.merge(AioConfig(retries={"total_max_attempts": 1})))
+    monkeypatch.setattr(clients, "WIDE_DOOR", clients.WIDE_DOOR.merge(AioConfig(retries={"total_max_attempts": 1})))
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from aiobotocore.config import AioConfig
 
 from poller import errors
-from poller.aws import door
-from poller.aws.door import Aws, AwsSettings
-from poller.aws.http1 import LARGEST_ANSWER_IN_BYTES, TOO_LARGE
+from poller.aws import clients
+from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
+from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, TOO_LARGE
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
 
 pytestmark = pytest.mark.anyio
@@ -107,7 +107,7 @@ async def test_an_answer_of_another_shape_than_botocore_expects_is_unusable(
     service: str, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its parsers raise what comes: that must not crash the mapping whose destination answers so."""
-    monkeypatch.setattr(door, "WIDE_DOOR", door.WIDE_DOOR.merge(AioConfig(retries={"total_max_attempts": 1})))
+    monkeypatch.setattr(clients, "WIDE_DOOR", clients.WIDE_DOOR.merge(AioConfig(retries={"total_max_attempts": 1})))
     operation, parameters = WIDE_CALLS[service]
     async with (
         answering(Reply(status=status, body=body), "direct", monkeypatch) as (aws, _),

@@ -12,9 +12,9 @@ import pytest
 
 from poller import errors
 from poller.aws.clock import ServiceClock
-from poller.aws.http1 import Received
 from poller.aws.signing import Keys, Signer, resource
 from poller.aws.wire import Answer, Route, Wire
+from poller.http.http1 import Received
 from tests.unit.aws.conftest import FIRST, SECOND
 
 pytestmark = pytest.mark.anyio

@@ -12,8 +12,7 @@ from poller.demo.processes import DemoError
 from poller.demo.signups import story as signups
 from poller.demo.signups.accounting import Counted
 from poller.demo.signups.mails import CountedMails
-from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.telemetry.facts import (
+from poller.facts import (
     BatchBisected,
     BatchInvoked,
     BatchRetried,
@@ -24,6 +23,7 @@ from poller.telemetry.facts import (
     RecordsFilteredOut,
     RecordsPolled,
 )
+from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.telemetry.recorder import Recorder
 
 STREAMS = (signups.WELCOME, clicks.MAPPING)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from poller.core.filtering import compile_filters
-from poller.core.visibility import effective_visibility
+from poller.core.queues.visibility import effective_visibility
 from poller.demo.books import Part
 from poller.demo.clicks import story as clicks
 from poller.demo.clicks.part import Clicks

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from poller.core.failure_record import DiscardedBatch, Notice, failure_record, s3_object
+from poller.core.invocation_record import DiscardedBatch, Notice, failure_record, s3_object
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination

@@ -11,9 +11,9 @@ from trio.testing import MockClock
 
 from poller.engine.daemon import FORGIVEN_AFTER_IN_SECONDS, Daemon
 from poller.engine.stop import Stop
+from poller.facts import Fact, MappingCrashed
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus
-from poller.telemetry.facts import Fact, MappingCrashed
 from tests.fakes.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio

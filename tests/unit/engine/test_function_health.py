@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from poller.engine.function_health import REASON_LIMIT_IN_CHARACTERS, FunctionHealth
+from poller.facts import Fact, MappingResumed, MappingWaiting
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, TooLarge
 from poller.model.outcome import Postponed
 from poller.model.status import Health
-from poller.telemetry.facts import Fact, MappingResumed, MappingWaiting
 
 READY = Health("ready", since=90.0)
 THROTTLED = Postponed("ReservedFunctionConcurrentInvocationLimitExceeded", None, is_throttle=True)

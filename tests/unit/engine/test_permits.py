@@ -6,7 +6,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from poller.core.scaling import Concurrency, PollScaling
+from poller.core.queues.scaling import Concurrency, PollScaling
 from poller.engine.permits import FunctionGate, Permits
 
 pytestmark = pytest.mark.anyio

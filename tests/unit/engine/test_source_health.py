@@ -12,11 +12,11 @@ from trio.testing import MockClock
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import Unreachable
+from poller.facts import Fact, SourceRecovered
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
 from poller.model.status import Health
 from poller.model.stream import ShardId
-from poller.telemetry.facts import Fact, SourceRecovered
 from tests.fakes.clock import EPOCH, VirtualClock
 
 QUEUE = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:q")

@@ -24,7 +24,7 @@ from poller.model.stream import (
     ShardId,
     TrimHorizon,
 )
-from poller.sources.caller import Caller
+from poller.sources.client import Caller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from tests.fakes.clock import service_clock
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams

@@ -24,7 +24,7 @@ from poller.model.stream import (
     ShardId,
     TrimHorizon,
 )
-from poller.sources.caller import Caller
+from poller.sources.client import Caller
 from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.clock import service_clock
 from tests.fakes.kinesis import FakeKinesis

@@ -19,11 +19,11 @@ import orjson
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
+from poller.facts import EndpointPutAside
 from poller.model.function import HttpService
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
 from poller.targets.http import HttpTarget, retry_after
-from poller.telemetry.facts import EndpointPutAside
 from tests.fakes.clock import jump
 from tests.fakes.functions import function, http_kind, invocation
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server

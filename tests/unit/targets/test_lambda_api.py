@@ -15,7 +15,7 @@ import orjson
 import pytest
 from awslambdaric.lambda_context import LambdaContext  # type: ignore[import-untyped]  # it has no types
 
-from poller.aws.door import Aws, AwsSettings
+from poller.aws.clients import Aws, AwsSettings
 from poller.aws.signing import Keys
 from poller.aws.wire import Answer
 from poller.model.arn import Arn
@@ -23,7 +23,7 @@ from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets import lambda_api
-from poller.targets.caller import client_context
+from poller.targets.client_context import client_context
 from poller.targets.lambda_api import LambdaApiTarget, response_of
 from tests.fakes.aws_service import AwsService, read_models_once
 from tests.fakes.clock import jump

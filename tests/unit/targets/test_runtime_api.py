@@ -24,10 +24,10 @@ import anyio.to_thread
 import orjson
 import pytest
 
+from poller.facts import RuntimeApiRefused
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, exited
 from poller.targets.runtime.api import Handover, RuntimeApi
-from poller.telemetry.facts import RuntimeApiRefused
 from tests.fakes.functions import ARN, command_kind, function, invocation
 from tests.fakes.recorded import Recorded
 from tests.fakes.sessions import other_session

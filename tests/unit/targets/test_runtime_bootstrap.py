@@ -19,9 +19,9 @@ import anyio
 import orjson
 import pytest
 
+from poller.facts import ChildOutput, ChildStarted
 from poller.model.invocation import Answered, FunctionError, Response
 from poller.targets.runtime import RuntimeTarget
-from poller.telemetry.facts import ChildOutput, ChildStarted
 from tests.fakes.functions import ARN, BOOTSTRAP, SAMPLES, callable_kind, function, invocation
 from tests.fakes.recorded import Recorded
 

@@ -20,12 +20,12 @@ import anyio
 import orjson
 import pytest
 
+from poller.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Fact, RuntimeApiRefused
 from poller.model.function import ChildProcess
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
 from poller.targets.runtime import RuntimeTarget
 from poller.targets.runtime.child import Child
 from poller.targets.runtime.output_limit import OutputLimit
-from poller.telemetry.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Fact, RuntimeApiRefused
 from tests.fakes.clock import jump
 from tests.fakes.functions import callable_kind, command_kind, function, invocation
 from tests.fakes.recorded import Recorded

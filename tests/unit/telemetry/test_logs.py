@@ -17,8 +17,9 @@ import pytest
 import structlog
 from aiohttp.http_exceptions import BadStatusLine
 
+from poller import facts
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.telemetry import facts, logs
+from poller.telemetry import logs
 from poller.telemetry.recorder import Recorder
 
 ORDERS = MappingName("orders")

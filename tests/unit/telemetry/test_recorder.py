@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pytest
 from structlog.testing import capture_logs
 
+from poller import facts
+from poller.facts import BatchInvoked, Fact
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.telemetry import facts
-from poller.telemetry.facts import BatchInvoked, Fact
 from poller.telemetry.recorder import Recorder
 
 ORDERS = MappingName("orders")

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from poller.core.lanes import lane_of
+from poller.core.streams.lanes import lane_of
 from poller.demo.clicks.story import CLICKS_OF_EACH, LANES, POISON, SHARDS, USERS, Click, rounds
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poller.core.visibility import LONGEST_IN_SECONDS
+from poller.core.queues.visibility import LONGEST_IN_SECONDS
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand, Phase, Receive
 from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message

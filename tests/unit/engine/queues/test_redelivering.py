@@ -8,17 +8,17 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 import pytest
 
-from poller.core.visibility import LONGEST_IN_SECONDS
+from poller.core.queues.visibility import LONGEST_IN_SECONDS
 from poller.engine.queues.in_hand import MessageInHand, Receive
 from poller.engine.queues.redelivering import Redeliverer
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied, ServiceError, Throttled
+from poller.facts import Fact, MessagesReleased
 from poller.model.arn import Arn
 from poller.model.ids import MappingName, MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, Refusal
 from poller.ports import SourceClock
-from poller.telemetry.facts import Fact, MessagesReleased
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.simulation.world import run_seeded
 

@@ -10,17 +10,17 @@ from typing import Any
 import anyio
 import pytest
 
-from poller.core.lineage import Lineage
+from poller.core.streams.lineage import Lineage
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.engine.streams.listing import PARENTS_ASKED_FOR, Listings
 from poller.errors import ServiceError, Unreachable
+from poller.facts import Fact, SourceFailed
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
 from poller.model.stream import Iterator, Position, Read, Shard, ShardId, StateKey, TrimHorizon
 from poller.ports import SourceClock
 from poller.stores.memory import MemoryStore
-from poller.telemetry.facts import Fact, SourceFailed
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.simulation.world import run_seeded
 

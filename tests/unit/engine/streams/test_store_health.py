@@ -10,10 +10,10 @@ import pytest
 
 from poller.engine.streams.store_health import RetryingStore, StoreHealth
 from poller.errors import Rejected, ServiceError, Throttled, Unreachable
+from poller.facts import Fact, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
 from poller.model.status import Health
 from poller.model.stream import Checkpoint, ShardEnd, ShardId, StateKey
-from poller.telemetry.facts import Fact, StoreFailed, StoreRecovered
 from tests.fakes.clock import EPOCH, VirtualClock
 from tests.fakes.faults import Fault
 from tests.fakes.store import FakeStore

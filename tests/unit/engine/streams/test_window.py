@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from poller.core.tumbling import MAXIMUM_STATE_BYTES
+from poller.core.streams.tumbling import MAXIMUM_STATE_BYTES
 from poller.engine.streams.window import LaneWindow
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName

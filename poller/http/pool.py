@@ -1,0 +1,165 @@
+"""Which connection carries a request? One that rests, the latest used first; where there is none, a new one.
+
+How many calls run at once is decided elsewhere, so connections have no limit. They are kept for each origin, and rest
+for less time than a service lets them.
+
+A service may close a resting connection at the moment it is asked. A request that can be repeated is then sent once
+more, on a new connection, if not a byte of an answer came; any other one's effect is unknown. A cancelled call takes
+its connection down at once: an answer nobody waits for must not meet the next request, and a long poll must end.
+
+Addresses of both families are tried side by side (RFC 8305, "Happy Eyeballs"), so a broken one costs little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import defaultdict
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from aiohappyeyeballs import start_connection
+
+from poller.disclosure import safe_text
+from poller.errors import Unreachable
+from poller.http.http1 import Connection, HungUp, Received
+from poller.http.keep_alive import probe_when_silent
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+CONNECT_TIMEOUT_IN_SECONDS = 5.0
+"""A service that does not take a connection within this, TLS included, is not reachable."""
+
+KEEP_ALIVE_IN_SECONDS = 12.0
+"""Idle connections are closed before the service closes them; aiobotocore's own default."""
+
+HAPPY_EYEBALLS_DELAY_IN_SECONDS = 0.25
+"""After this the next address is tried as well; RFC 8305's recommendation."""
+
+CLOSE_TIMEOUT_IN_SECONDS = 1.0
+"""How long, at the end, a server may take to say goodbye in TLS."""
+
+
+class Origin(NamedTuple):
+    """What a connection leads to."""
+
+    host: str
+    port: int
+    is_tls: bool
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        parts = urlsplit(url)
+        return cls(parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme], parts.scheme == "https")
+
+
+class Pool:
+    """All connections of the daemon. Made within the event loop; `aclose` it there."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._resting: defaultdict[Origin, list[Connection]] = defaultdict(list)
+        self._connections: set[Connection] = set()
+
+    def __len__(self) -> int:
+        """How many connections there are, at work or at rest."""
+        return len(self._connections)
+
+    async def send(
+        self, origin: Origin, request: bytes, *, timeout_in_seconds: float, is_repeatable: bool = False
+    ) -> Received:
+        """The answer to these bytes. Raises Unreachable when there is none; the timeout is for everything."""
+        deadline = self._loop.time() + timeout_in_seconds
+        resting = self._resting[origin]
+        while resting:
+            connection = resting.pop()
+            if connection.is_open:
+                try:
+                    return await self._ask(connection, resting, request, deadline)
+                except HungUp:
+                    if not is_repeatable:
+                        raise
+                    return await self._repeat(origin, request, deadline)
+        return await self._ask(await self._connected(origin, deadline), resting, request, deadline)
+
+    async def aclose(self) -> None:
+        """Returns once all connections are gone."""
+        for connection in list(self._connections):
+            connection.close()
+        await self._all_lost()
+        for connection in list(self._connections):
+            connection.abort()
+        await self._all_lost()
+
+    async def _ask(
+        self, connection: Connection, resting: list[Connection], request: bytes, deadline: float
+    ) -> Received:
+        waiter = connection.ask(request, deadline=deadline)
+        try:
+            result = await waiter
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        if connection.is_open:
+            connection.rest(deadline=self._loop.time() + KEEP_ALIVE_IN_SECONDS)
+            resting.append(connection)
+        if isinstance(result, Unreachable):
+            raise result
+        return result
+
+    async def _repeat(self, origin: Origin, request: bytes, deadline: float) -> Received:
+        try:
+            connection = await self._connected(origin, deadline)
+        except Unreachable as error:  # the first time it may have arrived
+            raise Unreachable(str(error), code=error.code, was_sent=True) from error
+        return await self._ask(connection, self._resting[origin], request, deadline)
+
+    async def _connected(self, origin: Origin, deadline: float) -> Connection:
+        try:
+            async with asyncio.timeout_at(min(deadline, self._loop.time() + CONNECT_TIMEOUT_IN_SECONDS)):
+                return await self._connect(origin)
+        except (OSError, UnicodeError) as error:
+            code = next(code for kind, code in NOT_CONNECTED_CODES if isinstance(error, kind))
+            reason = "no connection in time" if isinstance(error, TimeoutError) else safe_text(error)
+            text = f"cannot connect to {origin.host}:{origin.port}: {reason}"
+            raise Unreachable(text, code=code, was_sent=False) from error
+
+    async def _connect(self, origin: Origin) -> Connection:
+        infos = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        sock = await start_connection(infos, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_IN_SECONDS)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        probe_when_silent(sock)
+        _, connection = await self._loop.create_connection(
+            lambda: Connection(self._lost),
+            sock=sock,
+            ssl=self._tls if origin.is_tls else None,
+            server_hostname=origin.host.rstrip(".") if origin.is_tls else None,
+        )
+        if not connection.lost.done():
+            self._connections.add(connection)
+        if not connection.is_open:
+            raise ConnectionResetError("the server closed it at once")
+        return connection
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        for resting in self._resting.values():
+            if connection in resting:
+                resting.remove(connection)
+
+    async def _all_lost(self) -> None:
+        if self._connections:
+            await asyncio.wait([each.lost for each in self._connections], timeout=CLOSE_TIMEOUT_IN_SECONDS)
+
+
+NOT_CONNECTED_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (TimeoutError, "ConnectionTimeoutError"),
+    (socket.gaierror, "ClientConnectorDNSError"),
+    (UnicodeError, "ClientConnectorDNSError"),
+    (ssl.CertificateError, "ClientConnectorCertificateError"),
+    (ssl.SSLError, "ClientConnectorSSLError"),
+    (OSError, "ClientConnectorError"),
+)
+"""By aiohttp's names; the first that fits."""

@@ -1,0 +1,98 @@
+"""How does a request go out through a proxy? By aiohttp, which knows proxies, tunnels and their authentication.
+
+It costs three times the CPU of a connection of our own (pool.py), so it serves proxies only; the session is opened for
+the first request.
+An answer is read up to its limit, and never decompressed, because a small compressed answer may become a huge one.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+from collections.abc import Mapping
+
+import aiohttp
+from yarl import URL
+
+from poller.disclosure import safe_text
+from poller.errors import Rejected, Unreachable
+from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, TOO_LARGE, Received
+from poller.http.keep_alive import probed_socket
+from poller.http.pool import CONNECT_TIMEOUT_IN_SECONDS, KEEP_ALIVE_IN_SECONDS
+
+LARGE_BODY_IN_BYTES = 1 << 20
+"""Above this, a body is written piece by piece, so that other calls go on meanwhile."""
+
+NOT_CONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+"""What aiohttp raises before a request is sent."""
+
+
+class Proxied:
+    """All requests through proxies. `aclose` it in the end."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def send(
+        self, url: str, proxy: str, headers: Mapping[str, str], body: bytes, *, timeout_in_seconds: float
+    ) -> Received:
+        """Raises Unreachable when there is no answer, or too large a one; Rejected when no request can be made."""
+        data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
+        try:
+            response = await self._session().post(
+                URL(url, encoded=True).with_user(None),  # aiohttp accepts no user in the url beside a signature
+                data=data,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, sock_connect=CONNECT_TIMEOUT_IN_SECONDS),
+                proxy=proxy,
+                allow_redirects=False,
+            )
+            return Received(response.status, response.headers, await body_of(response))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise no_answer(error) from error
+        except ValueError as error:  # a control character in a token, a host name that cannot be encoded
+            raise Rejected("the request has a character that no request may have", code="UnusableHeader") from error
+
+    async def aclose(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            connector = aiohttp.TCPConnector(
+                limit=0,
+                keepalive_timeout=KEEP_ALIVE_IN_SECONDS,
+                ssl=self._tls,
+                resolver=aiohttp.ThreadedResolver(),
+                socket_factory=probed_socket,
+            )
+            self._opened = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
+        return self._opened
+
+
+def no_answer(error: aiohttp.ClientError | TimeoutError | OSError) -> Unreachable:
+    """The error for a request that was not answered."""
+    text = "no answer in time" if isinstance(error, TimeoutError) else safe_text(error)
+    return Unreachable(text, code=type(error).__name__, was_sent=not isinstance(error, NOT_CONNECTED))
+
+
+async def body_of(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body; raises Unreachable above the limit, and then the connection is closed."""
+    chunks: list[bytes] = []
+    size = 0
+    async with response:
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > LARGEST_ANSWER_IN_BYTES:
+                raise Unreachable(TOO_LARGE, code="UnusableAnswer", was_sent=True)
+            chunks.append(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import pytest
+
+from poller.core.backoff import STREAM_RETRY
+from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Step, Wait
+from poller.model.arn import Arn
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.invocation import Answered, Busy, FunctionError
+from poller.model.mapping import StreamMapping
+from poller.model.outcome import Failed, Postponed, Succeeded
+from poller.model.stream import SequenceNumber
+
+RAISED = FunctionError(error_type="ValueError", message="no")
+FAILED = Failed("ValueError")
+OK = Answered(b"null")
+
+
+class Held(NamedTuple):
+    sequence_number: SequenceNumber
+    arrived_at: float
+    encoded: bytes = b"{}"
+
+
+def delivery_of(*arrivals: float, policy: RetryPolicy, now: float = 0.0) -> Delivery[Held]:
+    records = [Held(SequenceNumber(str(number)), at) for number, at in enumerate(arrivals)]
+    return Delivery(records, policy=policy, new_request_id=lambda: RequestId("id"), luck=random.Random(1), now=now)
+
+
+def seconds_of(step: Step[Held] | None) -> float:
+    assert isinstance(step, Wait)
+    return step.seconds
+
+
+def test_the_limits_are_the_mappings() -> None:
+    mapping = StreamMapping(
+        name=MappingName("m"),
+        event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/s"),
+        function_name=FunctionName("f"),
+        starting_position="LATEST",
+        region="eu-west-1",
+        uuid="u",
+        maximum_retry_attempts=3,
+        maximum_record_age_in_seconds=60,
+        bisect_batch_on_function_error=True,
+    )
+    assert RetryPolicy.of(mapping) == RetryPolicy(
+        maximum_retry_attempts=3, maximum_record_age_in_seconds=60, bisects=True
+    )
+
+
+def test_the_pauses_between_retries_grow_to_their_limit() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy())
+    waits = []
+    for _ in range(12):
+        assert isinstance(delivery.step(0.0), Invoke)
+        delivery.answered(FAILED, RAISED, now=0.0)
+        waits.append(seconds_of(delivery.step(0.0)))
+    assert 0.25 <= waits[0] <= 0.5
+    assert waits[3] > 1.9
+    assert STREAM_RETRY.maximum / 2 <= waits[-1] <= STREAM_RETRY.maximum
+
+
+def test_a_throttle_waits_as_long_as_it_was_asked_to() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy())
+    delivery.step(0.0)
+    delivery.answered(Postponed("Throttled", 17.0, True), Busy(reason="Throttled", retry_after=17.0), now=0.0)
+    step = delivery.step(0.0)
+    assert step == Wait(17.0, "Throttled")
+
+
+def test_the_pauses_of_throttles_begin_anew_after_the_function_was_reached() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy())
+    postponed = Postponed("Throttled", None, True)
+    for _ in range(10):
+        delivery.step(0.0)
+        delivery.answered(postponed, Busy(reason="Throttled"), now=0.0)
+        long = seconds_of(delivery.step(0.0))
+    delivery.step(0.0)
+    delivery.answered(FAILED, RAISED, now=0.0)
+    delivery.step(0.0)
+    delivery.step(0.0)
+    delivery.answered(postponed, Busy(reason="Throttled"), now=0.0)
+    assert seconds_of(delivery.step(0.0)) <= 0.2 < long
+
+
+def test_an_answer_tells_of_a_bisection_and_of_the_pause_before_the_same_batch_goes_again() -> None:
+    delivery = delivery_of(0.0, 0.0, policy=RetryPolicy(maximum_retry_attempts=1, bisects=True))
+    delivery.step(0.0)
+    assert delivery.answered(FAILED, RAISED, now=0.0)
+    assert delivery.pause is None, "new parts are tried at once"
+    delivery.step(0.0)
+    assert not delivery.answered(FAILED, RAISED, now=0.0)
+    assert delivery.pause == delivery.step(0.0)
+    delivery.step(0.0)
+    assert not delivery.answered(FAILED, RAISED, now=0.0)
+    assert delivery.pause is None, "what is given up goes not again"
+
+
+def test_an_expired_head_is_cut_only_as_far_as_there_is_no_gap() -> None:
+    policy = RetryPolicy(maximum_record_age_in_seconds=60)
+    delivery = delivery_of(30.0, 30.0, 50.0, 30.0, policy=policy)
+    discard = delivery.step(100.0)
+    assert isinstance(discard, Discard)
+    assert [record.sequence_number for record in discard.records] == ["0", "1"]
+    invoke = delivery.step(100.0)
+    assert isinstance(invoke, Invoke)
+    assert [record.sequence_number for record in invoke.records] == ["2", "3"]
+
+
+def test_a_retry_keeps_its_answer_for_the_report() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy(maximum_retry_attempts=0))
+    delivery.step(0.0)
+    delivery.answered(FAILED, RAISED, now=0.0)
+    discard = delivery.step(0.0)
+    assert isinstance(discard, Discard)
+    assert discard.response is RAISED
+    assert delivery.step(0.0) is None
+
+
+def test_the_last_invocation_of_a_window_has_no_records_and_is_retried_like_any_other() -> None:
+    delivery = delivery_of(policy=RetryPolicy(maximum_retry_attempts=1))
+    for _ in range(2):
+        assert isinstance(delivery.step(0.0), Invoke)
+        delivery.answered(FAILED, RAISED, now=0.0)
+        last = delivery.step(0.0)
+    assert last == Discard([], RequestId("id"), "RetryAttemptsExhausted", 2, RAISED)
+    assert delivery.step(0.0) is None
+
+
+def test_the_last_invocation_of_a_window_ages_from_when_it_became_due() -> None:
+    delivery = delivery_of(policy=RetryPolicy(maximum_record_age_in_seconds=60), now=1000.0)
+    assert isinstance(delivery.step(1059.9), Invoke)
+    delivery.answered(FAILED, RAISED, now=1059.9)
+    assert delivery.step(1060.0) == Discard([], RequestId("id"), "RecordAgeExceeded", 1, None)
+    assert delivery.step(1060.0) is None
+
+
+def test_a_window_that_closed_well_is_settled() -> None:
+    delivery = delivery_of(policy=RetryPolicy())
+    delivery.step(0.0)
+    delivery.answered(Succeeded(), OK, now=0.0)
+    assert delivery.step(0.0) == Settle([], OK)
+    assert delivery.step(0.0) is None
+
+
+def test_a_step_while_an_invocation_runs_is_a_fault_of_ours() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy())
+    delivery.step(0.0)
+    with pytest.raises(AssertionError):
+        delivery.step(0.0)
+
+
+def test_an_answer_that_nobody_asked_for_is_a_fault_of_ours() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy())
+    with pytest.raises(AssertionError):
+        delivery.answered(Succeeded(), OK, now=0.0)
+
+
+def test_an_invocation_whose_head_has_become_too_old_is_withdrawn_and_discarded() -> None:
+    delivery = delivery_of(0.0, 30.0, policy=RetryPolicy(maximum_record_age_in_seconds=60))
+    assert isinstance(delivery.step(59.0), Invoke)
+    assert delivery.withdraw_if_expired(61.0)
+    discard = delivery.step(61.0)
+    assert isinstance(discard, Discard)
+    assert ([record.sequence_number for record in discard.records], discard.invoke_count) == (["0"], 1)
+    invoke = delivery.step(61.0)
+    assert isinstance(invoke, Invoke)
+    assert [record.sequence_number for record in invoke.records] == ["1"]
+
+
+def test_an_invocation_in_time_is_not_withdrawn() -> None:
+    delivery = delivery_of(0.0, policy=RetryPolicy(maximum_record_age_in_seconds=60))
+    delivery.step(0.0)
+    assert not delivery.withdraw_if_expired(59.9)
+    delivery.answered(Succeeded(), OK, now=59.9)
+    assert isinstance(delivery.step(70.0), Settle)
+
+
+def test_only_an_invocation_can_be_withdrawn() -> None:
+    with pytest.raises(AssertionError):
+        delivery_of(0.0, policy=RetryPolicy()).withdraw_if_expired(0.0)
+
+
+def alone(size: int, *, room_in_bytes: int) -> Delivery[Held]:
+    return Delivery(
+        [Held(SequenceNumber("0"), 0.0, b"x" * size)],
+        policy=RetryPolicy(maximum_retry_attempts=0),
+        new_request_id=lambda: RequestId("id"),
+        luck=random.Random(1),
+        now=0.0,
+        room_in_bytes=room_in_bytes,
+    )
+
+
+def test_a_record_without_room_beside_a_state_is_too_large() -> None:
+    discard = alone(101, room_in_bytes=100).step(0.0)
+    assert isinstance(discard, Discard)
+    assert (discard.condition, discard.response) == ("RetryAttemptsExhausted", None)
+
+
+def test_a_record_that_just_fits_is_invoked() -> None:
+    assert isinstance(alone(100, room_in_bytes=100).step(0.0), Invoke)
+
+
+def test_only_a_record_alone_fits_in_no_event() -> None:
+    """Beside others it is invoked, so that none of them is given up with it."""
+    records = [Held(SequenceNumber("0"), 0.0, b"x" * 11), Held(SequenceNumber("1"), 0.0)]
+    delivery = Delivery(
+        records,
+        policy=RetryPolicy(maximum_retry_attempts=0),
+        new_request_id=lambda: RequestId("id"),
+        luck=random.Random(1),
+        now=0.0,
+        room_in_bytes=10,
+    )
+    step = delivery.step(0.0)
+    assert isinstance(step, Invoke)
+    assert step.records == records
