@@ -25,12 +25,12 @@ from poller.composition import Parts, WallClock
 from poller.descriptors import is_enough, needed, raise_limit
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
-from poller.facts import DaemonStarted, Record, ReloadIgnored, SettingsDoubted, TooFewDescriptors
+from poller.facts import DaemonStarted, Emit, ReloadIgnored, SettingsWarning, TooFewDescriptors
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.status import MappingStatus, StreamStatus
 from poller.settings.values import Settings
 from poller.telemetry import logs
-from poller.telemetry.recorder import Recorder
+from poller.telemetry.recorder import Telemetry
 
 GC_THRESHOLDS = (20_000, 20, 20)
 """Records in hand are many, live for a while and are in no cycle: the collector need not look at them so often."""
@@ -52,44 +52,44 @@ async def _run(settings: Settings, settings_path: Path) -> int:
 
 async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings, settings_path: Path) -> int:
     stop, limits = Stop(), raise_limit()
-    recorder = Recorder(
+    telemetry = Telemetry(
         mappings={mapping.name: mapping.function_name for mapping in _all(settings)},
         streams=[mapping.name for mapping in settings.stream_mappings],
         functions=list(settings.functions),
     )
     for warning in settings.warnings:
-        recorder.record(SettingsDoubted(warning))
+        telemetry.emit(SettingsWarning(warning))
     if not is_enough(limits, wanted := needed(settings)):
-        recorder.record(TooFewDescriptors(limit=limits.own, needed=wanted))
+        telemetry.emit(TooFewDescriptors(limit=limits.own, needed=wanted))
     async with AsyncExitStack() as stack:
-        parts = Parts(settings, stop=stop, record=recorder.record, stack=stack, descriptor_limit=limits.original)
+        parts = Parts(settings, stop=stop, emit=telemetry.emit, stack=stack, descriptor_limit=limits.original)
         daemon = Daemon(
             await parts.runners(),
             stop=stop,
             grace_in_seconds=settings.daemon.shutdown_grace_in_seconds,
             clock=WallClock(),
-            record=recorder.record,
-            luck=parts.luck,
+            emit=telemetry.emit,
+            randomness=parts.randomness,
         )
         disabled = [_disabled(mapping) for mapping in _all(settings) if not mapping.is_enabled]
 
         def statuses() -> Sequence[MappingStatus]:
             return [*daemon.statuses(), *disabled]
 
-        recorder.watch(lambda: from_thread.run_sync(statuses))  # /metrics is made in a worker thread
+        telemetry.watch(lambda: from_thread.run_sync(statuses))  # /metrics is made in a worker thread
         http = None
         if settings.daemon.http_listen is not None:
             http = await stack.enter_async_context(
                 serve(
                     settings.daemon.http_listen,
-                    registry=recorder.registry,
+                    registry=telemetry.registry,
                     statuses=statuses,
                     hosts=settings.daemon.http_hosts,
                 )
             )
         async with anyio.create_task_group() as services:
-            services.start_soon(_obey, signals, stop, recorder.record)
-            recorder.record(
+            services.start_soon(_obey, signals, stop, telemetry.emit)
+            telemetry.emit(
                 DaemonStarted(
                     version=__version__,
                     settings=str(settings_path),
@@ -102,7 +102,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             gc.set_threshold(*GC_THRESHOLDS)
             await daemon.run()
             services.cancel_scope.cancel()
-    return 1 if stop.spoiled.is_set() else 0
+    return 1 if stop.is_unclean.is_set() else 0
 
 
 def _written(address: Address) -> str:
@@ -110,11 +110,11 @@ def _written(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, record: Record) -> None:
+async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, emit: Emit) -> None:
     """The first SIGTERM or SIGINT begins the stop, any further one hurries it; SIGHUP changes nothing."""
     async for number in signals:
         if number == signal.SIGHUP:
-            record(ReloadIgnored())
+            emit(ReloadIgnored())
         elif stop.has_begun:
             stop.hurry()
         else:

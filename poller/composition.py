@@ -33,12 +33,12 @@ from poller.destinations.sqs import SqsDestination
 from poller.engine.daemon import Runner
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
-from poller.engine.queues.mapping import QueueMappingRunner, QueueParts
+from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
-from poller.engine.streams.lane import LaneParts
-from poller.engine.streams.mapping import StreamMappingRunner, StreamParts
-from poller.facts import Record, StateOpened
+from poller.engine.streams.lane import LaneContext
+from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
+from poller.facts import Emit, StateOpened
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -67,14 +67,14 @@ class Parts:
     """The parts of one daemon."""
 
     def __init__(
-        self, settings: Settings, *, stop: Stop, record: Record, stack: AsyncExitStack, descriptor_limit: int
+        self, settings: Settings, *, stop: Stop, emit: Emit, stack: AsyncExitStack, descriptor_limit: int
     ) -> None:
         """`descriptor_limit` is the soft limit of open files that child processes get."""
         daemon = settings.daemon
-        self.luck = random.Random()
+        self.randomness = random.Random()
         self._settings = settings
         self._stop = stop
-        self._record = record
+        self._emit = emit
         self._stack = stack
         self._descriptor_limit = descriptor_limit
         self._clock = WallClock()
@@ -106,7 +106,7 @@ class Parts:
     async def _queue_runner(self, mapping: QueueMapping) -> Callable[[], Runner]:
         function = self._settings.functions[mapping.function_name]
         target, gate = await self._way_to(function)
-        parts = QueueParts(
+        parts = QueueContext(
             mapping=mapping,
             function=function,
             source=await self._queue(mapping),
@@ -115,9 +115,9 @@ class Parts:
             event_limit=self._event_limits[function.name],
             filters=_filters(mapping.filters, data_key="body"),
             clock=self._clock,
-            luck=self.luck,
+            randomness=self.randomness,
             new_request_id=new_request_id,
-            record=self._record,
+            emit=self._emit,
             stop=self._stop,
         )
         return lambda: QueueMappingRunner(parts)
@@ -126,24 +126,24 @@ class Parts:
         function = self._settings.functions[mapping.function_name]
         target, gate = await self._way_to(function)
         source = await self._stream(mapping)
-        lane = LaneParts(
+        lane = LaneContext(
             mapping=mapping,
             function=function,
             target=target,
             gate=gate,
             function_health=FunctionHealth(
-                mapping=mapping.name, function=function.name, clock=self._clock, record=self._record
+                mapping=mapping.name, function=function.name, clock=self._clock, emit=self._emit
             ),
             event_limit=self._event_limits[function.name],
             destination=await self._destination(mapping),
             clock=self._clock,
             source_clock=source.clock,
-            luck=self.luck,
+            randomness=self.randomness,
             new_request_id=new_request_id,
-            record=self._record,
+            emit=self._emit,
             stop=self._stop,
         )
-        parts = StreamParts(
+        parts = StreamContext(
             lane=lane,
             source=source,
             store=store,
@@ -158,7 +158,7 @@ class Parts:
             return MemoryStore()
         path = Path(state.removeprefix("sqlite://"))
         store = await self._stack.enter_async_context(SqliteStore(path))
-        self._record(StateOpened(file=str(path), positions=store.positions))
+        self._emit(StateOpened(file=str(path), positions=store.positions))
         return store
 
     async def _queue(self, mapping: QueueMapping) -> QueueSource:
@@ -185,7 +185,7 @@ class Parts:
     def _paced(self, caller: JsonCaller, operation: str, arn: Arn) -> PacedCaller:
         """The source's client, whose listings share one rate with all mappings of the account and region."""
         whose = (operation, caller.endpoint_url, arn.region, arn.account)
-        return PacedCaller(caller, self._paces.setdefault(whose, Pace(operation, self.luck)))
+        return PacedCaller(caller, self._paces.setdefault(whose, Pace(operation, self.randomness)))
 
     async def _reader_arn(self, mapping: StreamMapping) -> str:
         """The invokeIdentityArn if the mapping has no `role_arn`: the function's role on Lambda, else our identity.
@@ -246,12 +246,12 @@ class Parts:
             case LambdaApi() as kind:
                 return await LambdaApiTarget.of(function, kind, self._aws)
             case HttpService():
-                return await self._stack.enter_async_context(HttpTarget(function, record=self._record))
+                return await self._stack.enter_async_context(HttpTarget(function, emit=self._emit))
             case ChildProcess():
                 return await self._stack.enter_async_context(
                     RuntimeTarget(
                         function,
-                        record=self._record,
+                        emit=self._emit,
                         region=function.arn.region,
                         endpoint_url=self._settings.daemon.endpoint_url,
                         descriptor_limit=self._descriptor_limit,

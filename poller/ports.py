@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from poller.core.invocation_record import Notice
+from poller.core.invocation_record import InvocationRecord
 from poller.model.invocation import Invocation, Response
-from poller.model.message import Message, QueueAttributes, Refusal
-from poller.model.stream import Beginning, Checkpoint, Iterator, Position, Read, Shard, ShardId, StateKey
+from poller.model.message import Message, QueueAttributes, RejectedEntry
+from poller.model.stream import Checkpoint, Position, Read, Shard, ShardId, ShardIterator, StartingPosition, StateKey
 
 
 class QueueSource(Protocol):
@@ -37,10 +37,10 @@ class QueueSource(Protocol):
         sees until their visibility timeout is over; SQS cannot undo it.
         """
 
-    async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
+    async def delete(self, messages: Sequence[Message]) -> list[RejectedEntry]:
         """Delete up to ten messages; returns those that were not deleted. Idempotent."""
 
-    async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[Refusal]:
+    async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[RejectedEntry]:
         """Hide up to ten messages for so long from now (0 shows them at once); returns those it could not."""
 
 
@@ -67,14 +67,14 @@ class StreamSource(Protocol):
         A child of a merge is returned for both parents. Raises what `shards` raises.
         """
 
-    async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
+    async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
         """A cursor at a position; never called for ShardEnd.
 
         Raises errors.Trimmed when the records there are gone, NotFound when the shard or the stream is, and Rejected
         when the position is not one of this stream.
         """
 
-    async def read(self, iterator: Iterator, *, limit: int) -> Read:
+    async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
         """Read up to `limit` records, perhaps none though there are more. It waits for nothing.
 
         Raises errors.ExpiredIterator when the cursor is too old, errors.Trimmed when the records there are gone: those
@@ -110,7 +110,7 @@ class StateStore(Protocol):
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         """Remove what is stored for these shards."""
 
-    async def starting_position(self, key: StateKey) -> Beginning | None:
+    async def starting_position(self, key: StateKey) -> StartingPosition | None:
         """The position to begin at instead of the mapping's own where nothing is stored, if a person set one."""
 
 
@@ -127,10 +127,10 @@ class Target(Protocol):
 class Destination(Protocol):
     """Where discarded batches are reported. A destination is opened and closed by the composition root."""
 
-    async def deliver(self, notice: Notice) -> None:
-        """Returns once the service has taken the notice; gives up as Unreachable after a bounded time.
+    async def deliver(self, invocation_record: InvocationRecord) -> None:
+        """Returns once the service has taken the invocation record; gives up as Unreachable after a bounded time.
 
-        To deliver a notice again, after an answer that was lost, does no harm beyond a second message.
+        To deliver an invocation record again, after an answer that was lost, does no harm beyond a second message.
         """
 
 

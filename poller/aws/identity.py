@@ -28,7 +28,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import NoCredentialsError
 
 from poller.aws.errors import RENEWABLE_CODES, UNREADABLE, translated
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from poller.disclosure import safe_text
 from poller.errors import AccessDenied, Unreachable
 
@@ -45,18 +45,18 @@ class Identity:
     def __init__(self, new_session: Callable[[], Session], *, source: Identity | None = None) -> None:
         self._new_session = new_session
         self._source = source
-        self._keys: Keys | None = None
+        self._keys: Credentials | None = None
         self._trusted_until = 0.0
         self._lock = asyncio.Lock()
         self.session = new_session()
 
     @property
-    def known_keys(self) -> Keys | None:
+    def known_keys(self) -> Credentials | None:
         """The keys, if no search is needed. While one task searches for newer ones, the others get the known ones."""
         is_good = time.monotonic() < self._trusted_until or self._lock.locked()
         return self._keys if is_good else None
 
-    async def keys(self) -> Keys:
+    async def keys(self) -> Credentials:
         """Raises AccessDenied if there are none, Unreachable if a credential provider does not answer.
 
         It has no deadline of its own, and takes as long as the slowest provider: set one around it.
@@ -66,7 +66,7 @@ class Identity:
         async with self._lock:
             return await self._search()
 
-    async def renew(self, stale: Keys) -> Keys:
+    async def renew(self, stale: Credentials) -> Credentials:
         """Other keys than these, if there are any; of many callers at once, the first one searches."""
         async with self._lock:
             if self._keys is not None and self._keys != stale:
@@ -74,7 +74,7 @@ class Identity:
             self.session = self._new_session()
             return await self._search()
 
-    async def _search(self) -> Keys:
+    async def _search(self) -> Credentials:
         try:
             self._keys = await frozen_keys(self.session)
         except AccessDenied as error:
@@ -87,7 +87,7 @@ class Identity:
         return self._keys
 
 
-async def frozen_keys(session: AioSession) -> Keys:
+async def frozen_keys(session: AioSession) -> Credentials:
     """The keys of a session now. No request of ours was sent when this fails, whatever was asked on the way."""
     try:
         with translated():
@@ -95,7 +95,7 @@ async def frozen_keys(session: AioSession) -> Keys:
             if credentials is None:
                 raise NoCredentialsError
             frozen = await credentials.get_frozen_credentials()
-            keys = Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
+            keys = Credentials(frozen.access_key, frozen.secret_key, frozen.token or None)
     except Unreachable as error:
         raise Unreachable(str(error), code=error.code, was_sent=False) from error
     except UNREADABLE as error:

@@ -25,7 +25,7 @@ from poller.http.pool import DEFAULT_PORTS
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 
-class Keys(NamedTuple):
+class Credentials(NamedTuple):
     """What a caller signs with. `session_token` is None for long-term keys."""
 
     access_key_id: str
@@ -33,7 +33,7 @@ class Keys(NamedTuple):
     session_token: str | None
 
     def __repr__(self) -> str:
-        return f"Keys({self.access_key_id})"
+        return f"Credentials({self.access_key_id})"
 
 
 class Resource(NamedTuple):
@@ -81,7 +81,7 @@ class Signer:
         self._key = b""
 
     def sign(
-        self, where: Resource, headers: Mapping[str, str], body: bytes, *, keys: Keys, now: float
+        self, where: Resource, headers: Mapping[str, str], body: bytes, *, keys: Credentials, now: float
     ) -> dict[str, str]:
         """All headers of the request. Those given are all signed and named in lower case; `now` is epoch seconds."""
         moment = self._timestamp(int(now))

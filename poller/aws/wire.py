@@ -24,7 +24,7 @@ from poller import __version__
 from poller.aws.clock import ServiceClock
 from poller.aws.errors import CLOCK_CODES, RENEWABLE_CODES, bare_code, refusal
 from poller.aws.identity import Identity
-from poller.aws.signing import Keys, Resource, Signer
+from poller.aws.signing import Credentials, Resource, Signer
 from poller.errors import ServiceError, SettingsError, Unreachable
 from poller.http.http1 import request
 from poller.http.pool import Origin, Pool
@@ -131,7 +131,7 @@ class Wire:
         signed = self._signer.sign(route.resource, headers, body, keys=keys, now=now)
         return await self._send(route, signed, body, deadline, is_repeatable)
 
-    async def _before(self, deadline: float, search: Coroutine[Any, Any, Keys]) -> Keys:
+    async def _before(self, deadline: float, search: Coroutine[Any, Any, Credentials]) -> Credentials:
         """Await a search for credentials within the deadline. No request has had an effect before it."""
         try:
             async with asyncio.timeout(deadline - self.clock.steady()):

@@ -22,8 +22,8 @@ from poller.cli.ending import (
     counted,
     crash_told,
     examined,
+    exit_on_broken_stdout,
     failures_told,
-    output_kept_or_told,
     refused,
     warn,
 )
@@ -45,7 +45,7 @@ app.add_typer(state_commands, name="state")
 
 
 def main() -> None:
-    with crash_told(), output_kept_or_told():
+    with crash_told(), exit_on_broken_stdout():
         app()
 
 

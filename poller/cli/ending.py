@@ -77,7 +77,7 @@ def crash_told() -> Iterator[None]:
 
 
 @contextmanager
-def output_kept_or_told() -> Iterator[None]:
+def exit_on_broken_stdout() -> Iterator[None]:
     """Ends the program where stdout takes nothing more, as on a full disk.
 
     A reader that has gone does not come here: typer ends the program for that, without a word.

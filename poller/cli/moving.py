@@ -16,11 +16,11 @@ from poller.model.stream import (
     AfterSequence,
     AtSequence,
     AtTimestamp,
-    Beginning,
     Latest,
     Position,
     ShardEnd,
     ShardId,
+    StartingPosition,
     TrimHorizon,
 )
 from poller.stores.by_hand import Hand
@@ -40,7 +40,7 @@ class Move(NamedTuple):
         if self.shard_id is not None:
             hand.move_shard(self.before.key, self.shard_id, self.position)
         else:
-            assert isinstance(self.position, Beginning)
+            assert isinstance(self.position, StartingPosition)
             hand.start_over(self.before.key, self.position)
 
     def told(self) -> Iterable[str]:

@@ -1,6 +1,6 @@
 """How long until the next try?
 
-Exponential, with equal jitter: half of the delay is fixed, half is luck, so that many waiters spread out and none
+Exponential, with equal jitter: half of the delay is fixed, half is randomness, so that many waiters spread out and none
 comes back at once.  AWS says "exponential backoff" and no more; the constants are ours and stand here.
 """
 
@@ -17,11 +17,11 @@ class Backoff:
     initial: float
     maximum: float
 
-    def delay(self, failures: int, luck: random.Random) -> float:
+    def delay(self, failures: int, randomness: random.Random) -> float:
         """How long to wait after so many failures in a row (from 1)."""
         assert failures >= 1, failures
         full = min(self.maximum, self.initial * 2.0 ** min(failures - 1, 32))
-        return full * (0.5 + luck.random() / 2)
+        return full * (0.5 + randomness.random() / 2)
 
 
 LONGEST_ASKED_FOR_IN_SECONDS = 300.0

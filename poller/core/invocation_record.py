@@ -56,16 +56,16 @@ class DiscardedBatch:
     window_call: WindowCall | None = None
 
 
-class Notice(NamedTuple):
+class InvocationRecord(NamedTuple):
     """A discarded batch on its way to a destination; each kind of destination takes what it needs of it.
 
     `event` is the invocation's, whether or not it ever took place.
-    `notice_id` stays the same at every try to deliver, so that repeating one does no harm where that can be helped.
+    `record_id` stays the same at every try to deliver, so that repeating one does no harm where that can be helped.
     """
 
     batch: DiscardedBatch
     event: bytes
-    notice_id: UUID
+    record_id: UUID
 
 
 def failure_record(batch: DiscardedBatch) -> bytes:

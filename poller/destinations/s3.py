@@ -6,7 +6,7 @@ Lambda"; Amazon S3 API Reference, "PutObject"; the content type was seen on AWS.
 
 from __future__ import annotations
 
-from poller.core.invocation_record import Notice, s3_key, s3_object
+from poller.core.invocation_record import InvocationRecord, s3_key, s3_object
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
 from poller.model.arn import Arn
 
@@ -24,13 +24,13 @@ class S3Destination:
         self._bucket = arn.resource
         self._mapping_uuid = mapping_uuid
 
-    async def deliver(self, notice: Notice) -> None:
-        """A notice delivered twice is one object: its key is made of the notice alone."""
+    async def deliver(self, invocation_record: InvocationRecord) -> None:
+        """An invocation record delivered twice is one object: its key is made of the invocation record alone."""
         await self._client.call(
             "put_object",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,
             Bucket=self._bucket,
-            Key=s3_key(notice.batch, mapping_uuid=self._mapping_uuid, random=notice.notice_id),
-            Body=s3_object(notice.batch, event=notice.event),
+            Key=s3_key(invocation_record.batch, mapping_uuid=self._mapping_uuid, random=invocation_record.record_id),
+            Body=s3_object(invocation_record.batch, event=invocation_record.event),
             ContentType=CONTENT_TYPE,
         )

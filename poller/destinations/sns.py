@@ -6,7 +6,7 @@ Lambda"; Amazon SNS API Reference, "Publish".
 
 from __future__ import annotations
 
-from poller.core.invocation_record import Notice, failure_record
+from poller.core.invocation_record import InvocationRecord, failure_record
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
 from poller.model.arn import Arn
 
@@ -18,11 +18,11 @@ class SnsDestination:
         self._client = client
         self._arn = str(arn)
 
-    async def deliver(self, notice: Notice) -> None:
-        """Each delivery is a message of its own, also of the same notice."""
+    async def deliver(self, invocation_record: InvocationRecord) -> None:
+        """Each delivery is a message of its own, also of the same invocation record."""
         await self._client.call(
             "publish",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,
             TopicArn=self._arn,
-            Message=failure_record(notice.batch).decode(),
+            Message=failure_record(invocation_record.batch).decode(),
         )

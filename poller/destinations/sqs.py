@@ -6,7 +6,7 @@ Lambda"; Amazon SQS API Reference, "SendMessage".
 
 from __future__ import annotations
 
-from poller.core.invocation_record import Notice, failure_record
+from poller.core.invocation_record import InvocationRecord, failure_record
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
 
 
@@ -17,11 +17,11 @@ class SqsDestination:
         self._client = client
         self._queue_url = queue_url
 
-    async def deliver(self, notice: Notice) -> None:
-        """Each delivery is a message of its own, also of the same notice."""
+    async def deliver(self, invocation_record: InvocationRecord) -> None:
+        """Each delivery is a message of its own, also of the same invocation record."""
         await self._client.call(
             "send_message",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,
             QueueUrl=self._queue_url,
-            MessageBody=failure_record(notice.batch).decode(),
+            MessageBody=failure_record(invocation_record.batch).decode(),
         )

@@ -15,7 +15,7 @@ import anyio
 from poller.core.backoff import CRASH
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
-from poller.facts import DaemonStopping, MappingCrashed, Record
+from poller.facts import DaemonStopping, Emit, MappingCrashed
 from poller.model.ids import MappingName
 from poller.model.status import Health, MappingStatus
 from poller.ports import Clock
@@ -42,8 +42,8 @@ class Daemon:
         stop: Stop,
         grace_in_seconds: float,
         clock: Clock,
-        record: Record,
-        luck: random.Random,
+        emit: Emit,
+        randomness: random.Random,
     ) -> None:
         self._make = mappings
         self._runners = {name: make() for name, make in mappings.items()}
@@ -51,8 +51,8 @@ class Daemon:
         self._stop = stop
         self._grace_in_seconds = grace_in_seconds
         self._clock = clock
-        self._record = record
-        self._luck = luck
+        self._emit = emit
+        self._randomness = randomness
 
     def statuses(self) -> Sequence[MappingStatus]:
         return [self._status(name) for name in self._runners]
@@ -96,8 +96,8 @@ class Daemon:
             self._runners[name] = self._make[name]()
 
     async def _leave_alone(self, name: MappingName, error: Exception, crashes: int) -> None:
-        delay, now = CRASH.delay(crashes, self._luck), self._clock.now()
-        self._record(MappingCrashed(mapping=name, error=error, retry_in=delay))
+        delay, now = CRASH.delay(crashes, self._randomness), self._clock.now()
+        self._emit(MappingCrashed(mapping=name, error=error, retry_in=delay))
         reason = f"the mapping crashed and restarts: {safe_text(error)}"
         self._crashes[name] = Health("troubled", reason, since=now, attempt=crashes, next_try=now + delay)
         with anyio.move_on_after(delay):
@@ -114,6 +114,6 @@ class Daemon:
         batches = sum(status.batches_in_flight for status in self.statuses())
         match stage:
             case "draining" | "releasing" | "stopped":
-                self._record(DaemonStopping(stage=stage, batches_in_flight=batches))
+                self._emit(DaemonStopping(stage=stage, batches_in_flight=batches))
             case _:
                 raise AssertionError(stage)

@@ -11,7 +11,7 @@ that the function runs ends the waiting.
 from __future__ import annotations
 
 from poller.core.outcome import cannot_start
-from poller.facts import MappingResumed, MappingWaiting, Record
+from poller.facts import Emit, MappingResumed, MappingWaiting
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import LostAnswer, Response, TooLarge
 from poller.model.outcome import Postponed
@@ -25,11 +25,11 @@ REASON_LIMIT_IN_CHARACTERS = 1024
 class FunctionHealth:
     """One mapping's view of its function."""
 
-    def __init__(self, *, mapping: MappingName, function: FunctionName, clock: Clock, record: Record) -> None:
+    def __init__(self, *, mapping: MappingName, function: FunctionName, clock: Clock, emit: Emit) -> None:
         self._mapping = mapping
         self._function = function
         self._clock = clock
-        self._record = record
+        self._emit = emit
         self._waiting: Health | None = None
         self._resumed_at = 0.0
 
@@ -58,11 +58,11 @@ class FunctionHealth:
         next_try = None if retry_in is None else now + retry_in
         if before is None:
             self._waiting = Health("waiting", reason, since=now, attempt=1, next_try=next_try)
-            self._record(MappingWaiting(self._mapping, self._function, reason))
+            self._emit(MappingWaiting(self._mapping, self._function, reason))
             return
         self._waiting = before._replace(reason=reason, attempt=(before.attempt or 0) + 1, next_try=next_try)
 
     def _resume(self, waiting: Health) -> None:
         self._waiting = None
         self._resumed_at = now = self._clock.now()
-        self._record(MappingResumed(self._mapping, self._function, now - (waiting.since or now)))
+        self._emit(MappingResumed(self._mapping, self._function, now - (waiting.since or now)))

@@ -20,7 +20,7 @@ import anyio
 from poller.core.backoff import SOURCE, THROTTLED_READ, at_least
 from poller.engine.stop import Stop
 from poller.errors import LASTING, ServiceError, Throttled
-from poller.facts import ReadThrottled, Record, SourceFailed, SourceRecovered
+from poller.facts import Emit, ReadThrottled, SourceFailed, SourceRecovered
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
 from poller.model.status import Health, MappingState
@@ -47,13 +47,13 @@ class SourceHealth:
     """One mapping's view of its source. Reasons and log lines name the source by its ARN."""
 
     def __init__(
-        self, *, mapping: MappingName, source: Arn, clock: Clock, record: Record, luck: random.Random, stop: Stop
+        self, *, mapping: MappingName, source: Arn, clock: Clock, emit: Emit, randomness: random.Random, stop: Stop
     ) -> None:
         self._mapping = mapping
         self._source = str(source)
         self._clock = clock
-        self._record = record
-        self._luck = luck
+        self._emit = emit
+        self._randomness = randomness
         self._stop = stop
         self._is_found = False
         self._since = clock.now()
@@ -106,12 +106,12 @@ class SourceHealth:
         if asked_at >= self._failed_at:
             self._failures += 1
             self._failed_at = anyio.current_time()
-            own = SOURCE.delay(self._failures, self._luck)
+            own = SOURCE.delay(self._failures, self._randomness)
             self._delay = at_least(error.retry_after if isinstance(error, Throttled) else None, own)
         self._say(operation, error, self._delay)
         return self._delay
 
-    def failed_beside(self, operation: str, error: ServiceError, *, retry_in: float) -> None:
+    def background_failure(self, operation: str, error: ServiceError, *, retry_in: float) -> None:
         """A call beside the polls failed, and is tried again by itself; only what lasts is a trouble of the source."""
         if isinstance(error, LASTING):
             self._say(operation, error, retry_in)
@@ -119,12 +119,12 @@ class SourceHealth:
     def read_failed(self, shard_id: ShardId, error: ServiceError, *, in_a_row: int) -> float:
         """A read of a shard did not go through, so often in a row. Returns how long to leave the shard alone."""
         if isinstance(error, Throttled):
-            delay = at_least(error.retry_after, THROTTLED_READ.delay(in_a_row, self._luck))
+            delay = at_least(error.retry_after, THROTTLED_READ.delay(in_a_row, self._randomness))
             if in_a_row < THROTTLED_READS:
-                self._record(ReadThrottled(self._mapping, error.code))
+                self._emit(ReadThrottled(self._mapping, error.code))
                 return delay
         else:
-            delay = SOURCE.delay(in_a_row, self._luck)
+            delay = SOURCE.delay(in_a_row, self._randomness)
         self._say("GetRecords", error, delay, of=shard_id)
         return delay
 
@@ -146,7 +146,7 @@ class SourceHealth:
     def _say_if_recovered(self) -> None:
         if self.state == "ready":
             self._since = self._clock.now()
-            self._record(SourceRecovered(mapping=self._mapping))
+            self._emit(SourceRecovered(mapping=self._mapping))
 
     def _say(self, operation: str, error: ServiceError, retry_in: float, *, of: str = "") -> None:
         now, kind = self._clock.now(), f"{operation} {of}" if of else operation
@@ -157,7 +157,7 @@ class SourceHealth:
             attempt=1 if before is None else before.attempt + 1,
             next_try=now + retry_in,
         )
-        self._record(
+        self._emit(
             SourceFailed(
                 mapping=self._mapping,
                 source=self._source,

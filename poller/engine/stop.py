@@ -4,7 +4,8 @@
     releasing   the grace is over, or a second signal hurries: what still runs is cut, what is in hand goes back
     (stopped)   every task has ended
 
-An event is set once and never taken back. `spoiled` says that the stop left something undone that a person should know.
+An event is set once and never taken back. `is_unclean` is set if the stop left something undone that a person should
+know.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import anyio
 class Stop:
     draining: anyio.Event = field(default_factory=anyio.Event)
     releasing: anyio.Event = field(default_factory=anyio.Event)
-    spoiled: anyio.Event = field(default_factory=anyio.Event)
+    is_unclean: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def has_begun(self) -> bool:

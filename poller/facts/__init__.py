@@ -50,7 +50,7 @@ class TooFewDescriptors(NamedTuple):
     needed: int
 
 
-class SettingsDoubted(NamedTuple):
+class SettingsWarning(NamedTuple):
     """Something in the settings is allowed, but probably not meant."""
 
     warning: str
@@ -323,7 +323,7 @@ class RecordsDropped(NamedTuple):
     end_sequence_number: str | None = None
 
 
-class NoticeDelivered(NamedTuple):
+class InvocationRecordDelivered(NamedTuple):
     """The on-failure destination has taken the report of a discarded batch of so many records."""
 
     mapping: MappingName
@@ -334,7 +334,7 @@ class NoticeDelivered(NamedTuple):
     end_sequence_number: str | None = None
 
 
-class NoticeRefused(NamedTuple):
+class InvocationRecordRefused(NamedTuple):
     """The destination did not take a report. `retry_in` is None when the batch is dropped for it."""
 
     mapping: MappingName
@@ -433,7 +433,7 @@ Fact = (
     | ReloadIgnored
     | StateOpened
     | TooFewDescriptors
-    | SettingsDoubted
+    | SettingsWarning
     | MappingReady
     | SourceFailed
     | ReadThrottled
@@ -461,8 +461,8 @@ Fact = (
     | ShardBlocked
     | ShardUnblocked
     | RecordsDropped
-    | NoticeDelivered
-    | NoticeRefused
+    | InvocationRecordDelivered
+    | InvocationRecordRefused
     | PositionTrimmed
     | CheckpointsLost
     | ChildStarted
@@ -473,5 +473,5 @@ Fact = (
     | EndpointPutAside
 )
 
-Record = Callable[[Fact], None]
+Emit = Callable[[Fact], None]
 """How a part reports a fact: a plain call that never fails and never waits."""

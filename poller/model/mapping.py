@@ -7,7 +7,7 @@ from typing import Literal
 
 from poller.model.arn import Arn, stream_arn
 from poller.model.ids import FunctionName, MappingName
-from poller.model.stream import AtTimestamp, Beginning, Latest, StateKey, TrimHorizon
+from poller.model.stream import AtTimestamp, Latest, StartingPosition, StateKey, TrimHorizon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class QueueMapping:
         return self.event_source_arn.resource.endswith(".fifo")
 
 
-StartingPosition = Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]
+StartingPositionName = Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class StreamMapping:
     maximum_batching_window_in_seconds: int = 0
     filters: tuple[str, ...] = ()
     report_batch_item_failures: bool = False
-    starting_position: StartingPosition
+    starting_position: StartingPositionName
     starting_position_timestamp: float | None = None
     parallelization_factor: int = 1
     maximum_retry_attempts: int | None = None
@@ -86,7 +86,7 @@ class StreamMapping:
         return self.event_source_arn.service == "kinesis"
 
     @property
-    def begins_at(self) -> Beginning:
+    def begins_at(self) -> StartingPosition:
         match self.starting_position:
             case "AT_TIMESTAMP":
                 assert self.starting_position_timestamp is not None, "settings see to that"

@@ -25,7 +25,7 @@ class Message(NamedTuple):
     defect: str | None = None
 
 
-class Refusal(NamedTuple):
+class RejectedEntry(NamedTuple):
     """One message that a batch call (delete, extend) did not carry out.
 
     `is_final` is true when trying again cannot help: the receipt has expired or is not known.

@@ -21,7 +21,7 @@ SequenceNumber = NewType("SequenceNumber", str)
 Order is that of the numbers, never that of the texts (`core/streams/positions.py`).
 """
 
-Iterator = NewType("Iterator", str)
+ShardIterator = NewType("ShardIterator", str)
 """AWS's read cursor: good for one read, and only for some minutes."""
 
 
@@ -72,10 +72,10 @@ class ShardEnd:
     """The shard is drained: closed, and all of it done."""
 
 
-Beginning = TrimHorizon | Latest | AtTimestamp
+StartingPosition = TrimHorizon | Latest | AtTimestamp
 """Where a stream may be begun; the others are places in one shard."""
 
-Position = Beginning | AtSequence | AfterSequence | ShardEnd
+Position = StartingPosition | AtSequence | AfterSequence | ShardEnd
 
 
 class StreamRecord(NamedTuple):
@@ -107,7 +107,7 @@ class Read(NamedTuple):
     """
 
     records: list[StreamRecord]
-    next_iterator: Iterator | None
+    next_iterator: ShardIterator | None
     behind_in_seconds: float | None
 
 

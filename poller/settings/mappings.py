@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import OnFailure, QueueMapping, StartingPosition, StreamMapping
+from poller.model.mapping import OnFailure, QueueMapping, StartingPositionName, StreamMapping
 from poller.settings.faults import refusal
 from poller.settings.fields import (
     DestinationArn,
@@ -138,7 +138,7 @@ class MappingTable(Table):
     scaling_config: ScalingConfigTable = Field(default_factory=ScalingConfigTable)
     """How far to scale; queues only."""
 
-    starting_position: StartingPosition | None = None
+    starting_position: StartingPositionName | None = None
     """Where to begin to read a stream; required for streams."""
 
     starting_position_timestamp: Moment | None = None

@@ -32,7 +32,6 @@ from poller.model.stream import (
     AfterSequence,
     AtSequence,
     AtTimestamp,
-    Iterator,
     Latest,
     Position,
     Read,
@@ -40,6 +39,7 @@ from poller.model.stream import (
     Shard,
     ShardEnd,
     ShardId,
+    ShardIterator,
     StreamRecord,
     TrimHorizon,
 )
@@ -109,10 +109,10 @@ class DynamoDbStreamsSource:
             request = {**first_page, "ExclusiveStartShardId": last}
         raise unusable(SERVICE, "a listing of shards that does not end")
 
-    async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
+    async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
         """Records of the same second as an AtTimestamp are read, rather repeated than lost."""
         if not isinstance(position, AtTimestamp):
-            return Iterator(await self._wire_iterator(shard_id, _place(position)))
+            return ShardIterator(await self._wire_iterator(shard_id, _place(position)))
         since = floor(position.timestamp)
         return _cursor(await self._wire_iterator_at(shard_id, since), since)
 
@@ -132,7 +132,7 @@ class DynamoDbStreamsSource:
         with understood(SERVICE, "iterator"):
             return token(answer["ShardIterator"])
 
-    async def read(self, iterator: Iterator, *, limit: int) -> Read:
+    async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
         """DynamoDB allows two readers of a shard, and answers Throttled to more.
 
         A read of older records only is empty, and is behind by at least their distance from the time.
@@ -153,7 +153,7 @@ class DynamoDbStreamsSource:
         with understood(SERVICE, "records"):
             next_wire = token_if_any(answer.get("NextShardIterator"))
             records = [self._record(wire) for wire in answer["Records"]]
-        return Read(records, Iterator(next_wire) if next_wire else None, None)
+        return Read(records, ShardIterator(next_wire) if next_wire else None, None)
 
     def _record(self, wire: Mapping[str, Any]) -> StreamRecord:
         change = wire["dynamodb"]
@@ -168,8 +168,8 @@ class DynamoDbStreamsSource:
         return await self._caller.call(operation, orjson.dumps(request), timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
 
 
-def _cursor(wire: str, since: int) -> Iterator:
-    return Iterator(f"{wire} {since}")
+def _cursor(wire: str, since: int) -> ShardIterator:
+    return ShardIterator(f"{wire} {since}")
 
 
 def _since(since: int, read: Read) -> Read:

@@ -29,13 +29,13 @@ from poller.model.stream import (
     AfterSequence,
     AtSequence,
     AtTimestamp,
-    Iterator,
     Latest,
     Position,
     Read,
     Shard,
     ShardEnd,
     ShardId,
+    ShardIterator,
     StreamRecord,
     TrimHorizon,
 )
@@ -119,7 +119,7 @@ class KinesisSource:
         """The last answer of the shard named them; if it did not, as with an older service, list every shard."""
         return self._children.pop(shard_id, None) or await self.shards()
 
-    async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
+    async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
         """That the record of an AfterSequence is gone is told by the first read that meets something else.
 
         A stream that was made anew has the ARN and the shards' ids of the former one, whose numbers it refuses.
@@ -134,7 +134,7 @@ class KinesisSource:
             shard_id, wire, position.sequence_number if isinstance(position, AfterSequence) else None
         ).written()
 
-    async def read(self, iterator: Iterator, *, limit: int) -> Read:
+    async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
         """Kinesis allows five reads a second and 2 MiB a second of a shard, and answers Throttled beyond that."""
         envelope = self._envelope or await self._first_envelope()
         cursor = Cursor.of(iterator)

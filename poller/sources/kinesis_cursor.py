@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from poller.core.streams.positions import are_in_order, number
 from poller.errors import Trimmed
-from poller.model.stream import Iterator, SequenceNumber, ShardId, StreamRecord
+from poller.model.stream import SequenceNumber, ShardId, ShardIterator, StreamRecord
 
 EMPTY_READS = 25
 """How many empty reads in a row, behind the tip, are "again and again"; ours: five seconds of reading."""
@@ -39,12 +39,12 @@ class Cursor(NamedTuple):
     after: SequenceNumber | None = None
     empty_reads: int = 0
 
-    def written(self) -> Iterator:
+    def written(self) -> ShardIterator:
         place = f"{self.shard_id} {self.wire}"
-        return Iterator(place if self.after is None else f"{place} {self.after} {self.empty_reads}")
+        return ShardIterator(place if self.after is None else f"{place} {self.after} {self.empty_reads}")
 
     @classmethod
-    def of(cls, iterator: Iterator) -> Cursor:
+    def of(cls, iterator: ShardIterator) -> Cursor:
         shard_id, wire, *more = iterator.split(" ")
         if not more:
             return cls(ShardId(shard_id), wire)

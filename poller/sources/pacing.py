@@ -38,10 +38,10 @@ too, so that the mapping tells why it waits."""
 class Pace:
     """The turns of all mappings that share one account and region, for one operation."""
 
-    def __init__(self, operation: str, luck: random.Random, *, calls_in_a_second: float | None = None) -> None:
+    def __init__(self, operation: str, randomness: random.Random, *, calls_in_a_second: float | None = None) -> None:
         self.operation = operation
         self._interval = 1 / (calls_in_a_second or CALLS_IN_A_SECOND[operation])
-        self._luck = luck
+        self._randomness = randomness
         self._free_at = 0.0
 
     async def turn(self) -> None:
@@ -53,13 +53,13 @@ class Pace:
 
     def throttled(self, error: Throttled, *, in_a_row: int) -> float:
         """Give no turns for a while, because the rate is shared by all. Returns for how many seconds."""
-        delay = at_least(error.retry_after, THROTTLED_LISTING.delay(in_a_row, self._luck))
+        delay = at_least(error.retry_after, THROTTLED_LISTING.delay(in_a_row, self._randomness))
         self._free_at = max(self._free_at, anyio.current_time() + delay)
         return delay
 
     async def rest(self, *, in_a_row: int) -> None:
         """Wait after so many calls for one page without an answer; the others keep their turns."""
-        await anyio.sleep(THROTTLED_LISTING.delay(in_a_row, self._luck))
+        await anyio.sleep(THROTTLED_LISTING.delay(in_a_row, self._randomness))
 
 
 class PacedCaller:

@@ -2,7 +2,7 @@
 
 The requests are SQS's JSON protocol, put together from parts rendered once; the answers stay the wire's JSON, from
 which `core/envelope.py` makes the records.
-An answer of 200 to a batch call still names the entries that failed; each becomes a `Refusal`.
+An answer of 200 to a batch call still names the entries that failed; each becomes a `RejectedEntry`.
 
 The queue's url is made from its ARN, so that no permission to look it up is needed and queues of other accounts and of
 emulators are reached alike.
@@ -24,7 +24,7 @@ from poller.core.queues.visibility import LONGEST_IN_SECONDS
 from poller.errors import Unreachable
 from poller.model.arn import Arn
 from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
-from poller.model.message import Message, QueueAttributes, Refusal
+from poller.model.message import Message, QueueAttributes, RejectedEntry
 from poller.ports import SourceClock
 from poller.sources.answers import MISREADINGS, understood
 from poller.sources.client import Caller
@@ -96,12 +96,12 @@ class SqsSource:
                 raise TypeError
         return [self._message(wire) for wire in messages]
 
-    async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
+    async def delete(self, messages: Sequence[Message]) -> list[RejectedEntry]:
         """A message that is gone already counts as deleted; so does, on a standard queue, one under an old receipt."""
         entries = [{"Id": str(index), "ReceiptHandle": message[1]} for index, message in enumerate(messages)]
         return await self._call_batch("DeleteMessageBatch", messages, entries)
 
-    async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[Refusal]:
+    async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[RejectedEntry]:
         """The time counts from now; in all, SQS holds a message for at most 12 hours after its receive."""
         entries = [
             {"Id": str(index), "ReceiptHandle": message[1], "VisibilityTimeout": timeout_in_seconds}
@@ -124,7 +124,7 @@ class SqsSource:
 
     async def _call_batch(
         self, operation: str, messages: Sequence[Message], entries: list[dict[str, Any]]
-    ) -> list[Refusal]:
+    ) -> list[RejectedEntry]:
         assert len(messages) <= MAXIMUM_MESSAGES_IN_A_CALL
         if not messages:
             return []
@@ -193,8 +193,8 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _refusal(message: Message, code: str) -> Refusal:
-    return Refusal(message=message, code=code[:CODE_CHARACTERS], is_final=is_final(code))
+def _refusal(message: Message, code: str) -> RejectedEntry:
+    return RejectedEntry(message=message, code=code[:CODE_CHARACTERS], is_final=is_final(code))
 
 
 def is_final(code: str) -> bool:

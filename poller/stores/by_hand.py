@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from poller.model.stream import Beginning, Checkpoint, Position, ShardId, StateKey
+from poller.model.stream import Checkpoint, Position, ShardId, StartingPosition, StateKey
 from poller.stores.notation import place, written
 from poller.stores.rows import load, starting_position
 from poller.stores.sqlite_file import faults, owned, shown
@@ -25,7 +25,7 @@ class Stored(NamedTuple):
     `starting_position` is the one set by hand, if any.
     """
 
-    starting_position: Beginning | None
+    starting_position: StartingPosition | None
     checkpoints: dict[ShardId, Checkpoint]
     saved_at: dict[ShardId, int]
 
@@ -54,7 +54,7 @@ class Hand:
         with faults(self._path):
             return _stored(self._file)
 
-    def start_over(self, key: StateKey, position: Beginning) -> None:
+    def start_over(self, key: StateKey, position: StartingPosition) -> None:
         """Forget all of these checkpoints, and let this stand in for the mapping's starting position from now on."""
         with self._changing() as file:
             file.execute("DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ?", key)

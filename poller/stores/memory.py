@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from anyio.lowlevel import checkpoint as turn
 
 from poller.core.streams.positions import place
-from poller.model.stream import Beginning, Checkpoint, ShardEnd, ShardId, StateKey
+from poller.model.stream import Checkpoint, ShardEnd, ShardId, StartingPosition, StateKey
 from poller.stores.notation import CheckpointMovedBack
 
 
@@ -51,7 +51,7 @@ class MemoryStore:
             self._stored[key].pop(shard_id, None)
             self._saved_at[key].pop(shard_id, None)
 
-    async def starting_position(self, key: StateKey) -> Beginning | None:
+    async def starting_position(self, key: StateKey) -> StartingPosition | None:
         """Nobody can set one by hand here."""
         await turn()
         return None

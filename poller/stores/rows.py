@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from poller.model.ids import MappingName
-from poller.model.stream import Beginning, Checkpoint, Latest, Position, ShardEnd, ShardId, StateKey, Window
+from poller.model.stream import Checkpoint, Latest, Position, ShardEnd, ShardId, StartingPosition, StateKey, Window
 from poller.stores.notation import CheckpointMovedBack, place, read, written
 
 Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None]
@@ -93,9 +93,9 @@ def forget(file: sqlite3.Connection, key: StateKey, shard_ids: Collection[ShardI
     file.execute(FORGET, (*key, orjson.dumps(list(shard_ids)).decode()))
 
 
-def starting_position(file: sqlite3.Connection, key: StateKey) -> Beginning | None:
+def starting_position(file: sqlite3.Connection, key: StateKey) -> StartingPosition | None:
     row = file.execute(START_OVER, key).fetchone()
-    return None if row is None else _beginning_of(*key, row[0])
+    return None if row is None else _starting_position_of(*key, row[0])
 
 
 def check(file: sqlite3.Connection) -> None:
@@ -105,7 +105,7 @@ def check(file: sqlite3.Connection) -> None:
         if its_place != place(checkpoint.position):
             raise DamagedRow(f"{shard_id}: {row[1]!r} is not at the place {its_place!r}")
     for mapping, stream_arn, position in file.execute("SELECT mapping, stream_arn, position FROM start_over"):
-        _beginning_of(mapping, stream_arn, position)
+        _starting_position_of(mapping, stream_arn, position)
 
 
 def count(file: sqlite3.Connection) -> int:
@@ -115,10 +115,10 @@ def count(file: sqlite3.Connection) -> int:
     return number
 
 
-def _beginning_of(mapping: str, stream_arn: str, text: Any) -> Beginning:
+def _starting_position_of(mapping: str, stream_arn: str, text: Any) -> StartingPosition:
     whose = f"{mapping}, {stream_arn}"
     position = _position_of(whose, text)
-    if not isinstance(position, Beginning):
+    if not isinstance(position, StartingPosition):
         raise DamagedRow(f"{whose}: {text!r} is not a starting position")
     return position
 

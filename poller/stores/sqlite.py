@@ -18,7 +18,7 @@ import anyio
 from anyio import CancelScope, to_thread
 
 from poller.errors import Rejected, Unreachable
-from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
+from poller.model.stream import Checkpoint, ShardId, StartingPosition, StateKey
 from poller.stores.rows import count, drained_at, forget, load, row_of, starting_position
 from poller.stores.sqlite_file import owned, watched
 from poller.stores.writer import Writer
@@ -75,7 +75,7 @@ class SqliteStore:
         with self._translated():
             await self._writer.do(lambda file: forget(file, key, shard_ids))
 
-    async def starting_position(self, key: StateKey) -> Beginning | None:
+    async def starting_position(self, key: StateKey) -> StartingPosition | None:
         """What was set by hand in place of the mapping's own starting position; holds until it is set again."""
         with self._translated():
             return await self._writer.do(lambda file: starting_position(file, key))

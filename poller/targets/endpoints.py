@@ -17,7 +17,7 @@ import anyio
 from yarl import URL
 
 from poller.core.backoff import Backoff
-from poller.facts import EndpointPutAside, Record
+from poller.facts import Emit, EndpointPutAside
 from poller.http.proxies import proxy_of
 from poller.model.function import is_emulator
 from poller.model.ids import FunctionName
@@ -45,12 +45,12 @@ class Endpoint:
 class Endpoints:
     """The pool of one function's urls."""
 
-    def __init__(self, urls: Sequence[str], *, function: FunctionName, record: Record) -> None:
+    def __init__(self, urls: Sequence[str], *, function: FunctionName, emit: Emit) -> None:
         self._pool = [_endpoint(url) for url in urls]
         self._function = function
-        self._record = record
+        self._emit = emit
         self._changed = anyio.Event()
-        self._luck = random.Random()
+        self._randomness = random.Random()
 
     @asynccontextmanager
     async def turn(self, *, but: Collection[Endpoint]) -> AsyncIterator[Endpoint | None]:
@@ -77,10 +77,10 @@ class Endpoints:
         if len(self._pool) == 1:
             return
         endpoint.failures += 1
-        retry_in = ASIDE.delay(endpoint.failures, self._luck) if pause is None else pause
+        retry_in = ASIDE.delay(endpoint.failures, self._randomness) if pause is None else pause
         endpoint.aside_until = anyio.current_time() + retry_in
         shown = str(endpoint.url.origin())  # no user, path or query: they may be secrets
-        self._record(EndpointPutAside(function=self._function, url=shown, detail=detail, retry_in=retry_in))
+        self._emit(EndpointPutAside(function=self._function, url=shown, detail=detail, retry_in=retry_in))
 
     async def _ready(self, but: Collection[Endpoint]) -> Endpoint | None:
         while candidates := [one for one in self._pool if one not in but]:

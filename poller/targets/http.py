@@ -44,7 +44,7 @@ from yarl import URL
 
 from poller.core.service_time import parsed_date
 from poller.disclosure import safe_text
-from poller.facts import Record
+from poller.facts import Emit
 from poller.http.keep_alive import probed_socket
 from poller.model.function import Function, HttpService
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
@@ -86,13 +86,13 @@ EMULATORS_TIMEOUT = re.compile(rb"Task timed out after (\d+)\.00 seconds")
 class HttpTarget:
     """A function as an HTTP service, or several alike. Open it with `async with`."""
 
-    def __init__(self, function: Function, *, record: Record, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, function: Function, *, emit: Emit, clock: Callable[[], float] = time.time) -> None:
         assert isinstance(function.kind, HttpService), function.kind
         self._function = function
         self._headers = CIMultiDict({"Content-Type": "application/json", "Accept-Encoding": "identity"})
         for name, value in function.kind.headers.items():
             self._headers[name] = value
-        self._endpoints = Endpoints(function.kind.urls, function=function.name, record=record)
+        self._endpoints = Endpoints(function.kind.urls, function=function.name, emit=emit)
         self._clock = clock
 
     async def __aenter__(self) -> Self:

@@ -11,7 +11,7 @@ What AWS has too, under "Types of metrics for Lambda functions":
     FilteredOutEventCount   poller_records_filtered_out_total   FailedInvokeEventCount  poller_records_failed_total
     DroppedEventCount       poller_records_dropped_total        DeletedEventCount       poller_records_deleted_total
     OnFailureDestinationDeliveredEventCount                     poller_records_delivered_total
-    DestinationDeliveryFailures                                 poller_notice_failures_total
+    DestinationDeliveryFailures                                 poller_invocation_record_failures_total
     IteratorAge             poller_iterator_age_seconds, of what is not done yet, also while no batch gets through
 """
 
@@ -262,9 +262,12 @@ class Metrics:
         self.records_delivered = counter(
             "poller_records_delivered_total", "Records given up whose failure record reached the destination."
         )
-        self.notices = counter("poller_notices_total", "Reports of discarded batches that the destination took.")
-        self.notice_failures = counter(
-            "poller_notice_failures_total", "Reports of discarded batches that the destination did not take, each try."
+        self.invocation_records = counter(
+            "poller_invocation_records_total", "Reports of discarded batches that the destination took."
+        )
+        self.invocation_record_failures = counter(
+            "poller_invocation_record_failures_total",
+            "Reports of discarded batches that the destination did not take, each try.",
         )
         self.positions_trimmed = counter(
             "poller_positions_trimmed_total",

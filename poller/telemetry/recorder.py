@@ -4,8 +4,8 @@ A record passes three facts on its way (polled, invoked, deleted), for each batc
 line where debug lines are wanted at all.
 
     error     a human should look: a mapping crashed, a source is missing, or forbidden to us, something was lost
-    warning   a batch failed or waits, a shard stands still, a message will come again, a child died; one such line in
-              ten seconds at most, of each shard that stands still.  What is given up unreported is said each time
+    warning   a batch failed or waits, a shard is blocked, a message will come again, a child died; one such line in
+              ten seconds at most, of each blocked shard.  What is given up unreported is said each time
     info      started, ready, recovered, stopping; and what child processes print
     debug     all that went well, and what follows by rule from a failure that was said
 
@@ -37,8 +37,8 @@ DETAIL_CHARACTERS = 1024
 LOG_TAIL_CHARACTERS = 4096
 
 
-class Recorder:
-    """Turns facts into log lines and metrics; `record` is the call that every part gets.
+class Telemetry:
+    """Turns facts into log lines and metrics; `emit` is the call by which everything else reports a fact.
 
     To be made after `logs.configure`, because it asks the log's level once.
     `mappings` gives each mapping's function, and `streams` names those among them whose source is a stream.
@@ -67,7 +67,7 @@ class Recorder:
             facts.ReloadIgnored: self._reload_ignored,
             facts.StateOpened: self._state_opened,
             facts.TooFewDescriptors: self._too_few_descriptors,
-            facts.SettingsDoubted: self._settings_doubted,
+            facts.SettingsWarning: self._settings_warning,
             facts.MappingReady: self._mapping_ready,
             facts.SourceFailed: self._source_failed,
             facts.ReadThrottled: self._read_throttled,
@@ -95,8 +95,8 @@ class Recorder:
             facts.ShardBlocked: self._shard_blocked,
             facts.ShardUnblocked: self._shard_unblocked,
             facts.RecordsDropped: self._records_dropped,
-            facts.NoticeDelivered: self._notice_delivered,
-            facts.NoticeRefused: self._notice_refused,
+            facts.InvocationRecordDelivered: self._invocation_record_delivered,
+            facts.InvocationRecordRefused: self._invocation_record_refused,
             facts.PositionTrimmed: self._position_trimmed,
             facts.CheckpointsLost: self._checkpoints_lost,
             facts.ChildStarted: self._child_started,
@@ -107,7 +107,7 @@ class Recorder:
             facts.EndpointPutAside: self._endpoint_put_aside,
         }
 
-    def record(self, fact: Fact) -> None:
+    def emit(self, fact: Fact) -> None:
         """Count it and, if it is worth a line, say it."""
         self._tell[type(fact)](fact)
 
@@ -131,8 +131,8 @@ class Recorder:
         advice = "raise the hard limit of open files (ulimit -Hn, LimitNOFILE of systemd) or lower the concurrencies"
         self._log.warning("too_few_descriptors", **fact._asdict(), advice=advice)
 
-    def _settings_doubted(self, fact: facts.SettingsDoubted) -> None:
-        self._log.warning("settings_doubted", **fact._asdict())
+    def _settings_warning(self, fact: facts.SettingsWarning) -> None:
+        self._log.warning("settings_warning", **fact._asdict())
 
     def _mapping_ready(self, fact: facts.MappingReady) -> None:
         self._log.info("mapping_ready", **_without_none(asdict(fact)))
@@ -302,22 +302,22 @@ class Recorder:
         self._metrics.records_dropped[fact.mapping, fact.condition](fact.records)
         self._log.warning("records_dropped", **_without_none(fact._asdict()))  # nothing else says which ones
 
-    def _notice_delivered(self, fact: facts.NoticeDelivered) -> None:
+    def _invocation_record_delivered(self, fact: facts.InvocationRecordDelivered) -> None:
         self._metrics.records_discarded[fact.mapping, fact.condition](fact.records)
         self._metrics.records_delivered[fact.mapping](fact.records)
-        self._metrics.notices[fact.mapping](1)
-        suppressed = self._repetitions.admit("notice_delivered", fact.mapping, fact.condition)
+        self._metrics.invocation_records[fact.mapping](1)
+        suppressed = self._repetitions.admit("invocation_record_delivered", fact.mapping, fact.condition)
         if suppressed is not None:
-            self._log.warning("notice_delivered", **_without_none(fact._asdict()), **_kept_back(suppressed))
+            self._log.warning("invocation_record_delivered", **_without_none(fact._asdict()), **_kept_back(suppressed))
 
-    def _notice_refused(self, fact: facts.NoticeRefused) -> None:
-        self._metrics.notice_failures[fact.mapping](1)
-        suppressed = self._repetitions.admit("notice_refused", fact.mapping, fact.code)
+    def _invocation_record_refused(self, fact: facts.InvocationRecordRefused) -> None:
+        self._metrics.invocation_record_failures[fact.mapping](1)
+        suppressed = self._repetitions.admit("invocation_record_refused", fact.mapping, fact.code)
         if suppressed is not None:
             fields = fact._asdict() | {"detail": fact.detail[:DETAIL_CHARACTERS]}
             if fact.retry_in is not None:
                 fields["retry_in"] = round(fact.retry_in, 3)
-            self._log.error("notice_refused", **_without_none(fields), **_kept_back(suppressed))
+            self._log.error("invocation_record_refused", **_without_none(fields), **_kept_back(suppressed))
 
     def _position_trimmed(self, fact: facts.PositionTrimmed) -> None:
         self._metrics.positions_trimmed[fact.mapping](1)

@@ -25,7 +25,7 @@ import uvloop
 from yarl import URL
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.aws.signing import Keys, Signer, resource
+from poller.aws.signing import Credentials, Signer, resource
 
 Call = Callable[[], Awaitable[Any]]
 
@@ -104,7 +104,7 @@ async def costs(url: str, *, calls: int, rounds: int) -> list[Cost]:
     body = orjson.dumps(RECEIVE)
     where = resource("POST", f"{url}/")
     signer = Signer(service="sqs", region="eu-west-1")
-    keys = Keys("AKIDEXAMPLE", "secret", "token" * 50)
+    keys = Credentials("AKIDEXAMPLE", "secret", "token" * 50)
     headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.ReceiveMessage"}
     signed = signer.sign(where, headers, body, keys=keys, now=time.time())
     ready = URL(where.url, encoded=True)

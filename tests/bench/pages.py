@@ -26,7 +26,7 @@ from poller.admin.server import serve
 from poller.app import GC_THRESHOLDS
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus, StreamStatus
-from poller.telemetry.recorder import Recorder
+from poller.telemetry.recorder import Telemetry
 
 PROBE_SECONDS = 0.001
 
@@ -51,12 +51,12 @@ async def _measure(mappings: int, tabs: int, rounds: int) -> None:
     names = [MappingName(f"mapping-{number}") for number in range(mappings)]
     statuses = [_status(name, is_stream=number % 2 == 0) for number, name in enumerate(names)]
     functions = {name: FunctionName(f"function-{name}") for name in names}
-    recorder = Recorder(mappings=functions, streams=names[::2], functions=list(functions.values()))
-    recorder.watch(lambda: anyio.from_thread.run_sync(lambda: statuses))
+    telemetry = Telemetry(mappings=functions, streams=names[::2], functions=list(functions.values()))
+    telemetry.watch(lambda: anyio.from_thread.run_sync(lambda: statuses))
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    async with serve(("127.0.0.1", 0), registry=recorder.registry, statuses=lambda: statuses) as (host, port):
+    async with serve(("127.0.0.1", 0), registry=telemetry.registry, statuses=lambda: statuses) as (host, port):
         for path in ("/healthz", "/readyz", "/metrics", "/"):
             readers = [await _reader(f"http://{host}:{port}{path}", rounds) for _ in range(tabs)]
             await asyncio.sleep(1)

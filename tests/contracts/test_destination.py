@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
-from poller.core.invocation_record import DiscardedBatch, Notice, failure_record
+from poller.core.invocation_record import DiscardedBatch, InvocationRecord, failure_record
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
@@ -59,7 +59,7 @@ BATCH = DiscardedBatch(
 class Place(NamedTuple):
     """A destination, one that does not exist, one that nobody answers for, and what has arrived so far.
 
-    `is_idempotent` where a notice delivered twice arrives once.
+    `is_idempotent` where an invocation record delivered twice arrives once.
     """
 
     destination: Destination
@@ -69,11 +69,11 @@ class Place(NamedTuple):
     is_idempotent: bool = False
 
 
-def notice(name: str, *, event: bytes = b'{"Records":[]}') -> Notice:
-    return Notice(replace(BATCH, request_id=RequestId(name)), event, UUID(int=len(name)))
+def invocation_record(name: str, *, event: bytes = b'{"Records":[]}') -> InvocationRecord:
+    return InvocationRecord(replace(BATCH, request_id=RequestId(name)), event, UUID(int=len(name)))
 
 
-def document(of: Notice) -> Document:
+def document(of: InvocationRecord) -> Document:
     parsed: Document = orjson.loads(failure_record(of.batch))
     return parsed
 
@@ -100,30 +100,30 @@ async def place(kind: str, request: pytest.FixtureRequest, anyio_backend: Any) -
         yield place
 
 
-async def test_a_notice_arrives_as_a_failure_record(place: Place) -> None:
-    one = notice("one – ñ")
+async def test_a_invocation_record_arrives_as_a_failure_record(place: Place) -> None:
+    one = invocation_record("one – ñ")
     await place.destination.deliver(one)
     assert await place.arrived() == [document(one)]
 
 
-async def test_every_notice_arrives_also_side_by_side(place: Place) -> None:
-    notices = [notice("n" * length) for length in range(1, 8)]
+async def test_every_invocation_record_arrives_also_side_by_side(place: Place) -> None:
+    invocation_records = [invocation_record("n" * length) for length in range(1, 8)]
     async with anyio.create_task_group() as group:
-        for each in notices:
+        for each in invocation_records:
             group.start_soon(place.destination.deliver, each)
     assert Counter(map(orjson.dumps, await place.arrived())) == Counter(
-        orjson.dumps(document(each)) for each in notices
+        orjson.dumps(document(each)) for each in invocation_records
     )
 
 
 async def test_a_batch_as_large_as_can_be_is_reported(place: Place) -> None:
-    large = notice("large", event=b'{"Records":["%b"]}' % (b'\\"' * 3 * 1024 * 1024))
+    large = invocation_record("large", event=b'{"Records":["%b"]}' % (b'\\"' * 3 * 1024 * 1024))
     await place.destination.deliver(large)
     assert await place.arrived() == [document(large)]
 
 
-async def test_a_notice_may_be_delivered_again(place: Place) -> None:
-    again = notice("again")
+async def test_a_invocation_record_may_be_delivered_again(place: Place) -> None:
+    again = invocation_record("again")
     await place.destination.deliver(again)
     await place.destination.deliver(again)
     assert await place.arrived() == [document(again)] * (1 if place.is_idempotent else 2)
@@ -132,12 +132,12 @@ async def test_a_notice_may_be_delivered_again(place: Place) -> None:
 async def test_a_destination_that_does_not_exist_is_not_found(place: Place) -> None:
     for _ in range(2):
         with pytest.raises(NotFound):
-            await place.absent.deliver(notice("lost"))
+            await place.absent.deliver(invocation_record("lost"))
 
 
 async def test_a_destination_that_nobody_answers_for_is_unreachable(place: Place) -> None:
     with pytest.raises(Unreachable) as caught:
-        await place.silent.deliver(notice("lost"))
+        await place.silent.deliver(invocation_record("lost"))
     assert not caught.value.was_sent
 
 

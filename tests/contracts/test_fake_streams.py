@@ -23,11 +23,11 @@ from poller.model.stream import (
     AfterSequence,
     AtSequence,
     AtTimestamp,
-    Iterator,
     Latest,
     Position,
     SequenceNumber,
     ShardId,
+    ShardIterator,
     StreamRecord,
     TrimHorizon,
 )
@@ -52,7 +52,7 @@ def kinds(stream: FakeStream) -> list[str]:
     return [entry.kind for entry in stream.history]
 
 
-async def start(source: StreamSource, position: Position | None = None) -> Iterator:
+async def start(source: StreamSource, position: Position | None = None) -> ShardIterator:
     """An iterator of the oldest shard."""
     shards = await source.shards()
     return await source.iterator(shards[0].shard_id, position or TrimHorizon())
@@ -73,7 +73,7 @@ async def read_on_the_wire(
         "StartingSequenceNumber": number,
     }
     answer = await service.call("GetShardIterator", orjson.dumps(request), timeout_in_seconds=10)
-    cursor = Iterator(f"{request['ShardId']} {answer['ShardIterator']}")
+    cursor = ShardIterator(f"{request['ShardId']} {answer['ShardIterator']}")
     return (await service.source(stream).read(cursor, limit=10)).records
 
 
@@ -203,7 +203,7 @@ async def test_many_smaller_answers_have_to_be_paid_for_too() -> None:
     source = service.source(stream)
     for _ in range(4):
         service.put(stream, "", bytes(1024 * 1024))
-    iterator: Iterator | None = await start(source)
+    iterator: ShardIterator | None = await start(source)
     for _ in range(2):
         assert iterator is not None
         iterator = (await source.read(iterator, limit=1)).next_iterator
@@ -414,7 +414,7 @@ async def test_a_rollover_may_have_several_children_and_an_item_goes_on_in_one_o
         table.put_item(item("x", str(number)))
         table.put_item(item("y", str(number)))
     per_shard = [
-        {record.content["dynamodb"]["Keys"]["id"]["S"] for record in table.stream.shard(child).records}
+        {record.content["dynamodb"]["Credentials"]["id"]["S"] for record in table.stream.shard(child).records}
         for child in children
     ]
     assert all(per_shard)
@@ -532,7 +532,7 @@ async def test_the_token_of_a_listing_expires() -> None:
 async def read_everything(source: StreamSource, shard_id: ShardId) -> list[str]:
     """As a careful reader does it; every kind of failure is met in the end by the same answer: once more."""
     numbers: list[str] = []
-    iterator: Iterator | None = None
+    iterator: ShardIterator | None = None
     while True:
         try:
             if iterator is None:
@@ -562,8 +562,8 @@ async def a_busy_hour(seed: int) -> tuple[list[Any], dict[str, list[str]]]:
         slow_answer_rate=0.05,
     )
     service = FakeKinesis(seed=seed, faults=faults)
-    luck = {"empty_read_rate": 0.3, "short_read_rate": 0.3, "late_end_rate": 0.5, "early_expiry_rate": 0.1}
-    stream = service.create_stream("clicks", **luck)
+    randomness = {"empty_read_rate": 0.3, "short_read_rate": 0.3, "late_end_rate": 0.5, "early_expiry_rate": 0.1}
+    stream = service.create_stream("clicks", **randomness)
     source = service.source(stream)
     began_at = anyio.current_time()
     for number in range(200):

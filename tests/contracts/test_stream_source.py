@@ -16,11 +16,11 @@ from poller.model.stream import (
     AfterSequence,
     AtSequence,
     AtTimestamp,
-    Iterator,
     Latest,
     Position,
     Read,
     ShardId,
+    ShardIterator,
     StreamRecord,
     TrimHorizon,
 )
@@ -50,7 +50,7 @@ on_the_fakes = pytest.mark.parametrize("implementation", FAKES, indirect=True)
 on_dynamodb = pytest.mark.parametrize("implementation", DYNAMODB, indirect=True)
 
 MANY_READS = 20
-"""Reads after which an emulator, and a fake without luck, must have given what it has."""
+"""Reads after which an emulator, and a fake without randomness, must have given what it has."""
 
 
 @pytest.fixture(params=list(LACKS))
@@ -106,15 +106,15 @@ async def only_shard(source: StreamSource) -> ShardId:
     return shard.shard_id
 
 
-async def start(source: StreamSource, position: Position | None = None) -> Iterator:
+async def start(source: StreamSource, position: Position | None = None) -> ShardIterator:
     """An iterator of the only shard, from its beginning."""
     return await source.iterator(await only_shard(source), position or TrimHorizon())
 
 
-async def read_on(source: StreamSource, iterator: Iterator, *, count: int | None = None) -> list[StreamRecord]:
+async def read_on(source: StreamSource, iterator: ShardIterator, *, count: int | None = None) -> list[StreamRecord]:
     """Read until there are so many records, or to the shard's end."""
     records: list[StreamRecord] = []
-    following: Iterator | None = iterator
+    following: ShardIterator | None = iterator
     for _ in range(MANY_READS):
         assert following is not None
         read = await source.read(following, limit=1000)
@@ -449,7 +449,7 @@ async def test_a_dynamodb_record_arrives_in_the_shape_of_the_event(table: TableS
         "awsRegion": REGION,
         "dynamodb": {
             "ApproximateCreationDateTime": record.arrived_at,
-            "Keys": {"id": {"S": "a"}},
+            "Credentials": {"id": {"S": "a"}},
             "NewImage": item,
             "SequenceNumber": record.sequence_number,
             "SizeBytes": change["SizeBytes"],

@@ -25,13 +25,13 @@ import anyio
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from tests.fakes.aws_over_http import AwsOverHttp, aws_over_http
 from tests.fakes.queue import FakeQueue
 from tests.fakes.watch import History, Watch
 
 ROOT = Path(__file__).parents[2]
-KEYS = Keys("AKIDFIRST", "first-secret-access-key", "first-session-token")
+KEYS = Credentials("AKIDFIRST", "first-secret-access-key", "first-session-token")
 LINES_SHOWN = 40
 
 DAEMON = """
@@ -209,7 +209,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
         yield World(folder, watch, aws)
 
 
-def environment(keys: Keys | None, **more: str) -> dict[str, str]:
+def environment(keys: Credentials | None, **more: str) -> dict[str, str]:
     """The machine's, without its AWS settings, its proxies and its virtual account."""
     kept = {
         name: value
@@ -221,7 +221,7 @@ def environment(keys: Keys | None, **more: str) -> dict[str, str]:
     return {**kept, **nothing, "AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": str(ROOT), **of_keys, **more}
 
 
-def _variables(keys: Keys) -> Mapping[str, str]:
+def _variables(keys: Credentials) -> Mapping[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": keys.access_key_id,
         "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,

@@ -22,7 +22,7 @@ import anyio
 import orjson
 from anyio.abc import TaskGroup
 
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from poller.model.ids import MappingName
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
 from poller.model.stream import StateKey
@@ -114,23 +114,23 @@ class Reader:
 class OnLambda:
     """A function that goes on when its caller is dead."""
 
-    def __init__(self, aws: AwsOverHttp, events: list[Event], luck: random.Random) -> None:
+    def __init__(self, aws: AwsOverHttp, events: list[Event], randomness: random.Random) -> None:
         self._aws = aws
         self._events = events
-        self._luck = luck
+        self._randomness = randomness
 
     async def invoke(self, invocation: Invocation) -> Response:
         life = int(self._aws.callers[invocation.request_id].removeprefix("LIFE"))
         records = orjson.loads(invocation.payload)["Records"]
-        if self._luck.random() < TROUBLE_RATE:
+        if self._randomness.random() < TROUBLE_RATE:
             return Busy(reason="throttled", is_throttle=True)
         numbers = [stream_functions.sequence_number(record) for record in records]
         self._events.append(Began(anyio.current_time(), life, numbers))
-        await anyio.sleep(self._luck.uniform(0, stream_functions.LONGEST_CALL_IN_SECONDS))
+        await anyio.sleep(self._randomness.uniform(0, stream_functions.LONGEST_CALL_IN_SECONDS))
         if stream_functions.is_failing(records):
             return FunctionError(error_type="ValueError", message="by plan")
         self._events.append(Ended(anyio.current_time(), life, numbers))
-        return LostAnswer(reason="ConnectionLost") if self._luck.random() < TROUBLE_RATE else Answered(b"null")
+        return LostAnswer(reason="ConnectionLost") if self._randomness.random() < TROUBLE_RATE else Answered(b"null")
 
 
 class Ledger:
@@ -156,11 +156,11 @@ class Ledger:
 class Killing:
     """The daemon's lives one after another, `run` until the end. `children` counts the processes that deaths left."""
 
-    def __init__(self, world: World, *, luck: random.Random) -> None:
+    def __init__(self, world: World, *, randomness: random.Random) -> None:
         self.children = 0
         self.reshardings = 0
         self._world = world
-        self._luck = luck
+        self._randomness = randomness
         self._life = 0
         world.state = "sqlite://poller.db"
         clicks, users = Clicks(world.aws, "clicks", shard_count=3), Users(world.aws, "users", shard_count=2)
@@ -196,16 +196,16 @@ class Killing:
         failures = self._world.queue(f"failures-of-{name}")
         reader = Reader(name=name, source=source, function=function, failures=failures, is_by_key=is_by_key)
         if not is_handler:
-            self._world.aws.functions[function] = OnLambda(self._world.aws, reader.events, self._luck)
+            self._world.aws.functions[function] = OnLambda(self._world.aws, reader.events, self._randomness)
         return reader
 
     async def _write(self, writing: anyio.CancelScope) -> None:
         with writing:
             while True:
                 for source in self._sources:
-                    for _ in range(self._luck.randint(0, MOST_RECORDS_AT_ONCE)):
-                        source.put(self._luck.choice(KEYS), self._luck.choice(KINDS))
-                    if self._luck.random() < RESHARDING_RATE:
+                    for _ in range(self._randomness.randint(0, MOST_RECORDS_AT_ONCE)):
+                        source.put(self._randomness.choice(KEYS), self._randomness.choice(KINDS))
+                    if self._randomness.random() < RESHARDING_RATE:
                         self._reshard(source)
                 await anyio.sleep(PAUSE_BETWEEN_PUTS_IN_SECONDS)
 
@@ -213,16 +213,16 @@ class Killing:
         self.reshardings += 1
         open_shards = [shard for shard in source.shards if shard.is_open]
         count = len(open_shards)
-        if count < 2 or (count < MOST_OPEN_SHARDS and self._luck.random() < 0.5):
-            source.split(self._luck.choice(open_shards).shard_id)
+        if count < 2 or (count < MOST_OPEN_SHARDS and self._randomness.random() < 0.5):
+            source.split(self._randomness.choice(open_shards).shard_id)
         else:
-            source.join(self._luck)
+            source.join(self._randomness)
 
     @asynccontextmanager
     async def _daemon(self) -> AsyncIterator[Daemon]:
         """The next life: its keys and its environment tell it from the others."""
         self._life += 1
-        keys = Keys(f"LIFE{self._life}", "secret-access-key", "session-token")
+        keys = Credentials(f"LIFE{self._life}", "secret-access-key", "session-token")
         self._world.aws.door.knows(keys)
         self._world.environment = environment(keys, LIFE=str(self._life), FOLDER=str(self._world.folder))
         async with self._world.daemon(self._settings) as daemon:
@@ -240,11 +240,11 @@ class Killing:
 
     async def _random_moment(self) -> None:
         """Mostly while it works, at first always; at times while it starts."""
-        if self._life > WORKING_LIVES and self._luck.random() < STARTING_RATE:
-            await anyio.sleep(self._luck.uniform(0, LONGEST_START_IN_SECONDS))
+        if self._life > WORKING_LIVES and self._randomness.random() < STARTING_RATE:
+            await anyio.sleep(self._randomness.uniform(0, LONGEST_START_IN_SECONDS))
         else:
             await self._world.watch.until(self._has_each_begun, within=LONGEST_CATCHING_UP_IN_SECONDS)
-            await anyio.sleep(self._luck.uniform(0, LONGEST_LIFE_IN_SECONDS))
+            await anyio.sleep(self._randomness.uniform(0, LONGEST_LIFE_IN_SECONDS))
 
     def _has_each_begun(self) -> bool:
         """Each function was handed something in this life."""

@@ -50,7 +50,7 @@ def main(
 async def _killed(kills: int, seed: int, console: Console) -> tuple[Killing, Mapping[str, Summary]]:
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         async with world(Path(folder)) as around:
-            killing = Killing(around, luck=random.Random(seed))
+            killing = Killing(around, randomness=random.Random(seed))
             task = progress.add_task("killed", total=kills)
             return killing, await killing.run(kills, killed=lambda: progress.advance(task))
 

@@ -72,7 +72,7 @@ class Source(ABC):
         """Let an open shard go on as two. Returns their ids."""
 
     @abstractmethod
-    def join(self, luck: Random) -> None:
+    def join(self, randomness: Random) -> None:
         """Let two open shards go on as one, or where there is no such thing, one as another."""
 
 
@@ -95,9 +95,9 @@ class Clicks(Source):
     def split(self, shard_id: str) -> list[str]:
         return self.stream.split(shard_id, now=anyio.current_time())
 
-    def join(self, luck: Random) -> None:
+    def join(self, randomness: Random) -> None:
         by_keys = sorted((shard for shard in self.shards if shard.is_open), key=lambda shard: shard.hash_keys)
-        left, right = luck.choice(list(pairwise(by_keys)))
+        left, right = randomness.choice(list(pairwise(by_keys)))
         self.stream.merge(left.shard_id, right.shard_id, now=anyio.current_time())
 
     def _put(self, key: str, content: dict[str, str]) -> str:
@@ -117,8 +117,8 @@ class Users(Source):
     def split(self, shard_id: str) -> list[str]:
         return self.stream.roll_over(shard_id, now=anyio.current_time(), children=2)
 
-    def join(self, luck: Random) -> None:
-        shard = luck.choice([shard for shard in self.shards if shard.is_open])
+    def join(self, randomness: Random) -> None:
+        shard = randomness.choice([shard for shard in self.shards if shard.is_open])
         self.stream.roll_over(shard.shard_id, now=anyio.current_time())
 
     def _put(self, key: str, content: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from tests.e2e.harness import KEYS, World, environment
 from tests.fakes.http_server import Drop, Reply, Request, http_server
@@ -22,7 +22,7 @@ BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 CANARY = "canary-of-a-body"
 HEADER = "secret-of-a-header"
 VARIABLE = "secret-of-a-variable"
-RENEWED = Keys("AKIDSECOND", "second-secret-access-key", "second-session-token")
+RENEWED = Credentials("AKIDSECOND", "second-secret-access-key", "second-session-token")
 
 HANDLERS = """
 import os
@@ -183,8 +183,8 @@ async def test_neither_data_nor_keys_of_a_stream_are_ever_logged(world: World) -
     async with world.daemon(text, "--verbose") as daemon:
         for service in ("kinesis", "dynamodb"):
             await daemon.until_said("batch_failed", mapping=f"reported_{service}")
-            await daemon.until_said("notice_delivered", mapping=f"reported_{service}")
-            await daemon.until_said("notice_refused", mapping=f"refused_{service}")
+            await daemon.until_said("invocation_record_delivered", mapping=f"reported_{service}")
+            await daemon.until_said("invocation_record_refused", mapping=f"refused_{service}")
         pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
         assert await daemon.stop() == 0
     shown = daemon.text + "".join(page.text for page in pages)
@@ -298,10 +298,10 @@ async def test_an_answer_garbled_on_the_way_shows_no_secret(world: World) -> Non
     assert not daemon.said("mapping_crashed")
 
 
-def shared_file(folder: Path) -> Callable[[Keys], None]:
+def shared_file(folder: Path) -> Callable[[Credentials], None]:
     """The credentials file, and how it is written anew."""
 
-    def write(keys: Keys) -> None:
+    def write(keys: Credentials) -> None:
         (folder / "credentials").write_text(
             f"[default]\naws_access_key_id={keys.access_key_id}\naws_secret_access_key={keys.secret_access_key}\n"
             f"aws_session_token={keys.session_token}\n"
@@ -310,13 +310,13 @@ def shared_file(folder: Path) -> Callable[[Keys], None]:
     return write
 
 
-def credential_process(folder: Path) -> Callable[[Keys], None]:
+def credential_process(folder: Path) -> Callable[[Credentials], None]:
     """A process that prints what was last written."""
     answer = folder / "answer.json"
     command = f"{sys.executable} -c \"print(open('{answer}').read())\""
     (folder / "config").write_text(f"[default]\ncredential_process = {command}\n")
 
-    def write(keys: Keys) -> None:
+    def write(keys: Credentials) -> None:
         of_keys = {"AccessKeyId": keys[0], "SecretAccessKey": keys[1], "SessionToken": keys[2]}
         answer.write_bytes(orjson.dumps({"Version": 1, "Expiration": "2099-01-01T00:00:00Z", **of_keys}))
 
@@ -325,7 +325,7 @@ def credential_process(folder: Path) -> Callable[[Keys], None]:
 
 @pytest.mark.parametrize("source", [shared_file, credential_process])
 async def test_new_keys_are_taken_up_while_it_runs(
-    world: World, source: Callable[[Path], Callable[[Keys], None]]
+    world: World, source: Callable[[Path], Callable[[Credentials], None]]
 ) -> None:
     """The old ones are refused from one moment to the next, long before their own expiry."""
     orders = world.queue("orders")

@@ -92,26 +92,26 @@ def check(path: Path, acknowledged: Acknowledged) -> None:
 
 
 def test_every_acknowledged_save_survives_kill_9_at_any_moment(tmp_path: Path) -> None:
-    luck = random.Random()
+    randomness = random.Random()
     acknowledged: Acknowledged = {}
     path = tmp_path / "0.db"
     for kill in range(int(os.environ.get("KILLS", KILLS))):
         if kill % 5 == 0:
             path, acknowledged = tmp_path / f"{kill}.db", {}
         with writing(path, acknowledged) as writer:
-            writer.read(luck.choice([0, 1, 20, luck.randrange(1500)]))
+            writer.read(randomness.choice([0, 1, 20, randomness.randrange(1500)]))
             writer.kill()
         check(path, acknowledged)
 
 
 def test_a_copy_of_the_files_taken_at_any_moment_opens_with_every_save_acknowledged_by_then(tmp_path: Path) -> None:
     """What the disk holds is never older than the last acknowledged save, also in the middle of the next."""
-    luck = random.Random()
+    randomness = random.Random()
     path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
     acknowledged: Acknowledged = {}
     with writing(path, acknowledged) as writer:
         for _ in range(20):
-            writer.read(luck.randrange(1, 300))
+            writer.read(randomness.randrange(1, 300))
             writer.process.send_signal(signal.SIGSTOP)
             os.waitid(os.P_PID, writer.process.pid, os.WSTOPPED)
             copied(path, copy)
@@ -147,12 +147,12 @@ def log_end(path: Path) -> int:
     return at
 
 
-def torn(path: Path, tear: int, luck: random.Random) -> int:
+def torn(path: Path, tear: int, randomness: random.Random) -> int:
     """Spoil the log from there on; returns how far it is as it was, since a zero may have been one before."""
     log = Path(f"{path}-wal")
     before = log.read_bytes()
     tail = len(before) - tear
-    log.write_bytes(before[:tear] + luck.choice([b"", bytes(tail), luck.randbytes(tail)]))
+    log.write_bytes(before[:tear] + randomness.choice([b"", bytes(tail), randomness.randbytes(tail)]))
     after = log.read_bytes()
     return next((at for at in range(tear, len(after)) if before[at] != after[at]), len(after))
 
@@ -168,7 +168,7 @@ def state_of(path: Path) -> dict[ShardId, Checkpoint]:
 async def test_a_log_torn_anywhere_opens_to_the_last_save_that_is_wholly_before_the_tear(
     tmp_path: Path, log_began_anew: bool
 ) -> None:
-    luck = random.Random()
+    randomness = random.Random()
     path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
     async with SqliteStore(path) as store:
         await store.save(KEY, dict.fromkeys(PAIRS[0], checkpoint(1)))
@@ -182,6 +182,6 @@ async def test_a_log_torn_anywhere_opens_to_the_last_save_that_is_wholly_before_
             await store.save(KEY, dict.fromkeys(PAIRS[number % 3], checkpoint(number)))
             saves.append((log_end(path), await store.load(KEY)))
         for _ in range(60):
-            intact = torn(copied(path, copy), luck.randrange(saves[0][0], saves[-1][0] + 1), luck)
+            intact = torn(copied(path, copy), randomness.randrange(saves[0][0], saves[-1][0] + 1), randomness)
             expected = [state for end, state in saves if end <= intact][-1]
             assert state_of(copy) == expected, intact

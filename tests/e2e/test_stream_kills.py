@@ -19,5 +19,5 @@ KILLS = 6
 async def test_killed_at_random_moments_it_loses_nothing_and_repeats_only_what_was_not_stored(world: World) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}: tests/e2e/kills.py --seed {seed}")
-    summaries = await Killing(world, luck=random.Random(seed)).run(KILLS)
+    summaries = await Killing(world, randomness=random.Random(seed)).run(KILLS)
     assert all(summary.lives >= 2 and summary.succeeded > 100 for summary in summaries.values()), summaries

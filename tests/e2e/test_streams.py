@@ -62,7 +62,7 @@ def written(path: Path) -> list[str]:
 
 
 def two_shards(source: Source) -> tuple[str, str]:
-    """Keys whose records go to different shards; both have a record then."""
+    """Credentials whose records go to different shards; both have a record then."""
     first = source.put("a")
     other = next(key for key in map(str, range(100)) if source.shard_of(source.put(key)) != source.shard_of(first))
     return "a", other
@@ -267,7 +267,7 @@ async def test_what_is_probably_not_meant_stands_in_the_log(world: World) -> Non
     """
     async with world.daemon(unused + mapping("clicks", Clicks(world.aws, "clicks"), BILL)) as daemon:
         await daemon.until_said("mapping_ready")
-        [doubt] = daemon.said("settings_doubted")
+        [doubt] = daemon.said("settings_warning")
         assert await daemon.stop() == 0
     assert (doubt["level"], doubt["warning"]) == ("warning", "functions.unused: no mapping uses it")
 

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, unquote
 import anyio
 import orjson
 
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from poller.errors import (
     AccessDenied,
     ExpiredIterator,
@@ -180,7 +180,7 @@ class AwsOverHttp:
 
 
 @asynccontextmanager
-async def aws_over_http(watch: Watch, *keys: Keys) -> AsyncIterator[AwsOverHttp]:
+async def aws_over_http(watch: Watch, *keys: Credentials) -> AsyncIterator[AwsOverHttp]:
     """AWS on a free loopback port, open to these keys."""
     aws = AwsOverHttp(watch)
     aws.door.knows(*keys)

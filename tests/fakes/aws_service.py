@@ -19,10 +19,10 @@ import orjson
 import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.loaders import create_loader
 
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from tests.fakes.http_server import Drop, Reply, Request
 
 LOADER = create_loader()
@@ -37,12 +37,12 @@ class AwsService:
 
     def __init__(self, reply: Callable[[Request], Awaitable[Reply | Drop]]) -> None:
         self._reply = reply
-        self._keys: dict[str, Keys] = {}
+        self._keys: dict[str, Credentials] = {}
         self.expired: set[str] = set()
         self.clock_offset_in_seconds = 0.0
         self.accepted: list[Request] = []
 
-    def knows(self, *keys: Keys) -> None:
+    def knows(self, *keys: Credentials) -> None:
         self._keys |= {each.access_key_id: each for each in keys}
 
     async def __call__(self, request: Request) -> Reply | Drop:
@@ -72,7 +72,7 @@ class AwsService:
         return None
 
 
-def expected_authorization(request: Request, keys: Keys, *, service: str, region: str) -> str:
+def expected_authorization(request: Request, keys: Credentials, *, service: str, region: str) -> str:
     """What botocore would have sent, given the headers that the request says are signed."""
     names = request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
     as_boto = AWSRequest(
@@ -83,7 +83,7 @@ def expected_authorization(request: Request, keys: Keys, *, service: str, region
     )
     as_boto.context["timestamp"] = request.headers["x-amz-date"]
     signer = (S3SigV4Auth if service == "s3" else SigV4Auth)(
-        Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token), service, region
+        BotocoreCredentials(keys.access_key_id, keys.secret_access_key, keys.session_token), service, region
     )
     signature = signer.signature(signer.string_to_sign(as_boto, signer.canonical_request(as_boto)), as_boto)
     return (

@@ -10,32 +10,32 @@ from __future__ import annotations
 
 import anyio
 
-from poller.core.invocation_record import Notice
+from poller.core.invocation_record import InvocationRecord
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS
 from poller.errors import AccessDenied, NotFound, Throttled, Unreachable
 from tests.fakes.faults import Fault, FaultPlan
 
 
 class FakeDestination:
-    """`ports.Destination`. `taken` has each notice as often as it was taken; the plan's operation is `deliver`.
+    """`ports.Destination`. `taken` has each invocation record as often as it was taken; the plan has `deliver`.
 
     `taken_at` has the time of each, on anyio's clock; `answered` has those whose taking the caller was told.
     """
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()
-        self.taken: list[Notice] = []
+        self.taken: list[InvocationRecord] = []
         self.taken_at: list[float] = []
-        self.answered: list[Notice] = []
+        self.answered: list[InvocationRecord] = []
 
-    async def deliver(self, notice: Notice) -> None:
+    async def deliver(self, invocation_record: InvocationRecord) -> None:
         fault = self.faults.draw("deliver", anyio.current_time())
         with anyio.move_on_after(DELIVERY_TIMEOUT_IN_SECONDS):
             await self._way_there(fault)
-            self.taken.append(notice)
+            self.taken.append(invocation_record)
             self.taken_at.append(anyio.current_time())
             await self._way_back(fault)
-            self.answered.append(notice)
+            self.answered.append(invocation_record)
             return
         raise Unreachable("no answer in time", code="Timeout", was_sent=True)
 

@@ -114,10 +114,10 @@ class FakeTable:
             "NEW_AND_OLD_IMAGES": ("NewImage", "OldImage"),
         }[self.view_type]
         keys = {name: item[name] for name in self.key_names}
-        seen = {"Keys": keys} | {name: images[name] for name in shown if images[name] is not None}
+        seen = {"Credentials": keys} | {name: images[name] for name in shown if images[name] is not None}
         size = len(orjson.dumps(seen))
         content = {
-            "eventID": f"{self.stream.luck.getrandbits(128):032x}",
+            "eventID": f"{self.stream.randomness.getrandbits(128):032x}",
             "eventName": change,
             "eventVersion": "1.1",
             "eventSource": "aws:dynamodb",
@@ -259,9 +259,9 @@ def _hash_key(keys: Item) -> int:
     return int.from_bytes(hashlib.md5(_key(keys), usedforsecurity=False).digest(), "big")
 
 
-def _shard_id(serial: int, now: float, luck: Random) -> str:
-    """The time in milliseconds, twenty digits wide, and luck; ours differ by the serial number too."""
-    return f"shardId-{round((EPOCH + now) * 1000) + serial:020d}-{luck.getrandbits(32):08x}"
+def _shard_id(serial: int, now: float, randomness: Random) -> str:
+    """The time in milliseconds, twenty digits wide, and randomness; ours differ by the serial number too."""
+    return f"shardId-{round((EPOCH + now) * 1000) + serial:020d}-{randomness.getrandbits(32):08x}"
 
 
 def _wire(record: Stored, epoch: float) -> dict[str, Any]:

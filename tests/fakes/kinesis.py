@@ -209,7 +209,7 @@ def consumer_arn(stream: FakeStream, name: str) -> Arn:
     return Arn.parse(f"{stream_arn(stream.arn)}/consumer/{name}:1767225600")
 
 
-def _shard_id(serial: int, _now: float, _luck: Random) -> str:
+def _shard_id(serial: int, _now: float, _randomness: Random) -> str:
     return f"shardId-{serial:012d}"
 
 

@@ -30,25 +30,27 @@ DEEP = 900
 """Levels of nesting: fewer than parsers refuse, more than encoders take."""
 
 
-def odd(answer: Any, luck: Random) -> Any:
+def odd(answer: Any, randomness: Random) -> Any:
     """A copy of the answer with one oddity."""
     document = {"answer": deepcopy(answer)}
-    where, key = luck.choice(list(_places(document)))
-    match luck.randrange(8):
+    where, key = randomness.choice(list(_places(document)))
+    match randomness.randrange(8):
         case 0 if (where, key) != (document, "answer"):
             del where[key]
         case 1 if isinstance(where, list):
             where.insert(key, deepcopy(where[key]))
         case 2 if isinstance(where, list):
             where.reverse()
-        case 3 if luck.random() < 0.2:
+        case 3 if randomness.random() < 0.2:
             where[key] = _nested(DEEP)
         case 4 if isinstance(where[key], str):
-            where[key] = luck.choice([where[key] + "\ud800", where[key][1:], where[key] * 3, where[key].encode().hex()])
+            where[key] = randomness.choice(
+                [where[key] + "\ud800", where[key][1:], where[key] * 3, where[key].encode().hex()]
+            )
         case 5 if isinstance(where[key], int | float):
-            where[key] = luck.choice([str(where[key]), -where[key], where[key] * 1000, where[key] + 0.5])
+            where[key] = randomness.choice([str(where[key]), -where[key], where[key] * 1000, where[key] + 0.5])
         case _:
-            where[key] = deepcopy(luck.choice(ODD_VALUES))
+            where[key] = deepcopy(randomness.choice(ODD_VALUES))
     return document["answer"]
 
 

@@ -1,4 +1,4 @@
-"""How does a queue behave? One SQS queue as a state machine: no waiting, `now` is an argument, luck is seeded.
+"""How does a queue behave? One SQS queue as a state machine: no waiting, `now` is an argument, randomness is seeded.
 
 A message's states, as in the SQS Developer Guide:
 

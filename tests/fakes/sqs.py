@@ -39,7 +39,7 @@ class Poll(NamedTuple):
 
 
 class FakeSqs:
-    """Queues of one account in one region, by url. `seed` is the queues' luck; the faults have a seed of their own."""
+    """Queues of one account in one region, by url. `seed` is for the queues; the faults have a seed of their own."""
 
     def __init__(
         self, *, seed: int = 0, faults: FaultPlan | None = None, endpoint_url: str = "http://sqs.fake"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import anyio
 
 from poller.errors import Unreachable
-from poller.model.stream import Beginning, Checkpoint, ShardEnd, ShardId, StateKey
+from poller.model.stream import Checkpoint, ShardEnd, ShardId, StartingPosition, StateKey
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan
 
@@ -72,7 +72,7 @@ class FakeStore:
         self.history.append(Forgotten(anyio.current_time(), key, frozenset(shard_ids)))
         await self._way_back(fault)
 
-    async def starting_position(self, key: StateKey) -> Beginning | None:
+    async def starting_position(self, key: StateKey) -> StartingPosition | None:
         """Nobody sets one by hand here."""
         fault = await self._way_there("starting_position")
         await self._way_back(fault)

@@ -9,7 +9,7 @@ record and, once it is closed, ends after its last.
 Records leave after the retention period, at once and exactly; a closed shard leaves with its last possible record.
 A cursor is a place: the number of records before it, trimmed ones included.
 
-What luck does, by rates: a read is empty though there are records (`empty_read_rate`) or shorter than it could be
+What randomness does, by rates: a read is empty though there are records (`empty_read_rate`) or shorter than it could be
 (`short_read_rate`); the last records of a closed shard come without its end, which an empty read then tells
 (`late_end_rate`); an iterator expires before its time (`early_expiry_rate`); a rollover makes two children
 (`split_at_rollover_rate`).
@@ -109,7 +109,7 @@ class FakeShard:
 
 @dataclass(eq=False, kw_only=True)
 class FakeStream:
-    """`new_shard_id` is given a serial number, the time and luck; `length_of_numbers` is in digits, at the beginning.
+    """`new_shard_id` is given a serial number, the time and randomness; `length_of_numbers` is in digits, at the start.
 
     `numbers_after` is the last sequence number of the stream's predecessor by the same name, if there was one.
     With `shard_lifetime_in_seconds` shards roll over by themselves, each at its own age.
@@ -134,10 +134,10 @@ class FakeStream:
     """Every fact in order of time. What time alone brings about is noted at its own time, see `settle`."""
 
     def __post_init__(self) -> None:
-        self.luck = Random(self.seed)
+        self.randomness = Random(self.seed)
         self._shards: dict[str, FakeShard] = {}
         self._serial = 0
-        near_the_power = 10**self.length_of_numbers - self.luck.randrange(1, FARTHEST_FROM_THE_POWER)
+        near_the_power = 10**self.length_of_numbers - self.randomness.randrange(1, FARTHEST_FROM_THE_POWER)
         self._number: int = near_the_power if self.numbers_after is None else self.numbers_after
         self._alarms: list[tuple[float, int, Callable[[float], None]]] = []
         self._alarms_set = 0
@@ -240,7 +240,7 @@ class FakeStream:
         place += len(records)
         if place < len(shard.records):
             return Page(records, place, max(0.001, now - shard.records[place].arrived_at))
-        is_end = not shard.is_open and not (records and self.luck.random() < self.late_end_rate)
+        is_end = not shard.is_open and not (records and self.randomness.random() < self.late_end_rate)
         return Page(records, None if is_end else place, 0.0)
 
     def age_out(self, *, now: float) -> None:
@@ -265,9 +265,9 @@ class FakeStream:
             ring(at)
 
     def _limit(self, limit: int) -> int:
-        if self.luck.random() < self.empty_read_rate:
+        if self.randomness.random() < self.empty_read_rate:
             return 0
-        return self.luck.randint(1, limit) if self.luck.random() < self.short_read_rate else limit
+        return self.randomness.randint(1, limit) if self.randomness.random() < self.short_read_rate else limit
 
     def _place_of_number(self, shard: FakeShard, kind: PositionKind, number: int, now: float) -> int:
         if not shard.starts_at <= number <= (shard.ends_at or self._number):
@@ -302,7 +302,7 @@ class FakeStream:
         return list(child_ids)
 
     def _open(self, parent_ids: tuple[str, ...], hash_keys: tuple[int, int], now: float) -> str:
-        shard_id = self.new_shard_id(self._serial, now, self.luck)
+        shard_id = self.new_shard_id(self._serial, now, self.randomness)
         self._serial += 1
         shard = FakeShard(shard_id=shard_id, parent_ids=parent_ids, hash_keys=hash_keys, starts_at=self._next_number())
         self._shards[shard_id] = shard
@@ -313,7 +313,7 @@ class FakeStream:
 
     def _age(self, shard: FakeShard, now: float) -> None:
         if shard.is_open:
-            children = 2 if self.luck.random() < self.split_at_rollover_rate else 1
+            children = 2 if self.randomness.random() < self.split_at_rollover_rate else 1
             self.roll_over(shard.shard_id, now=now, children=children)
 
     def _trim(self, shard: FakeShard, now: float) -> None:
@@ -330,7 +330,7 @@ class FakeStream:
         self._note(now, "gone", shard)
 
     def _next_number(self) -> int:
-        self._number = self._number + self.luck.randrange(1, LONGEST_STEP)
+        self._number = self._number + self.randomness.randrange(1, LONGEST_STEP)
         return self._number
 
     def _alarm(self, at: float, ring: Callable[[float], None]) -> None:

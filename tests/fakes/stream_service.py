@@ -77,7 +77,7 @@ class EveryNth:
 
 
 class FakeStreamService(ABC):
-    """Streams by ARN. `seed` is the streams' luck; the faults have a seed of their own.
+    """Streams by ARN. `seed` is the streams' randomness; the faults have a seed of their own.
 
     `listings_in_a_second` is how often a page of a listing may be asked for, None for any number; `throttled_listings`
     counts what was refused for it.
@@ -145,7 +145,7 @@ class FakeStreamService(ABC):
         """A page of a stream, if the cursor is still good."""
         stream = self.stream(cursor.stream_arn, now)
         is_too_old = now - cursor.issued_at >= self.iterator_lifetime_in_seconds
-        if is_too_old or stream.luck.random() < stream.early_expiry_rate:
+        if is_too_old or stream.randomness.random() < stream.early_expiry_rate:
             stream.refused(cursor.shard_id, "ExpiredIteratorException", now=now)
             raise ExpiredIterator("Iterator expired.", code="ExpiredIteratorException")
         return stream.read(cursor.shard_id, cursor.place, limit=limit, maximum_bytes=maximum_bytes, now=now)

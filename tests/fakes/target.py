@@ -81,7 +81,7 @@ class FakeTarget:
         self.most_running = 0
         self.running_of: dict[str, int] = {}
         self.most_running_of: dict[str, int] = {}
-        self._luck = Random(self.plan.seed)
+        self._randomness = Random(self.plan.seed)
 
     async def invoke(self, invocation: Invocation) -> Response:
         now = anyio.current_time()
@@ -89,7 +89,7 @@ class FakeTarget:
         if self.plan.largest_event is not None and len(invocation.payload) > self.plan.largest_event:
             self.too_large.append(len(orjson.loads(invocation.payload)["Records"]))
             return TooLarge(error_type="HTTP.413", message="413 Content Too Large")
-        if troubled and self._luck.random() < self.plan.busy_rate:
+        if troubled and self._randomness.random() < self.plan.busy_rate:
             self.refusals += 1
             return await self._refuse()
         call = self._begin(invocation, now)
@@ -101,9 +101,9 @@ class FakeTarget:
         return self._end(call, troubled)
 
     async def _refuse(self) -> Response:
-        await anyio.sleep(self._luck.uniform(0, 0.1))
-        retry_after = self._luck.choice([None, None, 1.0, 5.0])
-        return Busy(reason="throttled", retry_after=retry_after, is_throttle=self._luck.random() < 0.8)
+        await anyio.sleep(self._randomness.uniform(0, 0.1))
+        retry_after = self._randomness.choice([None, None, 1.0, 5.0])
+        return Busy(reason="throttled", retry_after=retry_after, is_throttle=self._randomness.random() < 0.8)
 
     def _begin(self, invocation: Invocation, now: float) -> Call:
         event = orjson.loads(invocation.payload)
@@ -113,7 +113,7 @@ class FakeTarget:
             request_id=invocation.request_id,
             attempt=invocation.attempt,
             began_at=now,
-            ended_at=now + self._luck.uniform(*self.plan.duration_in_seconds),
+            ended_at=now + self._randomness.uniform(*self.plan.duration_in_seconds),
             message_ids=[identity[0] for identity in identities],
             receipts=[identity[1] for identity in identities],
             groups=[identity[2] for identity in identities],
@@ -130,7 +130,7 @@ class FakeTarget:
         self.most_running_of[mapping] = max(self.most_running_of.get(mapping, 0), self.running_of[mapping])
 
     def _end(self, call: Call, troubled: bool) -> Response:
-        lot = self._luck.random() if troubled else 1.0
+        lot = self._randomness.random() if troubled else 1.0
         if lot < self.plan.lost_answer_rate:
             call.ending = "answer_lost"
             return LostAnswer(reason="ConnectionLost")
@@ -158,7 +158,7 @@ class FakeTarget:
         failed_groups: set[str] = set()
         rate = self.plan.item_failure_rate if troubled and self.plan.names_failures else 0.0
         for message_id, group in zip(call.message_ids, call.groups, strict=True):
-            if message_id in self.plan.poison or group in failed_groups or self._luck.random() < rate:
+            if message_id in self.plan.poison or group in failed_groups or self._randomness.random() < rate:
                 failed.add(message_id)
                 if group is not None:
                     failed_groups.add(group)

@@ -58,7 +58,7 @@ async def responses_of(
     with anyio.fail_after(120):
         async with RuntimeTarget(
             function(kind, timeout_in_seconds=timeout_in_seconds),
-            record=record or Recorded(),
+            emit=record or Recorded(),
             region="eu-west-1",
             endpoint_url=None,
             inherited=os.environ,

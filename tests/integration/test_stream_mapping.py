@@ -16,7 +16,7 @@ import pytest
 from aiobotocore.session import get_session
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from tests.e2e import harness
 from tests.e2e.harness import World, environment
 from tests.e2e.streams import mapping
@@ -38,7 +38,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def world(anyio_backend: str, tmp_path: Path, account: str) -> AsyncIterator[World]:
     """The daemon's keys name the test's own account."""
-    keys = Keys(account, "test", None)
+    keys = Credentials(account, "test", None)
     async with harness.world(tmp_path) as world:
         world.aws.door.knows(keys)
         world.environment = environment(None, AWS_ACCESS_KEY_ID=account, AWS_SECRET_ACCESS_KEY="test")
@@ -251,7 +251,7 @@ async def test_streams_are_read_and_poison_is_reported_to_a_queue_a_topic_and_a_
         )
         async with world.daemon(text) as daemon:
             for name, (_, numbers) in sources.items():
-                await daemon.until_said("notice_delivered", mapping=name)
+                await daemon.until_said("invocation_record_delivered", mapping=name)
                 await world.watch.until(
                     lambda last=numbers[4], name=name: any(  # type: ignore[misc]  # it is called in this turn
                         call.done and last in call.message_ids for call in bill.calls if call.mapping == name

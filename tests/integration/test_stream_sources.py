@@ -12,11 +12,11 @@ from uuid import uuid4
 import pytest
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from poller.core.envelope import encode, event
 from poller.errors import ExpiredIterator, NotFound
 from poller.model.arn import Arn
-from poller.model.stream import Iterator, StreamRecord, TrimHorizon
+from poller.model.stream import ShardIterator, StreamRecord, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
@@ -135,7 +135,7 @@ async def test_an_iterator_that_is_not_known_any_more_is_expired(aws: Aws) -> No
         _, source = await new_stream(aws, client)
     [shard] = await source.shards()
     with pytest.raises(ExpiredIterator):
-        await source.read(Iterator(f"{shard.shard_id} AAAAnobodygavethis"), limit=10)
+        await source.read(ShardIterator(f"{shard.shard_id} AAAAnobodygavethis"), limit=10)
 
 
 async def test_a_stream_that_goes_away_is_not_found_any_more(aws: Aws) -> None:
@@ -152,7 +152,7 @@ async def test_ten_thousand_shards_are_listed_over_http_and_only_a_throttled_pag
 ) -> None:
     """The pace is twenty times DynamoDB's, so that the test takes seconds; the service refuses every twentieth page."""
     watch = Watch()
-    async with aws_over_http(watch, Keys(account, "test", None)) as service:
+    async with aws_over_http(watch, Credentials(account, "test", None)) as service:
         table = service.create_table("orders", shard_count=100, shard_lifetime_in_seconds=None)
         for _ in range(99):
             table.roll_over()

@@ -19,7 +19,7 @@ from poller.core.streams.lanes import split
 from poller.core.streams.reads import fault_in
 from poller.core.streams.watermark import Watermark
 from poller.errors import ServiceError
-from poller.model.stream import AfterSequence, AtTimestamp, Iterator, Position, SequenceNumber, TrimHorizon
+from poller.model.stream import AfterSequence, AtTimestamp, Position, SequenceNumber, ShardIterator, TrimHorizon
 from poller.ports import SourceClock, StreamSource
 from poller.sources.client import Caller
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
@@ -37,10 +37,10 @@ seeds = st.integers(0, 2**32)
 class OddCaller:
     """The way to a service whose answers to one operation are odd, once `is_odd`."""
 
-    def __init__(self, caller: Caller, operation: str, luck: Random) -> None:
+    def __init__(self, caller: Caller, operation: str, randomness: Random) -> None:
         self._caller = caller
         self._operation = operation
-        self._luck = luck
+        self._randomness = randomness
 
     @property
     def clock(self) -> SourceClock:
@@ -48,7 +48,7 @@ class OddCaller:
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         answer = await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
-        return odd(answer, self._luck) if operation == self._operation else answer
+        return odd(answer, self._randomness) if operation == self._operation else answer
 
 
 async def allowed(result: Awaitable[Any]) -> Any:
@@ -63,7 +63,7 @@ async def use_stream(source: StreamSource, position: Position) -> None:
     """As the engine does: what comes out of one call goes into the next, and records are handed out."""
     for shard in await allowed(source.shards()) or ():
         assert all(type(each) is str for each in (shard.shard_id, *shard.parent_ids))
-        iterator: Iterator | None = await allowed(source.iterator(shard.shard_id, position))
+        iterator: ShardIterator | None = await allowed(source.iterator(shard.shard_id, position))
         for _ in range(4):
             read = None if iterator is None else await allowed(source.read(iterator, limit=3))
             if read is None:

@@ -128,7 +128,7 @@ def numbers(records: object) -> tuple[int, ...]:
 
 def run_of(records: list[Held], policy: RetryPolicy, script: list[str | int], after: str) -> Run:
     ids = (RequestId(str(number)) for number in itertools.count())
-    delivery = Delivery(records, policy=policy, new_request_id=lambda: next(ids), luck=random.Random(1), now=0.0)
+    delivery = Delivery(records, policy=policy, new_request_id=lambda: next(ids), randomness=random.Random(1), now=0.0)
     run = Run(delivery)
     run.carry_out(itertools.chain(script, itertools.repeat(after)))
     return run

@@ -9,11 +9,11 @@ from urllib.parse import quote
 import botocore.auth
 import pytest
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from poller.aws.signing import Keys, Signer, resource
+from poller.aws.signing import Credentials, Signer, resource
 
 VISIBLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
 NAMES = st.text(string.ascii_lowercase + string.digits + "-", min_size=1, max_size=16).map(
@@ -50,7 +50,7 @@ def urls(draw: st.DrawFn) -> str:
     url=f"https://lambda.eu-west-1.amazonaws.com{ARN_PATH}?Qualifier=live",
     headers={"content-type": "application/json", "x-amz-log-type": "Tail"},
     body=b"{}",
-    keys=Keys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None),
+    keys=Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None),
     service="lambda",
     region="eu-west-1",
     moment=datetime.datetime(2026, 2, 28, 23, 59, 59),
@@ -59,7 +59,7 @@ def urls(draw: st.DrawFn) -> str:
     url=urls(),
     headers=st.dictionaries(NAMES, VALUES, max_size=5),
     body=st.binary(max_size=200),
-    keys=st.builds(Keys, VISIBLE, VISIBLE | st.text(min_size=1), st.none() | VISIBLE),
+    keys=st.builds(Credentials, VISIBLE, VISIBLE | st.text(min_size=1), st.none() | VISIBLE),
     service=st.sampled_from(["sqs", "lambda", "kinesis", "dynamodb"]),
     region=st.sampled_from(["us-east-1", "eu-west-1", "cn-north-1"]),
     moment=st.datetimes(min_value=datetime.datetime(2000, 1, 1), max_value=datetime.datetime(2099, 12, 31)),
@@ -68,7 +68,7 @@ def test_our_signature_is_botocores(
     url: str,
     headers: dict[str, str],
     body: bytes,
-    keys: Keys,
+    keys: Credentials,
     service: str,
     region: str,
     moment: datetime.datetime,
@@ -79,7 +79,7 @@ def test_our_signature_is_botocores(
     theirs = AWSRequest(method="POST", url=url, headers=headers, data=body)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.auth, "get_current_datetime", lambda: moment)
-        credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
+        credentials = BotocoreCredentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
         botocore.auth.SigV4Auth(credentials, service, region).add_auth(theirs)
 
     expected = {name.lower(): value for name, value in theirs.headers.items()}
@@ -90,6 +90,6 @@ def test_a_signing_key_is_not_kept_beyond_its_day_or_its_secret() -> None:
     where = resource("POST", "http://localhost/")
     signer = Signer(service="sqs", region="eu-west-1")
     for now, secret in [(0.0, "one"), (86_399.0, "one"), (86_400.0, "one"), (86_400.0, "two")]:
-        keys = Keys("id", secret, None)
+        keys = Credentials("id", secret, None)
         fresh = Signer(service="sqs", region="eu-west-1").sign(where, {}, b"", keys=keys, now=now)
         assert signer.sign(where, {}, b"", keys=keys, now=now) == fresh

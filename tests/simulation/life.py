@@ -15,11 +15,11 @@ from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.engine.daemon import Daemon, Runner
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
-from poller.engine.queues.mapping import QueueMappingRunner, QueueParts
+from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import Budget
-from poller.engine.streams.lane import LaneParts
-from poller.engine.streams.mapping import StreamMappingRunner, StreamParts
+from poller.engine.streams.lane import LaneContext
+from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.stream import Checkpoint, ShardId, StateKey
@@ -62,14 +62,14 @@ class Life:
         self._budget = Budget(world.budget_in_bytes)
         self._gates = {name: FunctionGate(function.reserved_concurrency) for name, function in world.functions.items()}
         self._event_limits = {name: EventLimit() for name in world.functions}
-        self._paces = {operation: Pace(operation, world.luck) for operation in CALLS_IN_A_SECOND}
+        self._paces = {operation: Pace(operation, world.randomness) for operation in CALLS_IN_A_SECOND}
         self.daemon = Daemon(
             {mapping.name: self._maker(mapping) for mapping in world.all_mappings},
             stop=self.stop,
             grace_in_seconds=world.grace_in_seconds,
             clock=world.clock,
-            record=world.note,
-            luck=world.luck,
+            emit=world.note,
+            randomness=world.randomness,
         )
 
     @property
@@ -91,10 +91,10 @@ class Life:
         stream_parts = self._stream_parts(mapping)
         return lambda: StreamMappingRunner(stream_parts)
 
-    def _queue_parts(self, mapping: QueueMapping) -> QueueParts:
+    def _queue_parts(self, mapping: QueueMapping) -> QueueContext:
         world = self._world
         queue = world.queue_of(mapping)
-        return QueueParts(
+        return QueueContext(
             mapping=mapping,
             function=world.functions[mapping.function_name],
             source=SqsSource(
@@ -108,34 +108,34 @@ class Life:
             event_limit=self._event_limits[mapping.function_name],
             filters=_filters(mapping.filters, data_key="body"),
             clock=world.clock,
-            luck=world.luck,
+            randomness=world.randomness,
             new_request_id=self._new_request_id,
-            record=world.note,
+            emit=world.note,
             stop=self.stop,
         )
 
-    def _stream_parts(self, mapping: StreamMapping) -> StreamParts:
+    def _stream_parts(self, mapping: StreamMapping) -> StreamContext:
         world = self._world
         destination = world.destinations.get(mapping.name)
         source = self._source(mapping)
-        lane = LaneParts(
+        lane = LaneContext(
             mapping=mapping,
             function=world.functions[mapping.function_name],
             target=ProcessTarget(self.process, world.targets[mapping.function_name]),
             gate=self._gates[mapping.function_name],
             function_health=FunctionHealth(
-                mapping=mapping.name, function=mapping.function_name, clock=world.clock, record=world.note
+                mapping=mapping.name, function=mapping.function_name, clock=world.clock, emit=world.note
             ),
             event_limit=self._event_limits[mapping.function_name],
             destination=ProcessDestination(self.process, destination) if destination else None,
             clock=world.clock,
             source_clock=source.clock,
-            luck=world.luck,
+            randomness=world.randomness,
             new_request_id=self._new_request_id,
-            record=world.note,
+            emit=world.note,
             stop=self.stop,
         )
-        return StreamParts(
+        return StreamContext(
             lane=lane,
             source=source,
             store=ProcessStore(self.process, world.store),

@@ -21,8 +21,8 @@ from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
-from poller.engine.streams.lane import LaneParts
-from poller.engine.streams.mapping import StreamMappingRunner, StreamParts
+from poller.engine.streams.lane import LaneContext
+from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.errors import Unreachable
 from poller.facts import Fact
 from poller.model.arn import Arn
@@ -138,8 +138,8 @@ class World:
             stop=stop,
             grace_in_seconds=10,
             clock=self.clock,
-            record=self.facts.append,
-            luck=random.Random(1),
+            emit=self.facts.append,
+            randomness=random.Random(1),
         )
         with anyio.CancelScope() as scope:
 
@@ -154,7 +154,7 @@ class World:
                 group.start_soon(end)
                 await daemon.run()
 
-    def _parts(self, stop: Stop, process: Process) -> StreamParts:
+    def _parts(self, stop: Stop, process: Process) -> StreamContext:
         options = dict(self.options)
         filters = options.get("filters", ())
         mapping = StreamMapping(
@@ -173,24 +173,24 @@ class World:
             reserved_concurrency=50,
         )
         source = self.source(process)
-        lane = LaneParts(
+        lane = LaneContext(
             mapping=mapping,
             function=function,
             target=self,
             gate=FunctionGate(50),
             function_health=FunctionHealth(
-                mapping=mapping.name, function=function.name, clock=self.clock, record=self.facts.append
+                mapping=mapping.name, function=function.name, clock=self.clock, emit=self.facts.append
             ),
             event_limit=EventLimit(),
             destination=self.destination if mapping.on_failure else None,
             clock=self.clock,
             source_clock=source.clock,
-            luck=random.Random(1),
+            randomness=random.Random(1),
             new_request_id=self._new_id,
-            record=self.facts.append,
+            emit=self.facts.append,
             stop=stop,
         )
-        return StreamParts(
+        return StreamContext(
             lane=lane,
             source=source,
             store=process,

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import anyio
 import orjson
 
-from poller.core.invocation_record import Notice
+from poller.core.invocation_record import InvocationRecord
 from poller.model.invocation import Invocation, Response
-from poller.model.stream import Beginning, Checkpoint, Iterator, Position, Read, Shard, ShardId, StateKey
+from poller.model.stream import Checkpoint, Position, Read, Shard, ShardId, ShardIterator, StartingPosition, StateKey
 from poller.ports import Destination, SourceClock, StreamSource, Target
 from poller.sources.pacing import CALLS_IN_A_SECOND
 from tests.fakes.clock import VirtualClock, service_clock
@@ -157,10 +157,10 @@ class WatchedSource:
     async def children(self, shard_id: ShardId) -> list[Shard]:
         return await self._source.children(shard_id)
 
-    async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
+    async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
         return await self._source.iterator(shard_id, position)
 
-    async def read(self, iterator: Iterator, *, limit: int) -> Read:
+    async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
         read = await self._source.read(iterator, limit=limit)
         if read.records:
             numbers = tuple(record.sequence_number for record in read.records)
@@ -191,7 +191,7 @@ class ProcessStore:
         self._process.check()
         await self._store.forget(key, shard_ids)
 
-    async def starting_position(self, key: StateKey) -> Beginning | None:
+    async def starting_position(self, key: StateKey) -> StartingPosition | None:
         self._process.check()
         return await self._store.starting_position(key)
 
@@ -203,9 +203,9 @@ class ProcessDestination:
         self._process = process
         self._destination = destination
 
-    async def deliver(self, notice: Notice) -> None:
+    async def deliver(self, invocation_record: InvocationRecord) -> None:
         self._process.check()
-        await self._destination.deliver(notice)
+        await self._destination.deliver(invocation_record)
 
 
 class ProcessTarget:

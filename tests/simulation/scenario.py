@@ -47,18 +47,18 @@ class Shape:
 
 
 def draw(seed: int) -> Shape:
-    luck = Random(seed)
-    is_calm = luck.random() < 0.35
-    moments = sorted(luck.uniform(1.0, TROUBLE_ENDS_AT) for _ in range(luck.choice([0, 1, 2, 3])))
-    is_crash = [not is_calm and luck.random() < 0.6 for _ in moments]
+    randomness = Random(seed)
+    is_calm = randomness.random() < 0.35
+    moments = sorted(randomness.uniform(1.0, TROUBLE_ENDS_AT) for _ in range(randomness.choice([0, 1, 2, 3])))
+    is_crash = [not is_calm and randomness.random() < 0.6 for _ in moments]
     return Shape(
         seed=seed,
         is_calm=is_calm,
         crashes=tuple(at for at, crash in zip(moments, is_crash, strict=True) if crash),
         stops=tuple(at for at, crash in zip(moments, is_crash, strict=True) if not crash),
-        messages=luck.choice([5, 40, 120, 300]),
-        mappings=luck.choice([1, 1, 2, 3]),
-        concurrency=luck.choice([1, 2, 5, 20]),
+        messages=randomness.choice([5, 40, 120, 300]),
+        mappings=randomness.choice([1, 1, 2, 3]),
+        concurrency=randomness.choice([1, 2, 5, 20]),
         clock=draw_clock(Random(seed + 2), TROUBLE_ENDS_AT),
     )
 
@@ -68,11 +68,13 @@ class Scenario:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        luck = self._luck = Random(shape.seed + 1)
-        self.world = World(seed=shape.seed, faults=self._faults(luck), grace_in_seconds=luck.choice([0.5, 5.0, 60.0]))
-        plan = self._function_plan(luck)
-        self.timeout = luck.choice([2.0, 10.0, 60.0])
-        plan.duration_in_seconds = (0.0, luck.choice([0.05, 1.0, self.timeout]))
+        randomness = self._randomness = Random(shape.seed + 1)
+        self.world = World(
+            seed=shape.seed, faults=self._faults(randomness), grace_in_seconds=randomness.choice([0.5, 5.0, 60.0])
+        )
+        plan = self._function_plan(randomness)
+        self.timeout = randomness.choice([2.0, 10.0, 60.0])
+        plan.duration_in_seconds = (0.0, randomness.choice([0.05, 1.0, self.timeout]))
         self.plan = plan
         self.target = self.world.add_function(
             "function", plan, timeout_in_seconds=self.timeout, concurrency=shape.concurrency
@@ -80,76 +82,83 @@ class Scenario:
         self.matching: dict[str, bool] = {}
         self._load: list[tuple[float, FakeQueue, str | None, bool, bool]] = []
         for number in range(shape.mappings):
-            self._add_mapping(number, luck)
+            self._add_mapping(number, randomness)
         if not shape.is_calm:  # a half that fails holds back messages of a FIFO queue that were received
             plan.largest_event = Random(shape.seed + 2).choice([None, None, 1_500, 4_000])
 
-    def _faults(self, luck: Random) -> FaultPlan:
+    def _faults(self, randomness: Random) -> FaultPlan:
         if self.shape.is_calm:
-            return FaultPlan(seed=self.shape.seed, latency_in_seconds=(0.0, luck.choice([0.0, 0.01, 0.1])))
-        rate = luck.choice([0.0, 0.02, 0.1, 0.3])
+            return FaultPlan(seed=self.shape.seed, latency_in_seconds=(0.0, randomness.choice([0.0, 0.01, 0.1])))
+        rate = randomness.choice([0.0, 0.02, 0.1, 0.3])
         outages = []
-        if luck.random() < 0.3:
-            begins_at = luck.uniform(0, TROUBLE_ENDS_AT / 2)
-            fault = luck.choice([Fault.UNREACHABLE, Fault.ACCESS_DENIED, Fault.THROTTLED, Fault.NOT_FOUND])
-            outages = [Outage(begins_at, begins_at + luck.uniform(5, 150), fault)]
+        if randomness.random() < 0.3:
+            begins_at = randomness.uniform(0, TROUBLE_ENDS_AT / 2)
+            fault = randomness.choice([Fault.UNREACHABLE, Fault.ACCESS_DENIED, Fault.THROTTLED, Fault.NOT_FOUND])
+            outages = [Outage(begins_at, begins_at + randomness.uniform(5, 150), fault)]
         return FaultPlan(
             seed=self.shape.seed,
-            latency_in_seconds=(0.0, luck.choice([0.0, 0.01, 0.3])),
+            latency_in_seconds=(0.0, randomness.choice([0.0, 0.01, 0.3])),
             throttle_rate=rate / 2,
             unreachable_rate=rate / 2,
             lost_answer_rate=rate / 2,
             slow_answer_rate=rate / 2,
-            slow_answer_in_seconds=luck.choice([1.0, 5.0, 12.0]),
+            slow_answer_in_seconds=randomness.choice([1.0, 5.0, 12.0]),
             entry_failure_rate=rate / 2,
-            ghost_rate=luck.choice([0.0, 0.5]),
+            ghost_rate=randomness.choice([0.0, 0.5]),
             outages=outages,
             ends_at=TROUBLE_ENDS_AT,
         )
 
-    def _function_plan(self, luck: Random) -> FunctionPlan:
-        trouble = luck.choice([0.0, 0.05, 0.3])
+    def _function_plan(self, randomness: Random) -> FunctionPlan:
+        trouble = randomness.choice([0.0, 0.05, 0.3])
         return FunctionPlan(
             seed=self.shape.seed,
-            busy_rate=luck.choice([0.0, 0.1, 0.6]),
+            busy_rate=randomness.choice([0.0, 0.1, 0.6]),
             failure_rate=trouble / 2,
             lost_answer_rate=trouble / 4,
             item_failure_rate=trouble / 2,
-            names_failures=luck.random() < 0.6,
+            names_failures=randomness.random() < 0.6,
             ends_at=TROUBLE_ENDS_AT,
         )
 
-    def _add_mapping(self, number: int, luck: Random) -> None:
-        is_fifo = luck.random() < 0.55
+    def _add_mapping(self, number: int, randomness: Random) -> None:
+        is_fifo = randomness.random() < 0.55
         ending = ".fifo" if is_fifo else ""
-        has_poison = luck.random() < 0.3
+        has_poison = randomness.random() < 0.3
         settings: dict[str, Any] = {
-            "visibility_timeout_in_seconds": luck.choice([0, 5, 12, 30, 65, 120]) if not self.shape.is_calm else 30,
-            "short_receive_rate": luck.choice([0.0, 0.5]),
+            "visibility_timeout_in_seconds": randomness.choice([0, 5, 12, 30, 65, 120])
+            if not self.shape.is_calm
+            else 30,
+            "short_receive_rate": randomness.choice([0.0, 0.5]),
         }
         if not self.shape.is_calm:
-            settings |= {"duplicate_rate": luck.choice([0.0, 0.05]), "undeleted_rate": luck.choice([0.0, 0.05])}
-        if has_poison or luck.random() < 0.3:
+            settings |= {
+                "duplicate_rate": randomness.choice([0.0, 0.05]),
+                "undeleted_rate": randomness.choice([0.0, 0.05]),
+            }
+        if has_poison or randomness.random() < 0.3:
             settings["dead_letter_queue"] = self.world.add_queue(f"dead-{number}{ending}")
-            settings["maximum_receive_count"] = luck.choice([2, 3, 5])
+            settings["maximum_receive_count"] = randomness.choice([2, 3, 5])
         queue = self.world.add_queue(f"queue-{number}{ending}", **settings)
-        has_window = not is_fifo and luck.random() < 0.4
+        has_window = not is_fifo and randomness.random() < 0.4
         self.world.add_mapping(
             f"mapping-{number}",
             queue,
             "function",
-            batch_size=luck.choice([11, 50, 1000]) if has_window and luck.random() < 0.5 else luck.choice([1, 3, 10]),
-            maximum_batching_window_in_seconds=luck.choice([1, 5, 40]) if has_window else 0,
-            filters=(FILTER,) if luck.random() < 0.4 else (),
+            batch_size=randomness.choice([11, 50, 1000])
+            if has_window and randomness.random() < 0.5
+            else randomness.choice([1, 3, 10]),
+            maximum_batching_window_in_seconds=randomness.choice([1, 5, 40]) if has_window else 0,
+            filters=(FILTER,) if randomness.random() < 0.4 else (),
             report_batch_item_failures=self.plan.names_failures,
-            maximum_concurrency=luck.choice([None, None, 1, 3]),
+            maximum_concurrency=randomness.choice([None, None, 1, 3]),
         )
-        groups = luck.choice([1, 3, 20])
+        groups = randomness.choice([1, 3, 20])
         for _ in range(self.shape.messages):
-            at = luck.choice([0.0, luck.uniform(0, 30), luck.uniform(0, TROUBLE_ENDS_AT)])
-            group = f"g{luck.randrange(groups)}" if is_fifo else None
-            is_poison = has_poison and luck.random() < 0.05
-            self._load.append((at, queue, group, luck.random() < 0.7, is_poison))
+            at = randomness.choice([0.0, randomness.uniform(0, 30), randomness.uniform(0, TROUBLE_ENDS_AT)])
+            group = f"g{randomness.randrange(groups)}" if is_fifo else None
+            is_poison = has_poison and randomness.random() < 0.05
+            self._load.append((at, queue, group, randomness.random() < 0.7, is_poison))
 
     async def run(self) -> None:
         """Send the load while the daemon lives, dies and lives again; then let it come to rest, and stop it."""
@@ -160,7 +169,7 @@ class Scenario:
                 end = Life.crash if at in self.shape.crashes else _stop
                 await self.world.live(_ended_at(at, end))
                 self._check_after_a_life()
-                await anyio.sleep(self._luck.choice([0.0, 1.0, 40.0]))
+                await anyio.sleep(self._randomness.choice([0.0, 1.0, 40.0]))
             await self.world.live(self._until_quiet)
         self._check_after_a_life()
         self.check()

@@ -7,7 +7,7 @@ process that lives then, when
     it is out of scope           it arrived before the starting position
     a filter keeps it out
     a call succeeded with it     and the caller was told
-    its notice was taken         by the destination
+    its invocation record was taken        by the destination
     it may be dropped            its retries are spent or it is too old, and the mapping has nobody to wait for
     it was trimmed               before this process had read it
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from math import floor, inf
 from typing import NamedTuple
 
-from poller.core.invocation_record import Notice
+from poller.core.invocation_record import InvocationRecord
 from poller.model.mapping import StreamMapping
 from poller.model.stream import (
     AfterSequence,
@@ -55,7 +55,7 @@ class Put(NamedTuple):
 
 
 class History:
-    """One mapping's records, calls, notices, reads and saves; times are on anyio's clock."""
+    """One mapping's records, calls, invocation records, reads and saves; times are on anyio's clock."""
 
     def __init__(self, world: World, mapping: StreamMapping, matches: Callable[[str], bool]) -> None:
         self.world = world
@@ -66,10 +66,10 @@ class History:
         self.reads: list[ReadNote] = [read for read in world.reads if read.mapping == mapping.name]
         self.saves = [s for s in world.store.history if isinstance(s, Saved) and s.key == mapping.state_key]
         destination = world.destinations.get(mapping.name)
-        self.notices: list[tuple[float, Notice]] = (
+        self.invocation_records: list[tuple[float, InvocationRecord]] = (
             list(zip(destination.taken_at, destination.taken, strict=True)) if destination else []
         )
-        self.answered_notices = destination.answered if destination else []
+        self.answered_records = destination.answered if destination else []
         self.puts: dict[str, Put] = {}
         self.shards: dict[str, list[Put]] = {}
         self.parents: dict[str, tuple[str, ...]] = {}
@@ -174,8 +174,8 @@ class History:
         for call in self.calls:
             for number in call.done:
                 done[number] = min(done[number], call.ended_at)
-        for taken_at, notice in self.notices:
-            for record in notice.batch.records:
+        for taken_at, invocation_record in self.invocation_records:
+            for record in invocation_record.batch.records:
                 done[record.sequence_number] = min(done[record.sequence_number], taken_at)
         on_failure = self.mapping.on_failure
         if on_failure is None or on_failure.if_unreachable == "drop":

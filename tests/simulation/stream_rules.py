@@ -1,8 +1,8 @@
-"""Was every rule of failure kept on a stream? Retries, ages, notices and windows, asked of one mapping's history.
+"""Was every rule of failure kept on a stream? Retries, ages, invocation records and windows of one mapping's history.
 
 retries   an unchanged batch keeps its request id, and is invoked as often as it may and no more
 ages      no batch is handed over whose head is too old
-notices   each for its reason, with its count, of records of one shard in order
+invocation records   each for its reason, with its count, of records of one shard in order
 windows   each invocation has the state that the window's records before it have made
 """
 
@@ -21,7 +21,7 @@ from tests.simulation.stream_history import EPSILON, History, Put, by_beginning,
 def check_rules(history: History) -> None:
     check_retries(history)
     check_ages(history)
-    check_notices(history)
+    check_invocation_records(history)
     check_windows(history)
 
 
@@ -52,17 +52,17 @@ def check_ages(history: History) -> None:
             raise Violation(f"the head was too old when it was handed over: {call}")
 
 
-def check_notices(history: History) -> None:
+def check_invocation_records(history: History) -> None:
     mapping = history.mapping
     requests = by_request(history.calls)
-    for taken_at, notice in history.notices:
-        batch = notice.batch
+    for taken_at, invocation_record in history.invocation_records:
+        batch = invocation_record.batch
         puts = [history.puts[record.sequence_number] for record in batch.records]
         if {put.shard_id for put in puts} - {batch.shard_id} or any(a.place >= b.place for a, b in pairwise(puts)):
-            raise Violation(f"a notice of records of another shard, or out of order: {batch}")
+            raise Violation(f"an invocation record of records of another shard, or out of order: {batch}")
         calls = requests.get(batch.request_id, [])
         if batch.invoke_count != max(1, len(calls)):
-            raise Violation(f"{len(calls)} calls, and the notice says {batch.invoke_count}: {batch}")
+            raise Violation(f"{len(calls)} calls, and the invocation record says {batch.invoke_count}: {batch}")
         if batch.condition == "RecordAgeExceeded":
             if any(history.too_old_from(put) > batch.at - EPOCH + EPSILON for put in puts):
                 raise Violation(f"a record was not too old when it was given up: {batch}")
@@ -127,7 +127,9 @@ def _must_be_in_state(history: History, put: Put, succeeded_in: set[int], life: 
         return put.place <= reached(stored, put.shard_id)
 
     is_known = any(each == life or (each < life and is_stored_after(each)) for each in succeeded_in)
-    is_given_up = any(put.number == record.sequence_number for _, n in history.notices for record in n.batch.records)
+    is_given_up = any(
+        put.number == record.sequence_number for _, n in history.invocation_records for record in n.batch.records
+    )
     return is_known and history.is_in_scope(put) and not is_given_up and not history.may_be_given_up(put.number)
 
 

@@ -36,7 +36,7 @@ class StreamScenario:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self._luck = Random(shape.seed + 2)
+        self._randomness = Random(shape.seed + 2)
         self._drawing = Drawing(shape)
         self.world = self._drawing.world
 
@@ -54,7 +54,7 @@ class StreamScenario:
                 for at, how in self.shape.ends:
                     await self.world.live(_ended_at(at, how))
                     self._check_after_a_life()
-                    await anyio.sleep(self._luck.choice([0.0, 1.0, 20.0]))
+                    await anyio.sleep(self._randomness.choice([0.0, 1.0, 20.0]))
                 await self.world.live(self._until_quiet)
             self._check_after_a_life()
             self._check()

@@ -41,23 +41,25 @@ class Shape:
 
 
 def draw(seed: int) -> Shape:
-    luck = Random(seed)
-    kind: Kind = "neighbour" if luck.random() < 0.2 else "trouble"
+    randomness = Random(seed)
+    kind: Kind = "neighbour" if randomness.random() < 0.2 else "trouble"
     is_trouble = kind == "trouble"
-    moments = sorted(luck.uniform(0.5, TROUBLE_ENDS_AT) for _ in range(luck.choice([0, 1, 2, 4]) if is_trouble else 0))
+    moments = sorted(
+        randomness.uniform(0.5, TROUBLE_ENDS_AT) for _ in range(randomness.choice([0, 1, 2, 4]) if is_trouble else 0)
+    )
     return Shape(
         seed=seed,
         kind=kind,
-        begins_at=luck.choice([0.0, 3.0]),
-        mappings=luck.choice([1, 1, 2, 3]) if is_trouble else luck.choice([2, 3]),
-        has_queue=luck.random() < 0.2,
-        shards=luck.choice([1, 2, 3, 8]),
-        records=luck.choice([5, 40, 120]),
-        reshards=luck.choice([0, 1, 4]),
-        ends=tuple((at, luck.choice(["crash", "crash", "stop", "hurry"])) for at in moments),
-        has_store_faults=is_trouble and luck.random() < 0.4,
-        retention_in_seconds=luck.choice([86_400.0, 86_400.0, 15.0, 40.0]) if is_trouble else 86_400.0,
-        concurrency=luck.choice([1, 3, 50]),
-        budget_in_bytes=luck.choice([512 * 2**20, 8_000]),
+        begins_at=randomness.choice([0.0, 3.0]),
+        mappings=randomness.choice([1, 1, 2, 3]) if is_trouble else randomness.choice([2, 3]),
+        has_queue=randomness.random() < 0.2,
+        shards=randomness.choice([1, 2, 3, 8]),
+        records=randomness.choice([5, 40, 120]),
+        reshards=randomness.choice([0, 1, 4]),
+        ends=tuple((at, randomness.choice(["crash", "crash", "stop", "hurry"])) for at in moments),
+        has_store_faults=is_trouble and randomness.random() < 0.4,
+        retention_in_seconds=randomness.choice([86_400.0, 86_400.0, 15.0, 40.0]) if is_trouble else 86_400.0,
+        concurrency=randomness.choice([1, 3, 50]),
+        budget_in_bytes=randomness.choice([512 * 2**20, 8_000]),
         clock=draw_clock(Random(seed + 3), TROUBLE_ENDS_AT),
     )

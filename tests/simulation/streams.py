@@ -38,8 +38,8 @@ class SimulatedStream(Protocol):
     def put(self, key: str, *, kind: str = "order", size: int = 10) -> str:
         """Returns the sequence number. `size` is of the body."""
 
-    def reshard(self, luck: Random) -> None:
-        """Whatever this kind of stream can do, to shards chosen by luck."""
+    def reshard(self, randomness: Random) -> None:
+        """Whatever this kind of stream can do, to shards chosen by randomness."""
 
 
 class KinesisStream:
@@ -58,17 +58,17 @@ class KinesisStream:
     def put(self, key: str, *, kind: str = "order", size: int = 10) -> str:
         return self.service.put(self.stream, f"{CANARY}-{key}", orjson.dumps(_body(kind, size)))
 
-    def reshard(self, luck: Random) -> None:
+    def reshard(self, randomness: Random) -> None:
         """Split a shard, or merge two neighbours."""
         now = anyio.current_time()
         shards = sorted((s for s in self.stream.shards(now=now) if s.is_open), key=lambda shard: shard.hash_keys)
-        if len(shards) > 1 and (luck.random() < 0.5 or len(shards) >= 8):
-            left = luck.randrange(len(shards) - 1)
+        if len(shards) > 1 and (randomness.random() < 0.5 or len(shards) >= 8):
+            left = randomness.randrange(len(shards) - 1)
             pair = [shards[left].shard_id, shards[left + 1].shard_id]
-            luck.shuffle(pair)
+            randomness.shuffle(pair)
             self.stream.merge(*pair, now=now)
         elif shards:
-            self.stream.split(luck.choice(shards).shard_id, now=now)
+            self.stream.split(randomness.choice(shards).shard_id, now=now)
 
 
 class DynamoDbStream:
@@ -93,15 +93,15 @@ class DynamoDbStream:
         assert number is not None, "each put changes the version"
         return number
 
-    def reshard(self, luck: Random) -> None:
+    def reshard(self, randomness: Random) -> None:
         """Let a shard, or all of them, roll over."""
         now = anyio.current_time()
         shards = [shard for shard in self.stream.shards(now=now) if shard.is_open]
-        if luck.random() < 0.3:
-            self.table.roll_over(children=luck.choice([1, 1, 2]) if len(shards) < 5 else 1)
+        if randomness.random() < 0.3:
+            self.table.roll_over(children=randomness.choice([1, 1, 2]) if len(shards) < 5 else 1)
         elif shards:
-            children = luck.choice([1, 1, 2]) if len(shards) < 8 else 1
-            self.stream.roll_over(luck.choice(shards).shard_id, now=now, children=children)
+            children = randomness.choice([1, 1, 2]) if len(shards) < 8 else 1
+            self.stream.roll_over(randomness.choice(shards).shard_id, now=now, children=children)
 
 
 def _body(kind: str, size: int) -> dict[str, str]:

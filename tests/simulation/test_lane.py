@@ -17,13 +17,13 @@ from poller.core.streams.tumbling import MAXIMUM_STATE_BYTES
 from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
-from poller.engine.streams.lane import Lane, LaneParts
+from poller.engine.streams.lane import Lane, LaneContext
 from poller.facts import (
     BatchInvoked,
     Fact,
     FailuresIgnored,
-    NoticeDelivered,
-    NoticeRefused,
+    InvocationRecordDelivered,
+    InvocationRecordRefused,
     RecordsDropped,
     ShardBlocked,
 )
@@ -79,21 +79,21 @@ class Scene:
             reserved_concurrency=1,
         )
         self.gate = FunctionGate(1)
-        parts = LaneParts(
+        parts = LaneContext(
             mapping=mapping,
             function=function,
             target=self,
             gate=self.gate,
             function_health=FunctionHealth(
-                mapping=mapping.name, function=function.name, clock=VirtualClock(), record=self.facts.append
+                mapping=mapping.name, function=function.name, clock=VirtualClock(), emit=self.facts.append
             ),
             event_limit=EventLimit(),
             destination=self.destination if mapping.on_failure else None,
             clock=VirtualClock(),
             source_clock=service_clock(),
-            luck=random.Random(1),
+            randomness=random.Random(1),
             new_request_id=self._new_id,
-            record=self.facts.append,
+            emit=self.facts.append,
             stop=self.stop,
         )
         self.lane = Lane(parts, ShardId("shardId-000000000001"), self._finished)
@@ -177,9 +177,9 @@ def test_a_poison_record_is_bisected_out_and_reported_before_it_is_done() -> Non
     scene.play(putting(scene, "1", "2", "3", "4"))
     assert scene.batches() == [["1", "2", "3", "4"], ["1", "2"], ["1"], ["2"], ["2"], ["3", "4"]]
     assert scene.done == ["1", "2", "3", "4"]
-    (notice,) = scene.destination.taken
-    assert (notice.batch.condition, notice.batch.invoke_count) == ("RetryAttemptsExhausted", 2)
-    assert [fact.records for fact in scene.facts if isinstance(fact, NoticeDelivered)] == [1]
+    (invocation_record,) = scene.destination.taken
+    assert (invocation_record.batch.condition, invocation_record.batch.invoke_count) == ("RetryAttemptsExhausted", 2)
+    assert [fact.records for fact in scene.facts if isinstance(fact, InvocationRecordDelivered)] == [1]
 
 
 def test_a_destination_that_refuses_holds_the_lane_up_until_it_takes_the_report() -> None:
@@ -203,7 +203,7 @@ def test_a_destination_that_refuses_holds_the_lane_up_until_it_takes_the_report(
     assert blocked == ["destination: AccessDenied"]
     assert scene.done == ["1", "2"]
     assert len(scene.destination.taken) == 1
-    assert len({notice.notice_id for notice in scene.destination.taken}) == 1
+    assert len({invocation_record.record_id for invocation_record in scene.destination.taken}) == 1
 
 
 def test_with_drop_a_destination_that_refuses_costs_the_report() -> None:
@@ -222,7 +222,7 @@ def test_with_drop_a_destination_that_refuses_costs_the_report() -> None:
     scene.play(putting(scene, "1", "2"))
     assert scene.done == ["1", "2"]
     assert not scene.destination.taken
-    assert len([fact for fact in scene.facts if isinstance(fact, NoticeRefused)]) == 1
+    assert len([fact for fact in scene.facts if isinstance(fact, InvocationRecordRefused)]) == 1
     assert [fact.records for fact in scene.facts if isinstance(fact, RecordsDropped)] == [1]
 
 
@@ -368,7 +368,7 @@ def test_a_lane_says_since_when_it_stands_still_until_the_batch_is_done() -> Non
     scene.play(script)
     assert list(dict.fromkeys(each and each.reason for each in seen)) == [None, "ValueError", "TooManyRequests"]
     begun = list(dict.fromkeys(each and each.since for each in seen))
-    assert begun == [None, EPOCH + 2.0], "one standstill, however often it is tried in between"
+    assert begun == [None, EPOCH + 2.0], "one block, however often it is tried in between"
     assert seen[-1] is None
 
 
@@ -499,9 +499,9 @@ def test_a_record_that_fits_in_no_event_is_discarded_unasked_and_the_next_delive
 
     scene.play(script)
     assert scene.batches() == [["2"]]
-    (notice,) = scene.destination.taken
-    assert (notice.batch.condition, notice.batch.invoke_count) == ("RetryAttemptsExhausted", 3)
-    assert notice.batch.response is None
+    (invocation_record,) = scene.destination.taken
+    assert (invocation_record.batch.condition, invocation_record.batch.invoke_count) == ("RetryAttemptsExhausted", 3)
+    assert invocation_record.batch.response is None
 
 
 @pytest.mark.parametrize("is_shard_end", [True, False])

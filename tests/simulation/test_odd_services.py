@@ -14,7 +14,7 @@ from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.facts import MappingCrashed, SourceFailed, SourceRecovered
 from poller.model.invocation import Answered, Invocation, Response
-from poller.model.stream import Iterator, Read, SequenceNumber, StreamRecord
+from poller.model.stream import Read, SequenceNumber, ShardIterator, StreamRecord
 from poller.ports import StreamSource
 from tests.fakes.oddity import odd
 from tests.simulation.one_stream import FAILURES, Process, World, play, stopping_after
@@ -51,7 +51,7 @@ class Twisted(World):
         source = super().source(process)
         read = source.read
 
-        async def twisted(iterator: Iterator, *, limit: int) -> Read:
+        async def twisted(iterator: ShardIterator, *, limit: int) -> Read:
             answer = await read(iterator, limit=limit)
             if anyio.current_time() < ODD_UNTIL and len(answer.records) > 2:
                 return answer._replace(records=self._twist(answer.records))
@@ -124,14 +124,14 @@ def test_an_odd_read_is_logged_and_none_of_its_records_is_delivered(twist: Twist
 
 @pytest.mark.parametrize("kind", [World, TableWorld])
 def test_an_odd_stream_crashes_no_mapping(kind: type[World], seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    luck = Random(seed)
-    options = luck.choice(OPTIONS)
+    randomness = Random(seed)
+    options = randomness.choice(OPTIONS)
     world = kind(maximum_retry_attempts=0, on_failure=FAILURES, maximum_record_age_in_seconds=60, **options)
     original = Process.call
 
     async def call(self: Process, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         answer = await original(self, operation, body, timeout_in_seconds=timeout_in_seconds)
-        return odd(answer, luck) if anyio.current_time() < ODD_UNTIL and luck.random() < 0.3 else answer
+        return odd(answer, randomness) if anyio.current_time() < ODD_UNTIL and randomness.random() < 0.3 else answer
 
     monkeypatch.setattr(Process, "call", call)
     monkeypatch.setattr(world, "invoke", succeed)
@@ -153,16 +153,16 @@ def test_an_odd_stream_crashes_no_mapping(kind: type[World], seed: int, monkeypa
 
 @pytest.mark.parametrize("ending", ["", ".fifo"])
 def test_an_odd_queue_crashes_no_mapping(ending: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    luck = Random(seed)
+    randomness = Random(seed)
     world = QueueWorld(seed=seed)
     queue = world.add_queue(f"q{ending}", visibility_timeout_in_seconds=10)
     target = world.add_function("f")
-    world.add_mapping("m", queue, "f", filters=luck.choice([(), ('{"body": {"a": [1]}}',)]))
+    world.add_mapping("m", queue, "f", filters=randomness.choice([(), ('{"body": {"a": [1]}}',)]))
     original = ProcessCaller.call
 
     async def call(self: ProcessCaller, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         answer = await original(self, operation, body, timeout_in_seconds=timeout_in_seconds)
-        return odd(answer, luck) if anyio.current_time() < ODD_UNTIL and luck.random() < 0.3 else answer
+        return odd(answer, randomness) if anyio.current_time() < ODD_UNTIL and randomness.random() < 0.3 else answer
 
     monkeypatch.setattr(ProcessCaller, "call", call)
     monkeypatch.setattr(target, "invoke", succeed)

@@ -7,7 +7,7 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
-from poller.engine.streams.mapping import StreamParts
+from poller.engine.streams.mapping import StreamContext
 from poller.facts import MappingReady, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.status import MappingStatus
 from poller.model.stream import Position, ShardEnd, ShardId
@@ -27,7 +27,7 @@ class StoreWorld(World):
         self.options = options
         self.failing_store = FakeStore(faults=faults)
 
-    def _parts(self, stop: Stop, process: Process) -> StreamParts:
+    def _parts(self, stop: Stop, process: Process) -> StreamContext:
         process.store = self.failing_store
         return super()._parts(stop, process)
 

@@ -13,10 +13,10 @@ from poller.engine.daemon import Daemon
 from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import LEAST, Budget
-from poller.engine.streams.mapping import StreamParts
+from poller.engine.streams.mapping import StreamContext
 from poller.facts import MappingCrashed, PositionTrimmed, RecordsPolled, SourceFailed
 from poller.model.invocation import Busy, Invocation, Response
-from poller.model.stream import Iterator, Read, Shard, StreamRecord
+from poller.model.stream import Read, Shard, ShardIterator, StreamRecord
 from poller.ports import StreamSource
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
@@ -39,7 +39,7 @@ class SmallWorld(World):
         self.budget = Budget(4 * MEBIBYTE)
         self.gate = FunctionGate(capacity)
 
-    def _parts(self, stop: Stop, process: Process) -> StreamParts:
+    def _parts(self, stop: Stop, process: Process) -> StreamContext:
         parts = super()._parts(stop, process)
         return replace(parts, budget=self.budget, lane=replace(parts.lane, gate=self.gate))
 
@@ -49,7 +49,7 @@ class SlowStore(World):
 
     save_in_seconds = 0.3
 
-    def _parts(self, stop: Stop, process: Process) -> StreamParts:
+    def _parts(self, stop: Stop, process: Process) -> StreamContext:
         save = process.save
 
         async def slowly(*arguments: object) -> None:
@@ -326,7 +326,7 @@ def test_a_clock_that_is_set_forward_and_back_discards_nothing_that_is_young() -
             passed = anyio.current_time()
             return EPOCH + passed + sum(seconds for at, seconds in self.jumps if at <= passed)
 
-        def _parts(self, stop: Stop, process: Process) -> StreamParts:
+        def _parts(self, stop: Stop, process: Process) -> StreamContext:
             parts = super()._parts(stop, process)
             return replace(parts, lane=replace(parts.lane, clock=self))
 
@@ -430,7 +430,7 @@ def test_a_source_that_repeats_records_repeats_none_to_the_function() -> None:
             source = super().source(process)
             read_on, before = source.read, list[StreamRecord]()
 
-            async def read(iterator: Iterator, *, limit: int) -> Read:
+            async def read(iterator: ShardIterator, *, limit: int) -> Read:
                 answer = await read_on(iterator, limit=limit)
                 repeated = before[-3:] + answer.records
                 before.extend(answer.records)

@@ -13,7 +13,7 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
-from poller.engine.streams.mapping import StreamParts
+from poller.engine.streams.mapping import StreamContext
 from poller.errors import Rejected, Throttled, Unreachable
 from poller.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
@@ -40,7 +40,7 @@ class FailingStore(World):
         self.failures = 0
         self._operation = operation
 
-    def _parts(self, stop: Stop, process: Process) -> StreamParts:
+    def _parts(self, stop: Stop, process: Process) -> StreamContext:
         call = getattr(process, self._operation)
 
         async def fail_once(key: StateKey, shards: Any) -> None:
@@ -490,7 +490,7 @@ def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
     """Else its second save could come after its first checkpoint, and move it back."""
 
     class SlowToStoreFound(World):
-        def _parts(self, stop: Stop, process: Process) -> StreamParts:
+        def _parts(self, stop: Stop, process: Process) -> StreamContext:
             save, pauses = process.save, iter([5, 8])
 
             async def save_slowly(key: StateKey, checkpoints: Any) -> None:

@@ -15,7 +15,7 @@ from poller.errors import NotFound, Trimmed
 from poller.facts import PositionTrimmed, ReadThrottled, SourceFailed, SourceRecovered
 from poller.model.ids import MappingName
 from poller.model.invocation import Answered, Invocation, Response
-from poller.model.stream import Iterator, Position, Read, Shard, ShardEnd, ShardId, StateKey
+from poller.model.stream import Position, Read, Shard, ShardEnd, ShardId, ShardIterator, StateKey
 from poller.ports import SourceClock, StreamSource
 from poller.sources.client import Caller
 from poller.sources.kinesis import KinesisSource, known
@@ -369,7 +369,7 @@ def test_a_shard_that_is_gone_is_left_though_the_service_says_only_that_its_reco
             source = super().source(process)
             take = source.iterator
 
-            async def iterator(shard_id: ShardId, position: Position) -> Iterator:
+            async def iterator(shard_id: ShardId, position: Position) -> ShardIterator:
                 try:
                     return await take(shard_id, position)
                 except NotFound as error:
@@ -403,7 +403,7 @@ def test_oldest_records_that_age_out_just_before_the_read_are_said_to_be_trimmed
             read = source.read
             left = ["aged out", "aged out"]
 
-            async def read_or_trimmed(iterator: Iterator, *, limit: int) -> Read:
+            async def read_or_trimmed(iterator: ShardIterator, *, limit: int) -> Read:
                 if left:
                     raise Trimmed(left.pop(), code="TrimmedDataAccessException")
                 return await read(iterator, limit=limit)
@@ -434,7 +434,7 @@ def test_a_listing_without_shards_does_not_say_that_a_shard_has_left() -> None:
             async def shards() -> list[Shard]:
                 return [] if 5 <= anyio.current_time() < 60 else await listed()
 
-            async def read_or_not_found(iterator: Iterator, *, limit: int) -> Read:
+            async def read_or_not_found(iterator: ShardIterator, *, limit: int) -> Read:
                 if 5 <= anyio.current_time() < 60:
                     raise NotFound("no such shard", code="ResourceNotFoundException")
                 return await read(iterator, limit=limit)

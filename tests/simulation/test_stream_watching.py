@@ -14,10 +14,10 @@ from poller.facts import (
     BatchInvoked,
     BatchRetried,
     InvocationPostponed,
+    InvocationRecordDelivered,
+    InvocationRecordRefused,
     MappingResumed,
     MappingWaiting,
-    NoticeDelivered,
-    NoticeRefused,
     RecordsDropped,
     ShardBlocked,
     ShardUnblocked,
@@ -228,7 +228,7 @@ def test_a_throttled_function_blocks_the_shards_and_is_no_retry() -> None:
     assert len(world.told(InvocationPostponed)) > 4
 
 
-def test_a_destination_that_refuses_is_the_same_standstill_for_another_reason() -> None:
+def test_a_destination_that_refuses_is_the_same_block_for_another_reason() -> None:
     world = Watched(maximum_retry_attempts=2, on_failure=FAILURES)
     world.poison = {"a/0"}
     world.destination = FakeDestination(faults=FaultPlan(outages=[Outage(0.0, 60.0, Fault.ACCESS_DENIED)]))
@@ -236,8 +236,13 @@ def test_a_destination_that_refuses_is_the_same_standstill_for_another_reason() 
     shown = [(one.reason, one.since) for status in seen for one in status.blocked]
     assert list(dict.fromkeys(reason for reason, _ in shown)) == ["ValueError", "destination: AccessDenied"]
     assert len({since for _, since in shown}) == 1
-    assert len(world.told(ShardBlocked)) == len(world.told(ShardUnblocked)) == len(world.told(NoticeDelivered)) == 1
-    assert {fact.code for fact in world.told(NoticeRefused)} == {"AccessDenied"}
+    assert (
+        len(world.told(ShardBlocked))
+        == len(world.told(ShardUnblocked))
+        == len(world.told(InvocationRecordDelivered))
+        == 1
+    )
+    assert {fact.code for fact in world.told(InvocationRecordRefused)} == {"AccessDenied"}
     assert seen[-1].shards_blocked == 0
 
 

@@ -219,11 +219,11 @@ def test_discarded_records_leave_the_state_as_it_was() -> None:
 
     play(world, main)
     assert shown(world)[-1] == (0, 10, "final", [numbers[0], numbers[2]])
-    (notice,) = world.destination.taken
-    call = notice.batch.window_call
+    (invocation_record,) = world.destination.taken
+    call = invocation_record.batch.window_call
     assert call is not None
     assert (call.is_final, call.is_terminated_early) == (False, False)
-    event = orjson.loads(notice.event)
+    event = orjson.loads(invocation_record.event)
     assert event["state"] == {"seen": [numbers[0]]}
     assert len(event["Records"]) == 1
 
@@ -254,12 +254,12 @@ def test_a_last_call_that_fails_is_tried_again_then_reported_without_records_and
         (10, 20, numbers[1:], []),
         (10, 20, "final", numbers[1:]),
     ]
-    (notice,) = world.destination.taken
-    batch = notice.batch
+    (invocation_record,) = world.destination.taken
+    batch = invocation_record.batch
     assert (batch.condition, batch.invoke_count, list(batch.records)) == ("RetryAttemptsExhausted", retries + 1, [])
     assert batch.window_call is not None
     assert batch.window_call.is_final
-    assert orjson.loads(notice.event)["Records"] == []
+    assert orjson.loads(invocation_record.event)["Records"] == []
 
 
 def test_without_a_limit_a_last_call_holds_its_shard_up_until_it_succeeds() -> None:
@@ -321,8 +321,13 @@ def test_records_grow_too_old_while_their_window_waits() -> None:
         await world.live(until)
 
     play(world, main)
-    assert [notice.batch.condition for notice in world.destination.taken] == ["RecordAgeExceeded"] * 2
-    assert [[record.sequence_number for record in notice.batch.records] for notice in world.destination.taken] == [
+    assert [invocation_record.batch.condition for invocation_record in world.destination.taken] == [
+        "RecordAgeExceeded"
+    ] * 2
+    assert [
+        [record.sequence_number for record in invocation_record.batch.records]
+        for invocation_record in world.destination.taken
+    ] == [
         [],
         numbers,
     ]
@@ -503,20 +508,20 @@ def test_a_mapping_without_windows_any_more_forgets_the_one_stored() -> None:
 def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
     """Crashes and stops at any moment, failures of all kinds, splits, early ends: each window saw its records once."""
     kind = (WindowWorld, TableWorld)[seed % 2]
-    luck = random.Random(seed)
+    randomness = random.Random(seed)
     world = kind(
-        length=luck.choice([1, 5, 10]),
-        batch_size=luck.choice([1, 3, 100]),
-        maximum_batching_window_in_seconds=luck.choice([0, 0, 2]),
+        length=randomness.choice([1, 5, 10]),
+        batch_size=randomness.choice([1, 3, 100]),
+        maximum_batching_window_in_seconds=randomness.choice([0, 0, 2]),
         report_batch_item_failures=True,
-        bisect_batch_on_function_error=luck.random() < 0.5,
+        bisect_batch_on_function_error=randomness.random() < 0.5,
     )
-    world.duration = luck.choice([0.01, 0.3, 1.0])
-    ends_large = luck.random() < 0.3
+    world.duration = randomness.choice([0.01, 0.3, 1.0])
+    ends_large = randomness.random() < 0.3
     trouble_ends_at = 90.0
 
     def answer(call: Call) -> Response | None:
-        lot = luck.random() if call.at < trouble_ends_at else 1.0
+        lot = randomness.random() if call.at < trouble_ends_at else 1.0
         if lot < 0.1:
             return Busy(reason="TooManyRequests")
         if lot < 0.2:
@@ -525,7 +530,7 @@ def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
             return Answered(b'{"batchItemFailures":[]}')
         done, failures = len(call.numbers), []
         if lot < 0.5 and call.numbers:
-            done = luck.randrange(len(call.numbers))
+            done = randomness.randrange(len(call.numbers))
             failures = [{"itemIdentifier": call.numbers[done]}]
         state: dict[str, Any] = {"seen": call.state.get("seen", []) + call.numbers[:done]}
         if ends_large and len(state["seen"]) >= 4:
@@ -536,20 +541,20 @@ def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
 
     async def produce() -> None:
         for _ in range(60):
-            await anyio.sleep(luck.choice([0.0, 0.1, 0.5, 2.0]))
-            world.put_one(luck.choice("abcdef"))
-            if luck.random() < 0.03:
+            await anyio.sleep(randomness.choice([0.0, 0.1, 0.5, 2.0]))
+            world.put_one(randomness.choice("abcdef"))
+            if randomness.random() < 0.03:
                 now = anyio.current_time()
-                shard = luck.choice([shard for shard in world.stream.shards(now=now) if shard.is_open])
+                shard = randomness.choice([shard for shard in world.stream.shards(now=now) if shard.is_open])
                 (world.stream.split if kind is WindowWorld else world.stream.roll_over)(shard.shard_id, now=now)
 
     async def main() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(produce)
             while anyio.current_time() < trouble_ends_at:
-                ending = luck.choice([crashing_after, crashing_after, stopping_after])
-                await world.live(ending(luck.uniform(0.1, 12)))
-                await anyio.sleep(luck.choice([0, 0, 3]))
+                ending = randomness.choice([crashing_after, crashing_after, stopping_after])
+                await world.live(ending(randomness.uniform(0.1, 12)))
+                await anyio.sleep(randomness.choice([0, 0, 3]))
         await world.live(stopping_after(120))
         assert [checkpoint.window for checkpoint in await stored(world) if checkpoint.window] == []
 

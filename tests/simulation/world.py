@@ -3,7 +3,7 @@
     World ── queues (tests/fakes/sqs.py), streams (kinesis.py, dynamodb_streams.py), functions, destinations, a store
       └ life after life: a Daemon over the real engine and sources (life.py), until a crash, a stop, or all is done
 
-The scheduler's luck is seeded too, so that a seed replays to the letter: `run_seeded(seed, ...)`.
+The scheduler's randomness is seeded too, so that a seed replays to the letter: `run_seeded(seed, ...)`.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ ClockStep = tuple[float, float]
 """When the daemon's clock is set, and by how many seconds it is ahead from then on."""
 
 
-def draw_clock(luck: random.Random, until: float) -> tuple[ClockStep, ...]:
+def draw_clock(randomness: random.Random, until: float) -> tuple[ClockStep, ...]:
     """A clock that is right, wrong, or set again and again."""
-    if luck.random() < 0.5:
+    if randomness.random() < 0.5:
         return ()
     wrong = [-7200.0, -130.0, -1.5, 1.5, 130.0, 7200.0]
-    moments = [0.0, *sorted(luck.uniform(0.0, until) for _ in range(luck.choice([0, 1, 4])))]
-    return tuple((at, luck.choice([0.0, *wrong])) for at in moments)
+    moments = [0.0, *sorted(randomness.uniform(0.0, until) for _ in range(randomness.choice([0, 1, 4])))]
+    return tuple((at, randomness.choice([0.0, *wrong])) for at in moments)
 
 
 def run_seeded(seed: int, main: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """Run `main` on a virtual clock that jumps, with the scheduler's luck fixed by the seed."""
+    """Run `main` on a virtual clock that jumps, with the scheduler's randomness fixed by the seed."""
     vars(trio_run)["_ALLOW_DETERMINISTIC_SCHEDULING"] = True  # what Hypothesis does too; trio has no public switch
     trio_run._r.seed(seed)
     clock = MockClock(autojump_threshold=0)
@@ -76,7 +76,7 @@ class World:
         budget_in_bytes: int = BYTES_OF_THE_PROCESS,
     ) -> None:
         self.sqs = FakeSqs(seed=seed, faults=faults)
-        self.luck = random.Random(seed)
+        self.randomness = random.Random(seed)
         self.clock = VirtualClock()
         self.clock_was_wrong = False
         self.grace_in_seconds = grace_in_seconds

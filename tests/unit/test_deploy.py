@@ -15,7 +15,7 @@ import pytest
 from poller.descriptors import MOST
 from poller.model.ids import FunctionName, MappingName
 from poller.settings.limits import DEFAULT_SHUTDOWN_GRACE_IN_SECONDS
-from poller.telemetry.recorder import Recorder
+from poller.telemetry.recorder import Telemetry
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -131,9 +131,9 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
 
 def test_the_alerts_ask_for_metrics_and_label_values_that_exist() -> None:
     queue, stream = MappingName("queue"), MappingName("stream")
-    recorder = Recorder(mappings=dict.fromkeys((queue, stream), FunctionName("f")), streams=[stream], functions=[])
-    recorder.watch(list)
-    families = list(recorder.registry.collect())
+    telemetry = Telemetry(mappings=dict.fromkeys((queue, stream), FunctionName("f")), streams=[stream], functions=[])
+    telemetry.watch(list)
+    families = list(telemetry.registry.collect())
     names = {sample.name for family in families for sample in family.samples} | {family.name for family in families}
     values = {value for family in families for sample in family.samples for value in sample.labels.values()}
     text = (DEPLOY / "prometheus-alerts.yml").read_text()

@@ -7,19 +7,19 @@ next step, carry the step out, and ask again; after Invoke, tell it the answer f
         Invoke   call the function, then `delivery.answered(...)`       Settle    these are done
         Wait     sleep                                                  Discard   report these, then they are done
 
-The rest of the batch is a stack of parts, the first on top.  A part is a batch of its own: it has a request id and
+The rest of the batch is a stack of pieces, the first on top.  A piece is a batch of its own: it has a request id and
 a retry budget, and keeps both only while it stays unchanged.
 
-    succeeded                          the part is done
-    failed from a later record on      what comes before is done; the rest, listed or not, is a new part
-    failed, with bisection, n > 1      two new parts: the first floor(n/2) records, then the others; nothing is spent
+    succeeded                          the piece is done
+    failed from a later record on      what comes before is done; the rest, listed or not, is a new piece
+    failed, with bisection, n > 1      two new pieces: the first floor(n/2) records, then the others; nothing is spent
     too large for the function, n > 1  the same
-    failed otherwise                   the part again, after a pause, until maximum_retry_attempts are spent
-    head older than the maximum age    discarded before any invocation, the first one too; the rest is a new part
+    failed otherwise                   the piece again, after a pause, until maximum_retry_attempts are spent
+    head older than the maximum age    discarded before any invocation, the first one too; the rest is a new piece
     a record that fits in no event     its retries are spent without an invocation
-    postponed                          the part again, after a pause; nothing is spent, and nothing is split
+    postponed                          the piece again, after a pause; nothing is spent, and nothing is split
 
-AWS says nothing on some points.  Chosen here: new parts are tried without a pause; without a limit a record that fits
+AWS says nothing on some points.  Chosen here: new pieces are tried without a pause; without a limit a record that fits
 in no event blocks; an invocation without records (the last of a tumbling window) ages from when it became due.
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda" and "Configuring partial batch response with Kinesis Data Streams and Lambda".
@@ -83,7 +83,7 @@ class RetryPolicy:
 
 
 class Invoke(NamedTuple, Generic[R]):
-    """Call the function. `attempt` counts the part's invocations from 1; one that was postponed keeps its number."""
+    """Call the function. `attempt` counts the piece's invocations from 1; one that was postponed keeps its number."""
 
     records: Sequence[R]
     request_id: RequestId
@@ -91,7 +91,7 @@ class Invoke(NamedTuple, Generic[R]):
 
 
 class Wait(NamedTuple):
-    """Nothing to do for so long. `reason` is a bounded word: why the lane stands still; `detail` is for a person."""
+    """Do nothing for so many seconds. `reason` says in one word why the lane is blocked; `detail` is for a person."""
 
     seconds: float
     reason: str
@@ -118,7 +118,7 @@ class Discard(NamedTuple, Generic[R]):
 Step = Invoke[R] | Wait | Settle[R] | Discard[R]
 
 
-class Part(Generic[R]):
+class Piece(Generic[R]):
     """A batch while it stays unchanged. `due_at` is when it was made."""
 
     __slots__ = ("attempts", "due_at", "postponements", "records", "request_id", "response", "wait")
@@ -139,7 +139,7 @@ class Delivery(Generic[R]):
     `room_in_bytes` is what an event has for records.
     """
 
-    __slots__ = ("_done", "_is_invoking", "_luck", "_new_request_id", "_parts", "_policy", "_room_in_bytes")
+    __slots__ = ("_done", "_is_invoking", "_new_request_id", "_pieces", "_policy", "_randomness", "_room_in_bytes")
 
     def __init__(
         self,
@@ -147,17 +147,17 @@ class Delivery(Generic[R]):
         *,
         policy: RetryPolicy,
         new_request_id: Callable[[], RequestId],
-        luck: random.Random,
+        randomness: random.Random,
         now: float,
         room_in_bytes: int = MAXIMUM_EVENT_BYTES - EMPTY_EVENT_BYTES,
     ) -> None:
         self._room_in_bytes = room_in_bytes
         self._policy = policy
         self._new_request_id = new_request_id
-        self._luck = luck
+        self._randomness = randomness
         self._done: Settle[R] | Discard[R] | None = None
         self._is_invoking = False
-        self._parts = [Part(records, new_request_id(), now)]
+        self._pieces = [Piece(records, new_request_id(), now)]
 
     def step(self, now: float) -> Step[R] | None:
         """What to do now; None when all is done."""
@@ -165,129 +165,131 @@ class Delivery(Generic[R]):
         done, self._done = self._done, None
         if done is not None:
             return done
-        if not self._parts:
+        if not self._pieces:
             return None
-        part = self._parts[-1]
-        if self._has_expired(part, now):
-            return self._discard_expired(part, now)
-        wait, part.wait = part.wait, None
+        piece = self._pieces[-1]
+        if self._has_expired(piece, now):
+            return self._discard_expired(piece, now)
+        wait, piece.wait = piece.wait, None
         if wait is not None:
-            return self._until_expiry(part, wait, now)
-        if self._fits_no_event(part):
-            return self._spend_all(part, now)
+            return self._until_expiry(piece, wait, now)
+        if self._fits_no_event(piece):
+            return self._spend_all(piece, now)
         self._is_invoking = True
-        return Invoke(part.records, part.request_id, part.attempts + 1)
+        return Invoke(piece.records, piece.request_id, piece.attempts + 1)
 
     def withdraw_if_expired(self, now: float) -> bool:
         """Take the last Invoke back when its head has become too old before it began; true when it was taken back."""
         assert self._is_invoking, "nothing is to be invoked"
-        self._is_invoking = not self._has_expired(self._parts[-1], now)
+        self._is_invoking = not self._has_expired(self._pieces[-1], now)
         return not self._is_invoking
 
     @property
     def tried(self) -> Sequence[R]:
-        """The records of the part that is invoked, or waits to be."""
-        return self._parts[-1].records if self._parts else ()
+        """The records of the piece that is invoked, or waits to be."""
+        return self._pieces[-1].records if self._pieces else ()
 
     @property
     def pause(self) -> Wait | None:
-        """The wait before the same part is invoked again; None where it goes on at once, or is done."""
-        return self._parts[-1].wait if self._parts else None
+        """The wait before the same piece is invoked again; None where it goes on at once, or is done."""
+        return self._pieces[-1].wait if self._pieces else None
 
     def answered(self, outcome: Outcome, response: Response, *, now: float) -> bool:
         """The last Invoke came to an end; true when its records go on as two halves."""
         assert self._is_invoking, "nothing was invoked"
         self._is_invoking = False
-        part = self._parts[-1]
+        piece = self._pieces[-1]
         match outcome:
             case Postponed(reason=reason, retry_after=retry_after, detail=detail):
-                part.postponements += 1
-                part.wait = Wait(at_least(retry_after, POSTPONED.delay(part.postponements, self._luck)), reason, detail)
+                piece.postponements += 1
+                piece.wait = Wait(
+                    at_least(retry_after, POSTPONED.delay(piece.postponements, self._randomness)), reason, detail
+                )
                 return False
             case Succeeded():
-                self._parts.pop()
-                self._done = Settle(part.records, response)
+                self._pieces.pop()
+                self._done = Settle(piece.records, response)
                 return False
             case PartlyFailed(failed=failed):
-                return self._partly_failed(part, failed, response, now)
+                return self._partly_failed(piece, failed, response, now)
             case Failed():
-                return self._failed(part, outcome, response, now)
+                return self._failed(piece, outcome, response, now)
             case Oversized():
-                self._halve(part, now)
+                self._halve(piece, now)
                 return True
         assert_never(outcome)
 
-    def _partly_failed(self, part: Part[R], failed: frozenset[str], response: Response, now: float) -> bool:
-        first = next(index for index, record in enumerate(part.records) if record.sequence_number in failed)
+    def _partly_failed(self, piece: Piece[R], failed: frozenset[str], response: Response, now: float) -> bool:
+        first = next(index for index, record in enumerate(piece.records) if record.sequence_number in failed)
         if first == 0:
-            return self._failed(part, Failed("batchItemFailures"), response, now)
-        self._done = Settle(part.records[:first], response)
-        self._replace(now, part.records[first:])
+            return self._failed(piece, Failed("batchItemFailures"), response, now)
+        self._done = Settle(piece.records[:first], response)
+        self._replace(now, piece.records[first:])
         return False
 
-    def _failed(self, part: Part[R], failure: Failed, response: Response, now: float) -> bool:
-        part.attempts += 1
-        part.postponements = 0
-        part.response = response
+    def _failed(self, piece: Piece[R], failure: Failed, response: Response, now: float) -> bool:
+        piece.attempts += 1
+        piece.postponements = 0
+        piece.response = response
         retries = self._policy.maximum_retry_attempts
-        if self._policy.bisects and len(part.records) > 1:
-            self._halve(part, now)
+        if self._policy.bisects and len(piece.records) > 1:
+            self._halve(piece, now)
             return True
-        if retries is None or part.attempts <= retries:
-            part.wait = Wait(STREAM_RETRY.delay(part.attempts, self._luck), failure.reason, failure.detail)
+        if retries is None or piece.attempts <= retries:
+            piece.wait = Wait(STREAM_RETRY.delay(piece.attempts, self._randomness), failure.reason, failure.detail)
         else:
-            self._parts.pop()
-            self._done = self._discard(part, part.records, "RetryAttemptsExhausted")
+            self._pieces.pop()
+            self._done = self._discard(piece, piece.records, "RetryAttemptsExhausted")
         return False
 
-    def _halve(self, part: Part[R], now: float) -> None:
-        middle = len(part.records) // 2
+    def _halve(self, piece: Piece[R], now: float) -> None:
+        middle = len(piece.records) // 2
         assert middle > 0, "a single record has no halves"
-        self._replace(now, part.records[:middle], part.records[middle:])
+        self._replace(now, piece.records[:middle], piece.records[middle:])
 
     def _replace(self, now: float, *pieces: Sequence[R]) -> None:
-        """The part on top has become these, in this order: each a new batch."""
-        self._parts.pop()
-        self._parts.extend(Part(piece, self._new_request_id(), now) for piece in reversed(pieces) if piece)
+        """The piece on top has become these, in this order: each a new batch."""
+        self._pieces.pop()
+        self._pieces.extend(Piece(piece, self._new_request_id(), now) for piece in reversed(pieces) if piece)
 
-    def _has_expired(self, part: Part[R], now: float) -> bool:
-        expires_at = self._policy.expires_at(_arrival(part))
+    def _has_expired(self, piece: Piece[R], now: float) -> bool:
+        expires_at = self._policy.expires_at(_arrival(piece))
         return expires_at is not None and now >= expires_at
 
-    def _discard_expired(self, part: Part[R], now: float) -> Discard[R]:
+    def _discard_expired(self, piece: Piece[R], now: float) -> Discard[R]:
         """Give up the head, as far as it is too old without a gap."""
         limit = self._policy.maximum_record_age_in_seconds
         assert limit is not None
-        fresh = (index for index, record in enumerate(part.records) if now < record.arrived_at + limit)
-        cut = next(fresh, len(part.records))
-        self._replace(now, part.records[cut:])
-        part.response = None
-        return self._discard(part, part.records[:cut], "RecordAgeExceeded")
+        fresh = (index for index, record in enumerate(piece.records) if now < record.arrived_at + limit)
+        cut = next(fresh, len(piece.records))
+        self._replace(now, piece.records[cut:])
+        piece.response = None
+        return self._discard(piece, piece.records[:cut], "RecordAgeExceeded")
 
-    def _discard(self, part: Part[R], records: Sequence[R], condition: Condition) -> Discard[R]:
+    def _discard(self, piece: Piece[R], records: Sequence[R], condition: Condition) -> Discard[R]:
         """AWS reports one invocation even where there was none."""
-        return Discard(records, part.request_id, condition, max(1, part.attempts), part.response)
+        return Discard(records, piece.request_id, condition, max(1, piece.attempts), piece.response)
 
-    def _until_expiry(self, part: Part[R], wait: Wait, now: float) -> Wait:
+    def _until_expiry(self, piece: Piece[R], wait: Wait, now: float) -> Wait:
         """The wait, cut short where the head becomes too old meanwhile."""
-        expires_at = self._policy.expires_at(_arrival(part))
+        expires_at = self._policy.expires_at(_arrival(piece))
         if expires_at is None:
             return wait
         return wait._replace(seconds=min(wait.seconds, expires_at - now + JUST_AFTER_IN_SECONDS))
 
-    def _fits_no_event(self, part: Part[R]) -> bool:
-        return len(part.records) == 1 and len(part.records[0].encoded) > self._room_in_bytes
+    def _fits_no_event(self, piece: Piece[R]) -> bool:
+        return len(piece.records) == 1 and len(piece.records[0].encoded) > self._room_in_bytes
 
-    def _spend_all(self, part: Part[R], now: float) -> Discard[R] | Wait:
+    def _spend_all(self, piece: Piece[R], now: float) -> Discard[R] | Wait:
         """The budget at once, for waiting helps nothing; without a limit the lane is blocked."""
         retries = self._policy.maximum_retry_attempts
         if retries is None:
-            sizes = f"the record has {len(part.records[0].encoded)} bytes; an event has room for {self._room_in_bytes}"
-            return self._until_expiry(part, Wait(STREAM_RETRY.maximum, "RecordTooLarge", sizes), now)
-        self._parts.pop()
-        part.attempts = retries + 1
-        return self._discard(part, part.records, "RetryAttemptsExhausted")
+            sizes = f"the record has {len(piece.records[0].encoded)} bytes; an event has room for {self._room_in_bytes}"
+            return self._until_expiry(piece, Wait(STREAM_RETRY.maximum, "RecordTooLarge", sizes), now)
+        self._pieces.pop()
+        piece.attempts = retries + 1
+        return self._discard(piece, piece.records, "RetryAttemptsExhausted")
 
 
-def _arrival(part: Part[R]) -> float:
-    return part.records[0].arrived_at if part.records else part.due_at
+def _arrival(piece: Piece[R]) -> float:
+    return piece.records[0].arrived_at if piece.records else piece.due_at

@@ -16,7 +16,7 @@ CALLS_AT_ONCE = 10
 """Calls that one batch has in flight, so that a batch of 10,000 does not open 1,000 connections."""
 
 
-async def in_tens(
+async def in_chunks_of_ten(
     items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[None]], at_once: int = CALLS_AT_ONCE
 ) -> None:
     """Await `call` with each ten of the items, `at_once` of them side by side."""

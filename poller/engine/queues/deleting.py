@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import anyio
 
 from poller.core.backoff import DELETE
-from poller.engine.queues.chunks import MESSAGES_PER_CALL, in_tens
+from poller.engine.queues.chunks import MESSAGES_PER_CALL, in_chunks_of_ten
 from poller.engine.queues.in_hand import MessageInHand
 from poller.engine.source_health import SourceHealth
 from poller.errors import ServiceError
-from poller.facts import DeleteRefused, MessagesDeleted, Record
+from poller.facts import DeleteRefused, Emit, MessagesDeleted
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
@@ -33,14 +33,14 @@ class Deleter:
         mapping: MappingName,
         source: QueueSource,
         health: SourceHealth,
-        record: Record,
-        luck: random.Random,
+        emit: Emit,
+        randomness: random.Random,
     ) -> None:
         self._mapping = mapping
         self._source = source
         self._health = health
-        self._record = record
-        self._luck = luck
+        self._emit = emit
+        self._randomness = randomness
 
     async def delete(self, done: Sequence[MessageInHand]) -> None:
         """Delete them all, or give up those that are no longer hidden or refused for good."""
@@ -48,7 +48,7 @@ class Deleter:
             left = await self.try_delete(done)
             if not left:
                 return
-            await anyio.sleep(DELETE.delay(failures, self._luck))
+            await anyio.sleep(DELETE.delay(failures, self._randomness))
             now = anyio.current_time()
             done = [held for held in left if not held.is_lost and held.visible_until > now]
             self._give_up(len(left) - len(done), "ReceiptExpired")
@@ -68,7 +68,7 @@ class Deleter:
         async def ten(some: Sequence[MessageInHand]) -> None:
             left.extend(await self._delete_ten(some))
 
-        await in_tens(done, ten)
+        await in_chunks_of_ten(done, ten)
         return left
 
     async def _delete_ten(self, done: Sequence[MessageInHand]) -> list[MessageInHand]:
@@ -76,18 +76,18 @@ class Deleter:
         try:
             refusals = await self._source.delete([held.message for held in done])
         except ServiceError as error:
-            self._health.failed_beside("DeleteMessageBatch", error, retry_in=DELETE.initial)
-            self._record(DeleteRefused(self._mapping, len(done), error.code, False))
+            self._health.background_failure("DeleteMessageBatch", error, retry_in=DELETE.initial)
+            self._emit(DeleteRefused(self._mapping, len(done), error.code, False))
             return list(done)
         self._health.succeeded("DeleteMessageBatch")
-        self._record(MessagesDeleted(self._mapping, len(done) - len(refusals)))
+        self._emit(MessagesDeleted(self._mapping, len(done) - len(refusals)))
         if not refusals:
             return []
         for refusal in refusals:
-            self._record(DeleteRefused(self._mapping, 1, refusal.code, refusal.is_final))
+            self._emit(DeleteRefused(self._mapping, 1, refusal.code, refusal.is_final))
         again = {refusal.message.receipt_handle for refusal in refusals if not refusal.is_final}
         return [held for held in done if held.message.receipt_handle in again]
 
     def _give_up(self, count: int, code: str) -> None:
         if count:
-            self._record(DeleteRefused(self._mapping, count, code, True))
+            self._emit(DeleteRefused(self._mapping, count, code, True))

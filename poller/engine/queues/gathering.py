@@ -32,7 +32,7 @@ from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import Rejected, ServiceError
-from poller.facts import Record, RecordsFilteredOut, RecordsPolled
+from poller.facts import Emit, RecordsFilteredOut, RecordsPolled
 from poller.model.mapping import QueueMapping
 from poller.model.message import Message
 from poller.ports import QueueSource
@@ -76,8 +76,8 @@ class Gatherer:
         scaling: PollScaling,
         health: SourceHealth,
         stop: Stop,
-        record: Record,
-        luck: random.Random,
+        emit: Emit,
+        randomness: random.Random,
     ) -> None:
         self._mapping = mapping
         self._window = mapping.maximum_batching_window_in_seconds
@@ -91,8 +91,8 @@ class Gatherer:
         self._scaling = scaling
         self._health = health
         self._stop = stop
-        self._record = record
-        self._luck = luck
+        self._emit = emit
+        self._randomness = randomness
         self._calls: set[anyio.CancelScope] = set()
         self._hasty_polls = 0
         self._defective_until: float | None = None  # defective messages are hidden until then
@@ -149,7 +149,7 @@ class Gatherer:
             self._hasty_polls = 0
             return
         self._hasty_polls += 1
-        await self._health.pause(HASTY.delay(self._hasty_polls, self._luck))
+        await self._health.pause(HASTY.delay(self._hasty_polls, self._randomness))
 
     def _longest_poll(self) -> int:
         """A message that came at the end of a long poll may have been hidden since its beginning, for all we know."""
@@ -176,7 +176,7 @@ class Gatherer:
                 self._hasty_polls = 0
             if self._defective_until is not None:
                 self._end_defects(self._defective_until, messages, asked_at)
-            self._record(RecordsPolled(self._mapping.name, len(messages)))
+            self._emit(RecordsPolled(self._mapping.name, len(messages)))
         return messages
 
     def _end_defects(self, until: float, messages: Sequence[Message], asked_at: float) -> None:
@@ -222,7 +222,7 @@ class Gatherer:
                 batches.append(self._open_batch())
             batches[-1].undone += defective
         if filtered_out:
-            self._record(RecordsFilteredOut(self._mapping.name, len(filtered_out)))
+            self._emit(RecordsFilteredOut(self._mapping.name, len(filtered_out)))
             await self._delete(filtered_out, batches)
 
     def _set_aside(
@@ -240,7 +240,7 @@ class Gatherer:
         text = f"{len(aside)} of {len(messages)} messages cannot be delivered and come again: {'; '.join(defects)}"
         self._defective_until = receive.answered_at + receive.timeout_in_seconds
         error = Rejected(text, code="UnusableMessage")
-        self._health.failed_beside(MESSAGES, error, retry_in=receive.queue_timeout_in_seconds)
+        self._health.background_failure(MESSAGES, error, retry_in=receive.queue_timeout_in_seconds)
         return sound, [MessageInHand(message, b"", receive) for message in aside if message.receipt_handle]
 
     async def _delete(self, filtered_out: list[MessageInHand], batches: list[BatchInHand]) -> None:

@@ -31,11 +31,11 @@ from poller.engine.queues.visibility import HELD_TOO_LONG, VisibilityKeeper
 from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
 from poller.facts import (
+    Emit,
     EventTooLarge,
     FailuresIgnored,
     InvocationPostponed,
     ReceiptsExpired,
-    Record,
     VisibilityRefused,
 )
 from poller.model.function import Function
@@ -58,9 +58,9 @@ class Invoker:
     event_limit: EventLimit
     keeper: VisibilityKeeper
     source_clock: SourceClock
-    luck: random.Random
+    randomness: random.Random
     new_request_id: Callable[[], RequestId]
-    record: Record
+    emit: Emit
     stop: Stop
 
     async def invoke(self, batch: BatchInHand, *, on_postponed: Callable[[], None]) -> Outcome | None:
@@ -85,14 +85,14 @@ class Invoker:
                 if not batch.messages or self.stop.has_begun:
                     return None
                 if not is_hidden and not self.keeper.can_be_hidden_for(batch, seconds):
-                    self.record(VisibilityRefused(self.mapping.name, len(batch.messages), HELD_TOO_LONG, True))
+                    self.emit(VisibilityRefused(self.mapping.name, len(batch.messages), HELD_TOO_LONG, True))
                     return None
                 if is_hidden:
                     attempt += 1
                     outcome = await self._attempt(batch, request_id, attempt)
             if not is_hidden:
                 doubts += 1
-                await anyio.sleep(POSTPONED.delay(doubts, self.luck))
+                await anyio.sleep(POSTPONED.delay(doubts, self.randomness))
                 continue
             if not isinstance(outcome, Postponed):
                 return outcome
@@ -123,7 +123,7 @@ class Invoker:
             self._learn_limit(outcome, batch, len(payload))
         else:
             self.function_health.answered(response, retry_in=None)
-            self.record(
+            self.emit(
                 batch_invoked(
                     invocation,
                     self.function,
@@ -136,19 +136,19 @@ class Invoker:
             )
             reports = self.mapping.report_batch_item_failures
             if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-                self.record(FailuresIgnored(self.mapping.name, self.function.name, advice))
+                self.emit(FailuresIgnored(self.mapping.name, self.function.name, advice))
         return outcome
 
     def _learn_limit(self, outcome: Oversized, batch: BatchInHand, event_bytes: int) -> None:
         self.event_limit.refused(event_bytes, empty_bytes=EMPTY_EVENT_BYTES, now=anyio.current_time())
-        self.record(
+        self.emit(
             EventTooLarge(self.mapping.name, self.function.name, len(batch.messages), event_bytes, outcome.reason)
         )
 
     async def _wait(self, batch: BatchInHand, outcome: Postponed, attempt: int) -> bool:
         """Wait before the next try; false when the daemon stops meanwhile."""
-        delay = at_least(outcome.retry_after, POSTPONED.delay(attempt, self.luck))
-        self.record(
+        delay = at_least(outcome.retry_after, POSTPONED.delay(attempt, self.randomness))
+        self.emit(
             InvocationPostponed(
                 self.mapping.name,
                 self.function.name,
@@ -170,6 +170,6 @@ class Invoker:
         live = batch.live(anyio.current_time())
         expired = len(batch.messages) - len(live)
         if expired:
-            self.record(ReceiptsExpired(self.mapping.name, expired))
+            self.emit(ReceiptsExpired(self.mapping.name, expired))
             batch.messages = live
         return expired

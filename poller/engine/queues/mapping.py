@@ -40,7 +40,7 @@ from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import ServiceError
-from poller.facts import MappingCrashing, MappingReady, Record
+from poller.facts import Emit, MappingCrashing, MappingReady
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
@@ -55,7 +55,7 @@ DESCRIBE_AGAIN_IN_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueParts:
+class QueueContext:
     """What a run of a queue mapping is put together from. `gate` and `event_limit` are the function's."""
 
     mapping: QueueMapping
@@ -66,72 +66,72 @@ class QueueParts:
     event_limit: EventLimit
     filters: RecordFilter | None
     clock: Clock
-    luck: random.Random
+    randomness: random.Random
     new_request_id: Callable[[], RequestId]
-    record: Record
+    emit: Emit
     stop: Stop
 
 
 class QueueMappingRunner:
     """Runs one queue mapping once, until the stop."""
 
-    def __init__(self, parts: QueueParts) -> None:
-        mapping, record, stop = parts.mapping, parts.record, parts.stop
-        ceiling = min(parts.gate.capacity, mapping.maximum_concurrency or parts.gate.capacity)
+    def __init__(self, context: QueueContext) -> None:
+        mapping, emit, stop = context.mapping, context.emit, context.stop
+        ceiling = min(context.gate.capacity, mapping.maximum_concurrency or context.gate.capacity)
         scaling = PollScaling(ceiling=ceiling)
         self.mapping = mapping
-        self._parts = parts
+        self._context = context
         self._concurrency = Concurrency(ceiling=ceiling)
-        self._permits = Permits(gate=parts.gate, polls=scaling, concurrency=self._concurrency)
+        self._permits = Permits(gate=context.gate, polls=scaling, concurrency=self._concurrency)
         self._health = SourceHealth(
             mapping=mapping.name,
             source=mapping.event_source_arn,
-            clock=parts.clock,
-            record=record,
-            luck=parts.luck,
+            clock=context.clock,
+            emit=emit,
+            randomness=context.randomness,
             stop=stop,
         )
         self._function_health = FunctionHealth(
-            mapping=mapping.name, function=parts.function.name, clock=parts.clock, record=record
+            mapping=mapping.name, function=context.function.name, clock=context.clock, emit=emit
         )
         deleter = Deleter(
-            mapping=mapping.name, source=parts.source, health=self._health, record=record, luck=parts.luck
+            mapping=mapping.name, source=context.source, health=self._health, emit=emit, randomness=context.randomness
         )
-        self._keeper = VisibilityKeeper(mapping=mapping.name, source=parts.source, health=self._health, record=record)
+        self._keeper = VisibilityKeeper(mapping=mapping.name, source=context.source, health=self._health, emit=emit)
         redeliverer = Redeliverer(
-            mapping=mapping.name, source=parts.source, health=self._health, record=record, luck=parts.luck
+            mapping=mapping.name, source=context.source, health=self._health, emit=emit, randomness=context.randomness
         )
         self._releaser = Releaser(deleter=deleter, redeliverer=redeliverer, keeper=self._keeper)
         self._crash: Exception | None = None
         self._crashed_at: float | None = None
         self._gatherer = Gatherer(
             mapping=mapping,
-            source=parts.source,
-            filters=parts.filters,
+            source=context.source,
+            filters=context.filters,
             keeper=self._keeper,
             deleter=deleter,
             releaser=self._releaser,
             permits=self._permits,
-            event_limit=parts.event_limit,
+            event_limit=context.event_limit,
             scaling=scaling,
             health=self._health,
             stop=stop,
-            record=record,
-            luck=parts.luck,
+            emit=emit,
+            randomness=context.randomness,
         )
         self._deliverer = Deliverer(
             invoker=Invoker(
                 mapping=mapping,
-                function=parts.function,
-                target=parts.target,
-                gate=parts.gate,
+                function=context.function,
+                target=context.target,
+                gate=context.gate,
                 function_health=self._function_health,
-                event_limit=parts.event_limit,
+                event_limit=context.event_limit,
                 keeper=self._keeper,
-                source_clock=parts.source.clock,
-                luck=parts.luck,
-                new_request_id=parts.new_request_id,
-                record=record,
+                source_clock=context.source.clock,
+                randomness=context.randomness,
+                new_request_id=context.new_request_id,
+                emit=emit,
                 stop=stop,
             ),
             deleter=deleter,
@@ -148,7 +148,7 @@ class QueueMappingRunner:
         if self._crash is not None:
             reason = f"the mapping crashed and finishes its batches: {safe_text(self._crash)}"
             health = Health("troubled", reason, since=self._crashed_at)
-        if self._parts.stop.has_begun:
+        if self._context.stop.has_begun:
             health = Health("stopping", health.reason)
         return MappingStatus(
             mapping=self.mapping.name,
@@ -196,7 +196,7 @@ class QueueMappingRunner:
                 await self._health.pause(self._health.failed("GetQueueAttributes", error, asked_at=asked_at))
                 continue
             self._health.found()
-            self._parts.record(
+            self._context.emit(
                 MappingReady(
                     mapping=self.mapping.name,
                     source=str(self.mapping.event_source_arn),
@@ -208,15 +208,15 @@ class QueueMappingRunner:
             return
 
     async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
-        await self._parts.stop.draining.wait()
+        await self._context.stop.draining.wait()
         scope.cancel()
 
     async def _describe(self) -> Visibility:
-        attributes = await self._parts.source.describe()
+        attributes = await self._context.source.describe()
         visibility = effective_visibility(
             queue_timeout_in_seconds=attributes.visibility_timeout_in_seconds,
             window_in_seconds=self.mapping.maximum_batching_window_in_seconds,
-            function_timeout_in_seconds=self._parts.function.timeout_in_seconds,
+            function_timeout_in_seconds=self._context.function.timeout_in_seconds,
             is_fifo=self.mapping.is_fifo,
         )
         self._keeper.timeout_in_seconds = visibility.timeout_in_seconds
@@ -243,9 +243,9 @@ class QueueMappingRunner:
             raise self._crash
 
     async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
-        await self._parts.stop.draining.wait()
+        await self._context.stop.draining.wait()
         self._stop_polling()
-        await self._parts.stop.releasing.wait()
+        await self._context.stop.releasing.wait()
         working.cancel()
 
     def _stop_polling(self) -> None:
@@ -257,11 +257,11 @@ class QueueMappingRunner:
         try:
             await self._walk(walkers, working)
         except Exception as error:  # `_work` raises it once the other walkers are done, so that none of them is lost
-            longest = self._parts.function.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS
+            longest = self._context.function.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS
             if self._crash is None:
-                self._crash, self._crashed_at = error, self._parts.clock.now()
+                self._crash, self._crashed_at = error, self._context.clock.now()
                 if others := self._permits.batches_in_hand:  # the function may take hours: say now what happened
-                    self._parts.record(
+                    self._context.emit(
                         MappingCrashing(
                             mapping=self.mapping.name, error=error, batches_in_flight=others, at_most=longest
                         )
@@ -271,7 +271,7 @@ class QueueMappingRunner:
 
     async def _walk(self, walkers: TaskGroup, working: anyio.CancelScope) -> None:
         permits = self._permits
-        while not self._parts.stop.has_begun and not permits.has_waiter and await permits.begin_poll():
+        while not self._context.stop.has_begun and not permits.has_waiter and await permits.begin_poll():
             is_delivering = False
             try:
                 batches = await self._gatherer.gather()

@@ -27,7 +27,7 @@ from poller.engine.queues.chunks import CALLS_AT_ONCE, MESSAGES_PER_CALL, side_b
 from poller.engine.queues.in_hand import MessageInHand
 from poller.engine.source_health import SourceHealth
 from poller.errors import LASTING, ServiceError
-from poller.facts import MessagesReleased, Record, VisibilityRefused
+from poller.facts import Emit, MessagesReleased, VisibilityRefused
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
@@ -51,14 +51,14 @@ class Redeliverer:
         mapping: MappingName,
         source: QueueSource,
         health: SourceHealth,
-        record: Record,
-        luck: random.Random,
+        emit: Emit,
+        randomness: random.Random,
     ) -> None:
         self._mapping = mapping
         self._source = source
         self._health = health
-        self._record = record
-        self._luck = luck
+        self._emit = emit
+        self._randomness = randomness
 
     async def redeliver(self, undone: Sequence[MessageInHand]) -> None:
         """Let the queue show each of these messages at its `returns_at`."""
@@ -73,14 +73,14 @@ class Redeliverer:
             if not again:
                 return
             undone = again
-            await anyio.sleep(DELETE.delay(failures, self._luck))
+            await anyio.sleep(DELETE.delay(failures, self._randomness))
 
     async def redeliver_once(self, undone: Sequence[MessageInHand], at_once: int) -> None:
         """The same at a stop: each call once, `at_once` of them side by side."""
 
         async def ten(some: Sequence[MessageInHand]) -> None:
             if changed := (await self._try(some)).changed:
-                self._record(MessagesReleased(self._mapping, changed))
+                self._emit(MessagesReleased(self._mapping, changed))
 
         await _in_order(_to_change(undone), ten, at_once)
 
@@ -94,12 +94,12 @@ class Redeliverer:
         try:
             refusals = await self._source.change_visibility([each.message for each in held], timeout_in_seconds=timeout)
         except ServiceError as error:
-            self._health.failed_beside("ChangeMessageVisibilityBatch", error, retry_in=DELETE.initial)
-            self._record(VisibilityRefused(self._mapping, len(held), error.code, isinstance(error, LASTING)))
+            self._health.background_failure("ChangeMessageVisibilityBatch", error, retry_in=DELETE.initial)
+            self._emit(VisibilityRefused(self._mapping, len(held), error.code, isinstance(error, LASTING)))
             return Tried([] if isinstance(error, LASTING) else held, changed=0)
         self._health.succeeded("ChangeMessageVisibilityBatch")
         for refusal in refusals:
-            self._record(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
+            self._emit(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
         again = {refusal.message.receipt_handle for refusal in refusals if not refusal.is_final}
         return Tried([each for each in held if each.message.receipt_handle in again], len(held) - len(refusals))
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import anyio
 
-from poller.engine.queues.chunks import in_tens
+from poller.engine.queues.chunks import in_chunks_of_ten
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand
 from poller.engine.queues.redelivering import Redeliverer
@@ -62,5 +62,5 @@ class Releaser:
             self._keeper.drop(batch)
         with anyio.move_on_after(RELEASE_IN_SECONDS, shield=True):
             async with anyio.create_task_group() as calls:
-                calls.start_soon(in_tens, deleted, self._deleter.delete_once, CALLS_AT_ONCE)
+                calls.start_soon(in_chunks_of_ten, deleted, self._deleter.delete_once, CALLS_AT_ONCE)
                 calls.start_soon(self._redeliverer.redeliver_once, undone, CALLS_AT_ONCE)

@@ -21,11 +21,11 @@ from collections.abc import Sequence
 
 import anyio
 
-from poller.engine.queues.chunks import in_tens
+from poller.engine.queues.chunks import in_chunks_of_ten
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand
 from poller.engine.source_health import SourceHealth
 from poller.errors import AccessDenied, ServiceError
-from poller.facts import Record, VisibilityExtended, VisibilityRefused
+from poller.facts import Emit, VisibilityExtended, VisibilityRefused
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
@@ -45,13 +45,13 @@ HELD_TOO_LONG = "HeldForTwelveHours"
 class VisibilityKeeper:
     """Keeps the messages of one mapping hidden while they are in hand."""
 
-    def __init__(self, *, mapping: MappingName, source: QueueSource, health: SourceHealth, record: Record) -> None:
+    def __init__(self, *, mapping: MappingName, source: QueueSource, health: SourceHealth, emit: Emit) -> None:
         self.timeout_in_seconds = self.queue_timeout_in_seconds = TIMEOUT_BEFORE_LOOKUP_IN_SECONDS
         self.batches: dict[BatchInHand, None] = {}
         self._mapping = mapping
         self._source = source
         self._health = health
-        self._record = record
+        self._emit = emit
         self._is_denied = False
 
     @property
@@ -72,7 +72,7 @@ class VisibilityKeeper:
                 tick = self.timeout_in_seconds / TICKS_PER_TIMEOUT
                 await anyio.sleep(min(LONGEST_TICK_IN_SECONDS, max(SHORTEST_TICK_IN_SECONDS, tick)))
                 if due := self._due():
-                    calls.start_soon(in_tens, due, self._extend)
+                    calls.start_soon(in_chunks_of_ten, due, self._extend)
 
     def is_hidden_for(self, batch: BatchInHand, seconds: float) -> bool:
         """Whether the whole batch is sure to stay hidden for so long, as nearly every batch is."""
@@ -87,7 +87,7 @@ class VisibilityKeeper:
         """
         until = self._until(seconds)
         due = [held for held in batch.messages if held.visible_until <= until and not held.is_lost]
-        await in_tens(due, self._extend)
+        await in_chunks_of_ten(due, self._extend)
         if self._is_denied:
             return True
         return all(held.is_lost or held.visible_until > until for held in due)
@@ -114,7 +114,7 @@ class VisibilityKeeper:
                     held.is_lost = True
                     over += 1
         if over:
-            self._record(VisibilityRefused(self._mapping, over, HELD_TOO_LONG, True))
+            self._emit(VisibilityRefused(self._mapping, over, HELD_TOO_LONG, True))
         return due
 
     def _until(self, seconds: float) -> float:
@@ -132,8 +132,8 @@ class VisibilityKeeper:
             refusals = await self._source.change_visibility([held.message for held in due], timeout_in_seconds=timeout)
         except ServiceError as error:
             self._is_denied = isinstance(error, AccessDenied)
-            self._health.failed_beside("ChangeMessageVisibilityBatch", error, retry_in=0.0)
-            self._record(VisibilityRefused(self._mapping, len(due), error.code, False))
+            self._health.background_failure("ChangeMessageVisibilityBatch", error, retry_in=0.0)
+            self._emit(VisibilityRefused(self._mapping, len(due), error.code, False))
             return
         finally:
             for held in due:
@@ -148,9 +148,9 @@ class VisibilityKeeper:
             elif refusal.is_final:
                 held.is_lost = True
         for refusal in refusals:
-            self._record(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
+            self._emit(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
         if len(due) > len(refusals):
-            self._record(VisibilityExtended(self._mapping, len(due) - len(refusals)))
+            self._emit(VisibilityExtended(self._mapping, len(due) - len(refusals)))
 
 
 def _is_worth_more(held: MessageInHand) -> bool:

@@ -1,7 +1,8 @@
-"""Why does a lane stand still, and since when?
+"""Why is a lane blocked, and since when?
 
-It stands still from the first wait for a batch until that batch, or the part of it that was tried, is done; however
-often it is tried in between, it is one standstill, said once, and reason and records are those of the last wait.
+A lane is blocked from the first wait after a failed attempt until the batch, or the piece of it that failed, is done.
+The log says once that the lane is blocked, however many attempts follow; the status has the reason and the records of
+the last attempt.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import anyio
 
 from poller.core.streams.retry import Deliverable, Wait
 from poller.engine.stop import Stop
-from poller.facts import Record, ShardBlocked, ShardUnblocked
+from poller.facts import Emit, ShardBlocked, ShardUnblocked
 from poller.model.ids import MappingName
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId
@@ -22,32 +23,32 @@ DETAIL_LIMIT_IN_CHARACTERS = 1024
 """How much a status shows of an error message of a function or a destination."""
 
 
-class Standstill:
-    """`blocked` says why the lane stands still; None while it moves."""
+class LaneBlock:
+    """`blocked` says why the lane is blocked; None if it is not."""
 
-    def __init__(self, *, mapping: MappingName, shard_id: ShardId, stop: Stop, clock: Clock, record: Record) -> None:
+    def __init__(self, *, mapping: MappingName, shard_id: ShardId, stop: Stop, clock: Clock, emit: Emit) -> None:
         self.blocked: BlockedShard | None = None
         self._mapping = mapping
         self._shard_id = shard_id
         self._stop = stop
         self._clock = clock
-        self._record = record
+        self._emit = emit
 
     async def wait(self, wait: Wait, records: Sequence[Deliverable]) -> bool:
-        """Stand still for so long with these records; false when the daemon stops meanwhile."""
+        """Wait before the next attempt with these records; false if the daemon stops meanwhile."""
         before, count, ends = self.blocked, len(records), ends_of(records)
         since = self._clock.now() if before is None else before.since
         reason, detail = wait.reason, wait.detail[:DETAIL_LIMIT_IN_CHARACTERS]
         self.blocked = BlockedShard(self._shard_id, reason, since, count, *ends, detail)
         if before is None:
-            self._record(ShardBlocked(self._mapping, self._shard_id, reason, count, *ends, detail))
+            self._emit(ShardBlocked(self._mapping, self._shard_id, reason, count, *ends, detail))
         with anyio.move_on_after(wait.seconds):
             await self._stop.draining.wait()
         return not self._stop.has_begun
 
     def end(self) -> None:
         if self.blocked is not None:
-            self._record(ShardUnblocked(self._mapping, self._shard_id, self._clock.now() - self.blocked.since))
+            self._emit(ShardUnblocked(self._mapping, self._shard_id, self._clock.now() - self.blocked.since))
             self.blocked = None
 
 

@@ -1,7 +1,8 @@
 """How are discarded records reported?
 
-The notice is offered to the destination until it is taken; while the destination refuses, the lane stands still, unless
-the mapping says that a report may get lost.  Without a destination, records are dropped, and that is counted.
+The invocation record is sent until the destination takes it; while the destination refuses, the lane is blocked, unless
+the mapping allows the loss of the invocation record.
+Without a destination, records are dropped, and that is counted.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda".
@@ -14,11 +15,11 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from poller.core.backoff import SOURCE
-from poller.core.invocation_record import DiscardedBatch, Notice, WindowCall
+from poller.core.invocation_record import DiscardedBatch, InvocationRecord, WindowCall
 from poller.core.streams.retry import Discard, R, Wait
-from poller.engine.streams.blocking import Standstill, ends_of
+from poller.engine.streams.blocking import LaneBlock, ends_of
 from poller.errors import LASTING, ServiceError
-from poller.facts import NoticeDelivered, NoticeRefused, Record, RecordsDropped
+from poller.facts import Emit, InvocationRecordDelivered, InvocationRecordRefused, RecordsDropped
 from poller.model.function import Function
 from poller.model.mapping import StreamMapping
 from poller.model.stream import ShardId
@@ -40,10 +41,10 @@ class Discarding:
     function: Function
     shard_id: ShardId
     destination: Destination | None
-    standstill: Standstill
+    block: LaneBlock
     source_clock: SourceClock
-    luck: random.Random
-    record: Record
+    randomness: random.Random
+    emit: Emit
 
     async def report(self, discard: Discard[R], *, event: bytes, window_call: WindowCall | None) -> bool:
         """Returns once the destination has it, or the records are dropped; false when the daemon stops first.
@@ -53,31 +54,31 @@ class Discarding:
         name, on_failure, count = self.mapping.name, self.mapping.on_failure, len(discard.records)
         where = (self.shard_id, *ends_of(discard.records))
         if self.destination is None or on_failure is None:
-            self.record(RecordsDropped(name, count, discard.condition, *where))
+            self.emit(RecordsDropped(name, count, discard.condition, *where))
             return True
-        notice = self._notice(discard, event, window_call)
+        invocation_record = self._invocation_record(discard, event, window_call)
         failures = 0
         while True:
             try:
-                await self.destination.deliver(notice)
+                await self.destination.deliver(invocation_record)
             except ServiceError as error:
                 failures += 1
                 gives_up = isinstance(error, LASTING) or failures == TRIES_BEFORE_DROPPING
                 is_dropped = on_failure.if_unreachable == "drop" and gives_up
-                retry_in = None if is_dropped else SOURCE.delay(failures, self.luck)
+                retry_in = None if is_dropped else SOURCE.delay(failures, self.randomness)
                 at = str(on_failure.destination_arn)
-                self.record(NoticeRefused(name, count, error.code, str(error), retry_in, self.shard_id, at))
+                self.emit(InvocationRecordRefused(name, count, error.code, str(error), retry_in, self.shard_id, at))
                 if retry_in is None:
-                    self.record(RecordsDropped(name, count, discard.condition, *where))
+                    self.emit(RecordsDropped(name, count, discard.condition, *where))
                     return True
                 wait = Wait(retry_in, f"destination: {error.code}", f"{at}: {error}")
-                if not await self.standstill.wait(wait, discard.records):
+                if not await self.block.wait(wait, discard.records):
                     return False
                 continue
-            self.record(NoticeDelivered(name, count, discard.condition, *where))
+            self.emit(InvocationRecordDelivered(name, count, discard.condition, *where))
             return True
 
-    def _notice(self, discard: Discard[R], event: bytes, window_call: WindowCall | None) -> Notice:
+    def _invocation_record(self, discard: Discard[R], event: bytes, window_call: WindowCall | None) -> InvocationRecord:
         batch = DiscardedBatch(
             request_id=discard.request_id,
             function_arn=str(self.function.arn),
@@ -91,4 +92,4 @@ class Discarding:
             records=discard.records,
             window_call=window_call,
         )
-        return Notice(batch, event, notice_id=uuid4())
+        return InvocationRecord(batch, event, record_id=uuid4())

@@ -1,13 +1,13 @@
 """What becomes of the records of one lane?  gather ── invoke ── interpret ── (again | bisect | discard) ── done.
 
-A lane has one batch at a time; it stands still while that batch fails, and no other lane does.
+A lane has one batch at a time. While that batch fails, the lane is blocked; the other lanes go on.
 Batches come from `gathering.py`; what becomes of one that failed is decided in `core/streams/retry.py`, and the lane
 carries the steps out, in order:
 
     Invoke    in line at the function's gate, then the function
     Wait      sleep; a stop ends it, and what is not done is read again after the next start
     Settle    done
-    Discard   reported first (`discarding.py`), and only then done; a destination that refuses holds the lane up
+    Discard   reported first (`discarding.py`), and only then done; a destination that refuses blocks the lane
 
 In a tumbling window (`window.py`) a batch has records of that window only, and each invocation carries its state.
 What is done goes out together with the window as it is after that, so that both are stored as one: a restart neither
@@ -34,17 +34,17 @@ from poller.engine.function_health import FunctionHealth
 from poller.engine.permits import FunctionGate
 from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
-from poller.engine.streams.blocking import Standstill
+from poller.engine.streams.blocking import LaneBlock
 from poller.engine.streams.discarding import Discarding
 from poller.engine.streams.gathering import LaneGathering, Records
 from poller.engine.streams.window import LaneWindow
 from poller.facts import (
     BatchBisected,
     BatchRetried,
+    Emit,
     EventTooLarge,
     FailuresIgnored,
     InvocationPostponed,
-    Record,
 )
 from poller.model.function import Function
 from poller.model.ids import RequestId
@@ -60,7 +60,7 @@ Finished = Callable[[Records, Window | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneParts:
+class LaneContext:
     """What all lanes of a mapping share. `destination` is None where discarded records are reported nowhere."""
 
     mapping: StreamMapping
@@ -72,9 +72,9 @@ class LaneParts:
     destination: Destination | None
     clock: Clock
     source_clock: SourceClock
-    luck: random.Random
+    randomness: random.Random
     new_request_id: Callable[[], RequestId]
-    record: Record
+    emit: Emit
     stop: Stop
 
 
@@ -85,42 +85,42 @@ class Lane:
     """
 
     def __init__(
-        self, parts: LaneParts, shard_id: ShardId, finished: Finished, *, window: Window | None = None
+        self, context: LaneContext, shard_id: ShardId, finished: Finished, *, window: Window | None = None
     ) -> None:
         self.is_invoking = False
-        self._parts = parts
+        self._context = context
         self._finished = finished
-        self._policy = RetryPolicy.of(parts.mapping)
-        self._window = LaneWindow(parts.mapping, shard_id, window)
+        self._policy = RetryPolicy.of(context.mapping)
+        self._window = LaneWindow(context.mapping, shard_id, window)
         self._gathering = LaneGathering(
-            parts.mapping,
+            context.mapping,
             self._window,
-            event_limit=parts.event_limit,
-            source_clock=parts.source_clock,
-            stop=parts.stop,
+            event_limit=context.event_limit,
+            source_clock=context.source_clock,
+            stop=context.stop,
         )
-        self._standstill = Standstill(
-            mapping=parts.mapping.name,
+        self._block = LaneBlock(
+            mapping=context.mapping.name,
             shard_id=shard_id,
-            stop=parts.stop,
-            clock=parts.clock,
-            record=parts.record,
+            stop=context.stop,
+            clock=context.clock,
+            emit=context.emit,
         )
         self._discarding = Discarding(
-            mapping=parts.mapping,
-            function=parts.function,
+            mapping=context.mapping,
+            function=context.function,
             shard_id=shard_id,
-            destination=parts.destination,
-            standstill=self._standstill,
-            source_clock=parts.source_clock,
-            luck=parts.luck,
-            record=parts.record,
+            destination=context.destination,
+            block=self._block,
+            source_clock=context.source_clock,
+            randomness=context.randomness,
+            emit=context.emit,
         )
 
     @property
     def blocked(self) -> BlockedShard | None:
         """What the lane waits for; None while it does not stand still."""
-        return self._standstill.blocked
+        return self._block.blocked
 
     @property
     def oldest(self) -> StreamRecord | None:
@@ -150,12 +150,12 @@ class Lane:
 
     async def _deliver(self, batch: Records) -> bool:
         """See the batch through; false when the daemon stops before all of it is done."""
-        clock = self._parts.source_clock
+        clock = self._context.source_clock
         delivery = Delivery(
             batch,
             policy=self._policy,
-            new_request_id=self._parts.new_request_id,
-            luck=self._parts.luck,
+            new_request_id=self._context.new_request_id,
+            randomness=self._context.randomness,
             now=clock.now(),
             room_in_bytes=self._window.room_in_bytes,
         )
@@ -165,7 +165,7 @@ class Lane:
                     if not await self._invoke(delivery, step):
                         return False
                 case Wait():
-                    if not await self._standstill.wait(step, delivery.tried):
+                    if not await self._block.wait(step, delivery.tried):
                         return False
                 case Settle(records=records, response=response):
                     self._window.settled(records, response)
@@ -182,39 +182,39 @@ class Lane:
         return True
 
     def _done(self, records: Records) -> None:
-        self._standstill.end()
+        self._block.end()
         self._gathering.done(len(records))
         self._finished(records, self._window.open)
 
     async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
         """False when the daemon stops before the function was asked."""
-        parts = self._parts
-        async with parts.gate:
-            if parts.stop.has_begun:
+        context = self._context
+        async with context.gate:
+            if context.stop.has_begun:
                 return False
-            now = parts.source_clock.now()
+            now = context.source_clock.now()
             if delivery.withdraw_if_expired(now):
                 return True
             payload = self._window.event(step.records)  # not before: who stands in line holds no second copy
-            invocation = Invocation(step.request_id, payload, parts.mapping.name, step.attempt)
+            invocation = Invocation(step.request_id, payload, context.mapping.name, step.attempt)
             oldest_age = max(0.0, now - step.records[0].arrived_at) if step.records else 0.0
             began = anyio.current_time()
             self.is_invoking = True
             try:
-                response = await parts.target.invoke(invocation)
+                response = await context.target.invoke(invocation)
             finally:
                 self.is_invoking = False
         duration = anyio.current_time() - began
         outcome = interpret(
             response,
             identifiers=map(attrgetter("sequence_number"), step.records),
-            reports_item_failures=parts.mapping.report_batch_item_failures,
+            reports_item_failures=context.mapping.report_batch_item_failures,
             event=payload,
         )
         if isinstance(outcome, PartlyFailed):
             outcome = from_the_first(outcome, [record.sequence_number for record in step.records])
         outcome = self._window.interpret(outcome, response, step.records)
-        is_bisected = delivery.answered(outcome, response, now=parts.source_clock.now())
+        is_bisected = delivery.answered(outcome, response, now=context.source_clock.now())
         if isinstance(outcome, Postponed):
             self._say_postponed(outcome, step, delivery.pause)
             return True
@@ -222,12 +222,12 @@ class Lane:
             self._learn_limit(outcome, step, len(payload))
             return True
         pause = delivery.pause
-        parts.function_health.answered(response, retry_in=pause.seconds if pause is not None else None)
+        context.function_health.answered(response, retry_in=pause.seconds if pause is not None else None)
         count = len(step.records)
-        parts.record(
+        context.emit(
             batch_invoked(
                 invocation,
-                parts.function,
+                context.function,
                 response,
                 outcome,
                 records=count,
@@ -235,23 +235,23 @@ class Lane:
                 oldest_age=oldest_age,
             )
         )
-        reports = parts.mapping.report_batch_item_failures
+        reports = context.mapping.report_batch_item_failures
         if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-            parts.record(FailuresIgnored(parts.mapping.name, parts.function.name, advice))
+            context.emit(FailuresIgnored(context.mapping.name, context.function.name, advice))
         if is_bisected:
-            parts.record(BatchBisected(parts.mapping.name, count))
+            context.emit(BatchBisected(context.mapping.name, count))
         elif pause is not None:
-            parts.record(BatchRetried(parts.mapping.name, count, step.attempt, pause.reason, pause.seconds))
+            context.emit(BatchRetried(context.mapping.name, count, step.attempt, pause.reason, pause.seconds))
         return True
 
     def _say_postponed(self, outcome: Postponed, step: Invoke[StreamRecord], pause: Wait | None) -> None:
         assert pause is not None, "what is postponed waits"
-        parts = self._parts
-        parts.function_health.postponed(outcome, retry_in=pause.seconds)
-        parts.record(
+        context = self._context
+        context.function_health.postponed(outcome, retry_in=pause.seconds)
+        context.emit(
             InvocationPostponed(
-                parts.mapping.name,
-                parts.function.name,
+                context.mapping.name,
+                context.function.name,
                 len(step.records),
                 step.attempt,
                 outcome.reason,
@@ -262,11 +262,11 @@ class Lane:
         )
 
     def _learn_limit(self, outcome: Oversized, step: Invoke[StreamRecord], event_bytes: int) -> None:
-        parts = self._parts
+        context = self._context
         empty_bytes = len(self._window.event(()))
-        parts.event_limit.refused(event_bytes, empty_bytes=empty_bytes, now=anyio.current_time())
-        parts.record(
-            EventTooLarge(parts.mapping.name, parts.function.name, len(step.records), event_bytes, outcome.reason)
+        context.event_limit.refused(event_bytes, empty_bytes=empty_bytes, now=anyio.current_time())
+        context.emit(
+            EventTooLarge(context.mapping.name, context.function.name, len(step.records), event_bytes, outcome.reason)
         )
 
     async def _report(self, discard: Discard[StreamRecord]) -> bool:

@@ -89,7 +89,7 @@ class Listings:
             self._health.succeeded(self._operation)
         else:
             error = Rejected(reason, code="StreamEnded")
-            self._health.failed_beside(self._operation, error, retry_in=LIST_ENDED_AGAIN_IN_SECONDS)
+            self._health.background_failure(self._operation, error, retry_in=LIST_ENDED_AGAIN_IN_SECONDS)
         return reason is not None
 
     async def run(self) -> None:

@@ -33,9 +33,9 @@ from poller.core.streams.stream_end import ENDED
 from poller.engine.source_health import SourceHealth
 from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
 from poller.engine.streams.checkpoints import Checkpoints
-from poller.engine.streams.lane import LaneParts
+from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.listing import Listings
-from poller.engine.streams.shard import READS_AT_ONCE, ShardParts, ShardReader
+from poller.engine.streams.shard import READS_AT_ONCE, ShardContext, ShardReader
 from poller.engine.streams.store_health import RetryingStore, StoreHealth
 from poller.engine.streams.watching import stream_status
 from poller.engine.streams.weighing import RecordWeight
@@ -46,10 +46,10 @@ from poller.model.status import Health, MappingStatus
 from poller.model.stream import (
     AtTimestamp,
     Checkpoint,
-    Iterator,
     Latest,
     Shard,
     ShardId,
+    ShardIterator,
     Window,
 )
 from poller.ports import StateStore, StreamSource
@@ -59,10 +59,10 @@ ITERATORS_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamParts:
+class StreamContext:
     """What a run of a stream mapping is put together from. `budget` is the process's."""
 
-    lane: LaneParts
+    lane: LaneContext
     source: StreamSource
     store: StateStore
     filters: RecordFilter | None
@@ -72,42 +72,45 @@ class StreamParts:
 class StreamMappingRunner:
     """Runs one stream mapping once, until the stop."""
 
-    def __init__(self, parts: StreamParts) -> None:
-        self.mapping: StreamMapping = parts.lane.mapping
-        self._parts = parts
-        self._stop = parts.lane.stop
+    def __init__(self, context: StreamContext) -> None:
+        self.mapping: StreamMapping = context.lane.mapping
+        self._context = context
+        self._stop = context.lane.stop
         self._health = SourceHealth(
             mapping=self.mapping.name,
             source=self.mapping.event_source_arn,
-            clock=parts.lane.clock,
-            record=parts.lane.record,
-            luck=parts.lane.luck,
+            clock=context.lane.clock,
+            emit=context.lane.emit,
+            randomness=context.lane.randomness,
             stop=self._stop,
         )
         self._store_health = StoreHealth(
-            mapping=self.mapping.name, clock=parts.lane.clock, record=parts.lane.record, luck=parts.lane.luck
+            mapping=self.mapping.name,
+            clock=context.lane.clock,
+            emit=context.lane.emit,
+            randomness=context.lane.randomness,
         )
-        self._store = RetryingStore(parts.store, self._store_health)
-        self._checkpoints = Checkpoints(key=self.mapping.state_key, store=parts.store, health=self._store_health)
+        self._store = RetryingStore(context.store, self._store_health)
+        self._checkpoints = Checkpoints(key=self.mapping.state_key, store=context.store, health=self._store_health)
         self._listing = "ListShards" if self.mapping.is_kinesis else "DescribeStream"
         self._readers: dict[ShardId, ShardReader] = {}
         self._lineage: Lineage | None = None
-        self._latest: dict[ShardId, Iterator] = {}
+        self._latest: dict[ShardId, ShardIterator] = {}
         self._windows: dict[ShardId, Window] = {}
         self._listings = Listings(
-            source=parts.source,
+            source=context.source,
             store=self._store,
             key=self.mapping.state_key,
             arn=self.mapping.event_source_arn,
             operation=self._listing,
             health=self._health,
-            clock=parts.lane.clock,
+            clock=context.lane.clock,
         )
-        self._shards = ShardParts(
-            source=parts.source,
-            lane=parts.lane,
-            filters=parts.filters,
-            budget=parts.budget,
+        self._shards = ShardContext(
+            source=context.source,
+            lane=context.lane,
+            filters=context.filters,
+            budget=context.budget,
             weight=RecordWeight(),
             reads=anyio.Semaphore(READS_AT_ONCE, fast_acquire=True),
             checkpoints=self._checkpoints,
@@ -118,7 +121,7 @@ class StreamMappingRunner:
 
     def status(self) -> MappingStatus:
         health = self._store_health.together_with(self._health.health)
-        health = self._parts.lane.function_health.together_with(health)
+        health = self._context.lane.function_health.together_with(health)
         if self._stop.has_begun:
             health = Health("stopping", health.reason)
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
@@ -131,9 +134,9 @@ class StreamMappingRunner:
             polls_in_flight=len(self._readers),
             batches_in_flight=sum(lane.is_invoking for lane in lanes),
             messages_held=sum(reader.records_in_hand for reader in self._readers.values()),
-            concurrency_limit=min(len(lanes), self._parts.lane.function.reserved_concurrency),
+            concurrency_limit=min(len(lanes), self._context.lane.function.reserved_concurrency),
             stream=stream_status(
-                self._readers.values(), self._lineage, self._checkpoints, now=self._parts.source.clock.now()
+                self._readers.values(), self._lineage, self._checkpoints, now=self._context.source.clock.now()
             ),
             since=health.since,
             attempt=health.attempt,
@@ -152,9 +155,9 @@ class StreamMappingRunner:
                 await self._work(lineage)
         finally:
             if lost := await self._checkpoints.save_last():
-                self._parts.lane.record(CheckpointsLost(self.mapping.name, lost))
+                self._context.lane.emit(CheckpointsLost(self.mapping.name, lost))
                 if self._stop.has_begun:
-                    self._stop.spoiled.set()
+                    self._stop.is_unclean.set()
 
     async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
         await self._stop.draining.wait()
@@ -167,13 +170,13 @@ class StreamMappingRunner:
             drained_at = await self._store.drained_at(self.mapping.state_key)
             asked_at = anyio.current_time()
             try:
-                shards = await self._parts.source.shards()
+                shards = await self._context.source.shards()
                 lineage = await self._placed(stored, drained_at, shards)
             except ServiceError as error:
                 await self._health.pause(self._health.failed(self._listing, error, asked_at=asked_at))
                 continue
             self._health.found()
-            self._parts.lane.record(
+            self._context.lane.emit(
                 MappingReady(
                     mapping=self.mapping.name,
                     source=str(self.mapping.event_source_arn),
@@ -189,25 +192,25 @@ class StreamMappingRunner:
         positions = {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
         self._windows = {shard_id: one.window for shard_id, one in stored.items() if one.window is not None}
         if not positions:
-            if not shards and self._parts.source.status not in ENDED:
+            if not shards and self._context.source.status not in ENDED:
                 raise NotFound("the stream lists no shards yet: is it just being made?", code="NoShards")
-            now = AtTimestamp(self._parts.source.clock.reached())
+            now = AtTimestamp(self._context.source.clock.reached())
             by_hand = await self._store.starting_position(self.mapping.state_key)
             positions = first_positions(shards, by_hand or self.mapping.begins_at)
             latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]
             self._latest = await self._iterators_at_latest(latest)
             positions |= dict.fromkeys(latest, now)
             await self._store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in positions.items()})
-            drained_at = dict.fromkeys(positions, self._parts.lane.clock.now())
+            drained_at = dict.fromkeys(positions, self._context.lane.clock.now())
         memory = KINESIS_MEMORY_IN_SECONDS if self.mapping.is_kinesis else DYNAMODB_MEMORY_IN_SECONDS
         lineage = Lineage(positions, drained_at, memory_in_seconds=memory)
         await self._listings.begin(lineage, shards)
         self._lineage = lineage
         return lineage
 
-    async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, Iterator]:
+    async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, ShardIterator]:
         """Take iterators for all these shards; repeat only the failed calls, as long as others succeed."""
-        iterators: dict[ShardId, Iterator] = {}
+        iterators: dict[ShardId, ShardIterator] = {}
         at_once = anyio.CapacityLimiter(ITERATORS_AT_ONCE)
         while missing := [shard_id for shard_id in shard_ids if shard_id not in iterators]:
             failures: list[ServiceError] = []
@@ -215,7 +218,7 @@ class StreamMappingRunner:
             async def take(shard_id: ShardId, failures: list[ServiceError] = failures) -> None:
                 async with at_once:
                     try:
-                        iterators[shard_id] = await self._parts.source.iterator(shard_id, Latest())
+                        iterators[shard_id] = await self._context.source.iterator(shard_id, Latest())
                     except ServiceError as error:
                         failures.append(error)
 

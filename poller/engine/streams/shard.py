@@ -38,7 +38,7 @@ from poller.engine.source_health import SourceHealth
 from poller.engine.streams.budget import Budget
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.gathering import Records
-from poller.engine.streams.lane import Lane, LaneParts
+from poller.engine.streams.lane import Lane, LaneContext
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import ExpiredIterator, NotFound, Rejected, ServiceError, Trimmed
 from poller.facts import PositionTrimmed, RecordsFilteredOut, RecordsPolled
@@ -46,11 +46,11 @@ from poller.model.status import BlockedShard
 from poller.model.stream import (
     AfterSequence,
     Checkpoint,
-    Iterator,
     Position,
     Read,
     ShardEnd,
     ShardId,
+    ShardIterator,
     TrimHorizon,
     Window,
 )
@@ -76,11 +76,11 @@ EMPTY_READS_AT_THE_TIP = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShardParts:
+class ShardContext:
     """What all shards of a mapping share. `has_left` asks a new listing whether a shard has left the stream."""
 
     source: StreamSource
-    lane: LaneParts
+    lane: LaneContext
     filters: RecordFilter | None
     budget: Budget
     weight: RecordWeight
@@ -98,20 +98,21 @@ class ShardReader:
 
     def __init__(
         self,
-        parts: ShardParts,
+        context: ShardContext,
         shard_id: ShardId,
         start: Position,
         *,
         budget_in_bytes: int,
-        iterator: Iterator | None = None,
+        iterator: ShardIterator | None = None,
         window: Window | None = None,
     ) -> None:
-        mapping = parts.lane.mapping
+        mapping = context.lane.mapping
         self._window = window if mapping.tumbling_window_in_seconds is not None else None
         self.lanes = [
-            Lane(parts.lane, shard_id, self._finish, window=self._window) for _ in range(mapping.parallelization_factor)
+            Lane(context.lane, shard_id, self._finish, window=self._window)
+            for _ in range(mapping.parallelization_factor)
         ]
-        self._parts = parts
+        self._context = context
         self._shard_id = shard_id
         self._position = start
         self._iterator = iterator
@@ -121,7 +122,7 @@ class ShardReader:
         self._weight_of_last: float | None = None
         self._behind_in_seconds = 0.0
         self._fails_since: float | None = None
-        self._budget = Budget(budget_in_bytes, parts.budget)
+        self._budget = Budget(budget_in_bytes, context.budget)
         self._reading = anyio.CancelScope()
 
     @property
@@ -145,7 +146,7 @@ class ShardReader:
 
     @property
     def blocked(self) -> BlockedShard | None:
-        """By the lane that stands still with the oldest records: what comes after them is not done in the others."""
+        """The blocked lane with the lowest sequence number: it holds the checkpoint back. None if no lane is blocked."""
         blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]
         return min(blocked, key=_place_of, default=None)
 
@@ -178,12 +179,12 @@ class ShardReader:
         while True:
             try:
                 async with self._budget.promised(self._no_room) as room_in_bytes:
-                    limit = await self._parts.weight.fitting(room_in_bytes, self._weight_of_last)
-                    async with self._parts.reads:
+                    limit = await self._context.weight.fitting(room_in_bytes, self._weight_of_last)
+                    async with self._context.reads:
                         if iterator is None:
-                            iterator = await self._parts.source.iterator(self._shard_id, self._position)
-                        began, arrived_by = anyio.current_time(), self._parts.source.clock.reached()
-                        read = await self._parts.source.read(iterator, limit=limit)
+                            iterator = await self._context.source.iterator(self._shard_id, self._position)
+                        began, arrived_by = anyio.current_time(), self._context.source.clock.reached()
+                        read = await self._context.source.read(iterator, limit=limit)
                     if (fault := fault_in(read)) is not None:
                         raise Rejected(f"the answer of {self._shard_id} has {fault}", code="UnusableAnswer")
             except ServiceError as error:
@@ -196,17 +197,17 @@ class ShardReader:
                     if lost_iterators < LOST_ITERATORS:
                         await anyio.sleep(FASTEST)
                         continue
-                if isinstance(error, NotFound | Trimmed) and await self._parts.has_left(self._shard_id):
+                if isinstance(error, NotFound | Trimmed) and await self._context.has_left(self._shard_id):
                     self._say_trimmed()
-                    self._parts.health.read_succeeded(self._shard_id)
+                    self._context.health.read_succeeded(self._shard_id)
                     return
                 failures += 1
-                self._fails_since = self._fails_since or self._parts.source.clock.now()
-                await anyio.sleep(self._parts.health.read_failed(self._shard_id, error, in_a_row=failures))
+                self._fails_since = self._fails_since or self._context.source.clock.now()
+                await anyio.sleep(self._context.health.read_failed(self._shard_id, error, in_a_row=failures))
                 continue
             failures, lost_iterators, self._fails_since = 0, 0, None
             self._behind_in_seconds = read.behind_in_seconds or 0.0
-            self._parts.health.read_succeeded(self._shard_id)
+            self._context.health.read_succeeded(self._shard_id)
             self._hand_out(read)
             if self._is_caught_up(read):
                 for lane in self.lanes:
@@ -221,11 +222,11 @@ class ShardReader:
             lane.no_room()
 
     def _say_trimmed(self) -> None:
-        self._parts.lane.record(PositionTrimmed(self._parts.lane.mapping.name, self._shard_id))
+        self._context.lane.emit(PositionTrimmed(self._context.lane.mapping.name, self._shard_id))
 
     def _pause(self, read: Read) -> float:
         """Seconds from one read to the next."""
-        if self._parts.lane.mapping.is_kinesis:
+        if self._context.lane.mapping.is_kinesis:
             return FASTEST if read.behind_in_seconds else KINESIS_BASE_RATE
         return 0.0 if read.records or read.behind_in_seconds else DYNAMODB_BASE_RATE
 
@@ -237,15 +238,15 @@ class ShardReader:
         return read.behind_in_seconds == 0
 
     def _hand_out(self, read: Read) -> None:
-        parts, watermark = self._parts, self._watermark
+        context, watermark = self._context, self._watermark
         records = read.records
         if records and not watermark.follows(records[0].sequence_number):  # a source that repeats itself
             records = [record for record in records if watermark.follows(record.sequence_number)]
         kept, sequence_numbers = records, [record.sequence_number for record in records]
-        if parts.filters is None:
+        if context.filters is None:
             watermark.hand_out(sequence_numbers)
         else:
-            matching = [parts.filters.matches(record.record) for record in records]
+            matching = [context.filters.matches(record.record) for record in records]
             watermark.hand_out(sequence_numbers, kept=matching)
             kept = list(compress(records, matching))
         size = size_in_bytes(kept)
@@ -255,12 +256,12 @@ class ShardReader:
         if records:
             size_of_all = size if kept is records else size_in_bytes(records)
             self._weight_of_last = size_of_all / len(records)
-            parts.weight.learn(self._weight_of_last)
+            context.weight.learn(self._weight_of_last)
             self._position = AfterSequence(records[-1].sequence_number)
-        name = parts.lane.mapping.name
-        parts.lane.record(RecordsPolled(name, len(records)))
+        name = context.lane.mapping.name
+        context.lane.emit(RecordsPolled(name, len(records)))
         if filtered_out := len(records) - len(kept):
-            parts.lane.record(RecordsFilteredOut(name, filtered_out))
+            context.lane.emit(RecordsFilteredOut(name, filtered_out))
             self._move()
 
     def _finish(self, records: Records, window: Window | None) -> None:
@@ -274,7 +275,7 @@ class ShardReader:
         checkpoint = Checkpoint(self._watermark.position, self._window)
         if checkpoint != self._moved_to:
             self._moved_to = checkpoint
-            self._parts.checkpoints.move(self._shard_id, checkpoint)
+            self._context.checkpoints.move(self._shard_id, checkpoint)
 
 
 def _place_of(blocked: BlockedShard) -> float:

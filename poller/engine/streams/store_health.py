@@ -17,10 +17,10 @@ import anyio
 from poller.core.backoff import STORE, at_least
 from poller.engine.source_health import Trouble
 from poller.errors import LASTING, ServiceError, Throttled
-from poller.facts import Record, StoreFailed, StoreRecovered
+from poller.facts import Emit, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
 from poller.model.status import Health
-from poller.model.stream import Beginning, Checkpoint, ShardId, StateKey
+from poller.model.stream import Checkpoint, ShardId, StartingPosition, StateKey
 from poller.ports import Clock, StateStore
 
 Operation = Literal["load", "drained_at", "save", "forget", "starting_position"]
@@ -32,11 +32,11 @@ T = TypeVar("T")
 class StoreHealth:
     """One mapping's view of the store."""
 
-    def __init__(self, *, mapping: MappingName, clock: Clock, record: Record, luck: random.Random) -> None:
+    def __init__(self, *, mapping: MappingName, clock: Clock, emit: Emit, randomness: random.Random) -> None:
         self._mapping = mapping
         self._clock = clock
-        self._record = record
-        self._luck = luck
+        self._emit = emit
+        self._randomness = randomness
         self._troubles: dict[Operation, Trouble] = {}
         self._recovered_at = 0.0
 
@@ -49,7 +49,7 @@ class StoreHealth:
             except ServiceError as error:
                 failures += 1
                 asked_for = error.retry_after if isinstance(error, Throttled) else None
-                delay = at_least(asked_for, STORE.delay(failures, self._luck))
+                delay = at_least(asked_for, STORE.delay(failures, self._randomness))
                 self._failed(operation, error, failures, delay)
                 await anyio.sleep(delay)
             else:
@@ -81,7 +81,7 @@ class StoreHealth:
             attempt=attempt,
             next_try=now + delay,
         )
-        self._record(
+        self._emit(
             StoreFailed(
                 mapping=self._mapping,
                 operation=operation,
@@ -95,7 +95,7 @@ class StoreHealth:
     def _succeeded(self, operation: Operation) -> None:
         if self._troubles.pop(operation, None) is not None and not self._troubles:
             self._recovered_at = self._clock.now()
-            self._record(StoreRecovered(self._mapping))
+            self._emit(StoreRecovered(self._mapping))
 
 
 class RetryingStore:
@@ -117,5 +117,5 @@ class RetryingStore:
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         await self._until_done("forget", lambda: self._store.forget(key, shard_ids))
 
-    async def starting_position(self, key: StateKey) -> Beginning | None:
+    async def starting_position(self, key: StateKey) -> StartingPosition | None:
         return await self._until_done("starting_position", lambda: self._store.starting_position(key))

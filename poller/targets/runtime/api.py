@@ -27,7 +27,7 @@ import anyio.to_thread
 import orjson
 from aiohttp import web
 
-from poller.facts import ApiRefusalReason, Record, RuntimeApiRefused
+from poller.facts import ApiRefusalReason, Emit, RuntimeApiRefused
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
@@ -85,13 +85,13 @@ class RuntimeApi:
     """
 
     def __init__(
-        self, function: Function, *, before_event: Callable[[Invocation], Awaitable[None]], record: Record
+        self, function: Function, *, before_event: Callable[[Invocation], Awaitable[None]], emit: Emit
     ) -> None:
         """`before_event` is awaited when the child asks for an invocation, before it gets the event."""
         self.has_asked = False
         self._function = function
         self._before_event = before_event
-        self._record = record
+        self._emit = emit
         self._init_error: FunctionError | None = None
         self._end_error: Callable[[RequestId], FunctionError] | None = None
         self.is_asking = False
@@ -146,7 +146,7 @@ class RuntimeApi:
                 return
             with suppress(OSError):
                 connection.send(REFUSAL)
-        self._record(RuntimeApiRefused(function=self._function.name, child=session, reason=reason))
+        self._emit(RuntimeApiRefused(function=self._function.name, child=session, reason=reason))
 
     def offer(self, handover: Handover) -> None:
         """Give the child its next invocation, now or as soon as it asks. Only one at a time."""

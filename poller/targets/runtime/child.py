@@ -25,7 +25,7 @@ from typing import IO, Literal
 import anyio
 from anyio.abc import Process, TaskStatus
 
-from poller.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Record
+from poller.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Emit
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import MappingName, RequestId
 from poller.model.invocation import FunctionError, Invocation, Response
@@ -69,14 +69,14 @@ class Child:
         init_in_seconds: float,
         output_limit: OutputLimit,
         descriptor_limit: int | None = None,
-        record: Record,
+        emit: Emit,
     ) -> None:
         """`descriptor_limit` is its soft limit of open files, -1 for no limit; with None it has the daemon's."""
         self.is_alive = True
         self._function = function
         self._init_in_seconds = init_in_seconds
-        self._record = record
-        self._api = RuntimeApi(function, before_event=self._before_event, record=record)
+        self._emit = emit
+        self._api = RuntimeApi(function, before_event=self._before_event, emit=emit)
         self._output_limit = output_limit
         self._launcher = _launcher(descriptor_limit)
         self._outputs: list[Output] = []
@@ -119,7 +119,7 @@ class Child:
                 raise StartError(f"{kind.command[0]}: {error.strerror}") from error
             async with process:
                 self.pid = process.pid
-                self._record(ChildStarted(function=self._function.name, pid=process.pid))
+                self._emit(ChildStarted(function=self._function.name, pid=process.pid))
                 try:
                     task_status.started()
                     await self._attend(process)
@@ -201,7 +201,7 @@ class Child:
     def _output(self, stream: Stream) -> Output:
         def tell(line: str) -> None:
             mapping, request_id = self._invocation or (None, None)
-            self._record(
+            self._emit(
                 ChildOutput(
                     function=self._function.name,
                     pid=self.pid,
@@ -217,14 +217,14 @@ class Child:
     def _tell_left_out(self) -> None:
         lines = self._output_limit.take_left_out()
         if lines:
-            self._record(ChildOutputLeftOut(function=self._function.name, lines=lines))
+            self._emit(ChildOutputLeftOut(function=self._function.name, lines=lines))
 
     def _end(self, status: int | None) -> None:
         self._kill_group()
         self._tell_left_out()
         self._api.end(self._error or partial(exited, status=status))
         reason = self._reason or ("exit" if self.is_initialised else "init_error")
-        self._record(ChildStopped(function=self._function.name, pid=self.pid, reason=reason, status=status))
+        self._emit(ChildStopped(function=self._function.name, pid=self.pid, reason=reason, status=status))
 
     def _kill_group(self) -> None:
         """What is left of it, and the watcher. From here on its id may be given to others."""

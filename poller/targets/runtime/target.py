@@ -23,7 +23,7 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from poller.core.backoff import Backoff
-from poller.facts import Record
+from poller.facts import Emit
 from poller.model.function import ChildProcess, Function
 from poller.model.invocation import Busy, FunctionError, Invocation, Response
 from poller.targets.runtime.child import Child, StartError
@@ -56,7 +56,7 @@ class RuntimeTarget:
         self,
         function: Function,
         *,
-        record: Record,
+        emit: Emit,
         region: str,
         endpoint_url: str | None,
         inherited: Mapping[str, str],
@@ -67,7 +67,7 @@ class RuntimeTarget:
         assert isinstance(function.kind, ChildProcess), function.kind
         self._function = function
         self._kind = function.kind
-        self._record = record
+        self._emit = emit
         self._idle_in_seconds = idle_in_seconds
         self._init_in_seconds = max(init_in_seconds, function.timeout_in_seconds)
         self._environment = partial(
@@ -81,7 +81,7 @@ class RuntimeTarget:
         self._failed_starts = 0
         self._next_start = 0.0
         self._stopping = anyio.Event()
-        self._luck = random.Random()
+        self._randomness = random.Random()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -125,7 +125,7 @@ class RuntimeTarget:
             init_in_seconds=self._init_in_seconds,
             output_limit=self._output_limit,
             descriptor_limit=self._descriptor_limit,
-            record=self._record,
+            emit=self._emit,
         )
         await self._tasks.start(self._live, child)
         return child
@@ -144,7 +144,7 @@ class RuntimeTarget:
             self._failed_starts = 0
         else:
             self._failed_starts += 1
-            self._next_start = anyio.current_time() + START.delay(self._failed_starts, self._luck)
+            self._next_start = anyio.current_time() + START.delay(self._failed_starts, self._randomness)
 
     async def _reap(self) -> None:
         while not self._stopping.is_set():

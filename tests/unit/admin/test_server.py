@@ -23,7 +23,7 @@ from poller.facts import RecordsPolled
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import BlockedShard, MappingState, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
-from poller.telemetry.recorder import Recorder
+from poller.telemetry.recorder import Telemetry
 from tests.fakes.descriptors import is_any_free, no_descriptor_left
 
 pytestmark = pytest.mark.anyio
@@ -65,11 +65,11 @@ async def everything(connection: SocketStream) -> bytes:
 @asynccontextmanager
 async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSession]:
     """A client of a server that shows these statuses; the mapping `orders` has polled ten records."""
-    recorder = Recorder(mappings={status.mapping: status.function for status in statuses}, functions=[])
-    recorder.watch(lambda: statuses)
-    recorder.record(RecordsPolled(READY.mapping, 10))
+    telemetry = Telemetry(mappings={status.mapping: status.function for status in statuses}, functions=[])
+    telemetry.watch(lambda: statuses)
+    telemetry.emit(RecordsPolled(READY.mapping, 10))
     async with (
-        serve(("127.0.0.1", 0), registry=recorder.registry, statuses=lambda: statuses, hosts=["poller.internal"]) as (
+        serve(("127.0.0.1", 0), registry=telemetry.registry, statuses=lambda: statuses, hosts=["poller.internal"]) as (
             host,
             port,
         ),
@@ -195,7 +195,7 @@ async def test_statuses_are_read_in_the_event_loop(path: str) -> None:
         threads.append(threading.get_ident())
         return [READY]
 
-    registry = Recorder(mappings={}, functions=[]).registry
+    registry = Telemetry(mappings={}, functions=[]).registry
     async with (
         serve(("127.0.0.1", 0), registry=registry, statuses=statuses) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
@@ -223,7 +223,7 @@ async def test_a_page_that_fails_is_500_and_the_others_still_answer() -> None:
     def broken() -> Sequence[MappingStatus]:
         raise RuntimeError("no statuses")
 
-    registry = Recorder(mappings={}, functions=[]).registry
+    registry = Telemetry(mappings={}, functions=[]).registry
     async with (
         serve(("127.0.0.1", 0), registry=registry, statuses=broken) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
@@ -341,7 +341,9 @@ async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen) as caught:
-            async with serve(("127.0.0.1", port), registry=Recorder(mappings={}, functions=[]).registry, statuses=list):
+            async with serve(
+                ("127.0.0.1", port), registry=Telemetry(mappings={}, functions=[]).registry, statuses=list
+            ):
                 raise AssertionError("it cannot have been bound")
     fault = f"daemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use"
     assert str(caught.value) == fault
@@ -350,12 +352,12 @@ async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
 @pytest.mark.parametrize("listen", [("203.0.113.1", 8080), ("127.0.0.1", 70_000)])
 async def test_an_address_that_cannot_be_is_told_with_its_key(listen: tuple[str, int]) -> None:
     with pytest.raises(CannotListen, match=r"daemon\.http_listen"):
-        async with serve(listen, registry=Recorder(mappings={}, functions=[]).registry, statuses=list):
+        async with serve(listen, registry=Telemetry(mappings={}, functions=[]).registry, statuses=list):
             raise AssertionError("it cannot have been bound")
 
 
 async def test_the_server_hangs_up_even_when_its_block_is_cancelled() -> None:
-    registry = Recorder(mappings={}, functions=[]).registry
+    registry = Telemetry(mappings={}, functions=[]).registry
     with anyio.CancelScope() as scope:
         async with serve(("127.0.0.1", 0), registry=registry, statuses=list) as (host, port):
             connection = await anyio.connect_tcp(host, port)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from tests.fakes.aws_service import read_models_once
 
-FIRST = Keys("AKIDFIRST", "first-secret", "first-token")
-SECOND = Keys("AKIDSECOND", "second-secret", "second-token")
+FIRST = Credentials("AKIDFIRST", "first-secret", "first-token")
+SECOND = Credentials("AKIDSECOND", "second-secret", "second-token")
 
 
 class CredentialsFile:
@@ -20,7 +20,7 @@ class CredentialsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def write(self, keys: Keys) -> None:
+    def write(self, keys: Credentials) -> None:
         lines = ["[default]", f"aws_access_key_id={keys[0]}", f"aws_secret_access_key={keys[1]}"]
         if keys.session_token:
             lines.append(f"aws_session_token={keys.session_token}")

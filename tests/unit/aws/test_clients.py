@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSResponse
 from poller import errors
 from poller.aws import clients, identity
 from poller.aws.clients import Aws, AwsSettings
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from tests.fakes.aws_service import AwsService, error
 from tests.fakes.certificates import self_signed
 from tests.fakes.http_server import Reply, Request, http_server
@@ -24,7 +24,7 @@ from tests.unit.aws.conftest import FIRST, SECOND, CredentialsFile
 pytestmark = pytest.mark.anyio
 
 ROLE = "arn:aws:iam::123456789012:role/reader"
-OF_THE_ROLE = Keys("ASIAROLE", "role-secret", "role-token")
+OF_THE_ROLE = Credentials("ASIAROLE", "role-secret", "role-token")
 OPERATIONS = {
     "sqs": ("list_queues", {}),
     "kinesis": ("list_streams", {}),

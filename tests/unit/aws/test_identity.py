@@ -12,7 +12,7 @@ from aiobotocore.credentials import AioCredentialResolver, AioRefreshableCredent
 from poller import errors
 from poller.aws import identity
 from poller.aws.identity import Identity, Session
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ async def test_nothing_is_asked_before_the_first_call_and_nothing_again_while_th
     vault = Vault(LONG)
     caller = Identity(vault.session)
     assert vault.given == 0
-    assert await asyncio.gather(*[caller.keys() for _ in range(5)]) == [Keys("1", "1", "1")] * 5
+    assert await asyncio.gather(*[caller.keys() for _ in range(5)]) == [Credentials("1", "1", "1")] * 5
     assert vault.given == 1
 
 
@@ -89,8 +89,8 @@ async def test_of_many_who_were_refused_only_the_first_searches() -> None:
     caller = Identity(vault.session)
     stale = await caller.keys()
     renewed = await asyncio.gather(*[caller.renew(stale) for _ in range(5)])
-    assert renewed == [Keys("2", "2", "2")] * 5
-    assert await caller.keys() == Keys("2", "2", "2")
+    assert renewed == [Credentials("2", "2", "2")] * 5
+    assert await caller.keys() == Credentials("2", "2", "2")
 
 
 async def test_credentials_that_arrive_expired_are_access_denied() -> None:
@@ -100,4 +100,4 @@ async def test_credentials_that_arrive_expired_are_access_denied() -> None:
 
 
 def test_keys_do_not_show_their_secrets() -> None:
-    assert "secret" not in repr(Keys("id", "secret", "secret-token"))
+    assert "secret" not in repr(Credentials("id", "secret", "secret-token"))

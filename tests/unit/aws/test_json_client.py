@@ -18,7 +18,7 @@ import pytest
 from poller import errors
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.json_client import JsonCaller
-from poller.aws.signing import Keys, resource
+from poller.aws.signing import Credentials, resource
 from poller.aws.wire import Route
 from tests.fakes.aws_service import AwsService, error
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
@@ -44,7 +44,10 @@ async def answered(_: Request) -> Reply:
 
 @asynccontextmanager
 async def calling(
-    reply: Callable[[Request], Awaitable[Reply | Drop]] = answered, *, path: str = "", keys: tuple[Keys, ...] = (FIRST,)
+    reply: Callable[[Request], Awaitable[Reply | Drop]] = answered,
+    *,
+    path: str = "",
+    keys: tuple[Credentials, ...] = (FIRST,),
 ) -> AsyncIterator[tuple[JsonCaller, AwsService, HttpServer]]:
     service = AwsService(reply)
     service.knows(*keys)

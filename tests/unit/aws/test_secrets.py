@@ -20,7 +20,7 @@ from poller import errors
 from poller.aws import clients
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from poller.disclosure import safe_traceback
 from poller.telemetry import logs
 from tests.fakes.http_server import Drop, Reply, Request, http_server
@@ -29,7 +29,7 @@ from tests.unit.aws.conftest import CredentialsFile
 pytestmark = pytest.mark.anyio
 
 MARK = "marked"
-KEYS = Keys("AKIDFIRST", "marked-secret-key", "marked-session-token")
+KEYS = Credentials("AKIDFIRST", "marked-secret-key", "marked-session-token")
 ROLE = "arn:aws:iam::123456789012:role/reader"
 MESSAGE = "marked-message"
 USER = "marked-user:marked-password@"

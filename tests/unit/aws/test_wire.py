@@ -12,7 +12,7 @@ import pytest
 
 from poller import errors
 from poller.aws.clock import ServiceClock
-from poller.aws.signing import Keys, Signer, resource
+from poller.aws.signing import Credentials, Signer, resource
 from poller.aws.wire import Answer, Route, Wire
 from poller.http.http1 import Received
 from tests.unit.aws.conftest import FIRST, SECOND
@@ -34,15 +34,15 @@ class World:
     ) -> None:
         self.now = 0.0
         self.timeouts: list[float] = []
-        self.known_keys: Keys | None = None
+        self.known_keys: Credentials | None = None
         self._answers = list(answers)
         self._keys_take, self._calls_take, self._renewal_takes = keys_take, calls_take, renewal_takes
 
-    async def keys(self) -> Keys:
+    async def keys(self) -> Credentials:
         self.now += self._keys_take
         return FIRST
 
-    async def renew(self, _: Keys) -> Keys:
+    async def renew(self, _: Credentials) -> Credentials:
         self.now += self._renewal_takes
         return SECOND
 
@@ -89,7 +89,7 @@ async def test_nothing_is_sent_when_no_time_is_left(post: Post) -> None:
         assert len(world.timeouts) == sent
 
 
-async def never() -> Keys:
+async def never() -> Credentials:
     await anyio.sleep_forever()
     raise AssertionError
 

@@ -18,12 +18,12 @@ from poller.model.ids import MappingName
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
-    Beginning,
     Checkpoint,
     Latest,
     SequenceNumber,
     ShardEnd,
     ShardId,
+    StartingPosition,
     StateKey,
     TrimHorizon,
     Window,
@@ -232,7 +232,7 @@ def test_the_state_is_shown_and_not_moved_while_a_daemon_runs(poller: Poller) ->
     ],
 )
 def test_a_mapping_is_moved_after_it_was_told_what_that_means(
-    poller: Poller, position: str, expected: Beginning, meaning: str
+    poller: Poller, position: str, expected: StartingPosition, meaning: str
 ) -> None:
     result = poller("state", "set", "clicks", position, "--yes")
     assert (result.exit_code, result.stderr) == (0, "")

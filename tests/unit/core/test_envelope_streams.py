@@ -37,7 +37,7 @@ DYNAMODB_EVENT = """
   "awsRegion": "us-east-1",
   "dynamodb": {
     "ApproximateCreationDateTime": 1480642020.0,
-    "Keys": {"id": {"S": "a"}},
+    "Credentials": {"id": {"S": "a"}},
     "NewImage": {"id": {"S": "a"}, "n": {"N": "42"}, "b": {"B": "AAEqQQ=="}},
     "OldImage": {"id": {"S": "a"}, "n": {"N": "41"}},
     "SequenceNumber": "1405400000000002063282832",
@@ -54,7 +54,7 @@ WIRE: dict[str, Any] = {
     "awsRegion": "us-east-1",
     "dynamodb": {
         "ApproximateCreationDateTime": 1480642020,
-        "Keys": {"id": {"S": "a"}},
+        "Credentials": {"id": {"S": "a"}},
         "NewImage": {"id": {"S": "a"}, "n": {"N": "42"}, "b": {"B": "AAEqQQ=="}},
         "OldImage": {"id": {"S": "a"}, "n": {"N": "41"}},
         "SequenceNumber": "1405400000000002063282832",
@@ -142,12 +142,14 @@ def test_an_image_that_the_view_leaves_out_is_absent() -> None:
 
 
 def test_an_item_has_one_key_however_it_is_spelled() -> None:
-    one = {"dynamodb": {"Keys": {"a": {"S": "x"}, "b": {"N": "1"}}}}
-    other = {"dynamodb": {"Keys": {"b": {"N": "1"}, "a": {"S": "x"}}}}
+    one = {"dynamodb": {"Credentials": {"a": {"S": "x"}, "b": {"N": "1"}}}}
+    other = {"dynamodb": {"Credentials": {"b": {"N": "1"}, "a": {"S": "x"}}}}
     assert item_key(one) == item_key(other) == '{"a":{"S":"x"},"b":{"N":"1"}}'
-    half_a_pair = {"dynamodb": {"Keys": {"b": {"S": "\ud800"}, "a": {"S": "x"}}}}
+    half_a_pair = {"dynamodb": {"Credentials": {"b": {"S": "\ud800"}, "a": {"S": "x"}}}}
     assert item_key(half_a_pair) == '{"a":{"S":"x"},"b":{"S":"\\ud800"}}'
-    assert item_key({"dynamodb": {"Keys": {"a": {"N": "1"}}}}) != item_key({"dynamodb": {"Keys": {"a": {"S": "1"}}}})
+    assert item_key({"dynamodb": {"Credentials": {"a": {"N": "1"}}}}) != item_key(
+        {"dynamodb": {"Credentials": {"a": {"S": "1"}}}}
+    )
 
 
 WINDOW_EVENT = """

@@ -17,14 +17,14 @@ from poller.facts import (
     BatchInvoked,
     BatchRetried,
     Fact,
+    InvocationRecordDelivered,
     MessagesDeleted,
-    NoticeDelivered,
     RecordsDropped,
     RecordsFilteredOut,
     RecordsPolled,
 )
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.telemetry.recorder import Recorder
+from poller.telemetry.recorder import Telemetry
 
 STREAMS = (signups.WELCOME, clicks.MAPPING)
 QUEUES = tuple(queue.mapping for queue in signups.QUEUES)
@@ -34,10 +34,10 @@ IDLE = {"succeeded": 0, "partly_failed": 0, "failed": 0}
 
 def metrics_after(*facts: Fact) -> Metrics:
     mappings = dict.fromkeys((*QUEUES, *STREAMS), FunctionName("f"))
-    recorder = Recorder(mappings=mappings, streams=STREAMS, functions=[FunctionName("f")])
+    telemetry = Telemetry(mappings=mappings, streams=STREAMS, functions=[FunctionName("f")])
     for fact in facts:
-        recorder.record(fact)
-    return Metrics(generate_latest(recorder.registry).decode())
+        telemetry.emit(fact)
+    return Metrics(generate_latest(telemetry.registry).decode())
 
 
 def invoked(mapping: MappingName, *, records: int, failed: int) -> BatchInvoked:
@@ -86,7 +86,7 @@ def test_the_clicks_are_counted() -> None:
         BatchBisected(mapping, 4),
         BatchRetried(mapping, 4, 1, "Unhandled", 0.1),
         BatchRetried(mapping, 4, 2, "Unhandled", 0.1),
-        NoticeDelivered(mapping, 5, "RetryAttemptsExhausted"),
+        InvocationRecordDelivered(mapping, 5, "RetryAttemptsExhausted"),
         RecordsDropped(mapping, 2, "RecordAgeExceeded"),
     )
     assert CountedClicks.of(metrics) == CountedClicks(

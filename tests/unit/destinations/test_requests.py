@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from poller.core.invocation_record import DiscardedBatch, Notice, failure_record, s3_object
+from poller.core.invocation_record import DiscardedBatch, InvocationRecord, failure_record, s3_object
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
@@ -19,7 +19,7 @@ from poller.ports import Destination
 
 pytestmark = pytest.mark.anyio
 
-NOTICE = Notice(
+NOTICE = InvocationRecord(
     DiscardedBatch(
         request_id=RequestId("c9b8fa9f-5a7f-xmpl-af9c-0c604cde93a5"),
         function_arn="arn:aws:lambda:us-east-2:123456789012:function:ñ",

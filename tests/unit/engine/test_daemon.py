@@ -63,8 +63,8 @@ async def pauses(*crashes_after: float) -> list[float]:
         stop=stop,
         grace_in_seconds=1,
         clock=VirtualClock(),
-        record=facts.append,
-        luck=random.Random(1),
+        emit=facts.append,
+        randomness=random.Random(1),
     )
     await daemon.run()
     told = [fact.retry_in for fact in facts if isinstance(fact, MappingCrashed)]
@@ -73,7 +73,7 @@ async def pauses(*crashes_after: float) -> list[float]:
 
 
 async def test_each_crash_in_a_row_doubles_the_pause_up_to_its_limit() -> None:
-    """Half of a pause is luck."""
+    """Half of a pause is randomness."""
     longest = [1, 2, 4, 8, 16, 32, 60, 60]
     told = await pauses(*[1.0] * len(longest))
     assert all(most / 2 <= pause <= most for pause, most in zip(told, longest, strict=True)), told

@@ -32,7 +32,7 @@ class Watched:
     def __init__(self) -> None:
         self.clock = Clock()
         self.facts: list[Fact] = []
-        self.of_function = FunctionHealth(mapping=M, function=F, clock=self.clock, record=self.facts.append)
+        self.of_function = FunctionHealth(mapping=M, function=F, clock=self.clock, emit=self.facts.append)
 
     @property
     def health(self) -> Health:

@@ -38,8 +38,8 @@ def health_of(facts: list[Fact]) -> SourceHealth:
         mapping=MappingName("m"),
         source=QUEUE,
         clock=VirtualClock(),
-        record=facts.append,
-        luck=random.Random(1),
+        emit=facts.append,
+        randomness=random.Random(1),
         stop=Stop(),
     )
 

@@ -93,15 +93,15 @@ def test_a_server_that_puts_strangers_off_takes_them_on_the_second_attempt() -> 
 @pytest.mark.parametrize("seed", range(50))
 def test_no_healthy_record_follows_a_poisoned_one_into_the_dead_letter_queue(seed: int) -> None:
     """A message group as SQS shows it: always its first messages, as many as a batch takes, none past its receives."""
-    luck = random.Random(seed)
+    randomness = random.Random(seed)
     names = [str(number) for number in range(20)]
-    poisoned = luck.sample(names, luck.randint(1, 6))
+    poisoned = randomness.sample(names, randomness.randint(1, 6))
     table = Table(*poisoned)
     group, receives, dead_letters = deque(names), dict.fromkeys(names, 0), []
     while group:
         while group and receives[group[0]] == MAX_RECEIVES:
             dead_letters.append(group.popleft())
-        batch = list(group)[: luck.randint(1, 10)]
+        batch = list(group)[: randomness.randint(1, 10)]
         for name in batch:
             receives[name] += 1
         failed = named([record(name, group="a", receives=receives[name]) for name in batch], table)

@@ -40,7 +40,7 @@ async def call_aws_through_a_proxy(url: str) -> None:
 
 
 async def call_a_service(url: str) -> None:
-    async with HttpTarget(function(http_kind(url)), record=Recorded()) as target:
+    async with HttpTarget(function(http_kind(url)), emit=Recorded()) as target:
         await target.invoke(invocation())
 
 

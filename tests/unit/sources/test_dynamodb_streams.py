@@ -14,7 +14,6 @@ from poller.model.stream import (
     AfterSequence,
     AtSequence,
     AtTimestamp,
-    Iterator,
     Latest,
     Position,
     Read,
@@ -22,6 +21,7 @@ from poller.model.stream import (
     Shard,
     ShardEnd,
     ShardId,
+    ShardIterator,
     TrimHorizon,
 )
 from poller.sources.client import Caller
@@ -193,7 +193,7 @@ def changes(*seconds: float) -> list[dict[str, Any]]:
             "eventName": "INSERT",
             "dynamodb": {
                 "ApproximateCreationDateTime": at,
-                "Keys": {"id": {"S": "a"}},
+                "Credentials": {"id": {"S": "a"}},
                 "SequenceNumber": str(number),
             },
         }
@@ -208,7 +208,7 @@ def numbers(read: Read) -> list[str]:
 async def read_from(time: float, *answers: Any) -> list[Read]:
     """What the reads from a time on give, one for each answer."""
     source = source_of(Scripted({"ShardIterator": "i"}, *answers))
-    iterator: Iterator | None = await source.iterator(SHARD, AtTimestamp(time))
+    iterator: ShardIterator | None = await source.iterator(SHARD, AtTimestamp(time))
     reads = []
     for _ in answers:
         assert iterator is not None
@@ -252,25 +252,25 @@ async def test_what_ages_out_while_it_would_be_passed_over_is_no_loss() -> None:
     with pytest.raises(ExpiredIterator):
         await read_from(1000.7, gone)
     with pytest.raises(Trimmed):
-        await source_of(Scripted(gone)).read(Iterator("i"), limit=10)
+        await source_of(Scripted(gone)).read(ShardIterator("i"), limit=10)
 
 
 async def test_more_than_a_thousand_records_are_not_asked_for() -> None:
     caller = Scripted({"Records": []})
-    read = await source_of(caller).read(Iterator("i"), limit=10_000)
+    read = await source_of(caller).read(ShardIterator("i"), limit=10_000)
     assert read.next_iterator is None
     assert caller.requests == [("GetRecords", {"ShardIterator": "i", "Limit": 1000}, 10.0)]
 
 
 async def test_an_items_lane_is_the_same_however_its_key_is_spelled() -> None:
     def change(keys: dict[str, Any]) -> dict[str, Any]:
-        seen = {"ApproximateCreationDateTime": 1480642020, "Keys": keys, "SequenceNumber": "1"}
+        seen = {"ApproximateCreationDateTime": 1480642020, "Credentials": keys, "SequenceNumber": "1"}
         return {"eventID": "e", "eventName": "INSERT", "dynamodb": seen}
 
     one = {"id": {"S": "a"}, "at": {"N": "1"}}
     other = {"at": {"N": "1"}, "id": {"S": "a"}}
     caller = Scripted({"Records": [change(one), change(other)]})
-    first, second = (await source_of(caller).read(Iterator("i"), limit=10)).records
+    first, second = (await source_of(caller).read(ShardIterator("i"), limit=10)).records
     assert first.lane_key == second.lane_key == '{"at":{"N":"1"},"id":{"S":"a"}}'
 
 
@@ -282,7 +282,7 @@ async def test_an_endpoint_that_is_no_dynamodb_is_told_apart(answer: Any) -> Non
     with pytest.raises(Rejected, match="is this DynamoDB Streams"):
         await source.iterator(SHARD, TrimHorizon())
     with pytest.raises(Rejected, match="is this DynamoDB Streams"):
-        await source.read(Iterator("i"), limit=10)
+        await source.read(ShardIterator("i"), limit=10)
 
 
 async def test_many_pages_make_one_list() -> None:

@@ -14,7 +14,6 @@ from poller.model.stream import (
     AfterSequence,
     AtSequence,
     AtTimestamp,
-    Iterator,
     Latest,
     Position,
     Read,
@@ -22,6 +21,7 @@ from poller.model.stream import (
     Shard,
     ShardEnd,
     ShardId,
+    ShardIterator,
     TrimHorizon,
 )
 from poller.sources.client import Caller
@@ -124,7 +124,7 @@ async def reads_after(number: str, *answers: Any) -> tuple[list[list[SequenceNum
     """The numbers that the reads after a record give, one list for each answer to a read, and what was asked."""
     caller = Scripted({"ShardIterator": "AAA="}, *answers)
     source = source_of(caller)
-    iterator: Iterator | None = await source.iterator(SHARD, AfterSequence(SequenceNumber(number)))
+    iterator: ShardIterator | None = await source.iterator(SHARD, AfterSequence(SequenceNumber(number)))
     given = []
     while iterator is not None and caller.has_more:
         read = await source.read(iterator, limit=100)
@@ -343,7 +343,7 @@ async def test_an_endpoint_that_is_no_kinesis_is_told_apart(answer: Any) -> None
     with pytest.raises(Rejected, match="is this Kinesis"):
         await source.iterator(SHARD, TrimHorizon())
     with pytest.raises(Rejected, match="is this Kinesis"):
-        await source.read(Iterator(f"{SHARD} AAA="), limit=10)
+        await source.read(ShardIterator(f"{SHARD} AAA="), limit=10)
 
 
 async def test_many_pages_make_one_list() -> None:

@@ -12,12 +12,12 @@ from poller.model.ids import MappingName
 from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
-    Beginning,
     Checkpoint,
     Latest,
     SequenceNumber,
     ShardEnd,
     ShardId,
+    StartingPosition,
     StateKey,
     TrimHorizon,
     Window,
@@ -36,7 +36,7 @@ WINDOW = Window(start=0, end=60, state=b'{"sum":1}')
 AT_5 = Checkpoint(AfterSequence(SequenceNumber("5")), WINDOW)
 AT_END = Checkpoint(ShardEnd())
 
-Shown = dict[StateKey, tuple[Beginning | None, dict[ShardId, Checkpoint]]]
+Shown = dict[StateKey, tuple[StartingPosition | None, dict[ShardId, Checkpoint]]]
 AS_SAVED: Shown = {
     CLICKS: (None, {A: AT_5, B: AT_END}),
     MOVED: (None, {A: AT_5}),
@@ -80,7 +80,9 @@ async def test_it_is_known_when_a_checkpoint_was_saved_last(path: Path) -> None:
 
 
 @pytest.mark.parametrize("position", [TrimHorizon(), Latest(), AtTimestamp(12.5)])
-async def test_a_mapping_starts_over_where_it_is_told_until_it_is_told_again(path: Path, position: Beginning) -> None:
+async def test_a_mapping_starts_over_where_it_is_told_until_it_is_told_again(
+    path: Path, position: StartingPosition
+) -> None:
     with held(path) as hand:
         hand.start_over(CLICKS, TrimHorizon())
         hand.start_over(CLICKS, position)

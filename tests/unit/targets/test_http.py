@@ -53,7 +53,7 @@ async def opened(
 ) -> AsyncIterator[HttpTarget]:
     with anyio.fail_after(120):
         async with HttpTarget(
-            function(kind, timeout_in_seconds=timeout_in_seconds), record=record or Recorded(), clock=lambda: NOW
+            function(kind, timeout_in_seconds=timeout_in_seconds), emit=record or Recorded(), clock=lambda: NOW
         ) as target:
             yield target
 

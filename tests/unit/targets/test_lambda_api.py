@@ -16,7 +16,7 @@ import pytest
 from awslambdaric.lambda_context import LambdaContext  # type: ignore[import-untyped]  # it has no types
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.aws.signing import Keys
+from poller.aws.signing import Credentials
 from poller.aws.wire import Answer
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
@@ -31,7 +31,7 @@ from tests.fakes.http_server import Drop, Reply, Request, http_server
 
 pytestmark = pytest.mark.anyio
 
-KEYS = Keys("AKID", "secret", "token")
+KEYS = Credentials("AKID", "secret", "token")
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 INVOCATION = Invocation(RequestId("r-1"), b'{"Records":[]}', MappingName("new_users"), 2)
 Replying = Callable[[Request], Awaitable[Reply | Drop]]

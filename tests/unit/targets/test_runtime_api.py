@@ -65,7 +65,7 @@ class Client:
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[RuntimeApi, Client]]:
     """Served to the session of these tests, as if they were the child."""
-    api = RuntimeApi(function(command_kind("x"), timeout_in_seconds=30), before_event=nothing_before, record=Recorded())
+    api = RuntimeApi(function(command_kind("x"), timeout_in_seconds=30), before_event=nothing_before, emit=Recorded())
     with api.listening() as address:
         async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as session:
             tasks.start_soon(api.serve, os.getsid(0))
@@ -80,7 +80,7 @@ async def listening(
     child: int | None = None,
 ) -> AsyncIterator[tuple[RuntimeApi, str]]:
     """The same, without a client, and to another child if one is given; gives the address."""
-    api = RuntimeApi(function(command_kind("x")), before_event=before_event, record=record)
+    api = RuntimeApi(function(command_kind("x")), before_event=before_event, emit=record)
     with api.listening() as address:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(api.serve, child or os.getsid(0))
@@ -315,7 +315,7 @@ async def test_a_child_that_has_told_an_init_error_may_not_ask_for_an_invocation
 
 
 async def test_an_invocation_for_a_child_that_ended_before_it_ever_asked_fails() -> None:
-    api = RuntimeApi(function(command_kind("x")), before_event=nothing_before, record=Recorded())
+    api = RuntimeApi(function(command_kind("x")), before_event=nothing_before, emit=Recorded())
     api.end(partial(exited, status=4))
     handover = Handover(invocation(request_id="a"))
     api.offer(handover)

@@ -45,7 +45,7 @@ async def responses_of(
     kind = callable_kind(handler, directory=directory, environment=environment, python=python)
     with anyio.fail_after(120):
         async with RuntimeTarget(
-            function(kind), record=record or Recorded(), region="eu-west-1", endpoint_url=None, inherited=os.environ
+            function(kind), emit=record or Recorded(), region="eu-west-1", endpoint_url=None, inherited=os.environ
         ) as target:
             return [
                 await target.invoke(invocation(orjson.dumps(payload), request_id=f"6f1d-{number}"))

@@ -58,7 +58,7 @@ async def opened(
     with anyio.fail_after(120):
         async with RuntimeTarget(
             function(kind, timeout_in_seconds=timeout_in_seconds, reserved_concurrency=reserved_concurrency),
-            record=record,
+            emit=record,
             region="eu-west-1",
             endpoint_url=None,
             inherited=os.environ,
@@ -131,7 +131,7 @@ async def test_a_program_is_looked_for_on_the_functions_own_path(tmp_path: Path)
 async def test_the_first_reason_to_end_a_child_is_told() -> None:
     record = Recorded()
     kind = command_kind("sleep", "60")
-    child = Child(function(kind), init_in_seconds=10.0, output_limit=OutputLimit(), record=record)
+    child = Child(function(kind), init_in_seconds=10.0, output_limit=OutputLimit(), emit=record)
     reading, writing = os.pipe()
     try:
         with anyio.fail_after(30):
@@ -666,7 +666,7 @@ from tests.fakes.functions import callable_kind, function, invocation
 async def main():
     target = RuntimeTarget(
         function(callable_kind(sys.argv[2]), timeout_in_seconds=60),
-        record=lambda fact: print(fact, flush=True), region="eu-west-1", endpoint_url=None,
+        emit=lambda fact: print(fact, flush=True), region="eu-west-1", endpoint_url=None,
         inherited=os.environ,
     )
     async with target:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import BlockedShard, MappingStatus, StreamStatus
 from poller.model.stream import ShardId
-from poller.telemetry.recorder import Recorder
+from poller.telemetry.recorder import Telemetry
 
 READY = MappingStatus(MappingName("orders"), FunctionName("store"), "arn", "ready", None, 2, 3, 34, 8)
 TROUBLED = MappingStatus(MappingName("invoices"), FunctionName("store"), "arn", "troubled", "gone", 1, 0, 0, 1)
@@ -25,16 +25,16 @@ STREAM = StreamStatus(
 CLICKS = READY._replace(mapping=MappingName("clicks"), stream=STREAM)
 
 
-def watching(statuses: list[MappingStatus]) -> Recorder:
-    recorder = Recorder(mappings={}, functions=[])
-    recorder.watch(lambda: statuses)
-    return recorder
+def watching(statuses: list[MappingStatus]) -> Telemetry:
+    telemetry = Telemetry(mappings={}, functions=[])
+    telemetry.watch(lambda: statuses)
+    return telemetry
 
 
-def gauge(recorder: Recorder, name: str) -> dict[str, float]:
+def gauge(telemetry: Telemetry, name: str) -> dict[str, float]:
     return {
         sample.labels["mapping"]: sample.value
-        for family in recorder.registry.collect()
+        for family in telemetry.registry.collect()
         for sample in family.samples
         if sample.name == name
     }
@@ -42,14 +42,14 @@ def gauge(recorder: Recorder, name: str) -> dict[str, float]:
 
 def test_the_gauges_show_the_status_at_the_moment_of_the_scrape() -> None:
     statuses = [READY]
-    recorder = watching(statuses)
-    assert gauge(recorder, "poller_mapping_ready") == {"orders": 1}
-    assert gauge(recorder, "poller_polls_in_flight") == {"orders": 2}
-    assert gauge(recorder, "poller_invocations_in_flight") == {"orders": 3}
-    assert gauge(recorder, "poller_messages_held") == {"orders": 34}
-    assert gauge(recorder, "poller_concurrency_limit") == {"orders": 8}
+    telemetry = watching(statuses)
+    assert gauge(telemetry, "poller_mapping_ready") == {"orders": 1}
+    assert gauge(telemetry, "poller_polls_in_flight") == {"orders": 2}
+    assert gauge(telemetry, "poller_invocations_in_flight") == {"orders": 3}
+    assert gauge(telemetry, "poller_messages_held") == {"orders": 34}
+    assert gauge(telemetry, "poller_concurrency_limit") == {"orders": 8}
     statuses[:] = [READY._replace(polls_in_flight=0), TROUBLED]
-    assert gauge(recorder, "poller_polls_in_flight") == {"orders": 0, "invoices": 1}
+    assert gauge(telemetry, "poller_polls_in_flight") == {"orders": 0, "invoices": 1}
 
 
 def test_a_mapping_that_is_not_ready_shows_zero() -> None:
@@ -57,20 +57,20 @@ def test_a_mapping_that_is_not_ready_shows_zero() -> None:
 
 
 def test_a_mapping_that_waits_for_its_function_counts_as_ready_and_as_waiting() -> None:
-    recorder = watching([READY, READY._replace(mapping=MappingName("bills"), state="waiting")])
-    assert gauge(recorder, "poller_mapping_ready") == {"orders": 1, "bills": 1}
-    assert gauge(recorder, "poller_mapping_waiting") == {"orders": 0, "bills": 1}
+    telemetry = watching([READY, READY._replace(mapping=MappingName("bills"), state="waiting")])
+    assert gauge(telemetry, "poller_mapping_ready") == {"orders": 1, "bills": 1}
+    assert gauge(telemetry, "poller_mapping_waiting") == {"orders": 0, "bills": 1}
 
 
 def test_a_stream_shows_how_old_its_records_are_and_what_becomes_of_its_shards() -> None:
-    recorder = watching([READY, CLICKS])
-    assert gauge(recorder, "poller_iterator_age_seconds") == {"clicks": 90.5}
-    assert gauge(recorder, "poller_checkpoint_age_seconds") == {"clicks": 1.5}
-    assert gauge(recorder, "poller_shards_blocked") == {"clicks": 3}
-    assert gauge(recorder, "poller_bytes_buffered") == {"clicks": 2**20}
+    telemetry = watching([READY, CLICKS])
+    assert gauge(telemetry, "poller_iterator_age_seconds") == {"clicks": 90.5}
+    assert gauge(telemetry, "poller_checkpoint_age_seconds") == {"clicks": 1.5}
+    assert gauge(telemetry, "poller_shards_blocked") == {"clicks": 3}
+    assert gauge(telemetry, "poller_bytes_buffered") == {"clicks": 2**20}
     shards = {
         tuple(sample.labels.values()): sample.value
-        for family in recorder.registry.collect()
+        for family in telemetry.registry.collect()
         for sample in family.samples
         if sample.name == "poller_shards"
     }
@@ -78,9 +78,9 @@ def test_a_stream_shows_how_old_its_records_are_and_what_becomes_of_its_shards()
 
 
 def test_a_stream_has_no_receives_in_flight() -> None:
-    recorder = watching([READY, CLICKS])
-    assert gauge(recorder, "poller_polls_in_flight") == {"orders": 2}
-    assert gauge(recorder, "poller_messages_held") == {"orders": 34, "clicks": 34}
+    telemetry = watching([READY, CLICKS])
+    assert gauge(telemetry, "poller_polls_in_flight") == {"orders": 2}
+    assert gauge(telemetry, "poller_messages_held") == {"orders": 34, "clicks": 34}
 
 
 def test_no_shard_is_a_label() -> None:
@@ -101,4 +101,4 @@ def test_the_statuses_are_not_asked_for_before_the_first_scrape() -> None:
     def too_early() -> Sequence[MappingStatus]:
         raise AssertionError("nobody has scraped yet")
 
-    Recorder(mappings={}, functions=[]).watch(too_early)
+    Telemetry(mappings={}, functions=[]).watch(too_early)

@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import BadStatusLine
 from poller import facts
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.telemetry import logs
-from poller.telemetry.recorder import Recorder
+from poller.telemetry.recorder import Telemetry
 
 ORDERS = MappingName("orders")
 STORE = FunctionName("store")
@@ -82,7 +82,7 @@ def test_the_console_format_shows_a_functions_traceback_on_several_lines(
 ) -> None:
     logs.configure("console")
     text = '[ERROR] ValueError: no\nTraceback (most recent call last):\n  File "a.py", line 1\n\x1b[2J[error] mine'
-    Recorder(mappings={ORDERS: STORE}, functions=[STORE]).record(
+    Telemetry(mappings={ORDERS: STORE}, functions=[STORE]).emit(
         facts.ChildOutput(function=STORE, pid=7, stream="stdout", line=text)
     )
     first, *others = capsysbinary.readouterr().err.decode().splitlines()
@@ -132,9 +132,9 @@ def test_the_facts_of_a_batch_that_succeeds_write_nothing_unless_verbose(
     )
     for verbose, expected in ((False, 0), (True, 4)):
         logs.configure("json", verbose=verbose)
-        recorder = Recorder(mappings={ORDERS: STORE}, functions=[])
+        telemetry = Telemetry(mappings={ORDERS: STORE}, functions=[])
         for fact in way:
-            recorder.record(fact)
+            telemetry.emit(fact)
         assert len(lines(capsysbinary)) == expected
 
 
@@ -207,7 +207,7 @@ def test_a_crash_shows_its_traceback_without_the_values_of_variables(
     format: logs.LogFormat,  # noqa: A002
 ) -> None:
     logs.configure(format)
-    Recorder(mappings={ORDERS: STORE}, functions=[]).record(
+    Telemetry(mappings={ORDERS: STORE}, functions=[]).emit(
         facts.MappingCrashed(mapping=ORDERS, error=fail_with_a_body_at_hand(), retry_in=1.0)
     )
     _, err = capsysbinary.readouterr()

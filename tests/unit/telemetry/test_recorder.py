@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from poller import facts
 from poller.facts import BatchInvoked, Fact
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.telemetry.recorder import Recorder
+from poller.telemetry.recorder import Telemetry
 
 ORDERS = MappingName("orders")
 INVOICES = MappingName("invoices")
@@ -234,20 +234,20 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         },
     ),
     (
-        facts.NoticeDelivered(CLICKS, 3, "RetryAttemptsExhausted"),
+        facts.InvocationRecordDelivered(CLICKS, 3, "RetryAttemptsExhausted"),
         "warning",
-        "notice_delivered",
+        "invocation_record_delivered",
         {
             "poller_records_discarded_total{mapping=clicks,reason=RetryAttemptsExhausted}": 3,
             "poller_records_delivered_total{mapping=clicks}": 3,
-            "poller_notices_total{mapping=clicks}": 1,
+            "poller_invocation_records_total{mapping=clicks}": 1,
         },
     ),
     (
-        facts.NoticeRefused(CLICKS, 3, "NoSuchBucket", "there is none", None),
+        facts.InvocationRecordRefused(CLICKS, 3, "NoSuchBucket", "there is none", None),
         "error",
-        "notice_refused",
-        {"poller_notice_failures_total{mapping=clicks}": 1},
+        "invocation_record_refused",
+        {"poller_invocation_record_failures_total{mapping=clicks}": 1},
     ),
     (
         facts.PositionTrimmed(CLICKS, SHARD),
@@ -276,7 +276,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.TooFewDescriptors(limit=1024, needed=1320), "warning", "too_few_descriptors", {}),
     (facts.ReloadIgnored(), "warning", "reload_ignored", {}),
     (facts.StateOpened(file="/var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
-    (facts.SettingsDoubted("mappings.orders.x: really?"), "warning", "settings_doubted", {}),
+    (facts.SettingsWarning("mappings.orders.x: really?"), "warning", "settings_warning", {}),
     (
         facts.ChildStarted(function=STORE, pid=7),
         "info",
@@ -345,8 +345,8 @@ class Watch:
         return self.time
 
 
-def recorder(watch: Watch | None = None) -> Recorder:
-    return Recorder(
+def telemetry(watch: Watch | None = None) -> Telemetry:
+    return Telemetry(
         mappings=dict.fromkeys((ORDERS, INVOICES, CLICKS, VIEWS), STORE),
         streams=[CLICKS, VIEWS],
         functions=[STORE],
@@ -354,7 +354,7 @@ def recorder(watch: Watch | None = None) -> Recorder:
     )
 
 
-def series(of: Recorder) -> dict[str, float]:
+def series(of: Telemetry) -> dict[str, float]:
     """Every sample of ours but for the times of creation and the buckets."""
     return {
         f"{sample.name}{{{','.join(f'{name}={value}' for name, value in sorted(sample.labels.items()))}}}": sample.value
@@ -369,9 +369,9 @@ def test_a_fact_moves_its_metrics_and_no_other_and_is_said_at_its_level(
     fact: Fact, level: str, event: str, moves: dict[str, float]
 ) -> None:
     with capture_logs() as lines:
-        told = recorder()
+        told = telemetry()
         before = series(told)
-        told.record(fact)
+        told.emit(fact)
     after = series(told)
     assert {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)} == moves
     assert [(line["log_level"], line["event"]) for line in lines] == [(level, event)]
@@ -382,7 +382,7 @@ def test_every_type_of_fact_is_told() -> None:
 
 
 def test_every_counter_of_every_mapping_and_function_is_there_at_zero_from_the_start() -> None:
-    told = recorder()
+    told = telemetry()
     start = series(told)
     told_of = {name for name in start if not name.startswith(("poller_build_info", "poller_children", "poller_child_"))}
     assert set(start.values()) == {0, 1}
@@ -401,10 +401,10 @@ def _of(mapping: str, names: set[str]) -> set[str]:
 
 
 def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() -> None:
-    told = recorder()
+    told = telemetry()
     with capture_logs():
         for fact, *_ in EXPECTATIONS:
-            told.record(fact)
+            told.emit(fact)
     names = {name.partition("{")[0] for name in series(told)}
     of_queues = {name.partition("{")[0] for name in _of(ORDERS, set(series(told)))}
     of_streams = {name.partition("{")[0] for name in _of(CLICKS, set(series(told)))}
@@ -425,8 +425,8 @@ def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() ->
         "poller_records_discarded_total",
         "poller_records_dropped_total",
         "poller_records_delivered_total",
-        "poller_notices_total",
-        "poller_notice_failures_total",
+        "poller_invocation_records_total",
+        "poller_invocation_record_failures_total",
         "poller_positions_trimmed_total",
         "poller_store_errors_total",
     }
@@ -436,14 +436,14 @@ def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() ->
 def test_each_shard_that_blocks_is_said_and_one_that_keeps_doing_so_with_their_number() -> None:
     watch = Watch()
     with capture_logs() as lines:
-        told = recorder(watch)
+        told = telemetry(watch)
         for number in range(100):
-            told.record(facts.ShardBlocked(CLICKS, f"shard-{number}", "KeyError"))
+            told.emit(facts.ShardBlocked(CLICKS, f"shard-{number}", "KeyError"))
         for _ in range(9):
-            told.record(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
-        told.record(facts.ShardBlocked(CLICKS, "shard-7", "AccessDenied"))
+            told.emit(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
+        told.emit(facts.ShardBlocked(CLICKS, "shard-7", "AccessDenied"))
         watch.time += 11
-        told.record(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
+        told.emit(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
     assert [line["shard"] for line in lines[:100]] == [f"shard-{number}" for number in range(100)]
     assert [(line["reason"], line.get("suppressed")) for line in lines[100:]] == [
         ("AccessDenied", None),
@@ -453,10 +453,10 @@ def test_each_shard_that_blocks_is_said_and_one_that_keeps_doing_so_with_their_n
 
 def test_what_is_lost_is_said_each_time() -> None:
     with capture_logs() as lines:
-        told = recorder()
+        told = telemetry()
         for number in range(3):
-            told.record(facts.RecordsDropped(CLICKS, 1, "RetryAttemptsExhausted", SHARD, str(number), str(number)))
-            told.record(facts.PositionTrimmed(CLICKS, f"shard-{number}"))
+            told.emit(facts.RecordsDropped(CLICKS, 1, "RetryAttemptsExhausted", SHARD, str(number), str(number)))
+            told.emit(facts.PositionTrimmed(CLICKS, f"shard-{number}"))
     dropped = [line["start_sequence_number"] for line in lines if line["event"] == "records_dropped"]
     trimmed = [line["shard"] for line in lines if line["event"] == "position_trimmed"]
     assert (dropped, trimmed) == (["0", "1", "2"], ["shard-0", "shard-1", "shard-2"])
@@ -464,13 +464,13 @@ def test_what_is_lost_is_said_each_time() -> None:
 
 def test_a_read_of_a_shard_that_brought_nothing_is_not_said() -> None:
     with capture_logs() as lines:
-        recorder().record(facts.RecordsPolled(CLICKS, 0))
+        telemetry().emit(facts.RecordsPolled(CLICKS, 0))
     assert lines == []
 
 
 def test_the_line_of_dropped_records_says_which_they_are() -> None:
     with capture_logs() as lines:
-        recorder().record(facts.RecordsDropped(CLICKS, 3, "RecordAgeExceeded", SHARD, "4959", "4961"))
+        telemetry().emit(facts.RecordsDropped(CLICKS, 3, "RecordAgeExceeded", SHARD, "4959", "4961"))
     (line,) = lines
     assert (line["shard"], line["start_sequence_number"], line["end_sequence_number"]) == (SHARD, "4959", "4961")
 
@@ -478,16 +478,18 @@ def test_the_line_of_dropped_records_says_which_they_are() -> None:
 def test_the_line_of_a_refused_report_says_by_whom_and_when_it_is_tried_again() -> None:
     bucket = "arn:aws:s3:::failures"
     with capture_logs() as lines:
-        recorder().record(facts.NoticeRefused(CLICKS, 3, "NoSuchBucket", "there is none", 0.857000995, SHARD, bucket))
+        telemetry().emit(
+            facts.InvocationRecordRefused(CLICKS, 3, "NoSuchBucket", "there is none", 0.857000995, SHARD, bucket)
+        )
     (line,) = lines
     assert (line["shard"], line["destination"], line["retry_in"]) == (SHARD, bucket, 0.857)
 
 
 def test_failures_without_effect_are_logged_once_for_each_mapping() -> None:
     with capture_logs() as lines:
-        told = recorder()
+        told = telemetry()
         for mapping in (ORDERS, CLICKS, ORDERS, CLICKS):
-            told.record(facts.FailuresIgnored(mapping, STORE, "the key must be batchItemFailures"))
+            told.emit(facts.FailuresIgnored(mapping, STORE, "the key must be batchItemFailures"))
     assert [(line["event"], line["log_level"], line["mapping"]) for line in lines] == [
         ("failures_ignored", "warning", ORDERS),
         ("failures_ignored", "warning", CLICKS),
@@ -497,20 +499,20 @@ def test_failures_without_effect_are_logged_once_for_each_mapping() -> None:
 
 def test_reasons_that_are_no_names_share_one_line() -> None:
     with capture_logs() as lines:
-        told = recorder()
+        told = telemetry()
         for number in range(50):
-            told.record(facts.ShardBlocked(CLICKS, SHARD, f"{number} no answer{'a' * 5000}", detail="b" * 5000))
+            told.emit(facts.ShardBlocked(CLICKS, SHARD, f"{number} no answer{'a' * 5000}", detail="b" * 5000))
     assert [(line["reason"], line["detail"]) for line in lines] == [(f"0 no answer{'a' * 1013}", "b" * 1024)]
 
 
 def test_the_line_of_a_blocked_shard_has_no_detail_if_there_is_no_message() -> None:
     with capture_logs() as lines:
-        recorder().record(facts.ShardBlocked(CLICKS, SHARD, "batchItemFailures"))
+        telemetry().emit(facts.ShardBlocked(CLICKS, SHARD, "batchItemFailures"))
     assert "detail" not in lines[0]
 
 
 def test_metrics_are_named_by_the_rule_and_have_no_label_without_bounds() -> None:
-    for family in recorder().registry.collect():
+    for family in telemetry().registry.collect():
         for sample in family.samples:
             if not sample.name.startswith("poller_"):
                 continue
@@ -520,22 +522,22 @@ def test_metrics_are_named_by_the_rule_and_have_no_label_without_bounds() -> Non
 
 
 def test_the_registry_has_the_process_the_platform_and_the_collector_of_garbage() -> None:
-    names = {family.name for family in recorder().registry.collect()}
+    names = {family.name for family in telemetry().registry.collect()}
     assert {"process_cpu_seconds", "python_info", "python_gc_collections"} <= names
 
 
 def test_two_recorders_do_not_share_anything() -> None:
-    one, other = recorder(), recorder()
-    one.record(facts.RecordsPolled(ORDERS, 10))
+    one, other = telemetry(), telemetry()
+    one.emit(facts.RecordsPolled(ORDERS, 10))
     assert series(other)["poller_records_polled_total{mapping=orders}"] == 0
 
 
 def test_error_types_that_a_function_makes_up_do_not_make_series_without_end() -> None:
-    told = recorder()
+    told = telemetry()
     with capture_logs():
         for number in range(500):
-            told.record(FAILED._replace(reason=f"Error{number}"))
-            told.record(
+            told.emit(FAILED._replace(reason=f"Error{number}"))
+            told.emit(
                 facts.SourceFailed(
                     mapping=ORDERS, source="arn", operation="x", code=f"Code{number}", detail="", retry_in=1.0
                 )
@@ -548,8 +550,8 @@ def test_error_types_that_a_function_makes_up_do_not_make_series_without_end() -
 
 
 def test_an_age_that_a_wrong_clock_made_negative_counts_as_none() -> None:
-    told = recorder()
-    told.record(invoked(oldest_age=-5.0))
+    told = telemetry()
+    told.emit(invoked(oldest_age=-5.0))
     assert series(told)["poller_oldest_record_age_seconds_sum{mapping=orders}"] == 0
 
 
@@ -557,26 +559,26 @@ def test_an_age_that_a_wrong_clock_made_negative_counts_as_none() -> None:
 def test_a_line_that_repeats_is_said_once_in_ten_seconds_with_the_number_kept_back(fact: Fact) -> None:
     watch = Watch()
     with capture_logs() as lines:
-        told = recorder(watch)
+        told = telemetry(watch)
         for _ in range(1000):
-            told.record(fact)
+            told.emit(fact)
         watch.time += 10
-        told.record(fact)
+        told.emit(fact)
     assert [line.get("suppressed") for line in lines] == [None, 999]
 
 
 def test_failures_for_different_reasons_do_not_silence_each_other() -> None:
     with capture_logs() as lines:
-        told = recorder()
-        told.record(FAILED)
-        told.record(FAILED._replace(reason="ValueError"))
-        told.record(FAILED._replace(mapping=INVOICES))
+        told = telemetry()
+        told.emit(FAILED)
+        told.emit(FAILED._replace(reason="ValueError"))
+        told.emit(FAILED._replace(mapping=INVOICES))
     assert len(lines) == 3
 
 
 def test_a_failed_batch_is_said_with_the_start_of_its_message_and_the_end_of_its_log() -> None:
     with capture_logs() as lines:
-        recorder().record(FAILED._replace(detail="a" * 5000, log_tail="b" * 5000 + "END"))
+        telemetry().emit(FAILED._replace(detail="a" * 5000, log_tail="b" * 5000 + "END"))
     assert lines[0]["detail"] == "a" * 1024
     assert lines[0]["log_tail"] == "b" * 4093 + "END"
     assert lines[0]["request_id"] == "8f3"
@@ -585,7 +587,7 @@ def test_a_failed_batch_is_said_with_the_start_of_its_message_and_the_end_of_its
 def test_a_crash_is_said_with_its_error() -> None:
     error = ZeroDivisionError()
     with capture_logs() as lines:
-        recorder().record(facts.MappingCrashed(mapping=ORDERS, error=error, retry_in=2.0))
+        telemetry().emit(facts.MappingCrashed(mapping=ORDERS, error=error, retry_in=2.0))
     assert lines == [
         {"log_level": "error", "event": "mapping_crashed", "mapping": "orders", "retry_in": 2.0, "exc_info": error}
     ]
@@ -593,8 +595,8 @@ def test_a_crash_is_said_with_its_error() -> None:
 
 def test_a_line_that_a_child_printed_is_said_with_its_function_every_time() -> None:
     with capture_logs() as lines:
-        told = recorder()
+        told = telemetry()
         for number in range(3):
-            told.record(facts.ChildOutput(function=STORE, pid=7, stream="stderr", line=f"line {number}"))
+            told.emit(facts.ChildOutput(function=STORE, pid=7, stream="stderr", line=f"line {number}"))
     assert [line["line"] for line in lines] == ["line 0", "line 1", "line 2"]
     assert {line["function"] for line in lines} == {"store"}

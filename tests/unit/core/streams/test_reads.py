@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.core.streams.reads import fault_in
-from poller.model.stream import Iterator, Read, SequenceNumber, StreamRecord
+from poller.model.stream import Read, SequenceNumber, ShardIterator, StreamRecord
 
 
 def read(*records: StreamRecord, behind: Any = 0.0) -> Read:
-    return Read(list(records), Iterator("next"), behind)
+    return Read(list(records), ShardIterator("next"), behind)
 
 
 def record(number: Any = "10", *, key: Any = "key", arrived_at: Any = 1_767_225_600.0) -> StreamRecord:

@@ -27,7 +27,9 @@ class Held(NamedTuple):
 
 def delivery_of(*arrivals: float, policy: RetryPolicy, now: float = 0.0) -> Delivery[Held]:
     records = [Held(SequenceNumber(str(number)), at) for number, at in enumerate(arrivals)]
-    return Delivery(records, policy=policy, new_request_id=lambda: RequestId("id"), luck=random.Random(1), now=now)
+    return Delivery(
+        records, policy=policy, new_request_id=lambda: RequestId("id"), randomness=random.Random(1), now=now
+    )
 
 
 def seconds_of(step: Step[Held] | None) -> float:
@@ -190,7 +192,7 @@ def alone(size: int, *, room_in_bytes: int) -> Delivery[Held]:
         [Held(SequenceNumber("0"), 0.0, b"x" * size)],
         policy=RetryPolicy(maximum_retry_attempts=0),
         new_request_id=lambda: RequestId("id"),
-        luck=random.Random(1),
+        randomness=random.Random(1),
         now=0.0,
         room_in_bytes=room_in_bytes,
     )
@@ -213,7 +215,7 @@ def test_only_a_record_alone_fits_in_no_event() -> None:
         records,
         policy=RetryPolicy(maximum_retry_attempts=0),
         new_request_id=lambda: RequestId("id"),
-        luck=random.Random(1),
+        randomness=random.Random(1),
         now=0.0,
         room_in_bytes=10,
     )

@@ -121,7 +121,7 @@ class Play:
             batch,
             policy=self.policy,
             new_request_id=self.new_request_id,
-            luck=AverageLuck(),
+            randomness=AverageLuck(),
             now=BEGINNING + self.now,
         )
         while (step := delivery.step(BEGINNING + self.now)) is not None:

@@ -17,7 +17,7 @@ from poller.errors import AccessDenied, ServiceError, Throttled
 from poller.facts import Fact, MessagesReleased
 from poller.model.arn import Arn
 from poller.model.ids import MappingName, MessageGroupId, MessageId, ReceiptHandle
-from poller.model.message import Message, QueueAttributes, Refusal
+from poller.model.message import Message, QueueAttributes, RejectedEntry
 from poller.ports import SourceClock
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.simulation.world import run_seeded
@@ -46,15 +46,15 @@ class Queue:
     ) -> list[Message]:
         raise AssertionError("nothing is received")
 
-    async def delete(self, messages: Sequence[Message]) -> list[Refusal]:
+    async def delete(self, messages: Sequence[Message]) -> list[RejectedEntry]:
         raise AssertionError("nothing is deleted")
 
-    async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[Refusal]:
+    async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[RejectedEntry]:
         self.changes.append(([str(message.message_id) for message in messages], timeout_in_seconds))
         if self._error is not None:
             raise self._error
         known = [message for message in messages if message.message_id in self._is_final]
-        return [Refusal(message, "Refused", self._is_final[message.message_id]) for message in known]
+        return [RejectedEntry(message, "Refused", self._is_final[message.message_id]) for message in known]
 
 
 def held(
@@ -71,11 +71,11 @@ def facts_after(queue: Queue, then: Callable[[Redeliverer], Awaitable[None]]) ->
     facts: list[Fact] = []
 
     async def main() -> None:
-        luck = random.Random(1)
+        randomness = random.Random(1)
         health = SourceHealth(
-            mapping=M, source=QUEUE, clock=VirtualClock(), record=lambda _: None, luck=luck, stop=Stop()
+            mapping=M, source=QUEUE, clock=VirtualClock(), emit=lambda _: None, randomness=randomness, stop=Stop()
         )
-        await then(Redeliverer(mapping=M, source=queue, health=health, record=facts.append, luck=luck))
+        await then(Redeliverer(mapping=M, source=queue, health=health, emit=facts.append, randomness=randomness))
 
     run_seeded(1, main)
     return facts

@@ -139,7 +139,7 @@ def test_nobody_waits_while_there_is_room_whoever_leaves_the_line(seed: int) -> 
     run_seeded(seed, read_and_leave, random.Random(seed))
 
 
-async def read_and_leave(luck: random.Random) -> None:
+async def read_and_leave(randomness: random.Random) -> None:
     process = Budget(100)
     shards = [Budget(60, process) for _ in range(6)]
     scopes: dict[Budget, anyio.CancelScope] = {}
@@ -149,19 +149,19 @@ async def read_and_leave(luck: random.Random) -> None:
             scopes[shard] = scope
             async with shard.promised() as room_in_bytes:
                 await anyio.lowlevel.checkpoint()
-            shard.charge(luck.randint(0, min(room_in_bytes, 60)))
+            shard.charge(randomness.randint(0, min(room_in_bytes, 60)))
         del scopes[shard]
 
     async with anyio.create_task_group() as group:
         for _ in range(100):
-            for _ in range(luck.randint(1, 3)):
-                shard = luck.choice(shards)
-                match luck.choice(["read", "read", "give back", "give back", "leave"]):
+            for _ in range(randomness.randint(1, 3)):
+                shard = randomness.choice(shards)
+                match randomness.choice(["read", "read", "give back", "give back", "leave"]):
                     case "read" if shard not in scopes:
                         scopes[shard] = anyio.CancelScope()
                         group.start_soon(read, shard)
                     case "give back":
-                        shard.give_back(luck.randint(0, shard.used))
+                        shard.give_back(randomness.randint(0, shard.used))
                     case "leave" if shard in scopes:
                         scopes[shard].cancel()
             await anyio.wait_all_tasks_blocked()

@@ -43,7 +43,7 @@ class SlowStore(MemoryStore):
 
 
 def checkpoints_over(store: SlowStore) -> Checkpoints:
-    health = StoreHealth(mapping=M, clock=VirtualClock(), record=lambda _: None, luck=random.Random(1))
+    health = StoreHealth(mapping=M, clock=VirtualClock(), emit=lambda _: None, randomness=random.Random(1))
     return Checkpoints(key=KEY, store=store, health=health)
 
 

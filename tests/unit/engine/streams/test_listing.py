@@ -18,7 +18,7 @@ from poller.errors import ServiceError, Unreachable
 from poller.facts import Fact, SourceFailed
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
-from poller.model.stream import Iterator, Position, Read, Shard, ShardId, StateKey, TrimHorizon
+from poller.model.stream import Position, Read, Shard, ShardId, ShardIterator, StateKey, TrimHorizon
 from poller.ports import SourceClock
 from poller.stores.memory import MemoryStore
 from tests.fakes.clock import VirtualClock, service_clock
@@ -70,10 +70,10 @@ class SlowSource:
         self.asked_for_children.append(shard_id)
         return [child for child in self.children_made if shard_id in child.parent_ids]
 
-    async def iterator(self, shard_id: ShardId, position: Position) -> Iterator:
+    async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
         raise AssertionError("nothing is read")
 
-    async def read(self, iterator: Iterator, *, limit: int) -> Read:
+    async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
         raise AssertionError("nothing is read")
 
 
@@ -83,8 +83,10 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
 
     async def main() -> None:
         clock = VirtualClock()
-        mapping, luck = MappingName("m"), random.Random(1)
-        health = SourceHealth(mapping=mapping, source=STREAM, clock=clock, record=facts.append, luck=luck, stop=Stop())
+        mapping, randomness = MappingName("m"), random.Random(1)
+        health = SourceHealth(
+            mapping=mapping, source=STREAM, clock=clock, emit=facts.append, randomness=randomness, stop=Stop()
+        )
         listings = Listings(
             source=source,
             store=MemoryStore(clock.now),

@@ -34,7 +34,9 @@ class Watched:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
         self.tries: list[float] = []
-        self.of_store = StoreHealth(mapping=M, clock=VirtualClock(), record=self.facts.append, luck=random.Random(1))
+        self.of_store = StoreHealth(
+            mapping=M, clock=VirtualClock(), emit=self.facts.append, randomness=random.Random(1)
+        )
 
     async def call(self, *errors: ServiceError) -> str:
         """Fails with each of the errors, then succeeds."""
