@@ -3,7 +3,7 @@
     a mapping of a queue     SqsSource ─┐
     a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┴─ a target and its gate
 
-Mappings share the door to AWS, the state, the target, gate and event limit of each function, and the budget of bytes
+Mappings share the AWS clients, the state, the target, gate and event limit of each function, and the budget of bytes
 for all streams.
 Parts that must be closed are entered into the given stack.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 import anyio
 
 from poller.aws.clients import Aws, AwsSettings
-from poller.aws.json_client import JsonCaller
+from poller.aws.json_client import JsonClient
 from poller.aws.kept_client import KeptClient
 from poller.core.event_limit import EventLimit
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
@@ -47,7 +47,7 @@ from poller.ports import Destination, QueueSource, StateStore, StreamSource, Tar
 from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
-from poller.sources.pacing import Pace, PacedCaller
+from poller.sources.pacing import Pace, PacedClient
 from poller.sources.sqs import SqsSource
 from poller.stores.memory import MemoryStore
 from poller.stores.sqlite import SqliteStore
@@ -84,8 +84,8 @@ class Parts:
         self._event_limits: defaultdict[FunctionName, EventLimit] = defaultdict(EventLimit)
         self._targets: dict[FunctionName, Target] = {}
         self._paces: dict[tuple[str, str, str, str], Pace] = {}
-        self._known_caller_arn: str | None = None
-        self._asking_for_caller = anyio.Lock()
+        self._known_identity_arn: str | None = None
+        self._asking_for_identity = anyio.Lock()
         self._execution_roles: dict[FunctionName, str] = {}
         self._asking_for_role: defaultdict[FunctionName, anyio.Lock] = defaultdict(anyio.Lock)
 
@@ -162,30 +162,30 @@ class Parts:
         return store
 
     async def _queue(self, mapping: QueueMapping) -> QueueSource:
-        caller = await self._aws.caller("sqs", region=mapping.region, role_arn=mapping.role_arn)
+        client = await self._aws.json_client("sqs", region=mapping.region, role_arn=mapping.role_arn)
         return SqsSource(
-            caller,
+            client,
             arn=mapping.event_source_arn,
-            queue_url=queue_url(caller.endpoint_url, mapping.event_source_arn),
+            queue_url=queue_url(client.endpoint_url, mapping.event_source_arn),
             has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
         )
 
     async def _stream(self, mapping: StreamMapping) -> StreamSource:
         arn, region, role_arn = mapping.event_source_arn, mapping.region, mapping.role_arn
         if not mapping.is_kinesis:
-            caller = await self._aws.caller("dynamodbstreams", region=region, role_arn=role_arn)
-            return DynamoDbStreamsSource(self._paced(caller, "DescribeStream", arn), arn=arn)
-        caller = await self._aws.caller("kinesis", region=region, role_arn=role_arn)
+            client = await self._aws.json_client("dynamodbstreams", region=region, role_arn=role_arn)
+            return DynamoDbStreamsSource(self._paced(client, "DescribeStream", arn), arn=arn)
+        client = await self._aws.json_client("kinesis", region=region, role_arn=role_arn)
         return KinesisSource(
-            self._paced(caller, "ListShards", arn),
+            self._paced(client, "ListShards", arn),
             arn=arn,
             reader=known(role_arn) if role_arn else partial(self._reader_arn, mapping),
         )
 
-    def _paced(self, caller: JsonCaller, operation: str, arn: Arn) -> PacedCaller:
+    def _paced(self, client: JsonClient, operation: str, arn: Arn) -> PacedClient:
         """The source's client, whose listings share one rate with all mappings of the account and region."""
-        whose = (operation, caller.endpoint_url, arn.region, arn.account)
-        return PacedCaller(caller, self._paces.setdefault(whose, Pace(operation, self.randomness)))
+        whose = (operation, client.endpoint_url, arn.region, arn.account)
+        return PacedClient(client, self._paces.setdefault(whose, Pace(operation, self.randomness)))
 
     async def _reader_arn(self, mapping: StreamMapping) -> str:
         """The invokeIdentityArn if the mapping has no `role_arn`: the function's role on Lambda, else our identity.
@@ -194,27 +194,27 @@ class Parts:
         """
         function = self._settings.functions[mapping.function_name]
         if not isinstance(function.kind, LambdaApi):
-            return await self._caller_arn(mapping)
+            return await self._identity_arn(mapping)
         async with self._asking_for_role[function.name]:
             if function.name not in self._execution_roles:
                 kind = function.kind
                 role = await self._aws.execution_role(
                     kind.name, qualifier=kind.qualifier, region=kind.region, role_arn=kind.role_arn
                 )
-                self._execution_roles[function.name] = role or await self._caller_arn(mapping)
+                self._execution_roles[function.name] = role or await self._identity_arn(mapping)
             return self._execution_roles[function.name]
 
-    async def _caller_arn(self, mapping: StreamMapping) -> str:
+    async def _identity_arn(self, mapping: StreamMapping) -> str:
         """Where STS does not say who we are (an emulator without it), the account itself stands in events.
 
         Whoever needs it waits for it, and nobody else; it is asked for once, however many shards begin together.
         """
-        async with self._asking_for_caller:
-            if self._known_caller_arn is None:
+        async with self._asking_for_identity:
+            if self._known_identity_arn is None:
                 arn = mapping.event_source_arn
                 account = Arn(partition=arn.partition, service="iam", region="", account=arn.account, resource="root")
-                self._known_caller_arn = await self._aws.caller_arn(mapping.region) or str(account)
-            return self._known_caller_arn
+                self._known_identity_arn = await self._aws.identity_arn(mapping.region) or str(account)
+            return self._known_identity_arn
 
     async def _destination(self, mapping: StreamMapping) -> Destination | None:
         if mapping.on_failure is None:
@@ -226,7 +226,7 @@ class Parts:
         )
         match arn.service:
             case "sqs":
-                endpoint_url = (await self._aws.caller("sqs", region=region, role_arn=role_arn)).endpoint_url
+                endpoint_url = (await self._aws.json_client("sqs", region=region, role_arn=role_arn)).endpoint_url
                 return SqsDestination(client, queue_url=queue_url(endpoint_url, arn))
             case "sns":
                 return SnsDestination(client, arn=arn)

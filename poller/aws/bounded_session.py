@@ -1,4 +1,4 @@
-"""How much of an answer does the wide door read? As much as the narrow one; aiobotocore itself has no limit.
+"""How much of an answer does the general client read? As much as the narrow one; aiobotocore itself has no limit.
 
 It asks for no encoding and decompresses nothing, so the limit holds for the whole answer.
 """
@@ -16,7 +16,7 @@ from poller.http.proxied import body_of
 
 
 class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore is not typed
-    """aiobotocore's HTTP session, with a limit for answers; the wide door uses no streamed ones."""
+    """aiobotocore's HTTP session, with a limit for answers; the general client uses no streamed ones."""
 
     async def send(self, request: Any) -> AioAWSResponse:
         """Raises botocore's errors, as its base class does, and Unreachable for an answer above the limit."""

@@ -1,9 +1,9 @@
-"""Which services may be asked, where, and as whom? The one object of this package that the rest of the program holds.
+"""How is a client of an AWS service made? `Aws` makes all clients, for a region, an endpoint and a role.
 
-    caller   the narrow door to a JSON service      } region, endpoint, protocol and signing name are what aiobotocore
-    invoker  the narrow door to a Lambda function   } resolved; settings override the endpoint
-    client   the wide door: aiobotocore's client
-    caller_arn      the ARN of the daemon's own identity
+    json_client     the fast client of a JSON service     } region, endpoint, protocol and signing name are those that
+    invoker         the fast client of a Lambda function  } aiobotocore resolves; settings override the endpoint
+    client          the general client: aiobotocore's
+    identity_arn    the ARN of the daemon's own identity
     execution_role  the ARN of the role that a Lambda function runs with
 
 One pool of connections, a clock for each endpoint and an identity for each role are shared by all of them.
@@ -37,7 +37,7 @@ from poller.aws.clock import ServiceClock
 from poller.aws.errors import RENEWABLE_CODES, UNREADABLE, translated
 from poller.aws.identity import Identity, Session, role_session
 from poller.aws.invoker import Invoker
-from poller.aws.json_client import JsonCaller
+from poller.aws.json_client import JsonClient
 from poller.aws.signing import Signer, resource
 from poller.aws.wire import USER_AGENT, Route, Wire
 from poller.disclosure import host_of, safe_text
@@ -47,7 +47,7 @@ from poller.http.proxied import Proxied
 from poller.http.proxies import proxy_of
 from poller.model.arn import Arn
 
-WIDE_DOOR = AioConfig(
+GENERAL_CLIENT = AioConfig(
     connect_timeout=5,
     read_timeout=30,
     retries={"mode": "standard", "total_max_attempts": 3},
@@ -83,13 +83,13 @@ class Service(NamedTuple):
 
 
 class Aws:
-    """The door. Enter it before use; leaving it closes every connection."""
+    """Makes the clients. Enter it before use; leaving it closes every connection."""
 
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._clocks: dict[Origin, ServiceClock] = {}
-        self._caller = Identity(functools.partial(Session, self._endpoint("sts")))
+        self._own_identity = Identity(functools.partial(Session, self._endpoint("sts")))
         self._roles: dict[tuple[str, str], Identity] = {}
         self._services: dict[tuple[str, str], Service] = {}
 
@@ -102,11 +102,11 @@ class Aws:
     async def __aexit__(self, *exception: object) -> None:
         await self._stack.aclose()
 
-    async def caller(self, service: str, *, region: str | None = None, role_arn: str | None = None) -> JsonCaller:
-        """The narrow door to a service of a JSON protocol: `sqs`, `kinesis`, `dynamodbstreams`."""
+    async def json_client(self, service: str, *, region: str | None = None, role_arn: str | None = None) -> JsonClient:
+        """The fast client of a service with a JSON protocol: `sqs`, `kinesis`, `dynamodbstreams`."""
         region = self.region(region)
         known = await self._service(service, region)
-        return JsonCaller(
+        return JsonClient(
             self._wire(known, region, role_arn),
             Route.to(resource("POST", known.url), proxy=known.proxy),
             target_prefix=known.target_prefix,
@@ -122,7 +122,7 @@ class Aws:
         region: str | None = None,
         role_arn: str | None = None,
     ) -> Invoker:
-        """The narrow door to a Lambda function; `name` is a name or an ARN without qualifier."""
+        """The fast client of a Lambda function; `name` is a name or an ARN without qualifier."""
         region = self.region(region)
         known = await self._service("lambda", region)
         return Invoker(
@@ -138,24 +138,24 @@ class Aws:
     async def client(
         self, service: str, *, region: str | None = None, role_arn: str | None = None
     ) -> AsyncIterator[Any]:
-        """The wide door: an aiobotocore client. What it raises in the block comes out as errors.ServiceError."""
+        """The general client, from aiobotocore. What it raises in the block comes out as errors.ServiceError."""
         region = self.region(region)
         with translated():
             identity = self._identity(role_arn, region)
-        keys = await identity.keys()
+        credentials = await identity.credentials()
         try:
             with translated():
                 async with identity.session.create_client(
-                    service, region_name=region, endpoint_url=self._endpoint(service), config=WIDE_DOOR
+                    service, region_name=region, endpoint_url=self._endpoint(service), config=GENERAL_CLIENT
                 ) as client:
                     yield client
         except AccessDenied as error:
             if error.code in RENEWABLE_CODES:
-                await identity.renew(keys)
+                await identity.renew(credentials)
             raise
 
-    async def caller_arn(self, region: str | None = None) -> str | None:
-        """Who asks where no role is named, as an IAM ARN; None where STS does not say so in time."""
+    async def identity_arn(self, region: str | None = None) -> str | None:
+        """The daemon's own identity as an IAM ARN; None if STS does not answer in time."""
         with _told_in_time():
             async with self.client("sts", region=region) as sts:
                 return iam_arn((await sts.get_caller_identity())["Arn"])
@@ -184,7 +184,7 @@ class Aws:
     def _configured(self, name: str) -> str | None:
         """What the AWS configuration (environment, profile) says of this."""
         try:
-            value: str | None = self._caller.session.get_config_variable(name)
+            value: str | None = self._own_identity.session.get_config_variable(name)
         except BotoCoreError as error:
             raise SettingsError([f"AWS configuration: {safe_text(error)}"]) from error
         return value
@@ -197,10 +197,12 @@ class Aws:
 
     def _identity(self, role_arn: str | None, region: str) -> Identity:
         if role_arn is None:
-            return self._caller
+            return self._own_identity
         if (role_arn, region) not in self._roles:
-            new_session = functools.partial(role_session, role_arn, self._caller, region_name=region, config=WIDE_DOOR)
-            self._roles[role_arn, region] = Identity(new_session, source=self._caller)
+            new_session = functools.partial(
+                role_session, role_arn, self._own_identity, region_name=region, config=GENERAL_CLIENT
+            )
+            self._roles[role_arn, region] = Identity(new_session, source=self._own_identity)
         return self._roles[role_arn, region]
 
     def _endpoint(self, service: str) -> str | None:
@@ -217,7 +219,7 @@ class Aws:
         return self._services[service, region]
 
     async def _ask_aiobotocore(self, service: str, region: str) -> Service:
-        async with self._caller.session.create_client(
+        async with self._own_identity.session.create_client(
             service,
             region_name=region,
             endpoint_url=self._endpoint(service),

@@ -173,7 +173,7 @@ def translated() -> Iterator[None]:
 
 
 def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
-    """The error for one of botocore's, which the wide door and the search for credentials raise."""
+    """The error for one of botocore's, which the general client and the search for credentials raise."""
     if isinstance(error, boto.ClientError):
         metadata = error.response.get("ResponseMetadata", {})
         told = error.response.get("Error", {})

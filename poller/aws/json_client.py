@@ -30,7 +30,7 @@ REPEATABLE_OPERATIONS = frozenset(
 """What does no harm when it is done twice. Messages of a receive that got lost come back, as after any lost answer."""
 
 
-class JsonCaller:
+class JsonClient:
     """One service in one region, as one caller."""
 
     def __init__(self, wire: Wire, route: Route, *, target_prefix: str, json_version: str) -> None:

@@ -1,9 +1,9 @@
-"""How is a client of the wide door kept open? Made for the first call, shared by all, and made anew once it was denied.
+"""How is a general client kept open? Made for the first call, shared by all, and made anew once it was denied.
 
 aiobotocore's client renews credentials that expire, but never looks for others; a client made anew does.
 So after AccessDenied the next call gets another client.
-The denied one is closed when its last call has left it, and with that error: the door takes it as its sign to search
-for credentials.
+The denied one is closed when its last call has left it, and with
+that error: then `Aws.client` searches for credentials.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class Credentials(NamedTuple):
-    """What a caller signs with. `session_token` is None for long-term keys."""
+    """What an identity signs with. `session_token` is None for long-term credentials."""
 
     access_key_id: str
     secret_access_key: str
@@ -81,22 +81,25 @@ class Signer:
         self._key = b""
 
     def sign(
-        self, where: Resource, headers: Mapping[str, str], body: bytes, *, keys: Credentials, now: float
+        self, where: Resource, headers: Mapping[str, str], body: bytes, *, credentials: Credentials, now: float
     ) -> dict[str, str]:
         """All headers of the request. Those given are all signed and named in lower case; `now` is epoch seconds."""
         moment = self._timestamp(int(now))
         signed = {**headers, "host": where.host, "x-amz-date": moment}
-        if keys.session_token:
-            signed["x-amz-security-token"] = keys.session_token
+        if credentials.session_token:
+            signed["x-amz-security-token"] = credentials.session_token
         names = sorted(signed)
         names_line = ";".join(names)
         lines = "\n".join([f"{name}:{' '.join(signed[name].split())}" for name in names])
         canonical = f"{where.canonical}{lines}\n\n{names_line}\n{hashlib.sha256(body).hexdigest()}"
         scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
         to_sign = f"{ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._signing_key(moment[:8], keys.secret_access_key), to_sign.encode(), "sha256").hex()
+        signature = hmac.digest(
+            self._signing_key(moment[:8], credentials.secret_access_key), to_sign.encode(), "sha256"
+        ).hex()
         signed["authorization"] = (
-            f"{ALGORITHM} Credential={keys.access_key_id}/{scope}, SignedHeaders={names_line}, Signature={signature}"
+            f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, "
+            f"SignedHeaders={names_line}, Signature={signature}"
         )
         return signed
 

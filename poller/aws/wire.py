@@ -1,9 +1,9 @@
 """How does a signed request go out and its answer come back? One signature a call, one pool of connections.
 
-If a service refuses because our clock or our keys are wrong, that is mended here, and the request sent once more:
+If a service refuses because our clock or our credentials are wrong, the wire corrects them and sends the request again:
 
     clock   the endpoint's clock is corrected by the answer's Date header (clock.py)
-    keys    the identity is renewed; when that brings other keys, they are used
+    credentials    the identity is renewed; when that brings other credentials, they are used
 
 Neither kind of refusal has had an effect, so sending again is safe whatever the request does.
 One deadline is for all of it: the credentials, the connection, the answer, and the request that is sent once more.
@@ -114,9 +114,9 @@ class Wire:
         A repeatable request may reach the service twice.
         """
         deadline = self.clock.steady() + timeout_in_seconds
-        keys = self._identity.known_keys or await self._before(deadline, self._identity.keys())
+        credentials = self._identity.known_credentials or await self._before(deadline, self._identity.credentials())
         asked_at, now = self.clock.steady(), self.clock.now()
-        signed = self._signer.sign(route.resource, headers, body, keys=keys, now=now)
+        signed = self._signer.sign(route.resource, headers, body, credentials=credentials, now=now)
         answer = await self._send(route, signed, body, deadline, is_repeatable)
         if answer.status < 400:
             self.clock.heard(answer.headers.get("date"), asked_at=asked_at)
@@ -124,11 +124,14 @@ class Wire:
         code = answer.error_code()
         if code in CLOCK_CODES and self._corrects_clock(answer, asked_at=asked_at, signed_at=now):
             now = self.clock.now()
-        elif code in RENEWABLE_CODES and (renewed := await self._before(deadline, self._identity.renew(keys))) != keys:
-            keys = renewed
+        elif (
+            code in RENEWABLE_CODES
+            and (renewed := await self._before(deadline, self._identity.renew(credentials))) != credentials
+        ):
+            credentials = renewed
         else:
             return answer
-        signed = self._signer.sign(route.resource, headers, body, keys=keys, now=now)
+        signed = self._signer.sign(route.resource, headers, body, credentials=credentials, now=now)
         return await self._send(route, signed, body, deadline, is_repeatable)
 
     async def _before(self, deadline: float, search: Coroutine[Any, Any, Credentials]) -> Credentials:

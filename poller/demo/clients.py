@@ -1,4 +1,4 @@
-"""How does the demo itself reach the emulators? By plain AWS calls, through the daemon's own wide door."""
+"""How does the demo itself reach the emulators? By plain AWS calls, through the daemon's own general client."""
 
 from __future__ import annotations
 

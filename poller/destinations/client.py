@@ -9,7 +9,7 @@ DELIVERY_TIMEOUT_IN_SECONDS = 10.0
 
 
 class Client(Protocol):
-    """The wide door to a service, kept open."""
+    """The general client to a service, kept open."""
 
     async def call(self, operation: str, *, timeout_in_seconds: float, **parameters: Any) -> Any:
         """`operation` and `parameters` are as botocore's client names them; the timeout is for the whole call.

@@ -4,7 +4,7 @@
     kinesis            shards; `kinesis_cursor` finds where the next read begins
     dynamodb_streams   shards
     pacing             how fast may shards be listed?
-    caller             what a source asks of aws/
+    client             what a source asks of aws/
     answers            how an answer is parsed, or refused
 
 Belongs here: how a service's calls look, what its answers mean to `ports.py`.

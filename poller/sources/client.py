@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from poller.ports import SourceClock
 
 
-class Caller(Protocol):
-    """The door to a service: sends one request of its JSON protocol and returns the parsed answer."""
+class Client(Protocol):
+    """A service's client: sends one request of its JSON protocol and returns the parsed answer."""
 
     @property
     def clock(self) -> SourceClock:

@@ -1,4 +1,4 @@
-"""How is a DynamoDB stream read? Its shards described, a place in a shard found, records fetched, over aws/'s door.
+"""How is a DynamoDB stream read? Describe its shards, find a position in a shard, read records.
 
 The requests are DynamoDB Streams' JSON protocol; the answers stay the wire's JSON, in which attribute values are
 already spelled as events spell them, and binary ones are base64.
@@ -45,7 +45,7 @@ from poller.model.stream import (
 )
 from poller.ports import SourceClock
 from poller.sources.answers import token, token_if_any, understood, unusable
-from poller.sources.client import Caller
+from poller.sources.client import Client
 
 SERVICE = "DynamoDB Streams"
 
@@ -61,10 +61,10 @@ ANSWER_TIMEOUT_IN_SECONDS = 10.0
 
 
 class DynamoDbStreamsSource:
-    """One stream of a table, as `ports.StreamSource`. The caller is opened and closed by the composition root."""
+    """One stream of a table, as `ports.StreamSource`. The client is opened and closed by the composition root."""
 
-    def __init__(self, caller: Caller, *, arn: Arn, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
-        self._caller = caller
+    def __init__(self, client: Client, *, arn: Arn, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
+        self._client = client
         self._arn = str(arn)
         self._region = arn.region
         self._stream = {"StreamArn": self._arn}
@@ -75,7 +75,7 @@ class DynamoDbStreamsSource:
 
     @property
     def clock(self) -> SourceClock:
-        return self._caller.clock
+        return self._client.clock
 
     @property
     def status(self) -> str | None:
@@ -165,7 +165,7 @@ class DynamoDbStreamsSource:
         )
 
     async def _call(self, operation: str, request: Mapping[str, Any]) -> Any:
-        return await self._caller.call(operation, orjson.dumps(request), timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
+        return await self._client.call(operation, orjson.dumps(request), timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
 
 
 def _cursor(wire: str, since: int) -> ShardIterator:

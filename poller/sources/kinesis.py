@@ -1,4 +1,4 @@
-"""How is a Kinesis stream read? Its shards listed, a place in a shard found, records fetched, over the door of aws/.
+"""How is a Kinesis stream read? List its shards, find a position in a shard, read records.
 
 The requests are Kinesis's JSON protocol; the answers stay the wire's JSON. `Data` is base64 there, and base64 is what
 the event wants: it goes through untouched.
@@ -41,7 +41,7 @@ from poller.model.stream import (
 )
 from poller.ports import SourceClock
 from poller.sources.answers import token, token_if_any, understood, unusable
-from poller.sources.client import Caller
+from poller.sources.client import Client
 from poller.sources.kinesis_cursor import Cursor
 
 SERVICE = "Kinesis"
@@ -80,14 +80,14 @@ def known(arn: str) -> Reader:
 
 
 class KinesisSource:
-    """One stream, as `ports.StreamSource`. The caller is opened and closed by the composition root.
+    """One stream, as `ports.StreamSource`. The client is opened and closed by the composition root.
 
     `arn` is the mapping's event source, a stream or a consumer of one.
     `reader` tells the ARN that events name as their reader (`invokeIdentityArn`); the first read asks it.
     """
 
-    def __init__(self, caller: Caller, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
-        self._caller = caller
+    def __init__(self, client: Client, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
+        self._client = client
         self._arn = arn
         self._reader = reader
         self._envelope: KinesisEnvelope | None = None
@@ -98,7 +98,7 @@ class KinesisSource:
 
     @property
     def clock(self) -> SourceClock:
-        return self._caller.clock
+        return self._client.clock
 
     @property
     def status(self) -> None:
@@ -140,7 +140,7 @@ class KinesisSource:
         cursor = Cursor.of(iterator)
         count = min(limit, MAXIMUM_RECORDS_IN_A_READ)
         body = b'{"ShardIterator":%b,"Limit":%d%b' % (orjson.dumps(cursor.wire), count, self._read_end)
-        answer = await self._caller.call("GetRecords", body, timeout_in_seconds=READ_TIMEOUT_IN_SECONDS)
+        answer = await self._client.call("GetRecords", body, timeout_in_seconds=READ_TIMEOUT_IN_SECONDS)
         with understood(SERVICE, "records"):
             milliseconds = answer.get("MillisBehindLatest")
             behind = None if milliseconds is None else milliseconds / 1000
@@ -179,7 +179,7 @@ class KinesisSource:
         raise unusable(SERVICE, "a listing of shards that does not end")
 
     async def _call(self, operation: str, request: Mapping[str, Any]) -> Any:
-        return await self._caller.call(operation, orjson.dumps(request), timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
+        return await self._client.call(operation, orjson.dumps(request), timeout_in_seconds=ANSWER_TIMEOUT_IN_SECONDS)
 
 
 def _records(envelope: KinesisEnvelope, shard_id: ShardId, wires: list[Mapping[str, Any]]) -> list[StreamRecord]:

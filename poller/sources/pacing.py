@@ -19,7 +19,7 @@ import anyio
 from poller.core.backoff import THROTTLED_LISTING, at_least
 from poller.errors import Throttled, Unreachable
 from poller.ports import SourceClock
-from poller.sources.client import Caller
+from poller.sources.client import Client
 
 CALLS_IN_A_SECOND = {"DescribeStream": 10.0, "ListShards": 100.0}
 """The operations that list shards."""
@@ -62,26 +62,26 @@ class Pace:
         await anyio.sleep(THROTTLED_LISTING.delay(in_a_row, self._randomness))
 
 
-class PacedCaller:
-    """A caller that waits for a turn before each call that lists shards; `pace` is shared. Other calls do not wait."""
+class PacedClient:
+    """A client that waits for a turn before each call that lists shards; `pace` is shared. Other calls do not wait."""
 
-    def __init__(self, caller: Caller, pace: Pace) -> None:
-        self._caller = caller
+    def __init__(self, client: Client, pace: Pace) -> None:
+        self._client = client
         self._pace = pace
 
     @property
     def clock(self) -> SourceClock:
-        return self._caller.clock
+        return self._client.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """The timeout is for each try, without the wait for its turn. A page that does not come is asked for again."""
         if operation != self._pace.operation:
-            return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+            return await self._client.call(operation, body, timeout_in_seconds=timeout_in_seconds)
         waited, unanswered = 0.0, 0
         for tries in range(1, TRIES + 1):
             await self._pace.turn()
             try:
-                return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+                return await self._client.call(operation, body, timeout_in_seconds=timeout_in_seconds)
             except Throttled as error:
                 waited += self._pace.throttled(error, in_a_row=tries)
                 if tries == TRIES or waited > LONGEST_WAIT_IN_SECONDS:

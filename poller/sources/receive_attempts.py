@@ -27,7 +27,7 @@ MAXIMUM_LOST_ATTEMPTS = 100
 
 
 class Attempt(NamedTuple):
-    """One logical receive of up to `asked` messages; `began_at` is on the caller's clock, in seconds."""
+    """One logical receive of up to `asked` messages; `began_at` is on anyio's clock, in seconds."""
 
     attempt_id: str
     asked: int

@@ -1,4 +1,4 @@
-"""How is an SQS queue read? Receive, delete, change visibility: ten messages to a call, over the narrow door of aws/.
+"""How is an SQS queue read? Receive, delete, change visibility: ten messages to a call, through aws/'s fast client.
 
 The requests are SQS's JSON protocol, put together from parts rendered once; the answers stay the wire's JSON, from
 which `core/envelope.py` makes the records.
@@ -27,7 +27,7 @@ from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, RejectedEntry
 from poller.ports import SourceClock
 from poller.sources.answers import MISREADINGS, understood
-from poller.sources.client import Caller
+from poller.sources.client import Client
 from poller.sources.receive_attempts import ReceiveAttempts
 
 SERVICE = "SQS"
@@ -50,13 +50,13 @@ message may be held. Everything else (InternalError, throttling, a code that we 
 
 
 class SqsSource:
-    """One queue, as `ports.QueueSource`. The caller is opened and closed by the composition root.
+    """One queue, as `ports.QueueSource`. The client is opened and closed by the composition root.
 
     `has_batching_window` decides a detail of the records' shape, see `core/envelope.py`.
     """
 
-    def __init__(self, caller: Caller, *, arn: Arn, queue_url: str, has_batching_window: bool) -> None:
-        self._caller = caller
+    def __init__(self, client: Client, *, arn: Arn, queue_url: str, has_batching_window: bool) -> None:
+        self._client = client
         self._arn = str(arn)
         self._region = arn.region
         self._null_md5_when_absent = has_batching_window
@@ -66,7 +66,7 @@ class SqsSource:
 
     @property
     def clock(self) -> SourceClock:
-        return self._caller.clock
+        return self._client.clock
 
     async def describe(self) -> QueueAttributes:
         """Raises NotFound or AccessDenied; Rejected when whatever answered does not seem to be SQS."""
@@ -135,7 +135,7 @@ class SqsSource:
             return [_refusal(named[entry_id], code) for entry_id, code in codes.items()]
 
     async def _call(self, operation: str, body: bytes, timeout_in_seconds: float = ANSWER_TIMEOUT_IN_SECONDS) -> Any:
-        return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        return await self._client.call(operation, body, timeout_in_seconds=timeout_in_seconds)
 
     def _message(self, wire: Mapping[str, Any]) -> Message:
         """A message that lacks what its event needs is defective; the others are delivered."""

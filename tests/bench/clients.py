@@ -1,10 +1,10 @@
-"""What does a call through the narrow door cost, next to aiobotocore's client and to a bare POST?
+"""What does a call through the fast client cost, next to aiobotocore's client and to a bare POST?
 
 CPU µs of this process for each call, the best of several rounds, all against one canned server in a process of its own:
 
     python -m tests.bench.clients [--calls N] [--rounds N]
 
-`bare` is aiohttp alone, with a url and headers made ready: why the door has connections of its own.
+`bare` is aiohttp alone, with a url and headers made ready: why the fast client has connections of its own.
 """
 
 from __future__ import annotations
@@ -106,18 +106,18 @@ async def costs(url: str, *, calls: int, rounds: int) -> list[Cost]:
     signer = Signer(service="sqs", region="eu-west-1")
     keys = Credentials("AKIDEXAMPLE", "secret", "token" * 50)
     headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.ReceiveMessage"}
-    signed = signer.sign(where, headers, body, keys=keys, now=time.time())
+    signed = signer.sign(where, headers, body, credentials=keys, now=time.time())
     ready = URL(where.url, encoded=True)
 
     async def sign() -> None:
-        signer.sign(where, headers, body, keys=keys, now=time.time())
+        signer.sign(where, headers, body, credentials=keys, now=time.time())
 
     async with (
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
         Aws(AwsSettings(endpoint_url=url, region="eu-west-1")) as aws,
         aws.client("sqs") as client,
     ):
-        sqs = await aws.caller("sqs")
+        sqs = await aws.json_client("sqs")
         function = await aws.invoker("f", timeout_in_seconds=30)
 
         async def bare() -> None:
@@ -127,8 +127,8 @@ async def costs(url: str, *, calls: int, rounds: int) -> list[Cost]:
         ways: dict[str, Call] = {
             "signature alone": sign,
             "bare aiohttp POST": bare,
-            "narrow door": lambda: sqs.call("ReceiveMessage", body, timeout_in_seconds=30),
-            "narrow door, Invoke": lambda: function.invoke(body, {"content-type": "application/json"}),
+            "fast client": lambda: sqs.call("ReceiveMessage", body, timeout_in_seconds=30),
+            "fast client, Invoke": lambda: function.invoke(body, {"content-type": "application/json"}),
             "aiobotocore client": lambda: client.receive_message(**RECEIVE),
         }
         return [Cost(name, await measured(way, calls=calls, rounds=rounds)) for name, way in ways.items()]

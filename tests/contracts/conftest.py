@@ -18,7 +18,7 @@ from trio.testing import MockClock
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.model.arn import Arn, queue_url
-from poller.sources.client import Caller
+from poller.sources.client import Client
 from poller.sources.sqs import SqsSource
 from tests.fakes.sqs import FakeSqs
 
@@ -56,31 +56,31 @@ def pytest_configure(config: pytest.Config) -> None:
 class Queue(NamedTuple):
     """A queue of its own for one test, and a way to send to it."""
 
-    caller: Caller
+    client: Client
     arn: Arn
     url: str
 
     def source(self, *, has_batching_window: bool = False) -> SqsSource:
-        return SqsSource(self.caller, arn=self.arn, queue_url=self.url, has_batching_window=has_batching_window)
+        return SqsSource(self.client, arn=self.arn, queue_url=self.url, has_batching_window=has_batching_window)
 
     async def send(self, body: str, **parameters: Any) -> str:
         """`parameters` are SendMessage's. Returns the message's id."""
         request = {"QueueUrl": self.url, "MessageBody": body} | parameters
-        answer = await self.caller.call("SendMessage", orjson.dumps(request), timeout_in_seconds=60)
+        answer = await self.client.call("SendMessage", orjson.dumps(request), timeout_in_seconds=60)
         return str(answer["MessageId"])
 
 
 class Broker(NamedTuple):
     """One implementation of SQS."""
 
-    caller: Caller
+    client: Client
     endpoint_url: str
     account: str
 
     def queue(self, name: str) -> Queue:
         """A queue by this name, which need not exist."""
         arn = Arn(partition="aws", service="sqs", region=REGION, account=self.account, resource=name)
-        return Queue(self.caller, arn, queue_url(self.endpoint_url, arn))
+        return Queue(self.client, arn, queue_url(self.endpoint_url, arn))
 
     async def create_queue(self, *, suffix: str = "", **attributes: str) -> Queue:
         """`attributes` are CreateQueue's; a suffix of `.fifo` makes a FIFO queue."""
@@ -88,7 +88,7 @@ class Broker(NamedTuple):
         if suffix == ".fifo":
             attributes["FifoQueue"] = "true"
         request = {"QueueName": queue.arn.resource, "Attributes": attributes}
-        await self.caller.call("CreateQueue", orjson.dumps(request), timeout_in_seconds=60)
+        await self.client.call("CreateQueue", orjson.dumps(request), timeout_in_seconds=60)
         return queue
 
 
@@ -114,11 +114,11 @@ async def broker(implementation: str, request: pytest.FixtureRequest, anyio_back
         return
     endpoint_url: str = request.getfixturevalue(implementation)
     account: str = request.getfixturevalue("account")
-    async with door(endpoint_url) as caller:
-        yield Broker(caller, endpoint_url, ONLY_ACCOUNT_OF_MOTO if implementation == "moto" else account)
+    async with json_client(endpoint_url) as client:
+        yield Broker(client, endpoint_url, ONLY_ACCOUNT_OF_MOTO if implementation == "moto" else account)
 
 
 @asynccontextmanager
-async def door(endpoint_url: str) -> AsyncIterator[Caller]:
+async def json_client(endpoint_url: str) -> AsyncIterator[Client]:
     async with Aws(AwsSettings(region=REGION, endpoint_url=endpoint_url)) as aws:
-        yield await aws.caller("sqs")
+        yield await aws.json_client("sqs")

@@ -23,7 +23,7 @@ import orjson
 from poller.errors import Unreachable
 from poller.model.arn import Arn
 from poller.ports import StreamSource
-from poller.sources.client import Caller
+from poller.sources.client import Client
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
@@ -62,13 +62,13 @@ DYNAMODB = [name for name in LACKS if name.startswith("dynamodb:")]
 class Stream(ABC):
     """A stream of its own for one test."""
 
-    caller: Caller
+    client: Client
     arn: Arn
 
     def age_out(self) -> None:
         """Let all that was put age out now; only the fakes can."""
-        assert isinstance(self.caller, FakeStreamService)
-        self.caller.streams[str(self.arn)].age_out(now=anyio.current_time())
+        assert isinstance(self.client, FakeStreamService)
+        self.client.streams[str(self.arn)].age_out(now=anyio.current_time())
 
     @abstractmethod
     def source(self, **options: Any) -> StreamSource:
@@ -96,13 +96,13 @@ class Broker(ABC):
 
 
 class KinesisStream(Stream):
-    def __init__(self, caller: Caller, arn: Arn) -> None:
-        self.caller = caller
+    def __init__(self, client: Client, arn: Arn) -> None:
+        self.client = client
         self.arn = arn
 
     def source(self, **options: Any) -> KinesisSource:
         settings: dict[str, Any] = {"arn": self.arn, "reader": known(ROLE_ARN)}
-        return KinesisSource(self.caller, **settings | options)
+        return KinesisSource(self.client, **settings | options)
 
     async def put(self, text: str, *, key: str = "k") -> None:
         await self.put_data(text.encode(), key=key)
@@ -144,25 +144,25 @@ class KinesisStream(Stream):
 
     async def call(self, operation: str, **request: Any) -> Any:
         request["StreamName"] = self.arn.resource.removeprefix("stream/")
-        return await self.caller.call(operation, orjson.dumps(request), timeout_in_seconds=TIMEOUT_IN_SECONDS)
+        return await self.client.call(operation, orjson.dumps(request), timeout_in_seconds=TIMEOUT_IN_SECONDS)
 
 
 class KinesisBroker(Broker):
-    def __init__(self, caller: Caller, account: str) -> None:
-        self.caller = caller
+    def __init__(self, client: Client, account: str) -> None:
+        self.client = client
         self.account = account
 
     async def create(self) -> KinesisStream:
         return await self.create_with_shards(1)
 
     async def create_with_shards(self, count: int) -> KinesisStream:
-        stream = KinesisStream(self.caller, self._arn(f"contract-{uuid4().hex}"))
+        stream = KinesisStream(self.client, self._arn(f"contract-{uuid4().hex}"))
         await stream.order("CreateStream", ShardCount=count)
         await stream.active()
         return stream
 
     def missing(self) -> KinesisSource:
-        return KinesisStream(self.caller, self._arn("nobody-made-this")).source()
+        return KinesisStream(self.client, self._arn("nobody-made-this")).source()
 
     def _arn(self, name: str) -> Arn:
         resource = f"stream/{name}"
@@ -172,12 +172,12 @@ class KinesisBroker(Broker):
 class TableStream(Stream):
     """A table with the hash key `id`, whose items carry their text in `text`."""
 
-    def __init__(self, caller: Caller, arn: Arn) -> None:
-        self.caller = caller
+    def __init__(self, client: Client, arn: Arn) -> None:
+        self.client = client
         self.arn = arn
 
     def source(self, **options: Any) -> DynamoDbStreamsSource:
-        return DynamoDbStreamsSource(self.caller, arn=self.arn, **options)
+        return DynamoDbStreamsSource(self.client, arn=self.arn, **options)
 
     async def put(self, text: str, *, key: str = "k") -> None:
         await self.put_item({"id": {"S": key}, "text": {"S": text}})
@@ -197,8 +197,8 @@ class TableStream(Stream):
 
 
 class FakeTableStream(TableStream):
-    def __init__(self, caller: Caller, table: FakeTable) -> None:
-        super().__init__(caller, table.stream.arn)
+    def __init__(self, client: Client, table: FakeTable) -> None:
+        super().__init__(client, table.stream.arn)
         self.table = table
 
     async def put_item(self, item: dict[str, Any]) -> None:
@@ -223,8 +223,8 @@ class FakeTables(Broker):
 
 
 class MinistackTableStream(TableStream):
-    def __init__(self, caller: Caller, arn: Arn, tables: Caller) -> None:
-        super().__init__(caller, arn)
+    def __init__(self, client: Client, arn: Arn, tables: Client) -> None:
+        super().__init__(client, arn)
         self.tables = tables
 
     async def put_item(self, item: dict[str, Any]) -> None:
@@ -242,9 +242,9 @@ class MinistackTableStream(TableStream):
 
 
 class MinistackTables(Broker):
-    """`tables` is the door to DynamoDB, `streams` that to DynamoDB Streams."""
+    """`tables` is a client of DynamoDB, `streams` one of DynamoDB Streams."""
 
-    def __init__(self, tables: Caller, streams: Caller, account: str) -> None:
+    def __init__(self, tables: Client, streams: Client, account: str) -> None:
         self.tables = tables
         self.streams = streams
         self.account = account
@@ -266,7 +266,7 @@ class MinistackTables(Broker):
         return _missing_table(self.streams, self.account)
 
 
-def _missing_table(caller: Caller, account: str) -> DynamoDbStreamsSource:
+def _missing_table(client: Client, account: str) -> DynamoDbStreamsSource:
     resource = "table/nobody-made-this/stream/2026-01-01T00:00:00.000"
     arn = Arn(partition="aws", service="dynamodb", region=REGION, account=account, resource=resource)
-    return DynamoDbStreamsSource(caller, arn=arn)
+    return DynamoDbStreamsSource(client, arn=arn)

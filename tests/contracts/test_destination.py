@@ -216,7 +216,7 @@ async def a_topic(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
 async def a_bucket(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
     """The documents are the objects without their payload, which must be an event's text.
 
-    They are read with aiobotocore itself, because our wide door reads no streamed body.
+    They are read with aiobotocore itself, because our general client reads no streamed body.
     """
     arn = Arn.parse(f"arn:aws:s3:::failures-{uuid4().hex}")
     async with get_session().create_client("s3", region_name=REGION, endpoint_url=url) as client:

@@ -1,4 +1,4 @@
-"""What must every stream source do? One suite over the fakes and, through the real door to AWS, over the emulators."""
+"""What must every stream source do? One suite over the fakes and, through the real AWS clients, over the emulators."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ async def broker(implementation: str, request: pytest.FixtureRequest, anyio_back
     account: str = request.getfixturevalue("account")
     async with Aws(AwsSettings(region=REGION, endpoint_url=endpoint_url)) as aws:
         if kind == "kinesis":
-            yield KinesisBroker(await aws.caller("kinesis"), account)
+            yield KinesisBroker(await aws.json_client("kinesis"), account)
         else:
-            yield MinistackTables(await aws.caller("dynamodb"), await aws.caller("dynamodbstreams"), account)
+            yield MinistackTables(await aws.json_client("dynamodb"), await aws.json_client("dynamodbstreams"), account)
 
 
 @pytest.fixture

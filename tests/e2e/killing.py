@@ -120,7 +120,7 @@ class OnLambda:
         self._randomness = randomness
 
     async def invoke(self, invocation: Invocation) -> Response:
-        life = int(self._aws.callers[invocation.request_id].removeprefix("LIFE"))
+        life = int(self._aws.clients[invocation.request_id].removeprefix("LIFE"))
         records = orjson.loads(invocation.payload)["Records"]
         if self._randomness.random() < TROUBLE_RATE:
             return Busy(reason="throttled", is_throttle=True)
@@ -223,7 +223,7 @@ class Killing:
         """The next life: its keys and its environment tell it from the others."""
         self._life += 1
         keys = Credentials(f"LIFE{self._life}", "secret-access-key", "session-token")
-        self._world.aws.door.knows(keys)
+        self._world.aws.signatures.knows(keys)
         self._world.environment = environment(keys, LIFE=str(self._life), FOLDER=str(self._world.folder))
         async with self._world.daemon(self._settings) as daemon:
             yield daemon

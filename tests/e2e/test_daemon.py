@@ -90,7 +90,7 @@ async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world:
     assert health == (200, '{"healthy":true}\n')
     assert page.status == 200
     assert "1 of 1 mappings ready" in page.text
-    assert world.aws.door.accepted == world.aws.server.requests, "every request was signed well"
+    assert world.aws.signatures.accepted == world.aws.server.requests, "every request was signed well"
     assert set(given_up.message_ids) == poison
     matches = frozenset(signups).__contains__
     check_nothing_is_lost(orders, bill.calls, matches)

@@ -346,14 +346,14 @@ async def test_new_keys_are_taken_up_while_it_runs(
         world.send(orders, "{}")
         await world.until_deleted(orders, 1)
         write(RENEWED)
-        world.aws.door.knows(RENEWED)
+        world.aws.signatures.knows(RENEWED)
         assert KEYS.session_token is not None
-        world.aws.door.expired.add(KEYS.session_token)
+        world.aws.signatures.expired.add(KEYS.session_token)
         world.send(orders, "{}")
         await world.until_deleted(orders, 2)
         assert (await daemon.get("/readyz")).status == 200
         assert await daemon.stop() == 0
-    accepted = world.aws.door.accepted
+    accepted = world.aws.signatures.accepted
     assert [KEYS.access_key_id in request.headers["authorization"] for request in (accepted[0], accepted[-1])] == [
         True,
         False,

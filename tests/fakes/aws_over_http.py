@@ -1,4 +1,4 @@
-"""AWS over HTTP: services in memory and functions in memory, behind a front door that checks every signature.
+"""AWS over HTTP: services in memory and functions in memory, behind a server that checks every signature.
 
     a daemon ──HTTP──> AwsService (signature, keys, time) ─┬─ x-amz-target: AmazonSQS.* ──> FakeSqs ──> FakeQueue
                                                            ├─ …: Kinesis_*, DynamoDBStreams_* ──> their fakes
@@ -60,19 +60,19 @@ class AwsOverHttp:
     """`functions` are the Lambda functions by ARN; `forbidden` the queues and streams by name that nobody may touch.
     `roles` has the execution roles of functions that GetFunctionConfiguration tells; it is denied for the others.
 
-    `polls_waiting` counts the receives in the house, and `door` knows the keys.
-    `callers` tells of each invocation, by its request id, which access key it was made with.
+    `polls_waiting` counts the receives in the house, and `signatures` knows the keys.
+    `clients` tells of each invocation, by its request id, which access key it was made with.
     Streams have no limits to their reads, so that no test waits for them.
     """
 
     def __init__(self, watch: Watch) -> None:
-        self.door = AwsService(self._reply)
+        self.signatures = AwsService(self._reply)
         self.functions: dict[str, Target] = {}
         self.roles: dict[str, str] = {}
         self.roles_asked_for: list[str] = []
         self.forbidden: set[str] = set()
         self.polls_waiting = 0
-        self.callers: dict[RequestId, str] = {}
+        self.clients: dict[RequestId, str] = {}
         self.reports = FakeReports()
         epoch = time.time() - anyio.current_time()
         self.kinesis = FakeKinesis(has_limits=False, epoch=epoch)
@@ -172,7 +172,7 @@ class AwsOverHttp:
         invocation = Invocation(
             RequestId(context["request_id"]), request.body, MappingName(context["mapping"]), int(context["attempt"])
         )
-        self.callers[invocation.request_id] = request.headers["authorization"].partition("=")[2].partition("/")[0]
+        self.clients[invocation.request_id] = request.headers["authorization"].partition("=")[2].partition("/")[0]
         self._watch.ring()
         response = await function.invoke(invocation)
         self._watch.ring()
@@ -183,8 +183,8 @@ class AwsOverHttp:
 async def aws_over_http(watch: Watch, *keys: Credentials) -> AsyncIterator[AwsOverHttp]:
     """AWS on a free loopback port, open to these keys."""
     aws = AwsOverHttp(watch)
-    aws.door.knows(*keys)
-    async with http_server(aws.door) as server:
+    aws.signatures.knows(*keys)
+    async with http_server(aws.signatures) as server:
         aws.listen_at(server)
         yield aws
 

@@ -1,4 +1,4 @@
-"""An AWS service's front door: it checks the signature with botocore's own signer, the keys and the time, as AWS does.
+"""What AWS does with every request: check the signature (with botocore's own signer), the keys and the time.
 
 service = AwsService(reply)         what to answer once a request has been let in
 service.knows(keys, …)              the keys that are good

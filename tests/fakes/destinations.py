@@ -19,7 +19,7 @@ from tests.fakes.faults import Fault, FaultPlan
 class FakeDestination:
     """`ports.Destination`. `taken` has each invocation record as often as it was taken; the plan has `deliver`.
 
-    `taken_at` has the time of each, on anyio's clock; `answered` has those whose taking the caller was told.
+    `taken_at` has the time of each, on anyio's clock; `answered` has those whose taking the client was told.
     """
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:

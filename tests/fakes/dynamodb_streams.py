@@ -182,7 +182,7 @@ class FakeDynamoDbStreams(FakeStreamService):
 
     def source(self, table: FakeTable, **options: Any) -> DynamoDbStreamsSource:
         """The table's stream as `ports.StreamSource`; `options` are the source's."""
-        settings: dict[str, Any] = {"caller": self, "arn": table.stream.arn}
+        settings: dict[str, Any] = {"client": self, "arn": table.stream.arn}
         return DynamoDbStreamsSource(**settings | options)
 
     def answer(self, operation: str, request: Mapping[str, Any], now: float) -> Any:

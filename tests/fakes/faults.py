@@ -1,7 +1,7 @@
 """What goes wrong with a call? A seeded plan: the same seed draws the same faults in the same order.
 
     on the way there     THROTTLED, UNREACHABLE, ACCESS_DENIED, NOT_FOUND: the service did nothing
-    on the way back      ANSWER_LOST, ANSWER_SLOW: the service did what was asked, and the caller may never learn of it
+    on the way back      ANSWER_LOST, ANSWER_SLOW: the service did what was asked, and the client may never learn of it
 
 Rates are chances from 0 to 1, drawn anew for each call. Faults of the plan end at `ends_at`, so that a simulation can
 ask whether everything comes right in the end. `script` makes the next calls of an operation fail in a fixed way.
@@ -40,7 +40,7 @@ class FaultPlan:
     """`latency_in_seconds` is the range of the way there and of the way back, each.
 
     `entry_failure_rate` is the chance of each entry of a batch call to fail with InternalError.
-    `ghost_rate` is the chance that a receive whose caller went away goes on at the service, and takes messages that
+    `ghost_rate` is the chance that a receive whose client went away goes on at the service, and takes messages that
     nobody will see, until its waiting time has passed.
     """
 

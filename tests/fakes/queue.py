@@ -47,7 +47,7 @@ Kind = Literal[
     "deduplicated",  # a send that made no new message
     "received",  # in flight under a new receipt; the receive count grew
     "repeated",  # the same receive again, under its attempt id: same receipt, same count
-    "answer_lost",  # what was received or repeated just now never reached the caller
+    "answer_lost",  # what was received or repeated just now never reached the client
     "visibility_changed",
     "visibility_refused",
     "expired",  # the visibility timeout has passed, unseen by anyone
@@ -246,7 +246,7 @@ class FakeQueue:
         return None
 
     def answer_lost(self, wires: Sequence[Wire], *, now: float) -> None:
-        """Note that the caller never saw these messages."""
+        """Note that the client never saw these messages."""
         for wire in wires:
             self._note(now, "answer_lost", self._receipts[wire["ReceiptHandle"]], wire["ReceiptHandle"])
 

@@ -2,7 +2,7 @@
 
     SqsSource ──call──> FakeSqs ──(faults, latency, long polling)──> FakeQueue
 
-`FakeSqs` is a `Caller` as the door to AWS is one, so that the real `SqsSource` runs over it, and contract tests speak
+`FakeSqs` is a `Client` as those of aws/ are, so that the real `SqsSource` runs over it, and contract tests speak
 to it as to an emulator. How a queue behaves is in `tests/fakes/queue.py`; what goes wrong, in `faults.py`.
 
 A long poll wakes when a message comes, becomes visible again or is released, and when a message group becomes free.
@@ -165,7 +165,7 @@ class FakeSqs:
             self._changed.pop(url).set()
 
     def _serve_ghosts(self, url: str) -> None:
-        """Polls whose caller went away come first, each with at most one harvest."""
+        """Polls whose client went away come first, each with at most one harvest."""
         ghosts, self._ghosts[url] = self._ghosts[url], []
         queue, now = self._queues[url], anyio.current_time()
         for ghost in ghosts:

@@ -53,7 +53,7 @@ Kind = Literal[
     "gone",  # a closed shard, empty by age, is listed no more
     "put",  # detail: the key that order is kept by
     "read",  # the records of one answer, perhaps none
-    "answer_lost",  # of a read that came before; the caller never saw it
+    "answer_lost",  # of a read that came before; the client never saw it
     "trimmed",
     "skipped",  # a cursor behind the oldest record was moved to it; the detail is the number of records between
     "refused",  # an iterator or read; the detail is the code
@@ -255,7 +255,7 @@ class FakeStream:
         self.history.append(Entry(now, "refused", shard_id, (), code))
 
     def answer_lost(self, shard_id: str, sequence_numbers: Sequence[str], *, now: float) -> None:
-        """Note that the caller never saw these records."""
+        """Note that the client never saw these records."""
         self.history.append(Entry(now, "answer_lost", shard_id, tuple(sequence_numbers)))
 
     def settle(self, now: float) -> None:

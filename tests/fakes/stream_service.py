@@ -2,7 +2,7 @@
 
     source ──call──> FakeStreamService ──(faults, latency)──> FakeStream
 
-A service is a `Caller` as the door to AWS is one, so that the real sources run over it, and contract tests speak to it
+A service is a `Client` as those of aws/ are, so that the real sources run over it, and contract tests speak to it
 as to an emulator. Requests and answers go through JSON, as on the wire. How a stream behaves is in
 `tests/fakes/stream.py`; what goes wrong, in `faults.py`.
 

@@ -1,6 +1,6 @@
 """How does a function behave? By a seeded plan: it takes its time, succeeds, fails, names failures, or is busy.
 
-A function lives apart from the daemon that calls it: when the caller goes away, it goes on to its planned end.
+A function lives apart from the daemon that calls it: when the client goes away, it goes on to its planned end.
 Every call is in `calls`, in order of beginning, with what became of each message, so that a checker can ask afterwards.
 """
 
@@ -22,7 +22,7 @@ Ending = Literal["succeeded", "partly_failed", "failed", "answer_lost", "cut"]
 
 @dataclass(kw_only=True)
 class Call:
-    """One run of the function. `done` are the messages whose success the caller was told; `ended_at` is planned.
+    """One run of the function. `done` are the messages whose success the client was told; `ended_at` is planned.
 
     A stream's record goes by its sequence number, and has neither receipt nor group; of a batch that failed partly,
     only those before the first failed one are done.  `window` is the tumbling window, with its state, None without.
@@ -67,7 +67,7 @@ class FunctionPlan:
 
 
 class FakeTarget:
-    """`ports.Target`. `running` counts the calls that a caller still waits for.
+    """`ports.Target`. `running` counts the calls that a client still waits for.
 
     `too_large` holds how many records each event had that was refused for its size.
     """

@@ -1,4 +1,4 @@
-"""Do real emulators understand the narrow door, next to aiobotocore's own client?"""
+"""Do real emulators understand the fast client, next to aiobotocore's own client?"""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_a_message_is_received_hidden_shown_and_deleted(
         async with aws.client("sqs") as client:
             queue_url = (await client.create_queue(QueueName=f"queue-{account}"))["QueueUrl"]
             await client.send_message(QueueUrl=queue_url, MessageBody="é ✓")
-        sqs = await aws.caller("sqs")
+        sqs = await aws.json_client("sqs")
 
         async def call(operation: str, **body: Any) -> Any:
             return await sqs.call(operation, orjson.dumps({"QueueUrl": queue_url, **body}), timeout_in_seconds=60)
@@ -66,7 +66,7 @@ async def test_a_queue_that_is_not_there_is_not_found_through_either_door(
     url = request.getfixturevalue(emulator)
     queue_url = f"{url}/{account}/absent"
     async with Aws(AwsSettings(region=REGION, endpoint_url=url)) as aws:
-        sqs = await aws.caller("sqs")
+        sqs = await aws.json_client("sqs")
         with pytest.raises(errors.NotFound):
             await sqs.call("ReceiveMessage", orjson.dumps({"QueueUrl": queue_url}), timeout_in_seconds=60)
         with pytest.raises(errors.NotFound):
@@ -81,7 +81,7 @@ async def test_a_role_is_assumed_and_its_account_is_the_caller(ministack: str, a
             await client.create_role(RoleName="reader", AssumeRolePolicyDocument="{}")
         async with aws.client("sts", role_arn=role) as client:
             assert "assumed-role/reader/poller" in (await client.get_caller_identity())["Arn"]
-        await (await aws.caller("sqs", role_arn=role)).call("ListQueues", b"{}", timeout_in_seconds=60)
+        await (await aws.json_client("sqs", role_arn=role)).call("ListQueues", b"{}", timeout_in_seconds=60)
 
 
 async def test_a_function_answers_fails_and_is_missed(ministack: str, account: str) -> None:

@@ -1,4 +1,4 @@
-"""Does the source see what aiobotocore sees? The real one, through the real door, beside aiobotocore's own client."""
+"""Does the source see what aiobotocore sees? The real source and our real client, beside aiobotocore's client."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def aws(ministack: str, account: str) -> AsyncIterator[Aws]:
-    async with Aws(AwsSettings(region=REGION, endpoint_url=ministack)) as door:
-        yield door
+    async with Aws(AwsSettings(region=REGION, endpoint_url=ministack)) as aws:
+        yield aws
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ async def client(aws: Aws) -> AsyncIterator[Any]:
 
 
 async def source_of(aws: Aws, account: str, name: str) -> SqsSource:
-    caller = await aws.caller("sqs")
+    client = await aws.json_client("sqs")
     arn = Arn(partition="aws", service="sqs", region=REGION, account=account, resource=name)
-    url = queue_url(caller.endpoint_url, arn)
-    return SqsSource(caller, arn=arn, queue_url=url, has_batching_window=False)
+    url = queue_url(client.endpoint_url, arn)
+    return SqsSource(client, arn=arn, queue_url=url, has_batching_window=False)
 
 
 async def receive(source: SqsSource, visibility: int | None = None) -> list[Message]:

@@ -40,7 +40,7 @@ async def world(anyio_backend: str, tmp_path: Path, account: str) -> AsyncIterat
     """The daemon's keys name the test's own account."""
     keys = Credentials(account, "test", None)
     async with harness.world(tmp_path) as world:
-        world.aws.door.knows(keys)
+        world.aws.signatures.knows(keys)
         world.environment = environment(None, AWS_ACCESS_KEY_ID=account, AWS_SECRET_ACCESS_KEY="test")
         world.state = "sqlite://poller.db"
         yield world

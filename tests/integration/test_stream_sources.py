@@ -1,4 +1,4 @@
-"""Do the sources see what aiobotocore sees? The real ones, through the real door, beside aiobotocore's own clients."""
+"""Do the sources see what aiobotocore sees? The real sources and our real clients, beside aiobotocore's clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from poller.model.stream import ShardIterator, StreamRecord, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
-from poller.sources.pacing import Pace, PacedCaller
+from poller.sources.pacing import Pace, PacedClient
 from tests.conftest import REGION
 from tests.fakes.aws_over_http import aws_over_http
 from tests.fakes.stream_service import EveryNth
@@ -38,8 +38,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def aws(ministack: str, account: str) -> AsyncIterator[Aws]:
-    async with Aws(AwsSettings(region=REGION, endpoint_url=ministack)) as door:
-        yield door
+    async with Aws(AwsSettings(region=REGION, endpoint_url=ministack)) as aws:
+        yield aws
 
 
 async def new_stream(aws: Aws, client: Any) -> tuple[str, KinesisSource]:
@@ -47,7 +47,7 @@ async def new_stream(aws: Aws, client: Any) -> tuple[str, KinesisSource]:
     name = f"source-{uuid4().hex}"
     await client.create_stream(StreamName=name, ShardCount=1)
     arn = Arn.parse((await client.describe_stream_summary(StreamName=name))["StreamDescriptionSummary"]["StreamARN"])
-    return name, KinesisSource(await aws.caller("kinesis"), arn=arn, reader=known(ROLE_ARN))
+    return name, KinesisSource(await aws.json_client("kinesis"), arn=arn, reader=known(ROLE_ARN))
 
 
 async def first_records(source: StreamSource) -> list[StreamRecord]:
@@ -112,7 +112,7 @@ async def test_dynamodb_records_hold_what_aiobotocore_reads(aws: Aws) -> None:
         await tables.put_item(TableName=name, Item=key | {"text": {"S": "ñ 😀"}})
         await tables.delete_item(TableName=name, Key=key)
         arn = created["TableDescription"]["LatestStreamArn"]
-        source = DynamoDbStreamsSource(await aws.caller("dynamodbstreams"), arn=Arn.parse(arn))
+        source = DynamoDbStreamsSource(await aws.json_client("dynamodbstreams"), arn=Arn.parse(arn))
         records = await first_records(source)
         [shard] = await source.shards()
         iterator = await streams.get_shard_iterator(
@@ -157,10 +157,10 @@ async def test_ten_thousand_shards_are_listed_over_http_and_only_a_throttled_pag
         for _ in range(99):
             table.roll_over()
         service.tables.listings = EveryNth(20)
-        async with Aws(AwsSettings(region=REGION, endpoint_url=service.url)) as door:
+        async with Aws(AwsSettings(region=REGION, endpoint_url=service.url)) as aws:
             pace = Pace("DescribeStream", Random(1), calls_in_a_second=200)
-            caller = PacedCaller(await door.caller("dynamodbstreams"), pace)
-            source = DynamoDbStreamsSource(caller, arn=table.stream.arn)
+            client = PacedClient(await aws.json_client("dynamodbstreams"), pace)
+            source = DynamoDbStreamsSource(client, arn=table.stream.arn)
             shards = await source.shards()
             parent = next(shard.shard_id for shard in shards if not shard.is_open)
             children = await source.children(parent)
@@ -168,4 +168,4 @@ async def test_ten_thousand_shards_are_listed_over_http_and_only_a_throttled_pag
     assert sum(shard.is_open for shard in shards) == 100
     assert [child.parent_ids for child in children] == [(parent,)]
     assert service.tables.throttled_listings == 5
-    assert len(service.door.accepted) == 100 + 1 + 5
+    assert len(service.signatures.accepted) == 100 + 1 + 5

@@ -21,7 +21,7 @@ from poller.core.streams.watermark import Watermark
 from poller.errors import ServiceError
 from poller.model.stream import AfterSequence, AtTimestamp, Position, SequenceNumber, ShardIterator, TrimHorizon
 from poller.ports import SourceClock, StreamSource
-from poller.sources.client import Caller
+from poller.sources.client import Client
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.sqs import SqsSource
@@ -34,20 +34,20 @@ from tests.fakes.sqs import FakeSqs
 seeds = st.integers(0, 2**32)
 
 
-class OddCaller:
+class OddClient:
     """The way to a service whose answers to one operation are odd, once `is_odd`."""
 
-    def __init__(self, caller: Caller, operation: str, randomness: Random) -> None:
-        self._caller = caller
+    def __init__(self, client: Client, operation: str, randomness: Random) -> None:
+        self._client = client
         self._operation = operation
         self._randomness = randomness
 
     @property
     def clock(self) -> SourceClock:
-        return self._caller.clock
+        return self._client.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        answer = await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        answer = await self._client.call(operation, body, timeout_in_seconds=timeout_in_seconds)
         return odd(answer, self._randomness) if operation == self._operation else answer
 
 
@@ -87,8 +87,8 @@ def test_an_odd_kinesis_breaks_nothing(operation: str, looks_for_a_record: bool,
         numbers = [service.put(stream, "key", b"data") for _ in range(8)]
         stream.split("shardId-000000000000", now=anyio.current_time())
         position = AfterSequence(SequenceNumber(numbers[0])) if looks_for_a_record else TrimHorizon()
-        caller = OddCaller(service, operation, Random(seed))
-        await use_stream(KinesisSource(caller, arn=stream.arn, reader=known(INVOKE_IDENTITY_ARN)), position)
+        client = OddClient(service, operation, Random(seed))
+        await use_stream(KinesisSource(client, arn=stream.arn, reader=known(INVOKE_IDENTITY_ARN)), position)
 
     anyio.run(main)
 
@@ -105,8 +105,8 @@ def test_an_odd_dynamodb_breaks_nothing(operation: str, begins_at_a_time: bool, 
             table.put_item({"id": {"S": "1"}, "version": {"N": str(number)}})
         table.roll_over()
         position = AtTimestamp(EPOCH) if begins_at_a_time else TrimHorizon()
-        caller = OddCaller(service, operation, Random(seed))
-        await use_stream(DynamoDbStreamsSource(caller, arn=table.stream.arn), position)
+        client = OddClient(service, operation, Random(seed))
+        await use_stream(DynamoDbStreamsSource(client, arn=table.stream.arn), position)
 
     anyio.run(main)
 
@@ -125,7 +125,7 @@ def test_an_odd_sqs_breaks_nothing(ending: str, operation: str, seed: int) -> No
             sqs.send(queue, "body", attributes=attribute, **options)
         sqs.faults.entry_failure_rate = 0.5
         source = SqsSource(
-            OddCaller(sqs, operation, Random(seed)), arn=queue.arn, queue_url=sqs.url(queue), has_batching_window=False
+            OddClient(sqs, operation, Random(seed)), arn=queue.arn, queue_url=sqs.url(queue), has_batching_window=False
         )
         described = await allowed(source.describe())
         assert described is None or 0 <= described.visibility_timeout_in_seconds <= 43_200

@@ -74,7 +74,7 @@ def test_our_signature_is_botocores(
     moment: datetime.datetime,
 ) -> None:
     now = moment.replace(tzinfo=datetime.UTC).timestamp()
-    ours = Signer(service=service, region=region).sign(resource("POST", url), headers, body, keys=keys, now=now)
+    ours = Signer(service=service, region=region).sign(resource("POST", url), headers, body, credentials=keys, now=now)
 
     theirs = AWSRequest(method="POST", url=url, headers=headers, data=body)
     with pytest.MonkeyPatch.context() as patch:
@@ -91,5 +91,5 @@ def test_a_signing_key_is_not_kept_beyond_its_day_or_its_secret() -> None:
     signer = Signer(service="sqs", region="eu-west-1")
     for now, secret in [(0.0, "one"), (86_399.0, "one"), (86_400.0, "one"), (86_400.0, "two")]:
         keys = Credentials("id", secret, None)
-        fresh = Signer(service="sqs", region="eu-west-1").sign(where, {}, b"", keys=keys, now=now)
-        assert signer.sign(where, {}, b"", keys=keys, now=now) == fresh
+        fresh = Signer(service="sqs", region="eu-west-1").sign(where, {}, b"", credentials=keys, now=now)
+        assert signer.sign(where, {}, b"", credentials=keys, now=now) == fresh

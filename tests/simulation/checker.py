@@ -91,7 +91,7 @@ def check_order(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
 
 
 def check_one_batch_at_a_time(calls: list[Call]) -> None:
-    """Runs with a common group do not overlap, not even with one whose caller is long dead."""
+    """Runs with a common group do not overlap, not even with one whose client is long dead."""
     busy_until: dict[str, Call] = {}
     for call in sorted(calls, key=lambda call: call.began_at):
         for group in {group for group in call.groups if group is not None}:

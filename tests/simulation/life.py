@@ -26,16 +26,16 @@ from poller.model.stream import Checkpoint, ShardId, StateKey
 from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
-from poller.sources.pacing import CALLS_IN_A_SECOND, Pace, PacedCaller
+from poller.sources.pacing import CALLS_IN_A_SECOND, Pace, PacedClient
 from poller.sources.sqs import SqsSource
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
 from tests.simulation.process import (
     Process,
-    ProcessCaller,
+    ProcessClient,
     ProcessDestination,
     ProcessStore,
     ProcessTarget,
-    StreamCaller,
+    StreamClient,
     WatchedSource,
 )
 
@@ -98,7 +98,7 @@ class Life:
             mapping=mapping,
             function=world.functions[mapping.function_name],
             source=SqsSource(
-                ProcessCaller(self.process, world.sqs, ours=world.clock),
+                ProcessClient(self.process, world.sqs, ours=world.clock),
                 arn=queue.arn,
                 queue_url=world.sqs.url(queue),
                 has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
@@ -145,8 +145,8 @@ class Life:
 
     def _source(self, mapping: StreamMapping) -> StreamSource:
         world = self._world
-        caller = PacedCaller(
-            StreamCaller(
+        client = PacedClient(
+            StreamClient(
                 self.process,
                 world.streams[mapping.event_source_arn].service,
                 mapping=mapping.name,
@@ -158,9 +158,9 @@ class Life:
         )
         source: StreamSource
         if mapping.is_kinesis:
-            source = KinesisSource(caller, arn=mapping.event_source_arn, reader=known(INVOKE_IDENTITY_ARN))
+            source = KinesisSource(client, arn=mapping.event_source_arn, reader=known(INVOKE_IDENTITY_ARN))
         else:
-            source = DynamoDbStreamsSource(caller, arn=mapping.event_source_arn)
+            source = DynamoDbStreamsSource(client, arn=mapping.event_source_arn)
         return WatchedSource(self.process, source, mapping=mapping.name, sights=world.sights)
 
     def _new_request_id(self) -> RequestId:

@@ -124,7 +124,7 @@ class World:
             self.service.put(self.stream, key, name.encode())
 
     @property
-    def caller(self) -> FakeStreamService:
+    def client(self) -> FakeStreamService:
         return self.service
 
     def source(self, process: Process) -> StreamSource:
@@ -132,7 +132,7 @@ class World:
 
     async def live(self, until: Callable[[Stop, Daemon], Coroutine[Any, Any, bool]]) -> None:
         """`until` ends the life: true is a crash, false a stop."""
-        stop, process = Stop(), Process(self.caller, self.store, ours=self.clock)
+        stop, process = Stop(), Process(self.client, self.store, ours=self.clock)
         daemon = Daemon(
             {MappingName("m"): lambda: StreamMappingRunner(self._parts(stop, process))},
             stop=stop,

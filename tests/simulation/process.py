@@ -1,6 +1,6 @@
 """How does one process reach the world? Through these ways; once it is dead, nothing goes through any of them.
 
-    ProcessCaller, StreamCaller   to a service; the second notes every read and every page of a listing
+    ProcessClient, StreamClient   to a service; the second notes every read and every page of a listing
     WatchedSource                 is no way of its own: it notes which records the engine got to see
     ProcessStore                  to the positions' store
     ProcessDestination            to a destination
@@ -73,7 +73,7 @@ class Sight(NamedTuple):
     numbers: tuple[str, ...]
 
 
-class ProcessCaller:
+class ProcessClient:
     """The way to a service."""
 
     def __init__(self, process: Process, service: FakeSqs, *, ours: VirtualClock) -> None:
@@ -89,7 +89,7 @@ class ProcessCaller:
         return answer
 
 
-class StreamCaller:
+class StreamClient:
     """The way of one mapping to a stream's service."""
 
     def __init__(

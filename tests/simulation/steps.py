@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.queue import FakeQueue
 from tests.simulation.life import Life
-from tests.simulation.process import ProcessCaller
+from tests.simulation.process import ProcessClient
 from tests.simulation.world import World, run_seeded
 
 Until = Callable[[Life], Coroutine[Any, Any, None]]
@@ -48,12 +48,12 @@ def sending(world: World, queue: FakeQueue, *bodies: str, group: str = "g", at: 
 
 def around_calls(monkeypatch: pytest.MonkeyPatch, wrapper: Callable[[Call, str, dict[str, Any]], Any]) -> None:
     """Let `wrapper(call, operation, request)` stand between the process and SQS; it awaits `call(request)`."""
-    original = ProcessCaller.call
+    original = ProcessClient.call
 
-    async def call(self: ProcessCaller, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+    async def call(self: ProcessClient, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         async def go_on(request: dict[str, Any]) -> Any:
             return await original(self, operation, orjson.dumps(request), timeout_in_seconds=timeout_in_seconds)
 
         return await wrapper(go_on, operation, orjson.loads(body))
 
-    monkeypatch.setattr(ProcessCaller, "call", call)
+    monkeypatch.setattr(ProcessClient, "call", call)

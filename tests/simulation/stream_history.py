@@ -6,7 +6,7 @@ process that lives then, when
 
     it is out of scope           it arrived before the starting position
     a filter keeps it out
-    a call succeeded with it     and the caller was told
+    a call succeeded with it     and the client was told
     its invocation record was taken        by the destination
     it may be dropped            its retries are spent or it is too old, and the mapping has nobody to wait for
     it was trimmed               before this process had read it

@@ -18,7 +18,7 @@ from poller.model.stream import Read, SequenceNumber, ShardIterator, StreamRecor
 from poller.ports import StreamSource
 from tests.fakes.oddity import odd
 from tests.simulation.one_stream import FAILURES, Process, World, play, stopping_after
-from tests.simulation.process import ProcessCaller
+from tests.simulation.process import ProcessClient
 from tests.simulation.steps import live
 from tests.simulation.test_stream_source_troubles import TableWorld
 from tests.simulation.world import World as QueueWorld
@@ -158,13 +158,13 @@ def test_an_odd_queue_crashes_no_mapping(ending: str, seed: int, monkeypatch: py
     queue = world.add_queue(f"q{ending}", visibility_timeout_in_seconds=10)
     target = world.add_function("f")
     world.add_mapping("m", queue, "f", filters=randomness.choice([(), ('{"body": {"a": [1]}}',)]))
-    original = ProcessCaller.call
+    original = ProcessClient.call
 
-    async def call(self: ProcessCaller, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+    async def call(self: ProcessClient, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         answer = await original(self, operation, body, timeout_in_seconds=timeout_in_seconds)
         return odd(answer, randomness) if anyio.current_time() < ODD_UNTIL and randomness.random() < 0.3 else answer
 
-    monkeypatch.setattr(ProcessCaller, "call", call)
+    monkeypatch.setattr(ProcessClient, "call", call)
     monkeypatch.setattr(target, "invoke", succeed)
 
     async def until(life: Any) -> None:

@@ -20,7 +20,7 @@ from poller.model.ids import MappingName
 from poller.model.stream import Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.kinesis import KinesisSource, known
-from poller.sources.pacing import Pace, PacedCaller
+from poller.sources.pacing import Pace, PacedClient
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
 from tests.fakes.faults import Fault
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
@@ -88,7 +88,7 @@ class LargeTable(TableWorld):
         super().__init__(**options)
         self.tables = FakeDynamoDbStreams(listings_in_a_second=10, filters=filters)
         self.counts: Counter[str] = Counter()
-        self._paced = PacedCaller(Counting(self.tables, self.counts), Pace("DescribeStream", Random(1)))
+        self._paced = PacedClient(Counting(self.tables, self.counts), Pace("DescribeStream", Random(1)))
         self._generations = generations
 
     def create_stream(self, **settings: Any) -> None:
@@ -100,7 +100,7 @@ class LargeTable(TableWorld):
         return self.paced_source()
 
     def paced_source(self) -> StreamSource:
-        return self.tables.source(self.table, caller=self._paced)
+        return self.tables.source(self.table, client=self._paced)
 
     @property
     def described(self) -> int:
@@ -423,8 +423,8 @@ def test_ten_thousand_shards_of_kinesis_are_listed_within_the_limits_too() -> No
 
     async def main() -> None:
         stream = service.create_stream("clicks", shard_count=10_000)
-        caller = PacedCaller(service, Pace("ListShards", Random(1)))
-        sources = [KinesisSource(caller, arn=stream.arn, reader=known(INVOKE_IDENTITY_ARN)) for _ in range(5)]
+        client = PacedClient(service, Pace("ListShards", Random(1)))
+        sources = [KinesisSource(client, arn=stream.arn, reader=known(INVOKE_IDENTITY_ARN)) for _ in range(5)]
         async with anyio.create_task_group() as group:
             for source in sources:
 

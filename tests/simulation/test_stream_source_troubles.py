@@ -17,7 +17,7 @@ from poller.model.ids import MappingName
 from poller.model.invocation import Answered, Invocation, Response
 from poller.model.stream import Position, Read, Shard, ShardEnd, ShardId, ShardIterator, StateKey
 from poller.ports import SourceClock, StreamSource
-from poller.sources.client import Caller
+from poller.sources.client import Client
 from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.clock import EPOCH
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
@@ -68,17 +68,17 @@ class TableWorld(World):
 
 
 class Counting:
-    def __init__(self, caller: Caller, counts: Counter[str]) -> None:
-        self._caller = caller
+    def __init__(self, client: Client, counts: Counter[str]) -> None:
+        self._client = client
         self._counts = counts
 
     @property
     def clock(self) -> SourceClock:
-        return self._caller.clock
+        return self._client.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         self._counts[operation] += 1
-        return await self._caller.call(operation, body, timeout_in_seconds=timeout_in_seconds)
+        return await self._client.call(operation, body, timeout_in_seconds=timeout_in_seconds)
 
 
 class Watch:

@@ -110,7 +110,7 @@ class TableWorld(WindowWorld):
         self.stream = self.table.stream
 
     @property
-    def caller(self) -> FakeStreamService:
+    def client(self) -> FakeStreamService:
         return self.tables
 
     def source(self, process: Process) -> StreamSource:

@@ -146,7 +146,7 @@ class ShardReader:
 
     @property
     def blocked(self) -> BlockedShard | None:
-        """The blocked lane with the lowest sequence number: it holds the checkpoint back. None if no lane is blocked."""
+        """The blocked lane with the lowest sequence number, which holds the checkpoint back; None if there is none."""
         blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]
         return min(blocked, key=_place_of, default=None)
 

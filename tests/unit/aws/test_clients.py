@@ -1,4 +1,4 @@
-"""Where does the door lead, whom does it trust, and as whom does it ask?"""
+"""Which endpoint does a client reach, which certificates does it trust, and with which identity?"""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_an_endpoint_of_a_service_wins_over_the_common_one_and_both_over_t
 
 async def endpoint(settings: AwsSettings, service: str, *, region: str = "eu-west-1") -> str:
     async with Aws(settings) as aws:
-        return (await aws.caller(service, region=region)).endpoint_url
+        return (await aws.json_client(service, region=region)).endpoint_url
 
 
 async def test_a_faulty_aws_configuration_is_a_fault_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ async def test_the_narrow_door_leads_where_aiobotocores_client_goes(
         if service == "lambda":
             ours = (await aws.invoker("f", timeout_in_seconds=1, region=region)).url
         else:
-            ours = (await aws.caller(service, region=region)).endpoint_url
+            ours = (await aws.json_client(service, region=region)).endpoint_url
     assert [ours] == sent
 
 
@@ -142,7 +142,7 @@ async def test_a_ca_bundle_that_is_not_there_is_a_fault_of_the_settings(monkeypa
     monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/bundle.pem")
     with pytest.raises(errors.SettingsError, match=r"/no/such/bundle\.pem"):
         async with Aws(AwsSettings()):
-            raise AssertionError("the door must not open")
+            raise AssertionError("no client must be made")
 
 
 async def test_a_proxy_of_the_environment_is_used_unless_it_is_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ async def test_a_proxy_of_the_environment_is_used_unless_it_is_told_not_to(monke
 
 
 async def list_queues(aws: Aws, *, role_arn: str | None = None) -> Any:
-    return await (await aws.caller("sqs", role_arn=role_arn)).call("ListQueues", b"{}", timeout_in_seconds=60)
+    return await (await aws.json_client("sqs", role_arn=role_arn)).call("ListQueues", b"{}", timeout_in_seconds=60)
 
 
 # As whom
@@ -243,7 +243,7 @@ async def test_a_role_is_assumed_once_for_all_who_share_it() -> None:
 
 
 async def test_a_role_is_assumed_anew_before_its_keys_expire(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "KEYS_ARE_TRUSTED_FOR_IN_SECONDS", 0.0)
+    monkeypatch.setattr(identity, "CREDENTIALS_ARE_TRUSTED_FOR_IN_SECONDS", 0.0)
     sts = Sts()
     sts.lifetime = datetime.timedelta(seconds=30)
     async with http_server(sts) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
@@ -295,7 +295,7 @@ async def test_a_failing_sts_is_unreachable_and_nothing_was_sent() -> None:
     assert not caught.value.was_sent
 
 
-# The wide door
+# The general client
 
 
 IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
@@ -318,22 +318,22 @@ async def test_a_caller_is_known_by_the_arn_of_its_user_or_role(
     service = AwsService(lambda request: asyncio.sleep(0, Reply(body=IDENTITY % said.encode())))
     service.knows(FIRST)
     async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
-        assert await aws.caller_arn() == arn
+        assert await aws.identity_arn() == arn
 
 
 async def test_a_caller_that_sts_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     refusing = AwsService(lambda request: asyncio.sleep(0, Reply(status=403, body=sts_error("AccessDenied"))))
     refusing.knows(FIRST)
     async with http_server(refusing) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
-        assert await aws.caller_arn() is None
+        assert await aws.identity_arn() is None
     for body in (b"{}", b"<Other/>", IDENTITY % b"nobody"):
         strange = AwsService(always(Reply(body=body)))
         strange.knows(FIRST)
         async with http_server(strange) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
-            assert await aws.caller_arn() is None
+            assert await aws.identity_arn() is None
     monkeypatch.setattr(clients, "IDENTITY_TIMEOUT_IN_SECONDS", 0.05)
     async with http_server(silent) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
-        assert await aws.caller_arn() is None
+        assert await aws.identity_arn() is None
 
 
 LAMBDA = "arn:aws:lambda:eu-west-1:123456789012:function:bill"

@@ -54,48 +54,48 @@ SHORT = datetime.timedelta(minutes=5)
 
 async def test_nothing_is_asked_before_the_first_call_and_nothing_again_while_the_keys_are_good() -> None:
     vault = Vault(LONG)
-    caller = Identity(vault.session)
+    client = Identity(vault.session)
     assert vault.given == 0
-    assert await asyncio.gather(*[caller.keys() for _ in range(5)]) == [Credentials("1", "1", "1")] * 5
+    assert await asyncio.gather(*[client.credentials() for _ in range(5)]) == [Credentials("1", "1", "1")] * 5
     assert vault.given == 1
 
 
 async def test_keys_about_to_expire_are_renewed_and_used_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     vault = Vault(SHORT)
-    caller = Identity(vault.session)
-    first = await caller.keys()
-    assert await caller.keys() == first
+    client = Identity(vault.session)
+    first = await client.credentials()
+    assert await client.credentials() == first
     monkeypatch.setattr("time.monotonic", lambda: 1e12)
-    assert await caller.keys() != first
+    assert await client.credentials() != first
 
 
 async def test_a_slow_renewal_holds_up_nobody_but_who_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "KEYS_ARE_TRUSTED_FOR_IN_SECONDS", 0.0)
+    monkeypatch.setattr(identity, "CREDENTIALS_ARE_TRUSTED_FOR_IN_SECONDS", 0.0)
     vault = Vault(SHORT)
-    caller = Identity(vault.session)
-    first = await caller.keys()
+    client = Identity(vault.session)
+    first = await client.credentials()
     vault.gate.clear()
     vault.asked.clear()
     async with anyio.create_task_group() as group:
-        group.start_soon(caller.keys)
+        group.start_soon(client.credentials)
         await vault.asked.wait()
         with anyio.fail_after(60):
-            assert await caller.keys() == first
+            assert await client.credentials() == first
         vault.gate.set()
 
 
 async def test_of_many_who_were_refused_only_the_first_searches() -> None:
     vault = Vault(LONG)
-    caller = Identity(vault.session)
-    stale = await caller.keys()
-    renewed = await asyncio.gather(*[caller.renew(stale) for _ in range(5)])
+    client = Identity(vault.session)
+    stale = await client.credentials()
+    renewed = await asyncio.gather(*[client.renew(stale) for _ in range(5)])
     assert renewed == [Credentials("2", "2", "2")] * 5
-    assert await caller.keys() == Credentials("2", "2", "2")
+    assert await client.credentials() == Credentials("2", "2", "2")
 
 
 async def test_credentials_that_arrive_expired_are_access_denied() -> None:
     with pytest.raises(errors.AccessDenied) as caught:
-        await Identity(Vault(-LONG).session).keys()
+        await Identity(Vault(-LONG).session).credentials()
     assert caught.value.code == "ExpiredCredentials"
 
 

@@ -1,4 +1,4 @@
-"""Does the narrow door carry a call, and say honestly what became of it?"""
+"""Does the fast client carry a call, and say honestly what became of it?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from poller import errors
 from poller.aws.clients import Aws, AwsSettings
-from poller.aws.json_client import JsonCaller
+from poller.aws.json_client import JsonClient
 from poller.aws.signing import Credentials, resource
 from poller.aws.wire import Route
 from tests.fakes.aws_service import AwsService, error
@@ -48,20 +48,20 @@ async def calling(
     *,
     path: str = "",
     keys: tuple[Credentials, ...] = (FIRST,),
-) -> AsyncIterator[tuple[JsonCaller, AwsService, HttpServer]]:
+) -> AsyncIterator[tuple[JsonClient, AwsService, HttpServer]]:
     service = AwsService(reply)
     service.knows(*keys)
     async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url + path)) as aws:
-        yield await aws.caller("sqs", region="eu-west-1"), service, server
+        yield await aws.json_client("sqs", region="eu-west-1"), service, server
 
 
-async def receive(caller: JsonCaller, timeout_in_seconds: float = 60) -> Any:
-    return await caller.call("ReceiveMessage", BODY, timeout_in_seconds=timeout_in_seconds)
+async def receive(client: JsonClient, timeout_in_seconds: float = 60) -> Any:
+    return await client.call("ReceiveMessage", BODY, timeout_in_seconds=timeout_in_seconds)
 
 
 async def test_a_call_is_signed_and_answered_with_the_wires_json() -> None:
-    async with calling() as (caller, service, _):
-        assert await receive(caller) == ANSWER
+    async with calling() as (client, service, _):
+        assert await receive(client) == ANSWER
     [request] = service.accepted
     assert (request.method, request.target, request.body) == ("POST", "/", BODY)
     assert request.headers["x-amz-security-token"] == FIRST.session_token
@@ -77,7 +77,7 @@ async def test_a_call_looks_like_aiobotocores(service_name: str, path: str) -> N
     async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url + path)) as aws:
         async with aws.client(service_name, region="eu-west-1") as client:
             await getattr(client, {"ListQueues": "list_queues", "ListStreams": "list_streams"}[operation])()
-        await (await aws.caller(service_name, region="eu-west-1")).call(operation, b"{}", timeout_in_seconds=60)
+        await (await aws.json_client(service_name, region="eu-west-1")).call(operation, b"{}", timeout_in_seconds=60)
     theirs, ours = service.accepted
     assert ours.target == theirs.target
     assert ours.body == theirs.body
@@ -88,63 +88,63 @@ async def test_a_call_looks_like_aiobotocores(service_name: str, path: str) -> N
 
 
 async def test_a_connection_serves_one_call_after_the_other() -> None:
-    async with calling() as (caller, _, server):
+    async with calling() as (client, _, server):
         for _number in range(3):
-            await receive(caller)
+            await receive(client)
         assert server.connections == 1
 
 
 async def test_a_body_of_megabytes_arrives_whole() -> None:
-    async with calling() as (caller, service, _):
-        await caller.call("SendMessage", b"x" * (3 << 20), timeout_in_seconds=60)
+    async with calling() as (client, service, _):
+        await client.call("SendMessage", b"x" * (3 << 20), timeout_in_seconds=60)
     assert service.accepted[0].body == b"x" * (3 << 20)
 
 
 @pytest.mark.parametrize("offset_in_seconds", [-3600, 3600])
 async def test_a_clock_that_is_off_is_learned_once(offset_in_seconds: float) -> None:
-    async with calling() as (caller, service, server):
+    async with calling() as (client, service, server):
         service.clock_offset_in_seconds = offset_in_seconds
-        await asyncio.gather(*[receive(caller) for _ in range(4)])
+        await asyncio.gather(*[receive(client) for _ in range(4)])
         assert len(server.requests) <= 8
         assert len(service.accepted) == 4
-        await receive(caller)
+        await receive(client)
         assert len(server.requests) <= 9
 
 
 async def test_a_wrong_secret_is_not_taken_for_a_wrong_clock(credentials_file: CredentialsFile) -> None:
     credentials_file.write(FIRST._replace(secret_access_key="wrong"))
-    async with calling() as (caller, _, server):
+    async with calling() as (client, _, server):
         with pytest.raises(errors.AccessDenied) as caught:
-            await receive(caller)
+            await receive(client)
         assert caught.value.code == "InvalidSignatureException"
         assert len(server.requests) == 1
 
 
 async def test_an_expired_token_is_replaced_and_the_call_sent_again(credentials_file: CredentialsFile) -> None:
-    async with calling(keys=(FIRST, SECOND)) as (caller, service, server):
-        await receive(caller)
+    async with calling(keys=(FIRST, SECOND)) as (client, service, server):
+        await receive(client)
         service.expired.add(FIRST.session_token or "")
         credentials_file.write(SECOND)
-        await asyncio.gather(*[receive(caller) for _ in range(3)])
+        await asyncio.gather(*[receive(client) for _ in range(3)])
         assert {request.headers["x-amz-security-token"] for request in service.accepted[1:]} == {SECOND.session_token}
         assert len(server.requests) <= 7
 
 
 async def test_keys_that_became_unknown_are_replaced(credentials_file: CredentialsFile) -> None:
-    async with calling(keys=(SECOND,)) as (caller, service, _):
+    async with calling(keys=(SECOND,)) as (client, service, _):
         with pytest.raises(errors.AccessDenied) as caught:
-            await receive(caller)
+            await receive(client)
         assert caught.value.code == "UnrecognizedClientException"
         credentials_file.write(SECOND)
-        await receive(caller)
+        await receive(client)
         assert len(service.accepted) == 1
 
 
 async def test_an_expired_token_with_no_other_at_hand_is_said_and_not_tried_again() -> None:
-    async with calling() as (caller, service, server):
+    async with calling() as (client, service, server):
         service.expired.add(FIRST.session_token or "")
         with pytest.raises(errors.AccessDenied) as caught:
-            await receive(caller)
+            await receive(client)
         assert caught.value.code == "ExpiredTokenException"
         assert len(server.requests) == 1
 
@@ -153,13 +153,13 @@ async def test_no_credentials_are_missed_at_the_call_and_found_once_they_are_the
     credentials_file: CredentialsFile,
 ) -> None:
     credentials_file.remove()
-    async with calling() as (caller, _, server):
+    async with calling() as (client, _, server):
         with pytest.raises(errors.AccessDenied) as caught:
-            await receive(caller)
+            await receive(client)
         assert caught.value.code == "NoCredentialsError"
         assert server.requests == []
         credentials_file.write(FIRST)
-        assert await receive(caller) == ANSWER
+        assert await receive(client) == ANSWER
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ async def test_no_credentials_are_missed_at_the_call_and_found_once_they_are_the
 async def test_a_refusal_becomes_the_error_that_says_what_to_do(
     reply: Reply, expected: type[errors.ServiceError], code: str
 ) -> None:
-    async with calling(lambda request: asyncio.sleep(0, reply)) as (caller, _, server):
+    async with calling(lambda request: asyncio.sleep(0, reply)) as (client, _, server):
         with pytest.raises(errors.ServiceError) as caught:
-            await receive(caller)
+            await receive(client)
         assert (type(caught.value), caught.value.code) == (expected, code)
         assert len(server.requests) == 1
 
@@ -203,8 +203,8 @@ async def test_a_refusal_becomes_the_error_that_says_what_to_do(
 async def test_half_of_a_surrogate_pair_does_not_spoil_the_whole_answer() -> None:
     """An emulator may let it through; the rest of the answer is as good as any."""
     body = b'{"Messages":[{"Body":"\\ud800"},{"Body":"fine"}]}'
-    async with calling(lambda request: asyncio.sleep(0, Reply(body=body))) as (caller, _, _server):
-        assert (await receive(caller))["Messages"] == [{"Body": "\ud800"}, {"Body": "fine"}]
+    async with calling(lambda request: asyncio.sleep(0, Reply(body=body))) as (client, _, _server):
+        assert (await receive(client))["Messages"] == [{"Body": "\ud800"}, {"Body": "fine"}]
 
 
 @pytest.mark.parametrize("offset_in_seconds", [-7200, 0, 7200])
@@ -212,11 +212,11 @@ async def test_an_answer_tells_the_time_of_the_service(offset_in_seconds: float)
     async def dated(_: Request) -> Reply:
         return Reply(headers={"Date": formatdate(time.time() + offset_in_seconds, usegmt=True)}, body=b"{}")
 
-    async with calling(dated) as (caller, _, _server):
-        await receive(caller)
+    async with calling(dated) as (client, _, _server):
+        await receive(client)
         there = time.time() + offset_in_seconds
-        assert there - 60 < caller.clock.now() < there + 60
-        assert there - 60 < caller.clock.reached() <= time.time() + offset_in_seconds
+        assert there - 60 < client.clock.now() < there + 60
+        assert there - 60 < client.clock.reached() <= time.time() + offset_in_seconds
 
 
 async def test_the_clock_of_one_endpoint_says_nothing_about_another() -> None:
@@ -227,11 +227,11 @@ async def test_the_clock_of_one_endpoint_says_nothing_about_another() -> None:
     async with http_server(service) as server, http_server(other) as other_server:
         endpoints = {"sqs": server.url, "kinesis": other_server.url}
         async with Aws(AwsSettings(region="eu-west-1", endpoints=endpoints)) as aws:
-            sqs, kinesis = await aws.caller("sqs"), await aws.caller("kinesis")
+            sqs, kinesis = await aws.json_client("sqs"), await aws.json_client("kinesis")
             await receive(sqs)
             await kinesis.call("ListShards", b"{}", timeout_in_seconds=60)
             assert sqs.clock.now() > time.time() + 3500
-            assert (await aws.caller("sqs")).clock is sqs.clock
+            assert (await aws.json_client("sqs")).clock is sqs.clock
             assert abs(kinesis.clock.now() - time.time()) < 60
             assert len(other_server.requests) == 1
 
@@ -240,27 +240,27 @@ async def test_the_clock_of_one_endpoint_says_nothing_about_another() -> None:
 async def test_a_service_with_another_year_does_not_date_our_requests(year: str) -> None:
     body = b'{"__type":"RequestTimeTooSkewed"}'
     reply = Reply(status=403, headers={"Date": f"Fri, 01 Jan {year} 00:00:00 GMT"}, body=body)
-    async with calling(lambda request: asyncio.sleep(0, reply)) as (caller, _, server):
+    async with calling(lambda request: asyncio.sleep(0, reply)) as (client, _, server):
         with pytest.raises(errors.AccessDenied) as caught:
-            await receive(caller)
+            await receive(client)
         assert caught.value.code == "RequestTimeTooSkewed"
         assert len(server.requests) == 1
-        assert abs(caller.clock.now() - time.time()) < 60
+        assert abs(client.clock.now() - time.time()) < 60
 
 
 async def test_a_throttle_carries_the_pause_that_was_asked_for() -> None:
     reply = Reply(status=429, headers={"Retry-After": "7"}, body=b"{}")
-    async with calling(lambda request: asyncio.sleep(0, reply)) as (caller, _, _server):
+    async with calling(lambda request: asyncio.sleep(0, reply)) as (client, _, _server):
         with pytest.raises(errors.Throttled) as caught:
-            await receive(caller)
+            await receive(client)
     assert caught.value.retry_after == 7
 
 
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200", b'HTTP/1.1 200 -\r\nContent-Length: 9\r\n\r\n{"a'])
 async def test_a_connection_lost_after_sending_may_have_had_an_effect(raw: bytes) -> None:
-    async with calling(lambda request: asyncio.sleep(0, Drop(raw))) as (caller, _, _server):
+    async with calling(lambda request: asyncio.sleep(0, Drop(raw))) as (client, _, _server):
         with pytest.raises(errors.Unreachable) as caught:
-            await receive(caller)
+            await receive(client)
     assert caught.value.was_sent
 
 
@@ -281,17 +281,17 @@ def hanging_up_on_the_second() -> Callable[[Request], Awaitable[Reply | Drop]]:
     ],
 )
 async def test_a_call_that_may_be_done_twice_outlives_a_connection_that_the_service_closed(operation: str) -> None:
-    async with calling(hanging_up_on_the_second()) as (caller, _, server):
-        await receive(caller)
-        assert await caller.call(operation, BODY, timeout_in_seconds=60) == ANSWER
+    async with calling(hanging_up_on_the_second()) as (client, _, server):
+        await receive(client)
+        assert await client.call(operation, BODY, timeout_in_seconds=60) == ANSWER
         assert server.connections == 2
 
 
 async def test_a_call_that_may_not_be_done_twice_is_not_sent_again() -> None:
-    async with calling(hanging_up_on_the_second()) as (caller, _, server):
-        await receive(caller)
+    async with calling(hanging_up_on_the_second()) as (client, _, server):
+        await receive(client)
         with pytest.raises(errors.Unreachable) as caught:
-            await caller.call("SendMessage", BODY, timeout_in_seconds=60)
+            await client.call("SendMessage", BODY, timeout_in_seconds=60)
         assert caught.value.was_sent
         assert server.connections == 1
 
@@ -312,9 +312,9 @@ async def test_a_token_that_would_break_out_of_its_header_is_not_sent(monkeypatc
     token = "token\r\nx-amz-target: AmazonSQS.DeleteQueue"
     for name, value in (("ACCESS_KEY_ID", "AKID"), ("SECRET_ACCESS_KEY", "secret"), ("SESSION_TOKEN", token)):
         monkeypatch.setenv(f"AWS_{name}", value)
-    async with calling() as (caller, _, server):
+    async with calling() as (client, _, server):
         with pytest.raises(errors.Rejected, match="x-amz-security-token") as caught:
-            await receive(caller)
+            await receive(client)
         assert token not in str(caught.value)
         assert server.requests == []
 
@@ -327,7 +327,7 @@ async def test_a_token_with_a_control_character_is_not_sent_through_a_proxy(monk
             monkeypatch.setenv("http_proxy", proxy.url)
             async with Aws(AwsSettings(endpoint_url="http://sqs.invalid", region="eu-west-1")) as aws:
                 with pytest.raises(errors.Rejected, match="character") as caught:
-                    await receive(await aws.caller("sqs"))
+                    await receive(await aws.json_client("sqs"))
             assert caught.value.code == "UnusableHeader"
             assert token not in str(caught.value)
             assert proxy.requests == []
@@ -347,7 +347,7 @@ async def test_a_connection_that_never_came_about_had_no_effect() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     async with Aws(AwsSettings(endpoint_url=url)) as aws:
         with pytest.raises(errors.Unreachable) as caught:
-            await receive(await aws.caller("sqs", region="eu-west-1"))
+            await receive(await aws.json_client("sqs", region="eu-west-1"))
     assert not caught.value.was_sent
 
 
@@ -360,11 +360,11 @@ async def test_a_call_ends_with_its_timeout() -> None:
             await anyio.sleep_forever()
         return await answered(request)
 
-    async with calling(at_times) as (caller, _, server):
-        await receive(caller)
+    async with calling(at_times) as (client, _, server):
+        await receive(client)
         is_mute = True
         with pytest.raises(errors.Unreachable) as caught:
-            await receive(caller, timeout_in_seconds=0.05)
+            await receive(client, timeout_in_seconds=0.05)
         assert caught.value.was_sent
     assert server.connections == 1
 
@@ -378,11 +378,11 @@ async def test_a_cancelled_call_gives_its_connection_up_and_the_next_gets_its_ow
             await anyio.sleep_forever()
         return await answered(request)
 
-    async with calling(slow_at_first) as (caller, _, server):
+    async with calling(slow_at_first) as (client, _, server):
         async with anyio.create_task_group() as group:
-            group.start_soon(receive, caller)
+            group.start_soon(receive, client)
             await sent.wait()
             group.cancel_scope.cancel()
-        assert await receive(caller) == ANSWER
+        assert await receive(client) == ANSWER
         assert server.connections == 2
         assert server.abandoned == 1

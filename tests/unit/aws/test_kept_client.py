@@ -1,4 +1,4 @@
-"""Is a client of the wide door kept open for as long as it is good, and no longer?"""
+"""Is a general client kept open for as long as it is good, and no longer?"""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def test_whatever_is_wrong_with_a_request_is_a_service_error() -> None:
 # Which client is open when
 
 
-class Door:
+class Clients:
     """Clients by number, and which of them are open. A call is an awaitable of the test's own."""
 
     def __init__(self, *, refuses_to_close: bool = False) -> None:
@@ -170,45 +170,45 @@ class Opened:
 
 
 async def test_calls_that_come_at_once_share_one_client_which_is_closed_at_the_end() -> None:
-    door, now = Door(), anyio.Event()
+    clients, now = Clients(), anyio.Event()
     now.set()
-    async with KeptClient(door.client) as client:
-        assert door.made == 0
+    async with KeptClient(clients.client) as client:
+        assert clients.made == 0
         async with anyio.create_task_group() as group:
             for _ in range(3):
                 group.start_soon(ask, client, now)
-        assert door.open == {1}
-    assert (door.made, door.open) == (1, set())
+        assert clients.open == {1}
+    assert (clients.made, clients.open) == (1, set())
 
 
 async def test_a_denied_client_is_closed_by_its_last_call_and_its_follower_stays() -> None:
-    door, now, later = Door(), anyio.Event(), anyio.Event()
+    clients, now, later = Clients(), anyio.Event(), anyio.Event()
     denial = AccessDenied("no", code="AccessDenied")
-    async with KeptClient(door.client) as client, anyio.create_task_group() as group:
+    async with KeptClient(clients.client) as client, anyio.create_task_group() as group:
         group.start_soon(ask, client, later, denial)
         group.start_soon(ask, client, now, denial)
         await anyio.wait_all_tasks_blocked()
         now.set()
         await anyio.wait_all_tasks_blocked()
         await ask(client, now)
-        assert door.open == {1, 2}
+        assert clients.open == {1, 2}
         later.set()
         await anyio.wait_all_tasks_blocked()
-        assert door.open == {2}
+        assert clients.open == {2}
         await ask(client, now)
-        assert door.made == 2
+        assert clients.made == 2
 
 
 async def test_a_call_that_succeeded_is_not_spoilt_by_the_closing_of_its_denied_client() -> None:
-    door, now, later = Door(refuses_to_close=True), anyio.Event(), anyio.Event()
-    async with KeptClient(door.client) as client, anyio.create_task_group() as group:
+    clients, now, later = Clients(refuses_to_close=True), anyio.Event(), anyio.Event()
+    async with KeptClient(clients.client) as client, anyio.create_task_group() as group:
         group.start_soon(ask, client, now, AccessDenied("no", code="AccessDenied"))
         group.start_soon(ask, client, later)
         await anyio.wait_all_tasks_blocked()
         now.set()
         await anyio.wait_all_tasks_blocked()
         later.set()
-    assert (door.made, door.open) == (1, set())
+    assert (clients.made, clients.open) == (1, set())
 
 
 async def ask(client: KeptClient, until: anyio.Event, error: Exception | None = None) -> None:

@@ -56,12 +56,12 @@ Shown = Callable[[errors.PollerError], str]
 
 
 async def narrow(aws: Aws) -> Any:
-    return await (await aws.caller("sqs")).call("ReceiveMessage", b"{}", timeout_in_seconds=60)
+    return await (await aws.json_client("sqs")).call("ReceiveMessage", b"{}", timeout_in_seconds=60)
 
 
 async def narrow_with_a_role(aws: Aws) -> Any:
-    caller = await aws.caller("sqs", role_arn=ROLE)
-    return await caller.call("ReceiveMessage", b"{}", timeout_in_seconds=60)
+    client = await aws.json_client("sqs", role_arn=ROLE)
+    return await client.call("ReceiveMessage", b"{}", timeout_in_seconds=60)
 
 
 async def wide(aws: Aws) -> Any:
@@ -77,7 +77,9 @@ async def wide_with_a_role(aws: Aws) -> Any:
 @pytest.fixture(autouse=True)
 def _keys(credentials_file: CredentialsFile, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials_file.write(KEYS)
-    monkeypatch.setattr(clients, "WIDE_DOOR", clients.WIDE_DOOR.merge(AioConfig(retries={"total_max_attempts": 1})))
+    monkeypatch.setattr(
+        clients, "GENERAL_CLIENT", clients.GENERAL_CLIENT.merge(AioConfig(retries={"total_max_attempts": 1}))
+    )
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What becomes of an answer that is too large or cannot be read: directly, through a proxy, by the wide door?"""
+"""What becomes of an answer that is too large or cannot be read: directly, through a proxy, by the general client?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAD_IN_BYTES = 200
 
 
 async def narrow(aws: Aws) -> Any:
-    return await (await aws.caller("sqs")).call("ReceiveMessage", b"{}", timeout_in_seconds=20)
+    return await (await aws.json_client("sqs")).call("ReceiveMessage", b"{}", timeout_in_seconds=20)
 
 
 async def wide(aws: Aws) -> Any:
@@ -107,7 +107,9 @@ async def test_an_answer_of_another_shape_than_botocore_expects_is_unusable(
     service: str, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its parsers raise what comes: that must not crash the mapping whose destination answers so."""
-    monkeypatch.setattr(clients, "WIDE_DOOR", clients.WIDE_DOOR.merge(AioConfig(retries={"total_max_attempts": 1})))
+    monkeypatch.setattr(
+        clients, "GENERAL_CLIENT", clients.GENERAL_CLIENT.merge(AioConfig(retries={"total_max_attempts": 1}))
+    )
     operation, parameters = WIDE_CALLS[service]
     async with (
         answering(Reply(status=status, body=body), "direct", monkeypatch) as (aws, _),

@@ -34,11 +34,11 @@ class World:
     ) -> None:
         self.now = 0.0
         self.timeouts: list[float] = []
-        self.known_keys: Credentials | None = None
+        self.known_credentials: Credentials | None = None
         self._answers = list(answers)
         self._keys_take, self._calls_take, self._renewal_takes = keys_take, calls_take, renewal_takes
 
-    async def keys(self) -> Credentials:
+    async def credentials(self) -> Credentials:
         self.now += self._keys_take
         return FIRST
 
@@ -94,7 +94,7 @@ async def never() -> Credentials:
     raise AssertionError
 
 
-@pytest.mark.parametrize(("hanging", "sent"), [("keys", 0), ("renew", 1)])
+@pytest.mark.parametrize(("hanging", "sent"), [("credentials", 0), ("renew", 1)])
 async def test_credentials_that_never_come_end_the_call_and_are_named(
     hanging: str, sent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,5 +109,5 @@ async def test_credentials_that_never_come_end_the_call_and_are_named(
 
 async def test_keys_that_are_known_are_used_without_asking() -> None:
     world = World(GOOD, keys_take=10)
-    world.known_keys = SECOND
+    world.known_credentials = SECOND
     assert (await world.post()).status == 200

@@ -24,7 +24,7 @@ from poller.model.stream import (
     ShardIterator,
     TrimHorizon,
 )
-from poller.sources.client import Caller
+from poller.sources.client import Client
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from tests.fakes.clock import service_clock
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
@@ -56,8 +56,8 @@ class Scripted:
         return answer
 
 
-def source_of(caller: Caller) -> DynamoDbStreamsSource:
-    return DynamoDbStreamsSource(caller, arn=Arn.parse(USERS))
+def source_of(client: Client) -> DynamoDbStreamsSource:
+    return DynamoDbStreamsSource(client, arn=Arn.parse(USERS))
 
 
 def described(*shards: Any, **more: Any) -> Any:
@@ -67,12 +67,12 @@ def described(*shards: Any, **more: Any) -> Any:
 async def test_the_pages_of_a_listing_follow_the_last_shard_of_each() -> None:
     open_shard = {"ShardId": "b", "SequenceNumberRange": {"StartingSequenceNumber": "2"}, "ParentShardId": "a"}
     closed = {"ShardId": "a", "SequenceNumberRange": {"StartingSequenceNumber": "1", "EndingSequenceNumber": "2"}}
-    caller = Scripted(described(closed, LastEvaluatedShardId="a"), described(open_shard))
-    assert await source_of(caller).shards() == [
+    client = Scripted(described(closed, LastEvaluatedShardId="a"), described(open_shard))
+    assert await source_of(client).shards() == [
         Shard(ShardId("a"), (), False),
         Shard(ShardId("b"), (ShardId("a"),), True),
     ]
-    assert caller.requests == [
+    assert client.requests == [
         ("DescribeStream", {"StreamArn": USERS, "Limit": 100}, 10.0),
         ("DescribeStream", {"StreamArn": USERS, "Limit": 100, "ExclusiveStartShardId": "a"}, 10.0),
     ]
@@ -83,30 +83,30 @@ def child(name: str, parent: str) -> dict[str, Any]:
 
 
 async def test_the_children_of_a_shard_are_asked_for_by_a_filter_on_every_page() -> None:
-    caller = Scripted(described(child("b", SHARD), LastEvaluatedShardId="b"), described(child("c", SHARD)))
-    children = await source_of(caller).children(SHARD)
+    client = Scripted(described(child("b", SHARD), LastEvaluatedShardId="b"), described(child("c", SHARD)))
+    children = await source_of(client).children(SHARD)
     assert children == [Shard(ShardId("b"), (SHARD,), True), Shard(ShardId("c"), (SHARD,), True)]
     asked = {"StreamArn": USERS, "Limit": 100, "ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": SHARD}}
-    assert [request for _, request, _ in caller.requests] == [asked, asked | {"ExclusiveStartShardId": "b"}]
+    assert [request for _, request, _ in client.requests] == [asked, asked | {"ExclusiveStartShardId": "b"}]
 
 
 async def test_a_service_that_refuses_the_filter_is_asked_for_all_shards_and_never_for_the_filter_again() -> None:
     refusal = Rejected("Unknown parameter in input: ShardFilter", code="ValidationException")
     whole = described(child("b", SHARD), child("z", "other"))
-    caller = Scripted(refusal, whole, whole)
-    source = source_of(caller)
+    client = Scripted(refusal, whole, whole)
+    source = source_of(client)
     for _ in range(2):
         assert [shard.shard_id for shard in await source.children(SHARD)] == ["b", "z"]
-    assert ["ShardFilter" in request for _, request, _ in caller.requests] == [True, False, False]
+    assert ["ShardFilter" in request for _, request, _ in client.requests] == [True, False, False]
 
 
 async def test_a_failure_to_list_children_says_nothing_about_the_filter() -> None:
-    caller = Scripted(NotFound("no such shard", code="ResourceNotFoundException"), described(child("b", SHARD)))
-    source = source_of(caller)
+    client = Scripted(NotFound("no such shard", code="ResourceNotFoundException"), described(child("b", SHARD)))
+    source = source_of(client)
     with pytest.raises(NotFound):
         await source.children(SHARD)
     await source.children(SHARD)
-    assert ["ShardFilter" in request for _, request, _ in caller.requests] == [True, True]
+    assert ["ShardFilter" in request for _, request, _ in client.requests] == [True, True]
 
 
 async def test_the_last_listing_tells_the_streams_status() -> None:
@@ -145,9 +145,9 @@ async def test_a_listing_without_end_is_no_listing() -> None:
     ],
 )
 async def test_every_position_is_asked_for_in_dynamodbs_words(position: Position, expected: dict[str, Any]) -> None:
-    caller = Scripted({"ShardIterator": "i"})
-    assert (await source_of(caller).iterator(SHARD, position)).split(" ")[0] == "i"
-    assert caller.requests == [("GetShardIterator", {"StreamArn": USERS, "ShardId": SHARD} | expected, 10.0)]
+    client = Scripted({"ShardIterator": "i"})
+    assert (await source_of(client).iterator(SHARD, position)).split(" ")[0] == "i"
+    assert client.requests == [("GetShardIterator", {"StreamArn": USERS, "ShardId": SHARD} | expected, 10.0)]
 
 
 async def test_nobody_reads_at_a_shards_end() -> None:
@@ -157,32 +157,32 @@ async def test_nobody_reads_at_a_shards_end() -> None:
 
 async def test_a_service_that_refuses_times_is_asked_for_the_oldest_record_and_never_for_a_time_again() -> None:
     refusal = Rejected("ShardIteratorType is not valid", code="ValidationException")
-    caller = Scripted(refusal, {"ShardIterator": "i"}, {"ShardIterator": "j"})
-    source = source_of(caller)
+    client = Scripted(refusal, {"ShardIterator": "i"}, {"ShardIterator": "j"})
+    source = source_of(client)
     assert await source.iterator(SHARD, AtTimestamp(7.5)) == "i 7"
     assert await source.iterator(SHARD, AtTimestamp(9.5)) == "j 9"
-    kinds = [request["ShardIteratorType"] for _, request, _ in caller.requests]
+    kinds = [request["ShardIteratorType"] for _, request, _ in client.requests]
     assert kinds == ["AT_TIMESTAMP", "TRIM_HORIZON", "TRIM_HORIZON"]
 
 
 async def test_a_service_that_fails_at_a_time_is_asked_for_the_oldest_record_only_this_time() -> None:
     failure = Unreachable("internal error", code="InternalFailure", was_sent=True)
-    caller = Scripted(failure, {"ShardIterator": "i"}, {"ShardIterator": "j"})
-    source = source_of(caller)
+    client = Scripted(failure, {"ShardIterator": "i"}, {"ShardIterator": "j"})
+    source = source_of(client)
     assert await source.iterator(SHARD, AtTimestamp(7.5)) == "i 7"
     assert await source.iterator(SHARD, AtTimestamp(9.5)) == "j 9"
-    kinds = [request["ShardIteratorType"] for _, request, _ in caller.requests]
+    kinds = [request["ShardIteratorType"] for _, request, _ in client.requests]
     assert kinds == ["AT_TIMESTAMP", "TRIM_HORIZON", "AT_TIMESTAMP"]
 
 
 @pytest.mark.parametrize("error", [Throttled("slowly", code="T"), NotFound("no shard", code="N")])
 async def test_any_other_error_says_nothing_about_times(error: ServiceError) -> None:
-    caller = Scripted(error, {"ShardIterator": "i"})
-    source = source_of(caller)
+    client = Scripted(error, {"ShardIterator": "i"})
+    source = source_of(client)
     with pytest.raises(type(error)):
         await source.iterator(SHARD, AtTimestamp(7.5))
     await source.iterator(SHARD, AtTimestamp(7.5))
-    assert [request["ShardIteratorType"] for _, request, _ in caller.requests] == ["AT_TIMESTAMP"] * 2
+    assert [request["ShardIteratorType"] for _, request, _ in client.requests] == ["AT_TIMESTAMP"] * 2
 
 
 def changes(*seconds: float) -> list[dict[str, Any]]:
@@ -256,10 +256,10 @@ async def test_what_ages_out_while_it_would_be_passed_over_is_no_loss() -> None:
 
 
 async def test_more_than_a_thousand_records_are_not_asked_for() -> None:
-    caller = Scripted({"Records": []})
-    read = await source_of(caller).read(ShardIterator("i"), limit=10_000)
+    client = Scripted({"Records": []})
+    read = await source_of(client).read(ShardIterator("i"), limit=10_000)
     assert read.next_iterator is None
-    assert caller.requests == [("GetRecords", {"ShardIterator": "i", "Limit": 1000}, 10.0)]
+    assert client.requests == [("GetRecords", {"ShardIterator": "i", "Limit": 1000}, 10.0)]
 
 
 async def test_an_items_lane_is_the_same_however_its_key_is_spelled() -> None:
@@ -269,8 +269,8 @@ async def test_an_items_lane_is_the_same_however_its_key_is_spelled() -> None:
 
     one = {"id": {"S": "a"}, "at": {"N": "1"}}
     other = {"at": {"N": "1"}, "id": {"S": "a"}}
-    caller = Scripted({"Records": [change(one), change(other)]})
-    first, second = (await source_of(caller).read(ShardIterator("i"), limit=10)).records
+    client = Scripted({"Records": [change(one), change(other)]})
+    first, second = (await source_of(client).read(ShardIterator("i"), limit=10)).records
     assert first.lane_key == second.lane_key == '{"at":{"N":"1"},"id":{"S":"a"}}'
 
 

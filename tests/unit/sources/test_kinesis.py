@@ -24,7 +24,7 @@ from poller.model.stream import (
     ShardIterator,
     TrimHorizon,
 )
-from poller.sources.client import Caller
+from poller.sources.client import Client
 from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.clock import service_clock
 from tests.fakes.kinesis import FakeKinesis
@@ -60,8 +60,8 @@ class Scripted:
         return answer
 
 
-def source_of(caller: Caller, arn: str = CLICKS, **options: Any) -> KinesisSource:
-    return KinesisSource(caller, arn=Arn.parse(arn), reader=known("arn:aws:iam::123456789012:role/r"), **options)
+def source_of(client: Client, arn: str = CLICKS, **options: Any) -> KinesisSource:
+    return KinesisSource(client, arn=Arn.parse(arn), reader=known("arn:aws:iam::123456789012:role/r"), **options)
 
 
 def wire_shard(number: int, **more: Any) -> dict[str, Any]:
@@ -76,11 +76,11 @@ def expired_token() -> Rejected:
 @pytest.mark.parametrize("arn", [CLICKS, f"{CLICKS}/consumer/mapping:1767225600"])
 async def test_the_stream_is_named_by_its_arn_in_every_call_that_may_name_it(arn: str) -> None:
     empty: dict[str, Any] = {"Records": []}
-    caller = Scripted({"Shards": [], "NextToken": "t"}, {"Shards": []}, {"ShardIterator": "AAA="}, empty)
-    source = source_of(caller, arn)
+    client = Scripted({"Shards": [], "NextToken": "t"}, {"Shards": []}, {"ShardIterator": "AAA="}, empty)
+    source = source_of(client, arn)
     await source.shards()
     await source.read(await source.iterator(SHARD, Latest()), limit=100)
-    assert caller.requests == [
+    assert client.requests == [
         ("ListShards", {"StreamARN": CLICKS, "MaxResults": 1000}, 10.0),
         ("ListShards", {"NextToken": "t"}, 10.0),
         ("GetShardIterator", {"StreamARN": CLICKS, "ShardId": SHARD, "ShardIteratorType": "LATEST"}, 10.0),
@@ -107,9 +107,9 @@ async def test_the_stream_is_named_by_its_arn_in_every_call_that_may_name_it(arn
     ],
 )
 async def test_every_position_is_asked_for_in_kinesis_words(position: Position, expected: dict[str, Any]) -> None:
-    caller = Scripted({"ShardIterator": "AAA="})
-    await source_of(caller).iterator(SHARD, position)
-    assert caller.requests[0][1] == {"StreamARN": CLICKS, "ShardId": SHARD} | expected
+    client = Scripted({"ShardIterator": "AAA="})
+    await source_of(client).iterator(SHARD, position)
+    assert client.requests[0][1] == {"StreamARN": CLICKS, "ShardId": SHARD} | expected
 
 
 def answer(*numbers: str, following: str | None = "BBB=", behind: int = 0) -> dict[str, Any]:
@@ -122,15 +122,15 @@ def answer(*numbers: str, following: str | None = "BBB=", behind: int = 0) -> di
 
 async def reads_after(number: str, *answers: Any) -> tuple[list[list[SequenceNumber]], Scripted]:
     """The numbers that the reads after a record give, one list for each answer to a read, and what was asked."""
-    caller = Scripted({"ShardIterator": "AAA="}, *answers)
-    source = source_of(caller)
+    client = Scripted({"ShardIterator": "AAA="}, *answers)
+    source = source_of(client)
     iterator: ShardIterator | None = await source.iterator(SHARD, AfterSequence(SequenceNumber(number)))
     given = []
-    while iterator is not None and caller.has_more:
+    while iterator is not None and client.has_more:
         read = await source.read(iterator, limit=100)
         given.append([record.sequence_number for record in read.records])
         iterator = read.next_iterator
-    return given, caller
+    return given, client
 
 
 async def test_the_record_that_reading_goes_on_after_is_met_and_left_out() -> None:
@@ -158,11 +158,11 @@ async def test_that_the_record_is_not_there_any_more_is_said(answers: tuple[Any,
 async def test_a_search_that_stands_still_goes_on_from_the_oldest_record_and_leaves_out_what_is_older() -> None:
     still = [answer(behind=86_400_000)] * 25
     oldest = {"ShardIterator": "OLD="}
-    given, caller = await reads_after("9", *still, oldest, *still, answer("7", "8"), answer("8", "9", "10"))
+    given, client = await reads_after("9", *still, oldest, *still, answer("7", "8"), answer("8", "9", "10"))
     assert given == [[]] * 51 + [["10"]]
-    asked = [request for operation, request, _ in caller.requests if operation == "GetShardIterator"]
+    asked = [request for operation, request, _ in client.requests if operation == "GetShardIterator"]
     assert [each["ShardIteratorType"] for each in asked] == ["AT_SEQUENCE_NUMBER", "TRIM_HORIZON"]
-    assert [request["ShardIterator"] for operation, request, _ in caller.requests if operation == "GetRecords"][
+    assert [request["ShardIterator"] for operation, request, _ in client.requests if operation == "GetRecords"][
         24:27
     ] == [
         "BBB=",
@@ -184,8 +184,8 @@ async def test_nobody_reads_at_a_shards_end() -> None:
 async def test_a_shards_parents_and_whether_it_is_open_are_told() -> None:
     closed = {"SequenceNumberRange": {"StartingSequenceNumber": "1", "EndingSequenceNumber": "2"}}
     parents = {"ParentShardId": "shardId-000000000000", "AdjacentParentShardId": "shardId-000000000001"}
-    caller = Scripted({"Shards": [wire_shard(1) | closed, wire_shard(2, **parents)]})
-    assert await source_of(caller).shards() == [
+    client = Scripted({"Shards": [wire_shard(1) | closed, wire_shard(2, **parents)]})
+    assert await source_of(client).shards() == [
         Shard(ShardId("shardId-000000000001"), (), False),
         Shard(ShardId("shardId-000000000002"), (SHARD, ShardId("shardId-000000000001")), True),
     ]
@@ -193,8 +193,8 @@ async def test_a_shards_parents_and_whether_it_is_open_are_told() -> None:
 
 async def test_a_listing_whose_token_expired_begins_again() -> None:
     first = {"Shards": [wire_shard(0), wire_shard(1)], "NextToken": "t"}
-    caller = Scripted(first, expired_token(), first, {"Shards": [wire_shard(1), wire_shard(2)]})
-    assert [shard.shard_id[-1] for shard in await source_of(caller).shards()] == ["0", "1", "2"]
+    client = Scripted(first, expired_token(), first, {"Shards": [wire_shard(1), wire_shard(2)]})
+    assert [shard.shard_id[-1] for shard in await source_of(client).shards()] == ["0", "1", "2"]
 
 
 async def test_a_listing_whose_tokens_always_expire_is_given_up() -> None:
@@ -230,13 +230,13 @@ async def test_where_a_number_is_of_no_place_in_the_stream_the_refusal_tells_wha
 
 
 async def test_more_than_ten_thousand_records_are_not_asked_for() -> None:
-    caller = Scripted({"ShardIterator": "AAA="}, {"Records": []})
-    await first_read(caller, limit=10_001)
-    assert caller.requests[1][1]["Limit"] == 10_000
+    client = Scripted({"ShardIterator": "AAA="}, {"Records": []})
+    await first_read(client, limit=10_001)
+    assert client.requests[1][1]["Limit"] == 10_000
 
 
-async def first_read(caller: Scripted, *, limit: int = 10) -> Read:
-    source = source_of(caller)
+async def first_read(client: Scripted, *, limit: int = 10) -> Read:
+    source = source_of(client)
     return await source.read(await source.iterator(SHARD, TrimHorizon()), limit=limit)
 
 
@@ -248,10 +248,10 @@ async def test_data_is_handed_through_without_a_look_at_it() -> None:
         "PartitionKey": "1",
         "EncryptionType": "NONE",
     }
-    caller = Scripted(
+    client = Scripted(
         {"ShardIterator": "AAA="}, {"Records": [wire], "NextShardIterator": "BBB=", "MillisBehindLatest": 1500}
     )
-    read = await first_read(caller)
+    read = await first_read(client)
     [record] = read.records
     assert record.record["kinesis"]["data"] == "this is no base64"
     assert record.record["eventID"] == f"{SHARD}:{wire['SequenceNumber']}"
@@ -266,8 +266,8 @@ async def test_the_reader_is_asked_for_once_and_only_when_there_is_something_to_
         asked.append(1)
         return "arn:aws:iam::123456789012:role/r"
 
-    caller = Scripted({"Shards": []}, {"ShardIterator": "AAA="}, {"Records": []}, {"Records": []})
-    source = KinesisSource(caller, arn=Arn.parse(CLICKS), reader=reader)
+    client = Scripted({"Shards": []}, {"ShardIterator": "AAA="}, {"Records": []}, {"Records": []})
+    source = KinesisSource(client, arn=Arn.parse(CLICKS), reader=reader)
     await source.shards()
     iterator = await source.iterator(SHARD, TrimHorizon())
     assert not asked
@@ -287,21 +287,21 @@ async def test_the_answer_that_ends_a_shard_names_its_children() -> None:
     named = [
         {"ShardId": "shardId-000000000002", "ParentShards": [SHARD, "shardId-000000000001"], "HashKeyRange": {}},
     ]
-    caller = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named})
-    source = source_of(caller)
+    client = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named})
+    source = source_of(client)
     await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
     assert await source.children(SHARD) == [
         Shard(ShardId("shardId-000000000002"), (SHARD, ShardId("shardId-000000000001")), True)
     ]
-    assert not caller.has_more
-    assert len(caller.requests) == 2, "nothing was listed"
+    assert not client.has_more
+    assert len(client.requests) == 2, "nothing was listed"
 
 
 async def test_named_children_are_returned_once() -> None:
     """They are kept no longer than until the shard is done."""
     named = [{"ShardId": "shardId-000000000002", "ParentShards": [SHARD]}]
-    caller = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named}, {"Shards": [wire_shard(1)]})
-    source = source_of(caller)
+    client = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named}, {"Shards": [wire_shard(1)]})
+    source = source_of(client)
     await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
     assert [shard.shard_id for shard in await source.children(SHARD)] == ["shardId-000000000002"]
     assert [shard.shard_id for shard in await source.children(SHARD)] == ["shardId-000000000001"]
@@ -312,25 +312,25 @@ async def test_named_children_are_kept_as_long_as_their_parent_is_listed(listed:
     """A mapping that has found them in a listing never asks for them; shards that left would fill the memory."""
     named = [{"ShardId": "shardId-000000000002", "ParentShards": [SHARD]}]
     listings = [{"Shards": [wire_shard(listed)]}, {"Shards": [wire_shard(1)]}]
-    caller = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named}, *listings)
-    source = source_of(caller)
+    client = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named}, *listings)
+    source = source_of(client)
     await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
     await source.shards()
     await source.children(SHARD)
-    assert caller.has_more is not asks
+    assert client.has_more is not asks
 
 
 @pytest.mark.parametrize("named", [{}, {"ChildShards": None}, {"ChildShards": []}])
 async def test_if_the_answer_names_no_children_all_shards_are_listed(named: Any) -> None:
-    caller = Scripted({"ShardIterator": "AAA="}, {"Records": []} | named, {"Shards": [wire_shard(1)]})
-    source = source_of(caller)
+    client = Scripted({"ShardIterator": "AAA="}, {"Records": []} | named, {"Shards": [wire_shard(1)]})
+    source = source_of(client)
     await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
     assert [shard.shard_id for shard in await source.children(SHARD)] == ["shardId-000000000001"]
 
 
 async def test_children_without_parents_are_no_answer_of_kinesis() -> None:
-    caller = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": [{"ShardId": "b"}]})
-    source = source_of(caller)
+    client = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": [{"ShardId": "b"}]})
+    source = source_of(client)
     with pytest.raises(Rejected, match="is this Kinesis"):
         await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
 

@@ -8,7 +8,7 @@ import pytest
 from trio.testing import MockClock
 
 from poller.errors import AccessDenied, Throttled, Unreachable
-from poller.sources.pacing import TRIES, TRIES_WITHOUT_ANSWER, Pace, PacedCaller
+from poller.sources.pacing import TRIES, TRIES_WITHOUT_ANSWER, Pace, PacedClient
 from tests.fakes.clock import service_clock
 
 pytestmark = pytest.mark.anyio
@@ -50,9 +50,9 @@ async def test_all_callers_of_a_pace_share_its_rate() -> None:
     service, shared = Service(), pace()
 
     async def list_five_pages() -> None:
-        caller = PacedCaller(service, shared)
+        client = PacedClient(service, shared)
         for _ in range(5):
-            assert await caller.call("DescribeStream", b"{}", timeout_in_seconds=3) == {"timeout": 3}
+            assert await client.call("DescribeStream", b"{}", timeout_in_seconds=3) == {"timeout": 3}
 
     began = anyio.current_time()
     async with anyio.create_task_group() as group:
@@ -63,24 +63,24 @@ async def test_all_callers_of_a_pace_share_its_rate() -> None:
 
 async def test_a_pace_that_was_not_used_for_a_while_allows_no_burst() -> None:
     service = Service()
-    caller = PacedCaller(service, pace())
+    client = PacedClient(service, pace())
     await anyio.sleep(100)
     began = anyio.current_time()
     for _ in range(3):
-        await caller.call("DescribeStream", b"{}", timeout_in_seconds=3)
+        await client.call("DescribeStream", b"{}", timeout_in_seconds=3)
     assert [moment - began for moment in service.moments] == pytest.approx([0, 0.1, 0.2])
 
 
 async def test_other_operations_wait_for_nothing_and_are_not_tried_again() -> None:
     service = Service()
-    caller = PacedCaller(service, pace())
+    client = PacedClient(service, pace())
     began = anyio.current_time()
     for _ in range(20):
-        await caller.call("GetRecords", b"{}", timeout_in_seconds=3)
+        await client.call("GetRecords", b"{}", timeout_in_seconds=3)
     assert anyio.current_time() == began
     with pytest.raises(Throttled):
-        await PacedCaller(Service(throttled()), pace()).call("GetRecords", b"{}", timeout_in_seconds=3)
-    assert caller.clock is service.clock
+        await PacedClient(Service(throttled()), pace()).call("GetRecords", b"{}", timeout_in_seconds=3)
+    assert client.clock is service.clock
 
 
 @pytest.mark.parametrize(("asked_for", "least", "most"), [(None, 0.25, 0.5), (7.0, 7.0, 7.0)])
@@ -91,7 +91,7 @@ async def test_a_throttled_page_is_asked_for_again_later_and_meanwhile_nobody_as
 
     async def ask(body: bytes, after: float) -> None:
         await anyio.sleep(after)
-        await PacedCaller(service, shared).call("DescribeStream", body, timeout_in_seconds=3)
+        await PacedClient(service, shared).call("DescribeStream", body, timeout_in_seconds=3)
 
     began = anyio.current_time()
     async with anyio.create_task_group() as group:
@@ -107,7 +107,7 @@ async def test_a_page_that_stays_throttled_is_given_up_after_half_a_minute() -> 
     service = Service(*[throttled() for _ in range(TRIES)])
     began = anyio.current_time()
     with pytest.raises(Throttled):
-        await PacedCaller(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
+        await PacedClient(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
     assert len(service.calls) == TRIES
     assert 15 < anyio.current_time() - began < 45
 
@@ -115,12 +115,12 @@ async def test_a_page_that_stays_throttled_is_given_up_after_half_a_minute() -> 
 async def test_a_long_pause_that_the_service_asks_for_is_kept_and_told() -> None:
     """Ten such pauses would be most of an hour in which a mapping says nothing."""
     service = Service(throttled(300.0))
-    caller = PacedCaller(service, pace())
+    client = PacedClient(service, pace())
     began = anyio.current_time()
     with pytest.raises(Throttled):
-        await caller.call("DescribeStream", b"{}", timeout_in_seconds=3)
+        await client.call("DescribeStream", b"{}", timeout_in_seconds=3)
     assert anyio.current_time() - began < 1
-    await caller.call("DescribeStream", b"{}", timeout_in_seconds=3)
+    await client.call("DescribeStream", b"{}", timeout_in_seconds=3)
     assert anyio.current_time() - began == pytest.approx(300)
 
 
@@ -134,11 +134,11 @@ async def test_a_page_without_an_answer_is_asked_for_again_and_the_others_keep_t
 
     async def another() -> None:
         await anyio.sleep(0.05)
-        await PacedCaller(service, shared).call("DescribeStream", b"another", timeout_in_seconds=3)
+        await PacedClient(service, shared).call("DescribeStream", b"another", timeout_in_seconds=3)
 
     async with anyio.create_task_group() as group:
         group.start_soon(another)
-        assert await PacedCaller(service, shared).call("DescribeStream", b"page 7", timeout_in_seconds=3)
+        assert await PacedClient(service, shared).call("DescribeStream", b"page 7", timeout_in_seconds=3)
     asked = [(round(at - began, 1), body) for at, _, body in service.calls]
     assert asked[:2] == [(0.0, b"page 7"), (0.1, b"another")], "the other one does not wait"
     assert [body for _, body in asked].count(b"page 7") >= 2
@@ -147,12 +147,12 @@ async def test_a_page_without_an_answer_is_asked_for_again_and_the_others_keep_t
 async def test_a_page_that_gets_no_answer_three_times_is_given_up() -> None:
     service = Service(*(lost() for _ in range(9)))
     with pytest.raises(Unreachable):
-        await PacedCaller(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
+        await PacedClient(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
     assert len(service.calls) == TRIES_WITHOUT_ANSWER == 3
 
 
 async def test_any_other_error_is_raised_unchanged() -> None:
     service = Service(AccessDenied("no", code="AccessDeniedException"))
     with pytest.raises(AccessDenied):
-        await PacedCaller(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
+        await PacedClient(service, pace()).call("DescribeStream", b"{}", timeout_in_seconds=3)
     assert len(service.calls) == 1

@@ -28,7 +28,7 @@ def anyio_backend() -> Any:
 
 
 class Transcript:
-    """A caller that notes what goes through it to the fake."""
+    """A client that notes what goes through it to the fake."""
 
     def __init__(self, sqs: FakeSqs) -> None:
         self.clock = service_clock()
