@@ -132,7 +132,7 @@ def dynamodb_record(wire: Mapping[str, Any], *, arn: str, region: str) -> dict[s
 
 def item_key(wire: Mapping[str, Any]) -> str:
     """What tells a DynamoDB record's item from others: its keys as JSON, in one spelling."""
-    keys = wire["dynamodb"]["Credentials"]
+    keys = wire["dynamodb"]["Keys"]
     try:
         return orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()
     except orjson.JSONEncodeError:  # see encode

@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class _EditorSchema(GenerateJsonSchema):
-    """TOML has no null: what is not wanted is not written. Credentials are their own titles."""
+    """TOML has no null: what is not wanted is not written. Keys are their own titles."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

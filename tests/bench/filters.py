@@ -45,7 +45,7 @@ CHANGE = {
     "eventName": "INSERT",
     "dynamodb": {
         "ApproximateCreationDateTime": 1480642020.0,
-        "Credentials": {"id": {"S": "a"}},
+        "Keys": {"id": {"S": "a"}},
         "NewImage": {"id": {"S": "a"}, "n": {"N": "42"}, "state": {"S": "open"}},
         "SequenceNumber": "1405400000000002063282832",
         "SizeBytes": 54,

@@ -414,7 +414,7 @@ async def test_a_rollover_may_have_several_children_and_an_item_goes_on_in_one_o
         table.put_item(item("x", str(number)))
         table.put_item(item("y", str(number)))
     per_shard = [
-        {record.content["dynamodb"]["Credentials"]["id"]["S"] for record in table.stream.shard(child).records}
+        {record.content["dynamodb"]["Keys"]["id"]["S"] for record in table.stream.shard(child).records}
         for child in children
     ]
     assert all(per_shard)

@@ -449,7 +449,7 @@ async def test_a_dynamodb_record_arrives_in_the_shape_of_the_event(table: TableS
         "awsRegion": REGION,
         "dynamodb": {
             "ApproximateCreationDateTime": record.arrived_at,
-            "Credentials": {"id": {"S": "a"}},
+            "Keys": {"id": {"S": "a"}},
             "NewImage": item,
             "SequenceNumber": record.sequence_number,
             "SizeBytes": change["SizeBytes"],

@@ -62,7 +62,7 @@ def written(path: Path) -> list[str]:
 
 
 def two_shards(source: Source) -> tuple[str, str]:
-    """Credentials whose records go to different shards; both have a record then."""
+    """Keys whose records go to different shards; both have a record then."""
     first = source.put("a")
     other = next(key for key in map(str, range(100)) if source.shard_of(source.put(key)) != source.shard_of(first))
     return "a", other

@@ -114,7 +114,7 @@ class FakeTable:
             "NEW_AND_OLD_IMAGES": ("NewImage", "OldImage"),
         }[self.view_type]
         keys = {name: item[name] for name in self.key_names}
-        seen = {"Credentials": keys} | {name: images[name] for name in shown if images[name] is not None}
+        seen = {"Keys": keys} | {name: images[name] for name in shown if images[name] is not None}
         size = len(orjson.dumps(seen))
         content = {
             "eventID": f"{self.stream.randomness.getrandbits(128):032x}",

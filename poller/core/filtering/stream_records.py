@@ -27,7 +27,7 @@ _FIELDS: dict[str, tuple[type, ...]] = {
 }
 """The fields of a record besides its items, and the types of their values."""
 
-_ITEMS = ("Credentials", "NewImage", "OldImage")
+_ITEMS = ("Keys", "NewImage", "OldImage")
 
 _EVENT_NAMES = ("INSERT", "MODIFY", "REMOVE")
 

@@ -43,7 +43,7 @@ _FIND_KINESIS = re.compile(rb'"data": ?"(' + _SAME_IN_ALL_HEADS + rb".{%d})" % (
 
 _CHANGE = _filled(
     b'{"awsRegion":"us-east-1","eventID":"%032x","eventName":"MODIFY","eventSource":"aws:dynamodb",'
-    b'"eventVersion":"1.1","dynamodb":{"ApproximateCreationDateTime":%d,"Credentials":{"id":{"S":"order-%012d"}},'
+    b'"eventVersion":"1.1","dynamodb":{"ApproximateCreationDateTime":%d,"Keys":{"id":{"S":"order-%012d"}},'
     b'"NewImage":{"id":{"S":"order-%012d"},"number":{"N":"%d"},"sent":{"N":"%d"},"state":{"S":"open"},'
     b'"lines":{"L":[{"M":{"sku":{"S":"A-1001"},"quantity":{"N":"2"}}},{"M":{"sku":{"S":"B-2002"},'
     b'"quantity":{"N":"1"}}}]},"paid":{"BOOL":true},"note":{"S":"',

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import botocore.session
 import orjson
 import pytest
 
@@ -37,7 +38,7 @@ DYNAMODB_EVENT = """
   "awsRegion": "us-east-1",
   "dynamodb": {
     "ApproximateCreationDateTime": 1480642020.0,
-    "Credentials": {"id": {"S": "a"}},
+    "Keys": {"id": {"S": "a"}},
     "NewImage": {"id": {"S": "a"}, "n": {"N": "42"}, "b": {"B": "AAEqQQ=="}},
     "OldImage": {"id": {"S": "a"}, "n": {"N": "41"}},
     "SequenceNumber": "1405400000000002063282832",
@@ -54,7 +55,7 @@ WIRE: dict[str, Any] = {
     "awsRegion": "us-east-1",
     "dynamodb": {
         "ApproximateCreationDateTime": 1480642020,
-        "Credentials": {"id": {"S": "a"}},
+        "Keys": {"id": {"S": "a"}},
         "NewImage": {"id": {"S": "a"}, "n": {"N": "42"}, "b": {"B": "AAEqQQ=="}},
         "OldImage": {"id": {"S": "a"}, "n": {"N": "41"}},
         "SequenceNumber": "1405400000000002063282832",
@@ -66,6 +67,13 @@ WIRE: dict[str, Any] = {
     "eventSource": "aws:dynamodb",
     "eventVersion": "1.1",
 }
+
+
+def test_the_record_of_these_tests_has_the_fields_that_the_service_names() -> None:
+    """The service's own model is the judge, because a name changed here and in the code would be noticed by no test."""
+    model = botocore.session.get_session().get_service_model("dynamodbstreams")
+    assert WIRE.keys() <= model.shape_for("Record").members.keys()
+    assert WIRE["dynamodb"].keys() == model.shape_for("StreamRecord").members.keys()
 
 
 def compact(text: str) -> bytes:
@@ -142,14 +150,12 @@ def test_an_image_that_the_view_leaves_out_is_absent() -> None:
 
 
 def test_an_item_has_one_key_however_it_is_spelled() -> None:
-    one = {"dynamodb": {"Credentials": {"a": {"S": "x"}, "b": {"N": "1"}}}}
-    other = {"dynamodb": {"Credentials": {"b": {"N": "1"}, "a": {"S": "x"}}}}
+    one = {"dynamodb": {"Keys": {"a": {"S": "x"}, "b": {"N": "1"}}}}
+    other = {"dynamodb": {"Keys": {"b": {"N": "1"}, "a": {"S": "x"}}}}
     assert item_key(one) == item_key(other) == '{"a":{"S":"x"},"b":{"N":"1"}}'
-    half_a_pair = {"dynamodb": {"Credentials": {"b": {"S": "\ud800"}, "a": {"S": "x"}}}}
+    half_a_pair = {"dynamodb": {"Keys": {"b": {"S": "\ud800"}, "a": {"S": "x"}}}}
     assert item_key(half_a_pair) == '{"a":{"S":"x"},"b":{"S":"\\ud800"}}'
-    assert item_key({"dynamodb": {"Credentials": {"a": {"N": "1"}}}}) != item_key(
-        {"dynamodb": {"Credentials": {"a": {"S": "1"}}}}
-    )
+    assert item_key({"dynamodb": {"Keys": {"a": {"N": "1"}}}}) != item_key({"dynamodb": {"Keys": {"a": {"S": "1"}}}})
 
 
 WINDOW_EVENT = """

@@ -37,7 +37,7 @@ def change(name: str = "INSERT", **image: Any) -> dict[str, Any]:
     return {
         "eventID": "f07f8ca4b0b26cb9c4e5e77e69f274ee",
         "eventName": name,
-        "dynamodb": {"ApproximateCreationDateTime": 1480642020.0, "Credentials": {"id": {"S": "a"}}, "NewImage": image},
+        "dynamodb": {"ApproximateCreationDateTime": 1480642020.0, "Keys": {"id": {"S": "a"}}, "NewImage": image},
     }
 
 

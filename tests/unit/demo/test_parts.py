@@ -60,7 +60,7 @@ def test_new_users_of_the_fifo_queue_alone_are_welcomed(loaded: Settings) -> Non
     assert filters.matches(change(FIFO.name, times_stored=1))
     assert not filters.matches(change(FIFO.name, times_stored=2))
     assert not filters.matches(change(STANDARD.name, times_stored=1))
-    assert not filters.matches({"eventName": "REMOVE", "dynamodb": {"Credentials": {"queue": {"S": FIFO.name}}}})
+    assert not filters.matches({"eventName": "REMOVE", "dynamodb": {"Keys": {"queue": {"S": FIFO.name}}}})
 
 
 def test_the_poison_is_bisected_out_of_a_lane_and_reported(loaded: Settings) -> None:

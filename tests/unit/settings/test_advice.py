@@ -136,7 +136,7 @@ def test_a_pattern_for_dynamodb_is_doubted_only_where_no_record_matches_it(
 )
 def test_each_source_has_its_own_key_to_filter_by(loaded: Callable[..., Settings], arn: str, data_key: str) -> None:
     position = "" if ":sqs:" in arn else 'starting_position = "LATEST"'
-    patterns = ", ".join(f"{{ pattern.{key}.Credentials.a.S = ['b'] }}" for key in ("body", "data", "dynamodb"))
+    patterns = ", ".join(f"{{ pattern.{key}.Keys.a.S = ['b'] }}" for key in ("body", "data", "dynamodb"))
     settings = loaded(f"""
         [mappings.m]
         event_source_arn = "{arn}"

@@ -104,7 +104,7 @@ def test_everything_said_of_a_stream_mapping_is_taken(loaded: Load) -> None:
         event_source_arn = "{DYNAMODB}"
         function_name = "f"
         batch_size = 101
-        filter_criteria.filters = [{{ pattern = '{{"dynamodb": {{"Credentials": {{"id": {{"S": ["a"]}}}}}}}}' }}]
+        filter_criteria.filters = [{{ pattern = '{{"dynamodb": {{"Keys": {{"id": {{"S": ["a"]}}}}}}}}' }}]
         starting_position = "TRIM_HORIZON"
         parallelization_factor = 10
         maximum_retry_attempts = 0
@@ -119,7 +119,7 @@ def test_everything_said_of_a_stream_mapping_is_taken(loaded: Load) -> None:
             event_source_arn=Arn.parse(DYNAMODB),
             function_name=FunctionName("f"),
             batch_size=101,
-            filters=('{"dynamodb": {"Credentials": {"id": {"S": ["a"]}}}}',),
+            filters=('{"dynamodb": {"Keys": {"id": {"S": ["a"]}}}}',),
             starting_position="TRIM_HORIZON",
             parallelization_factor=10,
             maximum_retry_attempts=0,

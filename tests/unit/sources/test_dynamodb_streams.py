@@ -193,7 +193,7 @@ def changes(*seconds: float) -> list[dict[str, Any]]:
             "eventName": "INSERT",
             "dynamodb": {
                 "ApproximateCreationDateTime": at,
-                "Credentials": {"id": {"S": "a"}},
+                "Keys": {"id": {"S": "a"}},
                 "SequenceNumber": str(number),
             },
         }
@@ -264,7 +264,7 @@ async def test_more_than_a_thousand_records_are_not_asked_for() -> None:
 
 async def test_an_items_lane_is_the_same_however_its_key_is_spelled() -> None:
     def change(keys: dict[str, Any]) -> dict[str, Any]:
-        seen = {"ApproximateCreationDateTime": 1480642020, "Credentials": keys, "SequenceNumber": "1"}
+        seen = {"ApproximateCreationDateTime": 1480642020, "Keys": keys, "SequenceNumber": "1"}
         return {"eventID": "e", "eventName": "INSERT", "dynamodb": seen}
 
     one = {"id": {"S": "a"}, "at": {"N": "1"}}
