@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from poller.settings.faults import Fault
-from poller.settings.fields import Address, HostName, State, Table, Text, Url
+from poller.settings.fields import Address, HostName, State, Table, Text, Token, Url
 from poller.settings.limits import DEFAULT_SHUTDOWN_GRACE_IN_SECONDS, SHUTDOWN_GRACE
 from poller.settings.values import Daemon
 
@@ -37,6 +37,9 @@ class DaemonTable(Table):
     http_hosts: list[HostName] = Field(default_factory=list)
     """The host names that the page and /readyz answer to, besides IP addresses and localhost."""
 
+    admin_token: Token | None = None
+    """The token that a change over HTTP must carry where http_listen is not a loopback address."""
+
     shutdown_grace_in_seconds: Annotated[float, SHUTDOWN_GRACE] = DEFAULT_SHUTDOWN_GRACE_IN_SECONDS
     """How long invocations in flight may run on after a SIGTERM or SIGINT."""
 
@@ -51,6 +54,7 @@ class DaemonTable(Table):
             state=_state(self.state, file, environ),
             http_listen=self.http_listen,
             http_hosts=tuple(self.http_hosts),
+            admin_token=self.admin_token,
             shutdown_grace_in_seconds=self.shutdown_grace_in_seconds,
             log_format=self.log_format,
         )
@@ -58,8 +62,10 @@ class DaemonTable(Table):
 
 def daemon_rules(table: DaemonTable) -> Iterator[Fault]:
     """The rules between the keys of the table."""
-    if table.http_hosts and table.http_listen is None:
-        yield Fault(("daemon", "http_hosts"), "applies only with http_listen", needs=(("daemon", "http_listen"),))
+    if table.http_listen is None:
+        for option in ("http_hosts", "admin_token"):
+            if getattr(table, option):
+                yield Fault(("daemon", option), "applies only with http_listen", needs=(("daemon", "http_listen"),))
 
 
 def _state(written: str | None, file: Path, environ: Mapping[str, str]) -> str:

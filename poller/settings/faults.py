@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from poller.settings.tree import ABSENT, Path, Substituted, as_toml, dotted, find
+from poller.settings.tree import ABSENT, SECRETS, Path, Substituted, as_toml, dotted, find
 
 SHOWN_CHARACTERS = 70
 """Of a value; so much is enough to recognise it by."""
@@ -41,7 +41,7 @@ def refusal(rule: str) -> PydanticCustomError:
 
 def told(fault: Fault, tree: dict[str, Any]) -> str:
     value = find(tree, fault.path)
-    if value is ABSENT or isinstance(value, dict):
+    if value is ABSENT or isinstance(value, dict) or fault.path in SECRETS:
         return f"{dotted(fault.path)}: {fault.rule}"
     text = as_toml(value)
     shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

@@ -79,6 +79,13 @@ def _host_name(text: str) -> str:
     return text.lower()
 
 
+def _token(text: str) -> str:
+    """RFC 6750, 2.1: the characters of a bearer token."""
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
+        raise refusal("must be a token of letters, digits and the characters - . _ ~ + / with = at its end only")
+    return text
+
+
 def _state(text: str) -> str:
     if text.startswith("dynamodb://"):
         raise refusal('state in a DynamoDB table is not built yet; there are "sqlite://…" and "memory:"')
@@ -265,6 +272,7 @@ Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "
 Url = Annotated[str, AfterValidator(_url)]
 Address = Annotated[tuple[str, int], BeforeValidator(_address), WithJsonSchema(_TEXT_SCHEMA)]
 HostName = Annotated[str, AfterValidator(_host_name), WithJsonSchema({"type": "string", "pattern": f"^{_HOST_NAME}$"})]
+Token = Annotated[str, AfterValidator(_token)]
 State = Annotated[str, AfterValidator(_state)]
 SourceArn = Annotated[Arn, BeforeValidator(_source_arn), WithJsonSchema(_TEXT_SCHEMA)]
 FunctionArn = Annotated[Arn, BeforeValidator(_function_arn), WithJsonSchema(_TEXT_SCHEMA)]

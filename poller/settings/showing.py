@@ -11,6 +11,7 @@ What was not written follows from a default, and says so:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_origin
 
@@ -21,7 +22,7 @@ from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.daemon import DaemonTable
 from poller.settings.mapping_rules import applies
 from poller.settings.mappings import MappingTable
-from poller.settings.tree import ABSENT, Path, as_toml, dotted, find
+from poller.settings.tree import ABSENT, SECRETS, Path, Substituted, as_toml, dotted, find
 from poller.settings.values import Daemon, Settings
 
 AnyMapping = QueueMapping | StreamMapping
@@ -66,6 +67,7 @@ _REMARKS = {
     "daemon.endpoints": "none of their own",
     "daemon.http_listen": "no HTTP server",
     "daemon.http_hosts": "addresses and localhost",
+    "daemon.admin_token": "beyond loopback, changes over HTTP are refused",
     "scaling_config.maximum_concurrency": "the function's reserved_concurrency holds",
     "destination_config.on_failure.destination_arn": "discarded records are only logged and counted",
     "role_arn": "the daemon's own identity",
@@ -148,12 +150,21 @@ def _line(
     path: Path, option: tuple[str, ...], defaults: Mapping[str, Any], tree: dict[str, Any], remark: str | None
 ) -> Iterator[Line]:
     key, written = ".".join(option), find(tree, (*path, *option))
-    if written is not ABSENT:
+    if (*path, *option) in SECRETS and _shows_a_secret(written):
+        yield Line("", f"{key}: is set; its value is not shown")
+    elif written is not ABSENT:
         yield Line(f"{key} = {as_toml(written)}")
     elif key in defaults:
         yield Line(f"{key} = {as_toml(defaults[key])}", "default")
     elif remark is not None:
         yield Line("", f"{key}: {remark}")
+
+
+def _shows_a_secret(written: object) -> bool:
+    """Whether the file has more of a secret than the name of a variable; `${NAME:-default}` shows the default."""
+    if isinstance(written, Substituted):
+        return re.fullmatch(r"\$\{\w+\}", written.written) is None
+    return written is not ABSENT
 
 
 def _block(path: Path, lines: Iterator[Line]) -> str:

@@ -32,6 +32,10 @@ ABSENT = object()
 """What `find` gives where nothing stands: TOML has no value for it."""
 
 
+SECRETS: frozenset[Path] = frozenset({("daemon", "admin_token")})
+"""The paths of options whose value is never shown, even if the file has it in plain text."""
+
+
 def find(tree: Any, path: Path) -> Any:
     """What stands at the path, or ABSENT."""
     for part in path:

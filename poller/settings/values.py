@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from poller.model.function import Function
@@ -21,6 +21,7 @@ class Daemon:
     `state` is `memory:` or `sqlite://` followed by an absolute path.
     `http_listen` is a host and a port, port 0 for any free one, or None for no HTTP server.
     `http_hosts` are names in lower case.
+    `admin_token` is a secret, and not in the value's repr.
     """
 
     region: str | None
@@ -29,6 +30,7 @@ class Daemon:
     state: str
     http_listen: tuple[str, int] | None
     http_hosts: tuple[str, ...]
+    admin_token: str | None = field(repr=False)
     shutdown_grace_in_seconds: float
     log_format: Literal["json", "console"]
 

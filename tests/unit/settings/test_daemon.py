@@ -21,6 +21,7 @@ def test_a_daemon_needs_nothing_said(loaded: Load, tmp_path: Path) -> None:
         state=f"sqlite://{tmp_path}/poller.db",
         http_listen=None,
         http_hosts=(),
+        admin_token=None,
         shutdown_grace_in_seconds=30,
         log_format="json",
     )
@@ -35,6 +36,7 @@ def test_everything_said_is_taken(loaded: Load) -> None:
         state = "memory:"
         http_listen = "127.0.0.1:9464"
         http_hosts = ["poller.internal", "Poller"]
+        admin_token = "dG9r-._~+/ZW4="
         shutdown_grace_in_seconds = 2.5
         log_format = "console"
     """
@@ -45,6 +47,7 @@ def test_everything_said_is_taken(loaded: Load) -> None:
         state="memory:",
         http_listen=("127.0.0.1", 9464),
         http_hosts=("poller.internal", "poller"),
+        admin_token="dG9r-._~+/ZW4=",
         shutdown_grace_in_seconds=2.5,
         log_format="console",
     )
@@ -92,6 +95,12 @@ def test_names_of_a_server_whose_address_is_faulty_are_no_second_fault(faults: F
         ('http_hosts = ["poller.internal:9464"]', "must be a host name, without a port"),
         ('http_hosts = ["http://poller"]', "must be a host name, without a port"),
         ('http_hosts = [""]', "must be a host name, without a port"),
+        ('admin_token = "t0ken"', "applies only with http_listen"),
+        ('http_listen = "h:80"\nadmin_token = ""', "must be a token"),
+        ('http_listen = "h:80"\nadmin_token = "to ken"', "must be a token"),
+        ('http_listen = "h:80"\nadmin_token = "t=ken"', "must be a token"),
+        ('http_listen = "h:80"\nadmin_token = "tök"', "must be a token"),
+        ('http_listen = "h:80"\nadmin_token = 7', "must be text"),
         ('endpoint_url = "127.0.0.1:4566"', "must be a url"),
         ('endpoint_url = "ftp://a"', "must be a url"),
         ('endpoint_url = "http://"', "must be a url"),
@@ -118,3 +127,21 @@ def test_what_a_daemon_cannot_be_told_is_refused(faults: Faults, written: str, r
     (fault,) = faults(f"[daemon]\n{written}")
     assert fault.startswith("daemon.")
     assert rule in fault
+
+
+@pytest.mark.parametrize("written", ['"s3 cret"', '["s3 cret"]', '"${TOKEN}"'])
+def test_a_faulty_token_is_not_shown(faults: Faults, written: str) -> None:
+    (fault,) = faults(f'[daemon]\nhttp_listen = "h:80"\nadmin_token = {written}', TOKEN="s3 cret")
+    assert fault.startswith("daemon.admin_token: must be")
+    assert "s3" not in fault
+
+
+def test_the_token_is_not_in_the_text_of_the_settings(loaded: Load) -> None:
+    daemon = loaded('[daemon]\nhttp_listen = "h:80"\nadmin_token = "s3cret"').daemon
+    assert daemon.admin_token == "s3cret"
+    assert "s3cret" not in repr(daemon)
+
+
+def test_no_child_process_inherits_the_variable_of_the_token(loaded: Load) -> None:
+    text = '[daemon]\nhttp_listen = "h:80"\nadmin_token = "${POLLER_ADMIN_TOKEN}"'
+    assert loaded(text, POLLER_ADMIN_TOKEN="s3cret").withheld_variables == {"POLLER_ADMIN_TOKEN"}

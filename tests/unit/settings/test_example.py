@@ -18,7 +18,7 @@ EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
 
 
 def test_the_example_is_sound_and_needs_no_advice() -> None:
-    settings = load(EXAMPLE, {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b"})
+    settings = load(EXAMPLE, {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b", "POLLER_ADMIN_TOKEN": "c"})
     assert len(settings.queue_mappings) == 3
     assert len(settings.stream_mappings) == 2
     assert settings.warnings == ()

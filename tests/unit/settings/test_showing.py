@@ -14,7 +14,7 @@ from poller.settings.showing import effective_toml
 from poller.settings.values import Settings
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
-ENVIRON = {"DATABASE_PASSWORD": "s3cret", "NOTIFY_TOKEN": "t0ken"}
+ENVIRON = {"DATABASE_PASSWORD": "s3cret", "NOTIFY_TOKEN": "t0ken", "POLLER_ADMIN_TOKEN": "adm1n"}
 
 
 def shown(file: Path, environ: Mapping[str, str]) -> str:
@@ -82,6 +82,17 @@ def test_no_value_out_of_the_environment_is_shown() -> None:
     assert "${NOTIFY_TOKEN}" in text
     assert "s3cret" not in text
     assert "t0ken" not in text
+    assert 'admin_token = "${POLLER_ADMIN_TOKEN}"' in text
+    assert "adm1n" not in text
+
+
+@pytest.mark.parametrize("written", ["s3cret", "${TOKEN:-s3cret}", "${NONE:-}s3cret"])
+def test_a_token_in_the_file_is_not_shown(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "poller.toml"
+    file.write_text(f'[daemon]\nhttp_listen = "127.0.0.1:9464"\nadmin_token = "{written}"')
+    text = shown(file, {})
+    assert "# admin_token: is set; its value is not shown" in text.splitlines()
+    assert "s3cret" not in text
 
 
 def test_a_default_does_not_show_what_came_out_of_the_environment(tmp_path: Path) -> None:
