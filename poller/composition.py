@@ -43,7 +43,7 @@ from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.mapping import QueueMapping, StreamMapping
-from poller.ports import Destination, QueueSource, StateStore, StreamSource, Target
+from poller.ports import CheckpointStore, Destination, QueueSource, StreamSource, Target
 from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
@@ -122,7 +122,7 @@ class Parts:
         )
         return lambda: QueueMappingRunner(parts)
 
-    async def _stream_runner(self, mapping: StreamMapping, store: StateStore) -> Callable[[], Runner]:
+    async def _stream_runner(self, mapping: StreamMapping, store: CheckpointStore) -> Callable[[], Runner]:
         function = self._settings.functions[mapping.function_name]
         target, gate = await self._way_to(function)
         source = await self._stream(mapping)
@@ -152,7 +152,7 @@ class Parts:
         )
         return lambda: StreamMappingRunner(parts)
 
-    async def _store(self) -> StateStore:
+    async def _store(self) -> CheckpointStore:
         state = self._settings.daemon.state
         if state == "memory:":
             return MemoryStore()

@@ -95,7 +95,7 @@ class SourceClock(Protocol):
         """A time of day, in epoch seconds, that the source's clock has certainly reached."""
 
 
-class StateStore(Protocol):
+class CheckpointStore(Protocol):
     """Where stream positions live. What was saved survives whatever the process dies of."""
 
     async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:

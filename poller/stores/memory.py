@@ -14,7 +14,7 @@ from poller.stores.notation import CheckpointMovedBack
 
 
 class MemoryStore:
-    """`ports.StateStore` in this process's memory. `now` gives epoch seconds."""
+    """`ports.CheckpointStore` in this process's memory. `now` gives epoch seconds."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now

@@ -25,7 +25,7 @@ from poller.stores.writer import Writer
 
 
 class SqliteStore:
-    """`ports.StateStore` in a file, which is open within an `async with`.
+    """`ports.CheckpointStore` in a file, which is open within an `async with`.
 
     Entering raises SettingsError where the file cannot be used, InUse or CannotStore where it cannot be used now.
     `positions` is how many positions it held when it was opened.

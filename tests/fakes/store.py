@@ -37,7 +37,7 @@ class Forgotten(NamedTuple):
 
 
 class FakeStore:
-    """`ports.StateStore`; the plan's operations are its methods."""
+    """`ports.CheckpointStore`; the plan's operations are its methods."""
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()

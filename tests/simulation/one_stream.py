@@ -30,7 +30,7 @@ from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.model.mapping import OnFailure, StreamMapping
-from poller.ports import StateStore, StreamSource
+from poller.ports import CheckpointStore, StreamSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.stores.memory import MemoryStore
 from tests.fakes.clock import VirtualClock, service_clock
@@ -48,7 +48,7 @@ ERROR = FunctionError(error_type="ValueError", message="by plan")
 class Process:
     """The way of one process to the stream, and to the store. Once it is dead, nothing goes through any more."""
 
-    def __init__(self, service: FakeStreamService, store: StateStore, *, ours: VirtualClock) -> None:
+    def __init__(self, service: FakeStreamService, store: CheckpointStore, *, ours: VirtualClock) -> None:
         self.clock = service_clock(ours)
         self._service = service
         self.store = store

@@ -13,7 +13,7 @@ import anyio
 
 from poller.engine.streams.store_health import StoreHealth
 from poller.model.stream import Checkpoint, ShardId, StateKey
-from poller.ports import StateStore
+from poller.ports import CheckpointStore
 
 SAVE_EVERY_SECONDS = 0.2
 """From the beginning of a save to the beginning of the next: as often as a shard of Kinesis may be read."""
@@ -24,7 +24,7 @@ LAST_SAVE_IN_SECONDS = 5.0
 class Checkpoints:
     """The checkpoints of one mapping, on their way to the store."""
 
-    def __init__(self, *, key: StateKey, store: StateStore, health: StoreHealth) -> None:
+    def __init__(self, *, key: StateKey, store: CheckpointStore, health: StoreHealth) -> None:
         self._key = key
         self._store = store
         self._health = health

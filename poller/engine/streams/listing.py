@@ -22,7 +22,7 @@ from poller.engine.source_health import SourceHealth
 from poller.errors import Rejected, ServiceError
 from poller.model.arn import Arn
 from poller.model.stream import Checkpoint, Shard, ShardId, StateKey
-from poller.ports import Clock, StateStore, StreamSource
+from poller.ports import CheckpointStore, Clock, StreamSource
 
 LIST_AGAIN_IN_SECONDS = 20.0
 """How long a new shard may stay unknown; it is found sooner when its parent is drained.
@@ -49,7 +49,7 @@ class Listings:
         self,
         *,
         source: StreamSource,
-        store: StateStore,
+        store: CheckpointStore,
         key: StateKey,
         arn: Arn,
         operation: str,

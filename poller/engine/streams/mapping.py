@@ -52,7 +52,7 @@ from poller.model.stream import (
     ShardIterator,
     Window,
 )
-from poller.ports import StateStore, StreamSource
+from poller.ports import CheckpointStore, StreamSource
 
 ITERATORS_AT_ONCE = 10
 """How many calls fix the positions of a start at LATEST side by side."""
@@ -64,7 +64,7 @@ class StreamContext:
 
     lane: LaneContext
     source: StreamSource
-    store: StateStore
+    store: CheckpointStore
     filters: RecordFilter | None
     budget: Budget
 

@@ -21,10 +21,10 @@ from poller.facts import Emit, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
 from poller.model.status import Health
 from poller.model.stream import Checkpoint, ShardId, StartingPosition, StateKey
-from poller.ports import Clock, StateStore
+from poller.ports import CheckpointStore, Clock
 
 Operation = Literal["load", "drained_at", "save", "forget", "starting_position"]
-"""The methods of `ports.StateStore`."""
+"""The methods of `ports.CheckpointStore`."""
 
 T = TypeVar("T")
 
@@ -99,9 +99,9 @@ class StoreHealth:
 
 
 class RetryingStore:
-    """`ports.StateStore` whose calls never fail: each is tried until it succeeds."""
+    """`ports.CheckpointStore` whose calls never fail: each is tried until it succeeds."""
 
-    def __init__(self, store: StateStore, health: StoreHealth) -> None:
+    def __init__(self, store: CheckpointStore, health: StoreHealth) -> None:
         self._store = store
         self._until_done = health.until_done
 

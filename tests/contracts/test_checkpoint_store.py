@@ -1,4 +1,4 @@
-"""What must every store of stream positions do? See ports.StateStore."""
+"""What must every store of stream positions do? See ports.CheckpointStore."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from poller.model.stream import (
     TrimHorizon,
     Window,
 )
-from poller.ports import StateStore
+from poller.ports import CheckpointStore
 from poller.stores.memory import MemoryStore
 from poller.stores.notation import CheckpointMovedBack
 from poller.stores.sqlite import SqliteStore
@@ -46,7 +46,7 @@ A, B = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")
 
 
 @asynccontextmanager
-async def opened(kind: str, folder: Path) -> AsyncIterator[StateStore]:
+async def opened(kind: str, folder: Path) -> AsyncIterator[CheckpointStore]:
     if kind == "memory":
         yield MemoryStore()
     else:
@@ -67,7 +67,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def store(kind: str, tmp_path: Path, anyio_backend: str) -> AsyncIterator[StateStore]:
+async def store(kind: str, tmp_path: Path, anyio_backend: str) -> AsyncIterator[CheckpointStore]:
     async with opened(kind, tmp_path) as store:
         yield store
 
@@ -76,11 +76,11 @@ def after(number: int | str, window: Window | None = None) -> Checkpoint:
     return Checkpoint(AfterSequence(SequenceNumber(str(number))), window)
 
 
-async def test_nothing_is_stored_at_first(store: StateStore) -> None:
+async def test_nothing_is_stored_at_first(store: CheckpointStore) -> None:
     assert await store.load(CLICKS) == {}
 
 
-async def test_what_was_saved_is_loaded_and_each_mapping_has_its_own(store: StateStore) -> None:
+async def test_what_was_saved_is_loaded_and_each_mapping_has_its_own(store: CheckpointStore) -> None:
     await store.save(CLICKS, {A: after(1), B: Checkpoint(TrimHorizon())})
     await store.save(USERS, {A: after(7)})
     await store.save(CLICKS, {A: after(2)})
@@ -89,7 +89,7 @@ async def test_what_was_saved_is_loaded_and_each_mapping_has_its_own(store: Stat
 
 
 async def test_a_mapping_that_is_given_another_stream_begins_anew_and_finds_its_places_when_it_returns(
-    store: StateStore,
+    store: CheckpointStore,
 ) -> None:
     await store.save(CLICKS, {A: after(5), B: after(5)})
     assert await store.load(MOVED) == {}
@@ -99,24 +99,24 @@ async def test_a_mapping_that_is_given_another_stream_begins_anew_and_finds_its_
     assert await store.load(MOVED) == {A: after(1)}
 
 
-async def test_nobody_has_set_a_starting_position(store: StateStore) -> None:
+async def test_nobody_has_set_a_starting_position(store: CheckpointStore) -> None:
     await store.save(CLICKS, {A: after(5)})
     assert await store.starting_position(CLICKS) is None
 
 
-async def test_what_was_loaded_is_the_callers_own(store: StateStore) -> None:
+async def test_what_was_loaded_is_the_callers_own(store: CheckpointStore) -> None:
     await store.save(CLICKS, {A: after(1)})
     (await store.load(CLICKS)).clear()
     assert await store.load(CLICKS) == {A: after(1)}
 
 
-async def test_to_save_nothing_is_nothing(store: StateStore) -> None:
+async def test_to_save_nothing_is_nothing(store: CheckpointStore) -> None:
     await store.save(CLICKS, {})
     await store.forget(CLICKS, [])
     assert await store.load(CLICKS) == {}
 
 
-async def test_a_forgotten_shard_is_gone_and_may_begin_anew(store: StateStore) -> None:
+async def test_a_forgotten_shard_is_gone_and_may_begin_anew(store: CheckpointStore) -> None:
     await store.save(CLICKS, {A: after(5), B: after(5)})
     await store.save(USERS, {A: after(5)})
     await store.forget(CLICKS, [A, ShardId("never seen")])
@@ -126,7 +126,7 @@ async def test_a_forgotten_shard_is_gone_and_may_begin_anew(store: StateStore) -
     assert await store.load(USERS) == {A: after(5)}
 
 
-async def test_a_drained_shard_has_the_time_when_its_end_was_stored(store: StateStore) -> None:
+async def test_a_drained_shard_has_the_time_when_its_end_was_stored(store: CheckpointStore) -> None:
     before = floor(time())
     await store.save(CLICKS, {A: after(1), B: Checkpoint(ShardEnd())})
     await store.save(USERS, {A: Checkpoint(ShardEnd())})
@@ -140,7 +140,7 @@ async def test_a_drained_shard_has_the_time_when_its_end_was_stored(store: State
     assert await store.drained_at(CLICKS) == {}
 
 
-async def test_a_window_comes_and_goes_with_its_position(store: StateStore) -> None:
+async def test_a_window_comes_and_goes_with_its_position(store: CheckpointStore) -> None:
     window = Window(start=1_767_225_600, end=1_767_225_660, state='{"sum": "∑\\u0000\\ud800 \'\\""}'.encode())
     await store.save(CLICKS, {A: after(1, window)})
     assert await store.load(CLICKS) == {A: after(1, window)}
@@ -148,7 +148,7 @@ async def test_a_window_comes_and_goes_with_its_position(store: StateStore) -> N
     assert await store.load(CLICKS) == {A: after(1)}
 
 
-async def test_the_largest_window_state_fits(store: StateStore) -> None:
+async def test_the_largest_window_state_fits(store: CheckpointStore) -> None:
     window = Window(start=0, end=900, state=b'"' + b"x" * 1024 * 1024 + b'"')
     await store.save(CLICKS, {A: after(1, window), B: after(1, window)})
     assert await store.load(CLICKS) == {A: after(1, window), B: after(1, window)}
@@ -172,7 +172,7 @@ CLIMB: list[Position] = [
 ]
 
 
-async def test_a_checkpoint_moves_on_from_any_position_to_any_later_one(store: StateStore) -> None:
+async def test_a_checkpoint_moves_on_from_any_position_to_any_later_one(store: CheckpointStore) -> None:
     for index, (earlier, later) in enumerate(itertools.combinations_with_replacement(CLIMB, 2)):
         shard_id = ShardId(f"shard-{index}")
         await store.save(CLICKS, {shard_id: Checkpoint(earlier)})
@@ -180,7 +180,7 @@ async def test_a_checkpoint_moves_on_from_any_position_to_any_later_one(store: S
         assert (await store.load(CLICKS))[shard_id] == Checkpoint(later)
 
 
-async def test_a_checkpoint_never_moves_back_from_any_position_to_any_earlier_one(store: StateStore) -> None:
+async def test_a_checkpoint_never_moves_back_from_any_position_to_any_earlier_one(store: CheckpointStore) -> None:
     for index, (earlier, later) in enumerate(itertools.combinations(CLIMB, 2)):
         shard_id = ShardId(f"shard-{index}")
         await store.save(CLICKS, {shard_id: Checkpoint(later)})
@@ -189,20 +189,20 @@ async def test_a_checkpoint_never_moves_back_from_any_position_to_any_earlier_on
         assert (await store.load(CLICKS))[shard_id] == Checkpoint(later)
 
 
-async def test_a_refused_save_names_the_shard_that_would_move_back_and_stores_none(store: StateStore) -> None:
+async def test_a_refused_save_names_the_shard_that_would_move_back_and_stores_none(store: CheckpointStore) -> None:
     await store.save(CLICKS, {A: after(1), B: after(100)})
     with pytest.raises(CheckpointMovedBack, match=f"clicks, {B}: "):
         await store.save(CLICKS, {A: after(1), B: after(99), ShardId("c"): after(1)})
     assert await store.load(CLICKS) == {A: after(1), B: after(100)}
 
 
-async def test_latest_is_never_stored(store: StateStore) -> None:
+async def test_latest_is_never_stored(store: CheckpointStore) -> None:
     with pytest.raises(AssertionError, match="LATEST"):
         await store.save(CLICKS, {A: Checkpoint(Latest())})
     assert await store.load(CLICKS) == {}
 
 
-async def test_saves_side_by_side_are_all_stored_and_a_refused_one_harms_no_other(store: StateStore) -> None:
+async def test_saves_side_by_side_are_all_stored_and_a_refused_one_harms_no_other(store: CheckpointStore) -> None:
     await store.save(CLICKS, {A: after(1000)})
     refused = []
 
@@ -223,7 +223,7 @@ async def test_saves_side_by_side_are_all_stored_and_a_refused_one_harms_no_othe
 
 @pytest.mark.parametrize("passes", range(8))
 async def test_a_cancelled_save_is_stored_whole_or_not_at_all_and_later_ones_go_on(
-    store: StateStore, passes: int
+    store: CheckpointStore, passes: int
 ) -> None:
     """Cancelled after so many turns of the event loop; a load that follows knows which it was, for good."""
     both = {A: after(1), B: after(1)}
