@@ -57,7 +57,7 @@ def _notes(entry: Entry) -> Iterable[str]:
     if entry.mapping is None:
         yield "no mapping of this name reads this stream; kept for when one does again"
     elif not entry.stored.checkpoints and by_hand is None:
-        yield f"nothing is stored; it begins {in_words(entry.mapping.begins_at)}"
+        yield f"nothing is stored; it begins {in_words(entry.mapping.starting_position)}"
     if by_hand is not None:
         which = "where nothing is stored of it" if entry.stored.checkpoints else "nothing else is stored"
         yield f"set by hand, {which}: it begins {in_words(by_hand)}"
@@ -92,7 +92,7 @@ def document(entry: Entry) -> dict[str, Any]:
         "mapping": entry.key.mapping,
         "stream_arn": entry.key.stream_arn,
         "is_read": entry.mapping is not None,
-        "starting_position": None if entry.mapping is None else for_programs(entry.mapping.begins_at),
+        "starting_position": None if entry.mapping is None else for_programs(entry.mapping.starting_position),
         "set_by_hand": None if by_hand is None else for_programs(by_hand),
         "shards": [
             {

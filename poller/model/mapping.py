@@ -7,7 +7,7 @@ from typing import Literal
 
 from poller.model.arn import Arn, stream_arn
 from poller.model.ids import FunctionName, MappingName
-from poller.model.stream import AtTimestamp, Latest, StartingPosition, StateKey, TrimHorizon
+from poller.model.stream import StartingPosition, StateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,6 @@ class QueueMapping:
         return self.event_source_arn.resource.endswith(".fifo")
 
 
-StartingPositionName = Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnFailure:
     """Where discarded records are reported, and what a shard does while the destination does not take the report.
@@ -56,7 +53,6 @@ class StreamMapping:
     """A mapping whose source is a Kinesis stream, one of its consumers, or a DynamoDB stream.
 
     `filters` are the patterns as JSON text, empty for none; a record must match one of them.
-    `starting_position_timestamp` is in epoch seconds, and set exactly when the position is AT_TIMESTAMP.
     `maximum_retry_attempts` and `maximum_record_age_in_seconds` are None for no limit: as long as the source keeps it.
     `tumbling_window_in_seconds` is None where there are no windows.
     """
@@ -69,8 +65,7 @@ class StreamMapping:
     maximum_batching_window_in_seconds: int = 0
     filters: tuple[str, ...] = ()
     report_batch_item_failures: bool = False
-    starting_position: StartingPositionName
-    starting_position_timestamp: float | None = None
+    starting_position: StartingPosition
     parallelization_factor: int = 1
     maximum_retry_attempts: int | None = None
     maximum_record_age_in_seconds: int | None = None
@@ -84,17 +79,6 @@ class StreamMapping:
     @property
     def is_kinesis(self) -> bool:
         return self.event_source_arn.service == "kinesis"
-
-    @property
-    def begins_at(self) -> StartingPosition:
-        match self.starting_position:
-            case "AT_TIMESTAMP":
-                assert self.starting_position_timestamp is not None, "settings see to that"
-                return AtTimestamp(self.starting_position_timestamp)
-            case "LATEST":
-                return Latest()
-            case "TRIM_HORIZON":
-                return TrimHorizon()
 
     @property
     def state_key(self) -> StateKey:

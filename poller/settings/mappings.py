@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import OnFailure, QueueMapping, StartingPositionName, StreamMapping
+from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
+from poller.model.stream import AtTimestamp, Latest, StartingPosition, TrimHorizon
 from poller.settings.faults import refusal
 from poller.settings.fields import (
     DestinationArn,
@@ -138,7 +139,7 @@ class MappingTable(Table):
     scaling_config: ScalingConfigTable = Field(default_factory=ScalingConfigTable)
     """How far to scale; queues only."""
 
-    starting_position: StartingPositionName | None = None
+    starting_position: Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] | None = None
     """Where to begin to read a stream; required for streams."""
 
     starting_position_timestamp: Moment | None = None
@@ -178,7 +179,7 @@ class MappingTable(Table):
 
 def mapping_value(name: str, table: MappingTable, function: FunctionName) -> QueueMapping | StreamMapping:
     """The mapping that the rest of the program gets; the table has passed every rule."""
-    source, position = table.event_source_arn, table.starting_position
+    source = table.event_source_arn
     assert source is not None
     if source.service == "sqs":
         return QueueMapping(
@@ -195,7 +196,6 @@ def mapping_value(name: str, table: MappingTable, function: FunctionName) -> Que
             region=table.region or source.region,
             uuid=table.uuid or _derived_uuid(name),
         )
-    assert position is not None
     on_failure = table.destination_config.on_failure
     destination = on_failure.destination_arn
     return StreamMapping(
@@ -207,8 +207,7 @@ def mapping_value(name: str, table: MappingTable, function: FunctionName) -> Que
         maximum_batching_window_in_seconds=table.maximum_batching_window_in_seconds,
         filters=table.patterns,
         report_batch_item_failures=bool(table.function_response_types),
-        starting_position=position,
-        starting_position_timestamp=table.starting_position_timestamp,
+        starting_position=_starting_position(table),
         parallelization_factor=table.parallelization_factor,
         maximum_retry_attempts=_limit(table.maximum_retry_attempts),
         maximum_record_age_in_seconds=_limit(table.maximum_record_age_in_seconds),
@@ -221,6 +220,19 @@ def mapping_value(name: str, table: MappingTable, function: FunctionName) -> Que
         region=table.region or source.region,
         uuid=table.uuid or _derived_uuid(name),
     )
+
+
+def _starting_position(table: MappingTable) -> StartingPosition:
+    match table.starting_position:
+        case "TRIM_HORIZON":
+            return TrimHorizon()
+        case "LATEST":
+            return Latest()
+        case "AT_TIMESTAMP":
+            assert table.starting_position_timestamp is not None
+            return AtTimestamp(table.starting_position_timestamp)
+        case None:
+            raise AssertionError("a stream has a starting position")
 
 
 def _limit(number: int) -> int | None:

@@ -30,6 +30,7 @@ from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.model.mapping import OnFailure, StreamMapping
+from poller.model.stream import TrimHorizon
 from poller.ports import CheckpointStore, StreamSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.stores.memory import MemoryStore
@@ -163,7 +164,7 @@ class World:
             function_name=FunctionName("f"),
             region="eu-west-1",
             uuid="u",
-            **{"starting_position": "TRIM_HORIZON"} | options,
+            **{"starting_position": TrimHorizon()} | options,
         )
         function = Function(
             name=FunctionName("f"),

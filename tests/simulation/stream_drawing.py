@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from poller.model.mapping import StreamMapping
+from poller.model.stream import AtTimestamp, Latest, StartingPosition, TrimHorizon
 from tests.fakes.clock import EPOCH
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan, Outage
@@ -162,15 +163,14 @@ class Drawing:
 
     def _options(self, stream: SimulatedStream, plan: FunctionPlan, randomness: Random) -> dict[str, Any]:
         is_kinesis = isinstance(stream, KinesisStream)
-        starting = randomness.choice(
-            ["TRIM_HORIZON", "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP" if is_kinesis else "LATEST"]
+        starting: StartingPosition | None = randomness.choice(  # None is AtTimestamp; its time is drawn below
+            [TrimHorizon(), TrimHorizon(), Latest(), None if is_kinesis else Latest()]
         )
         is_trouble = self.shape.kind == "trouble"
         has_windows = randomness.random() < 0.2
         timestamp = EPOCH + randomness.uniform(0, self.shape.begins_at)
         return {
-            "starting_position": starting,
-            "starting_position_timestamp": timestamp if starting == "AT_TIMESTAMP" else None,
+            "starting_position": starting or AtTimestamp(timestamp),
             "batch_size": randomness.choice([1, 3, 10, 100]),
             "maximum_batching_window_in_seconds": randomness.choice([0, 0, 1, 5]),
             "tumbling_window_in_seconds": randomness.choice([3, 10, 30]) if has_windows else None,

@@ -24,10 +24,13 @@ from poller.model.mapping import StreamMapping
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
+    AtTimestamp,
     Checkpoint,
+    Latest,
     Position,
     ShardEnd,
     ShardId,
+    TrimHorizon,
 )
 from tests.fakes.clock import EPOCH
 from tests.fakes.store import Saved
@@ -92,12 +95,12 @@ class History:
 
     def is_in_scope(self, put: Put) -> bool:
         """With LATEST, all that comes after the mapping was ready for the first time is."""
-        if self.mapping.starting_position == "LATEST":
+        if self.mapping.starting_position == Latest():
             return put.put_at > self._scope_begins_at
         return put.arrived_at >= self._scope_begins_at
 
     def may_be_invoked(self, put: Put) -> bool:
-        if self.mapping.starting_position == "LATEST":
+        if self.mapping.starting_position == Latest():
             return put.put_at >= floor(self.lives[0].began_at)
         return put.arrived_at >= self._scope_begins_at
 
@@ -159,12 +162,12 @@ class History:
 
     def _when_scope_begins(self) -> float:
         match self.mapping.starting_position:
-            case "LATEST":
+            case Latest():
                 return self.world.ready_at.get(self.mapping.name, inf)
-            case "AT_TIMESTAMP":
-                assert self.mapping.starting_position_timestamp is not None
-                return floor(self.mapping.starting_position_timestamp * 1000) / 1000 - EPOCH - EPSILON
-        return -inf
+            case AtTimestamp(timestamp):
+                return floor(timestamp * 1000) / 1000 - EPOCH - EPSILON
+            case TrimHorizon():
+                return -inf
 
     def _done(self) -> dict[str, float]:
         done = dict.fromkeys(self.puts, inf)

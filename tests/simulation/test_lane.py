@@ -33,7 +33,7 @@ from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response, TooLarge
 from poller.model.mapping import OnFailure, StreamMapping
 from poller.model.status import BlockedShard
-from poller.model.stream import SequenceNumber, ShardId, StreamRecord, Window
+from poller.model.stream import SequenceNumber, ShardId, StreamRecord, TrimHorizon, Window
 from tests.fakes.clock import EPOCH, VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan
@@ -66,7 +66,7 @@ class Scene:
             name=MappingName("m"),
             event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"),
             function_name=FunctionName("f"),
-            starting_position="TRIM_HORIZON",
+            starting_position=TrimHorizon(),
             region="eu-west-1",
             uuid="u",
             **self.options,

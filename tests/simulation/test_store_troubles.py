@@ -10,7 +10,7 @@ from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamContext
 from poller.facts import MappingReady, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.status import MappingStatus
-from poller.model.stream import Position, ShardEnd, ShardId
+from poller.model.stream import Latest, Position, ShardEnd, ShardId
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.store import FakeStore
 from tests.simulation.one_stream import Process, World, play, stopping_after
@@ -89,7 +89,7 @@ def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
 
 @pytest.mark.parametrize("operation", ["load", "drained_at", "starting_position", "save"])
 def test_a_mapping_starts_once_its_store_works_and_says_meanwhile_that_the_store_fails(operation: str) -> None:
-    world = StoreWorld(starting_position="LATEST")
+    world = StoreWorld(starting_position=Latest())
     seen: list[MappingStatus] = []
 
     async def main() -> None:
@@ -116,7 +116,7 @@ def test_a_mapping_starts_once_its_store_works_and_says_meanwhile_that_the_store
 
 
 def test_found_children_are_stored_before_they_are_read_though_the_store_fails_for_a_while() -> None:
-    world = StoreWorld(starting_position="LATEST")
+    world = StoreWorld(starting_position=Latest())
 
     async def main() -> None:
         async def until(_stop: Stop, _daemon: Daemon) -> bool:

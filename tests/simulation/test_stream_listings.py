@@ -17,7 +17,7 @@ from poller.engine.streams.mapping import StreamContext
 from poller.errors import Rejected, Throttled, Unreachable
 from poller.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
-from poller.model.stream import Shard, ShardEnd, ShardId, StateKey, TrimHorizon
+from poller.model.stream import Latest, Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import Pace, PacedClient
@@ -123,7 +123,7 @@ def key_of(world: World) -> StateKey:
 @pytest.mark.parametrize("ending", [stopping_after, crashing_after])
 def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: Any) -> None:
     """Else nothing would be stored once its parent has aged out, and the next start would begin at LATEST."""
-    world = FailingStore("save", starting_position="LATEST")
+    world = FailingStore("save", starting_position=Latest())
 
     async def main() -> None:
         async def go_on() -> None:
@@ -335,7 +335,7 @@ def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> Non
 
 
 def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() -> None:
-    world = LargeTable(generations=500, starting_position="LATEST")
+    world = LargeTable(generations=500, starting_position=Latest())
     watch = Watch(40, 9, 13)
 
     async def main() -> None:
@@ -356,7 +356,7 @@ def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() ->
 
 @pytest.mark.parametrize(("filters", "longest"), [("known", 1.5), ("ignored", 12.0), ("refused", 12.0)])
 def test_the_child_of_one_of_ten_thousand_shards_is_read_soon_after_its_parent(filters: Any, longest: float) -> None:
-    world = LargeTable(generations=500, filters=filters, starting_position="LATEST")
+    world = LargeTable(generations=500, filters=filters, starting_position=Latest())
 
     async def main() -> None:
         async def roll_over() -> None:
@@ -501,7 +501,7 @@ def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
             process.save = save_slowly  # type: ignore[method-assign]  # the same store, on a slow disk
             return super()._parts(stop, process)
 
-    world = SlowToStoreFound(starting_position="LATEST")
+    world = SlowToStoreFound(starting_position=Latest())
     world.duration = 1.0
 
     async def main() -> None:
@@ -678,7 +678,7 @@ def test_a_stream_whose_shards_are_all_drained_and_have_no_children_is_a_trouble
 def test_at_a_start_at_latest_only_the_iterators_that_fail_are_taken_again(
     failures: int, calls: int, told: int
 ) -> None:
-    world = CountingWorld(starting_position="LATEST")
+    world = CountingWorld(starting_position=Latest())
     world.service.faults.script("GetShardIterator", *[Fault.UNREACHABLE] * failures)
 
     async def main() -> None:
@@ -705,7 +705,7 @@ def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
             source.shards = shards  # type: ignore[method-assign]  # the same source, in its first seconds
             return source
 
-    world = New(starting_position="LATEST")
+    world = New(starting_position=Latest())
 
     async def until(_stop: Stop, daemon: Daemon) -> bool:
         for _ in range(150):
@@ -726,7 +726,7 @@ def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
 
 
 def test_a_stream_without_shards_that_is_switched_off_is_told() -> None:
-    world = TableWorld(starting_position="LATEST")
+    world = TableWorld(starting_position=Latest())
     watch = Watch(100, 30)
 
     async def main() -> None:

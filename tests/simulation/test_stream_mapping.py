@@ -14,6 +14,7 @@ from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.facts import RecordsPolled
 from poller.model.invocation import Invocation, Response
+from poller.model.stream import Latest
 from tests.fakes.faults import FaultPlan
 from tests.simulation.one_stream import FAILURES, World, crashing_after, play, stopping_after
 
@@ -213,7 +214,7 @@ def test_filtered_records_move_the_checkpoint() -> None:
 
 
 def test_latest_sees_what_comes_after_the_mapping_is_ready_even_over_a_restart() -> None:
-    world = World(starting_position="LATEST")
+    world = World(starting_position=Latest())
 
     async def main() -> None:
         world.put("a", "a/old")
@@ -228,7 +229,7 @@ def test_latest_sees_what_comes_after_the_mapping_is_ready_even_over_a_restart()
 
 @pytest.mark.parametrize("ahead", [-3600.0, 60.0, 3600.0])
 def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: float) -> None:
-    world = World(starting_position="LATEST", batch_size=1)
+    world = World(starting_position=Latest(), batch_size=1)
     world.clock.ahead = ahead
     world.poison = {"a/0"}
 
@@ -249,7 +250,7 @@ def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: floa
 
 def test_latest_is_a_moment_that_the_source_has_reached_where_our_clock_is_a_little_ahead() -> None:
     """So little that the source's answers do not contradict it."""
-    world = World(starting_position="LATEST", batch_size=1)
+    world = World(starting_position=Latest(), batch_size=1)
     world.clock.ahead = 1.5
     world.poison = {"a/0"}
 

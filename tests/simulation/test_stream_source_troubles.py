@@ -15,7 +15,18 @@ from poller.errors import NotFound, Trimmed
 from poller.facts import PositionTrimmed, ReadThrottled, SourceFailed, SourceRecovered
 from poller.model.ids import MappingName
 from poller.model.invocation import Answered, Invocation, Response
-from poller.model.stream import Position, Read, Shard, ShardEnd, ShardId, ShardIterator, StateKey
+from poller.model.stream import (
+    AtTimestamp,
+    Latest,
+    Position,
+    Read,
+    Shard,
+    ShardEnd,
+    ShardId,
+    ShardIterator,
+    StateKey,
+    TrimHorizon,
+)
 from poller.ports import SourceClock, StreamSource
 from poller.sources.client import Client
 from poller.sources.kinesis import KinesisSource, known
@@ -114,8 +125,7 @@ def reshard(world: World, times: int) -> None:
 def test_a_start_at_a_time_asks_little_of_the_shards_that_closed_before() -> None:
     world = CountingWorld(
         faults=FaultPlan(latency_in_seconds=(0.01, 0.01)),
-        starting_position="AT_TIMESTAMP",
-        starting_position_timestamp=EPOCH + 3600,
+        starting_position=AtTimestamp(EPOCH + 3600),
     )
 
     async def main() -> None:
@@ -139,7 +149,7 @@ def test_a_start_at_a_time_asks_little_of_the_shards_that_closed_before() -> Non
 def test_a_table_begun_at_latest_goes_on_from_then_and_older_records_are_skipped_without_a_pause(
     finds_times: bool,
 ) -> None:
-    world = TableWorld(starting_position="LATEST")
+    world = TableWorld(starting_position=Latest())
     world.tables.finds_times = finds_times
 
     async def main() -> None:
@@ -161,7 +171,7 @@ def test_a_table_begun_at_latest_goes_on_from_then_and_older_records_are_skipped
 def test_a_table_may_begin_at_a_time_and_does_so_at_its_oldest_record_if_that_is_younger(
     hour: int, finds_times: bool
 ) -> None:
-    world = TableWorld(starting_position="AT_TIMESTAMP", starting_position_timestamp=EPOCH + hour * 3600)
+    world = TableWorld(starting_position=AtTimestamp(EPOCH + hour * 3600))
     world.tables.finds_times = finds_times
 
     async def main() -> None:
@@ -411,7 +421,7 @@ def test_oldest_records_that_age_out_just_before_the_read_are_said_to_be_trimmed
             source.read = read_or_trimmed  # type: ignore[method-assign]  # the same source, of old records
             return source
 
-    world = Ageing(starting_position="TRIM_HORIZON")
+    world = Ageing(starting_position=TrimHorizon())
 
     async def main() -> None:
         world.put("a", "a/0")

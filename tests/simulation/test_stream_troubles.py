@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import anyio
 
+from poller.model.stream import Latest
 from tests.fakes.faults import FaultPlan
 from tests.fakes.target import FunctionPlan
 from tests.simulation.life import Life
@@ -53,7 +54,7 @@ def test_a_start_at_latest_is_no_later_than_it_was_told_to_the_millisecond() -> 
 
     async def main() -> None:
         clicks = KinesisStream("clicks")
-        world.add_stream_mapping("mapping", world.add_stream(clicks), "function", starting_position="LATEST")
+        world.add_stream_mapping("mapping", world.add_stream(clicks), "function", starting_position=Latest())
 
         async def crash(life: Life) -> None:
             await anyio.sleep_until(1.0008)

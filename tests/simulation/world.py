@@ -22,6 +22,7 @@ from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
+from poller.model.stream import TrimHorizon
 from tests.fakes.clock import VirtualClock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan
@@ -150,7 +151,7 @@ class World:
             function_name=FunctionName(function),
             region="eu-west-1",
             uuid=name,
-            **{"starting_position": "TRIM_HORIZON"} | options,
+            **{"starting_position": TrimHorizon()} | options,
         )
         self.stream_mappings.append(mapping)
         return mapping

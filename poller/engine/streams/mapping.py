@@ -196,7 +196,7 @@ class StreamMappingRunner:
                 raise NotFound("the stream lists no shards yet: is it just being made?", code="NoShards")
             now = AtTimestamp(self._context.source.clock.reached())
             by_hand = await self._store.starting_position(self.mapping.state_key)
-            positions = first_positions(shards, by_hand or self.mapping.begins_at)
+            positions = first_positions(shards, by_hand or self.mapping.starting_position)
             latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]
             self._latest = await self._iterators_at_latest(latest)
             positions |= dict.fromkeys(latest, now)

@@ -30,7 +30,7 @@ def mapping(arn: str) -> StreamMapping:
         name=MappingName("m"),
         event_source_arn=Arn.parse(arn),
         function_name=FunctionName("f"),
-        starting_position="LATEST",
+        starting_position=Latest(),
         region="eu-west-1",
         uuid="u",
     )

@@ -18,6 +18,7 @@ from poller.demo.signups.part import Signups
 from poller.demo.signups.stage import USERS
 from poller.demo.signups.story import FIFO, QUEUES, STANDARD, VISIBILITY_TIMEOUT_IN_SECONDS, WELCOME
 from poller.model.function import ChildProcess
+from poller.model.stream import TrimHorizon
 from poller.settings.loading import load
 from poller.settings.values import Settings
 
@@ -47,7 +48,7 @@ def test_both_queues_are_read_and_failures_named_one_by_one(loaded: Settings) ->
 
 def test_both_streams_are_read_from_their_beginning(loaded: Settings) -> None:
     assert {mapping.name for mapping in loaded.stream_mappings} == {WELCOME, clicks.MAPPING}
-    assert {mapping.starting_position for mapping in loaded.stream_mappings} == {"TRIM_HORIZON"}
+    assert {mapping.starting_position for mapping in loaded.stream_mappings} == {TrimHorizon()}
 
 
 def test_the_settings_are_worth_copying(loaded: Settings) -> None:

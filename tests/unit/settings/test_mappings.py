@@ -10,6 +10,7 @@ import pytest
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
+from poller.model.stream import AtTimestamp, Latest, TrimHorizon
 from poller.settings.values import Settings
 
 Load = Callable[..., Settings]
@@ -83,8 +84,7 @@ def test_a_stream_mapping_has_aws_defaults(loaded: Load) -> None:
         maximum_batching_window_in_seconds=0,
         filters=(),
         report_batch_item_failures=False,
-        starting_position="LATEST",
-        starting_position_timestamp=None,
+        starting_position=Latest(),
         parallelization_factor=1,
         maximum_retry_attempts=None,
         maximum_record_age_in_seconds=None,
@@ -120,7 +120,7 @@ def test_everything_said_of_a_stream_mapping_is_taken(loaded: Load) -> None:
             function_name=FunctionName("f"),
             batch_size=101,
             filters=('{"dynamodb": {"Keys": {"id": {"S": ["a"]}}}}',),
-            starting_position="TRIM_HORIZON",
+            starting_position=TrimHorizon(),
             parallelization_factor=10,
             maximum_retry_attempts=0,
             maximum_record_age_in_seconds=60,
@@ -144,7 +144,7 @@ def test_a_starting_timestamp_is_a_date_time_or_seconds(loaded: Load, source: st
         starting_position_timestamp = {moment}
     """
     (mapping,) = loaded(text).stream_mappings
-    assert mapping.starting_position_timestamp == 1769860800
+    assert mapping.starting_position == AtTimestamp(1769860800)
 
 
 def test_a_uuid_follows_from_the_mappings_name(loaded: Load) -> None:

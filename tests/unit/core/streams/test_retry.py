@@ -12,7 +12,7 @@ from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, Busy, FunctionError
 from poller.model.mapping import StreamMapping
 from poller.model.outcome import Failed, Postponed, Succeeded
-from poller.model.stream import SequenceNumber
+from poller.model.stream import Latest, SequenceNumber
 
 RAISED = FunctionError(error_type="ValueError", message="no")
 FAILED = Failed("ValueError")
@@ -42,7 +42,7 @@ def test_the_limits_are_the_mappings() -> None:
         name=MappingName("m"),
         event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/s"),
         function_name=FunctionName("f"),
-        starting_position="LATEST",
+        starting_position=Latest(),
         region="eu-west-1",
         uuid="u",
         maximum_retry_attempts=3,

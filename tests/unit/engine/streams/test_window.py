@@ -7,7 +7,7 @@ from poller.engine.streams.window import LaneWindow
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import StreamMapping
-from poller.model.stream import ShardId, Window
+from poller.model.stream import Latest, ShardId, Window
 
 OUTGROWN = b'"' + b"x" * MAXIMUM_STATE_BYTES + b'"'
 
@@ -21,7 +21,7 @@ def window_of(*, length: int | None, stored: Window | None = None) -> LaneWindow
         name=MappingName("m"),
         event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/s"),
         function_name=FunctionName("f"),
-        starting_position="LATEST",
+        starting_position=Latest(),
         tumbling_window_in_seconds=length,
         region="eu-west-1",
         uuid="u",
