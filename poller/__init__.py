@@ -22,6 +22,7 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     targets/     functions      }
     destinations/ discards      }
     stores/      positions      }
+    functions/   what a function is at run time, and one way to invoke it
     engine/      THE WAITING    structured tasks that ask core and call ports
     admin/       the HTTP server: metrics, health, readiness
     app.py       from the settings to the exit code

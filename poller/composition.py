@@ -1,10 +1,9 @@
 """What is a daemon made of? Its parts, made from the settings: the only place that knows the concrete classes.
 
     a mapping of a queue     SqsSource ─┐
-    a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┴─ a target and its gate
+    a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┴─ a function
 
-Mappings share the AWS clients, the state, the target, gate and event limit of each function, and the budget of bytes
-for all streams.
+Mappings share the AWS clients, the state, the functions, and the budget of bytes for all streams.
 Parts that must be closed are entered into the given stack.
 """
 
@@ -25,20 +24,19 @@ import anyio
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.json_client import JsonClient
 from poller.aws.kept_client import KeptClient
-from poller.core.event_limit import EventLimit
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
 from poller.engine.daemon import Runner
-from poller.engine.function_health import FunctionHealth
-from poller.engine.permits import FunctionGate
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.facts import Emit, StateOpened
+from poller.functions.health import FunctionHealth
+from poller.functions.opened import OpenFunction
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -80,9 +78,7 @@ class Parts:
         self._clock = WallClock()
         self._aws = Aws(AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints))
         self._budget = Budget(BYTES_OF_THE_PROCESS)
-        self._gates: dict[FunctionName, FunctionGate] = {}
-        self._event_limits: defaultdict[FunctionName, EventLimit] = defaultdict(EventLimit)
-        self._targets: dict[FunctionName, Target] = {}
+        self._functions: dict[FunctionName, OpenFunction] = {}
         self._paces: dict[tuple[str, str, str, str], Pace] = {}
         self._known_identity_arn: str | None = None
         self._asking_for_identity = anyio.Lock()
@@ -104,15 +100,10 @@ class Parts:
         return makers
 
     async def _queue_runner(self, mapping: QueueMapping) -> Callable[[], Runner]:
-        function = self._settings.functions[mapping.function_name]
-        target, gate = await self._way_to(function)
         parts = QueueContext(
             mapping=mapping,
-            function=function,
+            function=await self._function(mapping.function_name),
             source=await self._queue(mapping),
-            target=target,
-            gate=gate,
-            event_limit=self._event_limits[function.name],
             filters=_filters(mapping.filters, data_key="body"),
             clock=self._clock,
             randomness=self.randomness,
@@ -123,18 +114,13 @@ class Parts:
         return lambda: QueueMappingRunner(parts)
 
     async def _stream_runner(self, mapping: StreamMapping, store: CheckpointStore) -> Callable[[], Runner]:
-        function = self._settings.functions[mapping.function_name]
-        target, gate = await self._way_to(function)
         source = await self._stream(mapping)
         lane = LaneContext(
             mapping=mapping,
-            function=function,
-            target=target,
-            gate=gate,
+            function=await self._function(mapping.function_name),
             function_health=FunctionHealth(
-                mapping=mapping.name, function=function.name, clock=self._clock, emit=self._emit
+                mapping=mapping.name, function=mapping.function_name, clock=self._clock, emit=self._emit
             ),
-            event_limit=self._event_limits[function.name],
             destination=await self._destination(mapping),
             clock=self._clock,
             source_clock=source.clock,
@@ -235,11 +221,11 @@ class Parts:
             case service:
                 raise AssertionError(f"settings refuse a destination of {service}")
 
-    async def _way_to(self, function: Function) -> tuple[Target, FunctionGate]:
-        if function.name not in self._targets:
-            self._targets[function.name] = await self._target(function)
-            self._gates[function.name] = FunctionGate(function.reserved_concurrency)
-        return self._targets[function.name], self._gates[function.name]
+    async def _function(self, name: FunctionName) -> OpenFunction:
+        if name not in self._functions:
+            definition = self._settings.functions[name]
+            self._functions[name] = OpenFunction(definition, await self._target(definition))
+        return self._functions[name]
 
     async def _target(self, function: Function) -> Target:
         match function.kind:

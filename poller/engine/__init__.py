@@ -3,9 +3,7 @@
     daemon.py          every mapping side by side, each started again when it crashes; the stop in three stages
     queues/            the way of a message, from receive to delete
     streams/           the way of a record in a shard, from read to checkpoint
-    permits.py         when a poll may start and when a batch may be invoked
     source_health.py   is the source there, and how long is a failing one left alone?
-    function_health.py  does the function take batches?
     reporting.py       how an invocation is told
     stop.py            the stages of a stop, as events
 

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from poller.core.event_limit import EventLimit
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.engine.daemon import Daemon, Runner
-from poller.engine.function_health import FunctionHealth
-from poller.engine.permits import FunctionGate
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
+from poller.functions.health import FunctionHealth
+from poller.functions.opened import OpenFunction
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.stream import Checkpoint, ShardId, StateKey
@@ -60,8 +59,10 @@ class Life:
         self._request_ids = 0
         self._world = world
         self._budget = Budget(world.budget_in_bytes)
-        self._gates = {name: FunctionGate(function.reserved_concurrency) for name, function in world.functions.items()}
-        self._event_limits = {name: EventLimit() for name in world.functions}
+        self._functions = {
+            name: OpenFunction(definition, ProcessTarget(self.process, world.targets[name]))
+            for name, definition in world.functions.items()
+        }
         self._paces = {operation: Pace(operation, world.randomness) for operation in CALLS_IN_A_SECOND}
         self.daemon = Daemon(
             {mapping.name: self._maker(mapping) for mapping in world.all_mappings},
@@ -96,16 +97,13 @@ class Life:
         queue = world.queue_of(mapping)
         return QueueContext(
             mapping=mapping,
-            function=world.functions[mapping.function_name],
+            function=self._functions[mapping.function_name],
             source=SqsSource(
                 ProcessClient(self.process, world.sqs, ours=world.clock),
                 arn=queue.arn,
                 queue_url=world.sqs.url(queue),
                 has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
             ),
-            target=ProcessTarget(self.process, world.targets[mapping.function_name]),
-            gate=self._gates[mapping.function_name],
-            event_limit=self._event_limits[mapping.function_name],
             filters=_filters(mapping.filters, data_key="body"),
             clock=world.clock,
             randomness=world.randomness,
@@ -120,13 +118,10 @@ class Life:
         source = self._source(mapping)
         lane = LaneContext(
             mapping=mapping,
-            function=world.functions[mapping.function_name],
-            target=ProcessTarget(self.process, world.targets[mapping.function_name]),
-            gate=self._gates[mapping.function_name],
+            function=self._functions[mapping.function_name],
             function_health=FunctionHealth(
                 mapping=mapping.name, function=mapping.function_name, clock=world.clock, emit=world.note
             ),
-            event_limit=self._event_limits[mapping.function_name],
             destination=ProcessDestination(self.process, destination) if destination else None,
             clock=world.clock,
             source_clock=source.clock,

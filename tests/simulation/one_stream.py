@@ -14,17 +14,16 @@ from typing import Any
 import anyio
 import orjson
 
-from poller.core.event_limit import EventLimit
 from poller.core.filtering import compile_filters
 from poller.engine.daemon import Daemon
-from poller.engine.function_health import FunctionHealth
-from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.errors import Unreachable
 from poller.facts import Fact
+from poller.functions.health import FunctionHealth
+from poller.functions.opened import OpenFunction
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -176,13 +175,10 @@ class World:
         source = self.source(process)
         lane = LaneContext(
             mapping=mapping,
-            function=function,
-            target=self,
-            gate=FunctionGate(50),
+            function=OpenFunction(function, self),
             function_health=FunctionHealth(
                 mapping=mapping.name, function=function.name, clock=self.clock, emit=self.facts.append
             ),
-            event_limit=EventLimit(),
             destination=self.destination if mapping.on_failure else None,
             clock=self.clock,
             source_clock=source.clock,

@@ -12,10 +12,7 @@ import orjson
 import pytest
 
 from poller.core.batching import MAXIMUM_EVENT_BYTES
-from poller.core.event_limit import EventLimit
 from poller.core.streams.tumbling import MAXIMUM_STATE_BYTES
-from poller.engine.function_health import FunctionHealth
-from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.streams.lane import Lane, LaneContext
 from poller.facts import (
@@ -27,6 +24,8 @@ from poller.facts import (
     RecordsDropped,
     ShardBlocked,
 )
+from poller.functions.health import FunctionHealth
+from poller.functions.opened import OpenFunction
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -78,16 +77,13 @@ class Scene:
             timeout_in_seconds=10,
             reserved_concurrency=1,
         )
-        self.gate = FunctionGate(1)
+        self.function = OpenFunction(function, self)
         parts = LaneContext(
             mapping=mapping,
-            function=function,
-            target=self,
-            gate=self.gate,
+            function=self.function,
             function_health=FunctionHealth(
                 mapping=mapping.name, function=function.name, clock=VirtualClock(), emit=self.facts.append
             ),
-            event_limit=EventLimit(),
             destination=self.destination if mapping.on_failure else None,
             clock=VirtualClock(),
             source_clock=service_clock(),
@@ -322,7 +318,7 @@ def test_a_record_that_becomes_too_old_in_line_at_the_gate_is_not_invoked() -> N
     scene = Scene(options={"maximum_record_age_in_seconds": 60})
 
     async def script() -> None:
-        async with scene.gate:
+        async with scene.function.gate:
             scene.put("1", arrived_at=-30.0)
             scene.put("2")
             scene.lane.close()
@@ -339,7 +335,7 @@ def test_a_record_still_young_behind_the_gate_is_invoked() -> None:
     scene = Scene(options={"maximum_record_age_in_seconds": 60})
 
     async def script() -> None:
-        async with scene.gate:
+        async with scene.function.gate:
             scene.put("1", arrived_at=-30.0)
             scene.lane.close()
             await anyio.sleep(29)

@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 from poller.engine.daemon import Daemon
-from poller.engine.permits import FunctionGate
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import LEAST, Budget
 from poller.engine.streams.mapping import StreamContext
 from poller.facts import MappingCrashed, PositionTrimmed, RecordsPolled, SourceFailed
+from poller.functions.opened import OpenFunction
 from poller.model.invocation import Busy, Invocation, Response
 from poller.model.stream import Read, Shard, ShardIterator, StreamRecord
 from poller.ports import StreamSource
@@ -32,16 +32,20 @@ def names(key: str, count: int) -> list[str]:
 
 
 class SmallWorld(World):
-    """What mappings share outlives a crash: the process's budget, here a small one, and the function's gate."""
+    """What mappings share outlives a crash: the process's budget, here a small one, and the function."""
 
     def __init__(self, *, faults: FaultPlan | None = None, capacity: int = 50, **options: object) -> None:
         super().__init__(faults=faults, **options)
         self.budget = Budget(4 * MEBIBYTE)
-        self.gate = FunctionGate(capacity)
+        self._capacity = capacity
+        self.function: OpenFunction | None = None
 
     def _parts(self, stop: Stop, process: Process) -> StreamContext:
         parts = super()._parts(stop, process)
-        return replace(parts, budget=self.budget, lane=replace(parts.lane, gate=self.gate))
+        if self.function is None:
+            definition = replace(parts.lane.function.definition, reserved_concurrency=self._capacity)
+            self.function = OpenFunction(definition, self)
+        return replace(parts, budget=self.budget, lane=replace(parts.lane, function=self.function))
 
 
 class SlowStore(World):
@@ -206,7 +210,8 @@ def test_a_crash_leaks_neither_bytes_nor_places_at_the_function() -> None:
 
     play(world, main, shards=4)
     assert facts_of(world, MappingCrashed)
-    assert (world.budget.used, world.gate.running) == (0, 0)
+    assert world.function is not None
+    assert (world.budget.used, world.function.gate.running) == (0, 0)
     assert set(world.succeeded) == {name for key in "abcdefgh" for name in names(key, 5)}
 
 

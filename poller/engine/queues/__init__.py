@@ -1,6 +1,7 @@
 """THE WAY OF A MESSAGE: permit -> receive -> filter -> batch -> invoke -> interpret -> delete.
 
 mapping.py      the whole of it; begin here to follow a message with a finger
+permits.py      when a poll may start
 gathering.py    receive, filter, batch
 in_hand.py      a message in hand, and a batch of them
 visibility.py   messages in hand stay hidden in the queue

@@ -17,10 +17,10 @@ import anyio
 
 from poller.core.queues.ordering import GroupsInHand, groups_of
 from poller.core.queues.scaling import Concurrency
-from poller.engine.permits import Permits
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand
 from poller.engine.queues.invoking import Invoker
+from poller.engine.queues.permits import Permits
 from poller.engine.queues.redelivering import Redeliverer
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper

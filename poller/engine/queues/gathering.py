@@ -24,9 +24,9 @@ from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
 from poller.core.queues.ordering import without_gaps
 from poller.core.queues.scaling import PollScaling
-from poller.engine.permits import Permits
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand, Receive
+from poller.engine.queues.permits import Permits
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth

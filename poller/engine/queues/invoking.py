@@ -22,10 +22,7 @@ import anyio
 from poller.core import envelope
 from poller.core.backoff import POSTPONED, at_least
 from poller.core.batching import EMPTY_EVENT_BYTES
-from poller.core.event_limit import EventLimit
 from poller.core.outcome import interpret, unheeded_failures
-from poller.engine.function_health import FunctionHealth
-from poller.engine.permits import FunctionGate
 from poller.engine.queues.in_hand import BatchInHand
 from poller.engine.queues.visibility import HELD_TOO_LONG, VisibilityKeeper
 from poller.engine.reporting import batch_invoked
@@ -38,12 +35,13 @@ from poller.facts import (
     ReceiptsExpired,
     VisibilityRefused,
 )
-from poller.model.function import Function
+from poller.functions.health import FunctionHealth
+from poller.functions.opened import OpenFunction
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
 from poller.model.outcome import Outcome, Oversized, Postponed
-from poller.ports import SourceClock, Target
+from poller.ports import SourceClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +49,8 @@ class Invoker:
     """Invokes one mapping's function."""
 
     mapping: QueueMapping
-    function: Function
-    target: Target
-    gate: FunctionGate
+    function: OpenFunction
     function_health: FunctionHealth
-    event_limit: EventLimit
     keeper: VisibilityKeeper
     source_clock: SourceClock
     randomness: random.Random
@@ -71,12 +66,12 @@ class Invoker:
         `on_postponed` is called for each refusal, and when messages expire: both mean too many batches at once.
         """
         request_id = self.new_request_id()
-        seconds = self.function.timeout_in_seconds if self.mapping.is_fifo else 0.0
+        seconds = self.function.definition.timeout_in_seconds if self.mapping.is_fifo else 0.0
         attempt = 0
         doubts = 0
         batch.phase = "waiting"
         while True:
-            async with self.gate:
+            async with self.function.gate:
                 is_hidden = self.keeper.is_hidden_for(batch, seconds)
                 if not is_hidden:
                     is_hidden = await self.keeper.hide_for(batch, seconds)
@@ -106,9 +101,9 @@ class Invoker:
         oldest_age = max(0.0, self.source_clock.now() - min(one.message.sent_at for one in held))
         batch.phase = "running"
         began = anyio.current_time()
-        batch.running_until = began + self.function.timeout_in_seconds
+        batch.running_until = began + self.function.definition.timeout_in_seconds
         invocation = Invocation(request_id, payload, self.mapping.name, attempt)
-        response = await self.target.invoke(invocation)
+        response = await self.function.target.invoke(invocation)
         duration = anyio.current_time() - began
         outcome = interpret(
             response,
@@ -126,7 +121,7 @@ class Invoker:
             self.emit(
                 batch_invoked(
                     invocation,
-                    self.function,
+                    self.function.definition,
                     response,
                     outcome,
                     records=len(held),
@@ -136,13 +131,15 @@ class Invoker:
             )
             reports = self.mapping.report_batch_item_failures
             if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-                self.emit(FailuresIgnored(self.mapping.name, self.function.name, advice))
+                self.emit(FailuresIgnored(self.mapping.name, self.mapping.function_name, advice))
         return outcome
 
     def _learn_limit(self, outcome: Oversized, batch: BatchInHand, event_bytes: int) -> None:
-        self.event_limit.refused(event_bytes, empty_bytes=EMPTY_EVENT_BYTES, now=anyio.current_time())
+        self.function.event_limit.refused(event_bytes, empty_bytes=EMPTY_EVENT_BYTES, now=anyio.current_time())
         self.emit(
-            EventTooLarge(self.mapping.name, self.function.name, len(batch.messages), event_bytes, outcome.reason)
+            EventTooLarge(
+                self.mapping.name, self.mapping.function_name, len(batch.messages), event_bytes, outcome.reason
+            )
         )
 
     async def _wait(self, batch: BatchInHand, outcome: Postponed, attempt: int) -> bool:
@@ -151,7 +148,7 @@ class Invoker:
         self.emit(
             InvocationPostponed(
                 self.mapping.name,
-                self.function.name,
+                self.mapping.function_name,
                 len(batch.messages),
                 attempt,
                 outcome.reason,

@@ -23,17 +23,15 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskGroup
 
-from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
 from poller.core.queues.scaling import Concurrency, PollScaling
 from poller.core.queues.visibility import Visibility, effective_visibility
 from poller.disclosure import safe_text
-from poller.engine.function_health import FunctionHealth
-from poller.engine.permits import FunctionGate, Permits
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.delivering import Deliverer
 from poller.engine.queues.gathering import Gatherer
 from poller.engine.queues.invoking import Invoker
+from poller.engine.queues.permits import Permits
 from poller.engine.queues.redelivering import Redeliverer
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
@@ -41,11 +39,12 @@ from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import ServiceError
 from poller.facts import Emit, MappingCrashing, MappingReady
-from poller.model.function import Function
+from poller.functions.health import FunctionHealth
+from poller.functions.opened import OpenFunction
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
 from poller.model.status import Health, MappingStatus
-from poller.ports import Clock, QueueSource, Target
+from poller.ports import Clock, QueueSource
 
 DRAIN_SLACK_IN_SECONDS = 10.0
 """What a crash leaves to the other batches of its mapping, beyond the function's timeout."""
@@ -56,14 +55,11 @@ DESCRIBE_AGAIN_IN_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueContext:
-    """What a run of a queue mapping is put together from. `gate` and `event_limit` are the function's."""
+    """What a run of a queue mapping is put together from."""
 
     mapping: QueueMapping
-    function: Function
+    function: OpenFunction
     source: QueueSource
-    target: Target
-    gate: FunctionGate
-    event_limit: EventLimit
     filters: RecordFilter | None
     clock: Clock
     randomness: random.Random
@@ -77,12 +73,13 @@ class QueueMappingRunner:
 
     def __init__(self, context: QueueContext) -> None:
         mapping, emit, stop = context.mapping, context.emit, context.stop
-        ceiling = min(context.gate.capacity, mapping.maximum_concurrency or context.gate.capacity)
+        room = context.function.room
+        ceiling = min(room.capacity, mapping.maximum_concurrency or room.capacity)
         scaling = PollScaling(ceiling=ceiling)
         self.mapping = mapping
         self._context = context
         self._concurrency = Concurrency(ceiling=ceiling)
-        self._permits = Permits(gate=context.gate, polls=scaling, concurrency=self._concurrency)
+        self._permits = Permits(room=room, polls=scaling, concurrency=self._concurrency)
         self._health = SourceHealth(
             mapping=mapping.name,
             source=mapping.event_source_arn,
@@ -92,7 +89,7 @@ class QueueMappingRunner:
             stop=stop,
         )
         self._function_health = FunctionHealth(
-            mapping=mapping.name, function=context.function.name, clock=context.clock, emit=emit
+            mapping=mapping.name, function=mapping.function_name, clock=context.clock, emit=emit
         )
         deleter = Deleter(
             mapping=mapping.name, source=context.source, health=self._health, emit=emit, randomness=context.randomness
@@ -112,7 +109,7 @@ class QueueMappingRunner:
             deleter=deleter,
             releaser=self._releaser,
             permits=self._permits,
-            event_limit=context.event_limit,
+            event_limit=context.function.event_limit,
             scaling=scaling,
             health=self._health,
             stop=stop,
@@ -123,10 +120,7 @@ class QueueMappingRunner:
             invoker=Invoker(
                 mapping=mapping,
                 function=context.function,
-                target=context.target,
-                gate=context.gate,
                 function_health=self._function_health,
-                event_limit=context.event_limit,
                 keeper=self._keeper,
                 source_clock=context.source.clock,
                 randomness=context.randomness,
@@ -216,7 +210,7 @@ class QueueMappingRunner:
         visibility = effective_visibility(
             queue_timeout_in_seconds=attributes.visibility_timeout_in_seconds,
             window_in_seconds=self.mapping.maximum_batching_window_in_seconds,
-            function_timeout_in_seconds=self._context.function.timeout_in_seconds,
+            function_timeout_in_seconds=self._context.function.definition.timeout_in_seconds,
             is_fifo=self.mapping.is_fifo,
         )
         self._keeper.timeout_in_seconds = visibility.timeout_in_seconds
@@ -257,7 +251,7 @@ class QueueMappingRunner:
         try:
             await self._walk(walkers, working)
         except Exception as error:  # `_work` raises it once the other walkers are done, so that none of them is lost
-            longest = self._context.function.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS
+            longest = self._context.function.definition.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS
             if self._crash is None:
                 self._crash, self._crashed_at = error, self._context.clock.now()
                 if others := self._permits.batches_in_hand:  # the function may take hours: say now what happened

@@ -27,11 +27,8 @@ from typing import assert_never
 
 import anyio
 
-from poller.core.event_limit import EventLimit
 from poller.core.outcome import from_the_first, interpret, unheeded_failures
 from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
-from poller.engine.function_health import FunctionHealth
-from poller.engine.permits import FunctionGate
 from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
 from poller.engine.streams.blocking import LaneBlock
@@ -46,14 +43,15 @@ from poller.facts import (
     FailuresIgnored,
     InvocationPostponed,
 )
-from poller.model.function import Function
+from poller.functions.health import FunctionHealth
+from poller.functions.opened import OpenFunction
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import StreamMapping
 from poller.model.outcome import Oversized, PartlyFailed, Postponed
 from poller.model.status import BlockedShard
 from poller.model.stream import ShardId, StreamRecord, Window
-from poller.ports import Clock, Destination, SourceClock, Target
+from poller.ports import Clock, Destination, SourceClock
 
 Finished = Callable[[Records, Window | None], None]
 """Told what is done and the window that is open after it."""
@@ -64,11 +62,8 @@ class LaneContext:
     """What all lanes of a mapping share. `destination` is None where discarded records are reported nowhere."""
 
     mapping: StreamMapping
-    function: Function
-    target: Target
-    gate: FunctionGate
+    function: OpenFunction
     function_health: FunctionHealth
-    event_limit: EventLimit
     destination: Destination | None
     clock: Clock
     source_clock: SourceClock
@@ -95,7 +90,7 @@ class Lane:
         self._gathering = LaneGathering(
             context.mapping,
             self._window,
-            event_limit=context.event_limit,
+            event_limit=context.function.event_limit,
             source_clock=context.source_clock,
             stop=context.stop,
         )
@@ -108,7 +103,7 @@ class Lane:
         )
         self._discarding = Discarding(
             mapping=context.mapping,
-            function=context.function,
+            function=context.function.definition,
             shard_id=shard_id,
             destination=context.destination,
             block=self._block,
@@ -189,7 +184,7 @@ class Lane:
     async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
         """False when the daemon stops before the function was asked."""
         context = self._context
-        async with context.gate:
+        async with context.function.gate:
             if context.stop.has_begun:
                 return False
             now = context.source_clock.now()
@@ -201,7 +196,7 @@ class Lane:
             began = anyio.current_time()
             self.is_invoking = True
             try:
-                response = await context.target.invoke(invocation)
+                response = await context.function.target.invoke(invocation)
             finally:
                 self.is_invoking = False
         duration = anyio.current_time() - began
@@ -227,7 +222,7 @@ class Lane:
         context.emit(
             batch_invoked(
                 invocation,
-                context.function,
+                context.function.definition,
                 response,
                 outcome,
                 records=count,
@@ -237,7 +232,7 @@ class Lane:
         )
         reports = context.mapping.report_batch_item_failures
         if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-            context.emit(FailuresIgnored(context.mapping.name, context.function.name, advice))
+            context.emit(FailuresIgnored(context.mapping.name, context.mapping.function_name, advice))
         if is_bisected:
             context.emit(BatchBisected(context.mapping.name, count))
         elif pause is not None:
@@ -251,7 +246,7 @@ class Lane:
         context.emit(
             InvocationPostponed(
                 context.mapping.name,
-                context.function.name,
+                context.mapping.function_name,
                 len(step.records),
                 step.attempt,
                 outcome.reason,
@@ -264,9 +259,11 @@ class Lane:
     def _learn_limit(self, outcome: Oversized, step: Invoke[StreamRecord], event_bytes: int) -> None:
         context = self._context
         empty_bytes = len(self._window.event(()))
-        context.event_limit.refused(event_bytes, empty_bytes=empty_bytes, now=anyio.current_time())
+        context.function.event_limit.refused(event_bytes, empty_bytes=empty_bytes, now=anyio.current_time())
         context.emit(
-            EventTooLarge(context.mapping.name, context.function.name, len(step.records), event_bytes, outcome.reason)
+            EventTooLarge(
+                context.mapping.name, context.mapping.function_name, len(step.records), event_bytes, outcome.reason
+            )
         )
 
     async def _report(self, discard: Discard[StreamRecord]) -> bool:

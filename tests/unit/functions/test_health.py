@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from poller.engine.function_health import REASON_LIMIT_IN_CHARACTERS, FunctionHealth
 from poller.facts import Fact, MappingResumed, MappingWaiting
+from poller.functions.health import REASON_LIMIT_IN_CHARACTERS, FunctionHealth
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, TooLarge
 from poller.model.outcome import Postponed

@@ -1,0 +1,105 @@
+"""When may a mapping poll its queue?
+
+A message is received only when there is room to invoke it, so that our own limits never raise its receive count.
+Room is counted at two places:
+
+    FunctionRoom   a function's `reserved_concurrency`, shared by every mapping that invokes it
+    Permits        one mapping: polls and batches in hand together stay within its concurrency
+
+A mapping's first poll is a long one and mostly idle, so it does not count against the function: it needs only that
+fewer batches are in hand than the function takes, or that this mapping has none.  Further polls are short and count.
+So an idle queue never takes another mapping's room, and no more batches wait in line than there are mappings.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import anyio
+
+from poller.core.queues.scaling import Concurrency, PollScaling
+from poller.functions.room import FunctionRoom
+
+
+class Permits:
+    """The polls and batches of one mapping. One owner, one task group; nothing here is shared between threads."""
+
+    def __init__(self, *, room: FunctionRoom, polls: PollScaling, concurrency: Concurrency) -> None:
+        self.polls_in_flight = 0
+        self.batches_in_hand = 0
+        self._room = room
+        self._polls = polls
+        self._concurrency = concurrency
+        self._waiting: deque[anyio.Event] = deque()
+        self._is_closed = False
+        room.listen(self.call_next)
+
+    @property
+    def has_room(self) -> bool:
+        if self.polls_in_flight >= self._polls.wanted:
+            return False
+        if self.polls_in_flight + self.batches_in_hand >= self._concurrency.limit:
+            return False
+        if self.polls_in_flight == 0:
+            return self._room.batches < self._room.capacity or self.batches_in_hand == 0
+        return self._room.batches + self._room.short_polls < self._room.capacity
+
+    @property
+    def has_waiter(self) -> bool:
+        return bool(self._waiting)
+
+    async def begin_poll(self) -> bool:
+        """Wait for room and take it; false once the mapping stops polling."""
+        while not self._is_closed and not self.has_room:
+            called = anyio.Event()
+            self._waiting.append(called)
+            try:
+                await called.wait()
+            except BaseException:
+                if called.is_set():
+                    self.call_next()
+                else:
+                    self._waiting.remove(called)
+                raise
+        if self._is_closed:
+            return False
+        if self.polls_in_flight:
+            self._room.short_polls += 1
+        self.polls_in_flight += 1
+        return True
+
+    def end_poll(self, *, with_batch: bool) -> None:
+        """The poll is over; with a batch, its room goes on to the batch."""
+        self.polls_in_flight -= 1
+        if self.polls_in_flight:
+            self._room.short_polls -= 1
+        if with_batch:
+            self.begin_batch()
+        self._room.changed()
+
+    def begin_batch(self) -> None:
+        self.batches_in_hand += 1
+        self._room.batches += 1
+
+    def end_batch(self) -> None:
+        self.batches_in_hand -= 1
+        self._room.batches -= 1
+        self._room.changed()
+
+    def call_next(self) -> None:
+        if self._waiting and self.has_room:
+            self._waiting.popleft().set()
+
+    def close(self) -> None:
+        """No poll begins any more."""
+        self._is_closed = True
+        while self._waiting:
+            self._waiting.popleft().set()
+
+    def leave(self) -> None:
+        """The mapping ended; whatever it still counted is given back to the function."""
+        self._room.batches -= self.batches_in_hand
+        self._room.short_polls -= max(0, self.polls_in_flight - 1)
+        self.batches_in_hand = self.polls_in_flight = 0
+        self._room.stop_listening(self.call_next)
+        self._room.changed()

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import pytest
+
+from poller.core.queues.scaling import Concurrency, PollScaling
+from poller.engine.queues.permits import Permits
+from poller.functions.room import FunctionRoom
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def permits_for(room: FunctionRoom, *, polls: int = 10, batches: int = 10) -> tuple[Permits, PollScaling, Concurrency]:
+    scaling, concurrency = PollScaling(ceiling=polls), Concurrency(ceiling=batches)
+    scaling.wanted = polls
+    return Permits(room=room, polls=scaling, concurrency=concurrency), scaling, concurrency
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_poll_that_is_cancelled_after_it_was_called_lets_the_next_one_begin() -> None:
+    permits, _, _ = permits_for(FunctionRoom(1), polls=1)
+    assert await permits.begin_poll()
+    first, second = (asyncio.create_task(permits.begin_poll()) for _ in range(2))
+    await anyio.wait_all_tasks_blocked()
+    permits.end_poll(with_batch=False)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    with anyio.fail_after(60):
+        assert await second
+
+
+async def test_a_mapping_polls_only_within_its_concurrency() -> None:
+    permits, _, _ = permits_for(FunctionRoom(100), batches=2)
+    assert await permits.begin_poll()
+    assert await permits.begin_poll()
+    assert not permits.has_room
+    permits.end_poll(with_batch=True)
+    assert not permits.has_room
+    permits.end_batch()
+    assert permits.has_room
+
+
+async def test_the_first_poll_of_a_mapping_needs_no_place_at_the_function() -> None:
+    room = FunctionRoom(1)
+    busy, _, _ = permits_for(room)
+    other, _, _ = permits_for(room)
+    await busy.begin_poll()
+    busy.end_poll(with_batch=True)
+    assert not busy.has_room, "its own batch fills the function"
+    assert other.has_room, "one batch may wait in line for each mapping"
+
+
+async def test_further_polls_count_against_the_function() -> None:
+    room = FunctionRoom(3)
+    first, _, _ = permits_for(room)
+    second, _, _ = permits_for(room)
+    for _ in range(4):
+        assert await first.begin_poll()
+    assert not first.has_room
+    assert await second.begin_poll()
+    assert not second.has_room
+
+
+async def test_room_at_the_function_wakes_another_mapping() -> None:
+    room = FunctionRoom(1)
+    first, _, _ = permits_for(room)
+    second, _, _ = permits_for(room)
+    for permits in (first, second):
+        await permits.begin_poll()
+        permits.end_poll(with_batch=True)
+    woken = anyio.Event()
+
+    async def poll() -> None:
+        assert await second.begin_poll()
+        woken.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(poll)
+        await anyio.wait_all_tasks_blocked()
+        second.end_batch()
+        with anyio.fail_after(60):
+            await woken.wait()
+
+
+async def test_closing_sends_everyone_home() -> None:
+    permits, scaling, _ = permits_for(FunctionRoom(1))
+    scaling.wanted = 1
+    await permits.begin_poll()
+    answers: list[bool] = []
+
+    async def poll() -> None:
+        answers.append(await permits.begin_poll())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(poll)
+        await anyio.wait_all_tasks_blocked()
+        permits.close()
+    assert answers == [False]
+    assert not await permits.begin_poll()
+
+
+async def test_a_mapping_that_ends_gives_back_all_it_counted() -> None:
+    room = FunctionRoom(2)
+    permits, _, _ = permits_for(room)
+    for _ in range(3):
+        await permits.begin_poll()
+    permits.end_poll(with_batch=True)
+    permits.leave()
+    assert (room.batches, room.short_polls) == (0, 0)
