@@ -76,8 +76,16 @@ def consumer_command(case: Case, broker: Broker, folder: Path) -> list[str] | No
     return ["node", str(CACHE / "consumer.mjs"), *_rival_options(case, broker)]
 
 
+def bare_command(case: Case, broker: Broker, folder: Path) -> list[str] | None:
+    if case.batch_size > 10:
+        return None
+    return [sys.executable, "-m", "tests.bench.rivals.bare", *_rival_options(case, broker)]
+
+
 DAEMON = Contender("poller", daemon_command)
+FLOOR = Contender("bare loop", bare_command)
 RIVALS = (
+    FLOOR,
     Contender("plain loop", plain_command),
     Contender("sqs-consumer", consumer_command, needs_node=True),
 )

@@ -67,8 +67,14 @@ def async_kinesis_command(case: StreamCase, stream: CannedStream, folder: Path) 
     return [sys.executable, script, "--packages", str(PACKAGES), *_rival_options(case, stream)]
 
 
+def bare_command(case: StreamCase, stream: CannedStream, folder: Path) -> list[str] | None:
+    return [sys.executable, "-m", "tests.bench.rivals.bare_streams", "--kind", case.kind, *_rival_options(case, stream)]
+
+
 DAEMON = StreamContender("poller", daemon_command)
+FLOOR = StreamContender("bare loop", bare_command)
 RIVALS = (
+    FLOOR,
     StreamContender("plain loop", plain_command),
     StreamContender("async-kinesis", async_kinesis_command),
 )
