@@ -52,11 +52,11 @@ async def _run(settings: Settings, settings_path: Path) -> int:
 
 async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings, settings_path: Path) -> int:
     stop, limits = Stop(), raise_limit()
-    telemetry = Telemetry(
-        mappings={mapping.name: mapping.function_name for mapping in _all(settings)},
-        streams=[mapping.name for mapping in settings.stream_mappings],
-        functions=list(settings.functions),
-    )
+    telemetry = Telemetry()
+    for mapping in _all(settings):
+        telemetry.begin_mapping(mapping.name, mapping.function_name, is_stream=isinstance(mapping, StreamMapping))
+    for function in settings.functions:
+        telemetry.begin_function(function)
     for warning in settings.warnings:
         telemetry.emit(SettingsWarning(warning))
     if not is_enough(limits, wanted := needed(settings)):

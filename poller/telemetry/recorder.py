@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -41,20 +41,12 @@ class Telemetry:
     """Turns facts into log lines and metrics; `emit` is the call by which everything else reports a fact.
 
     To be made after `logs.configure`, because it asks the log's level once.
-    `mappings` gives each mapping's function, and `streams` names those among them whose source is a stream.
-    `functions` are those that may run as child processes or url pools.
+    A mapping or a function has series from its `begin_…` to its `forget_…`; a fact about any other is logged only.
     """
 
-    def __init__(
-        self,
-        *,
-        mappings: Mapping[MappingName, FunctionName],
-        streams: Collection[MappingName] = (),
-        functions: Collection[FunctionName],
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._metrics = Metrics(mappings, streams, functions)
-        self._streams = frozenset(streams)
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = Metrics()
+        self._mappings: dict[MappingName, tuple[FunctionName, bool]] = {}
         self.registry = self._metrics.registry
         self._repetitions = Repetitions(now)
         self._unheeded: set[MappingName] = set()
@@ -110,6 +102,34 @@ class Telemetry:
     def emit(self, fact: Fact) -> None:
         """Count it and, if it is worth a line, say it."""
         self._tell[type(fact)](fact)
+
+    def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None:
+        """Show the series of this mapping, at zero if they are new.
+
+        May be called again when the mapping is replaced: its counters go on, unless its function or its kind of
+        source is another.
+        """
+        subject = (function, is_stream)
+        if self._mappings.get(mapping, subject) != subject:
+            self.forget_mapping(mapping)
+        self._mappings[mapping] = subject
+        self._metrics.begin_mapping(mapping, function, is_stream=is_stream)
+
+    def forget_mapping(self, mapping: MappingName) -> None:
+        """Remove all series of this mapping, and what is remembered of its log lines."""
+        self._mappings.pop(mapping, None)
+        self._unheeded.discard(mapping)
+        self._metrics.forget_mapping(mapping)
+        self._repetitions.forget(mapping)
+
+    def begin_function(self, function: FunctionName) -> None:
+        """Show the series of this function, at zero if they are new; it may run as child processes or a url pool."""
+        self._metrics.begin_function(function)
+
+    def forget_function(self, function: FunctionName) -> None:
+        """Remove all series of this function, and what is remembered of its log lines."""
+        self._metrics.forget_function(function)
+        self._repetitions.forget(function)
 
     def watch(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
         """Read the gauges from these statuses at every scrape; to be called once."""
@@ -175,12 +195,16 @@ class Telemetry:
     def _records_polled(self, fact: facts.RecordsPolled) -> None:
         mapping, records = fact
         self._metrics.records_polled[mapping](records)
-        if mapping not in self._streams:
+        is_stream = self._is_stream(mapping)
+        if not is_stream:
             self._metrics.receives[mapping](1)
             if not records:
                 self._metrics.empty_receives[mapping](1)
-        if self._is_chatty and (records or mapping not in self._streams):  # an idle shard is read every second
+        if self._is_chatty and (records or not is_stream):  # an idle shard is read every second
             self._log.debug("records_polled", mapping=mapping, records=records)
+
+    def _is_stream(self, mapping: MappingName) -> bool:
+        return mapping in self._mappings and self._mappings[mapping][1]
 
     def _records_filtered_out(self, fact: facts.RecordsFilteredOut) -> None:
         self._metrics.records_filtered_out[fact.mapping](fact.records)
@@ -328,14 +352,14 @@ class Telemetry:
 
     def _child_started(self, fact: facts.ChildStarted) -> None:
         self._metrics.child_starts[fact.function](1)
-        self._metrics.children.labels(fact.function).inc()
+        self._metrics.children[fact.function](1)
         suppressed = self._repetitions.admit("child_started", fact.function)
         if suppressed is not None:
             self._log.info("child_started", **asdict(fact), **_kept_back(suppressed))
 
     def _child_stopped(self, fact: facts.ChildStopped) -> None:
         self._metrics.child_exits[fact.function, fact.reason](1)
-        self._metrics.children.labels(fact.function).dec()
+        self._metrics.children[fact.function](-1)
         level = logging.INFO if fact.reason in ("idle", "shutdown") else logging.WARNING
         suppressed = self._repetitions.admit("child_stopped", fact.function, fact.reason)
         if suppressed is not None:

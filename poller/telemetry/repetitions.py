@@ -38,3 +38,9 @@ class Repetitions:
             self._kept_back = {key: count for key, count in self._kept_back.items() if key in self._quiet_until}
         self._quiet_until[key] = now + PAUSE_IN_SECONDS
         return self._kept_back.pop(key, 0)
+
+    def forget(self, owner: str) -> None:
+        """Forget all lines about this mapping or function, which the second part of a key names."""
+        for key in [key for key in self._quiet_until if key[1:2] == (owner,)]:
+            del self._quiet_until[key]
+            self._kept_back.pop(key, None)

@@ -50,8 +50,10 @@ def main(
 async def _measure(mappings: int, tabs: int, rounds: int) -> None:
     names = [MappingName(f"mapping-{number}") for number in range(mappings)]
     statuses = [_status(name, is_stream=number % 2 == 0) for number, name in enumerate(names)]
-    functions = {name: FunctionName(f"function-{name}") for name in names}
-    telemetry = Telemetry(mappings=functions, streams=names[::2], functions=list(functions.values()))
+    telemetry = Telemetry()
+    for number, name in enumerate(names):
+        telemetry.begin_mapping(name, function := FunctionName(f"function-{name}"), is_stream=number % 2 == 0)
+        telemetry.begin_function(function)
     telemetry.watch(lambda: anyio.from_thread.run_sync(lambda: statuses))
     gc.collect()
     gc.freeze()

@@ -131,7 +131,9 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
 
 def test_the_alerts_ask_for_metrics_and_label_values_that_exist() -> None:
     queue, stream = MappingName("queue"), MappingName("stream")
-    telemetry = Telemetry(mappings=dict.fromkeys((queue, stream), FunctionName("f")), streams=[stream], functions=[])
+    telemetry = Telemetry()
+    telemetry.begin_mapping(queue, FunctionName("f"), is_stream=False)
+    telemetry.begin_mapping(stream, FunctionName("f"), is_stream=True)
     telemetry.watch(list)
     families = list(telemetry.registry.collect())
     names = {sample.name for family in families for sample in family.samples} | {family.name for family in families}

@@ -79,7 +79,10 @@ class Reader(HTMLParser):
 
 
 def telemetry() -> Telemetry:
-    return Telemetry(mappings={ORDERS: STORE, CLICKS: STORE}, streams=[CLICKS], functions=[])
+    told = Telemetry()
+    told.begin_mapping(ORDERS, STORE, is_stream=False)
+    told.begin_mapping(CLICKS, STORE, is_stream=True)
+    return told
 
 
 def test_a_row_shows_the_mapping_its_state_its_gauges_and_its_counters() -> None:

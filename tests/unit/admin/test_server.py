@@ -65,7 +65,9 @@ async def everything(connection: SocketStream) -> bytes:
 @asynccontextmanager
 async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSession]:
     """A client of a server that shows these statuses; the mapping `orders` has polled ten records."""
-    telemetry = Telemetry(mappings={status.mapping: status.function for status in statuses}, functions=[])
+    telemetry = Telemetry()
+    for status in statuses:
+        telemetry.begin_mapping(status.mapping, status.function, is_stream=False)
     telemetry.watch(lambda: statuses)
     telemetry.emit(RecordsPolled(READY.mapping, 10))
     async with (
@@ -195,7 +197,7 @@ async def test_statuses_are_read_in_the_event_loop(path: str) -> None:
         threads.append(threading.get_ident())
         return [READY]
 
-    registry = Telemetry(mappings={}, functions=[]).registry
+    registry = Telemetry().registry
     async with (
         serve(("127.0.0.1", 0), registry=registry, statuses=statuses) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
@@ -223,7 +225,7 @@ async def test_a_page_that_fails_is_500_and_the_others_still_answer() -> None:
     def broken() -> Sequence[MappingStatus]:
         raise RuntimeError("no statuses")
 
-    registry = Telemetry(mappings={}, functions=[]).registry
+    registry = Telemetry().registry
     async with (
         serve(("127.0.0.1", 0), registry=registry, statuses=broken) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
@@ -341,9 +343,7 @@ async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen) as caught:
-            async with serve(
-                ("127.0.0.1", port), registry=Telemetry(mappings={}, functions=[]).registry, statuses=list
-            ):
+            async with serve(("127.0.0.1", port), registry=Telemetry().registry, statuses=list):
                 raise AssertionError("it cannot have been bound")
     fault = f"daemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use"
     assert str(caught.value) == fault
@@ -352,12 +352,12 @@ async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
 @pytest.mark.parametrize("listen", [("203.0.113.1", 8080), ("127.0.0.1", 70_000)])
 async def test_an_address_that_cannot_be_is_told_with_its_key(listen: tuple[str, int]) -> None:
     with pytest.raises(CannotListen, match=r"daemon\.http_listen"):
-        async with serve(listen, registry=Telemetry(mappings={}, functions=[]).registry, statuses=list):
+        async with serve(listen, registry=Telemetry().registry, statuses=list):
             raise AssertionError("it cannot have been bound")
 
 
 async def test_the_server_hangs_up_even_when_its_block_is_cancelled() -> None:
-    registry = Telemetry(mappings={}, functions=[]).registry
+    registry = Telemetry().registry
     with anyio.CancelScope() as scope:
         async with serve(("127.0.0.1", 0), registry=registry, statuses=list) as (host, port):
             connection = await anyio.connect_tcp(host, port)

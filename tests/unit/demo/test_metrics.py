@@ -33,8 +33,9 @@ IDLE = {"succeeded": 0, "partly_failed": 0, "failed": 0}
 
 
 def metrics_after(*facts: Fact) -> Metrics:
-    mappings = dict.fromkeys((*QUEUES, *STREAMS), FunctionName("f"))
-    telemetry = Telemetry(mappings=mappings, streams=STREAMS, functions=[FunctionName("f")])
+    telemetry = Telemetry()
+    for mapping in (*QUEUES, *STREAMS):
+        telemetry.begin_mapping(mapping, FunctionName("f"), is_stream=mapping in STREAMS)
     for fact in facts:
         telemetry.emit(fact)
     return Metrics(generate_latest(telemetry.registry).decode())

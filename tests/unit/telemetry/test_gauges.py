@@ -26,7 +26,7 @@ CLICKS = READY._replace(mapping=MappingName("clicks"), stream=STREAM)
 
 
 def watching(statuses: list[MappingStatus]) -> Telemetry:
-    telemetry = Telemetry(mappings={}, functions=[])
+    telemetry = Telemetry()
     telemetry.watch(lambda: statuses)
     return telemetry
 
@@ -101,4 +101,4 @@ def test_the_statuses_are_not_asked_for_before_the_first_scrape() -> None:
     def too_early() -> Sequence[MappingStatus]:
         raise AssertionError("nobody has scraped yet")
 
-    Telemetry(mappings={}, functions=[]).watch(too_early)
+    Telemetry().watch(too_early)

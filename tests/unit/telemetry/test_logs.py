@@ -82,9 +82,7 @@ def test_the_console_format_shows_a_functions_traceback_on_several_lines(
 ) -> None:
     logs.configure("console")
     text = '[ERROR] ValueError: no\nTraceback (most recent call last):\n  File "a.py", line 1\n\x1b[2J[error] mine'
-    Telemetry(mappings={ORDERS: STORE}, functions=[STORE]).emit(
-        facts.ChildOutput(function=STORE, pid=7, stream="stdout", line=text)
-    )
+    Telemetry().emit(facts.ChildOutput(function=STORE, pid=7, stream="stdout", line=text))
     first, *others = capsysbinary.readouterr().err.decode().splitlines()
     assert "child_output" in first
     assert "[ERROR] ValueError: no" in first
@@ -132,7 +130,7 @@ def test_the_facts_of_a_batch_that_succeeds_write_nothing_unless_verbose(
     )
     for verbose, expected in ((False, 0), (True, 4)):
         logs.configure("json", verbose=verbose)
-        telemetry = Telemetry(mappings={ORDERS: STORE}, functions=[])
+        telemetry = Telemetry()
         for fact in way:
             telemetry.emit(fact)
         assert len(lines(capsysbinary)) == expected
@@ -207,9 +205,7 @@ def test_a_crash_shows_its_traceback_without_the_values_of_variables(
     format: logs.LogFormat,  # noqa: A002
 ) -> None:
     logs.configure(format)
-    Telemetry(mappings={ORDERS: STORE}, functions=[]).emit(
-        facts.MappingCrashed(mapping=ORDERS, error=fail_with_a_body_at_hand(), retry_in=1.0)
-    )
+    Telemetry().emit(facts.MappingCrashed(mapping=ORDERS, error=fail_with_a_body_at_hand(), retry_in=1.0))
     _, err = capsysbinary.readouterr()
     assert b"RuntimeError" in err
     assert b"fail_with_a_body_at_hand" in err

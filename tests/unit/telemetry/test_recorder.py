@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+from types import FunctionType, ModuleType
 from typing import Any, get_args
 
 import pytest
@@ -346,12 +348,21 @@ class Watch:
 
 
 def telemetry(watch: Watch | None = None) -> Telemetry:
-    return Telemetry(
-        mappings=dict.fromkeys((ORDERS, INVOICES, CLICKS, VIEWS), STORE),
-        streams=[CLICKS, VIEWS],
-        functions=[STORE],
-        now=watch or Watch(),
-    )
+    told = Telemetry(now=watch or Watch())
+    begin(told)
+    return told
+
+
+def begin(told: Telemetry) -> None:
+    for mapping in (ORDERS, INVOICES, CLICKS, VIEWS):
+        told.begin_mapping(mapping, STORE, is_stream=mapping in (CLICKS, VIEWS))
+    told.begin_function(STORE)
+
+
+def forget(told: Telemetry) -> None:
+    for mapping in (ORDERS, INVOICES, CLICKS, VIEWS):
+        told.forget_mapping(mapping)
+    told.forget_function(STORE)
 
 
 def series(of: Telemetry) -> dict[str, float]:
@@ -600,3 +611,102 @@ def test_a_line_that_a_child_printed_is_said_with_its_function_every_time() -> N
             told.emit(facts.ChildOutput(function=STORE, pid=7, stream="stderr", line=f"line {number}"))
     assert [line["line"] for line in lines] == ["line 0", "line 1", "line 2"]
     assert {line["function"] for line in lines} == {"store"}
+
+
+def test_a_mapping_that_is_added_later_has_every_counter_at_zero() -> None:
+    told = telemetry()
+    late = MappingName("late")
+    told.begin_mapping(late, STORE, is_stream=True)
+    names = _of(CLICKS, set(series(told)))
+    assert _of(late, set(series(told))) == names
+    assert {series(told)[name.replace("*", late)] for name in names} == {0}
+
+
+def test_the_series_of_a_mapping_and_of_a_function_go_when_it_is_removed_and_others_stay() -> None:
+    told, empty = telemetry(), Telemetry()
+    with capture_logs():
+        for fact, *_ in EXPECTATIONS:
+            told.emit(fact)
+            told.emit(FAILED._replace(mapping=VIEWS, function=FunctionName("other")))
+    before = series(told)
+    told.forget_mapping(ORDERS)
+    assert series(told) == {name: value for name, value in before.items() if f"mapping={ORDERS}" not in name}
+    forget(told)
+    assert series(told) == series(empty)
+
+
+def test_a_late_fact_does_not_bring_back_the_series_of_a_mapping_that_is_gone() -> None:
+    told = telemetry()
+    forget(told)
+    before = series(told)
+    with capture_logs() as lines:
+        for fact, *_ in EXPECTATIONS:
+            told.emit(fact)
+    assert series(told) == before
+    assert {line["event"] for line in lines} == {event for _, _, event, _ in EXPECTATIONS}
+
+
+def test_a_thousand_mappings_and_functions_that_come_and_go_leave_nothing_behind() -> None:
+    told = telemetry()
+    sizes = [_come_and_go(told, number) for number in range(1000)]
+    assert sizes[-1] == sizes[99]
+
+
+def _come_and_go(told: Telemetry, number: int) -> int:
+    """Add a mapping and its function, emit facts about them and remove them; returns the size of what is left."""
+    mapping, function = MappingName(f"mapping-{number}"), FunctionName(f"function-{number}")
+    told.begin_mapping(mapping, function, is_stream=number % 2 == 0)
+    told.begin_function(function)
+    with capture_logs():
+        told.emit(FAILED._replace(mapping=mapping, function=function, reason=f"Error{number}"))
+        told.emit(facts.ShardBlocked(mapping, SHARD, f"Error{number}"))
+        told.emit(facts.FailuresIgnored(mapping, function, "no"))
+        told.emit(facts.ChildStarted(function=function, pid=number))
+    told.forget_mapping(mapping)
+    told.forget_function(function)
+    return _objects_of(told) if number in (99, 999) else 0
+
+
+def _objects_of(told: Telemetry) -> int:
+    """How many objects the telemetry holds."""
+    seen: set[int] = set()
+    waiting: list[object] = [vars(told)]
+    while waiting:
+        held = waiting.pop()
+        if id(held) in seen or isinstance(held, (type, ModuleType, FunctionType)):
+            continue
+        seen.add(id(held))
+        waiting.extend(gc.get_referents(held))
+    return len(seen)
+
+
+def test_a_mapping_that_is_replaced_keeps_its_counters() -> None:
+    told = telemetry()
+    told.emit(facts.RecordsPolled(ORDERS, 10))
+    told.begin_mapping(ORDERS, STORE, is_stream=False)
+    assert series(told)["poller_records_polled_total{mapping=orders}"] == 10
+
+
+def test_a_mapping_that_is_replaced_with_another_function_begins_anew() -> None:
+    told = telemetry()
+    told.emit(facts.RecordsPolled(ORDERS, 10))
+    told.begin_mapping(ORDERS, FunctionName("other"), is_stream=False)
+    values = series(told)
+    assert values["poller_records_polled_total{mapping=orders}"] == 0
+    assert {name for name in values if name.startswith("poller_invocations_total{") and "=orders" in name} == {
+        f"poller_invocations_total{{function=other,mapping=orders,outcome={outcome}}}"
+        for outcome in ("succeeded", "partly_failed", "failed")
+    }
+
+
+def test_a_mapping_that_comes_back_has_its_lines_said_again_at_once() -> None:
+    with capture_logs() as lines:
+        told = telemetry()
+        for _ in range(2):
+            told.emit(FAILED)
+            told.emit(facts.FailuresIgnored(ORDERS, STORE, "the key must be batchItemFailures"))
+            told.emit(FAILED._replace(mapping=INVOICES))
+            told.forget_mapping(ORDERS)
+            told.begin_mapping(ORDERS, STORE, is_stream=False)
+    assert [line["mapping"] for line in lines if line["event"] == "batch_failed"] == [ORDERS, INVOICES, ORDERS]
+    assert [line["mapping"] for line in lines if line["event"] == "failures_ignored"] == [ORDERS, ORDERS]

@@ -55,3 +55,13 @@ def test_one_mapping_does_not_silence_another() -> None:
     repetitions = Repetitions(Watch())
     repetitions.admit("failed", "orders")
     assert repetitions.admit("failed", "invoices") == 0
+
+
+def test_what_is_forgotten_of_one_owner_leaves_no_count_and_no_other_owner_speaks() -> None:
+    repetitions = Repetitions(Watch())
+    for _ in range(3):
+        repetitions.admit("failed", "orders", "KeyError")
+        repetitions.admit("failed", "invoices", "KeyError")
+    repetitions.forget("orders")
+    assert repetitions.admit("failed", "orders", "KeyError") == 0
+    assert repetitions.admit("failed", "invoices", "KeyError") is None
