@@ -1,0 +1,161 @@
+"""Is what mappings share opened once, and closed by the task that opened it, whoever leaves last?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from poller.engine.sharing import Shared
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["trio", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return ("trio", {"clock": MockClock(autojump_threshold=0)}) if request.param == "trio" else ("asyncio", {})
+
+
+class Things:
+    """Things with a task group each, as a pool of child processes is; `log` tells what happened to them."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.fails_to_open = False
+        self.fails_to_close = False
+
+    @asynccontextmanager
+    async def open(self, key: str) -> AsyncIterator[list[str]]:
+        await anyio.sleep(0.01)
+        if self.fails_to_open:
+            raise FileNotFoundError(key)
+        self.log.append(f"open {key}")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep_forever)
+            yield [key]
+            tasks.cancel_scope.cancel()
+        await anyio.sleep(0.01)
+        self.log.append(f"closed {key}")
+        if self.fails_to_close:
+            raise ZeroDivisionError
+
+
+async def test_all_users_of_a_key_get_one_value_and_the_last_one_closes_it() -> None:
+    things = Things()
+    async with anyio.create_task_group() as tasks:
+        shared = Shared(things.open, tasks=tasks)
+        async with shared.use("a") as first:
+            async with shared.use("a") as second, shared.use("b") as other:
+                assert first is second
+                assert other == ["b"]
+            assert things.log == ["open a", "open b", "closed b"]
+        assert things.log[-1] == "closed a"
+        assert len(shared) == 0
+
+
+async def test_users_may_leave_in_any_order() -> None:
+    """Entering two task groups in one task and leaving the first one first raises in anyio."""
+    things = Things()
+    async with anyio.create_task_group() as tasks:
+        shared = Shared(things.open, tasks=tasks)
+        first, second = AsyncExitStack(), AsyncExitStack()
+        await first.enter_async_context(shared.use("a"))
+        await second.enter_async_context(shared.use("b"))
+        await first.aclose()
+        await second.aclose()
+        assert things.log == ["open a", "open b", "closed a", "closed b"]
+
+
+async def test_users_that_come_together_wait_for_the_same_opening() -> None:
+    things = Things()
+    values: list[list[str]] = []
+
+    async def use() -> None:
+        async with shared.use("a") as value:
+            values.append(value)
+
+    async with anyio.create_task_group() as tasks:
+        shared = Shared(things.open, tasks=tasks)
+        async with anyio.create_task_group() as users:
+            for _ in range(3):
+                users.start_soon(use)
+        assert len({id(value) for value in values}) == 1
+        assert things.log == ["open a", "closed a"]
+
+
+async def test_a_user_that_comes_during_the_closing_waits_and_gets_another_value() -> None:
+    """A file with a lock cannot be open twice."""
+    things = Things()
+
+    async def use_again() -> None:
+        await anyio.sleep(0.015)  # the first one is being closed
+        async with shared.use("a"):
+            pass
+
+    async with anyio.create_task_group() as tasks:
+        shared = Shared(things.open, tasks=tasks)
+        async with anyio.create_task_group() as users:
+            users.start_soon(use_again)
+            async with shared.use("a"):
+                pass
+        assert things.log == ["open a", "closed a", "open a", "closed a"]
+
+
+async def test_after_a_retirement_the_next_user_gets_another_value() -> None:
+    things = Things()
+    async with anyio.create_task_group() as tasks:
+        shared = Shared(things.open, tasks=tasks)
+        async with shared.use("a") as old:
+            shared.retire("a")
+            async with shared.use("a") as new:
+                assert new is not old
+                assert things.log == ["open a", "open a"]
+        assert len(shared) == 0
+
+
+async def test_a_user_gets_what_opening_raises_and_the_next_one_tries_again() -> None:
+    things = Things()
+    things.fails_to_open = True
+    async with anyio.create_task_group() as tasks:
+        shared = Shared(things.open, tasks=tasks)
+        with pytest.raises(FileNotFoundError):
+            async with shared.use("a"):
+                pass
+        things.fails_to_open = False
+        async with shared.use("a") as value:
+            assert value == ["a"]
+
+
+async def test_the_last_user_gets_what_closing_raises_and_nobody_else_is_hurt() -> None:
+    things = Things()
+    things.fails_to_close = True
+    async with anyio.create_task_group() as tasks:
+        shared = Shared(things.open, tasks=tasks)
+        async with shared.use("b"):
+            with pytest.raises(ZeroDivisionError):
+                async with shared.use("a"):
+                    pass
+            things.fails_to_close = False
+        assert len(shared) == 0
+
+
+async def test_a_user_that_is_cancelled_while_the_value_is_opened_leaves_it_to_be_closed() -> None:
+    things = Things()
+
+    async def use() -> None:
+        async with shared.use("a"):
+            raise AssertionError("it was cancelled before")
+
+    async with anyio.create_task_group() as tasks:
+        shared = Shared(things.open, tasks=tasks)
+        async with anyio.create_task_group() as users:
+            users.start_soon(use)
+            await anyio.sleep(0.005)
+            users.cancel_scope.cancel()
+        await anyio.sleep(0.1)
+        assert things.log == ["open a", "closed a"]
+        assert len(shared) == 0
