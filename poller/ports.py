@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from poller.core.invocation_record import InvocationRecord
+from poller.model.ids import MappingName
 from poller.model.invocation import Invocation, Response
 from poller.model.message import Message, QueueAttributes, RejectedEntry
 from poller.model.stream import Checkpoint, Position, Read, Shard, ShardId, ShardIterator, StartingPosition, StateKey
@@ -112,6 +113,19 @@ class CheckpointStore(Protocol):
 
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
         """The position to begin at instead of the mapping's own where nothing is stored, if a person set one."""
+
+
+class PauseStore(Protocol):
+    """Which mappings a person has paused. What was stored survives whatever the process dies of."""
+
+    async def load(self) -> frozenset[MappingName]:
+        """The mappings that are paused."""
+
+    async def pause(self, mapping: MappingName) -> None:
+        """Store that the mapping is paused. Idempotent. Returns when that is durable."""
+
+    async def resume(self, mapping: MappingName) -> None:
+        """Store that the mapping is not paused. Idempotent. Returns when that is durable."""
 
 
 class Target(Protocol):

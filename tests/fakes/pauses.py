@@ -1,0 +1,33 @@
+"""What stands in for the store of paused mappings? A set that outlives the daemon, and may refuse."""
+
+from __future__ import annotations
+
+from anyio.lowlevel import checkpoint as turn
+
+from poller.errors import Unreachable
+from poller.model.ids import MappingName
+
+
+class FakePauses:
+    """`ports.PauseStore`. While it `is_broken`, it takes no change."""
+
+    def __init__(self) -> None:
+        self.paused: set[MappingName] = set()
+        self.is_broken = False
+
+    async def load(self) -> frozenset[MappingName]:
+        await turn()
+        return frozenset(self.paused)
+
+    async def pause(self, mapping: MappingName) -> None:
+        await self._change()
+        self.paused.add(mapping)
+
+    async def resume(self, mapping: MappingName) -> None:
+        await self._change()
+        self.paused.discard(mapping)
+
+    async def _change(self) -> None:
+        await turn()
+        if self.is_broken:
+            raise Unreachable("the store refuses, by plan", code="StoreFailed", was_sent=False)
