@@ -24,7 +24,7 @@ from poller.model.stream import (
     TrimHorizon,
 )
 from poller.stores.by_hand import Hand
-from poller.stores.notation import place
+from poller.stores.notation import rank
 
 NAMES_TOLD = 20
 
@@ -81,9 +81,9 @@ def _meaning_in_shard(now: Position, then: Position) -> str:
     kinds = {type(now), type(then)}
     if AtTimestamp in kinds and kinds & {AtSequence, AfterSequence}:
         return "The function gets the records from there on, also those that it has had; any others are skipped."
-    if place(now) == place(then):
+    if rank(now) == rank(then):
         return "The position stays the same."
-    if place(now) > place(then):
+    if rank(now) > rank(then):
         return "The function gets the records in between again, as far as the stream still has them."
     return "The records in between are skipped: the function never gets them."
 

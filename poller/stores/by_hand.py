@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from poller.model.stream import Checkpoint, Position, ShardId, StartingPosition, StateKey
-from poller.stores.notation import place, written
+from poller.stores.notation import format_position, rank
 from poller.stores.rows import load, starting_position
 from poller.stores.sqlite_file import faults, owned, shown
 
@@ -58,17 +58,16 @@ class Hand:
         """Forget all of these checkpoints, and let this stand in for the mapping's starting position from now on."""
         with self._changing() as file:
             file.execute("DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ?", key)
-            file.execute(
-                "REPLACE INTO start_over (mapping, stream_arn, position) VALUES (?, ?, ?)", (*key, written(position))
-            )
+            replace = "REPLACE INTO start_over (mapping, stream_arn, position) VALUES (?, ?, ?)"
+            file.execute(replace, (*key, format_position(position)))
 
     def move_shard(self, key: StateKey, shard_id: ShardId, position: Position) -> None:
         """Put one shard's checkpoint here, without a window; the mapping's other shards stay where they are."""
         of_shard = (*key, shard_id)
-        insert = "INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, place) VALUES (?, ?, ?, ?, ?)"
+        insert = "INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, rank) VALUES (?, ?, ?, ?, ?)"
         with self._changing() as file:
             file.execute("DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ?", of_shard)
-            file.execute(insert, (*of_shard, written(position), place(position)))
+            file.execute(insert, (*of_shard, format_position(position), rank(position)))
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 
 from anyio.lowlevel import checkpoint as turn
 
-from poller.core.streams.positions import place
+from poller.core.streams.positions import rank
+from poller.model.ids import MappingName
 from poller.model.stream import Checkpoint, ShardEnd, ShardId, StartingPosition, StateKey
 from poller.stores.notation import CheckpointMovedBack
 
@@ -38,8 +39,8 @@ class MemoryStore:
         stored = self._stored[key]
         for shard_id, checkpoint in checkpoints.items():
             before = stored.get(shard_id)
-            at = place(checkpoint.position)
-            if before is not None and at < place(before.position):
+            at = rank(checkpoint.position)
+            if before is not None and at < rank(before.position):
                 raise CheckpointMovedBack(key.mapping, shard_id, stored=before.position, refused=checkpoint.position)
         stored.update(checkpoints)
         self._saved_at[key].update(dict.fromkeys(checkpoints, self._now()))
@@ -55,3 +56,22 @@ class MemoryStore:
         """Nobody can set one by hand here."""
         await turn()
         return None
+
+
+class MemoryPauses:
+    """`ports.PauseStore` in this process's memory."""
+
+    def __init__(self) -> None:
+        self._paused: set[MappingName] = set()
+
+    async def load(self) -> frozenset[MappingName]:
+        await turn()
+        return frozenset(self._paused)
+
+    async def pause(self, mapping: MappingName) -> None:
+        await turn()
+        self._paused.add(mapping)
+
+    async def resume(self, mapping: MappingName) -> None:
+        await turn()
+        self._paused.discard(mapping)

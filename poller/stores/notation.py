@@ -1,16 +1,16 @@
-"""How is a position written down, and which of two is further?
+"""How is a position written as text, and which of two positions is further on?
 
-    position              written                         place
+    position              text                            rank
     TrimHorizon           TRIM_HORIZON                    0
     AtTimestamp(12.5)     AT_TIMESTAMP 12.5               1 0000000000012.500000
     AtSequence("00123")   AT_SEQUENCE_NUMBER 00123        2 003 123 0
     AfterSequence("123")  AFTER_SEQUENCE_NUMBER 123       2 003 123 1
     ShardEnd              SHARD_END                       3
 
-The words are those of Kinesis and DynamoDB ("GetShardIterator", ShardIteratorType), and give back what was written.
-A place (without the spaces) is text that sorts as the positions of one shard do: sequence numbers are numbers of any
-length, so leading zeros go and the count of digits comes first.
-A shard that has no sequence number yet stands before all those that have.
+The words are those of Kinesis and DynamoDB ("GetShardIterator", ShardIteratorType).
+A rank (without the spaces) is text that sorts as the positions of one shard do.
+Sequence numbers have any length, so a rank leaves leading zeros out and begins with the count of digits.
+Positions without a sequence number sort before those with one.
 """
 
 from __future__ import annotations
@@ -35,19 +35,20 @@ DIGITS = re.compile(r"[0-9]{1,999}")
 """A sequence number; AWS's have 21 to 56 digits, and its APIs take 128."""
 
 TOO_LATE = 1e13
-"""In epoch seconds; a later time has more digits than `place` writes, so it would sort wrongly."""
+"""In epoch seconds; a later time has more digits than `rank` writes, so it would sort wrongly."""
 
 
 class CheckpointMovedBack(AssertionError):
-    """A checkpoint behind the stored one was to be saved: a fault of ours, and nothing was stored."""
+    """A save would move a checkpoint back: a fault of ours. Nothing was stored."""
 
     def __init__(self, mapping: MappingName, shard_id: ShardId, *, stored: Position, refused: Position) -> None:
         super().__init__(
-            f"{mapping}, {shard_id}: the checkpoint is at {written(stored)}, not to move to {written(refused)}"
+            f"{mapping}, {shard_id}: the checkpoint at {format_position(stored)} must not move back to "
+            f"{format_position(refused)}"
         )
 
 
-def written(position: Position) -> str:
+def format_position(position: Position) -> str:
     match position:
         case TrimHorizon():
             return "TRIM_HORIZON"
@@ -65,8 +66,8 @@ def written(position: Position) -> str:
             assert_never(position)
 
 
-def read(text: str) -> Position:
-    """Of what was written; raises ValueError for anything else."""
+def parse_position(text: str) -> Position:
+    """Parses what `format_position` wrote; raises ValueError for any other text."""
     match text.split(" "):
         case ["TRIM_HORIZON"]:
             return TrimHorizon()
@@ -84,8 +85,8 @@ def read(text: str) -> Position:
             raise ValueError(f"{text!r} is not a position")
 
 
-def place(position: Position) -> str:
-    """Where a checkpoint stands in its shard; texts sort as the places do."""
+def rank(position: Position) -> str:
+    """Text that sorts as the positions of one shard do."""
     match position:
         case TrimHorizon():
             return "0"
@@ -99,7 +100,7 @@ def place(position: Position) -> str:
         case ShardEnd():
             return "3"
         case Latest():
-            raise AssertionError("LATEST is no checkpoint: after a restart it would be a later place")
+            raise AssertionError("LATEST is no checkpoint: after a restart it would mean a later record")
         case _:
             assert_never(position)
 

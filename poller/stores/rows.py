@@ -11,18 +11,18 @@ import orjson
 
 from poller.model.ids import MappingName
 from poller.model.stream import Checkpoint, Latest, Position, ShardEnd, ShardId, StartingPosition, StateKey, Window
-from poller.stores.notation import CheckpointMovedBack, place, read, written
+from poller.stores.notation import CheckpointMovedBack, format_position, parse_position, rank
 
 Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None]
-"""Mapping, stream, shard, position and place as in `notation.py`, and the window's start, end and state."""
+"""Mapping, stream, shard, position and rank as in `notation.py`, and the window's start, end and state."""
 
 SAVE = """
-INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, place, window_start, window_end, window_state)
+INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, rank, window_start, window_end, window_state)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
     json_extract(value, '$[7]')
 FROM json_each(?) WHERE true
-ON CONFLICT (mapping, stream_arn, shard_id) DO UPDATE SET position = excluded.position, place = excluded.place,
+ON CONFLICT (mapping, stream_arn, shard_id) DO UPDATE SET position = excluded.position, rank = excluded.rank,
     saved_at = excluded.saved_at, window_start = excluded.window_start, window_end = excluded.window_end,
     window_state = excluded.window_state
 """
@@ -40,10 +40,10 @@ DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id IN (SEL
 """
 
 ALL = """
-SELECT place, shard_id, position, window_start, window_end, window_state FROM checkpoint
+SELECT rank, shard_id, position, window_start, window_end, window_state FROM checkpoint
 """
 
-BEFORE = "SELECT position FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ? AND place > ?"
+BEFORE = "SELECT position FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ? AND rank > ?"
 
 START_OVER = "SELECT position FROM start_over WHERE mapping = ? AND stream_arn = ?"
 
@@ -55,7 +55,7 @@ class DamagedRow(sqlite3.DatabaseError):
 def row_of(key: StateKey, shard_id: ShardId, checkpoint: Checkpoint) -> Row:
     position, window = checkpoint
     start, end, state = (None, None, None) if window is None else (window.start, window.end, window.state.decode())
-    return *key, shard_id, written(position), place(position), start, end, state
+    return *key, shard_id, format_position(position), rank(position), start, end, state
 
 
 def size_in_bytes(rows: Collection[Row]) -> int:
@@ -74,9 +74,11 @@ def save(file: sqlite3.Connection, rows: Collection[Row]) -> None:
 
 def moved_back(file: sqlite3.Connection, rows: Collection[Row]) -> CheckpointMovedBack | None:
     """The first of them that would, after a refusal."""
-    for mapping, stream_arn, shard_id, position, its_place, *_ in rows:
-        if stored := file.execute(BEFORE, (mapping, stream_arn, shard_id, its_place)).fetchone():
-            return CheckpointMovedBack(mapping, shard_id, stored=read(stored[0]), refused=read(position))
+    for mapping, stream_arn, shard_id, position, its_rank, *_ in rows:
+        if stored := file.execute(BEFORE, (mapping, stream_arn, shard_id, its_rank)).fetchone():
+            return CheckpointMovedBack(
+                mapping, shard_id, stored=parse_position(stored[0]), refused=parse_position(position)
+            )
     return None
 
 
@@ -86,7 +88,7 @@ def load(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, Checkpoint]:
 
 def drained_at(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, float]:
     """When each drained shard was stored as such: its last save, as nothing is saved after a shard's end."""
-    return dict(file.execute(DRAINED, (*key, written(ShardEnd()))).fetchall())
+    return dict(file.execute(DRAINED, (*key, format_position(ShardEnd()))).fetchall())
 
 
 def forget(file: sqlite3.Connection, key: StateKey, shard_ids: Collection[ShardId]) -> None:
@@ -100,10 +102,10 @@ def starting_position(file: sqlite3.Connection, key: StateKey) -> StartingPositi
 
 def check(file: sqlite3.Connection) -> None:
     """Read every row; raises DamagedRow for one that cannot be understood."""
-    for its_place, *row in file.execute(ALL):
+    for its_rank, *row in file.execute(ALL):
         shard_id, checkpoint = _checkpoint_of(tuple(row))
-        if its_place != place(checkpoint.position):
-            raise DamagedRow(f"{shard_id}: {row[1]!r} is not at the place {its_place!r}")
+        if its_rank != rank(checkpoint.position):
+            raise DamagedRow(f"{shard_id}: {row[1]!r} does not have the rank {its_rank!r}")
     for mapping, stream_arn, position in file.execute("SELECT mapping, stream_arn, position FROM start_over"):
         _starting_position_of(mapping, stream_arn, position)
 
@@ -138,7 +140,7 @@ def _checkpoint_of(row: tuple[Any, ...]) -> tuple[ShardId, Checkpoint]:
 
 def _position_of(whose: str, text: Any) -> Position:
     try:
-        return read(text)
+        return parse_position(text)
     except (AttributeError, TypeError, ValueError) as error:
         raise DamagedRow(f"{whose}: {str(text)[:100]!r} is not a position") from error
 

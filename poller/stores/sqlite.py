@@ -8,8 +8,8 @@ If another program has locked the file, that passes; any other error, such as a 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +18,9 @@ import anyio
 from anyio import CancelScope, to_thread
 
 from poller.errors import Rejected, Unreachable
+from poller.model.ids import MappingName
 from poller.model.stream import Checkpoint, ShardId, StartingPosition, StateKey
+from poller.stores.pauses import pause, paused, resume
 from poller.stores.rows import count, drained_at, forget, load, row_of, starting_position
 from poller.stores.sqlite_file import owned, watched
 from poller.stores.writer import Writer
@@ -28,8 +30,10 @@ class SqliteStore:
     """`ports.CheckpointStore` in a file, which is open within an `async with`.
 
     Entering raises SettingsError where the file cannot be used, InUse or CannotStore where it cannot be used now.
-    `positions` is how many positions it held when it was opened.
+    `positions` is how many positions it held when it was opened. `pauses` is in the same file.
     """
+
+    pauses: SqlitePauses
 
     def __init__(self, path: Path) -> None:
         self.positions = 0
@@ -42,6 +46,7 @@ class SqliteStore:
             connection = await to_thread.run_sync(file.enter_context, owned(self._path))
             self.positions = await to_thread.run_sync(count, connection)
             self._writer = Writer(connection, watched(self._path))
+            self.pauses = SqlitePauses(self._writer, self._translated)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(self._writer.run)
             stack.callback(self._writer.close)
@@ -89,6 +94,26 @@ class SqliteStore:
             if code.startswith("SQLITE_BUSY"):  # another program has locked the file, and will unlock it
                 raise Unreachable(f"{self._path}: {error}", code=code, was_sent=False) from error
             raise Rejected(f"{self._path}: {error}", code=code) from error
+
+
+class SqlitePauses:
+    """`ports.PauseStore` in the file of a `SqliteStore`, while that is open."""
+
+    def __init__(self, writer: Writer, translated: Callable[[], AbstractContextManager[None]]) -> None:
+        self._writer = writer
+        self._translated = translated
+
+    async def load(self) -> frozenset[MappingName]:
+        with self._translated():
+            return await self._writer.do(paused)
+
+    async def pause(self, mapping: MappingName) -> None:
+        with self._translated():
+            await self._writer.do(lambda file: pause(file, mapping))
+
+    async def resume(self, mapping: MappingName) -> None:
+        with self._translated():
+            await self._writer.do(lambda file: resume(file, mapping))
 
 
 async def _close(file: ExitStack) -> None:

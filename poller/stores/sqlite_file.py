@@ -1,15 +1,16 @@
-"""Is the state file ours, and is it whole? How it is opened, by the daemon or by a person.
+"""How is the state file opened, by the daemon or by a person? It must be ours, whole, and of a known format.
 
     owned(path)    for one process at a time: makes the file where there is none, and may write
     shown(path)    for reading, also while a daemon owns it
 
 One process at a time owns it (`ownership.py`).
+An owner migrates a file of the format before (`schema.py`).
 The folder is never made: a mistyped or unmounted path would quietly start every stream over.
 For the same reason a damaged file is never taken for an empty one: an owner first reads every page and every row.
 
 WAL with synchronous=FULL: a commit has been flushed to the disk when it returns (SQLite, "PRAGMA synchronous").
-A checkpoint that would move back is refused by the file itself, whoever writes.
-What is wrong with the file is a SettingsError that names `daemon.state`; InUse and CannotStore may pass.
+A trigger in the file refuses a checkpoint that would move back.
+A fault of the file is a SettingsError that names `daemon.state`; InUse and CannotStore may pass.
 """
 
 from __future__ import annotations
@@ -22,49 +23,13 @@ from pathlib import Path
 from poller.errors import SettingsError
 from poller.stores.ownership import is_there, locked, no_room, refusal
 from poller.stores.rows import check
-
-APPLICATION_ID = 0x506F6C6C
-"""Marks the file as ours: "Poll"."""
-
-SCHEMA_VERSION = 2
+from poller.stores.schema import FORMAT, SCHEMA, format_of, keep_copy, migrate
 
 BUSY_TIMEOUT_IN_SECONDS = 5.0
 """How long to wait for a person's own transaction on the file."""
 
 JOURNAL_SIZE_LIMIT_IN_BYTES = 16 * 1024 * 1024
 """What the write-ahead log shrinks back to after a large write."""
-
-NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
-"""Epoch seconds, as every SQLite can tell them."""
-
-SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE checkpoint (
-    mapping TEXT NOT NULL,
-    stream_arn TEXT NOT NULL,
-    shard_id TEXT NOT NULL,
-    position TEXT NOT NULL,
-    place TEXT NOT NULL,        -- sorts as the positions do
-    window_start INTEGER,
-    window_end INTEGER,
-    window_state TEXT,
-    saved_at INTEGER NOT NULL DEFAULT ({NOW}),
-    PRIMARY KEY (mapping, stream_arn, shard_id),
-    CHECK ((window_start IS NULL) = (window_end IS NULL) AND (window_start IS NULL) = (window_state IS NULL))
-) WITHOUT ROWID;
-CREATE TRIGGER checkpoint_never_moves_back BEFORE UPDATE ON checkpoint WHEN new.place < old.place
-    BEGIN SELECT RAISE(ABORT, 'the checkpoint would move back'); END;
-CREATE TABLE start_over (       -- by hand, in place of the mapping's starting_position
-    mapping TEXT NOT NULL,
-    stream_arn TEXT NOT NULL,
-    position TEXT NOT NULL,
-    PRIMARY KEY (mapping, stream_arn)
-) WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
-
 
 WHAT_TO_DO = (
     "restore a copy of it, or move it away together with its -wal and -shm files: then each stream begins at its "
@@ -100,17 +65,22 @@ def owned(path: Path) -> Iterator[sqlite3.Connection]:
     """The file for this process alone, in autocommit; raises SettingsError, InUse or CannotStore."""
     with locked(path), _connection(path, "rw") as connection:
         with faults(path):
-            is_new = _is_new(path, connection)
+            found = format_of(path, connection)
             connection.execute("PRAGMA synchronous = FULL")
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise refusal(path, "its file system cannot hold a write-ahead log")
             connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_IN_BYTES}")
-            if is_new:
+            if found is None:
                 connection.executescript(SCHEMA)
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file is ours even without its log
             else:
-                _check_whole(path, connection)
+                _check_pages(path, connection)
+                if found == FORMAT:
+                    check(connection)
+                else:
+                    keep_copy(path, connection, found)
+                    migrate(connection)
         yield connection
 
 
@@ -118,8 +88,9 @@ def owned(path: Path) -> Iterator[sqlite3.Connection]:
 def shown(path: Path) -> Iterator[sqlite3.Connection | None]:
     """The file for reading; None where nothing was stored yet.
 
-    Without a write-ahead log nobody uses the file, and it is read as it lies: so nothing is made beside it, and he who
-    may not write there may still look.
+    A file of the format before is migrated in memory only: to look at a file changes nothing.
+    A file without a write-ahead log is in use by nobody and is opened as immutable: nothing is made beside it, so
+    people who may not write in its folder can look too.
     """
     if not is_there(path):
         yield None
@@ -127,8 +98,17 @@ def shown(path: Path) -> Iterator[sqlite3.Connection | None]:
     has_log = is_there(Path(f"{path.resolve()}-wal"))
     with _connection(path, "ro" if has_log else "ro&immutable=1") as connection:
         with faults(path):
-            is_new = _is_new(path, connection)
-        yield None if is_new else connection
+            found = format_of(path, connection)
+        if found is None:
+            yield None
+        elif found == FORMAT:
+            yield connection
+        else:
+            with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+                with faults(path):
+                    connection.backup(copy)
+                    migrate(copy)
+                yield copy
 
 
 @contextmanager
@@ -154,26 +134,10 @@ def _refuse_emptied(path: Path) -> None:
         raise _damage(path, f"it is empty, but {log.name} is not")
 
 
-def _is_new(path: Path, connection: sqlite3.Connection) -> bool:
-    """True for an empty file; asked before anything is written, so that a foreign file stays as it is."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application == version == objects == 0:
-        return True
-    if application != APPLICATION_ID:
-        raise refusal(path, "is a database of another program")
-    if version != SCHEMA_VERSION:
-        raise refusal(path, f"was written by another version of poller (its format is {version}, not {SCHEMA_VERSION})")
-    return False
-
-
-def _check_whole(path: Path, connection: sqlite3.Connection) -> None:
-    """Read every page and every row."""
+def _check_pages(path: Path, connection: sqlite3.Connection) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise _damage(path, found)
-    check(connection)
 
 
 @contextmanager

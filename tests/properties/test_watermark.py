@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.core.streams.positions import place
+from poller.core.streams.positions import rank
 from poller.core.streams.watermark import Watermark
 from poller.model.stream import AfterSequence, Position, SequenceNumber, ShardEnd, TrimHorizon
 
@@ -45,4 +45,4 @@ def test_the_watermark_is_the_end_of_the_finished_prefix(steps: list[list[bool] 
             watermark.end()
         assert watermark.position == expected(records, has_ended=has_ended)
         assert watermark.in_hand == len([1 for _, is_done in records if not is_done])
-        assert place(before) <= place(watermark.position)
+        assert rank(before) <= rank(watermark.position)

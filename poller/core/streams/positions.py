@@ -6,7 +6,7 @@
 It is the order in which the stored positions of one shard may follow each other: a checkpoint never moves back.
 Sequence numbers differ in length, so the texts would sort wrongly.
 A timestamp is replaced by a sequence number once something was read, never the other way round.
-Latest is not among them: it is another place at each moment, and must not be stored.
+Latest is not among them: it means another record at each moment, and must not be stored.
 
 Sources: Amazon Kinesis Data Streams API reference, "GetShardIterator"; DynamoDB Streams API reference,
 "GetShardIterator".
@@ -29,11 +29,11 @@ from poller.model.stream import (
     TrimHorizon,
 )
 
-Place = tuple[int, float, int]
-"""Where a position stands among those of its shard: greater is further on. Sequence numbers stay integers in it."""
+Rank = tuple[int, float, int]
+"""The order of positions in one shard: a greater rank is further on. Sequence numbers stay integers in it."""
 
 
-def place(position: Position) -> Place:
+def rank(position: Position) -> Rank:
     match position:
         case TrimHorizon():
             return (0, 0, 0)
@@ -46,7 +46,7 @@ def place(position: Position) -> Place:
         case ShardEnd():
             return (3, 0, 0)
         case Latest():
-            raise AssertionError("LATEST has no place: it is another one at each moment")
+            raise AssertionError("LATEST has no rank: it means another record at each moment")
     assert_never(position)
 
 

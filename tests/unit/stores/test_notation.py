@@ -5,33 +5,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.model.stream import AfterSequence, AtSequence, AtTimestamp, Latest, Position, SequenceNumber
-from poller.stores.notation import place, read, written
+from poller.stores.notation import format_position, parse_position, rank
 
 digits = st.from_regex(r"0{0,5}[0-9]{1,130}", fullmatch=True).map(SequenceNumber)
 
 
 @given(one=digits, other=digits, kinds=st.tuples(*[st.sampled_from([AtSequence, AfterSequence])] * 2))
-def test_places_sort_as_the_numbers_do_and_after_a_record_is_later_than_at_it(
+def test_ranks_sort_as_the_numbers_do_and_after_a_record_is_later_than_at_it(
     one: SequenceNumber, other: SequenceNumber, kinds: tuple[type[AtSequence] | type[AfterSequence], ...]
 ) -> None:
     def obvious(number: SequenceNumber, kind: type) -> tuple[int, bool]:
         return int(number), kind is AfterSequence
 
-    places = [place(kinds[0](one)), place(kinds[1](other))]
+    ranks = [rank(kinds[0](one)), rank(kinds[1](other))]
     numbers = [obvious(one, kinds[0]), obvious(other, kinds[1])]
-    assert (places[0] < places[1], places[0] == places[1]) == (numbers[0] < numbers[1], numbers[0] == numbers[1])
+    assert (ranks[0] < ranks[1], ranks[0] == ranks[1]) == (numbers[0] < numbers[1], numbers[0] == numbers[1])
 
 
 @given(one=st.floats(0, 1e12), other=st.floats(0, 1e12))
-def test_an_earlier_moment_is_never_at_a_later_place(one: float, other: float) -> None:
+def test_an_earlier_moment_is_never_of_a_higher_rank(one: float, other: float) -> None:
     earlier, later = sorted([one, other])
-    assert place(AtTimestamp(earlier)) <= place(AtTimestamp(later))
+    assert rank(AtTimestamp(earlier)) <= rank(AtTimestamp(later))
 
 
 @pytest.mark.parametrize("number", ["", "-1", "1.5", "１２", "12 ", "1e3", "SHARD_END", "9" * 1000])
-def test_what_is_no_sequence_number_has_no_place(number: str) -> None:
+def test_what_is_no_sequence_number_has_no_rank(number: str) -> None:
     with pytest.raises(AssertionError):
-        place(AfterSequence(SequenceNumber(number)))
+        rank(AfterSequence(SequenceNumber(number)))
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_what_is_no_sequence_number_has_no_place(number: str) -> None:
     ],
 )
 def test_positions_are_written_in_the_words_of_aws(position: Position, text: str) -> None:
-    assert written(position) == text
-    assert read(text) == position
+    assert format_position(position) == text
+    assert parse_position(text) == position
 
 
 @pytest.mark.parametrize("text", ["", "latest", "AT_TIMESTAMP", "AT_TIMESTAMP soon", "AFTER_SEQUENCE_NUMBER 1 2"])
 def test_anything_else_is_not_read(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        read(text)
+        parse_position(text)

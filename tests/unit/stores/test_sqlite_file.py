@@ -15,7 +15,8 @@ from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
 from poller.stores.by_hand import stored
 from poller.stores.rows import row_of, save
-from poller.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, WHAT_TO_DO, faults, owned, shown
+from poller.stores.schema import APPLICATION_ID
+from poller.stores.sqlite_file import WHAT_TO_DO, faults, owned, shown
 from tests.fakes.disk import no_file_grows_beyond
 
 KEY = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
@@ -146,16 +147,6 @@ def test_a_folder_in_its_place_is_refused(path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
-def test_a_file_of_another_version_is_refused(path: Path, version: int) -> None:
-    with owned(path) as file:
-        file.execute(f"PRAGMA user_version = {version}")
-    rule = f"was written by another version of poller (its format is {version}, not {SCHEMA_VERSION})"
-    assert refused(path) == rule
-    with pytest.raises(SettingsError, match="another version"), shown(path):
-        pass
-
-
 def stored_in(path: Path, *, killed: bool = False) -> None:
     """A file with ten thousand checkpoints, as its owner leaves it when it closes the file or is killed."""
     with owned(path) as file:
@@ -231,8 +222,11 @@ def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
         ("UPDATE checkpoint SET position = x'00ff' WHERE shard_id = 'shard-77'", "is not a position"),
         ("UPDATE checkpoint SET position = CAST(x'ff' AS TEXT) WHERE shard_id = 'shard-77'", "decode to UTF-8"),
         ("UPDATE checkpoint SET position = 'LATEST' WHERE shard_id = 'shard-77'", "shard-77: LATEST is not a"),
-        ("UPDATE checkpoint SET position = 'SHARD_END' WHERE shard_id = 'shard-77'", "'SHARD_END' is not at the place"),
-        ("UPDATE checkpoint SET place = '3' WHERE shard_id = 'shard-77'", "is not at the place '3'"),
+        (
+            "UPDATE checkpoint SET position = 'SHARD_END' WHERE shard_id = 'shard-77'",
+            "does not have the rank '2",
+        ),
+        ("UPDATE checkpoint SET rank = '3' WHERE shard_id = 'shard-77'", "does not have the rank '3'"),
         ("UPDATE checkpoint SET window_start = 0 WHERE shard_id = 'shard-77'", "CHECK constraint failed"),
         ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = '{'", "the window is not whole"),
         ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = x'7b7d'", "the window is not whole"),
@@ -362,7 +356,7 @@ def test_what_was_never_written_shows_nothing_and_is_not_made(path: Path) -> Non
 
 def test_no_one_moves_a_checkpoint_back_in_the_file(path: Path) -> None:
     with owned(path) as file:
-        columns = "mapping, stream_arn, shard_id, position, place"
+        columns = "mapping, stream_arn, shard_id, position, rank"
         file.execute(f"INSERT INTO checkpoint ({columns}) VALUES ('m', 'arn', 's', 'SHARD_END', '3')")
         with pytest.raises(sqlite3.IntegrityError, match="would move back"):
-            file.execute("UPDATE checkpoint SET position = 'TRIM_HORIZON', place = '0'")
+            file.execute("UPDATE checkpoint SET position = 'TRIM_HORIZON', rank = '0'")

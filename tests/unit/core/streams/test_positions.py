@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from poller.core.streams.positions import number, place
+from poller.core.streams.positions import number, rank
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
@@ -30,13 +30,13 @@ IN_ORDER: list[Position] = [
 
 
 @pytest.mark.parametrize(("earlier", "later"), list(itertools.combinations(IN_ORDER, 2)))
-def test_a_later_position_has_the_greater_place(earlier: Position, later: Position) -> None:
-    assert place(earlier) < place(later)
+def test_a_later_position_has_the_greater_rank(earlier: Position, later: Position) -> None:
+    assert rank(earlier) < rank(later)
 
 
-def test_latest_has_no_place() -> None:
+def test_latest_has_no_rank() -> None:
     with pytest.raises(AssertionError):
-        place(Latest())
+        rank(Latest())
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.0", "LATEST", " 1", "١", "1" * 5000])

@@ -1,0 +1,144 @@
+"""Which tables does the state file have, and how does a file of the version before get them?
+
+    poller.db, format 2 ──> copy ──> poller.db.format-2     stays, for a return to the older version of poller
+          │
+          └──> migrate, check every row, commit ──> poller.db, format 3      one transaction
+
+Each version migrates the format before its own, and refuses any other: an unknown format must not be guessed at.
+The copy is complete and flushed before the file changes; a crash at any moment leaves the old format or the new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+from poller.stores.ownership import MODE, no_room, refusal
+from poller.stores.rows import check
+
+APPLICATION_ID = 0x506F6C6C
+"""Marks the file as ours: "Poll"."""
+
+FORMAT = 3
+"""The file's `user_version`."""
+
+NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
+"""Epoch seconds, as every SQLite can tell them."""
+
+SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE checkpoint (
+    mapping TEXT NOT NULL,
+    stream_arn TEXT NOT NULL,
+    shard_id TEXT NOT NULL,
+    position TEXT NOT NULL,
+    rank TEXT NOT NULL,         -- sorts as the positions do
+    window_start INTEGER,
+    window_end INTEGER,
+    window_state TEXT,
+    saved_at INTEGER NOT NULL DEFAULT ({NOW}),
+    version INTEGER NOT NULL DEFAULT 1,     -- the same for all saves of one writer, larger for the next writer
+    writer TEXT NOT NULL DEFAULT '',        -- the run of a mapping that saved the row last; empty: a person
+    PRIMARY KEY (mapping, stream_arn, shard_id),
+    CHECK ((window_start IS NULL) = (window_end IS NULL) AND (window_start IS NULL) = (window_state IS NULL))
+) WITHOUT ROWID;
+CREATE TRIGGER checkpoint_never_moves_back BEFORE UPDATE ON checkpoint WHEN new.rank < old.rank
+    BEGIN SELECT RAISE(ABORT, 'the checkpoint would move back'); END;
+CREATE TABLE start_over (       -- a person's, instead of the mapping's starting_position
+    mapping TEXT NOT NULL,
+    stream_arn TEXT NOT NULL,
+    position TEXT NOT NULL,
+    PRIMARY KEY (mapping, stream_arn)
+) WITHOUT ROWID;
+CREATE TABLE pause (            -- the mappings that are paused
+    mapping TEXT PRIMARY KEY NOT NULL
+) WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+
+MIGRATION = """
+ALTER TABLE checkpoint RENAME COLUMN place TO rank;
+ALTER TABLE checkpoint ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE checkpoint ADD COLUMN writer TEXT NOT NULL DEFAULT '';
+CREATE TABLE pause (mapping TEXT PRIMARY KEY NOT NULL) WITHOUT ROWID;
+"""
+"""From the format before to this one."""
+
+
+def format_of(path: Path, file: sqlite3.Connection) -> int | None:
+    """This format or the one before; None for an empty file. Raises SettingsError for any other file.
+
+    It only reads, so that a foreign file stays as it is.
+    """
+    (application,) = file.execute("PRAGMA application_id").fetchone()
+    (found,) = file.execute("PRAGMA user_version").fetchone()
+    (objects,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application == found == objects == 0:
+        return None
+    if application != APPLICATION_ID:
+        raise refusal(path, "is a database of another program")
+    if found > FORMAT:
+        raise refusal(
+            path,
+            f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version, or put "
+            f"back the copy that it kept before its change, {copy_of(path, FORMAT).name}, if there is one",
+        )
+    if found < FORMAT - 1:
+        raise refusal(
+            path,
+            f"was written by a much older version of poller (its format is {found}, not {FORMAT}): first run a version "
+            f"whose format is {found + 1}",
+        )
+    assert isinstance(found, int)
+    return found
+
+
+def copy_of(path: Path, its_format: int) -> Path:
+    """Where the copy of a file lies that was migrated from this format."""
+    return Path(f"{path.resolve()}.format-{its_format}")
+
+
+def migrate(file: sqlite3.Connection) -> None:
+    """From the format before to this one, if every row can be understood; in one transaction."""
+    with file:
+        file.execute("BEGIN IMMEDIATE")
+        for statement in MIGRATION.strip().split("\n"):
+            file.execute(statement)
+        check(file)
+        file.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def keep_copy(path: Path, file: sqlite3.Connection, its_format: int) -> None:
+    """Write the whole file to `copy_of`, flushed; a copy from an earlier try is replaced at the end."""
+    copy = copy_of(path, its_format)
+    unfinished = Path(f"{copy}.unfinished")
+    try:
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+        try:
+            file.execute("VACUUM INTO ?", (str(unfinished),))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        unfinished.replace(copy)
+        _flush_folder(copy.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise no_room(copy, error.strerror) from error
+        raise refusal(path, f"{copy.name} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,74 @@
+"""What must every store of pauses do? See ports.PauseStore."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from poller.model.ids import MappingName
+from poller.ports import PauseStore
+from poller.stores.memory import MemoryPauses
+from poller.stores.sqlite import SqliteStore
+from tests.fakes.pauses import FakePauses
+
+pytestmark = pytest.mark.anyio
+
+CLICKS, USERS = MappingName("clicks"), MappingName("users")
+
+
+@asynccontextmanager
+async def opened(kind: str, folder: Path) -> AsyncIterator[PauseStore]:
+    match kind:
+        case "fake":
+            yield FakePauses()
+        case "memory":
+            yield MemoryPauses()
+        case _:
+            async with SqliteStore(folder / "poller.db") as store:
+                yield store.pauses
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=["fake", "memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[PauseStore]:
+    async with opened(request.param, tmp_path) as store:
+        yield store
+
+
+async def test_no_mapping_is_paused_at_first(store: PauseStore) -> None:
+    assert await store.load() == frozenset()
+
+
+async def test_a_mapping_is_paused_until_it_is_resumed_and_the_others_stay_as_they_are(store: PauseStore) -> None:
+    await store.pause(CLICKS)
+    await store.pause(USERS)
+    assert await store.load() == {CLICKS, USERS}
+    await store.resume(CLICKS)
+    assert await store.load() == {USERS}
+
+
+async def test_to_pause_or_to_resume_twice_is_to_do_it_once(store: PauseStore) -> None:
+    for _ in range(2):
+        await store.pause(CLICKS)
+    assert await store.load() == {CLICKS}
+    for _ in range(2):
+        await store.resume(CLICKS)
+    assert await store.load() == frozenset()
+
+
+async def test_a_pause_survives_a_restart_if_the_state_is_a_file(tmp_path: Path, anyio_backend: str) -> None:
+    async with opened("sqlite", tmp_path) as store:
+        await store.pause(CLICKS)
+    async with opened("sqlite", tmp_path) as store:
+        assert await store.load() == {CLICKS}
+        await store.resume(CLICKS)
+    async with opened("sqlite", tmp_path) as store:
+        assert await store.load() == frozenset()
