@@ -115,7 +115,7 @@ def check(
     found = examined(config)
     warn(missing(found, os.environ))
     _tell_counts(found.settings, config)
-    _print_toml(effective_toml(found.settings, found.tree))
+    _print_toml(effective_toml(found.settings, found.table))
 
 
 @app.command(epilog=EXIT_CODES)

@@ -5,22 +5,25 @@ Does not belong here: what is done with a setting; and no network, ever, so that
 Only the command line and the composition root import it; other parts get the `model/` values that they need.
 pydantic stays inside.
 
-    loading.py        the way through: file -> tree -> tables -> rules -> Settings
-    syntax.py         what is wrong with a file that is not TOML?
-    environment.py    what replaces ${NAME}?
-    file.py           which tables are there?
-    daemon.py         what may [daemon] say?
-    functions.py      what may [functions.*] say?
-    mappings.py       what may [mappings.*] say?
-    references.py     which function does a mapping mean?
-    mapping_rules.py  which options go together?
-    filters.py        does AWS take this filter pattern?
+There is one way, and `loading.py` goes it:
+
+    text      TOML                             syntax.py         what is wrong with a text that is not TOML?
+      |
+    table     what was written, by path        table.py          what is at a path, and how is it written?
+      |                                        environment.py    what replaces ${NAME}?
+    entries   one for [daemon], for each       reading.py        how does a table become an entry?
+      |       function and each mapping:       file.py           which tables are there?
+      |       its options, its path,           daemon.py functions.py mappings.py    which options has a table?
+      |       and what was written             fields.py         what may the value of an option be?
+      |                                        limits.py         how large or small may a number be?
+    rules     each looks at an entry, and      daemon.py functions.py mapping_rules.py filters.py regions.py
+      |       its faults have paths            references.py     which function does a mapping mean?
+      |                                        faults.py         what is a fault, and how is it written?
+    Settings  the values of model/             values.py         what does the rest of the program get?
+
+Beside the way, for `poller check`:
+
     advice.py         what is allowed, but probably not meant?
-    regions.py        does the region exist, and is it in that partition?
-    fields.py         what may a single value be?
-    limits.py         how large or small may a number be?
-    faults.py         how is a fault described?
-    values.py         what does the rest of the program get?
     presence.py       does this machine have the modules, programs and folders that the file names?
     showing.py        how does the file look with its defaults filled in?
     schema.py         what does an editor need to know of it?

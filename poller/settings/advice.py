@@ -2,76 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from poller.model.arn import stream_arn
 from poller.model.function import Function
 from poller.settings.faults import nearest
 from poller.settings.file import File
 from poller.settings.filters import filter_advice
-from poller.settings.mappings import MappingTable
-from poller.settings.references import References
-from poller.settings.tree import Path, as_toml, dotted, find
+from poller.settings.functions import FunctionOptions
+from poller.settings.mappings import MappingOptions
+from poller.settings.reading import Entry
+from poller.settings.references import Functions
+from poller.settings.table import as_toml, dotted
 
 
-def advice(file: File, references: References, tree: dict[str, Any]) -> Iterator[str]:
-    """Asks for a file without faults."""
+def advice(file: File, functions: Functions) -> Iterator[str]:
+    """The file has no faults."""
     if not file.mappings:
         yield "mappings: there are none, so there is nothing to do"
+    used = set(functions.of_mapping.values())
     for name in file.functions:
-        if name not in references.meant.values():
+        if name not in used:
             yield f"{dotted(('functions', name))}: no mapping uses it"
-    for name, function_table in file.functions.items():
-        yield from _equal_urls(("functions", name, "urls"), function_table.urls or [])
-    for name, table in file.mappings.items():
-        function = references.functions[references.meant[name]]
-        yield from _mapping_advice(name, table, function, file, tree)
-    yield from _twice_advice(file, references)
+    for function in file.functions.values():
+        yield from _equal_urls(function)
+    for mapping in file.mappings.values():
+        yield from _mapping_advice(mapping, functions.by_name[functions.of_mapping[mapping.name]], file.functions)
+    yield from _twice_advice(file, functions)
 
 
-def _equal_urls(path: Path, urls: Sequence[str]) -> Iterator[str]:
+def _equal_urls(function: Entry[FunctionOptions]) -> Iterator[str]:
+    urls = function.options.urls or []
     for index, url in enumerate(urls):
         if (first := urls.index(url)) != index:
-            yield f"{dotted((*path, index))}: is the same as urls[{first}]"
+            yield f"{dotted(function.at('urls', index))}: is the same as urls[{first}]"
 
 
-def _mapping_advice(
-    name: str, table: MappingTable, function: Function, file: File, tree: dict[str, Any]
-) -> Iterator[str]:
-    path: Path = ("mappings", name)
+def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Collection[str]) -> Iterator[str]:
+    """`keys` are those of [functions]."""
+    options = mapping.options
 
-    def shown(*keys: str) -> str:
-        return f"{dotted((*path, *keys))} = {as_toml(find(tree, (*path, *keys)))}"
+    def shown(*option: str) -> str:
+        return f"{dotted(mapping.at(*option))} = {as_toml(mapping.written(*option))}"
 
-    reference = table.function_name or ""
-    if reference not in file.functions and ":" not in reference and (key := nearest(reference, file.functions)):
+    reference = options.function_name or ""
+    if reference not in keys and ":" not in reference and (key := nearest(reference, keys)):
         yield (
             f"{shown('function_name')}: means a function of AWS Lambda, "
             f"as [functions] has no such key; did you mean {key}?"
         )
-    wanted, limit = table.scaling_config.maximum_concurrency, function.reserved_concurrency
+    wanted, limit = options.scaling_config.maximum_concurrency, function.reserved_concurrency
     if wanted is not None and wanted > limit:
         at = shown("scaling_config", "maximum_concurrency")
         yield f"{at}: is never reached, as the function's reserved_concurrency is {limit}"
-    source = table.event_source_arn
-    if source is not None and table.region not in (None, source.region):
+    source = options.event_source_arn
+    if source is not None and options.region not in (None, source.region):
         yield f"{shown('region')}: is not the region in event_source_arn, where AWS would look"
-    destination = table.destination_config.on_failure.destination_arn
-    if destination is not None and table.maximum_retry_attempts == table.maximum_record_age_in_seconds == -1:
-        at = dotted((*path, "destination_config"))
+    has_no_limit = options.maximum_retry_attempts == options.maximum_record_age_in_seconds == -1
+    if options.destination_config.on_failure is not None and has_no_limit:
+        at = dotted(mapping.at("destination_config"))
         yield f"{at}: is never used, as neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited"
-    yield from filter_advice(path, table)
+    yield from filter_advice(mapping)
 
 
-def _twice_advice(file: File, references: References) -> Iterator[str]:
-    """AWS takes a stream and its consumer for two sources; for the function they are the same records."""
+def _twice_advice(file: File, functions: Functions) -> Iterator[str]:
+    """A stream and its consumer are two sources for AWS, but they have the same records."""
     pairs: dict[tuple[str, str], str] = {}
-    for name, table in file.mappings.items():
-        function, source = references.identity(name), table.event_source_arn
-        if function is None or source is None or not table.enabled:
+    for name, mapping in file.mappings.items():
+        function, source = functions.identity(name), mapping.options.event_source_arn
+        if function is None or source is None or not mapping.options.enabled:
             continue
         first = pairs.setdefault((stream_arn(source), function), name)
         if first != name:
-            at = dotted(("mappings", name))
+            at = dotted(mapping.path)
             yield f"{at}: its function gets each record twice, as mappings.{first} reads the same stream for it"

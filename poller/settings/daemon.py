@@ -9,14 +9,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from poller.settings.faults import Fault
-from poller.settings.fields import Address, HostName, State, Table, Text, Token, Url
+from poller.settings.fields import Address, HostName, Options, State, Text, Token, Url
 from poller.settings.limits import DEFAULT_SHUTDOWN_GRACE_IN_SECONDS, SHUTDOWN_GRACE
+from poller.settings.reading import Entry
 from poller.settings.values import Daemon
 
 Service = Literal["sqs", "lambda", "sts", "kinesis", "dynamodb", "dynamodbstreams", "s3", "sns"]
 
 
-class DaemonTable(Table):
+class DaemonOptions(Options):
     """The settings of the whole process."""
 
     region: Text | None = None
@@ -60,12 +61,12 @@ class DaemonTable(Table):
         )
 
 
-def daemon_rules(table: DaemonTable) -> Iterator[Fault]:
-    """The rules between the keys of the table."""
-    if table.http_listen is None:
+def daemon_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:
+    """The rules between the options of the table."""
+    if daemon.options.http_listen is None:
         for option in ("http_hosts", "admin_token"):
-            if getattr(table, option):
-                yield Fault(("daemon", option), "applies only with http_listen", needs=(("daemon", "http_listen"),))
+            if getattr(daemon.options, option):
+                yield Fault(daemon.at(option), "applies only with http_listen", needs=(daemon.at("http_listen"),))
 
 
 def _state(written: str | None, file: Path, environ: Mapping[str, str]) -> str:

@@ -1,10 +1,10 @@
-"""What replaces `${NAME}`? The environment's value, put in after the TOML was parsed, so that it is never TOML.
+"""What replaces `${NAME}`? The value of the environment, after the TOML was parsed, so that no value is read as TOML.
 
     "Bearer ${TOKEN}"  ->  "Bearer s3cret"
     "${PORT:-8080}"    ->  "8080" where PORT is not set or empty, as in a shell
     "$${literal}"      ->  "${literal}"
 
-References in values are replaced, in keys they are not; a replaced value is not searched again.
+A reference in a value is replaced, one in a key is not. A value of the environment is not searched for references.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from poller.settings.faults import Fault
-from poller.settings.tree import Path, Substituted
+from poller.settings.table import Path, Substituted
 
 
-def substitute(tree: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Fault]]:
-    """The tree with every reference replaced, and a fault for each place where that was not possible."""
+def substitute(table: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Fault]]:
+    """The table with every reference replaced, and a fault for each text where that is not possible."""
     faults: list[Fault] = []
 
     def walk(node: Any, path: Path) -> Any:
@@ -34,7 +34,7 @@ def substitute(tree: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[s
             case _:
                 return node
 
-    return walk(tree, ()), faults
+    return walk(table, ()), faults
 
 
 ORDINARY_VARIABLES = frozenset(
@@ -43,13 +43,13 @@ ORDINARY_VARIABLES = frozenset(
 """Programs expect these variables, and they hold no secret."""
 
 
-def withheld_variables(tree: dict[str, Any]) -> frozenset[str]:
+def withheld_variables(table: dict[str, Any]) -> frozenset[str]:
     """The variables to which [daemon] or [functions] refer; no child process inherits them.
 
-    They may hold a token, a password or a key. A function that needs one names it in its own `environment`.
-    `AWS_…` is another matter: see inherit_credentials.
+    They may hold a token, a password or a key. A function that needs one has it in its own `environment`.
+    inherit_credentials decides about the variables `AWS_…`.
     """
-    names = {name for table in ("daemon", "functions") for name in _referenced(tree.get(table))}
+    names = {name for key in ("daemon", "functions") for name in _referenced(table.get(key))}
     return frozenset(name for name in names - ORDINARY_VARIABLES if not name.startswith("AWS_"))
 
 

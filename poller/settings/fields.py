@@ -14,17 +14,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Wit
 from yarl import URL
 
 from poller.model.arn import Arn
-from poller.settings.faults import refusal
+from poller.settings.faults import rule_error
 from poller.settings.limits import (
     MAXIMUM_DESTINATION_ARN_CHARACTERS,
     MAXIMUM_FUNCTION_NAME_CHARACTERS,
     MAXIMUM_NAME_CHARACTERS,
     REFERENCE_SCHEMA,
 )
-from poller.settings.tree import Substituted
+from poller.settings.table import Substituted
 
 
-class Table(BaseModel):
+class Options(BaseModel):
     """A TOML table: nothing unknown in it, nothing converted, and the docstring under a field describes it."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
@@ -32,7 +32,7 @@ class Table(BaseModel):
 
 def _filled(text: str) -> str:
     if not text:
-        raise refusal("must not be empty")
+        raise rule_error("must not be empty")
     return text
 
 
@@ -40,13 +40,13 @@ def _switch(value: object) -> object:
     if isinstance(value, Substituted):
         value = {"true": True, "false": False}.get(value)
     if not isinstance(value, bool):
-        raise refusal("must be true or false")
+        raise rule_error("must be true or false")
     return value
 
 
 def _name(text: str) -> str:
     if not re.fullmatch(_NAME, text):
-        raise refusal(f"a name has 1 to {MAXIMUM_NAME_CHARACTERS} letters, digits, hyphens and underscores")
+        raise rule_error(f"a name has 1 to {MAXIMUM_NAME_CHARACTERS} letters, digits, hyphens and underscores")
     return text
 
 
@@ -59,7 +59,7 @@ def _url(text: str) -> str:
     except ValueError:
         is_url = False
     if not is_url or re.search(r"[\s\x00-\x1f\x7f]", text):
-        raise refusal("must be a url: http://host:port/path or https://host/path")
+        raise rule_error("must be a url: http://host:port/path or https://host/path")
     return text
 
 
@@ -69,28 +69,28 @@ _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]\s]+)):(?
 def _address(text: object) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
     if match is None or int(match["port"]) > 65_535:
-        raise refusal('must be an address and a port, as in "127.0.0.1:9464", "0.0.0.0:9464" or "[::1]:9464"')
+        raise rule_error('must be an address and a port, as in "127.0.0.1:9464", "0.0.0.0:9464" or "[::1]:9464"')
     return match["six"] or match["host"], int(match["port"])
 
 
 def _host_name(text: str) -> str:
     if not re.fullmatch(_HOST_NAME, text):
-        raise refusal('must be a host name, without a port, as in "poller.internal"')
+        raise rule_error('must be a host name, without a port, as in "poller.internal"')
     return text.lower()
 
 
 def _token(text: str) -> str:
     """RFC 6750, 2.1: the characters of a bearer token."""
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
-        raise refusal("must be a token of letters, digits and the characters - . _ ~ + / with = at its end only")
+        raise rule_error("must be a token of letters, digits and the characters - . _ ~ + / with = at its end only")
     return text
 
 
 def _state(text: str) -> str:
     if text.startswith("dynamodb://"):
-        raise refusal('state in a DynamoDB table is not built yet; there are "sqlite://…" and "memory:"')
+        raise rule_error('state in a DynamoDB table is not built yet; there are "sqlite://…" and "memory:"')
     if text != "memory:" and not (text.startswith("sqlite://") and text.strip("/") != "sqlite:"):
-        raise refusal('must be "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db" or "memory:"')
+        raise rule_error('must be "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db" or "memory:"')
     return text
 
 
@@ -98,7 +98,7 @@ def _arn(text: object) -> Arn:
     try:
         return Arn.parse(text if isinstance(text, str) else "")
     except ValueError:
-        raise refusal(_no_arn(text)) from None
+        raise rule_error(_no_arn(text)) from None
 
 
 _QUEUE_URL = re.compile(
@@ -139,12 +139,12 @@ def _source_arn(text: object) -> Arn:
     """AWS Lambda API Reference, "CreateEventSourceMapping", EventSourceArn."""
     arn = _arn(text)
     if arn.service not in _SOURCES:
-        raise refusal("Unrecognized event source. It must be an SQS queue, a Kinesis stream or a DynamoDB stream")
+        raise rule_error("Unrecognized event source. It must be an SQS queue, a Kinesis stream or a DynamoDB stream")
     if not _has_place(arn):
-        raise refusal("Unrecognized event source. The ARN needs a region and an account of twelve digits")
+        raise rule_error("Unrecognized event source. The ARN needs a region and an account of twelve digits")
     shape, pattern = _SOURCES[arn.service]
     if not re.fullmatch(pattern, arn.resource):
-        raise refusal(f"Unrecognized event source. An ARN of {arn.service} ends in {shape}")
+        raise rule_error(f"Unrecognized event source. An ARN of {arn.service} ends in {shape}")
     return arn
 
 
@@ -155,13 +155,13 @@ def _has_place(arn: Arn) -> bool:
 def _function_arn(text: object) -> Arn:
     arn = _arn(text)
     if arn.service != "lambda" or not re.fullmatch(_FUNCTION_RESOURCE, arn.resource) or not arn.region:
-        raise refusal("must be a Lambda function's ARN: arn:aws:lambda:region:account:function:name[:qualifier]")
+        raise rule_error("must be a Lambda function's ARN: arn:aws:lambda:region:account:function:name[:qualifier]")
     return arn
 
 
 def _function_name(text: str) -> str:
     if len(text) > MAXIMUM_FUNCTION_NAME_CHARACTERS:
-        raise refusal(f"FunctionName has at most {MAXIMUM_FUNCTION_NAME_CHARACTERS} characters")
+        raise rule_error(f"FunctionName has at most {MAXIMUM_FUNCTION_NAME_CHARACTERS} characters")
     return _filled(text)
 
 
@@ -177,28 +177,28 @@ def _destination_arn(text: object) -> Arn:
     """AWS Lambda Developer Guide, "Retain discarded batch records": standard queues and topics, and buckets."""
     arn = _arn(text)
     if arn.service not in _DESTINATIONS:
-        raise refusal("a destination is a standard SQS queue, a standard SNS topic or an S3 bucket")
+        raise rule_error("a destination is a standard SQS queue, a standard SNS topic or an S3 bucket")
     if arn.service != "s3" and arn.resource.endswith(".fifo"):
-        raise refusal(f"a FIFO {'queue' if arn.service == 'sqs' else 'topic'} cannot be a destination")
+        raise rule_error(f"a FIFO {'queue' if arn.service == 'sqs' else 'topic'} cannot be a destination")
     if len(str(arn)) > MAXIMUM_DESTINATION_ARN_CHARACTERS:
-        raise refusal(f"a destination's ARN has at most {MAXIMUM_DESTINATION_ARN_CHARACTERS} characters")
+        raise rule_error(f"a destination's ARN has at most {MAXIMUM_DESTINATION_ARN_CHARACTERS} characters")
     shape, pattern = _DESTINATIONS[arn.service]
     if not re.fullmatch(pattern, arn.resource) or _has_place(arn) == (arn.service == "s3"):
-        raise refusal(f"a destination's ARN of {arn.service} ends in {shape}")
+        raise rule_error(f"a destination's ARN of {arn.service} ends in {shape}")
     return arn
 
 
 def _role_arn(text: object) -> str:
     arn = _arn(text)
     if arn.service != "iam" or not arn.resource.startswith("role/"):
-        raise refusal("must be a role's ARN: arn:aws:iam::account:role/name")
+        raise rule_error("must be a role's ARN: arn:aws:iam::account:role/name")
     return str(arn)
 
 
 def _handler(text: str) -> str:
     module, _, callable_name = text.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), *callable_name.split(".")]):
-        raise refusal('must be "module:callable", as in "signup.functions:insert_records"')
+        raise rule_error('must be "module:callable", as in "signup.functions:insert_records"')
     return text
 
 
@@ -219,43 +219,43 @@ def _moment(value: object) -> float:
     rule = "must be a date-time with its offset, as in 2026-01-31T12:00:00Z, or seconds since 1970"
     if isinstance(value, int | float) and _LAST_MOMENT < value <= _LAST_MOMENT * 1000:
         rule += "; these look like milliseconds, so divide them by 1000"
-    raise refusal(rule)
+    raise rule_error(rule)
 
 
 def _header(name: str) -> str:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-        raise refusal("is not the name of an HTTP header")
+        raise rule_error("is not the name of an HTTP header")
     if name.lower() in ("content-length", "transfer-encoding", "host", "connection"):
-        raise refusal("is set with every request, as HTTP asks for it")
+        raise rule_error("is set with every request, as HTTP asks for it")
     return name
 
 
 def _header_value(text: str) -> str:
     if re.search(r"[\r\n]", text):
-        raise refusal("an HTTP header's value is one line")
+        raise rule_error("an HTTP header's value is one line")
     if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", text):
-        raise refusal("must not hold control characters")
+        raise rule_error("must not hold control characters")
     return text
 
 
 def _without_nul(text: str) -> str:
     if "\0" in text:
-        raise refusal("must not hold the character NUL")
+        raise rule_error("must not hold the character NUL")
     return text
 
 
 def _variable(name: str) -> str:
     """AWS Lambda Developer Guide, "Working with Lambda environment variables". A shell drops other names silently."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise refusal("an environment variable's name has letters, digits and underscores, a letter first")
+        raise rule_error("an environment variable's name has letters, digits and underscores, a letter first")
     if name == "AWS_LAMBDA_RUNTIME_API":
-        raise refusal("is set by the daemon itself, for each child process")
+        raise rule_error("is set by the daemon itself, for each child process")
     return name
 
 
 def _uuid(text: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text):
-        raise refusal("must be a UUID: 8-4-4-4-12 hexadecimal digits")
+        raise rule_error("must be a UUID: 8-4-4-4-12 hexadecimal digits")
     return text.lower()
 
 

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from poller.core.filtering import InvalidPattern, compile_filters, metadata_keys, mismatch
 from poller.model.arn import Arn
 from poller.settings.faults import Fault
-from poller.settings.mappings import INVALID_PATTERN, MappingTable
-from poller.settings.tree import Path, Substituted, dotted, find
+from poller.settings.mappings import INVALID_PATTERN, MappingOptions
+from poller.settings.reading import Entry
+from poller.settings.table import Path, Substituted, dotted
 
 DataKey = Literal["body", "data", "dynamodb"]
 
@@ -25,34 +26,32 @@ _METADATA: Mapping[DataKey, frozenset[str]] = {
     | {"kinesisSchemaVersion", "partitionKey", "sequenceNumber", "approximateArrivalTimestamp", "invokeIdentityArn"},
     "dynamodb": _OF_STREAMS | {"userIdentity"},
 }
-"""What a record has beside its data, as a filter sees it."""
+"""The keys of a record beside its data, which a filter may name."""
 
 _KNOWN_TO_WORK = frozenset({("dynamodb", "eventName")})
-"""Of these, what AWS looks at, though its pages promise the record's data only."""
+"""The keys of these that AWS does look at, though its pages promise only the data."""
 
 
-def filter_rules(path: Path, table: MappingTable, written: Mapping[str, Any]) -> Iterator[Fault]:
-    """Each pattern by itself. Where the source is not known, the patterns are read as a queue's.
-
-    `path` is the mapping's, and `written` its table as it stands in the file.
-    """
-    for index, pattern in enumerate(table.patterns):
+def filter_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
+    """Each pattern by itself. Where the source is not known, the patterns are read as a queue's."""
+    for index, pattern in enumerate(mapping.options.patterns):
+        keys = _keys(index)
         try:
-            compile_filters([pattern], data_key=_data_key(table.event_source_arn))
+            compile_filters([pattern], data_key=_data_key(mapping.options.event_source_arn))
         except InvalidPattern as invalid:
-            yield Fault(_at(path, index), _explained(invalid, find(written, _at((), index))))
+            yield Fault(mapping.at(*keys), _explained(invalid, mapping.written(*keys)))
 
 
-def filter_advice(path: Path, table: MappingTable) -> Iterator[str]:
+def filter_advice(mapping: Entry[MappingOptions]) -> Iterator[str]:
     """Patterns that no record can match, and keys that AWS's pages do not promise to look at.
 
-    A key that no record of the source has was mostly meant for another source, and would leave out everything.
-    `eventName` of DynamoDB is known to be looked at: AWS's own examples filter by it.
+    A pattern with a key that no record of the source has was probably meant for another source, and matches nothing.
+    AWS does look at `eventName` of DynamoDB: its own examples filter by it.
     """
-    data_key = _data_key(table.event_source_arn)
-    for index, pattern in enumerate(table.patterns):
+    data_key = _data_key(mapping.options.event_source_arn)
+    for index, pattern in enumerate(mapping.options.patterns):
         keys = metadata_keys(pattern, data_key=data_key)
-        at = dotted(_at(path, index))
+        at = dotted(mapping.at(*_keys(index)))
         if missing := [key for key in keys if key not in _METADATA[data_key]]:
             yield f"{at}: no record of this source has {', '.join(missing)}; what it carries is under {data_key}"
         if data_key == "dynamodb" and (why := mismatch(pattern)):
@@ -63,8 +62,8 @@ def filter_advice(path: Path, table: MappingTable) -> Iterator[str]:
             )
 
 
-def _at(path: Path, index: int) -> Path:
-    return (*path, "filter_criteria", "filters", index, "pattern")
+def _keys(index: int) -> Path:
+    return ("filter_criteria", "filters", index, "pattern")
 
 
 def _data_key(source: Arn | None) -> DataKey:
@@ -78,7 +77,7 @@ def _data_key(source: Arn | None) -> DataKey:
 
 
 def _explained(invalid: InvalidPattern, written: Any) -> str:
-    """With the detail, unless that might show something out of the environment."""
+    """The rule, with the detail unless it might show a value of the environment."""
     detail = "" if _is_substituted(written) else str(invalid).removeprefix(INVALID_PATTERN).strip()
     return f"{INVALID_PATTERN} {detail}".strip()
 

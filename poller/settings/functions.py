@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path as FilePath
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 from yarl import URL
@@ -28,8 +28,8 @@ from poller.settings.fields import (
     Handler,
     Header,
     HeaderValue,
+    Options,
     Switch,
-    Table,
     Url,
     Variable,
     VariableValue,
@@ -43,12 +43,12 @@ from poller.settings.limits import (
     RESERVED_CONCURRENCY,
     TIMEOUT,
 )
-from poller.settings.tree import Path
+from poller.settings.reading import Entry
 
 KINDS = ("arn", "url", "urls", "command", "handler")
 
 
-class FunctionTable(Table):
+class FunctionOptions(Options):
     """A function: exactly one of arn, url, urls, command and handler says how it is reached."""
 
     arn: FunctionArn | None = None
@@ -88,20 +88,20 @@ class FunctionTable(Table):
     """Headers of every request; for url and urls only."""
 
 
-def function_rules(name: str, table: FunctionTable, written: Mapping[str, Any]) -> Iterator[Fault]:
-    """The rules between the keys of one table; `written` is how it stands in the file."""
-    path: Path = ("functions", name)
-    kinds = [kind for kind in KINDS if kind in written]
+def function_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
+    """The rules between the options of one function."""
+    options, kinds = function.options, [kind for kind in KINDS if function.states(kind)]
     if not kinds:
-        yield Fault(path, f"needs one of {', '.join(KINDS)}")
+        yield Fault(function.path, f"needs one of {', '.join(KINDS)}")
     if len(kinds) > 1:
-        yield Fault(path, f"has {' and '.join(kinds)}; a function has exactly one of {', '.join(KINDS)}")
-    for key, owners in _OWNERS.items():
-        if key in written and kinds and not set(kinds) & set(owners):
-            yield Fault((*path, key), f"applies only to a function with {' or '.join(owners)}, not with {kinds[0]}")
-    if table.arn is not None and table.timeout_in_seconds > LAMBDA_TIMEOUT.highest:
-        yield Fault((*path, "timeout_in_seconds"), str(LAMBDA_TIMEOUT))
-    yield from _header_rules((*path, "headers"), table)
+        yield Fault(function.path, f"has {' and '.join(kinds)}; a function has exactly one of {', '.join(KINDS)}")
+    for option, owners in _OWNERS.items():
+        if function.states(option) and kinds and not set(kinds) & set(owners):
+            rule = f"applies only to a function with {' or '.join(owners)}, not with {kinds[0]}"
+            yield Fault(function.at(option), rule)
+    if options.arn is not None and options.timeout_in_seconds > LAMBDA_TIMEOUT.highest:
+        yield Fault(function.at("timeout_in_seconds"), str(LAMBDA_TIMEOUT))
+    yield from _header_rules(function)
 
 
 _OWNERS = {
@@ -114,33 +114,33 @@ _OWNERS = {
 """The keys that go with some kinds of functions only."""
 
 
-def _header_rules(path: Path, table: FunctionTable) -> Iterator[Fault]:
-    """The case of a header's name does not count; a user in a url becomes a header Authorization."""
-    names: dict[str, str] = {}
-    for name in table.headers or {}:
+def _header_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
+    """HTTP ignores the case of a header's name, and a user in a url becomes a header Authorization."""
+    options, names = function.options, dict[str, str]()
+    for name in options.headers or {}:
         if (first := names.setdefault(name.lower(), name)) != name:
-            yield Fault(path, f"{first} and {name} are the same header")
-    users = [url for url in [table.url, *(table.urls or [])] if url and "@" in URL(url).raw_authority]
+            yield Fault(function.at("headers"), f"{first} and {name} are the same header")
+    users = [url for url in [options.url, *(options.urls or [])] if url and "@" in URL(url).raw_authority]
     if users and "authorization" in names:
-        yield Fault(path, f"{names['authorization']} does not go with a user in the url")
+        yield Fault(function.at("headers"), f"{names['authorization']} does not go with a user in the url")
 
 
 class User(NamedTuple):
-    """Who uses a function first: what its ARN is made with where it has none."""
+    """Where the source of a function's first mapping is. A function without an ARN gets one with these parts."""
 
     region: str
     account: str
     partition: str = "aws"
 
 
-def configured_function(name: str, table: FunctionTable, user: User, directory: FilePath) -> Function:
-    kind = _kind(table, directory)
+def configured_function(name: str, options: FunctionOptions, user: User, directory: FilePath) -> Function:
+    kind = _kind(options, directory)
     return Function(
         name=FunctionName(name),
-        arn=table.arn or _derived_arn(name, user),
+        arn=options.arn or _derived_arn(name, user),
         kind=kind,
-        timeout_in_seconds=table.timeout_in_seconds,
-        reserved_concurrency=table.reserved_concurrency or default_concurrency(kind),
+        timeout_in_seconds=options.timeout_in_seconds,
+        reserved_concurrency=options.reserved_concurrency or default_concurrency(kind),
     )
 
 
@@ -157,20 +157,20 @@ def default_concurrency(kind: FunctionKind) -> int:
 _BOOTSTRAP = FilePath(poller.__file__).parent / "targets" / "runtime" / "bootstrap.py"
 
 
-def _kind(table: FunctionTable, directory: FilePath) -> FunctionKind:
-    if table.arn is not None:
-        qualifier = table.arn.resource.removeprefix("function:").partition(":")[2]
-        path = str(table.arn).removesuffix(f":{qualifier}") if qualifier else str(table.arn)
-        return LambdaApi(name=path, qualifier=qualifier or None, region=table.arn.region)
-    urls = table.urls or ([table.url] if table.url else [])
+def _kind(options: FunctionOptions, directory: FilePath) -> FunctionKind:
+    if options.arn is not None:
+        qualifier = options.arn.resource.removeprefix("function:").partition(":")[2]
+        path = str(options.arn).removesuffix(f":{qualifier}") if qualifier else str(options.arn)
+        return LambdaApi(name=path, qualifier=qualifier or None, region=options.arn.region)
+    urls = options.urls or ([options.url] if options.url else [])
     if urls:
-        return HttpService(urls=tuple(urls), headers=table.headers or {})
+        return HttpService(urls=tuple(urls), headers=options.headers or {})
     return ChildProcess(
-        command=tuple(table.command) if table.command else (table.python or sys.executable, str(_BOOTSTRAP)),
-        handler=table.handler,
-        environment=table.environment or {},
-        inherits_credentials=table.inherit_credentials,
-        memory_size_in_mb=table.memory_size_in_mb,
+        command=tuple(options.command) if options.command else (options.python or sys.executable, str(_BOOTSTRAP)),
+        handler=options.handler,
+        environment=options.environment or {},
+        inherits_credentials=options.inherit_credentials,
+        memory_size_in_mb=options.memory_size_in_mb,
         directory=str(directory),
     )
 

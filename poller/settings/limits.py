@@ -13,8 +13,8 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from poller.settings.faults import refusal
-from poller.settings.tree import Substituted
+from poller.settings.faults import rule_error
+from poller.settings.table import Substituted
 
 REFERENCE_SCHEMA: JsonSchemaValue = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
 """What an editor accepts instead of a number: `${NAME}` or `${NAME:-10}`."""
@@ -41,9 +41,9 @@ class Range:
         """The number that was written, or a PydanticCustomError that says what may be written."""
         number = _number(value) if isinstance(value, Substituted) else value
         if isinstance(number, bool) or not isinstance(number, int if self.is_whole else int | float):
-            raise refusal(str(self))
+            raise rule_error(str(self))
         if number != self.no_limit and not self.lowest <= number <= self.highest:
-            raise refusal(str(self))
+            raise rule_error(str(self))
         return number
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

@@ -1,10 +1,10 @@
-"""The way through: file -> tree -> tables -> rules -> Settings, and every fault on the way, all told at once.
+"""How does a file become `Settings`? Through a table, entries and rules, and every fault of it is reported at once.
 
-file      TOML; a broken syntax is the only fault that hides others
-tree      ${NAME} replaced; a text that could not be is unreadable, and left out from here on
-tables    pydantic reads each value; those that it refuses are unreadable, and left out, so that tables always come
-rules     between values, over what could be read
-Settings  only when nothing was wrong
+text      is parsed as TOML                       a fault here hides all others
+table     ${NAME} is replaced                     a fault for each text where that is not possible
+entries   pydantic reads each option              a fault for each value that it cannot read
+rules     look at the entries                     a fault for each broken rule between readable values
+Settings  are made only where there is no fault
 """
 
 from __future__ import annotations
@@ -15,31 +15,28 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from pydantic import ValidationError
-
 from poller.errors import SettingsError
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.advice import advice
 from poller.settings.daemon import daemon_rules
 from poller.settings.environment import substitute, withheld_variables
-from poller.settings.faults import Fault, of_rules, of_values, told, worth_telling
-from poller.settings.file import File
+from poller.settings.faults import Fault, all_faults, in_lines
+from poller.settings.file import File, read_file
 from poller.settings.functions import function_rules
-from poller.settings.mapping_rules import duplicate_rules, mapping_rules
+from poller.settings.mapping_rules import Taken, mapping_rules
 from poller.settings.mappings import mapping_value
-from poller.settings.references import References, resolve
+from poller.settings.references import Functions, resolve
 from poller.settings.regions import region_rules
 from poller.settings.syntax import explained
-from poller.settings.tree import find, place, without
 from poller.settings.values import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The settings, and the tree that they came from, which remembers how everything was written."""
+    """The settings, and the table that they were made of, which remembers how everything was written."""
 
     settings: Settings
-    tree: dict[str, Any]
+    table: dict[str, Any]
 
 
 def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
@@ -55,15 +52,12 @@ def examine(path: FilePath, environ: Mapping[str, str]) -> Examined:
 
 
 def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:
-    tree, unreadable = substitute(_parsed(path), environ)
-    file, refused = _tables(tree, unreadable)
-    unreadable = [*unreadable, *refused]
-    references = resolve(file, tree, path.resolve().parent)
-    rules = of_rules(_rules(file, references, tree, environ), (fault.path for fault in unreadable))
-    faults = worth_telling([*unreadable, *rules])
-    if faults:
-        raise SettingsError([told(fault, tree) for fault in sorted(faults, key=lambda fault: place(tree, fault.path))])
-    return Examined(_settings(file, references, tree, path, environ), tree)
+    table, not_replaced = substitute(_parsed(path), environ)
+    file, unreadable = read_file(table, not_replaced)
+    functions = resolve(file, path.resolve().parent)
+    if faults := all_faults(unreadable, _rules(file, functions, environ)):
+        raise SettingsError(in_lines(faults, table))
+    return Examined(_settings(file, functions, withheld_variables(table), path, environ), table)
 
 
 def _parsed(path: FilePath) -> dict[str, Any]:
@@ -84,38 +78,28 @@ def _parsed(path: FilePath) -> dict[str, Any]:
         raise SettingsError([f"{path}: not TOML that can be read: {str(error).partition(';')[0]}"]) from None
 
 
-def _tables(tree: dict[str, Any], unreadable: list[Fault]) -> tuple[File, list[Fault]]:
-    for fault in unreadable:
-        tree = without(tree, fault.path)
-    try:
-        return File.model_validate(tree), []
-    except ValidationError as error:
-        refused = list(of_values(error, File))
-    for fault in refused:
-        tree = without(tree, fault.path)
-    return File.model_validate(tree), refused
-
-
-def _rules(file: File, references: References, tree: dict[str, Any], environ: Mapping[str, str]) -> Iterator[Fault]:
+def _rules(file: File, functions: Functions, environ: Mapping[str, str]) -> Iterator[Fault]:
     yield from daemon_rules(file.daemon)
-    for name, table in file.functions.items():
-        yield from function_rules(name, table, find(tree, ("functions", name)))
-    for name, mapping in file.mappings.items():
-        yield from mapping_rules(name, mapping, find(tree, ("mappings", name)))
+    for function in file.functions.values():
+        yield from function_rules(function)
+    for mapping in file.mappings.values():
+        yield from mapping_rules(mapping)
     yield from region_rules(file, environ)
-    yield from references.faults
-    yield from duplicate_rules(file, references, tree)
+    yield from functions.faults
+    taken = Taken()
+    for mapping in file.mappings.values():
+        yield from taken.take(mapping, functions.identity(mapping.name))
 
 
 def _settings(
-    file: File, references: References, tree: dict[str, Any], path: FilePath, environ: Mapping[str, str]
+    file: File, functions: Functions, withheld: frozenset[str], path: FilePath, environ: Mapping[str, str]
 ) -> Settings:
-    mappings = [mapping_value(name, table, references.meant[name]) for name, table in file.mappings.items()]
+    mappings = [mapping_value(mapping, functions.of_mapping[name]) for name, mapping in file.mappings.items()]
     return Settings(
-        daemon=file.daemon.value(path, environ),
-        functions=references.functions,
+        daemon=file.daemon.options.value(path, environ),
+        functions=functions.by_name,
         queue_mappings=tuple(mapping for mapping in mappings if isinstance(mapping, QueueMapping)),
         stream_mappings=tuple(mapping for mapping in mappings if isinstance(mapping, StreamMapping)),
-        withheld_variables=withheld_variables(tree),
-        warnings=tuple(advice(file, references, tree)),
+        withheld_variables=withheld,
+        warnings=tuple(advice(file, functions)),
     )

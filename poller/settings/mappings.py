@@ -15,15 +15,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
 from poller.model.stream import AtTimestamp, Latest, StartingPosition, TrimHorizon
-from poller.settings.faults import refusal
+from poller.settings.faults import rule_error
 from poller.settings.fields import (
     DestinationArn,
     FunctionReference,
     Moment,
+    Options,
     RoleArn,
     SourceArn,
     Switch,
-    Table,
     Text,
     Uuid,
 )
@@ -40,6 +40,7 @@ from poller.settings.limits import (
     STREAM_BATCH_SIZE,
     TUMBLING_WINDOW,
 )
+from poller.settings.reading import Entry
 
 INVALID_PATTERN = "Invalid filter pattern definition."
 
@@ -49,23 +50,23 @@ def _pattern(value: object) -> str:
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):  # a date, or a number of thousands of digits
-        raise refusal(f"{INVALID_PATTERN} It holds something that JSON does not have") from None
+        raise rule_error(f"{INVALID_PATTERN} It holds something that JSON does not have") from None
     if not isinstance(value, str | dict):
-        raise refusal(f"{INVALID_PATTERN} It must be a table, or a string of JSON")
+        raise rule_error(f"{INVALID_PATTERN} It must be a table, or a string of JSON")
     if len(text) > MAXIMUM_PATTERN_CHARACTERS:
-        raise refusal(f"a pattern has at most {MAXIMUM_PATTERN_CHARACTERS} characters, not {len(text)}")
+        raise rule_error(f"a pattern has at most {MAXIMUM_PATTERN_CHARACTERS} characters, not {len(text)}")
     return text
 
 
 def _few(filters: list[Any]) -> list[Any]:
     if len(filters) > MAXIMUM_FILTERS:
-        raise refusal(f"a mapping has at most {MAXIMUM_FILTERS} filters")
+        raise rule_error(f"a mapping has at most {MAXIMUM_FILTERS} filters")
     return filters
 
 
 def _at_most_one(types: list[str]) -> list[str]:
     if len(types) > 1:
-        raise refusal("FunctionResponseTypes has at most one item")
+        raise rule_error("FunctionResponseTypes has at most one item")
     return types
 
 
@@ -74,45 +75,45 @@ Pattern = Annotated[str, BeforeValidator(_pattern), WithJsonSchema(_PATTERN_SCHE
 ResponseTypes = Annotated[list[Literal["ReportBatchItemFailures"]], AfterValidator(_at_most_one)]
 
 
-class FilterTable(Table):
+class FilterOptions(Options):
     """One filter."""
 
     pattern: Pattern
     """What a record must look like: a table, or a string of JSON."""
 
 
-class FilterCriteriaTable(Table):
+class FilterCriteriaOptions(Options):
     """Which records are for the function; the others are deleted or passed over."""
 
-    filters: Annotated[list[FilterTable], AfterValidator(_few)] = Field(default_factory=list)
+    filters: Annotated[list[FilterOptions], AfterValidator(_few)] = Field(default_factory=list)
     """A record must match one of them."""
 
 
-class ScalingConfigTable(Table):
+class ScalingConfigOptions(Options):
     """How far a queue's mapping scales."""
 
     maximum_concurrency: Annotated[int | None, MAXIMUM_CONCURRENCY] = None
     """How many invocations this mapping may have running at once."""
 
 
-class OnFailureTable(Table):
+class OnFailureOptions(Options):
     """Where discarded records are reported."""
 
-    destination_arn: DestinationArn | None = None
+    destination_arn: DestinationArn
     """A standard SQS queue, a standard SNS topic or an S3 bucket."""
 
     if_unreachable: Literal["wait", "drop"] = "wait"
     """What to do while the destination takes no report: block the shard, or go on without the report."""
 
 
-class DestinationConfigTable(Table):
+class DestinationConfigOptions(Options):
     """Where discarded records are reported."""
 
-    on_failure: OnFailureTable = Field(default_factory=OnFailureTable)
+    on_failure: OnFailureOptions | None = None
     """For records whose retries or age are used up."""
 
 
-class MappingTable(Table):
+class MappingOptions(Options):
     """A mapping: one source bound to one function."""
 
     event_source_arn: SourceArn | None = None
@@ -130,13 +131,13 @@ class MappingTable(Table):
     maximum_batching_window_in_seconds: Annotated[int, BATCHING_WINDOW] = 0
     """How long to gather records for a batch."""
 
-    filter_criteria: FilterCriteriaTable = Field(default_factory=FilterCriteriaTable)
+    filter_criteria: FilterCriteriaOptions = Field(default_factory=FilterCriteriaOptions)
     """Which records are for the function."""
 
     function_response_types: ResponseTypes = Field(default_factory=list)
     """["ReportBatchItemFailures"] if the function names the records that failed."""
 
-    scaling_config: ScalingConfigTable = Field(default_factory=ScalingConfigTable)
+    scaling_config: ScalingConfigOptions = Field(default_factory=ScalingConfigOptions)
     """How far to scale; queues only."""
 
     starting_position: Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] | None = None
@@ -160,7 +161,7 @@ class MappingTable(Table):
     tumbling_window_in_seconds: Annotated[int, TUMBLING_WINDOW] = 0
     """The length of the windows over which the function aggregates, 0 for none; streams only."""
 
-    destination_config: DestinationConfigTable = Field(default_factory=DestinationConfigTable)
+    destination_config: DestinationConfigOptions = Field(default_factory=DestinationConfigOptions)
     """Where discarded records are reported; streams only."""
 
     role_arn: RoleArn | None = None
@@ -177,60 +178,63 @@ class MappingTable(Table):
         return tuple(one.pattern for one in self.filter_criteria.filters)
 
 
-def mapping_value(name: str, table: MappingTable, function: FunctionName) -> QueueMapping | StreamMapping:
-    """The mapping that the rest of the program gets; the table has passed every rule."""
-    source = table.event_source_arn
+def mapping_value(mapping: Entry[MappingOptions], function: FunctionName) -> QueueMapping | StreamMapping:
+    """The mapping that the rest of the program gets. Its options have passed every rule."""
+    name, options = mapping.name, mapping.options
+    source = options.event_source_arn
     assert source is not None
     if source.service == "sqs":
         return QueueMapping(
             name=MappingName(name),
             event_source_arn=source,
             function_name=function,
-            is_enabled=table.enabled,
-            batch_size=table.batch_size or QUEUE_BATCH_SIZE,
-            maximum_batching_window_in_seconds=table.maximum_batching_window_in_seconds,
-            filters=table.patterns,
-            report_batch_item_failures=bool(table.function_response_types),
-            maximum_concurrency=table.scaling_config.maximum_concurrency,
-            role_arn=table.role_arn,
-            region=table.region or source.region,
-            uuid=table.uuid or _derived_uuid(name),
+            is_enabled=options.enabled,
+            batch_size=options.batch_size or QUEUE_BATCH_SIZE,
+            maximum_batching_window_in_seconds=options.maximum_batching_window_in_seconds,
+            filters=options.patterns,
+            report_batch_item_failures=bool(options.function_response_types),
+            maximum_concurrency=options.scaling_config.maximum_concurrency,
+            role_arn=options.role_arn,
+            region=options.region or source.region,
+            uuid=options.uuid or _derived_uuid(name),
         )
-    on_failure = table.destination_config.on_failure
-    destination = on_failure.destination_arn
+    on_failure = options.destination_config.on_failure
     return StreamMapping(
         name=MappingName(name),
         event_source_arn=source,
         function_name=function,
-        is_enabled=table.enabled,
-        batch_size=table.batch_size or STREAM_BATCH_SIZE,
-        maximum_batching_window_in_seconds=table.maximum_batching_window_in_seconds,
-        filters=table.patterns,
-        report_batch_item_failures=bool(table.function_response_types),
-        starting_position=_starting_position(table),
-        parallelization_factor=table.parallelization_factor,
-        maximum_retry_attempts=_limit(table.maximum_retry_attempts),
-        maximum_record_age_in_seconds=_limit(table.maximum_record_age_in_seconds),
-        bisect_batch_on_function_error=table.bisect_batch_on_function_error,
-        tumbling_window_in_seconds=table.tumbling_window_in_seconds or None,
-        on_failure=OnFailure(destination_arn=destination, if_unreachable=on_failure.if_unreachable)
-        if destination
+        is_enabled=options.enabled,
+        batch_size=options.batch_size or STREAM_BATCH_SIZE,
+        maximum_batching_window_in_seconds=options.maximum_batching_window_in_seconds,
+        filters=options.patterns,
+        report_batch_item_failures=bool(options.function_response_types),
+        starting_position=_starting_position(options),
+        parallelization_factor=options.parallelization_factor,
+        maximum_retry_attempts=_limit(options.maximum_retry_attempts),
+        maximum_record_age_in_seconds=_limit(options.maximum_record_age_in_seconds),
+        bisect_batch_on_function_error=options.bisect_batch_on_function_error,
+        tumbling_window_in_seconds=options.tumbling_window_in_seconds or None,
+        on_failure=OnFailure(
+            destination_arn=on_failure.destination_arn,
+            if_unreachable=on_failure.if_unreachable,
+        )
+        if on_failure
         else None,
-        role_arn=table.role_arn,
-        region=table.region or source.region,
-        uuid=table.uuid or _derived_uuid(name),
+        role_arn=options.role_arn,
+        region=options.region or source.region,
+        uuid=options.uuid or _derived_uuid(name),
     )
 
 
-def _starting_position(table: MappingTable) -> StartingPosition:
-    match table.starting_position:
+def _starting_position(options: MappingOptions) -> StartingPosition:
+    match options.starting_position:
         case "TRIM_HORIZON":
             return TrimHorizon()
         case "LATEST":
             return Latest()
         case "AT_TIMESTAMP":
-            assert table.starting_position_timestamp is not None
-            return AtTimestamp(table.starting_position_timestamp)
+            assert options.starting_position_timestamp is not None
+            return AtTimestamp(options.starting_position_timestamp)
         case None:
             raise AssertionError("a stream has a starting position")
 

@@ -1,12 +1,12 @@
-"""Which function does a mapping mean? A key of `[functions]`, or else a function of AWS Lambda, however it is named:
+"""Which function does a mapping's `function_name` mean? A key of [functions], or else a function of AWS Lambda:
 
     resize                                            a name
     resize:live                                       a name with a version or an alias
     123456789012:function:resize:live                 a partial ARN
     arn:aws:lambda:eu-west-1:123456789012:function:resize:live
 
-The second kind is as good as a `[functions]` entry that has that `arn` and nothing else.
-Two ways to name the same function mean one function, with one limit of concurrency.
+A function of AWS Lambda needs no table: it is like one with that `arn` and nothing else.
+Mappings that name one function in different ways share it, and its limit of concurrency.
 Source: AWS Lambda API Reference, "CreateEventSourceMapping", FunctionName.
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
-from typing import Any
 
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
@@ -24,61 +23,84 @@ from poller.settings.faults import Fault, nearest
 from poller.settings.file import File
 from poller.settings.functions import KINDS, User, configured_function
 from poller.settings.limits import DEFAULT_TIMEOUT_IN_SECONDS, LAMBDA_API_CONCURRENCY
-from poller.settings.mappings import MappingTable
-from poller.settings.tree import ABSENT, Path, find
+from poller.settings.mappings import MappingOptions
+from poller.settings.reading import Entry
 
 NOBODY = User(region="us-east-1", account="000000000000")
-"""Makes the ARN of a function that no mapping uses."""
+"""The region and account in the ARN of a function that no mapping uses."""
 
 
-@dataclass(frozen=True, slots=True)
-class References:
-    """`meant` gives each mapping's function, as far as it could be told; `functions` is complete where all could."""
+@dataclass(slots=True)
+class Functions:
+    """All functions so far, and which of them each mapping means.
 
-    functions: dict[FunctionName, Function] = field(default_factory=dict)
-    meant: dict[str, FunctionName] = field(default_factory=dict)
+    `stated` are the keys of [functions], also those whose table cannot be read.
+    `region` is that of the daemon, which functions without a region of their own get.
+    """
+
+    stated: frozenset[str]
+    region: str | None
+    by_name: dict[FunctionName, Function] = field(default_factory=dict)
+    of_mapping: dict[str, FunctionName] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    _on_lambda: dict[LambdaApi | Arn, FunctionName] = field(default_factory=dict)
+
+    def add(self, function: Function) -> None:
+        self.by_name[function.name] = function
+        if isinstance(function.kind, LambdaApi):
+            self._on_lambda.setdefault(function.kind, function.name)
+            self._on_lambda.setdefault(function.arn, function.name)
+
+    def resolve(self, mapping: Entry[MappingOptions]) -> None:
+        """Find the mapping's function, and add it if it is a new one of AWS Lambda; else a fault."""
+        reference = mapping.options.function_name
+        if reference is None:
+            return
+        if reference in self.stated:
+            self.of_mapping[mapping.name] = FunctionName(reference)
+            return
+        function = lambda_function(reference, user_of(mapping.options, self.region))
+        if function is None:
+            self.faults.append(Fault(mapping.at("function_name"), self._no_function(reference)))
+            return
+        assert isinstance(function.kind, LambdaApi)
+        known = self._first({self._on_lambda.get(function.kind), self._on_lambda.get(function.arn)})
+        if known is None:
+            if function.name in self.by_name:  # the same name means another function in another region or account
+                function = replace(function, name=FunctionName(str(function.arn)))
+            self.add(function)
+        self.of_mapping[mapping.name] = known or function.name
+
+    def _first(self, names: set[FunctionName | None]) -> FunctionName | None:
+        names.discard(None)
+        return next((name for name in self.by_name if name in names), None) if names else None
 
     def identity(self, mapping: str) -> str | None:
-        """The same text for the same function, under whichever keys and names it goes; None if it could not be told."""
-        name = self.meant.get(mapping)
-        function = self.functions.get(name) if name else None
-        return str(function.arn) if function and isinstance(function.kind, LambdaApi) else name
+        """The same text for mappings of the same function, however they name it; None without a function."""
+        name = self.of_mapping.get(mapping)
+        return None if name is None else identity(name, self.by_name.get(name))
+
+    def _no_function(self, reference: str) -> str:
+        meant = nearest(reference, self.stated)
+        return "names no function: neither a key of [functions] nor a Lambda function's name or ARN" + (
+            f"; did you mean {meant}?" if meant else ""
+        )
 
 
-def resolve(file: File, tree: dict[str, Any], directory: FilePath) -> References:
+def identity(name: FunctionName, function: Function | None) -> str:
+    return str(function.arn) if function is not None and isinstance(function.kind, LambdaApi) else name
+
+
+def resolve(file: File, directory: FilePath) -> Functions:
     """Every function, configured or only named by a mapping, and which mapping means which."""
-    references = References()
-    users = _first_users(file, tree)
-    for name, table in file.functions.items():
-        if any(getattr(table, kind) is not None for kind in KINDS):
-            function = configured_function(name, table, users.get(name, NOBODY), directory)
-            references.functions[function.name] = function
-    for mapping, its_table in file.mappings.items():
-        _look_up(references, mapping, its_table, file, tree)
-    return references
-
-
-def _look_up(references: References, mapping: str, table: MappingTable, file: File, tree: dict[str, Any]) -> None:
-    reference = table.function_name
-    if reference is None:
-        return
-    if find(tree, ("functions", reference)) is not ABSENT:
-        references.meant[mapping] = FunctionName(reference)
-        return
-    function = lambda_function(reference, _user(table, file))
-    if function is None:
-        path: Path = ("mappings", mapping, "function_name")
-        references.faults.append(Fault(path, _names_nothing(reference, tree)))
-        return
-    for known in references.functions.values():
-        if function.kind == known.kind or (function.arn == known.arn and isinstance(known.kind, LambdaApi)):
-            references.meant[mapping] = known.name
-            return
-    if function.name in references.functions:
-        function = replace(function, name=FunctionName(str(function.arn)))
-    references.functions[function.name] = function
-    references.meant[mapping] = function.name
+    functions = Functions(file.stated_functions, file.daemon.options.region)
+    users = _first_users(file)
+    for name, entry in file.functions.items():
+        if any(getattr(entry.options, kind) is not None for kind in KINDS):
+            functions.add(configured_function(name, entry.options, users[name], directory))
+    for mapping in file.mappings.values():
+        functions.resolve(mapping)
+    return functions
 
 
 def lambda_function(reference: str, user: User) -> Function | None:
@@ -104,25 +126,18 @@ _REFERENCE = re.compile(
 )
 
 
-def _first_users(file: File, tree: dict[str, Any]) -> dict[str, User]:
+def _first_users(file: File) -> dict[str, User]:
     users: dict[str, User] = {}
-    for table in file.mappings.values():
-        if table.function_name is not None:
-            users.setdefault(table.function_name, _user(table, file))
+    region = file.daemon.options.region
+    for mapping in file.mappings.values():
+        if mapping.options.function_name is not None:
+            users.setdefault(mapping.options.function_name, user_of(mapping.options, region))
     for name in file.functions:
-        users.setdefault(name, User(region=file.daemon.region or NOBODY.region, account=NOBODY.account))
+        users.setdefault(name, User(region=region or NOBODY.region, account=NOBODY.account))
     return users
 
 
-def _user(table: MappingTable, file: File) -> User:
-    source = table.event_source_arn
-    region = file.daemon.region or table.region or (source.region if source else NOBODY.region)
+def user_of(mapping: MappingOptions, daemon_region: str | None) -> User:
+    source = mapping.event_source_arn
+    region = daemon_region or mapping.region or (source.region if source else NOBODY.region)
     return NOBODY._replace(region=region) if source is None else User(region, source.account, source.partition)
-
-
-def _names_nothing(reference: str, tree: dict[str, Any]) -> str:
-    functions = find(tree, ("functions",))
-    meant = nearest(reference, functions if isinstance(functions, dict) else ())
-    return "names no function: neither a key of [functions] nor a Lambda function's name or ARN" + (
-        f"; did you mean {meant}?" if meant else ""
-    )

@@ -15,13 +15,14 @@ Source: botocore, data/partitions.json, `regionRegex` of each partition.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from poller.model.arn import Arn
 from poller.settings.faults import Fault
 from poller.settings.file import File
-from poller.settings.mappings import MappingTable
-from poller.settings.tree import Path
+from poller.settings.mappings import MappingOptions
+from poller.settings.reading import Entry
+from poller.settings.table import Path
 
 _PREFIXES = {
     "aws-cn": "cn-",
@@ -43,42 +44,50 @@ NO_PARTITION = f"there is no such partition; there are {', '.join(_PARTITIONS)}"
 
 def region_rules(file: File, environ: Mapping[str, str]) -> Iterator[Fault]:
     daemon = file.daemon
-    if daemon.endpoint_url or daemon.endpoints or any(name.startswith("AWS_ENDPOINT_URL") for name in environ):
+    if invents_regions(daemon.options.endpoint_url, daemon.options.endpoints, environ):
         return
-    endpoints: tuple[Path, ...] = (("daemon", "endpoint_url"), ("daemon", "endpoints"))
     for fault in _rules(file):
-        yield fault._replace(needs=(*fault.needs, *endpoints))
+        yield fault._replace(needs=(*fault.needs, daemon.at("endpoint_url"), daemon.at("endpoints")))
+
+
+def invents_regions(endpoint_url: str | None, endpoints: Collection[str], environ: Mapping[str, str]) -> bool:
+    """Whether an endpoint is set anywhere, so that AWS may be an emulator."""
+    return bool(endpoint_url or endpoints or any(name.startswith("AWS_ENDPOINT_URL") for name in environ))
 
 
 def _rules(file: File) -> Iterator[Fault]:
-    yield from _name_rules(("daemon", "region"), file.daemon.region)
-    for name, function in file.functions.items():
-        if function.arn is not None:
-            yield from _arn_rules(("functions", name, "arn"), function.arn)
-    for name, mapping in file.mappings.items():
-        yield from _mapping_rules(("mappings", name), mapping)
+    yield from _name_rules(file.daemon.at("region"), file.daemon.options.region)
+    for function in file.functions.values():
+        if function.options.arn is not None:
+            yield from _arn_rules(function.at("arn"), function.options.arn)
+    for mapping in file.mappings.values():
+        yield from mapping_region_rules(mapping)
 
 
-def _mapping_rules(path: Path, table: MappingTable) -> Iterator[Fault]:
+def mapping_region_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
     """The role reads the source and reports to the destination, so all three are in one partition."""
-    yield from _name_rules((*path, "region"), table.region)
-    function, source = _arn_in(table.function_name), table.event_source_arn
+    options = mapping.options
+    yield from _name_rules(mapping.at("region"), options.region)
+    function, source = _arn_in(options.function_name), options.event_source_arn
     if function is not None and function.service == "lambda":
-        yield from _arn_rules((*path, "function_name"), function)
+        yield from _arn_rules(mapping.at("function_name"), function)
     if source is None:
         return
-    if faults := list(_arn_rules((*path, "event_source_arn"), source)):
+    if faults := list(_arn_rules(mapping.at("event_source_arn"), source)):
         yield from faults
         return
-    role, destination = _arn_in(table.role_arn), table.destination_config.on_failure.destination_arn
-    for its_path, arn in (
-        ((*path, "role_arn"), role),
-        ((*path, "destination_config", "on_failure", "destination_arn"), destination),
+    on_failure = options.destination_config.on_failure
+    for path, arn in (
+        (mapping.at("role_arn"), _arn_in(options.role_arn)),
+        (
+            mapping.at("destination_config", "on_failure", "destination_arn"),
+            None if on_failure is None else on_failure.destination_arn,
+        ),
     ):
         if arn is not None and arn.partition != source.partition:
-            yield Fault(its_path, f"must be in the partition of event_source_arn, {source.partition}")
+            yield Fault(path, f"must be in the partition of the source, {source.partition}")
         elif arn is not None:
-            yield from _arn_rules(its_path, arn)
+            yield from _arn_rules(path, arn)
 
 
 def _name_rules(path: Path, region: str | None) -> Iterator[Fault]:

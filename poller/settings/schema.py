@@ -11,15 +11,15 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from poller.settings.file import File
+from poller.settings.file import FileOptions
 from poller.settings.functions import KINDS
 
 
 def json_schema() -> dict[str, Any]:
-    schema = File.model_json_schema(schema_generator=_EditorSchema)
+    schema = FileOptions.model_json_schema(schema_generator=_EditorSchema)
     tables = schema["$defs"]
-    tables["FunctionTable"]["oneOf"] = [{"required": [kind]} for kind in KINDS]
-    tables["MappingTable"]["required"] = ["event_source_arn", "function_name"]
+    tables["FunctionOptions"]["oneOf"] = [{"required": [kind]} for kind in KINDS]
+    tables["MappingOptions"]["required"] = ["event_source_arn", "function_name"]
     for key in ("functions", "mappings"):
         schema["properties"][key]["additionalProperties"] = False
     return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}

@@ -19,10 +19,11 @@ from pydantic import BaseModel
 
 from poller.model.function import ChildProcess, Function, HttpService
 from poller.model.mapping import QueueMapping, StreamMapping
-from poller.settings.daemon import DaemonTable
+from poller.settings.daemon import DaemonOptions
 from poller.settings.mapping_rules import applies
-from poller.settings.mappings import MappingTable
-from poller.settings.tree import ABSENT, SECRETS, Path, Substituted, as_toml, dotted, find
+from poller.settings.mappings import MappingOptions
+from poller.settings.reading import inner_table
+from poller.settings.table import ABSENT, SECRETS, Path, Substituted, as_toml, dotted, find
 from poller.settings.values import Daemon, Settings
 
 AnyMapping = QueueMapping | StreamMapping
@@ -35,17 +36,17 @@ class Line(NamedTuple):
     remark: str = ""
 
 
-def effective_toml(settings: Settings, tree: dict[str, Any]) -> str:
+def effective_toml(settings: Settings, table: dict[str, Any]) -> str:
     """Every table that the file has, with every option that it may have."""
     mappings: dict[str, AnyMapping] = {mapping.name: mapping for mapping in settings.queue_mappings}
     mappings |= {mapping.name: mapping for mapping in settings.stream_mappings}
-    functions = [function for name, function in settings.functions.items() if name in tree.get("functions", ())]
+    functions = [function for name, function in settings.functions.items() if name in table.get("functions", ())]
     blocks = [
-        _block(("daemon",), _daemon_lines(settings.daemon, tree)),
-        *(_block(("functions", function.name), _function_lines(function, tree)) for function in functions),
+        _block(("daemon",), _daemon_lines(settings.daemon, table)),
+        *(_block(("functions", function.name), _function_lines(function, table)) for function in functions),
         *(
-            _block(("mappings", name), _mapping_lines(mappings[name], settings, tree))
-            for name in tree.get("mappings", ())
+            _block(("mappings", name), _mapping_lines(mappings[name], settings, table))
+            for name in table.get("mappings", ())
         ),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -54,8 +55,8 @@ def effective_toml(settings: Settings, tree: dict[str, Any]) -> str:
 def options(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
     """Every option of a table; those of a table within it as `("scaling_config", "maximum_concurrency")`."""
     for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and get_origin(inner) is None and issubclass(inner, BaseModel):
+        inner = inner_table(field.annotation)
+        if inner is not None and get_origin(field.annotation) is not list:
             yield from ((name, *rest) for rest in options(inner))
         else:
             yield (name,)
@@ -76,17 +77,17 @@ _REMARKS = {
 """What holds where an option has no value of its own."""
 
 
-def _daemon_lines(daemon: Daemon, tree: dict[str, Any]) -> Iterator[Line]:
+def _daemon_lines(daemon: Daemon, table: dict[str, Any]) -> Iterator[Line]:
     defaults = {
         "state": daemon.state,
         "shutdown_grace_in_seconds": daemon.shutdown_grace_in_seconds,
         "log_format": daemon.log_format,
     }
-    for option in options(DaemonTable):
-        yield from _line(("daemon",), option, defaults, tree, _REMARKS.get(f"daemon.{option[0]}"))
+    for option in options(DaemonOptions):
+        yield from _line(("daemon",), option, defaults, table, _REMARKS.get(f"daemon.{option[0]}"))
 
 
-def _function_lines(function: Function, tree: dict[str, Any]) -> Iterator[Line]:
+def _function_lines(function: Function, table: dict[str, Any]) -> Iterator[Line]:
     defaults = {
         "timeout_in_seconds": function.timeout_in_seconds,
         "reserved_concurrency": function.reserved_concurrency,
@@ -114,10 +115,10 @@ def _function_lines(function: Function, tree: dict[str, Any]) -> Iterator[Line]:
         "environment",
         "headers",
     ):
-        yield from _line(path, (key,), defaults, tree, remarks.get(key))
+        yield from _line(path, (key,), defaults, table, remarks.get(key))
 
 
-def _mapping_lines(mapping: AnyMapping, settings: Settings, tree: dict[str, Any]) -> Iterator[Line]:
+def _mapping_lines(mapping: AnyMapping, settings: Settings, table: dict[str, Any]) -> Iterator[Line]:
     path = ("mappings", mapping.name)
     defaults: dict[str, Any] = {
         "enabled": True,
@@ -134,11 +135,11 @@ def _mapping_lines(mapping: AnyMapping, settings: Settings, tree: dict[str, Any]
     }
     if isinstance(mapping, StreamMapping) and mapping.on_failure is not None:
         defaults["destination_config.on_failure.if_unreachable"] = mapping.on_failure.if_unreachable
-    for option in options(MappingTable):
+    for option in options(MappingOptions):
         if not applies(option[0], mapping.event_source_arn):
             continue
-        for line in _line(path, option, defaults, tree, _REMARKS.get(".".join(option))):
-            is_lambda = option == ("function_name",) and mapping.function_name not in tree.get("functions", ())
+        for line in _line(path, option, defaults, table, _REMARKS.get(".".join(option))):
+            is_lambda = option == ("function_name",) and mapping.function_name not in table.get("functions", ())
             yield line._replace(remark=_lambda_remark(settings.functions[mapping.function_name])) if is_lambda else line
 
 
@@ -147,9 +148,9 @@ def _lambda_remark(function: Function) -> str:
 
 
 def _line(
-    path: Path, option: tuple[str, ...], defaults: Mapping[str, Any], tree: dict[str, Any], remark: str | None
+    path: Path, option: tuple[str, ...], defaults: Mapping[str, Any], table: dict[str, Any], remark: str | None
 ) -> Iterator[Line]:
-    key, written = ".".join(option), find(tree, (*path, *option))
+    key, written = ".".join(option), find(table, (*path, *option))
     if (*path, *option) in SECRETS and _shows_a_secret(written):
         yield Line("", f"{key}: is set; its value is not shown")
     elif written is not ABSENT:

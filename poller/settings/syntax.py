@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from ast import literal_eval
 
-from poller.settings.tree import dotted
+from poller.settings.table import dotted
 
 _NO_SWITCHES = frozenset({"yes", "no", "on", "off", "true", "false"})
 _NO_NULLS = frozenset({"null", "none", "nil", "undefined"})

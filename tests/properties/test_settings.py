@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.errors import SettingsError
-from poller.settings.daemon import DaemonTable
+from poller.settings.daemon import DaemonOptions
 from poller.settings.environment import substitute
-from poller.settings.functions import FunctionTable
+from poller.settings.functions import FunctionOptions
 from poller.settings.loading import examine, load
-from poller.settings.mappings import MappingTable
+from poller.settings.mappings import MappingOptions
 from poller.settings.showing import effective_toml
-from poller.settings.tree import as_toml
+from poller.settings.table import as_toml
 
 WORDS = [
     "first",
@@ -59,7 +59,7 @@ nodes = st.recursive(
 )
 
 
-def tables(model: type[DaemonTable | FunctionTable | MappingTable]) -> st.SearchStrategy[Any]:
+def tables(model: type[DaemonOptions | FunctionOptions | MappingOptions]) -> st.SearchStrategy[Any]:
     return st.dictionaries(st.sampled_from(list(model.model_fields)) | text, nodes, max_size=6) | nodes
 
 
@@ -67,9 +67,9 @@ names = st.sampled_from(["first", "second", "url"]) | text
 files = st.fixed_dictionaries(
     {},
     optional={
-        "daemon": tables(DaemonTable),
-        "functions": st.dictionaries(names, tables(FunctionTable), max_size=3) | nodes,
-        "mappings": st.dictionaries(names, tables(MappingTable), max_size=3) | nodes,
+        "daemon": tables(DaemonOptions),
+        "functions": st.dictionaries(names, tables(FunctionOptions), max_size=3) | nodes,
+        "mappings": st.dictionaries(names, tables(MappingOptions), max_size=3) | nodes,
         "else": nodes,
     },
 )
@@ -124,10 +124,10 @@ def test_the_effective_settings_are_a_fixed_point(file: Path, mapping: dict[str,
     environ = {"SET": "s3cret"}
     write(file, {"functions": {"first": {"url": "http://a"}}, "mappings": {"m": mapping}})
     first = examine(file, environ)
-    file.write_text(effective_toml(first.settings, first.tree))
+    file.write_text(effective_toml(first.settings, first.table))
     second = examine(file, environ)
     assert second.settings == first.settings
-    assert plain(effective_toml(second.settings, second.tree)) == plain(effective_toml(first.settings, first.tree))
+    assert plain(effective_toml(second.settings, second.table)) == plain(effective_toml(first.settings, first.table))
 
 
 def write(file: Path, tree: dict[str, Any]) -> None:

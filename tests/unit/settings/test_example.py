@@ -6,13 +6,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from poller.settings.daemon import DaemonTable
-from poller.settings.fields import Table
-from poller.settings.functions import FunctionTable
+from poller.settings.daemon import DaemonOptions
+from poller.settings.fields import Options
+from poller.settings.functions import FunctionOptions
 from poller.settings.loading import load
-from poller.settings.mappings import MappingTable
+from poller.settings.mappings import MappingOptions
 from poller.settings.showing import options
-from poller.settings.tree import ABSENT, find
+from poller.settings.table import ABSENT, find
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
 
@@ -26,10 +26,10 @@ def test_the_example_is_sound_and_needs_no_advice() -> None:
 
 def test_the_example_shows_every_option_there_is() -> None:
     tree = tomllib.loads(EXAMPLE.read_text())
-    tables: list[tuple[type[Table], list[Any]]] = [
-        (DaemonTable, [tree["daemon"]]),
-        (FunctionTable, list(tree["functions"].values())),
-        (MappingTable, list(tree["mappings"].values())),
+    tables: list[tuple[type[Options], list[Any]]] = [
+        (DaemonOptions, [tree["daemon"]]),
+        (FunctionOptions, list(tree["functions"].values())),
+        (MappingOptions, list(tree["mappings"].values())),
     ]
     missing = [
         ".".join(option)

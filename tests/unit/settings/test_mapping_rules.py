@@ -95,7 +95,7 @@ def test_at_timestamp_and_its_timestamp_need_each_other(mapping_faults: MappingF
         "starting_position_timestamp: is required with AT_TIMESTAMP"
     ]
     assert mapping_faults(source, 'starting_position = "LATEST"\nstarting_position_timestamp = 1') == [
-        "starting_position_timestamp = 1: goes only with a starting_position of AT_TIMESTAMP"
+        "starting_position_timestamp = 1: goes only with AT_TIMESTAMP as the starting position"
     ]
 
 
@@ -176,9 +176,7 @@ def test_a_destination_is_a_standard_queue_a_standard_topic_or_a_bucket(
 
 def test_what_to_do_while_there_is_no_destination_says_nothing(mapping_faults: MappingFaults) -> None:
     options = 'starting_position = "LATEST"\ndestination_config.on_failure.if_unreachable = "drop"'
-    assert mapping_faults("kinesis", options) == [
-        "destination_config.on_failure.destination_arn: is required in on_failure"
-    ]
+    assert mapping_faults("kinesis", options) == ["destination_config.on_failure.destination_arn: is required"]
 
 
 def test_only_failures_have_a_destination(mapping_faults: MappingFaults) -> None:

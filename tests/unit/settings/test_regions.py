@@ -74,13 +74,12 @@ def test_every_region_is_good_in_its_own_partition_and_in_no_other(
         ),
         (
             mapping(queue("eu-west-1"), "f", 'role_arn = "arn:aws-cn:iam::123456789012:role/r"'),
-            'mappings.m.role_arn = "arn:aws-cn:iam::123456789012:role/r": '
-            "must be in the partition of event_source_arn, aws",
+            'mappings.m.role_arn = "arn:aws-cn:iam::123456789012:role/r": must be in the partition of the source, aws',
         ),
         (
             mapping(STREAM, "f", 'destination_config.on_failure.destination_arn = "arn:aws:s3:::failures"'),
             'mappings.m.destination_config.on_failure.destination_arn = "arn:aws:s3:::failures": '
-            "must be in the partition of event_source_arn, aws-cn",
+            "must be in the partition of the source, aws-cn",
         ),
         (
             mapping(

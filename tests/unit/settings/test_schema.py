@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from poller.settings.schema import json_schema
-from poller.settings.tree import ABSENT, find
+from poller.settings.table import ABSENT, find
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
 
@@ -86,4 +86,4 @@ def test_every_option_is_described() -> None:
 def test_nothing_is_null() -> None:
     """TOML has no null."""
     assert "null" not in str(json_schema())
-    assert find(json_schema(), ("$defs", "MappingTable", "properties", "batch_size", "default")) is ABSENT
+    assert find(json_schema(), ("$defs", "MappingOptions", "properties", "batch_size", "default")) is ABSENT

@@ -19,7 +19,7 @@ ENVIRON = {"DATABASE_PASSWORD": "s3cret", "NOTIFY_TOKEN": "t0ken", "POLLER_ADMIN
 
 def shown(file: Path, environ: Mapping[str, str]) -> str:
     examined = examine(file, environ)
-    return effective_toml(examined.settings, examined.tree)
+    return effective_toml(examined.settings, examined.table)
 
 
 def without_warnings(settings: Settings) -> Settings:

@@ -1,8 +1,8 @@
-"""How is the file held before it is understood? As TOML's own tables, lists and values, and paths into them.
+"""What does the text of a file become? A table: TOML's own tables, lists and values, each of which has a path.
 
 A path is the keys and list positions from the root: `("mappings", "new_users", "filter_criteria", "filters", 0)`.
 Text that took a value from the environment is `Substituted`, and remembers how it was written.
-Whatever turns a value back into text shows what was written.
+`as_toml` writes a value as it was written, so that no value of the environment is shown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Path = tuple[str | int, ...]
 
 
 class Substituted(str):
-    """Text that is not as it stands in the file; `written` is."""
+    """Text with values of the environment in it. `written` is the text of the file, with `${NAME}`."""
 
     __slots__ = ("written",)
 
@@ -29,44 +29,47 @@ class Substituted(str):
 
 
 ABSENT = object()
-"""What `find` gives where nothing stands: TOML has no value for it."""
+"""What `find` returns where the path leads nowhere. TOML has no null, so no value of a file can mean it."""
 
 
 SECRETS: frozenset[Path] = frozenset({("daemon", "admin_token")})
 """The paths of options whose value is never shown, even if the file has it in plain text."""
 
 
-def find(tree: Any, path: Path) -> Any:
-    """What stands at the path, or ABSENT."""
+def find(table: Any, path: Path) -> Any:
+    """The value at the path, or ABSENT."""
     for part in path:
         try:
-            tree = tree[part]
+            table = table[part]
         except (KeyError, IndexError, TypeError):
             return ABSENT
-    return tree
+    return table
 
 
-def without(tree: Any, path: Path) -> Any:
-    """A copy of the tree that lacks what stands at the path; a list with a lacking item is left out as a whole."""
+def without(table: Any, path: Path) -> Any:
+    """A copy of the table without the value at the path. A list is removed as a whole, whichever item is meant.
+
+    Where a table lacks the last key of the path, that table is removed: a key that it needs is missing.
+    """
     key, *rest = path
-    if not isinstance(tree, dict) or key not in tree:
-        return tree
-    kept = {**tree}
-    if rest and isinstance(tree[key], dict):
-        kept[key] = without(tree[key], tuple(rest))
+    if not isinstance(table, dict) or key not in table:
+        return table
+    inner, kept = table[key], dict(table)
+    if isinstance(inner, dict) and (len(rest) > 1 or (rest and rest[0] in inner)):
+        kept[key] = without(inner, tuple(rest))
     else:
         del kept[key]
     return kept
 
 
-def place(tree: Any, path: Path) -> tuple[float, ...]:
-    """A sort key: where in the file the path stands. What is not there stands behind its neighbours."""
-    places: list[float] = []
+def rank(table: Any, path: Path) -> tuple[float, ...]:
+    """Sorts paths as their values stand in the file. A key that its table lacks comes after the keys that it has."""
+    ranks: list[float] = []
     for part in path:
-        keys = list(tree) if isinstance(tree, dict) else list(range(len(tree))) if isinstance(tree, list) else []
-        places.append(keys.index(part) if part in keys else float("inf"))
-        tree = find(tree, (part,))
-    return tuple(places)
+        keys = list(table) if isinstance(table, dict) else list(range(len(table))) if isinstance(table, list) else []
+        ranks.append(keys.index(part) if part in keys else float("inf"))
+        table = find(table, (part,))
+    return tuple(ranks)
 
 
 def dotted(path: Path) -> str:
@@ -76,7 +79,7 @@ def dotted(path: Path) -> str:
 
 
 _BITS_OF_A_DECIMAL = 1024
-"""Of a whole number that is shown with decimal digits. Python refuses to write them where they are thousands."""
+"""A longer whole number is written in hexadecimal: Python refuses to write thousands of decimal digits."""
 
 
 def as_toml(value: Any) -> str:

@@ -1,0 +1,151 @@
+"""How does a table become values? pydantic reads each option, and an option that it cannot read is a fault.
+
+    {"batch_size": 0, "enabled": true}  ->  MappingOptions(enabled=True), a fault at batch_size
+
+Such an option counts as not stated, so that the values always come, and the rules between values can be asked.
+An `Entry` is what the rules look at: one table's values, its path, and the table itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from poller.settings.faults import SHOWN_CHARACTERS, Fault, unknown_key
+from poller.settings.table import ABSENT, Path, Substituted, as_toml, find, without
+
+AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[AnyOptions]):
+    """One table, read: [daemon], a function, or a mapping.
+
+    `name` is the function's or the mapping's.
+    `table` has all that was written, also the values that could not be read; in `options` these have their defaults.
+    """
+
+    name: str
+    path: Path
+    options: AnyOptions
+    table: Mapping[str, Any]
+
+    def at(self, *keys: str | int) -> Path:
+        """The path of an option."""
+        return (*self.path, *keys)
+
+    def written(self, *keys: str | int) -> Any:
+        """The option's value as it was written, or ABSENT."""
+        return find(self.table, keys)
+
+    def states(self, *keys: str) -> bool:
+        """Whether the option was written, readable or not."""
+        return self.written(*keys) is not ABSENT
+
+
+def read(model: type[AnyOptions], table: dict[str, Any], unreadable: Sequence[Fault]) -> tuple[AnyOptions, list[Fault]]:
+    """The values of the table, and the faults of all that cannot be read, which begin with those that are known."""
+    for fault in unreadable:
+        table = without(table, fault.path)
+    try:
+        return model.model_validate(table), [*unreadable]
+    except ValidationError as error:
+        found = list(_faults(error, model))
+    for fault in found:
+        table = without(table, fault.path)
+    values, _ = read(model, table, ())  # where an inner table lacks a key now, that table goes too, without a word
+    return values, [*unreadable, *found]
+
+
+def _faults(error: ValidationError, model: type[BaseModel]) -> Iterator[Fault]:
+    for detail in error.errors(include_url=False):
+        path = detail["loc"][:-1] if detail["loc"][-1] == "[key]" else detail["loc"]
+        yield Fault(path, _rule(detail, path, model))
+
+
+AWS_ALONE = frozenset(
+    {
+        "amazon_managed_kafka_event_source_config",
+        "document_db_event_source_config",
+        "kms_key_arn",
+        "logging_config",
+        "metrics_config",
+        "provisioned_poller_config",
+        "queues",
+        "self_managed_event_source",
+        "self_managed_kafka_event_source_config",
+        "source_access_configuration",
+        "source_access_configurations",
+        "tags",
+        "topics",
+    }
+)
+"""Options of AWS's own mappings that have no meaning here, or belong to sources that poller does not read.
+AWS Lambda API Reference, "CreateEventSourceMapping", and Terraform's names of the same."""
+
+NO_MEANING_HERE = "is an option of AWS's own mappings and has no meaning here; leave it out"
+
+_WORDING = {
+    "string_type": "must be text, in quotes",
+    "list_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "too_short": "must not be empty",
+    "missing": "is required",
+}
+
+
+def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
+    match detail["type"]:
+        case "rule":
+            return str(detail["ctx"]["rule"])
+        case "extra_forbidden" if path[0] == "mappings" and path[-1] in AWS_ALONE:
+            return NO_MEANING_HERE
+        case "list_type" if isinstance(text := detail["input"], str):
+            return f"must be a list{_as_a_list(text)}"
+        case "extra_forbidden":
+            return unknown_key(str(path[-1]), list(_known_keys(model, path[:-1])))
+        case "literal_error" if path != detail["loc"]:
+            return unknown_key(str(path[-1]), re.findall(r"'(.+?)'", detail["ctx"]["expected"]))
+        case "literal_error":
+            return f"must be {detail['ctx']['expected'].replace(chr(39), chr(34))}"
+        case other:
+            return _WORDING.get(other, detail["msg"])
+
+
+def _as_a_list(text: str) -> str:
+    """The text as a list of its words, unless it is long or holds a value of the environment."""
+    if isinstance(text, Substituted) or len(text) > SHOWN_CHARACTERS:
+        return ', as in ["one", "two"]'
+    return f", as in {as_toml(text.split())}"
+
+
+def _known_keys(model: type[BaseModel], path: Path) -> Iterator[str]:
+    """The keys of the table at the path, and those of its inner tables, dotted."""
+    parts = iter(path)
+    for part in parts:
+        annotation = model.model_fields[str(part)].annotation
+        inner = inner_table(annotation)
+        if inner is None:
+            return
+        if get_origin(annotation) in (dict, list):
+            next(parts, None)
+        model = inner
+    for name, field in model.model_fields.items():
+        yield name
+        inner = inner_table(field.annotation)
+        if inner is not None and get_origin(field.annotation) not in (dict, list):
+            yield from (f"{name}.{key}" for key in _known_keys(inner, ()))
+
+
+def inner_table(annotation: Any) -> type[BaseModel] | None:
+    """The table that a field of this type holds, by itself, in a list, or under names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((table for part in get_args(annotation) if (table := inner_table(part))), None)
