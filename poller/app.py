@@ -25,7 +25,7 @@ from poller.composition import Parts, WallClock
 from poller.descriptors import is_enough, needed, raise_limit
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
-from poller.facts import DaemonStarted, Emit, ReloadIgnored, SettingsWarning, TooFewDescriptors
+from poller.facts import DaemonStarted, Emit, ReloadIgnored, SettingsWarning, TooFewFileDescriptors
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.status import MappingStatus, StreamStatus
 from poller.settings.values import Settings
@@ -60,7 +60,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
     for warning in settings.warnings:
         telemetry.emit(SettingsWarning(warning))
     if not is_enough(limits, wanted := needed(settings)):
-        telemetry.emit(TooFewDescriptors(limit=limits.own, needed=wanted))
+        telemetry.emit(TooFewFileDescriptors(limit=limits.own, needed=wanted))
     async with AsyncExitStack() as stack:
         parts = Parts(settings, stop=stop, emit=telemetry.emit, stack=stack, descriptor_limit=limits.original)
         daemon = Daemon(

@@ -53,7 +53,7 @@ _QUEUES = Columns(
         "held": lambda status, _: f"{status.messages_held:,}",
         "limit": lambda status, _: f"{status.concurrency_limit:,}",
     },
-    counters=_COUNTERS | {"deleted": metrics.RECORDS_DELETED},
+    counters=_COUNTERS | {"deleted": metrics.MESSAGES_DELETED},
 )
 
 _STREAMS = Columns(

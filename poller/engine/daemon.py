@@ -97,7 +97,7 @@ class Daemon:
 
     async def _leave_alone(self, name: MappingName, error: Exception, crashes: int) -> None:
         delay, now = CRASH.delay(crashes, self._randomness), self._clock.now()
-        self._emit(MappingCrashed(mapping=name, error=error, retry_in=delay))
+        self._emit(MappingCrashed(mapping=name, error=error, retry_in_seconds=delay))
         reason = f"the mapping crashed and restarts: {safe_text(error)}"
         self._crashes[name] = Health("troubled", reason, since=now, attempt=crashes, next_try=now + delay)
         with anyio.move_on_after(delay):

@@ -164,7 +164,7 @@ class SourceHealth:
                 operation=operation,
                 code=error.code,
                 detail=str(error),
-                retry_in=retry_in,
+                retry_in_seconds=retry_in,
                 is_lasting=isinstance(error, LASTING),
             )
         )

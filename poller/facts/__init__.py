@@ -43,7 +43,7 @@ class StateOpened(NamedTuple):
     positions: int
 
 
-class TooFewDescriptors(NamedTuple):
+class TooFewFileDescriptors(NamedTuple):
     """The system allows fewer open files than the mappings need when all of them are busy."""
 
     limit: int
@@ -58,7 +58,7 @@ class SettingsWarning(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingReady:
-    """The source was found and the mapping polls it. `note` carries advice on the source's own settings.
+    """The source was found and the mapping polls it. `advice` carries advice on the source's own settings.
 
     A stream has no visibility timeout.
     """
@@ -67,12 +67,12 @@ class MappingReady:
     source: str
     function: FunctionName
     visibility_timeout_in_seconds: int | None = None
-    note: str | None = None
+    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFailed:
-    """The source refused or did not answer; the mapping waits `retry_in` seconds and tries again.
+    """The source refused or did not answer; the mapping waits `retry_in_seconds` and tries again.
 
     `source` is its ARN.
     `is_lasting` when waiting will hardly cure it (missing, forbidden, rejected), so that somebody has to look.
@@ -83,7 +83,7 @@ class SourceFailed:
     operation: str
     code: str
     detail: str
-    retry_in: float
+    retry_in_seconds: float
     is_lasting: bool = False
 
 
@@ -101,7 +101,7 @@ class SourceRecovered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFailed:
-    """The position store did not do what a mapping asked; the call is repeated in `retry_in` seconds.
+    """The position store did not do what a mapping asked; the call is repeated in `retry_in_seconds`.
 
     `is_lasting` as for a source; `detail` names the file.
     """
@@ -110,7 +110,7 @@ class StoreFailed:
     operation: str
     code: str
     detail: str
-    retry_in: float
+    retry_in_seconds: float
     is_lasting: bool = False
 
 
@@ -124,20 +124,20 @@ class MappingCrashed:
 
     mapping: MappingName
     error: BaseException
-    retry_in: float
+    retry_in_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappingCrashing:
     """A fault of our own in one task of a queue mapping: it polls no more, and its other batches may finish first.
 
-    `batches_in_flight` counts them; `MappingCrashed` follows when they are done, at the latest after `at_most` seconds.
+    `batches_in_flight` counts them; `MappingCrashed` follows when they are done, within `ends_within_seconds`.
     """
 
     mapping: MappingName
     error: BaseException
     batches_in_flight: int
-    at_most: float
+    ends_within_seconds: float
 
 
 # The way of a record: these are made once for a receive or a batch, thousands a second
@@ -157,7 +157,7 @@ class BatchInvoked(NamedTuple):
     """An invocation came to an end. `failed` counts the records that are not done.
 
     `outcome` is succeeded, partly_failed or failed; `reason` and `detail` say why, empty on success.
-    `oldest_age` is from the sending of the batch's oldest record to the moment the invocation began.
+    `oldest_record_age_seconds` is from the sending of the batch's oldest record to the moment the invocation began.
     """
 
     mapping: MappingName
@@ -167,8 +167,8 @@ class BatchInvoked(NamedTuple):
     records: int
     failed: int
     attempt: int
-    duration: float
-    oldest_age: float
+    duration_seconds: float
+    oldest_record_age_seconds: float
     reason: str
     detail: str
     log_tail: str
@@ -182,7 +182,7 @@ class InvocationPostponed(NamedTuple):
     records: int
     attempt: int
     reason: str
-    retry_in: float
+    retry_in_seconds: float
     is_throttle: bool
     detail: str = ""
 
@@ -195,12 +195,12 @@ class MappingWaiting(NamedTuple):
     reason: str
 
 
-class MappingResumed(NamedTuple):
-    """The function runs again, `waited_for` seconds after the mapping began to wait."""
+class MappingWaitEnded(NamedTuple):
+    """The function runs again, `waited_seconds` after the mapping began to wait."""
 
     mapping: MappingName
     function: FunctionName
-    waited_for: float
+    waited_seconds: float
 
 
 class EventTooLarge(NamedTuple):
@@ -213,7 +213,7 @@ class EventTooLarge(NamedTuple):
     reason: str
 
 
-class FailuresIgnored(NamedTuple):
+class BatchItemFailuresIgnored(NamedTuple):
     """The function's answer named failed records without effect; `advice` says what to do.
 
     It is logged once for each mapping.
@@ -229,13 +229,13 @@ class MessagesDeleted(NamedTuple):
     records: int
 
 
-class DeleteRefused(NamedTuple):
-    """Messages whose delete did not go through; `is_final` when it is given up, so that they will come again."""
+class DeleteFailed(NamedTuple):
+    """Messages whose delete did not go through; `is_given_up` when it is given up, so that they will come again."""
 
     mapping: MappingName
     records: int
     code: str
-    is_final: bool
+    is_given_up: bool
 
 
 class VisibilityExtended(NamedTuple):
@@ -243,11 +243,11 @@ class VisibilityExtended(NamedTuple):
     records: int
 
 
-class VisibilityRefused(NamedTuple):
+class VisibilityChangeFailed(NamedTuple):
     mapping: MappingName
     records: int
     code: str
-    is_final: bool
+    is_given_up: bool
 
 
 class ReceiptsExpired(NamedTuple):
@@ -268,13 +268,13 @@ class MessagesReleased(NamedTuple):
 
 
 class BatchRetried(NamedTuple):
-    """The batch failed and is invoked again, unchanged, in `retry_in` seconds. `attempt` is the one that failed."""
+    """The batch failed and is invoked again, unchanged, after `retry_in_seconds`. `attempt` is the one that failed."""
 
     mapping: MappingName
     records: int
     attempt: int
     reason: str
-    retry_in: float
+    retry_in_seconds: float
 
 
 class BatchBisected(NamedTuple):
@@ -301,11 +301,11 @@ class ShardBlocked(NamedTuple):
 
 
 class ShardUnblocked(NamedTuple):
-    """That lane goes on, `blocked_for` seconds later."""
+    """That lane goes on, `blocked_seconds` later."""
 
     mapping: MappingName
     shard: str
-    blocked_for: float
+    blocked_seconds: float
 
 
 # What becomes of records of a stream that are given up: sequence numbers name the first and the last of them, where
@@ -334,14 +334,14 @@ class InvocationRecordDelivered(NamedTuple):
     end_sequence_number: str | None = None
 
 
-class InvocationRecordRefused(NamedTuple):
-    """The destination did not take a report. `retry_in` is None when the batch is dropped for it."""
+class DestinationFailed(NamedTuple):
+    """The destination did not take a report. `retry_in_seconds` is None when the batch is dropped for it."""
 
     mapping: MappingName
     records: int
     code: str
     detail: str
-    retry_in: float | None
+    retry_in_seconds: float | None
     shard: str | None = None
     destination: str | None = None
 
@@ -367,23 +367,23 @@ class CheckpointsLost(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildStarted:
+class ChildProcessStarted:
     function: FunctionName
     pid: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildStopped:
-    """A child ended, and why; `status` is its exit status, -N for signal N."""
+class ChildProcessStopped:
+    """A child ended, and why; `exit_status` is its exit status, -N for signal N."""
 
     function: FunctionName
     pid: int
     reason: Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown"]
-    status: int | None
+    exit_status: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildOutput:
+class ChildProcessOutput:
     """One line that a child wrote. It is the function's own output, not ours, and is logged as such.
 
     `mapping` and `request_id` are those of the invocation that the child has, or had last; None before its first one.
@@ -398,7 +398,7 @@ class ChildOutput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildOutputLeftOut:
+class ChildProcessOutputLeftOut:
     """A function's children wrote more lines than are logged. Recorded once a second at most."""
 
     function: FunctionName
@@ -409,22 +409,22 @@ ApiRefusalReason = Literal["not_the_child", "too_many"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeApiRefused:
+class RuntimeApiConnectionRefused:
     """A connection to a child's Runtime API was refused: it came from another process, or there are too many."""
 
     function: FunctionName
-    child: int
+    pid: int
     reason: ApiRefusalReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointPutAside:
-    """One url of a function's pool failed and is left alone for `retry_in` seconds."""
+class EndpointSuspended:
+    """One url of a function's pool failed and is left alone for `retry_in_seconds`."""
 
     function: FunctionName
     url: str
     detail: str
-    retry_in: float
+    retry_in_seconds: float
 
 
 Fact = (
@@ -432,7 +432,7 @@ Fact = (
     | DaemonStopping
     | ReloadIgnored
     | StateOpened
-    | TooFewDescriptors
+    | TooFewFileDescriptors
     | SettingsWarning
     | MappingReady
     | SourceFailed
@@ -447,13 +447,13 @@ Fact = (
     | BatchInvoked
     | InvocationPostponed
     | MappingWaiting
-    | MappingResumed
+    | MappingWaitEnded
     | EventTooLarge
-    | FailuresIgnored
+    | BatchItemFailuresIgnored
     | MessagesDeleted
-    | DeleteRefused
+    | DeleteFailed
     | VisibilityExtended
-    | VisibilityRefused
+    | VisibilityChangeFailed
     | ReceiptsExpired
     | MessagesReleased
     | BatchRetried
@@ -462,15 +462,15 @@ Fact = (
     | ShardUnblocked
     | RecordsDropped
     | InvocationRecordDelivered
-    | InvocationRecordRefused
+    | DestinationFailed
     | PositionTrimmed
     | CheckpointsLost
-    | ChildStarted
-    | ChildStopped
-    | ChildOutput
-    | ChildOutputLeftOut
-    | RuntimeApiRefused
-    | EndpointPutAside
+    | ChildProcessStarted
+    | ChildProcessStopped
+    | ChildProcessOutput
+    | ChildProcessOutputLeftOut
+    | RuntimeApiConnectionRefused
+    | EndpointSuspended
 )
 
 Emit = Callable[[Fact], None]

@@ -11,7 +11,7 @@ that the function runs ends the waiting.
 from __future__ import annotations
 
 from poller.core.outcome import cannot_start
-from poller.facts import Emit, MappingResumed, MappingWaiting
+from poller.facts import Emit, MappingWaitEnded, MappingWaiting
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import LostAnswer, Response, TooLarge
 from poller.model.outcome import Postponed
@@ -65,4 +65,4 @@ class FunctionHealth:
     def _resume(self, waiting: Health) -> None:
         self._waiting = None
         self._resumed_at = now = self._clock.now()
-        self._emit(MappingResumed(self._mapping, self._function, now - (waiting.since or now)))
+        self._emit(MappingWaitEnded(self._mapping, self._function, now - (waiting.since or now)))

@@ -17,7 +17,7 @@ import anyio
 from yarl import URL
 
 from poller.core.backoff import Backoff
-from poller.facts import Emit, EndpointPutAside
+from poller.facts import Emit, EndpointSuspended
 from poller.http.proxies import proxy_of
 from poller.model.function import is_emulator
 from poller.model.ids import FunctionName
@@ -80,7 +80,7 @@ class Endpoints:
         retry_in = ASIDE.delay(endpoint.failures, self._randomness) if pause is None else pause
         endpoint.aside_until = anyio.current_time() + retry_in
         shown = str(endpoint.url.origin())  # no user, path or query: they may be secrets
-        self._emit(EndpointPutAside(function=self._function, url=shown, detail=detail, retry_in=retry_in))
+        self._emit(EndpointSuspended(function=self._function, url=shown, detail=detail, retry_in_seconds=retry_in))
 
     async def _ready(self, but: Collection[Endpoint]) -> Endpoint | None:
         while candidates := [one for one in self._pool if one not in but]:

@@ -25,12 +25,12 @@ _OF_ALL: tuple[tuple[str, str, Callable[[MappingStatus], float]], ...] = (
         lambda status: status.state == "waiting",
     ),
     ("poller_invocations_in_flight", "Batches being invoked.", lambda status: status.batches_in_flight),
-    ("poller_messages_held", "Messages or records received and not finished.", lambda status: status.messages_held),
+    ("poller_records_held", "Messages or records received and not finished.", lambda status: status.messages_held),
     ("poller_concurrency_limit", "Invocations allowed at once.", lambda status: status.concurrency_limit),
 )
 
 _OF_QUEUES: tuple[tuple[str, str, Callable[[MappingStatus], float]], ...] = (
-    ("poller_polls_in_flight", "Receives that wait for messages.", lambda status: status.polls_in_flight),
+    ("poller_receives_in_flight", "Receives that wait for messages.", lambda status: status.polls_in_flight),
 )
 
 _OF_STREAMS: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
@@ -45,7 +45,7 @@ _OF_STREAMS: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
         lambda stream: stream.checkpoint_age_in_seconds,
     ),
     ("poller_shards_blocked", "Shards in which a lane is blocked.", lambda stream: stream.shards_blocked),
-    ("poller_bytes_buffered", "Bytes of records read and not done.", lambda stream: stream.bytes_buffered),
+    ("poller_buffered_bytes", "Bytes of records read and not done.", lambda stream: stream.bytes_buffered),
 )
 
 _SHARD_STATES: tuple[tuple[str, Callable[[StreamStatus], int]], ...] = (

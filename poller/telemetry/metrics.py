@@ -10,9 +10,9 @@ What AWS has too, under "Types of metrics for Lambda functions":
 
     PolledEventCount        poller_records_polled_total         InvokedEventCount       poller_records_invoked_total
     FilteredOutEventCount   poller_records_filtered_out_total   FailedInvokeEventCount  poller_records_failed_total
-    DroppedEventCount       poller_records_dropped_total        DeletedEventCount       poller_records_deleted_total
-    OnFailureDestinationDeliveredEventCount                     poller_records_delivered_total
-    DestinationDeliveryFailures                                 poller_invocation_record_failures_total
+    DroppedEventCount       poller_records_dropped_total        DeletedEventCount       poller_messages_deleted_total
+    OnFailureDestinationDeliveredEventCount                     poller_records_reported_total
+    DestinationDeliveryFailures                                 poller_destination_errors_total
     IteratorAge             poller_iterator_age_seconds, of what is not done yet, also while no batch gets through
 """
 
@@ -44,7 +44,7 @@ RECORDS_POLLED = "poller_records_polled_total"
 RECORDS_FILTERED_OUT = "poller_records_filtered_out_total"
 RECORDS_INVOKED = "poller_records_invoked_total"
 RECORDS_FAILED = "poller_records_failed_total"
-RECORDS_DELETED = "poller_records_deleted_total"
+MESSAGES_DELETED = "poller_messages_deleted_total"
 RECORDS_DISCARDED = "poller_records_discarded_total"
 
 OUTCOMES = ("succeeded", "partly_failed", "failed")
@@ -256,7 +256,7 @@ class Metrics:
         def counter(name: str, meaning: str) -> Series:
             return self._counter(name, meaning, self._of_queues)
 
-        self.records_deleted = counter(RECORDS_DELETED, "Messages deleted from their queue.")
+        self.records_deleted = counter(MESSAGES_DELETED, "Messages deleted from their queue.")
         self.receives = counter("poller_receives_total", "Receives that were answered.")
         self.empty_receives = counter("poller_empty_receives_total", "Receives that returned no message.")
         self.delete_failures = self._counter(
@@ -270,7 +270,7 @@ class Metrics:
             "poller_visibility_extensions_total", "Messages kept invisible for longer."
         )
         self.visibility_failures = self._counter(
-            "poller_visibility_failures_total",
+            "poller_visibility_change_failures_total",
             "Messages whose visibility could not be changed, at each try.",
             self._of_queues,
             labels=("mapping", "outcome"),
@@ -300,13 +300,13 @@ class Metrics:
             "poller_records_dropped_total", "Records that were given up and reported to no destination."
         )
         self.records_delivered = counter(
-            "poller_records_delivered_total", "Records given up whose failure record reached the destination."
+            "poller_records_reported_total", "Records given up whose failure record reached the destination."
         )
         self.invocation_records = counter(
-            "poller_invocation_records_total", "Reports of discarded batches that the destination took."
+            "poller_invocation_records_delivered_total", "Reports of discarded batches that the destination took."
         )
         self.invocation_record_failures = counter(
-            "poller_invocation_record_failures_total",
+            "poller_destination_errors_total",
             "Reports of discarded batches that the destination did not take, each try.",
         )
         self.positions_trimmed = counter(
@@ -335,33 +335,33 @@ class Metrics:
         )
 
     def _declare_children(self) -> None:
-        children = Gauge("poller_children", "Child processes alive.", ("function",), registry=self.registry)
+        children = Gauge("poller_child_processes", "Child processes alive.", ("function",), registry=self.registry)
         self.children = self._series(self._of_functions, children)
         self.child_starts = self._counter(
-            "poller_child_starts_total", "Child processes started.", self._of_functions, labels=("function",)
+            "poller_child_process_starts_total", "Child processes started.", self._of_functions, labels=("function",)
         )
         self.child_exits = self._counter(
-            "poller_child_exits_total",
+            "poller_child_process_exits_total",
             "Child processes ended.",
             self._of_functions,
             labels=("function", "reason"),
             known=CHILD_EXITS,
         )
         self.child_output_lines_left_out = self._counter(
-            "poller_child_output_lines_left_out_total",
+            "poller_child_process_lines_left_out_total",
             "Lines that child processes wrote and that were not logged, because the function wrote too many.",
             self._of_functions,
             labels=("function",),
         )
         self.runtime_api_refusals = self._counter(
-            "poller_runtime_api_refusals_total",
+            "poller_runtime_api_connections_refused_total",
             "Refused connections to the Runtime API of a child: another process made them, or the child has too many.",
             self._of_functions,
             labels=("function", "reason"),
             known=RUNTIME_API_REFUSALS,
         )
         self.endpoints_put_aside = self._counter(
-            "poller_endpoints_put_aside_total",
+            "poller_endpoint_suspensions_total",
             "Times that a url of a function's pool was put aside.",
             self._of_functions,
             labels=("function",),

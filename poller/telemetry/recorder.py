@@ -58,7 +58,7 @@ class Telemetry:
             facts.DaemonStopping: self._daemon_stopping,
             facts.ReloadIgnored: self._reload_ignored,
             facts.StateOpened: self._state_opened,
-            facts.TooFewDescriptors: self._too_few_descriptors,
+            facts.TooFewFileDescriptors: self._too_few_file_descriptors,
             facts.SettingsWarning: self._settings_warning,
             facts.MappingReady: self._mapping_ready,
             facts.SourceFailed: self._source_failed,
@@ -73,13 +73,13 @@ class Telemetry:
             facts.BatchInvoked: self._batch_invoked,
             facts.InvocationPostponed: self._invocation_postponed,
             facts.MappingWaiting: self._mapping_waiting,
-            facts.MappingResumed: self._mapping_resumed,
+            facts.MappingWaitEnded: self._mapping_wait_ended,
             facts.EventTooLarge: self._event_too_large,
-            facts.FailuresIgnored: self._failures_ignored,
+            facts.BatchItemFailuresIgnored: self._batch_item_failures_ignored,
             facts.MessagesDeleted: self._messages_deleted,
-            facts.DeleteRefused: self._delete_refused,
+            facts.DeleteFailed: self._delete_failed,
             facts.VisibilityExtended: self._visibility_extended,
-            facts.VisibilityRefused: self._visibility_refused,
+            facts.VisibilityChangeFailed: self._visibility_change_failed,
             facts.ReceiptsExpired: self._receipts_expired,
             facts.MessagesReleased: self._messages_released,
             facts.BatchRetried: self._batch_retried,
@@ -88,15 +88,15 @@ class Telemetry:
             facts.ShardUnblocked: self._shard_unblocked,
             facts.RecordsDropped: self._records_dropped,
             facts.InvocationRecordDelivered: self._invocation_record_delivered,
-            facts.InvocationRecordRefused: self._invocation_record_refused,
+            facts.DestinationFailed: self._destination_failed,
             facts.PositionTrimmed: self._position_trimmed,
             facts.CheckpointsLost: self._checkpoints_lost,
-            facts.ChildStarted: self._child_started,
-            facts.ChildStopped: self._child_stopped,
-            facts.ChildOutput: self._child_output,
-            facts.ChildOutputLeftOut: self._child_output_left_out,
-            facts.RuntimeApiRefused: self._runtime_api_refused,
-            facts.EndpointPutAside: self._endpoint_put_aside,
+            facts.ChildProcessStarted: self._child_process_started,
+            facts.ChildProcessStopped: self._child_process_stopped,
+            facts.ChildProcessOutput: self._child_process_output,
+            facts.ChildProcessOutputLeftOut: self._child_process_output_left_out,
+            facts.RuntimeApiConnectionRefused: self._runtime_api_connection_refused,
+            facts.EndpointSuspended: self._endpoint_suspended,
         }
 
     def emit(self, fact: Fact) -> None:
@@ -147,9 +147,9 @@ class Telemetry:
     def _state_opened(self, fact: facts.StateOpened) -> None:
         self._log.info("state_opened", **fact._asdict())
 
-    def _too_few_descriptors(self, fact: facts.TooFewDescriptors) -> None:
+    def _too_few_file_descriptors(self, fact: facts.TooFewFileDescriptors) -> None:
         advice = "raise the hard limit of open files (ulimit -Hn, LimitNOFILE of systemd) or lower the concurrencies"
-        self._log.warning("too_few_descriptors", **fact._asdict(), advice=advice)
+        self._log.warning("too_few_file_descriptors", **fact._asdict(), advice=advice)
 
     def _settings_warning(self, fact: facts.SettingsWarning) -> None:
         self._log.warning("settings_warning", **fact._asdict())
@@ -171,7 +171,10 @@ class Telemetry:
         level = logging.ERROR if fact.is_lasting else logging.WARNING
         suppressed = self._repetitions.admit(event, fact.mapping, code)
         if suppressed is not None:
-            fields = asdict(fact) | {"detail": fact.detail[:DETAIL_CHARACTERS], "retry_in": round(fact.retry_in, 3)}
+            fields = asdict(fact) | {
+                "detail": fact.detail[:DETAIL_CHARACTERS],
+                "retry_in_seconds": round(fact.retry_in_seconds, 3),
+            }
             self._log.log(level, event, **fields, **_kept_back(suppressed))
 
     def _store_recovered(self, fact: facts.StoreRecovered) -> None:
@@ -186,10 +189,19 @@ class Telemetry:
 
     def _mapping_crashed(self, fact: facts.MappingCrashed) -> None:
         self._metrics.mapping_crashes[fact.mapping](1)
-        self._log.error("mapping_crashed", mapping=fact.mapping, retry_in=round(fact.retry_in, 3), exc_info=fact.error)
+        self._log.error(
+            "mapping_crashed",
+            mapping=fact.mapping,
+            retry_in_seconds=round(fact.retry_in_seconds, 3),
+            exc_info=fact.error,
+        )
 
     def _mapping_crashing(self, fact: facts.MappingCrashing) -> None:
-        fields = {"mapping": fact.mapping, "batches_in_flight": fact.batches_in_flight, "at_most": fact.at_most}
+        fields = {
+            "mapping": fact.mapping,
+            "batches_in_flight": fact.batches_in_flight,
+            "ends_within_seconds": fact.ends_within_seconds,
+        }
         self._log.error("mapping_crashing", **fields, exc_info=fact.error)
 
     def _records_polled(self, fact: facts.RecordsPolled) -> None:
@@ -216,8 +228,8 @@ class Telemetry:
         metrics.invocations[mapping, fact.function, outcome](1)
         metrics.records_invoked[mapping](fact.records)
         metrics.batch_records[mapping](fact.records)
-        metrics.invocation_duration[mapping](fact.duration)
-        metrics.oldest_record_age[mapping](max(0.0, fact.oldest_age))
+        metrics.invocation_duration[mapping](fact.duration_seconds)
+        metrics.oldest_record_age[mapping](max(0.0, fact.oldest_record_age_seconds))
         if outcome != "succeeded":
             metrics.records_failed[mapping](fact.failed)
             self._batch_failed(fact)
@@ -239,7 +251,7 @@ class Telemetry:
         self._metrics.invocations_postponed[fact.mapping, cause](1)
         suppressed = self._repetitions.admit("invocation_postponed", fact.mapping, cause)
         if suppressed is not None:
-            fields = _in_words(fact._asdict()) | {"retry_in": round(fact.retry_in, 3)}
+            fields = _in_words(fact._asdict()) | {"retry_in_seconds": round(fact.retry_in_seconds, 3)}
             self._log.warning("invocation_postponed", **fields, **_kept_back(suppressed))
 
     def _mapping_waiting(self, fact: facts.MappingWaiting) -> None:
@@ -247,11 +259,11 @@ class Telemetry:
         if suppressed is not None:
             self._log.warning("mapping_waiting", **fact._asdict(), **_kept_back(suppressed))
 
-    def _mapping_resumed(self, fact: facts.MappingResumed) -> None:
-        suppressed = self._repetitions.admit("mapping_resumed", fact.mapping)
+    def _mapping_wait_ended(self, fact: facts.MappingWaitEnded) -> None:
+        suppressed = self._repetitions.admit("mapping_wait_ended", fact.mapping)
         if suppressed is not None:
-            fields = fact._asdict() | {"waited_for": round(fact.waited_for, 3)}
-            self._log.info("mapping_resumed", **fields, **_kept_back(suppressed))
+            fields = fact._asdict() | {"waited_seconds": round(fact.waited_seconds, 3)}
+            self._log.info("mapping_wait_ended", **fields, **_kept_back(suppressed))
 
     def _event_too_large(self, fact: facts.EventTooLarge) -> None:
         self._metrics.events_too_large[fact.mapping](1)
@@ -259,31 +271,31 @@ class Telemetry:
         if suppressed is not None:
             self._log.warning("event_too_large", **fact._asdict(), **_kept_back(suppressed))
 
-    def _failures_ignored(self, fact: facts.FailuresIgnored) -> None:
+    def _batch_item_failures_ignored(self, fact: facts.BatchItemFailuresIgnored) -> None:
         if fact.mapping not in self._unheeded:
             self._unheeded.add(fact.mapping)
-            self._log.warning("failures_ignored", **fact._asdict())
+            self._log.warning("batch_item_failures_ignored", **fact._asdict())
 
     def _messages_deleted(self, fact: facts.MessagesDeleted) -> None:
         self._metrics.records_deleted[fact.mapping](fact.records)
         if self._is_chatty:
             self._log.debug("messages_deleted", mapping=fact.mapping, records=fact.records)
 
-    def _delete_refused(self, fact: facts.DeleteRefused) -> None:
-        self._metrics.delete_failures[fact.mapping, _fate(fact.is_final)](fact.records)
-        self._refused("delete_refused", fact)
+    def _delete_failed(self, fact: facts.DeleteFailed) -> None:
+        self._metrics.delete_failures[fact.mapping, _fate(fact.is_given_up)](fact.records)
+        self._refused("delete_failed", fact)
 
     def _visibility_extended(self, fact: facts.VisibilityExtended) -> None:
         self._metrics.visibility_extensions[fact.mapping](fact.records)
         if self._is_chatty:
             self._log.debug("visibility_extended", mapping=fact.mapping, records=fact.records)
 
-    def _visibility_refused(self, fact: facts.VisibilityRefused) -> None:
-        self._metrics.visibility_failures[fact.mapping, _fate(fact.is_final)](fact.records)
-        self._refused("visibility_refused", fact)
+    def _visibility_change_failed(self, fact: facts.VisibilityChangeFailed) -> None:
+        self._metrics.visibility_failures[fact.mapping, _fate(fact.is_given_up)](fact.records)
+        self._refused("visibility_change_failed", fact)
 
-    def _refused(self, event: str, fact: facts.DeleteRefused | facts.VisibilityRefused) -> None:
-        suppressed = self._repetitions.admit(event, fact.mapping, _fate(fact.is_final))
+    def _refused(self, event: str, fact: facts.DeleteFailed | facts.VisibilityChangeFailed) -> None:
+        suppressed = self._repetitions.admit(event, fact.mapping, _fate(fact.is_given_up))
         if suppressed is not None:
             self._log.warning(event, **fact._asdict(), **_kept_back(suppressed))
 
@@ -300,7 +312,7 @@ class Telemetry:
     def _batch_retried(self, fact: facts.BatchRetried) -> None:
         self._metrics.retries[fact.mapping](1)
         if self._is_chatty:
-            self._log.debug("batch_retried", **fact._asdict() | {"retry_in": round(fact.retry_in, 3)})
+            self._log.debug("batch_retried", **fact._asdict() | {"retry_in_seconds": round(fact.retry_in_seconds, 3)})
 
     def _batch_bisected(self, fact: facts.BatchBisected) -> None:
         self._metrics.bisections[fact.mapping](1)
@@ -318,7 +330,7 @@ class Telemetry:
     def _shard_unblocked(self, fact: facts.ShardUnblocked) -> None:
         suppressed = self._repetitions.admit("shard_unblocked", fact.mapping, fact.shard)
         if suppressed is not None:
-            fields = fact._asdict() | {"blocked_for": round(fact.blocked_for, 3)}
+            fields = fact._asdict() | {"blocked_seconds": round(fact.blocked_seconds, 3)}
             self._log.info("shard_unblocked", **fields, **_kept_back(suppressed))
 
     def _records_dropped(self, fact: facts.RecordsDropped) -> None:
@@ -334,14 +346,14 @@ class Telemetry:
         if suppressed is not None:
             self._log.warning("invocation_record_delivered", **_without_none(fact._asdict()), **_kept_back(suppressed))
 
-    def _invocation_record_refused(self, fact: facts.InvocationRecordRefused) -> None:
+    def _destination_failed(self, fact: facts.DestinationFailed) -> None:
         self._metrics.invocation_record_failures[fact.mapping](1)
-        suppressed = self._repetitions.admit("invocation_record_refused", fact.mapping, fact.code)
+        suppressed = self._repetitions.admit("destination_failed", fact.mapping, fact.code)
         if suppressed is not None:
             fields = fact._asdict() | {"detail": fact.detail[:DETAIL_CHARACTERS]}
-            if fact.retry_in is not None:
-                fields["retry_in"] = round(fact.retry_in, 3)
-            self._log.error("invocation_record_refused", **_without_none(fields), **_kept_back(suppressed))
+            if fact.retry_in_seconds is not None:
+                fields["retry_in_seconds"] = round(fact.retry_in_seconds, 3)
+            self._log.error("destination_failed", **_without_none(fields), **_kept_back(suppressed))
 
     def _position_trimmed(self, fact: facts.PositionTrimmed) -> None:
         self._metrics.positions_trimmed[fact.mapping](1)
@@ -350,43 +362,43 @@ class Telemetry:
     def _checkpoints_lost(self, fact: facts.CheckpointsLost) -> None:
         self._log.error("checkpoints_lost", **fact._asdict())
 
-    def _child_started(self, fact: facts.ChildStarted) -> None:
+    def _child_process_started(self, fact: facts.ChildProcessStarted) -> None:
         self._metrics.child_starts[fact.function](1)
         self._metrics.children[fact.function](1)
-        suppressed = self._repetitions.admit("child_started", fact.function)
+        suppressed = self._repetitions.admit("child_process_started", fact.function)
         if suppressed is not None:
-            self._log.info("child_started", **asdict(fact), **_kept_back(suppressed))
+            self._log.info("child_process_started", **asdict(fact), **_kept_back(suppressed))
 
-    def _child_stopped(self, fact: facts.ChildStopped) -> None:
+    def _child_process_stopped(self, fact: facts.ChildProcessStopped) -> None:
         self._metrics.child_exits[fact.function, fact.reason](1)
         self._metrics.children[fact.function](-1)
         level = logging.INFO if fact.reason in ("idle", "shutdown") else logging.WARNING
-        suppressed = self._repetitions.admit("child_stopped", fact.function, fact.reason)
+        suppressed = self._repetitions.admit("child_process_stopped", fact.function, fact.reason)
         if suppressed is not None:
-            self._log.log(level, "child_stopped", **_without_none(asdict(fact)), **_kept_back(suppressed))
+            self._log.log(level, "child_process_stopped", **_without_none(asdict(fact)), **_kept_back(suppressed))
 
-    def _child_output(self, fact: facts.ChildOutput) -> None:
+    def _child_process_output(self, fact: facts.ChildProcessOutput) -> None:
         fields = {"function": fact.function, "pid": fact.pid, "stream": fact.stream, "line": fact.line}
         if fact.mapping is not None:
             fields |= {"mapping": fact.mapping, "request_id": fact.request_id}
-        self._log.info("child_output", **fields)
+        self._log.info("child_process_output", **fields)
 
-    def _child_output_left_out(self, fact: facts.ChildOutputLeftOut) -> None:
+    def _child_process_output_left_out(self, fact: facts.ChildProcessOutputLeftOut) -> None:
         self._metrics.child_output_lines_left_out[fact.function](fact.lines)
-        self._log.warning("child_output_left_out", **asdict(fact))
+        self._log.warning("child_process_output_left_out", **asdict(fact))
 
-    def _runtime_api_refused(self, fact: facts.RuntimeApiRefused) -> None:
+    def _runtime_api_connection_refused(self, fact: facts.RuntimeApiConnectionRefused) -> None:
         self._metrics.runtime_api_refusals[fact.function, fact.reason](1)
-        suppressed = self._repetitions.admit("runtime_api_refused", fact.function, fact.reason)
+        suppressed = self._repetitions.admit("runtime_api_connection_refused", fact.function, fact.reason)
         if suppressed is not None:
-            self._log.warning("runtime_api_refused", **asdict(fact), **_kept_back(suppressed))
+            self._log.warning("runtime_api_connection_refused", **asdict(fact), **_kept_back(suppressed))
 
-    def _endpoint_put_aside(self, fact: facts.EndpointPutAside) -> None:
+    def _endpoint_suspended(self, fact: facts.EndpointSuspended) -> None:
         self._metrics.endpoints_put_aside[fact.function](1)
-        suppressed = self._repetitions.admit("endpoint_put_aside", fact.function, fact.url)
+        suppressed = self._repetitions.admit("endpoint_suspended", fact.function, fact.url)
         if suppressed is not None:
             fields = asdict(fact) | {"detail": fact.detail[:DETAIL_CHARACTERS]}
-            self._log.warning("endpoint_put_aside", **fields, **_kept_back(suppressed))
+            self._log.warning("endpoint_suspended", **fields, **_kept_back(suppressed))
 
 
 def _invocation(fact: facts.BatchInvoked) -> dict[str, Any]:
@@ -395,8 +407,8 @@ def _invocation(fact: facts.BatchInvoked) -> dict[str, Any]:
     fields["reason"] = fact.reason[:DETAIL_CHARACTERS]
     fields["detail"] = fact.detail[:DETAIL_CHARACTERS]
     fields["log_tail"] = fact.log_tail[-LOG_TAIL_CHARACTERS:]
-    fields["duration"] = round(fact.duration, 3)
-    fields["oldest_age"] = round(fact.oldest_age, 3)
+    fields["duration_seconds"] = round(fact.duration_seconds, 3)
+    fields["oldest_record_age_seconds"] = round(fact.oldest_record_age_seconds, 3)
     return {name: value for name, value in fields.items() if value != ""}
 
 
@@ -414,5 +426,5 @@ def _kept_back(suppressed: int) -> dict[str, int]:
     return {"suppressed": suppressed} if suppressed else {}
 
 
-def _fate(is_final: bool) -> str:
-    return "given_up" if is_final else "retried"
+def _fate(is_given_up: bool) -> str:
+    return "given_up" if is_given_up else "retried"

@@ -47,13 +47,13 @@ async def test_only_the_daemon_gets_a_higher_limit_of_open_files_and_it_warns_if
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
         async with world.daemon(text) as daemon:
-            await daemon.until_said("child_output", line="256")
+            await daemon.until_said("child_process_output", line="256")
             own, _ = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
             assert await daemon.stop() == 0
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert own == min(65_536, hard)
-    assert [line["needed"] for line in daemon.said("too_few_descriptors")] == ([20_106] if own < 20_106 else [])
+    assert [line["needed"] for line in daemon.said("too_few_file_descriptors")] == ([20_106] if own < 20_106 else [])
 
 
 async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world: World) -> None:

@@ -264,7 +264,7 @@ def deleted(output: str) -> float:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"{page}metrics") as answer:
         metrics = answer.read().decode()
-    return sum(map(float, re.findall(r"^poller_records_deleted_total\{.*\} (\S+)$", metrics, re.MULTILINE)))
+    return sum(map(float, re.findall(r"^poller_messages_deleted_total\{.*\} (\S+)$", metrics, re.MULTILINE)))
 
 
 def send_as_invited(output: str) -> None:

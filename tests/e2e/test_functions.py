@@ -58,12 +58,12 @@ async def test_a_crash_a_timeout_and_an_exception_fail_their_batch_and_nothing_e
         "ValueError": "",
     }
     for body, times in {"crash": 2, "dawdle": 2, "refuse": 2, "behave": 1}.items():
-        told = daemon.said("child_output", function="store", stream="stdout", line=f"handling {body}")
+        told = daemon.said("child_process_output", function="store", stream="stdout", line=f"handling {body}")
         assert len(told) == times
-    [trace] = [line["line"] for line in daemon.said("child_output") if line["line"].startswith("[ERROR]")]
+    [trace] = [line["line"] for line in daemon.said("child_process_output") if line["line"].startswith("[ERROR]")]
     assert trace.startswith("[ERROR] ValueError: not this one\nTraceback")
-    assert daemon.said("child_stopped", function="store", reason="exit", status=3)
-    assert daemon.said("child_stopped", function="store", reason="timeout", status=-9)
+    assert daemon.said("child_process_stopped", function="store", reason="exit", exit_status=3)
+    assert daemon.said("child_process_stopped", function="store", reason="timeout", exit_status=-9)
 
 
 async def test_a_handler_that_cannot_be_imported_keeps_failing_and_says_why(world: World) -> None:
@@ -94,5 +94,5 @@ async def test_a_handler_that_cannot_be_imported_keeps_failing_and_says_why(worl
     assert escape(entry["reason"]) in page
     assert failed["reason"] == "Runtime.ImportModuleError"
     assert "No module named 'no_such_package'" in failed["detail"]
-    assert daemon.said("child_stopped", reason="init_error")
+    assert daemon.said("child_process_stopped", reason="init_error")
     assert len(orders.message_ids) == 1

@@ -78,8 +78,8 @@ async def test_a_child_inherits_no_secret_of_the_daemon_or_of_another_function(w
         '''
         world.send(queue, "x")
     async with world.daemon(text) as daemon:
-        trusting = await daemon.until_said("child_output", function="trusting")
-        wary = await daemon.until_said("child_output", function="wary")
+        trusting = await daemon.until_said("child_process_output", function="trusting")
+        wary = await daemon.until_said("child_process_output", function="wary")
     assert trusting["line"] == "found ['AWS_ACCESS_KEY_ID', 'OF_NOBODY']"
     assert wary["line"] == "found ['OF_NOBODY', 'OF_WARY']"
 
@@ -184,7 +184,7 @@ async def test_neither_data_nor_keys_of_a_stream_are_ever_logged(world: World) -
         for service in ("kinesis", "dynamodb"):
             await daemon.until_said("batch_failed", mapping=f"reported_{service}")
             await daemon.until_said("invocation_record_delivered", mapping=f"reported_{service}")
-            await daemon.until_said("invocation_record_refused", mapping=f"refused_{service}")
+            await daemon.until_said("destination_failed", mapping=f"refused_{service}")
         pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
         assert await daemon.stop() == 0
     shown = daemon.text + "".join(page.text for page in pages)
@@ -230,7 +230,7 @@ async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world:
             async with world.daemon(text, "--verbose") as daemon:
                 for name in queues:
                     await daemon.until_said("invocation_postponed", mapping=name)
-                await daemon.until_said("endpoint_put_aside", function="pool")
+                await daemon.until_said("endpoint_suspended", function="pool")
                 pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
                 assert await daemon.stop() == 0
     assert f"no connection to 127.0.0.1:{silent} in time" in daemon.text

@@ -177,7 +177,7 @@ async def test_a_handler_that_outlasts_the_grace_ends_with_the_daemon(world: Wor
     """
     async with world.daemon(text, grace=0.1) as daemon:
         world.send(orders, "{}")
-        await daemon.until_said("child_output", line="here")
+        await daemon.until_said("child_process_output", line="here")
         children = ended_with(descendants(daemon.pid))
         assert await daemon.stop() == 0
         assert daemon.records("messages_released") == 1

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 import poller
-from poller.facts import ChildOutput, ChildStarted, ChildStopped
+from poller.facts import ChildProcessOutput, ChildProcessStarted, ChildProcessStopped
 from poller.model.function import ChildProcess
 from poller.model.ids import FunctionName
 from poller.model.invocation import Answered, FunctionError, Response
@@ -85,8 +85,8 @@ async def test_pythons_client_runs_a_handler_again_and_again() -> None:
     responses = await responses_of(python("count"), RECORDS, RECORDS, RECORDS, record=record)
     assert [answer(one)["invocations"] for one in responses] == [1, 2, 3]
     assert answer(responses[0])["records"] == 10
-    assert len(record.of(ChildStarted)) == 1
-    assert [one.reason for one in record.of(ChildStopped)] == ["shutdown"]
+    assert len(record.of(ChildProcessStarted)) == 1
+    assert [one.reason for one in record.of(ChildProcessStopped)] == ["shutdown"]
 
 
 async def test_pythons_client_gives_its_handler_the_context() -> None:
@@ -102,8 +102,8 @@ async def test_pythons_client_posts_what_a_handler_raises() -> None:
     record = Recorded()
     first, second = await responses_of(python("fail"), {}, {}, record=record)
     assert error(first) == error(second) == ("ValueError", "no such user")
-    assert len(record.of(ChildStarted)) == 1
-    assert record.of(ChildOutput)[0].line.startswith("[ERROR] ValueError: no such user\nTraceback")
+    assert len(record.of(ChildProcessStarted)) == 1
+    assert record.of(ChildProcessOutput)[0].line.startswith("[ERROR] ValueError: no such user\nTraceback")
 
 
 async def test_pythons_client_may_send_a_long_error() -> None:
@@ -116,14 +116,14 @@ async def test_pythons_client_reports_an_init_error() -> None:
     record = Recorded()
     (response,) = await responses_of(python("absent"), {}, record=record)
     assert error(response) == ("Runtime.HandlerNotFound", "Handler 'absent' missing on module 'sample'")
-    assert [one.reason for one in record.of(ChildStopped)] == ["init_error"]
+    assert [one.reason for one in record.of(ChildProcessStopped)] == ["init_error"]
 
 
 async def test_pythons_client_is_killed_at_the_timeout() -> None:
     record = Recorded()
     (response,) = await responses_of(python("sleep"), {"seconds": 60}, record=record, timeout_in_seconds=0.3)
     assert error(response)[0] == "Sandbox.Timedout"
-    assert [one.reason for one in record.of(ChildStopped)] == ["timeout"]
+    assert [one.reason for one in record.of(ChildProcessStopped)] == ["timeout"]
 
 
 async def test_pythons_client_may_exit() -> None:
@@ -151,15 +151,15 @@ async def test_nodes_client_runs_a_handler_again_and_again(javascript: Javascrip
         "custom": CUSTOM,
         "hasTime": True,
     }
-    assert len(record.of(ChildStarted)) == 1
-    assert any(one.line.endswith("counting 3") for one in record.of(ChildOutput))
+    assert len(record.of(ChildProcessStarted)) == 1
+    assert any(one.line.endswith("counting 3") for one in record.of(ChildProcessOutput))
 
 
 async def test_nodes_client_posts_what_a_handler_raises(javascript: Javascript) -> None:
     record = Recorded()
     first, second = await responses_of(javascript("fail"), {}, {}, record=record)
     assert error(first) == error(second) == ("TypeError", "no such user")
-    assert len(record.of(ChildStarted)) == 1
+    assert len(record.of(ChildProcessStarted)) == 1
 
 
 async def test_nodes_client_reports_an_init_error(javascript: Javascript) -> None:
@@ -194,4 +194,4 @@ async def test_the_example_for_node_does_what_it_says(tmp_path: Path) -> None:
     record = Recorded()
     (response,) = await responses_of(kind, event, record=record)
     assert answer(response) == {"batchItemFailures": [{"itemIdentifier": "2"}]}
-    assert any(one.line.endswith("Hello, Ada") for one in record.of(ChildOutput))
+    assert any(one.line.endswith("Hello, Ada") for one in record.of(ChildProcessOutput))

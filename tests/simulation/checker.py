@@ -187,8 +187,8 @@ def check_given_back(queue: FakeQueue, calls: Iterable[Call], now: float) -> Non
 def check_ages(invoked: Iterable[BatchInvoked], now: float) -> None:
     """The world began when anyio's clock stood at 0; a source's clock is known within two seconds."""
     for fact in invoked:
-        if not 0 <= fact.oldest_age <= now + 2:
-            raise Violation(f"an age of {fact.oldest_age} s, {now} s after the world began: {fact}")
+        if not 0 <= fact.oldest_record_age_seconds <= now + 2:
+            raise Violation(f"an age of {fact.oldest_record_age_seconds} s, {now} s after the world began: {fact}")
 
 
 def in_flight(queue: FakeQueue) -> list[Entry]:

@@ -17,10 +17,10 @@ from poller.engine.stop import Stop
 from poller.engine.streams.lane import Lane, LaneContext
 from poller.facts import (
     BatchInvoked,
+    BatchItemFailuresIgnored,
+    DestinationFailed,
     Fact,
-    FailuresIgnored,
     InvocationRecordDelivered,
-    InvocationRecordRefused,
     RecordsDropped,
     ShardBlocked,
 )
@@ -218,7 +218,7 @@ def test_with_drop_a_destination_that_refuses_costs_the_report() -> None:
     scene.play(putting(scene, "1", "2"))
     assert scene.done == ["1", "2"]
     assert not scene.destination.taken
-    assert len([fact for fact in scene.facts if isinstance(fact, InvocationRecordRefused)]) == 1
+    assert len([fact for fact in scene.facts if isinstance(fact, DestinationFailed)]) == 1
     assert [fact.records for fact in scene.facts if isinstance(fact, RecordsDropped)] == [1]
 
 
@@ -534,7 +534,7 @@ def test_failures_under_a_misspelt_key_are_logged() -> None:
         options={"report_batch_item_failures": True},
     )
     scene.play(putting(scene, "1", "2"))
-    [told] = [fact for fact in scene.facts if isinstance(fact, FailuresIgnored)]
+    [told] = [fact for fact in scene.facts if isinstance(fact, BatchItemFailuresIgnored)]
     assert "the key must be batchItemFailures" in told.advice
     assert scene.done == ["1", "2"]
 

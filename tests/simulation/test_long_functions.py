@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from poller.facts import VisibilityRefused
+from poller.facts import VisibilityChangeFailed
 from tests.fakes.faults import FaultPlan
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan, ids_of
@@ -24,7 +24,7 @@ def changes(queue: FakeQueue) -> int:
 
 
 def held_too_long(world: World) -> int:
-    return sum(fact.records for fact in world.facts_of(VisibilityRefused) if fact.code == "HeldForTwelveHours")
+    return sum(fact.records for fact in world.facts_of(VisibilityChangeFailed) if fact.code == "HeldForTwelveHours")
 
 
 @pytest.mark.parametrize("name", QUEUES)

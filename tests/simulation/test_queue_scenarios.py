@@ -13,8 +13,8 @@ import pytest
 
 from poller.facts import (
     BatchInvoked,
-    DeleteRefused,
-    FailuresIgnored,
+    BatchItemFailuresIgnored,
+    DeleteFailed,
     InvocationPostponed,
     MappingCrashed,
     MappingReady,
@@ -92,7 +92,7 @@ def test_without_the_option_named_failures_have_no_effect_and_are_logged() -> No
     world.add_mapping("m", queue, "f")
     live(world, sending(world, queue, *bodies(4), stop_at=10))
     assert not queue.message_ids
-    [told] = world.facts_of(FailuresIgnored)
+    [told] = world.facts_of(BatchItemFailuresIgnored)
     assert (told.mapping, told.function) == ("m", "f")
     assert "function_response_types" in told.advice
 
@@ -473,7 +473,7 @@ def test_a_failed_delete_is_tried_again_and_counted() -> None:
     live(world, sending(world, queue, "hello", stop_at=29))
     assert len(target.calls) == 1
     assert not queue.message_ids
-    assert [fact.is_final for fact in world.facts_of(DeleteRefused)] == [False] * 3
+    assert [fact.is_given_up for fact in world.facts_of(DeleteFailed)] == [False] * 3
     assert sum(fact.records for fact in world.facts_of(MessagesDeleted)) == 1
 
 
@@ -615,4 +615,4 @@ def test_every_invocation_is_told() -> None:
         ("failed", 1, 1, "ValueError"),
         ("succeeded", 1, 0, ""),
     ]
-    assert told[1].oldest_age == pytest.approx(30, abs=1)
+    assert told[1].oldest_record_age_seconds == pytest.approx(30, abs=1)

@@ -12,10 +12,10 @@ import pytest
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied, Throttled, Unreachable
 from poller.facts import (
-    DeleteRefused,
+    DeleteFailed,
     MappingCrashed,
     MappingCrashing,
-    MappingResumed,
+    MappingWaitEnded,
     MappingWaiting,
     ReceiptsExpired,
     SourceFailed,
@@ -96,7 +96,9 @@ def test_a_crashed_mapping_that_finishes_its_other_batches_shows_no_text_of_a_fo
     assert isinstance(world.facts_of(MappingCrashed)[0].error, ZeroDivisionError), "the first crash is the cause"
     crashing = world.facts_of(MappingCrashing)[0]
     assert isinstance(crashing.error, ZeroDivisionError)
-    assert (crashing.batches_in_flight, crashing.at_most) == (1, 40.0), "one batch is still with its function"
+    assert (crashing.batches_in_flight, crashing.ends_within_seconds) == (1, 40.0), (
+        "one batch is still with its function"
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_a_mapping_waits_while_its_function_takes_no_batch_or_cannot_start(
     assert all((status.next_try is not None) == tells_the_next_try for status in waiting)
     assert (statuses[-1].since or 0.0) >= EPOCH + 60, "ready since the function ran again"
     assert (statuses[-1].attempt, statuses[-1].next_try) == (None, None)
-    assert len(world.facts_of(MappingWaiting)) == len(world.facts_of(MappingResumed)) == 1
+    assert len(world.facts_of(MappingWaiting)) == len(world.facts_of(MappingWaitEnded)) == 1
 
 
 def test_a_mapping_that_crashes_before_it_found_its_source_is_still_starting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -696,5 +698,5 @@ def test_a_delete_is_not_tried_again_when_the_message_may_be_visible(monkeypatch
     assert len(deletes) > 3
     ends = [entry.kind for entry in queue.history if entry.kind in ("expired", "deleted", "delete_ignored")]
     assert ends == ["expired", "deleted"], "deleted under its new receipt alone"
-    given_up = [fact for fact in world.facts_of(DeleteRefused) if fact.is_final]
+    given_up = [fact for fact in world.facts_of(DeleteFailed) if fact.is_given_up]
     assert [(fact.code, fact.records) for fact in given_up] == [("ReceiptExpired", 1)]

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from poller.errors import AccessDenied, Unreachable
-from poller.facts import VisibilityRefused
+from poller.facts import VisibilityChangeFailed
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan
@@ -130,7 +130,7 @@ def test_without_the_permission_a_failed_message_comes_when_the_timeout_of_its_r
     around_calls(monkeypatch, denied)
     live(world, sending(world, queue, "x", stop_at=200))
     assert [call.began_at for call in target.calls] == pytest.approx([0, 90, 180], abs=0.1)
-    assert len(world.facts_of(VisibilityRefused)) == 3, "it is not tried again and again"
+    assert len(world.facts_of(VisibilityChangeFailed)) == 3, "it is not tried again and again"
 
 
 @pytest.mark.parametrize("fault", [Fault.THROTTLED, Fault.UNREACHABLE, Fault.ANSWER_LOST])

@@ -84,7 +84,7 @@ def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
     play(world, main)
     [failed] = [fact for fact in world.facts if isinstance(fact, SourceFailed)]
     assert failed.operation == "ListShards"
-    assert failed.retry_in <= 1
+    assert failed.retry_in_seconds <= 1
 
 
 @pytest.mark.parametrize("operation", ["load", "drained_at", "starting_position", "save"])

@@ -13,10 +13,10 @@ from poller.facts import (
     BatchBisected,
     BatchInvoked,
     BatchRetried,
+    DestinationFailed,
     InvocationPostponed,
     InvocationRecordDelivered,
-    InvocationRecordRefused,
-    MappingResumed,
+    MappingWaitEnded,
     MappingWaiting,
     RecordsDropped,
     ShardBlocked,
@@ -105,7 +105,7 @@ def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> 
     [blocked], [unblocked] = world.told(ShardBlocked), world.told(ShardUnblocked)
     assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError", *batch, detail="by plan")
     assert unblocked.shard == world.shard(0)
-    assert unblocked.blocked_for == pytest.approx(len(standing), abs=2)
+    assert unblocked.blocked_seconds == pytest.approx(len(standing), abs=2)
 
 
 def test_a_throttled_function_makes_the_mapping_wait_until_the_first_batch_is_taken() -> None:
@@ -125,7 +125,7 @@ def test_a_throttled_function_makes_the_mapping_wait_until_the_first_batch_is_ta
     assert {(status.state, status.reason, status.attempt) for status in statuses[len(waiting) :]} == {
         ("ready", None, None)
     }
-    assert len(world.told(MappingWaiting)) == len(world.told(MappingResumed)) == 1
+    assert len(world.told(MappingWaiting)) == len(world.told(MappingWaitEnded)) == 1
 
 
 def test_a_batch_that_fails_in_the_init_of_the_function_waits_for_its_next_try() -> None:
@@ -198,7 +198,7 @@ def test_every_retry_is_counted_and_what_is_given_up_is_said_once() -> None:
     assert [(fact.attempt, fact.records, fact.reason) for fact in retried] == [
         (attempt, 5, "ValueError") for attempt in range(1, 6)
     ]
-    assert all(fact.retry_in > 0 for fact in retried)
+    assert all(fact.retry_in_seconds > 0 for fact in retried)
     assert [(fact.records, fact.condition) for fact in world.told(RecordsDropped)] == [(5, "RetryAttemptsExhausted")]
     assert sum(fact.outcome == "failed" for fact in world.told(BatchInvoked)) == 6
 
@@ -224,7 +224,7 @@ def test_a_throttled_function_blocks_the_shards_and_is_no_retry() -> None:
     assert sorted(fact.shard for fact in world.told(ShardBlocked)) == [world.shard(0), world.shard(1)]
     assert sorted(fact.shard for fact in world.told(ShardUnblocked)) == [world.shard(0), world.shard(1)]
     assert world.told(BatchRetried) == []
-    assert all(fact.is_throttle and fact.retry_in > 0 for fact in world.told(InvocationPostponed))
+    assert all(fact.is_throttle and fact.retry_in_seconds > 0 for fact in world.told(InvocationPostponed))
     assert len(world.told(InvocationPostponed)) > 4
 
 
@@ -242,7 +242,7 @@ def test_a_destination_that_refuses_is_the_same_block_for_another_reason() -> No
         == len(world.told(InvocationRecordDelivered))
         == 1
     )
-    assert {fact.code for fact in world.told(InvocationRecordRefused)} == {"AccessDenied"}
+    assert {fact.code for fact in world.told(DestinationFailed)} == {"AccessDenied"}
     assert seen[-1].shards_blocked == 0
 
 

@@ -44,7 +44,7 @@ class CountedClicks:
             invoked=count("records_invoked"),
             failed=count("records_failed"),
             discarded=count("records_discarded"),
-            delivered=count("records_delivered"),
+            delivered=count("records_reported"),
             bisections=count("bisections"),
             retries=count("retries"),
         )

@@ -66,7 +66,7 @@ class Counted:
             filtered_out=records("filtered_out"),
             invoked=records("invoked"),
             failed=records("failed"),
-            deleted=records("deleted"),
+            deleted=metrics.total("poller_messages_deleted_total", queue.mapping),
             invocations=metrics.by("outcome", "poller_invocations_total", queue.mapping),
         )
 

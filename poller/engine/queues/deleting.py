@@ -16,7 +16,7 @@ from poller.engine.queues.chunks import MESSAGES_PER_CALL, in_chunks_of_ten
 from poller.engine.queues.in_hand import MessageInHand
 from poller.engine.source_health import SourceHealth
 from poller.errors import ServiceError
-from poller.facts import DeleteRefused, Emit, MessagesDeleted
+from poller.facts import DeleteFailed, Emit, MessagesDeleted
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
@@ -77,17 +77,17 @@ class Deleter:
             refusals = await self._source.delete([held.message for held in done])
         except ServiceError as error:
             self._health.background_failure("DeleteMessageBatch", error, retry_in=DELETE.initial)
-            self._emit(DeleteRefused(self._mapping, len(done), error.code, False))
+            self._emit(DeleteFailed(self._mapping, len(done), error.code, False))
             return list(done)
         self._health.succeeded("DeleteMessageBatch")
         self._emit(MessagesDeleted(self._mapping, len(done) - len(refusals)))
         if not refusals:
             return []
         for refusal in refusals:
-            self._emit(DeleteRefused(self._mapping, 1, refusal.code, refusal.is_final))
+            self._emit(DeleteFailed(self._mapping, 1, refusal.code, refusal.is_final))
         again = {refusal.message.receipt_handle for refusal in refusals if not refusal.is_final}
         return [held for held in done if held.message.receipt_handle in again]
 
     def _give_up(self, count: int, code: str) -> None:
         if count:
-            self._emit(DeleteRefused(self._mapping, count, code, True))
+            self._emit(DeleteFailed(self._mapping, count, code, True))

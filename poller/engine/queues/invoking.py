@@ -28,12 +28,12 @@ from poller.engine.queues.visibility import HELD_TOO_LONG, VisibilityKeeper
 from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
 from poller.facts import (
+    BatchItemFailuresIgnored,
     Emit,
     EventTooLarge,
-    FailuresIgnored,
     InvocationPostponed,
     ReceiptsExpired,
-    VisibilityRefused,
+    VisibilityChangeFailed,
 )
 from poller.functions.health import FunctionHealth
 from poller.functions.opened import OpenFunction
@@ -80,7 +80,7 @@ class Invoker:
                 if not batch.messages or self.stop.has_begun:
                     return None
                 if not is_hidden and not self.keeper.can_be_hidden_for(batch, seconds):
-                    self.emit(VisibilityRefused(self.mapping.name, len(batch.messages), HELD_TOO_LONG, True))
+                    self.emit(VisibilityChangeFailed(self.mapping.name, len(batch.messages), HELD_TOO_LONG, True))
                     return None
                 if is_hidden:
                     attempt += 1
@@ -131,7 +131,7 @@ class Invoker:
             )
             reports = self.mapping.report_batch_item_failures
             if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-                self.emit(FailuresIgnored(self.mapping.name, self.mapping.function_name, advice))
+                self.emit(BatchItemFailuresIgnored(self.mapping.name, self.mapping.function_name, advice))
         return outcome
 
     def _learn_limit(self, outcome: Oversized, batch: BatchInHand, event_bytes: int) -> None:

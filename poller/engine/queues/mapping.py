@@ -196,7 +196,7 @@ class QueueMappingRunner:
                     source=str(self.mapping.event_source_arn),
                     function=self.mapping.function_name,
                     visibility_timeout_in_seconds=visibility.timeout_in_seconds,
-                    note=visibility.advice,
+                    advice=visibility.advice,
                 )
             )
             return
@@ -257,7 +257,10 @@ class QueueMappingRunner:
                 if others := self._permits.batches_in_hand:  # the function may take hours: say now what happened
                     self._context.emit(
                         MappingCrashing(
-                            mapping=self.mapping.name, error=error, batches_in_flight=others, at_most=longest
+                            mapping=self.mapping.name,
+                            error=error,
+                            batches_in_flight=others,
+                            ends_within_seconds=longest,
                         )
                     )
             self._stop_polling()

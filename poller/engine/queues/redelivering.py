@@ -27,7 +27,7 @@ from poller.engine.queues.chunks import CALLS_AT_ONCE, MESSAGES_PER_CALL, side_b
 from poller.engine.queues.in_hand import MessageInHand
 from poller.engine.source_health import SourceHealth
 from poller.errors import LASTING, ServiceError
-from poller.facts import Emit, MessagesReleased, VisibilityRefused
+from poller.facts import Emit, MessagesReleased, VisibilityChangeFailed
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
@@ -95,11 +95,11 @@ class Redeliverer:
             refusals = await self._source.change_visibility([each.message for each in held], timeout_in_seconds=timeout)
         except ServiceError as error:
             self._health.background_failure("ChangeMessageVisibilityBatch", error, retry_in=DELETE.initial)
-            self._emit(VisibilityRefused(self._mapping, len(held), error.code, isinstance(error, LASTING)))
+            self._emit(VisibilityChangeFailed(self._mapping, len(held), error.code, isinstance(error, LASTING)))
             return Tried([] if isinstance(error, LASTING) else held, changed=0)
         self._health.succeeded("ChangeMessageVisibilityBatch")
         for refusal in refusals:
-            self._emit(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
+            self._emit(VisibilityChangeFailed(self._mapping, 1, refusal.code, refusal.is_final))
         again = {refusal.message.receipt_handle for refusal in refusals if not refusal.is_final}
         return Tried([each for each in held if each.message.receipt_handle in again], len(held) - len(refusals))
 

@@ -25,7 +25,7 @@ from poller.engine.queues.chunks import in_chunks_of_ten
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand
 from poller.engine.source_health import SourceHealth
 from poller.errors import AccessDenied, ServiceError
-from poller.facts import Emit, VisibilityExtended, VisibilityRefused
+from poller.facts import Emit, VisibilityChangeFailed, VisibilityExtended
 from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
@@ -114,7 +114,7 @@ class VisibilityKeeper:
                     held.is_lost = True
                     over += 1
         if over:
-            self._emit(VisibilityRefused(self._mapping, over, HELD_TOO_LONG, True))
+            self._emit(VisibilityChangeFailed(self._mapping, over, HELD_TOO_LONG, True))
         return due
 
     def _until(self, seconds: float) -> float:
@@ -133,7 +133,7 @@ class VisibilityKeeper:
         except ServiceError as error:
             self._is_denied = isinstance(error, AccessDenied)
             self._health.background_failure("ChangeMessageVisibilityBatch", error, retry_in=0.0)
-            self._emit(VisibilityRefused(self._mapping, len(due), error.code, False))
+            self._emit(VisibilityChangeFailed(self._mapping, len(due), error.code, False))
             return
         finally:
             for held in due:
@@ -148,7 +148,7 @@ class VisibilityKeeper:
             elif refusal.is_final:
                 held.is_lost = True
         for refusal in refusals:
-            self._emit(VisibilityRefused(self._mapping, 1, refusal.code, refusal.is_final))
+            self._emit(VisibilityChangeFailed(self._mapping, 1, refusal.code, refusal.is_final))
         if len(due) > len(refusals):
             self._emit(VisibilityExtended(self._mapping, len(due) - len(refusals)))
 

@@ -19,7 +19,7 @@ from poller.core.invocation_record import DiscardedBatch, InvocationRecord, Wind
 from poller.core.streams.retry import Discard, R, Wait
 from poller.engine.streams.blocking import LaneBlock, ends_of
 from poller.errors import LASTING, ServiceError
-from poller.facts import Emit, InvocationRecordDelivered, InvocationRecordRefused, RecordsDropped
+from poller.facts import DestinationFailed, Emit, InvocationRecordDelivered, RecordsDropped
 from poller.model.function import Function
 from poller.model.mapping import StreamMapping
 from poller.model.stream import ShardId
@@ -67,7 +67,7 @@ class Discarding:
                 is_dropped = on_failure.if_unreachable == "drop" and gives_up
                 retry_in = None if is_dropped else SOURCE.delay(failures, self.randomness)
                 at = str(on_failure.destination_arn)
-                self.emit(InvocationRecordRefused(name, count, error.code, str(error), retry_in, self.shard_id, at))
+                self.emit(DestinationFailed(name, count, error.code, str(error), retry_in, self.shard_id, at))
                 if retry_in is None:
                     self.emit(RecordsDropped(name, count, discard.condition, *where))
                     return True

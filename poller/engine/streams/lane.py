@@ -37,10 +37,10 @@ from poller.engine.streams.gathering import LaneGathering, Records
 from poller.engine.streams.window import LaneWindow
 from poller.facts import (
     BatchBisected,
+    BatchItemFailuresIgnored,
     BatchRetried,
     Emit,
     EventTooLarge,
-    FailuresIgnored,
     InvocationPostponed,
 )
 from poller.functions.health import FunctionHealth
@@ -232,7 +232,7 @@ class Lane:
         )
         reports = context.mapping.report_batch_item_failures
         if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-            context.emit(FailuresIgnored(context.mapping.name, context.mapping.function_name, advice))
+            context.emit(BatchItemFailuresIgnored(context.mapping.name, context.mapping.function_name, advice))
         if is_bisected:
             context.emit(BatchBisected(context.mapping.name, count))
         elif pause is not None:

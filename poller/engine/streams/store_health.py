@@ -87,7 +87,7 @@ class StoreHealth:
                 operation=operation,
                 code=error.code,
                 detail=str(error),
-                retry_in=delay,
+                retry_in_seconds=delay,
                 is_lasting=isinstance(error, LASTING),
             )
         )

@@ -27,7 +27,7 @@ import anyio.to_thread
 import orjson
 from aiohttp import web
 
-from poller.facts import ApiRefusalReason, Emit, RuntimeApiRefused
+from poller.facts import ApiRefusalReason, Emit, RuntimeApiConnectionRefused
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
@@ -146,7 +146,7 @@ class RuntimeApi:
                 return
             with suppress(OSError):
                 connection.send(REFUSAL)
-        self._emit(RuntimeApiRefused(function=self._function.name, child=session, reason=reason))
+        self._emit(RuntimeApiConnectionRefused(function=self._function.name, pid=session, reason=reason))
 
     def offer(self, handover: Handover) -> None:
         """Give the child its next invocation, now or as soon as it asks. Only one at a time."""

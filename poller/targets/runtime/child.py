@@ -25,7 +25,7 @@ from typing import IO, Literal
 import anyio
 from anyio.abc import Process, TaskStatus
 
-from poller.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Emit
+from poller.facts import ChildProcessOutput, ChildProcessOutputLeftOut, ChildProcessStarted, ChildProcessStopped, Emit
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import MappingName, RequestId
 from poller.model.invocation import FunctionError, Invocation, Response
@@ -119,7 +119,7 @@ class Child:
                 raise StartError(f"{kind.command[0]}: {error.strerror}") from error
             async with process:
                 self.pid = process.pid
-                self._emit(ChildStarted(function=self._function.name, pid=process.pid))
+                self._emit(ChildProcessStarted(function=self._function.name, pid=process.pid))
                 try:
                     task_status.started()
                     await self._attend(process)
@@ -202,7 +202,7 @@ class Child:
         def tell(line: str) -> None:
             mapping, request_id = self._invocation or (None, None)
             self._emit(
-                ChildOutput(
+                ChildProcessOutput(
                     function=self._function.name,
                     pid=self.pid,
                     stream=stream,
@@ -217,14 +217,14 @@ class Child:
     def _tell_left_out(self) -> None:
         lines = self._output_limit.take_left_out()
         if lines:
-            self._emit(ChildOutputLeftOut(function=self._function.name, lines=lines))
+            self._emit(ChildProcessOutputLeftOut(function=self._function.name, lines=lines))
 
     def _end(self, status: int | None) -> None:
         self._kill_group()
         self._tell_left_out()
         self._api.end(self._error or partial(exited, status=status))
         reason = self._reason or ("exit" if self.is_initialised else "init_error")
-        self._emit(ChildStopped(function=self._function.name, pid=self.pid, reason=reason, status=status))
+        self._emit(ChildProcessStopped(function=self._function.name, pid=self.pid, reason=reason, exit_status=status))
 
     def _kill_group(self) -> None:
         """What is left of it, and the watcher. From here on its id may be given to others."""

@@ -67,7 +67,7 @@ async def pauses(*crashes_after: float) -> list[float]:
         randomness=random.Random(1),
     )
     await daemon.run()
-    told = [fact.retry_in for fact in facts if isinstance(fact, MappingCrashed)]
+    told = [fact.retry_in_seconds for fact in facts if isinstance(fact, MappingCrashed)]
     assert anyio.current_time() == pytest.approx(sum(crashes_after) + sum(told))
     return told
 

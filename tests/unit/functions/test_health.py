@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poller.facts import Fact, MappingResumed, MappingWaiting
+from poller.facts import Fact, MappingWaitEnded, MappingWaiting
 from poller.functions.health import REASON_LIMIT_IN_CHARACTERS, FunctionHealth
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, TooLarge
@@ -129,7 +129,7 @@ def test_the_waiting_is_logged_once_when_it_begins_and_once_when_it_ends() -> No
     for _ in range(3):
         watched.of_function.answered(Answered(b""), retry_in=None)
     reason = "function f is throttled: ReservedFunctionConcurrentInvocationLimitExceeded"
-    assert watched.facts == [MappingWaiting(M, F, reason), MappingResumed(M, F, 30.0)]
+    assert watched.facts == [MappingWaiting(M, F, reason), MappingWaitEnded(M, F, 30.0)]
 
 
 def test_a_long_message_of_a_function_is_cut() -> None:

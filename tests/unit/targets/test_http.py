@@ -19,7 +19,7 @@ import orjson
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from poller.facts import EndpointPutAside
+from poller.facts import EndpointSuspended
 from poller.model.function import HttpService
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
@@ -597,10 +597,10 @@ async def test_a_dead_url_is_followed_by_a_live_one_and_put_aside() -> None:
     ):
         for _ in range(6):
             assert await target.invoke(invocation()) == Answered(b"")
-    (fact,) = record.of(EndpointPutAside)
+    (fact,) = record.of(EndpointSuspended)
     assert fact.url == dead.replace("user:secret@", "").removesuffix("/hook-secret?token=secret")
     assert "cannot connect" in fact.detail
-    assert 0.5 <= fact.retry_in <= 1.0
+    assert 0.5 <= fact.retry_in_seconds <= 1.0
     assert len(first.requests) == len(second.requests) == 3
 
 
@@ -614,7 +614,7 @@ async def test_a_full_url_is_followed_by_another_one(reply: Reply) -> None:
         for _ in range(3):
             assert await target.invoke(invocation()) == Answered(b"")
     assert (len(first.requests), len(second.requests)) == (1, 3)
-    assert [fact.detail for fact in record.of(EndpointPutAside)] == [f"HTTP.{reply.status}"]
+    assert [fact.detail for fact in record.of(EndpointSuspended)] == [f"HTTP.{reply.status}"]
 
 
 @pytest.mark.parametrize("reply", [Reply(status=502), Reply(status=504), Drop()])
@@ -628,7 +628,7 @@ async def test_a_url_that_may_have_run_the_function_is_put_aside_but_its_failure
         for _ in range(3):
             assert await target.invoke(invocation()) == Answered(b"")
     assert (len(first.requests), len(second.requests)) == (1, 3)
-    assert len(record.of(EndpointPutAside)) == 1
+    assert len(record.of(EndpointSuspended)) == 1
 
 
 async def test_a_failing_function_does_not_put_its_url_aside() -> None:

@@ -19,7 +19,7 @@ import anyio
 import orjson
 import pytest
 
-from poller.facts import ChildOutput, ChildStarted
+from poller.facts import ChildProcessOutput, ChildProcessStarted
 from poller.model.invocation import Answered, FunctionError, Response
 from poller.targets.runtime import RuntimeTarget
 from tests.fakes.functions import ARN, BOOTSTRAP, SAMPLES, callable_kind, function, invocation
@@ -122,7 +122,7 @@ async def test_log_entries_have_the_time_of_day_in_utc_wherever_the_function_is(
     record = Recorded()
     before = time.time()
     await responses_of("far:handle", None, directory=tmp_path, environment={"TZ": "XYZ-9"}, record=record)
-    (entry,) = record.of(ChildOutput)
+    (entry,) = record.of(ChildProcessOutput)
     logged_at = datetime.fromisoformat(entry.line.split("\t")[1]).timestamp()
     assert before - 0.01 <= logged_at <= time.time()
 
@@ -142,7 +142,7 @@ async def test_an_exception_is_posted_with_the_handlers_own_frames() -> None:
     assert document["requestId"] == "6f1d-0"
     (frame,) = document["stackTrace"]
     assert frame.startswith(f'  File "{SAMPLES}/sample.py", line ')
-    (entry,) = record.of(ChildOutput)
+    (entry,) = record.of(ChildProcessOutput)
     assert entry.line.startswith("[ERROR] ValueError: no such user\nTraceback (most recent call last):\n  File")
 
 
@@ -186,7 +186,7 @@ async def test_a_result_that_is_too_large_is_an_error_and_the_child_goes_on() ->
     assert isinstance(too_much, FunctionError)
     assert too_much.error_type == "Function.ResponseSizeTooLarge"
     assert enough == Answered(b'"xxxxxxxxxx"')
-    assert len(record.of(ChildStarted)) == 1
+    assert len(record.of(ChildProcessStarted)) == 1
 
 
 async def test_an_error_that_is_too_large_is_one_and_the_child_goes_on(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ async def test_an_error_that_is_too_large_is_one_and_the_child_goes_on(tmp_path:
     assert isinstance(enough, FunctionError)
     assert too_much.error_type == "Function.ResponseSizeTooLarge"
     assert enough.message == "x" * 10
-    assert len(record.of(ChildStarted)) == 1
+    assert len(record.of(ChildProcessStarted)) == 1
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,14 @@ import anyio
 import orjson
 import pytest
 
-from poller.facts import ChildOutput, ChildOutputLeftOut, ChildStarted, ChildStopped, Fact, RuntimeApiRefused
+from poller.facts import (
+    ChildProcessOutput,
+    ChildProcessOutputLeftOut,
+    ChildProcessStarted,
+    ChildProcessStopped,
+    Fact,
+    RuntimeApiConnectionRefused,
+)
 from poller.model.function import ChildProcess
 from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
 from poller.targets.runtime import RuntimeTarget
@@ -102,7 +109,7 @@ class Watched:
 
 
 async def grandchild(record: Recorded) -> Watched:
-    fact = await record.first(ChildOutput, lambda fact: fact.line.startswith("grandchild"))
+    fact = await record.first(ChildProcessOutput, lambda fact: fact.line.startswith("grandchild"))
     return Watched(int(fact.line.split()[1]))
 
 
@@ -114,7 +121,7 @@ async def test_a_child_is_started_on_demand_used_again_and_keeps_its_state() -> 
     async with opened(callable_kind("sample:count"), record) as target:
         assert record.facts == []
         answers = [answer(await target.invoke(call(request_id=str(n)))) for n in range(3)]
-    (started,) = record.of(ChildStarted)
+    (started,) = record.of(ChildProcessStarted)
     assert [one["invocations"] for one in answers] == [1, 2, 3]
     assert {one["pid"] for one in answers} == {started.pid}
 
@@ -142,7 +149,7 @@ async def test_the_first_reason_to_end_a_child_is_told() -> None:
     finally:
         os.close(reading)
         os.close(writing)
-    (stopped,) = record.of(ChildStopped)
+    (stopped,) = record.of(ChildProcessStopped)
     assert stopped.reason == "timeout"
 
 
@@ -151,7 +158,7 @@ async def test_a_child_is_used_again_after_an_error() -> None:
     async with opened(callable_kind("sample:fail"), record) as target:
         for n in range(2):
             assert error(await target.invoke(call(request_id=str(n)))) == ("ValueError", "no such user")
-    assert len(record.of(ChildStarted)) == 1
+    assert len(record.of(ChildProcessStarted)) == 1
 
 
 async def test_children_run_side_by_side_and_no_more_than_reserved() -> None:
@@ -162,7 +169,7 @@ async def test_children_run_side_by_side_and_no_more_than_reserved() -> None:
     ):
         for n in range(6):
             tasks.start_soon(target.invoke, call(request_id=str(n)))
-    assert len(record.of(ChildStarted)) == 2
+    assert len(record.of(ChildProcessStarted)) == 2
 
 
 async def test_the_child_used_last_is_used_first() -> None:
@@ -172,7 +179,7 @@ async def test_the_child_used_last_is_used_first() -> None:
             tasks.start_soon(target.invoke, call(request_id="a"))
             tasks.start_soon(target.invoke, call(request_id="b"))
         pids = {answer(await target.invoke(call(request_id=str(n))))["pid"] for n in range(4)}
-    assert len(record.of(ChildStarted)) == 2
+    assert len(record.of(ChildProcessStarted)) == 2
     assert len(pids) == 1
 
 
@@ -180,8 +187,8 @@ async def test_an_idle_child_is_reaped_and_another_one_started_when_needed() -> 
     record = Recorded()
     async with opened(callable_kind("sample:count"), record, idle_in_seconds=0.05) as target:
         await target.invoke(call())
-        stopped = await record.first(ChildStopped)
-        assert (stopped.reason, stopped.status) == ("idle", 128 + signal.SIGTERM)
+        stopped = await record.first(ChildProcessStopped)
+        assert (stopped.reason, stopped.exit_status) == ("idle", 128 + signal.SIGTERM)
         assert answer(await target.invoke(call()))["invocations"] == 1
 
 
@@ -194,11 +201,11 @@ async def test_of_the_free_children_the_one_that_was_used_longest_ago_is_reaped(
         jump(40)
         used = answer(await target.invoke(call()))["pid"]
         jump(30)
-        stopped = await record.first(ChildStopped)
+        stopped = await record.first(ChildProcessStopped)
         assert stopped.reason == "idle"
         assert stopped.pid != used
         assert answer(await target.invoke(call()))["pid"] == used
-    assert len(record.of(ChildStarted)) == 2
+    assert len(record.of(ChildProcessStarted)) == 2
 
 
 @pytest.mark.parametrize("limit", [None, 77, 256])
@@ -223,7 +230,7 @@ async def test_what_a_child_writes_is_told_line_by_line() -> None:
     record = Recorded()
     async with opened(callable_kind("sample:say"), record) as target:
         await target.invoke(call())
-    lines = [(one.stream, one.line) for one in record.of(ChildOutput)]
+    lines = [(one.stream, one.line) for one in record.of(ChildProcessOutput)]
     out = [line for stream, line in lines if stream == "stdout"]
     assert out[0] == "to stdout"
     assert out[1].startswith("[INFO]\t")
@@ -237,9 +244,9 @@ async def test_output_of_a_child_is_logged_with_its_invocation() -> None:
     async with opened(callable_kind("sample:say_who_is_asking"), record) as target:
         for number in range(20):
             await target.invoke(call(request_id=f"request-{number}"))
-    told = [(one.line, one.request_id, one.mapping) for one in record.of(ChildOutput) if one.stream == "stdout"]
+    told = [(one.line, one.request_id, one.mapping) for one in record.of(ChildProcessOutput) if one.stream == "stdout"]
     assert told == [(f"request-{n}", f"request-{n}", "new_users") for n in range(20)]
-    assert {(one.line, one.request_id) for one in record.of(ChildOutput)} == {(line, line) for line, *_ in told}
+    assert {(one.line, one.request_id) for one in record.of(ChildProcessOutput)} == {(line, line) for line, *_ in told}
 
 
 async def test_output_of_a_child_belongs_to_its_invocation_where_logging_is_slow(
@@ -259,7 +266,10 @@ async def test_output_of_a_child_belongs_to_its_invocation_where_logging_is_slow
     async with opened(callable_kind("hasty:handle", directory=tmp_path), record) as target:
         for request_id in ("a", "b"):
             await target.invoke(call(request_id=request_id))
-    assert Counter((one.line, one.request_id) for one in record.of(ChildOutput)) == {("a", "a"): 200, ("b", "b"): 200}
+    assert Counter((one.line, one.request_id) for one in record.of(ChildProcessOutput)) == {
+        ("a", "a"): 200,
+        ("b", "b"): 200,
+    }
 
 
 async def test_output_of_a_child_before_its_first_event_belongs_to_no_invocation() -> None:
@@ -267,7 +277,7 @@ async def test_output_of_a_child_before_its_first_event_belongs_to_no_invocation
     kind = command_kind("/bin/sh", "-c", 'echo starting; exec "$0" one_shot.py', sys.executable)
     async with opened(kind, record) as target:
         await target.invoke(call())
-    (told,) = record.of(ChildOutput)
+    (told,) = record.of(ChildProcessOutput)
     assert (told.line, told.mapping, told.request_id) == ("starting", None, None)
 
 
@@ -280,10 +290,10 @@ async def test_a_child_that_writes_without_end_is_limited_and_delays_nobody(text
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(target.invoke, call())
-        assert (await record.first(ChildOutputLeftOut)).lines > 0
+        assert (await record.first(ChildProcessOutputLeftOut)).lines > 0
         assert answer(await neighbour.invoke(call()))["invocations"] == 1
         tasks.cancel_scope.cancel()
-    assert {one.line for one in record.of(ChildOutput)} <= {text} - {""}
+    assert {one.line for one in record.of(ChildProcessOutput)} <= {text} - {""}
 
 
 # Who may speak to a child's Runtime API
@@ -297,12 +307,12 @@ async def test_another_process_cannot_take_the_event_of_a_child_that_is_still_st
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(target.invoke, call({"body": "secret"}))
-        said = await record.first(ChildOutput)
+        said = await record.first(ChildProcessOutput)
         host, port = said.line.split(":")
         async with await anyio.connect_tcp(host, int(port)) as stranger:
             assert (await stranger.receive()).startswith(b"HTTP/1.1 403 ")
         tasks.cancel_scope.cancel()
-    assert [(one.child, one.reason) for one in record.of(RuntimeApiRefused)] == [(said.pid, "not_the_child")]
+    assert [(one.pid, one.reason) for one in record.of(RuntimeApiConnectionRefused)] == [(said.pid, "not_the_child")]
 
 
 async def test_a_runtime_client_may_be_a_process_that_the_child_starts() -> None:
@@ -311,7 +321,7 @@ async def test_a_runtime_client_may_be_a_process_that_the_child_starts() -> None
     kind = command_kind("/bin/sh", "-c", '"$0" one_shot.py; true', sys.executable)
     async with opened(kind, record) as target:
         assert answer(await target.invoke(call())) == "done"
-    assert record.of(RuntimeApiRefused) == []
+    assert record.of(RuntimeApiConnectionRefused) == []
 
 
 # A function that runs too long
@@ -334,10 +344,10 @@ async def test_a_timeout_kills_the_child_and_all_that_it_started() -> None:
             "RequestId: 6f1d Error: Task timed out after 30.00 seconds",
         )
         assert left_behind.ends()
-        stopped = await record.first(ChildStopped)
-        assert (stopped.reason, stopped.status) == ("timeout", -signal.SIGKILL)
+        stopped = await record.first(ChildProcessStopped)
+        assert (stopped.reason, stopped.exit_status) == ("timeout", -signal.SIGKILL)
         assert answer(await target.invoke(call({"seconds": 0}))) is None
-    assert len(record.of(ChildStarted)) == 2
+    assert len(record.of(ChildProcessStarted)) == 2
 
 
 async def test_a_child_that_timed_out_has_ended_before_the_next_one_starts() -> None:
@@ -345,8 +355,8 @@ async def test_a_child_that_timed_out_has_ended_before_the_next_one_starts() -> 
     async with opened(callable_kind("sample:sleep"), record, timeout_in_seconds=0.2) as target:
         for n in range(2):
             await target.invoke(call({"seconds": 60}, request_id=str(n)))
-    kinds = [type(fact) for fact in record.facts if isinstance(fact, ChildStarted | ChildStopped)]
-    assert kinds == [ChildStarted, ChildStopped, ChildStarted, ChildStopped]
+    kinds = [type(fact) for fact in record.facts if isinstance(fact, ChildProcessStarted | ChildProcessStopped)]
+    assert kinds == [ChildProcessStarted, ChildProcessStopped, ChildProcessStarted, ChildProcessStopped]
 
 
 # A function with a limit of memory
@@ -368,7 +378,7 @@ async def test_a_child_that_uses_more_memory_than_it_may_is_killed(elsewhere: bo
             "RequestId: 6f1d Error: Runtime was killed, because it used more than 128 MB of memory",
         )
         assert answer(await target.invoke(call({"megabytes": 1, "seconds": 0}))) == 2**20
-    assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [
+    assert [(one.reason, one.exit_status) for one in record.of(ChildProcessStopped)] == [
         ("out_of_memory", -signal.SIGKILL),
         ("shutdown", 128 + signal.SIGTERM),
     ]
@@ -393,9 +403,9 @@ async def test_an_exit_before_the_answer_is_a_function_error(status: int, reason
     async with opened(callable_kind("sample:exit_with"), record) as target:
         response = await target.invoke(call({"status": status}))
     assert error(response) == ("Runtime.ExitError", f"RequestId: 6f1d Error: {reason}")
-    (stopped,) = record.of(ChildStopped)
-    assert (stopped.reason, stopped.status) == ("exit", status)
-    assert [one.line for one in record.of(ChildOutput)] == ["last words"]
+    (stopped,) = record.of(ChildProcessStopped)
+    assert (stopped.reason, stopped.exit_status) == ("exit", status)
+    assert [one.line for one in record.of(ChildProcessOutput)] == ["last words"]
 
 
 @pytest.mark.parametrize(("name", "told"), [("SIGKILL", "killed"), ("SIGSEGV", "segmentation fault")])
@@ -405,7 +415,7 @@ async def test_a_signal_before_the_answer_is_a_function_error(name: str, told: s
         response = await target.invoke(call({"signal": name}))
         assert error(response)[1] == f"RequestId: 6f1d Error: Runtime exited with error: signal: {told}"
         assert isinstance(await target.invoke(call({"signal": name})), FunctionError)
-    assert len(record.of(ChildStarted)) == 2
+    assert len(record.of(ChildProcessStarted)) == 2
 
 
 async def test_what_a_child_that_exits_leaves_behind_is_killed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,9 +431,9 @@ async def test_a_child_that_died_while_it_was_idle_is_replaced() -> None:
     async with opened(callable_kind("sample:count"), record) as target:
         pid = answer(await target.invoke(call()))["pid"]
         os.kill(pid, signal.SIGKILL)
-        await record.first(ChildStopped)
+        await record.first(ChildProcessStopped)
         assert answer(await target.invoke(call()))["invocations"] == 1
-    assert [one.reason for one in record.of(ChildStopped)] == ["exit", "shutdown"]
+    assert [one.reason for one in record.of(ChildProcessStopped)] == ["exit", "shutdown"]
 
 
 async def test_a_child_that_ends_before_it_asks_again_is_replaced_unseen() -> None:
@@ -431,7 +441,7 @@ async def test_a_child_that_ends_before_it_asks_again_is_replaced_unseen() -> No
     async with opened(command_kind(sys.executable, "one_shot.py"), record) as target:
         for n in range(3):
             assert answer(await target.invoke(call(request_id=str(n)))) == "done"
-    assert len(record.of(ChildStarted)) == 3
+    assert len(record.of(ChildProcessStarted)) == 3
 
 
 async def test_a_child_that_never_asks_again_is_killed_and_replaced_unseen() -> None:
@@ -449,7 +459,7 @@ async def test_a_child_that_never_asks_again_is_killed_and_replaced_unseen() -> 
             await anyio.wait_all_tasks_blocked()  # until the child has been offered what it never asks for
             jump(30)
         assert answer(responses[0]) == "done"
-    assert [one.reason for one in record.of(ChildStopped)] == ["timeout", "shutdown"]
+    assert [one.reason for one in record.of(ChildProcessStopped)] == ["timeout", "shutdown"]
 
 
 # A process that a child leaves behind in a session of its own, with the child's output and Runtime API open
@@ -468,7 +478,7 @@ async def leaving_a_daemon(
         kind = callable_kind("sample:leave_a_daemon")
         async with opened(kind, record, idle_in_seconds=idle_in_seconds) as target:
             await target.invoke(call(payload))
-            pid = int((await record.first(ChildOutput)).line.split()[1])
+            pid = int((await record.first(ChildProcessOutput)).line.split()[1])
             yield target
     finally:
         if pid:
@@ -480,22 +490,22 @@ async def test_the_stop_does_not_wait_for_a_process_that_a_child_left_behind() -
     record = Recorded()
     async with leaving_a_daemon(record):
         pass  # `opened` limits the time
-    assert [one.reason for one in record.of(ChildStopped)] == ["shutdown"]
+    assert [one.reason for one in record.of(ChildProcessStopped)] == ["shutdown"]
 
 
 @BOTH_LOOPS
 async def test_an_idle_child_ends_even_if_it_left_a_process_behind() -> None:
     record = Recorded()
     async with leaving_a_daemon(record, idle_in_seconds=0.05):
-        assert (await record.first(ChildStopped)).reason == "idle"
+        assert (await record.first(ChildProcessStopped)).reason == "idle"
 
 
 @BOTH_LOOPS
 async def test_an_exit_is_seen_even_if_the_child_left_a_process_behind() -> None:
     record = Recorded()
     async with leaving_a_daemon(record, exit=True):
-        stopped = await record.first(ChildStopped)
-        assert (stopped.reason, stopped.status) == ("exit", 3)
+        stopped = await record.first(ChildProcessStopped)
+        assert (stopped.reason, stopped.exit_status) == ("exit", 3)
 
 
 # A child that never gets so far
@@ -531,9 +541,9 @@ async def test_an_exit_before_the_first_invocation_fails_it() -> None:
         "Runtime.ExitError",
         "RequestId: 6f1d Error: Runtime exited with error: exit status 4",
     )
-    (stopped,) = record.of(ChildStopped)
-    assert (stopped.reason, stopped.status) == ("init_error", 4)
-    assert [one.line for one in record.of(ChildOutput)] == ["oh no"]
+    (stopped,) = record.of(ChildProcessStopped)
+    assert (stopped.reason, stopped.exit_status) == ("init_error", 4)
+    assert [one.line for one in record.of(ChildProcessOutput)] == ["oh no"]
 
 
 async def test_an_init_error_fails_the_invocation_and_the_next_one_gets_a_new_child() -> None:
@@ -544,8 +554,8 @@ async def test_an_init_error_fails_the_invocation_and_the_next_one_gets_a_new_ch
                 "Runtime.HandlerNotFound",
                 "Handler 'nothing_of_that_name' missing on module 'sample'",
             )
-    assert len(record.of(ChildStarted)) == 2
-    assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [("init_error", 1)] * 2
+    assert len(record.of(ChildProcessStarted)) == 2
+    assert [(one.reason, one.exit_status) for one in record.of(ChildProcessStopped)] == [("init_error", 1)] * 2
 
 
 @pytest.mark.parametrize(
@@ -602,8 +612,8 @@ async def test_an_init_that_takes_too_long_is_killed() -> None:
             "Sandbox.Timedout",
             "RequestId: 6f1d Error: Init timed out after 0.30 seconds, before the runtime asked for an invocation",
         )
-    (stopped,) = record.of(ChildStopped)
-    assert (stopped.reason, stopped.status) == ("timeout", -signal.SIGKILL)
+    (stopped,) = record.of(ChildProcessStopped)
+    assert (stopped.reason, stopped.exit_status) == ("timeout", -signal.SIGKILL)
 
 
 async def test_init_may_take_as_long_as_the_function_if_that_is_longer() -> None:
@@ -620,7 +630,9 @@ async def test_leaving_stops_every_child() -> None:
     async with opened(callable_kind("sample:count"), record) as target:
         watched = Watched(answer(await target.invoke(call()))["pid"])
     assert watched.ends()
-    assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [("shutdown", 128 + signal.SIGTERM)]
+    assert [(one.reason, one.exit_status) for one in record.of(ChildProcessStopped)] == [
+        ("shutdown", 128 + signal.SIGTERM)
+    ]
 
 
 async def test_an_error_of_the_block_goes_on_as_it_is_and_stops_every_child_too() -> None:
@@ -634,7 +646,7 @@ async def test_an_error_of_the_block_goes_on_as_it_is_and_stops_every_child_too(
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    assert [stopped.reason for stopped in record.of(ChildStopped)] == ["shutdown"]
+    assert [stopped.reason for stopped in record.of(ChildProcessStopped)] == ["shutdown"]
 
 
 async def test_a_child_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -642,7 +654,7 @@ async def test_a_child_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPa
     record = Recorded()
     async with opened(callable_kind("stubborn:handler"), record) as target:
         await target.invoke(call())
-    assert [(one.reason, one.status) for one in record.of(ChildStopped)] == [("shutdown", -signal.SIGKILL)]
+    assert [(one.reason, one.exit_status) for one in record.of(ChildProcessStopped)] == [("shutdown", -signal.SIGKILL)]
 
 
 async def test_an_invocation_that_is_cancelled_takes_its_child_with_it() -> None:

@@ -44,12 +44,12 @@ def test_the_gauges_show_the_status_at_the_moment_of_the_scrape() -> None:
     statuses = [READY]
     telemetry = watching(statuses)
     assert gauge(telemetry, "poller_mapping_ready") == {"orders": 1}
-    assert gauge(telemetry, "poller_polls_in_flight") == {"orders": 2}
+    assert gauge(telemetry, "poller_receives_in_flight") == {"orders": 2}
     assert gauge(telemetry, "poller_invocations_in_flight") == {"orders": 3}
-    assert gauge(telemetry, "poller_messages_held") == {"orders": 34}
+    assert gauge(telemetry, "poller_records_held") == {"orders": 34}
     assert gauge(telemetry, "poller_concurrency_limit") == {"orders": 8}
     statuses[:] = [READY._replace(polls_in_flight=0), TROUBLED]
-    assert gauge(telemetry, "poller_polls_in_flight") == {"orders": 0, "invoices": 1}
+    assert gauge(telemetry, "poller_receives_in_flight") == {"orders": 0, "invoices": 1}
 
 
 def test_a_mapping_that_is_not_ready_shows_zero() -> None:
@@ -67,7 +67,7 @@ def test_a_stream_shows_how_old_its_records_are_and_what_becomes_of_its_shards()
     assert gauge(telemetry, "poller_iterator_age_seconds") == {"clicks": 90.5}
     assert gauge(telemetry, "poller_checkpoint_age_seconds") == {"clicks": 1.5}
     assert gauge(telemetry, "poller_shards_blocked") == {"clicks": 3}
-    assert gauge(telemetry, "poller_bytes_buffered") == {"clicks": 2**20}
+    assert gauge(telemetry, "poller_buffered_bytes") == {"clicks": 2**20}
     shards = {
         tuple(sample.labels.values()): sample.value
         for family in telemetry.registry.collect()
@@ -79,8 +79,8 @@ def test_a_stream_shows_how_old_its_records_are_and_what_becomes_of_its_shards()
 
 def test_a_stream_has_no_receives_in_flight() -> None:
     telemetry = watching([READY, CLICKS])
-    assert gauge(telemetry, "poller_polls_in_flight") == {"orders": 2}
-    assert gauge(telemetry, "poller_messages_held") == {"orders": 34, "clicks": 34}
+    assert gauge(telemetry, "poller_receives_in_flight") == {"orders": 2}
+    assert gauge(telemetry, "poller_records_held") == {"orders": 34, "clicks": 34}
 
 
 def test_no_shard_is_a_label() -> None:

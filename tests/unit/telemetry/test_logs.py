@@ -82,9 +82,9 @@ def test_the_console_format_shows_a_functions_traceback_on_several_lines(
 ) -> None:
     logs.configure("console")
     text = '[ERROR] ValueError: no\nTraceback (most recent call last):\n  File "a.py", line 1\n\x1b[2J[error] mine'
-    Telemetry().emit(facts.ChildOutput(function=STORE, pid=7, stream="stdout", line=text))
+    Telemetry().emit(facts.ChildProcessOutput(function=STORE, pid=7, stream="stdout", line=text))
     first, *others = capsysbinary.readouterr().err.decode().splitlines()
-    assert "child_output" in first
+    assert "child_process_output" in first
     assert "[ERROR] ValueError: no" in first
     assert others == [
         "    Traceback (most recent call last):",
@@ -205,7 +205,7 @@ def test_a_crash_shows_its_traceback_without_the_values_of_variables(
     format: logs.LogFormat,  # noqa: A002
 ) -> None:
     logs.configure(format)
-    Telemetry().emit(facts.MappingCrashed(mapping=ORDERS, error=fail_with_a_body_at_hand(), retry_in=1.0))
+    Telemetry().emit(facts.MappingCrashed(mapping=ORDERS, error=fail_with_a_body_at_hand(), retry_in_seconds=1.0))
     _, err = capsysbinary.readouterr()
     assert b"RuntimeError" in err
     assert b"fail_with_a_body_at_hand" in err

@@ -35,8 +35,8 @@ def invoked(**changes: Any) -> BatchInvoked:
         records=10,
         failed=0,
         attempt=1,
-        duration=0.02,
-        oldest_age=3.0,
+        duration_seconds=0.02,
+        oldest_record_age_seconds=3.0,
         reason="",
         detail="",
         log_tail="",
@@ -67,7 +67,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     ),
     (
         facts.SourceFailed(
-            mapping=ORDERS, source="arn", operation="receive", code="ClientOSError", detail="reset", retry_in=1.0
+            mapping=ORDERS,
+            source="arn",
+            operation="receive",
+            code="ClientOSError",
+            detail="reset",
+            retry_in_seconds=1.0,
         ),
         "warning",
         "source_failed",
@@ -80,7 +85,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
             operation="describe",
             code="AccessDenied",
             detail="no",
-            retry_in=1.0,
+            retry_in_seconds=1.0,
             is_lasting=True,
         ),
         "error",
@@ -89,13 +94,13 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     ),
     (facts.SourceRecovered(mapping=ORDERS), "info", "source_recovered", {}),
     (
-        facts.MappingCrashed(mapping=ORDERS, error=ZeroDivisionError(), retry_in=1.0),
+        facts.MappingCrashed(mapping=ORDERS, error=ZeroDivisionError(), retry_in_seconds=1.0),
         "error",
         "mapping_crashed",
         {"poller_mapping_crashes_total{mapping=orders}": 1},
     ),
     (
-        facts.MappingCrashing(mapping=ORDERS, error=ZeroDivisionError(), batches_in_flight=2, at_most=40.0),
+        facts.MappingCrashing(mapping=ORDERS, error=ZeroDivisionError(), batches_in_flight=2, ends_within_seconds=40.0),
         "error",
         "mapping_crashing",
         {},
@@ -158,23 +163,23 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_invocations_postponed_total{mapping=orders,reason=unreachable}": 1},
     ),
     (facts.MappingWaiting(ORDERS, STORE, "function store is throttled: 429"), "warning", "mapping_waiting", {}),
-    (facts.MappingResumed(ORDERS, STORE, 61.2345), "info", "mapping_resumed", {}),
+    (facts.MappingWaitEnded(ORDERS, STORE, 61.2345), "info", "mapping_wait_ended", {}),
     (
         facts.MessagesDeleted(ORDERS, 9),
         "debug",
         "messages_deleted",
-        {"poller_records_deleted_total{mapping=orders}": 9},
+        {"poller_messages_deleted_total{mapping=orders}": 9},
     ),
     (
-        facts.DeleteRefused(ORDERS, 2, "InternalError", False),
+        facts.DeleteFailed(ORDERS, 2, "InternalError", False),
         "warning",
-        "delete_refused",
+        "delete_failed",
         {"poller_delete_failures_total{mapping=orders,outcome=retried}": 2},
     ),
     (
-        facts.DeleteRefused(ORDERS, 2, "ReceiptHandleIsInvalid", True),
+        facts.DeleteFailed(ORDERS, 2, "ReceiptHandleIsInvalid", True),
         "warning",
-        "delete_refused",
+        "delete_failed",
         {"poller_delete_failures_total{mapping=orders,outcome=given_up}": 2},
     ),
     (
@@ -184,10 +189,10 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_visibility_extensions_total{mapping=orders}": 7},
     ),
     (
-        facts.VisibilityRefused(ORDERS, 1, "MessageNotInflight", True),
+        facts.VisibilityChangeFailed(ORDERS, 1, "MessageNotInflight", True),
         "warning",
-        "visibility_refused",
-        {"poller_visibility_failures_total{mapping=orders,outcome=given_up}": 1},
+        "visibility_change_failed",
+        {"poller_visibility_change_failures_total{mapping=orders,outcome=given_up}": 1},
     ),
     (
         facts.ReceiptsExpired(ORDERS, 3),
@@ -241,15 +246,15 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "invocation_record_delivered",
         {
             "poller_records_discarded_total{mapping=clicks,reason=RetryAttemptsExhausted}": 3,
-            "poller_records_delivered_total{mapping=clicks}": 3,
-            "poller_invocation_records_total{mapping=clicks}": 1,
+            "poller_records_reported_total{mapping=clicks}": 3,
+            "poller_invocation_records_delivered_total{mapping=clicks}": 1,
         },
     ),
     (
-        facts.InvocationRecordRefused(CLICKS, 3, "NoSuchBucket", "there is none", None),
+        facts.DestinationFailed(CLICKS, 3, "NoSuchBucket", "there is none", None),
         "error",
-        "invocation_record_refused",
-        {"poller_invocation_record_failures_total{mapping=clicks}": 1},
+        "destination_failed",
+        {"poller_destination_errors_total{mapping=clicks}": 1},
     ),
     (
         facts.PositionTrimmed(CLICKS, SHARD),
@@ -260,7 +265,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.CheckpointsLost(CLICKS, 3), "error", "checkpoints_lost", {}),
     (
         facts.StoreFailed(
-            mapping=CLICKS, operation="save", code="SQLITE_BUSY", detail="/poller.db: is locked", retry_in=1.0
+            mapping=CLICKS, operation="save", code="SQLITE_BUSY", detail="/poller.db: is locked", retry_in_seconds=1.0
         ),
         "warning",
         "store_failed",
@@ -268,53 +273,64 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     ),
     (
         facts.StoreFailed(
-            mapping=CLICKS, operation="save", code="FileGone", detail="removed", retry_in=1.0, is_lasting=True
+            mapping=CLICKS, operation="save", code="FileGone", detail="removed", retry_in_seconds=1.0, is_lasting=True
         ),
         "error",
         "store_failed",
         {"poller_store_errors_total{code=FileGone,mapping=clicks}": 1},
     ),
     (facts.StoreRecovered(CLICKS), "info", "store_recovered", {}),
-    (facts.TooFewDescriptors(limit=1024, needed=1320), "warning", "too_few_descriptors", {}),
+    (facts.TooFewFileDescriptors(limit=1024, needed=1320), "warning", "too_few_file_descriptors", {}),
     (facts.ReloadIgnored(), "warning", "reload_ignored", {}),
     (facts.StateOpened(file="/var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
     (facts.SettingsWarning("mappings.orders.x: really?"), "warning", "settings_warning", {}),
     (
-        facts.ChildStarted(function=STORE, pid=7),
+        facts.ChildProcessStarted(function=STORE, pid=7),
         "info",
-        "child_started",
-        {"poller_child_starts_total{function=store}": 1, "poller_children{function=store}": 1},
+        "child_process_started",
+        {"poller_child_process_starts_total{function=store}": 1, "poller_child_processes{function=store}": 1},
     ),
     (
-        facts.ChildStopped(function=STORE, pid=7, reason="idle", status=0),
+        facts.ChildProcessStopped(function=STORE, pid=7, reason="idle", exit_status=0),
         "info",
-        "child_stopped",
-        {"poller_child_exits_total{function=store,reason=idle}": 1, "poller_children{function=store}": -1},
+        "child_process_stopped",
+        {
+            "poller_child_process_exits_total{function=store,reason=idle}": 1,
+            "poller_child_processes{function=store}": -1,
+        },
     ),
     (
-        facts.ChildStopped(function=STORE, pid=7, reason="timeout", status=-9),
+        facts.ChildProcessStopped(function=STORE, pid=7, reason="timeout", exit_status=-9),
         "warning",
-        "child_stopped",
-        {"poller_child_exits_total{function=store,reason=timeout}": 1, "poller_children{function=store}": -1},
-    ),
-    (facts.ChildOutput(function=STORE, pid=7, stream="stdout", line="hello"), "info", "child_output", {}),
-    (
-        facts.ChildOutputLeftOut(function=STORE, lines=12),
-        "warning",
-        "child_output_left_out",
-        {"poller_child_output_lines_left_out_total{function=store}": 12},
+        "child_process_stopped",
+        {
+            "poller_child_process_exits_total{function=store,reason=timeout}": 1,
+            "poller_child_processes{function=store}": -1,
+        },
     ),
     (
-        facts.RuntimeApiRefused(function=STORE, child=7, reason="not_the_child"),
-        "warning",
-        "runtime_api_refused",
-        {"poller_runtime_api_refusals_total{function=store,reason=not_the_child}": 1},
+        facts.ChildProcessOutput(function=STORE, pid=7, stream="stdout", line="hello"),
+        "info",
+        "child_process_output",
+        {},
     ),
     (
-        facts.EndpointPutAside(function=STORE, url=URL, detail="refused", retry_in=1.0),
+        facts.ChildProcessOutputLeftOut(function=STORE, lines=12),
         "warning",
-        "endpoint_put_aside",
-        {"poller_endpoints_put_aside_total{function=store}": 1},
+        "child_process_output_left_out",
+        {"poller_child_process_lines_left_out_total{function=store}": 12},
+    ),
+    (
+        facts.RuntimeApiConnectionRefused(function=STORE, pid=7, reason="not_the_child"),
+        "warning",
+        "runtime_api_connection_refused",
+        {"poller_runtime_api_connections_refused_total{function=store,reason=not_the_child}": 1},
+    ),
+    (
+        facts.EndpointSuspended(function=STORE, url=URL, detail="refused", retry_in_seconds=1.0),
+        "warning",
+        "endpoint_suspended",
+        {"poller_endpoint_suspensions_total{function=store}": 1},
     ),
     (
         facts.ReadThrottled(CLICKS, "ProvisionedThroughputExceededException"),
@@ -329,9 +345,9 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_events_too_large_total{mapping=orders}": 1},
     ),
     (
-        facts.FailuresIgnored(ORDERS, STORE, "the key must be batchItemFailures"),
+        facts.BatchItemFailuresIgnored(ORDERS, STORE, "the key must be batchItemFailures"),
         "warning",
-        "failures_ignored",
+        "batch_item_failures_ignored",
         {},
     ),
 ]
@@ -395,7 +411,9 @@ def test_every_type_of_fact_is_told() -> None:
 def test_every_counter_of_every_mapping_and_function_is_there_at_zero_from_the_start() -> None:
     told = telemetry()
     start = series(told)
-    told_of = {name for name in start if not name.startswith(("poller_build_info", "poller_children", "poller_child_"))}
+    told_of = {
+        name for name in start if not name.startswith(("poller_build_info", "poller_child_processes", "poller_child_"))
+    }
     assert set(start.values()) == {0, 1}
     assert [name for name, value in start.items() if value] == [name for name in start if "poller_build_info" in name]
     for *_, moves in EXPECTATIONS:
@@ -422,10 +440,10 @@ def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() ->
     assert of_queues - of_streams == {
         "poller_receives_total",
         "poller_empty_receives_total",
-        "poller_records_deleted_total",
+        "poller_messages_deleted_total",
         "poller_delete_failures_total",
         "poller_visibility_extensions_total",
-        "poller_visibility_failures_total",
+        "poller_visibility_change_failures_total",
         "poller_receipts_expired_total",
         "poller_messages_released_total",
     }
@@ -435,9 +453,9 @@ def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() ->
         "poller_shard_blocks_total",
         "poller_records_discarded_total",
         "poller_records_dropped_total",
-        "poller_records_delivered_total",
-        "poller_invocation_records_total",
-        "poller_invocation_record_failures_total",
+        "poller_records_reported_total",
+        "poller_invocation_records_delivered_total",
+        "poller_destination_errors_total",
         "poller_positions_trimmed_total",
         "poller_store_errors_total",
     }
@@ -490,20 +508,20 @@ def test_the_line_of_a_refused_report_says_by_whom_and_when_it_is_tried_again() 
     bucket = "arn:aws:s3:::failures"
     with capture_logs() as lines:
         telemetry().emit(
-            facts.InvocationRecordRefused(CLICKS, 3, "NoSuchBucket", "there is none", 0.857000995, SHARD, bucket)
+            facts.DestinationFailed(CLICKS, 3, "NoSuchBucket", "there is none", 0.857000995, SHARD, bucket)
         )
     (line,) = lines
-    assert (line["shard"], line["destination"], line["retry_in"]) == (SHARD, bucket, 0.857)
+    assert (line["shard"], line["destination"], line["retry_in_seconds"]) == (SHARD, bucket, 0.857)
 
 
 def test_failures_without_effect_are_logged_once_for_each_mapping() -> None:
     with capture_logs() as lines:
         told = telemetry()
         for mapping in (ORDERS, CLICKS, ORDERS, CLICKS):
-            told.emit(facts.FailuresIgnored(mapping, STORE, "the key must be batchItemFailures"))
+            told.emit(facts.BatchItemFailuresIgnored(mapping, STORE, "the key must be batchItemFailures"))
     assert [(line["event"], line["log_level"], line["mapping"]) for line in lines] == [
-        ("failures_ignored", "warning", ORDERS),
-        ("failures_ignored", "warning", CLICKS),
+        ("batch_item_failures_ignored", "warning", ORDERS),
+        ("batch_item_failures_ignored", "warning", CLICKS),
     ]
     assert lines[0]["advice"] == "the key must be batchItemFailures"
 
@@ -550,7 +568,7 @@ def test_error_types_that_a_function_makes_up_do_not_make_series_without_end() -
             told.emit(FAILED._replace(reason=f"Error{number}"))
             told.emit(
                 facts.SourceFailed(
-                    mapping=ORDERS, source="arn", operation="x", code=f"Code{number}", detail="", retry_in=1.0
+                    mapping=ORDERS, source="arn", operation="x", code=f"Code{number}", detail="", retry_in_seconds=1.0
                 )
             )
     values = series(told)
@@ -562,7 +580,7 @@ def test_error_types_that_a_function_makes_up_do_not_make_series_without_end() -
 
 def test_an_age_that_a_wrong_clock_made_negative_counts_as_none() -> None:
     told = telemetry()
-    told.emit(invoked(oldest_age=-5.0))
+    told.emit(invoked(oldest_record_age_seconds=-5.0))
     assert series(told)["poller_oldest_record_age_seconds_sum{mapping=orders}"] == 0
 
 
@@ -598,9 +616,15 @@ def test_a_failed_batch_is_said_with_the_start_of_its_message_and_the_end_of_its
 def test_a_crash_is_said_with_its_error() -> None:
     error = ZeroDivisionError()
     with capture_logs() as lines:
-        telemetry().emit(facts.MappingCrashed(mapping=ORDERS, error=error, retry_in=2.0))
+        telemetry().emit(facts.MappingCrashed(mapping=ORDERS, error=error, retry_in_seconds=2.0))
     assert lines == [
-        {"log_level": "error", "event": "mapping_crashed", "mapping": "orders", "retry_in": 2.0, "exc_info": error}
+        {
+            "log_level": "error",
+            "event": "mapping_crashed",
+            "mapping": "orders",
+            "retry_in_seconds": 2.0,
+            "exc_info": error,
+        }
     ]
 
 
@@ -608,7 +632,7 @@ def test_a_line_that_a_child_printed_is_said_with_its_function_every_time() -> N
     with capture_logs() as lines:
         told = telemetry()
         for number in range(3):
-            told.emit(facts.ChildOutput(function=STORE, pid=7, stream="stderr", line=f"line {number}"))
+            told.emit(facts.ChildProcessOutput(function=STORE, pid=7, stream="stderr", line=f"line {number}"))
     assert [line["line"] for line in lines] == ["line 0", "line 1", "line 2"]
     assert {line["function"] for line in lines} == {"store"}
 
@@ -660,8 +684,8 @@ def _come_and_go(told: Telemetry, number: int) -> int:
     with capture_logs():
         told.emit(FAILED._replace(mapping=mapping, function=function, reason=f"Error{number}"))
         told.emit(facts.ShardBlocked(mapping, SHARD, f"Error{number}"))
-        told.emit(facts.FailuresIgnored(mapping, function, "no"))
-        told.emit(facts.ChildStarted(function=function, pid=number))
+        told.emit(facts.BatchItemFailuresIgnored(mapping, function, "no"))
+        told.emit(facts.ChildProcessStarted(function=function, pid=number))
     told.forget_mapping(mapping)
     told.forget_function(function)
     return _objects_of(told) if number in (99, 999) else 0
@@ -704,9 +728,9 @@ def test_a_mapping_that_comes_back_has_its_lines_said_again_at_once() -> None:
         told = telemetry()
         for _ in range(2):
             told.emit(FAILED)
-            told.emit(facts.FailuresIgnored(ORDERS, STORE, "the key must be batchItemFailures"))
+            told.emit(facts.BatchItemFailuresIgnored(ORDERS, STORE, "the key must be batchItemFailures"))
             told.emit(FAILED._replace(mapping=INVOICES))
             told.forget_mapping(ORDERS)
             told.begin_mapping(ORDERS, STORE, is_stream=False)
     assert [line["mapping"] for line in lines if line["event"] == "batch_failed"] == [ORDERS, INVOICES, ORDERS]
-    assert [line["mapping"] for line in lines if line["event"] == "failures_ignored"] == [ORDERS, ORDERS]
+    assert [line["mapping"] for line in lines if line["event"] == "batch_item_failures_ignored"] == [ORDERS, ORDERS]
