@@ -217,7 +217,7 @@ class Parts:
             case "sns":
                 return SnsDestination(client, arn=arn)
             case "s3":
-                return S3Destination(client, arn=arn, mapping_uuid=mapping.uuid)
+                return S3Destination(client, arn=arn)
             case service:
                 raise AssertionError(f"settings refuse a destination of {service}")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from poller.core.invocation_record import InvocationRecord
+from poller.core.invocation_record import Document
 from poller.model.ids import MappingName
 from poller.model.invocation import Invocation, Response
 from poller.model.message import Message, QueueAttributes, RejectedEntry
@@ -139,12 +139,13 @@ class Target(Protocol):
 
 
 class Destination(Protocol):
-    """Where discarded batches are reported. A destination is opened and closed by the composition root."""
+    """Where invocation records are sent. A destination is opened and closed by the composition root."""
 
-    async def deliver(self, invocation_record: InvocationRecord) -> None:
-        """Returns once the service has taken the invocation record; gives up as Unreachable after a bounded time.
+    async def deliver(self, document: Document) -> None:
+        """Returns once the service has accepted the document; gives up as Unreachable after a bounded time.
 
-        To deliver an invocation record again, after an answer that was lost, does no harm beyond a second message.
+        A document that is larger than the service accepts is Rejected, without a call.
+        To deliver a document again, after an answer that was lost, does no harm beyond a second message.
         """
 
 

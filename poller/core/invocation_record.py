@@ -1,7 +1,9 @@
-"""What does the destination receive?
+"""What does a destination receive? One JSON document for each discarded batch: the invocation record.
 
-One JSON document for each discarded batch: where to find its records, not the records.
-A queue or topic gets the document; an S3 object has the invocation's event besides, as text within the JSON.
+The document tells where the records are, and does not contain them.
+A destination that sends messages sends the document; one that stores objects stores it with the invocation's event,
+as a JSON text within the JSON.
+Destinations know nothing more of it: other invocations make other documents, and are sent in the same way.
 
     responseContext     left out when the function was never asked, and when the records became too old
     functionError       "Unhandled" when the function failed; null when its answer named the failed records
@@ -25,6 +27,7 @@ import orjson
 
 from poller.core.envelope import iso_seconds
 from poller.core.streams.retry import Condition, Deliverable
+from poller.model.arn import Arn
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, Response, TooLarge
 from poller.model.stream import ShardId, Window
@@ -41,7 +44,10 @@ class WindowCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscardedBatch:
-    """What is reported. `function_arn` and `stream_arn` are the configured ones, verbatim; `at` is epoch seconds."""
+    """What is reported. `function_arn` and `stream_arn` are the configured ones, verbatim; `at` is epoch seconds.
+
+    `mapping_uuid` names the mapping in the keys of S3 objects.
+    """
 
     request_id: RequestId
     function_arn: str
@@ -49,42 +55,46 @@ class DiscardedBatch:
     invoke_count: int
     response: Response | None
     at: float
-    is_kinesis: bool
+    mapping_uuid: str
     shard_id: ShardId
-    stream_arn: str
+    stream_arn: Arn
     records: Sequence[Deliverable]
     window_call: WindowCall | None = None
 
+    @property
+    def is_kinesis(self) -> bool:
+        return self.stream_arn.service == "kinesis"
 
-class InvocationRecord(NamedTuple):
-    """A discarded batch on its way to a destination; each kind of destination takes what it needs of it.
 
-    `event` is the invocation's, whether or not it ever took place.
-    `record_id` stays the same at every try to deliver, so that repeating one does no harm where that can be helped.
+class Document(NamedTuple):
+    """What a destination receives, rendered once and the same at every try.
+
+    `text` is the invocation record as JSON; `event` is the invocation's, whether or not it took place.
+    `folder`, `at` (epoch seconds) and `document_id` are for destinations that store documents under a name.
     """
 
-    batch: DiscardedBatch
+    text: bytes
     event: bytes
-    record_id: UUID
+    folder: str
+    at: float
+    document_id: UUID
+
+    @property
+    def text_with_event(self) -> bytes:
+        return self.text[:-1] + b',"payload":' + orjson.dumps(self.event.decode()) + b"}"
 
 
-def failure_record(batch: DiscardedBatch) -> bytes:
-    """The body of the SQS message, and the text of the SNS message."""
-    return orjson.dumps(_document(batch))
+def document_of(batch: DiscardedBatch, *, event: bytes, document_id: UUID) -> Document:
+    return Document(
+        text=orjson.dumps(_fields(batch)),
+        event=event,
+        folder=f"aws/lambda/{batch.mapping_uuid}/{batch.shard_id}",
+        at=batch.at,
+        document_id=document_id,
+    )
 
 
-def s3_object(batch: DiscardedBatch, *, event: bytes) -> bytes:
-    """The S3 object. `event` is the invocation's, whether or not it ever took place."""
-    return orjson.dumps({**_document(batch), "payload": event.decode()})
-
-
-def s3_key(batch: DiscardedBatch, *, mapping_uuid: str, random: UUID) -> str:
-    """Where the S3 object goes."""
-    moment = datetime.fromtimestamp(batch.at, UTC)
-    return f"aws/lambda/{mapping_uuid}/{batch.shard_id}/{moment:%Y/%m/%d/%Y-%m-%dT%H.%M.%S}-{random}"
-
-
-def _document(batch: DiscardedBatch) -> dict[str, Any]:
+def _fields(batch: DiscardedBatch) -> dict[str, Any]:
     document: dict[str, Any] = {
         "requestContext": {
             "requestId": batch.request_id,
@@ -114,7 +124,7 @@ def _response_context(response: Response) -> dict[str, Any]:
 
 def _batch_info(batch: DiscardedBatch) -> dict[str, Any]:
     if not batch.records:
-        return {"shardId": batch.shard_id, "streamArn": batch.stream_arn}
+        return {"shardId": batch.shard_id, "streamArn": str(batch.stream_arn)}
     first, last = batch.records[0], batch.records[-1]
     iso = _iso_milliseconds if batch.is_kinesis else iso_seconds
     return {
@@ -124,7 +134,7 @@ def _batch_info(batch: DiscardedBatch) -> dict[str, Any]:
         "approximateArrivalOfFirstRecord": iso(first.arrived_at),
         "approximateArrivalOfLastRecord": iso(last.arrived_at),
         "batchSize": len(batch.records),
-        "streamArn": batch.stream_arn,
+        "streamArn": str(batch.stream_arn),
     }
 
 

@@ -1,4 +1,4 @@
-"""How is a discarded batch reported to a topic? As one message without a subject, whose text is the failure record.
+"""How is a document sent to a topic? As one message without a subject, whose text is the document.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda"; Amazon SNS API Reference, "Publish".
@@ -6,9 +6,13 @@ Lambda"; Amazon SNS API Reference, "Publish".
 
 from __future__ import annotations
 
-from poller.core.invocation_record import InvocationRecord, failure_record
+from poller.core.invocation_record import Document
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
+from poller.destinations.messages import message_of
 from poller.model.arn import Arn
+
+MAXIMUM_MESSAGE_IN_BYTES = 256 * 1024
+"""Amazon SNS API Reference, "Publish", Message."""
 
 
 class SnsDestination:
@@ -18,11 +22,11 @@ class SnsDestination:
         self._client = client
         self._arn = str(arn)
 
-    async def deliver(self, invocation_record: InvocationRecord) -> None:
-        """Each delivery is a message of its own, also of the same invocation record."""
+    async def deliver(self, document: Document) -> None:
+        """Each delivery is a message of its own, also of the same document."""
         await self._client.call(
             "publish",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,
             TopicArn=self._arn,
-            Message=failure_record(invocation_record.batch).decode(),
+            Message=message_of(document, limit_in_bytes=MAXIMUM_MESSAGE_IN_BYTES),
         )

@@ -1,4 +1,4 @@
-"""How is a discarded batch reported to a queue? As one message, whose body is the failure record.
+"""How is a document sent to a queue? As one message, whose body is the document.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda"; Amazon SQS API Reference, "SendMessage".
@@ -6,8 +6,12 @@ Lambda"; Amazon SQS API Reference, "SendMessage".
 
 from __future__ import annotations
 
-from poller.core.invocation_record import InvocationRecord, failure_record
+from poller.core.invocation_record import Document
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
+from poller.destinations.messages import message_of
+
+MAXIMUM_MESSAGE_IN_BYTES = 1024 * 1024
+"""Amazon SQS Developer Guide, "Amazon SQS message quotas"; a queue may have a lower limit of its own."""
 
 
 class SqsDestination:
@@ -17,11 +21,11 @@ class SqsDestination:
         self._client = client
         self._queue_url = queue_url
 
-    async def deliver(self, invocation_record: InvocationRecord) -> None:
-        """Each delivery is a message of its own, also of the same invocation record."""
+    async def deliver(self, document: Document) -> None:
+        """Each delivery is a message of its own, also of the same document."""
         await self._client.call(
             "send_message",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,
             QueueUrl=self._queue_url,
-            MessageBody=failure_record(invocation_record.batch).decode(),
+            MessageBody=message_of(document, limit_in_bytes=MAXIMUM_MESSAGE_IN_BYTES),
         )

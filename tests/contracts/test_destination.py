@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
 import anyio
@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
-from poller.core.invocation_record import DiscardedBatch, InvocationRecord, failure_record
+from poller.core.invocation_record import DiscardedBatch, Document, document_of
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.anyio
 
 REGION = "eu-west-1"
 
-Document = dict[str, Any]
+Json = dict[str, Any]
 
 
 class Held(NamedTuple):
@@ -49,9 +49,9 @@ BATCH = DiscardedBatch(
     invoke_count=2,
     response=None,
     at=1573691886.021,
-    is_kinesis=True,
+    mapping_uuid="2b8d7c3e",
     shard_id=ShardId("shardId-000000000001"),
-    stream_arn="arn:aws:kinesis:us-east-2:123456789012:stream/mystream",
+    stream_arn=Arn.parse("arn:aws:kinesis:us-east-2:123456789012:stream/mystream"),
     records=[Held()],
 )
 
@@ -59,23 +59,22 @@ BATCH = DiscardedBatch(
 class Place(NamedTuple):
     """A destination, one that does not exist, one that nobody answers for, and what has arrived so far.
 
-    `is_idempotent` where an invocation record delivered twice arrives once.
+    `is_idempotent` where a document that is delivered twice arrives once.
     """
 
     destination: Destination
     absent: Destination
     silent: Destination
-    arrived: Callable[[], Awaitable[list[Document]]]
+    arrived: Callable[[], Awaitable[list[Json]]]
     is_idempotent: bool = False
 
 
-def invocation_record(name: str, *, event: bytes = b'{"Records":[]}') -> InvocationRecord:
-    return InvocationRecord(replace(BATCH, request_id=RequestId(name)), event, UUID(int=len(name)))
+def document(name: str, *, event: bytes = b'{"Records":[]}') -> Document:
+    return document_of(replace(BATCH, request_id=RequestId(name)), event=event, document_id=UUID(int=len(name)))
 
 
-def document(of: InvocationRecord) -> Document:
-    parsed: Document = orjson.loads(failure_record(of.batch))
-    return parsed
+def parsed(document: Document) -> Json:
+    return cast(Json, orjson.loads(document.text))
 
 
 @pytest.fixture(params=["fake on asyncio", "fake on trio", "sqs", "sns", "s3"])
@@ -100,44 +99,44 @@ async def place(kind: str, request: pytest.FixtureRequest, anyio_backend: Any) -
         yield place
 
 
-async def test_a_invocation_record_arrives_as_a_failure_record(place: Place) -> None:
-    one = invocation_record("one – ñ")
+async def test_a_document_arrives(place: Place) -> None:
+    one = document("one – ñ")
     await place.destination.deliver(one)
-    assert await place.arrived() == [document(one)]
+    assert await place.arrived() == [parsed(one)]
 
 
-async def test_every_invocation_record_arrives_also_side_by_side(place: Place) -> None:
-    invocation_records = [invocation_record("n" * length) for length in range(1, 8)]
+async def test_every_document_arrives_also_side_by_side(place: Place) -> None:
+    documents = [document("n" * length) for length in range(1, 8)]
     async with anyio.create_task_group() as group:
-        for each in invocation_records:
+        for each in documents:
             group.start_soon(place.destination.deliver, each)
     assert Counter(map(orjson.dumps, await place.arrived())) == Counter(
-        orjson.dumps(document(each)) for each in invocation_records
+        orjson.dumps(parsed(each)) for each in documents
     )
 
 
 async def test_a_batch_as_large_as_can_be_is_reported(place: Place) -> None:
-    large = invocation_record("large", event=b'{"Records":["%b"]}' % (b'\\"' * 3 * 1024 * 1024))
+    large = document("large", event=b'{"Records":["%b"]}' % (b'\\"' * 3 * 1024 * 1024))
     await place.destination.deliver(large)
-    assert await place.arrived() == [document(large)]
+    assert await place.arrived() == [parsed(large)]
 
 
-async def test_a_invocation_record_may_be_delivered_again(place: Place) -> None:
-    again = invocation_record("again")
+async def test_a_document_may_be_delivered_again(place: Place) -> None:
+    again = document("again")
     await place.destination.deliver(again)
     await place.destination.deliver(again)
-    assert await place.arrived() == [document(again)] * (1 if place.is_idempotent else 2)
+    assert await place.arrived() == [parsed(again)] * (1 if place.is_idempotent else 2)
 
 
 async def test_a_destination_that_does_not_exist_is_not_found(place: Place) -> None:
     for _ in range(2):
         with pytest.raises(NotFound):
-            await place.absent.deliver(invocation_record("lost"))
+            await place.absent.deliver(document("lost"))
 
 
 async def test_a_destination_that_nobody_answers_for_is_unreachable(place: Place) -> None:
     with pytest.raises(Unreachable) as caught:
-        await place.silent.deliver(invocation_record("lost"))
+        await place.silent.deliver(document("lost"))
     assert not caught.value.was_sent
 
 
@@ -147,8 +146,8 @@ def fake() -> Place:
     silent.script("deliver", Fault.UNREACHABLE)
     destination = FakeDestination()
 
-    async def arrived() -> list[Document]:
-        return [document(each) for each in destination.taken]
+    async def arrived() -> list[Json]:
+        return [parsed(each) for each in destination.taken]
 
     return Place(destination, FakeDestination(faults=absent), FakeDestination(faults=silent), arrived)
 
@@ -179,10 +178,10 @@ def sns(client: KeptClient, arn: Arn, url: str) -> Destination:
 
 
 def s3(client: KeptClient, arn: Arn, url: str) -> Destination:
-    return S3Destination(client, arn=arn, mapping_uuid="2b8d7c3e")
+    return S3Destination(client, arn=arn)
 
 
-Opened = tuple[Arn, Callable[[], Awaitable[list[Document]]]]
+Opened = tuple[Arn, Callable[[], Awaitable[list[Json]]]]
 
 
 @asynccontextmanager
@@ -191,7 +190,7 @@ async def a_queue(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
     async with aws.client("sqs") as client:
         await client.create_queue(QueueName=arn.resource)
 
-        async def arrived() -> list[Document]:
+        async def arrived() -> list[Json]:
             return [orjson.loads(body) for body in await bodies(client, queue_url(url, arn))]
 
         yield arn, arrived
@@ -204,7 +203,7 @@ async def a_topic(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
         topic = (await client.create_topic(Name=queue.resource))["TopicArn"]
         await client.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=str(queue))
 
-        async def arrived() -> list[Document]:
+        async def arrived() -> list[Json]:
             envelopes = [orjson.loads(body) for body in await bodies(reader, queue_url(url, queue))]
             assert all(not envelope.get("Subject") for envelope in envelopes)
             return [orjson.loads(envelope["Message"]) for envelope in envelopes]
@@ -223,15 +222,15 @@ async def a_bucket(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
         location = {"LocationConstraint": REGION}
         await client.create_bucket(Bucket=arn.resource, CreateBucketConfiguration=location)
 
-        async def one(key: str) -> Document:
+        async def one(key: str) -> Json:
             answer = await client.get_object(Bucket=arn.resource, Key=key)
             assert answer["ContentType"] == "application/octet-stream"
             assert key.startswith("aws/lambda/2b8d7c3e/shardId-000000000001/2019/11/14/2019-11-14T00.38.06-")
-            stored: Document = orjson.loads(await answer["Body"].read())
+            stored: Json = orjson.loads(await answer["Body"].read())
             assert "Records" in orjson.loads(stored.pop("payload"))
             return stored
 
-        async def arrived() -> list[Document]:
+        async def arrived() -> list[Json]:
             listing = await client.list_objects_v2(Bucket=arn.resource)
             return [await one(each["Key"]) for each in listing.get("Contents", [])]
 

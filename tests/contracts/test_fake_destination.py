@@ -9,7 +9,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from poller.core.invocation_record import InvocationRecord
+from poller.core.invocation_record import document_of
 from poller.errors import AccessDenied, ServiceError, Throttled, Unreachable
 from tests.contracts.test_destination import BATCH
 from tests.fakes.destinations import FakeDestination
@@ -17,7 +17,7 @@ from tests.fakes.faults import Fault, FaultPlan
 
 pytestmark = pytest.mark.anyio
 
-ONE, TWO = (InvocationRecord(BATCH, b"{}", UUID(int=number)) for number in (1, 2))
+ONE, TWO = (document_of(BATCH, event=b"{}", document_id=UUID(int=number)) for number in (1, 2))
 
 
 @pytest.fixture

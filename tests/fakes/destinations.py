@@ -8,34 +8,87 @@ the way back was taken; one that failed on the way there was not.
 
 from __future__ import annotations
 
-import anyio
+from typing import Any, NamedTuple
 
-from poller.core.invocation_record import InvocationRecord
+import anyio
+import orjson
+
+from poller.core.invocation_record import Document
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS
 from poller.errors import AccessDenied, NotFound, Throttled, Unreachable
 from tests.fakes.faults import Fault, FaultPlan
 
 
+class Report(NamedTuple):
+    """What a document of a discarded batch says, in words of the code. `at` is in epoch seconds."""
+
+    request_id: str
+    condition: str
+    invoke_count: int
+    response_context: dict[str, Any] | None
+    shard_id: str
+    window: dict[str, Any] | None
+    at: float
+    batch_info: dict[str, Any]
+    event: dict[str, Any]
+
+    @property
+    def numbers(self) -> list[str]:
+        """The sequence numbers of the event's records, which must be those that the document names."""
+        numbers = [_number_of(record) for record in self.event["Records"]]
+        assert self.batch_info.get("batchSize", 0) == len(numbers)
+        ends = [self.batch_info[key] for key in ("startSequenceNumber", "endSequenceNumber") if key in self.batch_info]
+        assert ends == ([numbers[0], numbers[-1]] if numbers else [])
+        return numbers
+
+    @classmethod
+    def of(cls, document: Document) -> Report:
+        said = orjson.loads(document.text)
+        context = said["requestContext"]
+        info = said.get("KinesisBatchInfo") or said["DDBStreamBatchInfo"]
+        return cls(
+            context["requestId"],
+            context["condition"],
+            context["approximateInvokeCount"],
+            said.get("responseContext"),
+            info["shardId"],
+            said.get("timeWindowInfo"),
+            document.at,
+            info,
+            orjson.loads(document.event),
+        )
+
+
+def _number_of(record: dict[str, Any]) -> str:
+    number: str = record["kinesis"]["sequenceNumber"] if "kinesis" in record else record["dynamodb"]["SequenceNumber"]
+    return number
+
+
 class FakeDestination:
-    """`ports.Destination`. `taken` has each invocation record as often as it was taken; the plan has `deliver`.
+    """`ports.Destination`. `taken` has each document as often as it was taken; the plan has `deliver`.
 
     `taken_at` has the time of each, on anyio's clock; `answered` has those whose taking the client was told.
     """
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()
-        self.taken: list[InvocationRecord] = []
+        self.taken: list[Document] = []
         self.taken_at: list[float] = []
-        self.answered: list[InvocationRecord] = []
+        self.answered: list[Document] = []
 
-    async def deliver(self, invocation_record: InvocationRecord) -> None:
+    @property
+    def reports(self) -> list[Report]:
+        """What each taken document says."""
+        return [Report.of(document) for document in self.taken]
+
+    async def deliver(self, document: Document) -> None:
         fault = self.faults.draw("deliver", anyio.current_time())
         with anyio.move_on_after(DELIVERY_TIMEOUT_IN_SECONDS):
             await self._way_there(fault)
-            self.taken.append(invocation_record)
+            self.taken.append(document)
             self.taken_at.append(anyio.current_time())
             await self._way_back(fault)
-            self.answered.append(invocation_record)
+            self.answered.append(document)
             return
         raise Unreachable("no answer in time", code="Timeout", was_sent=True)
 

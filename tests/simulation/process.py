@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import anyio
 import orjson
 
-from poller.core.invocation_record import InvocationRecord
+from poller.core.invocation_record import Document
 from poller.model.invocation import Invocation, Response
 from poller.model.stream import Checkpoint, Position, Read, Shard, ShardId, ShardIterator, StartingPosition, StateKey
 from poller.ports import Destination, SourceClock, StreamSource, Target
@@ -203,9 +203,9 @@ class ProcessDestination:
         self._process = process
         self._destination = destination
 
-    async def deliver(self, invocation_record: InvocationRecord) -> None:
+    async def deliver(self, document: Document) -> None:
         self._process.check()
-        await self._destination.deliver(invocation_record)
+        await self._destination.deliver(document)
 
 
 class ProcessTarget:

@@ -92,8 +92,8 @@ def check_stop(history: History, life: Life, *, is_store_sound: bool, grace_in_s
 def _check_all_is_stored(history: History, life: Life, stopped_at: float) -> None:
     stored = history.world.store.stored[history.mapping.state_key]
     done = {number for call in history.calls_of(life.number) for number in call.done}
-    for invocation_record in history.answered_records:
-        done |= {record.sequence_number for record in invocation_record.batch.records}
+    for report in history.answered_reports:
+        done |= set(report.numbers)
     seen = history.seen[life.number]
     for shard_id, puts in history.shards.items():
         place = reached(stored, shard_id)

@@ -111,9 +111,9 @@ def check_nothing_again(history: History) -> None:
     for life in history.lives:
         stored = life.stored.get(history.mapping.state_key, {})
         done_at: dict[str, float] = {}
-        for taken_at, invocation_record in history.invocation_records:
-            if invocation_record.batch.request_id.startswith(f"{life.number}-"):
-                done_at |= {record.sequence_number: taken_at for record in invocation_record.batch.records}
+        for taken_at, report in history.reports:
+            if report.request_id.startswith(f"{life.number}-"):
+                done_at |= dict.fromkeys(report.numbers, taken_at)
         calls = by_beginning(history.calls_of(life.number))
         for call in calls:
             done_at |= dict.fromkeys(call.done, call.ended_at)

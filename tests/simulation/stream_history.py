@@ -19,7 +19,6 @@ from collections.abc import Callable
 from math import floor, inf
 from typing import NamedTuple
 
-from poller.core.invocation_record import InvocationRecord
 from poller.model.mapping import StreamMapping
 from poller.model.stream import (
     AfterSequence,
@@ -33,6 +32,7 @@ from poller.model.stream import (
     TrimHorizon,
 )
 from tests.fakes.clock import EPOCH
+from tests.fakes.destinations import Report
 from tests.fakes.store import Saved
 from tests.fakes.target import Call
 from tests.simulation.life import Life
@@ -69,10 +69,10 @@ class History:
         self.reads: list[ReadNote] = [read for read in world.reads if read.mapping == mapping.name]
         self.saves = [s for s in world.store.history if isinstance(s, Saved) and s.key == mapping.state_key]
         destination = world.destinations.get(mapping.name)
-        self.invocation_records: list[tuple[float, InvocationRecord]] = (
-            list(zip(destination.taken_at, destination.taken, strict=True)) if destination else []
+        self.reports: list[tuple[float, Report]] = (
+            list(zip(destination.taken_at, destination.reports, strict=True)) if destination else []
         )
-        self.answered_records = destination.answered if destination else []
+        self.answered_reports = [Report.of(document) for document in destination.answered] if destination else []
         self.puts: dict[str, Put] = {}
         self.shards: dict[str, list[Put]] = {}
         self.parents: dict[str, tuple[str, ...]] = {}
@@ -177,9 +177,9 @@ class History:
         for call in self.calls:
             for number in call.done:
                 done[number] = min(done[number], call.ended_at)
-        for taken_at, invocation_record in self.invocation_records:
-            for record in invocation_record.batch.records:
-                done[record.sequence_number] = min(done[record.sequence_number], taken_at)
+        for taken_at, report in self.reports:
+            for number in report.numbers:
+                done[number] = min(done[number], taken_at)
         on_failure = self.mapping.on_failure
         if on_failure is None or on_failure.if_unreachable == "drop":
             for number, at in self.given_up_at.items():

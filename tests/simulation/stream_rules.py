@@ -55,23 +55,22 @@ def check_ages(history: History) -> None:
 def check_invocation_records(history: History) -> None:
     mapping = history.mapping
     requests = by_request(history.calls)
-    for taken_at, invocation_record in history.invocation_records:
-        batch = invocation_record.batch
-        puts = [history.puts[record.sequence_number] for record in batch.records]
-        if {put.shard_id for put in puts} - {batch.shard_id} or any(a.place >= b.place for a, b in pairwise(puts)):
-            raise Violation(f"an invocation record of records of another shard, or out of order: {batch}")
-        calls = requests.get(batch.request_id, [])
-        if batch.invoke_count != max(1, len(calls)):
-            raise Violation(f"{len(calls)} calls, and the invocation record says {batch.invoke_count}: {batch}")
-        if batch.condition == "RecordAgeExceeded":
-            if any(history.too_old_from(put) > batch.at - EPOCH + EPSILON for put in puts):
-                raise Violation(f"a record was not too old when it was given up: {batch}")
+    for taken_at, report in history.reports:
+        puts = [history.puts[number] for number in report.numbers]
+        if {put.shard_id for put in puts} - {report.shard_id} or any(a.place >= b.place for a, b in pairwise(puts)):
+            raise Violation(f"an invocation record of records of another shard, or out of order: {report}")
+        calls = requests.get(report.request_id, [])
+        if report.invoke_count != max(1, len(calls)):
+            raise Violation(f"{len(calls)} calls, and the invocation record says {report.invoke_count}: {report}")
+        if report.condition == "RecordAgeExceeded":
+            if any(history.too_old_from(put) > report.at - EPOCH + EPSILON for put in puts):
+                raise Violation(f"a record was not too old when it was given up: {report}")
         elif mapping.maximum_retry_attempts is None or len(calls) != mapping.maximum_retry_attempts + 1:
-            raise Violation(f"given up after {len(calls)} calls: {batch}")
+            raise Violation(f"given up after {len(calls)} calls: {report}")
         elif [put.number for put in puts] != calls[-1].message_ids or calls[-1].done or calls[-1].ended_at > taken_at:
-            raise Violation(f"given up though it was not the batch that failed: {batch}")
+            raise Violation(f"given up though it was not the batch that failed: {report}")
         elif mapping.bisect_batch_on_function_error and len(puts) > 1:
-            raise Violation(f"given up before it was bisected: {batch}")
+            raise Violation(f"given up before it was bisected: {report}")
     on_failure = mapping.on_failure
     if on_failure is not None and on_failure.if_unreachable == "wait" and _has_dropped(history):
         raise Violation("records were dropped though the mapping waits for its destination")
@@ -127,9 +126,7 @@ def _must_be_in_state(history: History, put: Put, succeeded_in: set[int], life: 
         return put.place <= reached(stored, put.shard_id)
 
     is_known = any(each == life or (each < life and is_stored_after(each)) for each in succeeded_in)
-    is_given_up = any(
-        put.number == record.sequence_number for _, n in history.invocation_records for record in n.batch.records
-    )
+    is_given_up = any(put.number in report.numbers for _, report in history.reports)
     return is_known and history.is_in_scope(put) and not is_given_up and not history.may_be_given_up(put.number)
 
 

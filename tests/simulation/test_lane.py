@@ -173,8 +173,8 @@ def test_a_poison_record_is_bisected_out_and_reported_before_it_is_done() -> Non
     scene.play(putting(scene, "1", "2", "3", "4"))
     assert scene.batches() == [["1", "2", "3", "4"], ["1", "2"], ["1"], ["2"], ["2"], ["3", "4"]]
     assert scene.done == ["1", "2", "3", "4"]
-    (invocation_record,) = scene.destination.taken
-    assert (invocation_record.batch.condition, invocation_record.batch.invoke_count) == ("RetryAttemptsExhausted", 2)
+    (report,) = scene.destination.reports
+    assert (report.condition, report.invoke_count) == ("RetryAttemptsExhausted", 2)
     assert [fact.records for fact in scene.facts if isinstance(fact, InvocationRecordDelivered)] == [1]
 
 
@@ -199,7 +199,7 @@ def test_a_destination_that_refuses_holds_the_lane_up_until_it_takes_the_report(
     assert blocked == ["destination: AccessDenied"]
     assert scene.done == ["1", "2"]
     assert len(scene.destination.taken) == 1
-    assert len({invocation_record.record_id for invocation_record in scene.destination.taken}) == 1
+    assert len({document.document_id for document in scene.destination.taken}) == 1
 
 
 def test_with_drop_a_destination_that_refuses_costs_the_report() -> None:
@@ -495,9 +495,9 @@ def test_a_record_that_fits_in_no_event_is_discarded_unasked_and_the_next_delive
 
     scene.play(script)
     assert scene.batches() == [["2"]]
-    (invocation_record,) = scene.destination.taken
-    assert (invocation_record.batch.condition, invocation_record.batch.invoke_count) == ("RetryAttemptsExhausted", 3)
-    assert invocation_record.batch.response is None
+    (report,) = scene.destination.reports
+    assert (report.condition, report.invoke_count) == ("RetryAttemptsExhausted", 3)
+    assert report.response_context is None
 
 
 @pytest.mark.parametrize("is_shard_end", [True, False])

@@ -311,10 +311,10 @@ def test_a_single_record_that_is_too_large_spends_its_attempts_and_the_others_go
         await world.live(until)
 
     play(world, main)
-    (invocation_record,) = world.destination.taken
-    assert (invocation_record.batch.condition, invocation_record.batch.invoke_count) == (
+    (report,) = world.destination.reports
+    assert (report.condition, report.invoke_count) == (
         "RetryAttemptsExhausted",
         retries + 1,
     )
-    assert isinstance(invocation_record.batch.response, TooLarge)
+    assert report.response_context is None
     assert sum(len(call.numbers) for call in world.windows) == 2

@@ -171,9 +171,7 @@ def test_a_poison_record_blocks_its_shard_only_until_it_is_reported() -> None:
 
     play(world, main)
     assert sorted(world.succeeded) == sorted({*names("a", 20), *names("b", 20)} - {"a/7"})
-    assert [invocation_record.batch.condition for invocation_record in world.destination.taken] == [
-        "RetryAttemptsExhausted"
-    ]
+    assert [report.condition for report in world.destination.reports] == ["RetryAttemptsExhausted"]
 
 
 def test_a_blocked_shard_says_so_and_others_go_on() -> None:

@@ -219,13 +219,12 @@ def test_discarded_records_leave_the_state_as_it_was() -> None:
 
     play(world, main)
     assert shown(world)[-1] == (0, 10, "final", [numbers[0], numbers[2]])
-    (invocation_record,) = world.destination.taken
-    call = invocation_record.batch.window_call
-    assert call is not None
-    assert (call.is_final, call.is_terminated_early) == (False, False)
-    event = orjson.loads(invocation_record.event)
-    assert event["state"] == {"seen": [numbers[0]]}
-    assert len(event["Records"]) == 1
+    (report,) = world.destination.reports
+    assert report.window is not None
+    assert not report.window["isFinalInvokeForWindow"]
+    assert not report.window["isWindowTerminatedEarly"]
+    assert report.event["state"] == {"seen": [numbers[0]]}
+    assert len(report.event["Records"]) == 1
 
 
 @pytest.mark.parametrize("retries", [0, 2])
@@ -254,12 +253,10 @@ def test_a_last_call_that_fails_is_tried_again_then_reported_without_records_and
         (10, 20, numbers[1:], []),
         (10, 20, "final", numbers[1:]),
     ]
-    (invocation_record,) = world.destination.taken
-    batch = invocation_record.batch
-    assert (batch.condition, batch.invoke_count, list(batch.records)) == ("RetryAttemptsExhausted", retries + 1, [])
-    assert batch.window_call is not None
-    assert batch.window_call.is_final
-    assert orjson.loads(invocation_record.event)["Records"] == []
+    (report,) = world.destination.reports
+    assert (report.condition, report.invoke_count, report.numbers) == ("RetryAttemptsExhausted", retries + 1, [])
+    assert report.window is not None
+    assert report.window["isFinalInvokeForWindow"]
 
 
 def test_without_a_limit_a_last_call_holds_its_shard_up_until_it_succeeds() -> None:
@@ -321,16 +318,8 @@ def test_records_grow_too_old_while_their_window_waits() -> None:
         await world.live(until)
 
     play(world, main)
-    assert [invocation_record.batch.condition for invocation_record in world.destination.taken] == [
-        "RecordAgeExceeded"
-    ] * 2
-    assert [
-        [record.sequence_number for record in invocation_record.batch.records]
-        for invocation_record in world.destination.taken
-    ] == [
-        [],
-        numbers,
-    ]
+    assert [report.condition for report in world.destination.reports] == ["RecordAgeExceeded"] * 2
+    assert [report.numbers for report in world.destination.reports] == [[], numbers]
     assert all(numbers[0] not in call.numbers for call in world.windows)
 
 

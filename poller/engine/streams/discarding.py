@@ -1,7 +1,7 @@
 """How are discarded records reported?
 
-The invocation record is sent until the destination takes it; while the destination refuses, the lane is blocked, unless
-the mapping allows the loss of the invocation record.
+The invocation record is sent until the destination accepts it.
+While the destination refuses, the lane is blocked, unless the mapping allows the loss of the invocation record.
 Without a destination, records are dropped, and that is counted.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from poller.core.backoff import SOURCE
-from poller.core.invocation_record import DiscardedBatch, InvocationRecord, WindowCall
+from poller.core.invocation_record import DiscardedBatch, Document, WindowCall, document_of
 from poller.core.streams.retry import Discard, R, Wait
 from poller.engine.streams.blocking import LaneBlock, ends_of
 from poller.errors import LASTING, ServiceError
@@ -26,8 +26,9 @@ from poller.model.stream import ShardId
 from poller.ports import Destination, SourceClock
 
 TRIES_BEFORE_DROPPING = 3
-"""How often a report that may get lost is offered while the destination is throttled or does not answer; AWS does not
-say how often it tries."""
+"""How often an invocation record that may be dropped is sent while the destination is throttled or does not answer.
+
+AWS does not say how often it tries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +57,11 @@ class Discarding:
         if self.destination is None or on_failure is None:
             self.emit(RecordsDropped(name, count, discard.condition, *where))
             return True
-        invocation_record = self._invocation_record(discard, event, window_call)
+        document = self._document(discard, event, window_call)
         failures = 0
         while True:
             try:
-                await self.destination.deliver(invocation_record)
+                await self.destination.deliver(document)
             except ServiceError as error:
                 failures += 1
                 gives_up = isinstance(error, LASTING) or failures == TRIES_BEFORE_DROPPING
@@ -78,7 +79,7 @@ class Discarding:
             self.emit(InvocationRecordDelivered(name, count, discard.condition, *where))
             return True
 
-    def _invocation_record(self, discard: Discard[R], event: bytes, window_call: WindowCall | None) -> InvocationRecord:
+    def _document(self, discard: Discard[R], event: bytes, window_call: WindowCall | None) -> Document:
         batch = DiscardedBatch(
             request_id=discard.request_id,
             function_arn=str(self.function.arn),
@@ -86,10 +87,10 @@ class Discarding:
             invoke_count=discard.invoke_count,
             response=discard.response,
             at=self.source_clock.now(),
-            is_kinesis=self.mapping.is_kinesis,
+            mapping_uuid=self.mapping.uuid,
             shard_id=self.shard_id,
-            stream_arn=str(self.mapping.event_source_arn),
+            stream_arn=self.mapping.event_source_arn,
             records=discard.records,
             window_call=window_call,
         )
-        return InvocationRecord(batch, event, record_id=uuid4())
+        return document_of(batch, event=event, document_id=uuid4())

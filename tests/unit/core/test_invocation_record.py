@@ -7,7 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from poller.core.invocation_record import DiscardedBatch, WindowCall, failure_record, s3_key, s3_object
+from poller.core.invocation_record import DiscardedBatch, WindowCall
+from poller.core.invocation_record import document_of as rendered
+from poller.model.arn import Arn
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, LostAnswer, TooLarge
 from poller.model.stream import SequenceNumber, ShardId, Window
@@ -28,9 +30,9 @@ BATCH = DiscardedBatch(
     invoke_count=2,
     response=FunctionError(error_type="ValueError", message="a secret"),
     at=1573691886.021,
-    is_kinesis=True,
+    mapping_uuid="14e0db71-xmpl-4eb5-b481-8945cf9d10c2",
     shard_id=ShardId("shardId-000000000001"),
-    stream_arn="arn:aws:kinesis:us-east-2:123456789012:stream/mystream",
+    stream_arn=Arn.parse("arn:aws:kinesis:us-east-2:123456789012:stream/mystream"),
     records=[FIRST] * 499 + [LAST],
 )
 
@@ -63,13 +65,16 @@ SAMPLE = """
 """The sample of "Retaining discarded batch records for a Kinesis Data Streams event source in Lambda"."""
 
 
+ID = UUID("12345678-1234-5678-1234-567812345678")
+
+
 def compact(text: str) -> str:
     """The same JSON without spaces, its keys in their order."""
     return json.dumps(json.loads(text), separators=(",", ":"))
 
 
 def document_of(batch: DiscardedBatch) -> str:
-    return failure_record(batch).decode()
+    return rendered(batch, event=b"{}", document_id=ID).text.decode()
 
 
 def test_the_record_is_the_documented_one_to_the_letter() -> None:
@@ -78,8 +83,8 @@ def test_the_record_is_the_documented_one_to_the_letter() -> None:
 
 def test_a_dynamodb_record_has_another_key_and_no_milliseconds() -> None:
     arn = "arn:aws:dynamodb:us-east-2:123456789012:table/mytable/stream/2019-11-14T00:04:06.388"
-    batch = replace(BATCH, is_kinesis=False, stream_arn=arn)
-    sample = SAMPLE.replace("KinesisBatchInfo", "DDBStreamBatchInfo").replace(BATCH.stream_arn, arn)
+    batch = replace(BATCH, stream_arn=Arn.parse(arn))
+    sample = SAMPLE.replace("KinesisBatchInfo", "DDBStreamBatchInfo").replace(str(BATCH.stream_arn), arn)
     assert document_of(batch) == compact(sample.replace("04.835Z", "04Z").replace("05.580Z", "05Z"))
 
 
@@ -145,25 +150,21 @@ def test_a_window_is_named_after_the_batch() -> None:
 
 def test_a_window_that_could_not_be_closed_names_only_shard_and_stream() -> None:
     document = json.loads(document_of(replace(BATCH, records=[], window_call=WINDOW_CALL)))
-    assert document["KinesisBatchInfo"] == {"shardId": BATCH.shard_id, "streamArn": BATCH.stream_arn}
+    assert document["KinesisBatchInfo"] == {"shardId": BATCH.shard_id, "streamArn": str(BATCH.stream_arn)}
 
 
 def test_an_s3_object_has_the_event_as_text_at_its_end() -> None:
     event = '{"Records":[{"kinesis":{"partitionKey":"é\\"\\n"}}]}'.encode()
     expected = json.loads(SAMPLE) | {"payload": event.decode()}
-    assert s3_object(BATCH, event=event) == json.dumps(expected, separators=(",", ":"), ensure_ascii=False).encode()
+    document = rendered(BATCH, event=event, document_id=ID)
+    assert document.event == event
+    assert document.text_with_event == json.dumps(expected, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def test_an_s3_key_tells_mapping_shard_and_second() -> None:
-    key = s3_key(
-        BATCH,
-        mapping_uuid="14e0db71-xmpl-4eb5-b481-8945cf9d10c2",
-        random=UUID("12345678-1234-5678-1234-567812345678"),
-    )
-    assert key == (
-        "aws/lambda/14e0db71-xmpl-4eb5-b481-8945cf9d10c2/shardId-000000000001/2019/11/14/"
-        "2019-11-14T00.38.06-12345678-1234-5678-1234-567812345678"
-    )
+def test_a_document_names_the_mapping_the_shard_and_the_moment_for_those_who_store_it() -> None:
+    document = rendered(BATCH, event=b"{}", document_id=ID)
+    assert document.folder == "aws/lambda/14e0db71-xmpl-4eb5-b481-8945cf9d10c2/shardId-000000000001"
+    assert (document.at, document.document_id) == (1573691886.021, ID)
 
 
 def test_no_message_of_the_function_is_in_the_record() -> None:

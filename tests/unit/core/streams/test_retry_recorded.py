@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import orjson
 import pytest
 
 from poller.core.batching import MAXIMUM_EVENT_BYTES, BatchBuilder
-from poller.core.invocation_record import DiscardedBatch, failure_record
+from poller.core.invocation_record import DiscardedBatch, document_of
 from poller.core.outcome import interpret
 from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Wait
+from poller.model.arn import Arn
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response
 from poller.model.stream import SequenceNumber, ShardId
@@ -165,12 +167,12 @@ class Play:
             invoke_count=step.invoke_count,
             response=step.response,
             at=BEGINNING + self.now,
-            is_kinesis=True,
+            mapping_uuid="u",
             shard_id=ShardId("shardId-000000000000"),
-            stream_arn="s",
+            stream_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/s"),
             records=step.records,
         )
-        document: dict[str, Any] = orjson.loads(failure_record(batch))
+        document: dict[str, Any] = orjson.loads(document_of(batch, event=b"{}", document_id=uuid4()).text)
         assert document["KinesisBatchInfo"]["batchSize"] == len(step.records)
         return document | {"names": " ".join(one.sequence_number for one in step.records)}
 

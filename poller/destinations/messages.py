@@ -1,0 +1,19 @@
+"""How large may a message be? A larger document is rejected before it is sent, because the service would refuse it.
+
+The record of a batch that a stream mapping discards has less than 4 KB, far below every limit.
+"""
+
+from __future__ import annotations
+
+from poller.core.invocation_record import Document
+from poller.errors import Rejected
+
+
+def message_of(document: Document, *, limit_in_bytes: int) -> str:
+    """The text of the message. Raises Rejected if it has more bytes than the service accepts."""
+    size = len(document.text)
+    if size > limit_in_bytes:
+        raise Rejected(
+            f"the invocation record has {size} bytes; a message may have {limit_in_bytes}", code="DocumentTooLarge"
+        )
+    return document.text.decode()
