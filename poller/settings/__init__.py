@@ -21,7 +21,11 @@ There is one way, and `loading.py` goes it:
       |                                        faults.py         what is a fault, and how is it written?
     Settings  the values of model/             values.py         what does the rest of the program get?
 
-Beside the way, for `poller check`:
+Beside the way, for a reload:
+
+    changes.py        what changes in the daemon when its file is read again?
+
+And for `poller check`:
 
     advice.py         what is allowed, but probably not meant?
     presence.py       does this machine have the modules, programs and folders that the file names?

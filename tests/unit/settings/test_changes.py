@@ -1,0 +1,226 @@
+"""What changes in the daemon when its file is read again?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from poller.model.ids import MappingName
+from poller.settings.changes import Changes, Difference, Renamed, changes
+from poller.settings.values import Settings
+
+Load = Callable[..., Settings]
+ChangesOf = Callable[[str, str], Changes]
+
+DAEMON = """
+[daemon]
+state = "memory:"
+http_listen = "127.0.0.1:0"
+"""
+
+FILE = """
+[functions.store]
+handler = "store:handler"
+[functions.audit]
+url = "http://127.0.0.1:8080"
+[functions.bill]
+arn = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+
+[mappings.orders]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orders"
+function_name = "store"
+[mappings.returns]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:returns"
+function_name = "store"
+[mappings.invoices]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:invoices"
+function_name = "bill"
+[mappings.clicks]
+event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+function_name = "audit"
+starting_position = "TRIM_HORIZON"
+maximum_retry_attempts = 3
+destination_config.on_failure.destination_arn = "arn:aws:s3:::failures"
+[mappings.users]
+event_source_arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026-01-01T00:00:00.000"
+function_name = "audit"
+starting_position = "TRIM_HORIZON"
+"""
+
+ALL = ["orders", "returns", "invoices", "clicks", "users"]
+
+
+def told(difference: Difference[Any]) -> dict[str, list[str]]:
+    """The lists that are not empty."""
+    return {kind: list(names) for kind, names in dataclasses.asdict(difference).items() if names}
+
+
+@pytest.fixture
+def edited(loaded: Load) -> ChangesOf:
+    """The changes when a part of the file becomes another."""
+
+    def changes_of(part: str, other: str) -> Changes:
+        text = DAEMON + FILE
+        assert part in text
+        return changes(loaded(text), loaded(text.replace(part, other, 1)))
+
+    return changes_of
+
+
+def test_nothing_changes_where_the_file_is_the_same(edited: ChangesOf, loaded: Load) -> None:
+    assert edited("[mappings.orders]", "# a comment\n[mappings.orders]\nbatch_size = 10") == Changes(
+        mappings=Difference(),
+        functions=Difference(),
+        options=(),
+        needs_restart=(),
+        renamed=(),
+        settings=loaded(DAEMON + FILE),
+    )
+
+
+def test_a_mapping_is_added_or_removed(loaded: Load) -> None:
+    all_of_them, first = loaded(FILE), loaded(FILE.partition("[mappings.returns]")[0])
+    others = ["returns", "invoices", "clicks", "users"]
+    assert told(changes(first, all_of_them).mappings) == {"added": others}
+    assert told(changes(all_of_them, first).mappings) == {"removed": others}
+
+
+def test_a_mapping_is_replaced_if_one_of_its_options_changes(edited: ChangesOf) -> None:
+    found = edited("[mappings.orders]", "[mappings.orders]\nbatch_size = 5")
+    assert told(found.mappings) == {"replaced": ["orders"]}
+    assert told(found.functions) == {}
+
+
+def test_a_filter_is_a_part_of_its_mapping(edited: ChangesOf) -> None:
+    filters = '[mappings.orders]\nfilter_criteria.filters = [{ pattern = { body = { kind = ["a"] } } }]'
+    assert told(edited("[mappings.orders]", filters).mappings) == {"replaced": ["orders"]}
+
+
+def test_a_function_that_changes_takes_its_mappings_with_it_and_no_others(edited: ChangesOf) -> None:
+    found = edited('handler = "store:handler"', 'handler = "store:handler"\ntimeout_in_seconds = 5')
+    assert told(found.functions) == {"replaced": ["store"]}
+    assert told(found.mappings) == {"replaced": ["orders", "returns"]}
+
+
+def test_a_mapping_may_change_its_function(edited: ChangesOf) -> None:
+    found = edited('function_name = "store"\n[mappings.returns]', 'function_name = "audit"\n[mappings.returns]')
+    assert told(found.functions) == {}
+    assert told(found.mappings) == {"replaced": ["orders"]}
+
+
+def test_a_function_that_only_a_mapping_names_comes_and_goes_with_it(edited: ChangesOf) -> None:
+    found = edited('function_name = "bill"', 'function_name = "resize:live"')
+    assert told(found.functions) == {"added": ["resize:live"]}
+    assert told(found.mappings) == {"replaced": ["invoices"]}
+
+
+@pytest.mark.parametrize(
+    ("option", "mappings", "functions"),
+    [
+        ('region = "eu-west-1"', [], []),
+        ('region = "eu-north-1"', ["orders", "returns", "clicks", "users"], ["store", "audit"]),  # it is in their ARNs
+        ('endpoint_url = "http://h"', ALL, ["store", "bill"]),
+        ('endpoints = { sqs = "http://h" }', ["orders", "returns", "invoices"], []),
+        ('endpoints = { lambda = "http://h" }', ["invoices"], ["bill"]),
+        ('endpoints = { kinesis = "http://h" }', ["clicks"], []),
+        ('endpoints = { dynamodbstreams = "http://h" }', ["users"], []),
+        ('endpoints = { s3 = "http://h" }', ["clicks"], []),
+        ('endpoints = { sts = "http://h" }', ALL, ["bill"]),
+        ('endpoints = { sns = "http://h", dynamodb = "http://h" }', [], []),
+    ],
+)
+def test_an_option_of_the_daemon_replaces_what_uses_it(
+    edited: ChangesOf, option: str, mappings: list[str], functions: list[str]
+) -> None:
+    found = edited("[daemon]", f"[daemon]\n{option}")
+    assert found.options == (f"daemon.{option.partition(' ')[0]}",)
+    assert found.needs_restart == ()
+    assert told(found.mappings).get("replaced", []) == mappings
+    assert told(found.functions).get("replaced", []) == functions
+
+
+@pytest.mark.parametrize(
+    "option", ['http_hosts = ["poller"]', 'admin_token = "token"', "shutdown_grace_in_seconds = 5"]
+)
+def test_an_option_that_is_read_when_it_is_needed_replaces_nothing(edited: ChangesOf, option: str) -> None:
+    found = edited("[daemon]", f"[daemon]\n{option}")
+    assert found.options == (f"daemon.{option.partition(' ')[0]}",)
+    assert (found.needs_restart, told(found.mappings), told(found.functions)) == ((), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("part", "other", "option"),
+    [
+        ('state = "memory:"', 'state = "sqlite:///var/lib/p.db"', "state"),
+        ('"127.0.0.1:0"', '"127.0.0.1:9464"', "http_listen"),
+        ("[daemon]", '[daemon]\nlog_format = "console"', "log_format"),
+    ],
+)
+def test_an_option_that_is_read_at_the_start_only_stays_and_is_named_each_time(
+    edited: ChangesOf, loaded: Load, part: str, other: str, option: str
+) -> None:
+    found = edited(part, other)
+    assert (found.options, found.needs_restart) == ((), (f"daemon.{option}",))
+    assert (told(found.mappings), told(found.functions)) == ({}, {})
+    before = loaded(DAEMON + FILE)
+    assert found.settings == before
+    assert changes(found.settings, loaded((DAEMON + FILE).replace(part, other, 1))).needs_restart == found.needs_restart
+
+
+def test_a_mapping_of_a_stream_under_another_name_begins_anew_and_is_told(edited: ChangesOf) -> None:
+    found = edited("[mappings.clicks]", "[mappings.views]")
+    assert told(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
+    assert found.renamed == (Renamed(MappingName("clicks"), MappingName("views")),)
+
+
+def test_a_consumer_has_the_positions_of_its_stream(edited: ChangesOf) -> None:
+    consumer = "stream/clicks/consumer/poller:1700000000"
+    part = FILE[FILE.index("[mappings.clicks]") : FILE.index("stream/clicks") + len("stream/clicks")]
+    other = part.replace("[mappings.clicks]", "[mappings.views]").replace("stream/clicks", consumer)
+    assert edited(part, other).renamed == (Renamed(MappingName("clicks"), MappingName("views")),)
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        ("[mappings.orders]", "[mappings.sales]"),
+        (
+            '[mappings.clicks]\nevent_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"',
+            '[mappings.views]\nevent_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/views"',
+        ),
+    ],
+    ids=["queue", "another stream"],
+)
+def test_a_new_name_is_no_loss_for_a_queue_or_another_stream(edited: ChangesOf, part: str, other: str) -> None:
+    found = edited(part, other)
+    assert len(found.mappings.added) == len(found.mappings.removed) == 1
+    assert found.renamed == ()
+
+
+def test_a_mapping_that_takes_over_the_stream_of_another_begins_anew_and_is_told(loaded: Load) -> None:
+    """`users` reads what `clicks` read, under a name that is not new."""
+    before, users = FILE[FILE.index("[functions.audit]") : FILE.index("[functions.bill]")], "[mappings.users]\n"
+    clicks = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
+    in_use = loaded(FILE)
+    found = changes(in_use, loaded(before + clicks.replace("[mappings.clicks]\n", users)))
+    assert "users" in found.mappings.replaced
+    assert found.renamed == (Renamed(MappingName("clicks"), MappingName("users")),)
+
+
+def test_another_function_at_the_same_stream_is_no_new_name(edited: ChangesOf) -> None:
+    part = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
+    found = edited(part, part.replace("[mappings.clicks]", "[mappings.views]").replace('"audit"', '"store"'))
+    assert told(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
+    assert found.renamed == ()
+
+
+def test_a_second_mapping_of_a_stream_may_come_and_stay(loaded: Load) -> None:
+    part = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
+    consumer = part.replace("mappings.clicks", "mappings.views").replace("/clicks", "/clicks/consumer/c:1700000000")
+    one, both = DAEMON + FILE, DAEMON + FILE.replace(part, part + consumer)
+    added, removed = changes(loaded(one), loaded(both)), changes(loaded(both), loaded(both.replace(part, "")))
+    assert (told(added.mappings), told(removed.mappings)) == ({"added": ["views"]}, {"removed": ["clicks"]})
+    assert (added.renamed, removed.renamed) == ((), ())
