@@ -14,12 +14,16 @@ There is one way, and `loading.py` goes it:
     entries   one for [daemon], for each       reading.py        how does a table become an entry?
       |       function and each mapping:       file.py           which tables are there?
       |       its options, its path,           daemon.py functions.py mappings.py    which options has a table?
-      |       and what was written             fields.py         what may the value of an option be?
-      |                                        limits.py         how large or small may a number be?
+      |       and what was written             options.py        how is an option declared?
+      |                                        fields.py         what may the value of an option be?
     rules     each looks at an entry, and      daemon.py functions.py mapping_rules.py filters.py regions.py
       |       its faults have paths            references.py     which function does a mapping mean?
       |                                        faults.py         what is a fault, and how is it written?
     Settings  the values of model/             values.py         what does the rest of the program get?
+
+To add an option, declare it in `daemon.py`, `functions.py` or `mappings.py`, add a field of the same name to the value
+in `model/` (that of [daemon] is in `values.py`), and use it. A rule that joins it with other options is a function on
+the entry. All else follows from the declaration.
 
 Beside the way, for a reload:
 

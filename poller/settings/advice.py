@@ -58,7 +58,7 @@ def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Co
     source = options.event_source_arn
     if source is not None and options.region not in (None, source.region):
         yield f"{shown('region')}: is not the region in event_source_arn, where AWS would look"
-    has_no_limit = options.maximum_retry_attempts == options.maximum_record_age_in_seconds == -1
+    has_no_limit = options.maximum_retry_attempts is options.maximum_record_age_in_seconds is None
     if options.destination_config.on_failure is not None and has_no_limit:
         at = dotted(mapping.at("destination_config"))
         yield f"{at}: is never used, as neither maximum_retry_attempts nor maximum_record_age_in_seconds is limited"

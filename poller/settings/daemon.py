@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from poller.settings.faults import Fault
-from poller.settings.fields import Address, HostName, Options, State, Text, Token, Url
-from poller.settings.limits import DEFAULT_SHUTDOWN_GRACE_IN_SECONDS, SHUTDOWN_GRACE
+from poller.settings.fields import Address, HostName, State, Text, Token, Url
+from poller.settings.options import Follows, Options, Range, Secret, Unstated, built
 from poller.settings.reading import Entry
 from poller.settings.values import Daemon
 
@@ -18,47 +18,58 @@ Service = Literal["sqs", "lambda", "sts", "kinesis", "dynamodb", "dynamodbstream
 
 
 class DaemonOptions(Options):
-    """The settings of the whole process."""
+    """The settings of the whole process; all of them are optional."""
 
-    region: Text | None = None
-    """The region of functions that name none; without it, that of the source that they are invoked for."""
+    region: Annotated[Text | None, Unstated("that of the source")] = None
+    """The region of functions that name none; every source has one in its ARN.
+    Default: that of the source that a function is invoked for."""
 
-    endpoint_url: Url | None = None
-    """The endpoint of all AWS services, for an emulator."""
+    endpoint_url: Annotated[Url | None, Unstated("AWS itself")] = None
+    """The endpoint of all AWS services, for an emulator.
+    Default: AWS itself."""
 
-    endpoints: dict[Service, Url] = Field(default_factory=dict)
-    """The endpoints of single services; they take precedence over endpoint_url."""
+    endpoints: Annotated[dict[Service, Url], Unstated("none of their own")] = Field(default_factory=dict)
+    """The endpoints of single services; they take precedence over endpoint_url.
+    The services are sqs, lambda, sts, kinesis, dynamodb, dynamodbstreams, s3 and sns.
+    sts is also the service that is asked for roles, among them those of a web identity and of a profile.
+    Default: none."""
 
-    state: State | None = None
-    """Where stream positions live: sqlite:///absolute/path.db, sqlite://path-beside-this-file.db, or memory:."""
+    state: Annotated[State | None, Follows()] = None
+    """The file with the positions in streams; queues need none.
+    It is "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db", or "memory:", which is lost at the end.
+    Its folder must exist, on a local disk, and one daemon at a time may use it.
+    Default: poller.db in systemd's STATE_DIRECTORY, else beside this file."""
 
-    http_listen: Address | None = None
-    """Where /metrics, /healthz and /readyz are served, as address:port; without it there is no HTTP server."""
+    http_listen: Annotated[Address | None, Unstated("no HTTP server")] = None
+    """The address and port of /metrics, /healthz, /readyz and a page for people.
+    Port 0 takes any free one.
+    Default: no HTTP server."""
 
-    http_hosts: list[HostName] = Field(default_factory=list)
-    """The host names that the page and /readyz answer to, besides IP addresses and localhost."""
+    http_hosts: Annotated[list[HostName], Unstated("addresses and localhost")] = Field(default_factory=list)
+    """The host names that the page and /readyz answer to, besides IP addresses and localhost.
+    Other names get status 421.
+    So a foreign web page cannot read them through the browser of a person who can reach this daemon.
+    /metrics and /healthz answer to any name.
+    Default: []."""
 
-    admin_token: Token | None = None
-    """The token that a change over HTTP must carry where http_listen is not a loopback address."""
+    admin_token: Annotated[Token | None, Secret(), Unstated("beyond loopback, changes over HTTP are refused")] = None
+    """The token for calls over HTTP that change something, such as POST /api/reload: "Authorization: Bearer TOKEN".
+    It is needed where http_listen is not a loopback address, however near the caller is; without it such calls get 403.
+    On a loopback address it is needed once it is set.
+    It has letters, digits and - . _ ~ + / only; write it as ${NAME}, so that the file does not hold it.
+    Default: none."""
 
-    shutdown_grace_in_seconds: Annotated[float, SHUTDOWN_GRACE] = DEFAULT_SHUTDOWN_GRACE_IN_SECONDS
-    """How long invocations in flight may run on after a SIGTERM or SIGINT."""
+    # An orchestrator commonly waits for 30 seconds before it kills.
+    shutdown_grace_in_seconds: Annotated[float, Range(0, 3600, "seconds", source="ours", is_whole=False)] = 30
+    """How long invocations in flight may run on after SIGTERM or SIGINT, from 0 to 3600 seconds.
+    Default: 30."""
 
     log_format: Literal["json", "console"] = "json"
-    """Whether log lines are for machines or for people."""
+    """Log lines for machines ("json") or for people ("console").
+    Default: "json"."""
 
     def value(self, file: Path, environ: Mapping[str, str]) -> Daemon:
-        return Daemon(
-            region=self.region,
-            endpoint_url=self.endpoint_url,
-            endpoints=dict(self.endpoints.items()),
-            state=_state(self.state, file, environ),
-            http_listen=self.http_listen,
-            http_hosts=tuple(self.http_hosts),
-            admin_token=self.admin_token,
-            shutdown_grace_in_seconds=self.shutdown_grace_in_seconds,
-            log_format=self.log_format,
-        )
+        return built(Daemon, self, state=_state(self.state, file, environ))
 
 
 def daemon_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:

@@ -1,6 +1,6 @@
 """What is a fault, and how is it written? In one line: the path, the value that stands there, and the broken rule.
 
-    mappings.new_users.batch_size = 20000: BatchSize must be a whole number of records from 1 to 10000
+    mappings.new_users.batch_size = 20000: must be a whole number of records from 1 to 10000
 
 There are two kinds: a value that cannot be read by itself, and a rule between values that can.
 A rule between values yields no fault where it needs a value that cannot be read, so that one mistake is one line.
@@ -9,12 +9,13 @@ A rule between values yields no fault where it needs a value that cannot be read
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel
 
-from poller.settings.table import ABSENT, SECRETS, Path, as_toml, dotted, find, rank
+from poller.settings.options import Secret, declaration, marker
+from poller.settings.table import ABSENT, Path, as_toml, dotted, find, rank
 
 SHOWN_CHARACTERS = 70
 """A longer value is cut; these are enough to recognise it."""
@@ -30,11 +31,6 @@ class Fault(NamedTuple):
     rule: str
     needs: tuple[Path, ...] = ()
     is_all: bool = False
-
-
-def rule_error(rule: str) -> PydanticCustomError:
-    """A field's validator raises this; `rule` becomes the rule of the fault."""
-    return PydanticCustomError("rule", "{rule}", {"rule": rule})
 
 
 def all_faults(unreadable: Sequence[Fault], rules: Iterable[Fault]) -> list[Fault]:
@@ -55,14 +51,14 @@ def _is_at(path: Path, other: Path) -> bool:
     return path[: len(other)] == other
 
 
-def in_lines(faults: Iterable[Fault], table: dict[str, Any]) -> list[str]:
-    """One line for each fault, in the order of the file."""
-    return [in_a_line(fault, table) for fault in sorted(faults, key=lambda fault: rank(table, fault.path))]
+def in_lines(faults: Iterable[Fault], table: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
+    """One line for each fault, in the order of the table; the model declares what the table may have."""
+    return [in_a_line(fault, table, model) for fault in sorted(faults, key=lambda fault: rank(table, fault.path))]
 
 
-def in_a_line(fault: Fault, table: dict[str, Any]) -> str:
+def in_a_line(fault: Fault, table: Mapping[str, Any], model: type[BaseModel]) -> str:
     value = find(table, fault.path)
-    if value is ABSENT or isinstance(value, dict) or fault.path in SECRETS:
+    if value is ABSENT or isinstance(value, dict) or marker(declaration(model, fault.path), Secret):
         return f"{dotted(fault.path)}: {fault.rule}"
     text = as_toml(value)
     shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

@@ -1,6 +1,6 @@
-"""What may a single value be? The types of the tables' fields, beside the numbers of `limits.py`.
+"""What may the value of an option be? The types of the options' fields, beside the numbers of a `Range`.
 
-Every check raises one rule in words; where it reads a value into another shape, the field holds that shape.
+Each check raises one rule in words. Some checks also read the text into another shape, such as an ARN.
 """
 
 from __future__ import annotations
@@ -10,24 +10,21 @@ import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from yarl import URL
 
 from poller.model.arn import Arn
-from poller.settings.faults import rule_error
-from poller.settings.limits import (
-    MAXIMUM_DESTINATION_ARN_CHARACTERS,
-    MAXIMUM_FUNCTION_NAME_CHARACTERS,
-    MAXIMUM_NAME_CHARACTERS,
-    REFERENCE_SCHEMA,
-)
+from poller.settings.options import REFERENCE_SCHEMA, rule_error
 from poller.settings.table import Substituted
 
+MAXIMUM_DESTINATION_ARN_CHARACTERS = 350
+"""AWS Lambda API Reference, "OnFailure"."""
 
-class Options(BaseModel):
-    """A TOML table: nothing unknown in it, nothing converted, and the docstring under a field describes it."""
+MAXIMUM_FUNCTION_NAME_CHARACTERS = 256
+"""AWS Lambda API Reference, "CreateEventSourceMapping"; 64 where only a name is given."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+MAXIMUM_NAME_CHARACTERS = 64
+"""As a Lambda function's own name: AWS Lambda API Reference, "CreateFunction"."""
 
 
 def _filled(text: str) -> str:

@@ -10,9 +10,10 @@ from pydantic import Field
 
 from poller.settings.daemon import DaemonOptions
 from poller.settings.faults import Fault
-from poller.settings.fields import Name, Options
+from poller.settings.fields import Name
 from poller.settings.functions import FunctionOptions
 from poller.settings.mappings import MappingOptions
+from poller.settings.options import Options
 from poller.settings.reading import Entry, read
 from poller.settings.table import find
 

@@ -34,7 +34,7 @@ _KNOWN_TO_WORK = frozenset({("dynamodb", "eventName")})
 
 def filter_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
     """Each pattern by itself. Where the source is not known, the patterns are read as a queue's."""
-    for index, pattern in enumerate(mapping.options.patterns):
+    for index, pattern in enumerate(mapping.options.filters):
         keys = _keys(index)
         try:
             compile_filters([pattern], data_key=_data_key(mapping.options.event_source_arn))
@@ -49,7 +49,7 @@ def filter_advice(mapping: Entry[MappingOptions]) -> Iterator[str]:
     AWS does look at `eventName` of DynamoDB: its own examples filter by it.
     """
     data_key = _data_key(mapping.options.event_source_arn)
-    for index, pattern in enumerate(mapping.options.patterns):
+    for index, pattern in enumerate(mapping.options.filters):
         keys = metadata_keys(pattern, data_key=data_key)
         at = dotted(mapping.at(*_keys(index)))
         if missing := [key for key in keys if key not in _METADATA[data_key]]:

@@ -28,64 +28,122 @@ from poller.settings.fields import (
     Handler,
     Header,
     HeaderValue,
-    Options,
     Switch,
     Url,
     Variable,
     VariableValue,
 )
-from poller.settings.limits import (
-    DEFAULT_TIMEOUT_IN_SECONDS,
-    HTTP_CONCURRENCY,
-    LAMBDA_API_CONCURRENCY,
-    LAMBDA_TIMEOUT,
-    MEMORY_SIZE,
-    RESERVED_CONCURRENCY,
-    TIMEOUT,
-)
+from poller.settings.options import Follows, For, Options, Range, Unstated, built, limited
 from poller.settings.reading import Entry
 
 KINDS = ("arn", "url", "urls", "command", "handler")
+
+
+LAMBDA_TIMEOUT = Range(
+    0.1,
+    1800,
+    "seconds",
+    source='AWS Lambda Developer Guide, "Lambda quotas": 30 minutes for a synchronous invocation',
+    is_whole=False,
+)
+TIMEOUT = Range(
+    0.1,
+    42_000,
+    "seconds",
+    source="ours: SQS hides a message for 43,200 seconds in all, and it is received before its function begins",
+    is_whole=False,
+)
+CONCURRENCY = Range(1, 10_000, "invocations at once", source="ours")
+MEMORY_SIZE = Range(
+    128,
+    1_048_576,
+    "MB",
+    source="AWS Lambda API Reference, CreateFunction, MemorySize, for the lowest; the highest is ours",
+)
+
+DEFAULT_TIMEOUT_IN_SECONDS: float = 30
+"""AWS's own three seconds are meant for web requests; thirty is how long a queue hides a message by default."""
+
+LAMBDA_API_CONCURRENCY = 1000
+"""For an `arn`: an account's default quota. AWS Lambda Developer Guide, "Lambda quotas"."""
+
+HTTP_CONCURRENCY = 10
+"""For each url: twice as many as AWS lets a queue's mapping begin with."""
+
+CHILD_PROCESSES = For(("command", "handler"))
+HANDLERS = For(("handler",))
+HTTP_SERVICES = For(("url", "urls"))
 
 
 class FunctionOptions(Options):
     """A function: exactly one of arn, url, urls, command and handler says how it is reached."""
 
     arn: FunctionArn | None = None
-    """A function of AWS Lambda, by its full ARN, with a version or an alias if you like."""
+    """A function of AWS Lambda: its full ARN, with a version or an alias if you like."""
 
     url: Url | None = None
-    """An HTTP service that takes the event as the body of a POST, or a Runtime Interface Emulator."""
+    """An HTTP service that takes the event as the body of a POST, or a Runtime Interface Emulator.
+    A path that ends in /2015-03-31/functions/NAME/invocations, behind any prefix, is an emulator's: it gets one call at
+    a time, and an error document in its answer is a failure of the function.
+    HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the daemon's environment hold for urls as they do for AWS."""
 
     urls: Annotated[list[Url], Field(min_length=1)] | None = None
-    """Several such services, used side by side."""
+    """Several HTTP services that do the same; one that does not answer is put aside for a while."""
 
     command: Annotated[list[Argument], Field(min_length=1)] | None = None
-    """A program that speaks the Lambda Runtime API, and its arguments."""
+    """Any program that speaks the Lambda Runtime API: the program and its arguments."""
 
     handler: Handler | None = None
-    """A Python callable, module:callable, run in child processes."""
+    """A Python callable, run in child processes that are started on demand.
+    It is module:callable, found from the folder of this file; the callable may be an async def."""
 
-    python: Argument | None = None
-    """The Python interpreter that runs the handler; for handler only."""
+    python: Annotated[Argument | None, HANDLERS, Unstated("the daemon's own")] = None
+    """The Python interpreter that runs the handler, version 3.9 or later, such as that of a virtual environment with
+    the packages that the handler imports; a relative path begins at the folder of this file.
+    Default: the daemon's own interpreter, whose packages do not include boto3 unless poller[boto3] was installed."""
 
     timeout_in_seconds: Annotated[float, TIMEOUT] = DEFAULT_TIMEOUT_IN_SECONDS
-    """How long one invocation may take; at most 1800 for an arn."""
+    """How long one invocation may take, from 0.1 to 42000 seconds (1800 for an arn); then the child process is killed
+    and started again.
+    Default: 30, for every kind of function."""
 
-    reserved_concurrency: Annotated[int | None, RESERVED_CONCURRENCY] = None
-    """How many invocations may run at once, over all mappings that use the function."""
+    reserved_concurrency: Annotated[int | None, CONCURRENCY, Follows()] = None
+    """How many invocations may run at once, over all mappings that use the function, from 1 to 10000.
+    Default: the number of processors for handler and command, 10 for each url, 1000 for an arn.
+    A Runtime Interface Emulator serves one call at a time, so its url counts 1."""
 
-    memory_size_in_mb: Annotated[int | None, MEMORY_SIZE] = None
-    """How much memory a child process and those that it starts may use; for command and handler only."""
+    memory_size_in_mb: Annotated[int | None, MEMORY_SIZE, CHILD_PROCESSES, Unstated("no limit")] = None
+    """How much memory a child process may use, together with the processes that it starts, from 128 to 1048576 MB; for
+    handler and command only.
+    On Linux it is measured every second, and a child that uses more is killed: its invocation fails with
+    Runtime.OutOfMemory. Elsewhere the child is only told.
+    Default: no limit; the child is told 3008."""
 
-    environment: dict[Variable, VariableValue] | None = None
-    """Environment variables of the child processes; for command and handler only."""
+    environment: Annotated[dict[Variable, VariableValue] | None, CHILD_PROCESSES, Unstated("the daemon's own")] = None
+    """Environment variables of the child processes, besides the daemon's own; for handler and command only.
+    A name has letters, digits and underscores, a letter first.
+    Default: none."""
 
-    inherit_credentials: Switch = True
-    """Whether the child processes find the daemon's AWS credentials; for command and handler only."""
+    inherit_credentials: Annotated[Switch, CHILD_PROCESSES] = True
+    """Whether the child processes find the daemon's AWS credentials; for handler and command only.
+    false leaves out every variable by which an AWS SDK finds them: keys, profiles, files, roles, web identities,
+    metadata services.
+    A child of the same user can still read what that user can: this file, ~/.aws, and the metadata service of the host.
+    On Linux it cannot read the daemon's memory or environment: the daemon clears its "dumpable" flag, so it leaves no
+    core dump either.
+    Other secrets are left out in any case: a variable that [daemon] or [functions] refer to by ${NAME} is not
+    inherited, so that a function that needs it names it in environment. (Except AWS_…, and ordinary ones such as HOME
+    and PATH.)
+    Default: true."""
 
-    headers: dict[Header, HeaderValue] | None = None
-    """Headers of every request; for url and urls only."""
+    headers: Annotated[dict[Header, HeaderValue] | None, HTTP_SERVICES, Unstated("none of their own")] = None
+    """Headers of every request; for url and urls only.
+    A header Authorization and a user in the url exclude each other.
+    Default: none."""
+
+    @property
+    def inherits_credentials(self) -> bool:
+        return self.inherit_credentials
 
 
 def function_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
@@ -95,23 +153,13 @@ def function_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
         yield Fault(function.path, f"needs one of {', '.join(KINDS)}")
     if len(kinds) > 1:
         yield Fault(function.path, f"has {' and '.join(kinds)}; a function has exactly one of {', '.join(KINDS)}")
-    for option, owners in _OWNERS.items():
-        if function.states(option) and kinds and not set(kinds) & set(owners):
-            rule = f"applies only to a function with {' or '.join(owners)}, not with {kinds[0]}"
+    for option, takers in limited(FunctionOptions).items():
+        if function.states(option) and kinds and not set(kinds) & set(takers):
+            rule = f"applies only to a function with {' or '.join(takers)}, not with {kinds[0]}"
             yield Fault(function.at(option), rule)
     if options.arn is not None and options.timeout_in_seconds > LAMBDA_TIMEOUT.highest:
-        yield Fault(function.at("timeout_in_seconds"), str(LAMBDA_TIMEOUT))
+        yield Fault(function.at("timeout_in_seconds"), f"{LAMBDA_TIMEOUT} for a function with arn")
     yield from _header_rules(function)
-
-
-_OWNERS = {
-    "python": ("handler",),
-    "memory_size_in_mb": ("command", "handler"),
-    "environment": ("command", "handler"),
-    "inherit_credentials": ("command", "handler"),
-    "headers": ("url", "urls"),
-}
-"""The keys that go with some kinds of functions only."""
 
 
 def _header_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
@@ -135,11 +183,12 @@ class User(NamedTuple):
 
 def configured_function(name: str, options: FunctionOptions, user: User, directory: FilePath) -> Function:
     kind = _kind(options, directory)
-    return Function(
+    return built(
+        Function,
+        options,
         name=FunctionName(name),
         arn=options.arn or _derived_arn(name, user),
         kind=kind,
-        timeout_in_seconds=options.timeout_in_seconds,
         reserved_concurrency=options.reserved_concurrency or default_concurrency(kind),
     )
 
@@ -165,12 +214,11 @@ def _kind(options: FunctionOptions, directory: FilePath) -> FunctionKind:
     urls = options.urls or ([options.url] if options.url else [])
     if urls:
         return HttpService(urls=tuple(urls), headers=options.headers or {})
-    return ChildProcess(
-        command=tuple(options.command) if options.command else (options.python or sys.executable, str(_BOOTSTRAP)),
-        handler=options.handler,
+    return built(
+        ChildProcess,
+        options,
+        command=options.command or (options.python or sys.executable, str(_BOOTSTRAP)),
         environment=options.environment or {},
-        inherits_credentials=options.inherit_credentials,
-        memory_size_in_mb=options.memory_size_in_mb,
         directory=str(directory),
     )
 

@@ -21,7 +21,7 @@ from poller.settings.advice import advice
 from poller.settings.daemon import daemon_rules
 from poller.settings.environment import substitute, withheld_variables
 from poller.settings.faults import Fault, all_faults, in_lines
-from poller.settings.file import File, read_file
+from poller.settings.file import File, FileOptions, read_file
 from poller.settings.functions import function_rules
 from poller.settings.mapping_rules import Taken, mapping_rules
 from poller.settings.mappings import mapping_value
@@ -56,7 +56,7 @@ def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:
     file, unreadable = read_file(table, not_replaced)
     functions = resolve(file, path.resolve().parent)
     if faults := all_faults(unreadable, _rules(file, functions, environ)):
-        raise SettingsError(in_lines(faults, table))
+        raise SettingsError(in_lines(faults, table, FileOptions))
     return Examined(_settings(file, functions, withheld_variables(table), path, environ), table)
 
 

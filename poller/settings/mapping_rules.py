@@ -1,16 +1,15 @@
 """Which options go together? The rules between the options of one mapping, and between mappings.
 
-    option                                      SQS   FIFO   Kinesis   DynamoDB
-    scaling_config                              yes   yes
-    maximum_batching_window_in_seconds          yes   0      yes       yes
-    starting_position, starting_position_timestamp           yes       yes
-    parallelization_factor, destination_config,
-    maximum_…, bisect_…, tumbling_…                          yes       yes
-    all others                                  yes   yes    yes       yes
+    SQS          a batch of more than 10 needs a batching window
+    FIFO queue   a batch has at most 10 messages, and there is no batching window
+    stream       starting_position is required; AT_TIMESTAMP and its timestamp need each other
+                 a tumbling window excludes filters and a parallelization_factor
 
+Which sources an option goes with is in its declaration (`mappings.py`).
 AWS's own mappings take AT_TIMESTAMP for Kinesis only; DynamoDB Streams itself has it for both.
-Where AWS's own wording is known, it is used.  Sources: AWS Lambda API Reference, "CreateEventSourceMapping"; AWS Lambda
-Developer Guide, "Creating and configuring an Amazon SQS event source mapping" and the pages on Kinesis and DynamoDB.
+The messages are AWS's own where they are known.  Sources: AWS Lambda API Reference, "CreateEventSourceMapping"; AWS
+Lambda Developer Guide, "Creating and configuring an Amazon SQS event source mapping" and the pages on Kinesis and
+DynamoDB.
 """
 
 from __future__ import annotations
@@ -22,30 +21,22 @@ from dataclasses import dataclass, field
 from poller.model.arn import Arn
 from poller.settings.faults import Fault
 from poller.settings.filters import filter_rules
-from poller.settings.limits import FIFO_BATCH_SIZE, UNGATHERED_BATCH_SIZE
 from poller.settings.mappings import MappingOptions
+from poller.settings.options import Range, limited
 from poller.settings.reading import Entry
 from poller.settings.table import Substituted
 
-_STREAMS = frozenset({"kinesis", "dynamodb"})
-_SOURCES = {
-    "scaling_config": frozenset({"sqs"}),
-    "starting_position": _STREAMS,
-    "starting_position_timestamp": _STREAMS,
-    "parallelization_factor": _STREAMS,
-    "maximum_retry_attempts": _STREAMS,
-    "maximum_record_age_in_seconds": _STREAMS,
-    "bisect_batch_on_function_error": _STREAMS,
-    "tumbling_window_in_seconds": _STREAMS,
-    "destination_config": _STREAMS,
-}
-"""The services of the sources that take an option; what is not named here goes with every source."""
+FIFO_BATCH_SIZE = Range(
+    1,
+    10,
+    "records",
+    source='AWS Lambda Developer Guide, "Creating and configuring an Amazon SQS event source mapping"',
+)
+
+UNGATHERED_BATCH_SIZE = 10
+"""The most that an SQS mapping may ask for without a batching window: "CreateEventSourceMapping"."""
 
 _SERVICES = {"sqs": "an SQS queue", "kinesis": "a Kinesis stream", "dynamodb": "a DynamoDB stream"}
-
-
-def applies(option: str, source: Arn) -> bool:
-    return source.service in _SOURCES.get(option, _SERVICES)
 
 
 def mapping_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
@@ -83,10 +74,10 @@ class Taken:
 
 
 def _applicability(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]:
-    for option in mapping.table:
-        if not applies(option, source):
-            takers = " and ".join(_SERVICES[service] for service in _SERVICES if service in _SOURCES[option])
+    for option, services in limited(MappingOptions).items():
+        if mapping.states(option) and source.service not in services:
             unsupported = f"Unsupported {_aws_name(option)} parameter for given event source mapping type."
+            takers = " and ".join(_SERVICES[service] for service in services)
             rule = f"{unsupported} It goes with {takers}, not with {_SERVICES[source.service]}"
             yield Fault(mapping.at(option), rule, is_all=True)
 
@@ -96,7 +87,7 @@ def _queue_rules(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]
     size, window = mapping.at("batch_size"), mapping.at("maximum_batching_window_in_seconds")
     if source.resource.endswith(".fifo"):
         if options.batch_size is not None and options.batch_size > FIFO_BATCH_SIZE.highest:
-            yield Fault(size, str(FIFO_BATCH_SIZE))
+            yield Fault(size, f"{FIFO_BATCH_SIZE} for a FIFO queue")
         if options.maximum_batching_window_in_seconds > 0:
             yield Fault(window, "MaximumBatchingWindowInSeconds does not go with a FIFO queue")
     elif (options.batch_size or 0) > UNGATHERED_BATCH_SIZE and options.maximum_batching_window_in_seconds == 0:
@@ -107,10 +98,10 @@ def _queue_rules(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]
 def _stream_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
     options = mapping.options
     yield from _position_rules(mapping)
-    if options.tumbling_window_in_seconds > 0:
+    if options.tumbling_window_in_seconds is not None:
         if options.parallelization_factor > 1:
             yield Fault(mapping.at("parallelization_factor"), "ParallelizationFactor must be 1 with a tumbling window")
-        if options.patterns:
+        if options.filters:
             yield Fault(mapping.at("tumbling_window_in_seconds"), "a tumbling window does not go with filters")
 
 

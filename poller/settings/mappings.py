@@ -15,32 +15,35 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
 from poller.model.stream import AtTimestamp, Latest, StartingPosition, TrimHorizon
-from poller.settings.faults import rule_error
 from poller.settings.fields import (
     DestinationArn,
     FunctionReference,
     Moment,
-    Options,
     RoleArn,
     SourceArn,
     Switch,
     Text,
     Uuid,
 )
-from poller.settings.limits import (
-    BATCH_SIZE,
-    BATCHING_WINDOW,
-    MAXIMUM_CONCURRENCY,
-    MAXIMUM_FILTERS,
-    MAXIMUM_PATTERN_CHARACTERS,
-    PARALLELIZATION_FACTOR,
-    QUEUE_BATCH_SIZE,
-    RECORD_AGE,
-    RETRY_ATTEMPTS,
-    STREAM_BATCH_SIZE,
-    TUMBLING_WINDOW,
-)
+from poller.settings.options import Follows, For, Options, Range, Unstated, built, rule_error
 from poller.settings.reading import Entry
+
+API = 'AWS Lambda API Reference, "CreateEventSourceMapping"'
+
+QUEUE_BATCH_SIZE = 10
+"""The batch size of an SQS mapping that states none: the same page."""
+
+STREAM_BATCH_SIZE = 100
+"""The batch size of a stream's mapping that states none: the same page."""
+
+MAXIMUM_FILTERS = 10
+"""Five, and ten on request: AWS Lambda Developer Guide, "Control which events Lambda sends to your function"."""
+
+MAXIMUM_PATTERN_CHARACTERS = 4096
+"""AWS Lambda API Reference, "Filter"."""
+
+QUEUES = For(("sqs",))
+STREAMS = For(("kinesis", "dynamodb"))
 
 INVALID_PATTERN = "Invalid filter pattern definition."
 
@@ -86,24 +89,34 @@ class FilterCriteriaOptions(Options):
     """Which records are for the function; the others are deleted or passed over."""
 
     filters: Annotated[list[FilterOptions], AfterValidator(_few)] = Field(default_factory=list)
-    """A record must match one of them."""
+    """Which records are for the function: those that match one of up to 10 patterns, each a table or a string of JSON.
+    The others are deleted from a queue, or passed over in a stream.
+    Default: all."""
 
 
 class ScalingConfigOptions(Options):
     """How far a queue's mapping scales."""
 
-    maximum_concurrency: Annotated[int | None, MAXIMUM_CONCURRENCY] = None
-    """How many invocations this mapping may have running at once."""
+    maximum_concurrency: Annotated[
+        int | None,
+        Range(1, 1000, "invocations at once", source=f"{API}, ScalingConfig: AWS begins at 2, we at 1"),
+        Unstated("the function's reserved_concurrency holds"),
+    ] = None
+    """The most invocations that this mapping may have running at once, from 1 to 1000; for queues only.
+    Default: only the function's reserved_concurrency holds."""
 
 
 class OnFailureOptions(Options):
     """Where discarded records are reported."""
 
-    destination_arn: DestinationArn
-    """A standard SQS queue, a standard SNS topic or an S3 bucket."""
+    destination_arn: Annotated[DestinationArn, Unstated("discarded records are only logged and counted")]
+    """Where discarded records are reported: a standard SQS queue, a standard SNS topic or an S3 bucket.
+    A bucket gets the records too; a queue or a topic gets only their place in the stream.
+    Default: they are only logged and counted."""
 
     if_unreachable: Literal["wait", "drop"] = "wait"
-    """What to do while the destination takes no report: block the shard, or go on without the report."""
+    """What to do while the destination takes no record: block the shard ("wait"), or go on without it ("drop").
+    Default: "wait"."""
 
 
 class DestinationConfigOptions(Options):
@@ -117,65 +130,103 @@ class MappingOptions(Options):
     """A mapping: one source bound to one function."""
 
     event_source_arn: SourceArn | None = None
-    """The SQS queue, the Kinesis stream or consumer, or the DynamoDB stream."""
+    """The source: an SQS queue, a DynamoDB stream, a Kinesis stream or one of its consumers (also read by polling)."""
 
     function_name: FunctionReference | None = None
-    """A key of [functions], or a Lambda function's name or ARN."""
+    """The function: a key of [functions], or else a function of AWS Lambda by its name or ARN."""
 
     enabled: Switch = True
-    """Whether the mapping is active."""
+    """Whether the mapping is active.
+    Default: true."""
 
-    batch_size: Annotated[int | None, BATCH_SIZE] = None
-    """The most records of one invocation; 10 for a queue, 100 for a stream."""
+    batch_size: Annotated[int | None, Range(1, 10_000, "records", source=API), Follows()] = None
+    """The most records of one invocation, from 1 to 10000; a FIFO queue allows 10.
+    More than 10 from a queue need a batching window.
+    Default: 10 for a queue, 100 for a stream."""
 
-    maximum_batching_window_in_seconds: Annotated[int, BATCHING_WINDOW] = 0
-    """How long to gather records for a batch."""
+    maximum_batching_window_in_seconds: Annotated[int, Range(0, 300, "seconds", source=API)] = 0
+    """How long to gather records for a batch, from 0 to 300 seconds; not for a FIFO queue.
+    Default: 0, which invokes as soon as there are records."""
 
     filter_criteria: FilterCriteriaOptions = Field(default_factory=FilterCriteriaOptions)
     """Which records are for the function."""
 
     function_response_types: ResponseTypes = Field(default_factory=list)
-    """["ReportBatchItemFailures"] if the function names the records that failed."""
+    """["ReportBatchItemFailures"] if the function's answer names the records that failed, so that only they come again.
+    Default: []."""
 
-    scaling_config: ScalingConfigOptions = Field(default_factory=ScalingConfigOptions)
+    scaling_config: Annotated[ScalingConfigOptions, QUEUES] = Field(default_factory=ScalingConfigOptions)
     """How far to scale; queues only."""
 
-    starting_position: Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] | None = None
-    """Where to begin to read a stream; required for streams."""
+    starting_position: Annotated[Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] | None, STREAMS] = None
+    """Where to begin, required for a stream: the oldest record (TRIM_HORIZON), the next one (LATEST), or AT_TIMESTAMP.
+    It counts at the first start; then the stored positions do, which `poller state set` moves."""
 
-    starting_position_timestamp: Moment | None = None
-    """The time of AT_TIMESTAMP: a date-time, or seconds since 1970."""
+    starting_position_timestamp: Annotated[Moment | None, STREAMS] = None
+    """The moment of AT_TIMESTAMP, in the past: a date-time with its offset, or seconds since 1970.
+    On AWS Lambda it is for Kinesis only; here a table's stream may begin so too."""
 
-    parallelization_factor: Annotated[int, PARALLELIZATION_FACTOR] = 1
-    """How many batches of one shard may run at once; streams only."""
+    parallelization_factor: Annotated[int, Range(1, 10, "batches at once", source=API), STREAMS] = 1
+    """How many batches of one shard may run at once, from 1 to 10.
+    Above 1, order holds for each partition key, or for each item of a table, instead of for the whole shard; and as a
+    shard has one checkpoint, a restart repeats the records that were done beyond a record that blocks.
+    Default: 1."""
 
-    maximum_retry_attempts: Annotated[int, RETRY_ATTEMPTS] = -1
-    """How often a failed batch is tried again, -1 for as long as its records live; streams only."""
+    maximum_retry_attempts: Annotated[int | None, Range(0, 10_000, "attempts", source=API, none=-1), STREAMS] = None
+    """How often a failed batch is tried again, from 0 to 10000, or -1 for as long as its records live.
+    Default: -1."""
 
-    maximum_record_age_in_seconds: Annotated[int, RECORD_AGE] = -1
-    """How old a record may get before it is discarded, -1 for any age; streams only."""
+    maximum_record_age_in_seconds: Annotated[
+        int | None, Range(60, 604_800, "seconds", source=API, none=-1), STREAMS
+    ] = None
+    """How old a record may get before it is discarded, from 60 to 604800 seconds, or -1 for any age.
+    Default: -1."""
 
-    bisect_batch_on_function_error: Switch = False
-    """Whether a failed batch is tried again in two halves; streams only."""
+    bisect_batch_on_function_error: Annotated[Switch, STREAMS] = False
+    """Whether a failed batch is tried again in two halves.
+    Default: false."""
 
-    tumbling_window_in_seconds: Annotated[int, TUMBLING_WINDOW] = 0
-    """The length of the windows over which the function aggregates, 0 for none; streams only."""
+    tumbling_window_in_seconds: Annotated[int | None, Range(0, 900, "seconds", source=API, none=0), STREAMS] = None
+    """The length of the windows over which the function aggregates, from 0 to 900 seconds.
+    A mapping with windows has no filters, and its parallelization_factor is 1.
+    Default: 0, which is none."""
 
-    destination_config: DestinationConfigOptions = Field(default_factory=DestinationConfigOptions)
+    destination_config: Annotated[DestinationConfigOptions, STREAMS] = Field(default_factory=DestinationConfigOptions)
     """Where discarded records are reported; streams only."""
 
-    role_arn: RoleArn | None = None
-    """The role to read the source with; without it the daemon's own identity."""
+    role_arn: Annotated[RoleArn | None, Unstated("the daemon's own identity")] = None
+    """The role to read the source with; Kinesis events name it as their invokeIdentityArn.
+    Default: the daemon's own identity; events then name the execution role of a function on AWS Lambda, where the
+    daemon may ask for it (lambda:GetFunctionConfiguration), else the daemon's identity."""
 
-    region: Text | None = None
-    """The source's region, if not the one in its ARN."""
+    region: Annotated[Text | None, Unstated("the one in event_source_arn")] = None
+    """The region of the source.
+    Default: the one in event_source_arn."""
 
-    uuid: Uuid | None = None
-    """Names the mapping in the keys of failure records in S3; derived from the mapping's name if not given."""
+    uuid: Annotated[Uuid | None, Follows()] = None
+    """Names the mapping in the keys of failure records in S3.
+    Default: derived from the mapping's name."""
 
     @property
-    def patterns(self) -> tuple[str, ...]:
+    def is_enabled(self) -> bool:
+        return self.enabled
+
+    @property
+    def filters(self) -> tuple[str, ...]:
         return tuple(one.pattern for one in self.filter_criteria.filters)
+
+    @property
+    def report_batch_item_failures(self) -> bool:
+        return bool(self.function_response_types)
+
+    @property
+    def maximum_concurrency(self) -> int | None:
+        return self.scaling_config.maximum_concurrency
+
+    @property
+    def on_failure(self) -> OnFailure | None:
+        declared = self.destination_config.on_failure
+        return None if declared is None else built(OnFailure, declared)
 
 
 def mapping_value(mapping: Entry[MappingOptions], function: FunctionName) -> QueueMapping | StreamMapping:
@@ -183,46 +234,20 @@ def mapping_value(mapping: Entry[MappingOptions], function: FunctionName) -> Que
     name, options = mapping.name, mapping.options
     source = options.event_source_arn
     assert source is not None
+    others: dict[str, Any] = {
+        "name": MappingName(name),
+        "function_name": function,
+        "region": options.region or source.region,
+        "uuid": options.uuid or str(uuid.uuid5(uuid.NAMESPACE_URL, f"poller:mapping:{name}")),
+    }
     if source.service == "sqs":
-        return QueueMapping(
-            name=MappingName(name),
-            event_source_arn=source,
-            function_name=function,
-            is_enabled=options.enabled,
-            batch_size=options.batch_size or QUEUE_BATCH_SIZE,
-            maximum_batching_window_in_seconds=options.maximum_batching_window_in_seconds,
-            filters=options.patterns,
-            report_batch_item_failures=bool(options.function_response_types),
-            maximum_concurrency=options.scaling_config.maximum_concurrency,
-            role_arn=options.role_arn,
-            region=options.region or source.region,
-            uuid=options.uuid or _derived_uuid(name),
-        )
-    on_failure = options.destination_config.on_failure
-    return StreamMapping(
-        name=MappingName(name),
-        event_source_arn=source,
-        function_name=function,
-        is_enabled=options.enabled,
+        return built(QueueMapping, options, batch_size=options.batch_size or QUEUE_BATCH_SIZE, **others)
+    return built(
+        StreamMapping,
+        options,
         batch_size=options.batch_size or STREAM_BATCH_SIZE,
-        maximum_batching_window_in_seconds=options.maximum_batching_window_in_seconds,
-        filters=options.patterns,
-        report_batch_item_failures=bool(options.function_response_types),
         starting_position=_starting_position(options),
-        parallelization_factor=options.parallelization_factor,
-        maximum_retry_attempts=_limit(options.maximum_retry_attempts),
-        maximum_record_age_in_seconds=_limit(options.maximum_record_age_in_seconds),
-        bisect_batch_on_function_error=options.bisect_batch_on_function_error,
-        tumbling_window_in_seconds=options.tumbling_window_in_seconds or None,
-        on_failure=OnFailure(
-            destination_arn=on_failure.destination_arn,
-            if_unreachable=on_failure.if_unreachable,
-        )
-        if on_failure
-        else None,
-        role_arn=options.role_arn,
-        region=options.region or source.region,
-        uuid=options.uuid or _derived_uuid(name),
+        **others,
     )
 
 
@@ -237,11 +262,3 @@ def _starting_position(options: MappingOptions) -> StartingPosition:
             return AtTimestamp(options.starting_position_timestamp)
         case None:
             raise AssertionError("a stream has a starting position")
-
-
-def _limit(number: int) -> int | None:
-    return None if number == -1 else number
-
-
-def _derived_uuid(name: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"poller:mapping:{name}"))

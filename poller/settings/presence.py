@@ -16,6 +16,7 @@ from pathlib import Path as FilePath
 
 from poller.model.function import ChildProcess
 from poller.settings.faults import Fault, in_a_line
+from poller.settings.file import FileOptions
 from poller.settings.loading import Examined
 from poller.settings.values import Settings
 
@@ -23,7 +24,7 @@ from poller.settings.values import Settings
 def missing(examined: Examined, environ: Mapping[str, str]) -> Iterator[str]:
     """One sentence for each missing thing."""
     for fault in (*_missing_code(examined.settings, environ), *_missing_state(examined.settings)):
-        yield in_a_line(fault, examined.table)
+        yield in_a_line(fault, examined.table, FileOptions)
 
 
 def _missing_code(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fault]:

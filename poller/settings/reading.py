@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from poller.settings.faults import SHOWN_CHARACTERS, Fault, unknown_key
+from poller.settings.options import inner_options
 from poller.settings.table import ABSENT, Path, Substituted, as_toml, find, without
 
 AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
@@ -131,7 +132,7 @@ def _known_keys(model: type[BaseModel], path: Path) -> Iterator[str]:
     parts = iter(path)
     for part in parts:
         annotation = model.model_fields[str(part)].annotation
-        inner = inner_table(annotation)
+        inner = inner_options(annotation)
         if inner is None:
             return
         if get_origin(annotation) in (dict, list):
@@ -139,13 +140,6 @@ def _known_keys(model: type[BaseModel], path: Path) -> Iterator[str]:
         model = inner
     for name, field in model.model_fields.items():
         yield name
-        inner = inner_table(field.annotation)
+        inner = inner_options(field.annotation)
         if inner is not None and get_origin(field.annotation) not in (dict, list):
             yield from (f"{name}.{key}" for key in _known_keys(inner, ()))
-
-
-def inner_table(annotation: Any) -> type[BaseModel] | None:
-    """The table that a field of this type holds, by itself, in a list, or under names."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((table for part in get_args(annotation) if (table := inner_table(part))), None)

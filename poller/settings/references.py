@@ -21,8 +21,13 @@ from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName
 from poller.settings.faults import Fault, nearest
 from poller.settings.file import File
-from poller.settings.functions import KINDS, User, configured_function
-from poller.settings.limits import DEFAULT_TIMEOUT_IN_SECONDS, LAMBDA_API_CONCURRENCY
+from poller.settings.functions import (
+    DEFAULT_TIMEOUT_IN_SECONDS,
+    KINDS,
+    LAMBDA_API_CONCURRENCY,
+    User,
+    configured_function,
+)
 from poller.settings.mappings import MappingOptions
 from poller.settings.reading import Entry
 

@@ -1,7 +1,7 @@
 """How does the file look with its defaults filled in? As TOML that means the same when it is read again.
 
-What was written stays as it was written, `${NAME}` included, so that no secret is shown.
-What was not written follows from a default, and says so:
+A value that was written stays as it was written, `${NAME}` included, so that no secret is shown.
+An option that was not written has its default, or a remark on what holds instead; both are in its declaration:
 
     [mappings.new_users]
     event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:buffer-queue"
@@ -12,153 +12,105 @@ What was not written follows from a default, and says so:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, get_origin
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from poller.model.function import ChildProcess, Function, HttpService
+from poller.model.function import Function
+from poller.model.ids import FunctionName
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.daemon import DaemonOptions
-from poller.settings.mapping_rules import applies
+from poller.settings.functions import KINDS, FunctionOptions
 from poller.settings.mappings import MappingOptions
-from poller.settings.reading import inner_table
-from poller.settings.table import ABSENT, SECRETS, Path, Substituted, as_toml, dotted, find
+from poller.settings.options import Follows, Range, Secret, Unstated, declaration, leaves, limited, marker
+from poller.settings.table import ABSENT, Path, Substituted, as_toml, dotted, find
 from poller.settings.values import Daemon, Settings
-
-AnyMapping = QueueMapping | StreamMapping
 
 
 class Line(NamedTuple):
-    """`text` is TOML, or empty where there is only something to remark."""
+    """`text` is TOML, or empty where there is only a remark."""
 
     text: str
     remark: str = ""
 
 
 def effective_toml(settings: Settings, table: dict[str, Any]) -> str:
-    """Every table that the file has, with every option that it may have."""
-    mappings: dict[str, AnyMapping] = {mapping.name: mapping for mapping in settings.queue_mappings}
+    """Every table of the file, with every option that it may have."""
+    mappings: dict[str, QueueMapping | StreamMapping] = {mapping.name: mapping for mapping in settings.queue_mappings}
     mappings |= {mapping.name: mapping for mapping in settings.stream_mappings}
-    functions = [function for name, function in settings.functions.items() if name in table.get("functions", ())]
+    functions = {name: function for name, function in settings.functions.items() if name in table.get("functions", ())}
     blocks = [
-        _block(("daemon",), _daemon_lines(settings.daemon, table)),
-        *(_block(("functions", function.name), _function_lines(function, table)) for function in functions),
+        _block(("daemon",), _lines(DaemonOptions, table.get("daemon", {}), settings.daemon)),
         *(
-            _block(("mappings", name), _mapping_lines(mappings[name], settings, table))
-            for name in table.get("mappings", ())
+            _block(("functions", name), _function_lines(table["functions"][name], function))
+            for name, function in functions.items()
+        ),
+        *(
+            _block(("mappings", name), _mapping_lines(written, mappings[name], settings.functions, stated=functions))
+            for name, written in table.get("mappings", {}).items()
         ),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def options(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    """Every option of a table; those of a table within it as `("scaling_config", "maximum_concurrency")`."""
-    for name, field in model.model_fields.items():
-        inner = inner_table(field.annotation)
-        if inner is not None and get_origin(field.annotation) is not list:
-            yield from ((name, *rest) for rest in options(inner))
-        else:
-            yield (name,)
+def _function_lines(table: dict[str, Any], function: Function) -> Iterator[Line]:
+    kind = next(kind for kind in KINDS if kind in table)
+    return _lines(FunctionOptions, table, function, kind)
 
 
-_REMARKS = {
-    "daemon.region": "that of the source",
-    "daemon.endpoint_url": "AWS itself",
-    "daemon.endpoints": "none of their own",
-    "daemon.http_listen": "no HTTP server",
-    "daemon.http_hosts": "addresses and localhost",
-    "daemon.admin_token": "beyond loopback, changes over HTTP are refused",
-    "scaling_config.maximum_concurrency": "the function's reserved_concurrency holds",
-    "destination_config.on_failure.destination_arn": "discarded records are only logged and counted",
-    "role_arn": "the daemon's own identity",
-    "region": "the one in event_source_arn",
-}
-"""What holds where an option has no value of its own."""
-
-
-def _daemon_lines(daemon: Daemon, table: dict[str, Any]) -> Iterator[Line]:
-    defaults = {
-        "state": daemon.state,
-        "shutdown_grace_in_seconds": daemon.shutdown_grace_in_seconds,
-        "log_format": daemon.log_format,
-    }
-    for option in options(DaemonOptions):
-        yield from _line(("daemon",), option, defaults, table, _REMARKS.get(f"daemon.{option[0]}"))
-
-
-def _function_lines(function: Function, table: dict[str, Any]) -> Iterator[Line]:
-    defaults = {
-        "timeout_in_seconds": function.timeout_in_seconds,
-        "reserved_concurrency": function.reserved_concurrency,
-    }
-    match function.kind:
-        case HttpService():
-            remarks = {"headers": "none of their own"}
-        case ChildProcess():
-            remarks = {"environment": "the daemon's own", "memory_size_in_mb": "no limit"}
-            if function.kind.handler is not None:
-                remarks["python"] = "the daemon's own"
-            defaults["inherit_credentials"] = True
-        case _:
-            remarks = {}
-    path = ("functions", function.name)
-    for key in (
-        "arn",
-        "url",
-        "urls",
-        "command",
-        "handler",
-        "python",
-        *defaults,
-        "memory_size_in_mb",
-        "environment",
-        "headers",
-    ):
-        yield from _line(path, (key,), defaults, table, remarks.get(key))
-
-
-def _mapping_lines(mapping: AnyMapping, settings: Settings, table: dict[str, Any]) -> Iterator[Line]:
-    path = ("mappings", mapping.name)
-    defaults: dict[str, Any] = {
-        "enabled": True,
-        "batch_size": mapping.batch_size,
-        "maximum_batching_window_in_seconds": 0,
-        "filter_criteria.filters": [],
-        "function_response_types": [],
-        "parallelization_factor": 1,
-        "maximum_retry_attempts": -1,
-        "maximum_record_age_in_seconds": -1,
-        "bisect_batch_on_function_error": False,
-        "tumbling_window_in_seconds": 0,
-        "uuid": mapping.uuid,
-    }
-    if isinstance(mapping, StreamMapping) and mapping.on_failure is not None:
-        defaults["destination_config.on_failure.if_unreachable"] = mapping.on_failure.if_unreachable
-    for option in options(MappingOptions):
-        if not applies(option[0], mapping.event_source_arn):
-            continue
-        for line in _line(path, option, defaults, table, _REMARKS.get(".".join(option))):
-            is_lambda = option == ("function_name",) and mapping.function_name not in table.get("functions", ())
-            yield line._replace(remark=_lambda_remark(settings.functions[mapping.function_name])) if is_lambda else line
-
-
-def _lambda_remark(function: Function) -> str:
-    return f"a function of AWS Lambda, {function.timeout_in_seconds:g} seconds, {function.reserved_concurrency} at once"
-
-
-def _line(
-    path: Path, option: tuple[str, ...], defaults: Mapping[str, Any], table: dict[str, Any], remark: str | None
+def _mapping_lines(
+    table: dict[str, Any],
+    mapping: QueueMapping | StreamMapping,
+    functions: Mapping[FunctionName, Function],
+    *,
+    stated: Collection[str],
 ) -> Iterator[Line]:
-    key, written = ".".join(option), find(table, (*path, *option))
-    if (*path, *option) in SECRETS and _shows_a_secret(written):
-        yield Line("", f"{key}: is set; its value is not shown")
-    elif written is not ABSENT:
-        yield Line(f"{key} = {as_toml(written)}")
-    elif key in defaults:
-        yield Line(f"{key} = {as_toml(defaults[key])}", "default")
-    elif remark is not None:
-        yield Line("", f"{key}: {remark}")
+    """`stated` are the functions that have a table of their own."""
+    function = functions[mapping.function_name]
+    limits = f"{function.timeout_in_seconds:g} seconds, {function.reserved_concurrency} at once"
+    for line in _lines(MappingOptions, table, mapping, mapping.event_source_arn.service):
+        needs_remark = line.text.startswith("function_name = ") and function.name not in stated
+        yield line._replace(remark=f"a function of AWS Lambda, {limits}") if needs_remark else line
+
+
+def _lines(
+    model: type[BaseModel],
+    table: dict[str, Any],
+    value: Daemon | Function | QueueMapping | StreamMapping,
+    kind: str = "",
+) -> Iterator[Line]:
+    """The options of a table that go with this kind of function, or service of a source. `value` was made of them."""
+    for option in leaves(model):
+        if kind not in limited(model).get(option[0], kind):
+            continue
+        key, field, written = ".".join(option), declaration(model, option), find(table, option)
+        if marker(field, Secret) and _shows_a_secret(written):
+            yield Line("", f"{key}: is set; its value is not shown")
+        elif written is not ABSENT:
+            yield Line(f"{key} = {as_toml(written)}")
+        elif (unstated := marker(field, Unstated)) is not None:
+            yield Line("", f"{key}: {unstated.text}")
+        elif (default := _default(model, option, table, value)) is not None:
+            yield Line(f"{key} = {as_toml(default)}", "default")
+
+
+def _default(model: type[BaseModel], option: Path, table: dict[str, Any], value: object) -> object:
+    """The default as it would be written; None where it would be left out."""
+    field = declaration(model, option)
+    assert field is not None
+    if marker(field, Follows):
+        return getattr(value, str(option[-1]))
+    *outer, _ = option
+    if outer and _may_be_absent(model, tuple(outer)) and find(table, tuple(outer)) is ABSENT:
+        return None
+    numbers, default = marker(field, Range), field.get_default(call_default_factory=True)
+    return numbers.none if default is None and numbers is not None else default
+
+
+def _may_be_absent(model: type[BaseModel], path: Path) -> bool:
+    field = declaration(model, path)
+    return field is not None and field.get_default(call_default_factory=True) is None
 
 
 def _shows_a_secret(written: object) -> bool:
@@ -169,10 +121,10 @@ def _shows_a_secret(written: object) -> bool:
 
 
 def _block(path: Path, lines: Iterator[Line]) -> str:
-    """The remarks stand in one column, as far as the lines are short."""
-    told = list(lines)
-    width = max((len(line.text) for line in told if line.remark and len(line.text) <= 60), default=0)
-    return "\n".join([f"[{dotted(path)}]", *(_remarked(line, width) for line in told)])
+    """The remarks are in one column, except behind long lines."""
+    shown = list(lines)
+    width = max((len(line.text) for line in shown if line.remark and len(line.text) <= 60), default=0)
+    return "\n".join([f"[{dotted(path)}]", *(_remarked(line, width) for line in shown)])
 
 
 def _remarked(line: Line, width: int) -> str:

@@ -32,10 +32,6 @@ ABSENT = object()
 """What `find` returns where the path leads nowhere. TOML has no null, so no value of a file can mean it."""
 
 
-SECRETS: frozenset[Path] = frozenset({("daemon", "admin_token")})
-"""The paths of options whose value is never shown, even if the file has it in plain text."""
-
-
 def find(table: Any, path: Path) -> Any:
     """The value at the path, or ABSENT."""
     for part in path:

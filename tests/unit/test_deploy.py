@@ -14,7 +14,7 @@ import pytest
 
 from poller.descriptors import MOST
 from poller.model.ids import FunctionName, MappingName
-from poller.settings.limits import DEFAULT_SHUTDOWN_GRACE_IN_SECONDS
+from poller.settings.daemon import DaemonOptions
 from poller.telemetry.recorder import Telemetry
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def test_the_health_check_is_a_program_that_asks_for_health() -> None:
 
 def test_systemd_waits_longer_than_the_grace_and_lets_the_daemon_stop_its_children() -> None:
     settings = unit()
-    assert int(settings["TimeoutStopSec"][0]) > DEFAULT_SHUTDOWN_GRACE_IN_SECONDS
+    assert int(settings["TimeoutStopSec"][0]) > DaemonOptions().shutdown_grace_in_seconds
     assert settings["KillMode"] == ["mixed"]
     assert settings["KillSignal"] == ["SIGTERM"]
     assert settings["Type"] == ["exec"]

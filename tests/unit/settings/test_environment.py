@@ -83,7 +83,7 @@ def test_a_number_and_a_switch_may_come_out_of_the_environment(loaded: Load) -> 
 
 def test_text_in_the_file_itself_is_not_a_number(mapping_faults: Callable[[str, str], list[str]]) -> None:
     assert mapping_faults("queue", 'batch_size = "7"\nenabled = "true"') == [
-        'batch_size = "7": BatchSize must be a whole number of records from 1 to 10000',
+        'batch_size = "7": must be a whole number of records from 1 to 10000',
         'enabled = "true": must be true or false',
     ]
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from poller.settings.daemon import DaemonOptions
-from poller.settings.fields import Options
 from poller.settings.functions import FunctionOptions
 from poller.settings.loading import load
 from poller.settings.mappings import MappingOptions
-from poller.settings.showing import options
+from poller.settings.options import Options, leaves
 from poller.settings.table import ABSENT, find
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
@@ -34,7 +33,7 @@ def test_the_example_shows_every_option_there_is() -> None:
     missing = [
         ".".join(option)
         for model, written in tables
-        for option in options(model)
+        for option in leaves(model)
         if all(find(table, option) is ABSENT for table in written)
     ]
     assert missing == []

@@ -189,7 +189,7 @@ def test_an_arn_that_is_made_stays_in_the_partition_of_the_source(
         ),
         (
             'handler = "a:b"\nmemory_size_in_mb = 64',
-            "memory_size_in_mb must be a whole number of MB from 128 to 1048576",
+            ".memory_size_in_mb = 64: must be a whole number of MB from 128 to 1048576",
         ),
         ('url = "http://a"\nenvironment = {}', ".environment: applies only to a function with command or handler"),
         ('handler = "a:b"\nheaders = {}', ".headers: applies only to a function with url or urls, not with handler"),
@@ -208,7 +208,7 @@ def test_an_arn_that_is_made_stays_in_the_partition_of_the_source(
         ('url = "http://a"\ntimeout_in_seconds = 0', "must be a number of seconds from 0.1 to 42000"),
         (
             'arn = "arn:aws:lambda:eu-west-1:123456789012:function:a"\ntimeout_in_seconds = 1801',
-            "timeout_in_seconds of an arn must be a number of seconds from 0.1 to 1800",
+            "timeout_in_seconds = 1801: must be a number of seconds from 0.1 to 1800 for a function with arn",
         ),
         ('url = "http://a"\nreserved_concurrency = 0', "must be a whole number of invocations at once from 1 to 10000"),
         ('url = "http://a"\nreserved_concurrency = 1.0', "must be a whole number of invocations at once"),

@@ -66,7 +66,7 @@ def test_a_file_with_ten_faults_names_all_ten(faults: Faults) -> None:
         'daemon.regoin = "eu-west-1": unknown key; did you mean region?',
         "functions.both: has url and handler; a function has exactly one of arn, url, urls, command, handler",
         'functions.secret.headers.Authorization = "Bearer ${TOKEN}": the environment has no variable TOKEN',
-        "mappings.large.batch_size = 20000: BatchSize must be a whole number of records from 1 to 10000",
+        "mappings.large.batch_size = 20000: must be a whole number of records from 1 to 10000",
         "mappings.waiting.batch_size = 100: "
         "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10",
         'mappings.nowhere.event_source_arn = "buffer-queue": '

@@ -78,7 +78,7 @@ def test_a_large_batch_of_a_queue_needs_a_window(loaded: Load, mapping_faults: M
 
 def test_a_fifo_queue_has_small_batches_and_no_window(mapping_faults: MappingFaults) -> None:
     assert mapping_faults("fifo", "batch_size = 11\nmaximum_batching_window_in_seconds = 1") == [
-        "batch_size = 11: BatchSize of a FIFO queue must be a whole number of records from 1 to 10",
+        "batch_size = 11: must be a whole number of records from 1 to 10 for a FIFO queue",
         "maximum_batching_window_in_seconds = 1: MaximumBatchingWindowInSeconds does not go with a FIFO queue",
     ]
 

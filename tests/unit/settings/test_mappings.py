@@ -188,10 +188,10 @@ def test_a_value_out_of_the_environment_is_quoted_within_a_patterns_table(loaded
 @pytest.mark.parametrize(
     ("source", "option", "fault"),
     [
-        ("queue", "batch_size = 0", "BatchSize must be a whole number of records from 1 to 10000"),
-        ("queue", "batch_size = 10001", "BatchSize must be a whole number of records from 1 to 10000"),
-        ("queue", "batch_size = 2.0", "BatchSize must be a whole number of records from 1 to 10000"),
-        ("queue", "batch_size = true", "BatchSize must be a whole number of records from 1 to 10000"),
+        ("queue", "batch_size = 0", "must be a whole number of records from 1 to 10000"),
+        ("queue", "batch_size = 10001", "must be a whole number of records from 1 to 10000"),
+        ("queue", "batch_size = 2.0", "must be a whole number of records from 1 to 10000"),
+        ("queue", "batch_size = true", "must be a whole number of records from 1 to 10000"),
         ("queue", "maximum_batching_window_in_seconds = 301", "must be a whole number of seconds from 0 to 300"),
         ("queue", "scaling_config.maximum_concurrency = 0", "invocations at once from 1 to 1000"),
         ("queue", "scaling_config.maximum_concurrency = 1001", "invocations at once from 1 to 1000"),

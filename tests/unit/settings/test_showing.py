@@ -73,6 +73,8 @@ def test_defaults_are_filled_in_and_said_to_be_defaults(tmp_path: Path) -> None:
     lines = text.splitlines()
     assert remarks(lines, 'function_name = "resize:live"') == ["a function of AWS Lambda, 30 seconds, 1000 at once"]
     assert remarks(lines, "batch_size = 10") == ["default"]
+    assert remarks(lines, "maximum_retry_attempts = -1") == ["default"] * 2
+    assert remarks(lines, "tumbling_window_in_seconds = 0") == ["default"] * 2
     assert "# scaling_config.maximum_concurrency: the function's reserved_concurrency holds" in lines
 
 
