@@ -35,8 +35,8 @@ from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.facts import Emit, StateOpened
-from poller.functions.health import FunctionHealth
 from poller.functions.opened import OpenFunction
+from poller.functions.telling import Invocations
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -118,7 +118,7 @@ class Parts:
         lane = LaneContext(
             mapping=mapping,
             function=await self._function(mapping.function_name),
-            function_health=FunctionHealth(
+            invocations=Invocations(
                 mapping=mapping.name, function=mapping.function_name, clock=self._clock, emit=self._emit
             ),
             destination=await self._destination(mapping),

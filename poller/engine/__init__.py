@@ -4,7 +4,6 @@
     queues/            the way of a message, from receive to delete
     streams/           the way of a record in a shard, from read to checkpoint
     source_health.py   is the source there, and how long is a failing one left alone?
-    reporting.py       how an invocation is told
     stop.py            the stages of a stop, as events
 
 Belongs here: waiting, tasks, cancellation, the order of effects.

@@ -1,6 +1,7 @@
 """What is a function at run time? One object for each function, shared by everything that invokes it.
 
     opened.py   its target, and one way to invoke it
+    telling.py  what is told of a mapping's invocations
     gate.py     how many invocations run at once, and which one is next in line
     room.py     how many batches are in hand for it, so that no more are fetched than it can take
     health.py   does it take batches?  One mapping's view

@@ -17,8 +17,8 @@ from poller.engine.stop import Stop
 from poller.engine.streams.budget import Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
-from poller.functions.health import FunctionHealth
 from poller.functions.opened import OpenFunction
+from poller.functions.telling import Invocations
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.stream import Checkpoint, ShardId, StateKey
@@ -119,7 +119,7 @@ class Life:
         lane = LaneContext(
             mapping=mapping,
             function=self._functions[mapping.function_name],
-            function_health=FunctionHealth(
+            invocations=Invocations(
                 mapping=mapping.name, function=mapping.function_name, clock=world.clock, emit=world.note
             ),
             destination=ProcessDestination(self.process, destination) if destination else None,

@@ -22,8 +22,8 @@ from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.errors import Unreachable
 from poller.facts import Fact
-from poller.functions.health import FunctionHealth
 from poller.functions.opened import OpenFunction
+from poller.functions.telling import Invocations
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -176,7 +176,7 @@ class World:
         lane = LaneContext(
             mapping=mapping,
             function=OpenFunction(function, self),
-            function_health=FunctionHealth(
+            invocations=Invocations(
                 mapping=mapping.name, function=function.name, clock=self.clock, emit=self.facts.append
             ),
             destination=self.destination if mapping.on_failure else None,

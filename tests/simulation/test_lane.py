@@ -24,8 +24,8 @@ from poller.facts import (
     RecordsDropped,
     ShardBlocked,
 )
-from poller.functions.health import FunctionHealth
 from poller.functions.opened import OpenFunction
+from poller.functions.telling import Invocations
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
@@ -81,7 +81,7 @@ class Scene:
         parts = LaneContext(
             mapping=mapping,
             function=self.function,
-            function_health=FunctionHealth(
+            invocations=Invocations(
                 mapping=mapping.name, function=function.name, clock=VirtualClock(), emit=self.facts.append
             ),
             destination=self.destination if mapping.on_failure else None,
@@ -318,7 +318,7 @@ def test_a_record_that_becomes_too_old_in_line_at_the_gate_is_not_invoked() -> N
     scene = Scene(options={"maximum_record_age_in_seconds": 60})
 
     async def script() -> None:
-        async with scene.function.gate:
+        async with scene.function.gate.slot(unless=anyio.Event()):
             scene.put("1", arrived_at=-30.0)
             scene.put("2")
             scene.lane.close()
@@ -335,7 +335,7 @@ def test_a_record_still_young_behind_the_gate_is_invoked() -> None:
     scene = Scene(options={"maximum_record_age_in_seconds": 60})
 
     async def script() -> None:
-        async with scene.function.gate:
+        async with scene.function.gate.slot(unless=anyio.Event()):
             scene.put("1", arrived_at=-30.0)
             scene.lane.close()
             await anyio.sleep(29)

@@ -23,6 +23,7 @@ from poller.facts import (
 from poller.model.invocation import Busy, FunctionError, Invocation, Response
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
+from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan, ids_of
 from tests.simulation import checker
 from tests.simulation.life import Life
@@ -290,6 +291,26 @@ def test_no_invocation_begins_once_the_stop_has_begun() -> None:
     life = live(world, until)
     began = [(call.began_at, call.ending) for call in target.calls]
     assert all(at <= 5.0 for at, _ in began), f"began (and ended): {began}; the daemon ended at {life.ended_at}"
+
+
+def test_a_stop_gives_a_batch_that_waits_in_line_back_at_once() -> None:
+    """The function may run for hours; another consumer of the queue need not wait for that."""
+    world = World(grace_in_seconds=30)
+    world.add_function("f", FunctionPlan(duration_in_seconds=(20.0, 20.0)), timeout_in_seconds=60, concurrency=1)
+    queues = [world.add_queue(f"q{number}", visibility_timeout_in_seconds=300) for number in range(2)]
+    for number, queue in enumerate(queues):
+        world.add_mapping(f"m{number}", queue, "f")
+    still_hidden: list[FakeQueue] = []
+
+    async def until(life: Life) -> None:
+        for queue in queues:
+            world.sqs.send(queue, "hello")
+        await stopping_at(5)(life)
+        await anyio.sleep(1)
+        still_hidden.extend(queue for queue in queues if checker.in_flight(queue))
+
+    live(world, until)
+    assert len(still_hidden) == 1, "only the message of the running invocation is still in hand"
 
 
 def test_what_was_cut_off_a_batch_does_not_begin_after_the_stop() -> None:

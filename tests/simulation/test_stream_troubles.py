@@ -94,3 +94,28 @@ def test_the_pace_is_counted_from_the_read_and_not_from_the_iterator_taken_befor
     began = [read.began_at for read in world.reads]
     assert len(began) > 20
     assert min(after - before for before, after in pairwise(began)) > 0.199
+
+
+def test_a_stop_ends_a_lane_that_waits_in_line_at_once() -> None:
+    world = World()
+    plan = FunctionPlan(duration_in_seconds=(20.0, 20.0))
+    target = world.add_function("function", plan, timeout_in_seconds=60, concurrency=1)
+    reading: list[int] = []
+
+    async def main() -> None:
+        for name in ("one", "two"):
+            stream = KinesisStream(name)
+            world.add_stream_mapping(name, world.add_stream(stream), "function")
+            stream.put("key")
+
+        async def stop(life: Life) -> None:
+            await anyio.sleep(5)
+            life.begin_stop()
+            await anyio.sleep(1)
+            reading.extend(status.polls_in_flight for status in life.daemon.statuses())
+
+        await world.live(stop)
+
+    run_seeded(1, main)
+    assert sorted(reading) == [0, 1], "only the mapping whose function runs has not ended yet"
+    assert len(target.calls) == 1

@@ -22,21 +22,12 @@ import anyio
 from poller.core import envelope
 from poller.core.backoff import POSTPONED, at_least
 from poller.core.batching import EMPTY_EVENT_BYTES
-from poller.core.outcome import interpret, unheeded_failures
 from poller.engine.queues.in_hand import BatchInHand
 from poller.engine.queues.visibility import HELD_TOO_LONG, VisibilityKeeper
-from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
-from poller.facts import (
-    BatchItemFailuresIgnored,
-    Emit,
-    EventTooLarge,
-    InvocationPostponed,
-    ReceiptsExpired,
-    VisibilityChangeFailed,
-)
-from poller.functions.health import FunctionHealth
-from poller.functions.opened import OpenFunction
+from poller.facts import Emit, ReceiptsExpired, VisibilityChangeFailed
+from poller.functions.opened import Contents, OpenFunction
+from poller.functions.telling import Invocations
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
@@ -50,7 +41,7 @@ class Invoker:
 
     mapping: QueueMapping
     function: OpenFunction
-    function_health: FunctionHealth
+    invocations: Invocations
     keeper: VisibilityKeeper
     source_clock: SourceClock
     randomness: random.Random
@@ -71,7 +62,9 @@ class Invoker:
         doubts = 0
         batch.phase = "waiting"
         while True:
-            async with self.function.gate:
+            async with self.function.gate.slot(unless=self.stop.draining) as has_slot:
+                if not has_slot:
+                    return None
                 is_hidden = self.keeper.is_hidden_for(batch, seconds)
                 if not is_hidden:
                     is_hidden = await self.keeper.hide_for(batch, seconds)
@@ -84,80 +77,42 @@ class Invoker:
                     return None
                 if is_hidden:
                     attempt += 1
-                    outcome = await self._attempt(batch, request_id, attempt)
+                    outcome, retry_in = await self._attempt(batch, request_id, attempt)
             if not is_hidden:
                 doubts += 1
                 await anyio.sleep(POSTPONED.delay(doubts, self.randomness))
                 continue
-            if not isinstance(outcome, Postponed):
+            if retry_in is None:
                 return outcome
             on_postponed()
-            if not await self._wait(batch, outcome, attempt):
+            if not await self._wait(retry_in):
                 return None
 
-    async def _attempt(self, batch: BatchInHand, request_id: RequestId, attempt: int) -> Outcome:
+    async def _attempt(self, batch: BatchInHand, request_id: RequestId, attempt: int) -> tuple[Outcome, float | None]:
+        """Returns the outcome, and in how many seconds the batch is invoked again; None if not."""
         held = batch.messages
-        payload = envelope.event([one.encoded for one in held])
-        oldest_age = max(0.0, self.source_clock.now() - min(one.message.sent_at for one in held))
-        batch.phase = "running"
-        began = anyio.current_time()
-        batch.running_until = began + self.function.definition.timeout_in_seconds
-        invocation = Invocation(request_id, payload, self.mapping.name, attempt)
-        response = await self.function.target.invoke(invocation)
-        duration = anyio.current_time() - began
-        outcome = interpret(
-            response,
-            identifiers={one.message.message_id for one in held},
+        contents = Contents(
+            records=len(held),
+            identifiers=(one.message.message_id for one in held),
             reports_item_failures=self.mapping.report_batch_item_failures,
-            event=payload,
+            oldest_age_in_seconds=max(0.0, self.source_clock.now() - min(one.message.sent_at for one in held)),
+            empty_event_bytes=EMPTY_EVENT_BYTES,
         )
+        payload = envelope.event([one.encoded for one in held])
+        batch.phase = "running"
+        batch.running_until = anyio.current_time() + self.function.definition.timeout_in_seconds
+        invoked = await self.function.invoke(Invocation(request_id, payload, self.mapping.name, attempt), contents)
+        outcome = invoked.outcome
+        if isinstance(outcome, Postponed | Oversized):
+            batch.phase = "waiting"
+        retry_in = None
         if isinstance(outcome, Postponed):
-            batch.phase = "waiting"
-        elif isinstance(outcome, Oversized):
-            batch.phase = "waiting"
-            self._learn_limit(outcome, batch, len(payload))
-        else:
-            self.function_health.answered(response, retry_in=None)
-            self.emit(
-                batch_invoked(
-                    invocation,
-                    self.function.definition,
-                    response,
-                    outcome,
-                    records=len(held),
-                    duration=duration,
-                    oldest_age=oldest_age,
-                )
-            )
-            reports = self.mapping.report_batch_item_failures
-            if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-                self.emit(BatchItemFailuresIgnored(self.mapping.name, self.mapping.function_name, advice))
-        return outcome
+            retry_in = at_least(outcome.retry_after, POSTPONED.delay(attempt, self.randomness))
+        self.invocations.ended(invoked, retry_in=retry_in)
+        return outcome, retry_in
 
-    def _learn_limit(self, outcome: Oversized, batch: BatchInHand, event_bytes: int) -> None:
-        self.function.event_limit.refused(event_bytes, empty_bytes=EMPTY_EVENT_BYTES, now=anyio.current_time())
-        self.emit(
-            EventTooLarge(
-                self.mapping.name, self.mapping.function_name, len(batch.messages), event_bytes, outcome.reason
-            )
-        )
-
-    async def _wait(self, batch: BatchInHand, outcome: Postponed, attempt: int) -> bool:
+    async def _wait(self, delay: float) -> bool:
         """Wait before the next try; false when the daemon stops meanwhile."""
-        delay = at_least(outcome.retry_after, POSTPONED.delay(attempt, self.randomness))
-        self.emit(
-            InvocationPostponed(
-                self.mapping.name,
-                self.mapping.function_name,
-                len(batch.messages),
-                attempt,
-                outcome.reason,
-                delay,
-                outcome.is_throttle,
-                outcome.detail,
-            )
-        )
-        self.function_health.postponed(outcome, retry_in=delay)
         with anyio.move_on_after(delay):
             await self.stop.draining.wait()
         return not self.stop.has_begun

@@ -39,8 +39,8 @@ from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import ServiceError
 from poller.facts import Emit, MappingCrashing, MappingReady
-from poller.functions.health import FunctionHealth
 from poller.functions.opened import OpenFunction
+from poller.functions.telling import Invocations
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
 from poller.model.status import Health, MappingStatus
@@ -88,7 +88,7 @@ class QueueMappingRunner:
             randomness=context.randomness,
             stop=stop,
         )
-        self._function_health = FunctionHealth(
+        self._invocations = Invocations(
             mapping=mapping.name, function=mapping.function_name, clock=context.clock, emit=emit
         )
         deleter = Deleter(
@@ -120,7 +120,7 @@ class QueueMappingRunner:
             invoker=Invoker(
                 mapping=mapping,
                 function=context.function,
-                function_health=self._function_health,
+                invocations=self._invocations,
                 keeper=self._keeper,
                 source_clock=context.source.clock,
                 randomness=context.randomness,
@@ -138,7 +138,7 @@ class QueueMappingRunner:
         )
 
     def status(self) -> MappingStatus:
-        health = self._function_health.together_with(self._health.health)
+        health = self._invocations.health.together_with(self._health.health)
         if self._crash is not None:
             reason = f"the mapping crashed and finishes its batches: {safe_text(self._crash)}"
             health = Health("troubled", reason, since=self._crashed_at)
@@ -239,6 +239,7 @@ class QueueMappingRunner:
     async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
         await self._context.stop.draining.wait()
         self._stop_polling()
+        self._context.function.gate.send_home(self._context.stop.draining)
         await self._context.stop.releasing.wait()
         working.cancel()
 

@@ -25,26 +25,16 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import assert_never
 
-import anyio
-
-from poller.core.outcome import from_the_first, interpret, unheeded_failures
+from poller.core.outcome import from_the_first
 from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
-from poller.engine.reporting import batch_invoked
 from poller.engine.stop import Stop
 from poller.engine.streams.blocking import LaneBlock
 from poller.engine.streams.discarding import Discarding
 from poller.engine.streams.gathering import LaneGathering, Records
 from poller.engine.streams.window import LaneWindow
-from poller.facts import (
-    BatchBisected,
-    BatchItemFailuresIgnored,
-    BatchRetried,
-    Emit,
-    EventTooLarge,
-    InvocationPostponed,
-)
-from poller.functions.health import FunctionHealth
-from poller.functions.opened import OpenFunction
+from poller.facts import BatchBisected, BatchRetried, Emit
+from poller.functions.opened import Contents, Invoked, OpenFunction
+from poller.functions.telling import Invocations
 from poller.model.ids import RequestId
 from poller.model.invocation import Invocation
 from poller.model.mapping import StreamMapping
@@ -63,7 +53,7 @@ class LaneContext:
 
     mapping: StreamMapping
     function: OpenFunction
-    function_health: FunctionHealth
+    invocations: Invocations
     destination: Destination | None
     clock: Clock
     source_clock: SourceClock
@@ -184,87 +174,50 @@ class Lane:
     async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
         """False when the daemon stops before the function was asked."""
         context = self._context
-        async with context.function.gate:
-            if context.stop.has_begun:
+        async with context.function.gate.slot(unless=context.stop.draining) as has_slot:
+            if not has_slot:
                 return False
-            now = context.source_clock.now()
-            if delivery.withdraw_if_expired(now):
+            if delivery.withdraw_if_expired(context.source_clock.now()):
                 return True
-            payload = self._window.event(step.records)  # not before: who stands in line holds no second copy
-            invocation = Invocation(step.request_id, payload, context.mapping.name, step.attempt)
-            oldest_age = max(0.0, now - step.records[0].arrived_at) if step.records else 0.0
-            began = anyio.current_time()
-            self.is_invoking = True
-            try:
-                response = await context.function.target.invoke(invocation)
-            finally:
-                self.is_invoking = False
-        duration = anyio.current_time() - began
-        outcome = interpret(
-            response,
-            identifiers=map(attrgetter("sequence_number"), step.records),
-            reports_item_failures=context.mapping.report_batch_item_failures,
-            event=payload,
-        )
-        if isinstance(outcome, PartlyFailed):
-            outcome = from_the_first(outcome, [record.sequence_number for record in step.records])
-        outcome = self._window.interpret(outcome, response, step.records)
-        is_bisected = delivery.answered(outcome, response, now=context.source_clock.now())
-        if isinstance(outcome, Postponed):
-            self._say_postponed(outcome, step, delivery.pause)
-            return True
-        if isinstance(outcome, Oversized):
-            self._learn_limit(outcome, step, len(payload))
-            return True
+            invoked = await self._call_function(step)
+        invoked = self._interpret(invoked, step.records)
+        is_bisected = delivery.answered(invoked.outcome, invoked.response, now=context.source_clock.now())
         pause = delivery.pause
-        context.function_health.answered(response, retry_in=pause.seconds if pause is not None else None)
+        context.invocations.ended(invoked, retry_in=pause.seconds if pause is not None else None)
+        if isinstance(invoked.outcome, Postponed | Oversized):
+            return True
         count = len(step.records)
-        context.emit(
-            batch_invoked(
-                invocation,
-                context.function.definition,
-                response,
-                outcome,
-                records=count,
-                duration=duration,
-                oldest_age=oldest_age,
-            )
-        )
-        reports = context.mapping.report_batch_item_failures
-        if (advice := unheeded_failures(response, reports_item_failures=reports)) is not None:
-            context.emit(BatchItemFailuresIgnored(context.mapping.name, context.mapping.function_name, advice))
         if is_bisected:
             context.emit(BatchBisected(context.mapping.name, count))
         elif pause is not None:
             context.emit(BatchRetried(context.mapping.name, count, step.attempt, pause.reason, pause.seconds))
         return True
 
-    def _say_postponed(self, outcome: Postponed, step: Invoke[StreamRecord], pause: Wait | None) -> None:
-        assert pause is not None, "what is postponed waits"
-        context = self._context
-        context.function_health.postponed(outcome, retry_in=pause.seconds)
-        context.emit(
-            InvocationPostponed(
-                context.mapping.name,
-                context.mapping.function_name,
-                len(step.records),
-                step.attempt,
-                outcome.reason,
-                pause.seconds,
-                outcome.is_throttle,
-                outcome.detail,
-            )
+    async def _call_function(self, step: Invoke[StreamRecord]) -> Invoked:
+        context, records = self._context, step.records
+        payload = self._window.event(records)  # not before: a lane that stands in line holds no second copy
+        contents = Contents(
+            records=len(records),
+            identifiers=map(attrgetter("sequence_number"), records),
+            reports_item_failures=context.mapping.report_batch_item_failures,
+            oldest_age_in_seconds=max(0.0, context.source_clock.now() - records[0].arrived_at) if records else 0.0,
+            empty_event_bytes=self._window.empty_event_bytes,
         )
+        self.is_invoking = True
+        try:
+            return await context.function.invoke(
+                Invocation(step.request_id, payload, context.mapping.name, step.attempt), contents
+            )
+        finally:
+            self.is_invoking = False
 
-    def _learn_limit(self, outcome: Oversized, step: Invoke[StreamRecord], event_bytes: int) -> None:
-        context = self._context
-        empty_bytes = len(self._window.event(()))
-        context.function.event_limit.refused(event_bytes, empty_bytes=empty_bytes, now=anyio.current_time())
-        context.emit(
-            EventTooLarge(
-                context.mapping.name, context.mapping.function_name, len(step.records), event_bytes, outcome.reason
-            )
-        )
+    def _interpret(self, invoked: Invoked, records: Records) -> Invoked:
+        """The outcome in a shard, where an order is kept, and in a window, which needs a state."""
+        outcome = invoked.outcome
+        if isinstance(outcome, PartlyFailed):
+            outcome = from_the_first(outcome, [record.sequence_number for record in records])
+        outcome = self._window.interpret(outcome, invoked.response, records)
+        return invoked if outcome is invoked.outcome else invoked._replace(outcome=outcome)
 
     async def _report(self, discard: Discard[StreamRecord]) -> bool:
         """Returns once it may count as done; false when the daemon stops first."""

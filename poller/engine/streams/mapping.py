@@ -121,7 +121,7 @@ class StreamMappingRunner:
 
     def status(self) -> MappingStatus:
         health = self._store_health.together_with(self._health.health)
-        health = self._context.lane.function_health.together_with(health)
+        health = self._context.lane.invocations.health.together_with(health)
         if self._stop.has_begun:
             health = Health("stopping", health.reason)
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
@@ -244,6 +244,7 @@ class StreamMappingRunner:
         self._following.cancel()
         for reader in self._readers.values():
             reader.cut()
+        self._context.lane.function.gate.send_home(self._stop.draining)
         await self._stop.releasing.wait()
         working.cancel()
 

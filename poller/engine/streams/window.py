@@ -61,6 +61,11 @@ class LaneWindow:
         return self._room_without_state - (0 if self.open is None else len(self.open.state))
 
     @property
+    def empty_event_bytes(self) -> int:
+        """How long an event is that carries the present state and no records."""
+        return MAXIMUM_EVENT_BYTES - self.room_in_bytes
+
+    @property
     def must_end_early(self) -> bool:
         return self.open is not None and tumbling.must_end_early(self.open)
 

@@ -21,7 +21,7 @@ async def test_invocations_beyond_the_capacity_wait_in_line() -> None:
     order: list[int] = []
 
     async def invoke(number: int, done: anyio.Event) -> None:
-        async with gate:
+        async with gate.slot(unless=anyio.Event()):
             order.append(number)
             assert gate.running <= 2
             await done.wait()
@@ -39,13 +39,13 @@ async def test_invocations_beyond_the_capacity_wait_in_line() -> None:
 
 
 async def pass_through(gate: FunctionGate) -> None:
-    async with gate:
+    async with gate.slot(unless=anyio.Event()):
         await checkpoint()
 
 
 async def test_someone_who_leaves_the_line_takes_no_place_along() -> None:
     gate = FunctionGate(1)
-    async with gate, anyio.create_task_group() as group:
+    async with gate.slot(unless=anyio.Event()), anyio.create_task_group() as group:
         group.start_soon(pass_through, gate)
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
@@ -55,7 +55,7 @@ async def test_someone_who_leaves_the_line_takes_no_place_along() -> None:
 async def test_someone_who_is_called_and_cancelled_at_once_gives_the_place_back() -> None:
     gate = FunctionGate(1)
     async with anyio.create_task_group() as group:
-        async with gate:
+        async with gate.slot(unless=anyio.Event()):
             group.start_soon(pass_through, gate)
             await anyio.wait_all_tasks_blocked()
         assert gate.running == 1, "the place went on to the one in line"
@@ -67,10 +67,73 @@ async def test_someone_who_is_called_and_cancelled_at_once_gives_the_place_back(
 async def test_a_task_that_is_cancelled_after_it_was_called_keeps_no_place() -> None:
     """anyio's scopes let such a task go on to its next wait; asyncio's own cancel, as at a loop's end, does not."""
     gate = FunctionGate(1)
-    async with gate:
+    async with gate.slot(unless=anyio.Event()):
         task = asyncio.create_task(pass_through(gate))
         await anyio.wait_all_tasks_blocked()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert gate.running == 0
+
+
+async def test_a_stop_ends_the_waiting_in_line_at_once_and_gives_no_slot() -> None:
+    gate, stopping = FunctionGate(1), anyio.Event()
+    answers: list[bool] = []
+
+    async def wait() -> None:
+        async with gate.slot(unless=stopping) as has_slot:
+            answers.append(has_slot)
+
+    with anyio.fail_after(60):
+        async with gate.slot(unless=anyio.Event()):
+            async with anyio.create_task_group() as group:
+                group.start_soon(wait)
+                await anyio.wait_all_tasks_blocked()
+                stopping.set()
+                gate.send_home(stopping)
+            assert (answers, gate.running) == ([False], 1)
+    assert gate.running == 0
+
+
+async def test_after_a_stop_no_slot_is_given_even_if_there_is_room() -> None:
+    gate, stopping = FunctionGate(1), anyio.Event()
+    stopping.set()
+    async with gate.slot(unless=stopping) as has_slot:
+        assert (has_slot, gate.running) == (False, 0)
+
+
+async def test_a_slot_that_is_handed_over_at_the_moment_of_a_stop_is_not_lost() -> None:
+    gate, stopping = FunctionGate(1), anyio.Event()
+    answers: list[bool] = []
+
+    async def wait(unless: anyio.Event) -> None:
+        async with gate.slot(unless=unless) as has_slot:
+            answers.append(has_slot)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            async with gate.slot(unless=anyio.Event()):
+                group.start_soon(wait, stopping)
+                await anyio.wait_all_tasks_blocked()
+                group.start_soon(wait, anyio.Event())
+                await anyio.wait_all_tasks_blocked()
+            stopping.set()
+            gate.send_home(stopping)
+    assert answers == [False, True], "the one that stops hands the slot on"
+    assert gate.running == 0
+
+
+async def test_the_line_is_first_come_first_served() -> None:
+    gate = FunctionGate(1)
+    order: list[int] = []
+
+    async def invoke(number: int) -> None:
+        async with gate.slot(unless=anyio.Event()):
+            order.append(number)
+            await checkpoint()
+
+    async with anyio.create_task_group() as group, gate.slot(unless=anyio.Event()):
+        for number in range(4):
+            group.start_soon(invoke, number)
+            await anyio.wait_all_tasks_blocked()
+    assert order == [0, 1, 2, 3]

@@ -1,0 +1,113 @@
+"""Which facts tell an invocation, and what do they do to the mapping's health?"""
+
+from __future__ import annotations
+
+import pytest
+
+from poller.core.outcome import interpret
+from poller.facts import (
+    BatchInvoked,
+    BatchItemFailuresIgnored,
+    EventTooLarge,
+    Fact,
+    InvocationPostponed,
+    MappingWaitEnded,
+    MappingWaiting,
+)
+from poller.functions.opened import Contents, Invoked
+from poller.functions.telling import Invocations
+from poller.model.ids import FunctionName, MappingName, RequestId
+from poller.model.invocation import Answered, FunctionError, Invocation, LostAnswer, Response, TooLarge
+from poller.model.outcome import Failed, PartlyFailed, Postponed
+from poller.model.status import Health
+
+M, F, R = MappingName("m"), FunctionName("f"), RequestId("r")
+NAMED = Answered(b'{"batchItemFailures":[{"itemIdentifier":"b"}]}')
+ADVICE = (
+    "the answer names failed records in batchItemFailures, and they count as done: "
+    'the mapping needs function_response_types = ["ReportBatchItemFailures"]'
+)
+
+
+class Clock:
+    def now(self) -> float:
+        return 100.0
+
+
+class Told:
+    """The facts of these invocations, in order."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.invocations = Invocations(mapping=M, function=F, clock=Clock(), emit=self.facts.append)
+
+    def ended(self, response: Response, *, reports: bool = False, retry_in: float | None = None) -> list[Fact]:
+        """A batch of the records a, b and c, the second attempt, 1.5 s long; the oldest record is 9 s old."""
+        identifiers = ["a", "b", "c"]
+        contents = Contents(3, identifiers, reports, 9.0)
+        outcome = interpret(response, identifiers=identifiers, reports_item_failures=reports, event=b"{}")
+        self.invocations.ended(Invoked(Invocation(R, b"{}", M, 2), contents, response, outcome, 1.5), retry_in=retry_in)
+        told, self.facts[:] = list(self.facts), []
+        return told
+
+
+@pytest.mark.parametrize(
+    ("response", "told"),
+    [
+        (Answered(b""), BatchInvoked(M, F, R, "succeeded", 3, 0, 2, 1.5, 9.0, "", "", "")),
+        (NAMED, BatchInvoked(M, F, R, "partly_failed", 3, 1, 2, 1.5, 9.0, "batchItemFailures", "", "")),
+        (
+            FunctionError(error_type="KeyError", message="'email'", log_tail="END r"),
+            BatchInvoked(M, F, R, "failed", 3, 3, 2, 1.5, 9.0, "KeyError", "'email'", "END r"),
+        ),
+        (
+            LostAnswer(reason="reset"),
+            BatchInvoked(M, F, R, "failed", 3, 3, 2, 1.5, 9.0, "LostAnswer", "reset", ""),
+        ),
+    ],
+)
+def test_an_invocation_that_the_function_may_have_run_is_told_once(response: Response, told: BatchInvoked) -> None:
+    assert Told().ended(response, reports=True) == [told]
+
+
+def test_an_answer_that_names_failures_in_vain_is_told_besides() -> None:
+    invoked, ignored = Told().ended(NAMED)
+    assert isinstance(invoked, BatchInvoked)
+    assert ignored == BatchItemFailuresIgnored(M, F, ADVICE)
+
+
+def test_an_event_that_is_too_large_is_told_as_that_and_is_no_attempt_of_the_batch() -> None:
+    assert Told().ended(TooLarge(error_type="HTTP.413", message="413")) == [EventTooLarge(M, F, 3, 2, "HTTP.413")]
+
+
+def test_an_outcome_that_the_caller_has_changed_is_the_one_that_is_told() -> None:
+    told = Told()
+    invoked = Invoked(Invocation(R, b"{}", M, 1), Contents(3), Answered(b""), PartlyFailed(frozenset({"b", "c"})), 0.0)
+    told.invocations.ended(invoked, retry_in=None)
+    told.invocations.ended(invoked._replace(outcome=Failed("InvalidResponse", "no state")), retry_in=1.0)
+    first, second = told.facts
+    assert isinstance(first, BatchInvoked)
+    assert isinstance(second, BatchInvoked)
+    assert (first.failed, second.failed, second.reason) == (2, 3, "InvalidResponse")
+
+
+def test_a_postponed_batch_is_told_with_its_next_try_and_makes_the_mapping_wait_until_the_function_runs() -> None:
+    told = Told()
+    outcome = Postponed("Throttled", None, True, "f: Rate Exceeded")
+    invoked = Invoked(Invocation(R, b"{}", M, 2), Contents(3), Answered(b""), outcome, 0.1)
+    told.invocations.ended(invoked, retry_in=4.0)
+    assert told.facts == [
+        MappingWaiting(M, F, "function f is throttled: f: Rate Exceeded"),
+        InvocationPostponed(M, F, 3, 2, "Throttled", 4.0, True, "f: Rate Exceeded"),
+    ]
+    assert told.invocations.health.together_with(Health("ready")).next_try == 104.0
+    told.facts.clear()
+    resumed, ran = told.ended(Answered(b""))
+    assert isinstance(resumed, MappingWaitEnded)
+    assert isinstance(ran, BatchInvoked)
+
+
+def test_a_function_that_cannot_start_is_tried_again_when_the_caller_says() -> None:
+    told = Told()
+    told.ended(FunctionError(error_type="Runtime.ImportModuleError", message="no boto3"), retry_in=8.0)
+    assert told.invocations.health.together_with(Health("ready")).next_try == 108.0
