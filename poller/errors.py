@@ -16,7 +16,8 @@
         ├── Trimmed           the records at a position are gone from the stream
         └── Rejected          any other refusal: the request itself is at fault
 
-An answer of a function, even a failing one, is an `Outcome`, never an exception.
+An answer of a function, even a failing one, is a `Response`, never an exception. Two responses have the names of
+exceptions, Throttled and Unreachable; a module that needs both writes `errors.Throttled` for the exception.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from typing import Any, TypeGuard, assert_never
 
 import orjson
 
-from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response, TooLarge
+from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, Throttled, TooLarge, Unreachable
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 
 SUCCEEDED = Succeeded()
@@ -75,8 +75,10 @@ def interpret(response: Response, *, identifiers: Iterable[str], reports_item_fa
             return Failed(error_type, message, may_still_run=error_type in GATEWAY_ERRORS)
         case LostAnswer(reason=reason):
             return Failed("LostAnswer", reason, may_still_run=True)
-        case Busy(reason=reason, retry_after=retry_after, is_throttle=is_throttle, detail=detail):
-            return Postponed(reason, retry_after, is_throttle, detail)
+        case Throttled(reason=reason, retry_after=retry_after, detail=detail):
+            return Postponed(reason, retry_after, True, detail)
+        case Unreachable(reason=reason, detail=detail):
+            return Postponed(reason, None, False, detail)
         case TooLarge(error_type=error_type, message=message):
             return Oversized(error_type) if len(list(identifiers)) > 1 else Failed(error_type, message)
     assert_never(response)

@@ -1,12 +1,16 @@
-"""What is an invocation, and what can come back? One call of a function with a batch; five kinds of response.
+"""What is an invocation, and what can come back? One call of a function with a batch; six kinds of response.
 
-The rest of the program tells only these five apart, for every kind of function:
+The rest of the program tells only these six apart, for every kind of function:
 
     Answered        the function ran and returned something
     FunctionError   the function ran, or began to, and failed: exception, timeout, exit
-    Busy            the call was refused before the function ran: try again, the function knows nothing of it
+    Throttled       the function is there and has no room: the call was refused before it ran, so it is tried again
+    Unreachable     the call did not reach the function: it is tried again, too
     TooLarge        the call was refused before the function ran, for the size of its event: try with fewer records
     LostAnswer      nobody knows whether the function ran; it counts as a failed attempt
+
+`errors.py` has exceptions that are called Throttled and Unreachable, too: a service other than a function refused.
+A module that needs both writes `errors.Throttled` for the exception.
 
 Source: AWS Lambda Developer Guide, "Understanding retry behavior in Lambda", and the Invoke API reference.
 """
@@ -53,17 +57,26 @@ class FunctionError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Busy:
-    """Refused before the function ran: throttled (429), not reachable at all, or a fault of the service (5xx).
+class Throttled:
+    """Refused before the function ran, because it runs as often as it may (429, 503).
 
     `reason` is short and bounded; `detail` is for a person: it names the refusing side, and quotes its message if any.
     `retry_after` is the pause that the answer asks for, in seconds.
-    `is_throttle` tells a throttled function from one that cannot be reached.
     """
 
     reason: str
     retry_after: float | None = None
-    is_throttle: bool = True
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreachable:
+    """The function did not run: no connection, no valid credentials, no process, or a fault of the service (5xx).
+
+    `reason` and `detail` are as in Throttled.
+    """
+
+    reason: str
     detail: str = ""
 
 
@@ -85,4 +98,4 @@ class LostAnswer:
     reason: str
 
 
-Response = Answered | FunctionError | Busy | TooLarge | LostAnswer
+Response = Answered | FunctionError | Throttled | Unreachable | TooLarge | LostAnswer

@@ -3,16 +3,16 @@
     answer                     plain HTTP service               Runtime Interface Emulator (by its path)
     2xx                        Answered                         Answered; FunctionError if it has an error's shape,
                                                                 or is the text "Task timed out after …"
-    429                        Busy, after Retry-After          the same
-    503                        the next url, else Busy          the same
+    429                        Throttled, after Retry-After     the same
+    503                        the next url, else Throttled     the same
     413                        TooLarge                         the same
     other 4xx, 5xx, 3xx        FunctionError HTTP.<status>      the same, but for:
-    400                                                         Busy: it serves another call
-    500, 504                                                    Busy: the call never reached the function
+    400                                                         Unreachable: it serves another call
+    500, 504                                                    Unreachable: the call never reached the function
     502                                                         FunctionError: the runtime exited
-    no connection              the next url, else Busy          the same
-    refused by a proxy, or 407 the next url, else Busy          the same
-    no valid request           the next url, else Busy          the same
+    no connection              the next url, else Unreachable   the same
+    refused by a proxy, or 407 the next url, else Unreachable   the same
+    no valid request           the next url, else Unreachable   the same
     answer lost, or unreadable LostAnswer                       the same
     the function's timeout     FunctionError Sandbox.Timedout   the same
     more than 6 MB             FunctionError Function.ResponseSizeTooLarge
@@ -47,7 +47,16 @@ from poller.disclosure import safe_text
 from poller.facts import Emit
 from poller.http.keep_alive import probed_socket
 from poller.model.function import Function, HttpService
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    Invocation,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
 from poller.targets.client_context import client_context
 from poller.targets.endpoints import Endpoint, Endpoints
 from poller.targets.failures import (
@@ -117,23 +126,23 @@ class HttpTarget:
 
     async def invoke(self, invocation: Invocation) -> Response:
         """See ports.Target. A url that did not take the call is followed by the next one, until one did."""
-        refused: dict[Endpoint, Busy] = {}
+        refused: dict[Endpoint, Throttled | Unreachable] = {}
         while True:
             async with self._endpoints.turn(but=refused) as endpoint:
                 if endpoint is None:
                     return _worth_telling(list(refused.values()))
                 response = await self._call(endpoint, invocation)
                 self._judge(endpoint, response)
-            if not isinstance(response, Busy):
+            if not isinstance(response, Throttled | Unreachable):
                 return response
             refused[endpoint] = response
 
     def _judge(self, endpoint: Endpoint, response: Response) -> None:
         """Whether the url is to be used again at once."""
         match response:
-            case Busy():
+            case Throttled():
                 self._endpoints.failed(endpoint, response.reason, pause=response.retry_after)
-            case LostAnswer():
+            case Unreachable() | LostAnswer():
                 self._endpoints.failed(endpoint, response.reason)
             case FunctionError(error_type="HTTP.502" | "HTTP.504" as gateway_error):
                 self._endpoints.failed(endpoint, gateway_error)
@@ -152,13 +161,13 @@ class HttpTarget:
                 ) as reply:
                     body = await _body(reply)
         except aiohttp.ConnectionTimeoutError:
-            return Busy(reason=f"no connection to {_place(endpoint.proxy or endpoint.url)} in time", is_throttle=False)
+            return Unreachable(reason=f"no connection to {_place(endpoint.proxy or endpoint.url)} in time")
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
-            return Busy(reason=safe_text(error), is_throttle=False)
+            return Unreachable(reason=safe_text(error))
         except TimeoutError:
             return timed_out(invocation.request_id, self._function.timeout_in_seconds)
         except ValueError as error:
-            return Busy(reason=f"the request cannot be made: {type(error).__name__}", is_throttle=False)
+            return Unreachable(reason=f"the request cannot be made: {type(error).__name__}")
         except (aiohttp.ClientError, OSError) as error:
             return LostAnswer(reason=_unread(error))
         if body is None:
@@ -172,9 +181,10 @@ class HttpTarget:
             there = parsed_date(reply.headers.get("Date", ""))
             now = self._clock() if there is None else there
             pause = retry_after(reply.headers.get("Retry-After"), now=now)
-            return _busy(reply, _in_words(reply, body, invocation), is_throttle=True, pause=pause)
+            detail = f"{_place(reply.url)}: {_in_words(reply, body, invocation)}"
+            return Throttled(reason=f"HTTP.{reply.status}", retry_after=pause, detail=detail)
         if reply.status == 407:  # only a proxy answers so, and its answer is not for the log
-            return Busy(reason="HTTP.407", is_throttle=False, detail=f"{_place(reply.url)}: refused by the proxy")
+            return Unreachable(reason="HTTP.407", detail=f"{_place(reply.url)}: refused by the proxy")
         if endpoint.is_emulator:
             return _emulators_answer(reply, body, invocation)
         return Answered(body) if 200 <= reply.status < 300 else _http_error(reply, body, invocation)
@@ -255,7 +265,8 @@ def _emulators_answer(reply: aiohttp.ClientResponse, body: bytes, invocation: In
     if reply.status == 502:
         return exited(invocation.request_id, None)
     if reply.status in (400, 500, 504):
-        return _busy(reply, _in_words(reply, body, invocation), is_throttle=False)
+        detail = f"{_place(reply.url)}: {_in_words(reply, body, invocation)}"
+        return Unreachable(reason=f"HTTP.{reply.status}", detail=detail)
     return _http_error(reply, body, invocation)
 
 
@@ -266,11 +277,6 @@ def _http_error(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocati
     return FunctionError(error_type=error_type, message=message, payload=body)
 
 
-def _busy(reply: aiohttp.ClientResponse, words: str, *, is_throttle: bool, pause: float | None = None) -> Busy:
-    detail = f"{_place(reply.url)}: {words}"
-    return Busy(reason=f"HTTP.{reply.status}", retry_after=pause, is_throttle=is_throttle, detail=detail)
-
-
 def _in_words(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocation) -> str:
     """The status and the beginning of the body, in one line; a body that repeats the event is not shown."""
     said = body[:WORDS_LIMIT_IN_BYTES]
@@ -278,6 +284,6 @@ def _in_words(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocation
     return " ".join(f"{reply.status} {(reply.reason or '')[:WORDS_LIMIT_IN_BYTES]}: {words}".split()).rstrip(":")
 
 
-def _worth_telling(refusals: list[Busy]) -> Busy:
+def _worth_telling(refusals: list[Throttled | Unreachable]) -> Throttled | Unreachable:
     """Of all the refusals, one of a function that is there but full, if there is one."""
-    return next((one for one in refusals if one.is_throttle), refusals[-1])
+    return next((one for one in refusals if isinstance(one, Throttled)), refusals[-1])

@@ -1,12 +1,12 @@
 """How is a function invoked on AWS Lambda? Synchronously, through the Invoke API.
 
-    answer                                    response
-    200                                       Answered
-    200 with X-Amz-Function-Error             FunctionError, with the last 4 KB of the function's log
-    413                                       TooLarge
-    429                                       Busy, a throttle; the body says which limit
-    5xx, other 4xx, no connection, no keys    Busy, no throttle: the function did not run; it is tried again slowly
-    connection lost or time up after sending  LostAnswer
+    answer                                         response
+    200                                            Answered
+    200 with X-Amz-Function-Error                  FunctionError, with the last 4 KB of the function's log
+    413                                            TooLarge
+    429                                            Throttled; the body says which limit was met
+    5xx, other 4xx, no connection, no credentials  Unreachable: the function did not run; it is tried again slowly
+    connection lost or time up after sending       LostAnswer
 
 A refusal is shown in Lambda's words, with the function's ARN.
 The client context tells the function which mapping invokes it (`client_context.py`).
@@ -18,14 +18,24 @@ from __future__ import annotations
 
 import base64
 
+from poller import errors
 from poller.aws.clients import Aws
 from poller.aws.errors import bare_code
 from poller.aws.invoker import Invoker
 from poller.aws.wire import Answer
-from poller.errors import ServiceError, Throttled, Unreachable
+from poller.errors import ServiceError
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    Invocation,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
 from poller.targets.client_context import client_context
 from poller.targets.failures import ERROR_TYPE_LIMIT_IN_CHARACTERS, MESSAGE_LIMIT_IN_CHARACTERS, json_object, text_or
 
@@ -61,7 +71,7 @@ class LambdaApiTarget:
         }
         try:
             answer = await self._invoker.invoke(invocation.payload, headers)
-        except Unreachable as error:
+        except errors.Unreachable as error:
             if error.was_sent:
                 return LostAnswer(reason=error.code)
             return self._not_taken(error)
@@ -69,8 +79,8 @@ class LambdaApiTarget:
             return self._not_taken(error)
         return response_of(answer, self._arn)
 
-    def _not_taken(self, error: ServiceError) -> Busy:
-        return Busy(reason=error.code, is_throttle=False, detail=f"{self._arn}: {error}")
+    def _not_taken(self, error: ServiceError) -> Unreachable:
+        return Unreachable(reason=error.code, detail=f"{self._arn}: {error}")
 
 
 def response_of(answer: Answer, arn: Arn) -> Response:
@@ -98,13 +108,13 @@ def function_error(answer: Answer, version: str) -> FunctionError:
     )
 
 
-def refused(answer: Answer, arn: Arn) -> Busy:
+def refused(answer: Answer, arn: Arn) -> Throttled | Unreachable:
     """Lambda did not run the function. A throttle's `Reason` names the limit that was met."""
     error = answer.error()
-    if not isinstance(error, Throttled):
-        return Busy(reason=error.code, is_throttle=False, detail=f"{arn}: {error}")
+    if not isinstance(error, errors.Throttled):
+        return Unreachable(reason=error.code, detail=f"{arn}: {error}")
     reason = bare_code(text_or(json_object(answer.body).get("Reason"), "")) or error.code
-    return Busy(reason=reason, retry_after=error.retry_after, is_throttle=True, detail=f"{arn}: {reason}: {error}")
+    return Throttled(reason=reason, retry_after=error.retry_after, detail=f"{arn}: {reason}: {error}")
 
 
 def log_tail(encoded: str) -> str:

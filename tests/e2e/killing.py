@@ -24,7 +24,7 @@ from anyio.abc import TaskGroup
 
 from poller.aws.signing import Credentials
 from poller.model.ids import MappingName
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response
+from poller.model.invocation import Answered, FunctionError, Invocation, LostAnswer, Response, Throttled
 from poller.model.stream import StateKey
 from poller.stores.by_hand import stored
 from tests.e2e import stream_functions
@@ -123,7 +123,7 @@ class OnLambda:
         life = int(self._aws.clients[invocation.request_id].removeprefix("LIFE"))
         records = orjson.loads(invocation.payload)["Records"]
         if self._randomness.random() < TROUBLE_RATE:
-            return Busy(reason="throttled", is_throttle=True)
+            return Throttled(reason="throttled")
         numbers = [stream_functions.sequence_number(record) for record in records]
         self._events.append(Began(anyio.current_time(), life, numbers))
         await anyio.sleep(self._randomness.uniform(0, stream_functions.LONGEST_CALL_IN_SECONDS))

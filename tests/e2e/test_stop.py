@@ -284,7 +284,7 @@ async def test_daemons_that_share_a_queue_may_come_and_go_in_any_way(world: Worl
     orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
     plan = FunctionPlan(
         duration_in_seconds=(0, 0.2),
-        busy_rate=0.05,
+        throttle_rate=0.05,
         failure_rate=0.01,
         lost_answer_rate=0.01,
         item_failure_rate=0.01,

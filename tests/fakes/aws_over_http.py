@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, unquote
 import anyio
 import orjson
 
+from poller import errors
 from poller.aws.signing import Credentials
 from poller.errors import (
     AccessDenied,
@@ -30,12 +31,19 @@ from poller.errors import (
     NotFound,
     Rejected,
     ServiceError,
-    Throttled,
     Trimmed,
-    Unreachable,
 )
 from poller.model.ids import MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    Invocation,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
 from poller.ports import Target
 from tests.fakes.aws_service import AwsService, error
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
@@ -192,11 +200,11 @@ async def aws_over_http(watch: Watch, *keys: Credentials) -> AsyncIterator[AwsOv
 def refused(refusal: ServiceError) -> Reply | Drop:
     """An error of the fakes as a service of a JSON protocol would write it."""
     match refusal:
-        case Unreachable():
+        case errors.Unreachable():
             return Drop()
         case AccessDenied():
             return error(403, refusal.code, str(refusal))
-        case NotFound() | Throttled() | Rejected() | ExpiredIterator() | Trimmed():
+        case NotFound() | errors.Throttled() | Rejected() | ExpiredIterator() | Trimmed():
             return error(400, refusal.code, str(refusal))
     raise AssertionError(refusal)
 
@@ -210,7 +218,9 @@ def invoked(response: Response) -> Reply | Drop:
             headers = {"X-Amz-Function-Error": "Unhandled", "X-Amz-Log-Result": _base64(log_tail)}
             body = payload or orjson.dumps({"errorType": error_type, "errorMessage": message})
             return Reply(headers=headers, body=body)
-        case Busy(retry_after=retry_after):
+        case Unreachable(reason=reason):
+            return error(500, "ServiceException", reason)
+        case Throttled(retry_after=retry_after):
             headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
             return Reply(status=429, headers={"X-Amzn-ErrorType": "TooManyRequestsException", **headers})
         case TooLarge(message=message):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from poller.model.ids import MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, TooLarge
+from poller.model.invocation import Answered, FunctionError, Invocation, LostAnswer, Throttled, TooLarge, Unreachable
 from poller.ports import Target
 from tests.fakes.http_server import Drop, Reply, Request
 
@@ -29,7 +29,9 @@ def http_function(function: Target) -> Callable[[Request], Awaitable[Reply | Dro
                 return Reply(body=payload)
             case FunctionError(payload=payload):
                 return Reply(status=500, body=payload)
-            case Busy(retry_after=retry_after):
+            case Unreachable():
+                return Reply(status=407)  # its proxy's answer
+            case Throttled(retry_after=retry_after):
                 return Reply(status=503, headers={} if retry_after is None else {"Retry-After": f"{retry_after:g}"})
             case TooLarge():
                 return Reply(status=413)

@@ -1,4 +1,4 @@
-"""How does a function behave? By a seeded plan: it takes its time, succeeds, fails, names failures, or is busy.
+"""How does a function behave? By a seeded plan: it takes its time, succeeds, fails, names failures, or is throttled.
 
 A function lives apart from the daemon that calls it: when the client goes away, it goes on to its planned end.
 Every call is in `calls`, in order of beginning, with what became of each message, so that a checker can ask afterwards.
@@ -15,7 +15,16 @@ from typing import Any, Literal
 import anyio
 import orjson
 
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    Invocation,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
 
 Ending = Literal["succeeded", "partly_failed", "failed", "answer_lost", "cut"]
 
@@ -55,7 +64,7 @@ class FunctionPlan:
 
     seed: int = 0
     duration_in_seconds: tuple[float, float] = (0.0, 1.0)
-    busy_rate: float = 0.0
+    throttle_rate: float = 0.0
     failure_rate: float = 0.0
     lost_answer_rate: float = 0.0
     item_failure_rate: float = 0.0
@@ -89,7 +98,7 @@ class FakeTarget:
         if self.plan.largest_event is not None and len(invocation.payload) > self.plan.largest_event:
             self.too_large.append(len(orjson.loads(invocation.payload)["Records"]))
             return TooLarge(error_type="HTTP.413", message="413 Content Too Large")
-        if troubled and self._randomness.random() < self.plan.busy_rate:
+        if troubled and self._randomness.random() < self.plan.throttle_rate:
             self.refusals += 1
             return await self._refuse()
         call = self._begin(invocation, now)
@@ -103,7 +112,9 @@ class FakeTarget:
     async def _refuse(self) -> Response:
         await anyio.sleep(self._randomness.uniform(0, 0.1))
         retry_after = self._randomness.choice([None, None, 1.0, 5.0])
-        return Busy(reason="throttled", retry_after=retry_after, is_throttle=self._randomness.random() < 0.8)
+        if self._randomness.random() < 0.8:
+            return Throttled(reason="throttled", retry_after=retry_after)
+        return Unreachable(reason="not there")
 
     def _begin(self, invocation: Invocation, now: float) -> Call:
         event = orjson.loads(invocation.payload)

@@ -14,7 +14,7 @@ from poller.aws.clients import Aws, AwsSettings
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation
+from poller.model.invocation import Answered, FunctionError, Invocation, Unreachable
 from poller.targets.lambda_api import LambdaApiTarget
 
 pytestmark = pytest.mark.anyio
@@ -96,8 +96,8 @@ async def test_a_function_answers_fails_and_is_missed(ministack: str, account: s
         assert failure.message == "n is negative"
         assert "handling -1" in failure.log_tail
         missing = await absent.invoke(invocation(1))
-        assert isinstance(missing, Busy)
-        assert (missing.reason, missing.is_throttle) == ("ResourceNotFoundException", False)
+        assert isinstance(missing, Unreachable)
+        assert missing.reason == "ResourceNotFoundException"
         assert "Function not found" in missing.detail
 
 

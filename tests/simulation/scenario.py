@@ -113,7 +113,7 @@ class Scenario:
         trouble = randomness.choice([0.0, 0.05, 0.3])
         return FunctionPlan(
             seed=self.shape.seed,
-            busy_rate=randomness.choice([0.0, 0.1, 0.6]),
+            throttle_rate=randomness.choice([0.0, 0.1, 0.6]),
             failure_rate=trouble / 2,
             lost_answer_rate=trouble / 4,
             item_failure_rate=trouble / 2,

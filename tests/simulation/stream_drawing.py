@@ -82,7 +82,7 @@ class Drawing:
             plan = FunctionPlan(
                 seed=randomness.randrange(2**32),
                 duration_in_seconds=(0.0, randomness.choice([0.01, 0.3, timeout])),
-                busy_rate=randomness.choice([0.0, 0.1, 0.5]) if self.shape.kind == "trouble" else 0.0,
+                throttle_rate=randomness.choice([0.0, 0.1, 0.5]) if self.shape.kind == "trouble" else 0.0,
                 failure_rate=trouble / 2,
                 lost_answer_rate=trouble / 4,
                 item_failure_rate=trouble / 8,

@@ -175,7 +175,7 @@ def test_a_group_is_shown_in_order_though_the_message_before_a_defective_one_wai
 ) -> None:
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
-    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=100.0))
+    target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=100.0))
     world.add_mapping("m", queue, "f")
     damaged: list[str] = []
 

@@ -29,7 +29,7 @@ from poller.functions.telling import Invocations
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response, TooLarge
+from poller.model.invocation import Answered, FunctionError, Invocation, Response, Throttled, TooLarge
 from poller.model.mapping import OnFailure, StreamMapping
 from poller.model.status import BlockedShard
 from poller.model.stream import SequenceNumber, ShardId, StreamRecord, TrimHorizon, Window
@@ -41,7 +41,7 @@ from tests.simulation.world import run_seeded
 Answer = Callable[[list[str]], Response]
 FAILURES = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
 ERROR = FunctionError(error_type="ValueError", message="by plan")
-BUSY = Busy(reason="TooManyRequests", detail="the function's own words")
+FULL = Throttled(reason="TooManyRequests", detail="the function's own words")
 
 
 @dataclass
@@ -276,7 +276,7 @@ def test_a_record_that_becomes_too_old_in_an_open_window_is_discarded_then() -> 
     assert not scene.invoked
 
 
-@pytest.mark.parametrize("answer", [ERROR, Busy(reason="TooManyRequests")])
+@pytest.mark.parametrize("answer", [ERROR, Throttled(reason="TooManyRequests")])
 def test_a_stop_ends_the_wait_and_leaves_undone_what_is(answer: Response) -> None:
     scene = Scene(answer=lambda _names: answer)
 
@@ -306,7 +306,7 @@ def test_a_stop_lets_the_running_invocation_finish_and_begins_no_other() -> None
 def test_throttles_spend_no_retry() -> None:
     """[S15]"""
     scene = Scene(
-        answer=lambda _names: Busy(reason="TooManyRequests") if len(scene.invoked) < 9 else Answered(b""),
+        answer=lambda _names: Throttled(reason="TooManyRequests") if len(scene.invoked) < 9 else Answered(b""),
         options={"maximum_retry_attempts": 0, "bisect_batch_on_function_error": True},
     )
     scene.play(putting(scene, "1", "2"))
@@ -347,7 +347,7 @@ def test_a_record_still_young_behind_the_gate_is_invoked() -> None:
 
 def test_a_lane_says_since_when_it_stands_still_until_the_batch_is_done() -> None:
     scene = Scene(
-        answer=lambda _names: Answered(b"") if len(scene.invoked) > 6 else ERROR if len(scene.invoked) % 2 else BUSY,
+        answer=lambda _names: Answered(b"") if len(scene.invoked) > 6 else ERROR if len(scene.invoked) % 2 else FULL,
         options={"batch_size": 1},
         duration=2.0,
     )
@@ -407,7 +407,7 @@ def test_a_batch_that_is_not_bisected_waits_as_a_whole() -> None:
     ("answer", "expected"),
     [
         (ERROR, ("ValueError", "by plan")),
-        (BUSY, ("TooManyRequests", "the function's own words")),
+        (FULL, ("TooManyRequests", "the function's own words")),
         (TooLarge(error_type="HTTP.413", message="413 Content Too Large"), ("HTTP.413", "413 Content Too Large")),
     ],
 )

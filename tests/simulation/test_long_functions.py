@@ -96,7 +96,7 @@ def test_a_group_that_waited_too_long_for_another_whole_run_comes_again_at_once(
     """The function may run for 11 h 40 min; after an hour of throttles, the twelve hours would end before that."""
     world = World()
     queue = world.add_queue("q.fifo")
-    plan = FunctionPlan(busy_rate=1.0, duration_in_seconds=(11 * HOUR, 11 * HOUR), ends_at=HOUR)
+    plan = FunctionPlan(throttle_rate=1.0, duration_in_seconds=(11 * HOUR, 11 * HOUR), ends_at=HOUR)
     target = world.add_function("f", plan, timeout_in_seconds=TIMEOUT)
     world.add_mapping("m", queue, "f")
 
@@ -122,7 +122,7 @@ def test_a_group_that_waited_too_long_for_another_whole_run_comes_again_at_once(
 def test_a_message_that_cannot_be_hidden_for_longer_is_not_asked_for_again_and_again() -> None:
     world = World(faults=FaultPlan(latency_in_seconds=(0.1, 0.2)))
     queue = world.add_queue("q", visibility_timeout_in_seconds=36_000)
-    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=42_000.0))
+    target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=42_000.0))
     world.add_mapping("m", queue, "f")
     live(world, sending(world, queue, "hello", at=50.0, stop_at=43_100))
     assert len(target.calls) == 1

@@ -326,7 +326,7 @@ def test_throttles_keep_the_batch_in_hand_and_the_receive_count_at_one() -> None
     world = World()
     dead = world.add_queue("dead")
     queue = world.add_queue("q", visibility_timeout_in_seconds=5, dead_letter_queue=dead, maximum_receive_count=1)
-    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=600.0), timeout_in_seconds=2)
+    target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=600.0), timeout_in_seconds=2)
     world.add_mapping("m", queue, "f")
     live(world, sending(world, queue, *bodies(25), stop_at=700))
     assert not queue.message_ids
@@ -352,7 +352,7 @@ def test_visibility_is_kept_alive_while_the_function_runs() -> None:
 def test_an_expired_receipt_is_not_invoked() -> None:
     world = World(faults=FaultPlan(outages=[Outage(1.0, 200.0, Fault.UNREACHABLE)]))
     queue = world.add_queue("q", visibility_timeout_in_seconds=10)
-    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=300.0), timeout_in_seconds=2)
+    target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=300.0), timeout_in_seconds=2)
     world.add_mapping("m", queue, "f")
     live(world, sending(world, queue, *bodies(5), stop_at=500))
     checker.check_no_expired_receipt_is_invoked(queue, target.calls)
@@ -481,7 +481,7 @@ def test_a_stop_lets_what_runs_finish_and_gives_the_rest_back() -> None:
     world = World(grace_in_seconds=30)
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(8.0, 8.0)), concurrency=1)
-    world.add_function("g", FunctionPlan(busy_rate=1.0))
+    world.add_function("g", FunctionPlan(throttle_rate=1.0))
     other = world.add_queue("other", visibility_timeout_in_seconds=300)
     world.add_mapping("m", queue, "f")
     world.add_mapping("n", other, "g")

@@ -9,8 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
+from poller import errors
 from poller.engine.stop import Stop
-from poller.errors import AccessDenied, Throttled, Unreachable
+from poller.errors import AccessDenied
 from poller.facts import (
     DeleteFailed,
     MappingCrashed,
@@ -20,7 +21,7 @@ from poller.facts import (
     ReceiptsExpired,
     SourceFailed,
 )
-from poller.model.invocation import Busy, FunctionError, Invocation, Response
+from poller.model.invocation import FunctionError, Invocation, Response, Throttled, Unreachable
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
@@ -105,13 +106,13 @@ def test_a_crashed_mapping_that_finishes_its_other_batches_shows_no_text_of_a_fo
 @pytest.mark.parametrize(
     ("answer", "reason", "tells_the_next_try"),
     [
-        (Busy(reason="TooManyRequests"), "function f is throttled: TooManyRequests", True),
+        (Throttled(reason="TooManyRequests"), "function f is throttled: TooManyRequests", True),
         (
-            Busy(reason="TooManyRequests", detail="bill: Rate Exceeded"),
+            Throttled(reason="TooManyRequests", detail="bill: Rate Exceeded"),
             "function f is throttled: bill: Rate Exceeded",
             True,
         ),
-        (Busy(reason="no route", is_throttle=False), "function f cannot be invoked: no route", True),
+        (Unreachable(reason="no route"), "function f cannot be invoked: no route", True),
         (
             FunctionError(error_type="Runtime.ImportModuleError", message="No module named 'x'"),
             "function f cannot start: Runtime.ImportModuleError: No module named 'x'",
@@ -256,7 +257,7 @@ def test_a_queue_that_does_not_answer_does_not_hold_the_place_of_another_mapping
 
     async def fails(call: Call, operation: str, request: dict[str, Any]) -> Any:
         if operation == "ChangeMessageVisibilityBatch" and request["QueueUrl"].endswith("broken.fifo"):
-            raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
+            raise errors.Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
         return await call(request)
 
     around_calls(monkeypatch, fails)
@@ -438,7 +439,7 @@ def test_a_long_visibility_timeout_does_not_make_a_throttled_batch_lapse_at_half
     world = World()
     dead = world.add_queue("dead")
     queue = world.add_queue("q", visibility_timeout_in_seconds=36_000, dead_letter_queue=dead, maximum_receive_count=1)
-    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=20_000.0), timeout_in_seconds=2)
+    target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=20_000.0), timeout_in_seconds=2)
     world.add_mapping("m", queue, "f")
     live(world, sending(world, queue, "hello", stop_at=80_000))
     assert not dead.message_ids, "hidden until 36,000 s, the function was back at 20,000 s, and it was not invoked"
@@ -455,7 +456,7 @@ def test_a_pause_that_a_service_asks_for_is_bounded(monkeypatch: pytest.MonkeyPa
     async def asks_for_a_day(call: Call, operation: str, request: dict[str, Any]) -> Any:
         if operation == "ReceiveMessage" and not asked:
             asked.append(1)
-            raise Throttled("Rate exceeded", code="RequestThrottled", retry_after=86_400.0)
+            raise errors.Throttled("Rate exceeded", code="RequestThrottled", retry_after=86_400.0)
         return await call(request)
 
     around_calls(monkeypatch, asks_for_a_day)
@@ -508,7 +509,7 @@ def test_a_gathered_batch_does_not_wait_for_the_pause_of_its_source(monkeypatch:
         if operation == "ReceiveMessage":
             calls.append(1)
             if len(calls) == 2:
-                raise Throttled("Rate exceeded", code="RequestThrottled", retry_after=60.0)
+                raise errors.Throttled("Rate exceeded", code="RequestThrottled", retry_after=60.0)
         return await call(request)
 
     around_calls(monkeypatch, throttles_the_second)
@@ -585,7 +586,7 @@ def test_a_stop_does_not_wait_for_a_batch_that_may_not_be_invoked_yet(monkeypatc
 
     async def hides_nothing(call: Call, operation: str, request: dict[str, Any]) -> Any:
         if operation == "ChangeMessageVisibilityBatch" and request["Entries"][0]["VisibilityTimeout"]:
-            raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
+            raise errors.Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
         return await call(request)
 
     around_calls(monkeypatch, hides_nothing)
@@ -615,7 +616,7 @@ def test_a_message_is_hidden_from_when_it_was_asked_for_and_not_from_the_answer(
 ) -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=12)
-    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=300.0), timeout_in_seconds=8)
+    target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=300.0), timeout_in_seconds=8)
     world.add_mapping("m", queue, "f")
 
     async def answers_late(call: Call, operation: str, request: dict[str, Any]) -> Any:
@@ -662,7 +663,7 @@ def test_no_message_counts_as_expired_when_it_arrives(monkeypatch: pytest.Monkey
 def test_a_batch_keeps_its_request_id_over_throttles_and_counts_its_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q")
-    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=60.0))
+    target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=60.0))
     world.add_mapping("m", queue, "f")
     invocations: list[Invocation] = []
     invoke = target.invoke
@@ -711,7 +712,7 @@ def test_a_delete_is_not_tried_again_when_the_message_may_be_visible(monkeypatch
             deletes.append(anyio.current_time())
         is_refused = operation == "DeleteMessageBatch" and anyio.current_time() < 12
         if is_refused or operation == "ChangeMessageVisibilityBatch":
-            raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
+            raise errors.Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
         return await call(request)
 
     around_calls(monkeypatch, refuses)

@@ -288,7 +288,7 @@ def test_a_group_that_a_stop_cancels_is_shown_after_the_timeout_of_its_function(
 def test_a_message_is_hidden_for_the_timeout_of_its_receive_even_if_the_queue_has_changed_since() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
-    target = world.add_function("f", FunctionPlan(busy_rate=1.0, ends_at=500.0))
+    target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=500.0))
     world.add_mapping("m", queue, "f")
 
     async def until(life: Life) -> None:

@@ -15,7 +15,7 @@ from poller.engine.streams.budget import LEAST, Budget
 from poller.engine.streams.mapping import StreamContext
 from poller.facts import MappingCrashed, PositionTrimmed, RecordsPolled, SourceFailed
 from poller.functions.opened import OpenFunction
-from poller.model.invocation import Busy, Invocation, Response
+from poller.model.invocation import Invocation, Response, Throttled
 from poller.model.stream import Read, Shard, ShardIterator, StreamRecord
 from poller.ports import StreamSource
 from tests.fakes.clock import EPOCH
@@ -360,7 +360,7 @@ def test_a_function_that_asks_for_a_day_of_rest_is_asked_again_after_five_minute
         async def invoke(self, invocation: Invocation) -> Response:
             if not self.is_rested:
                 self.is_rested = True
-                return Busy(reason="Rest", retry_after=DAY)
+                return Throttled(reason="Rest", retry_after=DAY)
             return await super().invoke(invocation)
 
     world = Resting()

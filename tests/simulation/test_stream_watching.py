@@ -22,7 +22,7 @@ from poller.facts import (
     ShardBlocked,
     ShardUnblocked,
 )
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
+from poller.model.invocation import Answered, FunctionError, Invocation, Response, Throttled
 from poller.model.status import BLOCKED_SHARDS_SHOWN, BlockedShard, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
 from tests.fakes.clock import EPOCH
@@ -49,7 +49,7 @@ class Watched(World):
 
     async def invoke(self, invocation: Invocation) -> Response:
         if anyio.current_time() < self.busy_until:
-            return Busy(reason="TooManyRequestsException", is_throttle=True)
+            return Throttled(reason="TooManyRequestsException")
         until, answer = self.answer_until
         if anyio.current_time() < until:
             return answer

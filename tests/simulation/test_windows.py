@@ -12,7 +12,7 @@ import pytest
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.facts import RecordsDropped
-from poller.model.invocation import Answered, Busy, FunctionError, Response
+from poller.model.invocation import Answered, FunctionError, Response, Throttled
 from poller.model.stream import Checkpoint, ShardEnd, ShardId
 from tests.simulation.one_stream import ERROR, FAILURES, crashing_after, play, stopping_after
 from tests.simulation.windows import Call, TableWorld, WindowWorld, gathered
@@ -512,7 +512,7 @@ def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
     def answer(call: Call) -> Response | None:
         lot = randomness.random() if call.at < trouble_ends_at else 1.0
         if lot < 0.1:
-            return Busy(reason="TooManyRequests")
+            return Throttled(reason="TooManyRequests")
         if lot < 0.2:
             return FunctionError(error_type="ValueError", message="by plan")
         if lot < 0.25:

@@ -25,7 +25,7 @@ from anyio.abc import TaskStatus
 from poller.core.backoff import Backoff
 from poller.facts import Emit
 from poller.model.function import ChildProcess, Function
-from poller.model.invocation import Busy, FunctionError, Invocation, Response
+from poller.model.invocation import FunctionError, Invocation, Response, Unreachable
 from poller.targets.runtime.child import Child, StartError
 from poller.targets.runtime.environment import environment
 from poller.targets.runtime.memory import exceeding
@@ -110,7 +110,7 @@ class RuntimeTarget:
                 try:
                     child = self._free.pop()[1] if self._free else await self._new_child()
                 except StartError as refusal:
-                    return Busy(reason=f"cannot start {refusal}", is_throttle=False)
+                    return Unreachable(reason=f"cannot start {refusal}")
                 response = await child.invoke(invocation)
                 self._put_back(child)
                 if isinstance(response, FunctionError) and not child.is_initialised:

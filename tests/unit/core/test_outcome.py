@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from poller.core.outcome import cannot_start, from_the_first, interpret, unheeded_failures
-from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response, TooLarge
+from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, Throttled, TooLarge, Unreachable
 from poller.model.outcome import Failed, Oversized, PartlyFailed, Postponed, Succeeded
 
 BATCH = {"a", "b", "c"}
@@ -145,11 +145,18 @@ def test_a_gateway_that_got_no_answer_does_not_know_whether_the_function_still_r
     assert outcome == Failed(error_type, may_still_run=may_still_run)
 
 
-@pytest.mark.parametrize("is_throttle", [True, False])
-def test_a_busy_function_postpones_the_batch(is_throttle: bool) -> None:
-    response = Busy(reason="HTTP.503", retry_after=3.0, is_throttle=is_throttle, detail="it is full")
-    outcome = interpret(response, identifiers=BATCH, reports_item_failures=True, event=EVENT)
-    assert outcome == Postponed("HTTP.503", 3.0, is_throttle, "it is full")
+@pytest.mark.parametrize(
+    ("response", "postponed"),
+    [
+        (
+            Throttled(reason="HTTP.503", retry_after=3.0, detail="it is full"),
+            Postponed("HTTP.503", 3.0, True, "it is full"),
+        ),
+        (Unreachable(reason="HTTP.500", detail="it is gone"), Postponed("HTTP.500", None, False, "it is gone")),
+    ],
+)
+def test_a_function_that_did_not_run_postpones_the_batch(response: Response, postponed: Postponed) -> None:
+    assert interpret(response, identifiers=BATCH, reports_item_failures=True, event=EVENT) == postponed
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,16 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from poller.facts import EndpointSuspended
 from poller.model.function import HttpService
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    Invocation,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
 from poller.targets.http import HttpTarget, retry_after
 from tests.fakes.clock import jump
@@ -60,7 +69,7 @@ async def opened(
 
 def told(response: Response) -> Response:
     """The response without what a person is told of it."""
-    return replace(response, detail="") if isinstance(response, Busy) else response
+    return replace(response, detail="") if isinstance(response, Throttled | Unreachable) else response
 
 
 async def exchange(
@@ -115,7 +124,7 @@ async def test_any_2xx_is_an_answer(status: int) -> None:
 
 
 async def test_a_proxy_that_nobody_configured_is_one_still() -> None:
-    assert told((await exchange(Reply(status=407)))[0]) == Busy(reason="HTTP.407", is_throttle=False)
+    assert told((await exchange(Reply(status=407)))[0]) == Unreachable(reason="HTTP.407")
 
 
 async def test_an_answer_with_the_shape_of_an_error_is_an_answer() -> None:
@@ -184,7 +193,7 @@ async def test_a_failure_that_repeats_the_event_shows_nothing_of_it() -> None:
 @pytest.mark.parametrize(("status", "path"), [(429, "/"), (503, "/"), (500, EMULATOR), (504, EMULATOR)])
 async def test_a_refusal_names_the_host_and_has_the_services_own_words(status: int, path: str) -> None:
     response, request = await exchange(Reply(status=status, body=b"come back later"), path=f"{path}?token=s3cret")
-    assert isinstance(response, Busy)
+    assert isinstance(response, Throttled | Unreachable)
     assert response.detail == f"{request.headers['host']}: {status} -: come back later"
 
 
@@ -222,15 +231,17 @@ async def test_a_service_that_refuses_a_large_event_after_its_head_is_understood
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_full_service_is_busy_for_as_long_as_it_says(status: int) -> None:
     reply = Reply(status=status, headers={"Retry-After": "7"})
-    assert told((await exchange(reply))[0]) == Busy(reason=f"HTTP.{status}", retry_after=7.0)
-    assert told((await exchange(Reply(status=status)))[0]) == Busy(reason=f"HTTP.{status}", retry_after=None)
+    assert told((await exchange(reply))[0]) == Throttled(reason=f"HTTP.{status}", retry_after=7.0)
+    assert told((await exchange(Reply(status=status)))[0]) == Throttled(reason=f"HTTP.{status}", retry_after=None)
 
 
 @pytest.mark.parametrize("ahead", [-7200, 0, 7200])
 async def test_a_date_to_retry_after_is_compared_with_the_date_of_the_answer(ahead: float) -> None:
     there = time.time() + ahead
     headers = {"Date": formatdate(there, usegmt=True), "Retry-After": formatdate(there + 30, usegmt=True)}
-    assert told((await exchange(Reply(status=503, headers=headers)))[0]) == Busy(reason="HTTP.503", retry_after=30.0)
+    assert told((await exchange(Reply(status=503, headers=headers)))[0]) == Throttled(
+        reason="HTTP.503", retry_after=30.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,11 +266,10 @@ def test_retry_after_is_a_number_or_a_date(value: str | None, seconds: float | N
     assert retry_after(value, now=NOW) == seconds
 
 
-async def test_a_connection_refused_is_busy_and_no_throttle() -> None:
+async def test_a_function_that_refuses_the_connection_is_unreachable() -> None:
     async with opened(http_kind(refused_url())) as target:
         response = await target.invoke(invocation())
-    assert isinstance(response, Busy)
-    assert not response.is_throttle
+    assert isinstance(response, Unreachable)
     assert "cannot connect to 127.0.0.1" in response.reason
 
 
@@ -269,8 +279,7 @@ async def test_a_connection_that_is_not_made_in_half_the_timeout_is_no_connectio
         with socket.create_connection(("127.0.0.1", port)):  # fills the backlog: the next one gets no answer
             async with opened(http_kind(f"http://127.0.0.1:{port}/"), timeout_in_seconds=0.4) as target:
                 response = await target.invoke(invocation())
-    assert isinstance(response, Busy)
-    assert not response.is_throttle
+    assert isinstance(response, Unreachable)
 
 
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", b"what is this\r\n\r\n"])
@@ -376,12 +385,12 @@ async def test_a_url_is_reached_through_the_proxy_of_the_environment(proxy_of: C
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (Reply(status=407, body=b"s3cret"), Busy(reason="HTTP.407", is_throttle=False)),
-        (Reply(status=503), Busy(reason="HTTP.503")),
+        (Reply(status=407, body=b"s3cret"), Unreachable(reason="HTTP.407")),
+        (Reply(status=503), Throttled(reason="HTTP.503")),
     ],
 )
 async def test_a_request_that_a_proxy_refuses_did_not_reach_the_function(
-    answer: Reply, expected: Busy, proxy_of: Callable[[HttpServer], None]
+    answer: Reply, expected: Throttled | Unreachable, proxy_of: Callable[[HttpServer], None]
 ) -> None:
     async def handler(_: Request) -> Reply:
         return answer
@@ -407,7 +416,7 @@ async def test_a_tunnel_that_a_proxy_refuses_is_busy_and_shows_no_password(
             response = await target.invoke(invocation())
     assert [(request.method, request.target) for request in proxy.requests] == [("CONNECT", "function.invalid:443")]
     reason = f"the proxy refused the connection with status {status}"
-    assert response == Busy(reason=reason, is_throttle=False)
+    assert response == Unreachable(reason=reason)
 
 
 async def test_a_proxy_that_does_not_answer_is_named_by_its_own_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,7 +426,7 @@ async def test_a_proxy_that_does_not_answer_is_named_by_its_own_host_and_port(mo
         with socket.create_connection(("127.0.0.1", port)):  # fills the backlog: the next one gets no answer
             async with opened(http_kind("http://function.invalid/"), timeout_in_seconds=0.4) as target:
                 response = await target.invoke(invocation())
-    assert response == Busy(reason=f"no connection to 127.0.0.1:{port} in time", is_throttle=False)
+    assert response == Unreachable(reason=f"no connection to 127.0.0.1:{port} in time")
 
 
 async def test_an_unreachable_proxy_is_named_by_host_and_port_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,7 +435,7 @@ async def test_an_unreachable_proxy_is_named_by_host_and_port_only(monkeypatch: 
     async with opened(http_kind("http://function.invalid/")) as target:
         response = await target.invoke(invocation())
     place = url.removeprefix("http://")
-    assert response == Busy(reason=f"cannot connect to the proxy {place}: Connection refused", is_throttle=False)
+    assert response == Unreachable(reason=f"cannot connect to the proxy {place}: Connection refused")
 
 
 # The Runtime Interface Emulator
@@ -455,11 +464,11 @@ THE_ERROR = FunctionError(error_type="ValueError", message="no", payload=ERROR)
             Reply(body=b'{"errorMessage": "no"}', headers={"X-Amz-Function-Error": "Unhandled"}),
             FunctionError(error_type="Function.Unknown", message="no", payload=b'{"errorMessage": "no"}'),
         ),
-        (Reply(status=400), Busy(reason="HTTP.400", is_throttle=False)),
-        (Reply(status=500), Busy(reason="HTTP.500", is_throttle=False)),
-        (Reply(status=500, body=ERROR), Busy(reason="HTTP.500", is_throttle=False)),
-        (Reply(status=504), Busy(reason="HTTP.504", is_throttle=False)),
-        (Reply(status=429, headers={"Retry-After": "2"}), Busy(reason="HTTP.429", retry_after=2.0)),
+        (Reply(status=400), Unreachable(reason="HTTP.400")),
+        (Reply(status=500), Unreachable(reason="HTTP.500")),
+        (Reply(status=500, body=ERROR), Unreachable(reason="HTTP.500")),
+        (Reply(status=504), Unreachable(reason="HTTP.504")),
+        (Reply(status=429, headers={"Retry-After": "2"}), Throttled(reason="HTTP.429", retry_after=2.0)),
         (Reply(status=404), FunctionError(error_type="HTTP.404", message="404 -")),
         (Reply(status=301), FunctionError(error_type="HTTP.301", message="301 -")),
     ],
@@ -648,7 +657,7 @@ async def test_when_all_urls_refuse_a_throttle_is_what_is_told() -> None:
         pool_of(Reply(status=429, headers={"Retry-After": "3"}), Reply()) as (first, _),
         opened(http_kind(first.url, refused_url())) as target,
     ):
-        assert told(await target.invoke(invocation())) == Busy(reason="HTTP.429", retry_after=3.0)
+        assert told(await target.invoke(invocation())) == Throttled(reason="HTTP.429", retry_after=3.0)
 
 
 async def test_when_all_urls_are_aside_the_one_due_soonest_is_tried() -> None:
@@ -657,7 +666,7 @@ async def test_when_all_urls_are_aside_the_one_due_soonest_is_tried() -> None:
         pool_of(later, sooner, Reply(body=b"1")) as (first, second),
         opened(http_kind(first.url, second.url)) as target,
     ):
-        assert isinstance(await target.invoke(invocation()), Busy)
+        assert isinstance(await target.invoke(invocation()), Throttled)
         assert await target.invoke(invocation()) == Answered(b"1")
     assert (len(first.requests), len(second.requests)) == (1, 2)
 
@@ -676,7 +685,7 @@ async def test_a_single_url_is_never_put_aside() -> None:
     record = Recorded()
     async with opened(http_kind(refused_url()), record) as target:
         for _ in range(3):
-            assert isinstance(await target.invoke(invocation()), Busy)
+            assert isinstance(await target.invoke(invocation()), Unreachable)
     assert record.facts == []
 
 
@@ -692,14 +701,14 @@ async def test_a_connection_that_is_not_made_is_told_by_host_and_port_only() -> 
             kind = http_kind(f"http://user:s3cret@127.0.0.1:{port}{SECRETS}")
             async with opened(kind, timeout_in_seconds=0.4) as target:
                 response = await target.invoke(invocation())
-    assert response == Busy(reason=f"no connection to 127.0.0.1:{port} in time", is_throttle=False)
+    assert response == Unreachable(reason=f"no connection to 127.0.0.1:{port} in time")
 
 
 async def test_a_refused_connection_is_told_by_host_and_port_only() -> None:
     url = refused_url().rstrip("/")
     async with opened(http_kind(url.replace("//", "//user:s3cret@") + SECRETS)) as target:
         response = await target.invoke(invocation())
-    assert isinstance(response, Busy)
+    assert isinstance(response, Unreachable)
     assert url.removeprefix("http://") in response.reason
     assert "s3cret" not in response.reason
 
@@ -718,7 +727,7 @@ async def test_a_request_that_cannot_be_made_is_busy(url: str, headers: Mapping[
         served = url.format(server=server.url.removeprefix("http://"))
         async with opened(http_kind(served, headers=headers)) as target:
             response = await target.invoke(invocation())
-    assert response == Busy(reason=f"the request cannot be made: {kind}", is_throttle=False)
+    assert response == Unreachable(reason=f"the request cannot be made: {kind}")
     assert server.requests == []
 
 

@@ -21,7 +21,16 @@ from poller.aws.wire import Answer
 from poller.model.arn import Arn
 from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, LostAnswer, Response, TooLarge
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    Invocation,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
 from poller.targets import lambda_api
 from poller.targets.client_context import client_context
 from poller.targets.lambda_api import LambdaApiTarget, response_of
@@ -169,7 +178,7 @@ async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> 
                 headers={"Retry-After": "3", "x-amzn-ErrorType": "TooManyRequestsException"},
                 body=b'{"Reason":"ReservedFunctionConcurrentInvocationLimitExceeded","message":"Rate Exceeded."}',
             ),
-            Busy(
+            Throttled(
                 reason="ReservedFunctionConcurrentInvocationLimitExceeded",
                 retry_after=3,
                 detail=f"{ARN}: ReservedFunctionConcurrentInvocationLimitExceeded: "
@@ -178,20 +187,20 @@ async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> 
         ),
         (
             Reply(status=429, body=b'{"Reason":"a reason that never ends, <script>"}'),
-            Busy(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)"),
+            Throttled(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)"),
         ),
         (
             Reply(status=429, body=b'{"Reason":"' + b"R" * 129 + b'"}'),
-            Busy(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)"),
+            Throttled(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)"),
         ),
-        (Reply(status=429, body=b"{}"), Busy(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)")),
+        (Reply(status=429, body=b"{}"), Throttled(reason="Http429", detail=f"{ARN}: Http429: Http429 (429)")),
         (
             Reply(status=500, headers={"x-amzn-ErrorType": "ServiceException"}),
-            Busy(reason="ServiceException", is_throttle=False, detail=f"{ARN}: ServiceException (500)"),
+            Unreachable(reason="ServiceException", detail=f"{ARN}: ServiceException (500)"),
         ),
         (
             Reply(status=502, headers={"x-amzn-ErrorType": "KMSAccessDeniedException:http://internal"}),
-            Busy(reason="KMSAccessDeniedException", is_throttle=False, detail=f"{ARN}: KMSAccessDeniedException (502)"),
+            Unreachable(reason="KMSAccessDeniedException", detail=f"{ARN}: KMSAccessDeniedException (502)"),
         ),
         (
             Reply(
@@ -199,9 +208,8 @@ async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> 
                 headers={"x-amzn-ErrorType": "ResourceNotFoundException"},
                 body=b'{"Type":"User","Message":"Function not found: bill"}',
             ),
-            Busy(
+            Unreachable(
                 reason="ResourceNotFoundException",
-                is_throttle=False,
                 detail=f"{ARN}: ResourceNotFoundException (404): Function not found: bill",
             ),
         ),
@@ -211,19 +219,18 @@ async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> 
                 headers={"x-amzn-ErrorType": "AccessDeniedException"},
                 body=b'{"Message":"User: me is not authorized to perform: lambda:InvokeFunction"}',
             ),
-            Busy(
+            Unreachable(
                 reason="AccessDeniedException",
-                is_throttle=False,
                 detail=f"{ARN}: AccessDeniedException (403): User: me is not authorized to perform: "
                 "lambda:InvokeFunction",
             ),
         ),
-        (Reply(status=400, body=b"?"), Busy(reason="Http400", is_throttle=False, detail=f"{ARN}: Http400 (400)")),
-        (Reply(status=204), Busy(reason="Http204", is_throttle=False, detail=f"{ARN}: Http204 (204)")),
+        (Reply(status=400, body=b"?"), Unreachable(reason="Http400", detail=f"{ARN}: Http400 (400)")),
+        (Reply(status=204), Unreachable(reason="Http204", detail=f"{ARN}: Http204 (204)")),
     ],
 )
 async def test_a_refusal_means_that_the_function_did_not_run_and_names_the_function(
-    reply: Reply, expected: Busy
+    reply: Reply, expected: Throttled | Unreachable
 ) -> None:
     assert await response_to(reply) == expected
 
@@ -248,16 +255,16 @@ async def test_a_function_that_cannot_be_reached_did_not_run() -> None:
         port = free.getsockname()[1]
         async with targeting(f"http://127.0.0.1:{port}") as target:
             response = await target.invoke(INVOCATION)
-    assert isinstance(response, Busy)
-    assert (response.reason, response.is_throttle) == ("ClientConnectorError", False)
+    assert isinstance(response, Unreachable)
+    assert response.reason == "ClientConnectorError"
     assert response.detail.startswith(f"{ARN}: cannot connect to 127.0.0.1:{port}: ")
 
 
 async def test_want_of_credentials_means_that_the_function_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     response = await response_to(Reply())
-    assert isinstance(response, Busy)
-    assert (response.reason, response.is_throttle) == ("NoCredentialsError", False)
+    assert isinstance(response, Unreachable)
+    assert response.reason == "NoCredentialsError"
     assert response.detail.startswith(f"{ARN}: ")
 
 
@@ -269,7 +276,7 @@ async def test_a_role_that_may_not_be_assumed_means_that_the_function_did_not_ru
         targeting(server.url, role_arn=role_arn) as target,
     ):
         detail = f"{ARN}: AccessDenied (403)"
-        assert await target.invoke(INVOCATION) == Busy(reason="AccessDenied", is_throttle=False, detail=detail)
+        assert await target.invoke(INVOCATION) == Unreachable(reason="AccessDenied", detail=detail)
     [request] = server.requests
     assert parse_qs(request.body.decode())["RoleArn"] == [role_arn]
 
@@ -315,7 +322,7 @@ async def test_a_value_of_an_answer_that_is_no_text_is_left_out(odd: bytes) -> N
     assert (response.error_type, response.message) == ("Unhandled", "")
     throttled = Answer(429, {"x-amzn-errortype": "TooManyRequestsException"}, b'{"Reason":%b}' % odd)
     response = response_of(throttled, Arn.parse(ARN))
-    assert isinstance(response, Busy)
+    assert isinstance(response, Throttled)
     assert response.reason == "TooManyRequestsException"
 
 

@@ -29,7 +29,7 @@ from poller.facts import (
     RuntimeApiConnectionRefused,
 )
 from poller.model.function import ChildProcess
-from poller.model.invocation import Answered, Busy, FunctionError, Invocation, Response
+from poller.model.invocation import Answered, FunctionError, Invocation, Response, Unreachable
 from poller.targets.runtime import RuntimeTarget
 from poller.targets.runtime.child import Child
 from poller.targets.runtime.output_limit import OutputLimit
@@ -522,7 +522,7 @@ async def test_an_exit_is_seen_even_if_the_child_left_a_process_behind() -> None
 async def test_a_program_that_cannot_be_started_never_saw_the_batch(command: tuple[str, ...], reason: str) -> None:
     record = Recorded()
     async with opened(command_kind(*command), record) as target:
-        assert await target.invoke(call()) == Busy(reason=reason, is_throttle=False)
+        assert await target.invoke(call()) == Unreachable(reason=reason)
     assert record.facts == []
 
 
@@ -530,7 +530,7 @@ async def test_a_folder_that_is_not_there_keeps_the_child_from_starting(tmp_path
     kind = command_kind("/bin/sh", directory=tmp_path / "gone")
     async with opened(kind, Recorded()) as target:
         response = await target.invoke(call())
-    assert response == Busy(reason="cannot start /bin/sh: No such file or directory", is_throttle=False)
+    assert response == Unreachable(reason="cannot start /bin/sh: No such file or directory")
 
 
 async def test_an_exit_before_the_first_invocation_fails_it() -> None:

@@ -9,7 +9,7 @@ from poller.core.backoff import STREAM_RETRY
 from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Step, Wait
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.invocation import Answered, Busy, FunctionError
+from poller.model.invocation import Answered, FunctionError, Throttled
 from poller.model.mapping import StreamMapping
 from poller.model.outcome import Failed, Postponed, Succeeded
 from poller.model.stream import Latest, SequenceNumber
@@ -69,7 +69,7 @@ def test_the_pauses_between_retries_grow_to_their_limit() -> None:
 def test_a_throttle_waits_as_long_as_it_was_asked_to() -> None:
     delivery = delivery_of(0.0, policy=RetryPolicy())
     delivery.step(0.0)
-    delivery.answered(Postponed("Throttled", 17.0, True), Busy(reason="Throttled", retry_after=17.0), now=0.0)
+    delivery.answered(Postponed("Throttled", 17.0, True), Throttled(reason="Throttled", retry_after=17.0), now=0.0)
     step = delivery.step(0.0)
     assert step == Wait(17.0, "Throttled")
 
@@ -79,13 +79,13 @@ def test_the_pauses_of_throttles_begin_anew_after_the_function_was_reached() -> 
     postponed = Postponed("Throttled", None, True)
     for _ in range(10):
         delivery.step(0.0)
-        delivery.answered(postponed, Busy(reason="Throttled"), now=0.0)
+        delivery.answered(postponed, Throttled(reason="Throttled"), now=0.0)
         long = seconds_of(delivery.step(0.0))
     delivery.step(0.0)
     delivery.answered(FAILED, RAISED, now=0.0)
     delivery.step(0.0)
     delivery.step(0.0)
-    delivery.answered(postponed, Busy(reason="Throttled"), now=0.0)
+    delivery.answered(postponed, Throttled(reason="Throttled"), now=0.0)
     assert seconds_of(delivery.step(0.0)) <= 0.2 < long
 
 

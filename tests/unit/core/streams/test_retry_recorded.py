@@ -20,7 +20,7 @@ from poller.core.outcome import interpret
 from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Wait
 from poller.model.arn import Arn
 from poller.model.ids import RequestId
-from poller.model.invocation import Answered, Busy, FunctionError, LostAnswer, Response
+from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, Throttled
 from poller.model.stream import SequenceNumber, ShardId
 
 BEGINNING = 1_700_000_000.0
@@ -147,7 +147,7 @@ class Play:
         names = [one.sequence_number for one in step.records]
         verb, _, rest = self.case.lines["function"].partition(" ")
         if verb == "throttled" and self.now < float(rest.split()[1]):
-            return Busy(reason="Throttled")
+            return Throttled(reason="Throttled")
         label = self.seen.setdefault(step.request_id, f"#{len(self.seen) + 1}")
         self.invoked.append((self.now, f"{label} [{' '.join(names)}]"))
         if verb == "raises" and (rest == "always" or rest.removeprefix("at ") in names):

@@ -9,7 +9,7 @@ from poller.core import outcome as outcomes
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 from poller.core.envelope import window_event
 from poller.core.streams import tumbling
-from poller.model.invocation import Answered, Busy, FunctionError
+from poller.model.invocation import Answered, FunctionError, Throttled
 from poller.model.outcome import Failed, Outcome, PartlyFailed, Postponed, Succeeded
 from poller.model.stream import Window
 
@@ -110,7 +110,7 @@ def test_a_failure_stays_the_failure_it_was() -> None:
     failed = Failed("ValueError")
     assert tumbling.interpret(failed, FunctionError(error_type="ValueError", message=""), is_final=False) is failed
     postponed = Postponed("Throttled", None, True)
-    assert tumbling.interpret(postponed, Busy(reason="Throttled"), is_final=False) is postponed
+    assert tumbling.interpret(postponed, Throttled(reason="Throttled"), is_final=False) is postponed
 
 
 def test_only_an_answer_with_state_settles() -> None:
