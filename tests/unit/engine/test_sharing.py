@@ -27,6 +27,7 @@ class Things:
         self.log: list[str] = []
         self.fails_to_open = False
         self.fails_to_close = False
+        self.is_closing = anyio.Event()
 
     @asynccontextmanager
     async def open(self, key: str) -> AsyncIterator[list[str]]:
@@ -38,6 +39,7 @@ class Things:
             tasks.start_soon(anyio.sleep_forever)
             yield [key]
             tasks.cancel_scope.cancel()
+        self.is_closing.set()
         await anyio.sleep(0.01)
         self.log.append(f"closed {key}")
         if self.fails_to_close:
@@ -92,7 +94,7 @@ async def test_a_user_that_comes_during_the_closing_waits_and_gets_another_value
     things = Things()
 
     async def use_again() -> None:
-        await anyio.sleep(0.015)  # the first one is being closed
+        await things.is_closing.wait()
         async with shared.use("a"):
             pass
 
