@@ -39,17 +39,16 @@ def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_
     Raises KeyError when the message lacks an id, a receipt handle or a body.
     """
     body = wire["Body"]
+    own = wire.get("MessageAttributes")
     record: dict[str, Any] = {
         "messageId": wire["MessageId"],
         "receiptHandle": wire["ReceiptHandle"],
         "body": body,
         "attributes": _system_attributes(wire.get("Attributes")),
-        "messageAttributes": {},
+        "messageAttributes": {name: _message_attribute(value) for name, value in own.items()} if own else {},
     }
-    attributes = wire.get("MessageAttributes")
-    if attributes:
-        record["messageAttributes"] = {name: _message_attribute(value) for name, value in attributes.items()}
-        record["md5OfMessageAttributes"] = wire.get("MD5OfMessageAttributes") or md5_of_attributes(attributes)
+    if own:
+        record["md5OfMessageAttributes"] = wire.get("MD5OfMessageAttributes") or md5_of_attributes(own)
     elif null_md5_when_absent:
         record["md5OfMessageAttributes"] = None
     record["md5OfBody"] = wire.get("MD5OfBody") or _md5(body.encode("utf-8", "surrogatepass"))
@@ -206,13 +205,16 @@ def _system_attributes(attributes: Mapping[str, str] | None) -> Mapping[str, str
 
 
 def _message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
-    content = {"binaryValue": value["BinaryValue"]} if _is_binary(value) else {"stringValue": value["StringValue"]}
-    return content | {"stringListValues": [], "binaryListValues": [], "dataType": value["DataType"]}
+    if _is_binary(value):
+        name, content = "binaryValue", value["BinaryValue"]
+    else:
+        name, content = "stringValue", value["StringValue"]
+    return {name: content, "stringListValues": [], "binaryListValues": [], "dataType": value["DataType"]}
 
 
 def _is_binary(value: Mapping[str, Any]) -> bool:
     """The data type is String, Number or Binary, perhaps with a suffix of the producer's own."""
-    return str(value["DataType"]).startswith("Binary")
+    return bool(value["DataType"].startswith("Binary"))
 
 
 def _with_length(content: bytes) -> bytes:

@@ -7,8 +7,7 @@ The refusal names what was missed, and never what was there instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 from poller.errors import Rejected
@@ -23,14 +22,22 @@ MISREADINGS = (ArithmeticError, AttributeError, LookupError, RecursionError, Typ
 """What Python raises while it reads an answer that lacks a part, or has one of a wrong type or size."""
 
 
-@contextmanager
-def understood(service: str, what: str) -> Iterator[None]:
+class understood:  # noqa: N801  # it reads as a statement: `with understood(...)`
     """Around the taking apart of an answer: what is missing in it, or of another kind, is raised as Rejected."""
-    try:
-        yield
-    except MISREADINGS as error:
-        missed = f" (no {error})" if isinstance(error, KeyError) and NAME.fullmatch(str(error)) else ""
-        raise unusable(service, f"no {what}{missed}") from error
+
+    __slots__ = ("_service", "_what")
+
+    def __init__(self, service: str, what: str) -> None:
+        self._service = service
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, MISREADINGS):
+            missed = f" (no {error})" if isinstance(error, KeyError) and NAME.fullmatch(str(error)) else ""
+            raise unusable(self._service, f"no {self._what}{missed}") from error
 
 
 def text(value: Any) -> str:

@@ -143,25 +143,24 @@ class SqsSource:
             record = sqs_record(
                 wire, arn=self._arn, region=self._region, null_md5_when_absent=self._null_md5_when_absent
             )
+            attributes = record["attributes"]
             # Messages of standard queues may have a group too (fair queues); there it does not order them.
-            group = None if self._attempts is None else record["attributes"]["MessageGroupId"]
-            "".join(_texts(record))  # raises TypeError for a value that is no string
+            group = None if self._attempts is None else attributes["MessageGroupId"]
+            texts = [record["messageId"], record["receiptHandle"], record["body"], record["md5OfBody"]]
+            texts += attributes.values()
+            if record["messageAttributes"]:
+                texts.append(record["md5OfMessageAttributes"])
+                for each in record["messageAttributes"].values():
+                    texts += (each["dataType"], each.get("stringValue") or each.get("binaryValue") or "")
+            "".join(texts)  # raises TypeError for anything but a string: a document might be too deep to encode
         except MISREADINGS as error:
             defect = f"no {error.args[0]}" if isinstance(error, KeyError) else "misshapen"
             return self._defective(wire, defect)
-        return Message(
-            MessageId(record["messageId"]),
-            ReceiptHandle(record["receiptHandle"]),
-            None if group is None else MessageGroupId(group),
-            self._sent_at(record["attributes"]),
-            record,
-        )
-
-    def _sent_at(self, attributes: Mapping[str, Any]) -> float:
         try:
-            return int(attributes["SentTimestamp"]) / 1000
-        except (KeyError, TypeError, ValueError, OverflowError):
-            return self.clock.now()
+            sent_at = int(attributes["SentTimestamp"]) / 1000
+        except (KeyError, ValueError, OverflowError):
+            sent_at = self.clock.now()
+        return Message(record["messageId"], record["receiptHandle"], group, sent_at, record)
 
     def _defective(self, wire: Any, defect: str) -> Message:
         """The group is kept, so that the later messages of the group do not overtake this one."""
@@ -176,17 +175,6 @@ class SqsSource:
             {},
             defect,
         )
-
-
-def _texts(record: Mapping[str, Any]) -> list[Any]:
-    """All values of the record that SQS sends as strings; a document instead might be too deep to encode."""
-    texts = [record["messageId"], record["receiptHandle"], record["body"], record["md5OfBody"]]
-    texts += record["attributes"].values()
-    if attributes := record["messageAttributes"]:
-        texts.append(record["md5OfMessageAttributes"])
-        for attribute in attributes.values():
-            texts += (attribute["dataType"], attribute.get("stringValue") or attribute.get("binaryValue") or "")
-    return texts
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,9 @@ Lambda's runtimes show a function the client context of the call; what callers p
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
+from poller.model.ids import MappingName
 from poller.model.invocation import Invocation
 
 MAPPING_NAME_LENGTH = 200
@@ -16,9 +18,11 @@ MAPPING_NAME_LENGTH = 200
 
 def client_context(invocation: Invocation) -> str:
     """The client context as JSON of ASCII characters alone, as a header must be."""
-    custom = {
-        "mapping": invocation.mapping[:MAPPING_NAME_LENGTH],
-        "request_id": invocation.request_id,
-        "attempt": str(invocation.attempt),
-    }
-    return json.dumps({"custom": custom})
+    start = _start(invocation.mapping)
+    return f'{start}, "request_id": "{invocation.request_id}", "attempt": "{invocation.attempt}"}}}}'
+
+
+@lru_cache(maxsize=1024)
+def _start(mapping: MappingName) -> str:
+    """What is the same for all invocations of a mapping; its name may have any characters, a request id is a UUID."""
+    return f'{{"custom": {{"mapping": {json.dumps(mapping[:MAPPING_NAME_LENGTH])}'

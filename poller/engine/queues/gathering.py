@@ -108,18 +108,18 @@ class Gatherer:
     async def gather(self) -> list[BatchInHand]:
         """One batch; several if its records do not fit into one event; none if no message matched, or at a stop."""
         batches: list[BatchInHand] = []
-        builder = self._builder()
+        builder = self._builder(anyio.current_time())
         wait = self._longest_poll() if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
         while not self._stop.has_begun:
             asked_at = anyio.current_time()
             timeout, queue_timeout = self._keeper.timeout_in_seconds, self._keeper.queue_timeout_in_seconds
             messages = await self._receive(
-                min(MESSAGES_PER_RECEIVE, builder.room), wait, timeout, may_pause=not batches
+                min(MESSAGES_PER_RECEIVE, builder.room), wait, timeout, asked_at=asked_at, may_pause=not batches
             )
             if messages:
                 receive = Receive(asked_at, anyio.current_time(), timeout, queue_timeout)
                 if not batches:
-                    builder = self._builder()  # a smaller limit may have been learnt during the poll
+                    builder = self._builder(receive.answered_at)  # a smaller limit may have been learnt meanwhile
                 await self._put(messages, receive, batches, builder)
             elif messages is not None and (batches or self._permits.polls_in_flight == 1):
                 await self._slow_down(anyio.current_time() - asked_at)
@@ -133,11 +133,11 @@ class Gatherer:
             return []
         return batches
 
-    def _builder(self) -> BatchBuilder:
+    def _builder(self, now: float) -> BatchBuilder:
         return BatchBuilder(
             batch_size=self._mapping.batch_size,
             window_in_seconds=self._window,
-            limit_in_bytes=self._event_limit.in_bytes(anyio.current_time()),
+            limit_in_bytes=self._event_limit.in_bytes(now),
         )
 
     async def _slow_down(self, waited: float) -> None:
@@ -155,10 +155,11 @@ class Gatherer:
         """A message that came at the end of a long poll may have been hidden since its beginning, for all we know."""
         return min(LONG_POLL_IN_SECONDS, max(SHORT_POLL_IN_SECONDS, self._keeper.timeout_in_seconds * 2 // 3))
 
-    async def _receive(self, count: int, wait: int, timeout: int, *, may_pause: bool) -> list[Message] | None:
+    async def _receive(
+        self, count: int, wait: int, timeout: int, *, asked_at: float, may_pause: bool
+    ) -> list[Message] | None:
         """None when the source failed, after the pause for it, and when the receive was cut."""
         messages: list[Message] | None = None
-        asked_at = anyio.current_time()
         with self._cut_at_a_stop():
             try:
                 messages = await self._source.receive(
@@ -214,7 +215,7 @@ class Gatherer:
             if not batches or not fits:
                 batches.append(self._open_batch())
             if not fits:
-                builder = self._builder()
+                builder = self._builder(receive.answered_at)
                 builder.add(len(encoded), now=receive.answered_at)
             batches[-1].messages.append(MessageInHand(message, encoded, receive))
         if defective:

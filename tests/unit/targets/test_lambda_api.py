@@ -124,6 +124,7 @@ async def test_the_function_is_told_the_mapping_the_request_and_the_attempt_as_t
     assert orjson.loads(base64.b64decode(contexts[0])) == {
         "custom": {"mapping": "new_users", "request_id": "r-1", "attempt": "2"}
     }
+    assert orjson.loads(base64.b64decode(contexts[1]))["custom"]["mapping"] == "é\n" * 100
     assert len(contexts[1]) <= 3583
 
 
