@@ -30,7 +30,7 @@ from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.status import MappingStatus, StreamStatus
 from poller.settings.values import Settings
 from poller.telemetry import logs
-from poller.telemetry.recorder import Telemetry
+from poller.telemetry.telemetry import Telemetry
 
 GC_THRESHOLDS = (20_000, 20, 20)
 """Records in hand are many, live for a while and are in no cycle: the collector need not look at them so often."""

@@ -16,8 +16,10 @@ from prometheus_client import CollectorRegistry
 
 from poller import __version__
 from poller.admin.words import count, duration, size, written
+from poller.facts.batches import RECORDS_FAILED, RECORDS_FILTERED_OUT, RECORDS_INVOKED, RECORDS_POLLED
+from poller.facts.discards import RECORDS_DISCARDED
+from poller.facts.queues import MESSAGES_DELETED
 from poller.model.status import BlockedShard, MappingStatus, StreamStatus
-from poller.telemetry import metrics
 
 REFRESH_SECONDS = 5
 
@@ -40,10 +42,10 @@ class Columns:
 
 
 _COUNTERS = {
-    "polled": metrics.RECORDS_POLLED,
-    "filtered out": metrics.RECORDS_FILTERED_OUT,
-    "invoked": metrics.RECORDS_INVOKED,
-    "failed": metrics.RECORDS_FAILED,
+    "polled": RECORDS_POLLED.name,
+    "filtered out": RECORDS_FILTERED_OUT.name,
+    "invoked": RECORDS_INVOKED.name,
+    "failed": RECORDS_FAILED.name,
 }
 
 _QUEUES = Columns(
@@ -53,7 +55,7 @@ _QUEUES = Columns(
         "held": lambda status, _: f"{status.messages_held:,}",
         "limit": lambda status, _: f"{status.concurrency_limit:,}",
     },
-    counters=_COUNTERS | {"deleted": metrics.MESSAGES_DELETED},
+    counters=_COUNTERS | {"deleted": MESSAGES_DELETED.name},
 )
 
 _STREAMS = Columns(
@@ -64,7 +66,7 @@ _STREAMS = Columns(
         "batches": lambda status, _: f"{status.batches_in_flight:,}",
         "held": lambda status, stream: f"{status.messages_held:,}<small>{size(stream.bytes_buffered)}</small>",
     },
-    counters=_COUNTERS | {"discarded": metrics.RECORDS_DISCARDED},
+    counters=_COUNTERS | {"discarded": RECORDS_DISCARDED.name},
 )
 
 _MEANINGS = {

@@ -1,11 +1,10 @@
-"""THE FACTS: what happened, said once.
+"""How facts become log lines and metrics.
 
-`facts/` has one frozen type for each thing that can happen; `recorder.py` is the one place that turns a fact into a
-log line and a metric, so that their names cannot drift apart; `logs.py` sets structlog up;
-`metrics.py` names the metrics; `gauges.py` reads gauges from statuses at a scrape; `repetitions.py` keeps lines back
-that would repeat thousands of times a second.
+`telemetry.py` takes every fact and follows its declaration (facts/); `subject.py` has what is counted of one mapping or
+function, `lines.py` writes log lines, `repetitions.py` suppresses those that repeat, `labels.py` bounds the values of
+labels; `series.py` and `gauges.py` answer a scrape; `logs.py` sets structlog up.
 
-Belongs here: names of metrics and log events, labels, levels.
-Does not belong here: deciding anything from them.  No record body and no secret may stand in a fact.
-Who imports it: everyone from aws/ downwards; it imports model/ only.
+Belongs here: how a line is written and how a series is kept.
+Does not belong here: the names of metrics and log events (facts/), and any decision.
+Who imports it: app.py, admin/ and cli/; it imports facts/ and model/ only.
 """

@@ -26,7 +26,7 @@ from poller.admin.server import serve
 from poller.app import GC_THRESHOLDS
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus, StreamStatus
-from poller.telemetry.recorder import Telemetry
+from poller.telemetry.telemetry import Telemetry
 
 PROBE_SECONDS = 0.001
 

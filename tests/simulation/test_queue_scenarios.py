@@ -19,8 +19,8 @@ from poller.facts import (
     MappingCrashed,
     MappingReady,
     MessagesDeleted,
+    MessagesReceived,
     RecordsFilteredOut,
-    RecordsPolled,
     SourceFailed,
     SourceRecovered,
     VisibilityExtended,
@@ -35,7 +35,7 @@ from tests.simulation.world import World, run_seeded
 
 
 def receives(world: World, queue: FakeQueue) -> int:
-    return len(world.facts_of(RecordsPolled))
+    return len(world.facts_of(MessagesReceived))
 
 
 def receive_counts(queue: FakeQueue) -> list[int]:

@@ -13,7 +13,7 @@ from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import LEAST, Budget
 from poller.engine.streams.mapping import StreamContext
-from poller.facts import MappingCrashed, PositionTrimmed, RecordsPolled, SourceFailed
+from poller.facts import MappingCrashed, PositionTrimmed, RecordsRead, SourceFailed
 from poller.functions.opened import OpenFunction
 from poller.model.invocation import Invocation, Response, Throttled
 from poller.model.stream import Read, Shard, ShardIterator, StreamRecord
@@ -147,7 +147,7 @@ def test_hundreds_of_quiet_shards_are_read_side_by_side_however_slow_the_service
         await world.live(stopping_after(30))
 
     play(world, main, shards=120)
-    assert len(facts_of(world, RecordsPolled)) > 120 * 25, "one read a second each"
+    assert len(facts_of(world, RecordsRead)) > 120 * 25, "one read a second each"
 
 
 def test_hundreds_of_shards_that_are_read_at_once_leave_each_other_their_batching_windows() -> None:

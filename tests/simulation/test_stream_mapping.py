@@ -12,7 +12,7 @@ import pytest
 
 from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
-from poller.facts import RecordsPolled
+from poller.facts import RecordsRead
 from poller.model.invocation import Invocation, Response
 from poller.model.stream import Latest
 from tests.fakes.faults import FaultPlan
@@ -205,7 +205,7 @@ def test_filtered_records_move_the_checkpoint() -> None:
         await world.live(crashing_after(5))
         before = len(world.facts)
         await world.live(stopping_after(5))
-        assert sum(fact.records for fact in world.facts[before:] if isinstance(fact, RecordsPolled)) == 0
+        assert sum(fact.records for fact in world.facts[before:] if isinstance(fact, RecordsRead)) == 0
 
     play(world, main)
     assert not world.calls
@@ -290,4 +290,4 @@ def test_an_idle_shard_is_read_once_a_second() -> None:
         await world.live(stopping_after(60))
 
     play(world, main)
-    assert 55 <= sum(isinstance(fact, RecordsPolled) for fact in world.facts) <= 62
+    assert 55 <= sum(isinstance(fact, RecordsRead) for fact in world.facts) <= 62

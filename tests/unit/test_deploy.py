@@ -15,7 +15,7 @@ import pytest
 from poller.descriptors import MOST
 from poller.model.ids import FunctionName, MappingName
 from poller.settings.daemon import DaemonOptions
-from poller.telemetry.recorder import Telemetry
+from poller.telemetry.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -32,7 +32,7 @@ from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import Rejected, ServiceError
-from poller.facts import Emit, RecordsFilteredOut, RecordsPolled
+from poller.facts import Emit, MessagesReceived, RecordsFilteredOut
 from poller.model.mapping import QueueMapping
 from poller.model.message import Message
 from poller.ports import QueueSource
@@ -177,7 +177,7 @@ class Gatherer:
                 self._hasty_polls = 0
             if self._defective_until is not None:
                 self._end_defects(self._defective_until, messages, asked_at)
-            self._emit(RecordsPolled(self._mapping.name, len(messages)))
+            self._emit(MessagesReceived(self._mapping.name, len(messages)))
         return messages
 
     def _end_defects(self, until: float, messages: Sequence[Message], asked_at: float) -> None:

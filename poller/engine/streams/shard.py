@@ -41,7 +41,7 @@ from poller.engine.streams.gathering import Records
 from poller.engine.streams.lane import Lane, LaneContext
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import ExpiredIterator, NotFound, Rejected, ServiceError, Trimmed
-from poller.facts import PositionTrimmed, RecordsFilteredOut, RecordsPolled
+from poller.facts import PositionTrimmed, RecordsFilteredOut, RecordsRead
 from poller.model.status import BlockedShard
 from poller.model.stream import (
     AfterSequence,
@@ -259,7 +259,7 @@ class ShardReader:
             context.weight.learn(self._weight_of_last)
             self._position = AfterSequence(records[-1].sequence_number)
         name = context.lane.mapping.name
-        context.lane.emit(RecordsPolled(name, len(records)))
+        context.lane.emit(RecordsRead(name, len(records)))
         if filtered_out := len(records) - len(kept):
             context.lane.emit(RecordsFilteredOut(name, filtered_out))
             self._move()

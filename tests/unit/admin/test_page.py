@@ -10,14 +10,15 @@ from poller.facts import (
     BatchInvoked,
     InvocationRecordDelivered,
     MessagesDeleted,
+    MessagesReceived,
     RecordsDropped,
     RecordsFilteredOut,
-    RecordsPolled,
+    RecordsRead,
 )
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.status import BlockedShard, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
-from poller.telemetry.recorder import Telemetry
+from poller.telemetry.telemetry import Telemetry
 
 ORDERS = MappingName("orders")
 STORE = FunctionName("store")
@@ -87,7 +88,7 @@ def telemetry() -> Telemetry:
 
 def test_a_row_shows_the_mapping_its_state_its_gauges_and_its_counters() -> None:
     told = telemetry()
-    told.emit(RecordsPolled(ORDERS, 12345))
+    told.emit(MessagesReceived(ORDERS, 12345))
     told.emit(RecordsFilteredOut(ORDERS, 57))
     told.emit(BatchInvoked(ORDERS, STORE, RequestId("8f3"), "partly_failed", 10, 4, 1, 0.1, 1.0, "", "", ""))
     told.emit(MessagesDeleted(ORDERS, 6))
@@ -111,7 +112,7 @@ def test_a_row_shows_the_mapping_its_state_its_gauges_and_its_counters() -> None
 
 def test_a_stream_has_a_table_of_its_own_with_its_shards_and_its_discards() -> None:
     told = telemetry()
-    told.emit(RecordsPolled(CLICKS, 100))
+    told.emit(RecordsRead(CLICKS, 100))
     told.emit(InvocationRecordDelivered(CLICKS, 3, "RetryAttemptsExhausted"))
     told.emit(RecordsDropped(CLICKS, 4, "RecordAgeExceeded"))
     page = render([READY, STREAM], told.registry)

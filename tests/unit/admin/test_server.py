@@ -19,11 +19,11 @@ from anyio.abc import SocketStream
 from poller.admin.connections import DESCRIPTORS_KEPT, MAXIMUM_CONNECTIONS, Connections
 from poller.admin.server import serve
 from poller.errors import CannotListen
-from poller.facts import RecordsPolled
+from poller.facts import MessagesReceived
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import BlockedShard, MappingState, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
-from poller.telemetry.recorder import Telemetry
+from poller.telemetry.telemetry import Telemetry
 from tests.fakes.descriptors import is_any_free, no_descriptor_left
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +69,7 @@ async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSess
     for status in statuses:
         telemetry.begin_mapping(status.mapping, status.function, is_stream=False)
     telemetry.watch(lambda: statuses)
-    telemetry.emit(RecordsPolled(READY.mapping, 10))
+    telemetry.emit(MessagesReceived(READY.mapping, 10))
     async with (
         serve(("127.0.0.1", 0), registry=telemetry.registry, statuses=lambda: statuses, hosts=["poller.internal"]) as (
             host,

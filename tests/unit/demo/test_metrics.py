@@ -19,12 +19,13 @@ from poller.facts import (
     Fact,
     InvocationRecordDelivered,
     MessagesDeleted,
+    MessagesReceived,
     RecordsDropped,
     RecordsFilteredOut,
-    RecordsPolled,
+    RecordsRead,
 )
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.telemetry.recorder import Telemetry
+from poller.telemetry.telemetry import Telemetry
 
 STREAMS = (signups.WELCOME, clicks.MAPPING)
 QUEUES = tuple(queue.mapping for queue in signups.QUEUES)
@@ -60,7 +61,7 @@ def invoked(mapping: MappingName, *, records: int, failed: int) -> BatchInvoked:
 
 def test_each_queue_is_counted_for_itself() -> None:
     metrics = metrics_after(
-        RecordsPolled(FIFO, 7),
+        MessagesReceived(FIFO, 7),
         RecordsFilteredOut(FIFO, 2),
         invoked(FIFO, records=5, failed=1),
         MessagesDeleted(FIFO, 6),
@@ -74,7 +75,7 @@ def test_each_queue_is_counted_for_itself() -> None:
 def test_the_mails_are_counted() -> None:
     welcome = signups.WELCOME
     metrics = metrics_after(
-        RecordsPolled(welcome, 9), RecordsFilteredOut(welcome, 4), invoked(welcome, records=5, failed=1)
+        RecordsRead(welcome, 9), RecordsFilteredOut(welcome, 4), invoked(welcome, records=5, failed=1)
     )
     assert CountedMails.of(metrics) == CountedMails(polled=9, filtered_out=4, invoked=5, failed=1)
 
@@ -82,7 +83,7 @@ def test_the_mails_are_counted() -> None:
 def test_the_clicks_are_counted() -> None:
     mapping = clicks.MAPPING
     metrics = metrics_after(
-        RecordsPolled(mapping, 9),
+        RecordsRead(mapping, 9),
         invoked(mapping, records=8, failed=3),
         BatchBisected(mapping, 4),
         BatchRetried(mapping, 4, 1, "Unhandled", 0.1),

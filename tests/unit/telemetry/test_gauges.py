@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import BlockedShard, MappingStatus, StreamStatus
 from poller.model.stream import ShardId
-from poller.telemetry.recorder import Telemetry
+from poller.telemetry.telemetry import Telemetry
 
 READY = MappingStatus(MappingName("orders"), FunctionName("store"), "arn", "ready", None, 2, 3, 34, 8)
 TROUBLED = MappingStatus(MappingName("invoices"), FunctionName("store"), "arn", "troubled", "gone", 1, 0, 0, 1)

@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import BadStatusLine
 from poller import facts
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.telemetry import logs
-from poller.telemetry.recorder import Telemetry
+from poller.telemetry.telemetry import Telemetry
 
 ORDERS = MappingName("orders")
 STORE = FunctionName("store")
@@ -123,7 +123,7 @@ def test_the_facts_of_a_batch_that_succeeds_write_nothing_unless_verbose(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     way = (
-        facts.RecordsPolled(ORDERS, 10),
+        facts.MessagesReceived(ORDERS, 10),
         facts.RecordsFilteredOut(ORDERS, 1),
         facts.BatchInvoked(ORDERS, STORE, RequestId("8f3"), "succeeded", 10, 0, 1, 0.1, 1.0, "", "", ""),
         facts.MessagesDeleted(ORDERS, 10),

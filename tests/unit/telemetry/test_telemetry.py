@@ -1,19 +1,20 @@
-"""What is said of a fact? Its metrics and its log line."""
+"""Which metrics and which log line does each fact have?"""
 
 from __future__ import annotations
 
 import gc
 import re
 from types import FunctionType, ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from poller import facts
 from poller.facts import BatchInvoked, Fact
+from poller.facts.declaration import DECLARATIONS
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.telemetry.recorder import Telemetry
+from poller.telemetry.telemetry import Telemetry
 
 ORDERS = MappingName("orders")
 INVOICES = MappingName("invoices")
@@ -106,15 +107,15 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {},
     ),
     (
-        facts.RecordsPolled(ORDERS, 10),
+        facts.MessagesReceived(ORDERS, 10),
         "debug",
-        "records_polled",
+        "messages_received",
         {"poller_receives_total{mapping=orders}": 1, "poller_records_polled_total{mapping=orders}": 10},
     ),
     (
-        facts.RecordsPolled(ORDERS, 0),
+        facts.MessagesReceived(ORDERS, 0),
         "debug",
-        "records_polled",
+        "messages_received",
         {"poller_receives_total{mapping=orders}": 1, "poller_empty_receives_total{mapping=orders}": 1},
     ),
     (
@@ -207,9 +208,9 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_messages_released_total{mapping=orders}": 5},
     ),
     (
-        facts.RecordsPolled(CLICKS, 10),
+        facts.RecordsRead(CLICKS, 10),
         "debug",
-        "records_polled",
+        "records_read",
         {"poller_records_polled_total{mapping=clicks}": 10},
     ),
     (
@@ -392,7 +393,7 @@ def series(of: Telemetry) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("fact", "level", "event", "moves"), EXPECTATIONS)
-def test_a_fact_moves_its_metrics_and_no_other_and_is_said_at_its_level(
+def test_a_fact_moves_its_metrics_and_no_others_and_is_logged_at_its_level(
     fact: Fact, level: str, event: str, moves: dict[str, float]
 ) -> None:
     with capture_logs() as lines:
@@ -404,8 +405,8 @@ def test_a_fact_moves_its_metrics_and_no_other_and_is_said_at_its_level(
     assert [(line["log_level"], line["event"]) for line in lines] == [(level, event)]
 
 
-def test_every_type_of_fact_is_told() -> None:
-    assert {type(fact) for fact, *_ in EXPECTATIONS} == set(get_args(Fact))
+def test_every_fact_has_an_expectation() -> None:
+    assert {type(fact) for fact, *_ in EXPECTATIONS} == set(DECLARATIONS)
 
 
 def test_every_counter_of_every_mapping_and_function_is_there_at_zero_from_the_start() -> None:
@@ -423,13 +424,14 @@ def test_every_counter_of_every_mapping_and_function_is_there_at_zero_from_the_s
     assert _of(CLICKS, told_of) == _of(VIEWS, told_of)
     assert "poller_records_discarded_total{mapping=clicks,reason=RetryAttemptsExhausted}" in start
     assert "poller_source_errors_total{code=QueueDoesNotExist,mapping=orders}" in start
+    assert "poller_source_errors_total{code=other,mapping=orders}" in start
 
 
 def _of(mapping: str, names: set[str]) -> set[str]:
     return {name.replace(mapping, "*") for name in names if f"mapping={mapping}" in name}
 
 
-def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() -> None:
+def test_metrics_of_queues_and_of_streams_have_no_series_for_the_other_kind() -> None:
     told = telemetry()
     with capture_logs():
         for fact, *_ in EXPECTATIONS:
@@ -462,7 +464,7 @@ def test_what_only_a_queue_or_only_a_stream_knows_has_series_for_that_alone() ->
     assert {"poller_records_polled_total", "poller_invocations_total"} <= of_queues & of_streams <= names
 
 
-def test_each_shard_that_blocks_is_said_and_one_that_keeps_doing_so_with_their_number() -> None:
+def test_every_blocked_shard_is_logged_and_one_that_blocks_repeatedly_with_a_count() -> None:
     watch = Watch()
     with capture_logs() as lines:
         told = telemetry(watch)
@@ -480,7 +482,7 @@ def test_each_shard_that_blocks_is_said_and_one_that_keeps_doing_so_with_their_n
     ]
 
 
-def test_what_is_lost_is_said_each_time() -> None:
+def test_every_loss_is_logged() -> None:
     with capture_logs() as lines:
         told = telemetry()
         for number in range(3):
@@ -491,9 +493,9 @@ def test_what_is_lost_is_said_each_time() -> None:
     assert (dropped, trimmed) == (["0", "1", "2"], ["shard-0", "shard-1", "shard-2"])
 
 
-def test_a_read_of_a_shard_that_brought_nothing_is_not_said() -> None:
+def test_a_read_without_records_is_not_logged() -> None:
     with capture_logs() as lines:
-        telemetry().emit(facts.RecordsPolled(CLICKS, 0))
+        telemetry().emit(facts.RecordsRead(CLICKS, 0))
     assert lines == []
 
 
@@ -504,7 +506,7 @@ def test_the_line_of_dropped_records_says_which_they_are() -> None:
     assert (line["shard"], line["start_sequence_number"], line["end_sequence_number"]) == (SHARD, "4959", "4961")
 
 
-def test_the_line_of_a_refused_report_says_by_whom_and_when_it_is_tried_again() -> None:
+def test_the_line_of_a_failed_destination_names_it_and_the_next_try() -> None:
     bucket = "arn:aws:s3:::failures"
     with capture_logs() as lines:
         telemetry().emit(
@@ -514,7 +516,7 @@ def test_the_line_of_a_refused_report_says_by_whom_and_when_it_is_tried_again() 
     assert (line["shard"], line["destination"], line["retry_in_seconds"]) == (SHARD, bucket, 0.857)
 
 
-def test_failures_without_effect_are_logged_once_for_each_mapping() -> None:
+def test_ignored_failures_are_logged_once_for_each_mapping() -> None:
     with capture_logs() as lines:
         told = telemetry()
         for mapping in (ORDERS, CLICKS, ORDERS, CLICKS):
@@ -526,7 +528,7 @@ def test_failures_without_effect_are_logged_once_for_each_mapping() -> None:
     assert lines[0]["advice"] == "the key must be batchItemFailures"
 
 
-def test_reasons_that_are_no_names_share_one_line() -> None:
+def test_reasons_that_are_not_names_share_one_line() -> None:
     with capture_logs() as lines:
         told = telemetry()
         for number in range(50):
@@ -540,7 +542,7 @@ def test_the_line_of_a_blocked_shard_has_no_detail_if_there_is_no_message() -> N
     assert "detail" not in lines[0]
 
 
-def test_metrics_are_named_by_the_rule_and_have_no_label_without_bounds() -> None:
+def test_metrics_are_named_by_the_rule_and_have_only_bounded_labels() -> None:
     for family in telemetry().registry.collect():
         for sample in family.samples:
             if not sample.name.startswith("poller_"):
@@ -550,18 +552,18 @@ def test_metrics_are_named_by_the_rule_and_have_no_label_without_bounds() -> Non
             assert family.documentation.endswith(".")
 
 
-def test_the_registry_has_the_process_the_platform_and_the_collector_of_garbage() -> None:
+def test_the_registry_has_the_process_the_platform_and_the_garbage_collector() -> None:
     names = {family.name for family in telemetry().registry.collect()}
     assert {"process_cpu_seconds", "python_info", "python_gc_collections"} <= names
 
 
-def test_two_recorders_do_not_share_anything() -> None:
+def test_two_telemetries_share_nothing() -> None:
     one, other = telemetry(), telemetry()
-    one.emit(facts.RecordsPolled(ORDERS, 10))
+    one.emit(facts.MessagesReceived(ORDERS, 10))
     assert series(other)["poller_records_polled_total{mapping=orders}"] == 0
 
 
-def test_error_types_that_a_function_makes_up_do_not_make_series_without_end() -> None:
+def test_invented_error_types_make_a_bounded_number_of_series() -> None:
     told = telemetry()
     with capture_logs():
         for number in range(500):
@@ -578,14 +580,8 @@ def test_error_types_that_a_function_makes_up_do_not_make_series_without_end() -
     assert values["poller_source_errors_total{code=other,mapping=orders}"] == 480
 
 
-def test_an_age_that_a_wrong_clock_made_negative_counts_as_none() -> None:
-    told = telemetry()
-    told.emit(invoked(oldest_record_age_seconds=-5.0))
-    assert series(told)["poller_oldest_record_age_seconds_sum{mapping=orders}"] == 0
-
-
 @pytest.mark.parametrize("fact", [FAILED, EXPECTATIONS[3][0], EXPECTATIONS[13][0], EXPECTATIONS[16][0]])
-def test_a_line_that_repeats_is_said_once_in_ten_seconds_with_the_number_kept_back(fact: Fact) -> None:
+def test_a_repeated_line_is_logged_once_in_ten_seconds_with_the_number_of_suppressed_ones(fact: Fact) -> None:
     watch = Watch()
     with capture_logs() as lines:
         told = telemetry(watch)
@@ -596,7 +592,7 @@ def test_a_line_that_repeats_is_said_once_in_ten_seconds_with_the_number_kept_ba
     assert [line.get("suppressed") for line in lines] == [None, 999]
 
 
-def test_failures_for_different_reasons_do_not_silence_each_other() -> None:
+def test_failures_for_different_reasons_do_not_suppress_each_other() -> None:
     with capture_logs() as lines:
         told = telemetry()
         told.emit(FAILED)
@@ -605,7 +601,7 @@ def test_failures_for_different_reasons_do_not_silence_each_other() -> None:
     assert len(lines) == 3
 
 
-def test_a_failed_batch_is_said_with_the_start_of_its_message_and_the_end_of_its_log() -> None:
+def test_a_failed_batch_is_logged_with_the_start_of_its_message_and_the_end_of_its_log() -> None:
     with capture_logs() as lines:
         telemetry().emit(FAILED._replace(detail="a" * 5000, log_tail="b" * 5000 + "END"))
     assert lines[0]["detail"] == "a" * 1024
@@ -613,7 +609,7 @@ def test_a_failed_batch_is_said_with_the_start_of_its_message_and_the_end_of_its
     assert lines[0]["request_id"] == "8f3"
 
 
-def test_a_crash_is_said_with_its_error() -> None:
+def test_a_crash_is_logged_with_its_error() -> None:
     error = ZeroDivisionError()
     with capture_logs() as lines:
         telemetry().emit(facts.MappingCrashed(mapping=ORDERS, error=error, retry_in_seconds=2.0))
@@ -628,7 +624,7 @@ def test_a_crash_is_said_with_its_error() -> None:
     ]
 
 
-def test_a_line_that_a_child_printed_is_said_with_its_function_every_time() -> None:
+def test_every_line_of_a_child_process_is_logged_with_its_function() -> None:
     with capture_logs() as lines:
         told = telemetry()
         for number in range(3):
@@ -646,7 +642,7 @@ def test_a_mapping_that_is_added_later_has_every_counter_at_zero() -> None:
     assert {series(told)[name.replace("*", late)] for name in names} == {0}
 
 
-def test_the_series_of_a_mapping_and_of_a_function_go_when_it_is_removed_and_others_stay() -> None:
+def test_a_removed_mapping_or_function_has_no_series_and_the_others_keep_theirs() -> None:
     told, empty = telemetry(), Telemetry()
     with capture_logs():
         for fact, *_ in EXPECTATIONS:
@@ -659,7 +655,7 @@ def test_the_series_of_a_mapping_and_of_a_function_go_when_it_is_removed_and_oth
     assert series(told) == series(empty)
 
 
-def test_a_late_fact_does_not_bring_back_the_series_of_a_mapping_that_is_gone() -> None:
+def test_a_late_fact_does_not_bring_back_the_series_of_a_removed_mapping() -> None:
     told = telemetry()
     forget(told)
     before = series(told)
@@ -706,14 +702,21 @@ def _objects_of(told: Telemetry) -> int:
 
 def test_a_mapping_that_is_replaced_keeps_its_counters() -> None:
     told = telemetry()
-    told.emit(facts.RecordsPolled(ORDERS, 10))
+    told.emit(facts.MessagesReceived(ORDERS, 10))
     told.begin_mapping(ORDERS, STORE, is_stream=False)
     assert series(told)["poller_records_polled_total{mapping=orders}"] == 10
 
 
+def test_a_function_that_is_replaced_keeps_its_counters() -> None:
+    told = telemetry()
+    told.emit(facts.ChildProcessOutputLeftOut(STORE, 10))
+    told.begin_function(STORE)
+    assert series(told)["poller_child_process_lines_left_out_total{function=store}"] == 10
+
+
 def test_a_mapping_that_is_replaced_with_another_function_begins_anew() -> None:
     told = telemetry()
-    told.emit(facts.RecordsPolled(ORDERS, 10))
+    told.emit(facts.MessagesReceived(ORDERS, 10))
     told.begin_mapping(ORDERS, FunctionName("other"), is_stream=False)
     values = series(told)
     assert values["poller_records_polled_total{mapping=orders}"] == 0
@@ -723,7 +726,7 @@ def test_a_mapping_that_is_replaced_with_another_function_begins_anew() -> None:
     }
 
 
-def test_a_mapping_that_comes_back_has_its_lines_said_again_at_once() -> None:
+def test_a_mapping_that_is_added_again_has_its_lines_logged_at_once() -> None:
     with capture_logs() as lines:
         told = telemetry()
         for _ in range(2):

@@ -1,0 +1,96 @@
+"""What happens to the child processes of a function?"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from poller.facts.declaration import Counter, Gauge, Label, Line, declare
+from poller.model.ids import FunctionName, MappingName, RequestId
+
+CHILD_PROCESSES = Gauge("poller_child_processes", "Child processes that run.", of="function")
+
+
+@declare(
+    Line("info", once_per=("function",)),
+    CHILD_PROCESSES.by(1),
+    Counter("poller_child_process_starts_total", "Child processes that were started.", of="function").by(1),
+)
+class ChildProcessStarted(NamedTuple):
+    """A child process of a function was started."""
+
+    function: FunctionName
+    pid: int
+
+
+@declare(
+    Line("info", when=lambda fact: fact.reason in ("idle", "shutdown"), once_per=("function", "reason")),
+    Line("warning", once_per=("function", "reason")),
+    CHILD_PROCESSES.by(-1),
+    Counter(
+        "poller_child_process_exits_total",
+        "Child processes that ended.",
+        of="function",
+        labels=(Label("reason", ("idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown")),),
+    ).by(1),
+)
+class ChildProcessStopped(NamedTuple):
+    """A child process ended; `exit_status` is its exit status, or -N after signal N."""
+
+    function: FunctionName
+    pid: int
+    reason: Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown"]
+    exit_status: int | None
+
+
+@declare(Line("info"))
+class ChildProcessOutput(NamedTuple):
+    """A child process wrote a line: the output of the function, not of poller.
+
+    `mapping` and `request_id` are those of the invocation that the child has, or had last; None before its first one.
+    """
+
+    function: FunctionName
+    pid: int
+    stream: Literal["stdout", "stderr"]
+    line: str
+    mapping: MappingName | None = None
+    request_id: RequestId | None = None
+
+
+@declare(
+    Line("warning"),
+    Counter(
+        "poller_child_process_lines_left_out_total",
+        "Lines that child processes wrote and that are not in the log, because the function writes too many.",
+        of="function",
+    ).by("lines"),
+)
+class ChildProcessOutputLeftOut(NamedTuple):
+    """The child processes of a function wrote more lines than the log takes; it is emitted once a second at most."""
+
+    function: FunctionName
+    lines: int
+
+
+ApiRefusalReason = Literal["not_the_child", "too_many"]
+
+
+@declare(
+    Line("warning", once_per=("function", "reason")),
+    Counter(
+        "poller_runtime_api_connections_refused_total",
+        "Connections to the Runtime API of a child process that were refused: another process made them, "
+        "or the child process has too many.",
+        of="function",
+        labels=(Label("reason", ("not_the_child", "too_many")),),
+    ).by(1),
+)
+class RuntimeApiConnectionRefused(NamedTuple):
+    """A connection to the Runtime API of a child process was refused: another process made it, or it has too many.
+
+    `pid` is the child process whose API it is.
+    """
+
+    function: FunctionName
+    pid: int
+    reason: ApiRefusalReason

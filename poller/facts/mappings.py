@@ -1,0 +1,67 @@
+"""What happens to a mapping as a whole?"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from poller.facts.declaration import Counter, Line, declare
+from poller.model.ids import FunctionName, MappingName
+
+
+@declare(Line("info"))
+class MappingReady(NamedTuple):
+    """The mapping has found its source and polls it. `advice` is about the settings of the source itself.
+
+    A stream has no visibility timeout.
+    """
+
+    mapping: MappingName
+    source: str
+    function: FunctionName
+    visibility_timeout_in_seconds: int | None = None
+    advice: str | None = None
+
+
+@declare(Line("warning", once_per=("mapping",)))
+class MappingWaiting(NamedTuple):
+    """The mapping begins to wait, because its function is throttled, cannot be reached or cannot start."""
+
+    mapping: MappingName
+    function: FunctionName
+    reason: str
+
+
+@declare(Line("info", once_per=("mapping",)))
+class MappingWaitEnded(NamedTuple):
+    """The function runs again, `waited_seconds` after the mapping began to wait for it."""
+
+    mapping: MappingName
+    function: FunctionName
+    waited_seconds: float
+
+
+@declare(Line("error"))
+class MappingCrashing(NamedTuple):
+    """A task of the mapping failed by a fault of poller itself: the mapping polls no more, and its other batches end.
+
+    `batches_in_flight` counts these; `mapping_crashed` follows when they have ended, within `ends_within_seconds`.
+    """
+
+    mapping: MappingName
+    error: BaseException
+    batches_in_flight: int
+    ends_within_seconds: float
+
+
+@declare(
+    Line("error"),
+    Counter(
+        "poller_mapping_crashes_total", "Times that a mapping stopped by a fault of poller itself.", of="mapping"
+    ).by(1),
+)
+class MappingCrashed(NamedTuple):
+    """The mapping stopped by a fault of poller itself, and starts again in `retry_in_seconds`; others go on."""
+
+    mapping: MappingName
+    error: BaseException
+    retry_in_seconds: float

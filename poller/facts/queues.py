@@ -1,0 +1,124 @@
+"""What happens to the messages of a queue? Those that go well are emitted for each receive or batch."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from poller.facts.batches import RECORDS_POLLED
+from poller.facts.declaration import Counter, Label, Line, declare
+from poller.model.ids import MappingName
+
+OUTCOME = Label("outcome", ("retried", "given_up"))
+"""What follows when a change of messages failed."""
+
+MESSAGES_DELETED = Counter("poller_messages_deleted_total", "Messages that were deleted from the queue.", of="queue")
+
+
+@declare(
+    Line("debug"),
+    RECORDS_POLLED.by("records"),
+    Counter("poller_receives_total", "ReceiveMessage requests that were answered.", of="queue").by(1),
+    Counter("poller_empty_receives_total", "ReceiveMessage requests that brought no message.", of="queue").by(
+        1, when=lambda fact: not fact.records
+    ),
+)
+class MessagesReceived(NamedTuple):
+    """A ReceiveMessage request was answered, with no message or with up to ten."""
+
+    mapping: MappingName
+    records: int
+
+
+@declare(Line("debug"), MESSAGES_DELETED.by("records"))
+class MessagesDeleted(NamedTuple):
+    """Messages were deleted from the queue, because they are done."""
+
+    mapping: MappingName
+    records: int
+
+
+@declare(
+    Line("warning", once_per=("mapping", "outcome")),
+    Counter(
+        "poller_delete_failures_total",
+        "Messages that could not be deleted, counted at each try; those given up come again.",
+        of="queue",
+        labels=(OUTCOME,),
+    ).by("records"),
+)
+class DeleteFailed(NamedTuple):
+    """Messages that are done could not be deleted; once that is given up, the queue delivers them again."""
+
+    mapping: MappingName
+    records: int
+    code: str
+    is_given_up: bool
+
+    @property
+    def outcome(self) -> Literal["retried", "given_up"]:
+        return "given_up" if self.is_given_up else "retried"
+
+
+@declare(
+    Line("debug"),
+    Counter(
+        "poller_visibility_extensions_total",
+        "Messages that were kept hidden for longer, because they wait or their invocation runs.",
+        of="queue",
+    ).by("records"),
+)
+class VisibilityExtended(NamedTuple):
+    """Messages are hidden for longer, because they wait or their invocation runs."""
+
+    mapping: MappingName
+    records: int
+
+
+@declare(
+    Line("warning", once_per=("mapping", "outcome")),
+    Counter(
+        "poller_visibility_change_failures_total",
+        "Messages whose visibility timeout could not be changed, counted at each try.",
+        of="queue",
+        labels=(OUTCOME,),
+    ).by("records"),
+)
+class VisibilityChangeFailed(NamedTuple):
+    """The visibility timeout of messages could not be changed; once that is given up, they may come again early."""
+
+    mapping: MappingName
+    records: int
+    code: str
+    is_given_up: bool
+
+    @property
+    def outcome(self) -> Literal["retried", "given_up"]:
+        return "given_up" if self.is_given_up else "retried"
+
+
+@declare(
+    Line("warning", once_per=("mapping",)),
+    Counter(
+        "poller_receipts_expired_total",
+        "Messages whose receipt handle expired while they waited to be invoked; the queue delivers them again.",
+        of="queue",
+    ).by("records"),
+)
+class ReceiptsExpired(NamedTuple):
+    """The receipt handle of messages expired while they waited to be invoked; the queue delivers them again."""
+
+    mapping: MappingName
+    records: int
+
+
+@declare(
+    Line("info"),
+    Counter(
+        "poller_messages_released_total", "Messages that were made visible again when the mapping stopped.", of="queue"
+    ).by("records"),
+)
+class MessagesReleased(NamedTuple):
+    """Messages were made visible again, because the mapping stops and their invocation had not begun or not ended."""
+
+    mapping: MappingName
+    records: int

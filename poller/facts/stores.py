@@ -1,0 +1,67 @@
+"""What happens to the positions of a stream's shards?"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from poller.facts.declaration import Counter, Label, Line, declare
+from poller.model.ids import MappingName
+
+CODE = Label("code", ("FileGone", "SQLITE_BUSY", "SQLITE_CORRUPT", "SQLITE_FULL", "SQLITE_IOERR"), is_open=True)
+
+
+@declare(
+    Line("error", when=lambda fact: fact.is_lasting, once_per=("mapping", CODE)),
+    Line("warning", once_per=("mapping", CODE)),
+    Counter(
+        "poller_store_errors_total",
+        "Reads and writes of the state file that failed.",
+        of="stream",
+        labels=(CODE,),
+    ).by(1),
+)
+class StoreFailed(NamedTuple):
+    """The state file could not be read or written; the mapping tries again in `retry_in_seconds`.
+
+    `is_lasting` means that waiting will hardly help, so that somebody has to look; `detail` names the file.
+    """
+
+    mapping: MappingName
+    operation: str
+    code: str
+    detail: str
+    retry_in_seconds: float
+    is_lasting: bool = False
+
+
+@declare(Line("info"))
+class StoreRecovered(NamedTuple):
+    """The state file can be read and written again."""
+
+    mapping: MappingName
+
+
+@declare(
+    Line("error"),
+    Counter(
+        "poller_positions_trimmed_total",
+        "Shards that resumed at TRIM_HORIZON because their position had left the stream; records may be lost.",
+        of="stream",
+    ).by(1),
+)
+class PositionTrimmed(NamedTuple):
+    """The position of a shard has left the stream, so the shard resumes at TRIM_HORIZON; records may be lost.
+
+    The mapping was too slow: all records between its position and the oldest one that the stream still has are lost.
+    """
+
+    mapping: MappingName
+    shard: str
+
+
+@declare(Line("error"))
+class CheckpointsLost(NamedTuple):
+    """The mapping has stopped, and the checkpoints of so many shards could not be stored: it will repeat records."""
+
+    mapping: MappingName
+    shards: int

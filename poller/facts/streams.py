@@ -1,0 +1,76 @@
+"""What happens to the shards of a stream, and to batches of them that failed?"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from poller.facts.batches import FAILURE, RECORDS_POLLED
+from poller.facts.declaration import Counter, Line, declare
+from poller.model.ids import MappingName
+
+
+@declare(
+    Line("debug", when=lambda fact: fact.records > 0),  # an idle shard is read every second
+    RECORDS_POLLED.by("records"),
+)
+class RecordsRead(NamedTuple):
+    """Records were read from a shard."""
+
+    mapping: MappingName
+    records: int
+
+
+@declare(
+    Line("debug"),
+    Counter("poller_retries_total", "Batches that failed and were retried unchanged.", of="stream").by(1),
+)
+class BatchRetried(NamedTuple):
+    """A batch failed and is retried unchanged, in `retry_in_seconds`. `attempt` is the one that failed."""
+
+    mapping: MappingName
+    records: int
+    attempt: int
+    reason: str
+    retry_in_seconds: float
+
+
+@declare(
+    Line("debug"),
+    Counter("poller_bisections_total", "Batches that failed and were split in two.", of="stream").by(1),
+)
+class BatchBisected(NamedTuple):
+    """A batch failed and is split in two."""
+
+    mapping: MappingName
+    records: int
+
+
+@declare(
+    Line("warning", once_per=("mapping", "shard", FAILURE)),
+    Counter("poller_shard_blocks_total", "Times that a shard, or a lane of it, became blocked.", of="stream").by(1),
+)
+class ShardBlocked(NamedTuple):
+    """A shard, or a lane of it, became blocked: its records fail, and no later record is delivered until they are done.
+
+    It is emitted once, however often the batch is tried.
+    `detail` is the error message of the function or of the destination.
+    The sequence numbers are those of the first and the last of the records that are tried together; it is not known
+    which of them is at fault.
+    """
+
+    mapping: MappingName
+    shard: str
+    reason: str
+    records: int = 0
+    start_sequence_number: str | None = None
+    end_sequence_number: str | None = None
+    detail: str = ""
+
+
+@declare(Line("info", once_per=("mapping", "shard")))
+class ShardUnblocked(NamedTuple):
+    """The shard, or its lane, goes on after it was blocked for `blocked_seconds`."""
+
+    mapping: MappingName
+    shard: str
+    blocked_seconds: float

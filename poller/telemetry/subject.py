@@ -1,0 +1,133 @@
+"""What is counted and remembered of one mapping or function?
+
+Its counters and histograms, when each of its log lines may be written again, and which values from outside are labels.
+All of it is here, so that nothing is left when the mapping or function goes.
+
+Every series exists at zero from the start, so that a dashboard finds it and the first increase is seen.
+The series are plain numbers, not prometheus_client's counters: only one thread counts, so they need no lock, and a
+fact takes 0.6 of the time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import product
+from operator import attrgetter
+from typing import Any, Literal
+
+from poller.facts.declaration import Count, Fact, Histogram, Label, Metric, Owner, metrics
+from poller.telemetry.labels import OTHER, BoundedValues
+from poller.telemetry.repetitions import Repetitions
+
+Kind = Literal["queue", "stream", "function"]
+Key = tuple[str, ...]
+"""The name of a metric, then the values of its labels after the first."""
+
+_OWNERS: dict[Kind, tuple[Owner, ...]] = {
+    "queue": ("mapping", "queue"),
+    "stream": ("mapping", "stream"),
+    "function": ("function",),
+}
+
+
+class Distribution:
+    """The values of a histogram: how many were in each bucket and not in the one before, and their sum."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class Subject:
+    """A mapping or a function. `function` is the one that the mapping invokes, or the function itself."""
+
+    __slots__ = ("_admitted", "counts", "distributions", "function", "kind", "name", "repetitions")
+
+    def __init__(self, name: str, kind: Kind, function: str, *, now: Callable[[], float]) -> None:
+        self.name = name
+        self.kind = kind
+        self.function = function
+        self.counts: defaultdict[Key, float] = defaultdict(float, dict.fromkeys(_keys(kind, function), 0.0))
+        self.distributions = {metric.name: Distribution(metric.buckets) for metric in _histograms(kind)}
+        self.repetitions = Repetitions(now)
+        self._admitted: dict[Label, BoundedValues] = {}
+
+    def admit(self, label: Label, value: str) -> str:
+        """The value that this label gets."""
+        if not label.is_open:
+            return value
+        if label not in self._admitted:
+            self._admitted[label] = BoundedValues(label.known)
+        return self._admitted[label].admit(value)
+
+
+def _histograms(kind: Kind) -> Iterator[Histogram]:
+    return (metric for metric in metrics() if isinstance(metric, Histogram) and metric.of in _OWNERS[kind])
+
+
+def _keys(kind: Kind, function: str) -> Iterator[Key]:
+    """The series that exist from the start."""
+    for metric in metrics():
+        if metric.of in _OWNERS[kind] and not isinstance(metric, Histogram):
+            known = [_known(label, function) for label in metric.labels]
+            yield from ((metric.name, *values) for values in product(*known))
+
+
+def _known(label: Label, function: str) -> tuple[str, ...]:
+    """The values that this label has from the start."""
+    if label.name == "function":
+        return (function,)
+    return (*label.known, OTHER) if label.is_open else label.known
+
+
+Add = Callable[[Subject, Any], None]
+
+
+def adder(count: Count) -> Add:
+    """Compile what a fact adds to a metric."""
+    add = _adder(count.metric, _amount(count.amount))
+    when = count.when
+    if when is None:
+        return add
+
+    def add_when(subject: Subject, fact: Fact) -> None:
+        if when(fact):
+            add(subject, fact)
+
+    return add_when
+
+
+def _amount(amount: str | int) -> Callable[[Any], float]:
+    return attrgetter(amount) if isinstance(amount, str) else lambda _fact: amount
+
+
+def _adder(metric: Metric, amount: Callable[[Any], float]) -> Add:
+    name = metric.name
+    if isinstance(metric, Histogram):
+
+        def observe(subject: Subject, fact: Fact) -> None:
+            subject.distributions[name].add(amount(fact))
+
+        return observe
+    if not metric.labels:
+        key = (name,)
+
+        def add(subject: Subject, fact: Fact) -> None:
+            subject.counts[key] += amount(fact)
+
+        return add
+    labels = [(label, attrgetter(label.source)) for label in metric.labels]
+
+    def add_labelled(subject: Subject, fact: Fact) -> None:
+        subject.counts[name, *[subject.admit(label, value(fact)) for label, value in labels]] += amount(fact)
+
+    return add_labelled

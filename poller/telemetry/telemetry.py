@@ -1,0 +1,107 @@
+"""How does a fact become log lines and metrics?
+
+    emit(fact) ── its declaration, compiled ──┬── counts: added to the series of the fact's subject   (subject.py)
+                                              └── line: written, unless it repeats too often          (lines.py)
+    scrape ───────────────────────────────────┬── the series of every subject                         (series.py)
+                                              └── gauges, read from the statuses                      (gauges.py)
+
+A fact is about a mapping, about a function, or about neither.
+Its subject has everything that is counted and remembered of that mapping or function, from `begin_…` to `forget_…`.
+A fact that comes later is logged and not counted, so that it brings no series back.
+
+A batch is three facts (received, invoked, deleted), thousands of times a second.  So a declaration is compiled once,
+to one function for each class of facts: these facts only add numbers, and write a line only if debug lines are wanted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from poller.facts.declaration import DECLARATIONS, Declaration, Fact
+from poller.model.ids import FunctionName, MappingName
+from poller.model.status import MappingStatus
+from poller.telemetry.gauges import StatusCollector
+from poller.telemetry.lines import Say, writer
+from poller.telemetry.series import SubjectCollector, register_process
+from poller.telemetry.subject import Add, Subject, adder
+
+
+class Telemetry:
+    """Turns facts into log lines and metrics; `emit` is the call by which everything else reports a fact.
+
+    To be made after `logs.configure`, because it asks once which levels are logged.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._mappings: dict[str, Subject] = {}
+        self._functions: dict[str, Subject] = {}
+        self.registry = CollectorRegistry()
+        register_process(self.registry)
+        self.registry.register(SubjectCollector(self._mappings, self._functions))
+        log: structlog.typing.FilteringBoundLogger = structlog.get_logger("poller").bind()
+        self._compiled = {
+            fact: self._compile(declaration, writer(declaration, log)) for fact, declaration in DECLARATIONS.items()
+        }
+
+    def emit(self, fact: Fact) -> None:
+        """Count the fact and, if it is worth a line, log it."""
+        self._compiled[type(fact)](fact)
+
+    def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None:
+        """Show the series of this mapping, at zero if they are new.
+
+        May be called again when the mapping is replaced: its counters go on, unless its function or its kind of
+        source is another.
+        """
+        new = Subject(mapping, "stream" if is_stream else "queue", function, now=self._now)
+        old = self._mappings.get(mapping)
+        if old is None or (old.kind, old.function) != (new.kind, new.function):
+            self._mappings[mapping] = new
+
+    def forget_mapping(self, mapping: MappingName) -> None:
+        """Remove all series of this mapping, and what is remembered of its log lines."""
+        self._mappings.pop(mapping, None)
+
+    def begin_function(self, function: FunctionName) -> None:
+        """Show the series of this function, at zero if they are new."""
+        if function not in self._functions:
+            self._functions[function] = Subject(function, "function", function, now=self._now)
+
+    def forget_function(self, function: FunctionName) -> None:
+        """Remove all series of this function, and what is remembered of its log lines."""
+        self._functions.pop(function, None)
+
+    def watch(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
+        """Read the gauges from these statuses at every scrape; to be called once."""
+        self.registry.register(StatusCollector(statuses))
+
+    def _compile(self, declaration: Declaration, say: Say | None) -> Callable[[Fact], None]:
+        """One function for this class of facts. `say` is None if none of its lines is logged."""
+        adders = tuple(adder(count) for count in declaration.counts)
+        fields = declaration.fact._fields
+        if "mapping" in fields:
+            return _told(self._mappings, attrgetter("mapping"), adders, say)
+        if "function" in fields:
+            return _told(self._functions, attrgetter("function"), adders, say)
+        assert not adders, "what is counted is counted of a mapping or of a function"
+        return lambda fact: say(fact, None) if say is not None else None
+
+
+def _told(
+    subjects: dict[str, Subject], name: Callable[[Fact], str], adders: tuple[Add, ...], say: Say | None
+) -> Callable[[Fact], None]:
+    def told(fact: Fact) -> None:
+        subject = subjects.get(name(fact))
+        if subject is not None:
+            for add in adders:
+                add(subject, fact)
+        if say is not None:
+            say(fact, subject)
+
+    return told
