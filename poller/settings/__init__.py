@@ -25,6 +25,10 @@ To add an option, declare it in `daemon.py`, `functions.py` or `mappings.py`, ad
 in `model/` (that of [daemon] is in `values.py`), and use it. A rule that joins it with other options is a function on
 the entry. All else follows from the declaration.
 
+A mapping that arrives as JSON takes the same way from the table on:
+
+    api_request.py    how does a mapping come from a request of AWS Lambda's API?
+
 Beside the way, for a reload:
 
     changes.py        what changes in the daemon when its file is read again?

@@ -87,7 +87,7 @@ def _difference(before: Mapping[Name, object], now: Mapping[Name, object]) -> Di
 
 def _mappings(settings: Settings) -> dict[MappingName, object]:
     """What each mapping is made from."""
-    return {mapping.name: _of_mapping(mapping, settings) for mapping in _all(settings)}
+    return {mapping.name: _of_mapping(mapping, settings) for mapping in settings.mappings}
 
 
 def _functions(settings: Settings) -> dict[FunctionName, object]:
@@ -142,7 +142,3 @@ def _renamed(in_use: Settings, written: Settings) -> Iterator[Renamed]:
 def _reads(mapping: StreamMapping) -> tuple[str, str]:
     """A stream and its consumers have the same records and the same positions."""
     return mapping.state_key.stream_arn, mapping.function_name
-
-
-def _all(settings: Settings) -> tuple[QueueMapping | StreamMapping, ...]:
-    return (*settings.queue_mappings, *settings.stream_mappings)

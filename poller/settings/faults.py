@@ -57,8 +57,10 @@ def in_lines(faults: Iterable[Fault], table: Mapping[str, Any], model: type[Base
 
 
 def in_a_line(fault: Fault, table: Mapping[str, Any], model: type[BaseModel]) -> str:
+    if not fault.path:
+        return fault.rule
     value = find(table, fault.path)
-    if value is ABSENT or isinstance(value, dict) or marker(declaration(model, fault.path), Secret):
+    if value is ABSENT or value is None or isinstance(value, dict) or marker(declaration(model, fault.path), Secret):
         return f"{dotted(fault.path)}: {fault.rule}"
     text = as_toml(value)
     shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

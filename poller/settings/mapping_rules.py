@@ -22,7 +22,7 @@ from poller.model.arn import Arn
 from poller.settings.faults import Fault
 from poller.settings.filters import filter_rules
 from poller.settings.mappings import MappingOptions
-from poller.settings.options import Range, limited
+from poller.settings.options import Range, api_name, limited
 from poller.settings.reading import Entry
 from poller.settings.table import Substituted
 
@@ -76,7 +76,7 @@ class Taken:
 def _applicability(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]:
     for option, services in limited(MappingOptions).items():
         if mapping.states(option) and source.service not in services:
-            unsupported = f"Unsupported {_aws_name(option)} parameter for given event source mapping type."
+            unsupported = f"Unsupported {api_name(option, None)} parameter for given event source mapping type."
             takers = " and ".join(_SERVICES[service] for service in services)
             rule = f"{unsupported} It goes with {takers}, not with {_SERVICES[source.service]}"
             yield Fault(mapping.at(option), rule, is_all=True)
@@ -132,7 +132,3 @@ def _duplicate(service: str, mapping: Entry[MappingOptions], first: str) -> str:
 
 def _in_the_file(text: str) -> str:
     return text.written if isinstance(text, Substituted) else text
-
-
-def _aws_name(option: str) -> str:
-    return "".join(word.capitalize() for word in option.split("_"))

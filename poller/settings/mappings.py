@@ -25,7 +25,7 @@ from poller.settings.fields import (
     Text,
     Uuid,
 )
-from poller.settings.options import Follows, For, Options, Range, Unstated, built, rule_error
+from poller.settings.options import ApiName, Follows, For, Options, Range, Unstated, built, rule_error
 from poller.settings.reading import Entry
 
 API = 'AWS Lambda API Reference, "CreateEventSourceMapping"'
@@ -44,6 +44,7 @@ MAXIMUM_PATTERN_CHARACTERS = 4096
 
 QUEUES = For(("sqs",))
 STREAMS = For(("kinesis", "dynamodb"))
+OURS = ApiName(None)
 
 INVALID_PATTERN = "Invalid filter pattern definition."
 
@@ -109,12 +110,14 @@ class ScalingConfigOptions(Options):
 class OnFailureOptions(Options):
     """Where discarded records are reported."""
 
-    destination_arn: Annotated[DestinationArn, Unstated("discarded records are only logged and counted")]
+    destination_arn: Annotated[
+        DestinationArn, ApiName("Destination"), Unstated("discarded records are only logged and counted")
+    ]
     """Where discarded records are reported: a standard SQS queue, a standard SNS topic or an S3 bucket.
     A bucket gets the records too; a queue or a topic gets only their place in the stream.
     Default: they are only logged and counted."""
 
-    if_unreachable: Literal["wait", "drop"] = "wait"
+    if_unreachable: Annotated[Literal["wait", "drop"], OURS] = "wait"
     """What to do while the destination takes no record: block the shard ("wait"), or go on without it ("drop").
     Default: "wait"."""
 
@@ -194,16 +197,16 @@ class MappingOptions(Options):
     destination_config: Annotated[DestinationConfigOptions, STREAMS] = Field(default_factory=DestinationConfigOptions)
     """Where discarded records are reported; streams only."""
 
-    role_arn: Annotated[RoleArn | None, Unstated("the daemon's own identity")] = None
+    role_arn: Annotated[RoleArn | None, OURS, Unstated("the daemon's own identity")] = None
     """The role to read the source with; Kinesis events name it as their invokeIdentityArn.
     Default: the daemon's own identity; events then name the execution role of a function on AWS Lambda, where the
     daemon may ask for it (lambda:GetFunctionConfiguration), else the daemon's identity."""
 
-    region: Annotated[Text | None, Unstated("the one in event_source_arn")] = None
+    region: Annotated[Text | None, OURS, Unstated("the one in event_source_arn")] = None
     """The region of the source.
     Default: the one in event_source_arn."""
 
-    uuid: Annotated[Uuid | None, Follows()] = None
+    uuid: Annotated[Uuid | None, OURS, Follows()] = None
     """Names the mapping in the keys of failure records in S3.
     Default: derived from the mapping's name."""
 

@@ -28,7 +28,7 @@ from poller.settings.table import Path, Substituted
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Marker = TypeVar("Marker", "For", "Unstated", "Follows", "Secret", "Range")
+Marker = TypeVar("Marker", "ApiName", "For", "Unstated", "Follows", "Secret", "Range")
 Value = TypeVar("Value", bound="DataclassInstance")
 
 
@@ -43,6 +43,13 @@ class For:
     """The option applies only to these kinds: services of a mapping's source, or kinds of a function."""
 
     kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiName:
+    """The option's name in a request of AWS's API if it is not the same in CamelCase; None if AWS has no such."""
+
+    text: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,12 @@ def declaration(model: type[BaseModel], path: Path) -> FieldInfo | None:
 def marker(field: FieldInfo | None, kind: type[Marker]) -> Marker | None:
     """What stands beside the type in the field's declaration, if it is there."""
     return next((mark for mark in field.metadata if isinstance(mark, kind)), None) if field else None
+
+
+def api_name(option: str, field: FieldInfo | None) -> str | None:
+    """The name of the option in a request of AWS's API, or None where AWS has no such option."""
+    declared = marker(field, ApiName)
+    return declared.text if declared else "".join(word.capitalize() for word in option.split("_"))
 
 
 @cache

@@ -13,6 +13,7 @@ Source: AWS Lambda API Reference, "CreateEventSourceMapping", FunctionName.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 
@@ -30,6 +31,7 @@ from poller.settings.functions import (
 )
 from poller.settings.mappings import MappingOptions
 from poller.settings.reading import Entry
+from poller.settings.values import Settings
 
 NOBODY = User(region="us-east-1", account="000000000000")
 """The region and account in the ARN of a function that no mapping uses."""
@@ -94,6 +96,23 @@ class Functions:
 
 def identity(name: FunctionName, function: Function | None) -> str:
     return str(function.arn) if function is not None and isinstance(function.kind, LambdaApi) else name
+
+
+def functions_of(settings: Settings) -> Functions:
+    """The functions of settings that are in use, for a mapping that is not in the file."""
+    functions = Functions(frozenset(_with_tables(settings.functions.values())), settings.daemon.region)
+    for function in settings.functions.values():
+        functions.add(function)
+    return functions
+
+
+def _with_tables(functions: Iterable[Function]) -> Iterator[str]:
+    """The names of those with a table: any other is what its name alone means."""
+    for function in functions:
+        arn = function.arn
+        by_name = lambda_function(function.name, User(arn.region, arn.account, arn.partition))
+        if by_name is None or by_name.kind != function.kind:
+            yield function.name
 
 
 def resolve(file: File, directory: FilePath) -> Functions:

@@ -37,8 +37,7 @@ class Line(NamedTuple):
 
 def effective_toml(settings: Settings, table: dict[str, Any]) -> str:
     """Every table of the file, with every option that it may have."""
-    mappings: dict[str, QueueMapping | StreamMapping] = {mapping.name: mapping for mapping in settings.queue_mappings}
-    mappings |= {mapping.name: mapping for mapping in settings.stream_mappings}
+    mappings: dict[str, QueueMapping | StreamMapping] = {mapping.name: mapping for mapping in settings.mappings}
     functions = {name: function for name, function in settings.functions.items() if name in table.get("functions", ())}
     blocks = [
         _block(("daemon",), _lines(DaemonOptions, table.get("daemon", {}), settings.daemon)),

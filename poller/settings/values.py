@@ -49,3 +49,7 @@ class Settings:
     stream_mappings: tuple[StreamMapping, ...]
     withheld_variables: frozenset[str]
     warnings: tuple[str, ...]
+
+    @property
+    def mappings(self) -> tuple[QueueMapping | StreamMapping, ...]:
+        return (*self.queue_mappings, *self.stream_mappings)

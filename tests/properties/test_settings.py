@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.errors import SettingsError
+from poller.settings.api_request import with_mapping
 from poller.settings.daemon import DaemonOptions
 from poller.settings.environment import substitute
 from poller.settings.functions import FunctionOptions
@@ -20,6 +23,7 @@ from poller.settings.loading import examine, load
 from poller.settings.mappings import MappingOptions
 from poller.settings.showing import effective_toml
 from poller.settings.table import as_toml
+from poller.settings.values import Settings
 
 WORDS = [
     "first",
@@ -128,6 +132,98 @@ def test_the_effective_settings_are_a_fixed_point(file: Path, mapping: dict[str,
     second = examine(file, environ)
     assert second.settings == first.settings
     assert plain(effective_toml(second.settings, second.table)) == plain(effective_toml(first.settings, first.table))
+
+
+MEMBERS = {
+    "event_source_arn": "EventSourceArn",
+    "function_name": "FunctionName",
+    "enabled": "Enabled",
+    "batch_size": "BatchSize",
+    "maximum_batching_window_in_seconds": "MaximumBatchingWindowInSeconds",
+    "filter_criteria": "FilterCriteria",
+    "filters": "Filters",
+    "pattern": "Pattern",
+    "function_response_types": "FunctionResponseTypes",
+    "scaling_config": "ScalingConfig",
+    "maximum_concurrency": "MaximumConcurrency",
+    "starting_position": "StartingPosition",
+    "starting_position_timestamp": "StartingPositionTimestamp",
+    "parallelization_factor": "ParallelizationFactor",
+    "maximum_retry_attempts": "MaximumRetryAttempts",
+    "maximum_record_age_in_seconds": "MaximumRecordAgeInSeconds",
+    "bisect_batch_on_function_error": "BisectBatchOnFunctionError",
+    "tumbling_window_in_seconds": "TumblingWindowInSeconds",
+    "destination_config": "DestinationConfig",
+    "on_failure": "OnFailure",
+    "destination_arn": "Destination",
+}
+"""AWS Lambda API Reference, "CreateEventSourceMapping"."""
+
+plain_values = (
+    st.sampled_from([word for word in WORDS if "$" not in word])
+    | st.integers(-2, 100)
+    | st.integers(0, 20_000)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.booleans()
+    | st.lists(st.sampled_from(["ReportBatchItemFailures", 1]), max_size=2)
+)
+patterns = st.fixed_dictionaries({"pattern": plain_values})
+INNER = {
+    "scaling_config": st.fixed_dictionaries({}, optional={"maximum_concurrency": plain_values}),
+    "filter_criteria": st.fixed_dictionaries({}, optional={"filters": st.lists(patterns, max_size=3) | plain_values}),
+    "destination_config": st.fixed_dictionaries(
+        {}, optional={"on_failure": st.fixed_dictionaries({}, optional={"destination_arn": plain_values})}
+    ),
+}
+mappings = st.fixed_dictionaries(
+    {},
+    optional={
+        option: INNER.get(option, plain_values) | plain_values
+        for option in MEMBERS
+        if option in MappingOptions.model_fields
+    },
+)
+
+
+@given(mapping=mappings, sound=st.fixed_dictionaries({}, optional=SOUND | {"starting_position": st.just("LATEST")}))
+def test_a_request_means_what_the_same_table_of_a_file_means(
+    file: Path, mapping: dict[str, Any], sound: dict[str, Any]
+) -> None:
+    mapping = mapping | sound
+    functions = {"functions": {"first": {"url": "http://a"}}}
+    write(file, functions)
+    settings = load(file, {})
+    write(file, functions | {"mappings": {"m": mapping}})
+    of_file = _mappings_or_faults(lambda: load(file, {}))
+    of_request = _mappings_or_faults(lambda: with_mapping(settings, "m", _request(mapping), {}))
+    assert of_request == [_in_request(one) if isinstance(one, str) else one for one in of_file]
+
+
+def _mappings_or_faults(make: Callable[[], Settings]) -> list[Any]:
+    try:
+        return list(make().mappings)
+    except SettingsError as error:
+        return error.faults
+
+
+def _request(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {MEMBERS[key]: _request(value) for key, value in node.items()}
+    return [_request(item) for item in node] if isinstance(node, list) else node
+
+
+def _in_request(fault: str) -> str:
+    """The same fault with the members' names in its path, and in a table within its value."""
+    found = re.fullmatch(r"mappings\.m\.?([a-z_.0-9\[\]]*)(.*)", fault, flags=re.DOTALL)
+    assert found is not None
+    path, rest = found.groups()
+    if not path:
+        return str(rest).removeprefix(": ")
+    return _renamed(r"[a-z_]+", path) + _renamed(r"[a-z_]+(?= = )", rest)
+
+
+def _renamed(words: str, text: str) -> str:
+    return re.sub(words, lambda word: MEMBERS[word[0]], text)
 
 
 def write(file: Path, tree: dict[str, Any]) -> None:

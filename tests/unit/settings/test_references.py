@@ -76,6 +76,20 @@ def test_an_arn_that_is_configured_means_that_function_with_its_limits(loaded: L
     assert [mapping.function_name for mapping in settings.queue_mappings] == ["small"]
 
 
+@pytest.mark.parametrize("reference", ["resize", "123456789012:function:resize", ARN])
+def test_a_name_means_the_configured_function_of_that_name_and_account(loaded: Load, reference: str) -> None:
+    settings = loaded(f'[functions.small]\narn = "{ARN}"\n{mapping("m", reference)}')
+    assert list(settings.functions) == ["small"]
+    assert [mapping.function_name for mapping in settings.queue_mappings] == ["small"]
+
+
+def test_a_name_that_may_mean_two_functions_means_the_first(loaded: Load) -> None:
+    """The name in the request is the one of `a`, and the ARN is the one of `small`."""
+    text = f'[functions.small]\narn = "{ARN}"\n{mapping("a", "resize", "eu-west-1:999999999999")}'
+    settings = loaded(text + mapping("b", "resize"))
+    assert [mapping.function_name for mapping in settings.queue_mappings] == ["resize", "small"]
+
+
 def test_versions_of_a_function_are_different_functions(loaded: Load) -> None:
     settings = loaded(mapping("a", "resize") + mapping("b", "resize:1") + mapping("c", "resize:live"))
     assert list(settings.functions) == ["resize", "resize:1", "resize:live"]
