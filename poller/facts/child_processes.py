@@ -23,14 +23,14 @@ class ChildProcessStarted(NamedTuple):
 
 
 @declare(
-    Line("info", when=lambda fact: fact.reason in ("idle", "shutdown"), once_per=("function", "reason")),
+    Line("info", when=lambda fact: fact.reason in ("idle", "reload", "shutdown"), once_per=("function", "reason")),
     Line("warning", once_per=("function", "reason")),
     CHILD_PROCESSES.by(-1),
     Counter(
         "poller_child_process_exits_total",
         "Child processes that ended.",
         of="function",
-        labels=(Label("reason", ("idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown")),),
+        labels=(Label("reason", ("idle", "timeout", "exit", "init_error", "out_of_memory", "reload", "shutdown")),),
     ).by(1),
 )
 class ChildProcessStopped(NamedTuple):
@@ -38,7 +38,7 @@ class ChildProcessStopped(NamedTuple):
 
     function: FunctionName
     pid: int
-    reason: Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown"]
+    reason: Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "reload", "shutdown"]
     exit_status: int | None
 
 

@@ -34,7 +34,7 @@ from poller.targets.runtime.api import Handover, RuntimeApi
 from poller.targets.runtime.output import Output
 from poller.targets.runtime.output_limit import OutputLimit
 
-StopReason = Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "shutdown"]
+StopReason = Literal["idle", "timeout", "exit", "init_error", "out_of_memory", "reload", "shutdown"]
 Stream = Literal["stdout", "stderr"]
 STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 

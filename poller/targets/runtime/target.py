@@ -5,6 +5,8 @@ Last in, first out: what a lower load does not need lies at the bottom of the pi
 A child that crashed, timed out or failed in its init is not used again; one that merely returned an error is.
 A function whose children fail in their init is given new ones only after a pause that grows, so that a broken
 deployment does not keep a processor busy with starting.
+When the code of a function has changed, `renew` gives each later invocation a child that is started after it; the
+invocations that are running end with the code that they began with.
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ class RuntimeTarget:
         self._descriptor_limit = descriptor_limit
         self._turns = anyio.Semaphore(function.reserved_concurrency, fast_acquire=True)
         self._children: set[Child] = set()
+        self._outdated: set[Child] = set()  # those of them that are not used again
         self._free: list[tuple[float, Child]] = []  # since when; some may have died meanwhile, and then take nothing
         self._failed_starts = 0
         self._next_start = 0.0
@@ -118,6 +121,14 @@ class RuntimeTarget:
                 if response is not None:
                     return response
 
+    def renew(self) -> None:
+        """Start the children of all later invocations anew, with the code that is there then."""
+        self._outdated |= self._children
+        while self._free:
+            self._free.pop()[1].ask_to_stop("reload")
+        self._failed_starts = 0
+        self._next_start = 0.0  # the new code may start, whatever the old code did
+
     async def _new_child(self) -> Child:
         await anyio.sleep_until(self._next_start)
         child = Child(
@@ -136,8 +147,12 @@ class RuntimeTarget:
             await child.live(self._kind, self._environment, self._lifeline, task_status=task_status)
         finally:
             self._children.discard(child)
+            self._outdated.discard(child)
 
     def _put_back(self, child: Child) -> None:
+        if child in self._outdated:
+            child.ask_to_stop("reload")
+            return
         if child.is_usable:
             self._free.append((anyio.current_time(), child))
         if child.is_initialised:

@@ -20,6 +20,7 @@ import anyio
 import orjson
 import pytest
 
+from poller.core.backoff import Backoff
 from poller.facts import (
     ChildProcessOutput,
     ChildProcessOutputLeftOut,
@@ -190,6 +191,62 @@ async def test_an_idle_child_is_reaped_and_another_one_started_when_needed() -> 
         stopped = await record.first(ChildProcessStopped)
         assert (stopped.reason, stopped.exit_status) == ("idle", 128 + signal.SIGTERM)
         assert answer(await target.invoke(call()))["invocations"] == 1
+
+
+async def test_after_a_renewal_a_free_child_ends_and_the_next_invocation_gets_the_new_code(tmp_path: Path) -> None:
+    record, code = Recorded(), tmp_path / "renewed.py"
+    code.write_text("def handler(event, context):\n    return 'old'\n")
+    async with opened(callable_kind("renewed:handler", directory=tmp_path), record) as target:
+        assert answer(await target.invoke(call())) == "old"
+        code.write_text("def handler(event, context):\n    return 'newer'\n")
+        assert answer(await target.invoke(call())) == "old"
+        target.renew()
+        assert (await record.first(ChildProcessStopped)).reason == "reload"
+        assert answer(await target.invoke(call())) == "newer"
+
+
+WAITING = """
+import os
+def handler(event, context):
+    if event:
+        print("waits", flush=True)
+        open(event["gate"]).read()
+    return os.getpid()
+"""
+
+
+async def test_a_renewal_lets_a_running_invocation_end_and_does_not_use_its_child_again(tmp_path: Path) -> None:
+    record, gate, pids = Recorded(), tmp_path / "gate", []
+    os.mkfifo(gate)
+    (tmp_path / "waiting.py").write_text(WAITING)
+    kind = callable_kind("waiting:handler", directory=tmp_path)
+    async with opened(kind, record) as target, anyio.create_task_group() as tasks:
+
+        async def invoke() -> None:
+            pids.append(answer(await target.invoke(call({"gate": str(gate)}))))
+
+        tasks.start_soon(invoke)
+        old = await record.first(ChildProcessOutput, lambda fact: fact.line == "waits")
+        target.renew()
+        with await anyio.to_thread.run_sync(gate.open, "w"):
+            pass
+        stopped = await record.first(ChildProcessStopped)
+        assert (stopped.pid, stopped.reason, pids) == (old.pid, "reload", [old.pid])
+        assert answer(await target.invoke(call())) != old.pid
+    assert len(record.of(ChildProcessStarted)) == 2
+
+
+async def test_a_renewal_ends_the_pause_after_starts_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.targets.runtime.target.START", Backoff(initial=3600.0, maximum=3600.0))
+    code = tmp_path / "broken.py"
+    code.write_text("def handler(event, context)\n")
+    async with opened(callable_kind("broken:handler", directory=tmp_path), Recorded()) as target:
+        assert error(await target.invoke(call()))[0].endswith("SyntaxError")
+        code.write_text("def handler(event, context):\n    return 'good'\n")
+        target.renew()
+        assert answer(await target.invoke(call())) == "good"
 
 
 async def test_of_the_free_children_the_one_that_was_used_longest_ago_is_reaped() -> None:
