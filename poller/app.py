@@ -1,6 +1,6 @@
 """How does the program run? From the settings to the exit code.
 
-    settings -> log, metrics -> a runner for each mapping (composition.py) -> HTTP server -> the daemon, until a signal
+    settings -> log, metrics -> open each mapping (composition.py) -> HTTP server -> supervisor, until a signal
 
 Everything that must be closed is entered into one stack, so it closes in reverse order: first the mappings stop, then
 the child processes end, then the connections close.
@@ -21,13 +21,12 @@ from anyio import from_thread
 
 from poller import __version__, process_memory
 from poller.admin.server import Address, serve
-from poller.composition import Parts, WallClock
+from poller.composition import Pauses, compose
 from poller.descriptors import is_enough, needed, raise_limit
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
 from poller.facts import DaemonStarted, Emit, ReloadIgnored, SettingsWarning, TooFewFileDescriptors
-from poller.model.mapping import QueueMapping, StreamMapping
-from poller.model.status import MappingStatus, StreamStatus
+from poller.model.mapping import AnyMapping
 from poller.settings.values import Settings
 from poller.telemetry import logs
 from poller.telemetry.telemetry import Telemetry
@@ -53,8 +52,6 @@ async def _run(settings: Settings, settings_path: Path) -> int:
 async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings, settings_path: Path) -> int:
     stop, limits = Stop(), raise_limit()
     telemetry = Telemetry()
-    for mapping in _all(settings):
-        telemetry.begin_mapping(mapping.name, mapping.function_name, is_stream=isinstance(mapping, StreamMapping))
     for function in settings.functions:
         telemetry.begin_function(function)
     for warning in settings.warnings:
@@ -62,28 +59,30 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
     if not is_enough(limits, wanted := needed(settings)):
         telemetry.emit(TooFewFileDescriptors(limit=limits.own, needed=wanted))
     async with AsyncExitStack() as stack:
-        parts = Parts(settings, stop=stop, emit=telemetry.emit, stack=stack, descriptor_limit=limits.original)
-        daemon = Daemon(
-            await parts.runners(),
+        composition = await stack.enter_async_context(
+            compose(settings, emit=telemetry.emit, descriptor_limit=limits.original)
+        )
+        supervisor = Supervisor(
+            composition.open,
+            pauses=Pauses(composition),
+            series=telemetry,
             stop=stop,
             grace_in_seconds=settings.daemon.shutdown_grace_in_seconds,
-            clock=WallClock(),
+            clock=composition.clock,
             emit=telemetry.emit,
-            randomness=parts.randomness,
+            randomness=composition.randomness,
         )
-        disabled = [_disabled(mapping) for mapping in _all(settings) if not mapping.is_enabled]
-
-        def statuses() -> Sequence[MappingStatus]:
-            return [*daemon.statuses(), *disabled]
-
-        telemetry.watch(lambda: from_thread.run_sync(statuses))  # /metrics is made in a worker thread
+        await stack.enter_async_context(supervisor.running())
+        for mapping in _all(settings):
+            await supervisor.add(mapping, settings.functions[mapping.function_name])
+        telemetry.watch(lambda: from_thread.run_sync(supervisor.statuses))  # /metrics is made in a worker thread
         http = None
         if settings.daemon.http_listen is not None:
             http = await stack.enter_async_context(
                 serve(
                     settings.daemon.http_listen,
                     registry=telemetry.registry,
-                    statuses=statuses,
+                    statuses=supervisor.statuses,
                     hosts=settings.daemon.http_hosts,
                 )
             )
@@ -93,14 +92,15 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
                 DaemonStarted(
                     version=__version__,
                     settings=str(settings_path),
-                    mappings=len(daemon.statuses()),
+                    mappings=sum(mapping.is_enabled for mapping in _all(settings)),
                     http=_written(http) if http else None,
                 )
             )
             gc.collect()
             gc.freeze()  # what the start has made lasts to the end
             gc.set_threshold(*GC_THRESHOLDS)
-            await daemon.run()
+            supervisor.begin()
+            await supervisor.stopped()
             services.cancel_scope.cancel()
     return 1 if stop.is_unclean.is_set() else 0
 
@@ -121,20 +121,5 @@ async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, emit: Emit) 
             stop.begin()
 
 
-def _all(settings: Settings) -> Sequence[QueueMapping | StreamMapping]:
+def _all(settings: Settings) -> Sequence[AnyMapping]:
     return [*settings.queue_mappings, *settings.stream_mappings]
-
-
-def _disabled(mapping: QueueMapping | StreamMapping) -> MappingStatus:
-    return MappingStatus(
-        mapping=mapping.name,
-        function=mapping.function_name,
-        source=str(mapping.event_source_arn),
-        state="disabled",
-        reason=None,
-        polls_in_flight=0,
-        batches_in_flight=0,
-        messages_held=0,
-        concurrency_limit=0,
-        stream=StreamStatus() if isinstance(mapping, StreamMapping) else None,
-    )

@@ -1,10 +1,11 @@
-"""What is a daemon made of? Its parts, made from the settings: the only place that knows the concrete classes.
+"""What is a mapping made of? This module opens it: the only place that knows the concrete classes.
 
     a mapping of a queue     SqsSource ─┐
     a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┴─ a function
 
-Mappings share the AWS clients, the state, the functions, and the budget of bytes for all streams.
-Parts that must be closed are entered into the given stack.
+`Composition.open` gives the supervisor one run of a mapping, with all that it needs, and closes it afterwards.
+Runs share functions and AWS clients; these are opened for their first user and closed after their last one.
+The state is opened when it is needed first, and stays open.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import os
 import random
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, assert_never
+from weakref import WeakValueDictionary
 
 import anyio
+from anyio.abc import TaskGroup, TaskStatus
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.json_client import JsonClient
@@ -28,26 +31,31 @@ from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
-from poller.engine.daemon import Runner
+from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
+from poller.engine.queues.permits import MappingRoom
+from poller.engine.sharing import Shared
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
+from poller.engine.streams.shards_in_hand import ShardsInHand
+from poller.engine.supervisor import Runner
 from poller.facts import Emit, StateOpened
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
-from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.mapping import QueueMapping, StreamMapping
-from poller.ports import CheckpointStore, Destination, QueueSource, StreamSource, Target
+from poller.model.ids import MappingName, RequestId
+from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
+from poller.model.stream import StateKey
+from poller.ports import CheckpointStore, Destination, PauseStore, StreamSource, Target
 from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import Pace, PacedClient
 from poller.sources.sqs import SqsSource
-from poller.stores.memory import MemoryStore
+from poller.stores.memory import MemoryPauses, MemoryStore
 from poller.stores.sqlite import SqliteStore
 from poller.targets.http import HttpTarget
 from poller.targets.lambda_api import LambdaApiTarget
@@ -61,111 +69,146 @@ class WallClock:
         return time.time()
 
 
-class Parts:
-    """The parts of one daemon."""
+@asynccontextmanager
+async def compose(settings: Settings, *, emit: Emit, descriptor_limit: int) -> AsyncIterator[Composition]:
+    """A composition, until the block is left; no run may be open then.
 
-    def __init__(
-        self, settings: Settings, *, stop: Stop, emit: Emit, stack: AsyncExitStack, descriptor_limit: int
-    ) -> None:
-        """`descriptor_limit` is the soft limit of open files that child processes get."""
-        daemon = settings.daemon
+    `descriptor_limit` is the soft limit of open files that child processes get.
+    """
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        composition = Composition(settings, emit=emit, tasks=tasks, descriptor_limit=descriptor_limit)
+        try:
+            yield composition
+        except Exception as error:  # it goes on as it is, in no group, after all is closed
+            failure = error
+        composition.is_over.set()
+    if failure is not None:
+        raise failure
+
+
+class Composition:
+    """Opens runs of mappings. Whoever reads the settings again puts them into `settings`."""
+
+    def __init__(self, settings: Settings, *, emit: Emit, tasks: TaskGroup, descriptor_limit: int) -> None:
+        self.settings = settings
         self.randomness = random.Random()
-        self._settings = settings
-        self._stop = stop
+        self.clock = WallClock()
+        self.is_over = anyio.Event()
         self._emit = emit
-        self._stack = stack
+        self._tasks = tasks
         self._descriptor_limit = descriptor_limit
-        self._clock = WallClock()
-        self._aws = Aws(AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints))
         self._budget = Budget(BYTES_OF_THE_PROCESS)
-        self._functions: dict[FunctionName, OpenFunction] = {}
-        self._paces: dict[tuple[str, str, str, str], Pace] = {}
-        self._known_identity_arn: str | None = None
-        self._asking_for_identity = anyio.Lock()
-        self._execution_roles: dict[FunctionName, str] = {}
-        self._asking_for_role: defaultdict[FunctionName, anyio.Lock] = defaultdict(anyio.Lock)
+        self._aws = Shared(_open_aws, tasks=tasks)
+        self._functions = Shared(self._open_function, tasks=tasks)
+        self._state: State | None = None
+        self._opening_state = anyio.Lock()
+        self._paces: WeakValueDictionary[tuple[str, str, str, str], Pace] = WeakValueDictionary()
+        self._rooms: WeakValueDictionary[MappingName, MappingRoom] = WeakValueDictionary()
+        self._groups: WeakValueDictionary[Arn, GroupTurns] = WeakValueDictionary()
+        self._shards: WeakValueDictionary[StateKey, ShardsInHand] = WeakValueDictionary()
 
-    async def runners(self) -> dict[MappingName, Callable[[], Runner]]:
-        """What makes a fresh runner, for each enabled mapping. Raises SettingsError for what cannot be opened."""
-        await self._stack.enter_async_context(self._aws)
-        makers: dict[MappingName, Callable[[], Runner]] = {}
-        for queue_mapping in self._settings.queue_mappings:
-            if queue_mapping.is_enabled:
-                makers[queue_mapping.name] = await self._queue_runner(queue_mapping)
-        stream_mappings = [mapping for mapping in self._settings.stream_mappings if mapping.is_enabled]
-        if stream_mappings:
-            store = await self._store()
-            for stream_mapping in stream_mappings:
-                makers[stream_mapping.name] = await self._stream_runner(stream_mapping, store)
-        return makers
+    @asynccontextmanager
+    async def open(self, mapping: AnyMapping, function: Function, stop: Stop) -> AsyncIterator[Runner]:
+        """One run of the mapping. Raises SettingsError for what cannot be opened, and what the state raises."""
+        async with AsyncExitStack() as stack:
+            aws = await stack.enter_async_context(self._aws.use(self._aws_settings))
+            shared = await stack.enter_async_context(self._functions.use(self._key(function)))
+            match mapping:
+                case QueueMapping():
+                    yield QueueMappingRunner(await self._queue_context(mapping, shared, stop, aws))
+                case StreamMapping():
+                    destination = await stack.enter_async_context(_destination(mapping, aws))
+                    yield StreamMappingRunner(await self._stream_context(mapping, shared, stop, aws, destination))
+                case _:
+                    assert_never(mapping)
 
-    async def _queue_runner(self, mapping: QueueMapping) -> Callable[[], Runner]:
-        parts = QueueContext(
+    def renew(self, function: Function) -> None:
+        """Runs that begin from now on get this function opened anew, with new child processes."""
+        self._functions.retire(self._key(function))
+
+    async def state(self) -> State:
+        """The state; opened at the first call."""
+        async with self._opening_state:
+            if self._state is None:
+                self._state = await self._tasks.start(self._keep_state)
+            return self._state
+
+    async def _keep_state(self, *, task_status: TaskStatus[State]) -> None:
+        if self.settings.daemon.state == "memory:":
+            task_status.started(State(MemoryStore(), MemoryPauses()))
+            return
+        path = _file_of(self.settings)
+        async with SqliteStore(path) as store:
+            self._emit(StateOpened(file=str(path), positions=store.positions))
+            task_status.started(State(store, store.pauses))
+            await self.is_over.wait()
+
+    async def _queue_context(
+        self, mapping: QueueMapping, function: SharedFunction, stop: Stop, aws: SharedAws
+    ) -> QueueContext:
+        client = await aws.clients.json_client("sqs", region=mapping.region, role_arn=mapping.role_arn)
+        return QueueContext(
             mapping=mapping,
-            function=await self._function(mapping.function_name),
-            source=await self._queue(mapping),
+            function=function.opened,
+            room=self._rooms.setdefault(mapping.name, MappingRoom()),
+            groups=self._groups.setdefault(mapping.event_source_arn, GroupTurns()),
+            source=SqsSource(
+                client,
+                arn=mapping.event_source_arn,
+                queue_url=queue_url(client.endpoint_url, mapping.event_source_arn),
+                has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
+            ),
             filters=_filters(mapping.filters, data_key="body"),
-            clock=self._clock,
+            clock=self.clock,
             randomness=self.randomness,
             new_request_id=new_request_id,
             emit=self._emit,
-            stop=self._stop,
+            stop=stop,
         )
-        return lambda: QueueMappingRunner(parts)
 
-    async def _stream_runner(self, mapping: StreamMapping, store: CheckpointStore) -> Callable[[], Runner]:
-        source = await self._stream(mapping)
+    async def _stream_context(
+        self,
+        mapping: StreamMapping,
+        function: SharedFunction,
+        stop: Stop,
+        aws: SharedAws,
+        destination: Destination | None,
+    ) -> StreamContext:
+        source = await self._stream(mapping, function, aws)
         lane = LaneContext(
             mapping=mapping,
-            function=await self._function(mapping.function_name),
+            function=function.opened,
             invocations=Invocations(
-                mapping=mapping.name, function=mapping.function_name, clock=self._clock, emit=self._emit
+                mapping=mapping.name, function=mapping.function_name, clock=self.clock, emit=self._emit
             ),
-            destination=await self._destination(mapping),
-            clock=self._clock,
+            destination=destination,
+            clock=self.clock,
             source_clock=source.clock,
             randomness=self.randomness,
             new_request_id=new_request_id,
             emit=self._emit,
-            stop=self._stop,
+            stop=stop,
         )
-        parts = StreamContext(
+        return StreamContext(
             lane=lane,
             source=source,
-            store=store,
+            store=(await self.state()).checkpoints,
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self._budget,
-        )
-        return lambda: StreamMappingRunner(parts)
-
-    async def _store(self) -> CheckpointStore:
-        state = self._settings.daemon.state
-        if state == "memory:":
-            return MemoryStore()
-        path = Path(state.removeprefix("sqlite://"))
-        store = await self._stack.enter_async_context(SqliteStore(path))
-        self._emit(StateOpened(file=str(path), positions=store.positions))
-        return store
-
-    async def _queue(self, mapping: QueueMapping) -> QueueSource:
-        client = await self._aws.json_client("sqs", region=mapping.region, role_arn=mapping.role_arn)
-        return SqsSource(
-            client,
-            arn=mapping.event_source_arn,
-            queue_url=queue_url(client.endpoint_url, mapping.event_source_arn),
-            has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
+            in_hand=self._shards.setdefault(mapping.state_key, ShardsInHand()),
         )
 
-    async def _stream(self, mapping: StreamMapping) -> StreamSource:
+    async def _stream(self, mapping: StreamMapping, function: SharedFunction, aws: SharedAws) -> StreamSource:
         arn, region, role_arn = mapping.event_source_arn, mapping.region, mapping.role_arn
         if not mapping.is_kinesis:
-            client = await self._aws.json_client("dynamodbstreams", region=region, role_arn=role_arn)
+            client = await aws.clients.json_client("dynamodbstreams", region=region, role_arn=role_arn)
             return DynamoDbStreamsSource(self._paced(client, "DescribeStream", arn), arn=arn)
-        client = await self._aws.json_client("kinesis", region=region, role_arn=role_arn)
+        client = await aws.clients.json_client("kinesis", region=region, role_arn=role_arn)
         return KinesisSource(
             self._paced(client, "ListShards", arn),
             arn=arn,
-            reader=known(role_arn) if role_arn else partial(self._reader_arn, mapping),
+            reader=known(role_arn) if role_arn else partial(function.reader_arn, mapping, aws),
         )
 
     def _paced(self, client: JsonClient, operation: str, arn: Arn) -> PacedClient:
@@ -173,77 +216,149 @@ class Parts:
         whose = (operation, client.endpoint_url, arn.region, arn.account)
         return PacedClient(client, self._paces.setdefault(whose, Pace(operation, self.randomness)))
 
-    async def _reader_arn(self, mapping: StreamMapping) -> str:
+    @property
+    def _aws_settings(self) -> AwsSettings:
+        daemon = self.settings.daemon
+        return AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints)
+
+    def _key(self, function: Function) -> FunctionKey:
+        """What a function's target is made from. A url asks nothing of AWS, so it stays when AWS's endpoints change."""
+        return FunctionKey(function, None if isinstance(function.kind, HttpService) else self._aws_settings)
+
+    @asynccontextmanager
+    async def _open_function(self, key: FunctionKey) -> AsyncIterator[SharedFunction]:
+        function = key.function
+        async with AsyncExitStack() as stack:
+            target: Target
+            match function.kind:
+                case LambdaApi() as kind:
+                    aws = await stack.enter_async_context(self._aws.use(self._aws_settings))
+                    target = await LambdaApiTarget.of(function, kind, aws.clients)
+                case HttpService():
+                    target = await stack.enter_async_context(HttpTarget(function, emit=self._emit))
+                case ChildProcess():
+                    target = await stack.enter_async_context(
+                        RuntimeTarget(
+                            function,
+                            emit=self._emit,
+                            region=function.arn.region,
+                            endpoint_url=self.settings.daemon.endpoint_url,
+                            descriptor_limit=self._descriptor_limit,
+                            inherited=_without(self.settings.withheld_variables, os.environ),
+                        )
+                    )
+                case _:
+                    assert_never(function.kind)
+            yield SharedFunction(OpenFunction(function, target))
+
+
+class State(NamedTuple):
+    """What outlives the daemon."""
+
+    checkpoints: CheckpointStore
+    pauses: PauseStore
+
+
+class Pauses:
+    """`ports.PauseStore` of a composition. A daemon without a state file does not make one only to ask for pauses."""
+
+    def __init__(self, composition: Composition) -> None:
+        self._composition = composition
+
+    async def load(self) -> frozenset[MappingName]:
+        settings = self._composition.settings
+        if settings.daemon.state == "memory:" or not await anyio.Path(_file_of(settings)).exists():
+            return frozenset()
+        return await (await self._composition.state()).pauses.load()
+
+    async def pause(self, mapping: MappingName) -> None:
+        await (await self._composition.state()).pauses.pause(mapping)
+
+    async def resume(self, mapping: MappingName) -> None:
+        await (await self._composition.state()).pauses.resume(mapping)
+
+
+class FunctionKey(NamedTuple):
+    """`aws` is None where the function has nothing to do with AWS."""
+
+    function: Function
+    aws: AwsSettings | None
+
+
+class SharedFunction:
+    """A function that is open, and the role that it runs with on Lambda."""
+
+    def __init__(self, opened: OpenFunction) -> None:
+        self.opened = opened
+        self._role: str | None = None
+        self._asking = anyio.Lock()
+
+    async def reader_arn(self, mapping: StreamMapping, aws: SharedAws) -> str:
         """The invokeIdentityArn if the mapping has no `role_arn`: the function's role on Lambda, else our identity.
 
         It is asked for once for each function, however many shards begin together.
         """
-        function = self._settings.functions[mapping.function_name]
-        if not isinstance(function.kind, LambdaApi):
-            return await self._identity_arn(mapping)
-        async with self._asking_for_role[function.name]:
-            if function.name not in self._execution_roles:
-                kind = function.kind
-                role = await self._aws.execution_role(
+        kind = self.opened.definition.kind
+        if not isinstance(kind, LambdaApi):
+            return await aws.identity_arn(mapping)
+        async with self._asking:
+            if self._role is None:
+                role = await aws.clients.execution_role(
                     kind.name, qualifier=kind.qualifier, region=kind.region, role_arn=kind.role_arn
                 )
-                self._execution_roles[function.name] = role or await self._identity_arn(mapping)
-            return self._execution_roles[function.name]
+                self._role = role or await aws.identity_arn(mapping)
+            return self._role
 
-    async def _identity_arn(self, mapping: StreamMapping) -> str:
+
+class SharedAws:
+    """The AWS clients, and the daemon's own identity."""
+
+    def __init__(self, clients: Aws) -> None:
+        self.clients = clients
+        self._identity_arn: str | None = None
+        self._asking = anyio.Lock()
+
+    async def identity_arn(self, mapping: StreamMapping) -> str:
         """Where STS does not say who we are (an emulator without it), the account itself stands in events.
 
         Whoever needs it waits for it, and nobody else; it is asked for once, however many shards begin together.
         """
-        async with self._asking_for_identity:
-            if self._known_identity_arn is None:
+        async with self._asking:
+            if self._identity_arn is None:
                 arn = mapping.event_source_arn
                 account = Arn(partition=arn.partition, service="iam", region="", account=arn.account, resource="root")
-                self._known_identity_arn = await self._aws.identity_arn(mapping.region) or str(account)
-            return self._known_identity_arn
+                self._identity_arn = await self.clients.identity_arn(mapping.region) or str(account)
+            return self._identity_arn
 
-    async def _destination(self, mapping: StreamMapping) -> Destination | None:
-        if mapping.on_failure is None:
-            return None
-        arn = mapping.on_failure.destination_arn
-        region, role_arn = arn.region or mapping.region, mapping.role_arn
-        client = await self._stack.enter_async_context(
-            KeptClient(lambda: self._aws.client(arn.service, region=region, role_arn=role_arn))
-        )
+
+@asynccontextmanager
+async def _open_aws(settings: AwsSettings) -> AsyncIterator[SharedAws]:
+    async with Aws(settings) as clients:
+        yield SharedAws(clients)
+
+
+@asynccontextmanager
+async def _destination(mapping: StreamMapping, aws: SharedAws) -> AsyncIterator[Destination | None]:
+    if mapping.on_failure is None:
+        yield None
+        return
+    arn = mapping.on_failure.destination_arn
+    region, role_arn = arn.region or mapping.region, mapping.role_arn
+    async with KeptClient(lambda: aws.clients.client(arn.service, region=region, role_arn=role_arn)) as client:
         match arn.service:
             case "sqs":
-                endpoint_url = (await self._aws.json_client("sqs", region=region, role_arn=role_arn)).endpoint_url
-                return SqsDestination(client, queue_url=queue_url(endpoint_url, arn))
+                endpoint_url = (await aws.clients.json_client("sqs", region=region, role_arn=role_arn)).endpoint_url
+                yield SqsDestination(client, queue_url=queue_url(endpoint_url, arn))
             case "sns":
-                return SnsDestination(client, arn=arn)
+                yield SnsDestination(client, arn=arn)
             case "s3":
-                return S3Destination(client, arn=arn)
+                yield S3Destination(client, arn=arn)
             case service:
                 raise AssertionError(f"settings refuse a destination of {service}")
 
-    async def _function(self, name: FunctionName) -> OpenFunction:
-        if name not in self._functions:
-            definition = self._settings.functions[name]
-            self._functions[name] = OpenFunction(definition, await self._target(definition))
-        return self._functions[name]
 
-    async def _target(self, function: Function) -> Target:
-        match function.kind:
-            case LambdaApi() as kind:
-                return await LambdaApiTarget.of(function, kind, self._aws)
-            case HttpService():
-                return await self._stack.enter_async_context(HttpTarget(function, emit=self._emit))
-            case ChildProcess():
-                return await self._stack.enter_async_context(
-                    RuntimeTarget(
-                        function,
-                        emit=self._emit,
-                        region=function.arn.region,
-                        endpoint_url=self._settings.daemon.endpoint_url,
-                        descriptor_limit=self._descriptor_limit,
-                        inherited=_without(self._settings.withheld_variables, os.environ),
-                    )
-                )
+def _file_of(settings: Settings) -> Path:
+    return Path(settings.daemon.state.removeprefix("sqlite://"))
 
 
 def _without(withheld: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:

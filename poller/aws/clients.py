@@ -69,7 +69,7 @@ class AwsSettings:
 
     region: str | None = None
     endpoint_url: str | None = None
-    endpoints: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Service(NamedTuple):

@@ -1,9 +1,10 @@
 """THE WAITING: structured tasks that ask core what to do and call ports to do it.
 
-    daemon.py          every mapping side by side, each started again when it crashes; the stop in three stages
+    supervisor.py      mappings come and go: add, replace, remove, pause, resume; each starts again when it crashes
     queues/            the way of a message, from receive to delete
     streams/           the way of a record in a shard, from read to checkpoint
     source_health.py   is the source there, and how long is a failing one left alone?
+    sharing.py         what several mappings use is opened once, and closed after its last user
     stop.py            the stages of a stop, as events
 
 Belongs here: waiting, tasks, cancellation, the order of effects.

@@ -40,17 +40,18 @@ class MappingWaitEnded(NamedTuple):
     waited_seconds: float
 
 
-@declare(Line("error"))
-class MappingCrashing(NamedTuple):
-    """A task of the mapping failed by a fault of poller itself: the mapping polls no more, and its other batches end.
-
-    `batches_in_flight` counts these; `mapping_crashed` follows when they have ended, within `ends_within_seconds`.
-    """
+@declare(Line("info"))
+class MappingPaused(NamedTuple):
+    """A person paused the mapping: it finishes the batches in hand, and polls nothing until it is resumed."""
 
     mapping: MappingName
-    error: BaseException
-    batches_in_flight: int
-    ends_within_seconds: float
+
+
+@declare(Line("info"))
+class MappingResumed(NamedTuple):
+    """A person resumed the mapping."""
+
+    mapping: MappingName
 
 
 @declare(

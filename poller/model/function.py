@@ -26,7 +26,7 @@ class HttpService:
     """HTTP endpoints that take the event as the body of a POST. Several urls form a pool."""
 
     urls: tuple[str, ...]
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class ChildProcess:
 
     command: tuple[str, ...]
     handler: str | None
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(hash=False)
     directory: str
     inherits_credentials: bool = True
     memory_size_in_mb: int | None = None

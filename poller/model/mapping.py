@@ -83,3 +83,6 @@ class StreamMapping:
     @property
     def state_key(self) -> StateKey:
         return StateKey(self.name, stream_arn(self.event_source_arn))
+
+
+AnyMapping = QueueMapping | StreamMapping

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from poller.model.ids import FunctionName, MappingName
 from poller.model.stream import SequenceNumber, ShardId
 
-MappingState = Literal["starting", "ready", "waiting", "troubled", "disabled", "stopping"]
+MappingState = Literal["starting", "ready", "waiting", "troubled", "paused", "disabled", "stopping"]
 
 BLOCKED_SHARDS_SHOWN = 10
 """How many of its blocked shards a mapping names, those that stand still longest first; the number counts them all."""

@@ -5,22 +5,30 @@ A crash is `kill -9`: from that moment on, no call of the dead process reaches a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
-from poller.engine.daemon import Daemon, Runner
+from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
+from poller.engine.queues.permits import MappingRoom
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
+from poller.engine.streams.shards_in_hand import ShardsInHand
+from poller.engine.supervisor import Runner, Supervisor
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
-from poller.model.ids import RequestId
-from poller.model.mapping import QueueMapping, StreamMapping
+from poller.model.arn import Arn
+from poller.model.function import Function
+from poller.model.ids import MappingName, RequestId
+from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
 from poller.model.stream import Checkpoint, ShardId, StateKey
 from poller.ports import StreamSource
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
@@ -28,6 +36,7 @@ from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import CALLS_IN_A_SECOND, Pace, PacedClient
 from poller.sources.sqs import SqsSource
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
+from tests.fakes.series import FakeSeries
 from tests.simulation.process import (
     Process,
     ProcessClient,
@@ -64,8 +73,13 @@ class Life:
             for name, definition in world.functions.items()
         }
         self._paces = {operation: Pace(operation, world.randomness) for operation in CALLS_IN_A_SECOND}
-        self.daemon = Daemon(
-            {mapping.name: self._maker(mapping) for mapping in world.all_mappings},
+        self._rooms: defaultdict[MappingName, MappingRoom] = defaultdict(MappingRoom)
+        self._groups: defaultdict[Arn, GroupTurns] = defaultdict(GroupTurns)
+        self._shards: defaultdict[StateKey, ShardsInHand] = defaultdict(ShardsInHand)
+        self.supervisor = Supervisor(
+            self._open,
+            pauses=world.pauses,
+            series=FakeSeries(),
             stop=self.stop,
             grace_in_seconds=world.grace_in_seconds,
             clock=world.clock,
@@ -85,19 +99,30 @@ class Life:
         self.stopped_at = anyio.current_time()
         self.stop.begin()
 
-    def _maker(self, mapping: QueueMapping | StreamMapping) -> Callable[[], Runner]:
-        if isinstance(mapping, QueueMapping):
-            queue_parts = self._queue_parts(mapping)
-            return lambda: QueueMappingRunner(queue_parts)
-        stream_parts = self._stream_parts(mapping)
-        return lambda: StreamMappingRunner(stream_parts)
+    async def run(self) -> None:
+        """Returns when every mapping of the world has stopped."""
+        async with self.supervisor.running():
+            for mapping in self._world.all_mappings:
+                await self.supervisor.add(mapping, self._world.functions[mapping.function_name])
+            self.supervisor.begin()
 
-    def _queue_parts(self, mapping: QueueMapping) -> QueueContext:
+    @asynccontextmanager
+    async def _open(self, mapping: AnyMapping, function: Function, stop: Stop) -> AsyncIterator[Runner]:
+        await anyio.lowlevel.checkpoint()
+        match mapping:
+            case QueueMapping():
+                yield QueueMappingRunner(self._queue_context(mapping, stop))
+            case StreamMapping():
+                yield StreamMappingRunner(self._stream_context(mapping, stop))
+
+    def _queue_context(self, mapping: QueueMapping, stop: Stop) -> QueueContext:
         world = self._world
         queue = world.queue_of(mapping)
         return QueueContext(
             mapping=mapping,
             function=self._functions[mapping.function_name],
+            room=self._rooms[mapping.name],
+            groups=self._groups[mapping.event_source_arn],
             source=SqsSource(
                 ProcessClient(self.process, world.sqs, ours=world.clock),
                 arn=queue.arn,
@@ -109,10 +134,10 @@ class Life:
             randomness=world.randomness,
             new_request_id=self._new_request_id,
             emit=world.note,
-            stop=self.stop,
+            stop=stop,
         )
 
-    def _stream_parts(self, mapping: StreamMapping) -> StreamContext:
+    def _stream_context(self, mapping: StreamMapping, stop: Stop) -> StreamContext:
         world = self._world
         destination = world.destinations.get(mapping.name)
         source = self._source(mapping)
@@ -128,7 +153,7 @@ class Life:
             randomness=world.randomness,
             new_request_id=self._new_request_id,
             emit=world.note,
-            stop=self.stop,
+            stop=stop,
         )
         return StreamContext(
             lane=lane,
@@ -136,6 +161,7 @@ class Life:
             store=ProcessStore(self.process, world.store),
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
             budget=self._budget,
+            in_hand=self._shards[mapping.state_key],
         )
 
     def _source(self, mapping: StreamMapping) -> StreamSource:

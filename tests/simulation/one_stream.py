@@ -1,25 +1,29 @@
 """What do tests of one stream mapping live in? The real engine and source on a virtual clock, over a fake that behaves.
 
 World ── a stream, a store, a destination, and a function that notes what it gets
-  └ life after life: a Daemon with the one mapping, until a crash or a stop
+  └ life after life: a supervisor with the one mapping, until a crash or a stop
 """
 
 from __future__ import annotations
 
 import random
 from base64 import b64decode
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import orjson
 
 from poller.core.filtering import compile_filters
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
+from poller.engine.streams.shards_in_hand import ShardsInHand
+from poller.engine.supervisor import Runner, Supervisor
 from poller.errors import Unreachable
 from poller.facts import Fact
 from poller.functions.opened import OpenFunction
@@ -28,7 +32,7 @@ from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
-from poller.model.mapping import OnFailure, StreamMapping
+from poller.model.mapping import AnyMapping, OnFailure, StreamMapping
 from poller.model.stream import TrimHorizon
 from poller.ports import CheckpointStore, StreamSource
 from poller.sources.kinesis import KinesisSource, known
@@ -37,12 +41,21 @@ from tests.fakes.clock import VirtualClock, service_clock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
+from tests.fakes.pauses import FakePauses
+from tests.fakes.series import FakeSeries
 from tests.fakes.stream import FakeStream
 from tests.fakes.stream_service import FakeStreamService
 from tests.simulation.world import run_seeded
 
 FAILURES = OnFailure(destination_arn=Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures"))
 ERROR = FunctionError(error_type="ValueError", message="by plan")
+FUNCTION = Function(
+    name=FunctionName("f"),
+    arn=Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:f"),
+    kind=HttpService(urls=("http://function.fake",)),
+    timeout_in_seconds=10,
+    reserved_concurrency=50,
+)
 
 
 class Process:
@@ -130,11 +143,20 @@ class World:
     def source(self, process: Process) -> StreamSource:
         return KinesisSource(process, arn=self.stream.arn, reader=known(INVOKE_IDENTITY_ARN))
 
-    async def live(self, until: Callable[[Stop, Daemon], Coroutine[Any, Any, bool]]) -> None:
+    async def live(self, until: Callable[[Stop, Supervisor], Coroutine[Any, Any, bool]]) -> None:
         """`until` ends the life: true is a crash, false a stop."""
         stop, process = Stop(), Process(self.client, self.store, ours=self.clock)
-        daemon = Daemon(
-            {MappingName("m"): lambda: StreamMappingRunner(self._parts(stop, process))},
+        shards = ShardsInHand()
+
+        @asynccontextmanager
+        async def open_runner(_mapping: AnyMapping, _function: Function, stop: Stop) -> AsyncIterator[Runner]:
+            await anyio.lowlevel.checkpoint()
+            yield StreamMappingRunner(replace(self._parts(stop, process), in_hand=shards))
+
+        supervisor = Supervisor(
+            open_runner,
+            pauses=FakePauses(),
+            series=FakeSeries(),
             stop=stop,
             grace_in_seconds=10,
             clock=self.clock,
@@ -144,7 +166,7 @@ class World:
         with anyio.CancelScope() as scope:
 
             async def end() -> None:
-                if await until(stop, daemon):
+                if await until(stop, supervisor):
                     process.is_dead = True
                     scope.cancel()
                 else:
@@ -152,32 +174,28 @@ class World:
 
             async with anyio.create_task_group() as group:
                 group.start_soon(end)
-                await daemon.run()
+                async with supervisor.running():
+                    await supervisor.add(self._mapping(), FUNCTION)
+                    supervisor.begin()
 
-    def _parts(self, stop: Stop, process: Process) -> StreamContext:
-        options = dict(self.options)
-        filters = options.get("filters", ())
-        mapping = StreamMapping(
+    def _mapping(self) -> StreamMapping:
+        return StreamMapping(
             name=MappingName("m"),
             event_source_arn=self.stream.arn,
-            function_name=FunctionName("f"),
+            function_name=FUNCTION.name,
             region="eu-west-1",
             uuid="u",
-            **{"starting_position": TrimHorizon()} | options,
+            **{"starting_position": TrimHorizon()} | self.options,
         )
-        function = Function(
-            name=FunctionName("f"),
-            arn=Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:f"),
-            kind=HttpService(urls=("http://function.fake",)),
-            timeout_in_seconds=10,
-            reserved_concurrency=50,
-        )
+
+    def _parts(self, stop: Stop, process: Process) -> StreamContext:
+        mapping = self._mapping()
         source = self.source(process)
         lane = LaneContext(
             mapping=mapping,
-            function=OpenFunction(function, self),
+            function=OpenFunction(FUNCTION, self),
             invocations=Invocations(
-                mapping=mapping.name, function=function.name, clock=self.clock, emit=self.facts.append
+                mapping=mapping.name, function=FUNCTION.name, clock=self.clock, emit=self.facts.append
             ),
             destination=self.destination if mapping.on_failure else None,
             clock=self.clock,
@@ -191,8 +209,9 @@ class World:
             lane=lane,
             source=source,
             store=process,
-            filters=compile_filters(filters, data_key="data") if filters else None,
+            filters=compile_filters(mapping.filters, data_key="data") if mapping.filters else None,
             budget=Budget(self.budget_in_bytes),
+            in_hand=ShardsInHand(),
         )
 
     def _new_id(self) -> RequestId:
@@ -200,16 +219,16 @@ class World:
         return RequestId(f"id-{self._ids}")
 
 
-def stopping_after(seconds: float) -> Callable[[Stop, Daemon], Coroutine[Any, Any, bool]]:
-    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+def stopping_after(seconds: float) -> Callable[[Stop, Supervisor], Coroutine[Any, Any, bool]]:
+    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
         await anyio.sleep(seconds)
         return False
 
     return until
 
 
-def crashing_after(seconds: float) -> Callable[[Stop, Daemon], Coroutine[Any, Any, bool]]:
-    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+def crashing_after(seconds: float) -> Callable[[Stop, Supervisor], Coroutine[Any, Any, bool]]:
+    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
         await anyio.sleep(seconds)
         return True
 

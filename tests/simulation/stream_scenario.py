@@ -76,7 +76,7 @@ class StreamScenario:
             if is_sent and all(self._is_quiet(mapping) for mapping in mappings):
                 life.begin_stop()
                 return
-        raise Violation(f"it has not come to rest: {[status.reason for status in life.daemon.statuses()]}")
+        raise Violation(f"it has not come to rest: {[status.reason for status in life.supervisor.statuses()]}")
 
     def _is_quiet(self, mapping: StreamMapping) -> bool:
         """All that was read is done, and the store says so: of closed shards the end, of others all of interest.

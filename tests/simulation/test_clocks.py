@@ -7,8 +7,8 @@ from typing import TypeVar
 import anyio
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
 from poller.facts import BatchInvoked, Fact, RecordsDropped
 from tests.simulation.life import Life
 from tests.simulation.one_stream import World as StreamWorld
@@ -36,7 +36,7 @@ def test_records_are_discarded_at_their_age_and_no_fresh_one_is(ahead: float, wi
     world.poison = {"poison"}
     dropped: list[list[RecordsDropped]] = []
 
-    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
         for number in range(10):
             world.put("a", f"fresh/{number}")
             await anyio.sleep(1)
@@ -64,11 +64,11 @@ def test_the_iterator_age_is_by_the_clock_that_dates_the_records(ahead: float) -
     world.duration = 8.0
     ages: list[float] = []
 
-    async def until(_stop: Stop, daemon: Daemon) -> bool:
+    async def until(_stop: Stop, supervisor: Supervisor) -> bool:
         world.put("a", "slow")
         for _ in range(5):
             await anyio.sleep(1)
-            [status] = daemon.statuses()
+            [status] = supervisor.statuses()
             assert status.stream is not None
             ages.append(status.stream.iterator_age_in_seconds)
         return False

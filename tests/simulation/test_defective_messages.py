@@ -119,7 +119,7 @@ def test_a_defective_message_costs_the_others_nothing_and_comes_again_in_the_que
             world.sqs.send(queue, body, group=body, deduplication_id=body)
         for _ in range(28):
             await anyio.sleep(1)
-            (status,) = life.daemon.statuses()
+            (status,) = life.supervisor.statuses()
             states.append(status.state)
         assert "messages cannot be delivered and come again: " in (status.reason or "")
         life.stop.begin()
@@ -229,9 +229,9 @@ def test_the_trouble_ends_when_the_defective_message_is_gone(monkeypatch: pytest
         (receipt,) = {entry.receipt for entry in queue.history if entry.receipt}
         queue.delete(receipt, now=10.0)
         await anyio.sleep_until(25)
-        assert life.daemon.statuses()[0].state == "troubled"
+        assert life.supervisor.statuses()[0].state == "troubled"
         await anyio.sleep_until(65)
-        assert life.daemon.statuses()[0].state == "ready"
+        assert life.supervisor.statuses()[0].state == "ready"
         life.stop.begin()
 
     live(world, until)

@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from poller.core.event_limit import FORGOTTEN_AFTER_IN_SECONDS
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
 from poller.facts import BatchInvoked, EventTooLarge, ShardBlocked
 from poller.model.invocation import Answered, Invocation, Response, TooLarge
 from tests.fakes.target import FunctionPlan, ids_of
@@ -226,7 +226,7 @@ def test_records_of_a_window_are_cut_in_order_and_each_counts_once_in_its_state(
     """Records of 1 KB and a state that grows with each of them, at a function that takes 8 KB."""
     world = LimitedWorld(8_000, length=60, maximum_retry_attempts=0, on_failure=FAILURES)
 
-    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
         for _ in range(3):
             for _ in range(20):
                 world.service.put(world.stream, "a", b"x" * 600)
@@ -257,7 +257,7 @@ def test_batches_of_a_window_are_packed_by_the_learnt_limit_beside_the_present_s
     world.answer = lambda call: Answered(b'{"state":"%b"}' % (b"x" * state_bytes)) if call.numbers else None
     refused: list[int] = []
 
-    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
         for records in (1, 10, 10):
             for _ in range(records):
                 world.service.put(world.stream, "a", b"x" * 1_000)
@@ -279,7 +279,7 @@ def test_shards_learn_from_each_other_how_large_an_event_may_be() -> None:
     world = LimitedWorld(20_000)
     refused: list[int] = []
 
-    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
         for key in ("a", "b", "c", "d"):
             for _ in range(30):
                 world.service.put(world.stream, key, b"x" * 1_000)
@@ -301,11 +301,11 @@ def test_a_single_record_that_is_too_large_spends_its_attempts_and_the_others_go
     """Nothing of it came to the function, so the failure record has no response."""
     world = LimitedWorld(8_000, maximum_retry_attempts=retries, on_failure=FAILURES)
 
-    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
         world.put_one()
         world.service.put(world.stream, "a", b"x" * 8_000)
         world.put_one()
-        return await stopping_after(60)(_stop, _daemon)
+        return await stopping_after(60)(_stop, _supervisor)
 
     async def main() -> None:
         await world.live(until)

@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, LARGEST_ANSWER, LEAST
+from poller.engine.supervisor import Supervisor
 from tests.fakes.faults import FaultPlan
 from tests.simulation.one_stream import World, play, stopping_after
 
@@ -57,7 +57,7 @@ def test_a_shard_whose_records_come_late_is_not_waited_for() -> None:
     world = ManyShards(shards=100, batch_size=100)
     first_at: list[float] = []
 
-    async def until(_stop: Stop, _daemon: Daemon) -> bool:
+    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
         while not world.calls:  # noqa: ASYNC110
             await anyio.sleep(0.01)
         first_at.append(anyio.current_time())
@@ -81,10 +81,10 @@ def test_the_first_reads_of_many_shards_stay_within_the_bound(padding: int) -> N
     world.duration = 1_000.0
     in_hand: list[int] = []
 
-    async def until(stop: Stop, daemon: Daemon) -> bool:
+    async def until(stop: Stop, supervisor: Supervisor) -> bool:
         for _ in range(20):
             await anyio.sleep(0.5)
-            [status] = daemon.statuses()
+            [status] = supervisor.statuses()
             assert status.stream is not None
             in_hand.append(status.stream.bytes_buffered)
         stop.hurry()

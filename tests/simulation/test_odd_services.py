@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
 from poller.facts import MappingCrashed, SourceFailed, SourceRecovered
 from poller.model.invocation import Answered, Invocation, Response
 from poller.model.stream import Read, SequenceNumber, ShardIterator, StreamRecord
@@ -100,10 +100,10 @@ def test_an_odd_read_is_logged_and_none_of_its_records_is_delivered(twist: Twist
     sent = [f"a/{number}" for number in range(6)]
     states: list[tuple[str, str | None]] = []
 
-    async def until(_stop: Stop, daemon: Daemon) -> bool:
+    async def until(_stop: Stop, supervisor: Supervisor) -> bool:
         await anyio.sleep(ODD_UNTIL - 1)
         assert world.calls == []
-        [status] = daemon.statuses()
+        [status] = supervisor.statuses()
         states.append((status.state, status.reason))
         await anyio.sleep(70)
         return False

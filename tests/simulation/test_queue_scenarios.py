@@ -256,7 +256,7 @@ def test_polls_grow_with_a_backlog_and_fall_back_to_one() -> None:
             world.sqs.send(queue, body)
         for _ in range(120):
             await anyio.sleep(0.5)
-            (status,) = life.daemon.statuses()
+            (status,) = life.supervisor.statuses()
             polls.append(status.polls_in_flight)
         life.stop.begin()
 
@@ -371,7 +371,7 @@ def test_failures_lower_the_concurrency_and_success_restores_it() -> None:
             world.sqs.send(queue, body)
         for _ in range(150):
             await anyio.sleep(1)
-            limits.append(life.daemon.statuses()[0].concurrency_limit)
+            limits.append(life.supervisor.statuses()[0].concurrency_limit)
         life.stop.begin()
 
     live(world, until)
@@ -390,7 +390,7 @@ def test_partial_failures_do_not_lower_the_concurrency() -> None:
         for body in bodies(100):
             world.sqs.send(queue, body)
         await anyio.sleep(30)
-        assert life.daemon.statuses()[0].concurrency_limit == 8
+        assert life.supervisor.statuses()[0].concurrency_limit == 8
         life.stop.begin()
 
     live(world, until)
@@ -407,7 +407,7 @@ def test_a_broken_mapping_does_not_touch_the_others_and_recovers() -> None:
         await anyio.sleep(1)
         world.sqs.delete_queue(bad)
         await anyio.sleep(30)
-        states = {str(status.mapping): status for status in life.daemon.statuses()}
+        states = {str(status.mapping): status for status in life.supervisor.statuses()}
         assert states["bad"].state == "troubled"
         assert "QueueDoesNotExist" in (states["bad"].reason or "")
         assert states["good"].state == "ready"
@@ -433,7 +433,7 @@ def test_a_mapping_whose_queue_is_missing_at_first_starts_when_it_is_there() -> 
 
     async def until(life: Life) -> None:
         await anyio.sleep(50)
-        (status,) = life.daemon.statuses()
+        (status,) = life.supervisor.statuses()
         assert status.state == "starting"
         assert status.reason is not None
         world.sqs.send(queue, "hello")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamContext
+from poller.engine.supervisor import Supervisor
 from poller.facts import MappingReady, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.status import MappingStatus
 from poller.model.stream import Latest, Position, ShardEnd, ShardId
@@ -41,14 +41,14 @@ def test_records_are_delivered_while_no_position_can_be_stored_and_the_source_is
     seen: list[MappingStatus] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             await anyio.sleep(10)
             for number in range(50):
                 world.put("key", f"{number}")
                 await anyio.sleep(1)
-            seen.extend(daemon.statuses())
+            seen.extend(supervisor.statuses())
             await anyio.sleep(100)
-            seen.extend(daemon.statuses())
+            seen.extend(supervisor.statuses())
             return False
 
         await world.live(until)
@@ -71,7 +71,7 @@ def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
     world = StoreWorld(faults=FaultPlan(outages=[A_MINUTE]))
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             await anyio.sleep(10)
             world.put("key", "a")
             await anyio.sleep(50)
@@ -95,9 +95,9 @@ def test_a_mapping_starts_once_its_store_works_and_says_meanwhile_that_the_store
     async def main() -> None:
         world.failing_store.faults.script(operation, *[Fault.UNREACHABLE] * 3)
 
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             await anyio.sleep(0.4)
-            seen.extend(daemon.statuses())
+            seen.extend(supervisor.statuses())
             world.put("key", "while the store fails")
             await anyio.sleep(30)
             return False
@@ -119,7 +119,7 @@ def test_found_children_are_stored_before_they_are_read_though_the_store_fails_f
     world = StoreWorld(starting_position=Latest())
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             await anyio.sleep(5)
             world.stream.split(PARENT, now=anyio.current_time())
             world.put("key", "of a child")

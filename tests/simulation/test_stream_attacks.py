@@ -9,10 +9,10 @@ import anyio
 import orjson
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import LEAST, Budget
 from poller.engine.streams.mapping import StreamContext
+from poller.engine.supervisor import Supervisor
 from poller.facts import MappingCrashed, PositionTrimmed, RecordsRead, SourceFailed
 from poller.functions.opened import OpenFunction
 from poller.model.invocation import Invocation, Response, Throttled
@@ -83,7 +83,7 @@ def test_a_parent_does_not_come_again_once_a_child_has_begun() -> None:
         world.stream.split("shardId-000000000000", now=anyio.current_time())
         world.service.put(world.stream, "", b"child", hash_key=0)
 
-        async def until_the_child_begins(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until_the_child_begins(_stop: Stop, _supervisor: Supervisor) -> bool:
             await world.begun.wait()
             return True
 
@@ -127,7 +127,7 @@ def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -
             for _ in range(8):
                 world.service.put(world.stream, "", b"x" * 1_000_000, hash_key=shard.hash_keys[0])
 
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             for _ in range(200):
                 seen.append(world.budget.used)
                 await anyio.sleep(0.1)
@@ -156,7 +156,7 @@ def test_hundreds_of_shards_that_are_read_at_once_leave_each_other_their_batchin
     )
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             for _ in range(29):
                 for shard in world.stream.shards(now=anyio.current_time()):
                     world.service.put(world.stream, "", b"x", hash_key=shard.hash_keys[0])
@@ -378,9 +378,9 @@ def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
     ages: list[float] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             for _ in range(3):
-                stream = daemon.statuses()[0].stream
+                stream = supervisor.statuses()[0].stream
                 assert stream is not None
                 ages.append(stream.iterator_age_in_seconds)
                 await anyio.sleep(900)

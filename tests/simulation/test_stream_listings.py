@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamContext
+from poller.engine.supervisor import Supervisor
 from poller.errors import Rejected, Throttled, Unreachable
 from poller.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
@@ -707,9 +707,9 @@ def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
 
     world = New(starting_position=Latest())
 
-    async def until(_stop: Stop, daemon: Daemon) -> bool:
+    async def until(_stop: Stop, supervisor: Supervisor) -> bool:
         for _ in range(150):
-            if daemon.statuses()[0].state == "ready":
+            if supervisor.statuses()[0].state == "ready":
                 break
             await anyio.sleep(0.1)
         world.put("a", "written once the mapping is ready")

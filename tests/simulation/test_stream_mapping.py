@@ -10,8 +10,8 @@ import anyio
 import orjson
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
 from poller.facts import RecordsRead
 from poller.model.invocation import Invocation, Response
 from poller.model.stream import Latest
@@ -65,7 +65,7 @@ def test_a_split_and_a_merge_keep_the_order(factor: int) -> None:
                 sent[key] += 1
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             put_some()
             await anyio.sleep(3)
             now = anyio.current_time()
@@ -180,11 +180,11 @@ def test_a_blocked_shard_says_so_and_others_go_on() -> None:
     reasons: list[str] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             for key in "abcdefgh":
                 world.put(key, *names(key, 5))
             await anyio.sleep(30)
-            stream = daemon.statuses()[0].stream
+            stream = supervisor.statuses()[0].stream
             assert stream is not None
             reasons.extend(shard.reason for shard in stream.blocked)
             return False
@@ -232,7 +232,7 @@ def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: floa
     world.poison = {"a/0"}
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             await anyio.sleep(3)
             world.put("a", "a/0", "a/1")
             await anyio.sleep(3)
@@ -253,7 +253,7 @@ def test_latest_is_a_moment_that_the_source_has_reached_where_our_clock_is_a_lit
     world.poison = {"a/0"}
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             await anyio.sleep(0.5)
             world.put("a", "a/0")
             await anyio.sleep(3)

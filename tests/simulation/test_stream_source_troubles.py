@@ -9,8 +9,8 @@ import anyio
 import orjson
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
 from poller.errors import NotFound, Trimmed
 from poller.facts import PositionTrimmed, ReadThrottled, SourceFailed, SourceRecovered
 from poller.model.ids import MappingName
@@ -100,12 +100,12 @@ class Watch:
         self._look_at = look_at
         self.seen: list[tuple[str, str]] = []
 
-    async def __call__(self, _stop: Stop, daemon: Daemon) -> bool:
+    async def __call__(self, _stop: Stop, supervisor: Supervisor) -> bool:
         passed = 0.0
         for moment in (*self._look_at, self._seconds):
             await anyio.sleep(moment - passed)
             passed = moment
-            [status] = daemon.statuses()
+            [status] = supervisor.statuses()
             self.seen.append((status.state, status.reason or ""))
         return False
 

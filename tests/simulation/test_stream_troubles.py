@@ -112,7 +112,7 @@ def test_a_stop_ends_a_lane_that_waits_in_line_at_once() -> None:
             await anyio.sleep(5)
             life.begin_stop()
             await anyio.sleep(1)
-            reading.extend(status.polls_in_flight for status in life.daemon.statuses())
+            reading.extend(status.polls_in_flight for status in life.supervisor.statuses())
 
         await world.live(stop)
 

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
 from poller.facts import (
     BatchBisected,
     BatchInvoked,
@@ -58,13 +58,13 @@ class Watched(World):
     def watch(self, *, seconds: int = 120) -> list[MappingStatus]:
         statuses: list[MappingStatus] = []
 
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             for number in range(self.records):
                 self.put_at(LOWER, f"a/{number}")
                 self.put_at(UPPER, f"b/{number}")
             for _ in range(seconds):
                 await anyio.sleep(1)
-                statuses.append(daemon.statuses()[0])
+                statuses.append(supervisor.statuses()[0])
             return False
 
         async def main() -> None:
@@ -156,12 +156,12 @@ def look_after_putting(world: Watched, *names: str, every: float, then: float) -
     statuses: list[MappingStatus] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             for name in names:
                 world.put_at(LOWER, name)
                 await anyio.sleep(every)
             await anyio.sleep(then)
-            statuses.append(daemon.statuses()[0])
+            statuses.append(supervisor.statuses()[0])
             return False
 
         await world.live(until)
@@ -252,13 +252,13 @@ def test_children_wait_for_a_parent_that_is_blocked() -> None:
     states: list[tuple[int, int, int]] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             world.put_at(LOWER, "a/0")
             await anyio.sleep(2)
             world.stream.split(world.shard(0), now=anyio.current_time())
             for _ in range(2):
                 await anyio.sleep(60)
-                [stream] = streams(list(daemon.statuses()))
+                [stream] = streams(list(supervisor.statuses()))
                 states.append((stream.shards_reading, stream.shards_waiting, stream.shards_drained))
                 world.poison.clear()
             return False
@@ -274,11 +274,11 @@ def test_only_the_shards_that_stand_still_longest_are_named_and_all_are_counted(
     world.busy_until = 1000.0
 
     async def main() -> None:
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             for index in range(12):
                 world.put_at(index * 2**128 // 12, f"{index}/0")
                 await anyio.sleep(2)
-            [stream] = streams(list(daemon.statuses()))
+            [stream] = streams(list(supervisor.statuses()))
             assert stream.shards_blocked == 12
             assert [one.shard_id for one in stream.blocked] == [world.shard(n) for n in range(BLOCKED_SHARDS_SHOWN)]
             return False
@@ -297,10 +297,10 @@ def test_with_nothing_in_hand_the_age_is_what_the_source_says() -> None:
             world.put_at(LOWER, f"a/{number}")
         await anyio.sleep(100)
 
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             for seconds in (0.1, 10):
                 await anyio.sleep(seconds)
-                ages.append(streams(list(daemon.statuses()))[0].iterator_age_in_seconds)
+                ages.append(streams(list(supervisor.statuses()))[0].iterator_age_in_seconds)
             return False
 
         await world.live(until)

@@ -9,8 +9,8 @@ import anyio
 import orjson
 import pytest
 
-from poller.engine.daemon import Daemon
 from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
 from poller.facts import RecordsDropped
 from poller.model.invocation import Answered, FunctionError, Response, Throttled
 from poller.model.stream import Checkpoint, ShardEnd, ShardId
@@ -47,7 +47,7 @@ def test_windows_of_ten_seconds_lie_at_multiples_of_ten_and_end_with_a_call_with
     numbers: list[str] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             for at in (1.0, 1.1, 5.0, 12.0):
                 await anyio.sleep(at - anyio.current_time())
                 numbers.append(world.put_one())
@@ -85,7 +85,7 @@ def test_a_wrong_clock_of_ours_does_not_close_windows_that_are_open(ahead: float
     world.clock.ahead = ahead
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             for _ in range(12):
                 world.put_one()
                 await anyio.sleep(2)
@@ -236,7 +236,7 @@ def test_a_last_call_that_fails_is_tried_again_then_reported_without_records_and
     numbers: list[str] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             numbers.append(world.put_one())
             await anyio.sleep(12)
             numbers.append(world.put_one())
@@ -265,12 +265,12 @@ def test_without_a_limit_a_last_call_holds_its_shard_up_until_it_succeeds() -> N
     reasons: list[str] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, daemon: Daemon) -> bool:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
             world.put_one()
             await anyio.sleep(12)
             world.put_one()
             await anyio.sleep(60)
-            stream = daemon.statuses()[0].stream
+            stream = supervisor.statuses()[0].stream
             assert stream is not None
             reasons.extend(shard.reason for shard in stream.blocked)
             await anyio.sleep(120)
@@ -308,7 +308,7 @@ def test_records_grow_too_old_while_their_window_waits() -> None:
     numbers: list[str] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             world.put_one()
             await anyio.sleep(12)
             numbers.append(world.put_one())
@@ -328,7 +328,7 @@ def test_a_window_does_not_outlive_its_shard(kind: type[WindowWorld]) -> None:
     world = kind(length=900)
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             for key in "abcdef":
                 world.put_one(key)
             await anyio.sleep(5)
@@ -362,7 +362,7 @@ def test_a_crash_at_the_shards_end_with_the_last_call_failing_keeps_the_window_a
     async def main() -> None:
         nonlocal failing
 
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             for key in "abcdef":
                 world.put_one(key)
             now = anyio.current_time()
@@ -393,7 +393,7 @@ def test_a_stored_window_that_became_due_meanwhile_closes_after_catching_up(kind
     second: list[str] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             world.put_one()
             await anyio.sleep(3)
             return True
@@ -415,7 +415,7 @@ def test_a_window_is_not_idle_while_its_reader_lags_behind() -> None:
     world = WindowWorld(batch_size=3)
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             world.put_one()
             await anyio.sleep(3)
             return True
@@ -437,7 +437,7 @@ def test_a_record_that_comes_late_counts_in_the_window_that_is_open() -> None:
     numbers: list[str] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, _daemon: Daemon) -> bool:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
             numbers.append(world.put_one())
             await anyio.sleep(12)
             numbers.extend([world.put_one(), world.put_one()])

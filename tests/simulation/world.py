@@ -1,7 +1,7 @@
 """What does the daemon live in? Sources and functions that outlive it, a virtual clock, faults and crashes by seed.
 
     World ── queues (tests/fakes/sqs.py), streams (kinesis.py, dynamodb_streams.py), functions, destinations, a store
-      └ life after life: a Daemon over the real engine and sources (life.py), until a crash, a stop, or all is done
+      └ life after life: a supervisor over the real engine and sources (life.py), until a crash, a stop, or all is done
 
 The scheduler's randomness is seeded too, so that a seed replays to the letter: `run_seeded(seed, ...)`.
 """
@@ -26,6 +26,7 @@ from poller.model.stream import TrimHorizon
 from tests.fakes.clock import VirtualClock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan
+from tests.fakes.pauses import FakePauses
 from tests.fakes.queue import FakeQueue
 from tests.fakes.sqs import FakeSqs
 from tests.fakes.store import FakeStore
@@ -82,6 +83,7 @@ class World:
         self.clock_was_wrong = False
         self.grace_in_seconds = grace_in_seconds
         self.store = store or FakeStore()
+        self.pauses = FakePauses()
         self.budget_in_bytes = budget_in_bytes
         self.queues: dict[str, FakeQueue] = {}
         self.streams: dict[Arn, SimulatedStream] = {}
@@ -186,7 +188,7 @@ class World:
             with life.scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(until, life)
-                    await life.daemon.run()
+                    await life.run()
                     group.cancel_scope.cancel()
         except* Killed:
             assert life.has_crashed

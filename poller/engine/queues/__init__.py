@@ -2,6 +2,7 @@
 
 mapping.py      the whole of it; begin here to follow a message with a finger
 permits.py      when a poll may start
+groups.py       one batch at a time for each message group
 gathering.py    receive, filter, batch
 in_hand.py      a message in hand, and a batch of them
 visibility.py   messages in hand stay hidden in the queue

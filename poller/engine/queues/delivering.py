@@ -13,17 +13,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import assert_never
 
-import anyio
-
-from poller.core.queues.ordering import GroupsInHand, groups_of
+from poller.core.queues.ordering import groups_of
 from poller.core.queues.scaling import Concurrency
 from poller.engine.queues.deleting import Deleter
+from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.in_hand import BatchInHand, MessageInHand
 from poller.engine.queues.invoking import Invoker
 from poller.engine.queues.permits import Permits
 from poller.engine.queues.redelivering import Redeliverer
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
+from poller.engine.stop import Stop
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 
 
@@ -40,8 +40,10 @@ class Deliverer:
         releaser: Releaser,
         permits: Permits,
         concurrency: Concurrency,
-        is_fifo: bool,
+        groups: GroupTurns | None,
+        stop: Stop,
     ) -> None:
+        """`groups` is None for a standard queue."""
         self._invoker = invoker
         self._deleter = deleter
         self._redeliverer = redeliverer
@@ -49,29 +51,27 @@ class Deliverer:
         self._releaser = releaser
         self._permits = permits
         self._concurrency = concurrency
-        self._is_fifo = is_fifo
-        self._groups = GroupsInHand()
-        self._group_freed = anyio.Event()
+        self._groups = groups
+        self._stop = stop
 
     async def deliver(self, batches: Sequence[BatchInHand]) -> None:
         """Deliver batches that were cut from one receive, one after another."""
         for index, batch in enumerate(batches):
             later = batches[index + 1 :]
-            if self._is_fifo:
-                await self._deliver_groups(batch, later)
-            else:
+            if self._groups is None:
                 await self._deliver(batch, later)
+            else:
+                await self._deliver_in_turn(batch, later, self._groups)
 
-    async def _deliver_groups(self, batch: BatchInHand, later: Sequence[BatchInHand]) -> None:
+    async def _deliver_in_turn(self, batch: BatchInHand, later: Sequence[BatchInHand], turns: GroupTurns) -> None:
         groups = batch.groups
-        while not self._groups.take(groups):
-            await self._group_freed.wait()
+        if not await turns.take(groups, stop=self._stop):
+            await self._releaser.release([batch])
+            return
         try:
             await self._deliver(batch, later)
         finally:
-            self._groups.free(groups)
-            self._group_freed.set()
-            self._group_freed = anyio.Event()
+            turns.free(groups)
 
     async def _deliver(self, batch: BatchInHand, later: Sequence[BatchInHand]) -> None:
         """Deliver the batch; the later ones lose the messages that must not overtake a failed one of this batch."""
@@ -89,7 +89,7 @@ class Deliverer:
                 batch.messages, batch.undone = batch.undone, []
                 await self._releaser.release([batch])
                 return
-            if self._is_fifo and isinstance(outcome, Failed) and outcome.may_still_run:
+            if self._groups is not None and isinstance(outcome, Failed) and outcome.may_still_run:
                 for held in batch.undone:
                     held.return_at(max(held.returns_at, batch.running_until))
         batch.phase = "done"

@@ -26,28 +26,25 @@ from anyio.abc import TaskGroup
 from poller.core.filtering import RecordFilter
 from poller.core.queues.scaling import Concurrency, PollScaling
 from poller.core.queues.visibility import Visibility, effective_visibility
-from poller.disclosure import safe_text
 from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.delivering import Deliverer
 from poller.engine.queues.gathering import Gatherer
+from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.invoking import Invoker
-from poller.engine.queues.permits import Permits
+from poller.engine.queues.permits import MappingRoom, Permits
 from poller.engine.queues.redelivering import Redeliverer
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import ServiceError
-from poller.facts import Emit, MappingCrashing, MappingReady
+from poller.facts import Emit, MappingReady
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
-from poller.model.status import Health, MappingStatus
+from poller.model.status import MappingStatus
 from poller.ports import Clock, QueueSource
-
-DRAIN_SLACK_IN_SECONDS = 10.0
-"""What a crash leaves to the other batches of its mapping, beyond the function's timeout."""
 
 DESCRIBE_AGAIN_IN_SECONDS = 300.0
 """How often the queue's visibility timeout is looked up again."""
@@ -55,10 +52,15 @@ DESCRIBE_AGAIN_IN_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueContext:
-    """What a run of a queue mapping is put together from."""
+    """What a run of a queue mapping is put together from.
+
+    `room` is the mapping's and `groups` the queue's, over all runs.
+    """
 
     mapping: QueueMapping
     function: OpenFunction
+    room: MappingRoom
+    groups: GroupTurns
     source: QueueSource
     filters: RecordFilter | None
     clock: Clock
@@ -79,7 +81,7 @@ class QueueMappingRunner:
         self.mapping = mapping
         self._context = context
         self._concurrency = Concurrency(ceiling=ceiling)
-        self._permits = Permits(room=room, polls=scaling, concurrency=self._concurrency)
+        self._permits = Permits(room=room, mapping_room=context.room, polls=scaling, concurrency=self._concurrency)
         self._health = SourceHealth(
             mapping=mapping.name,
             source=mapping.event_source_arn,
@@ -99,8 +101,6 @@ class QueueMappingRunner:
             mapping=mapping.name, source=context.source, health=self._health, emit=emit, randomness=context.randomness
         )
         self._releaser = Releaser(deleter=deleter, redeliverer=redeliverer, keeper=self._keeper)
-        self._crash: Exception | None = None
-        self._crashed_at: float | None = None
         self._gatherer = Gatherer(
             mapping=mapping,
             source=context.source,
@@ -134,16 +134,12 @@ class QueueMappingRunner:
             releaser=self._releaser,
             permits=self._permits,
             concurrency=self._concurrency,
-            is_fifo=mapping.is_fifo,
+            groups=context.groups if mapping.is_fifo else None,
+            stop=stop,
         )
 
     def status(self) -> MappingStatus:
         health = self._invocations.health.together_with(self._health.health)
-        if self._crash is not None:
-            reason = f"the mapping crashed and finishes its batches: {safe_text(self._crash)}"
-            health = Health("troubled", reason, since=self._crashed_at)
-        if self._context.stop.has_begun:
-            health = Health("stopping", health.reason)
         return MappingStatus(
             mapping=self.mapping.name,
             function=self.mapping.function_name,
@@ -160,7 +156,7 @@ class QueueMappingRunner:
         )
 
     async def run(self) -> None:
-        """Poll and deliver until the stop. Raises only for a fault of our own; gives everything back in any case."""
+        """Poll and deliver until the stop; gives everything back in any case."""
         try:
             if await self._find_source():
                 await self._work()
@@ -231,43 +227,25 @@ class QueueMappingRunner:
             with anyio.CancelScope() as working:
                 services.start_soon(self._obey_the_stop, working)
                 async with anyio.create_task_group() as walkers:
-                    walkers.start_soon(self._walker, walkers, working)
+                    walkers.start_soon(self._walker, walkers)
             services.cancel_scope.cancel()
-        if self._crash is not None:
-            raise self._crash
 
     async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
         await self._context.stop.draining.wait()
-        self._stop_polling()
+        self._permits.close()
+        self._gatherer.cut()
         self._context.function.gate.send_home(self._context.stop.draining)
         await self._context.stop.releasing.wait()
         working.cancel()
 
-    def _stop_polling(self) -> None:
-        self._permits.close()
-        self._gatherer.cut()
-
-    async def _walker(self, walkers: TaskGroup, working: anyio.CancelScope) -> None:
-        """Walk until polling stops. A fault of ours ends the run, once what runs beside has had its time to finish."""
+    async def _walker(self, walkers: TaskGroup) -> None:
+        """Walk until the stop. A fault of ours begins it; the other walkers finish what they have in hand."""
         try:
-            await self._walk(walkers, working)
-        except Exception as error:  # `_work` raises it once the other walkers are done, so that none of them is lost
-            longest = self._context.function.definition.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS
-            if self._crash is None:
-                self._crash, self._crashed_at = error, self._context.clock.now()
-                if others := self._permits.batches_in_hand:  # the function may take hours: say now what happened
-                    self._context.emit(
-                        MappingCrashing(
-                            mapping=self.mapping.name,
-                            error=error,
-                            batches_in_flight=others,
-                            ends_within_seconds=longest,
-                        )
-                    )
-            self._stop_polling()
-            working.deadline = min(working.deadline, anyio.current_time() + longest)
+            await self._walk(walkers)
+        except Exception as error:  # a fault here must not cut the batches of the other walkers
+            self._context.stop.fail(error)
 
-    async def _walk(self, walkers: TaskGroup, working: anyio.CancelScope) -> None:
+    async def _walk(self, walkers: TaskGroup) -> None:
         permits = self._permits
         while not self._context.stop.has_begun and not permits.has_waiter and await permits.begin_poll():
             is_delivering = False
@@ -280,7 +258,7 @@ class QueueMappingRunner:
                 continue
             try:
                 if permits.has_room and not permits.has_waiter:
-                    walkers.start_soon(self._walker, walkers, working)
+                    walkers.start_soon(self._walker, walkers)
                 await self._deliverer.deliver(batches)
             finally:
                 permits.end_batch()

@@ -1,10 +1,11 @@
 """When may a mapping poll its queue?
 
 A message is received only when there is room to invoke it, so that our own limits never raise its receive count.
-Room is counted at two places:
+Room is counted at three places:
 
     FunctionRoom   a function's `reserved_concurrency`, shared by every mapping that invokes it
-    Permits        one mapping: polls and batches in hand together stay within its concurrency
+    MappingRoom    one mapping's batches in hand, over all its runs
+    Permits        one run: its polls and the mapping's batches in hand together stay within the mapping's concurrency
 
 A mapping's first poll is a long one and mostly idle, so it does not count against the function: it needs only that
 fewer batches are in hand than the function takes, or that this mapping has none.  Further polls are short and count.
@@ -14,6 +15,7 @@ So an idle queue never takes another mapping's room, and no more batches wait in
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import anyio
 
@@ -21,27 +23,51 @@ from poller.core.queues.scaling import Concurrency, PollScaling
 from poller.functions.room import FunctionRoom
 
 
-class Permits:
-    """The polls and batches of one mapping. One owner, one task group; nothing here is shared between threads."""
+class MappingRoom:
+    """How many batches a mapping has in hand. An old run may still finish its own while the next one polls."""
 
-    def __init__(self, *, room: FunctionRoom, polls: PollScaling, concurrency: Concurrency) -> None:
+    def __init__(self) -> None:
+        self.batches = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call this, without waiting, each time there may be more room."""
+        self._listeners.append(listener)
+
+    def stop_listening(self, listener: Callable[[], None]) -> None:
+        self._listeners.remove(listener)
+
+    def changed(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+class Permits:
+    """The polls and batches of one run. One owner, one task group; nothing here is shared between threads."""
+
+    def __init__(
+        self, *, room: FunctionRoom, mapping_room: MappingRoom, polls: PollScaling, concurrency: Concurrency
+    ) -> None:
         self.polls_in_flight = 0
         self.batches_in_hand = 0
         self._room = room
+        self._mapping_room = mapping_room
         self._polls = polls
         self._concurrency = concurrency
         self._waiting: deque[anyio.Event] = deque()
         self._is_closed = False
         room.listen(self.call_next)
+        mapping_room.listen(self.call_next)
 
     @property
     def has_room(self) -> bool:
         if self.polls_in_flight >= self._polls.wanted:
             return False
-        if self.polls_in_flight + self.batches_in_hand >= self._concurrency.limit:
+        batches = self._mapping_room.batches
+        if self.polls_in_flight + batches >= self._concurrency.limit:
             return False
         if self.polls_in_flight == 0:
-            return self._room.batches < self._room.capacity or self.batches_in_hand == 0
+            return self._room.batches < self._room.capacity or batches == 0
         return self._room.batches + self._room.short_polls < self._room.capacity
 
     @property
@@ -79,12 +105,15 @@ class Permits:
 
     def begin_batch(self) -> None:
         self.batches_in_hand += 1
+        self._mapping_room.batches += 1
         self._room.batches += 1
 
     def end_batch(self) -> None:
         self.batches_in_hand -= 1
+        self._mapping_room.batches -= 1
         self._room.batches -= 1
         self._room.changed()
+        self._mapping_room.changed()
 
     def call_next(self) -> None:
         if self._waiting and self.has_room:
@@ -97,9 +126,12 @@ class Permits:
             self._waiting.popleft().set()
 
     def leave(self) -> None:
-        """The mapping ended; whatever it still counted is given back to the function."""
+        """The run has ended; whatever it still counted is given back to the function and to the mapping."""
+        self._mapping_room.batches -= self.batches_in_hand
         self._room.batches -= self.batches_in_hand
         self._room.short_polls -= max(0, self.polls_in_flight - 1)
         self.batches_in_hand = self.polls_in_flight = 0
         self._room.stop_listening(self.call_next)
+        self._mapping_room.stop_listening(self.call_next)
         self._room.changed()
+        self._mapping_room.changed()

@@ -2,6 +2,7 @@
 
 mapping.py      where the shards begin, and which may be read now
 listing.py      which shards the stream has now
+shards_in_hand.py which run may read a shard?
 shard.py        one shard from a position to its end; begin here to follow a record with a finger
 budget.py       how much may be read ahead
 weighing.py     how many records a read asks for

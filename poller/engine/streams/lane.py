@@ -22,8 +22,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from operator import attrgetter
 from typing import assert_never
+
+import anyio
 
 from poller.core.outcome import from_the_first
 from poller.core.streams.retry import Delivery, Discard, Invoke, RetryPolicy, Settle, Wait
@@ -73,6 +76,8 @@ class Lane:
         self, context: LaneContext, shard_id: ShardId, finished: Finished, *, window: Window | None = None
     ) -> None:
         self.is_invoking = False
+        self.may_run_until = -inf
+        """Until when an invocation that was cut may still run, on anyio's clock."""
         self._context = context
         self._finished = finished
         self._policy = RetryPolicy.of(context.mapping)
@@ -203,11 +208,13 @@ class Lane:
             oldest_age_in_seconds=max(0.0, context.source_clock.now() - records[0].arrived_at) if records else 0.0,
             empty_event_bytes=self._window.empty_event_bytes,
         )
+        invocation = Invocation(step.request_id, payload, context.mapping.name, step.attempt)
         self.is_invoking = True
+        self.may_run_until = anyio.current_time() + context.function.definition.timeout_in_seconds
         try:
-            return await context.function.invoke(
-                Invocation(step.request_id, payload, context.mapping.name, step.attempt), contents
-            )
+            invoked = await context.function.invoke(invocation, contents)
+            self.may_run_until = -inf
+            return invoked
         finally:
             self.is_invoking = False
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 import anyio
 from anyio.abc import TaskGroup
@@ -36,18 +37,20 @@ from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.listing import Listings
 from poller.engine.streams.shard import READS_AT_ONCE, ShardContext, ShardReader
+from poller.engine.streams.shards_in_hand import ShardsInHand
 from poller.engine.streams.store_health import RetryingStore, StoreHealth
 from poller.engine.streams.watching import stream_status
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import NotFound, ServiceError
 from poller.facts import CheckpointsLost, MappingReady
 from poller.model.mapping import StreamMapping
-from poller.model.status import Health, MappingStatus
+from poller.model.status import MappingStatus
 from poller.model.stream import (
     AtTimestamp,
     Checkpoint,
     Latest,
     Shard,
+    ShardEnd,
     ShardId,
     ShardIterator,
     Window,
@@ -60,13 +63,17 @@ ITERATORS_AT_ONCE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamContext:
-    """What a run of a stream mapping is put together from. `budget` is the process's."""
+    """What a run of a stream mapping is put together from.
+
+    `budget` is the process's, and `in_hand` the mapping's over all its runs.
+    """
 
     lane: LaneContext
     source: StreamSource
     store: CheckpointStore
     filters: RecordFilter | None
     budget: Budget
+    in_hand: ShardsInHand
 
 
 class StreamMappingRunner:
@@ -118,12 +125,12 @@ class StreamMappingRunner:
             has_left=self._listings.has_left,
         )
         self._following = anyio.CancelScope()
+        self._held: dict[ShardId, float] = {}
+        """The shards that this run holds, and until when an invocation that was cut may still run."""
 
     def status(self) -> MappingStatus:
         health = self._store_health.together_with(self._health.health)
         health = self._context.lane.invocations.health.together_with(health)
-        if self._stop.has_begun:
-            health = Health("stopping", health.reason)
         lanes = [lane for reader in self._readers.values() for lane in reader.lanes]
         return MappingStatus(
             mapping=self.mapping.name,
@@ -144,7 +151,7 @@ class StreamMappingRunner:
         )
 
     async def run(self) -> None:
-        """Read and deliver until the stop. Raises only for a fault of our own."""
+        """Read and deliver until the stop; a fault of ours begins it."""
         try:
             lineage = None
             async with anyio.create_task_group() as search:
@@ -153,11 +160,16 @@ class StreamMappingRunner:
                 search.cancel_scope.cancel()
             if lineage is not None:
                 await self._work(lineage)
+        except Exception as error:  # the next run may begin soon, but not with the shards that this one still holds
+            self._stop.fail(error)
         finally:
             if lost := await self._checkpoints.save_last():
                 self._context.lane.emit(CheckpointsLost(self.mapping.name, lost))
                 if self._stop.has_begun:
                     self._stop.is_unclean.set()
+            await self._outlast_cut_invocations()
+            for shard_id in list(self._held):
+                self._free(shard_id)
 
     async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
         await self._stop.draining.wait()
@@ -236,7 +248,7 @@ class StreamMappingRunner:
                 services.start_soon(self._obey_the_stop, working)
                 async with anyio.create_task_group() as shards:
                     with self._following:
-                        await self._follow(lineage, shards)
+                        await self._follow(lineage, shards, services)
             services.cancel_scope.cancel()
 
     async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
@@ -248,33 +260,72 @@ class StreamMappingRunner:
         await self._stop.releasing.wait()
         working.cancel()
 
-    async def _follow(self, lineage: Lineage, shards: TaskGroup) -> None:
+    async def _follow(self, lineage: Lineage, shards: TaskGroup, services: TaskGroup) -> None:
         """Start what may be read, and look for more, until the stop."""
         async with anyio.create_task_group() as listings:
             listings.start_soon(self._listings.run)
             while not self._stop.has_begun:
                 self._listings.changed = anyio.Event()
                 for start in lineage.startable():
-                    shards.start_soon(self._read, start)
+                    if self._context.in_hand.take(start.shard_id):
+                        self._held[start.shard_id] = -inf
+                        shards.start_soon(self._read, start, services)
+                    else:
+                        listings.start_soon(self._read_after_old_run, start.shard_id, shards, services)
                 await self._listings.changed.wait()
             listings.cancel_scope.cancel()
 
-    async def _read(self, start: Start) -> None:
+    async def _read_after_old_run(self, shard_id: ShardId, shards: TaskGroup, services: TaskGroup) -> None:
+        """Go on where the old run has stored its last checkpoint."""
+        await self._context.in_hand.wait_for(shard_id)
+        self._held[shard_id] = -inf
+        stored = (await self._store.load(self.mapping.state_key))[shard_id]
+        if isinstance(stored.position, ShardEnd):
+            self._free(shard_id)
+            self._listings.drained(shard_id)
+            return
+        if stored.window is not None:
+            self._windows[shard_id] = stored.window
+        shards.start_soon(self._read, Start(shard_id, stored.position), services)
+
+    async def _read(self, start: Start, services: TaskGroup) -> None:
+        shard_id = start.shard_id
         reader = ShardReader(
             self._shards,
-            start.shard_id,
+            shard_id,
             start.position,
             budget_in_bytes=BYTES_OF_A_SHARD,
-            iterator=self._latest.pop(start.shard_id, None),
-            window=self._windows.pop(start.shard_id, None),
+            iterator=self._latest.pop(shard_id, None),
+            window=self._windows.pop(shard_id, None),
         )
-        self._readers[start.shard_id] = reader
+        self._readers[shard_id] = reader
+        is_drained = False
         try:
-            if self._stop.has_begun:
-                return
-            is_drained = await reader.run()
+            if not self._stop.has_begun:
+                is_drained = await reader.run()
+        except Exception as error:  # a fault here must not cut the invocations of the other shards
+            self._stop.fail(error)
         finally:
-            del self._readers[start.shard_id]
+            del self._readers[shard_id]
+            self._held[shard_id] = reader.may_run_until
         if is_drained:
             await self._checkpoints.save()  # a child must not be stored ahead of its parent's end
-            self._listings.drained(start.shard_id)
+            self._free(shard_id)
+            self._listings.drained(shard_id)
+        else:
+            services.start_soon(self._hand_over, shard_id)
+
+    async def _hand_over(self, shard_id: ShardId) -> None:
+        """Free the shard for the next run, while this one still has other shards in hand."""
+        await anyio.sleep_until(self._held[shard_id])
+        await self._checkpoints.save()
+        self._free(shard_id)
+
+    async def _outlast_cut_invocations(self) -> None:
+        """A function that nobody waits for any more may run until its timeout is over."""
+        with anyio.move_on_after(max(self._held.values(), default=-inf) - anyio.current_time()):
+            await self._stop.releasing.wait()
+
+    def _free(self, shard_id: ShardId) -> None:
+        del self._held[shard_id]
+        self._context.in_hand.free(shard_id)

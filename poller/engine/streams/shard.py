@@ -145,6 +145,11 @@ class ShardReader:
         return self._behind_in_seconds + (0.0 if self._fails_since is None else max(0.0, now - self._fails_since))
 
     @property
+    def may_run_until(self) -> float:
+        """Until when an invocation that was cut may still run, on anyio's clock; the past if none was cut."""
+        return max(lane.may_run_until for lane in self.lanes)
+
+    @property
     def blocked(self) -> BlockedShard | None:
         """The blocked lane with the lowest sequence number, which holds the checkpoint back; None if there is none."""
         blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]

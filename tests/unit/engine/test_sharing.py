@@ -28,10 +28,14 @@ class Things:
         self.fails_to_open = False
         self.fails_to_close = False
         self.is_closing = anyio.Event()
+        self.may_open = anyio.Event()
+        self.may_close = anyio.Event()
+        self.may_open.set()
+        self.may_close.set()
 
     @asynccontextmanager
     async def open(self, key: str) -> AsyncIterator[list[str]]:
-        await anyio.sleep(0.01)
+        await self.may_open.wait()
         if self.fails_to_open:
             raise FileNotFoundError(key)
         self.log.append(f"open {key}")
@@ -40,7 +44,7 @@ class Things:
             yield [key]
             tasks.cancel_scope.cancel()
         self.is_closing.set()
-        await anyio.sleep(0.01)
+        await self.may_close.wait()
         self.log.append(f"closed {key}")
         if self.fails_to_close:
             raise ZeroDivisionError
@@ -74,6 +78,7 @@ async def test_users_may_leave_in_any_order() -> None:
 
 async def test_users_that_come_together_wait_for_the_same_opening() -> None:
     things = Things()
+    things.may_open = anyio.Event()
     values: list[list[str]] = []
 
     async def use() -> None:
@@ -85,6 +90,8 @@ async def test_users_that_come_together_wait_for_the_same_opening() -> None:
         async with anyio.create_task_group() as users:
             for _ in range(3):
                 users.start_soon(use)
+            await anyio.wait_all_tasks_blocked()
+            things.may_open.set()
         assert len({id(value) for value in values}) == 1
         assert things.log == ["open a", "closed a"]
 
@@ -93,17 +100,20 @@ async def test_a_user_that_comes_during_the_closing_waits_and_gets_another_value
     """A file with a lock cannot be open twice."""
     things = Things()
 
-    async def use_again() -> None:
-        await things.is_closing.wait()
+    async def use() -> None:
         async with shared.use("a"):
             pass
 
+    things.may_close = anyio.Event()
     async with anyio.create_task_group() as tasks:
         shared = Shared(things.open, tasks=tasks)
         async with anyio.create_task_group() as users:
-            users.start_soon(use_again)
-            async with shared.use("a"):
-                pass
+            users.start_soon(use)
+            await things.is_closing.wait()
+            users.start_soon(use)
+            await anyio.wait_all_tasks_blocked()
+            assert things.log == ["open a"]
+            things.may_close.set()
         assert things.log == ["open a", "closed a", "open a", "closed a"]
 
 
@@ -152,12 +162,14 @@ async def test_a_user_that_is_cancelled_while_the_value_is_opened_leaves_it_to_b
         async with shared.use("a"):
             raise AssertionError("it was cancelled before")
 
+    things.may_open = anyio.Event()
     async with anyio.create_task_group() as tasks:
         shared = Shared(things.open, tasks=tasks)
         async with anyio.create_task_group() as users:
             users.start_soon(use)
-            await anyio.sleep(0.005)
+            await anyio.wait_all_tasks_blocked()
             users.cancel_scope.cancel()
-        await anyio.sleep(0.1)
+        things.may_open.set()
+        await anyio.wait_all_tasks_blocked()
         assert things.log == ["open a", "closed a"]
         assert len(shared) == 0

@@ -100,12 +100,8 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "mapping_crashed",
         {"poller_mapping_crashes_total{mapping=orders}": 1},
     ),
-    (
-        facts.MappingCrashing(mapping=ORDERS, error=ZeroDivisionError(), batches_in_flight=2, ends_within_seconds=40.0),
-        "error",
-        "mapping_crashing",
-        {},
-    ),
+    (facts.MappingPaused(ORDERS), "info", "mapping_paused", {}),
+    (facts.MappingResumed(ORDERS), "info", "mapping_resumed", {}),
     (
         facts.MessagesReceived(ORDERS, 10),
         "debug",

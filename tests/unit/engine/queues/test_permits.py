@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from poller.core.queues.scaling import Concurrency, PollScaling
-from poller.engine.queues.permits import Permits
+from poller.engine.queues.permits import MappingRoom, Permits
 from poller.functions.room import FunctionRoom
 
 pytestmark = pytest.mark.anyio
@@ -17,10 +17,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def permits_for(room: FunctionRoom, *, polls: int = 10, batches: int = 10) -> tuple[Permits, PollScaling, Concurrency]:
+def permits_for(
+    room: FunctionRoom, *, polls: int = 10, batches: int = 10, mapping_room: MappingRoom | None = None
+) -> tuple[Permits, PollScaling, Concurrency]:
     scaling, concurrency = PollScaling(ceiling=polls), Concurrency(ceiling=batches)
     scaling.wanted = polls
-    return Permits(room=room, polls=scaling, concurrency=concurrency), scaling, concurrency
+    permits = Permits(room=room, mapping_room=mapping_room or MappingRoom(), polls=scaling, concurrency=concurrency)
+    return permits, scaling, concurrency
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -35,6 +38,26 @@ async def test_a_poll_that_is_cancelled_after_it_was_called_lets_the_next_one_be
         await first
     with anyio.fail_after(60):
         assert await second
+
+
+async def test_the_batches_of_an_old_run_count_against_the_mappings_concurrency() -> None:
+    mapping_room = MappingRoom()
+    old, _, _ = permits_for(FunctionRoom(100), batches=2, mapping_room=mapping_room)
+    new, _, _ = permits_for(FunctionRoom(100), batches=2, mapping_room=mapping_room)  # the function is another one
+    for _ in range(2):
+        assert await old.begin_poll()
+        old.end_poll(with_batch=True)
+    assert not new.has_room
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(new.begin_poll)
+        await anyio.wait_all_tasks_blocked()
+        assert new.polls_in_flight == 0
+        old.end_batch()
+        await anyio.wait_all_tasks_blocked()
+        assert new.polls_in_flight == 1
+    assert not new.has_room
+    old.leave()
+    assert new.has_room
 
 
 async def test_a_mapping_polls_only_within_its_concurrency() -> None:

@@ -1,0 +1,407 @@
+"""How do mappings come, go and run side by side? Each has runs of its own; each run has a stop and a task of its own.
+
+    add ──> run ── replace ──> another run ── pause ──> no run ── resume ──> another run ── remove ──> no run
+             └── a fault of ours ──> another run, after a pause that grows
+
+A run opens what it needs, works until its stop, finishes what is in hand and closes what it opened, all in one task.
+The daemon's stop stops all runs.
+
+A run that stops alone polls no more, and its invocations end by themselves: each ends with its function's timeout.
+The next run of the mapping does not wait for them longer than the grace (after a crash or a pause, it does not wait at
+all): it begins beside the old run, which still holds its message groups or shards.
+What an old run holds, a new run does not touch: `queues/groups.py`, `streams/shards_in_hand.py`.
+
+    await supervisor.add(mapping, function)        raises what opening it raises; then there is no such mapping
+    await supervisor.replace(mapping, function)    the same; then the old one goes on
+    await supervisor.remove(name)                  returns when its invocations have ended, or the grace is over
+    await supervisor.pause(name)                   survives a restart; returns at once
+    await supervisor.resume(name)
+    supervisor.status(name), supervisor.statuses()
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Literal, Protocol
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from poller.core.backoff import CRASH
+from poller.disclosure import safe_text
+from poller.engine.stop import Stop
+from poller.facts import DaemonStopping, Emit, MappingCrashed, MappingPaused, MappingResumed
+from poller.model.function import Function
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import AnyMapping, StreamMapping
+from poller.model.status import Health, MappingStatus, StreamStatus
+from poller.ports import Clock, PauseStore
+
+FORGIVEN_AFTER_IN_SECONDS = 600.0
+"""A run that went well for so long begins a new count of crashes."""
+
+DRAIN_SLACK_IN_SECONDS = 30.0
+"""How much longer than its function's timeout a run may take to finish what is in hand: an answer may come later than
+the timeout (15 s on Lambda), and then the messages are deleted."""
+
+
+class Runner(Protocol):
+    """One run of one mapping. `run` returns after its stop; for a fault of our own it calls `Stop.fail` or raises."""
+
+    def status(self) -> MappingStatus: ...
+
+    async def run(self) -> None: ...
+
+
+OpenRunner = Callable[[AnyMapping, Function, Stop], AbstractAsyncContextManager[Runner]]
+"""Opens what a run of this mapping needs, until the block is left. The runner obeys the stop."""
+
+
+class Series(Protocol):
+    """Where a mapping is watched (`telemetry.Telemetry`)."""
+
+    def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None: ...
+
+    def forget_mapping(self, mapping: MappingName) -> None: ...
+
+
+class Supervisor:
+    """Runs mappings until the stop. Changes of different mappings may be made side by side."""
+
+    def __init__(
+        self,
+        open_runner: OpenRunner,
+        *,
+        pauses: PauseStore,
+        series: Series,
+        stop: Stop,
+        grace_in_seconds: float,
+        clock: Clock,
+        emit: Emit,
+        randomness: random.Random,
+    ) -> None:
+        self.grace_in_seconds = grace_in_seconds
+        self._open_runner = open_runner
+        self._pauses = pauses
+        self._series = series
+        self._stop = stop
+        self._clock = clock
+        self._emit = emit
+        self._randomness = randomness
+        self._mappings: dict[MappingName, _Supervised] = {}
+        self._runs: set[_Run] = set()
+        self._paused: set[MappingName] = set()
+        self._begun = anyio.Event()
+        self._tasks: TaskGroup
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Within this block, mappings may come and go; they poll nothing before `begin`.
+
+        It is left once the stop has begun and every run has ended. An error of the block cuts them all.
+        """
+        failure: Exception | None = None
+        async with anyio.create_task_group() as services:
+            services.start_soon(self._hurry_after_grace)
+            services.start_soon(self._say_stages)
+            async with anyio.create_task_group() as self._tasks:
+                try:
+                    self._paused = set(await self._pauses.load())
+                    yield
+                    await self.stopped()
+                except Exception as error:  # it goes on as it is, in no group
+                    failure = error
+                    self._tasks.cancel_scope.cancel()
+            services.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        self._say("stopped")
+
+    def begin(self) -> None:
+        """Let the mappings poll: all that the daemon needs is there."""
+        self._begun.set()
+
+    async def stopped(self) -> None:
+        """Returns when the stop has begun and every run has ended."""
+        await self._stop.draining.wait()
+        while self._runs:
+            await next(iter(self._runs)).ended.wait()
+
+    async def add(self, mapping: AnyMapping, function: Function) -> None:
+        """Begin a mapping under a new name, unless it is disabled or paused. Raises what opening it raises."""
+        assert mapping.name not in self._mappings, f"{mapping.name} is there already"
+        supervised = _Supervised(mapping, function, is_paused=mapping.name in self._paused)
+        self._mappings[mapping.name] = supervised
+        self._begin_series(mapping)
+        try:
+            async with supervised.changing:
+                supervised.run = await self._begin(supervised, mapping, function)
+        except BaseException:
+            del self._mappings[mapping.name]
+            self._series.forget_mapping(mapping.name)
+            raise
+
+    async def replace(self, mapping: AnyMapping, function: Function) -> None:
+        """Give the mapping of this name other options or another function; returns when these are in use.
+
+        Raises what opening it raises; then the mapping goes on as it was.
+        """
+        supervised = self._mappings[mapping.name]
+        async with supervised.changing:
+            old = supervised.run
+            new = await self._begin(supervised, mapping, function, after=old)
+            supervised.mapping, supervised.function, supervised.run = mapping, function, new
+            self._begin_series(mapping)
+        if old is not None:
+            old.stop.begin()
+        if new is not None:
+            await new.began.wait()
+        elif old is not None:
+            await self._drained(old)
+
+    async def remove(self, name: MappingName) -> None:
+        """End the mapping; returns when its invocations have ended, or the grace is over."""
+        supervised = self._mappings[name]
+        async with supervised.changing:
+            del self._mappings[name]
+            run, supervised.run = supervised.run, None
+        try:
+            if run is not None:
+                run.stop.begin()
+                await self._drained(run)
+        finally:
+            if name not in self._mappings:
+                self._series.forget_mapping(name)
+
+    async def pause(self, name: MappingName) -> None:
+        """Let the mapping finish what is in hand and keep its position, until `resume`, also over a restart.
+
+        Returns at once; raises what the store of pauses raises, and then the mapping goes on.
+        """
+        supervised = self._mappings[name]
+        async with supervised.changing:
+            await self._pauses.pause(name)
+            self._paused.add(name)
+            if not supervised.is_paused:
+                supervised.is_paused = True
+                supervised.crash = None
+                self._emit(MappingPaused(name))
+            if supervised.run is not None:
+                supervised.run.stop.begin()
+
+    async def resume(self, name: MappingName) -> None:
+        """End the pause. Raises what opening the mapping and the store of pauses raise; then it is still paused."""
+        supervised = self._mappings[name]
+        async with supervised.changing:
+            if not supervised.is_paused:
+                return
+            supervised.is_paused = False
+            run = None
+            try:
+                run = await self._begin(supervised, supervised.mapping, supervised.function)
+                await self._pauses.resume(name)
+            except BaseException:
+                supervised.is_paused = True
+                if run is not None:
+                    run.stop.begin()
+                raise
+            supervised.run = run
+            self._paused.discard(name)
+            self._emit(MappingResumed(name))
+
+    def status(self, name: MappingName) -> MappingStatus:
+        return self._status(self._mappings[name])
+
+    def statuses(self) -> Sequence[MappingStatus]:
+        """Of all mappings, in the order in which they were added."""
+        return [self._status(supervised) for supervised in self._mappings.values()]
+
+    async def _begin(
+        self, supervised: _Supervised, mapping: AnyMapping, function: Function, *, after: _Run | None = None
+    ) -> _Run | None:
+        """Begin a run, once the one `after` has ended or the grace is over; None if the mapping may not run."""
+        if not mapping.is_enabled or supervised.is_paused:
+            return None
+        run = _Run(mapping, function)
+        await self._tasks.start(self._live, supervised, run, after)
+        supervised.crash = None
+        self._tasks.start_soon(self._see_to_the_end, supervised, run)
+        return run
+
+    async def _live(
+        self, supervised: _Supervised, run: _Run, after: _Run | None, *, task_status: TaskStatus[None]
+    ) -> None:
+        """The whole life of a run, in one task: open, work, close."""
+        try:
+            with self._stop.part() as run.stop:
+                async with self._open_runner(run.mapping, run.function, run.stop) as run.runner:
+                    run.is_open = True
+                    supervised.runs.add(run)
+                    self._runs.add(run)
+                    task_status.started()
+                    await self._work(run, after)
+        except Exception as error:  # a fault of ours in one mapping must not end the others
+            if not run.is_open:
+                raise
+            run.stop.fail(error)
+        finally:
+            supervised.runs.discard(run)
+            self._runs.discard(run)
+            run.stop.begin()
+            run.began.set()
+            run.ended.set()
+
+    async def _work(self, run: _Run, after: _Run | None) -> None:
+        if after is not None:
+            with anyio.move_on_after(self.grace_in_seconds):
+                await run.stop.before(after.ended)
+        await run.stop.before(self._begun)
+        run.began_at = anyio.current_time()
+        run.began.set()
+        if run.stop.has_begun:
+            return
+        longest = max(self.grace_in_seconds, run.function.timeout_in_seconds + DRAIN_SLACK_IN_SECONDS)
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(run.stop.after_grace, longest)
+            try:
+                await run.runner.run()
+            except Exception as error:  # as above; caught here, because the task group would wrap it
+                run.stop.fail(error)
+            beside.cancel_scope.cancel()
+
+    async def _drained(self, run: _Run) -> None:
+        with anyio.move_on_after(self.grace_in_seconds):
+            await run.ended.wait()
+
+    async def _see_to_the_end(self, supervised: _Supervised, run: _Run) -> None:
+        """Begin another run soon after a crash, without waiting for what this one still has in hand."""
+        await run.stop.draining.wait()
+        if run.stop.crash is None:
+            await run.ended.wait()
+        error = run.stop.crash
+        if error is not None:
+            has_gone_well = anyio.current_time() - run.began_at > FORGIVEN_AFTER_IN_SECONDS
+            supervised.crashes = 1 if has_gone_well else supervised.crashes + 1
+        while error is not None:
+            await self._leave_alone(supervised, run, error)
+            error = await self._run_again(supervised, run)
+
+    async def _leave_alone(self, supervised: _Supervised, run: _Run, error: Exception) -> None:
+        delay, now = CRASH.delay(supervised.crashes, self._randomness), self._clock.now()
+        self._emit(MappingCrashed(mapping=run.mapping.name, error=error, retry_in_seconds=delay))
+        if not self._is_current(supervised, run):
+            return
+        supervised.crash = Health(
+            "starting" if run.runner.status().state == "starting" else "troubled",
+            f"the mapping crashed and restarts: {safe_text(error)}",
+            since=now,
+            attempt=supervised.crashes,
+            next_try=now + delay,
+        )
+        with anyio.move_on_after(delay):
+            await self._stop.draining.wait()
+
+    async def _run_again(self, supervised: _Supervised, run: _Run) -> Exception | None:
+        """Returns why the next run could not begin."""
+        async with supervised.changing:
+            if self._is_current(supervised, run):
+                try:
+                    supervised.run = await self._begin(supervised, run.mapping, run.function)
+                except Exception as error:  # what could be opened before cannot be now: a crash like any other
+                    supervised.crashes += 1
+                    return error
+        return None
+
+    def _is_current(self, supervised: _Supervised, run: _Run) -> bool:
+        """Whether the run should go on: nobody has stopped, replaced, paused or removed it."""
+        return supervised.run is run and not supervised.is_paused and not self._stop.has_begun
+
+    def _begin_series(self, mapping: AnyMapping) -> None:
+        is_stream = isinstance(mapping, StreamMapping)
+        self._series.begin_mapping(mapping.name, mapping.function_name, is_stream=is_stream)
+
+    def _status(self, supervised: _Supervised) -> MappingStatus:
+        run = supervised.run
+        status = _idle(supervised.mapping) if run is None else run.runner.status()
+        for other in supervised.runs - {run}:
+            finishing = other.runner.status()
+            status = status._replace(
+                batches_in_flight=status.batches_in_flight + finishing.batches_in_flight,
+                messages_held=status.messages_held + finishing.messages_held,
+            )
+        health = self._health(supervised, status)
+        return status._replace(**health._asdict())
+
+    def _health(self, supervised: _Supervised, status: MappingStatus) -> Health:
+        run = supervised.run
+        if not supervised.mapping.is_enabled:
+            return Health("disabled")
+        if self._stop.has_begun:
+            return Health("stopping", status.reason)
+        if supervised.is_paused:
+            return Health("paused", "paused by a person, until it is resumed")
+        if supervised.crash is not None:
+            return supervised.crash
+        if run is not None and not run.began.is_set():
+            return Health("starting", "the invocations of its last run end first")
+        return Health(status.state, status.reason, status.since, status.attempt, status.next_try)
+
+    async def _hurry_after_grace(self) -> None:
+        await self._stop.draining.wait()
+        await self._stop.after_grace(self.grace_in_seconds)
+
+    async def _say_stages(self) -> None:
+        await self._stop.draining.wait()
+        self._say("draining")
+        await self._stop.releasing.wait()
+        self._say("releasing")
+
+    def _say(self, stage: Literal["draining", "releasing", "stopped"]) -> None:
+        batches = sum(run.runner.status().batches_in_flight for run in self._runs)
+        self._emit(DaemonStopping(stage=stage, batches_in_flight=batches))
+
+
+class _Supervised:
+    """A mapping as it should be, and its runs: the newest one, and all that have something in hand."""
+
+    def __init__(self, mapping: AnyMapping, function: Function, *, is_paused: bool) -> None:
+        self.mapping = mapping
+        self.function = function
+        self.is_paused = is_paused
+        self.run: _Run | None = None
+        self.runs: set[_Run] = set()
+        self.crash: Health | None = None
+        self.crashes = 0
+        self.changing = anyio.Lock()
+
+
+class _Run:
+    """One run of one mapping. `began` is set when it may poll, or has ended before that."""
+
+    stop: Stop
+    runner: Runner
+
+    def __init__(self, mapping: AnyMapping, function: Function) -> None:
+        self.mapping = mapping
+        self.function = function
+        self.is_open = False
+        self.began_at = 0.0
+        self.began = anyio.Event()
+        self.ended = anyio.Event()
+
+
+def _idle(mapping: AnyMapping) -> MappingStatus:
+    return MappingStatus(
+        mapping=mapping.name,
+        function=mapping.function_name,
+        source=str(mapping.event_source_arn),
+        state="disabled",
+        reason=None,
+        polls_in_flight=0,
+        batches_in_flight=0,
+        messages_held=0,
+        concurrency_limit=0,
+        stream=StreamStatus() if isinstance(mapping, StreamMapping) else None,
+    )

@@ -1,0 +1,18 @@
+"""What stands in for telemetry at the supervisor? The names that have series now."""
+
+from __future__ import annotations
+
+from poller.model.ids import FunctionName, MappingName
+
+
+class FakeSeries:
+    """`engine.supervisor.Series`."""
+
+    def __init__(self) -> None:
+        self.mappings: dict[MappingName, FunctionName] = {}
+
+    def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None:
+        self.mappings[mapping] = function
+
+    def forget_mapping(self, mapping: MappingName) -> None:
+        del self.mappings[mapping]

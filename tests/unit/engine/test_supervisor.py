@@ -1,0 +1,461 @@
+"""Do mappings come, go, crash and pause as the supervisor says? With runners that do what a test tells them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from trio.testing import MockClock
+
+from poller.engine.stop import Stop
+from poller.engine.supervisor import FORGIVEN_AFTER_IN_SECONDS, Supervisor
+from poller.errors import SettingsError, Unreachable
+from poller.facts import DaemonStopping, Fact, MappingCrashed
+from poller.model.arn import Arn
+from poller.model.function import Function, HttpService
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import AnyMapping, QueueMapping
+from poller.model.status import MappingStatus
+from tests.fakes.clock import VirtualClock
+from tests.fakes.pauses import FakePauses
+from tests.fakes.series import FakeSeries
+
+pytestmark = pytest.mark.anyio
+
+NAME = MappingName("m")
+GRACE_IN_SECONDS = 30.0
+FUNCTION = Function(
+    name=FunctionName("f"),
+    arn=Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:f"),
+    kind=HttpService(urls=("http://function.fake",)),
+    timeout_in_seconds=100.0,
+    reserved_concurrency=10,
+)
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+def mapping(name: str = NAME, **options: Any) -> QueueMapping:
+    arn = Arn.parse(f"arn:aws:sqs:eu-west-1:123456789012:{name}")
+    settings: dict[str, Any] = {"event_source_arn": arn, "function_name": FUNCTION.name, "region": "eu-west-1"}
+    return QueueMapping(name=MappingName(name), **settings | options)
+
+
+class FakeRunner:
+    """A run that works until its stop, and then ends its invocation `busy_for` seconds later, unless it is cut.
+
+    It crashes after `crashes_after` seconds, if that is not None; its invocation goes on.
+    """
+
+    def __init__(self, world: World, mapping: AnyMapping, stop: Stop, crashes_after: float | None) -> None:
+        self.mapping = mapping
+        self.began_at: float | None = None
+        self.ended_at: float | None = None
+        self.closed_at: float | None = None
+        self._world = world
+        self._stop = stop
+        self._crashes_after = crashes_after
+
+    def status(self) -> MappingStatus:
+        is_running = self.began_at is not None and self.ended_at is None
+        return MappingStatus(
+            mapping=self.mapping.name,
+            function=self.mapping.function_name,
+            source=str(self.mapping.event_source_arn),
+            state="ready" if self.began_at is not None else "starting",
+            reason=None,
+            polls_in_flight=int(is_running and not self._stop.has_begun),
+            batches_in_flight=int(is_running),
+            messages_held=0,
+            concurrency_limit=1,
+        )
+
+    async def run(self) -> None:
+        self.began_at = anyio.current_time()
+        try:
+            if self._crashes_after is not None:
+                await anyio.sleep(self._crashes_after)
+                self._stop.fail(ZeroDivisionError())
+            await self._stop.draining.wait()
+            with anyio.move_on_after(self._world.busy_for):
+                await self._stop.releasing.wait()
+        finally:
+            self.ended_at = anyio.current_time()
+
+
+class World:
+    """A supervisor over fake runners. The next runs crash after the times in `crashes_after`."""
+
+    def __init__(self, *, pauses: FakePauses | None = None) -> None:
+        self.facts: list[Fact] = []
+        self.runs: list[FakeRunner] = []
+        self.opened = [anyio.Event() for _ in range(10)]
+        """Set as the runs are opened, one after the other."""
+        self.busy_for = 1.0
+        self.crashes_after: list[float] = []
+        self.fails_to_open: Exception | None = None
+        self.fails_to_close: Exception | None = None
+        self.stop = Stop()
+        self.pauses = pauses or FakePauses()
+        self.series = FakeSeries()
+        self.supervisor = Supervisor(
+            self.open,
+            pauses=self.pauses,
+            series=self.series,
+            stop=self.stop,
+            grace_in_seconds=GRACE_IN_SECONDS,
+            clock=VirtualClock(),
+            emit=self.facts.append,
+            randomness=random.Random(1),
+        )
+
+    @asynccontextmanager
+    async def open(self, mapping: AnyMapping, function: Function, stop: Stop) -> AsyncIterator[FakeRunner]:
+        await anyio.lowlevel.checkpoint()
+        if self.fails_to_open is not None:
+            raise self.fails_to_open
+        crashes_after = self.crashes_after.pop(0) if self.crashes_after else None
+        if len(self.runs) < len(self.opened):
+            self.opened[len(self.runs)].set()
+        self.runs.append(run := FakeRunner(self, mapping, stop, crashes_after))
+        yield run
+        run.closed_at = anyio.current_time()
+        if self.fails_to_close is not None:
+            raise self.fails_to_close
+
+    async def live(self, *mappings: AnyMapping, until: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with self.supervisor.running():
+            for each in mappings:
+                await self.supervisor.add(each, FUNCTION)
+            self.supervisor.begin()
+            await anyio.wait_all_tasks_blocked()
+            await until()
+            self.stop.begin()
+
+    def status(self) -> MappingStatus:
+        return self.supervisor.status(NAME)
+
+    def crashes(self) -> Sequence[MappingCrashed]:
+        return [fact for fact in self.facts if isinstance(fact, MappingCrashed)]
+
+
+async def pauses_after_crashes(*crashes_after: float) -> list[float]:
+    """The pauses after runs that crashed so long after they had begun."""
+    world = World()
+    world.busy_for = 0.0
+    world.crashes_after = list(crashes_after)
+
+    async def until() -> None:
+        await world.opened[len(crashes_after)].wait()
+        await anyio.wait_all_tasks_blocked()
+
+    await world.live(mapping(), until=until)
+    told = [fact.retry_in_seconds for fact in world.crashes()]
+    assert world.runs[-1].began_at == pytest.approx(sum(crashes_after) + sum(told), abs=0.01)
+    return told
+
+
+async def test_each_crash_in_a_row_doubles_the_pause_up_to_its_limit() -> None:
+    """Half of a pause is randomness."""
+    longest = [1, 2, 4, 8, 16, 32, 60, 60]
+    told = await pauses_after_crashes(*[1.0] * len(longest))
+    assert all(most / 2 <= pause <= most for pause, most in zip(told, longest, strict=True)), told
+
+
+async def test_a_run_that_went_well_for_long_begins_a_new_count() -> None:
+    told = await pauses_after_crashes(1.0, 1.0, 1.0, 1.0, FORGIVEN_AFTER_IN_SECONDS + 1, 1.0)
+    assert told[3] >= 4
+    assert told[4] <= 1
+    assert told[5] <= 2
+
+
+async def test_a_run_that_was_too_short_does_not_begin_a_new_count() -> None:
+    told = await pauses_after_crashes(1.0, 1.0, 1.0, 1.0, FORGIVEN_AFTER_IN_SECONDS - 1)
+    assert told[4] >= 8
+
+
+async def test_the_run_after_a_crash_does_not_wait_for_the_invocations_of_the_old_one() -> None:
+    world = World()
+    world.busy_for, world.crashes_after = 90.0, [1.0]
+
+    async def until() -> None:
+        await anyio.sleep(1.1)
+        assert world.status().state == "troubled"
+        assert world.status().attempt == 1
+        await anyio.sleep(5)
+        assert world.status().state == "ready"
+        assert world.status().batches_in_flight == 2, "one of each run"
+        await anyio.sleep(100)
+        assert world.status().batches_in_flight == 1
+
+    await world.live(mapping(), until=until)
+    old, new = world.runs
+    assert new.began_at == pytest.approx(1.75, abs=0.3)
+    assert old.ended_at == 91, "nobody cut it"
+
+
+async def test_a_run_that_outlasts_its_functions_timeout_is_cut() -> None:
+    world = World()
+    world.busy_for, world.crashes_after = 1000.0, [1.0]
+
+    async def until() -> None:
+        await anyio.sleep(500)
+
+    await world.live(mapping(), until=until)
+    assert world.runs[0].ended_at == pytest.approx(1 + FUNCTION.timeout_in_seconds + 30)
+
+
+async def test_a_replaced_run_polls_no_more_at_once_and_the_new_one_waits_for_its_invocations() -> None:
+    world = World()
+    world.busy_for = 10.0
+
+    async def until() -> None:
+        await anyio.sleep(1)
+        await world.supervisor.replace(mapping(batch_size=7), FUNCTION)
+        assert anyio.current_time() == 11
+
+    await world.live(mapping(), until=until)
+    old, new = world.runs
+    assert (old.ended_at, new.began_at) == (11, 11)
+    assert new.mapping.batch_size == 7
+
+
+async def test_the_new_run_waits_no_longer_than_the_grace() -> None:
+    world = World()
+    world.busy_for = 90.0
+
+    async def until() -> None:
+        await world.supervisor.replace(mapping(batch_size=7), FUNCTION)
+        assert anyio.current_time() == GRACE_IN_SECONDS
+        await anyio.sleep(100)
+
+    await world.live(mapping(), until=until)
+    assert world.runs[0].ended_at == 90, "its invocations end by themselves"
+
+
+async def test_a_definition_that_cannot_be_opened_leaves_the_old_one_at_work() -> None:
+    world = World()
+
+    async def until() -> None:
+        world.fails_to_open = SettingsError(["no such region"])
+        with pytest.raises(SettingsError):
+            await world.supervisor.replace(mapping(batch_size=7), FUNCTION)
+        await anyio.sleep(50)
+        assert world.status().polls_in_flight == 1
+        with pytest.raises(SettingsError):
+            await world.supervisor.add(mapping("other"), FUNCTION)
+        assert [status.mapping for status in world.supervisor.statuses()] == [NAME]
+        assert [*world.series.mappings] == [NAME]
+
+    await world.live(mapping(), until=until)
+
+
+async def test_a_removed_mapping_is_gone_at_once_and_what_it_opened_is_closed_when_its_invocations_have_ended() -> None:
+    world = World()
+    world.busy_for = 10.0
+
+    async def until() -> None:
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(world.supervisor.remove, NAME)
+            await anyio.wait_all_tasks_blocked()
+            assert not world.supervisor.statuses()
+        assert anyio.current_time() == 11
+        assert not world.series.mappings
+        world.busy_for = 90
+        await world.supervisor.add(mapping(), FUNCTION)
+        await world.supervisor.remove(NAME)
+        assert anyio.current_time() == 11 + GRACE_IN_SECONDS
+        assert world.runs[1].closed_at is None
+        await anyio.sleep(100)
+
+    await world.live(mapping(), until=until)
+    assert [run.closed_at for run in world.runs] == [11, 101]
+
+
+async def test_a_mapping_that_was_removed_or_replaced_does_not_restart_after_a_crash() -> None:
+    world = World()
+    world.crashes_after = [1.0, 2.0]
+
+    async def until() -> None:
+        await anyio.sleep(1.1)
+        await world.supervisor.remove(NAME)
+        await anyio.sleep(3)
+        await world.supervisor.replace(mapping("other", batch_size=7), FUNCTION)
+        await anyio.sleep(100)
+
+    await world.live(mapping(), mapping("other"), until=until)
+    assert len(world.crashes()) == 2
+    assert [run.mapping.name for run in world.runs] == ["m", "other", "other", "other"]
+
+
+async def test_a_paused_mapping_finishes_what_is_in_hand_and_polls_nothing_until_it_is_resumed() -> None:
+    world = World()
+    world.busy_for = 10.0
+
+    async def until() -> None:
+        await world.supervisor.pause(NAME)
+        await world.supervisor.pause(NAME)
+        assert world.status().state == "paused"
+        assert (world.status().polls_in_flight, world.status().batches_in_flight) == (0, 1)
+        await anyio.sleep(100)
+        assert world.status().batches_in_flight == 0
+        assert world.runs[0].closed_at == 10
+        await world.supervisor.resume(NAME)
+        await world.supervisor.resume(NAME)
+        await anyio.wait_all_tasks_blocked()
+        assert world.status().state == "ready"
+
+    await world.live(mapping(), until=until)
+    assert [run.began_at for run in world.runs] == [0, 100]
+
+
+async def test_a_pause_survives_a_restart_and_a_replacement() -> None:
+    pauses = FakePauses()
+    world = World(pauses=pauses)
+
+    async def pause() -> None:
+        await world.supervisor.pause(NAME)
+
+    await world.live(mapping(), until=pause)
+    world = World(pauses=pauses)
+
+    async def until() -> None:
+        await anyio.sleep(10)
+        await world.supervisor.replace(mapping(batch_size=7), FUNCTION)
+        assert (world.status().state, len(world.runs)) == ("paused", 0)
+        await world.supervisor.resume(NAME)
+
+    await world.live(mapping(), until=until)
+    assert world.runs[0].mapping.batch_size == 7
+    assert not pauses.paused
+
+
+async def test_a_pause_that_cannot_be_stored_is_none() -> None:
+    world = World()
+
+    async def until() -> None:
+        world.pauses.is_broken = True
+        with pytest.raises(Unreachable):
+            await world.supervisor.pause(NAME)
+        assert world.status().polls_in_flight == 1
+
+    await world.live(mapping(), until=until)
+
+
+async def test_a_mapping_that_cannot_be_opened_stays_paused() -> None:
+    world = World()
+
+    async def until() -> None:
+        await world.supervisor.pause(NAME)
+        world.fails_to_open = SettingsError(["no such region"])
+        with pytest.raises(SettingsError):
+            await world.supervisor.resume(NAME)
+        assert world.status().state == "paused"
+        assert world.pauses.paused == {NAME}
+
+    await world.live(mapping(), until=until)
+
+
+async def test_a_disabled_mapping_opens_nothing_until_it_is_enabled() -> None:
+    world = World()
+
+    async def until() -> None:
+        assert (world.status().state, world.runs) == ("disabled", [])
+        await world.supervisor.replace(mapping(), FUNCTION)
+        assert world.status().state == "ready"
+        await world.supervisor.replace(mapping(is_enabled=False), FUNCTION)
+        assert world.status().state == "disabled"
+        assert world.runs[0].closed_at == 1
+
+    await world.live(mapping(is_enabled=False), until=until)
+
+
+async def test_a_mapping_that_cannot_be_opened_after_a_crash_is_tried_again() -> None:
+    world = World()
+    world.crashes_after = [1.0]
+
+    async def until() -> None:
+        await anyio.sleep(0.5)
+        world.fails_to_open = SettingsError(["the state is locked"])
+        await anyio.sleep(10)
+        assert "the state is locked" in (world.status().reason or "")
+        world.fails_to_open = None
+        await anyio.sleep(20)
+        assert world.status().state == "ready"
+
+    await world.live(mapping(), until=until)
+    assert len(world.crashes()) >= 3
+    told = [fact.retry_in_seconds for fact in world.crashes()]
+    assert told[2] > told[0], "each pause is longer"
+
+
+async def test_what_closing_raises_is_told_and_ends_nobody_else() -> None:
+    world = World()
+
+    async def until() -> None:
+        world.fails_to_close = OSError("a pipe")
+        await world.supervisor.remove(NAME)
+        world.fails_to_close = None
+        assert world.supervisor.status(MappingName("other")).polls_in_flight == 1
+
+    await world.live(mapping(), mapping("other"), until=until)
+    assert [type(fact.error) for fact in world.crashes()] == [OSError]
+
+
+async def test_the_daemons_stop_stops_all_and_cuts_what_outlasts_the_grace() -> None:
+    world = World()
+    world.busy_for = 90.0
+
+    async def until() -> None:
+        await anyio.sleep(5)
+        await world.supervisor.pause(NAME)
+        world.stop.begin()
+        assert {status.state for status in world.supervisor.statuses()} == {"stopping"}
+
+    await world.live(mapping(), mapping("other"), until=until)
+    assert [run.ended_at for run in world.runs] == [5 + GRACE_IN_SECONDS] * 2
+    stages = [(fact.stage, fact.batches_in_flight) for fact in world.facts if isinstance(fact, DaemonStopping)]
+    assert [stage for stage, _ in stages] == ["draining", "releasing", "stopped"]
+    assert stages[0] == ("draining", 2)
+
+
+async def test_nothing_is_polled_before_the_daemon_has_begun_and_nothing_at_all_if_it_cannot_begin() -> None:
+    world = World()
+
+    async def fail_to_begin() -> None:
+        async with world.supervisor.running():
+            await world.supervisor.add(mapping(), FUNCTION)
+            await anyio.sleep(10)
+            assert world.status().state == "starting"
+            raise SettingsError(["the port is in use"])
+
+    with pytest.raises(SettingsError):
+        await fail_to_begin()
+    assert [run.began_at for run in world.runs] == [None]
+
+
+async def test_a_hundred_changes_leave_no_task_behind() -> None:
+    world = World()
+    world.busy_for = 0.0
+
+    async def until() -> None:
+        for number in range(100):
+            await world.supervisor.replace(replace(mapping(), batch_size=number + 1), FUNCTION)
+            await world.supervisor.add(mapping(f"m{number}"), FUNCTION)
+            await world.supervisor.remove(MappingName(f"m{number}"))
+        await anyio.wait_all_tasks_blocked()
+        assert len(world.supervisor._runs) == 1
+        assert len(world.stop._parts) == 1
+        assert [*world.series.mappings] == [NAME]
+
+    await world.live(mapping(), until=until)
