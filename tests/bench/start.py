@@ -1,0 +1,114 @@
+"""What does a start with many mappings cost, until the daemon is ready? CPU and time, and the share of the settings.
+
+python tests/bench/start.py [--mappings 1000]
+python tests/bench/start.py --kind kinesis
+python tests/bench/start.py --functions 1000
+"""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from poller.settings.loading import load
+from tests.bench.brokers import ACCOUNT, canned, canned_stream
+from tests.bench.contenders import free_port, poller_command
+from tests.bench.processes import Child, running
+
+LONGEST_START_IN_SECONDS = 120.0
+LOOKS_IN_SECONDS = 0.2
+SOURCES = {
+    "sqs": f"arn:aws:sqs:us-east-1:{ACCOUNT}:queue-%d",
+    "kinesis": f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/stream-%d",
+    "dynamodb": f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/table-%d/stream/2026-01-01T00:00:00.000",
+}
+
+
+def main(
+    mappings: Annotated[int, typer.Option(help="Mappings, each with an empty source of its own.")] = 1000,
+    functions: Annotated[int, typer.Option(help="Functions that the mappings share.")] = 10,
+    kind: Annotated[Literal["sqs", "kinesis", "dynamodb"], typer.Option(help="The source of all mappings.")] = "sqs",
+) -> None:
+    """Start the daemon once, and wait until it is ready."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with tempfile.TemporaryDirectory(prefix="poller-bench-") as name:
+        folder = Path(name)
+        settings, port = folder / "poller.toml", free_port()
+        with _service(folder, kind) as url:
+            settings.write_text(_settings(url, port, kind, mappings, functions))
+            load(settings, {})  # the first time also imports and compiles
+            began = time.process_time()
+            load(settings, {})
+            of_settings = time.process_time() - began
+            began = time.monotonic()
+            with running(poller_command(settings), folder=folder, name="daemon") as child:
+                _wait_until_ready(child, port)
+                seconds, cpu, memory = time.monotonic() - began, child.cpu_seconds(), child.memory()
+    Console().print(
+        f"{mappings} mappings of {kind}, {functions} functions: ready after {seconds:.1f} s and {cpu:.2f} s of CPU, "
+        f"{of_settings:.2f} s of these for the settings; {memory / 1e6:.0f} MB resident"
+    )
+
+
+@contextmanager
+def _service(folder: Path, kind: str) -> Iterator[str]:
+    """The url of a service whose queues or streams, by whatever name, are empty."""
+    if kind == "sqs":
+        with canned(folder) as broker:
+            yield broker.sqs_endpoint
+    else:
+        with canned_stream(folder, kind=kind, shards=1, records_in_a_read=100) as stream:
+            yield stream.url
+
+
+def _settings(endpoint: str, port: int, kind: str, mappings: int, functions: int) -> str:
+    data_key = {"sqs": "body", "kinesis": "data", "dynamodb": "dynamodb"}[kind]
+    position = "" if kind == "sqs" else 'starting_position = "LATEST"\n'
+    return "".join(
+        (
+            f'[daemon]\nregion = "us-east-1"\nendpoint_url = "{endpoint}"\nhttp_listen = "127.0.0.1:{port}"\n',
+            *(f'[functions.f{number}]\nurl = "{endpoint}/function/{number}"\n' for number in range(functions)),
+            *(
+                f"[mappings.m{number}]\n"
+                f'event_source_arn = "{SOURCES[kind] % number}"\n'
+                f'function_name = "f{number % functions}"\n'
+                f'filter_criteria.filters = [{{ pattern = {{ {data_key} = {{ kind = ["order"] }} }} }}]\n'
+                f'function_response_types = ["ReportBatchItemFailures"]\n'
+                f"{position}"
+                for number in range(mappings)
+            ),
+        )
+    )
+
+
+def _wait_until_ready(child: Child, port: int) -> None:
+    deadline = time.monotonic() + LONGEST_START_IN_SECONDS
+    while not _is_ready(port):
+        child.check()
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the daemon is not ready: {child.last_words()}")
+        time.sleep(LOOKS_IN_SECONDS)
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with suppress(OSError):
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    return False
+
+
+if __name__ == "__main__":
+    typer.run(main)
