@@ -16,7 +16,7 @@ TWO_PROCESSES = """
 import os, sys
 os.fork()
 memory = b"x" * int(sys.argv[1])
-print("ready", flush=True)
+os.write(1, b"ready\\n")  # in one piece: if output is unbuffered, print() writes the line end apart
 sys.stdin.read()
 """
 
