@@ -31,7 +31,7 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     process_memory.py  who may read the process's memory
     demo/        the guided tour, on an embedded emulator
     examples/    handlers to copy from
-    cli/         poller run | check | state | demo
+    cli/         poller run | check | state | reference | demo
 
 To follow a message with a finger, begin at `engine/queues/mapping.py`; a stream's record, at `engine/streams/shard.py`.
 """

@@ -27,6 +27,7 @@ from poller.cli.ending import (
     refused,
     warn,
 )
+from poller.cli.reference import reference_commands
 from poller.cli.state import state_commands
 from poller.settings.presence import missing
 from poller.settings.schema import json_schema
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 
 app.add_typer(state_commands, name="state")
+app.add_typer(reference_commands, name="reference")
 
 
 def main() -> None:

@@ -98,8 +98,9 @@ class RecordsFilteredOut(NamedTuple):
     ).by("oldest_record_age_seconds"),
 )
 class BatchInvoked(NamedTuple):
-    """An invocation ended. `failed` counts the records that are not done.
+    """An invocation ended.
 
+    `failed` counts the records that are not done.
     `reason` and `detail` say why, empty on success.
     `oldest_record_age_seconds` is from the sending of the batch's oldest record to the moment the invocation began.
     """

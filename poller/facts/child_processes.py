@@ -66,7 +66,10 @@ class ChildProcessOutput(NamedTuple):
     ).by("lines"),
 )
 class ChildProcessOutputLeftOut(NamedTuple):
-    """The child processes of a function wrote more lines than the log takes; it is emitted once a second at most."""
+    """The child processes of a function wrote more lines than the log takes, and `lines` of them were left out.
+
+    It is emitted once a second at most.
+    """
 
     function: FunctionName
     lines: int

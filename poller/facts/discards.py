@@ -16,7 +16,7 @@ CONDITION = Label("reason", ("RetryAttemptsExhausted", "RecordAgeExceeded"), fie
 
 RECORDS_DISCARDED = Counter(
     "poller_records_discarded_total",
-    "Records that the mapping's limits gave up, whether they were reported or dropped.",
+    "Records that were given up because of the mapping's limits; each was reported or dropped.",
     of="stream",
     labels=(CONDITION,),
 )

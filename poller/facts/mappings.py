@@ -10,8 +10,9 @@ from poller.model.ids import FunctionName, MappingName
 
 @declare(Line("info"))
 class MappingReady(NamedTuple):
-    """The mapping has found its source and polls it. `advice` is about the settings of the source itself.
+    """The mapping has found its source and polls it.
 
+    `advice` is about the settings of the source itself.
     A stream has no visibility timeout.
     """
 

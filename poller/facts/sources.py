@@ -58,7 +58,7 @@ class SourceFailed(NamedTuple):
 
 @declare(Line("debug"), SOURCE_ERRORS.by(1))
 class ReadThrottled(NamedTuple):
-    """The stream's limits allowed no read of a shard just now: nothing unusual, the mapping soon reads again."""
+    """A read of a shard was throttled by the limits of the stream, as is usual; the mapping soon reads again."""
 
     mapping: MappingName
     code: str

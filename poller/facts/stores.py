@@ -61,7 +61,10 @@ class PositionTrimmed(NamedTuple):
 
 @declare(Line("error"))
 class CheckpointsLost(NamedTuple):
-    """The mapping has stopped, and the checkpoints of so many shards could not be stored: it will repeat records."""
+    """The mapping stopped and could not store the checkpoints of some shards; it will deliver their last records again.
+
+    `shards` is how many they are.
+    """
 
     mapping: MappingName
     shards: int

@@ -25,7 +25,10 @@ class RecordsRead(NamedTuple):
     Counter("poller_retries_total", "Batches that failed and were retried unchanged.", of="stream").by(1),
 )
 class BatchRetried(NamedTuple):
-    """A batch failed and is retried unchanged, in `retry_in_seconds`. `attempt` is the one that failed."""
+    """A batch failed and is retried unchanged, in `retry_in_seconds`.
+
+    `attempt` is the one that failed.
+    """
 
     mapping: MappingName
     records: int
@@ -50,7 +53,7 @@ class BatchBisected(NamedTuple):
     Counter("poller_shard_blocks_total", "Times that a shard, or a lane of it, became blocked.", of="stream").by(1),
 )
 class ShardBlocked(NamedTuple):
-    """A shard, or a lane of it, became blocked: its records fail, and no later record is delivered until they are done.
+    """A shard, or a lane of it, became blocked: a batch fails, and no later record is delivered until it is done.
 
     It is emitted once, however often the batch is tried.
     `detail` is the error message of the function or of the destination.

@@ -1,57 +1,123 @@
-"""How does each mapping stand right now? Gauges that are read from the statuses at the moment of a scrape.
+"""How is each mapping now? Gauges that are read from the statuses at the moment of a scrape.
 
-A disabled mapping has none, as AWS emits no metrics for it: an alert on "not ready" need not know of it.
-What only a queue or only a stream has, is shown of that alone.
+A disabled mapping has none, as AWS emits no metrics for it, so that an alert on "not ready" need not except it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from poller.facts.declaration import Gauge, Label
 from poller.model.status import MappingStatus, StreamStatus
 
-_OF_ALL: tuple[tuple[str, str, Callable[[MappingStatus], float]], ...] = (
-    (
-        "poller_mapping_ready",
-        "1 while the mapping polls its source and its positions can be stored.",
-        lambda status: status.state in ("ready", "waiting"),
-    ),
-    (
-        "poller_mapping_waiting",
-        "1 while the mapping's function takes no batches or cannot start; /readyz says why.",
-        lambda status: status.state == "waiting",
-    ),
-    ("poller_invocations_in_flight", "Batches being invoked.", lambda status: status.batches_in_flight),
-    ("poller_records_held", "Messages or records received and not finished.", lambda status: status.messages_held),
-    ("poller_concurrency_limit", "Invocations allowed at once.", lambda status: status.concurrency_limit),
+
+class StatusGauge(NamedTuple):
+    """A gauge, and how it is read; the stream's status is empty for a queue. `labels` are those after the mapping."""
+
+    metric: Gauge
+    read: Callable[[MappingStatus, StreamStatus], float]
+    labels: tuple[str, ...] = ()
+
+    def applies_to(self, status: MappingStatus) -> bool:
+        return self.metric.of in ("mapping", "queue" if status.stream is None else "stream")
+
+
+_SHARDS = Gauge(
+    "poller_shards",
+    "Shards that are being read, that wait for their parents, and that are drained.",
+    of="stream",
+    labels=(Label("state", ("reading", "waiting", "drained")),),
 )
 
-_OF_QUEUES: tuple[tuple[str, str, Callable[[MappingStatus], float]], ...] = (
-    ("poller_receives_in_flight", "Receives that wait for messages.", lambda status: status.polls_in_flight),
-)
-
-_OF_STREAMS: tuple[tuple[str, str, Callable[[StreamStatus], float]], ...] = (
-    (
-        "poller_iterator_age_seconds",
-        "Age of the oldest record read and not done, else how far reading is behind; the greatest over the shards.",
-        lambda stream: stream.iterator_age_in_seconds,
+GAUGES = (
+    StatusGauge(
+        Gauge(
+            "poller_mapping_ready",
+            "1 while the mapping polls its source and can store its positions, else 0.",
+            of="mapping",
+        ),
+        lambda status, _: status.state in ("ready", "waiting"),
     ),
-    (
-        "poller_checkpoint_age_seconds",
-        "How long the oldest checkpoint that has moved waits to be stored.",
-        lambda stream: stream.checkpoint_age_in_seconds,
+    StatusGauge(
+        Gauge(
+            "poller_mapping_waiting",
+            "1 while the mapping's function is throttled, cannot be reached or cannot start, else 0; /readyz says why.",
+            of="mapping",
+        ),
+        lambda status, _: status.state == "waiting",
     ),
-    ("poller_shards_blocked", "Shards in which a lane is blocked.", lambda stream: stream.shards_blocked),
-    ("poller_buffered_bytes", "Bytes of records read and not done.", lambda stream: stream.bytes_buffered),
-)
-
-_SHARD_STATES: tuple[tuple[str, Callable[[StreamStatus], int]], ...] = (
-    ("reading", lambda stream: stream.shards_reading),
-    ("waiting", lambda stream: stream.shards_waiting),
-    ("drained", lambda stream: stream.shards_drained),
+    StatusGauge(
+        Gauge(
+            "poller_invocations_in_flight",
+            "Invocations that run now.",
+            of="mapping",
+        ),
+        lambda status, _: status.batches_in_flight,
+    ),
+    StatusGauge(
+        Gauge(
+            "poller_records_held",
+            "Records that were read and are not done.",
+            of="mapping",
+        ),
+        lambda status, _: status.messages_held,
+    ),
+    StatusGauge(
+        Gauge(
+            "poller_concurrency_limit",
+            "Invocations that may run at once.",
+            of="mapping",
+        ),
+        lambda status, _: status.concurrency_limit,
+    ),
+    StatusGauge(
+        Gauge(
+            "poller_receives_in_flight",
+            "ReceiveMessage requests that wait for an answer.",
+            of="queue",
+        ),
+        lambda status, _: status.polls_in_flight,
+    ),
+    StatusGauge(
+        Gauge(
+            "poller_iterator_age_seconds",
+            "Age of the oldest record that was read and is not done, or if there is none, how far reading is behind; "
+            "the highest of all shards.",
+            of="stream",
+        ),
+        lambda _, stream: stream.iterator_age_in_seconds,
+    ),
+    StatusGauge(
+        Gauge(
+            "poller_checkpoint_age_seconds",
+            "How long the oldest new checkpoint has waited to be stored.",
+            of="stream",
+        ),
+        lambda _, stream: stream.checkpoint_age_in_seconds,
+    ),
+    StatusGauge(
+        Gauge(
+            "poller_shards_blocked",
+            "Shards that are blocked, or that have a blocked lane.",
+            of="stream",
+        ),
+        lambda _, stream: stream.shards_blocked,
+    ),
+    StatusGauge(
+        Gauge(
+            "poller_buffered_bytes",
+            "Size of the records that were read and are not done.",
+            of="stream",
+        ),
+        lambda _, stream: stream.bytes_buffered,
+    ),
+    StatusGauge(_SHARDS, lambda _, stream: stream.shards_reading, ("reading",)),
+    StatusGauge(_SHARDS, lambda _, stream: stream.shards_waiting, ("waiting",)),
+    StatusGauge(_SHARDS, lambda _, stream: stream.shards_drained, ("drained",)),
 )
 
 
@@ -63,33 +129,19 @@ class StatusCollector(Collector):
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """The names alone; the registry asks for them when the collector is registered."""
-        yield from _families([])
+        return _families([])
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield from _families([status for status in self._statuses() if status.state != "disabled"])
+        return _families([status for status in self._statuses() if status.state != "disabled"])
 
 
 def _families(statuses: Sequence[MappingStatus]) -> Iterator[GaugeMetricFamily]:
-    queues = [status for status in statuses if status.stream is None]
-    streams = [(status, status.stream) for status in statuses if status.stream is not None]
-    for gauges, shown in ((_OF_ALL, statuses), (_OF_QUEUES, queues)):
-        for name, meaning, read in gauges:
-            yield _family(name, meaning, [(status, read(status)) for status in shown])
-    for name, meaning, read_stream in _OF_STREAMS:
-        yield _family(name, meaning, [(status, read_stream(stream)) for status, stream in streams])
-    shards = GaugeMetricFamily(
-        "poller_shards",
-        "Shards by state: reading, waiting for their parents, or drained.",
-        labels=["mapping", "state"],
-    )
-    for status, stream in streams:
-        for state, count in _SHARD_STATES:
-            shards.add_metric([status.mapping, state], count(stream))
-    yield shards
-
-
-def _family(name: str, meaning: str, values: Sequence[tuple[MappingStatus, float]]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, meaning, labels=["mapping"])
-    for status, value in values:
-        family.add_metric([status.mapping], value)
-    return family
+    families = {
+        gauge.metric: GaugeMetricFamily(gauge.metric.name, gauge.metric.meaning, labels=gauge.metric.label_names)
+        for gauge in GAUGES
+    }
+    for gauge in GAUGES:
+        for status in filter(gauge.applies_to, statuses):
+            value = gauge.read(status, status.stream or StreamStatus())
+            families[gauge.metric].add_metric([status.mapping, *gauge.labels], value)
+    yield from families.values()

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from poller.cli import app
 from poller.settings.loading import load
 
 ROOT = Path(__file__).parents[2]
@@ -45,3 +49,10 @@ def test_the_map_names_all_that_is_there_and_nothing_else() -> None:
 def test_every_link_leads_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("what", ["metrics", "log"])
+def test_the_lists_of_metrics_and_log_events_are_what_the_program_prints(what: str) -> None:
+    printed = CliRunner().invoke(app, ["reference", what, "--markdown"]).stdout
+    kept = (ROOT / "docs" / f"{what}.md").read_text()
+    assert kept == printed, f"run: .venv/bin/poller reference {what} --markdown > docs/{what}.md"

@@ -50,7 +50,7 @@ def test_help_teaches_by_an_example_and_names_the_exit_codes(poller: Poller, com
 def test_help_names_every_command(poller: Poller) -> None:
     for arguments in ((), ("--help",)):
         text = poller(*arguments).output
-        assert all(f" {command} " in text for command in ("run", "check", "state", "demo"))
+        assert all(f" {command} " in text for command in ("run", "check", "state", "reference", "demo"))
 
 
 def test_check_prints_the_effective_settings_and_warns_on_stderr(poller: Poller) -> None:

@@ -1,0 +1,108 @@
+"""What do `poller reference metrics` and `poller reference log` print? Every metric and log event, with its meaning."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from poller.telemetry.reference import EventEntry, MetricEntry
+
+reference_commands = typer.Typer(help="List every metric or every log event, with its meaning.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a table in Markdown, for documentation.")]
+
+WIDTH = 100
+"""Columns of a line for people."""
+
+METRICS = """\
+# Metrics
+
+The metrics that `/metrics` shows, as `poller reference metrics --markdown` prints them.
+Those of the Python process (`process_…`, `python_…`) come in addition.
+A mapping or a function has its counters at zero from the moment when it is added.
+"""
+LOG = """\
+# Log events
+
+The events of the log, as `poller reference log --markdown` prints them.
+Every line has `timestamp`, `level` and `event`, and those of the listed fields that have a value.
+The last column says which lines are suppressed because they repeat; the next line has their number in `suppressed`.
+"""
+
+
+@reference_commands.command()
+def metrics(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
+    """List every metric of /metrics.
+
+    Example: `poller reference metrics | grep -A2 iterator_age`
+    """
+    from poller.telemetry.reference import metric_entries
+
+    entries = metric_entries()
+    if as_json:
+        _print_json("metrics", entries)
+    elif as_markdown:
+        rows = [(f"`{one.name}`", one.type, _labels(one), one.meaning) for one in entries]
+        _print_markdown(METRICS, ("metric", "type", "labels", "meaning"), rows)
+    else:
+        for one in entries:
+            _print_item(one.name, one.type, one.meaning, f"labels: {_labels(one)}")
+
+
+@reference_commands.command()
+def log(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
+    """List every event of the log.
+
+    Example: `poller reference log | grep -A3 ^shard_blocked`
+    """
+    from poller.telemetry.reference import event_entries
+
+    entries = event_entries()
+    if as_json:
+        _print_json("events", entries)
+    elif as_markdown:
+        rows = [(f"`{one.event}`", _levels(one), one.meaning, ", ".join(one.fields), _written(one)) for one in entries]
+        _print_markdown(LOG, ("event", "level", "meaning", "fields", "written"), rows)
+    else:
+        for one in entries:
+            _print_item(
+                one.event, _levels(one), one.meaning, f"fields: {', '.join(one.fields)}", f"written: {_written(one)}"
+            )
+
+
+def _labels(entry: MetricEntry) -> str:
+    """The labels, each with its values where these are known."""
+    return ", ".join(f"{name} ({' or '.join(known)})" if known else name for name, known in entry.labels.items())
+
+
+def _levels(entry: EventEntry) -> str:
+    return " or ".join(entry.levels)
+
+
+def _written(entry: EventEntry) -> str:
+    if not entry.once_per:
+        return "every time"
+    pause = "" if entry.pause_in_seconds is None else f" in {entry.pause_in_seconds:g} seconds"
+    return f"once{pause} for each {' and '.join(entry.once_per)}"
+
+
+def _print_json(name: str, entries: Sequence[MetricEntry | EventEntry]) -> None:
+    typer.echo(json.dumps({name: [entry._asdict() for entry in entries]}, indent=2))
+
+
+def _print_markdown(introduction: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    typer.echo(introduction)
+    for row in (headings, ["---"] * len(headings), *rows):
+        typer.echo(f"| {' | '.join(row)} |")
+
+
+def _print_item(name: str, kind: str, *paragraphs: str) -> None:
+    typer.echo(f"{name}  {kind}")
+    for paragraph in paragraphs:
+        typer.echo(textwrap.fill(paragraph, WIDTH, initial_indent="    ", subsequent_indent="    "))
