@@ -15,7 +15,18 @@ from poller.core.invocation_record import Document
 from poller.model.ids import MappingName
 from poller.model.invocation import Invocation, Response
 from poller.model.message import Message, QueueAttributes, RejectedEntry
-from poller.model.stream import Checkpoint, Position, Read, Shard, ShardId, ShardIterator, StartingPosition, StateKey
+from poller.model.stream import (
+    Checkpoint,
+    Claim,
+    Position,
+    Read,
+    Shard,
+    ShardId,
+    ShardIterator,
+    StartingPosition,
+    StateKey,
+    StoredCheckpoint,
+)
 
 
 class QueueSource(Protocol):
@@ -97,16 +108,19 @@ class SourceClock(Protocol):
 
 
 class CheckpointStore(Protocol):
-    """Where stream positions live. What was saved survives whatever the process dies of."""
+    """Where stream positions live. What was saved survives whatever the process dies of.
 
-    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+    Several writers may share a store: a save compares the version of each shard (`core/streams/claims.py`).
+    """
+
+    async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
         """Everything stored for a mapping in its stream."""
 
-    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
-        """When each drained shard was stored as such, in epoch seconds; other shards are not in it."""
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
+        """Store these, and return the shards that the writer has lost, of which nothing is stored.
 
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
-        """Store these, all or none. Returns when they are durable."""
+        All others are stored, or none is; returns when they are durable. To repeat a save does no harm.
+        """
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         """Remove what is stored for these shards."""

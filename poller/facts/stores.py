@@ -59,6 +59,14 @@ class PositionTrimmed(NamedTuple):
     shard: str
 
 
+@declare(Line("warning"))
+class ShardLost(NamedTuple):
+    """Another writer has stored a position of the shard, so the mapping reads this shard no more until it restarts."""
+
+    mapping: MappingName
+    shard: str
+
+
 @declare(Line("error"))
 class CheckpointsLost(NamedTuple):
     """The mapping stopped and could not store the checkpoints of some shards; it will deliver their last records again.

@@ -6,6 +6,7 @@ A position says where reading goes on; a checkpoint is a position that was store
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NewType
 
@@ -127,6 +128,32 @@ class Checkpoint(NamedTuple):
 
     position: Position
     window: Window | None = None
+
+
+WriterId = NewType("WriterId", str)
+"""One run of one mapping; no two runs have the same."""
+
+
+class Claim(NamedTuple):
+    """By which right a writer stores its shards: the versions that it writes.
+
+    A shard's version is the same for all saves of one writer, and larger for the next writer.
+    A writer that has read a version writes the next one; a shard that nobody has stored begins with 1.
+    """
+
+    writer: WriterId
+    versions: Mapping[ShardId, int]
+
+    def version_of(self, shard_id: ShardId) -> int:
+        return self.versions.get(shard_id, 1)
+
+
+class StoredCheckpoint(NamedTuple):
+    """What is stored for one shard; `saved_at` is in epoch seconds."""
+
+    checkpoint: Checkpoint
+    version: int
+    saved_at: float
 
 
 class StateKey(NamedTuple):

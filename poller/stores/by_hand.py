@@ -18,6 +18,10 @@ from poller.stores.notation import format_position, rank
 from poller.stores.rows import load, starting_position
 from poller.stores.sqlite_file import faults, owned, shown
 
+INSERT = """
+INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, rank, version) VALUES (?, ?, ?, ?, ?, ?)
+"""
+
 
 class Stored(NamedTuple):
     """What the file says of a mapping in one stream; in epoch seconds, when each shard's checkpoint was saved.
@@ -63,11 +67,12 @@ class Hand:
 
     def move_shard(self, key: StateKey, shard_id: ShardId, position: Position) -> None:
         """Put one shard's checkpoint here, without a window; the mapping's other shards stay where they are."""
-        of_shard = (*key, shard_id)
-        insert = "INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, rank) VALUES (?, ?, ?, ?, ?)"
         with self._changing() as file:
-            file.execute("DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ?", of_shard)
-            file.execute(insert, (*of_shard, format_position(position), rank(position)))
+            version = load(file, key)[shard_id].version + 1
+            file.execute(
+                "DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ?", (*key, shard_id)
+            )
+            file.execute(INSERT, (*key, shard_id, format_position(position), rank(position), version))
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
@@ -82,13 +87,13 @@ def _stored(file: sqlite3.Connection) -> dict[StateKey, Stored]:
         keys = (
             "SELECT mapping, stream_arn FROM checkpoint UNION SELECT mapping, stream_arn FROM start_over ORDER BY 1, 2"
         )
-        return {
-            (key := StateKey(*row)): Stored(starting_position(file, key), load(file, key), _saved_at(file, key))
-            for row in file.execute(keys).fetchall()
-        }
+        return {key: _stored_of(file, key) for key in map(StateKey._make, file.execute(keys).fetchall())}
 
 
-def _saved_at(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, int]:
-    return dict(
-        file.execute("SELECT shard_id, saved_at FROM checkpoint WHERE mapping = ? AND stream_arn = ?", key).fetchall()
+def _stored_of(file: sqlite3.Connection, key: StateKey) -> Stored:
+    rows = load(file, key)
+    return Stored(
+        starting_position(file, key),
+        {shard_id: row.checkpoint for shard_id, row in rows.items()},
+        {shard_id: int(row.saved_at) for shard_id, row in rows.items()},
     )

@@ -5,13 +5,20 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 from anyio.lowlevel import checkpoint as turn
 
+from poller.core.streams.claims import may_store
 from poller.core.streams.positions import rank
 from poller.model.ids import MappingName
-from poller.model.stream import Checkpoint, ShardEnd, ShardId, StartingPosition, StateKey
+from poller.model.stream import Checkpoint, Claim, ShardId, StartingPosition, StateKey, StoredCheckpoint, WriterId
 from poller.stores.notation import CheckpointMovedBack
+
+
+class Row(NamedTuple):
+    stored: StoredCheckpoint
+    writer: WriterId
 
 
 class MemoryStore:
@@ -19,38 +26,40 @@ class MemoryStore:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._saved_at: defaultdict[StateKey, dict[ShardId, float]] = defaultdict(dict)
-        self._stored: defaultdict[StateKey, dict[ShardId, Checkpoint]] = defaultdict(dict)
+        self._rows: defaultdict[StateKey, dict[ShardId, Row]] = defaultdict(dict)
 
-    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+    @property
+    def keys(self) -> Collection[StateKey]:
+        return self._rows.keys()
+
+    async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
         """Everything stored for a mapping in its stream."""
         await turn()
-        return dict(self._stored[key])
+        return {shard_id: row.stored for shard_id, row in self._rows[key].items()}
 
-    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
-        """When each shard was stored as drained, in epoch seconds."""
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
+        """Store these but for the lost ones, all or none; returns the lost ones."""
         await turn()
-        saved_at = self._saved_at[key]
-        return {shard_id: saved_at[shard_id] for shard_id, at in self._stored[key].items() if at.position == ShardEnd()}
-
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
-        """Store these, all or none."""
-        await turn()
-        stored = self._stored[key]
+        rows, now = self._rows[key], self._now()
+        new: dict[ShardId, Row] = {}
         for shard_id, checkpoint in checkpoints.items():
-            before = stored.get(shard_id)
-            at = rank(checkpoint.position)
-            if before is not None and at < rank(before.position):
-                raise CheckpointMovedBack(key.mapping, shard_id, stored=before.position, refused=checkpoint.position)
-        stored.update(checkpoints)
-        self._saved_at[key].update(dict.fromkeys(checkpoints, self._now()))
+            before, version = rows.get(shard_id), claim.version_of(shard_id)
+            row = Row(StoredCheckpoint(checkpoint, version, now), claim.writer)
+            its_rank = rank(checkpoint.position)
+            if not may_store(before and (before.stored.version, before.writer), version=version, writer=claim.writer):
+                continue
+            if before is not None and its_rank < rank(before.stored.checkpoint.position):
+                stored = before.stored.checkpoint.position
+                raise CheckpointMovedBack(key.mapping, shard_id, stored=stored, refused=checkpoint.position)
+            new[shard_id] = row
+        rows.update(new)
+        return frozenset(checkpoints.keys() - new.keys())
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         """Remove what is stored for these shards."""
         await turn()
         for shard_id in shard_ids:
-            self._stored[key].pop(shard_id, None)
-            self._saved_at[key].pop(shard_id, None)
+            self._rows[key].pop(shard_id, None)
 
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
         """Nobody can set one by hand here."""

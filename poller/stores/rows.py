@@ -10,29 +10,63 @@ from typing import Any
 import orjson
 
 from poller.model.ids import MappingName
-from poller.model.stream import Checkpoint, Latest, Position, ShardEnd, ShardId, StartingPosition, StateKey, Window
+from poller.model.stream import (
+    Checkpoint,
+    Claim,
+    Latest,
+    Position,
+    ShardId,
+    StartingPosition,
+    StateKey,
+    StoredCheckpoint,
+    Window,
+    WriterId,
+)
 from poller.stores.notation import CheckpointMovedBack, format_position, parse_position, rank
 
-Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None]
-"""Mapping, stream, shard, position and rank as in `notation.py`, and the window's start, end and state."""
+Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None, int, WriterId]
+"""Mapping, stream, shard; position and rank as in `notation.py`; window start, end and state; version and writer."""
+
+RowKey = tuple[str, str, str]
+"""Mapping, stream and shard."""
 
 SAVE = """
-INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, rank, window_start, window_end, window_state)
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
-    json_extract(value, '$[7]')
-FROM json_each(?) WHERE true
+WITH new AS (
+    SELECT json_extract(value, '$[0]') AS mapping, json_extract(value, '$[1]') AS stream_arn,
+        json_extract(value, '$[2]') AS shard_id, json_extract(value, '$[3]') AS position,
+        json_extract(value, '$[4]') AS rank, json_extract(value, '$[5]') AS window_start,
+        json_extract(value, '$[6]') AS window_end, json_extract(value, '$[7]') AS window_state,
+        json_extract(value, '$[8]') AS version, json_extract(value, '$[9]') AS writer
+    FROM json_each(?)
+)
+INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, rank, window_start, window_end, window_state, version,
+    writer)
+SELECT * FROM new WHERE version = 1 OR EXISTS (
+    SELECT 1 FROM checkpoint AS stored
+    WHERE stored.mapping = new.mapping AND stored.stream_arn = new.stream_arn AND stored.shard_id = new.shard_id
+)
 ON CONFLICT (mapping, stream_arn, shard_id) DO UPDATE SET position = excluded.position, rank = excluded.rank,
     saved_at = excluded.saved_at, window_start = excluded.window_start, window_end = excluded.window_end,
-    window_state = excluded.window_state
+    window_state = excluded.window_state, version = excluded.version, writer = excluded.writer
+WHERE checkpoint.version = excluded.version - 1
+    OR (checkpoint.version = excluded.version AND checkpoint.writer = excluded.writer)
+"""
+"""Leaves the lost rows out, by the rule of `core/streams/claims.py`."""
+
+LOST = """
+WITH new AS (
+    SELECT json_extract(value, '$[0]') AS mapping, json_extract(value, '$[1]') AS stream_arn,
+        json_extract(value, '$[2]') AS shard_id, json_extract(value, '$[8]') AS version,
+        json_extract(value, '$[9]') AS writer
+    FROM json_each(?)
+)
+SELECT mapping, stream_arn, shard_id FROM new WHERE (mapping, stream_arn, shard_id, version, writer) NOT IN
+    (SELECT mapping, stream_arn, shard_id, version, writer FROM checkpoint)
 """
 
 LOAD = """
-SELECT shard_id, position, window_start, window_end, window_state FROM checkpoint WHERE mapping = ? AND stream_arn = ?
-"""
-
-DRAINED = """
-SELECT shard_id, CAST(saved_at AS REAL) FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND position = ?
+SELECT shard_id, position, window_start, window_end, window_state, version, CAST(saved_at AS REAL) FROM checkpoint
+WHERE mapping = ? AND stream_arn = ?
 """
 
 FORGET = """
@@ -40,10 +74,12 @@ DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id IN (SEL
 """
 
 ALL = """
-SELECT rank, shard_id, position, window_start, window_end, window_state FROM checkpoint
+SELECT rank, shard_id, position, window_start, window_end, window_state, version, 0.0 FROM checkpoint
 """
 
-BEFORE = "SELECT position FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ? AND rank > ?"
+FURTHER_ON = """
+SELECT position FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_id = ? AND rank > ? AND version <= ?
+"""
 
 START_OVER = "SELECT position FROM start_over WHERE mapping = ? AND stream_arn = ?"
 
@@ -52,43 +88,43 @@ class DamagedRow(sqlite3.DatabaseError):
     """This program did not write the row so."""
 
 
-def row_of(key: StateKey, shard_id: ShardId, checkpoint: Checkpoint) -> Row:
+def row_of(key: StateKey, shard_id: ShardId, checkpoint: Checkpoint, claim: Claim) -> Row:
     position, window = checkpoint
     start, end, state = (None, None, None) if window is None else (window.start, window.end, window.state.decode())
-    return *key, shard_id, format_position(position), rank(position), start, end, state
+    version = claim.version_of(shard_id)
+    return *key, shard_id, format_position(position), rank(position), start, end, state, version, claim.writer
 
 
 def size_in_bytes(rows: Collection[Row]) -> int:
     """Roughly; what counts are the windows' states."""
-    return sum(200 + len(state or "") for *_, state in rows)
+    return sum(250 + len(row[7] or "") for row in rows)
 
 
-def save(file: sqlite3.Connection, rows: Collection[Row]) -> None:
-    """All or none; raises sqlite3.IntegrityError where one would move back.
+def save(file: sqlite3.Connection, rows: Collection[Row]) -> Collection[RowKey]:
+    """All or none, but for the lost rows, which are returned; raises sqlite3.IntegrityError where one would move back.
 
     It is one statement for any number of rows, so that the thread asks for the interpreter's lock once.
     """
-    if rows:
-        file.execute(SAVE, (orjson.dumps(rows).decode(),))
+    if not rows:
+        return ()
+    values, before = orjson.dumps(rows).decode(), file.total_changes
+    file.execute(SAVE, (values,))
+    if file.total_changes - before == len(rows):
+        return ()
+    return file.execute(LOST, (values,)).fetchall()
 
 
 def moved_back(file: sqlite3.Connection, rows: Collection[Row]) -> CheckpointMovedBack | None:
     """The first of them that would, after a refusal."""
-    for mapping, stream_arn, shard_id, position, its_rank, *_ in rows:
-        if stored := file.execute(BEFORE, (mapping, stream_arn, shard_id, its_rank)).fetchone():
-            return CheckpointMovedBack(
-                mapping, shard_id, stored=parse_position(stored[0]), refused=parse_position(position)
-            )
+    for mapping, stream_arn, shard_id, position, its_rank, _, _, _, version, _ in rows:
+        if stored := file.execute(FURTHER_ON, (mapping, stream_arn, shard_id, its_rank, version)).fetchone():
+            before = parse_position(stored[0])
+            return CheckpointMovedBack(mapping, shard_id, stored=before, refused=parse_position(position))
     return None
 
 
-def load(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, Checkpoint]:
-    return dict(map(_checkpoint_of, file.execute(LOAD, key).fetchall()))
-
-
-def drained_at(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, float]:
-    """When each drained shard was stored as such: its last save, as nothing is saved after a shard's end."""
-    return dict(file.execute(DRAINED, (*key, format_position(ShardEnd()))).fetchall())
+def load(file: sqlite3.Connection, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
+    return dict(map(_stored_of, file.execute(LOAD, key).fetchall()))
 
 
 def forget(file: sqlite3.Connection, key: StateKey, shard_ids: Collection[ShardId]) -> None:
@@ -103,8 +139,8 @@ def starting_position(file: sqlite3.Connection, key: StateKey) -> StartingPositi
 def check(file: sqlite3.Connection) -> None:
     """Read every row; raises DamagedRow for one that cannot be understood."""
     for its_rank, *row in file.execute(ALL):
-        shard_id, checkpoint = _checkpoint_of(tuple(row))
-        if its_rank != rank(checkpoint.position):
+        shard_id, stored = _stored_of(tuple(row))
+        if its_rank != rank(stored.checkpoint.position):
             raise DamagedRow(f"{shard_id}: {row[1]!r} does not have the rank {its_rank!r}")
     for mapping, stream_arn, position in file.execute("SELECT mapping, stream_arn, position FROM start_over"):
         _starting_position_of(mapping, stream_arn, position)
@@ -125,8 +161,8 @@ def _starting_position_of(mapping: str, stream_arn: str, text: Any) -> StartingP
     return position
 
 
-def _checkpoint_of(row: tuple[Any, ...]) -> tuple[ShardId, Checkpoint]:
-    shard_id, text, start, end, state = row
+def _stored_of(row: tuple[Any, ...]) -> tuple[ShardId, StoredCheckpoint]:
+    shard_id, text, start, end, state, version, saved_at = row
     position = _position_of(shard_id, text)
     if isinstance(position, Latest):
         raise DamagedRow(f"{shard_id}: LATEST is not a checkpoint")
@@ -135,7 +171,9 @@ def _checkpoint_of(row: tuple[Any, ...]) -> tuple[ShardId, Checkpoint]:
         if not (isinstance(start, int) and isinstance(end, int) and _is_json(state)):
             raise DamagedRow(f"{shard_id}: the window is not whole")
         window = Window(start=start, end=end, state=state.encode())
-    return ShardId(shard_id), Checkpoint(position, window)
+    if not (isinstance(version, int) and version > 0):
+        raise DamagedRow(f"{shard_id}: {version!r} is not a version")
+    return ShardId(shard_id), StoredCheckpoint(Checkpoint(position, window), version, saved_at)
 
 
 def _position_of(whose: str, text: Any) -> Position:

@@ -19,9 +19,9 @@ from anyio import CancelScope, to_thread
 
 from poller.errors import Rejected, Unreachable
 from poller.model.ids import MappingName
-from poller.model.stream import Checkpoint, ShardId, StartingPosition, StateKey
+from poller.model.stream import Checkpoint, Claim, ShardId, StartingPosition, StateKey, StoredCheckpoint
 from poller.stores.pauses import pause, paused, resume
-from poller.stores.rows import count, drained_at, forget, load, row_of, starting_position
+from poller.stores.rows import count, forget, load, row_of, starting_position
 from poller.stores.sqlite_file import owned, watched
 from poller.stores.writer import Writer
 
@@ -59,21 +59,16 @@ class SqliteStore:
         """An error of the block is not shown to the writer: it ends as ever, and the error goes on in no group."""
         await self._stack.aclose()
 
-    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+    async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
         """Everything stored for a mapping in its stream."""
         with self._translated():
             return await self._writer.do(lambda file: load(file, key))
 
-    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
-        """When each shard was stored as drained, in epoch seconds."""
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
+        """Store these but for the lost ones, all or none; returns the lost ones, when the others are on the disk."""
+        rows = [row_of(key, shard_id, checkpoint, claim) for shard_id, checkpoint in checkpoints.items()]
         with self._translated():
-            return await self._writer.do(lambda file: drained_at(file, key))
-
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
-        """Store these, all or none. Returns when they are on the disk."""
-        rows = [row_of(key, shard_id, checkpoint) for shard_id, checkpoint in checkpoints.items()]
-        with self._translated():
-            await self._writer.save(rows)
+            return await self._writer.save(rows)
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         """Remove what is stored for these shards."""

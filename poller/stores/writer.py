@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
+from poller.model.stream import ShardId
 from poller.stores.rows import Row, moved_back, save, size_in_bytes
 
 MAXIMUM_SAVES_TOGETHER = 1000
@@ -55,9 +56,10 @@ class Writer:
         self._came = anyio.Event()
         self._is_closing = False
 
-    async def save(self, rows: list[Row]) -> None:
-        """All or none; cancelled, all or none."""
-        await self._wait_for(Job(rows=rows))
+    async def save(self, rows: list[Row]) -> frozenset[ShardId]:
+        """Atomic, even when cancelled. Returns the shards that were lost, and not stored."""
+        lost: frozenset[ShardId] = await self._wait_for(Job(rows=rows))
+        return lost
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         answer: T = await self._wait_for(Job(work=work))
@@ -120,7 +122,9 @@ def perform(file: sqlite3.Connection, jobs: list[Job]) -> None:
     """In the thread. Leaves each job with its answer or its fault."""
     try:
         if len(jobs) > 1:
-            save(file, [row for job in jobs for row in job.rows])
+            lost = set(save(file, [row for job in jobs for row in job.rows]))
+            for job in jobs:
+                job.answer = frozenset(row[2] for row in job.rows if row[:3] in lost)
             return
     except sqlite3.Error:
         pass  # each by itself, then
@@ -135,6 +139,6 @@ def perform(file: sqlite3.Connection, jobs: list[Job]) -> None:
 
 def _perform_one(file: sqlite3.Connection, job: Job) -> None:
     if job.work is None:
-        save(file, job.rows)
+        job.answer = frozenset(ShardId(shard_id) for _, _, shard_id in save(file, job.rows))
     else:
         job.answer = job.work(file)

@@ -16,12 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poller.core.streams.claims import may_store
 from poller.model.ids import MappingName
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
     AtTimestamp,
     Checkpoint,
+    Claim,
     Latest,
     Position,
     SequenceNumber,
@@ -30,11 +32,14 @@ from poller.model.stream import (
     StateKey,
     TrimHorizon,
     Window,
+    WriterId,
 )
 from poller.ports import CheckpointStore
 from poller.stores.memory import MemoryStore
 from poller.stores.notation import CheckpointMovedBack
 from poller.stores.sqlite import SqliteStore
+from tests.fakes.saving import load, save
+from tests.fakes.store import FakeStore
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +47,7 @@ STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
 CLICKS = StateKey(MappingName("clicks"), STREAM)
 USERS = StateKey(MappingName("users"), STREAM)
 MOVED = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/other")
+ME, OTHER = WriterId("me"), WriterId("the other")
 A, B = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")
 
 
@@ -72,86 +78,166 @@ async def store(kind: str, tmp_path: Path, anyio_backend: str) -> AsyncIterator[
         yield store
 
 
+@pytest.fixture(params=["fake", "memory", "sqlite"])
+async def shared(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[CheckpointStore]:
+    """Also over the fake, which compares versions, but does not mind a checkpoint that moves back."""
+    if request.param == "fake":
+        yield FakeStore()
+        return
+    async with opened(request.param, tmp_path) as store:
+        yield store
+
+
 def after(number: int | str, window: Window | None = None) -> Checkpoint:
     return Checkpoint(AfterSequence(SequenceNumber(str(number))), window)
 
 
 async def test_nothing_is_stored_at_first(store: CheckpointStore) -> None:
-    assert await store.load(CLICKS) == {}
+    assert await load(store, CLICKS) == {}
 
 
 async def test_what_was_saved_is_loaded_and_each_mapping_has_its_own(store: CheckpointStore) -> None:
-    await store.save(CLICKS, {A: after(1), B: Checkpoint(TrimHorizon())})
-    await store.save(USERS, {A: after(7)})
-    await store.save(CLICKS, {A: after(2)})
-    assert await store.load(CLICKS) == {A: after(2), B: Checkpoint(TrimHorizon())}
-    assert await store.load(USERS) == {A: after(7)}
+    await save(store, CLICKS, {A: after(1), B: Checkpoint(TrimHorizon())})
+    await save(store, USERS, {A: after(7)})
+    await save(store, CLICKS, {A: after(2)})
+    assert await load(store, CLICKS) == {A: after(2), B: Checkpoint(TrimHorizon())}
+    assert await load(store, USERS) == {A: after(7)}
 
 
 async def test_a_mapping_that_is_given_another_stream_begins_anew_and_finds_its_places_when_it_returns(
     store: CheckpointStore,
 ) -> None:
-    await store.save(CLICKS, {A: after(5), B: after(5)})
-    assert await store.load(MOVED) == {}
-    await store.save(MOVED, {A: after(1)})
+    await save(store, CLICKS, {A: after(5), B: after(5)})
+    assert await load(store, MOVED) == {}
+    await save(store, MOVED, {A: after(1)})
     await store.forget(MOVED, [B])
-    assert await store.load(CLICKS) == {A: after(5), B: after(5)}
-    assert await store.load(MOVED) == {A: after(1)}
+    assert await load(store, CLICKS) == {A: after(5), B: after(5)}
+    assert await load(store, MOVED) == {A: after(1)}
 
 
 async def test_nobody_has_set_a_starting_position(store: CheckpointStore) -> None:
-    await store.save(CLICKS, {A: after(5)})
+    await save(store, CLICKS, {A: after(5)})
     assert await store.starting_position(CLICKS) is None
 
 
 async def test_what_was_loaded_is_the_callers_own(store: CheckpointStore) -> None:
-    await store.save(CLICKS, {A: after(1)})
-    (await store.load(CLICKS)).clear()
-    assert await store.load(CLICKS) == {A: after(1)}
+    await save(store, CLICKS, {A: after(1)})
+    (await load(store, CLICKS)).clear()
+    assert await load(store, CLICKS) == {A: after(1)}
 
 
 async def test_to_save_nothing_is_nothing(store: CheckpointStore) -> None:
-    await store.save(CLICKS, {})
+    await save(store, CLICKS, {})
     await store.forget(CLICKS, [])
-    assert await store.load(CLICKS) == {}
+    assert await load(store, CLICKS) == {}
 
 
 async def test_a_forgotten_shard_is_gone_and_may_begin_anew(store: CheckpointStore) -> None:
-    await store.save(CLICKS, {A: after(5), B: after(5)})
-    await store.save(USERS, {A: after(5)})
+    await save(store, CLICKS, {A: after(5), B: after(5)})
+    await save(store, USERS, {A: after(5)})
     await store.forget(CLICKS, [A, ShardId("never seen")])
-    assert await store.load(CLICKS) == {B: after(5)}
-    await store.save(CLICKS, {A: Checkpoint(TrimHorizon())})
-    assert await store.load(CLICKS) == {A: Checkpoint(TrimHorizon()), B: after(5)}
-    assert await store.load(USERS) == {A: after(5)}
+    assert await load(store, CLICKS) == {B: after(5)}
+    await save(store, CLICKS, {A: Checkpoint(TrimHorizon())})
+    assert await load(store, CLICKS) == {A: Checkpoint(TrimHorizon()), B: after(5)}
+    assert await load(store, USERS) == {A: after(5)}
 
 
-async def test_a_drained_shard_has_the_time_when_its_end_was_stored(store: CheckpointStore) -> None:
+async def test_a_checkpoint_has_the_time_when_it_was_saved(store: CheckpointStore) -> None:
     before = floor(time())
-    await store.save(CLICKS, {A: after(1), B: Checkpoint(ShardEnd())})
-    await store.save(USERS, {A: Checkpoint(ShardEnd())})
-    await store.save(CLICKS, {A: after(2)})
-    drained_at = await store.drained_at(CLICKS)
-    assert drained_at.keys() == {B}
-    assert before <= drained_at[B] <= time()
-    assert (await store.drained_at(USERS)).keys() == {A}
-    assert await store.drained_at(MOVED) == {}
-    await store.forget(CLICKS, [B])
-    assert await store.drained_at(CLICKS) == {}
+    await save(store, CLICKS, {A: after(1), B: Checkpoint(ShardEnd())})
+    stored = await store.load(CLICKS)
+    assert before <= stored[B].saved_at <= time()
+
+
+async def test_who_reads_a_version_saves_the_next_one_as_often_as_it_likes(shared: CheckpointStore) -> None:
+    assert await shared.save(CLICKS, {A: after(1)}, Claim(ME, {})) == frozenset()
+    for version in (1, 2, 3):
+        assert (await shared.load(CLICKS))[A].version == version
+        for number in (version, version + 1, version + 1):
+            claim = Claim(WriterId(f"run {version}"), {A: version + 1})
+            assert await shared.save(CLICKS, {A: after(number)}, claim) == frozenset()
+
+
+async def test_the_second_of_two_who_have_read_the_same_version_has_lost(shared: CheckpointStore) -> None:
+    await save(shared, CLICKS, {A: after(1), B: after(1)})
+    assert await shared.save(CLICKS, {A: after(5)}, Claim(OTHER, {A: 2})) == frozenset()
+    both = {A: after(9), B: after(9)}
+    for _ in range(2):
+        assert await shared.save(CLICKS, both, Claim(ME, {A: 2, B: 2})) == {A}
+    assert await load(shared, CLICKS) == {A: after(5), B: after(9)}
+    assert await shared.save(CLICKS, {A: after(6)}, Claim(OTHER, {A: 2})) == frozenset()
+    assert await load(shared, CLICKS) == {A: after(6), B: after(9)}
+
+
+async def test_the_second_of_two_who_begin_a_shard_has_lost(shared: CheckpointStore) -> None:
+    assert await shared.save(CLICKS, {A: after(1)}, Claim(OTHER, {})) == frozenset()
+    assert await shared.save(CLICKS, {A: after(2), B: after(2)}, Claim(ME, {})) == {A}
+    assert await load(shared, CLICKS) == {A: after(1), B: after(2)}
+
+
+async def test_a_lost_shard_is_no_checkpoint_that_moves_back(shared: CheckpointStore) -> None:
+    await save(shared, CLICKS, {A: after(1)})
+    await shared.save(CLICKS, {A: after(9)}, Claim(OTHER, {A: 2}))
+    assert await shared.save(CLICKS, {A: after(5)}, Claim(ME, {A: 2})) == {A}
+    assert await load(shared, CLICKS) == {A: after(9)}
+
+
+async def test_a_forgotten_shard_is_lost_to_who_had_read_it(shared: CheckpointStore) -> None:
+    await save(shared, CLICKS, {A: after(1)})
+    await shared.forget(CLICKS, [A])
+    assert await shared.save(CLICKS, {A: after(2)}, Claim(ME, {A: 2})) == {A}
+    assert await shared.load(CLICKS) == {}
+
+
+async def test_versions_of_a_mapping_are_its_own(shared: CheckpointStore) -> None:
+    await save(shared, CLICKS, {A: after(1)})
+    assert await shared.save(USERS, {A: after(2)}, Claim(ME, {A: 2})) == {A}
+    assert await shared.save(USERS, {A: after(2)}, Claim(ME, {})) == frozenset()
+
+
+async def test_of_saves_side_by_side_each_is_told_its_own_losses(store: CheckpointStore) -> None:
+    shards = [ShardId(f"shard-{number}") for number in range(100)]
+    await save(store, CLICKS, dict.fromkeys(shards, after(1)))
+    await store.save(CLICKS, dict.fromkeys(shards[::3], after(2)), Claim(OTHER, dict.fromkeys(shards, 2)))
+    lost: set[ShardId] = set()
+
+    async def save_pair(pair: list[ShardId]) -> None:
+        answer = await store.save(CLICKS, dict.fromkeys(pair, after(3)), Claim(ME, dict.fromkeys(shards, 2)))
+        assert answer <= frozenset(pair)
+        lost.update(answer)
+
+    async with anyio.create_task_group() as savers:
+        for first in range(0, 100, 2):
+            savers.start_soon(save_pair, shards[first : first + 2])
+    assert lost == set(shards[::3])
+    assert await load(store, CLICKS) == {shard_id: after(2 if shard_id in lost else 3) for shard_id in shards}
+
+
+async def test_every_store_decides_as_the_rule_says(shared: CheckpointStore) -> None:
+    """Rows of up to three versions by two writers, and each claim on them."""
+    cases = [(stored, by, version) for stored in range(4) for by in (ME, OTHER) for version in range(1, 6)]
+    for number, (stored, by, version) in enumerate(cases):
+        shard_id = ShardId(f"shard-{number}")
+        for each in range(1, stored + 1):
+            await shared.save(CLICKS, {shard_id: after(1)}, Claim(by, {shard_id: each}))
+        lost = await shared.save(CLICKS, {shard_id: after(2)}, Claim(ME, {shard_id: version}))
+        allowed = may_store((stored, by) if stored else None, version=version, writer=ME)
+        assert lost == (frozenset() if allowed else {shard_id}), (stored, by, version)
+        assert (await load(shared, CLICKS)).get(shard_id) == (after(2) if allowed else after(1) if stored else None)
 
 
 async def test_a_window_comes_and_goes_with_its_position(store: CheckpointStore) -> None:
     window = Window(start=1_767_225_600, end=1_767_225_660, state='{"sum": "∑\\u0000\\ud800 \'\\""}'.encode())
-    await store.save(CLICKS, {A: after(1, window)})
-    assert await store.load(CLICKS) == {A: after(1, window)}
-    await store.save(CLICKS, {A: after(1)})
-    assert await store.load(CLICKS) == {A: after(1)}
+    await save(store, CLICKS, {A: after(1, window)})
+    assert await load(store, CLICKS) == {A: after(1, window)}
+    await save(store, CLICKS, {A: after(1)})
+    assert await load(store, CLICKS) == {A: after(1)}
 
 
 async def test_the_largest_window_state_fits(store: CheckpointStore) -> None:
     window = Window(start=0, end=900, state=b'"' + b"x" * 1024 * 1024 + b'"')
-    await store.save(CLICKS, {A: after(1, window), B: after(1, window)})
-    assert await store.load(CLICKS) == {A: after(1, window), B: after(1, window)}
+    await save(store, CLICKS, {A: after(1, window), B: after(1, window)})
+    assert await load(store, CLICKS) == {A: after(1, window), B: after(1, window)}
 
 
 CLIMB: list[Position] = [
@@ -175,49 +261,49 @@ CLIMB: list[Position] = [
 async def test_a_checkpoint_moves_on_from_any_position_to_any_later_one(store: CheckpointStore) -> None:
     for index, (earlier, later) in enumerate(itertools.combinations_with_replacement(CLIMB, 2)):
         shard_id = ShardId(f"shard-{index}")
-        await store.save(CLICKS, {shard_id: Checkpoint(earlier)})
-        await store.save(CLICKS, {shard_id: Checkpoint(later)})
-        assert (await store.load(CLICKS))[shard_id] == Checkpoint(later)
+        await save(store, CLICKS, {shard_id: Checkpoint(earlier)})
+        await save(store, CLICKS, {shard_id: Checkpoint(later)})
+        assert (await load(store, CLICKS))[shard_id] == Checkpoint(later)
 
 
 async def test_a_checkpoint_never_moves_back_from_any_position_to_any_earlier_one(store: CheckpointStore) -> None:
     for index, (earlier, later) in enumerate(itertools.combinations(CLIMB, 2)):
         shard_id = ShardId(f"shard-{index}")
-        await store.save(CLICKS, {shard_id: Checkpoint(later)})
+        await save(store, CLICKS, {shard_id: Checkpoint(later)})
         with pytest.raises(CheckpointMovedBack, match=f"clicks, {shard_id}: "):
-            await store.save(CLICKS, {shard_id: Checkpoint(earlier)})
-        assert (await store.load(CLICKS))[shard_id] == Checkpoint(later)
+            await save(store, CLICKS, {shard_id: Checkpoint(earlier)})
+        assert (await load(store, CLICKS))[shard_id] == Checkpoint(later)
 
 
 async def test_a_refused_save_names_the_shard_that_would_move_back_and_stores_none(store: CheckpointStore) -> None:
-    await store.save(CLICKS, {A: after(1), B: after(100)})
+    await save(store, CLICKS, {A: after(1), B: after(100)})
     with pytest.raises(CheckpointMovedBack, match=f"clicks, {B}: "):
-        await store.save(CLICKS, {A: after(1), B: after(99), ShardId("c"): after(1)})
-    assert await store.load(CLICKS) == {A: after(1), B: after(100)}
+        await save(store, CLICKS, {A: after(1), B: after(99), ShardId("c"): after(1)})
+    assert await load(store, CLICKS) == {A: after(1), B: after(100)}
 
 
 async def test_latest_is_never_stored(store: CheckpointStore) -> None:
     with pytest.raises(AssertionError, match="LATEST"):
-        await store.save(CLICKS, {A: Checkpoint(Latest())})
-    assert await store.load(CLICKS) == {}
+        await save(store, CLICKS, {A: Checkpoint(Latest())})
+    assert await load(store, CLICKS) == {}
 
 
 async def test_saves_side_by_side_are_all_stored_and_a_refused_one_harms_no_other(store: CheckpointStore) -> None:
-    await store.save(CLICKS, {A: after(1000)})
+    await save(store, CLICKS, {A: after(1000)})
     refused = []
 
-    async def save(number: int) -> None:
+    async def save_one(number: int) -> None:
         shard_id = A if number == 50 else ShardId(f"shard-{number}")
         try:
-            await store.save(CLICKS, {shard_id: after(number)})
+            await save(store, CLICKS, {shard_id: after(number)})
         except CheckpointMovedBack:
             refused.append(number)
 
     async with anyio.create_task_group() as savers:
         for number in range(100):
-            savers.start_soon(save, number)
+            savers.start_soon(save_one, number)
     others = {ShardId(f"shard-{number}"): after(number) for number in range(100) if number != 50}
-    assert await store.load(CLICKS) == {A: after(1000), **others}
+    assert await load(store, CLICKS) == {A: after(1000), **others}
     assert refused == [50]
 
 
@@ -228,17 +314,17 @@ async def test_a_cancelled_save_is_stored_whole_or_not_at_all_and_later_ones_go_
     """Cancelled after so many turns of the event loop; a load that follows knows which it was, for good."""
     both = {A: after(1), B: after(1)}
     async with anyio.create_task_group() as savers:
-        savers.start_soon(store.save, USERS, both)
-        savers.start_soon(store.save, CLICKS, both)
+        savers.start_soon(save, store, USERS, both)
+        savers.start_soon(save, store, CLICKS, both)
         for _ in range(passes):
             await anyio.lowlevel.checkpoint()
         savers.cancel_scope.cancel()
-    seen = await store.load(CLICKS)
+    seen = await load(store, CLICKS)
     assert seen in ({}, both)
-    await store.save(USERS, {A: after(2)})
-    assert await store.load(CLICKS) == seen
-    await store.save(CLICKS, {A: after(1), B: after(2)})
-    assert await store.load(CLICKS) == {A: after(1), B: after(2)}
+    await save(store, USERS, {A: after(2)})
+    assert await load(store, CLICKS) == seen
+    await save(store, CLICKS, {A: after(1), B: after(2)})
+    assert await load(store, CLICKS) == {A: after(1), B: after(2)}
 
 
 numbers: st.SearchStrategy[SequenceNumber] = st.from_regex(r"0{0,3}[0-9]{1,60}", fullmatch=True).map(SequenceNumber)
@@ -269,9 +355,9 @@ def test_every_position_and_window_comes_back_as_it_was(
 ) -> None:
     async def there_and_back() -> None:
         async with opened(kind, tmp_path_factory.mktemp("state")) as store:
-            await store.save(key, state)
-            assert await store.load(key) == state
+            await save(store, key, state)
+            assert await load(store, key) == state
             await store.forget(key, list(state))
-            assert await store.load(key) == {}
+            assert await load(store, key) == {}
 
     asyncio.run(there_and_back())

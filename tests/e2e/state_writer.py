@@ -14,6 +14,7 @@ import anyio
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey, Window
 from poller.stores.sqlite import SqliteStore
+from tests.fakes.saving import load, save
 
 KEY = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 PAIRS = [(ShardId(f"left-{number}"), ShardId(f"right-{number}")) for number in range(5)]
@@ -32,14 +33,14 @@ def number_of(checkpoint: Checkpoint) -> int:
 async def climb(store: SqliteStore, pair: tuple[ShardId, ShardId], number: int) -> None:
     while True:
         number += 1
-        await store.save(KEY, dict.fromkeys(pair, checkpoint(number)))
+        await save(store, KEY, dict.fromkeys(pair, checkpoint(number)))
         print(pair[0], number, flush=True)
 
 
 async def main(path: Path) -> None:
     print("opening", flush=True)
     async with SqliteStore(path) as store, anyio.create_task_group() as shards:
-        stored = await store.load(KEY)
+        stored = await load(store, KEY)
         for pair in PAIRS:
             shards.start_soon(climb, store, pair, number_of(stored[pair[0]]) if stored else 0)
 

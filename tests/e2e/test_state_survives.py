@@ -25,6 +25,7 @@ from poller.stores.sqlite import SqliteStore
 from poller.stores.sqlite_file import owned
 from tests.e2e import state_writer
 from tests.e2e.state_writer import KEY, PAIRS, checkpoint, number_of
+from tests.fakes.saving import load, save
 
 KILLS = 30
 """More by hand: KILLS=1000 pytest tests/e2e/test_state_survives.py"""
@@ -171,16 +172,16 @@ async def test_a_log_torn_anywhere_opens_to_the_last_save_that_is_wholly_before_
     randomness = random.Random()
     path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
     async with SqliteStore(path) as store:
-        await store.save(KEY, dict.fromkeys(PAIRS[0], checkpoint(1)))
+        await save(store, KEY, dict.fromkeys(PAIRS[0], checkpoint(1)))
         if log_began_anew:
             for number in range(2, 100):
-                await store.save(KEY, dict.fromkeys(PAIRS[0], checkpoint(number)))
+                await save(store, KEY, dict.fromkeys(PAIRS[0], checkpoint(number)))
             with closing(sqlite3.connect(path)) as other:
                 other.execute("PRAGMA wal_checkpoint(RESTART)")
         saves = []
         for number in range(100, 130):
-            await store.save(KEY, dict.fromkeys(PAIRS[number % 3], checkpoint(number)))
-            saves.append((log_end(path), await store.load(KEY)))
+            await save(store, KEY, dict.fromkeys(PAIRS[number % 3], checkpoint(number)))
+            saves.append((log_end(path), await load(store, KEY)))
         for _ in range(60):
             intact = torn(copied(path, copy), randomness.randrange(saves[0][0], saves[-1][0] + 1), randomness)
             expected = [state for end, state in saves if end <= intact][-1]

@@ -2,7 +2,7 @@
 
     save ──(faults, latency)──> stored, noted in `history` ──(faults, latency)──> return
 
-It stores whatever it is told, also what moves back: whether that was right is for a checker to say.
+It compares versions as every store does, and stores also a checkpoint that moves back: a checker judges that.
 A save that is cancelled, or whose answer gets lost on the way back, may have happened.
 """
 
@@ -15,19 +15,23 @@ from typing import NamedTuple
 import anyio
 
 from poller.errors import Unreachable
-from poller.model.stream import Checkpoint, ShardEnd, ShardId, StartingPosition, StateKey
+from poller.model.stream import Checkpoint, Claim, ShardId, StartingPosition, StateKey, StoredCheckpoint, WriterId
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan
 
 
 class Saved(NamedTuple):
-    """One save that happened. `asked_at` is when it was asked for, by which process is `life`."""
+    """One save that happened. `asked_at` is when it was asked for, by which process is `life`.
+
+    `wanted` are all the shards of the call, `checkpoints` those that were stored.
+    """
 
     asked_at: float
     at: float
     life: int
     key: StateKey
     checkpoints: Mapping[ShardId, Checkpoint]
+    wanted: frozenset[ShardId]
 
 
 class Forgotten(NamedTuple):
@@ -42,33 +46,38 @@ class FakeStore:
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
         self.faults = faults or FaultPlan()
         self.stored: defaultdict[StateKey, dict[ShardId, Checkpoint]] = defaultdict(dict)
+        self._claims: dict[tuple[StateKey, ShardId], tuple[int, WriterId]] = {}
         self._saved_at: dict[tuple[StateKey, ShardId], float] = {}
         self.history: list[Saved | Forgotten] = []
 
-    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+    async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
         fault = await self._way_there("load")
-        stored = dict(self.stored[key])
+        stored = {
+            shard_id: StoredCheckpoint(one, self._claims[key, shard_id][0], EPOCH + self._saved_at[key, shard_id])
+            for shard_id, one in self.stored[key].items()
+        }
         await self._way_back(fault)
         return stored
 
-    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
-        fault = await self._way_there("drained_at")
-        drained = [shard_id for shard_id, at in self.stored[key].items() if at.position == ShardEnd()]
-        await self._way_back(fault)
-        return {shard_id: EPOCH + self._saved_at[key, shard_id] for shard_id in drained}
-
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], *, life: int = 0) -> None:
+    async def save(
+        self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim, *, life: int = 0
+    ) -> frozenset[ShardId]:
         asked_at, wanted = anyio.current_time(), dict(checkpoints)
         fault = await self._way_there("save")
-        self.stored[key].update(wanted)
-        self._saved_at |= {(key, shard_id): anyio.current_time() for shard_id in wanted}
-        self.history.append(Saved(asked_at, anyio.current_time(), life, key, wanted))
+        lost = {shard_id for shard_id in wanted if not self._is_next(key, shard_id, claim)}
+        saved = {shard_id: checkpoint for shard_id, checkpoint in wanted.items() if shard_id not in lost}
+        self.stored[key].update(saved)
+        self._saved_at |= {(key, shard_id): anyio.current_time() for shard_id in saved}
+        self._claims |= {(key, shard_id): (claim.version_of(shard_id), claim.writer) for shard_id in saved}
+        self.history.append(Saved(asked_at, anyio.current_time(), life, key, saved, frozenset(wanted)))
         await self._way_back(fault)
+        return frozenset(lost)
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         fault = await self._way_there("forget")
         for shard_id in shard_ids:
             self.stored[key].pop(shard_id, None)
+            self._claims.pop((key, shard_id), None)
         self.history.append(Forgotten(anyio.current_time(), key, frozenset(shard_ids)))
         await self._way_back(fault)
 
@@ -77,6 +86,12 @@ class FakeStore:
         fault = await self._way_there("starting_position")
         await self._way_back(fault)
         return None
+
+    def _is_next(self, key: StateKey, shard_id: ShardId, claim: Claim) -> bool:
+        """Whether nobody has stored the shard since this writer has read it."""
+        version, writer = self._claims.get((key, shard_id), (0, None))
+        step = claim.version_of(shard_id) - version
+        return step == 1 or (step == 0 and writer == claim.writer)
 
     async def _way_there(self, operation: str) -> Fault:
         fault = self.faults.draw(operation, anyio.current_time())

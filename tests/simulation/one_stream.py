@@ -78,14 +78,10 @@ class Process:
         self._check()
         return await self.store.load(*arguments)
 
-    async def drained_at(self, *arguments: Any) -> Any:
-        self._check()
-        return await self.store.drained_at(*arguments)
-
-    async def save(self, *arguments: Any) -> None:
+    async def save(self, *arguments: Any) -> Any:
         await anyio.sleep(0.01)
         self._check()
-        await self.store.save(*arguments)
+        return await self.store.save(*arguments)
 
     async def forget(self, *arguments: Any) -> None:
         self._check()

@@ -20,7 +20,18 @@ import orjson
 
 from poller.core.invocation_record import Document
 from poller.model.invocation import Invocation, Response
-from poller.model.stream import Checkpoint, Position, Read, Shard, ShardId, ShardIterator, StartingPosition, StateKey
+from poller.model.stream import (
+    Checkpoint,
+    Claim,
+    Position,
+    Read,
+    Shard,
+    ShardId,
+    ShardIterator,
+    StartingPosition,
+    StateKey,
+    StoredCheckpoint,
+)
 from poller.ports import Destination, SourceClock, StreamSource, Target
 from poller.sources.pacing import CALLS_IN_A_SECOND
 from tests.fakes.clock import VirtualClock, service_clock
@@ -175,17 +186,13 @@ class ProcessStore:
         self._process = process
         self._store = store
 
-    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
+    async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
         self._process.check()
         return await self._store.load(key)
 
-    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
         self._process.check()
-        return await self._store.drained_at(key)
-
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
-        self._process.check()
-        await self._store.save(key, checkpoints, life=self._process.number)
+        return await self._store.save(key, checkpoints, claim, life=self._process.number)
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         self._process.check()

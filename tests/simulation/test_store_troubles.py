@@ -8,9 +8,20 @@ import pytest
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamContext
 from poller.engine.supervisor import Supervisor
-from poller.facts import MappingReady, SourceFailed, StoreFailed, StoreRecovered
+from poller.facts import CheckpointsLost, MappingReady, ShardLost, SourceFailed, StoreFailed, StoreRecovered
+from poller.model.ids import MappingName
 from poller.model.status import MappingStatus
-from poller.model.stream import Latest, Position, ShardEnd, ShardId
+from poller.model.stream import (
+    AfterSequence,
+    Checkpoint,
+    Claim,
+    Latest,
+    Position,
+    ShardEnd,
+    ShardId,
+    TrimHorizon,
+    WriterId,
+)
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.store import FakeStore
 from tests.simulation.one_stream import Process, World, play, stopping_after
@@ -87,7 +98,7 @@ def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
     assert failed.retry_in_seconds <= 1
 
 
-@pytest.mark.parametrize("operation", ["load", "drained_at", "starting_position", "save"])
+@pytest.mark.parametrize("operation", ["load", "starting_position", "save"])
 def test_a_mapping_starts_once_its_store_works_and_says_meanwhile_that_the_store_fails(operation: str) -> None:
     world = StoreWorld(starting_position=Latest())
     seen: list[MappingStatus] = []
@@ -136,3 +147,85 @@ def test_found_children_are_stored_before_they_are_read_though_the_store_fails_f
     assert world.succeeded == ["of a child"]
     assert world.positions()[PARENT] == ShardEnd()
     assert len(world.positions()) == 3
+
+
+def test_a_shard_that_another_writer_takes_is_read_and_stored_no_more_and_the_others_go_on() -> None:
+    world = StoreWorld(batch_size=1)
+    world.duration = 1.0
+    lost, kept = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")
+    seen: list[int] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+            for shard in range(2):
+                for number in range(20):
+                    world.service.put(world.stream, "", f"{shard}/{number}".encode(), hash_key=shard * 2**127)
+            await anyio.sleep(5.5)
+            await take(world, lost)
+            await anyio.sleep(1)
+            seen.append(len(world.calls))
+            await anyio.sleep(60)
+            return False
+
+        await world.live(until)
+
+    play(world, main, shards=2)
+    assert [fact for fact in world.facts if isinstance(fact, ShardLost)] == [ShardLost(MappingName("m"), lost)]
+    assert world.positions()[lost] == TrimHorizon()
+    assert {f"1/{number}" for number in range(20)} <= set(world.succeeded), "the other shard is delivered to its end"
+    assert not [names for names in world.calls[seen[0] :] if names[0].startswith("0/")], "no invocation after the loss"
+    assert not [fact for fact in world.facts if isinstance(fact, CheckpointsLost)]
+    assert isinstance(world.positions()[kept], AfterSequence)
+
+
+async def take(world: StoreWorld, shard_id: ShardId) -> None:
+    """Store a shard as another writer that has read the present version."""
+    (key,) = world.failing_store.stored
+    stored = (await world.failing_store.load(key)).get(shard_id)
+    claim = Claim(WriterId("the other"), {shard_id: stored.version + 1 if stored else 1})
+    assert not await world.failing_store.save(key, {shard_id: Checkpoint(TrimHorizon())}, claim)
+
+
+def test_a_found_child_that_another_writer_has_stored_first_is_not_read() -> None:
+    world = StoreWorld(batch_size=1)
+    children = ShardId("shardId-000000000001"), ShardId("shardId-000000000002")
+
+    async def main() -> None:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+            await anyio.sleep(5)
+            world.stream.split(PARENT, now=anyio.current_time())
+            await take(world, children[0])
+            for number, name in enumerate(("theirs", "ours")):
+                world.service.put(world.stream, "", name.encode(), hash_key=number * 2**127)
+            await anyio.sleep(60)
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert world.succeeded == ["ours"]
+    assert world.positions()[children[0]] == TrimHorizon()
+
+
+def test_the_children_of_a_shard_that_is_lost_at_its_end_are_not_read() -> None:
+    """Who has the parent now may not be done with it."""
+    world = StoreWorld(batch_size=1)
+    world.duration = 2.0
+
+    async def main() -> None:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+            await anyio.sleep(5)
+            world.put("", "last of the parent")
+            world.stream.split(PARENT, now=anyio.current_time())
+            for number in range(2):
+                world.service.put(world.stream, "", f"child {number}".encode(), hash_key=number * 2**127)
+            await anyio.sleep(2)
+            await take(world, PARENT)
+            await anyio.sleep(60)
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert world.calls == [["last of the parent"]]
+    assert world.positions()[PARENT] == TrimHorizon()

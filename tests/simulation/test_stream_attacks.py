@@ -56,9 +56,9 @@ class SlowStore(World):
     def _parts(self, stop: Stop, process: Process) -> StreamContext:
         save = process.save
 
-        async def slowly(*arguments: object) -> None:
+        async def slowly(*arguments: object) -> object:
             await anyio.sleep(self.save_in_seconds)
-            await save(*arguments)
+            return await save(*arguments)
 
         process.save = slowly  # type: ignore[method-assign]  # the same store, on a slow disk
         return super()._parts(stop, process)

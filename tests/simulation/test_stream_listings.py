@@ -17,13 +17,14 @@ from poller.engine.supervisor import Supervisor
 from poller.errors import Rejected, Throttled, Unreachable
 from poller.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
-from poller.model.stream import Latest, Shard, ShardEnd, ShardId, StateKey, TrimHorizon
+from poller.model.stream import Claim, Latest, Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import Pace, PacedClient
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
 from tests.fakes.faults import Fault
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
+from tests.fakes.saving import load
 from tests.simulation.one_stream import Process, World, crashing_after, play, stopping_after
 from tests.simulation.test_stream_source_troubles import Counting, CountingWorld, TableWorld, Watch, facts_of
 from tests.simulation.world import run_seeded
@@ -43,11 +44,11 @@ class FailingStore(World):
     def _parts(self, stop: Stop, process: Process) -> StreamContext:
         call = getattr(process, self._operation)
 
-        async def fail_once(key: StateKey, shards: Any) -> None:
+        async def fail_once(key: StateKey, shards: Any, *claim: Claim) -> object:
             if self.failures < 2 and any(shard_id != PARENT for shard_id in shards):
                 self.failures += 1
                 raise Rejected("the disk is full", code="SQLITE_FULL")
-            await call(key, shards)
+            return await call(key, shards, *claim)
 
         setattr(process, self._operation, fail_once)
         return super()._parts(stop, process)
@@ -135,7 +136,7 @@ def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: A
         async with anyio.create_task_group() as group:
             group.start_soon(go_on)
             await world.live(ending(HOUR + 200))
-        assert len(await world.store.load(key_of(world))) == 3
+        assert len(await load(world.store, key_of(world))) == 3
         world.put("a", "written while down")
         await world.live(stopping_after(60))
 
@@ -326,7 +327,7 @@ def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> Non
             world.put("a", f"a/{number}")
             await world.live(stopping_after(25))
             await anyio.sleep(4 * HOUR)
-        positions = [checkpoint.position for checkpoint in (await world.store.load(key_of(world))).values()]
+        positions = [checkpoint.position for checkpoint in (await load(world.store, key_of(world))).values()]
         drained = [position for position in positions if isinstance(position, ShardEnd)]
         assert (len(drained), len(positions)) == (7, 8), "those of 25 hours; one rolls over every four"
 
@@ -411,7 +412,7 @@ def test_many_shards_that_are_drained_at_once_cost_one_listing() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(roll_over)
             await world.live(stopping_after(8))
-        assert len(await world.store.load(key_of(world))) == 600
+        assert len(await load(world.store, key_of(world))) == 600
 
     play(world, main, shards=300)
     assert world.described <= 10 + 2 * 6, "some were asked for one by one, before there were many"
@@ -493,10 +494,10 @@ def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
         def _parts(self, stop: Stop, process: Process) -> StreamContext:
             save, pauses = process.save, iter([5, 8])
 
-            async def save_slowly(key: StateKey, checkpoints: Any) -> None:
+            async def save_slowly(key: StateKey, checkpoints: Any, claim: Claim) -> object:
                 if any(checkpoint.position == TrimHorizon() for checkpoint in checkpoints.values()):
                     await anyio.sleep(next(pauses))
-                await save(key, checkpoints)
+                return await save(key, checkpoints, claim)
 
             process.save = save_slowly  # type: ignore[method-assign]  # the same store, on a slow disk
             return super()._parts(stop, process)

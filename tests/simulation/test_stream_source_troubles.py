@@ -34,6 +34,7 @@ from tests.fakes.clock import EPOCH
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
+from tests.fakes.saving import load
 from tests.simulation.one_stream import Process, World, crashing_after, play, stopping_after
 
 DAY = 86_400.0
@@ -332,7 +333,7 @@ def test_a_stream_that_is_missing_for_a_while_is_waited_for() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(hide)
             await world.live(watch)
-        [checkpoint] = (await world.store.load(StateKey(MappingName("m"), str(world.stream.arn)))).values()
+        [checkpoint] = (await load(world.store, StateKey(MappingName("m"), str(world.stream.arn)))).values()
         assert not isinstance(checkpoint.position, ShardEnd)
 
     play(world, main)

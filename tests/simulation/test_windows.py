@@ -14,6 +14,7 @@ from poller.engine.supervisor import Supervisor
 from poller.facts import RecordsDropped
 from poller.model.invocation import Answered, FunctionError, Response, Throttled
 from poller.model.stream import Checkpoint, ShardEnd, ShardId
+from tests.fakes.saving import load
 from tests.simulation.one_stream import ERROR, FAILURES, crashing_after, play, stopping_after
 from tests.simulation.windows import Call, TableWorld, WindowWorld, gathered
 
@@ -33,7 +34,7 @@ def shown(world: WindowWorld) -> list[tuple[int, int, list[str] | str, list[str]
 
 
 async def stored(world: WindowWorld) -> list[Checkpoint]:
-    (checkpoints,) = [await world.store.load(key) for key in list(world.store._stored)]
+    (checkpoints,) = [await load(world.store, key) for key in list(world.store.keys)]
     return list(checkpoints.values())
 
 
@@ -374,8 +375,8 @@ def test_a_crash_at_the_shards_end_with_the_last_call_failing_keeps_the_window_a
             return True
 
         await world.live(until)
-        key = next(iter(world.store._stored))
-        parent = (await world.store.load(key))[ShardId(parents[0])]
+        key = next(iter(world.store.keys))
+        parent = (await load(world.store, key))[ShardId(parents[0])]
         assert parent.window is not None
         assert not isinstance(parent.position, ShardEnd)
         assert {call.shard_id for call in world.windows} == set(parents)

@@ -1,19 +1,22 @@
-"""When is a checkpoint stored? As soon as it moved, but at most five times a second for all those of a mapping.
+"""When is a checkpoint stored? As soon as it moved, but at most five times a second for all shards of a mapping.
 
-A save costs about half a millisecond of CPU, whatever is in it: more than to deliver a batch.  Moves meanwhile wait for
-the next one, and of several moves of a shard only the last is stored; so a crash repeats what was done in a fifth of a
-second, or one batch of a function that takes longer, and what lanes have done beyond a record that is not done.
-A store that fails is tried again, and nothing waits for it but the end of a shard: what is stored late is at worst
-repeated.  At a stop, the last ones are stored, shielded and bounded, and what could not be is told.
+A save costs about half a millisecond of CPU, however many shards are in it: more than to deliver a batch.
+Shards that move during a save wait for the next one, which stores only the last checkpoint of each.
+So a crash repeats the records of the last fifth of a second, or one batch of a function that takes longer, and the
+records that lanes have finished beyond one that is not done.
+A store that fails is tried again.  Only the end of a shard waits for it, because a checkpoint that is stored late costs
+at worst a repetition.
+At a stop the last checkpoints are stored, shielded and for a bounded time; the caller learns how many shards could not
+be stored.
 """
 
 from __future__ import annotations
 
 import anyio
 
+from poller.engine.streams.positions import StoredPositions
 from poller.engine.streams.store_health import StoreHealth
-from poller.model.stream import Checkpoint, ShardId, StateKey
-from poller.ports import CheckpointStore
+from poller.model.stream import Checkpoint, ShardId
 
 SAVE_EVERY_SECONDS = 0.2
 """From the beginning of a save to the beginning of the next: as often as a shard of Kinesis may be read."""
@@ -24,9 +27,8 @@ LAST_SAVE_IN_SECONDS = 5.0
 class Checkpoints:
     """The checkpoints of one mapping, on their way to the store."""
 
-    def __init__(self, *, key: StateKey, store: CheckpointStore, health: StoreHealth) -> None:
-        self._key = key
-        self._store = store
+    def __init__(self, positions: StoredPositions, *, health: StoreHealth) -> None:
+        self._positions = positions
         self._health = health
         self._moved: dict[ShardId, Checkpoint] = {}
         self._moves = self._stored = 0
@@ -73,7 +75,7 @@ class Checkpoints:
         moves, saved, self._moved = self._moves, self._moved, {}
         self._saving_since, self._moved_at = self._moved_at, None
         try:
-            await self._store.save(self._key, saved)
+            await self._positions.save_once(saved)
         except BaseException:
             self._moved = saved | self._moved
             self._moved_at = self._saving_since

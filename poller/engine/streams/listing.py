@@ -19,10 +19,11 @@ import anyio
 from poller.core.streams.lineage import Lineage
 from poller.core.streams.stream_end import why_nothing_comes
 from poller.engine.source_health import SourceHealth
+from poller.engine.streams.positions import StoredPositions
 from poller.errors import Rejected, ServiceError
 from poller.model.arn import Arn
-from poller.model.stream import Checkpoint, Shard, ShardId, StateKey
-from poller.ports import CheckpointStore, Clock, StreamSource
+from poller.model.stream import Checkpoint, Shard, ShardId
+from poller.ports import Clock, StreamSource
 
 LIST_AGAIN_IN_SECONDS = 20.0
 """How long a new shard may stay unknown; it is found sooner when its parent is drained.
@@ -49,16 +50,14 @@ class Listings:
         self,
         *,
         source: StreamSource,
-        store: CheckpointStore,
-        key: StateKey,
+        positions: StoredPositions,
         arn: Arn,
         operation: str,
         health: SourceHealth,
         clock: Clock,
     ) -> None:
         self._source = source
-        self._store = store
-        self._key = key
+        self._positions = positions
         self._arn = arn
         self._operation = operation
         self._health = health
@@ -180,9 +179,9 @@ class Listings:
             listing = self.lineage.compared(shards, now=self._clock.now(), is_complete=is_complete)
             if listing.found:
                 checkpoints = {shard_id: Checkpoint(position) for shard_id, position in listing.found.items()}
-                await self._store.save(self._key, checkpoints)
+                await self._positions.save(checkpoints)
             if listing.gone:
-                await self._store.forget(self._key, listing.gone)
+                await self._positions.forget(listing.gone)
             self.lineage.take_in(listing)
         self.changed.set()
 

@@ -36,9 +36,10 @@ from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.listing import Listings
+from poller.engine.streams.positions import StoredPositions
 from poller.engine.streams.shard import READS_AT_ONCE, ShardContext, ShardReader
 from poller.engine.streams.shards_in_hand import ShardsInHand
-from poller.engine.streams.store_health import RetryingStore, StoreHealth
+from poller.engine.streams.store_health import StoreHealth
 from poller.engine.streams.watching import stream_status
 from poller.engine.streams.weighing import RecordWeight
 from poller.errors import NotFound, ServiceError
@@ -53,7 +54,9 @@ from poller.model.stream import (
     ShardEnd,
     ShardId,
     ShardIterator,
+    StoredCheckpoint,
     Window,
+    WriterId,
 )
 from poller.ports import CheckpointStore, StreamSource
 
@@ -97,8 +100,15 @@ class StreamMappingRunner:
             emit=context.lane.emit,
             randomness=context.lane.randomness,
         )
-        self._store = RetryingStore(context.store, self._store_health)
-        self._checkpoints = Checkpoints(key=self.mapping.state_key, store=context.store, health=self._store_health)
+        self._positions = StoredPositions(
+            context.store,
+            key=self.mapping.state_key,
+            writer=WriterId(context.lane.new_request_id()),
+            health=self._store_health,
+            emit=context.lane.emit,
+            on_loss=self._lose,
+        )
+        self._checkpoints = Checkpoints(self._positions, health=self._store_health)
         self._listing = "ListShards" if self.mapping.is_kinesis else "DescribeStream"
         self._readers: dict[ShardId, ShardReader] = {}
         self._lineage: Lineage | None = None
@@ -106,8 +116,7 @@ class StreamMappingRunner:
         self._windows: dict[ShardId, Window] = {}
         self._listings = Listings(
             source=context.source,
-            store=self._store,
-            key=self.mapping.state_key,
+            positions=self._positions,
             arn=self.mapping.event_source_arn,
             operation=self._listing,
             health=self._health,
@@ -178,12 +187,11 @@ class StreamMappingRunner:
     async def _find_source(self) -> Lineage:
         """Fix where every shard begins, and store it, until that has worked."""
         while True:
-            stored = await self._store.load(self.mapping.state_key)
-            drained_at = await self._store.drained_at(self.mapping.state_key)
+            stored = await self._positions.load()
             asked_at = anyio.current_time()
             try:
                 shards = await self._context.source.shards()
-                lineage = await self._placed(stored, drained_at, shards)
+                lineage = await self._placed(stored, shards)
             except ServiceError as error:
                 await self._health.pause(self._health.failed(self._listing, error, asked_at=asked_at))
                 continue
@@ -198,21 +206,21 @@ class StreamMappingRunner:
             self._listings.tell_end()
             return lineage
 
-    async def _placed(
-        self, stored: Mapping[ShardId, Checkpoint], drained_at: Mapping[ShardId, float], shards: list[Shard]
-    ) -> Lineage:
-        positions = {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
-        self._windows = {shard_id: one.window for shard_id, one in stored.items() if one.window is not None}
+    async def _placed(self, stored: Mapping[ShardId, StoredCheckpoint], shards: list[Shard]) -> Lineage:
+        positions = {shard_id: row.checkpoint.position for shard_id, row in stored.items()}
+        windows = {shard_id: row.checkpoint.window for shard_id, row in stored.items()}
+        self._windows = {shard_id: window for shard_id, window in windows.items() if window is not None}
+        drained_at = {shard_id: row.saved_at for shard_id, row in stored.items() if positions[shard_id] == ShardEnd()}
         if not positions:
             if not shards and self._context.source.status not in ENDED:
                 raise NotFound("the stream lists no shards yet: is it just being made?", code="NoShards")
             now = AtTimestamp(self._context.source.clock.reached())
-            by_hand = await self._store.starting_position(self.mapping.state_key)
+            by_hand = await self._positions.starting_position()
             positions = first_positions(shards, by_hand or self.mapping.starting_position)
             latest = [shard_id for shard_id, position in positions.items() if isinstance(position, Latest)]
             self._latest = await self._iterators_at_latest(latest)
             positions |= dict.fromkeys(latest, now)
-            await self._store.save(self.mapping.state_key, {s: Checkpoint(p) for s, p in positions.items()})
+            await self._positions.save({s: Checkpoint(p) for s, p in positions.items()})
             drained_at = dict.fromkeys(positions, self._context.lane.clock.now())
         memory = KINESIS_MEMORY_IN_SECONDS if self.mapping.is_kinesis else DYNAMODB_MEMORY_IN_SECONDS
         lineage = Lineage(positions, drained_at, memory_in_seconds=memory)
@@ -279,14 +287,18 @@ class StreamMappingRunner:
         """Go on where the old run has stored its last checkpoint."""
         await self._context.in_hand.wait_for(shard_id)
         self._held[shard_id] = -inf
-        stored = (await self._store.load(self.mapping.state_key))[shard_id]
-        if isinstance(stored.position, ShardEnd):
+        position, window = await self._positions.load_shard(shard_id)
+        if isinstance(position, ShardEnd):
             self._free(shard_id)
             self._listings.drained(shard_id)
             return
-        if stored.window is not None:
-            self._windows[shard_id] = stored.window
-        shards.start_soon(self._read, Start(shard_id, stored.position), services)
+        if window is not None:
+            self._windows[shard_id] = window
+        shards.start_soon(self._read, Start(shard_id, position), services)
+
+    def _lose(self, shard_id: ShardId) -> None:
+        if (reader := self._readers.get(shard_id)) is not None:
+            reader.lose()
 
     async def _read(self, start: Start, services: TaskGroup) -> None:
         shard_id = start.shard_id
@@ -301,7 +313,7 @@ class StreamMappingRunner:
         self._readers[shard_id] = reader
         is_drained = False
         try:
-            if not self._stop.has_begun:
+            if not (self._stop.has_begun or self._positions.is_lost(shard_id)):
                 is_drained = await reader.run()
         except Exception as error:  # a fault here must not cut the invocations of the other shards
             self._stop.fail(error)
@@ -311,7 +323,8 @@ class StreamMappingRunner:
         if is_drained:
             await self._checkpoints.save()  # a child must not be stored ahead of its parent's end
             self._free(shard_id)
-            self._listings.drained(shard_id)
+            if not self._positions.is_lost(shard_id):
+                self._listings.drained(shard_id)
         else:
             services.start_soon(self._hand_over, shard_id)
 

@@ -124,6 +124,7 @@ class ShardReader:
         self._fails_since: float | None = None
         self._budget = Budget(budget_in_bytes, context.budget)
         self._reading = anyio.CancelScope()
+        self._owning = anyio.CancelScope()
 
     @property
     def records_in_hand(self) -> int:
@@ -159,8 +160,17 @@ class ShardReader:
         """Read no more."""
         self._reading.cancel()
 
+    def lose(self) -> None:
+        """Another writer has the shard: read it no more, and invoke no function with its records."""
+        self._owning.cancel()
+
     async def run(self) -> bool:
-        """Returns when everything is done, true, or when the daemon stops, false."""
+        """Returns when everything is done, true; or when the daemon stops or the shard is lost, false."""
+        with self._owning:
+            return await self._run()
+        return False
+
+    async def _run(self) -> bool:
         is_read = False
         try:
             async with anyio.create_task_group() as lanes:

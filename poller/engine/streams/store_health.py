@@ -1,15 +1,15 @@
-"""Does the position store work? A mapping learns it from its own calls, and repeats those that fail.
+"""Does the position store work? A mapping knows it from its own calls, and repeats those that fail.
 
     working ── a call fails ──> troubled ── the same kind of call succeeds ──> working
 
-Each call is tried until it succeeds, so that nothing in memory runs ahead of the store.
-A failing store is not a failing source: the source is read as before, and has its own failures and pauses.
+A failing store is not a failing source: the mapping reads the source as before, and the source has its own failures
+and pauses.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
 import anyio
@@ -20,10 +20,9 @@ from poller.errors import LASTING, ServiceError, Throttled
 from poller.facts import Emit, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
 from poller.model.status import Health
-from poller.model.stream import Checkpoint, ShardId, StartingPosition, StateKey
-from poller.ports import CheckpointStore, Clock
+from poller.ports import Clock
 
-Operation = Literal["load", "drained_at", "save", "forget", "starting_position"]
+Operation = Literal["load", "save", "forget", "starting_position"]
 """The methods of `ports.CheckpointStore`."""
 
 T = TypeVar("T")
@@ -96,26 +95,3 @@ class StoreHealth:
         if self._troubles.pop(operation, None) is not None and not self._troubles:
             self._recovered_at = self._clock.now()
             self._emit(StoreRecovered(self._mapping))
-
-
-class RetryingStore:
-    """`ports.CheckpointStore` whose calls never fail: each is tried until it succeeds."""
-
-    def __init__(self, store: CheckpointStore, health: StoreHealth) -> None:
-        self._store = store
-        self._until_done = health.until_done
-
-    async def load(self, key: StateKey) -> dict[ShardId, Checkpoint]:
-        return await self._until_done("load", lambda: self._store.load(key))
-
-    async def drained_at(self, key: StateKey) -> dict[ShardId, float]:
-        return await self._until_done("drained_at", lambda: self._store.drained_at(key))
-
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
-        await self._until_done("save", lambda: self._store.save(key, checkpoints))
-
-    async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
-        await self._until_done("forget", lambda: self._store.forget(key, shard_ids))
-
-    async def starting_position(self, key: StateKey) -> StartingPosition | None:
-        return await self._until_done("starting_position", lambda: self._store.starting_position(key))

@@ -31,6 +31,7 @@ from poller.model.stream import (
 from poller.stores.by_hand import Stored, stored
 from poller.stores.sqlite import SqliteStore
 from poller.stores.sqlite_file import owned
+from tests.fakes.saving import save
 from tests.unit.cli.conftest import Poller
 
 STREAMS = """
@@ -70,16 +71,16 @@ SAVED = {
 }
 
 
-async def save() -> None:
+async def save_all() -> None:
     async with SqliteStore(Path("poller.db")) as store:
         for key, checkpoints in SAVED.items():
-            await store.save(key, checkpoints)
+            await save(store, key, checkpoints)
 
 
 @pytest.fixture
 def poller(poller: Poller) -> Poller:
     Path("poller.toml").write_text(STREAMS)
-    anyio.run(save)
+    anyio.run(save_all)
     return poller
 
 

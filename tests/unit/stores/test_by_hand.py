@@ -13,6 +13,7 @@ from poller.model.stream import (
     AfterSequence,
     AtTimestamp,
     Checkpoint,
+    Claim,
     Latest,
     SequenceNumber,
     ShardEnd,
@@ -21,10 +22,12 @@ from poller.model.stream import (
     StateKey,
     TrimHorizon,
     Window,
+    WriterId,
 )
 from poller.stores.by_hand import held, stored
 from poller.stores.memory import MemoryStore
 from poller.stores.sqlite import SqliteStore
+from tests.fakes.saving import load, save
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +52,7 @@ async def path(tmp_path: Path) -> Path:
     path = tmp_path / "poller.db"
     async with SqliteStore(path) as store:
         for key, (_, checkpoints) in AS_SAVED.items():
-            await store.save(key, checkpoints)
+            await save(store, key, checkpoints)
     return path
 
 
@@ -64,7 +67,7 @@ def test_of_a_missing_file_nothing_is_shown(tmp_path: Path) -> None:
 async def test_everything_is_shown_also_while_the_daemon_runs(path: Path) -> None:
     assert seen(path) == AS_SAVED
     async with SqliteStore(path) as store:
-        await store.save(CLICKS, {A: AT_END})
+        await save(store, CLICKS, {A: AT_END})
         assert seen(path) == AS_SAVED | {CLICKS: (None, {A: AT_END, B: AT_END})}
 
 
@@ -73,7 +76,7 @@ async def test_it_is_known_when_a_checkpoint_was_saved_last(path: Path) -> None:
         file.execute("UPDATE checkpoint SET saved_at = 1")
     began = int(time.time())
     async with SqliteStore(path) as store:
-        await store.save(CLICKS, {A: AT_END})
+        await save(store, CLICKS, {A: AT_END})
     saved_at = stored(path)[CLICKS].saved_at
     assert began <= saved_at[A] <= time.time()
     assert saved_at[B] == 1
@@ -89,11 +92,11 @@ async def test_a_mapping_starts_over_where_it_is_told_until_it_is_told_again(
         assert hand.stored() == stored(path)
     assert seen(path) == AS_SAVED | {CLICKS: (position, {})}
     async with SqliteStore(path) as store:
-        assert await store.load(CLICKS) == {}
+        assert await load(store, CLICKS) == {}
         assert await store.starting_position(CLICKS) == position
         assert await store.starting_position(MOVED) is None
         assert await store.starting_position(USERS) is None
-        await store.save(CLICKS, {A: AT_5})
+        await save(store, CLICKS, {A: AT_5})
     assert seen(path)[CLICKS] == (position, {A: AT_5})
 
 
@@ -122,3 +125,11 @@ async def test_a_move_that_fails_changes_nothing(path: Path) -> None:
 
 async def test_memory_has_no_starting_position_of_its_own() -> None:
     assert await MemoryStore().starting_position(CLICKS) is None
+
+
+async def test_a_run_that_has_read_a_shard_before_a_person_moved_it_has_lost_it(path: Path) -> None:
+    with held(path) as hand:
+        hand.move_shard(CLICKS, A, TrimHorizon())
+    async with SqliteStore(path) as store:
+        assert (await store.load(CLICKS))[A].version == 2
+        assert await store.save(CLICKS, {A: AT_END}, Claim(WriterId("late"), {A: 2})) == {A}

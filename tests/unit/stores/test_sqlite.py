@@ -14,6 +14,7 @@ from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, Shard
 from poller.stores import sqlite_file
 from poller.stores.sqlite import SqliteStore
 from tests.fakes.disk import no_file_grows_beyond
+from tests.fakes.saving import load, save
 
 pytestmark = pytest.mark.anyio
 
@@ -57,9 +58,9 @@ def put_away(path: Path, *, another: bool) -> Iterator[None]:
 
 async def test_it_is_there_after_a_restart(path: Path) -> None:
     async with SqliteStore(path) as store:
-        await store.save(CLICKS, {A: after(5)})
+        await save(store, CLICKS, {A: after(5)})
     async with SqliteStore(path) as store:
-        assert await store.load(CLICKS) == {A: after(5)}
+        assert await load(store, CLICKS) == {A: after(5)}
 
 
 async def test_saves_that_wait_together_are_flushed_together(path: Path) -> None:
@@ -67,54 +68,54 @@ async def test_saves_that_wait_together_are_flushed_together(path: Path) -> None
         before = transactions(path)
         async with anyio.create_task_group() as savers:
             for number in range(500):
-                savers.start_soon(store.save, CLICKS, {ShardId(f"shard-{number}"): after(number)})
+                savers.start_soon(save, store, CLICKS, {ShardId(f"shard-{number}"): after(number)})
         assert 1 <= transactions(path) - before <= 3
-        assert len(await store.load(CLICKS)) == 500
+        assert len(await load(store, CLICKS)) == 500
 
 
 async def test_a_full_disk_refuses_a_save_whole_and_takes_it_once_there_is_room(path: Path) -> None:
     window = Window(start=0, end=60, state=b'"' + b"x" * 1_000_000 + b'"')
     big = {A: after(6)._replace(window=window), ShardId("b"): after(6)}
     async with SqliteStore(path) as store:
-        await store.save(CLICKS, {A: after(5)})
+        await save(store, CLICKS, {A: after(5)})
         with no_file_grows_beyond(200_000), pytest.raises(Rejected, match=f"{path}: ") as caught:
-            await store.save(CLICKS, big)
+            await save(store, CLICKS, big)
         assert caught.value.code.startswith("SQLITE_")
-        assert await store.load(CLICKS) == {A: after(5)}
-        await store.save(CLICKS, big)
-        assert await store.load(CLICKS) == big
+        assert await load(store, CLICKS) == {A: after(5)}
+        await save(store, CLICKS, big)
+        assert await load(store, CLICKS) == big
 
 
 async def test_a_file_that_was_removed_takes_nothing_until_it_is_back(path: Path) -> None:
     async with SqliteStore(path) as store:
-        await store.save(CLICKS, {A: after(5)})
+        await save(store, CLICKS, {A: after(5)})
         for another in (False, True):
             with put_away(path, another=another), pytest.raises(Rejected, match="was removed or replaced") as caught:
-                await store.save(CLICKS, {A: after(6)})
+                await save(store, CLICKS, {A: after(6)})
             assert caught.value.code == "FileGone"
-        await store.save(CLICKS, {A: after(7)})
+        await save(store, CLICKS, {A: after(7)})
     async with SqliteStore(path) as store:
-        assert await store.load(CLICKS) == {A: after(7)}
+        assert await load(store, CLICKS) == {A: after(7)}
 
 
 async def test_the_store_tells_how_many_positions_it_held(path: Path) -> None:
     async with SqliteStore(path) as store:
         assert store.positions == 0
-        await store.save(CLICKS, {ShardId(f"shard-{number}"): after(number) for number in range(7)})
+        await save(store, CLICKS, {ShardId(f"shard-{number}"): after(number) for number in range(7)})
     async with SqliteStore(path) as store:
         assert store.positions == 7
 
 
 async def test_damage_to_the_file_of_a_running_daemon_is_a_lasting_error(path: Path) -> None:
     async with SqliteStore(path) as store:
-        await store.save(CLICKS, {A: after(5)})
+        await save(store, CLICKS, {A: after(5)})
         with closing(sqlite3.connect(path)) as other, other:
             other.execute("UPDATE checkpoint SET position = 'nowhere'")
         with pytest.raises(Rejected, match=f"{path}: a: 'nowhere' is not a position") as caught:
-            await store.load(CLICKS)
+            await load(store, CLICKS)
         assert caught.value.code == "DamagedRow"
-        await store.save(CLICKS, {A: after(6)})
-        assert await store.load(CLICKS) == {A: after(6)}
+        await save(store, CLICKS, {A: after(6)})
+        assert await load(store, CLICKS) == {A: after(6)}
 
 
 async def test_a_transaction_of_a_person_is_waited_for_off_the_event_loop(path: Path) -> None:
@@ -122,11 +123,11 @@ async def test_a_transaction_of_a_person_is_waited_for_off_the_event_loop(path: 
         with closing(sqlite3.connect(path, isolation_level=None)) as person:
             person.execute("BEGIN IMMEDIATE")
             async with anyio.create_task_group() as savers:
-                savers.start_soon(store.save, CLICKS, {A: after(1)})
+                savers.start_soon(save, store, CLICKS, {A: after(1)})
                 for _ in range(10):
                     await anyio.lowlevel.checkpoint()
                 person.execute("COMMIT")
-        assert await store.load(CLICKS) == {A: after(1)}
+        assert await load(store, CLICKS) == {A: after(1)}
 
 
 async def test_a_file_that_another_program_keeps_locked_is_expected_to_come_back(
@@ -137,9 +138,9 @@ async def test_a_file_that_another_program_keeps_locked_is_expected_to_come_back
         with closing(sqlite3.connect(path, isolation_level=None)) as program:
             program.execute("BEGIN IMMEDIATE")
             with pytest.raises(Unreachable, match=f"{path}: database is locked") as caught:
-                await store.save(CLICKS, {A: after(1)})
+                await save(store, CLICKS, {A: after(1)})
             assert caught.value.code == "SQLITE_BUSY"
-        await store.save(CLICKS, {A: after(1)})
+        await save(store, CLICKS, {A: after(1)})
 
 
 async def test_last_checkpoints_are_saved_though_everything_around_is_cancelled(path: Path) -> None:
@@ -150,9 +151,9 @@ async def test_last_checkpoints_are_saved_though_everything_around_is_cancelled(
                 await anyio.sleep_forever()
             finally:
                 with anyio.fail_after(60, shield=True):
-                    await store.save(CLICKS, {A: after(1)})
+                    await save(store, CLICKS, {A: after(1)})
     async with SqliteStore(path) as store:
-        assert await store.load(CLICKS) == {A: after(1)}
+        assert await load(store, CLICKS) == {A: after(1)}
 
 
 async def test_an_error_within_goes_out_as_it_is_and_the_file_is_closed(path: Path) -> None:
@@ -168,4 +169,4 @@ async def test_a_file_in_use_refuses_a_second_store(path: Path) -> None:
         with pytest.raises(InUse, match="another poller"):
             async with SqliteStore(path):
                 pass
-        await store.save(CLICKS, {A: after(1)})
+        await save(store, CLICKS, {A: after(1)})

@@ -18,6 +18,7 @@ from poller.stores.rows import row_of, save
 from poller.stores.schema import APPLICATION_ID
 from poller.stores.sqlite_file import WHAT_TO_DO, faults, owned, shown
 from tests.fakes.disk import no_file_grows_beyond
+from tests.fakes.saving import FIRST
 
 KEY = StateKey(MappingName("clicks"), "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks")
 AT_5 = Checkpoint(AfterSequence(SequenceNumber("5")))
@@ -150,7 +151,7 @@ def test_a_folder_in_its_place_is_refused(path: Path) -> None:
 def stored_in(path: Path, *, killed: bool = False) -> None:
     """A file with ten thousand checkpoints, as its owner leaves it when it closes the file or is killed."""
     with owned(path) as file:
-        rows = [row_of(KEY, ShardId(f"shard-{number}"), AT_5) for number in range(10_000)]
+        rows = [row_of(KEY, ShardId(f"shard-{number}"), AT_5, FIRST) for number in range(10_000)]
         save(file, rows)
         if killed:
             for suffix in ("", "-wal"):
@@ -231,6 +232,8 @@ def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
         ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = '{'", "the window is not whole"),
         ("UPDATE checkpoint SET window_start = 0, window_end = 1, window_state = x'7b7d'", "the window is not whole"),
         ("UPDATE checkpoint SET window_start = 'a', window_end = 1, window_state = '{}'", "the window is not whole"),
+        ("UPDATE checkpoint SET version = 0", "0 is not a version"),
+        ("UPDATE checkpoint SET version = 'x'", "'x' is not a version"),
         ("INSERT INTO start_over VALUES ('clicks', 'arn', 'SHARD_END')", "'SHARD_END' is not a starting position"),
         ("INSERT INTO start_over VALUES ('clicks', 'arn', '')", "'' is not a position"),
     ],

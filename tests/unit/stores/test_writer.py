@@ -14,6 +14,7 @@ from poller.stores.notation import CheckpointMovedBack
 from poller.stores.rows import Row, load, row_of
 from poller.stores.sqlite_file import owned
 from poller.stores.writer import MAXIMUM_BYTES_TOGETHER, MAXIMUM_SAVES_TOGETHER, Writer
+from tests.fakes.saving import FIRST
 
 pytestmark = pytest.mark.anyio
 
@@ -35,13 +36,13 @@ def file(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 def row(number: int, shard_id: str = "a", state: bytes = b"{}") -> Row:
     position = AfterSequence(SequenceNumber(str(number)))
-    return row_of(CLICKS, ShardId(shard_id), Checkpoint(position, Window(start=0, end=60, state=state)))
+    return row_of(CLICKS, ShardId(shard_id), Checkpoint(position, Window(start=0, end=60, state=state)), FIRST)
 
 
 def at(file: sqlite3.Connection) -> str:
-    (checkpoint,) = load(file, CLICKS).values()
-    assert isinstance(checkpoint.position, AfterSequence)
-    return checkpoint.position.sequence_number
+    (row,) = load(file, CLICKS).values()
+    assert isinstance(row.checkpoint.position, AfterSequence)
+    return row.checkpoint.position.sequence_number
 
 
 @asynccontextmanager
@@ -66,7 +67,7 @@ async def statements(file: sqlite3.Connection, waiting: list[list[Row]]) -> int:
         writer.close()
         await writer.run()
         file.set_trace_callback(None)
-    return sum(statement.lstrip().startswith("INSERT") for statement in seen)
+    return sum(statement.lstrip().startswith("WITH new") for statement in seen)
 
 
 async def test_what_waits_is_written_by_one_statement(file: sqlite3.Connection) -> None:

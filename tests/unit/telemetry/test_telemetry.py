@@ -259,6 +259,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "position_trimmed",
         {"poller_positions_trimmed_total{mapping=clicks}": 1},
     ),
+    (facts.ShardLost(CLICKS, SHARD), "warning", "shard_lost", {}),
     (facts.CheckpointsLost(CLICKS, 3), "error", "checkpoints_lost", {}),
     (
         facts.StoreFailed(

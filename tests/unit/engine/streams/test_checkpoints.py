@@ -7,12 +7,14 @@ import anyio
 import pytest
 
 from poller.engine.streams.checkpoints import LAST_SAVE_IN_SECONDS, Checkpoints
+from poller.engine.streams.positions import StoredPositions
 from poller.engine.streams.store_health import StoreHealth
 from poller.errors import Rejected
 from poller.model.ids import MappingName
-from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
+from poller.model.stream import AfterSequence, Checkpoint, Claim, SequenceNumber, ShardId, StateKey, WriterId
 from poller.stores.memory import MemoryStore
 from tests.fakes.clock import VirtualClock
+from tests.fakes.saving import load
 from tests.simulation.world import run_seeded
 
 M = MappingName("m")
@@ -33,18 +35,21 @@ class SlowStore(MemoryStore):
         self.saves: list[dict[ShardId, Checkpoint]] = []
         self._failures = failures
 
-    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
         await anyio.sleep(self._seconds)
         if self._failures:
             self._failures -= 1
             raise Rejected("the disk is full", code="SQLITE_FULL")
         self.saves.append(dict(checkpoints))
-        await super().save(key, checkpoints)
+        return await super().save(key, checkpoints, claim)
 
 
 def checkpoints_over(store: SlowStore) -> Checkpoints:
     health = StoreHealth(mapping=M, clock=VirtualClock(), emit=lambda _: None, randomness=random.Random(1))
-    return Checkpoints(key=KEY, store=store, health=health)
+    positions = StoredPositions(
+        store, key=KEY, writer=WriterId("w"), health=health, emit=lambda _: None, on_loss=lambda _: None
+    )
+    return Checkpoints(positions, health=health)
 
 
 def test_moves_during_a_save_go_together_into_the_next() -> None:
@@ -108,12 +113,12 @@ def test_save_returns_when_all_is_stored_and_the_last_ones_are_shielded() -> Non
         checkpoints = checkpoints_over(store)
         checkpoints.move(ONE, at(1))
         await checkpoints.save()
-        assert await store.load(KEY) == {ONE: at(1)}
+        assert await load(store, KEY) == {ONE: at(1)}
         with anyio.CancelScope() as scope:
             scope.cancel()
             checkpoints.move(ONE, at(2))
             await checkpoints.save_last()
-        assert await store.load(KEY) == {ONE: at(2)}
+        assert await load(store, KEY) == {ONE: at(2)}
 
     run_seeded(1, main)
 
@@ -135,7 +140,7 @@ def test_moves_during_a_save_do_not_keep_it_from_returning() -> None:
             checkpoints.move(ONE, at(1))
             with anyio.fail_after(5):
                 await checkpoints.save()
-            assert (await store.load(KEY))[ONE] == at(1)
+            assert (await load(store, KEY))[ONE] == at(1)
             group.cancel_scope.cancel()
 
     run_seeded(1, main)

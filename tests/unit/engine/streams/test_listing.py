@@ -14,11 +14,13 @@ from poller.core.streams.lineage import Lineage
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.engine.streams.listing import PARENTS_ASKED_FOR, Listings
+from poller.engine.streams.positions import StoredPositions
+from poller.engine.streams.store_health import StoreHealth
 from poller.errors import ServiceError, Unreachable
 from poller.facts import Fact, SourceFailed
 from poller.model.arn import Arn
 from poller.model.ids import MappingName
-from poller.model.stream import Position, Read, Shard, ShardId, ShardIterator, StateKey, TrimHorizon
+from poller.model.stream import Position, Read, Shard, ShardId, ShardIterator, StateKey, TrimHorizon, WriterId
 from poller.ports import SourceClock
 from poller.stores.memory import MemoryStore
 from tests.fakes.clock import VirtualClock, service_clock
@@ -89,8 +91,14 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
         )
         listings = Listings(
             source=source,
-            store=MemoryStore(clock.now),
-            key=KEY,
+            positions=StoredPositions(
+                MemoryStore(clock.now),
+                key=KEY,
+                writer=WriterId("w"),
+                health=StoreHealth(mapping=mapping, clock=clock, emit=facts.append, randomness=randomness),
+                emit=facts.append,
+                on_loss=lambda _: None,
+            ),
             arn=STREAM,
             operation="ListShards",
             health=health,

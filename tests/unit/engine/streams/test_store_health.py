@@ -8,20 +8,15 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from poller.engine.streams.store_health import RetryingStore, StoreHealth
+from poller.engine.streams.store_health import StoreHealth
 from poller.errors import Rejected, ServiceError, Throttled, Unreachable
 from poller.facts import Fact, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
 from poller.model.status import Health
-from poller.model.stream import Checkpoint, ShardEnd, ShardId, StateKey
 from tests.fakes.clock import EPOCH, VirtualClock
-from tests.fakes.faults import Fault
-from tests.fakes.store import FakeStore
 from tests.simulation.world import run_seeded
 
 M = MappingName("m")
-KEY = StateKey(M, "arn:aws:kinesis:eu-west-1:123456789012:stream/s")
-AT_END = Checkpoint(ShardEnd())
 READY = Health("ready", since=EPOCH - 10)
 STARTING = Health("starting", "the source has not been looked up yet", since=EPOCH - 10)
 LOCKED = Unreachable("/var/poller.db: database is locked", code="SQLITE_BUSY", was_sent=False)
@@ -149,22 +144,5 @@ def test_a_fault_of_our_own_is_not_tried_again() -> None:
 
         with pytest.raises(AssertionError, match="move back"):
             await Watched().of_store.until_done("save", moved_back)
-
-    run_seeded(1, main)
-
-
-def test_every_call_of_a_store_is_tried_until_it_succeeds() -> None:
-    async def main() -> None:
-        watched, fake = Watched(), FakeStore()
-        store = RetryingStore(fake, watched.of_store)
-        for operation in ("save", "forget", "load", "drained_at", "starting_position"):
-            fake.faults.script(operation, Fault.UNREACHABLE, Fault.UNREACHABLE)
-        await store.save(KEY, {ShardId("a"): AT_END, ShardId("b"): AT_END})
-        await store.forget(KEY, [ShardId("b")])
-        assert await store.load(KEY) == {ShardId("a"): AT_END}
-        assert list(await store.drained_at(KEY)) == ["a"]
-        assert await store.starting_position(KEY) is None
-        failed = [fact.operation for fact in watched.facts if isinstance(fact, StoreFailed)]
-        assert failed == [name for name in ("save", "forget", "load", "drained_at", "starting_position") for _ in "12"]
 
     run_seeded(1, main)

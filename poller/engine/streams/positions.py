@@ -1,0 +1,72 @@
+"""What has one run of a mapping stored, and what has it lost? The store as this run uses it.
+
+Each call is tried until it succeeds, so that nothing in memory runs ahead of the store.
+The run writes the version after the one that it has read (core/streams/claims.py).
+If another writer has stored a shard since, this run has lost the shard: it reads the shard no more and never stores it
+again, because the other writer may be further on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from poller.engine.streams.store_health import StoreHealth
+from poller.facts import Emit, ShardLost
+from poller.model.stream import Checkpoint, Claim, ShardId, StartingPosition, StateKey, StoredCheckpoint, WriterId
+from poller.ports import CheckpointStore
+
+
+class StoredPositions:
+    """`on_loss` is told of each lost shard, once."""
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        *,
+        key: StateKey,
+        writer: WriterId,
+        health: StoreHealth,
+        emit: Emit,
+        on_loss: Callable[[ShardId], None],
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._versions: dict[ShardId, int] = {}
+        self._claim = Claim(writer, self._versions)
+        self._lost: set[ShardId] = set()
+        self._until_done = health.until_done
+        self._emit = emit
+        self._on_loss = on_loss
+
+    def is_lost(self, shard_id: ShardId) -> bool:
+        return shard_id in self._lost
+
+    async def load(self) -> dict[ShardId, StoredCheckpoint]:
+        stored = await self._until_done("load", lambda: self._store.load(self._key))
+        self._versions.update((shard_id, row.version + 1) for shard_id, row in stored.items())
+        return stored
+
+    async def load_shard(self, shard_id: ShardId) -> Checkpoint:
+        """One shard again, which an earlier run of the mapping has stored meanwhile."""
+        stored = await self._until_done("load", lambda: self._store.load(self._key))
+        self._versions[shard_id] = stored[shard_id].version + 1
+        return stored[shard_id].checkpoint
+
+    async def starting_position(self) -> StartingPosition | None:
+        return await self._until_done("starting_position", lambda: self._store.starting_position(self._key))
+
+    async def save(self, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+        await self._until_done("save", lambda: self.save_once(checkpoints))
+
+    async def save_once(self, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
+        """One try; raises ServiceError. A save that may have happened can be repeated."""
+        kept = {shard_id: one for shard_id, one in checkpoints.items() if shard_id not in self._lost}
+        for shard_id in sorted(await self._store.save(self._key, kept, self._claim) - self._lost):
+            self._lost.add(shard_id)
+            self._emit(ShardLost(self._key.mapping, shard_id))
+            self._on_loss(shard_id)
+
+    async def forget(self, shard_ids: Collection[ShardId]) -> None:
+        await self._until_done("forget", lambda: self._store.forget(self._key, shard_ids))
+        for shard_id in shard_ids:
+            self._versions.pop(shard_id, None)
