@@ -120,7 +120,7 @@ class BatchInvoked(NamedTuple):
 
 
 @declare(
-    Line("warning", once_per=("mapping", "cause")),
+    Line("warning", once_per=("mapping", "is_throttled")),
     Counter(
         "poller_invocations_postponed_total",
         "Attempts to invoke a function that was throttled or unreachable; the batch waits and is tried again.",
@@ -137,12 +137,12 @@ class InvocationPostponed(NamedTuple):
     attempt: int
     reason: str
     retry_in_seconds: float
-    is_throttle: bool
+    is_throttled: bool
     detail: str = ""
 
     @property
     def cause(self) -> Literal["throttled", "unreachable"]:
-        return "throttled" if self.is_throttle else "unreachable"
+        return "throttled" if self.is_throttled else "unreachable"
 
 
 @declare(

@@ -38,7 +38,7 @@ class MessagesDeleted(NamedTuple):
 
 
 @declare(
-    Line("warning", once_per=("mapping", "outcome")),
+    Line("warning", once_per=("mapping", "is_given_up")),
     Counter(
         "poller_delete_failures_total",
         "Messages that could not be deleted, counted at each try; those given up come again.",
@@ -75,7 +75,7 @@ class VisibilityExtended(NamedTuple):
 
 
 @declare(
-    Line("warning", once_per=("mapping", "outcome")),
+    Line("warning", once_per=("mapping", "is_given_up")),
     Counter(
         "poller_visibility_change_failures_total",
         "Messages whose visibility timeout could not be changed, counted at each try.",

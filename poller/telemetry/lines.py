@@ -18,6 +18,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from poller.facts.declaration import Declaration, Fact, Label, Line
+from poller.telemetry.repetitions import Key
 from poller.telemetry.subject import Subject
 
 DETAIL_CHARACTERS = 1024
@@ -31,7 +32,7 @@ _FOREIGN = {
 """Fields whose text comes from outside: which part of it is written, if there is any."""
 
 Say = Callable[[Any, Subject | None], None]
-_Key = Callable[[Subject, Fact], tuple[str, ...]]
+_KeyOf = Callable[[Subject, Fact], Key]
 
 
 def writer(declaration: Declaration, log: FilteringBoundLogger) -> Say | None:
@@ -67,7 +68,7 @@ def _write(line: Line, event: str, log: FilteringBoundLogger) -> Say | None:
     return write
 
 
-def _key(event: str, line: Line) -> _Key:
+def _key(event: str, line: Line) -> _KeyOf:
     """What a line has to have in common with an earlier one to be a repetition of it."""
     parts = [part if isinstance(part, Label) else Label(part) for part in line.once_per]
     labels = [(label, attrgetter(label.source)) for label in parts]

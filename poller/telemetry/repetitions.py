@@ -9,11 +9,11 @@ The lines that are left out at the very end are reported by nobody: the counters
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 MANY_KEYS = 1000
 
-Key = tuple[str, ...]
+Key = tuple[Hashable, ...]
 
 
 class Repetitions:

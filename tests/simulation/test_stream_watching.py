@@ -224,7 +224,7 @@ def test_a_throttled_function_blocks_the_shards_and_is_no_retry() -> None:
     assert sorted(fact.shard for fact in world.told(ShardBlocked)) == [world.shard(0), world.shard(1)]
     assert sorted(fact.shard for fact in world.told(ShardUnblocked)) == [world.shard(0), world.shard(1)]
     assert world.told(BatchRetried) == []
-    assert all(fact.is_throttle and fact.retry_in_seconds > 0 for fact in world.told(InvocationPostponed))
+    assert all(fact.is_throttled and fact.retry_in_seconds > 0 for fact in world.told(InvocationPostponed))
     assert len(world.told(InvocationPostponed)) > 4
 
 
