@@ -65,7 +65,7 @@ FunctionKind = LambdaApi | HttpService | ChildProcess
 class Function:
     """A function that mappings invoke.
 
-    `arn` is what events, contexts and failure records call it: the one configured, verbatim, or one derived.
+    `arn` is what events, contexts and invocation records call it: the one configured, verbatim, or one derived.
     `reserved_concurrency` bounds the invocations running at once, over all mappings.
     """
 

@@ -207,7 +207,7 @@ class MappingOptions(Options):
     Default: the one in event_source_arn."""
 
     uuid: Annotated[Uuid | None, OURS, Follows()] = None
-    """Names the mapping in the keys of failure records in S3.
+    """Names the mapping in the keys of invocation records in S3.
     Default: derived from the mapping's name."""
 
     @property

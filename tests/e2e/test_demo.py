@@ -121,7 +121,7 @@ def test_the_demo_ends_by_itself_and_its_numbers_add_up(tmp_path: Path) -> None:
     assert numbers(output, "seen") == ["479"]
     assert numbers(output, "given up and reported") == ["1"]
     assert numbers(output, "order of each user") == ["kept"]
-    assert failure_record(output)["KinesisBatchInfo"]["batchSize"] == 1
+    assert invocation_record(output)["KinesisBatchInfo"]["batchSize"] == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -250,9 +250,9 @@ def with_kinesis_local(folder: Path) -> None:
     (place / f"{PACKAGE}@{VERSION}").symlink_to(package.parents[1])
 
 
-def failure_record(output: str) -> dict[str, Any]:
-    """The failure record that was shown."""
-    _, _, text = output.partition("holds a failure record:\n")
+def invocation_record(output: str) -> dict[str, Any]:
+    """The invocation record that was shown."""
+    _, _, text = output.partition("holds an invocation record:\n")
     record, _ = json.JSONDecoder().raw_decode(text)
     assert isinstance(record, dict)
     return record

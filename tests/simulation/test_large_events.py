@@ -298,7 +298,7 @@ def test_shards_learn_from_each_other_how_large_an_event_may_be() -> None:
 
 @pytest.mark.parametrize("retries", [0, 2])
 def test_a_single_record_that_is_too_large_spends_its_attempts_and_the_others_go_on(retries: int) -> None:
-    """Nothing of it came to the function, so the failure record has no response."""
+    """Nothing of it came to the function, so the invocation record has no response."""
     world = LimitedWorld(8_000, maximum_retry_attempts=retries, on_failure=FAILURES)
 
     async def until(_stop: Stop, _supervisor: Supervisor) -> bool:

@@ -113,16 +113,16 @@ def _fates(book: ClickBook) -> Iterator[str]:
 
 
 def _report(book: ClickBook) -> Iterator[str]:
-    """Does one failure record name the poison, and nothing but the poison?"""
-    yield from differ("failure records", len(book.reported), 1)
+    """Does one invocation record name the poison, and nothing but the poison?"""
+    yield from differ("invocation records", len(book.reported), 1)
     places = [(sighting.shard, sighting.sequence_number) for sighting in book.put if sighting.click == POISON]
     for reported in book.reported:
         batch = reported.batch
         named = {(batch["shardId"], batch[key]) for key in ("startSequenceNumber", "endSequenceNumber")}
         if batch["batchSize"] != 1 or named != set(places):
-            yield f"a failure record names {batch['batchSize']} records at {sorted(named)}, should name 1 at {places}"
+            yield f"a record names {batch['batchSize']} records at {sorted(named)}, should name 1 at {places}"
         if reported.data != POISON.data:
-            yield f"what the failure record names is {reported.data!r}, should be {POISON.data!r}"
+            yield f"what the invocation record names is {reported.data!r}, should be {POISON.data!r}"
         attempts = reported.record["requestContext"]["approximateInvokeCount"]
         yield from differ("invocations with the poison alone", attempts, 1 + MAXIMUM_RETRY_ATTEMPTS)
 
@@ -132,7 +132,7 @@ def _daemon(book: ClickBook) -> Iterator[str]:
     counted, given_up = book.counted, len(book.reported)
     yield from differ("records that the daemon polled", counted.polled, len(book.put))
     yield from differ("records that the daemon gave up", counted.discarded, given_up)
-    yield from differ("records given up whose failure record was delivered", counted.delivered, given_up)
+    yield from differ("records given up whose invocation record was delivered", counted.delivered, given_up)
     succeeded = counted.invoked - counted.failed
     yield from differ("records that the function took", succeeded, len(book.first_sightings))
     if book.repeats > counted.failed:

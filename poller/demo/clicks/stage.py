@@ -1,7 +1,7 @@
 """Which stream and queue are there, and what is in them? The demo's own hand in the emulator, by plain AWS calls.
 
     clicks      a Kinesis stream
-    failures    a queue for the failure records of what was given up; each tells where in the stream to find it
+    failures    a queue for the invocation records of what was given up; each tells where in the stream to find it
 
 Source: Amazon Kinesis Data Streams API reference, "PutRecords", "GetShardIterator".
 """
@@ -26,7 +26,7 @@ MESSAGES_PER_CALL = 10
 
 
 class Reported(NamedTuple):
-    """A failure record, and the data of the first record that it names, as fetched from the stream."""
+    """An invocation record, and the data of the first record that it names, as fetched from the stream."""
 
     record: Mapping[str, Any]
     data: bytes
@@ -102,7 +102,7 @@ class Stage:
         await self.active()
 
     async def reported(self) -> list[Reported]:
-        """The failure records, at most ten, each with what it names; all stay where they are."""
+        """The invocation records, at most ten, each with what it names; all stay where they are."""
         answer = await self._sqs.receive_message(
             QueueUrl=self.failures_url, MaxNumberOfMessages=MESSAGES_PER_CALL, VisibilityTimeout=0
         )
@@ -110,7 +110,7 @@ class Stage:
         return [Reported(record, await self._fetch(record["KinesisBatchInfo"])) for record in records]
 
     async def _fetch(self, batch: Mapping[str, Any]) -> bytes:
-        """The record at a failure record's first sequence number, as anyone would look it up."""
+        """The record at an invocation record's first sequence number, as anyone would look it up."""
         sequence_number = batch["startSequenceNumber"]
         if sequence_number not in self._fetched:
             iterator = await self._kinesis.get_shard_iterator(

@@ -1,4 +1,4 @@
-"""How does it look? What became of the clicks, and what the failure record says."""
+"""How does it look? What became of the clicks, and what the invocation record says."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def clicks(book: ClickBook) -> Table:
 
 
 def failures(book: ClickBook) -> Iterator[str]:
-    """Each failure record, and what it names."""
+    """Each invocation record, and what it names."""
     for reported in book.reported:
-        yield f"The queue failures holds a failure record:\n{json.dumps(reported.record, indent=2)}"
+        yield f"The queue failures holds an invocation record:\n{json.dumps(reported.record, indent=2)}"
         data = reported.data.decode(errors="replace")
         yield f"The record that it names, fetched from the stream by its sequence number:\n{data}"

@@ -35,7 +35,7 @@ AWS does not say how often it tries."""
 class Discarding:
     """Reports the discarded batches of one lane. `destination` is None if they are reported nowhere.
 
-    `source_clock` dates the failure record, because the source dates the records that it names.
+    `source_clock` dates the invocation record, because the source dates the records that it names.
     """
 
     mapping: StreamMapping

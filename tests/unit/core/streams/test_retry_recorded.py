@@ -141,7 +141,7 @@ class Play:
             else:
                 self.done += [one.sequence_number for one in step.records]
                 if isinstance(step, Discard):
-                    self.reported.append(in_words(self.failure_record(step)))
+                    self.reported.append(in_words(self.invocation_record(step)))
 
     def function(self, step: Invoke[Held]) -> Response:
         names = [one.sequence_number for one in step.records]
@@ -159,7 +159,7 @@ class Play:
             return Answered(orjson.dumps({"batchItemFailures": failures}))
         return Answered(rest.encode() if verb == "returns" else b"null")
 
-    def failure_record(self, step: Discard[Held]) -> dict[str, Any]:
+    def invocation_record(self, step: Discard[Held]) -> dict[str, Any]:
         batch = DiscardedBatch(
             request_id=step.request_id,
             function_arn="f",

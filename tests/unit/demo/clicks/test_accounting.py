@@ -41,20 +41,20 @@ def test_every_click_is_seen_where_it_was_put(doctored: dict[str, Any], fault: s
 @pytest.mark.parametrize(
     ("reported", "fault"),
     [
-        ([], "failure records: 0, should be 1"),
-        ([report(), report()], "failure records: 2, should be 1"),
-        ([report(batchSize=2)], "a failure record names 2 records at [('shard-7', '0807')], should name 1"),
-        ([report(shardId="shard-x")], "a failure record names 1 records at [('shard-x', '0807')], should name 1"),
+        ([], "invocation records: 0, should be 1"),
+        ([report(), report()], "invocation records: 2, should be 1"),
+        ([report(batchSize=2)], "a record names 2 records at [('shard-7', '0807')], should name 1"),
+        ([report(shardId="shard-x")], "a record names 1 records at [('shard-x', '0807')], should name 1"),
         ([report(endSequenceNumber="0907")], "names 1 records at [('shard-7', '0807'), ('shard-7', '0907')], should"),
         ([report(startSequenceNumber="0707")], "names 1 records at [('shard-7', '0707'), ('shard-7', '0807')], should"),
-        ([report()._replace(data=b"{}")], "what the failure record names is b'{}', should be b'"),
+        ([report()._replace(data=b"{}")], "what the invocation record names is b'{}', should be b'"),
         (
             [report()._replace(record={**report().record, "requestContext": {"approximateInvokeCount": 2}})],
             "invocations with the poison alone: 2, should be 3",
         ),
     ],
 )
-def test_the_failure_record_must_name_the_poison_alone(reported: list[Any], fault: str) -> None:
+def test_the_invocation_record_must_name_the_poison_alone(reported: list[Any], fault: str) -> None:
     assert any(fault in found for found in replace(GOOD, reported=reported).discrepancies())
 
 
@@ -63,7 +63,7 @@ def test_the_failure_record_must_name_the_poison_alone(reported: list[Any], faul
     [
         ({"polled": 481}, "records that the daemon polled: 481, should be 480"),
         ({"discarded": 2}, "records that the daemon gave up: 2, should be 1"),
-        ({"delivered": 0}, "records given up whose failure record was delivered: 0, should be 1"),
+        ({"delivered": 0}, "records given up whose invocation record was delivered: 0, should be 1"),
         ({"invoked": 486}, "records that the function took: 480, should be 479"),
         ({"invoked": 479, "failed": 0}, "clicks seen again: 2, but only 0 were in a batch that failed"),
         ({"bisections": 0}, "the poison was never bisected out"),

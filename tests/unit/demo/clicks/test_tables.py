@@ -22,7 +22,7 @@ def test_a_broken_order_is_shown() -> None:
     assert Line("order of each user", ["broken"], "the function's file") in table.lines
 
 
-def test_the_failure_record_is_shown_whole_and_what_it_names_as_it_is() -> None:
+def test_the_invocation_record_is_shown_whole_and_what_it_names_as_it_is() -> None:
     record, named = failures(GOOD)
     assert json.loads(record.partition("\n")[2]) == GOOD.reported[0].record
     assert named.endswith(POISON.data.decode())
