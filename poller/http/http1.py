@@ -30,8 +30,6 @@ from poller.errors import Rejected, Unreachable
 LARGEST_ANSWER_IN_BYTES = 32 << 20
 """Head and body, as they come; AWS's largest is Kinesis's, of 10 MB of records in base64."""
 
-TOO_LARGE = f"the answer is larger than {LARGEST_ANSWER_IN_BYTES} bytes"
-
 LARGEST_HEAD_IN_BYTES = 64 << 10
 """The names and values of an answer's headers, with those of its interim answers and its trailers. The same limit holds
 for what stands between two parts of a body: a status line, chunk sizes with their extensions. Python's own client and
@@ -51,6 +49,13 @@ class Received(NamedTuple):
     body: bytes
 
 
+class AnswerTooLarge(Unreachable):
+    """The answer has more bytes than the limit; the rest of it was not read."""
+
+    def __init__(self, limit_in_bytes: int) -> None:
+        super().__init__(f"the answer is larger than {limit_in_bytes} bytes", code="UnusableAnswer", was_sent=True)
+
+
 class HungUp(Unreachable):
     """The connection ended before the first byte of an answer came."""
 
@@ -59,14 +64,19 @@ class HungUp(Unreachable):
 
 
 def request(start: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The bytes of a request. `start` is its first line, with any further lines that never change.
+    """The bytes of a request. `start` is its first line, with any further lines that never change."""
+    return f"{start}{header_lines(headers)}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def header_lines(headers: Mapping[str, str]) -> str:
+    """The lines of these headers.
 
     Raises Rejected for a header that would break out of its line: values come from settings and credentials.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
         raise Rejected(f"a line break in {', '.join(broken(headers))}", code="UnusableHeader")
-    return f"{start}{lines}content-length: {len(body)}\r\n\r\n".encode() + body
+    return lines
 
 
 def broken(headers: Mapping[str, str]) -> list[str]:
@@ -77,9 +87,10 @@ def broken(headers: Mapping[str, str]) -> list[str]:
 class Connection(asyncio.Protocol):
     """One connection. `is_open` is true while it may be asked; `on_lost` is told once it is gone."""
 
-    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(self, on_lost: Callable[[Connection], None], *, largest_answer_in_bytes: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
+        self._largest_answer_in_bytes = largest_answer_in_bytes
         self._waiter: asyncio.Future[Received | Unreachable] | None = None
         self._parser: HttpResponseParser | None = None
         self._size = self._size_without_body = self._head_size = self._header_count = 0
@@ -134,11 +145,11 @@ class Connection(asyncio.Protocol):
         except (HttpParserError, HttpParserUpgrade) as error:
             ours = error.__context__
             text = str(ours) if isinstance(ours, Unreachable) else f"the answer is not HTTP: {safe_text(error)}"
-            self._give_up(text, code="UnusableAnswer")
+            self._give_up(Unreachable(text, code="UnusableAnswer", was_sent=True))
         if self._size_without_body > LARGEST_HEAD_IN_BYTES:
-            self._give_up(TOO_MUCH_HEAD, code="UnusableAnswer")
-        if self._size > LARGEST_ANSWER_IN_BYTES:
-            self._give_up(TOO_LARGE, code="UnusableAnswer")
+            self._give_up(Unreachable(TOO_MUCH_HEAD, code="UnusableAnswer", was_sent=True))
+        if self._size > self._largest_answer_in_bytes:
+            self._give_up(AnswerTooLarge(self._largest_answer_in_bytes))
 
     def eof_received(self) -> None:
         self._ended(None)
@@ -212,8 +223,8 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(result)
 
-    def _give_up(self, message: str, *, code: str) -> None:
-        self._deliver(Unreachable(message, code=code, was_sent=True))
+    def _give_up(self, error: Unreachable) -> None:
+        self._deliver(error)
         self.abort()
 
     def _expect_until(self, deadline: float) -> None:
@@ -229,7 +240,7 @@ class Connection(asyncio.Protocol):
         if self._loop.time() < self._deadline:
             self._expect_until(self._deadline)
         elif self._waiter is not None:
-            self._give_up("no answer in time", code="TimeoutError")
+            self._give_up(Unreachable("no answer in time", code="TimeoutError", was_sent=True))
         else:
             self.close()
 

@@ -16,6 +16,7 @@ import asyncio
 import socket
 import ssl
 from collections import defaultdict
+from functools import cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from aiohappyeyeballs import start_connection
 
 from poller.disclosure import safe_text
 from poller.errors import Unreachable
-from poller.http.http1 import Connection, HungUp, Received
+from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, Connection, HungUp, Received
 from poller.http.keep_alive import probe_when_silent
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -41,6 +42,12 @@ CLOSE_TIMEOUT_IN_SECONDS = 1.0
 """How long, at the end, a server may take to say goodbye in TLS."""
 
 
+@cache
+def trusting_the_system() -> ssl.SSLContext:
+    """TLS that trusts the certificate authorities of the system; they are read once."""
+    return ssl.create_default_context()
+
+
 class Origin(NamedTuple):
     """What a connection leads to."""
 
@@ -55,10 +62,20 @@ class Origin(NamedTuple):
 
 
 class Pool:
-    """All connections of the daemon. Made within the event loop; `aclose` it there."""
+    """Connections that are used in one way. Made within the event loop; `aclose` it there."""
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        tls: ssl.SSLContext,
+        *,
+        connect_timeout_in_seconds: float = CONNECT_TIMEOUT_IN_SECONDS,
+        keep_alive_in_seconds: float = KEEP_ALIVE_IN_SECONDS,
+        largest_answer_in_bytes: int = LARGEST_ANSWER_IN_BYTES,
+    ) -> None:
         self._tls = tls
+        self._connect_timeout_in_seconds = connect_timeout_in_seconds
+        self._keep_alive_in_seconds = keep_alive_in_seconds
+        self._largest_answer_in_bytes = largest_answer_in_bytes
         self._loop = asyncio.get_running_loop()
         self._resting: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._connections: set[Connection] = set()
@@ -103,7 +120,7 @@ class Pool:
             connection.abort()
             raise
         if connection.is_open:
-            connection.rest(deadline=self._loop.time() + KEEP_ALIVE_IN_SECONDS)
+            connection.rest(deadline=self._loop.time() + self._keep_alive_in_seconds)
             resting.append(connection)
         if isinstance(result, Unreachable):
             raise result
@@ -118,7 +135,7 @@ class Pool:
 
     async def _connected(self, origin: Origin, deadline: float) -> Connection:
         try:
-            async with asyncio.timeout_at(min(deadline, self._loop.time() + CONNECT_TIMEOUT_IN_SECONDS)):
+            async with asyncio.timeout_at(min(deadline, self._loop.time() + self._connect_timeout_in_seconds)):
                 return await self._connect(origin)
         except (OSError, UnicodeError) as error:
             code = next(code for kind, code in NOT_CONNECTED_CODES if isinstance(error, kind))
@@ -132,7 +149,7 @@ class Pool:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         probe_when_silent(sock)
         _, connection = await self._loop.create_connection(
-            lambda: Connection(self._lost),
+            lambda: Connection(self._lost, largest_answer_in_bytes=self._largest_answer_in_bytes),
             sock=sock,
             ssl=self._tls if origin.is_tls else None,
             server_hostname=origin.host.rstrip(".") if origin.is_tls else None,

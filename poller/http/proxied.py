@@ -16,7 +16,7 @@ from yarl import URL
 
 from poller.disclosure import safe_text
 from poller.errors import Rejected, Unreachable
-from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, TOO_LARGE, Received
+from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, LARGEST_HEAD_IN_BYTES, AnswerTooLarge, Received
 from poller.http.keep_alive import probed_socket
 from poller.http.pool import CONNECT_TIMEOUT_IN_SECONDS, KEEP_ALIVE_IN_SECONDS
 
@@ -36,8 +36,18 @@ NOT_CONNECTED = (
 class Proxied:
     """All requests through proxies. `aclose` it in the end."""
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        tls: ssl.SSLContext,
+        *,
+        connect_timeout_in_seconds: float = CONNECT_TIMEOUT_IN_SECONDS,
+        keep_alive_in_seconds: float = KEEP_ALIVE_IN_SECONDS,
+        largest_answer_in_bytes: int = LARGEST_ANSWER_IN_BYTES,
+    ) -> None:
         self._tls = tls
+        self._connect_timeout_in_seconds = connect_timeout_in_seconds
+        self._keep_alive_in_seconds = keep_alive_in_seconds
+        self._largest_answer_in_bytes = largest_answer_in_bytes
         self._opened: aiohttp.ClientSession | None = None
 
     async def send(
@@ -50,11 +60,12 @@ class Proxied:
                 URL(url, encoded=True).with_user(None),  # aiohttp accepts no user in the url beside a signature
                 data=data,
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, sock_connect=CONNECT_TIMEOUT_IN_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, sock_connect=self._connect_timeout_in_seconds),
                 proxy=proxy,
                 allow_redirects=False,
             )
-            return Received(response.status, response.headers, await body_of(response))
+            body = await body_of(response, self._largest_answer_in_bytes)
+            return Received(response.status, response.headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise no_answer(error) from error
         except ValueError as error:  # a control character in a token, a host name that cannot be encoded
@@ -68,13 +79,17 @@ class Proxied:
         if self._opened is None:
             connector = aiohttp.TCPConnector(
                 limit=0,
-                keepalive_timeout=KEEP_ALIVE_IN_SECONDS,
+                keepalive_timeout=self._keep_alive_in_seconds,
                 ssl=self._tls,
                 resolver=aiohttp.ThreadedResolver(),
                 socket_factory=probed_socket,
             )
             self._opened = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                max_line_size=LARGEST_HEAD_IN_BYTES,
+                max_field_size=LARGEST_HEAD_IN_BYTES,
             )
         return self._opened
 
@@ -85,14 +100,14 @@ def no_answer(error: aiohttp.ClientError | TimeoutError | OSError) -> Unreachabl
     return Unreachable(text, code=type(error).__name__, was_sent=not isinstance(error, NOT_CONNECTED))
 
 
-async def body_of(response: aiohttp.ClientResponse) -> bytes:
+async def body_of(response: aiohttp.ClientResponse, limit_in_bytes: int = LARGEST_ANSWER_IN_BYTES) -> bytes:
     """The whole body; raises Unreachable above the limit, and then the connection is closed."""
     chunks: list[bytes] = []
     size = 0
     async with response:
         async for chunk in response.content.iter_any():
             size += len(chunk)
-            if size > LARGEST_ANSWER_IN_BYTES:
-                raise Unreachable(TOO_LARGE, code="UnusableAnswer", was_sent=True)
+            if size > limit_in_bytes:
+                raise AnswerTooLarge(limit_in_bytes)
             chunks.append(chunk)
     return b"".join(chunks)

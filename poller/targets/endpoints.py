@@ -18,6 +18,7 @@ from yarl import URL
 
 from poller.core.backoff import Backoff
 from poller.facts import Emit, EndpointSuspended
+from poller.http.pool import Origin
 from poller.http.proxies import proxy_of
 from poller.model.function import is_emulator
 from poller.model.ids import FunctionName
@@ -31,6 +32,7 @@ class Endpoint:
     """One url, with the proxy through which it is reached, or None. `aside_until` is on anyio's clock."""
 
     url: URL
+    origin: Origin
     proxy: URL | None
     is_emulator: bool
     calls: int = 0
@@ -49,7 +51,7 @@ class Endpoints:
         self._pool = [_endpoint(url) for url in urls]
         self._function = function
         self._emit = emit
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None  # there while somebody waits for room
         self._randomness = random.Random()
 
     @asynccontextmanager
@@ -64,8 +66,9 @@ class Endpoints:
             yield endpoint
         finally:
             endpoint.calls -= 1
-            self._changed.set()
-            self._changed = anyio.Event()
+            if self._changed is not None:
+                self._changed.set()
+                self._changed = None
 
     def succeeded(self, endpoint: Endpoint) -> None:
         """It answered: the next failure starts with a short pause again."""
@@ -89,13 +92,21 @@ class Endpoints:
                     self._pool.remove(endpoint)
                     self._pool.append(endpoint)
                     return endpoint
+            self._changed = self._changed or anyio.Event()
             await self._changed.wait()
         return None
 
 
 def _endpoint(url: str) -> Endpoint:
-    proxy = proxy_of(url)
-    return Endpoint(URL(url), URL(proxy) if proxy is not None else None, is_emulator(url))
+    proxy, parsed = proxy_of(url), URL(url)
+    assert parsed.raw_host is not None
+    assert parsed.port is not None
+    return Endpoint(
+        url=parsed,
+        origin=Origin(parsed.raw_host, parsed.port, parsed.scheme == "https"),
+        proxy=URL(proxy) if proxy is not None else None,
+        is_emulator=is_emulator(url),
+    )
 
 
 def _preferred(candidates: Sequence[Endpoint], now: float) -> list[Endpoint]:

@@ -31,21 +31,21 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from io import BytesIO
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-import aiohttp
 import anyio
-from multidict import CIMultiDict
 from yarl import URL
 
+from poller import __version__, errors
 from poller.core.service_time import parsed_date
-from poller.disclosure import safe_text
 from poller.facts import Emit
-from poller.http.keep_alive import probed_socket
+from poller.http.http1 import AnswerTooLarge, Received, header_lines, request
+from poller.http.pool import Pool, trusting_the_system
+from poller.http.proxied import Proxied
 from poller.model.function import Function, HttpService
 from poller.model.invocation import (
     Answered,
@@ -74,22 +74,42 @@ CONNECT_IN_SECONDS = 5.0
 KEEP_ALIVE_IN_SECONDS = 1.5
 """Less than servers keep an idle connection (gunicorn: 2, Node: 5): a call into a closing one is a lost answer."""
 
+LARGEST_ANSWER_IN_BYTES = 2 * RESPONSE_LIMIT_IN_BYTES
+"""How much of an answer is read: its head, its body, and what frames the chunks of its body."""
+
 RETRY_AFTER_LIMIT_IN_SECONDS = 900.0
 """The longest pause that a service may ask for: as long as a function on Lambda may run."""
-
-AT_ONCE_LIMIT_IN_BYTES = 2**20
 
 WORDS_LIMIT_IN_BYTES = 256
 """How much of the body of a failing answer is shown."""
 
-HEADER_LIMIT_IN_BYTES = 2**16
-"""The longest line or header of an answer; aiohttp's own limit is 8,190."""
-
-ERROR_HEADERS = ("Error-Type", "X-Amz-Function-Error")
+ERROR_HEADERS = ("error-type", "x-amz-function-error")
 """An answer with one of these headers is the function's error: newer emulators send the first, Lambda the second."""
 
 EMULATORS_TIMEOUT = re.compile(rb"Task timed out after (\d+)\.00 seconds")
 """Its answer when the function took too long: status 200, plain text."""
+
+ZLIB_FORMATS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""The content-encodings that are unpacked, although none was asked for, by zlib's names for their formats."""
+
+
+class _Reply(NamedTuple):
+    """An answer, and which url gave it. Its body is unpacked."""
+
+    endpoint: Endpoint
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def words(self, invocation: Invocation) -> str:
+        """The status and the beginning of the body, in one line; a body that repeats the event is not shown."""
+        said = self.body[:WORDS_LIMIT_IN_BYTES]
+        words = "" if said in invocation.payload else said.decode(errors="replace")
+        return " ".join(f"{self.status}: {words}".split()).rstrip(":")
+
+    def refusal(self, invocation: Invocation) -> str:
+        """The same, with the host and port that said so."""
+        return f"{_place(self.endpoint.url)}: {self.words(invocation)}"
 
 
 class HttpTarget:
@@ -98,23 +118,25 @@ class HttpTarget:
     def __init__(self, function: Function, *, emit: Emit, clock: Callable[[], float] = time.time) -> None:
         assert isinstance(function.kind, HttpService), function.kind
         self._function = function
-        self._headers = CIMultiDict({"Content-Type": "application/json", "Accept-Encoding": "identity"})
-        for name, value in function.kind.headers.items():
-            self._headers[name] = value
+        self._headers = function.kind.headers
         self._endpoints = Endpoints(function.kind.urls, function=function.name, emit=emit)
+        self._starts: dict[Endpoint, str] = {}
         self._clock = clock
 
     async def __aenter__(self) -> Self:
-        connect = min(CONNECT_IN_SECONDS, self._function.timeout_in_seconds / 2)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEP_ALIVE_IN_SECONDS, socket_factory=probed_socket
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, connect=connect),
-            headers=self._headers,
-            max_line_size=HEADER_LIMIT_IN_BYTES,
-            max_field_size=HEADER_LIMIT_IN_BYTES,
+        connect_timeout = min(CONNECT_IN_SECONDS, self._function.timeout_in_seconds / 2)
+        tls = trusting_the_system()
+        self._pool = Pool(
+            tls,
+            connect_timeout_in_seconds=connect_timeout,
+            keep_alive_in_seconds=KEEP_ALIVE_IN_SECONDS,
+            largest_answer_in_bytes=LARGEST_ANSWER_IN_BYTES,
+        )
+        self._proxied = Proxied(
+            tls,
+            connect_timeout_in_seconds=connect_timeout,
+            keep_alive_in_seconds=KEEP_ALIVE_IN_SECONDS,
+            largest_answer_in_bytes=LARGEST_ANSWER_IN_BYTES,
         )
         return self
 
@@ -122,7 +144,8 @@ class HttpTarget:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with anyio.CancelScope(shield=True):
-            await self._session.close()
+            await self._pool.aclose()
+            await self._proxied.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
         """See ports.Target. A url that did not take the call is followed by the next one, until one did."""
@@ -151,43 +174,75 @@ class HttpTarget:
 
     async def _call(self, endpoint: Endpoint, invocation: Invocation) -> Response:
         try:
-            with anyio.fail_after(self._function.timeout_in_seconds):
-                async with self._session.post(
-                    endpoint.url,
-                    data=_data(invocation.payload),
-                    headers=_headers(endpoint, invocation),
-                    allow_redirects=False,
-                    proxy=endpoint.proxy,
-                ) as reply:
-                    body = await _body(reply)
-        except aiohttp.ConnectionTimeoutError:
-            return Unreachable(reason=f"no connection to {_place(endpoint.proxy or endpoint.url)} in time")
-        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
-            return Unreachable(reason=safe_text(error))
-        except TimeoutError:
-            return timed_out(invocation.request_id, self._function.timeout_in_seconds)
-        except ValueError as error:
-            return Unreachable(reason=f"the request cannot be made: {type(error).__name__}")
-        except (aiohttp.ClientError, OSError) as error:
-            return LostAnswer(reason=_unread(error))
-        if body is None:
+            received = await self._send(endpoint, invocation)
+            body = _unpacked(received)
+        except AnswerTooLarge:
             return too_large()
-        return self._understood(endpoint, invocation, reply, body)
+        except errors.Unreachable as error:
+            return self._without_answer(endpoint, invocation, error)
+        except errors.Rejected as error:
+            return Unreachable(reason=f"the request cannot be made: {error}")
+        if len(body) > RESPONSE_LIMIT_IN_BYTES:
+            return too_large()
+        return self._understood(_Reply(endpoint, received.status, received.headers, body), invocation)
 
-    def _understood(
-        self, endpoint: Endpoint, invocation: Invocation, reply: aiohttp.ClientResponse, body: bytes
-    ) -> Response:
+    async def _send(self, endpoint: Endpoint, invocation: Invocation) -> Received:
+        """Raises errors.Unreachable when there is no answer, and Rejected when no request can be made."""
+        timeout_in_seconds = self._function.timeout_in_seconds
+        headers = _headers(endpoint, invocation)
+        if endpoint.proxy is None:
+            message = request(self._start(endpoint), headers, invocation.payload)
+            return await self._pool.send(endpoint.origin, message, timeout_in_seconds=timeout_in_seconds)
+        return await self._proxied.send(
+            str(endpoint.url),
+            str(endpoint.proxy),
+            self._headers_of_all(endpoint) | headers,
+            invocation.payload,
+            timeout_in_seconds=timeout_in_seconds,
+        )
+
+    def _start(self, endpoint: Endpoint) -> str:
+        """The lines of a request's head that are the same for all calls of a url."""
+        start = self._starts.get(endpoint)
+        if start is None:
+            line = f"POST {endpoint.url.raw_path_qs} HTTP/1.1\r\n"
+            start = self._starts[endpoint] = line + header_lines(self._headers_of_all(endpoint))
+        return start
+
+    def _headers_of_all(self, endpoint: Endpoint) -> dict[str, str]:
+        """The headers of every call of a url; those of the settings win, whatever their case."""
+        headers = {
+            "host": endpoint.url.host_port_subcomponent or "",
+            "user-agent": f"poller/{__version__}",
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+        }
+        if endpoint.url.user is not None or endpoint.url.password is not None:
+            user = f"{endpoint.url.user or ''}:{endpoint.url.password or ''}"
+            headers["authorization"] = f"Basic {base64.b64encode(user.encode()).decode()}"
+        return headers | {name.lower(): value for name, value in self._headers.items()}
+
+    def _without_answer(self, endpoint: Endpoint, invocation: Invocation, error: errors.Unreachable) -> Response:
+        if error.code == "ConnectionTimeoutError":
+            return Unreachable(reason=f"no connection to {_place(endpoint.proxy or endpoint.url)} in time")
+        if not error.was_sent:
+            return Unreachable(reason=str(error))
+        if error.code == "TimeoutError":
+            return timed_out(invocation.request_id, self._function.timeout_in_seconds)
+        return LostAnswer(reason=str(error))
+
+    def _understood(self, reply: _Reply, invocation: Invocation) -> Response:
         if reply.status in (429, 503):
-            there = parsed_date(reply.headers.get("Date", ""))
+            there = parsed_date(reply.headers.get("date", ""))
             now = self._clock() if there is None else there
-            pause = retry_after(reply.headers.get("Retry-After"), now=now)
-            detail = f"{_place(reply.url)}: {_in_words(reply, body, invocation)}"
-            return Throttled(reason=f"HTTP.{reply.status}", retry_after=pause, detail=detail)
+            pause = retry_after(reply.headers.get("retry-after"), now=now)
+            return Throttled(reason=f"HTTP.{reply.status}", retry_after=pause, detail=reply.refusal(invocation))
         if reply.status == 407:  # only a proxy answers so, and its answer is not for the log
-            return Unreachable(reason="HTTP.407", detail=f"{_place(reply.url)}: refused by the proxy")
-        if endpoint.is_emulator:
-            return _emulators_answer(reply, body, invocation)
-        return Answered(body) if 200 <= reply.status < 300 else _http_error(reply, body, invocation)
+            return Unreachable(reason="HTTP.407", detail=f"{_place(reply.endpoint.url)}: refused by the proxy")
+        if reply.endpoint.is_emulator:
+            return _emulators_answer(reply, invocation)
+        return Answered(reply.body) if 200 <= reply.status < 300 else _http_error(reply, invocation)
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
@@ -208,80 +263,61 @@ def _place(url: URL) -> str:
     return f"{url.raw_host}:{url.port}"
 
 
-_UNREAD = {
-    "Can not decode content-encoding": "the answer's content-encoding cannot be read",
-    "Got more than": f"the answer has a line or a header of more than {HEADER_LIMIT_IN_BYTES} bytes",
-    "Too many headers": "the answer has too many headers",
-}
-"""What aiohttp says of an answer that it cannot read, which may hold some of it, and what we say."""
-
-
-def _unread(error: Exception) -> str:
-    said = str(error)
-    for theirs, ours in _UNREAD.items():
-        if theirs in said:
-            return ours
-    return "the answer is not HTTP" if isinstance(error, aiohttp.ClientResponseError) else type(error).__name__
-
-
 def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:
+    """The headers of one call."""
     headers = {
-        "X-Amzn-RequestId": invocation.request_id,
-        "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
-        "X-Poller-Mapping": invocation.mapping,
-        "X-Poller-Attempt": str(invocation.attempt),
+        "x-amzn-requestid": invocation.request_id,
+        "lambda-runtime-aws-request-id": invocation.request_id,
+        "x-poller-mapping": invocation.mapping,
+        "x-poller-attempt": str(invocation.attempt),
     }
     if endpoint.is_emulator:
-        headers["X-Amz-Client-Context"] = base64.b64encode(client_context(invocation).encode()).decode()
+        headers["x-amz-client-context"] = base64.b64encode(client_context(invocation).encode()).decode()
     return headers
 
 
-def _data(payload: bytes) -> bytes | BytesIO:
-    """aiohttp writes bytes at once, and a file in pieces; above a megabyte it insists on the latter."""
-    return payload if len(payload) <= AT_ONCE_LIMIT_IN_BYTES else BytesIO(payload)
+def _unpacked(received: Received) -> bytes:
+    """The body, without its content-encoding, and at most one byte of it above the limit of a response."""
+    encoding = received.headers.get("content-encoding", "identity").lower()
+    if encoding == "identity" or not received.body:
+        return received.body
+    if encoding not in ZLIB_FORMATS:
+        raise _unreadable()
+    unpacking = zlib.decompressobj(ZLIB_FORMATS[encoding])
+    try:
+        body = unpacking.decompress(received.body, RESPONSE_LIMIT_IN_BYTES + 1)
+    except zlib.error as error:
+        raise _unreadable() from error
+    if not unpacking.eof and len(body) <= RESPONSE_LIMIT_IN_BYTES:
+        raise _unreadable()
+    return body
 
 
-async def _body(reply: aiohttp.ClientResponse) -> bytes | None:
-    """The answer's body; None as soon as it is larger than an answer may be, and the connection is not used again."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in reply.content.iter_any():
-        size += len(chunk)
-        if size > RESPONSE_LIMIT_IN_BYTES:
-            reply.close()
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
+def _unreadable() -> errors.Unreachable:
+    text = "the answer's content-encoding cannot be read"
+    return errors.Unreachable(text, code="UnusableAnswer", was_sent=True)
 
 
-def _emulators_answer(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocation) -> Response:
+def _emulators_answer(reply: _Reply, invocation: Invocation) -> Response:
     """What an emulator means. It hides a function's failures behind a status of 200; newer ones name their type."""
-    is_error = is_error_document(body)
+    is_error = is_error_document(reply.body)
     if any(name in reply.headers for name in ERROR_HEADERS) or (is_error and reply.status in (200, 502)):
-        return posted(body, error_type=reply.headers.get("Error-Type"))
+        return posted(reply.body, error_type=reply.headers.get("error-type"))
     if reply.status == 200:
-        timeout = EMULATORS_TIMEOUT.match(body)
-        return timed_out(invocation.request_id, float(timeout[1])) if timeout else Answered(body)
+        timeout = EMULATORS_TIMEOUT.match(reply.body)
+        return timed_out(invocation.request_id, float(timeout[1])) if timeout else Answered(reply.body)
     if reply.status == 502:
         return exited(invocation.request_id, None)
     if reply.status in (400, 500, 504):
-        detail = f"{_place(reply.url)}: {_in_words(reply, body, invocation)}"
-        return Unreachable(reason=f"HTTP.{reply.status}", detail=detail)
-    return _http_error(reply, body, invocation)
+        return Unreachable(reason=f"HTTP.{reply.status}", detail=reply.refusal(invocation))
+    return _http_error(reply, invocation)
 
 
-def _http_error(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocation) -> FunctionError | TooLarge:
-    error_type, message = f"HTTP.{reply.status}", _in_words(reply, body, invocation)
+def _http_error(reply: _Reply, invocation: Invocation) -> FunctionError | TooLarge:
+    error_type, message = f"HTTP.{reply.status}", reply.words(invocation)
     if reply.status == 413:
         return TooLarge(error_type=error_type, message=message)
-    return FunctionError(error_type=error_type, message=message, payload=body)
-
-
-def _in_words(reply: aiohttp.ClientResponse, body: bytes, invocation: Invocation) -> str:
-    """The status and the beginning of the body, in one line; a body that repeats the event is not shown."""
-    said = body[:WORDS_LIMIT_IN_BYTES]
-    words = "" if said in invocation.payload else said.decode(errors="replace")
-    return " ".join(f"{reply.status} {(reply.reason or '')[:WORDS_LIMIT_IN_BYTES]}: {words}".split()).rstrip(":")
+    return FunctionError(error_type=error_type, message=message, payload=reply.body)
 
 
 def _worth_telling(refusals: list[Throttled | Unreachable]) -> Throttled | Unreachable:

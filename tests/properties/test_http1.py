@@ -15,7 +15,15 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from poller.errors import Rejected, Unreachable
-from poller.http.http1 import LARGEST_HEAD_IN_BYTES, MOST_HEADERS, TOO_MUCH_HEAD, Connection, Received, request
+from poller.http.http1 import (
+    LARGEST_ANSWER_IN_BYTES,
+    LARGEST_HEAD_IN_BYTES,
+    MOST_HEADERS,
+    TOO_MUCH_HEAD,
+    Connection,
+    Received,
+    request,
+)
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NAMES = st.text(LETTERS + "0123456789-_", min_size=1, max_size=12).map(lambda name: f"X-{name}")
@@ -90,7 +98,7 @@ def read(*streams: list[bytes], lasts: bool = False) -> tuple[list[Received | Un
 
     async def run() -> tuple[list[Received | Unreachable], bool]:
         results = []
-        connection = Connection(lambda _: None)
+        connection = Connection(lambda _: None, largest_answer_in_bytes=LARGEST_ANSWER_IN_BYTES)
         pipe = Pipe()
         connection.connection_made(pipe)
         for pieces in streams:
@@ -266,7 +274,7 @@ def test_the_limit_holds_for_each_answer_by_itself() -> None:
 
 def test_no_timer_keeps_a_lost_connection_until_the_deadline_of_its_call() -> None:
     async def run() -> None:
-        connection = Connection(lambda _: None)
+        connection = Connection(lambda _: None, largest_answer_in_bytes=LARGEST_ANSWER_IN_BYTES)
         connection.connection_made(Pipe())
         connection.ask(b"", deadline=asyncio.get_running_loop().time() + 3_600)
         connection.connection_lost(None)

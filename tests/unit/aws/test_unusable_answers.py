@@ -14,7 +14,7 @@ from poller import errors
 from poller.aws import clients
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
-from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, TOO_LARGE
+from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, AnswerTooLarge
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +62,7 @@ async def test_an_answer_is_read_up_to_its_limit_and_no_further(
     async with answering(Reply(body=largest), way, monkeypatch) as (aws, _):
         assert len((await call(aws))["Messages"][0]["Body"]) == LARGEST_ANSWER_IN_BYTES - HEAD_IN_BYTES
     async with answering(Drop(HEAD + b" " * (LARGEST_ANSWER_IN_BYTES + 1)), way, monkeypatch) as (aws, server):
-        with pytest.raises(errors.Unreachable, match=TOO_LARGE) as caught:
+        with pytest.raises(AnswerTooLarge) as caught:
             await call(aws)
         assert (caught.value.code, caught.value.was_sent) == ("UnusableAnswer", True)
         assert len(server.requests) == 1

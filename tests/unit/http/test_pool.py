@@ -14,8 +14,8 @@ import anyio
 import pytest
 
 from poller.errors import Unreachable
-from poller.http import http1, pool
-from poller.http.http1 import Received, request
+from poller.http import pool
+from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, Received, request
 from poller.http.pool import Origin, Pool
 from tests.fakes.certificates import self_signed
 from tests.fakes.http_server import Request, close, read_request
@@ -121,14 +121,19 @@ class Client:
 
 @asynccontextmanager
 async def asking(
-    script: Script, tls: ssl.SSLContext | None = None, *, folder: Path | None = None, host: str = "127.0.0.1"
+    script: Script,
+    tls: ssl.SSLContext | None = None,
+    *,
+    folder: Path | None = None,
+    host: str = "127.0.0.1",
+    largest_answer_in_bytes: int = LARGEST_ANSWER_IN_BYTES,
 ) -> AsyncIterator[Client]:
     server = Scripted(script)
     listening = await asyncio.start_server(server.serve, host, 0, ssl=tls)
     trusted = ssl.create_default_context(cafile=folder / "certificate.pem" if tls and folder else None)
     origin = Origin(host, listening.sockets[0].getsockname()[1], tls is not None)
     try:
-        async with aclosing(Pool(trusted)) as opened:
+        async with aclosing(Pool(trusted, largest_answer_in_bytes=largest_answer_in_bytes)) as opened:
             yield Client(opened, origin, server, listening)
     finally:
         await close(listening)
@@ -369,15 +374,13 @@ async def test_an_answer_that_is_no_http_is_unusable(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("head", [b"Content-Length: 5000\r\n\r\n", b"\r\n", b"X: "])
-async def test_an_answer_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
-    monkeypatch.setattr(http1, "LARGEST_ANSWER_IN_BYTES", 1000)
-
+async def test_an_answer_that_never_ends_is_cut_off(head: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.asked()
         await peer.says(b"HTTP/1.1 200 OK\r\n" + head + b"x" * 1001)
         await peer.is_left()
 
-    async with asking(script) as client:
+    async with asking(script, largest_answer_in_bytes=1000) as client:
         assert await client.fails() == ("UnusableAnswer", True)
         await client.until(lambda: client.server.left == 1)
 
