@@ -2,7 +2,7 @@
 
     commands     run, check, demo: they read the file, tell what is wrong with it, and hand on what is right
     reference    reference metrics, reference log: what the daemon counts and logs
-    state        state show, state set: what a person sees of the stored positions, and moves
+    state        state show, set, rename: what a person sees of the stored positions, and moves
     positions    how a position is written on the command line
     moving       what a move of stored positions would change
     tables       how stored positions are laid out, for people and for programs

@@ -1,4 +1,4 @@
-"""What may a person do with the stored positions? See them at any time, and move them while no daemon runs.
+"""What may a person do with the stored positions? See them at any time; move or rename them while no daemon runs.
 
 A move is told before it is made, and asked about.
 From then until it is made or declined the file is held, so that no daemon goes on meanwhile.
@@ -14,16 +14,19 @@ from typing import Annotated
 
 import typer
 
-from poller.cli.ending import OF_CHANGES, Config, examined, failures_told, refused
+from poller.cli.ending import OF_CHANGES, Config, counted, examined, failures_told, refused
 from poller.cli.moving import Move, planned
 from poller.cli.positions import NoPosition
 from poller.cli.tables import Entry, document, entries, table
+from poller.model.ids import MappingName
 from poller.settings.values import Settings
-from poller.stores.by_hand import held, stored
+from poller.stores.by_hand import Renamed, held, stored
 from poller.stores.ownership import is_there
 
 state_commands = typer.Typer(
-    help="See where each stream is read, and move it by hand.", epilog=OF_CHANGES, no_args_is_help=True
+    help="See where each stream is read, move it by hand, and rename its mapping.",
+    epilog=OF_CHANGES,
+    no_args_is_help=True,
 )
 
 
@@ -108,6 +111,49 @@ def set_position(
     typer.echo("Done; the next start of the daemon goes on from there.")
 
 
+@state_commands.command("rename", epilog=OF_CHANGES)
+def rename_mapping(
+    old: Annotated[str, typer.Argument(help="The name under which the positions are stored.")],
+    new: Annotated[str, typer.Argument(help="The new key of [mappings].")],
+    config: Config = Path("poller.toml"),
+) -> None:
+    """Move all stored positions of a stream mapping to a new name. The daemon must be stopped.
+
+    Example: `poller state rename clicks page_clicks`, before or after the name is changed in the file.
+
+    Without it, a renamed mapping begins anew at its starting_position. The pause of a mapping moves too. It refuses if
+    positions are stored under the new name.
+    """
+    settings = examined(config).settings
+    path = _file_of(settings)
+    if path is None:
+        raise refused('daemon.state is "memory:": nothing is stored, so nothing can be renamed', code=1)
+    with failures_told(config):
+        if not is_there(path):
+            raise refused(f"{path} does not exist yet, so nothing can be renamed", code=1)
+        with held(path) as hand:
+            names = {key.mapping for key in hand.stored()}
+            if old not in names | hand.paused():
+                raise refused(f"nothing is stored of a mapping {old}; {_there_are(sorted(names))}", code=2)
+            if new in names:
+                raise refused(f"nothing was changed: positions of a mapping {new} are stored already", code=1)
+            renamed = hand.rename(MappingName(old), MappingName(new))
+    typer.echo(f"Done; {new} has {_in_words(renamed)}.")
+    if any(mapping.name == old for mapping in settings.stream_mappings):
+        typer.echo(f"Change the name in {config} too: there, {old} would now begin at its starting_position.")
+
+
+def _in_words(renamed: Renamed) -> str:
+    parts = []
+    if renamed.positions:
+        parts.append(f"the positions of {counted(renamed.positions, 'shard')}")
+    if renamed.starting_positions:
+        parts.append("the starting position that was set by hand")
+    if renamed.is_paused:
+        parts.append("the pause")
+    return " and ".join(parts)
+
+
 def _planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> Move:
     try:
         return planned(before, text, shard=shard, is_after=is_after)
@@ -133,8 +179,12 @@ def _refuse_unless_known(name: str, known: Iterable[str], settings: Settings) ->
         return
     if any(name == mapping.name for mapping in settings.queue_mappings):
         raise refused(f"{name} reads a queue, which has no positions", code=2)
-    there_are = f"there are {', '.join(dict.fromkeys(names))}" if names else "no mapping reads a stream"
-    raise refused(f"there is no mapping {name} of a stream; {there_are}", code=2)
+    raise refused(f"there is no mapping {name} of a stream; {_there_are(names)}", code=2)
+
+
+def _there_are(names: Iterable[str]) -> str:
+    unique = dict.fromkeys(names)
+    return f"there are {', '.join(unique)}" if unique else "there is none"
 
 
 def _file_of(settings: Settings) -> Path | None:

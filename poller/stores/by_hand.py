@@ -1,7 +1,7 @@
-"""What may a person do to the stored positions? Look at them, and, with the daemon stopped, move them.
+"""What may a person do to the stored positions? Look at them, and, with the daemon stopped, move or rename them.
 
-Moving is the one way back: the rows are taken away and written anew, so that what is moved to may lie anywhere.
-Who means to move them holds the file from the first look to the last change, so that no daemon comes in between.
+Only a person can move a position back: the row is removed and written anew, so the new position may be anywhere.
+The file is held from the first look to the last change, so that no daemon comes in between.
 All raise SettingsError where the file cannot be used.
 """
 
@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from poller.model.ids import MappingName
 from poller.model.stream import Checkpoint, Position, ShardId, StartingPosition, StateKey
 from poller.stores.notation import format_position, rank
+from poller.stores.pauses import pause, paused, resume
 from poller.stores.rows import load, starting_position
 from poller.stores.sqlite_file import faults, owned, shown
 
@@ -32,6 +34,14 @@ class Stored(NamedTuple):
     starting_position: StartingPosition | None
     checkpoints: dict[ShardId, Checkpoint]
     saved_at: dict[ShardId, int]
+
+
+class Renamed(NamedTuple):
+    """What a mapping had: so many positions of shards and starting positions set by hand, and perhaps a pause."""
+
+    positions: int
+    starting_positions: int
+    is_paused: bool
 
 
 def stored(path: Path) -> dict[StateKey, Stored]:
@@ -58,6 +68,10 @@ class Hand:
         with faults(self._path):
             return _stored(self._file)
 
+    def paused(self) -> frozenset[MappingName]:
+        with faults(self._path):
+            return paused(self._file)
+
     def start_over(self, key: StateKey, position: StartingPosition) -> None:
         """Forget all of these checkpoints, and let this stand in for the mapping's starting position from now on."""
         with self._changing() as file:
@@ -74,6 +88,22 @@ class Hand:
             )
             file.execute(INSERT, (*key, shard_id, format_position(position), rank(position), version))
 
+    def rename(self, old: MappingName, new: MappingName) -> Renamed:
+        """Give all that is stored of a mapping to another name, of which no position may be stored."""
+        with self._changing() as file:
+            assert not any(key.mapping == new for key in _keys(file)), f"positions of {new} would be mixed with others"
+            renamed = Renamed(
+                positions=file.execute("UPDATE checkpoint SET mapping = ? WHERE mapping = ?", (new, old)).rowcount,
+                starting_positions=file.execute(
+                    "UPDATE start_over SET mapping = ? WHERE mapping = ?", (new, old)
+                ).rowcount,
+                is_paused=old in paused(file),
+            )
+            if renamed.is_paused:
+                resume(file, old)
+                pause(file, new)
+            return renamed
+
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         with faults(self._path), self._file as file:
@@ -84,10 +114,12 @@ class Hand:
 def _stored(file: sqlite3.Connection) -> dict[StateKey, Stored]:
     with file:
         file.execute("BEGIN")
-        keys = (
-            "SELECT mapping, stream_arn FROM checkpoint UNION SELECT mapping, stream_arn FROM start_over ORDER BY 1, 2"
-        )
-        return {key: _stored_of(file, key) for key in map(StateKey._make, file.execute(keys).fetchall())}
+        return {key: _stored_of(file, key) for key in _keys(file)}
+
+
+def _keys(file: sqlite3.Connection) -> list[StateKey]:
+    query = "SELECT mapping, stream_arn FROM checkpoint UNION SELECT mapping, stream_arn FROM start_over ORDER BY 1, 2"
+    return [StateKey(*row) for row in file.execute(query).fetchall()]
 
 
 def _stored_of(file: sqlite3.Connection, key: StateKey) -> Stored:

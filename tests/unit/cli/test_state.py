@@ -343,6 +343,72 @@ def test_what_was_set_is_shown(poller: Poller, shard: ShardId | None, text: str,
     assert shard or not by_id
 
 
+def test_a_renamed_mapping_keeps_its_positions(poller: Poller) -> None:
+    before = now()
+    result = poller("state", "rename", "clicks", "page_clicks")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "Done; page_clicks has the positions of 4 shards.\n"
+        "Change the name in poller.toml too: there, clicks would now begin at its starting_position.\n"
+    )
+    assert now(CLICKS._replace(mapping=MappingName("page_clicks"))) == before
+    assert CLICKS not in stored(Path("poller.db"))
+
+
+def test_a_mapping_may_be_renamed_after_the_file_was_changed(poller: Poller) -> None:
+    Path("poller.toml").write_text(STREAMS.replace("mappings.clicks", "mappings.page_clicks"))
+    result = poller("state", "rename", "clicks", "page_clicks")
+    assert (result.exit_code, result.stdout) == (0, "Done; page_clicks has the positions of 4 shards.\n")
+    assert shown(poller, "page_clicks")["mappings"][0]["shards"][0]["shard_id"] == A
+
+
+def test_a_pause_and_a_starting_position_are_renamed_too(poller: Poller) -> None:
+    async def pause() -> None:
+        async with SqliteStore(Path("poller.db")) as store:
+            for name in ("users", "orders"):
+                await store.pauses.pause(MappingName(name))
+
+    anyio.run(pause)
+    assert poller("state", "set", "users", "TRIM_HORIZON", "--yes").exit_code == 0
+    result = poller("state", "rename", "users", "people")
+    assert result.stdout.startswith("Done; people has the starting position that was set by hand and the pause.\n")
+    assert poller("state", "rename", "orders", "sales").stdout == "Done; sales has the pause.\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "why"),
+    [
+        ("clocks", "page_clicks", 2, "nothing is stored of a mapping clocks; there are clicks, users"),
+        ("clicks", "users", 1, "nothing was changed: positions of a mapping users are stored already"),
+        ("clicks", "clicks", 1, "nothing was changed: positions of a mapping clicks are stored already"),
+    ],
+)
+def test_a_rename_that_would_lose_positions_is_refused(poller: Poller, old: str, new: str, code: int, why: str) -> None:
+    result = poller("state", "rename", old, new)
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"poller: {why}\n")
+    assert unchanged()
+
+
+def test_nothing_is_renamed_while_a_daemon_holds_the_file(poller: Poller) -> None:
+    with owned(Path("poller.db")):
+        result = poller("state", "rename", "clicks", "page_clicks")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"poller.db is in use by another poller (process {os.getpid()})" in result.stderr
+    assert unchanged()
+
+
+def test_nothing_is_renamed_where_nothing_is_stored(poller: Poller) -> None:
+    Path("poller.db").unlink()
+    result = poller("state", "rename", "clicks", "page_clicks")
+    assert result.exit_code == 1
+    assert "poller.db does not exist yet, so nothing can be renamed" in result.stderr
+    assert not Path("poller.db").exists()
+    Path("poller.toml").write_text('daemon.state = "memory:"\n' + STREAMS)
+    result = poller("state", "rename", "clicks", "page_clicks")
+    assert result.exit_code == 1
+    assert 'daemon.state is "memory:": nothing is stored, so nothing can be renamed' in result.stderr
+
+
 def test_help_teaches_by_examples(poller: Poller) -> None:
     text = " ".join(poller("state", "set", "--help", COLUMNS="300").stdout.split())
     for example in ("TRIM_HORIZON", "LATEST", "2026-01-31T12:00:00Z", "--shard shardId-000000000001 --after"):

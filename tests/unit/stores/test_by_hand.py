@@ -24,7 +24,7 @@ from poller.model.stream import (
     Window,
     WriterId,
 )
-from poller.stores.by_hand import held, stored
+from poller.stores.by_hand import Renamed, held, stored
 from poller.stores.memory import MemoryStore
 from poller.stores.sqlite import SqliteStore
 from tests.fakes.saving import load, save
@@ -133,3 +133,27 @@ async def test_a_run_that_has_read_a_shard_before_a_person_moved_it_has_lost_it(
     async with SqliteStore(path) as store:
         assert (await store.load(CLICKS))[A].version == 2
         assert await store.save(CLICKS, {A: AT_END}, Claim(WriterId("late"), {A: 2})) == {A}
+
+
+async def test_a_renamed_mapping_has_all_that_the_old_name_had(path: Path) -> None:
+    new = MappingName("page_clicks")
+    async with SqliteStore(path) as store:
+        await store.pauses.pause(CLICKS.mapping)
+        await store.pauses.pause(USERS.mapping)
+    with held(path) as hand:
+        hand.start_over(MOVED, TrimHorizon())
+        assert hand.rename(CLICKS.mapping, new) == Renamed(positions=2, starting_positions=1, is_paused=True)
+        assert hand.paused() == {new, USERS.mapping}
+        assert hand.rename(CLICKS.mapping, MappingName("other")) == Renamed(0, 0, is_paused=False)
+        assert hand.paused() == {new, USERS.mapping}
+    assert seen(path) == {
+        CLICKS._replace(mapping=new): AS_SAVED[CLICKS],
+        MOVED._replace(mapping=new): (TrimHorizon(), {}),
+        USERS: AS_SAVED[USERS],
+    }
+
+
+async def test_positions_of_two_mappings_are_never_mixed(path: Path) -> None:
+    with held(path) as hand, pytest.raises(AssertionError, match="would be mixed"):
+        hand.rename(CLICKS.mapping, USERS.mapping)
+    assert seen(path) == AS_SAVED
