@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from typing import Any
 
 import pytest
 
 from poller.core.filtering import InvalidPattern, compile_filters
 
-MISSING = object()
+
+class Missing(Enum):
+    """A field that the record does not have. An enumeration's member gives a test the same name in every process."""
+
+    MISSING = "missing"
+
+
+MISSING = Missing.MISSING
 
 # The alternatives of a leaf, the field's values that match, and those that do not.
 ACCEPTED: list[tuple[str, list[Any], list[Any]]] = [
