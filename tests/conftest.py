@@ -29,6 +29,8 @@ from hypothesis import settings
 
 from tests.kinesis_local import kinesis_local as run_kinesis_local
 
+pytest_plugins = ["tests.quick"]
+
 REGION = "us-east-1"
 
 # The gate asks the same questions each time; by hand, every run asks new ones (`--hypothesis-profile thorough`: many).

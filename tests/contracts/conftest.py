@@ -53,6 +53,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(what): the test asks for something that not every emulator does as AWS")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """An implementation that is not a fake is an emulator, which is a process."""
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    if "fake" not in str(parameters.get("implementation", "fake")):
+        item.add_marker("slow")
+
+
 class Queue(NamedTuple):
     """A queue of its own for one test, and a way to send to it."""
 

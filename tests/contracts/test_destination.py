@@ -78,24 +78,24 @@ def parsed(document: Document) -> Json:
 
 
 @pytest.fixture(params=["fake on asyncio", "fake on trio", "sqs", "sns", "s3"])
-def kind(request: pytest.FixtureRequest) -> str:
+def implementation(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
 @pytest.fixture
-def anyio_backend(kind: str) -> Any:
-    return ("trio", {"clock": MockClock(autojump_threshold=0)}) if kind == "fake on trio" else "asyncio"
+def anyio_backend(implementation: str) -> Any:
+    return ("trio", {"clock": MockClock(autojump_threshold=0)}) if implementation == "fake on trio" else "asyncio"
 
 
 @pytest.fixture
-async def place(kind: str, request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIterator[Place]:
-    if kind.startswith("fake"):
+async def place(implementation: str, request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIterator[Place]:
+    if implementation.startswith("fake"):
         yield fake()
         return
     url: str = request.getfixturevalue("ministack")
     account: str = request.getfixturevalue("account")
-    async with service(kind, url, account) as place:
+    async with service(implementation, url, account) as place:
         yield place
 
 

@@ -10,6 +10,10 @@ import pytest
 from tests.e2e import harness
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker("slow")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """AWS over HTTP is made of asyncio's servers."""

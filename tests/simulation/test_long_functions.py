@@ -14,6 +14,8 @@ from tests.simulation.life import Life
 from tests.simulation.steps import live, sending, stopping_at
 from tests.simulation.world import World, run_seeded
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600.0
 TIMEOUT = 42_000.0
 QUEUES = ("q", "q.fifo")

@@ -39,6 +39,7 @@ class ManyShards(World):
         return {shard: sizes[0] for shard, sizes in batches.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [36, 100, 300])
 def test_the_shards_beyond_the_budget_do_not_begin_with_single_records(shards: int) -> None:
     assert BYTES_OF_THE_PROCESS < 37 * LARGEST_ANSWER

@@ -19,6 +19,7 @@ WITHIN_SECONDS = 40
 """At one batch at a time it would be 10: 300 receives, invocations and deletes."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["q", "q.fifo"])
 def test_a_service_that_is_slow_under_many_calls_is_called_less(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One call after another, each of 10 ms: with 400 at once, each takes longer than messages stay hidden."""

@@ -158,6 +158,7 @@ def test_what_the_filter_keeps_out_is_deleted_and_not_invoked() -> None:
     assert sum(fact.records for fact in world.facts_of(MessagesDeleted)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [15, 100, 1000, 10000])
 def test_batches_above_ten_gather_over_several_receives(batch_size: int) -> None:
     """[Q7]"""

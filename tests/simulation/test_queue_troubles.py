@@ -178,6 +178,7 @@ def test_a_mapping_that_crashes_before_it_found_its_source_is_still_starting(mon
     assert (waiting.since or 0.0) <= EPOCH + 20 <= (waiting.next_try or 0.0)
 
 
+@pytest.mark.slow
 def test_one_blip_under_many_polls_does_not_stall_the_mapping_for_half_a_minute() -> None:
     world = World(faults=FaultPlan(latency_in_seconds=(0.05, 0.05), outages=[Outage(1.5, 1.7, Fault.UNREACHABLE)]))
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
@@ -318,6 +319,7 @@ def test_what_was_cut_off_a_batch_does_not_begin_after_the_stop() -> None:
     assert [call.began_at for call in target.calls if call.began_at > 5.0] == []
 
 
+@pytest.mark.slow
 def test_a_stop_gives_a_large_batch_back_within_the_grace() -> None:
     """10,000 messages are 1,000 calls, ten at once: with 60 ms a call, 6 s; the grace is 30."""
     world = World(faults=FaultPlan(latency_in_seconds=(0.03, 0.03)), grace_in_seconds=30)
@@ -383,6 +385,7 @@ def test_one_failure_on_a_quiet_queue_does_not_take_the_concurrency_down_to_one(
     assert target.calls
 
 
+@pytest.mark.slow
 def test_one_poison_message_does_not_starve_a_steady_load() -> None:
     world = World()
     plan = FunctionPlan(duration_in_seconds=(5.0, 5.0))

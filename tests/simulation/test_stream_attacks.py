@@ -150,6 +150,7 @@ def test_hundreds_of_quiet_shards_are_read_side_by_side_however_slow_the_service
     assert len(facts_of(world, RecordsRead)) > 120 * 25, "one read a second each"
 
 
+@pytest.mark.slow
 def test_hundreds_of_shards_that_are_read_at_once_leave_each_other_their_batching_windows() -> None:
     world = World(
         faults=FaultPlan(latency_in_seconds=(0.01, 0.06)), batch_size=10_000, maximum_batching_window_in_seconds=30
@@ -228,6 +229,7 @@ def test_a_hundred_lanes_take_turns_at_a_function_with_one_place() -> None:
     assert len(world.succeeded) == 300
 
 
+@pytest.mark.slow
 def test_a_shard_that_stands_still_for_hours_with_its_buffer_full_goes_on_where_it_was() -> None:
     world = SmallWorld(batch_size=3)
     world.poison = {"a/0"}
@@ -248,6 +250,7 @@ def test_a_shard_that_stands_still_for_hours_with_its_buffer_full_goes_on_where_
     assert facts_of(world, PositionTrimmed, SourceFailed, MappingCrashed) == []
 
 
+@pytest.mark.slow
 def test_a_merged_shard_waits_for_a_parent_that_stands_still_longer_than_it_is_listed() -> None:
     world = World(batch_size=2)
     world.poison = {"low/0"}
@@ -279,6 +282,7 @@ def test_a_merged_shard_waits_for_a_parent_that_stands_still_longer_than_it_is_l
     assert facts_of(world, PositionTrimmed) == []
 
 
+@pytest.mark.slow
 def test_a_table_whose_shards_roll_over_every_minute_keeps_up_and_keeps_the_order() -> None:
     world = TableWorld(parallelization_factor=2)
 

@@ -121,6 +121,7 @@ def key_of(world: World) -> StateKey:
     return StateKey(MappingName("m"), str(world.stream.arn))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [stopping_after, crashing_after])
 def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: Any) -> None:
     """Else nothing would be stored once its parent has aged out, and the next start would begin at LATEST."""
@@ -335,6 +336,7 @@ def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> Non
     assert world.succeeded == [f"a/{number}" for number in range(15)]
 
 
+@pytest.mark.slow
 def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() -> None:
     world = LargeTable(generations=500, starting_position=Latest())
     watch = Watch(40, 9, 13)
@@ -355,6 +357,7 @@ def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() ->
     assert max(world.delays) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("filters", "longest"), [("known", 1.5), ("ignored", 12.0), ("refused", 12.0)])
 def test_the_child_of_one_of_ten_thousand_shards_is_read_soon_after_its_parent(filters: Any, longest: float) -> None:
     world = LargeTable(generations=500, filters=filters, starting_position=Latest())
@@ -400,6 +403,7 @@ def test_mappings_of_one_account_share_the_rate_and_only_a_throttled_page_is_rep
     play(world, main, shards=100)
 
 
+@pytest.mark.slow
 def test_many_shards_that_are_drained_at_once_cost_one_listing() -> None:
     world = LargeTable(generations=1)
 
@@ -418,6 +422,7 @@ def test_many_shards_that_are_drained_at_once_cost_one_listing() -> None:
     assert world.described <= 10 + 2 * 6, "some were asked for one by one, before there were many"
 
 
+@pytest.mark.slow
 def test_ten_thousand_shards_of_kinesis_are_listed_within_the_limits_too() -> None:
     service = FakeKinesis(listings_in_a_second=100)
     listed = []

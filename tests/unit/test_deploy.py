@@ -72,6 +72,7 @@ def test_both_start_the_command_that_the_project_installs() -> None:
     assert last("ENV").startswith(f"PATH={Path(commands()[1][0]).parent}:")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 1], ids=["container", "systemd"])
 def test_the_command_line_understands_the_command_and_looks_for_the_file_it_names(place: int, tmp_path: Path) -> None:
     _, *arguments = commands()[place]
@@ -114,6 +115,7 @@ def test_systemd_waits_longer_than_the_grace_and_lets_the_daemon_stop_its_childr
     assert settings["RestartPreventExitStatus"] == ["2"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
     text = (DEPLOY / "poller.service").read_text()

@@ -27,6 +27,7 @@ app.run(load(file, {{}}), settings_path=file)
 """
 
 
+@pytest.mark.slow
 def test_no_other_process_may_read_the_daemons_memory_and_its_children_are_not_protected(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", DAEMON], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout.split()) == ("", ["1", "0", "1"])

@@ -190,6 +190,7 @@ async def test_a_garbled_answer_of_sts_does_not_show_the_roles_keys(call: Call, 
     assert MARK not in shown(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [narrow, wide])
 @pytest.mark.parametrize(
     "process",
@@ -209,6 +210,7 @@ async def test_the_output_of_a_failing_credential_process_is_not_shown(
     await of_a_process(call, command, shown, credentials_file, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [narrow, wide])
 async def test_a_missing_credential_process_is_no_crash(
     call: Call, shown: Shown, credentials_file: CredentialsFile, tmp_path: Path, monkeypatch: Any

@@ -161,6 +161,7 @@ def test_the_demo_is_told_whether_to_stay_and_ends_as_it_does(poller: Poller, mo
     assert poller("demo", "--reshard").exit_code == 6
 
 
+@pytest.mark.slow
 def test_python_runs_the_package_too() -> None:
     environ = {"DATABASE_PASSWORD": "s3cret", "NOTIFY_TOKEN": "t0ken", "POLLER_ADMIN_TOKEN": "adm1n"}
     command = [sys.executable, "-m", "poller", "check", "-c", str(EXAMPLE)]

@@ -28,6 +28,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.mark.slow
 async def test_a_process_that_ignores_sigterm_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with anyio.fail_after(30):
@@ -38,6 +39,7 @@ async def test_a_process_that_ignores_sigterm_is_killed_when_its_grace_is_over(t
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 async def test_a_process_ends_with_a_block_that_fails(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with pytest.raises(DemoError, match="something else"):
@@ -46,6 +48,7 @@ async def test_a_process_ends_with_a_block_that_fails(tmp_path: Path) -> None:
     assert process.returncode is not None
 
 
+@pytest.mark.slow
 async def test_a_process_that_ended_by_itself_tells_why(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with running([sys.executable, "-c", "exit('no such port')"], log=log, grace_in_seconds=5) as process:

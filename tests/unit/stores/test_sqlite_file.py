@@ -82,6 +82,7 @@ def test_the_name_of_an_earlier_owner_leaves_no_trace_however_long_it_was(path: 
         assert in_use(path).endswith(f"(process {os.getpid()})")
 
 
+@pytest.mark.slow
 def test_a_removed_lock_file_lets_no_second_owner_in(path: Path) -> None:
     lock = Path(f"{path}-lock")
     with owned(path):
@@ -95,6 +96,7 @@ def test_a_removed_lock_file_lets_no_second_owner_in(path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_replaced_database_lets_no_second_owner_in(path: Path) -> None:
     with owned(path):
         path.rename(path.with_suffix(".away"))
@@ -108,6 +110,7 @@ def test_another_way_to_the_same_file_is_no_way_around_its_owner(path: Path, tmp
     assert told == f"{tmp_path}/link.db is in use by another poller (process {os.getpid()})"
 
 
+@pytest.mark.slow
 def test_a_killed_owner_leaves_the_file_free(path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -371,6 +371,7 @@ def status_for_a_stranger(address: str) -> int:
     return int(subprocess.run(command, start_new_session=True, capture_output=True, check=True).stdout)
 
 
+@pytest.mark.slow
 async def test_a_process_of_another_session_gets_no_event() -> None:
     record = Recorded()
     with other_session() as child:

@@ -25,7 +25,7 @@ from poller.targets.runtime import RuntimeTarget
 from tests.fakes.functions import ARN, BOOTSTRAP, SAMPLES, callable_kind, function, invocation
 from tests.fakes.recorded import Recorded
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

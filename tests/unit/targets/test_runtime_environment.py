@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from poller.model.function import ChildProcess
 from poller.targets.runtime.environment import environment
 from tests.fakes.functions import callable_kind, command_kind, function
@@ -116,6 +118,7 @@ def test_a_child_that_inherits_no_credentials_may_have_its_own() -> None:
 FIND = "import botocore.session; print(botocore.session.get_session().get_credentials())"
 
 
+@pytest.mark.slow
 def test_an_sdk_finds_the_files_of_the_daemons_user_only_where_credentials_are_inherited(tmp_path: Path) -> None:
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")

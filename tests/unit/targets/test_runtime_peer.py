@@ -90,6 +90,7 @@ def connection_of(script: str) -> Iterator[tuple[socket.socket, int]]:
                 yield ours, process.pid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script", ["exec CONNECT", "CONNECT; true", "(CONNECT; true); true", "exec 3<&0; CONNECT <&3 & wait"]
 )
@@ -99,6 +100,7 @@ def test_a_process_of_the_session_is_known(script: str) -> None:
         assert not comes_from(ours, other)
 
 
+@pytest.mark.slow
 def test_a_process_that_left_the_session_is_a_stranger() -> None:
     with connection_of("setsid --wait CONNECT") as (ours, session):
         assert not comes_from(ours, session)
@@ -141,6 +143,7 @@ except PermissionError:
 """
 
 
+@pytest.mark.slow
 def test_a_process_whose_descriptors_may_not_be_read_is_known_by_its_user() -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", UNREADABLE], cwd=root, capture_output=True, text=True, check=True)

@@ -38,7 +38,7 @@ from tests.fakes.clock import jump
 from tests.fakes.functions import callable_kind, command_kind, function, invocation
 from tests.fakes.recorded import Recorded
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

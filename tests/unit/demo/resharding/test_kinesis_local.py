@@ -49,6 +49,7 @@ async def test_without_npm_it_says_so_too(programs: Path, tmp_path: Path) -> Non
     assert "`poller demo --reshard` needs npm, which is not on the PATH" in await refused(tmp_path, [])
 
 
+@pytest.mark.slow
 async def test_an_install_is_announced_and_one_that_fails_tells_why_and_leaves_nothing(
     programs: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,42 @@
+"""Is a new test quick, and can a quick test start no process? These tests ask it of themselves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+NOTHING = [sys.executable, "-c", ""]
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda: subprocess.run(NOTHING, check=True),
+        lambda: os.posix_spawn(sys.executable, NOTHING, {}),
+        lambda: os.system("true"),
+        _fork,
+    ],
+    ids=["subprocess", "posix_spawn", "system", "fork"],
+)
+def test_a_quick_test_that_starts_a_process_fails(start: Callable[[], object]) -> None:
+    with pytest.raises(pytest.fail.Exception, match="a quick test starts a process"):
+        start()
+
+
+def test_a_test_is_quick_by_default(request: pytest.FixtureRequest) -> None:
+    assert request.node.get_closest_marker("quick")
+
+
+@pytest.mark.slow
+def test_a_slow_test_is_not_quick_and_may_start_a_process(request: pytest.FixtureRequest) -> None:
+    assert not request.node.get_closest_marker("quick")
+    subprocess.run(NOTHING, check=True)
