@@ -9,7 +9,7 @@
     └── ServiceError          the other side of a port did not do what it was asked; raised by adapters,
         │                     caught by the engine, which waits and tries again and says so in /readyz
         ├── NotFound          the queue, stream or function does not exist
-        ├── AccessDenied      the caller may not do this (or its credentials are unknown or expired)
+        ├── AccessDenied      the identity may not do this (or its credentials are unknown or expired)
         ├── Throttled         too many requests; carries the pause that the service asked for
         ├── Unreachable       no answer: connection refused or lost, timeout, or an answer of 5xx
         ├── ExpiredIterator   a stream's read cursor is too old: take a new one

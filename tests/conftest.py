@@ -95,7 +95,7 @@ def kinesis_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh account, made the environment's caller; nothing of the machine's own AWS settings is seen."""
+    """A fresh account, whose credentials are in the environment; nothing of the machine's own AWS settings is seen."""
     number = f"{random.SystemRandom().randrange(10**11, 10**12)}"
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

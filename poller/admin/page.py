@@ -1,6 +1,6 @@
 """How is the daemon doing, for a person's eyes? One HTML page without scripts, which loads itself again.
 
-A table for the queues, one for the streams and one for the shards that stand still, each if there are any.
+A table for the queues, one for the streams and one for the blocked shards, each if there are any.
 Where the screen is too narrow for that, each row becomes a card.
 The counters are read from the registry that /metrics shows, so that the two cannot disagree.
 """
@@ -195,7 +195,7 @@ def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:
         if status.stream is None or not status.stream.shards_blocked:
             continue
         mapping, named = escape(status.mapping), status.stream.blocked
-        rows += [(mapping, _place(shard), _why(shard), written(shard.since)) for shard in named]
+        rows += [(mapping, _location(shard), _why(shard), written(shard.since)) for shard in named]
         if more := status.stream.shards_blocked - len(named):
             rows.append((mapping, f"and {more:,} more", "", ""))
     return rows
@@ -205,7 +205,7 @@ def _why(shard: BlockedShard) -> str:
     return escape(shard.reason) + (f"<small>{escape(shard.detail)}</small>" if shard.detail else "")
 
 
-def _place(shard: BlockedShard) -> str:
+def _location(shard: BlockedShard) -> str:
     place = escape(shard.shard_id)
     if shard.start_sequence_number is not None:
         place += f"<small>{count(shard.records, 'record')}, from {escape(shard.start_sequence_number)}</small>"

@@ -13,7 +13,7 @@ from poller.aws.wire import Answer, Route, Wire
 
 
 class Invoker:
-    """One function in one region, as one caller."""
+    """One function in one region, as one identity."""
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ REPEATABLE_OPERATIONS = frozenset(
 
 
 class JsonClient:
-    """One service in one region, as one caller."""
+    """One service in one region, as one identity."""
 
     def __init__(self, wire: Wire, route: Route, *, target_prefix: str, json_version: str) -> None:
         self._wire = wire

@@ -19,7 +19,7 @@ from poller.errors import AccessDenied, ServiceError, Unreachable
 
 
 class KeptClient:
-    """One service as one caller. `new_client` opens a client: `Aws.client` with its arguments.
+    """One service as one identity. `new_client` opens a client: `Aws.client` with its arguments.
 
     Leave it when no call is on its way any more.
     """

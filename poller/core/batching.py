@@ -10,7 +10,7 @@ A batch is sent when the first of three things happens:
 With a window of 0 the batch is due as soon as it has a record, so it holds what one receive returned.
 A single record that is longer than the limit goes alone: the function's service has to refuse it.
 
-The builder only counts, so that it serves queues and streams alike; the records themselves stay with the caller.
+The builder only counts, so that it serves queues and streams alike; the records themselves stay with the engine.
 
 Source: AWS Lambda Developer Guide, "Batching behavior" of event source mappings.
 """
@@ -35,7 +35,7 @@ EMPTY_EVENT_BYTES = len(event([]))
 class BatchBuilder:
     """The size of one batch while it grows. `count` is of records, `size_in_bytes` of the encoded event.
 
-    `deadline` is when the window ends, on the caller's clock; None while the batch is empty.
+    `deadline` is when the window ends, on the engine's clock; None while the batch is empty.
     """
 
     __slots__ = ("_batch_size", "_limit_in_bytes", "_window_in_seconds", "count", "deadline", "size_in_bytes")

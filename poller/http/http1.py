@@ -10,7 +10,7 @@ does not ask to close. A resting connection is closed when bytes or its end arri
 timeout, and for an answer that is not HTTP or exceeds a limit. One timer serves all deadlines of a connection: it is
 moved only when the next deadline is nearer, and set again when it fires early; most calls need no new timer.
 
-An error is the future's result, never its exception, because the caller may be gone.
+An error is the future's result, never its exception, because the task that waits for it may be gone.
 The codes are aiohttp's, so that a fault has the same name with a proxy and without (proxied.py).
 Source: RFC 9112, "HTTP/1.1".
 """

@@ -10,7 +10,7 @@ from poller.model.stream import SequenceNumber, ShardId
 MappingState = Literal["starting", "ready", "waiting", "troubled", "paused", "disabled", "stopping"]
 
 BLOCKED_SHARDS_SHOWN = 10
-"""How many of its blocked shards a mapping names, those that stand still longest first; the number counts them all."""
+"""How many of its blocked shards a mapping names, the longest blocked first; the number counts them all."""
 
 
 class BlockedShard(NamedTuple):

@@ -54,7 +54,7 @@ class DaemonOptions(Options):
 
     admin_token: Annotated[Token | None, Secret(), Unstated("beyond loopback, changes over HTTP are refused")] = None
     """The token for calls over HTTP that change something, such as POST /api/reload: "Authorization: Bearer TOKEN".
-    It is needed where http_listen is not a loopback address, however near the caller is; without it such calls get 403.
+    It is needed where http_listen is not a loopback address, however near the client is; without it such calls get 403.
     On a loopback address it is needed once it is set.
     It has letters, digits and - . _ ~ + / only; write it as ${NAME}, so that the file does not hold it.
     Default: none."""

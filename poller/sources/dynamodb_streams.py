@@ -112,7 +112,7 @@ class DynamoDbStreamsSource:
     async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
         """Records of the same second as an AtTimestamp are read, rather repeated than lost."""
         if not isinstance(position, AtTimestamp):
-            return ShardIterator(await self._wire_iterator(shard_id, _place(position)))
+            return ShardIterator(await self._wire_iterator(shard_id, _iterator_request(position)))
         since = floor(position.timestamp)
         return _cursor(await self._wire_iterator_at(shard_id, since), since)
 
@@ -125,10 +125,10 @@ class DynamoDbStreamsSource:
                 self._refuses_times = True
             except Unreachable:
                 pass
-        return await self._wire_iterator(shard_id, _place(TrimHorizon()))
+        return await self._wire_iterator(shard_id, _iterator_request(TrimHorizon()))
 
-    async def _wire_iterator(self, shard_id: ShardId, place: Mapping[str, Any]) -> str:
-        answer = await self._call("GetShardIterator", {**self._stream, "ShardId": shard_id, **place})
+    async def _wire_iterator(self, shard_id: ShardId, iterator_request: Mapping[str, Any]) -> str:
+        answer = await self._call("GetShardIterator", {**self._stream, "ShardId": shard_id, **iterator_request})
         with understood(SERVICE, "iterator"):
             return token(answer["ShardIterator"])
 
@@ -196,7 +196,7 @@ def _shard(wire: Mapping[str, Any]) -> Shard:
     )
 
 
-def _place(position: TrimHorizon | Latest | AtSequence | AfterSequence | ShardEnd) -> dict[str, Any]:
+def _iterator_request(position: TrimHorizon | Latest | AtSequence | AfterSequence | ShardEnd) -> dict[str, Any]:
     match position:
         case TrimHorizon():
             return {"ShardIteratorType": "TRIM_HORIZON"}

@@ -154,7 +154,9 @@ class KinesisSource:
         return Read(cursor.fresh(records), None if following is None else following.written(), behind)
 
     async def _wire_iterator(self, shard_id: ShardId, position: Position) -> str:
-        answer = await self._call("GetShardIterator", self._stream | {"ShardId": shard_id} | _place(position))
+        answer = await self._call(
+            "GetShardIterator", self._stream | {"ShardId": shard_id} | _iterator_request(position)
+        )
         with understood(SERVICE, "iterator"):
             return token(answer["ShardIterator"])
 
@@ -221,7 +223,7 @@ def _milliseconds(timestamp: float) -> float:
     return floor(timestamp * 1000 + 0.001) / 1000
 
 
-def _place(position: Position) -> dict[str, Any]:
+def _iterator_request(position: Position) -> dict[str, Any]:
     match position:
         case TrimHorizon():
             return {"ShardIteratorType": "TRIM_HORIZON"}

@@ -8,7 +8,7 @@ So reading goes on after a record by beginning at it:
     nothing comes                      look on; an empty read is nothing unusual
     nothing comes, again and again     look on from the oldest record that there is, and leave out what is older
 
-The last is because consumers were seen to stand still behind a record that had aged out, always as far from the tip.
+The last is because consumers were seen to be stuck behind a record that had aged out, always as far from the tip.
 
 Sources: Amazon Kinesis Data Streams API Reference, "GetShardIterator"; Amazon Kinesis Data Streams Developer Guide,
 "Troubleshoot Kinesis Data Streams consumers".

@@ -1,7 +1,7 @@
 """Which attempt id does a receive from a FIFO queue carry?
 
 When the answer to a receive is lost, the queue holds messages for a consumer that never saw them, and their groups
-stand still until the visibility timeout.
+are blocked until the visibility timeout.
 A FIFO queue cures that: a receive repeated under the same ReceiveRequestAttemptId is answered with the same messages.
 
     begin ──> received                    the id is used up

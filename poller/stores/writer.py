@@ -6,8 +6,8 @@
 
 A flush takes milliseconds, whatever is in it.
 Jobs are done in the order in which they came: a load sees every save whose writing began before it, also one whose
-caller was cancelled meanwhile.
-A job whose caller is cancelled while it waits is taken out; what the thread has begun is finished.
+task was cancelled meanwhile.
+A job whose task is cancelled while the job waits is taken out; what the thread has begun is finished.
 A group that is refused is done again one by one, so that the fault meets only whose it is.
 """
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """What one caller waits for: rows to save, or other work with the file."""
+    """What one task waits for: rows to save, or other work with the file."""
 
     rows: list[Row] = field(default_factory=list)
     work: Callable[[sqlite3.Connection], Any] | None = None

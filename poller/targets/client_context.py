@@ -1,6 +1,6 @@
-"""What may a function know of its caller? The mapping, the request id and the attempt.
+"""What may a function know of its invocation? The mapping, the request id and the attempt.
 
-Lambda's runtimes show a function the client context of the call; what callers put there of their own stands in
+Lambda's runtimes show a function the client context of the call; what a client puts there of its own stands in
 `custom`, all as text, because Go's and Java's runtimes take nothing else.
 """
 

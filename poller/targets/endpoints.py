@@ -3,7 +3,7 @@
     alive ── failed ──> aside, for a pause that doubles ── pause over ──> tried again ── answered ──> alive
 
 When all are aside, the one whose pause ends soonest is used: to try beats to refuse.
-A pool of one url is never without it, so nothing is put aside there: the caller's own backoff does.
+A pool of one url is never without it, so nothing is put aside there: the backoff of the mapping does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What does Lambda say when a function fails? The error documents that a caller of Invoke would see.
+"""What does Lambda say when a function fails? The error documents that a client of Invoke would see.
 
 A function that ran and raised posts its own document, and it is passed on unchanged.
 For a function that was stopped, died or answered too much, Lambda writes the document, in these words (those on memory

@@ -109,7 +109,7 @@ class _Reply(NamedTuple):
 
     def refusal(self, invocation: Invocation) -> str:
         """The same, with the host and port that said so."""
-        return f"{_place(self.endpoint.url)}: {self.words(invocation)}"
+        return f"{_host_and_port(self.endpoint.url)}: {self.words(invocation)}"
 
 
 class HttpTarget:
@@ -225,7 +225,7 @@ class HttpTarget:
 
     def _without_answer(self, endpoint: Endpoint, invocation: Invocation, error: errors.Unreachable) -> Response:
         if error.code == "ConnectionTimeoutError":
-            return Unreachable(reason=f"no connection to {_place(endpoint.proxy or endpoint.url)} in time")
+            return Unreachable(reason=f"no connection to {_host_and_port(endpoint.proxy or endpoint.url)} in time")
         if not error.was_sent:
             return Unreachable(reason=str(error))
         if error.code == "TimeoutError":
@@ -239,7 +239,7 @@ class HttpTarget:
             pause = retry_after(reply.headers.get("retry-after"), now=now)
             return Throttled(reason=f"HTTP.{reply.status}", retry_after=pause, detail=reply.refusal(invocation))
         if reply.status == 407:  # only a proxy answers so, and its answer is not for the log
-            return Unreachable(reason="HTTP.407", detail=f"{_place(reply.endpoint.url)}: refused by the proxy")
+            return Unreachable(reason="HTTP.407", detail=f"{_host_and_port(reply.endpoint.url)}: refused by the proxy")
         if reply.endpoint.is_emulator:
             return _emulators_answer(reply, invocation)
         return Answered(reply.body) if 200 <= reply.status < 300 else _http_error(reply, invocation)
@@ -259,7 +259,7 @@ def retry_after(value: str | None, *, now: float) -> float | None:
     return min(max(seconds, 0.0), RETRY_AFTER_LIMIT_IN_SECONDS)
 
 
-def _place(url: URL) -> str:
+def _host_and_port(url: URL) -> str:
     return f"{url.raw_host}:{url.port}"
 
 

@@ -53,7 +53,7 @@ class Child:
         return self._output.read_bytes()[-2000:].decode(errors="replace").strip()
 
     def pause(self) -> None:
-        """From now on the child itself stands still."""
+        """From now on the child itself is stopped."""
         self._process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
@@ -61,7 +61,7 @@ class Child:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """It stands still meanwhile."""
+        """It is stopped meanwhile."""
         self.pause()
         try:
             yield
@@ -145,7 +145,7 @@ def _started(
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.send_signal(signal.SIGCONT)  # who stands still hears nothing
+    process.send_signal(signal.SIGCONT)  # a stopped process hears nothing
     try:
         process.wait(GRACE_IN_SECONDS)
     except subprocess.TimeoutExpired:

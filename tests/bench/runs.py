@@ -1,7 +1,7 @@
 """What do the contenders show in one case? All are started and warmed up, then they take turns, round after round.
 
 Each has a server of its own, so that one's figures know nothing of another's; while one works, the others wait in
-their long polls, or stand still. A turn has two phases:
+their long polls, or are stopped. A turn has two phases:
 
     backlog   a source full of records, worked off as fast as possible: CPU for each record, records a second.
     paced     records arrive evenly, the same number a second for all: time from send to invoke, and CPU again,
@@ -111,8 +111,8 @@ def run_case(
 ) -> dict[str, Outcome]:
     """One outcome for each contender. `tell` hears of every warm-up and every turn as it begins.
 
-    Who waits for its turn may have to stand still, where its waiting would cost much. The first of a round is the last
-    of the next.
+    A contender that waits for its turn may have to be stopped, where its waiting would cost much.
+    The first of a round is the last of the next.
     """
     with ExitStack() as stack:
         runs = [stack.enter_context(_started(entry, others_stand_still)) for entry in entries]
@@ -188,7 +188,7 @@ class Run:
         return Measured(_medians(self.turns), self.turns)
 
     def _work_off(self, count: int) -> tuple[Moment, Moment]:
-        """The contender stands still until the whole backlog is there."""
+        """The contender is stopped until the whole backlog is there."""
         assert self.child
         with self.child.paused():
             self.source.send(count)

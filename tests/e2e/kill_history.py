@@ -152,7 +152,7 @@ class KillHistory:
         return int(number) <= life.start.get(self._shard_of[number], 0)
 
     def _check_stored(self, event: Stored) -> None:
-        places = {shard_id: place for shard_id, position in event.positions.items() if (place := _place(position))}
+        places = {shard_id: place for shard_id, position in event.positions.items() if (place := _number(position))}
         previous = self._lives[event.life].start
         for shard_id, place in previous.items():
             assert places.get(shard_id, 0) >= place, f"the checkpoint of {shard_id} moved back in life {event.life}"
@@ -193,7 +193,7 @@ def _ends(
     return ends
 
 
-def _place(position: Position) -> int | None:
+def _number(position: Position) -> int | None:
     match position:
         case AfterSequence(sequence_number=number):
             return int(number)

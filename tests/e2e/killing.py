@@ -112,7 +112,7 @@ class Reader:
 
 
 class OnLambda:
-    """A function that goes on when its caller is dead."""
+    """A function that goes on when the daemon is dead."""
 
     def __init__(self, aws: AwsOverHttp, events: list[Event], randomness: random.Random) -> None:
         self._aws = aws

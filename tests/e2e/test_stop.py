@@ -228,7 +228,7 @@ async def test_a_log_whose_reader_is_gone_stops_nothing(world: World) -> None:
 
 
 async def test_killed_amid_ten_thousand_messages_in_order_it_loses_none(world: World) -> None:
-    """A FIFO queue and a function of AWS Lambda, which goes on when its caller is dead."""
+    """A FIFO queue and a function of AWS Lambda, which goes on when the daemon is dead."""
     orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
     bill = world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.01)))
     for number in range(MESSAGES):

@@ -169,7 +169,7 @@ async def test_a_blocked_shard_is_told_of_and_the_others_go_on(world: World) -> 
 
 
 async def test_what_a_stop_cut_comes_again_and_what_was_done_does_not(world: World) -> None:
-    """One shard stands still, and the function outlasts the grace with a record of the other."""
+    """One shard is blocked, and the function outlasts the grace with a record of the other."""
     source = Clicks(world.aws, "clicks", shard_count=2)
     left, right = two_shards(source)
     done = list(source.kinds)

@@ -94,7 +94,7 @@ def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> 
     seen = streams(statuses)
     standing = [status for status in seen if status.shards_blocked]
     assert len(standing) > 5
-    assert seen[: len(standing)] == standing, "once it goes on, it does not stand still again"
+    assert seen[: len(standing)] == standing, "once it goes on, it is not blocked again"
     [[shard]] = {status.blocked for status in standing}
     batch = (5, world.numbers["a/0"], world.numbers["a/4"])
     assert shard == BlockedShard(world.shard(0), "ValueError", shard.since, *batch, detail="by plan")
@@ -187,7 +187,7 @@ def test_a_shard_is_as_old_and_as_long_blocked_as_the_worst_of_its_lanes() -> No
     assert status.iterator_age_in_seconds == pytest.approx(100, abs=0.1)
     [blocked] = status.blocked
     assert blocked.since == pytest.approx(EPOCH, abs=2)
-    assert len(world.told(ShardBlocked)) > 1, "several lanes stand still, and the shard is listed once"
+    assert len(world.told(ShardBlocked)) > 1, "several lanes are blocked, and the shard is listed once"
 
 
 def test_every_retry_is_counted_and_what_is_given_up_is_said_once() -> None:

@@ -82,10 +82,10 @@ class Lineage:
 
     __slots__ = (
         "_children",
+        "_classified",
         "_drained_at",
         "_listed",
         "_memory_in_seconds",
-        "_placed",
         "_positions",
         "_ready",
         "_running",
@@ -100,7 +100,7 @@ class Lineage:
         self._drained_at = {shard_id: drained_at[shard_id] for shard_id, at in stored.items() if at == ShardEnd()}
         self._memory_in_seconds = memory_in_seconds
         self._listed: set[ShardId] = set()
-        self._placed: set[ShardId] = set()
+        self._classified: set[ShardId] = set()
         self._running: set[ShardId] = set()
         self._ready: dict[ShardId, None] = {}
         self._waiting_for: dict[ShardId, set[ShardId]] = {}
@@ -126,18 +126,18 @@ class Lineage:
         return all(parent in known for each in by_id.keys() - self._positions for parent in by_id[each].parent_ids)
 
     def take_in(self, listing: Listing) -> None:
-        """Change what is known. The caller has stored what the listing has found, and removed what is gone."""
+        """Change what is known. The engine has stored what the listing has found, and removed what is gone."""
         if not listing.shards:
             return
         self._positions |= listing.found
         for shard_id in listing.gone:
             del self._positions[shard_id], self._drained_at[shard_id]
-        self._placed -= listing.gone
+        self._classified -= listing.gone
         for shard in listing.shards.values():
-            self._place(shard)
+            self._classify(shard)
         if listing.is_complete:
             if self._listed:
-                self._place_unlisted()
+                self._classify_unlisted()
             self._listed = set(listing.shards)
 
     def startable(self) -> list[Start]:
@@ -192,12 +192,12 @@ class Lineage:
         """How many of the listed shards are drained."""
         return len(self._drained_at.keys() & self._listed)
 
-    def _place(self, shard: Shard) -> None:
-        """Give a shard its place, once: drained, waiting or ready."""
+    def _classify(self, shard: Shard) -> None:
+        """Decide once whether a shard is drained, waiting or ready."""
         shard_id = shard.shard_id
-        if shard_id in self._placed:
+        if shard_id in self._classified:
             return
-        self._placed.add(shard_id)
+        self._classified.add(shard_id)
         if shard_id in self._drained_at:
             return
         blockers = {parent for parent in shard.parent_ids if self._blocks(parent)}
@@ -211,10 +211,10 @@ class Lineage:
     def _blocks(self, parent: ShardId) -> bool:
         return parent in self._positions and parent not in self._drained_at
 
-    def _place_unlisted(self) -> None:
+    def _classify_unlisted(self) -> None:
         """Let the stored shards begin that two listings left out: a read tells whether they have left the stream.
 
         After one listing it is too early: the next may show the shard, and the parents that it has to wait for.
         """
-        for shard_id in sorted(self._positions.keys() - self._placed):
-            self._place(Shard(shard_id, (), is_open=False))
+        for shard_id in sorted(self._positions.keys() - self._classified):
+            self._classify(Shard(shard_id, (), is_open=False))

@@ -38,6 +38,6 @@ async def side_by_side(
         for part in left:
             await call(part)
 
-    async with anyio.create_task_group() as callers:
+    async with anyio.create_task_group() as turns:
         for _ in range(min(at_once, len(parts))):
-            callers.start_soon(take_turns)
+            turns.start_soon(take_turns)

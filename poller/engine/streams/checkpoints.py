@@ -6,7 +6,7 @@ So a crash repeats the records of the last fifth of a second, or one batch of a 
 records that lanes have finished beyond one that is not done.
 A store that fails is tried again.  Only the end of a shard waits for it, because a checkpoint that is stored late costs
 at worst a repetition.
-At a stop the last checkpoints are stored, shielded and for a bounded time; the caller learns how many shards could not
+At a stop the last checkpoints are stored, shielded and for a bounded time; the mapping learns how many shards could not
 be stored.
 """
 

@@ -109,7 +109,7 @@ class Lane:
 
     @property
     def blocked(self) -> BlockedShard | None:
-        """What the lane waits for; None while it does not stand still."""
+        """Why the lane is blocked, or None."""
         return self._block.blocked
 
     @property

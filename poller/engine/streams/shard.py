@@ -154,7 +154,7 @@ class ShardReader:
     def blocked(self) -> BlockedShard | None:
         """The blocked lane with the lowest sequence number, which holds the checkpoint back; None if there is none."""
         blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]
-        return min(blocked, key=_place_of, default=None)
+        return min(blocked, key=_first_number, default=None)
 
     def cut(self) -> None:
         """Read no more."""
@@ -293,7 +293,7 @@ class ShardReader:
             self._context.checkpoints.move(self._shard_id, checkpoint)
 
 
-def _place_of(blocked: BlockedShard) -> float:
+def _first_number(blocked: BlockedShard) -> float:
     start = blocked.start_sequence_number
     return inf if start is None else number(start)
 

@@ -87,7 +87,7 @@ class Runtime:
         return self._call("GET", "invocation/next")
 
     def respond(self, request_id: str, result: bytes) -> None:
-        """Send what the handler returned. One that is too large is refused; its caller has been told."""
+        """Send what the handler returned. The API refuses one that is too large and ends the invocation itself."""
         self._call("POST", f"invocation/{request_id}/response", result, accepted=(202, 413))
 
     def fail(self, request_id: str, error: dict[str, Any]) -> None:

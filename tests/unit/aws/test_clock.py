@@ -12,7 +12,7 @@ NOON = 1_767_268_800.0
 
 
 class Clocks:
-    """Two clocks of ours, which stand still; the endpoint's is right when ours is `NOON`."""
+    """Two clocks of ours, which do not move; the endpoint's is right when ours is `NOON`."""
 
     def __init__(self) -> None:
         self.ours = NOON

@@ -105,7 +105,7 @@ def test_a_name_means_the_function_of_the_mappings_region(loaded: Load) -> None:
 
 
 def test_a_name_means_one_function_wherever_the_sources_accounts_are(loaded: Load) -> None:
-    """It is the caller's own account that the function is looked for in."""
+    """The function is looked for in the daemon's own account."""
     settings = loaded(
         mapping("a", "resize", "eu-west-1:111111111111") + mapping("b", "resize", "eu-west-1:222222222222")
     )

@@ -138,15 +138,15 @@ async def test_what_is_cancelled_while_it_waits_is_not_written(file: sqlite3.Con
     assert at(file) == "1"
 
 
-async def test_what_the_thread_has_begun_is_finished_though_its_caller_is_cancelled(file: sqlite3.Connection) -> None:
+async def test_what_the_thread_has_begun_is_finished_though_its_task_is_cancelled(file: sqlite3.Connection) -> None:
     writer = Writer(file)
 
     def work(file: sqlite3.Connection) -> None:
-        anyio.from_thread.run_sync(caller.cancel)
+        anyio.from_thread.run_sync(scope.cancel)
         file.execute("CREATE TABLE witness (seen)")
 
     async with running(writer):
-        with anyio.CancelScope() as caller:
+        with anyio.CancelScope() as scope:
             await writer.do(work)
-        assert caller.cancelled_caught
+        assert scope.cancelled_caught
         assert await writer.do(lambda file: file.execute("SELECT * FROM witness").fetchall()) == []

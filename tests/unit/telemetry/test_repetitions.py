@@ -8,7 +8,7 @@ PAUSE_IN_SECONDS = 10.0
 
 
 class Watch:
-    """A clock that stands still until it is told."""
+    """A clock that moves only when a test sets it."""
 
     def __init__(self) -> None:
         self.time = 1000.0

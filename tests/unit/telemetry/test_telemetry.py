@@ -352,7 +352,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
 
 
 class Watch:
-    """A clock that stands still until it is told."""
+    """A clock that moves only when a test sets it."""
 
     def __init__(self) -> None:
         self.time = 1000.0

@@ -1,0 +1,50 @@
+"""Do the code, the tests and the documents use one plain word for each thing?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+INSTEAD = {
+    r"\bRecorder\b|\b_?record_fact\b": "Telemetry, emit",
+    r"\b[Cc]aller'?s?\b": "client, identity, or the thing itself",
+    r"\b(?:Queue|Lane|Shard|Stream)Parts\b|class Parts\b": "what they are: Context, Dependencies, Piece",
+    r"\bNotice\b|\bfailure record": "invocation record",
+    r"\b[Ss]tandstills?\b|\b[Ss]tand(?:s|ing)? still\b|\bheld up\b": "blocked",
+    r"\bBeginning\b(?=[(\]:,|.])": "StartingPosition",
+    r"\b[Dd]oors?\b": "client",
+    r"\b[Ll]uck\b": "random",
+    r"\bBusy\b": "Throttled, Unreachable",
+    r"\bdef _place\b": "host_and_port, position, rank: each its own",
+    r"class Iterator\b": "ShardIterator",
+    r"\bsettings_doubted\b": "settings_warning",
+    r"\bspoiled\b": "is_unclean",
+    r"\bfailed_beside\b": "background_failure",
+    r"\boutput_kept_or_told\b": "exit_on_broken_stdout",
+    r"\bin_tens\b": "in_chunks_of_ten",
+    r"\bwho cannot read\b|\bby the lane that\b|\bno time or less\b": "a sentence with a subject and a verb",
+    r"\b(?:child|Child)_?(?:[Ss]tarted|[Ss]topped|[Oo]utput)\b": "child_process_…, because a child is a shard",
+}
+"""Words that a new reader stumbled over, and what is written instead."""
+
+TEXTS = {
+    path.relative_to(ROOT): path.read_text()
+    for pattern in ("poller/**/*.py", "tests/**/*.py", "tests/**/*.md", "config/*", "deploy/*", "docs/*", "README.md")
+    for path in sorted(ROOT.glob(pattern))
+    if path != Path(__file__)
+}
+
+
+@pytest.mark.parametrize("pattern", INSTEAD)
+def test_no_word_that_needs_a_dictionary_is_used(pattern: str) -> None:
+    assert len(TEXTS) > 400
+    found = [
+        f"{path}:{text.count(chr(10), 0, match.start()) + 1}: {match[0]}"
+        for path, text in TEXTS.items()
+        for match in re.finditer(pattern, text)
+    ]
+    assert found == [], f"write {INSTEAD[pattern]} instead"
