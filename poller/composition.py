@@ -50,6 +50,7 @@ from poller.model.ids import MappingName, RequestId
 from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
 from poller.model.stream import StateKey
 from poller.ports import CheckpointStore, Destination, PauseStore, StreamSource, Target
+from poller.settings.changes import FunctionKey, function_key
 from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
@@ -88,10 +89,11 @@ async def compose(settings: Settings, *, emit: Emit, descriptor_limit: int) -> A
 
 
 class Composition:
-    """Opens runs of mappings. Whoever reads the settings again puts them into `settings`."""
+    """Opens runs of mappings, by the settings of the last `use`."""
 
     def __init__(self, settings: Settings, *, emit: Emit, tasks: TaskGroup, descriptor_limit: int) -> None:
-        self.settings = settings
+        self._inherited: dict[str, str] = {}  # what child processes that start now get of the environment
+        self.use(settings)
         self.randomness = random.Random()
         self.clock = WallClock()
         self.is_over = anyio.Event()
@@ -123,9 +125,18 @@ class Composition:
                 case _:
                     assert_never(mapping)
 
+    def use(self, settings: Settings) -> None:
+        """Open runs by these settings from now on; what is open stays as it is."""
+        self.settings = settings
+        self._inherited.clear()
+        self._inherited.update(_without(settings.withheld_variables, os.environ))
+
     def renew(self, function: Function) -> None:
-        """Runs that begin from now on get this function opened anew, with new child processes."""
-        self._functions.retire(self._key(function))
+        """Start the child processes of later invocations anew, if the function is open."""
+        shared = self._functions.opened(self._key(function))
+        if shared is not None:
+            assert isinstance(shared.target, RuntimeTarget), "others have no child processes"
+            shared.target.renew()
 
     async def state(self) -> State:
         """The state; opened at the first call."""
@@ -222,8 +233,7 @@ class Composition:
         return AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints)
 
     def _key(self, function: Function) -> FunctionKey:
-        """What a function's target is made from. A url asks nothing of AWS, so it stays when AWS's endpoints change."""
-        return FunctionKey(function, None if isinstance(function.kind, HttpService) else self._aws_settings)
+        return function_key(function, self.settings.daemon)
 
     @asynccontextmanager
     async def _open_function(self, key: FunctionKey) -> AsyncIterator[SharedFunction]:
@@ -244,12 +254,12 @@ class Composition:
                             region=function.arn.region,
                             endpoint_url=self.settings.daemon.endpoint_url,
                             descriptor_limit=self._descriptor_limit,
-                            inherited=_without(self.settings.withheld_variables, os.environ),
+                            inherited=self._inherited,
                         )
                     )
                 case _:
                     assert_never(function.kind)
-            yield SharedFunction(OpenFunction(function, target))
+            yield SharedFunction(OpenFunction(function, target), target)
 
 
 class State(NamedTuple):
@@ -278,18 +288,12 @@ class Pauses:
         await (await self._composition.state()).pauses.resume(mapping)
 
 
-class FunctionKey(NamedTuple):
-    """`aws` is None where the function has nothing to do with AWS."""
-
-    function: Function
-    aws: AwsSettings | None
-
-
 class SharedFunction:
     """A function that is open, and the role that it runs with on Lambda."""
 
-    def __init__(self, opened: OpenFunction) -> None:
+    def __init__(self, opened: OpenFunction, target: Target) -> None:
         self.opened = opened
+        self.target = target
         self._role: str | None = None
         self._asking = anyio.Lock()
 

@@ -36,8 +36,7 @@ class Shared(Generic[K, V]):
         """The value for this key, until the block is left.
 
         Raises what opening raises. The last user waits until the value is closed, and gets what closing raises.
-        A user who comes while the value is being closed waits, and gets another one: two are never open for one key,
-        unless the first was retired.
+        A user who comes while the value is being closed waits, and gets another one: two are never open for one key.
         """
         while (entry := self._entries.get(key)) is not None and entry.is_left.is_set():
             await entry.is_closed.wait()
@@ -52,9 +51,10 @@ class Shared(Generic[K, V]):
             if not entry.users:
                 await entry.close()
 
-    def retire(self, key: K) -> None:
-        """Leave the value to those that use it now; the next user gets another one."""
-        self._entries.pop(key, None)
+    def opened(self, key: K) -> V | None:
+        """The value for this key, if somebody uses it now."""
+        entry = self._entries.get(key)
+        return entry.opened[0] if entry is not None and entry.opened else None
 
     async def _own(self, key: K, entry: _Entry[V]) -> None:
         try:
@@ -64,8 +64,7 @@ class Shared(Generic[K, V]):
                 await entry.is_left.wait()
         except Exception as error:  # the users get it: here it would end everything that shares the tasks
             entry.error = error
-        if self._entries.get(key) is entry:
-            del self._entries[key]
+        del self._entries[key]
         entry.is_ready.set()
         entry.is_closed.set()
 

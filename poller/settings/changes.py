@@ -18,13 +18,13 @@ A variable that [daemon] or [functions] refer to now is withheld from the child 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, assert_never
 
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import QueueMapping, StreamMapping
+from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
 from poller.settings.table import dotted
 from poller.settings.values import Daemon, Settings
 
@@ -32,6 +32,13 @@ Name = TypeVar("Name", MappingName, FunctionName)
 
 READ_AT_THE_START = ("state", "http_listen", "log_format")
 """Options of [daemon] that a running daemon cannot change."""
+
+
+class FunctionKey(NamedTuple):
+    """What a function is made from: where it is equal, the function is the same one."""
+
+    function: Function
+    endpoints: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +69,16 @@ class Changes:
     settings: Settings
 
 
-def changes(in_use: Settings, written: Settings) -> Changes:
-    """From the settings in use to those that were read now."""
+def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingName] = ()) -> Changes:
+    """From the settings in use to those that were read now.
+
+    `failed` are mappings that the last reload could not replace: they do not run as `in_use` says, and are replaced.
+    """
     fixed = {option: getattr(in_use.daemon, option) for option in READ_AT_THE_START}
     options = [field.name for field in dataclasses.fields(Daemon)]
     changed = [option for option in options if getattr(in_use.daemon, option) != getattr(written.daemon, option)]
     return Changes(
-        mappings=_difference(_mappings(in_use), _mappings(written)),
+        mappings=_difference(_mappings(in_use) | dict.fromkeys(failed), _mappings(written)),
         functions=_difference(_functions(in_use), _functions(written)),
         options=tuple(dotted(("daemon", option)) for option in changed if option not in fixed),
         needs_restart=tuple(dotted(("daemon", option)) for option in changed if option in fixed),
@@ -92,27 +102,27 @@ def _mappings(settings: Settings) -> dict[MappingName, object]:
 
 def _functions(settings: Settings) -> dict[FunctionName, object]:
     """What each function is made from."""
-    return {name: _of_function(function, settings.daemon) for name, function in settings.functions.items()}
+    return {name: function_key(function, settings.daemon) for name, function in settings.functions.items()}
 
 
-def _of_mapping(mapping: QueueMapping | StreamMapping, settings: Settings) -> tuple[Any, ...]:
-    function = _of_function(settings.functions[mapping.function_name], settings.daemon)
+def _of_mapping(mapping: AnyMapping, settings: Settings) -> tuple[Any, ...]:
+    function = function_key(settings.functions[mapping.function_name], settings.daemon)
     return mapping, function, *(_endpoint(service, settings.daemon) for service in _services(mapping))
 
 
-def _of_function(function: Function, daemon: Daemon) -> tuple[Any, ...]:
+def function_key(function: Function, daemon: Daemon) -> FunctionKey:
     match function.kind:
         case LambdaApi():
-            return function, _endpoint("lambda", daemon), _endpoint("sts", daemon)
+            return FunctionKey(function, (_endpoint("lambda", daemon), _endpoint("sts", daemon)))
         case ChildProcess():
-            return function, daemon.endpoint_url  # which the process gets as AWS_ENDPOINT_URL
+            return FunctionKey(function, (daemon.endpoint_url,))  # which the process gets as AWS_ENDPOINT_URL
         case HttpService():
-            return (function,)
+            return FunctionKey(function, ())
         case _:
             assert_never(function.kind)
 
 
-def _services(mapping: QueueMapping | StreamMapping) -> Iterator[str]:
+def _services(mapping: AnyMapping) -> Iterator[str]:
     """The AWS services that a mapping calls, as [daemon.endpoints] names them. STS gives the credentials of roles."""
     yield "sts"
     match mapping:

@@ -117,16 +117,16 @@ async def test_a_user_that_comes_during_the_closing_waits_and_gets_another_value
         assert things.log == ["open a", "closed a", "open a", "closed a"]
 
 
-async def test_after_a_retirement_the_next_user_gets_another_value() -> None:
+async def test_a_value_can_be_reached_while_somebody_uses_it() -> None:
     things = Things()
     async with anyio.create_task_group() as tasks:
         shared = Shared(things.open, tasks=tasks)
-        async with shared.use("a") as old:
-            shared.retire("a")
-            async with shared.use("a") as new:
-                assert new is not old
-                assert things.log == ["open a", "open a"]
-        assert len(shared) == 0
+        assert shared.opened("a") is None
+        async with shared.use("a") as value:
+            assert shared.opened("a") is value
+            assert shared.opened("b") is None
+        assert shared.opened("a") is None
+        assert things.log == ["open a", "closed a"]
 
 
 async def test_a_user_gets_what_opening_raises_and_the_next_one_tries_again() -> None:
