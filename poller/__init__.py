@@ -26,12 +26,14 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     engine/      THE WAITING    structured tasks that ask core and call ports
     admin/       the HTTP server: metrics, health, readiness
     app.py       from the settings to the exit code
+    reloading.py       SIGHUP and `poller reload`: the file is read again
+    running.py         the mappings and functions that run, and how they are changed
     composition.py     the composition root: the only place that knows the concrete classes
     descriptors.py     how many open files the process may have
     process_memory.py  who may read the process's memory
     demo/        the guided tour, on an embedded emulator
     examples/    handlers to copy from
-    cli/         poller run | check | state | reference | demo
+    cli/         poller run | check | reload | state | reference | demo
 
 To follow a message with a finger, begin at `engine/queues/mapping.py`; a stream's record, at `engine/streams/shard.py`.
 """

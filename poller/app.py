@@ -1,6 +1,7 @@
 """How does the program run? From the settings to the exit code.
 
     settings -> log, metrics -> open each mapping (composition.py) -> HTTP server -> supervisor, until a signal
+                                              └── reloading.py, running.py: SIGHUP, poller reload
 
 Everything that must be closed is entered into one stack, so it closes in reverse order: first the mappings stop, then
 the child processes end, then the connections close.
@@ -10,9 +11,11 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -20,13 +23,18 @@ import prometheus_client
 from anyio import from_thread
 
 from poller import __version__, process_memory
-from poller.admin.server import Address, serve
+from poller.admin.control import control_path
+from poller.admin.guard import Access
+from poller.admin.server import Address, Pages, serve, serve_control
 from poller.composition import Pauses, compose
 from poller.descriptors import is_enough, needed, raise_limit
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
-from poller.facts import DaemonStarted, Emit, ReloadIgnored, SettingsWarning, TooFewFileDescriptors
-from poller.model.mapping import AnyMapping
+from poller.errors import CannotListen
+from poller.facts import ControlSocketFailed, DaemonStarted, SettingsWarning, TooFewFileDescriptors
+from poller.reloading import Reloader
+from poller.running import Running
+from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry import logs
 from poller.telemetry.telemetry import Telemetry
@@ -73,26 +81,37 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             randomness=composition.randomness,
         )
         await stack.enter_async_context(supervisor.running())
-        for mapping in _all(settings):
+        for mapping in settings.mappings:
             await supervisor.add(mapping, settings.functions[mapping.function_name])
         telemetry.watch(lambda: from_thread.run_sync(supervisor.statuses))  # /metrics is made in a worker thread
+        reloader = Reloader(
+            settings,
+            file=settings_path,
+            read=partial(load, settings_path, os.environ),
+            running=Running(supervisor, composition, series=telemetry, emit=telemetry.emit),
+            stop=stop,
+            emit=telemetry.emit,
+        )
+        pages = Pages(telemetry.registry, supervisor.statuses)
         http = None
         if settings.daemon.http_listen is not None:
+            access = partial(_access, reloader)
             http = await stack.enter_async_context(
-                serve(
-                    settings.daemon.http_listen,
-                    registry=telemetry.registry,
-                    statuses=supervisor.statuses,
-                    hosts=settings.daemon.http_hosts,
-                )
+                serve(settings.daemon.http_listen, pages, access=access, changes=reloader)
             )
+        try:
+            control = control_path(settings.daemon.state, settings_path)
+            await stack.enter_async_context(serve_control(control, pages, changes=reloader))
+        except CannotListen as error:  # queues and streams do not need it
+            telemetry.emit(ControlSocketFailed(str(error)))
         async with anyio.create_task_group() as services:
-            services.start_soon(_obey, signals, stop, telemetry.emit)
+            services.start_soon(_obey, signals, stop, reloader)
+            services.start_soon(reloader.run)
             telemetry.emit(
                 DaemonStarted(
                     version=__version__,
                     settings=str(settings_path),
-                    mappings=sum(mapping.is_enabled for mapping in _all(settings)),
+                    mappings=sum(mapping.is_enabled for mapping in settings.mappings),
                     http=_written(http) if http else None,
                 )
             )
@@ -110,16 +129,17 @@ def _written(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, emit: Emit) -> None:
-    """The first SIGTERM or SIGINT begins the stop, any further one hurries it; SIGHUP changes nothing."""
+def _access(reloader: Reloader) -> Access:
+    daemon = reloader.in_use.daemon
+    return Access(hosts=daemon.http_hosts, admin_token=daemon.admin_token)
+
+
+async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, reloader: Reloader) -> None:
+    """SIGHUP reads the settings again.  The first SIGTERM or SIGINT begins the stop, any further one hurries it."""
     async for number in signals:
         if number == signal.SIGHUP:
-            emit(ReloadIgnored())
+            reloader.reload_soon()
         elif stop.has_begun:
             stop.hurry()
         else:
             stop.begin()
-
-
-def _all(settings: Settings) -> Sequence[AnyMapping]:
-    return [*settings.queue_mappings, *settings.stream_mappings]

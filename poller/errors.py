@@ -4,6 +4,8 @@
     ├── SettingsError         the file is not usable; raised by settings/, shown by the command line, exit code 2
     ├── CannotListen          the HTTP server's address is taken, or not there yet; raised by admin/, exit code 1,
     │                         so that a service manager tries again
+    ├── CannotReload         the daemon does not make this change, or not now; raised by reloading.py, answered to the
+    │                         caller, who may ask again
     ├── InUse                 another process has the state file; raised by stores/, exit code 1, as it may end
     ├── CannotStore           the state file cannot be written now; raised by stores/, exit code 1, as room may be made
     └── ServiceError          the other side of a port did not do what it was asked; raised by adapters,
@@ -37,6 +39,10 @@ class SettingsError(PollerError):
 
 class CannotListen(PollerError):
     """The address of the HTTP server cannot be bound now; it may be free another time."""
+
+
+class CannotReload(PollerError):
+    """The daemon refuses a change: it stops, or it has no such function, or it runs another file."""
 
 
 class InUse(PollerError):

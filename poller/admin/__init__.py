@@ -1,13 +1,17 @@
-"""THE WINDOW: what the daemon shows of itself over HTTP.
+"""THE WINDOW: what the daemon shows of itself over HTTP, and what it can be asked to change.
 
-    server.py       the four pages, and their status codes
+    server.py       the four pages and their status codes, at an address and at the control socket
+    changing.py     the calls that change something
+    guard.py        which requests are refused before anything is done for them
+    control.py      where the control socket is, and who may connect
     connections.py  which connections are accepted, and for how long
     hosts.py        by which names a browser may call the server
     rendering.py    when a page is rendered
     page.py         the page for people
     words.py        how the page writes numbers
 
-Belongs here: /metrics, /healthz, /readyz and the status page; all of it read-only.
-Does not belong here: counting (telemetry/), knowing how a mapping is doing (engine/).
-Who imports it: app.py.  It imports telemetry/, model/ and errors, and is one of the few places that know aiohttp.
+Belongs here: /metrics, /healthz, /readyz, the status page and /api/.
+Does not belong here: counting (telemetry/), knowing how a mapping is doing (engine/), making a change (reloading.py).
+Who imports it: app.py, and the command line for the control socket.
+It imports telemetry/, model/ and errors, and is one of the few places that know aiohttp.
 """

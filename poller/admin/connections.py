@@ -37,8 +37,7 @@ NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 class Connections:
     """The connections of one server."""
 
-    def __init__(self, server: web.Server) -> None:
-        self._server = server
+    def __init__(self) -> None:
         self._ends_at: dict[asyncio.Transport, float] = {}
         self._kept: list[int] = []
 
@@ -52,7 +51,13 @@ class Connections:
             while self._kept:
                 os.close(self._kept.pop())
 
-    async def take(self, listener: socket.socket) -> None:
+    def allow(self, transport: asyncio.BaseTransport | None, seconds: float) -> None:
+        """Let this connection last so long from now on, because its request takes longer than others."""
+        for known in self._ends_at:
+            if known is transport:
+                self._ends_at[known] = anyio.current_time() + seconds
+
+    async def take(self, listener: socket.socket, server: web.Server) -> None:
         """Take every connection that comes to this listener, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
@@ -67,7 +72,7 @@ class Connections:
                 await anyio.sleep(PAUSE_SECONDS)
                 continue
             try:
-                transport, _ = await loop.connect_accepted_socket(self._server, connection)
+                transport, _ = await loop.connect_accepted_socket(server, connection)
             except OSError:  # it was reset meanwhile
                 connection.close()
             else:

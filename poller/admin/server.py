@@ -1,9 +1,10 @@
-"""What does the daemon answer over HTTP? Four pages to read, and nothing to change.
+"""What does the daemon answer over HTTP? Four pages to read, and calls that change something.
 
     /metrics   Prometheus' text format, or OpenMetrics where the Accept header asks for it
     /healthz   200 while the event loop turns
     /readyz    200 once every enabled mapping has found its source, else 503; the body says how each mapping is doing
     /          the same for a person's eyes
+    /api/...   changes (`changing.py`)
 
 A stream is found once its starting positions are fixed.  What goes wrong after that changes the body of /readyz and not
 its status code: a restart would cure nothing, and a function that takes no batches must not stop a rolling deploy.
@@ -29,10 +30,11 @@ failure's own words, the time since when, and the first and the last of the reco
                             "start_sequence_number": "49590338271490256608559692538361571095921575989136588898",
                             "end_sequence_number": "49590338271490256608559692540925702759324208523137515618"}]}
 
-Only GET and HEAD are allowed; other answers than pages are JSON.
-There is no login: nothing secret is shown, and an operator who listens beyond 127.0.0.1 decides who may read.
-/readyz and the page are refused with 421 where they are called by a name that is not allowed (`hosts.py`); probes and
-scrapers may use any name.
+A page allows only GET and HEAD, a change only POST; other answers than pages are JSON.
+To read needs no login: nothing secret is shown, and an operator who listens beyond 127.0.0.1 decides who may read.
+A change may need a token, and no page of another site may ask for anything (`guard.py`).
+Everything but /metrics and /healthz is refused with 421 if the caller uses a name that is not allowed (`hosts.py`);
+probes and scrapers may use any name.
 Each connection carries one request (`connections.py`).
 A page that fails answers 500 and is logged by aiohttp; the daemon goes on.
 """
@@ -41,10 +43,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import anyio
 import orjson
@@ -54,7 +58,11 @@ from anyio.abc import SocketAttribute
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from poller.admin import changing
+from poller.admin.changing import Changes
 from poller.admin.connections import Connections
+from poller.admin.control import listening_at
+from poller.admin.guard import ANOTHER_SITE, Access, GetAccess, Refusal, is_of_another_site, refused_change
 from poller.admin.hosts import is_allowed
 from poller.admin.page import render
 from poller.admin.rendering import Rendering
@@ -74,44 +82,73 @@ _PAGE_SECONDS = 1.0
 
 _OF_ANY_HOST = ("/healthz", "/metrics")
 
-_WRONG_HOST = "this name is not in [daemon] http_hosts"
+_READING = ("GET", "HEAD")
+
+_WRONG_HOST = Refusal(421, "this name is not in [daemon] http_hosts")
 
 _HEADERS = {
+    "Connection": "close",  # aiohttp does not send it, because it asks for force_close before we call that
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
 
 
-@asynccontextmanager
-async def serve(
-    listen: Address, *, registry: CollectorRegistry, statuses: Statuses, hosts: Collection[str] = ()
-) -> AsyncIterator[Address]:
-    """Answer until the block is left; the value is the address in use, which tells the port where 0 was asked for.
+class Pages(NamedTuple):
+    """What the pages are made of.
 
     `statuses` gives one status for each configured mapping, from the very start; it is called in the event loop.
     `registry` is read in a worker thread.
-    `hosts` are the names, in lower case, by which people may call /readyz and the page.
+    """
+
+    registry: CollectorRegistry
+    statuses: Statuses
+
+
+@asynccontextmanager
+async def serve(listen: Address, pages: Pages, *, access: GetAccess, changes: Changes) -> AsyncIterator[Address]:
+    """Answer until the block is left; the value is the address in use, which tells the port where 0 was asked for.
+
     Raises CannotListen when the address cannot be bound.
     """
-    application = _application(registry, statuses, hosts)
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in await _bound(listen)]
-        await runner.setup()
-        assert runner.server is not None, "it is set up"
-        connections = Connections(runner.server)
-        try:
-            with connections.keeping_descriptors():
-                async with anyio.create_task_group() as tasks:
-                    for listener in listeners:
-                        tasks.start_soon(connections.take, listener)
-                    host, port, *_ = listeners[0].getsockname()
-                    yield host, port
-                    tasks.cancel_scope.cancel()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await runner.cleanup()
+        is_loopback = all(ip_address(listener.getsockname()[0]).is_loopback for listener in listeners)
+        async with _serving(listeners, pages, Guard(access, is_loopback=is_loopback), changes):
+            host, port, *_ = listeners[0].getsockname()
+            yield host, port
+
+
+@asynccontextmanager
+async def serve_control(path: Path, pages: Pages, *, changes: Changes) -> AsyncIterator[None]:
+    """Answer at a Unix socket, until the block is left. Only our own user can connect, so no token is needed.
+
+    Raises CannotListen when the socket cannot be made.
+    """
+    with listening_at(path) as listener:
+        async with _serving([listener], pages, Guard(Access, is_loopback=True), changes):
+            yield
+
+
+@asynccontextmanager
+async def _serving(
+    listeners: Sequence[socket.socket], pages: Pages, guard: Guard, changes: Changes
+) -> AsyncIterator[None]:
+    connections = Connections()
+    application = _application(pages, guard, changes, connections)
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
+    await runner.setup()
+    assert runner.server is not None, "it is set up"
+    try:
+        with connections.keeping_descriptors():
+            async with anyio.create_task_group() as tasks:
+                for listener in listeners:
+                    tasks.start_soon(connections.take, listener, runner.server)
+                yield
+                tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runner.cleanup()
 
 
 async def _bound(listen: Address) -> list[socket.socket]:
@@ -130,11 +167,37 @@ def _reason(error: Exception) -> str:
     return os.strerror(number) if number is not None and number > 0 else str(error)
 
 
-def _application(registry: CollectorRegistry, statuses: Statuses, hosts: Collection[str]) -> web.Application:
+class Guard(NamedTuple):
+    """Who may call one server."""
+
+    access: GetAccess
+    is_loopback: bool
+
+    def refusal(self, request: web.Request) -> Refusal | None:
+        """None if the request may go on."""
+        access, headers = self.access(), request.headers
+        hosts = headers.getall("Host", ())
+        if request.path not in _OF_ANY_HOST and not is_allowed(hosts, access.hosts):
+            return _WRONG_HOST
+        if is_of_another_site(
+            origins=headers.getall("Origin", ()), fetch_sites=headers.getall("Sec-Fetch-Site", ()), hosts=hosts
+        ):
+            return ANOTHER_SITE
+        if request.method in _READING or not request.path.startswith("/api/"):
+            return None
+        return refused_change(
+            authorizations=headers.getall("Authorization", ()), token=access.admin_token, is_loopback=self.is_loopback
+        )
+
+
+def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections) -> web.Application:
+    registry, statuses = pages
+
     @web.middleware
-    async def check_host(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path not in _OF_ANY_HOST and not is_allowed(request.headers.getall("Host", ()), hosts):
-            raise web.HTTPMisdirectedRequest(reason=_WRONG_HOST)
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if (refusal := guard.refusal(request)) is not None:
+            wanted = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else None
+            return _json(refusal.status, {"error": refusal.reason}, wanted)
         return await handler(request)
 
     formats: dict[str, Rendering] = {}
@@ -159,9 +222,20 @@ def _application(registry: CollectorRegistry, statuses: Statuses, hosts: Collect
     async def page(_request: web.Request) -> web.Response:
         return web.Response(body=await html.get(), content_type="text/html", charset="utf-8")
 
-    application = web.Application(middlewares=[_errors_as_json, check_host])
+    async def reload_settings(request: web.Request) -> web.Response:
+        body = await request.read()
+        connections.allow(request.transport, changing.LONGEST_SECONDS)
+        return _json(*await changing.reload(changes, body))
+
+    application = web.Application(middlewares=[_errors_as_json, check], client_max_size=changing.MAXIMUM_BODY_BYTES)
     application.add_routes(
-        [web.get("/metrics", metrics), web.get("/healthz", health), web.get("/readyz", ready), web.get("/", page)]
+        [
+            web.get("/metrics", metrics),
+            web.get("/healthz", health),
+            web.get("/readyz", ready),
+            web.get("/", page),
+            web.post("/api/reload", reload_settings),
+        ]
     )
     application.on_response_prepare.append(_add_headers)
     return application

@@ -1,6 +1,7 @@
-"""The command line: `poller run | check | state | reference | demo`.
+"""The command line: `poller run | check | reload | state | reference | demo`.
 
     commands     run, check, demo: they read the file, tell what is wrong with it, and hand on what is right
+    reloading    reload: the running daemon reads its file again
     reference    reference metrics, reference log: what the daemon counts and logs
     state        state show, set, rename: what a person sees of the stored positions, and moves
     positions    how a position is written on the command line

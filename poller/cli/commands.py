@@ -28,6 +28,7 @@ from poller.cli.ending import (
     warn,
 )
 from poller.cli.reference import reference_commands
+from poller.cli.reloading import OF_RELOADS, reload
 from poller.cli.state import state_commands
 from poller.settings.presence import missing
 from poller.settings.schema import json_schema
@@ -44,6 +45,7 @@ app = typer.Typer(
 
 app.add_typer(state_commands, name="state")
 app.add_typer(reference_commands, name="reference")
+app.command(epilog=OF_RELOADS)(reload)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -50,12 +50,16 @@ def failures_told(config: Path) -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        typer.secho(f"{config} has {counted(len(error.faults), 'fault')}:", fg="red", bold=True, err=True)
-        for fault in error.faults:
-            typer.echo(fault, err=True)
+        faults_shown(config, error.faults)
         raise typer.Exit(2) from None
     except PollerError as error:
         raise refused(str(error), code=1) from None
+
+
+def faults_shown(config: Path, faults: Sequence[str]) -> None:
+    typer.secho(f"{config} has {counted(len(faults), 'fault')}:", fg="red", bold=True, err=True)
+    for fault in faults:
+        typer.echo(fault, err=True)
 
 
 def refused(why: str, *, code: int) -> typer.Exit:

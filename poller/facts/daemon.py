@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from poller.facts.declaration import Line, declare
+from poller.model.ids import FunctionName, MappingName
 
 
 @declare(Line("info"))
@@ -31,11 +32,58 @@ class DaemonStopping(NamedTuple):
     batches_in_flight: int
 
 
-@declare(Line("warning"))
-class ReloadIgnored(NamedTuple):
-    """SIGHUP came, which changes nothing."""
+@declare(
+    Line("warning", when=lambda fact: fact.needs_restart or fact.failed),
+    Line("info"),
+)
+class Reloaded(NamedTuple):
+    """The daemon has read its settings again and applied what changed.
 
-    advice: str = "SIGHUP does not reload the settings yet: restart to change them"
+    `added`, `replaced` and `removed` are mappings; `options` are those of [daemon] that changed.
+    `failed` are those of these mappings that could not be changed, each with a mapping_not_changed of its own.
+    `needs_restart` are options that changed in the file and are read at the start only.
+    """
+
+    settings: str
+    added: tuple[MappingName, ...]
+    replaced: tuple[MappingName, ...]
+    removed: tuple[MappingName, ...]
+    failed: tuple[MappingName, ...]
+    functions_added: tuple[FunctionName, ...]
+    functions_replaced: tuple[FunctionName, ...]
+    functions_removed: tuple[FunctionName, ...]
+    options: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+
+@declare(Line("error"))
+class MappingNotChanged(NamedTuple):
+    """A reload could not open a mapping; it goes on as it was, or is not there if it was new. A reload tries again."""
+
+    mapping: MappingName
+    detail: str
+
+
+@declare(Line("error"))
+class ReloadRefused(NamedTuple):
+    """A reload changed nothing, for these faults; the daemon goes on with the settings that it has."""
+
+    settings: str
+    faults: tuple[str, ...]
+
+
+@declare(Line("info"))
+class FunctionRestarted(NamedTuple):
+    """Later invocations of the function get child processes that are started from now on."""
+
+    function: FunctionName
+
+
+@declare(Line("warning"))
+class ControlSocketFailed(NamedTuple):
+    """The control socket could not be made, so that `poller reload` does not reach the daemon; SIGHUP does."""
+
+    detail: str
 
 
 @declare(Line("info"))

@@ -51,6 +51,15 @@ def examine(path: FilePath, environ: Mapping[str, str]) -> Examined:
         raise SettingsError([f"{path}: is nested too deeply"]) from None
 
 
+def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
+    """[daemon] state of a file that may have faults elsewhere. Raises SettingsError if this option cannot be read."""
+    table, not_replaced = substitute(_parsed(path), environ)
+    file, unreadable = read_file(table, not_replaced)
+    if faults := [fault for fault in unreadable if fault.path in (("daemon",), ("daemon", "state"))]:
+        raise SettingsError(in_lines(faults, table, FileOptions))
+    return file.daemon.options.value(path, environ).state
+
+
 def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:
     table, not_replaced = substitute(_parsed(path), environ)
     file, unreadable = read_file(table, not_replaced)

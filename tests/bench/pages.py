@@ -22,11 +22,13 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from poller.admin.server import serve
+from poller.admin.guard import Access
+from poller.admin.server import Pages, serve
 from poller.app import GC_THRESHOLDS
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus, StreamStatus
 from poller.telemetry.telemetry import Telemetry
+from tests.fakes.changes import FakeChanges
 
 PROBE_SECONDS = 0.001
 
@@ -58,7 +60,9 @@ async def _measure(mappings: int, tabs: int, rounds: int) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    async with serve(("127.0.0.1", 0), registry=telemetry.registry, statuses=lambda: statuses) as (host, port):
+    async with serve(
+        ("127.0.0.1", 0), Pages(telemetry.registry, lambda: statuses), access=Access, changes=FakeChanges()
+    ) as (host, port):
         for path in ("/healthz", "/readyz", "/metrics", "/"):
             readers = [await _reader(f"http://{host}:{port}{path}", rounds) for _ in range(tabs)]
             await asyncio.sleep(1)

@@ -312,7 +312,7 @@ async def test_daemons_that_share_a_queue_may_come_and_go_in_any_way(world: Worl
     check_no_expired_receipt_is_invoked(orders, bill.calls)
 
 
-async def test_a_hangup_is_logged_and_neither_stops_the_daemon_nor_hurries_a_stop(world: World) -> None:
+async def test_a_hangup_neither_stops_the_daemon_nor_hurries_a_stop(world: World) -> None:
     queue, function = world.queue("orders"), HeldTarget(world.watch)
     world.aws.functions[BILL] = function
     text = f"""
@@ -323,13 +323,13 @@ async def test_a_hangup_is_logged_and_neither_stops_the_daemon_nor_hurries_a_sto
     async with world.daemon(text) as daemon:
         await daemon.until_said("mapping_ready")
         daemon.signal(signal.SIGHUP)
-        await daemon.until_said("reload_ignored", level="warning")
+        await daemon.until_said("reloaded", replaced=[])
         world.send(queue, "a")
         await world.watch.until(lambda: function.waiting == 1)
         daemon.signal(signal.SIGTERM)
         await daemon.until_said("daemon_stopping", stage="draining")
         daemon.signal(signal.SIGHUP)
-        await world.watch.until(lambda: len(daemon.said("reload_ignored")) == 2)
+        await daemon.until_said("reload_refused", faults=["the daemon stops"])
         assert not daemon.said("daemon_stopping", stage="releasing"), "a hangup hurries no stop"
         function.let_go.set()
         assert await daemon.ended() == 0

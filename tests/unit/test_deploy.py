@@ -65,6 +65,12 @@ def commands() -> list[list[str]]:
     return [in_container, under_systemd]
 
 
+def test_a_reload_under_systemd_asks_the_daemon_that_the_unit_starts() -> None:
+    start, reload = (shlex.split(unit()[name][0]) for name in ("ExecStart", "ExecReload"))
+    assert start[1] == "run"
+    assert reload == [start[0], "reload", *start[2:]]
+
+
 def test_both_start_the_command_that_the_project_installs() -> None:
     scripts = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[2]
     assert scripts.lstrip().startswith('poller = "poller.__main__:main"')
@@ -120,7 +126,7 @@ def test_systemd_waits_longer_than_the_grace_and_lets_the_daemon_stop_its_childr
 def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
     text = (DEPLOY / "poller.service").read_text()
     installed = tmp_path / "poller.service"
-    installed.write_text(re.sub("^ExecStart=[^ ]+", f"ExecStart={sys.executable}", text, flags=re.MULTILINE))
+    installed.write_text(re.sub("^(Exec[A-Z][a-z]+)=[^ ]+", rf"\1={sys.executable}", text, flags=re.MULTILINE))
     answer = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(installed)],
         capture_output=True,

@@ -13,17 +13,19 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 from anyio.abc import SocketStream
 
 from poller.admin.connections import DESCRIPTORS_KEPT, MAXIMUM_CONNECTIONS, Connections
-from poller.admin.server import serve
+from poller.admin.guard import Access
+from poller.admin.server import Pages, serve
 from poller.errors import CannotListen
 from poller.facts import MessagesReceived
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import BlockedShard, MappingState, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
+from tests.fakes.changes import FakeChanges
 from tests.fakes.descriptors import is_any_free, no_descriptor_left
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +33,7 @@ pytestmark = pytest.mark.anyio
 STORE = FunctionName("store")
 READY = MappingStatus(MappingName("orders"), STORE, "arn:a", "ready", None, 1, 0, 0, 8)
 TROUBLED = MappingStatus(MappingName("invoices"), STORE, "arn:b", "troubled", "the queue is gone", 0, 0, 0, 1)
+ACCESS = Access(hosts=["poller.internal"])
 NOTHING_FAILED = {"since": None, "attempt": None, "next_try": None}
 DISABLED = MappingStatus(MappingName("old"), STORE, "arn:c", "disabled", None, 0, 0, 0, 1)
 
@@ -71,10 +74,9 @@ async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSess
     telemetry.watch(lambda: statuses)
     telemetry.emit(MessagesReceived(READY.mapping, 10))
     async with (
-        serve(("127.0.0.1", 0), registry=telemetry.registry, statuses=lambda: statuses, hosts=["poller.internal"]) as (
-            host,
-            port,
-        ),
+        serve(
+            ("127.0.0.1", 0), Pages(telemetry.registry, lambda: statuses), access=lambda: ACCESS, changes=FakeChanges()
+        ) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
     ):
         yield client
@@ -199,7 +201,7 @@ async def test_statuses_are_read_in_the_event_loop(path: str) -> None:
 
     registry = Telemetry().registry
     async with (
-        serve(("127.0.0.1", 0), registry=registry, statuses=statuses) as (host, port),
+        serve(("127.0.0.1", 0), Pages(registry, statuses), access=Access, changes=FakeChanges()) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
         client.get(path) as answer,
     ):
@@ -214,7 +216,7 @@ async def test_an_unknown_path_is_404_in_json() -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_nothing_can_be_changed(method: str) -> None:
+async def test_no_page_can_be_changed(method: str) -> None:
     async with serving([READY]) as client, client.request(method, "/readyz", data=b"x") as answer:
         assert answer.status == 405
         assert answer.headers["Allow"] == "GET,HEAD"
@@ -227,7 +229,7 @@ async def test_a_page_that_fails_is_500_and_the_others_still_answer() -> None:
 
     registry = Telemetry().registry
     async with (
-        serve(("127.0.0.1", 0), registry=registry, statuses=broken) as (host, port),
+        serve(("127.0.0.1", 0), Pages(registry, broken), access=Access, changes=FakeChanges()) as (host, port),
         ClientSession(f"http://{host}:{port}") as client,
     ):
         async with client.get("/readyz") as answer:
@@ -329,12 +331,9 @@ def open_descriptors() -> set[Path]:
 
 
 async def test_kept_descriptors_are_closed_at_the_end() -> None:
-    async def never(_: web.BaseRequest) -> web.StreamResponse:
-        raise AssertionError("no request comes")
-
     gc.collect()  # nothing that a former test left may be closed meanwhile
     before = open_descriptors()
-    with Connections(web.Server(never)).keeping_descriptors():
+    with Connections().keeping_descriptors():
         assert len(open_descriptors()) == len(before) + DESCRIPTORS_KEPT
     assert open_descriptors() == before
 
@@ -343,7 +342,9 @@ async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen) as caught:
-            async with serve(("127.0.0.1", port), registry=Telemetry().registry, statuses=list):
+            async with serve(
+                ("127.0.0.1", port), Pages(Telemetry().registry, list), access=Access, changes=FakeChanges()
+            ):
                 raise AssertionError("it cannot have been bound")
     fault = f"daemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use"
     assert str(caught.value) == fault
@@ -352,14 +353,14 @@ async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
 @pytest.mark.parametrize("listen", [("203.0.113.1", 8080), ("127.0.0.1", 70_000)])
 async def test_an_address_that_cannot_be_is_told_with_its_key(listen: tuple[str, int]) -> None:
     with pytest.raises(CannotListen, match=r"daemon\.http_listen"):
-        async with serve(listen, registry=Telemetry().registry, statuses=list):
+        async with serve(listen, Pages(Telemetry().registry, list), access=Access, changes=FakeChanges()):
             raise AssertionError("it cannot have been bound")
 
 
 async def test_the_server_hangs_up_even_when_its_block_is_cancelled() -> None:
     registry = Telemetry().registry
     with anyio.CancelScope() as scope:
-        async with serve(("127.0.0.1", 0), registry=registry, statuses=list) as (host, port):
+        async with serve(("127.0.0.1", 0), Pages(registry, list), access=Access, changes=FakeChanges()) as (host, port):
             connection = await anyio.connect_tcp(host, port)
             await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
             await anyio.wait_all_tasks_blocked()

@@ -57,6 +57,19 @@ INVOKED_SERIES = {
     "poller_oldest_record_age_seconds_sum{mapping=orders}": 3.0,
 }
 
+RELOADED = facts.Reloaded(
+    settings="p.toml",
+    added=(ORDERS,),
+    replaced=(),
+    removed=(),
+    failed=(),
+    functions_added=(),
+    functions_replaced=(),
+    functions_removed=(),
+    options=(),
+    needs_restart=(),
+)
+
 EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.DaemonStarted(version="1", settings="poller.toml", mappings=2), "info", "daemon_started", {}),
     (facts.DaemonStopping(stage="draining", batches_in_flight=3), "info", "daemon_stopping", {}),
@@ -279,7 +292,11 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     ),
     (facts.StoreRecovered(CLICKS), "info", "store_recovered", {}),
     (facts.TooFewFileDescriptors(limit=1024, needed=1320), "warning", "too_few_file_descriptors", {}),
-    (facts.ReloadIgnored(), "warning", "reload_ignored", {}),
+    (RELOADED, "info", "reloaded", {}),
+    (facts.FunctionRestarted(STORE), "info", "function_restarted", {}),
+    (facts.MappingNotChanged(ORDERS, "the disk is full"), "error", "mapping_not_changed", {}),
+    (facts.ControlSocketFailed("the control socket /p: in use"), "warning", "control_socket_failed", {}),
+    (facts.ReloadRefused("p.toml", ("a: b",)), "error", "reload_refused", {}),
     (facts.StateOpened(file="/var/lib/poller/poller.db", positions=4), "info", "state_opened", {}),
     (facts.SettingsWarning("mappings.orders.x: really?"), "warning", "settings_warning", {}),
     (
@@ -714,3 +731,10 @@ def test_a_mapping_that_is_added_again_has_its_lines_logged_at_once() -> None:
             told.begin_mapping(ORDERS, STORE, is_stream=False)
     assert [line["mapping"] for line in lines if line["event"] == "batch_failed"] == [ORDERS, INVOICES, ORDERS]
     assert [line["mapping"] for line in lines if line["event"] == "batch_item_failures_ignored"] == [ORDERS, ORDERS]
+
+
+@pytest.mark.parametrize("changes", [{"needs_restart": ("daemon.state",)}, {"failed": (ORDERS,)}])
+def test_a_reload_that_leaves_something_undone_is_a_warning(changes: dict[str, Any]) -> None:
+    with capture_logs() as lines:
+        Telemetry().emit(RELOADED._replace(**changes))
+    assert [line["log_level"] for line in lines] == ["warning"]

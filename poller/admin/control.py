@@ -1,0 +1,92 @@
+"""Where do the commands reach a running daemon? At a Unix socket, to which only the daemon's own user can connect.
+
+    state = "sqlite:///var/lib/poller/poller.db"   ->  /var/lib/poller/poller.db-control
+    state = "memory:"                              ->  poller.toml-control, beside the settings file
+
+The daemon binds the socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
+place: at no moment can another user connect.
+A socket that a killed daemon left behind is replaced.  One that somebody answers is not.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from poller.errors import CannotListen
+
+MODE = 0o600
+
+LONGEST_PATH_IN_BYTES = 103
+"""unix(7): a socket's address has 108 bytes, with a zero at the end; on BSD and macOS 104."""
+
+
+def control_path(state: str, settings_file: Path) -> Path:
+    """The socket of the daemon that runs these settings; `state` is [daemon] state, as an absolute address."""
+    kind, _, file = state.partition("://")
+    beside = Path(file).resolve() if kind == "sqlite" else settings_file.absolute()
+    return Path(f"{beside}-control")
+
+
+@contextmanager
+def listening_at(path: Path) -> Iterator[socket.socket]:
+    """A socket that listens there until the block is left. Raises CannotListen."""
+    if (length := len(os.fsencode(path))) > LONGEST_PATH_IN_BYTES:
+        raise _refused(path, f"the path has {length} bytes; that of a socket has at most {LONGEST_PATH_IN_BYTES}")
+    try:
+        _refuse_if_in_use(path)
+        listener = _listener(path)
+    except OSError as error:
+        raise _refused(path, os.strerror(error.errno) if error.errno else str(error)) from error
+    with listener:
+        ours = path.lstat()
+        try:
+            yield listener
+        finally:
+            with suppress(OSError):
+                if os.path.samestat(path.lstat(), ours):  # not if somebody has put another one there
+                    path.unlink()
+
+
+def _listener(path: Path) -> socket.socket:
+    """At no moment is there a socket at the path that does not listen: another daemon would take it for abandoned."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as private:
+            new = Path(private, "s")
+            listener.bind(str(new))
+            new.chmod(MODE)
+            listener.listen()
+            new.replace(path)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _refuse_if_in_use(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise _refused(path, "is there already, and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        try:
+            client.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return
+        except BlockingIOError:  # so many clients wait there already
+            pass
+    raise _refused(path, "another daemon listens there")
+
+
+def _refused(path: Path, why: str) -> CannotListen:
+    return CannotListen(f"the control socket {path}: {why}")

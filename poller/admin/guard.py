@@ -1,0 +1,73 @@
+"""Which requests are refused, before anything is done for them?
+
+    another site    a page of another site sent it: 403 for every path and method
+    a change        a call that changes something, without the right to do so: 401 or 403
+
+A web page of any site can send requests to 127.0.0.1 or to a host of the reader's network, and the browser delivers
+them.  It names the page's site in `Origin` and `Sec-Fetch-Site`; programs send neither.
+Source: Fetch Standard, "Origin header"; W3C Fetch Metadata Request Headers, "Sec-Fetch-Site".
+
+A change needs the admin token where one is set.  Where none is set, only a server that listens on loopback accepts a
+change.  The address that the server listens on counts, not the peer's, because a proxy on this host makes all of its
+clients local.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What the settings say of callers. `hosts` are in lower case; see `hosts.py`."""
+
+    hosts: Collection[str] = ()
+    admin_token: str | None = field(default=None, repr=False)
+
+
+GetAccess = Callable[[], Access]
+"""Called for each request, because a reload may change the settings."""
+
+
+class Refusal(NamedTuple):
+    status: int
+    reason: str
+
+
+ANOTHER_SITE = Refusal(403, "a page of another site sent this request")
+NO_TOKEN_IS_SET = Refusal(
+    403, "this server listens beyond loopback, so a change needs [daemon] admin_token, which is not set"
+)
+WRONG_TOKEN = Refusal(401, "a change needs the header Authorization: Bearer, with [daemon] admin_token")
+
+_OUR_SITE = ("same-origin", "none")
+"""`none` is what a person types into the address bar."""
+
+
+def is_of_another_site(*, origins: Iterable[str], fetch_sites: Iterable[str], hosts: Sequence[str]) -> bool:
+    """The arguments are all headers `Origin`, `Sec-Fetch-Site` and `Host` of a request."""
+    return any(site not in _OUR_SITE for site in fetch_sites) or any(not _is_ours(origin, hosts) for origin in origins)
+
+
+def refused_change(*, authorizations: Sequence[str], token: str | None, is_loopback: bool) -> Refusal | None:
+    """None if the change is allowed. `authorizations` are all headers `Authorization` of the request."""
+    if token is None:
+        return None if is_loopback else NO_TOKEN_IS_SET
+    if len(authorizations) != 1:
+        return WRONG_TOKEN
+    scheme, _, given = authorizations[0].partition(" ")
+    is_right = hmac.compare_digest(given.strip().encode(errors="replace"), token.encode())
+    return None if scheme.lower() == "bearer" and is_right else WRONG_TOKEN
+
+
+def _is_ours(origin: str, hosts: Sequence[str]) -> bool:
+    """The scheme does not count: a proxy may speak HTTPS with the browser, and HTTP with us."""
+    try:
+        authority = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return len(hosts) == 1 and authority != "" and authority.lower() == hosts[0].strip().lower()

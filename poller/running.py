@@ -1,0 +1,100 @@
+"""What runs now, and how is it changed? Mappings are added, replaced and removed side by side.
+
+    Changes ──> the settings by which runs are opened, the grace, the functions' series
+            └─> remove, replace, add: each mapping waits for its own invocations, and for nobody else's
+
+A mapping that cannot be opened is an error of its own: one that was to be added is not there, one that was to be
+replaced goes on as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+import anyio
+
+from poller.disclosure import safe_text
+from poller.errors import PollerError
+from poller.facts import Emit, MappingNotChanged
+from poller.model.function import Function
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import AnyMapping
+from poller.settings.changes import Changes
+from poller.settings.values import Settings
+
+
+class Supervisor(Protocol):
+    """See engine/supervisor.py."""
+
+    grace_in_seconds: float
+
+    async def add(self, mapping: AnyMapping, function: Function) -> None: ...
+
+    async def replace(self, mapping: AnyMapping, function: Function) -> None: ...
+
+    async def remove(self, name: MappingName) -> None: ...
+
+
+class Composition(Protocol):
+    """See composition.py."""
+
+    settings: Settings
+
+    def use(self, settings: Settings) -> None: ...
+
+    def renew(self, function: Function) -> None: ...
+
+
+class Series(Protocol):
+    """Where a function is watched (`telemetry.Telemetry`)."""
+
+    def begin_function(self, function: FunctionName) -> None: ...
+
+    def forget_function(self, function: FunctionName) -> None: ...
+
+
+class Running:
+    """The mappings and functions of the daemon."""
+
+    def __init__(self, supervisor: Supervisor, composition: Composition, *, series: Series, emit: Emit) -> None:
+        self._supervisor = supervisor
+        self._composition = composition
+        self._series = series
+        self._emit = emit
+
+    async def apply(self, found: Changes) -> Mapping[MappingName, str]:
+        """Return when all mappings run as they should, with the reason for each that could not be changed."""
+        settings, failures = found.settings, dict[MappingName, str]()
+        self._composition.use(settings)
+        self._supervisor.grace_in_seconds = settings.daemon.shutdown_grace_in_seconds
+        for function in found.functions.added:
+            self._series.begin_function(function)
+
+        async def change(name: MappingName, make: Callable[[], Awaitable[None]]) -> None:
+            try:
+                await make()
+            except (PollerError, OSError) as error:
+                failures[name] = safe_text(error)
+                self._emit(MappingNotChanged(name, failures[name]))
+
+        mappings = {mapping.name: mapping for mapping in settings.mappings}
+        async with anyio.create_task_group() as tasks:
+            for name in found.mappings.removed:
+                tasks.start_soon(change, name, partial(self._supervisor.remove, name))
+            for make, names in (
+                (self._supervisor.replace, found.mappings.replaced),
+                (self._supervisor.add, found.mappings.added),
+            ):
+                for name in names:
+                    mapping = mappings[name]
+                    invoked = settings.functions[mapping.function_name]
+                    tasks.start_soon(change, name, partial(make, mapping, invoked))
+        for function in found.functions.removed:
+            self._series.forget_function(function)
+        return failures
+
+    def restart_function(self, name: FunctionName) -> None:
+        """Start the child processes of later invocations anew."""
+        self._composition.renew(self._composition.settings.functions[name])

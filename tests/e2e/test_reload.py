@@ -1,0 +1,225 @@
+"""What happens when a running daemon reads its file again?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+from functools import partial
+
+import pytest
+from aiohttp import ClientSession
+from anyio import to_thread
+
+from tests.e2e.harness import Daemon, World, poller
+from tests.fakes.queue import FakeQueue
+from tests.fakes.target import FakeTarget, FunctionPlan
+from tests.simulation.checker import check_nothing_is_lost, check_one_batch_at_a_time, check_order
+
+pytestmark = pytest.mark.anyio
+
+BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
+
+HANDLER = """
+def handle(event, context):
+    print("VERSION", [record["body"] for record in event["Records"]], flush=True)
+"""
+
+
+def everything(_: str) -> bool:
+    return True
+
+
+def has_reloaded(daemon: Daemon, times: int) -> bool:
+    return len(daemon.said("reloaded")) == times
+
+
+def mapping(name: str, queue: FakeQueue, function: str = BILL, options: str = "") -> str:
+    return f"""
+        [mappings.{name}]
+        event_source_arn = "{queue.arn}"
+        function_name = "{function}"
+        {options}
+    """
+
+
+async def reloaded(world: World, *options: str) -> dict[str, object]:
+    """What `poller reload --json` says, as another process."""
+    command = partial(poller, world.folder, "reload", "-c", str(world.folder / "poller.toml"), "--json", *options)
+    answer = await to_thread.run_sync(command)
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_a_reload_changes_what_the_file_changes_and_nothing_else(world: World) -> None:
+    world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
+    kept, changed, old, new = (world.queue(name) for name in ("kept", "changed", "old", "new"))
+    text = mapping("kept", kept) + mapping("changed", changed) + mapping("old", old)
+    async with world.daemon(text) as daemon:
+        for name in ("kept", "changed", "old"):
+            await daemon.until_said("mapping_ready", mapping=name)
+        world.write(mapping("kept", kept) + mapping("changed", changed, options="batch_size = 1") + mapping("new", new))
+        report = await reloaded(world)
+        assert report["mappings"] == {"added": ["new"], "replaced": ["changed"], "removed": ["old"]}
+        [line] = daemon.said("reloaded", level="info")
+        assert (line["added"], line["replaced"], line["removed"]) == (["new"], ["changed"], ["old"])
+        await daemon.until_said("mapping_ready", mapping="new")
+        assert len(daemon.said("mapping_ready", mapping="kept")) == 1
+        for queue in (kept, changed, new):
+            world.send(queue, "a", "b")
+            await world.until_deleted(queue, 2)
+        ready = (await daemon.get("/readyz")).json()
+        assert ready["mappings"].keys() == {"kept", "changed", "new"}
+        assert 'mapping="old"' not in (await daemon.get("/metrics")).text
+        assert await daemon.stop() == 0
+    assert [entry.kind for entry in old.history if entry.kind == "received"] == []
+
+
+async def test_a_hangup_reloads_and_a_faulty_file_leaves_everything_as_it_is(world: World) -> None:
+    world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
+    orders, returns = world.queue("orders"), world.queue("returns")
+    async with world.daemon(mapping("orders", orders)) as daemon:
+        await daemon.until_said("mapping_ready", mapping="orders")
+        file = world.write(
+            mapping("orders", orders, options="batch_size = 0") + mapping("returns", returns, "no name!")
+        )
+        daemon.signal(signal.SIGHUP)
+        refused = await daemon.until_said("reload_refused", level="error")
+        check = await to_thread.run_sync(partial(poller, world.folder, "check", "-c", str(file)))
+        answer = await to_thread.run_sync(partial(poller, world.folder, "reload", "-c", str(file)))
+        assert (answer.returncode, answer.stdout, answer.stderr) == (1, "", check.stderr)
+        assert [check.stderr.splitlines()[0], *refused["faults"]] == check.stderr.splitlines()
+        world.send(orders, "a")
+        await world.until_deleted(orders, 1)
+        world.write(mapping("orders", orders) + mapping("returns", returns))
+        daemon.signal(signal.SIGHUP)
+        await daemon.until_said("mapping_ready", mapping="returns")
+        assert await daemon.stop() == 0
+
+
+async def test_a_function_gets_its_new_code_by_a_reload_of_the_function_alone(world: World) -> None:
+    orders = world.queue("orders")
+    code = world.folder / "handlers.py"
+    code.write_text(HANDLER.replace("VERSION", "one"))
+    text = f"""
+        [functions.store]
+        handler = "handlers:handle"
+        {mapping("orders", orders, "store")}
+    """
+    async with world.daemon(text) as daemon:
+        world.send(orders, "a")
+        await daemon.until_said("child_process_output", line="one ['a']")
+        code.write_text(HANDLER.replace("VERSION", "second"))
+        assert await reloaded(world, "--function", "store") == {"restarted": "store"}
+        world.send(orders, "b")
+        await daemon.until_said("child_process_output", line="second ['b']")
+        await daemon.until_said("child_process_stopped", reason="reload", level="info")
+        assert len(daemon.said("mapping_ready")) == 1
+        assert await daemon.stop() == 0
+
+
+async def test_a_function_that_changes_is_started_anew_and_others_keep_their_child_processes(world: World) -> None:
+    orders, returns = world.queue("orders"), world.queue("returns")
+    (world.folder / "handlers.py").write_text(HANDLER)
+
+    def text(timeout: int) -> str:
+        return f"""
+            [functions.store]
+            handler = "handlers:handle"
+            timeout_in_seconds = {timeout}
+            [functions.keep]
+            handler = "handlers:handle"
+            {mapping("orders", orders, "store")}
+            {mapping("returns", returns, "keep")}
+        """
+
+    async with world.daemon(text(30)) as daemon:
+        world.send(orders, "a")
+        world.send(returns, "a")
+        await world.until_deleted(orders, 1)
+        await world.until_deleted(returns, 1)
+        world.write(text(20))
+        report = await reloaded(world)
+        assert report["functions"] == {"added": [], "replaced": ["store"], "removed": []}
+        world.send(orders, "b")
+        world.send(returns, "b")
+        await world.until_deleted(orders, 2)
+        await world.until_deleted(returns, 2)
+        assert await daemon.stop() == 0
+    pids = {
+        function: [line["pid"] for line in daemon.said("child_process_output", function=function)]
+        for function in ("store", "keep")
+    }
+    assert [len(pids["store"]), len(set(pids["store"]))] == [2, 2]
+    assert [len(pids["keep"]), len(set(pids["keep"]))] == [2, 1]
+
+
+async def test_the_control_socket_is_for_the_daemons_user_alone_and_ends_with_it(world: World) -> None:
+    world.state = "sqlite://poller.db"
+    path = world.folder / "poller.db-control"
+    async with world.daemon(mapping("orders", world.queue("orders"))) as daemon:
+        await daemon.until_said("daemon_started")
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+        assert (await reloaded(world))["needs_restart"] == []
+        os.kill(daemon.pid, signal.SIGKILL)
+        await daemon.ended()
+    assert path.exists()
+    answer = await to_thread.run_sync(partial(poller, world.folder, "reload"))
+    assert answer.returncode == 1
+    assert "no daemon listens at" in answer.stderr
+    async with world.daemon(mapping("orders", world.queue("orders2"))) as daemon:
+        await daemon.until_said("daemon_started")
+        assert (await reloaded(world))["needs_restart"] == []
+        assert await daemon.stop() == 0
+    assert not path.exists()
+    assert not daemon.said("control_socket_failed")
+
+
+async def test_a_web_page_cannot_reload_and_a_program_can(world: World) -> None:
+    async with world.daemon(mapping("orders", world.queue("orders"))) as daemon, ClientSession() as client:
+        url = f"http://{(await daemon.until_said('daemon_started'))['http']}/api/reload"
+        async with client.post(url, headers={"Origin": "http://evil.example"}) as reply:
+            assert reply.status == 403
+        assert not daemon.said("reloaded")
+        async with client.post(url) as reply:
+            assert reply.status == 200
+        assert len(daemon.said("reloaded")) == 1
+        assert await daemon.stop() == 0
+
+
+async def test_reloads_under_load_lose_nothing_and_keep_the_order(world: World) -> None:
+    """Each reload replaces one mapping, adds or removes a second, and leaves a third alone."""
+    function = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.02)))
+    world.aws.functions[BILL] = function
+    queues = [world.queue(f"{name}.fifo", visibility_timeout_in_seconds=2) for name in ("changed", "coming", "kept")]
+    changed, coming, kept = queues
+    rounds, groups = 8, 5
+
+    def text(turn: int) -> str:
+        return (
+            mapping("kept", kept)
+            + mapping("changed", changed, options=f"batch_size = {1 + turn % 2}")
+            + (mapping("coming", coming) if turn % 2 == 0 else "")
+        )
+
+    async with world.daemon(text(0)) as daemon:
+        await daemon.until_said("daemon_started")
+        for turn in range(1, rounds + 1):
+            for queue in queues:
+                for number in range(20):
+                    world.send(queue, f"{turn} {number}", group=f"g{number % groups}")
+            world.write(text(turn))
+            daemon.signal(signal.SIGHUP)
+            await world.watch.until(partial(has_reloaded, daemon, turn))
+        for queue in queues:
+            await world.until_deleted(queue, 20 * rounds)
+        assert len(daemon.said("mapping_ready", mapping="kept")) == 1
+        assert await daemon.stop() == 0
+    for queue in queues:
+        of_queue = [call for call in function.calls if call.mapping == queue.arn.resource.removesuffix(".fifo")]
+        check_nothing_is_lost(queue, of_queue, everything)
+        check_order(queue, of_queue, everything)
+        check_one_batch_at_a_time(of_queue)

@@ -1,0 +1,37 @@
+"""A daemon that may be asked for changes, and does what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+
+from poller.errors import PollerError
+
+
+class FakeChanges:
+    """Remembers what was asked; answers `report`, or raises `error` if there is one, once `go` is set."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str | None, str | None]] = []
+        """The function and the settings file of each call."""
+        self.is_asked = anyio.Event()
+        self.report: Mapping[str, Any] = {"mappings": {"added": ["orders"]}}
+        self.error: PollerError | None = None
+        self.go = anyio.Event()
+        self.go.set()
+
+    async def reload(self, *, settings: str | None) -> Mapping[str, Any]:
+        return await self._answer(None, settings)
+
+    async def restart_function(self, name: str, *, settings: str | None) -> Mapping[str, Any]:
+        return await self._answer(name, settings)
+
+    async def _answer(self, function: str | None, settings: str | None) -> Mapping[str, Any]:
+        self.asked.append((function, settings))
+        self.is_asked.set()
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        return self.report

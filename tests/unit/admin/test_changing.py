@@ -1,0 +1,206 @@
+"""How does a caller change something, and who may?"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from aiohttp import ClientSession, UnixConnector
+
+from poller.admin.changing import MAXIMUM_BODY_BYTES
+from poller.admin.guard import NO_TOKEN_IS_SET, WRONG_TOKEN, Access
+from poller.admin.server import Pages, serve, serve_control
+from poller.errors import InUse, SettingsError
+from poller.telemetry.telemetry import Telemetry
+from tests.fakes.changes import FakeChanges
+
+pytestmark = pytest.mark.anyio
+
+OPEN = Access()
+WITH_TOKEN = Access(admin_token="s3cret", hosts=["poller.internal"])
+RIGHT = {"Authorization": "Bearer s3cret"}
+OF_ANOTHER_SITE: Sequence[dict[str, str]] = [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def serving(
+    changes: FakeChanges, *, access: Access = OPEN, host: str = "127.0.0.1"
+) -> AsyncIterator[ClientSession]:
+    """A client on loopback, wherever the server listens."""
+    async with (
+        serve((host, 0), Pages(Telemetry().registry, list), access=lambda: access, changes=changes) as (_, port),
+        ClientSession(f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client
+
+
+async def answer(client: ClientSession, body: str | bytes = b"", **headers: str) -> tuple[int, Any]:
+    async with client.post("/api/reload", data=body, headers=headers) as reply:
+        return reply.status, await reply.json()
+
+
+async def test_a_reload_is_answered_with_what_changed() -> None:
+    changes = FakeChanges()
+    async with serving(changes) as client:
+        assert await answer(client) == (200, changes.report)
+        assert await answer(client, '{"settings": "/etc/poller.toml"}') == (200, changes.report)
+    assert changes.asked == [(None, None), (None, "/etc/poller.toml")]
+
+
+async def test_the_child_processes_of_a_function_are_started_anew() -> None:
+    changes = FakeChanges()
+    async with serving(changes) as client:
+        assert await answer(client, '{"function": "store", "settings": "/p.toml"}') == (200, changes.report)
+    assert changes.asked == [("store", "/p.toml")]
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '"store"', '{"functions": "store"}', '{"function": 7}', b"\xff"])
+async def test_a_body_of_another_shape_changes_nothing(body: str | bytes) -> None:
+    changes = FakeChanges()
+    async with serving(changes) as client:
+        status, told = await answer(client, body)
+    assert status == 400
+    assert told["error"].startswith("the body must be a JSON object")
+    assert changes.asked == []
+
+
+async def test_a_large_body_is_refused() -> None:
+    changes = FakeChanges()
+    async with serving(changes) as client:
+        status, _ = await answer(client, b" " * MAXIMUM_BODY_BYTES + b"{}")
+    assert (status, changes.asked) == (413, [])
+
+
+async def test_a_faulty_file_is_answered_with_all_its_faults() -> None:
+    changes = FakeChanges()
+    changes.error = SettingsError(["a: one", "b: two"])
+    async with serving(changes) as client:
+        status, told = await answer(client)
+    assert (status, told["faults"]) == (422, ["a: one", "b: two"])
+
+
+async def test_what_cannot_be_done_now_is_answered_with_the_reason() -> None:
+    changes = FakeChanges()
+    changes.error = InUse("the daemon stops")
+    async with serving(changes) as client:
+        assert await answer(client) == (409, {"error": "the daemon stops"})
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+async def test_only_post_changes_something(method: str) -> None:
+    changes = FakeChanges()
+    async with serving(changes) as client, client.request(method, "/api/reload") as reply:
+        assert (reply.status, reply.headers["Allow"]) == (405, "POST")
+    assert changes.asked == []
+
+
+async def test_a_change_may_take_longer_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection of a page is aborted after its time; the change's connection outlives one that sends nothing."""
+    monkeypatch.setattr("poller.admin.connections.LONGEST_SECONDS", 0.3)
+    changes = FakeChanges()
+    changes.go = anyio.Event()
+    async with serving(changes) as client, anyio.create_task_group() as tasks:
+
+        async def wait_for_the_next_to_be_aborted() -> None:
+            await changes.is_asked.wait()
+            port = client._base_url.port if client._base_url else 0
+            async with await anyio.connect_tcp("127.0.0.1", port or 0) as idle:
+                with anyio.fail_after(60), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                    await idle.receive()
+            changes.go.set()
+
+        tasks.start_soon(wait_for_the_next_to_be_aborted)
+        assert (await answer(client))[0] == 200
+
+
+@pytest.mark.parametrize("headers", OF_ANOTHER_SITE)
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/readyz", "/nothing", "/api/reload"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_page_of_another_site_gets_nothing(path: str, method: str, headers: dict[str, str]) -> None:
+    changes = FakeChanges()
+    async with (
+        serving(changes, access=WITH_TOKEN) as client,
+        client.request(method, path, headers={**headers, **RIGHT}) as reply,
+    ):
+        assert reply.status == 403
+        assert await reply.json() == {"error": "a page of another site sent this request"}
+    assert changes.asked == []
+
+
+async def test_our_own_page_may_ask_for_a_change() -> None:
+    changes = FakeChanges()
+    async with serving(changes) as client:
+        origin = f"http://127.0.0.1:{client._base_url.port if client._base_url else 0}"
+        assert (await answer(client, Origin=origin, **{"Sec-Fetch-Site": "same-origin"}))[0] == 200
+
+
+async def test_a_foreign_name_is_misdirected_before_anything_else() -> None:
+    changes = FakeChanges()
+    async with serving(changes, access=WITH_TOKEN) as client:
+        status, _ = await answer(client, Host="evil.example", Origin="http://evil.example", **RIGHT)
+    assert (status, changes.asked) == (421, [])
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+async def test_beyond_loopback_a_change_needs_a_token_however_near_the_caller_is(host: str) -> None:
+    if host == "::" and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6")
+    changes = FakeChanges()
+    async with serving(changes, host="0.0.0.0") as client:
+        assert await answer(client, **RIGHT) == (403, {"error": NO_TOKEN_IS_SET.reason})
+        async with client.get("/healthz") as reply:
+            assert reply.status == 200
+    async with serving(changes, host="0.0.0.0", access=WITH_TOKEN) as client:
+        assert await answer(client) == (401, {"error": WRONG_TOKEN.reason})
+        assert changes.asked == []
+        assert (await answer(client, **RIGHT))[0] == 200
+
+
+async def test_a_token_that_is_set_is_needed_on_loopback_too() -> None:
+    changes = FakeChanges()
+    async with serving(changes, access=WITH_TOKEN) as client:
+        async with client.post("/api/reload") as reply:
+            assert (reply.status, reply.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert changes.asked == []
+        assert (await answer(client, **RIGHT))[0] == 200
+
+
+async def test_a_reload_may_change_the_token() -> None:
+    changes, tokens = FakeChanges(), ["one"]
+    async with (
+        serve(
+            ("127.0.0.1", 0),
+            Pages(Telemetry().registry, list),
+            access=lambda: Access(admin_token=tokens[-1]),
+            changes=changes,
+        ) as (host, port),
+        ClientSession(f"http://{host}:{port}") as client,
+    ):
+        assert (await answer(client, Authorization="Bearer one"))[0] == 200
+        tokens.append("two")
+        assert (await answer(client, Authorization="Bearer one"))[0] == 401
+        assert (await answer(client, Authorization="Bearer two"))[0] == 200
+
+
+async def test_the_control_socket_needs_no_token(tmp_path: Path) -> None:
+    changes, path = FakeChanges(), tmp_path / "poller.db-control"
+    async with (
+        serve_control(path, Pages(Telemetry().registry, list), changes=changes),
+        ClientSession("http://localhost", connector=UnixConnector(os.fspath(path))) as client,
+    ):
+        assert await answer(client, '{"function": "store"}') == (200, changes.report)
+        async with client.get("/healthz") as reply:
+            assert reply.status == 200
+    assert changes.asked == [("store", None)]
+    assert not path.exists()

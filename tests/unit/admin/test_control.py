@@ -1,0 +1,135 @@
+"""Where do the commands reach a running daemon?"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from poller.admin.control import LONGEST_PATH_IN_BYTES, control_path, listening_at
+from poller.errors import CannotListen
+
+
+def connected(path: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.connect(str(path))
+    return client
+
+
+def test_the_socket_is_beside_the_state_or_else_beside_the_settings(tmp_path: Path) -> None:
+    settings = tmp_path / "etc" / "poller.toml"
+    assert control_path(f"sqlite://{tmp_path}/poller.db", settings) == tmp_path / "poller.db-control"
+    assert control_path("memory:", settings) == tmp_path / "etc" / "poller.toml-control"
+
+
+def test_a_link_to_the_state_leads_to_the_same_socket(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "poller.db")
+    assert control_path(f"sqlite://{tmp_path}/link.db", tmp_path / "p.toml") == tmp_path / "poller.db-control"
+
+
+def test_only_our_own_user_may_connect_whatever_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    before = os.umask(0)
+    try:
+        with listening_at(path), connected(path):
+            assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+            assert [one.name for one in tmp_path.iterdir()] == ["control"]
+    finally:
+        os.umask(before)
+
+
+def test_no_other_user_can_connect_before_the_mode_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between bind and chmod the socket lies in a directory that only its owner can enter."""
+    modes: list[int] = []
+    chmod = Path.chmod
+
+    def seen(self: Path, mode: int) -> None:
+        modes.append(stat.S_IMODE(self.parent.stat().st_mode))
+        chmod(self, mode)
+
+    monkeypatch.setattr(Path, "chmod", seen)
+    with listening_at(tmp_path / "control"):
+        assert modes == [0o700]
+
+
+def test_the_socket_is_removed_at_the_end(tmp_path: Path) -> None:
+    with listening_at(tmp_path / "control"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_socket_that_nobody_answers_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+        killed.bind(str(path))
+    with listening_at(path), connected(path):
+        pass
+
+
+def another_daemon(path: Path) -> AbstractContextManager[socket.socket]:
+    return listening_at(path)
+
+
+def test_a_socket_that_somebody_answers_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    with another_daemon(path) as first:
+        with pytest.raises(CannotListen, match="another daemon listens there"), listening_at(path):
+            raise AssertionError("it cannot have been bound")
+        with connected(path):
+            first.accept()[0].close()
+    assert not path.exists()
+
+
+def test_a_socket_with_too_many_waiting_clients_is_in_use(tmp_path: Path) -> None:
+    path, waiting = tmp_path / "control", []
+    with another_daemon(path):
+        for _ in range(10_000):
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            client.setblocking(False)
+            waiting.append(client)
+            try:
+                client.connect(str(path))
+            except BlockingIOError:
+                break
+        with pytest.raises(CannotListen, match="another daemon"), listening_at(path):
+            raise AssertionError("it cannot have been bound")
+    for client in waiting:
+        client.close()
+
+
+def test_a_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    path.write_text("mine")
+    with pytest.raises(CannotListen, match="is not a socket"), listening_at(path):
+        raise AssertionError("it cannot have been bound")
+    assert path.read_text() == "mine"
+
+
+def test_the_end_does_not_remove_the_socket_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    with listening_at(path):
+        path.unlink()
+        with another_daemon(path):
+            pass
+        path.write_text("mine")
+    assert path.read_text() == "mine"
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
+    longest = tmp_path / ("x" * (LONGEST_PATH_IN_BYTES - len(os.fsencode(tmp_path)) - 1))
+    with listening_at(longest), connected(longest):
+        pass
+    with (
+        pytest.raises(CannotListen, match=f"has {LONGEST_PATH_IN_BYTES + 1} bytes; that of a socket has at most"),
+        listening_at(Path(f"{longest}x")),
+    ):
+        raise AssertionError("it cannot have been bound")
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CannotListen, match="No such file or directory"), listening_at(tmp_path / "none" / "control"):
+        raise AssertionError("it cannot have been bound")

@@ -1,0 +1,143 @@
+"""What does `poller reload` say? A daemon that answers as a test wants stands behind a real control socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio import to_thread
+from anyio.from_thread import start_blocking_portal
+from typer.testing import Result
+
+from poller.admin.server import Pages, serve_control
+from poller.errors import CannotReload, SettingsError
+from poller.telemetry.telemetry import Telemetry
+from tests.fakes.changes import FakeChanges
+
+Poller = Callable[..., Result]
+
+NOTHING: dict[str, Any] = {
+    "mappings": {"added": [], "replaced": [], "removed": []},
+    "failed": {},
+    "functions": {"added": [], "replaced": [], "removed": []},
+    "options": [],
+    "needs_restart": [],
+    "warnings": [],
+}
+
+
+@pytest.fixture
+def changes(tmp_path: Path) -> Iterator[FakeChanges]:
+    """What the daemon is asked, and what it answers; its state is in memory."""
+    (tmp_path / "poller.toml").write_text('[daemon]\nstate = "memory:"\n')
+    with start_blocking_portal() as portal:
+        fake = portal.call(FakeChanges)
+        fake.report = NOTHING
+        pages = Pages(Telemetry().registry, list)
+        with portal.wrap_async_context_manager(serve_control(tmp_path / "poller.toml-control", pages, changes=fake)):
+            yield fake
+
+
+def test_what_changed_is_shown(poller: Poller, changes: FakeChanges, tmp_path: Path) -> None:
+    changes.report = NOTHING | {
+        "mappings": {"added": ["a", "b"], "replaced": ["c"], "removed": ["d"]},
+        "functions": {"added": [], "replaced": ["f"], "removed": []},
+        "options": ["daemon.http_hosts"],
+        "needs_restart": ["daemon.state"],
+        "warnings": ["functions.g: no mapping uses it"],
+    }
+    answer = poller("reload")
+    assert answer.exit_code == 0
+    assert answer.stdout.splitlines() == [
+        "mappings added: a, b",
+        "mappings replaced: c",
+        "mappings removed: d",
+        "functions replaced: f",
+        "options changed: daemon.http_hosts",
+        "needs a restart: daemon.state",
+    ]
+    assert answer.stderr == "warning: functions.g: no mapping uses it\n"
+    assert changes.asked == [(None, str(tmp_path / "poller.toml"))]
+
+
+def test_programs_get_the_daemons_own_answer(poller: Poller, changes: FakeChanges) -> None:
+    answer = poller("reload", "--json")
+    assert (answer.exit_code, json.loads(answer.stdout)) == (0, NOTHING)
+
+
+def test_a_file_that_changes_nothing_is_told(poller: Poller, changes: FakeChanges) -> None:
+    assert poller("reload").stdout == "nothing has changed\n"
+
+
+def test_a_function_gets_new_child_processes(poller: Poller, changes: FakeChanges, tmp_path: Path) -> None:
+    changes.report = {"restarted": "store"}
+    answer = poller("reload", "--function", "store")
+    assert (answer.exit_code, answer.stdout) == (0, "the next invocations of store get new child processes\n")
+    assert changes.asked == [("store", str(tmp_path / "poller.toml"))]
+
+
+def test_faults_are_shown_as_by_check_and_nothing_changed(poller: Poller, changes: FakeChanges, tmp_path: Path) -> None:
+    file = tmp_path / "poller.toml"
+    file.write_text('[daemon]\nstate = "memory:"\nshutdown_grace_in_seconds = -1\nlog_format = "${NO_SUCH}"\n')
+    check = poller("check")
+    assert check.exit_code == 2
+    changes.error = SettingsError(check.stderr.splitlines()[1:])
+    answer = poller("reload")
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (1, "", check.stderr)
+    assert answer.stderr.startswith("poller.toml has 2 faults:\n")
+    assert len(changes.asked) == 1, "the daemon reads the file by its own environment"
+
+
+@pytest.mark.parametrize("text", ["[daemon", '[daemon]\nstate = "dynamodb://t"\nregion = ""', "daemon = 1"])
+def test_a_file_that_does_not_tell_where_the_daemon_is_is_faulty(
+    poller: Poller, changes: FakeChanges, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "poller.toml").write_text(text)
+    answer = poller("reload")
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("poller.toml has 1 fault:\n")
+    assert changes.asked == []
+
+
+def test_a_mapping_that_could_not_be_changed_is_a_failure(poller: Poller, changes: FakeChanges) -> None:
+    changes.report = NOTHING | {"failed": {"orders": "the disk is full"}}
+    answer = poller("reload")
+    assert answer.exit_code == 1
+    assert answer.stderr == "mappings.orders could not be changed: the disk is full\n"
+
+
+def test_what_the_daemon_refuses_is_told(poller: Poller, changes: FakeChanges) -> None:
+    changes.error = CannotReload("the daemon stops")
+    answer = poller("reload")
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (1, "", "poller: the daemon stops\n")
+
+
+@pytest.mark.parametrize("was_killed", [False, True])
+def test_where_no_daemon_runs_that_is_told(poller: Poller, tmp_path: Path, was_killed: bool) -> None:
+    (tmp_path / "poller.toml").touch()
+    path = tmp_path / "poller.db-control"
+    if was_killed:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+            killed.bind(str(path))
+    answer = poller("reload")
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith(f"poller: no daemon listens at {path}: start it with `poller run`")
+
+
+def test_a_daemon_that_ends_before_its_answer_is_told(poller: Poller, tmp_path: Path) -> None:
+    (tmp_path / "poller.toml").touch()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, start_blocking_portal() as portal:
+        listener.bind(str(tmp_path / "poller.db-control"))
+        listener.listen()
+        portal.start_task_soon(lambda: _hang_up(listener))
+        answer = poller("reload")
+    assert (answer.exit_code, answer.stderr) == (1, "poller: the daemon ended before it answered\n")
+
+
+async def _hang_up(listener: socket.socket) -> None:
+    connection, _ = await to_thread.run_sync(listener.accept)
+    connection.close()

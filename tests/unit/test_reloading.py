@@ -1,0 +1,295 @@
+"""How does a running daemon take over what its settings file says now?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import from_thread
+
+from poller.engine.stop import Stop
+from poller.errors import CannotReload, SettingsError
+from poller.facts import Fact, FunctionRestarted, Reloaded, ReloadRefused, SettingsWarning
+from poller.model.ids import FunctionName, MappingName
+from poller.reloading import MAXIMUM_WAITING, Reloader
+from poller.settings.changes import Changes
+from poller.settings.loading import load
+from poller.settings.values import Settings
+
+pytestmark = pytest.mark.anyio
+
+DAEMON = '[daemon]\nstate = "memory:"\nhttp_listen = "127.0.0.1:0"\n'
+STORE = '[functions.store]\nhandler = "store:handler"\n'
+AUDIT = '[functions.audit]\nurl = "http://127.0.0.1:8080"\n'
+STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
+
+
+def queue(name: str, function: str = "store", options: str = "") -> str:
+    arn = f"arn:aws:sqs:eu-west-1:123456789012:{name}"
+    return f'[mappings.{name}]\nevent_source_arn = "{arn}"\nfunction_name = "{function}"\n{options}\n'
+
+
+def stream(name: str) -> str:
+    arn = f'event_source_arn = "{STREAM}"\nfunction_name = "audit"\n'
+    return f'[mappings.{name}]\n{arn}starting_position = "TRIM_HORIZON"\n'
+
+
+class FakeRunning:
+    """Knows which mappings run, and finds that what it is asked for fits them; `go` holds a change back."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.mappings = {mapping.name for mapping in settings.mappings}
+        self.cannot_open: set[MappingName] = set()
+        self.restarted: list[FunctionName] = []
+        self.under_way = 0
+        self.begun = anyio.Event()
+        self.go = anyio.Event()
+        self.go.set()
+
+    async def apply(self, found: Changes) -> Mapping[MappingName, str]:
+        assert self.under_way == 0, "one reload after the other"
+        self.under_way += 1
+        self.begun.set()
+        await self.go.wait()
+        self.mappings -= set(found.mappings.removed)
+        assert set(found.mappings.replaced) <= self.mappings
+        assert not set(found.mappings.added) & self.mappings
+        self.mappings |= set(found.mappings.added) - self.cannot_open
+        self.under_way -= 1
+        changed = {*found.mappings.added, *found.mappings.replaced}
+        return dict.fromkeys(changed & self.cannot_open, "the disk is full")
+
+    def restart_function(self, name: FunctionName) -> None:
+        self.restarted.append(name)
+
+
+class Scene:
+    """A settings file, what runs of it, and a reloader between them."""
+
+    def __init__(self, file: Path, text: str) -> None:
+        self.file = file
+        self.write(text)
+        self.stop = Stop()
+        self.facts: list[Fact] = []
+        self.reads = 0
+        settings = load(file, {})
+        self.running = FakeRunning(settings)
+        self.reloader = Reloader(
+            settings, file=file, read=self.read, running=self.running, stop=self.stop, emit=self.facts.append
+        )
+
+    def write(self, text: str) -> None:
+        self.file.write_text(DAEMON + STORE + AUDIT + text)
+
+    def read(self) -> Settings:
+        from_thread.check_cancelled()  # raises unless this is a worker thread
+        self.reads += 1
+        return load(self.file, {})
+
+    def said(self, kind: type[Fact]) -> list[Fact]:
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+
+@asynccontextmanager
+async def scene(tmp_path: Path, text: str) -> AsyncIterator[Scene]:
+    made = Scene(tmp_path / "poller.toml", text)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(made.reloader.run)
+            yield made
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_reload_applies_what_changed_and_names_it(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders") + queue("returns") + queue("old")) as made:
+        made.write(queue("orders", options="batch_size = 5") + queue("returns") + queue("new"))
+        report = await made.reloader.reload()
+        assert made.running.mappings == {"orders", "returns", "new"}
+        assert report == {
+            "mappings": {"added": ("new",), "replaced": ("orders",), "removed": ("old",)},
+            "failed": {},
+            "functions": {"added": (), "replaced": (), "removed": ()},
+            "options": (),
+            "needs_restart": (),
+            "warnings": ["functions.audit: no mapping uses it"],
+        }
+        assert made.said(Reloaded) == [
+            Reloaded(
+                settings=str(made.file),
+                added=(MappingName("new"),),
+                replaced=(MappingName("orders"),),
+                removed=(MappingName("old"),),
+                failed=(),
+                functions_added=(),
+                functions_replaced=(),
+                functions_removed=(),
+                options=(),
+                needs_restart=(),
+            )
+        ]
+
+
+async def test_a_second_reload_begins_where_the_first_one_ended(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        made.write(queue("orders", options="batch_size = 5"))
+        assert (await made.reloader.reload())["mappings"]["replaced"] == ("orders",)
+        assert made.reloader.in_use == load(made.file, {})
+        assert (await made.reloader.reload())["mappings"]["replaced"] == ()
+
+
+async def test_a_faulty_file_changes_nothing_and_all_its_faults_are_told(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        before = made.reloader.in_use
+        made.write(queue("orders", options="batch_size = 0") + queue("new", function="no function"))
+        with pytest.raises(SettingsError) as caught:
+            await made.reloader.reload()
+        assert len(caught.value.faults) == 2
+        assert made.said(ReloadRefused) == [ReloadRefused(str(made.file), tuple(caught.value.faults))]
+        assert (made.reloader.in_use, made.running.mappings) == (before, {"orders"})
+        made.write(queue("new"))
+        assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
+
+
+async def test_a_mapping_that_could_not_be_opened_is_told_and_the_next_reload_tries_again(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders") + queue("returns")) as made:
+        made.write(queue("orders", options="batch_size = 5") + queue("returns") + queue("new"))
+        made.running.cannot_open = {MappingName("orders"), MappingName("new")}
+        for _ in range(2):
+            report = await made.reloader.reload()
+            assert report["failed"] == {"orders": "the disk is full", "new": "the disk is full"}
+            assert report["mappings"] == {"added": ("new",), "replaced": ("orders",), "removed": ()}
+        made.running.cannot_open = set()
+        report = await made.reloader.reload()
+        assert report["mappings"] == {"added": ("new",), "replaced": ("orders",), "removed": ()}
+        assert report["failed"] == {}
+        assert (await made.reloader.reload())["mappings"] == {"added": (), "replaced": (), "removed": ()}
+
+
+async def test_an_option_that_needs_a_restart_stays_in_use_and_is_named_each_time(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        made.file.write_text(made.file.read_text().replace("127.0.0.1:0", "127.0.0.1:9464"))
+        for _ in range(2):
+            assert (await made.reloader.reload())["needs_restart"] == ("daemon.http_listen",)
+            assert made.reloader.in_use.daemon.http_listen == ("127.0.0.1", 0)
+
+
+async def test_a_stream_under_another_name_is_warned_of_with_the_command_that_moves_its_positions(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, stream("clicks")) as made:
+        made.write(stream("views"))
+        (*_, warning) = (await made.reloader.reload())["warnings"]
+        assert warning.startswith("mappings.views: begins anew")
+        assert "`poller state rename clicks views`" in warning
+        assert made.said(SettingsWarning) == [SettingsWarning(warning)], "the file's own warning is an old one"
+
+
+async def test_a_sighup_is_a_reload(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        made.write(queue("orders") + queue("new"))
+        made.running.go = anyio.Event()
+        made.reloader.reload_soon()
+        await made.running.begun.wait()
+        made.running.go.set()
+        await anyio.wait_all_tasks_blocked()
+        assert made.running.mappings == {"orders", "new"}
+        assert len(made.said(Reloaded)) == 1
+
+
+async def test_reloads_take_turns(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made, anyio.create_task_group() as tasks:
+        made.running.go = anyio.Event()
+        made.write(queue("one"))
+        tasks.start_soon(made.reloader.reload)
+        await made.running.begun.wait()
+        made.write(queue("two"))
+        tasks.start_soon(made.reloader.reload)
+        await anyio.wait_all_tasks_blocked()
+        assert made.reads == 1
+        made.running.go.set()
+    assert made.running.mappings == {"two"}
+    assert made.reads == 2
+
+
+async def test_what_a_caller_asked_for_goes_on_when_the_caller_has_gone(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        made.running.go = anyio.Event()
+        made.write(queue("new"))
+        async with anyio.create_task_group() as caller:
+            caller.start_soon(made.reloader.reload)
+            await made.running.begun.wait()
+            caller.cancel_scope.cancel()
+        made.running.go.set()
+        assert (await made.reloader.reload())["mappings"] == {"added": (), "replaced": (), "removed": ()}
+        assert made.running.mappings == {"new"}
+
+
+async def test_only_so_many_reloads_wait(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        made.running.go = anyio.Event()
+        made.reloader.reload_soon()
+        await made.running.begun.wait()
+        for _ in range(MAXIMUM_WAITING):
+            made.reloader.reload_soon()
+        assert made.said(ReloadRefused) == []
+        with pytest.raises(CannotReload, match="16 other reloads wait already"):
+            await made.reloader.reload()
+        made.reloader.reload_soon()
+        assert len(made.said(ReloadRefused)) == 1
+        made.running.go.set()
+        while made.said(Reloaded) == [] or len(made.said(Reloaded)) <= MAXIMUM_WAITING:
+            await anyio.wait_all_tasks_blocked()
+
+
+async def test_no_reload_begins_during_a_stop(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made, anyio.create_task_group() as tasks:
+        made.running.go = anyio.Event()
+        tasks.start_soon(made.reloader.reload)
+        await made.running.begun.wait()
+
+        async def refused() -> None:
+            with pytest.raises(CannotReload, match="the daemon stops"):
+                await made.reloader.reload()
+
+        tasks.start_soon(refused)  # stands in line before the stop
+        await anyio.wait_all_tasks_blocked()
+        made.stop.begin()
+        made.running.go.set()
+        await refused()
+        made.reloader.reload_soon()
+    assert made.reads == 1
+    assert ReloadRefused(str(made.file), ("the daemon stops",)) in made.facts
+
+
+async def test_the_child_processes_of_a_function_are_started_anew_without_reading_the_file(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        made.write("no TOML")
+        assert await made.reloader.restart_function("store") == {"restarted": "store"}
+        assert made.running.restarted == ["store"]
+        assert made.facts == [FunctionRestarted(FunctionName("store"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("stor", "there is no function stor; there are store, audit"), ("audit", "has no child processes")],
+)
+async def test_a_function_without_child_processes_cannot_be_restarted(tmp_path: Path, name: str, why: str) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        with pytest.raises(CannotReload, match=why):
+            await made.reloader.restart_function(name)
+        assert made.running.restarted == []
+
+
+async def test_a_caller_who_means_another_file_is_refused(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        link = tmp_path / "link.toml"
+        link.symlink_to(made.file)
+        await made.reloader.reload(settings=str(link))
+        with pytest.raises(CannotReload, match=rf"this daemon runs {made.file}, not /etc/other\.toml"):
+            await made.reloader.reload(settings="/etc/other.toml")
+        with pytest.raises(CannotReload, match="this daemon runs"):
+            await made.reloader.restart_function("store", settings="/etc/other.toml")
+        assert (made.reads, made.running.restarted) == (1, [])

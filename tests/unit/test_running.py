@@ -1,0 +1,158 @@
+"""What runs now, and how is it changed?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from poller.errors import CannotStore
+from poller.facts import Fact, MappingNotChanged
+from poller.model.function import Function
+from poller.model.ids import FunctionName, MappingName
+from poller.model.mapping import AnyMapping
+from poller.running import Running
+from poller.settings.changes import changes
+from poller.settings.loading import load
+from poller.settings.values import Settings
+
+pytestmark = pytest.mark.anyio
+
+FUNCTIONS = (
+    '[functions.f]\nhandler = "f:handler"\ntimeout_in_seconds = {timeout}\n[functions.g]\nhandler = "g:handler"\n'
+)
+
+
+def file(*mappings: str, timeout: int = 3, grace: int = 30) -> str:
+    """Each mapping is `name:function`."""
+    text = f'[daemon]\nstate = "memory:"\nshutdown_grace_in_seconds = {grace}\n' + FUNCTIONS.format(timeout=timeout)
+    for mapping in mappings:
+        name, _, function = mapping.partition(":")
+        arn = f"arn:aws:sqs:eu-west-1:123456789012:{name}"
+        text += f'[mappings.{name}]\nevent_source_arn = "{arn}"\nfunction_name = "{function}"\n'
+    return text
+
+
+class Daemon:
+    """A supervisor, a composition and series, which behave as the real ones do to those who ask."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.grace_in_seconds = settings.daemon.shutdown_grace_in_seconds
+        self.mappings = {
+            mapping.name: (mapping, settings.functions[mapping.function_name]) for mapping in settings.mappings
+        }
+        self.functions = set(settings.functions)
+        self.renewed: list[Function] = []
+        self.drains: dict[MappingName, anyio.Event] = {}
+        self.cannot_open: dict[MappingName, Exception] = {}
+
+    async def add(self, mapping: AnyMapping, function: Function) -> None:
+        assert mapping.name not in self.mappings
+        self._open(mapping, function)
+
+    async def replace(self, mapping: AnyMapping, function: Function) -> None:
+        assert mapping.name in self.mappings
+        self._open(mapping, function)
+        await self._drain(mapping.name)
+
+    async def remove(self, name: MappingName) -> None:
+        del self.mappings[name]
+        await self._drain(name)
+
+    def use(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def renew(self, function: Function) -> None:
+        self.renewed.append(function)
+
+    def begin_function(self, function: FunctionName) -> None:
+        self.functions.add(function)
+
+    def forget_function(self, function: FunctionName) -> None:
+        self.functions.remove(function)
+
+    def _open(self, mapping: AnyMapping, function: Function) -> None:
+        assert self.settings.functions[mapping.function_name] == function, (
+            "the settings are in use before a run is opened"
+        )
+        assert function.name in self.functions, "its series are there"
+        if mapping.name in self.cannot_open:
+            raise self.cannot_open[mapping.name]
+        self.mappings[mapping.name] = (mapping, function)
+
+    async def _drain(self, name: MappingName) -> None:
+        if name in self.drains:
+            await self.drains[name].wait()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[[str], Settings]:
+    def loaded(text: str) -> Settings:
+        (tmp_path / "poller.toml").write_text(text)
+        return load(tmp_path / "poller.toml", {})
+
+    return loaded
+
+
+def running(daemon: Daemon, facts: list[Fact]) -> Running:
+    return Running(daemon, daemon, series=daemon, emit=facts.append)
+
+
+async def test_after_a_change_everything_runs_as_the_file_says(settings: Callable[[str], Settings]) -> None:
+    before, after = settings(file("a:f", "b:g", "c:g")), settings(file("a:f", "c:g", "d:f", timeout=4, grace=5))
+    daemon = Daemon(before)
+    untouched = daemon.mappings[MappingName("c")]
+    assert await running(daemon, []).apply(changes(before, after)) == {}
+    fresh = Daemon(after)
+    assert (daemon.mappings, daemon.settings, daemon.grace_in_seconds) == (fresh.mappings, after, 5)
+    assert daemon.mappings[MappingName("c")] is untouched
+
+
+async def test_functions_are_watched_as_long_as_they_are_there(settings: Callable[[str], Settings]) -> None:
+    before, after = settings(file("a:f", "b:resize")), settings(file("a:shrink"))
+    daemon = Daemon(before)
+    await running(daemon, []).apply(changes(before, after))
+    assert daemon.functions == {"f", "g", "shrink"}
+
+
+async def test_a_mapping_that_drains_delays_no_other(settings: Callable[[str], Settings]) -> None:
+    before, after = settings(file("a:f", "b:g", "c:g")), settings(file("a:g", "c:f", "d:f"))
+    daemon = Daemon(before)
+    daemon.drains = {MappingName("a"): anyio.Event(), MappingName("b"): anyio.Event()}
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(running(daemon, []).apply, changes(before, after))
+            await anyio.wait_all_tasks_blocked()
+            assert daemon.mappings == Daemon(after).mappings
+            for drain in daemon.drains.values():
+                drain.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(CannotStore("the disk is full"), "the disk is full"), (OSError(24, "secret"), "Too many open files")],
+)
+async def test_a_mapping_that_cannot_be_opened_is_told_and_the_others_change(
+    settings: Callable[[str], Settings], error: Exception, why: str
+) -> None:
+    before, after = settings(file("a:f", "b:f")), settings(file("a:g", "b:g", "c:f", "d:f"))
+    daemon, facts = Daemon(before), list[Fact]()
+    daemon.cannot_open = {MappingName("a"): error, MappingName("c"): error}
+    assert await running(daemon, facts).apply(changes(before, after)) == {"a": why, "c": why}
+    assert set(facts) == {MappingNotChanged(MappingName("a"), why), MappingNotChanged(MappingName("c"), why)}
+    wanted = Daemon(after).mappings
+    assert daemon.mappings == {name: wanted[name] for name in wanted.keys() - {"a", "c"}} | {
+        MappingName("a"): Daemon(before).mappings[MappingName("a")]
+    }
+
+
+async def test_a_function_is_restarted_as_it_is_now(settings: Callable[[str], Settings]) -> None:
+    before, after = settings(file("a:f")), settings(file("a:f", timeout=4))
+    daemon = Daemon(before)
+    made = running(daemon, [])
+    await made.apply(changes(before, after))
+    made.restart_function(FunctionName("f"))
+    assert daemon.renewed == [after.functions[FunctionName("f")]]
