@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -13,70 +12,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from poller import __version__
 from tests.e2e.harness import World, environment, poller
-
-TEN_FAULTS = """
-[daemon]
-regoin = "eu-west-1"
-http_listen = "9464"
-shutdown_grace_in_seconds = -1
-
-[functions.both]
-handler = "handlers:handle"
-url = "http://127.0.0.1:8080"
-
-[functions.secret]
-url = "http://127.0.0.1:8080"
-headers = { Authorization = "Bearer ${NO_SUCH_VARIABLE}" }
-
-[mappings.large]
-event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:large"
-function_name = "both"
-batch_size = 20000
-
-[mappings.nowhere]
-event_source_arn = "buffer-queue"
-function_name = "both"
-
-[mappings.picky]
-event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:picky"
-function_name = "both"
-filter_criteria.filters = [{ pattern = { body = "signup" } }]
-
-[mappings.positioned]
-event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:positioned"
-function_name = "both"
-starting_position = "LATEST"
-
-[mappings.orphan]
-event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orphan"
-function_name = "no such function"
-"""
-
-FAULTY_KEYS = [
-    "daemon.regoin",
-    "daemon.http_listen",
-    "daemon.shutdown_grace_in_seconds",
-    "functions.both",
-    "functions.secret.headers.Authorization",
-    "mappings.large.batch_size",
-    "mappings.nowhere.event_source_arn",
-    "mappings.picky.filter_criteria.filters[0].pattern",
-    "mappings.positioned.starting_position",
-    "mappings.orphan.function_name",
-]
-
-
-@pytest.mark.parametrize("command", ["check", "run"])
-def test_every_fault_of_a_file_is_told_at_once(tmp_path: Path, command: str) -> None:
-    (tmp_path / "poller.toml").write_text(TEN_FAULTS)
-    ended = poller(tmp_path, command)
-    headline, *faults = ended.stderr.splitlines()
-    assert ended.returncode == 2
-    assert ended.stdout == ""
-    assert headline == "poller.toml has 10 faults:"
-    assert [re.split(" = |: ", fault)[0] for fault in faults] == FAULTY_KEYS
 
 
 @pytest.mark.anyio
@@ -123,18 +59,6 @@ def test_a_port_in_use_is_told_and_may_be_free_another_time(tmp_path: Path, kind
     assert ended.stderr == (
         f"poller: daemon.http_listen: 127.0.0.1:{port}: cannot listen there: Address already in use\n"
     )
-
-
-def test_the_version_is_told(tmp_path: Path) -> None:
-    ended = poller(tmp_path, "--version")
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"poller {__version__}\n", "")
-
-
-@pytest.mark.parametrize("command", [[], ["run"]])
-def test_help_is_given(tmp_path: Path, command: list[str]) -> None:
-    ended = poller(tmp_path, *command, "--help")
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert "Exit codes: 0 all went well" in " ".join(ended.stdout.replace("│", " ").split())
 
 
 SOUND = """

@@ -24,6 +24,7 @@ import botocore.session
 import pytest
 
 from poller.demo.resharding.kinesis_local import PACKAGE, VERSION
+from tests.e2e.harness import descendants
 from tests.node import installed
 
 ROOT = Path(__file__).parents[2]
@@ -78,16 +79,6 @@ def numbers(output: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│").split("│")][1:-1]
 
 
-def descendants(pid: int) -> set[int]:
-    """The processes that this one has started, and theirs."""
-    table = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = {int(child): int(parent) for child, parent in map(str.split, table.splitlines())}
-    found = {pid}
-    while grown := {child for child, parent in parents.items() if parent in found} - found:
-        found |= grown
-    return found - {pid}
-
-
 def command_of(pid: int) -> str:
     return subprocess.run(["ps", "-p", str(pid), "-o", "args="], capture_output=True, text=True, check=False).stdout
 
@@ -106,26 +97,7 @@ def assert_gone(pids: set[int]) -> None:
         assert time.monotonic() < deadline, f"still running: {left}"
 
 
-def test_the_demo_ends_by_itself_and_its_numbers_add_up(tmp_path: Path) -> None:
-    with demo(tmp_path) as process:
-        output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
-    assert process.returncode == 0, output
-    assert "The numbers add up" in output
-    assert numbers(output, "sent") == ["240", "240"]
-    assert numbers(output, "filtered out") == ["24", "24"]
-    assert numbers(output, "stored") == ["212", "212"]
-    assert numbers(output, "failed for good") == ["4", "4"]
-    assert numbers(output, "left over") == ["0", "0"]
-    assert numbers(output, "mails") == ["212"]
-    assert numbers(output, "put") == ["480"]
-    assert numbers(output, "seen") == ["479"]
-    assert numbers(output, "given up and reported") == ["1"]
-    assert numbers(output, "order of each user") == ["kept"]
-    assert invocation_record(output)["KinesisBatchInfo"]["batchSize"] == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_stream_is_split_and_merged_and_order_holds(tmp_path: Path) -> None:
+def test_a_stream_is_split_and_merged_and_order_holds_and_the_demo_ends_by_itself(tmp_path: Path) -> None:
     with_kinesis_local(tmp_path)
     with demo(tmp_path, "--reshard") as process:
         output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
@@ -142,9 +114,11 @@ def test_a_stream_is_split_and_merged_and_order_holds(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_kept_running_it_takes_what_the_user_sends_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+def test_its_numbers_add_up_and_kept_running_it_takes_what_the_user_sends_until_ctrl_c(tmp_path: Path) -> None:
+    """One whole tour answers all questions, as a tour takes half a minute."""
     with demo(tmp_path, "--keep") as process:
         output = read_until(process, "The status page: ")
+        assert_numbers_add_up(output)
         started = descendants(process.pid)
         deleted_before = deleted(output)
         send_as_invited(output)
@@ -248,6 +222,21 @@ def with_kinesis_local(folder: Path) -> None:
     place = cache(folder) / "poller"
     place.mkdir(parents=True)
     (place / f"{PACKAGE}@{VERSION}").symlink_to(package.parents[1])
+
+
+def assert_numbers_add_up(output: str) -> None:
+    assert "The numbers add up" in output
+    assert numbers(output, "sent") == ["240", "240"]
+    assert numbers(output, "filtered out") == ["24", "24"]
+    assert numbers(output, "stored") == ["212", "212"]
+    assert numbers(output, "failed for good") == ["4", "4"]
+    assert numbers(output, "left over") == ["0", "0"]
+    assert numbers(output, "mails") == ["212"]
+    assert numbers(output, "put") == ["480"]
+    assert numbers(output, "seen") == ["479"]
+    assert numbers(output, "given up and reported") == ["1"]
+    assert numbers(output, "order of each user") == ["kept"]
+    assert invocation_record(output)["KinesisBatchInfo"]["batchSize"] == 1
 
 
 def invocation_record(output: str) -> dict[str, Any]:

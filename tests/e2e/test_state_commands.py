@@ -9,14 +9,17 @@ import select
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
+from typer.testing import CliRunner, Result
 
-from tests.e2e.harness import KEYS, World, environment, poller
+from poller.cli import app
+from tests.e2e.harness import KEYS, World, environment
 from tests.e2e.streams import Clicks, Users, mapping
 from tests.fakes.target import FakeTarget, FunctionPlan, ids_of
 
@@ -49,13 +52,15 @@ async def delivered(world: World, text: str, expected: Sequence[str]) -> None:
     assert list(ids_of(function.calls)) == list(expected)
 
 
-async def run(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return await anyio.to_thread.run_sync(poller, world.folder, *arguments)
+async def run(world: World, *arguments: str) -> Result:
+    """Run a command in this process, which is another one than the daemon's."""
+    invoke = partial(CliRunner().invoke, app, [*arguments, "--config", str(world.folder / "poller.toml")])
+    return await anyio.to_thread.run_sync(invoke)
 
 
 async def shown(world: World) -> list[dict[str, Any]]:
     ended = await run(world, "state", "show", "--json")
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.exit_code, ended.stderr) == (0, "")
     shards: list[dict[str, Any]] = json.loads(ended.stdout)["mappings"][0]["shards"]
     return shards
 
@@ -69,7 +74,7 @@ async def test_the_next_start_goes_on_where_the_mapping_was_put(world: World, ki
     await delivered_after_set(world, text, ["TRIM_HORIZON"], [first, second, third])
     await delivered_after_set(world, text, [second], [second, third])
     await delivered_after_set(world, text, [second, "--after"], [third])
-    assert (await run(world, "state", "set", "events", "LATEST", "--yes")).returncode == 0
+    assert (await run(world, "state", "set", "events", "LATEST", "--yes")).exit_code == 0
     source.put("k")
     function = new_function(world)
     async with world.daemon(text) as daemon:
@@ -82,7 +87,7 @@ async def test_the_next_start_goes_on_where_the_mapping_was_put(world: World, ki
 
 async def delivered_after_set(world: World, text: str, position: Sequence[str], expected: Sequence[str]) -> None:
     ended = await run(world, "state", "set", "events", *position, "--yes")
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.exit_code, ended.stderr) == (0, "")
     await delivered(world, text, expected)
 
 
@@ -96,7 +101,7 @@ async def test_while_the_daemon_runs_its_state_is_shown_and_not_moved(world: Wor
             while (await shown(world))[0]["position"].get("sequence_number") != number:
                 pass
         ended = await run(world, "state", "set", "clicks", "TRIM_HORIZON", "--yes")
-        assert (ended.returncode, ended.stdout) == (1, "")
+        assert (ended.exit_code, ended.stdout) == (1, "")
         assert f"is in use by another poller (process {daemon.pid})" in ended.stderr
         assert await daemon.stop() == 0
     assert (await shown(world))[0]["position"] == {"type": "AFTER_SEQUENCE_NUMBER", "sequence_number": number}

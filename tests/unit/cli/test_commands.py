@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,56 @@ headers = { Authorization = "Bearer ${TOKEN}" }
 event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:users"
 function_name = "inserts"
 """
+TEN_FAULTS = """
+[daemon]
+regoin = "eu-west-1"
+http_listen = "9464"
+shutdown_grace_in_seconds = -1
+
+[functions.both]
+handler = "handlers:handle"
+url = "http://127.0.0.1:8080"
+
+[functions.secret]
+url = "http://127.0.0.1:8080"
+headers = { Authorization = "Bearer ${NO_SUCH_VARIABLE}" }
+
+[mappings.large]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:large"
+function_name = "both"
+batch_size = 20000
+
+[mappings.nowhere]
+event_source_arn = "buffer-queue"
+function_name = "both"
+
+[mappings.picky]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:picky"
+function_name = "both"
+filter_criteria.filters = [{ pattern = { body = "signup" } }]
+
+[mappings.positioned]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:positioned"
+function_name = "both"
+starting_position = "LATEST"
+
+[mappings.orphan]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orphan"
+function_name = "no such function"
+"""
+
+FAULTY_KEYS = [
+    "daemon.regoin",
+    "daemon.http_listen",
+    "daemon.shutdown_grace_in_seconds",
+    "functions.both",
+    "functions.secret.headers.Authorization",
+    "mappings.large.batch_size",
+    "mappings.nowhere.event_source_arn",
+    "mappings.picky.filter_criteria.filters[0].pattern",
+    "mappings.positioned.starting_position",
+    "mappings.orphan.function_name",
+]
 STREAM = """
 [functions.count]
 url = "http://127.0.0.1:1"
@@ -51,6 +102,7 @@ def test_help_names_every_command(poller: Poller) -> None:
     for arguments in ((), ("--help",)):
         text = poller(*arguments).output
         assert all(f" {command} " in text for command in ("run", "check", "state", "reference", "demo"))
+        assert "Exit codes: 0 all went well" in " ".join(text.replace("│", " ").split())
 
 
 def test_check_prints_the_effective_settings_and_warns_on_stderr(poller: Poller) -> None:
@@ -79,6 +131,17 @@ def test_faults_come_one_to_a_line_after_their_count(poller: Poller, command: st
         "mappings.m.event_source_arn: is required",
         "mappings.m.function_name: is required",
     ]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_every_fault_of_a_file_is_told_at_once(poller: Poller, command: str) -> None:
+    Path("poller.toml").write_text(TEN_FAULTS)
+    ended = poller(command)
+    headline, *faults = ended.stderr.splitlines()
+    assert ended.exit_code == 2
+    assert ended.stdout == ""
+    assert headline == "poller.toml has 10 faults:"
+    assert [re.split(" = |: ", fault)[0] for fault in faults] == FAULTY_KEYS
 
 
 def test_the_file_is_named_by_an_option_or_by_the_environment_or_is_poller_toml(poller: Poller) -> None:
