@@ -26,6 +26,7 @@ from poller.model.stream import (
     StartingPosition,
     StateKey,
     StoredCheckpoint,
+    StreamLimits,
 )
 
 
@@ -62,6 +63,10 @@ class StreamSource(Protocol):
     @property
     def clock(self) -> SourceClock:
         """The clock that dates the records."""
+
+    @property
+    def limits(self) -> StreamLimits:
+        """How the service lets the stream be read."""
 
     @property
     def status(self) -> str | None:

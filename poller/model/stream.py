@@ -112,6 +112,23 @@ class Read(NamedTuple):
     behind_in_seconds: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """How a service lets its streams be read. Times are in seconds.
+
+    A service that does not say how far a read is behind the tip is taken to be there after `empty_reads_at_the_tip`.
+    A drained shard that is not listed any more is remembered for `drained_shard_memory`, which must be longer than the
+    service keeps its records: the shard may be listed again.
+    """
+
+    listing_operation: str
+    read_interval_when_behind: float
+    read_interval_at_the_tip: float
+    iterator_interval: float
+    empty_reads_at_the_tip: int
+    drained_shard_memory: float
+
+
 class Window(NamedTuple):
     """A tumbling window in the making: its bounds in epoch seconds, and the state that the function last returned.
 

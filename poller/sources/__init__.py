@@ -7,7 +7,7 @@
     client             what a source asks of aws/
     answers            how an answer is parsed, or refused
 
-Belongs here: how a service's calls look, what its answers mean to `ports.py`.
+Belongs here: how a service's calls look, what its answers mean to `ports.py`, and how often it may be asked.
 Does not belong here: when to read, how much, and what becomes of a record (engine/, core/); signing, endpoints and the
 translation of errors (aws/).
 Only composition.py imports an adapter; no adapter knows another.

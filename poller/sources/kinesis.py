@@ -36,6 +36,7 @@ from poller.model.stream import (
     ShardEnd,
     ShardId,
     ShardIterator,
+    StreamLimits,
     StreamRecord,
     TrimHorizon,
 )
@@ -45,6 +46,22 @@ from poller.sources.client import Client
 from poller.sources.kinesis_cursor import Cursor
 
 SERVICE = "Kinesis"
+
+LIMITS = StreamLimits(
+    listing_operation="ListShards",
+    read_interval_when_behind=0.2,
+    read_interval_at_the_tip=1.0,
+    iterator_interval=0.2,
+    empty_reads_at_the_tip=40,
+    drained_shard_memory=366 * 24 * 3600,
+)
+"""Kinesis allows five reads and five iterators a second for each shard, and keeps records for at most 365 days.
+
+All readers of a shard share its reads. Lambda reads a shard once a second at its tip.
+Only an emulator does not say how far a read is behind the tip.
+Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis"; Amazon Kinesis Data Streams Developer Guide,
+"Quotas and limits".
+"""
 
 MAXIMUM_RECORDS_IN_A_READ = 10_000
 SHARDS_IN_A_PAGE = 1_000
@@ -95,6 +112,10 @@ class KinesisSource:
         self._stream = {"StreamARN": stream_arn(arn)}
         self._read_end = b',"StreamARN":%b}' % orjson.dumps(stream_arn(arn))
         self._first_page = self._stream | {"MaxResults": shards_in_a_page}
+
+    @property
+    def limits(self) -> StreamLimits:
+        return LIMITS
 
     @property
     def clock(self) -> SourceClock:

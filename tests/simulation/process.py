@@ -31,6 +31,7 @@ from poller.model.stream import (
     StartingPosition,
     StateKey,
     StoredCheckpoint,
+    StreamLimits,
 )
 from poller.ports import Destination, SourceClock, StreamSource, Target
 from poller.sources.pacing import CALLS_IN_A_SECOND
@@ -153,6 +154,10 @@ class WatchedSource:
         self._source = source
         self._mapping = mapping
         self._sights = sights
+
+    @property
+    def limits(self) -> StreamLimits:
+        return self._source.limits
 
     @property
     def clock(self) -> SourceClock:

@@ -34,13 +34,6 @@ from typing import NamedTuple
 
 from poller.model.stream import AtTimestamp, Latest, Position, Shard, ShardEnd, ShardId, TrimHorizon
 
-HOUR_IN_SECONDS = 3600
-
-KINESIS_MEMORY_IN_SECONDS = 366 * 24 * HOUR_IN_SECONDS
-DYNAMODB_MEMORY_IN_SECONDS = 25 * HOUR_IN_SECONDS
-"""How long a drained shard that is not listed is remembered: longer than its stream keeps a record, and so the shard.
-Kinesis keeps records for at most 365 days, DynamoDB for 24 hours."""
-
 
 class Start(NamedTuple):
     """A shard that may be read from now on, and where."""

@@ -52,14 +52,13 @@ class Listings:
         source: StreamSource,
         positions: StoredPositions,
         arn: Arn,
-        operation: str,
         health: SourceHealth,
         clock: Clock,
     ) -> None:
         self._source = source
         self._positions = positions
         self._arn = arn
-        self._operation = operation
+        self._operation = source.limits.listing_operation
         self._health = health
         self._clock = clock
         self._list_at = inf

@@ -24,8 +24,6 @@ from anyio.abc import TaskGroup
 
 from poller.core.filtering import RecordFilter
 from poller.core.streams.lineage import (
-    DYNAMODB_MEMORY_IN_SECONDS,
-    KINESIS_MEMORY_IN_SECONDS,
     Lineage,
     Start,
     first_positions,
@@ -109,7 +107,6 @@ class StreamMappingRunner:
             on_loss=self._lose,
         )
         self._checkpoints = Checkpoints(self._positions, health=self._store_health)
-        self._listing = "ListShards" if self.mapping.is_kinesis else "DescribeStream"
         self._readers: dict[ShardId, ShardReader] = {}
         self._lineage: Lineage | None = None
         self._latest: dict[ShardId, ShardIterator] = {}
@@ -118,7 +115,6 @@ class StreamMappingRunner:
             source=context.source,
             positions=self._positions,
             arn=self.mapping.event_source_arn,
-            operation=self._listing,
             health=self._health,
             clock=context.lane.clock,
         )
@@ -193,7 +189,9 @@ class StreamMappingRunner:
                 shards = await self._context.source.shards()
                 lineage = await self._placed(stored, shards)
             except ServiceError as error:
-                await self._health.pause(self._health.failed(self._listing, error, asked_at=asked_at))
+                await self._health.pause(
+                    self._health.failed(self._context.source.limits.listing_operation, error, asked_at=asked_at)
+                )
                 continue
             self._health.found()
             self._context.lane.emit(
@@ -222,7 +220,7 @@ class StreamMappingRunner:
             positions |= dict.fromkeys(latest, now)
             await self._positions.save({s: Checkpoint(p) for s, p in positions.items()})
             drained_at = dict.fromkeys(positions, self._context.lane.clock.now())
-        memory = KINESIS_MEMORY_IN_SECONDS if self.mapping.is_kinesis else DYNAMODB_MEMORY_IN_SECONDS
+        memory = self._context.source.limits.drained_shard_memory
         lineage = Lineage(positions, drained_at, memory_in_seconds=memory)
         await self._listings.begin(lineage, shards)
         self._lineage = lineage

@@ -1,8 +1,9 @@
 """How is one shard read?  iterator ── read ── filter ── lane ── watermark ── checkpoint, until its end.
 
 Records go to the lanes in the shard's order; a record that the filter keeps out is done at once, and moves the
-checkpoint too.  A shard that is behind is read as fast as the source allows; one that is caught up, at the source's
-base rate.  A blocked lane blocks its own records, and the reading once the budget in bytes is used up.
+checkpoint too.
+The source's limits say how soon a shard is read again (core/streams/pace.py).
+A blocked lane blocks its own records; it blocks the reading too, once the budget in bytes is used up.
 
     an expired iterator         taken again after the last record that was put into a lane; if that happens again and
                                 again, it is an error like any other
@@ -31,6 +32,7 @@ import anyio
 
 from poller.core.filtering import RecordFilter
 from poller.core.streams.lanes import split
+from poller.core.streams.pace import is_caught_up, is_empty, seconds_to_next_read
 from poller.core.streams.positions import number
 from poller.core.streams.reads import fault_in
 from poller.core.streams.watermark import Watermark
@@ -56,23 +58,12 @@ from poller.model.stream import (
 )
 from poller.ports import StreamSource
 
-KINESIS_BASE_RATE = 1.0
-DYNAMODB_BASE_RATE = 0.25
-"""Seconds between two reads of a shard that is caught up."""
-
-FASTEST = 0.2
-"""Seconds between two reads of a Kinesis shard that is behind, and between two iterators of any shard: Kinesis allows
-five of each a second, for all readers together."""
-
 LOST_ITERATORS = 10
 """How many iterators in a row may expire, or lose their records, before one can be read: the last of them is an error
 that the mapping tells, and the pauses grow. Ours; two seconds."""
 
 READS_AT_ONCE = 128
 """How many calls of one mapping to its source may be on their way: each takes a connection."""
-
-EMPTY_READS_AT_THE_TIP = 40
-"""How many empty reads in a row mean that a shard is caught up, where the source does not say: 10 s of DynamoDB's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +109,6 @@ class ShardReader:
         self._iterator = iterator
         self._watermark = Watermark(start)
         self._moved_to = Checkpoint(start, window)
-        self._empty_reads = 0
         self._weight_of_last: float | None = None
         self._behind_in_seconds = 0.0
         self._fails_since: float | None = None
@@ -189,8 +179,8 @@ class ShardReader:
         return isinstance(self._watermark.position, ShardEnd)
 
     async def _read_to_the_end(self) -> None:
-        iterator = self._iterator
-        failures = lost_iterators = 0
+        iterator, limits = self._iterator, self._context.source.limits
+        failures = lost_iterators = empty_reads = 0
         while True:
             try:
                 async with self._budget.promised(self._no_room) as room_in_bytes:
@@ -210,7 +200,7 @@ class ShardReader:
                         self._say_trimmed()
                         self._position = TrimHorizon()
                     if lost_iterators < LOST_ITERATORS:
-                        await anyio.sleep(FASTEST)
+                        await anyio.sleep(limits.iterator_interval)
                         continue
                 if isinstance(error, NotFound | Trimmed) and await self._context.has_left(self._shard_id):
                     self._say_trimmed()
@@ -224,13 +214,14 @@ class ShardReader:
             self._behind_in_seconds = read.behind_in_seconds or 0.0
             self._context.health.read_succeeded(self._shard_id)
             self._hand_out(read)
-            if self._is_caught_up(read):
+            empty_reads = empty_reads + 1 if is_empty(read) else 0
+            if is_caught_up(read, empty_reads=empty_reads, limits=limits):
                 for lane in self.lanes:
                     lane.caught_up(arrived_by)
             iterator = read.next_iterator
             if iterator is None:
                 return
-            await anyio.sleep(max(0.0, began + self._pause(read) - anyio.current_time()))
+            await anyio.sleep(max(0.0, began + seconds_to_next_read(read, limits) - anyio.current_time()))
 
     def _no_room(self) -> None:
         for lane in self.lanes:
@@ -238,19 +229,6 @@ class ShardReader:
 
     def _say_trimmed(self) -> None:
         self._context.lane.emit(PositionTrimmed(self._context.lane.mapping.name, self._shard_id))
-
-    def _pause(self, read: Read) -> float:
-        """Seconds from one read to the next."""
-        if self._context.lane.mapping.is_kinesis:
-            return FASTEST if read.behind_in_seconds else KINESIS_BASE_RATE
-        return 0.0 if read.records or read.behind_in_seconds else DYNAMODB_BASE_RATE
-
-    def _is_caught_up(self, read: Read) -> bool:
-        """True when all that had arrived before the read has now been read."""
-        self._empty_reads = 0 if read.records or read.behind_in_seconds else self._empty_reads + 1
-        if read.behind_in_seconds is None:
-            return self._empty_reads >= EMPTY_READS_AT_THE_TIP
-        return read.behind_in_seconds == 0
 
     def _hand_out(self, read: Read) -> None:
         context, watermark = self._context, self._watermark

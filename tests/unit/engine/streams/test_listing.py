@@ -22,6 +22,7 @@ from poller.model.arn import Arn
 from poller.model.ids import MappingName
 from poller.model.stream import Position, Read, Shard, ShardId, ShardIterator, StateKey, TrimHorizon, WriterId
 from poller.ports import SourceClock
+from poller.sources.kinesis import LIMITS
 from poller.stores.memory import MemoryStore
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.simulation.world import run_seeded
@@ -39,6 +40,7 @@ class SlowSource:
     """
 
     status = None
+    limits = LIMITS
 
     def __init__(
         self,
@@ -100,7 +102,6 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
                 on_loss=lambda _: None,
             ),
             arn=STREAM,
-            operation="ListShards",
             health=health,
             clock=clock,
         )
