@@ -43,14 +43,18 @@ class FunctionGate:
             self._line.remove(waiter)
             waiter.called.set()
 
-    async def enter(self, unless: anyio.Event) -> bool:
-        """False, and no slot, if `unless` is set before it was this one's turn."""
+    def enter(self, unless: anyio.Event) -> bool:
+        """Take a slot if there is one; False if not, and once `unless` is set."""
+        if self.running == self.capacity or unless.is_set():
+            return False
+        assert not self._line, "nobody stands in line while there is room"
+        self.running += 1
+        return True
+
+    async def wait_in_line(self, unless: anyio.Event) -> bool:
+        """False, and no slot, if `unless` is set before it is this one's turn."""
         if unless.is_set():
             return False
-        if self.running < self.capacity:
-            assert not self._line, "nobody stands in line while there is room"
-            self.running += 1
-            return True
         waiter = Waiter(unless)
         self._line.append(waiter)
         try:
@@ -87,7 +91,7 @@ class Slot:
         self._has_slot = False
 
     async def __aenter__(self) -> bool:
-        self._has_slot = await self._gate.enter(self._unless)
+        self._has_slot = self._gate.enter(self._unless) or await self._gate.wait_in_line(self._unless)
         return self._has_slot
 
     async def __aexit__(

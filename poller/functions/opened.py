@@ -2,7 +2,7 @@
 
     async with function.gate.slot(unless=stopping) as has_slot:    in line, until it is our turn or we stop
         ...                                                        still due?  only now is the event put together
-        invoked = await function.invoke(invocation, contents)      target ── interpret ── learn the limit of an event
+        invoked = await function.invoke(invocation, contents, …)   target ── interpret ── learn the limit of an event
     invocations.ended(invoked, retry_in=...)                       the facts (telling.py)
 
 What becomes of a batch, and when it is tried again, is the decision of its owner, between the last two lines.
@@ -60,12 +60,11 @@ class OpenFunction:
         self.event_limit = EventLimit()
         self._target = target
 
-    async def invoke(self, invocation: Invocation, contents: Contents) -> Invoked:
-        """Call the function once, within a slot of its gate. Never raises for anything that the function does."""
+    async def invoke(self, invocation: Invocation, contents: Contents, *, began_at: float) -> Invoked:
+        """Call the function once, now, within a slot of its gate. Never raises for anything that the function does."""
         assert self.gate.running > 0, "an invocation needs a slot"
-        began_at = anyio.current_time()
         response = await self._target.invoke(invocation)
-        ended_at = anyio.current_time()
+        duration = anyio.current_time() - began_at
         outcome = interpret(
             response,
             identifiers=contents.identifiers,
@@ -74,6 +73,6 @@ class OpenFunction:
         )
         if isinstance(outcome, Oversized):
             self.event_limit.refused(
-                len(invocation.payload), empty_bytes=contents.empty_event_bytes, now=anyio.current_time()
+                len(invocation.payload), empty_bytes=contents.empty_event_bytes, now=began_at + duration
             )
-        return Invoked(invocation, contents, response, outcome, ended_at - began_at)
+        return Invoked(invocation, contents, response, outcome, duration)

@@ -12,7 +12,7 @@ Source: AWS Lambda Developer Guide, "Batching behavior" and "Using event filteri
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import anyio
@@ -22,10 +22,11 @@ from poller.core.backoff import HASTY
 from poller.core.batching import BatchBuilder
 from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
+from poller.core.queues.delivery import Delivery
+from poller.core.queues.in_hand import MessageInHand, Receive
 from poller.core.queues.ordering import without_gaps
 from poller.core.queues.scaling import PollScaling
-from poller.engine.queues.deleting import Deleter
-from poller.engine.queues.in_hand import BatchInHand, MessageInHand, Receive
+from poller.engine.queues.finishing import Finisher
 from poller.engine.queues.permits import Permits
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
@@ -33,6 +34,7 @@ from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import Rejected, ServiceError
 from poller.facts import Emit, MessagesReceived, RecordsFilteredOut
+from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
 from poller.model.message import Message
 from poller.ports import QueueSource
@@ -69,7 +71,7 @@ class Gatherer:
         source: QueueSource,
         filters: RecordFilter | None,
         keeper: VisibilityKeeper,
-        deleter: Deleter,
+        finisher: Finisher,
         releaser: Releaser,
         permits: Permits,
         event_limit: EventLimit,
@@ -78,13 +80,14 @@ class Gatherer:
         stop: Stop,
         emit: Emit,
         randomness: random.Random,
+        new_request_id: Callable[[], RequestId],
     ) -> None:
         self._mapping = mapping
         self._window = mapping.maximum_batching_window_in_seconds
         self._source = source
         self._filters = filters
         self._keeper = keeper
-        self._deleter = deleter
+        self._finisher = finisher
         self._releaser = releaser
         self._permits = permits
         self._event_limit = event_limit
@@ -93,6 +96,7 @@ class Gatherer:
         self._stop = stop
         self._emit = emit
         self._randomness = randomness
+        self._new_request_id = new_request_id
         self._calls: set[anyio.CancelScope] = set()
         self._hasty_polls = 0
         self._defective_until: float | None = None  # defective messages are hidden until then
@@ -105,33 +109,42 @@ class Gatherer:
         for call in self._calls:
             call.cancel()
 
-    async def gather(self) -> list[BatchInHand]:
-        """One batch; several if its records do not fit into one event; none if no message matched, or at a stop."""
-        batches: list[BatchInHand] = []
+    async def gather(self) -> Delivery | None:
+        """One batch; several if its records do not fit into one event; None if no message matched, or at a stop."""
+        delivery = Delivery(new_request_id=self._new_request_id, randomness=self._randomness)
         builder = self._builder(anyio.current_time())
         wait = self._longest_poll() if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
         while not self._stop.has_begun:
             asked_at = anyio.current_time()
             timeout, queue_timeout = self._keeper.timeout_in_seconds, self._keeper.queue_timeout_in_seconds
             messages = await self._receive(
-                min(MESSAGES_PER_RECEIVE, builder.room), wait, timeout, asked_at=asked_at, may_pause=not batches
+                min(MESSAGES_PER_RECEIVE, builder.room),
+                wait,
+                timeout,
+                asked_at=asked_at,
+                may_pause=not delivery.batch_count,
             )
             if messages:
                 receive = Receive(asked_at, anyio.current_time(), timeout, queue_timeout)
-                if not batches:
+                if not delivery.batch_count:
                     builder = self._builder(receive.answered_at)  # a smaller limit may have been learnt meanwhile
-                await self._put(messages, receive, batches, builder)
-            elif messages is not None and (batches or self._permits.polls_in_flight == 1):
+                await self._put(messages, receive, delivery, builder)
+            elif messages is not None and (delivery.batch_count or self._permits.polls_in_flight == 1):
                 await self._slow_down(anyio.current_time() - asked_at)
-            if messages is None or builder.deadline is None or self._window == 0 or builder.is_full or len(batches) > 1:
+            if messages is None or builder.deadline is None or self._window == 0 or builder.is_full:
+                break
+            if delivery.batch_count > 1:
                 break
             wait = min(self._longest_poll(), round(builder.deadline - anyio.current_time()))
             if wait <= 0:
                 break
         if self._stop.has_begun:
-            await self._releaser.release(batches)
-            return []
-        return batches
+            await self._releaser.release([delivery])
+            return None
+        if not delivery.batch_count:
+            self._keeper.drop(delivery)
+            return None
+        return delivery
 
     def _builder(self, now: float) -> BatchBuilder:
         return BatchBuilder(
@@ -198,33 +211,34 @@ class Gatherer:
                 self._calls.discard(scope)
 
     async def _put(
-        self, messages: Sequence[Message], receive: Receive, batches: list[BatchInHand], builder: BatchBuilder
+        self, messages: Sequence[Message], receive: Receive, delivery: Delivery, builder: BatchBuilder
     ) -> None:
         """Put what matches into the last batch, or a new one where it does not fit; delete the rest."""
+        self._keeper.take(delivery)
         defective: list[MessageInHand] = []
         if any(message.defect for message in messages):
             messages, defective = self._set_aside(messages, receive)
         matches = self._filters.matches if self._filters is not None else None
         filtered_out = []
+        fitting: list[MessageInHand] = []
+        begins_batch = False
         for message in messages:
             if matches is not None and not matches(message.record):
                 filtered_out.append(MessageInHand(message, b"", receive))
                 continue
             encoded = envelope.encode(message.record)
-            fits = builder.add(len(encoded), now=receive.answered_at)
-            if not batches or not fits:
-                batches.append(self._open_batch())
-            if not fits:
+            if not builder.add(len(encoded), now=receive.answered_at):
+                delivery.put(fitting, begins_batch=begins_batch)
+                fitting, begins_batch = [], True
                 builder = self._builder(receive.answered_at)
                 builder.add(len(encoded), now=receive.answered_at)
-            batches[-1].messages.append(MessageInHand(message, encoded, receive))
+            fitting.append(MessageInHand(message, encoded, receive))
+        delivery.put(fitting, begins_batch=begins_batch)
         if defective:
-            if not batches:
-                batches.append(self._open_batch())
-            batches[-1].undone += defective
+            delivery.set_aside(defective)
         if filtered_out:
             self._emit(RecordsFilteredOut(self._mapping.name, len(filtered_out)))
-            await self._delete(filtered_out, batches)
+            await self._delete(filtered_out, delivery)
 
     def _set_aside(
         self, messages: Sequence[Message], receive: Receive
@@ -244,27 +258,16 @@ class Gatherer:
         self._health.background_failure(MESSAGES, error, retry_in=receive.queue_timeout_in_seconds)
         return sound, [MessageInHand(message, b"", receive) for message in aside if message.receipt_handle]
 
-    async def _delete(self, filtered_out: list[MessageInHand], batches: list[BatchInHand]) -> None:
+    async def _delete(self, filtered_out: list[MessageInHand], delivery: Delivery) -> None:
         """Delete these messages; if there is a batch, try once, and delete the rest together with that batch.
 
         They stay hidden meanwhile. A stop cancels the delete, and the releaser finishes it.
         """
-        batch = batches[-1] if batches else self._open_batch()
-        earlier, left = batch.filtered_out, filtered_out
-        batch.filtered_out = earlier + left
+        delivery.filter_out(filtered_out)
         with self._cut_at_a_stop():
-            if batches:
-                left = await self._deleter.try_delete(filtered_out)
+            if delivery.batch_count:
+                left = await self._finisher.try_delete(filtered_out)
             else:
-                await self._deleter.delete(filtered_out)
+                await self._finisher.delete(filtered_out)
                 left = []
-        batch.filtered_out = earlier + left
-        if not batches:
-            if left:
-                await self._releaser.release([batch])
-            self._keeper.drop(batch)
-
-    def _open_batch(self) -> BatchInHand:
-        batch = BatchInHand()
-        self._keeper.take(batch)
-        return batch
+            delivery.filtered_out_are_deleted(filtered_out, but=left)

@@ -1,4 +1,4 @@
-"""Which batch may have a message group? One at a time, over all runs that read the queue.
+"""Which delivery may have a message group? One at a time, over all runs that read the queue.
 
 SQS hides a group's later messages as long as the earlier ones stay hidden, so a batch rarely waits here: only where
 hiding failed.  All runs of all mappings of a queue share one object, because an old run may still have batches in hand

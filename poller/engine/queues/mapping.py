@@ -26,13 +26,12 @@ from anyio.abc import TaskGroup
 from poller.core.filtering import RecordFilter
 from poller.core.queues.scaling import Concurrency, PollScaling
 from poller.core.queues.visibility import Visibility, effective_visibility
-from poller.engine.queues.deleting import Deleter
 from poller.engine.queues.delivering import Deliverer
+from poller.engine.queues.finishing import Finisher
 from poller.engine.queues.gathering import Gatherer
 from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.invoking import Invoker
 from poller.engine.queues.permits import MappingRoom, Permits
-from poller.engine.queues.redelivering import Redeliverer
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
@@ -93,20 +92,17 @@ class QueueMappingRunner:
         self._invocations = Invocations(
             mapping=mapping.name, function=mapping.function_name, clock=context.clock, emit=emit
         )
-        deleter = Deleter(
+        finisher = Finisher(
             mapping=mapping.name, source=context.source, health=self._health, emit=emit, randomness=context.randomness
         )
         self._keeper = VisibilityKeeper(mapping=mapping.name, source=context.source, health=self._health, emit=emit)
-        redeliverer = Redeliverer(
-            mapping=mapping.name, source=context.source, health=self._health, emit=emit, randomness=context.randomness
-        )
-        self._releaser = Releaser(deleter=deleter, redeliverer=redeliverer, keeper=self._keeper)
+        self._releaser = Releaser(finisher=finisher, keeper=self._keeper)
         self._gatherer = Gatherer(
             mapping=mapping,
             source=context.source,
             filters=context.filters,
             keeper=self._keeper,
-            deleter=deleter,
+            finisher=finisher,
             releaser=self._releaser,
             permits=self._permits,
             event_limit=context.function.event_limit,
@@ -115,25 +111,23 @@ class QueueMappingRunner:
             stop=stop,
             emit=emit,
             randomness=context.randomness,
+            new_request_id=context.new_request_id,
         )
         self._deliverer = Deliverer(
             invoker=Invoker(
                 mapping=mapping,
                 function=context.function,
                 invocations=self._invocations,
+                concurrency=self._concurrency,
+                permits=self._permits,
                 keeper=self._keeper,
                 source_clock=context.source.clock,
-                randomness=context.randomness,
-                new_request_id=context.new_request_id,
                 emit=emit,
                 stop=stop,
             ),
-            deleter=deleter,
-            redeliverer=redeliverer,
+            finisher=finisher,
             keeper=self._keeper,
             releaser=self._releaser,
-            permits=self._permits,
-            concurrency=self._concurrency,
             groups=context.groups if mapping.is_fifo else None,
             stop=stop,
         )
@@ -250,15 +244,15 @@ class QueueMappingRunner:
         while not self._context.stop.has_begun and not permits.has_waiter and await permits.begin_poll():
             is_delivering = False
             try:
-                batches = await self._gatherer.gather()
-                is_delivering = bool(batches)
+                delivery = await self._gatherer.gather()
+                is_delivering = delivery is not None
             finally:
                 permits.end_poll(with_batch=is_delivering)
-            if not batches:
+            if delivery is None:
                 continue
             try:
                 if permits.has_room and not permits.has_waiter:
                     walkers.start_soon(self._walker, walkers)
-                await self._deliverer.deliver(batches)
+                await self._deliverer.deliver(delivery)
             finally:
                 permits.end_batch()

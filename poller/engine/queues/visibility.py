@@ -1,6 +1,6 @@
 """How does what is in hand stay hidden in the queue?
 
-From the moment it is received until it is deleted or left to the queue, a message belongs to a `BatchInHand`.
+From the moment it is received until it is deleted or left to the queue, a message belongs to a `Delivery`.
 Once half of its visibility timeout is over, the keeper hides it again for a whole one, ten messages to a call:
 
     asked ──(long poll, answer)── received ────── half ──────── timeout
@@ -21,8 +21,9 @@ from collections.abc import Sequence
 
 import anyio
 
+from poller.core.queues.delivery import Delivery
+from poller.core.queues.in_hand import MessageInHand
 from poller.engine.queues.chunks import in_chunks_of_ten
-from poller.engine.queues.in_hand import BatchInHand, MessageInHand
 from poller.engine.source_health import SourceHealth
 from poller.errors import AccessDenied, ServiceError
 from poller.facts import Emit, VisibilityChangeFailed, VisibilityExtended
@@ -47,7 +48,7 @@ class VisibilityKeeper:
 
     def __init__(self, *, mapping: MappingName, source: QueueSource, health: SourceHealth, emit: Emit) -> None:
         self.timeout_in_seconds = self.queue_timeout_in_seconds = TIMEOUT_BEFORE_LOOKUP_IN_SECONDS
-        self.batches: dict[BatchInHand, None] = {}
+        self.deliveries: dict[Delivery, None] = {}
         self._mapping = mapping
         self._source = source
         self._health = health
@@ -56,14 +57,14 @@ class VisibilityKeeper:
 
     @property
     def messages_held(self) -> int:
-        return sum(len(batch.messages) + len(batch.filtered_out) for batch in self.batches)
+        return sum(delivery.message_count for delivery in self.deliveries)
 
-    def take(self, batch: BatchInHand) -> None:
-        self.batches[batch] = None
+    def take(self, delivery: Delivery) -> None:
+        self.deliveries[delivery] = None
 
-    def drop(self, batch: BatchInHand) -> None:
-        """Nothing of this batch is ours any more."""
-        self.batches.pop(batch, None)
+    def drop(self, delivery: Delivery) -> None:
+        """Nothing of this is ours any more."""
+        self.deliveries.pop(delivery, None)
 
     async def run(self) -> None:
         """Tick for ever; a call that hangs holds up its own messages only."""
@@ -74,28 +75,28 @@ class VisibilityKeeper:
                 if due := self._due():
                     calls.start_soon(in_chunks_of_ten, due, self._extend)
 
-    def is_hidden_for(self, batch: BatchInHand, seconds: float) -> bool:
-        """Whether the whole batch is sure to stay hidden for so long, as nearly every batch is."""
+    def is_hidden_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
+        """Whether all of them are sure to stay hidden for so long, as nearly every batch is."""
         until = self._until(seconds)
-        return all(held.visible_until > until and not held.is_lost for held in batch.messages)
+        return all(held.visible_until > until and not held.is_lost for held in messages)
 
-    async def hide_for(self, batch: BatchInHand, seconds: float) -> bool:
-        """Ask the queue to hide the batch for so long; false when that is left open.
+    async def hide_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
+        """Ask the queue to hide them for so long; false when that is left open.
 
-        Messages that the queue refuses to hide are lost then, the batch's others are sure.
+        Messages that the queue refuses to hide are lost then, the others are sure.
         Where we may not change visibilities at all, what is hidden now has to do.
         """
         until = self._until(seconds)
-        due = [held for held in batch.messages if held.visible_until <= until and not held.is_lost]
+        due = [held for held in messages if held.visible_until <= until and not held.is_lost]
         await in_chunks_of_ten(due, self._extend)
         if self._is_denied:
             return True
         return all(held.is_lost or held.visible_until > until for held in due)
 
-    def can_be_hidden_for(self, batch: BatchInHand, seconds: float) -> bool:
+    def can_be_hidden_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
         """False if the twelve hours of a message end before `seconds` have passed."""
         until = self._until(seconds)
-        return all(held.longest_until - CALL_IN_SECONDS > until for held in batch.messages)
+        return all(held.longest_until - CALL_IN_SECONDS > until for held in messages)
 
     def _due(self) -> list[MessageInHand]:
         """The messages to hide again: half of their time is over. Those that SQS hides no longer become lost."""
@@ -103,8 +104,8 @@ class VisibilityKeeper:
         half = now + self.timeout_in_seconds / 2
         due = []
         over = 0
-        for batch in self.batches:
-            for held in batch.everything():
+        for delivery in self.deliveries:
+            for held in delivery.hidden():
                 if held.is_lost or held.is_asked_for or held.visible_until >= half:
                     continue
                 if _is_worth_more(held):

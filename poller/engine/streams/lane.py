@@ -210,9 +210,10 @@ class Lane:
         )
         invocation = Invocation(step.request_id, payload, context.mapping.name, step.attempt)
         self.is_invoking = True
-        self.may_run_until = anyio.current_time() + context.function.definition.timeout_in_seconds
+        now = anyio.current_time()
+        self.may_run_until = now + context.function.definition.timeout_in_seconds
         try:
-            invoked = await context.function.invoke(invocation, contents)
+            invoked = await context.function.invoke(invocation, contents, began_at=now)
             self.may_run_until = -inf
             return invoked
         finally:

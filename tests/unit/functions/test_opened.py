@@ -53,7 +53,7 @@ def opened(target: Target) -> OpenFunction:
 
 async def invoked(function: OpenFunction, contents: Contents) -> Invoked:
     async with function.gate.slot(unless=anyio.Event()):
-        return await function.invoke(INVOCATION, contents)
+        return await function.invoke(INVOCATION, contents, began_at=anyio.current_time())
 
 
 async def test_an_invocation_comes_back_with_its_response_its_outcome_and_how_long_it_took() -> None:
@@ -89,4 +89,4 @@ async def test_a_single_record_that_is_too_large_teaches_nothing() -> None:
 
 async def test_an_invocation_without_a_slot_is_a_fault_of_ours() -> None:
     with pytest.raises(AssertionError, match="slot"):
-        await opened(Target(NAMED)).invoke(INVOCATION, Contents())
+        await opened(Target(NAMED)).invoke(INVOCATION, Contents(), began_at=0.0)

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 import pytest
 
+from poller.core.queues.delivery import Finish
+from poller.core.queues.in_hand import MessageInHand, Receive
 from poller.core.queues.visibility import LONGEST_IN_SECONDS
-from poller.engine.queues.in_hand import MessageInHand, Receive
-from poller.engine.queues.redelivering import Redeliverer
+from poller.engine.queues.finishing import Finisher
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied, ServiceError, Throttled
@@ -67,7 +68,7 @@ def held(
     return one
 
 
-def facts_after(queue: Queue, then: Callable[[Redeliverer], Awaitable[None]]) -> list[Fact]:
+def facts_after(queue: Queue, then: Callable[[Finisher], Awaitable[None]]) -> list[Fact]:
     facts: list[Fact] = []
 
     async def main() -> None:
@@ -75,7 +76,7 @@ def facts_after(queue: Queue, then: Callable[[Redeliverer], Awaitable[None]]) ->
         health = SourceHealth(
             mapping=M, source=QUEUE, clock=VirtualClock(), emit=lambda _: None, randomness=randomness, stop=Stop()
         )
-        await then(Redeliverer(mapping=M, source=queue, health=health, emit=facts.append, randomness=randomness))
+        await then(Finisher(mapping=M, source=queue, health=health, emit=facts.append, randomness=randomness))
 
     run_seeded(1, main)
     return facts
@@ -90,9 +91,9 @@ def test_messages_are_shown_in_the_order_in_which_they_return_and_no_more_calls_
         held("b", returns_at=20),
     ]
 
-    async def in_the_middle_of_a_second(redeliverer: Redeliverer) -> None:
+    async def in_the_middle_of_a_second(finisher: Finisher) -> None:
         await anyio.sleep(0.75)
-        await redeliverer.redeliver(messages)
+        await finisher.show(messages)
 
     facts_after(queue, in_the_middle_of_a_second)
     assert queue.changes == [(["a"], 10), (["b"], 20), (["c", "d"], 30)]
@@ -102,7 +103,7 @@ def test_messages_of_one_group_share_a_call_because_calls_side_by_side_may_overt
     queue = Queue()
     names = [(f"{group}{number}", group) for number in range(3) for group in "abcde"]
     messages = [held(name, group=MessageGroupId(group)) for name, group in names]
-    facts_after(queue, lambda redeliverer: redeliverer.redeliver(messages))
+    facts_after(queue, lambda finisher: finisher.show(messages))
     assert sorted(name for called, _ in queue.changes for name in called) == sorted(name for name, _ in names)
     assert all(len(called) <= 10 for called, _ in queue.changes)
     for group in "abcde":
@@ -114,10 +115,10 @@ def test_messages_of_one_group_share_a_call_because_calls_side_by_side_may_overt
 def test_a_call_asks_for_no_more_than_the_oldest_of_its_messages_may_be_hidden() -> None:
     queue = Queue()
 
-    async def just_before_the_end(redeliverer: Redeliverer) -> None:
+    async def just_before_the_end(finisher: Finisher) -> None:
         await anyio.sleep(LONGEST_IN_SECONDS - 100)
         until = anyio.current_time() + 200.0
-        await redeliverer.redeliver([held("young", returns_at=until, received_at=50.0), held("old", returns_at=until)])
+        await finisher.show([held("young", returns_at=until, received_at=50.0), held("old", returns_at=until)])
 
     facts_after(queue, just_before_the_end)
     assert queue.changes == [(["young", "old"], 100)]
@@ -125,7 +126,7 @@ def test_a_call_asks_for_no_more_than_the_oldest_of_its_messages_may_be_hidden()
 
 @pytest.mark.parametrize("queue", [Queue(refusals=[("a", True)]), Queue(error=AccessDenied("no", code="AccessDenied"))])
 def test_what_is_refused_for_good_is_not_asked_for_again(queue: Queue) -> None:
-    facts_after(queue, lambda redeliverer: redeliverer.redeliver([held("a", returns_at=10.0)]))
+    facts_after(queue, lambda finisher: finisher.show([held("a", returns_at=10.0)]))
     assert queue.changes == [(["a"], 10)]
 
 
@@ -145,6 +146,6 @@ def test_only_messages_that_the_queue_shows_again_count_as_released(
 ) -> None:
     queue = Queue(refusals=refusals, error=error)
     messages = [held("a"), held("b"), held("c")]
-    facts = facts_after(queue, lambda redeliverer: redeliverer.redeliver_once(messages, 1))
+    facts = facts_after(queue, lambda finisher: finisher.finish_once(Finish([], messages)))
     assert [fact.records for fact in facts if isinstance(fact, MessagesReleased)] == released
     assert len(queue.changes) == 1, "at a stop there is no second try"
