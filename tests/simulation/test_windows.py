@@ -42,6 +42,27 @@ def assert_each_window_saw_its_records(world: WindowWorld) -> None:
     assert world.seen_in() == world.put_into()
 
 
+def test_the_state_of_a_window_is_stored_five_times_a_second() -> None:
+    """A crash forgets what a function has returned since, and hands it the records again."""
+    world = WindowWorld(batch_size=1)
+    world.duration = 0.1
+    positions: set[str] = set()
+
+    async def main() -> None:
+        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+            for _ in range(100):
+                world.put_one()
+            for _ in range(100):
+                await anyio.sleep(0.1)
+                positions.update(str(checkpoint.position) for checkpoint in await stored(world))
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert len(positions) >= 40
+
+
 def test_windows_of_ten_seconds_lie_at_multiples_of_ten_and_end_with_a_call_without_records() -> None:
     """[S17]"""
     world = WindowWorld(batch_size=2)

@@ -1,9 +1,12 @@
-"""When is a checkpoint stored? As soon as it moved, but at most five times a second for all shards of a mapping.
+"""When is a checkpoint stored? As soon as it moved, but at most once a second for all shards of a mapping.
 
 A save costs about half a millisecond of CPU, however many shards are in it: more than to deliver a batch.
-Shards that move during a save wait for the next one, which stores only the last checkpoint of each.
-So a crash repeats the records of the last fifth of a second, or one batch of a function that takes longer, and the
-records that lanes have finished beyond one that is not done.
+Shards that move during a save or within the second wait for the next save, which stores only the last checkpoint of
+each.  So a crash repeats the records of the last second, or one batch of a function that takes longer, and the records
+that lanes have finished beyond one that is not done.
+A mapping with tumbling windows saves five times a second, because the state of a window is stored with its checkpoint.
+A starting position is not a checkpoint: it is stored before a record is read.
+
 A store that fails is tried again.  Only the end of a shard waits for it, because a checkpoint that is stored late costs
 at worst a repetition.
 At a stop the last checkpoints are stored, shielded and for a bounded time; the mapping learns how many shards could not
@@ -18,8 +21,11 @@ from poller.engine.streams.positions import StoredPositions
 from poller.engine.streams.store_health import StoreHealth
 from poller.model.stream import Checkpoint, ShardId
 
-SAVE_EVERY_SECONDS = 0.2
-"""From the beginning of a save to the beginning of the next: as often as a shard of Kinesis may be read."""
+SAVE_EVERY_SECONDS = 1.0
+"""From the beginning of a save to the beginning of the next; so old are the records that a crash repeats at most."""
+
+SAVE_WINDOWS_EVERY_SECONDS = 0.2
+"""The same with tumbling windows: as often as a shard of Kinesis may be read."""
 
 LAST_SAVE_IN_SECONDS = 5.0
 
@@ -27,9 +33,10 @@ LAST_SAVE_IN_SECONDS = 5.0
 class Checkpoints:
     """The checkpoints of one mapping, on their way to the store."""
 
-    def __init__(self, positions: StoredPositions, *, health: StoreHealth) -> None:
+    def __init__(self, positions: StoredPositions, *, health: StoreHealth, has_windows: bool) -> None:
         self._positions = positions
         self._health = health
+        self._interval_in_seconds = SAVE_WINDOWS_EVERY_SECONDS if has_windows else SAVE_EVERY_SECONDS
         self._moved: dict[ShardId, Checkpoint] = {}
         self._moves = self._stored = 0
         self._moved_at: float | None = None
@@ -56,7 +63,7 @@ class Checkpoints:
             self._has_moved = anyio.Event()
             began = anyio.current_time()
             await self.save()
-            await anyio.sleep_until(began + SAVE_EVERY_SECONDS)
+            await anyio.sleep_until(began + self._interval_in_seconds)
 
     async def save(self) -> None:
         """Returns when all that moved before the call is stored, whatever moves meanwhile; tries until it is."""

@@ -106,7 +106,11 @@ class StreamMappingRunner:
             emit=context.lane.emit,
             on_loss=self._lose,
         )
-        self._checkpoints = Checkpoints(self._positions, health=self._store_health)
+        self._checkpoints = Checkpoints(
+            self._positions,
+            health=self._store_health,
+            has_windows=self.mapping.tumbling_window_in_seconds is not None,
+        )
         self._readers: dict[ShardId, ShardReader] = {}
         self._lineage: Lineage | None = None
         self._latest: dict[ShardId, ShardIterator] = {}

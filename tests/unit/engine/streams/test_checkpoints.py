@@ -44,12 +44,12 @@ class SlowStore(MemoryStore):
         return await super().save(key, checkpoints, claim)
 
 
-def checkpoints_over(store: SlowStore) -> Checkpoints:
+def checkpoints_over(store: SlowStore, *, has_windows: bool = False) -> Checkpoints:
     health = StoreHealth(mapping=M, clock=VirtualClock(), emit=lambda _: None, randomness=random.Random(1))
     positions = StoredPositions(
         store, key=KEY, writer=WriterId("w"), health=health, emit=lambda _: None, on_loss=lambda _: None
     )
-    return Checkpoints(positions, health=health)
+    return Checkpoints(positions, health=health, has_windows=has_windows)
 
 
 def test_moves_during_a_save_go_together_into_the_next() -> None:
@@ -70,15 +70,18 @@ def test_moves_during_a_save_go_together_into_the_next() -> None:
     run_seeded(1, main)
 
 
-def test_a_store_that_is_quick_is_asked_five_times_a_second() -> None:
+@pytest.mark.parametrize(("has_windows", "seconds"), [(False, 1.0), (True, 0.2)])
+def test_a_store_that_is_quick_is_asked_once_a_second_and_five_times_with_windows(
+    has_windows: bool, seconds: float
+) -> None:
     async def main() -> None:
         store = SlowStore(seconds=0.01)
-        checkpoints = checkpoints_over(store)
+        checkpoints = checkpoints_over(store, has_windows=has_windows)
         async with anyio.create_task_group() as group:
             group.start_soon(checkpoints.run)
             for number in range(10):
                 checkpoints.move(ONE, at(number))
-                await anyio.sleep(0.07)
+                await anyio.sleep(0.35 * seconds)
             await anyio.sleep(1)
             assert [saved[ONE] for saved in store.saves] == [at(0), at(2), at(5), at(8), at(9)]
             await anyio.sleep(10)
