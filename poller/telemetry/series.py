@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from poller import __version__
-from poller.facts.declaration import Counter, Histogram, Metric, metrics
+from poller.facts.declaration import Counter, Histogram, Metric
 from poller.telemetry.subject import Distribution, Subject
 
 Family = Any
@@ -31,26 +31,31 @@ def register_process(registry: CollectorRegistry) -> None:
     GCCollector(registry=registry)
 
 
-class SubjectCollector(Collector):
-    """Shows the series of these mappings and functions as they are at the moment of the scrape."""
+class MetricCollector(Collector):
+    """Shows the series that these mappings or functions have of one metric, as they are at the moment of the scrape.
 
-    def __init__(self, mappings: Mapping[str, Subject], functions: Mapping[str, Subject]) -> None:
-        self._mappings = mappings
-        self._functions = functions
+    One for each metric, so that the page, which shows a few, does not pay for all.
+    """
+
+    def __init__(self, metric: Metric, subjects: Mapping[str, Subject]) -> None:
+        self._metric = metric
+        self._subjects = subjects
 
     def describe(self) -> Iterator[Family]:
-        """The names alone; the registry asks for them when the collector is registered."""
-        return (_family(metric) for metric in metrics())
+        """The name alone; the registry asks for it when the collector is registered."""
+        yield _family(self._metric)
 
     def collect(self) -> Iterator[Family]:
-        subjects = [*self._mappings.values(), *self._functions.values()]
-        families = {metric.name: _family(metric) for metric in metrics()}
-        for subject in subjects:
-            for (name, *labels), value in list(subject.counts.items()):
-                families[name].add_metric([subject.name, *labels], value)
-            for name, distribution in subject.distributions.items():
-                families[name].add_metric([subject.name], **_values(distribution))
-        yield from families.values()
+        name, family = self._metric.name, _family(self._metric)
+        for subject in list(self._subjects.values()):
+            if name in subject.counts:
+                family.add_metric([subject.name], subject.counts[name])
+            elif name in subject.labelled:
+                for values, value in list(subject.labelled[name].items()):
+                    family.add_metric([subject.name, *values], value)
+            elif name in subject.distributions:
+                family.add_metric([subject.name], **_values(subject.distributions[name]))
+        yield family
 
 
 def _family(metric: Metric) -> Family:

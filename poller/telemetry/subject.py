@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from operator import attrgetter
 from typing import Any, Literal
@@ -22,8 +23,8 @@ from poller.telemetry.labels import OTHER, BoundedValues
 from poller.telemetry.repetitions import Repetitions
 
 Kind = Literal["queue", "stream", "function"]
-Key = tuple[str, ...]
-"""The name of a metric, then the values of its labels after the first."""
+Values = tuple[str, ...]
+"""The values of a metric's labels after the first."""
 
 _OWNERS: dict[Kind, tuple[Owner, ...]] = {
     "queue": ("mapping", "queue"),
@@ -48,18 +49,35 @@ class Distribution:
 
 
 class Subject:
-    """A mapping or a function. `function` is the one that the mapping invokes, or the function itself."""
+    """A mapping or a function. `function` is the one that the mapping invokes, or the function itself.
 
-    __slots__ = ("_admitted", "counts", "distributions", "function", "kind", "name", "repetitions")
+    By the name of the metric, `counts` has the value of one without further labels, `labelled` the values for each set
+    of further labels, and `distributions` the values of a histogram.
+    """
+
+    __slots__ = ("_admitted", "counts", "distributions", "function", "kind", "labelled", "name", "repetitions")
 
     def __init__(self, name: str, kind: Kind, function: str, *, now: Callable[[], float]) -> None:
         self.name = name
         self.kind = kind
         self.function = function
-        self.counts: defaultdict[Key, float] = defaultdict(float, dict.fromkeys(_keys(kind, function), 0.0))
-        self.distributions = {metric.name: Distribution(metric.buckets) for metric in _histograms(kind)}
+        self.counts: defaultdict[str, float] = defaultdict(float)
+        self.labelled: defaultdict[str, defaultdict[Values, float]] = defaultdict(partial(defaultdict, float))
+        self.distributions: dict[str, Distribution] = {}
         self.repetitions = Repetitions(now)
         self._admitted: dict[Label, BoundedValues] = {}
+        for metric in metrics():
+            if metric.of in _OWNERS[kind]:
+                self._begin(metric)
+
+    def _begin(self, metric: Metric) -> None:
+        if isinstance(metric, Histogram):
+            self.distributions[metric.name] = Distribution(metric.buckets)
+        elif not metric.labels:
+            self.counts[metric.name] = 0.0
+        else:
+            known = [_known(label, self.function) for label in metric.labels]
+            self.labelled[metric.name].update(dict.fromkeys(product(*known), 0.0))
 
     def admit(self, label: Label, value: str) -> str:
         """The value that this label gets."""
@@ -68,18 +86,6 @@ class Subject:
         if label not in self._admitted:
             self._admitted[label] = BoundedValues(label.known)
         return self._admitted[label].admit(value)
-
-
-def _histograms(kind: Kind) -> Iterator[Histogram]:
-    return (metric for metric in metrics() if isinstance(metric, Histogram) and metric.of in _OWNERS[kind])
-
-
-def _keys(kind: Kind, function: str) -> Iterator[Key]:
-    """The series that exist from the start."""
-    for metric in metrics():
-        if metric.of in _OWNERS[kind] and not isinstance(metric, Histogram):
-            known = [_known(label, function) for label in metric.labels]
-            yield from ((metric.name, *values) for values in product(*known))
 
 
 def _known(label: Label, function: str) -> tuple[str, ...]:
@@ -119,15 +125,15 @@ def _adder(metric: Metric, amount: Callable[[Any], float]) -> Add:
 
         return observe
     if not metric.labels:
-        key = (name,)
 
         def add(subject: Subject, fact: Fact) -> None:
-            subject.counts[key] += amount(fact)
+            subject.counts[name] += amount(fact)
 
         return add
     labels = [(label, attrgetter(label.source)) for label in metric.labels]
 
     def add_labelled(subject: Subject, fact: Fact) -> None:
-        subject.counts[name, *[subject.admit(label, value(fact)) for label, value in labels]] += amount(fact)
+        values = tuple([subject.admit(label, value(fact)) for label, value in labels])
+        subject.labelled[name][values] += amount(fact)
 
     return add_labelled

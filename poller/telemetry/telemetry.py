@@ -22,12 +22,12 @@ from operator import attrgetter
 import structlog
 from prometheus_client import CollectorRegistry
 
-from poller.facts.declaration import DECLARATIONS, Declaration, Fact
+from poller.facts.declaration import DECLARATIONS, Declaration, Fact, metrics
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus
 from poller.telemetry.gauges import StatusCollector
 from poller.telemetry.lines import Say, writer
-from poller.telemetry.series import SubjectCollector, register_process
+from poller.telemetry.series import MetricCollector, register_process
 from poller.telemetry.subject import Add, Subject, adder
 
 
@@ -43,7 +43,9 @@ class Telemetry:
         self._functions: dict[str, Subject] = {}
         self.registry = CollectorRegistry()
         register_process(self.registry)
-        self.registry.register(SubjectCollector(self._mappings, self._functions))
+        for metric in metrics():
+            subjects = self._functions if metric.of == "function" else self._mappings
+            self.registry.register(MetricCollector(metric, subjects))
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("poller").bind()
         self._compiled = {
             fact: self._compile(declaration, writer(declaration, log)) for fact, declaration in DECLARATIONS.items()
