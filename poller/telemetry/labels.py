@@ -1,8 +1,9 @@
-"""May this value be a label? Error codes and reasons come from outside; the set of time series must stay small.
+"""May this value be a label? Error codes and reasons come from outside, and the number of time series must stay small.
 
-Known values always may.
-Others may while there are few of them and they look like names; the rest is "other", and the log has the details.
-A function chooses its error types itself, so that a careless one could put data into them: hence the look at the form.
+A known value may always be one.
+Another value may be one if it looks like a name, as long as there are few of them; the rest becomes "other", and the
+log has the details.
+The form matters because a function chooses its error types itself, and a careless one may put data into them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")
 
 
 class BoundedValues:
-    """The values one label may take: the known ones, and the first `MAX_UNKNOWN_VALUES` others that look like names."""
+    """The values that a label may have: the known ones, and `MAX_UNKNOWN_VALUES` others that look like names."""
 
     def __init__(self, known: Iterable[str]) -> None:
-        self.known = (*known, OTHER)
-        self._admitted = set(self.known)
+        self._admitted = {*known, OTHER}
         self._limit = len(self._admitted) + MAX_UNKNOWN_VALUES
 
     def admit(self, value: str) -> str:

@@ -1,14 +1,14 @@
-"""How does a log line leave the program? One line for each event on stderr, as JSON or for a person's eyes.
+"""How is a log line written? One line for each event on stderr, as JSON or for people.
 
-stdout belongs to what a command answers (`poller check`, the demo's table), so that the log never mixes with it.
-Times are ISO 8601 in UTC.  A line that cannot be written (closed pipe, full disk) is lost: the records go on.
-Writing is not queued: a reader who leaves the pipe full makes the daemon wait, as it would any program.
+stdout is for the answer of a command (`poller check`, the demo's table), so that the log never mixes with it.
+Times are ISO 8601 in UTC.  A line that cannot be written (closed pipe, full disk) is lost, and the daemon goes on.
+Lines are not queued: if the reader of the pipe does not read, the daemon waits, as any program does.
 
-The standard library's log (aiohttp, botocore, asyncio) comes the same way from `warning` upwards, as event
-`library_logged`, also when we are verbose: at debug level botocore prints requests with their bodies and signatures.
-aiohttp's messages about requests to us that are not HTTP are left out.
-A library's message is shown without the values in it, and a traceback without local variables and with the texts of
-disclosure.py only: the rest may be records and secrets.
+What libraries log (aiohttp, botocore, asyncio) is written as the event `library_logged`, from `warning` upwards.
+That is so with --verbose, too, because at debug level botocore logs requests with their bodies and signatures.
+aiohttp's messages about requests to the daemon that are not HTTP are left out.
+A library's message is written without the values in it, and a traceback without local variables and with the texts of
+disclosure.py only, because the rest may be records and secrets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LogFormat = Literal["json", "console"]
 
 
 def configure(format: LogFormat, verbose: bool = False, quiet: bool = False) -> None:  # noqa: A002
-    """Set up structlog and the standard library's logging for this process; the last call holds.
+    """Set up structlog and the standard library's logging for this process; the last call counts.
 
     `verbose` shows debug lines, several for each batch; `quiet` shows warnings and errors only.
     """
@@ -73,7 +73,7 @@ def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:
 def _unfolded(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Put a text of several lines, such as a function's traceback, below its log line, where a person can read it.
 
-    It is indented, so that it cannot look like a log line of ours.
+    It is indented, so that it cannot be taken for a log line.
     """
     below: list[str] = []
     for name, value in event.items():
@@ -100,7 +100,7 @@ def _with_traceback(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _encode(event: dict[str, Any], *, default: Any) -> bytes:
-    """What a person looks for comes first; texts that are no Unicode (lone surrogates) take the slow way."""
+    """Time, level and event come first; a text that is not Unicode (lone surrogates) takes the slower `json`."""
     line = {"timestamp": event.pop("timestamp"), "level": event.pop("level"), "event": event.pop("event"), **event}
     try:
         return orjson.dumps(line, default=str)
@@ -109,7 +109,7 @@ def _encode(event: dict[str, Any], *, default: Any) -> bytes:
 
 
 class _Lines:
-    """The end of structlog's chain: writes a finished line and never fails."""
+    """The last of structlog's steps: writes a finished line and never fails."""
 
     def __init__(self, stream: IO[Any], end: bytes | str) -> None:
         self._stream = stream
@@ -125,11 +125,11 @@ class _Lines:
 
 
 class _ToStructlog(logging.Handler):
-    """Hands the standard library's records over; `logger` names the library."""
+    """Writes what a library logs; `logger` names the library."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and isinstance(record.exc_info[1], BadHttpMessage):
-            return  # a client did not speak HTTP, as port scanners do; that is no fault of ours
+            return  # a client such as a port scanner did not send HTTP
         log = structlog.get_logger("poller.library")
         log.log(
             record.levelno,
@@ -143,11 +143,11 @@ class _ToStructlog(logging.Handler):
 def _safe_message(record: logging.LogRecord) -> str:
     """A library's message without the values in it.
 
-    Of a message with arguments the template is shown. Another may contain values already: asyncio names a task and its
-    result, a warning may quote anything. Such a message is cut at the first character that may begin a value.
+    If a message has arguments, its template is written. Any other may contain values already: asyncio names a task and
+    its result, and a warning may quote anything. Such a message is cut at the first character that may begin a value.
     """
-    if record.name == "py.warnings" and (place_and_category := _WARNING.match(record.getMessage())):
-        return place_and_category[0]
+    if record.name == "py.warnings" and (file_and_category := _WARNING.match(record.getMessage())):
+        return file_and_category[0]
     text = str(record.msg)
     return text if record.args else _BEFORE_VALUES.match(text)[0].strip()  # type: ignore[index]  # it always matches
 

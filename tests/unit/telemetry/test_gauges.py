@@ -1,4 +1,4 @@
-"""How does each mapping stand right now?"""
+"""How is each mapping now?"""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def test_a_mapping_that_is_not_ready_shows_zero() -> None:
     assert gauge(watching([TROUBLED]), "poller_mapping_ready") == {"invoices": 0}
 
 
-def test_a_mapping_that_waits_for_its_function_counts_as_ready_and_as_waiting() -> None:
+def test_a_mapping_that_waits_for_its_function_is_ready_and_waiting() -> None:
     telemetry = watching([READY, READY._replace(mapping=MappingName("bills"), state="waiting")])
     assert gauge(telemetry, "poller_mapping_ready") == {"orders": 1, "bills": 1}
     assert gauge(telemetry, "poller_mapping_waiting") == {"orders": 0, "bills": 1}
 
 
-def test_a_stream_shows_how_old_its_records_are_and_what_becomes_of_its_shards() -> None:
+def test_a_stream_shows_the_age_of_its_records_and_the_states_of_its_shards() -> None:
     telemetry = watching([READY, CLICKS])
     assert gauge(telemetry, "poller_iterator_age_seconds") == {"clicks": 90.5}
     assert gauge(telemetry, "poller_checkpoint_age_seconds") == {"clicks": 1.5}
@@ -97,8 +97,8 @@ def test_a_disabled_mapping_has_no_gauges() -> None:
     assert gauge(watching([DISABLED]), "poller_mapping_ready") == {}
 
 
-def test_the_statuses_are_not_asked_for_before_the_first_scrape() -> None:
+def test_the_statuses_are_not_read_before_the_first_scrape() -> None:
     def too_early() -> Sequence[MappingStatus]:
-        raise AssertionError("nobody has scraped yet")
+        raise AssertionError("there was no scrape yet")
 
     Telemetry().watch(too_early)

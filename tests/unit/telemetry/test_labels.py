@@ -29,12 +29,12 @@ def test_a_value_once_admitted_stays_admitted() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "no user ann@example.com", "x" * 65, "é", "7", "two\nlines", "Name\n"])
-def test_what_does_not_look_like_a_name_is_other(value: str) -> None:
+def test_a_value_that_does_not_look_like_a_name_becomes_other(value: str) -> None:
     assert BoundedValues([]).admit(value) == "other"
 
 
 @pytest.mark.parametrize(
     "value", ["KeyError", "Sandbox.Timedout", "AWS.SimpleQueueService.NonExistentQueue", "a:b-c_1"]
 )
-def test_names_as_aws_and_languages_form_them_are_admitted(value: str) -> None:
+def test_names_of_error_codes_and_exceptions_are_admitted(value: str) -> None:
     assert BoundedValues([]).admit(value) == value

@@ -1,4 +1,4 @@
-"""How does a log line leave the program?"""
+"""How is a log line written?"""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_json_is_one_object_to_a_line_on_stderr_with_time_level_and_event_first(
     assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta(0)
 
 
-def test_the_console_format_is_text_without_colours_where_stderr_is_no_terminal(
+def test_the_console_format_has_no_colours_if_stderr_is_not_a_terminal(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     logs.configure("console")
@@ -93,7 +93,7 @@ def test_the_console_format_shows_a_functions_traceback_on_several_lines(
     ]
 
 
-def test_the_console_format_lets_no_foreign_text_control_the_terminal(
+def test_in_the_console_format_no_foreign_text_controls_the_terminal(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     logs.configure("console")
@@ -137,7 +137,7 @@ def test_the_facts_of_a_batch_that_succeeds_write_nothing_unless_verbose(
 
 
 @pytest.mark.parametrize("verbose", [False, True])
-def test_libraries_are_heard_from_warning_upwards_even_when_verbose(
+def test_messages_of_libraries_are_logged_from_warning_upwards_even_when_verbose(
     capsysbinary: pytest.CaptureFixture[bytes], verbose: bool
 ) -> None:
     logs.configure("json", verbose=verbose)
@@ -149,7 +149,7 @@ def test_libraries_are_heard_from_warning_upwards_even_when_verbose(
     assert (line["logger"], line["message"]) == ("asyncio", "slow %s")
 
 
-def test_a_client_that_speaks_no_http_leaves_no_traceback(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_client_that_does_not_send_http_leaves_no_traceback(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     logs.configure("json")
     for error in (BadStatusLine("GARBAGE"), ZeroDivisionError()):
         logging.getLogger("aiohttp.server").error("Error handling request", exc_info=error)
@@ -182,7 +182,7 @@ def test_python_warnings_are_log_lines_too(capsysbinary: pytest.CaptureFixture[b
         ("", ""),
     ],
 )
-def test_a_library_shows_no_value_in_its_messages(
+def test_a_message_of_a_library_is_logged_without_values(
     capsysbinary: pytest.CaptureFixture[bytes], message: str, shown: str
 ) -> None:
     logs.configure("json")
@@ -214,14 +214,14 @@ def test_a_crash_shows_its_traceback_without_the_values_of_variables(
 
 
 @pytest.mark.parametrize("value", ["\ud800 alone", 2**70, {"a": {1, 2}}, b"bytes", Path("/etc")])
-def test_no_value_is_too_odd_for_a_line(capsysbinary: pytest.CaptureFixture[bytes], value: object) -> None:
+def test_a_value_of_any_type_can_be_logged(capsysbinary: pytest.CaptureFixture[bytes], value: object) -> None:
     logs.configure("json")
     structlog.get_logger().info("odd", value=value)
     assert b'"odd"' in capsysbinary.readouterr().err
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
-def test_a_line_that_cannot_be_written_is_lost_and_nothing_fails(
+def test_a_line_that_cannot_be_written_is_lost_without_an_error(
     monkeypatch: pytest.MonkeyPatch,
     format: logs.LogFormat,  # noqa: A002
 ) -> None:
