@@ -1,6 +1,7 @@
 """How is each mapping now? Gauges that are read from the statuses at the moment of a scrape.
 
-A disabled mapping has none, as AWS emits no metrics for it, so that an alert on "not ready" need not except it.
+A disabled mapping has none, as AWS emits no metrics for it, and a paused one only the gauge that says so.  So an alert
+on "not ready" need not except them.
 """
 
 from __future__ import annotations
@@ -23,9 +24,16 @@ class StatusGauge(NamedTuple):
     labels: tuple[str, ...] = ()
 
     def applies_to(self, status: MappingStatus) -> bool:
+        if status.state == "paused":
+            return self.metric is _PAUSED
         return self.metric.of in ("mapping", "queue" if status.stream is None else "stream")
 
 
+_PAUSED = Gauge(
+    "poller_mapping_paused",
+    "1 while a person has paused the mapping, else 0; a paused mapping has no other gauge.",
+    of="mapping",
+)
 _SHARDS = Gauge(
     "poller_shards",
     "Shards that are being read, that wait for their parents, and that are drained.",
@@ -34,6 +42,7 @@ _SHARDS = Gauge(
 )
 
 GAUGES = (
+    StatusGauge(_PAUSED, lambda status, _: status.state == "paused"),
     StatusGauge(
         Gauge(
             "poller_mapping_ready",

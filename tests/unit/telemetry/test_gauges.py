@@ -102,3 +102,16 @@ def test_the_statuses_are_not_read_before_the_first_scrape() -> None:
         raise AssertionError("there was no scrape yet")
 
     Telemetry().watch(too_early)
+
+
+def test_a_paused_mapping_shows_that_it_is_paused_and_nothing_that_could_page_anyone() -> None:
+    paused = CLICKS._replace(mapping=MappingName("paused"), state="paused")
+    telemetry = watching([READY, paused])
+    assert gauge(telemetry, "poller_mapping_paused") == {"orders": 0, "paused": 1}
+    shown = {
+        sample.name
+        for family in telemetry.registry.collect()
+        for sample in family.samples
+        if "paused" in sample.labels.values()
+    }
+    assert shown == {"poller_mapping_paused"}
