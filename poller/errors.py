@@ -5,7 +5,7 @@
     ├── CannotListen          the HTTP server's address is taken, or not there yet; raised by admin/, exit code 1,
     │                         so that a service manager tries again
     ├── CannotReload         the daemon does not make this change, or not now; raised by reloading.py, answered to the
-    │                         caller, who may ask again
+    │                         client, who may ask again
     ├── InUse                 another process has the state file; raised by stores/, exit code 1, as it may end
     ├── CannotStore           the state file cannot be written now; raised by stores/, exit code 1, as room may be made
     └── ServiceError          the other side of a port did not do what it was asked; raised by adapters,

@@ -6,7 +6,7 @@
 
 Reading takes place in a worker thread, because a file with a thousand mappings takes a while.
 settings/changes.py says what has to change; `Running` does it.
-A reload is refused once the daemon stops.  What a caller asked for goes on if the caller goes away.
+A reload is refused once the daemon stops.  What a client asked for goes on if the client goes away.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _fact(found: Changes, failures: Collection[MappingName], file: Path) -> Relo
 
 
 def _report(found: Changes, failures: Mapping[MappingName, str], warnings: Sequence[str]) -> Mapping[str, Any]:
-    """What the callers of /api/reload get, and `poller reload --json` prints."""
+    """What the clients of /api/reload get, and `poller reload --json` prints."""
     return {
         "mappings": asdict(found.mappings),
         "failed": failures,

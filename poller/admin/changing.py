@@ -1,4 +1,4 @@
-"""How does a caller change something? One POST for each kind of change, answered when the change is made.
+"""How does a client change something? One POST for each kind of change, answered when the change is made.
 
     POST /api/reload   {}                        read the settings file again, and apply what changed
                        {"function": NAME}        start the child processes of this function anew
@@ -10,7 +10,7 @@
     422   the file is faulty: `faults` lists every fault; the daemon keeps the settings that it has
 
 An empty body counts as {}.  Each answer is a JSON object.
-What a caller asked for goes on if the caller hangs up.
+What a client asked for goes on if the client hangs up.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ MAXIMUM_BODY_BYTES = 64 * 1024
 
 
 class Changes(Protocol):
-    """What the daemon does for a caller. Each call raises PollerError if it is refused."""
+    """What the daemon does for a client. Each call raises PollerError if it is refused."""
 
     async def reload(self, *, settings: str | None) -> Mapping[str, Any]:
-        """Raises SettingsError for a faulty file. `settings` is the file that the caller means."""
+        """Raises SettingsError for a faulty file. `settings` is the file that the client means."""
         ...
 
     async def restart_function(self, name: str, *, settings: str | None) -> Mapping[str, Any]: ...

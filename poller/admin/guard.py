@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What the settings say of callers. `hosts` are in lower case; see `hosts.py`."""
+    """What the settings say of clients. `hosts` are in lower case; see `hosts.py`."""
 
     hosts: Collection[str] = ()
     admin_token: str | None = field(default=None, repr=False)

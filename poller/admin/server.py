@@ -33,7 +33,7 @@ failure's own words, the time since when, and the first and the last of the reco
 A page allows only GET and HEAD, a change only POST; other answers than pages are JSON.
 To read needs no login: nothing secret is shown, and an operator who listens beyond 127.0.0.1 decides who may read.
 A change may need a token, and no page of another site may ask for anything (`guard.py`).
-Everything but /metrics and /healthz is refused with 421 if the caller uses a name that is not allowed (`hosts.py`);
+Everything but /metrics and /healthz is refused with 421 if the client uses a name that is not allowed (`hosts.py`);
 probes and scrapers may use any name.
 Each connection carries one request (`connections.py`).
 A page that fails answers 500 and is logged by aiohttp; the daemon goes on.

@@ -218,10 +218,10 @@ async def test_what_a_caller_asked_for_goes_on_when_the_caller_has_gone(tmp_path
     async with scene(tmp_path, queue("orders")) as made:
         made.running.go = anyio.Event()
         made.write(queue("new"))
-        async with anyio.create_task_group() as caller:
-            caller.start_soon(made.reloader.reload)
+        async with anyio.create_task_group() as group:
+            group.start_soon(made.reloader.reload)
             await made.running.begun.wait()
-            caller.cancel_scope.cancel()
+            group.cancel_scope.cancel()
         made.running.go.set()
         assert (await made.reloader.reload())["mappings"] == {"added": (), "replaced": (), "removed": ()}
         assert made.running.mappings == {"new"}

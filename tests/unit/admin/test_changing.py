@@ -1,4 +1,4 @@
-"""How does a caller change something, and who may?"""
+"""How does a client change something, and who may?"""
 
 from __future__ import annotations
 
