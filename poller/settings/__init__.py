@@ -23,7 +23,8 @@ There is one way, and `loading.py` goes it:
 
 To add an option, declare it in `daemon.py`, `functions.py` or `mappings.py`, add a field of the same name to the value
 in `model/` (that of [daemon] is in `values.py`), and use it. A rule that joins it with other options is a function on
-the entry. All else follows from the declaration.
+the entry. All else follows from the declaration; `python -m tests.unit.settings.explained` writes its text into
+config/poller.toml.
 
 A mapping that arrives as JSON takes the same way from the table on:
 

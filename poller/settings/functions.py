@@ -79,16 +79,16 @@ class FunctionOptions(Options):
     """A function: exactly one of arn, url, urls, command and handler says how it is reached."""
 
     arn: FunctionArn | None = None
-    """A function of AWS Lambda: its full ARN, with a version or an alias if you like."""
+    """A function of AWS Lambda: its full ARN, which may end in a version or an alias."""
 
     url: Url | None = None
     """An HTTP service that takes the event as the body of a POST, or a Runtime Interface Emulator.
     A path that ends in /2015-03-31/functions/NAME/invocations, behind any prefix, is an emulator's: it gets one call at
     a time, and an error document in its answer is a failure of the function.
-    HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the daemon's environment hold for urls as they do for AWS."""
+    HTTP_PROXY, HTTPS_PROXY and NO_PROXY in the daemon's environment apply to urls as they do to AWS."""
 
     urls: Annotated[list[Url], Field(min_length=1)] | None = None
-    """Several HTTP services that do the same; one that does not answer is put aside for a while."""
+    """Several HTTP services that do the same; one that does not answer gets no calls for a while."""
 
     command: Annotated[list[Argument], Field(min_length=1)] | None = None
     """Any program that speaks the Lambda Runtime API: the program and its arguments."""

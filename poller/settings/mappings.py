@@ -118,7 +118,7 @@ class OnFailureOptions(Options):
     Default: they are only logged and counted."""
 
     if_unreachable: Annotated[Literal["wait", "drop"], OURS] = "wait"
-    """What to do while the destination takes no record: block the shard ("wait"), or go on without it ("drop").
+    """What to do while the destination accepts no invocation record: block the shard ("wait"), or continue ("drop").
     Default: "wait"."""
 
 

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import Any
+import pytest
 
-from poller.settings.daemon import DaemonOptions
-from poller.settings.functions import FunctionOptions
 from poller.settings.loading import load
-from poller.settings.mappings import MappingOptions
-from poller.settings.options import Options, leaves
-from poller.settings.table import ABSENT, find
-
-EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
+from tests.unit.settings.explained import EXAMPLE, explained
 
 
 def test_the_example_is_sound_and_needs_no_advice() -> None:
@@ -23,17 +15,33 @@ def test_the_example_is_sound_and_needs_no_advice() -> None:
     assert settings.warnings == ()
 
 
-def test_the_example_shows_every_option_there_is() -> None:
-    tree = tomllib.loads(EXAMPLE.read_text())
-    tables: list[tuple[type[Options], list[Any]]] = [
-        (DaemonOptions, [tree["daemon"]]),
-        (FunctionOptions, list(tree["functions"].values())),
-        (MappingOptions, list(tree["mappings"].values())),
-    ]
-    missing = [
-        ".".join(option)
-        for model, written in tables
-        for option in leaves(model)
-        if all(find(table, option) is ABSENT for table in written)
-    ]
-    assert missing == []
+def test_the_example_shows_and_explains_every_option_as_it_is_declared() -> None:
+    """Where this fails, `python -m tests.unit.settings.explained` mends the file."""
+    text = EXAMPLE.read_text()
+    assert explained(text) == text
+
+
+@pytest.mark.parametrize(
+    ("statement", "mended"),
+    [
+        ("http_hosts = ", "http_hosts = []"),
+        ("maximum_record_age_in_seconds = ", "maximum_record_age_in_seconds = 60"),
+        ("scaling_config = ", "scaling_config.maximum_concurrency = 1"),
+    ],
+)
+def test_an_option_that_the_example_lacks_is_put_in_where_it_is_declared(statement: str, mended: str) -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    (number,) = (number for number, line in enumerate(lines) if line.startswith(statement))
+    end = begin = number
+    while lines[begin - 1].startswith("#"):
+        begin -= 1
+    without = "\n".join(lines[:begin] + lines[end + 2 :]) + "\n"
+    expected = [*lines[:end], mended, *lines[end + 1 :]]
+    assert explained(without).splitlines() == expected
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("# Default: 30.\n", ""), ("# The source: ", "# Wrong: ")])
+def test_an_explanation_that_is_not_the_declared_one_is_replaced(right: str, wrong: str) -> None:
+    text = EXAMPLE.read_text()
+    assert right in text
+    assert explained(text.replace(right, wrong, 1)) == text
