@@ -10,7 +10,7 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     disclosure.py  what may be shown of an error
     model/       THE NOUNS      frozen values
     core/        THE DECISIONS  pure: no I/O, no clock, no randomness of its own; each file answers one question
-      queues/    ordering, scaling, visibility
+      queues/    delivery, ordering, scaling, visibility
       streams/   retry, watermark, lineage, lanes, tumbling windows, positions
     ports.py     THE SEAMS      what the engine asks of the outside world
     facts/       THE FACTS      one class for each fact

@@ -1,6 +1,7 @@
 """THE WAY OF A MESSAGE: permit -> receive -> filter -> batch -> invoke -> interpret -> delete.
 
 mapping.py      the whole of it; begin here to follow a message with a finger
+lookup.py       the queue is there, and hides its messages for so long
 permits.py      when a poll may start
 groups.py       one delivery at a time for each message group
 gathering.py    receive, filter, batch

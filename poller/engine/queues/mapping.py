@@ -15,7 +15,6 @@ Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS".
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,28 +24,24 @@ from anyio.abc import TaskGroup
 
 from poller.core.filtering import RecordFilter
 from poller.core.queues.scaling import Concurrency, PollScaling
-from poller.core.queues.visibility import Visibility, effective_visibility
 from poller.engine.queues.delivering import Deliverer
 from poller.engine.queues.finishing import Finisher
 from poller.engine.queues.gathering import Gatherer
 from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.invoking import Invoker
+from poller.engine.queues.lookup import QueueLookup
 from poller.engine.queues.permits import MappingRoom, Permits
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
 from poller.engine.stop import Stop
-from poller.errors import ServiceError
-from poller.facts import Emit, MappingReady
+from poller.facts import Emit
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
 from poller.model.ids import RequestId
 from poller.model.mapping import QueueMapping
 from poller.model.status import MappingStatus
 from poller.ports import Clock, QueueSource
-
-DESCRIBE_AGAIN_IN_SECONDS = 300.0
-"""How often the queue's visibility timeout is looked up again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +91,15 @@ class QueueMappingRunner:
             mapping=mapping.name, source=context.source, health=self._health, emit=emit, randomness=context.randomness
         )
         self._keeper = VisibilityKeeper(mapping=mapping.name, source=context.source, health=self._health, emit=emit)
+        self._lookup = QueueLookup(
+            mapping=mapping,
+            function=context.function.definition,
+            source=context.source,
+            keeper=self._keeper,
+            health=self._health,
+            emit=emit,
+            stop=stop,
+        )
         self._releaser = Releaser(finisher=finisher, keeper=self._keeper)
         self._gatherer = Gatherer(
             mapping=mapping,
@@ -132,27 +136,10 @@ class QueueMappingRunner:
             stop=stop,
         )
 
-    def status(self) -> MappingStatus:
-        health = self._invocations.health.together_with(self._health.health)
-        return MappingStatus(
-            mapping=self.mapping.name,
-            function=self.mapping.function_name,
-            source=str(self.mapping.event_source_arn),
-            state=health.state,
-            reason=health.reason,
-            polls_in_flight=self._permits.polls_in_flight,
-            batches_in_flight=self._permits.batches_in_hand,
-            messages_held=self._keeper.messages_held,
-            concurrency_limit=self._concurrency.limit,
-            since=health.since,
-            attempt=health.attempt,
-            next_try=health.next_try,
-        )
-
     async def run(self) -> None:
         """Poll and deliver until the stop; gives everything back in any case."""
         try:
-            if await self._find_source():
+            if await self._lookup.find():
                 await self._work()
         finally:
             try:
@@ -160,77 +147,16 @@ class QueueMappingRunner:
             finally:
                 self._permits.leave()
 
-    async def _find_source(self) -> bool:
-        """False when the daemon stops first: nothing is in hand yet, so a call that gets no answer is cut at once."""
-        is_found = False
-        async with anyio.create_task_group() as search:
-            search.start_soon(self._cut_when_draining, search.cancel_scope)
-            await self._search()
-            is_found = True
-            search.cancel_scope.cancel()
-        return is_found
-
-    async def _search(self) -> None:
-        """Look the queue up until it is there."""
-        while True:
-            asked_at = anyio.current_time()
-            try:
-                visibility = await self._describe()
-            except ServiceError as error:
-                await self._health.pause(self._health.failed("GetQueueAttributes", error, asked_at=asked_at))
-                continue
-            self._health.found()
-            self._context.emit(
-                MappingReady(
-                    mapping=self.mapping.name,
-                    source=str(self.mapping.event_source_arn),
-                    function=self.mapping.function_name,
-                    visibility_timeout_in_seconds=visibility.timeout_in_seconds,
-                    advice=visibility.advice,
-                )
-            )
-            return
-
-    async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
-        await self._context.stop.draining.wait()
-        scope.cancel()
-
-    async def _describe(self) -> Visibility:
-        attributes = await self._context.source.describe()
-        visibility = effective_visibility(
-            queue_timeout_in_seconds=attributes.visibility_timeout_in_seconds,
-            window_in_seconds=self.mapping.maximum_batching_window_in_seconds,
-            function_timeout_in_seconds=self._context.function.definition.timeout_in_seconds,
-            is_fifo=self.mapping.is_fifo,
-        )
-        self._keeper.timeout_in_seconds = visibility.timeout_in_seconds
-        self._keeper.queue_timeout_in_seconds = visibility.queue_timeout_in_seconds
-        return visibility
-
-    async def _describe_again(self) -> None:
-        while True:
-            await anyio.sleep(DESCRIBE_AGAIN_IN_SECONDS)
-            with contextlib.suppress(ServiceError):
-                await self._describe()
-
     async def _work(self) -> None:
         """The three stages of a stop, seen from one mapping: poll; let the walkers finish; cut them."""
         async with anyio.create_task_group() as services:
             services.start_soon(self._keeper.run)
-            services.start_soon(self._describe_again)
+            services.start_soon(self._lookup.find_again)
             with anyio.CancelScope() as working:
                 services.start_soon(self._obey_the_stop, working)
                 async with anyio.create_task_group() as walkers:
                     walkers.start_soon(self._walker, walkers)
             services.cancel_scope.cancel()
-
-    async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
-        await self._context.stop.draining.wait()
-        self._permits.close()
-        self._gatherer.cut()
-        self._context.function.gate.send_home(self._context.stop.draining)
-        await self._context.stop.releasing.wait()
-        working.cancel()
 
     async def _walker(self, walkers: TaskGroup) -> None:
         """Walk until the stop. A fault of ours begins it; the other walkers finish what they have in hand."""
@@ -256,3 +182,28 @@ class QueueMappingRunner:
                 await self._deliverer.deliver(delivery)
             finally:
                 permits.end_batch()
+
+    async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
+        await self._context.stop.draining.wait()
+        self._permits.close()
+        self._gatherer.cut()
+        self._context.function.gate.send_home(self._context.stop.draining)
+        await self._context.stop.releasing.wait()
+        working.cancel()
+
+    def status(self) -> MappingStatus:
+        health = self._invocations.health.together_with(self._health.health)
+        return MappingStatus(
+            mapping=self.mapping.name,
+            function=self.mapping.function_name,
+            source=str(self.mapping.event_source_arn),
+            state=health.state,
+            reason=health.reason,
+            polls_in_flight=self._permits.polls_in_flight,
+            batches_in_flight=self._permits.batches_in_hand,
+            messages_held=self._keeper.messages_held,
+            concurrency_limit=self._concurrency.limit,
+            since=health.since,
+            attempt=health.attempt,
+            next_try=health.next_try,
+        )

@@ -1,4 +1,4 @@
-"""How does what is in hand stay hidden in the queue?
+"""How do messages in hand stay hidden in the queue?
 
 From the moment it is received until it is deleted or left to the queue, a message belongs to a `Delivery`.
 Once half of its visibility timeout is over, the keeper hides it again for a whole one, ten messages to a call:

@@ -5,13 +5,13 @@ Batches come from `gathering.py`; what becomes of one that failed is decided in 
 carries the steps out, in order:
 
     Invoke    in line at the function's gate, then the function
-    Wait      sleep; a stop ends it, and what is not done is read again after the next start
-    Settle    done
-    Discard   reported first (`discarding.py`), and only then done; a destination that refuses blocks the lane
+    Wait      sleep; a stop ends it, and the records are read again after the next start
+    Settle    the records are done
+    Discard   they are done once they have been reported (`discarding.py`); a destination that refuses blocks the lane
 
 In a tumbling window (`window.py`) a batch has records of that window only, and each invocation carries its state.
-What is done goes out together with the window as it is after that, so that both are stored as one: a restart neither
-loses nor repeats a state.  A window's last invocation is a delivery without records, seen through like any other.
+The lane reports records that are done together with the window after them, so that both are stored in one step: a
+restart neither loses nor repeats a state.  A window's last invocation is a delivery without records.
 
 Sources: AWS Lambda Developer Guide, "Batching behavior", "Retaining discarded batch records for a Kinesis Data Streams
 event source in Lambda", and "Configuring Kinesis Data Streams for stateful processing".
@@ -47,7 +47,7 @@ from poller.model.stream import ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, SourceClock
 
 Finished = Callable[[Records, Window | None], None]
-"""Told what is done and the window that is open after it."""
+"""Is called with records that are done, and the window that is open after them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +67,9 @@ class LaneContext:
 
 
 class Lane:
-    """One lane of one shard. `finished` is told of the records that are done, each once and in order.
+    """One lane of one shard. `finished` is called with the records that are done, each once and in order.
 
-    `window` is the one that was open, and stored with the place, where the lane begins.
+    `window` is the window that was open at the position where the lane begins.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Lane:
         self._gathering.put(records)
 
     def no_room(self) -> None:
-        """Nothing more is put until some of what was put is done: what waits for more is delivered."""
+        """No more records come until some are done: pending records are delivered without waiting for more."""
         self._gathering.no_room()
 
     def caught_up(self, at: float) -> None:
@@ -129,7 +129,7 @@ class Lane:
         self._gathering.caught_up(at)
 
     def close(self) -> None:
-        """No record comes any more: what is pending is delivered without waiting for more, and the lane ends."""
+        """No more records come at all: pending records are delivered without waiting for more, and the lane ends."""
         self._gathering.close()
 
     async def run(self) -> None:
@@ -200,7 +200,7 @@ class Lane:
 
     async def _call_function(self, step: Invoke[StreamRecord]) -> Invoked:
         context, records = self._context, step.records
-        payload = self._window.event(records)  # not before: a lane that stands in line holds no second copy
+        payload = self._window.event(records)  # only now: a lane in line holds no second copy of its records
         contents = Contents(
             records=len(records),
             identifiers=map(attrgetter("sequence_number"), records),

@@ -1,0 +1,91 @@
+"""Is the queue there, and for how long does it hide a message? Its attributes tell; they are looked up now and then.
+
+A mapping looks its queue up until it is there.  The queue's visibility timeout may be changed at any time, so it is
+looked up again every few minutes; if that fails, what was known last goes on to hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+import anyio
+
+from poller.core.queues.visibility import Visibility, effective_visibility
+from poller.engine.queues.visibility import VisibilityKeeper
+from poller.engine.source_health import SourceHealth
+from poller.engine.stop import Stop
+from poller.errors import ServiceError
+from poller.facts import Emit, MappingReady
+from poller.model.function import Function
+from poller.model.mapping import QueueMapping
+from poller.ports import QueueSource
+
+AGAIN_IN_SECONDS = 300.0
+"""How often the queue is looked up again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLookup:
+    """Looks the queue of one mapping up, and tells the keeper for how long messages are hidden."""
+
+    mapping: QueueMapping
+    function: Function
+    source: QueueSource
+    keeper: VisibilityKeeper
+    health: SourceHealth
+    emit: Emit
+    stop: Stop
+
+    async def find(self) -> bool:
+        """Look the queue up until it is there. False if the stop comes first; it cuts a call that gets no answer."""
+        is_found = False
+        async with anyio.create_task_group() as search:
+            search.start_soon(self._cut_when_draining, search.cancel_scope)
+            await self._search()
+            is_found = True
+            search.cancel_scope.cancel()
+        return is_found
+
+    async def find_again(self) -> None:
+        """Look it up again, for ever."""
+        while True:
+            await anyio.sleep(AGAIN_IN_SECONDS)
+            with contextlib.suppress(ServiceError):
+                await self._describe()
+
+    async def _search(self) -> None:
+        while True:
+            asked_at = anyio.current_time()
+            try:
+                visibility = await self._describe()
+            except ServiceError as error:
+                await self.health.pause(self.health.failed("GetQueueAttributes", error, asked_at=asked_at))
+                continue
+            self.health.found()
+            self.emit(
+                MappingReady(
+                    mapping=self.mapping.name,
+                    source=str(self.mapping.event_source_arn),
+                    function=self.mapping.function_name,
+                    visibility_timeout_in_seconds=visibility.timeout_in_seconds,
+                    advice=visibility.advice,
+                )
+            )
+            return
+
+    async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
+        await self.stop.draining.wait()
+        scope.cancel()
+
+    async def _describe(self) -> Visibility:
+        attributes = await self.source.describe()
+        visibility = effective_visibility(
+            queue_timeout_in_seconds=attributes.visibility_timeout_in_seconds,
+            window_in_seconds=self.mapping.maximum_batching_window_in_seconds,
+            function_timeout_in_seconds=self.function.timeout_in_seconds,
+            is_fifo=self.mapping.is_fifo,
+        )
+        self.keeper.timeout_in_seconds = visibility.timeout_in_seconds
+        self.keeper.queue_timeout_in_seconds = visibility.queue_timeout_in_seconds
+        return visibility
