@@ -55,6 +55,7 @@ from poller.settings.values import Settings
 from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import Pace, PacedClient
+from poller.sources.receive_attempts import ReceiveAttempts
 from poller.sources.sqs import SqsSource
 from poller.stores.memory import MemoryPauses, MemoryStore
 from poller.stores.sqlite import SqliteStore
@@ -108,6 +109,7 @@ class Composition:
         self._paces: WeakValueDictionary[tuple[str, str, str, str], Pace] = WeakValueDictionary()
         self._rooms: WeakValueDictionary[MappingName, MappingRoom] = WeakValueDictionary()
         self._groups: WeakValueDictionary[Arn, GroupTurns] = WeakValueDictionary()
+        self._attempts: WeakValueDictionary[Arn, ReceiveAttempts] = WeakValueDictionary()
         self._shards: WeakValueDictionary[StateKey, ShardsInHand] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -169,6 +171,7 @@ class Composition:
                 arn=mapping.event_source_arn,
                 queue_url=queue_url(client.endpoint_url, mapping.event_source_arn),
                 has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
+                attempts=self._attempts.setdefault(mapping.event_source_arn, ReceiveAttempts()),
             ),
             filters=_filters(mapping.filters, data_key="body"),
             clock=self.clock,

@@ -10,6 +10,7 @@ A FIFO queue cures that: a receive repeated under the same ReceiveRequestAttempt
 An id may be repeated for five minutes, as long as none of its messages was deleted or had its visibility changed; that
 holds, since nobody here has seen them.
 If the lost receive had taken nothing, the repetition is an ordinary receive.
+The runs of a mapping share their attempts: a reload cancels the receives of one run, and the next run repeats them.
 
 Source: Amazon SQS API Reference, "ReceiveMessage", ReceiveRequestAttemptId.
 """

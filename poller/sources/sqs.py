@@ -55,12 +55,21 @@ class SqsSource:
     `has_batching_window` decides a detail of the records' shape, see `core/envelope.py`.
     """
 
-    def __init__(self, client: Client, *, arn: Arn, queue_url: str, has_batching_window: bool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        arn: Arn,
+        queue_url: str,
+        has_batching_window: bool,
+        attempts: ReceiveAttempts | None = None,
+    ) -> None:
+        """`attempts` are shared by all sources of a FIFO queue that follow one another."""
         self._client = client
         self._arn = str(arn)
         self._region = arn.region
         self._null_md5_when_absent = has_batching_window
-        self._attempts = ReceiveAttempts() if arn.resource.endswith(".fifo") else None
+        self._attempts = (attempts or ReceiveAttempts()) if arn.resource.endswith(".fifo") else None
         self._queue = b'{"QueueUrl":' + orjson.dumps(queue_url)
         self._receive = self._queue + ATTRIBUTES
 

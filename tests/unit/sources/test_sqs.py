@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from poller.errors import NotFound, Rejected, Unreachable
 from poller.model.arn import Arn
 from poller.model.message import Message
+from poller.sources.receive_attempts import ReceiveAttempts
 from poller.sources.sqs import SqsSource, is_final
 from tests.fakes.clock import service_clock
 from tests.fakes.faults import Fault, FaultPlan
@@ -127,6 +128,20 @@ async def test_messages_of_a_cancelled_receive_come_with_the_next_one() -> None:
     sent = sqs.send(queue, "taken by nobody", group="g")
     assert [message.message_id for message in await receive(source)] == [sent]
     assert [entry.kind for entry in queue.history] == ["sent", "received", "answer_lost", "repeated"]
+
+
+async def test_messages_of_a_cancelled_receive_come_with_the_first_one_of_the_next_source() -> None:
+    """A reload cancels the receives of one run of a mapping; the next run does not wait for the visibility timeout."""
+    sqs, attempts = FakeSqs(faults=FaultPlan(ghost_rate=1.0)), ReceiveAttempts()
+    queue = sqs.create_queue("orders.fifo", visibility_timeout_in_seconds=600)
+    before, after = (
+        SqsSource(sqs, arn=queue.arn, queue_url=sqs.url(queue), has_batching_window=False, attempts=attempts)
+        for _ in range(2)
+    )
+    with anyio.move_on_after(5):
+        await receive(before, wait_in_seconds=20)
+    sent = sqs.send(queue, "taken by nobody", group="g")
+    assert [message.message_id for message in await receive(after)] == [sent]
 
 
 async def test_an_entry_that_failed_by_chance_may_be_tried_again() -> None:
