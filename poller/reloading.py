@@ -167,7 +167,8 @@ class Reloader:
 def _begins_anew(renamed: Renamed) -> str:
     return (
         f"mappings.{renamed.now}: begins anew at its starting_position, because the positions in its stream belong to "
-        f"{renamed.before}; `poller state rename {renamed.before} {renamed.now}` moves them while the daemon is stopped"
+        f"{renamed.before}; to go on there, take the old name back; `poller state rename {renamed.before} NAME` gives "
+        "the positions another name while the daemon is stopped"
     )
 
 

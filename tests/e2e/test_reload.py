@@ -13,12 +13,15 @@ from aiohttp import ClientSession
 from anyio import to_thread
 
 from tests.e2e.harness import Daemon, World, poller
+from tests.e2e.streams import Clicks
+from tests.e2e.streams import mapping as stream_mapping
 from tests.fakes.queue import FakeQueue
-from tests.fakes.target import FakeTarget, FunctionPlan
+from tests.fakes.target import FakeTarget, FunctionPlan, ids_of
 from tests.simulation.checker import check_nothing_is_lost, check_one_batch_at_a_time, check_order
 
 pytestmark = pytest.mark.anyio
 
+AUDIT = "arn:aws:lambda:eu-west-1:123456789012:function:audit"
 BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 
 HANDLER = """
@@ -201,7 +204,7 @@ async def test_reloads_under_load_lose_nothing_and_keep_the_order(world: World) 
     def text(turn: int) -> str:
         return (
             mapping("kept", kept)
-            + mapping("changed", changed, options=f"batch_size = {1 + turn % 2}")
+            + mapping("changed", changed, options=f"scaling_config.maximum_concurrency = {2 + turn % 2}")
             + (mapping("coming", coming) if turn % 2 == 0 else "")
         )
 
@@ -223,3 +226,36 @@ async def test_reloads_under_load_lose_nothing_and_keep_the_order(world: World) 
         check_nothing_is_lost(queue, of_queue, everything)
         check_order(queue, of_queue, everything)
         check_one_batch_at_a_time(of_queue)
+
+
+async def test_reloads_of_a_stream_lose_nothing_repeat_nothing_and_keep_the_order(world: World) -> None:
+    """Each reload replaces the mapping; the one beside it reads the same shards for another function, untouched."""
+    world.state = "sqlite://poller.db"
+    clicks, rounds = Clicks(world.aws, "clicks", shard_count=2), 8
+    bill, audit = (FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.02))) for _ in range(2))
+    world.aws.functions |= {BILL: bill, AUDIT: audit}
+
+    def text(turn: int) -> str:
+        changed = stream_mapping("changed", clicks, BILL, f"batch_size = {5 + turn % 2}", "parallelization_factor = 2")
+        return changed + stream_mapping("kept", clicks, AUDIT)
+
+    def has_all() -> bool:
+        return all(set(ids_of(function.calls)) == set(clicks.kinds) for function in (bill, audit))
+
+    async with world.daemon(text(0)) as daemon:
+        for name in ("changed", "kept"):
+            await daemon.until_said("mapping_ready", mapping=name)
+        for turn in range(1, rounds + 1):
+            clicks.put_all(*(f"key-{number % 8}" for number in range(40)))
+            world.write(text(turn))
+            daemon.signal(signal.SIGHUP)
+            await world.watch.until(partial(has_reloaded, daemon, turn))
+        await world.watch.until(has_all)
+        assert len(daemon.said("mapping_ready", mapping="kept")) == 1
+        assert await daemon.stop() == 0
+    for function in (bill, audit):
+        came = ids_of(function.calls)
+        assert sorted(came) == sorted(clicks.kinds), "each once"
+        for key in {key for _, _, key in clicks.puts}:
+            of_key = [number for _, number, put in clicks.puts if put == key]
+            assert [number for number in came if number in of_key] == of_key

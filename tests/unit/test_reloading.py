@@ -183,7 +183,7 @@ async def test_a_stream_under_another_name_is_warned_of_with_the_command_that_mo
         made.write(stream("views"))
         (*_, warning) = (await made.reloader.reload())["warnings"]
         assert warning.startswith("mappings.views: begins anew")
-        assert "`poller state rename clicks views`" in warning
+        assert "`poller state rename clicks NAME`" in warning
         assert made.said(SettingsWarning) == [SettingsWarning(warning)], "the file's own warning is an old one"
 
 
