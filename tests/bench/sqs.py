@@ -25,7 +25,17 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.brokers import Broker, canned, real
-from tests.bench.contenders import DAEMON, RIVALS, Case, Contender, NodeMissingError, fauxqs_command, install_from_npm
+from tests.bench.contenders import (
+    CACHE,
+    DAEMON,
+    RIVALS,
+    Case,
+    Contender,
+    NodeMissingError,
+    fauxqs_command,
+    install_from_npm,
+)
+from tests.bench.machine import described, node_versions
 from tests.bench.runs import Entry, Load, Measured, run_case
 from tests.bench.screen import bar_of, warn_if_busy
 from tests.bench.soak import soak_daemon
@@ -62,7 +72,12 @@ def main(
         cases, contenders = _with_node(cases, contenders)
     warn_if_busy(console)
     results = measure_all(cases, contenders, messages, rate, rounds)
-    shown = Shown("messages", {each.name: each.title for each in cases}, [each.name for each in contenders])
+    shown = Shown(
+        "messages",
+        {each.name: each.title for each in cases},
+        [each.name for each in contenders],
+        described(*node_versions(CACHE / "node_modules", ("sqs-consumer", "@aws-sdk/client-sqs", "fauxqs"))),
+    )
     show(shown, results, console, per_second=rate)
     if json_file:
         json_file.write_text(json.dumps(as_json(results), indent=2) + "\n")

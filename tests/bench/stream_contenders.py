@@ -19,7 +19,7 @@ from tests.bench.contenders import BENCH, CACHE, FUNCTION_ARN, free_port, poller
 BATCH_SIZE = 100
 PACKAGES = CACHE / "python"
 
-_ASYNC_KINESIS = "async-kinesis==3.0.1"
+ASYNC_KINESIS = "async-kinesis==3.0.1"
 
 Kind = Literal["kinesis", "dynamodb"]
 
@@ -117,12 +117,12 @@ def stream_arn(kind: Kind) -> str:
 def install_from_pypi(tell: Callable[[str], None]) -> None:
     """Bring the rival into the cache folder if it is not there; it runs on the aiobotocore that is here."""
     mark = PACKAGES / "installed"
-    if mark.exists() and mark.read_text() == _ASYNC_KINESIS:
+    if mark.exists() and mark.read_text() == ASYNC_KINESIS:
         return
-    tell(f"installing {_ASYNC_KINESIS} into {PACKAGES}")
+    tell(f"installing {ASYNC_KINESIS} into {PACKAGES}")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", str(PACKAGES)]
-    subprocess.run([*pip, _ASYNC_KINESIS], check=True)
-    mark.write_text(_ASYNC_KINESIS)
+    subprocess.run([*pip, ASYNC_KINESIS], check=True)
+    mark.write_text(ASYNC_KINESIS)
 
 
 def _rival_options(case: StreamCase, stream: CannedStream) -> list[str]:

@@ -26,10 +26,11 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.brokers import CannedStream, canned_stream
+from tests.bench.machine import described
 from tests.bench.runs import Entry, Load, Measured, run_case
 from tests.bench.screen import bar_of, warn_if_busy
 from tests.bench.soak import slow_function
-from tests.bench.stream_contenders import DAEMON, RIVALS, StreamCase, StreamContender, install_from_pypi
+from tests.bench.stream_contenders import ASYNC_KINESIS, DAEMON, RIVALS, StreamCase, StreamContender, install_from_pypi
 from tests.bench.tables import Results, Shown, as_json, show
 
 PER_SECOND = 200.0
@@ -95,7 +96,12 @@ def main(
         install_from_pypi(console.print)
     warn_if_busy(console)
     results = measure_all(cases, contenders, 1 if quick else rounds)
-    shown = Shown("records", {each.name: each.title for each in cases}, [each.name for each in contenders])
+    shown = Shown(
+        "records",
+        {each.name: each.title for each in cases},
+        [each.name for each in contenders],
+        described(ASYNC_KINESIS.replace("==", " ")),
+    )
     show(shown, results, console, per_second=PER_SECOND)
     if json_file:
         json_file.write_text(json.dumps(as_json(results), indent=2) + "\n")

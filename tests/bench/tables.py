@@ -19,11 +19,15 @@ NOT_MEASURED = "–"
 
 
 class Shown(NamedTuple):
-    """What is shown: `items` is what the records are called, `titles` has the cases by name, `ours` comes first."""
+    """What is shown: `items` is what the records are called, `titles` has the cases by name, `ours` comes first.
+
+    `machine` says on what was measured.
+    """
 
     items: str
     titles: Mapping[str, str]
     contenders: Sequence[str]
+    machine: str
 
     @property
     def ours(self) -> str:
@@ -82,13 +86,13 @@ def ratio_table(shown: Shown, results: Results) -> Table:
 
 
 def markdown(shown: Shown, results: Results) -> str:
-    """CPU and throughput, as a README shows them."""
+    """CPU with the least and the most of the rounds, and throughput, as a README shows them; beneath it, on what."""
     lines = [f"| | {' | '.join(shown.contenders)} |", "|---" * (len(shown.contenders) + 1) + "|"]
     for name, title in shown.titles.items():
         ours = results[name][shown.ours]
         cells = [_in_words(results[name].get(contender, Cannot()), ours) for contender in shown.contenders]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", shown.machine])
 
 
 def as_json(results: Results) -> dict[str, dict[str, object]]:
@@ -122,8 +126,15 @@ def _in_words(outcome: Outcome, ours: Outcome) -> str:
     figures = outcome.median
     ratio = ""
     if isinstance(ours, Measured) and outcome is not ours:
-        ratio = f" ({figures.cpu_per_record / ours.median.cpu_per_record:.1f} times)"
-    return f"{figures.cpu_per_record * 1e6:.0f} µs{ratio}, {figures.records_per_second:,.0f}/s"
+        ratio = f"{figures.cpu_per_record / ours.median.cpu_per_record:.1f} times; "
+    cpu = sorted(turn.cpu_per_record * 1e6 for turn in outcome.rounds)
+    spread = f"{ratio}{_rounded(cpu[0])}–{_rounded(cpu[-1])}"
+    return f"{_rounded(figures.cpu_per_record * 1e6)} µs ({spread}), {figures.records_per_second:,.0f}/s"
+
+
+def _rounded(microseconds: float) -> str:
+    """Two digits say enough."""
+    return f"{microseconds:.1f}" if microseconds < 10 else f"{microseconds:.0f}"
 
 
 def _ratios(ours: Figures, theirs: Figures) -> dict[str, float | None]:
