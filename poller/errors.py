@@ -16,7 +16,7 @@
         ├── Unreachable       no answer: connection refused or lost, timeout, or an answer of 5xx
         ├── ExpiredIterator   a stream's read cursor is too old: take a new one
         ├── Trimmed           the records at a position are gone from the stream
-        └── Rejected          any other refusal: the request itself is at fault
+        └── Rejected          any other error: the request itself is at fault
 
 An answer of a function, even a failing one, is a `Response`, never an exception. Two responses have the names of
 exceptions, Throttled and Unreachable; a module that needs both writes `errors.Throttled` for the exception.

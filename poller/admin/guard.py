@@ -33,16 +33,16 @@ GetAccess = Callable[[], Access]
 """Called for each request, because a reload may change the settings."""
 
 
-class Refusal(NamedTuple):
+class Denial(NamedTuple):
     status: int
     reason: str
 
 
-ANOTHER_SITE = Refusal(403, "a page of another site sent this request")
-NO_TOKEN_IS_SET = Refusal(
+ANOTHER_SITE = Denial(403, "a page of another site sent this request")
+NO_TOKEN_IS_SET = Denial(
     403, "this server listens beyond loopback, so a change needs [daemon] admin_token, which is not set"
 )
-WRONG_TOKEN = Refusal(401, "a change needs the header Authorization: Bearer, with [daemon] admin_token")
+WRONG_TOKEN = Denial(401, "a change needs the header Authorization: Bearer, with [daemon] admin_token")
 
 _OUR_SITE = ("same-origin", "none")
 """`none` is what a person types into the address bar."""
@@ -53,7 +53,7 @@ def is_of_another_site(*, origins: Iterable[str], fetch_sites: Iterable[str], ho
     return any(site not in _OUR_SITE for site in fetch_sites) or any(not _is_ours(origin, hosts) for origin in origins)
 
 
-def refused_change(*, authorizations: Sequence[str], token: str | None, is_loopback: bool) -> Refusal | None:
+def refused_change(*, authorizations: Sequence[str], token: str | None, is_loopback: bool) -> Denial | None:
     """None if the change is allowed. `authorizations` are all headers `Authorization` of the request."""
     if token is None:
         return None if is_loopback else NO_TOKEN_IS_SET

@@ -62,7 +62,7 @@ from poller.admin import changing
 from poller.admin.changing import Changes
 from poller.admin.connections import Connections
 from poller.admin.control import listening_at
-from poller.admin.guard import ANOTHER_SITE, Access, GetAccess, Refusal, is_of_another_site, refused_change
+from poller.admin.guard import ANOTHER_SITE, Access, Denial, GetAccess, is_of_another_site, refused_change
 from poller.admin.hosts import is_allowed
 from poller.admin.page import render
 from poller.admin.rendering import Rendering
@@ -84,7 +84,7 @@ _OF_ANY_HOST = ("/healthz", "/metrics")
 
 _READING = ("GET", "HEAD")
 
-_WRONG_HOST = Refusal(421, "this name is not in [daemon] http_hosts")
+_WRONG_HOST = Denial(421, "this name is not in [daemon] http_hosts")
 
 _HEADERS = {
     "Connection": "close",  # aiohttp does not send it, because it asks for force_close before we call that
@@ -173,7 +173,7 @@ class Guard(NamedTuple):
     access: GetAccess
     is_loopback: bool
 
-    def refusal(self, request: web.Request) -> Refusal | None:
+    def denial(self, request: web.Request) -> Denial | None:
         """None if the request may go on."""
         access, headers = self.access(), request.headers
         hosts = headers.getall("Host", ())
@@ -195,9 +195,9 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if (refusal := guard.refusal(request)) is not None:
-            wanted = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else None
-            return _json(refusal.status, {"error": refusal.reason}, wanted)
+        if (denial := guard.denial(request)) is not None:
+            wanted = {"WWW-Authenticate": "Bearer"} if denial.status == 401 else None
+            return _json(denial.status, {"error": denial.reason}, wanted)
         return await handler(request)
 
     formats: dict[str, Rendering] = {}
@@ -282,9 +282,9 @@ def _written(epoch_seconds: float | None) -> str | None:
 async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except web.HTTPException as refusal:
-        allow = {"Allow": refusal.headers["Allow"]} if "Allow" in refusal.headers else {}
-        return _json(refusal.status, {"error": refusal.reason}, allow)
+    except web.HTTPException as error:
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return _json(error.status, {"error": error.reason}, allow)
 
 
 def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:

@@ -1,4 +1,4 @@
-"""What does a refusal mean to us? The one table from AWS's errors, botocore's and aiohttp's to `poller.errors`.
+"""What does an error of a service mean? The one table from AWS's errors, botocore's and aiohttp's to `poller.errors`.
 
 A service names its error by a code; the code decides, and where it is not known, the status:
 
@@ -136,7 +136,7 @@ BOTO_NO_CREDENTIALS = (
 )
 
 
-def refusal(message: str, *, code: str, status: int, retry_after: str | None = None) -> ServiceError:
+def service_error(message: str, *, code: str, status: int, retry_after: str | None = None) -> ServiceError:
     """The error for an answer that refuses.
 
     Only the first line of the message is kept: when a signature does not match, AWS repeats the signed request below
@@ -177,7 +177,7 @@ def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
     if isinstance(error, boto.ClientError):
         metadata = error.response.get("ResponseMetadata", {})
         told = error.response.get("Error", {})
-        return refusal(
+        return service_error(
             str(told.get("Message", "")),
             code=bare_code(str(told.get("Code", ""))) or "Unknown",
             status=metadata.get("HTTPStatusCode", 400),

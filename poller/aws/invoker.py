@@ -38,7 +38,7 @@ class Invoker:
         return self._route.resource.url
 
     async def invoke(self, payload: bytes, headers: Mapping[str, str]) -> Answer:
-        """Any answer, a refusal too. Header names in lower case; raises Unreachable or AccessDenied.
+        """Any answer, an error too. Header names in lower case; raises Unreachable or AccessDenied.
 
         Nothing is sent again that may have run.
         """

@@ -5,7 +5,7 @@ If a service refuses because our clock or our credentials are wrong, the wire co
     clock   the endpoint's clock is corrected by the answer's Date header (clock.py)
     credentials    the identity is renewed; when that brings other credentials, they are used
 
-Neither kind of refusal has had an effect, so sending again is safe whatever the request does.
+Neither kind of error has had an effect, so sending again is safe whatever the request does.
 One deadline is for all of it: the credentials, the connection, the answer, and the request that is sent once more.
 Every other answer is returned, whatever it says; an exception means that there was no answer.
 """
@@ -22,7 +22,7 @@ import orjson
 
 from poller import __version__
 from poller.aws.clock import ServiceClock
-from poller.aws.errors import CLOCK_CODES, RENEWABLE_CODES, bare_code, refusal
+from poller.aws.errors import CLOCK_CODES, RENEWABLE_CODES, bare_code, service_error
 from poller.aws.identity import Identity
 from poller.aws.signing import Credentials, Resource, Signer
 from poller.errors import ServiceError, SettingsError, Unreachable
@@ -57,7 +57,7 @@ class Answer(NamedTuple):
         said = document.get("message") or document.get("Message")
         message = said if isinstance(said, str) else ""
         retry_after = self.headers.get("retry-after")
-        return refusal(message, code=self.error_code(), status=self.status, retry_after=retry_after)
+        return service_error(message, code=self.error_code(), status=self.status, retry_after=retry_after)
 
     def _document(self) -> dict[str, object]:
         try:

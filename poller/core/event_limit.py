@@ -1,12 +1,12 @@
 """How large an event does a function take? As large as Lambda takes; less while its service is known to refuse that.
 
-A reverse proxy before an HTTP service often takes 1 MB at most. Its refusal does not name the limit, so each batch that
+A reverse proxy before an HTTP service often takes 1 MB at most. Its error does not name the limit, so each batch that
 is refused halves the room for records:
 
     6 MB refused ──> 3 MB refused ──> 1.5 MB refused ──> 0.75 MB for FORGOTTEN_AFTER_IN_SECONDS ──> 6 MB
 
 So the learnt limit is more than half of what the service takes. It is forgotten after a while, because the service may
-be changed to take more. The refusal of a single record changes nothing: no smaller batch can hold that record.
+be changed to take more. An error for a single record changes nothing: no smaller batch can hold that record.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 
 FORGOTTEN_AFTER_IN_SECONDS = 600.0
-"""How long a learnt limit holds after the last refusal that lowered it; the number is ours."""
+"""How long a learnt limit holds after the last error that lowered it; the number is ours."""
 
 
 class EventLimit:

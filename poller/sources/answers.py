@@ -1,7 +1,7 @@
 """Is this the service that it should be? An answer that lacks what the service always sends is refused as a whole.
 
 Whatever listens at the endpoint, a proxy or another service: nothing is guessed from what it says.
-The refusal names what was missed, and never what was there instead.
+The error names what was missed, and never what was there instead.
 """
 
 from __future__ import annotations

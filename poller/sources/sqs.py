@@ -141,7 +141,7 @@ class SqsSource:
         with understood(SERVICE, "results"):
             named = {str(index): message for index, message in enumerate(messages)}
             codes = {failed["Id"]: failed["Code"] for failed in answer.get("Failed") or ()}
-            return [_refusal(named[entry_id], code) for entry_id, code in codes.items()]
+            return [_rejected_entry(named[entry_id], code) for entry_id, code in codes.items()]
 
     async def _call(self, operation: str, body: bytes, timeout_in_seconds: float = ANSWER_TIMEOUT_IN_SECONDS) -> Any:
         return await self._client.call(operation, body, timeout_in_seconds=timeout_in_seconds)
@@ -190,7 +190,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _refusal(message: Message, code: str) -> RejectedEntry:
+def _rejected_entry(message: Message, code: str) -> RejectedEntry:
     return RejectedEntry(message=message, code=code[:CODE_CHARACTERS], is_final=is_final(code))
 
 

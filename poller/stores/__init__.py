@@ -11,7 +11,7 @@
     by_hand        what a person may do to the file while the daemon is stopped
     notation       how positions are written down, and which of two is further
 
-Belongs here: how checkpoints are kept, and the refusal to let one move back.
+Belongs here: how checkpoints are kept, and the rule that none moves back.
 Does not belong here: when to save and what is done with (engine/, core/streams/watermark.py).
 Only composition.py and the command line import a store; no adapter knows another.
 """

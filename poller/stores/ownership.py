@@ -55,7 +55,7 @@ def locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def refusal(path: Path, rule: str) -> SettingsError:
+def unusable(path: Path, rule: str) -> SettingsError:
     return SettingsError([f'daemon.state = "sqlite://{path}": {rule}'])
 
 
@@ -67,14 +67,14 @@ def is_there(path: Path) -> bool:
     """Raises SettingsError if it is a folder, or if its folder does not exist either: not mounted, or mistyped."""
     try:
         if path.is_dir():
-            raise refusal(path, "is a folder, not a file")
+            raise unusable(path, "is a folder, not a file")
         if path.exists():
             return True
         has_folder = path.parent.exists()
     except OSError as error:
-        raise refusal(path, f"cannot be read: {error.strerror}") from error
+        raise unusable(path, f"cannot be read: {error.strerror}") from error
     if not has_folder:
-        raise refusal(path, f"the folder {path.parent} does not exist")
+        raise unusable(path, f"the folder {path.parent} does not exist")
     return False
 
 
@@ -85,7 +85,7 @@ def _opened(path: Path, file: Path) -> int:
         if error.errno in NO_ROOM:
             raise no_room(path, error.strerror) from error
         is_there(path)
-        raise refusal(path, f"{file.name} cannot be opened: {error.strerror}") from error
+        raise unusable(path, f"{file.name} cannot be opened: {error.strerror}") from error
     with suppress(PermissionError):  # it belongs to another user, who lets us write
         os.fchmod(opened, MODE)
     return opened
@@ -98,7 +98,7 @@ def _lock_file(path: Path, lock: int) -> None:
         holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
         raise InUse(f"{path} is in use by another poller (process {holder})") from error
     except OSError as error:
-        raise refusal(path, f"cannot be locked: {error.strerror}") from error
+        raise unusable(path, f"cannot be locked: {error.strerror}") from error
 
 
 def _lock_database(path: Path, database: int) -> None:
@@ -110,7 +110,7 @@ def _lock_database(path: Path, database: int) -> None:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN):
             raise InUse(f"{path} is in use by another poller, whose lock file was removed") from error
-        raise refusal(path, f"cannot be locked: {error.strerror}") from error
+        raise unusable(path, f"cannot be locked: {error.strerror}") from error
 
 
 def _name_owner(path: Path, lock: int) -> None:

@@ -16,7 +16,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from poller.stores.ownership import MODE, no_room, refusal
+from poller.stores.ownership import MODE, no_room, unusable
 from poller.stores.rows import check
 
 APPLICATION_ID = 0x506F6C6C
@@ -81,15 +81,15 @@ def format_of(path: Path, file: sqlite3.Connection) -> int | None:
     if application == found == objects == 0:
         return None
     if application != APPLICATION_ID:
-        raise refusal(path, "is a database of another program")
+        raise unusable(path, "is a database of another program")
     if found > FORMAT:
-        raise refusal(
+        raise unusable(
             path,
             f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version, or put "
             f"back the copy that it kept before its change, {copy_of(path, FORMAT).name}, if there is one",
         )
     if found < FORMAT - 1:
-        raise refusal(
+        raise unusable(
             path,
             f"was written by a much older version of poller (its format is {found}, not {FORMAT}): first run a version "
             f"whose format is {found + 1}",
@@ -130,7 +130,7 @@ def keep_copy(path: Path, file: sqlite3.Connection, its_format: int) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise no_room(copy, error.strerror) from error
-        raise refusal(path, f"{copy.name} cannot be written: {error.strerror}") from error
+        raise unusable(path, f"{copy.name} cannot be written: {error.strerror}") from error
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)

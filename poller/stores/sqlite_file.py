@@ -21,7 +21,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from poller.errors import SettingsError
-from poller.stores.ownership import is_there, locked, no_room, refusal
+from poller.stores.ownership import is_there, locked, no_room, unusable
 from poller.stores.rows import check
 from poller.stores.schema import FORMAT, SCHEMA, format_of, keep_copy, migrate
 
@@ -69,7 +69,7 @@ def owned(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("PRAGMA synchronous = FULL")
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
-                raise refusal(path, "its file system cannot hold a write-ahead log")
+                raise unusable(path, "its file system cannot hold a write-ahead log")
             connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_IN_BYTES}")
             if found is None:
                 connection.executescript(SCHEMA)
@@ -150,8 +150,8 @@ def faults(path: Path) -> Iterator[None]:
             raise no_room(path, str(error)) from error
         if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise _damage(path, str(error)) from error
-        raise refusal(path, f"cannot be used: {error}") from error
+        raise unusable(path, f"cannot be used: {error}") from error
 
 
 def _damage(path: Path, what: str) -> SettingsError:
-    return refusal(path, f"is damaged: {what}; {WHAT_TO_DO}")
+    return unusable(path, f"is damaged: {what}; {WHAT_TO_DO}")

@@ -107,7 +107,7 @@ class _Reply(NamedTuple):
         words = "" if said in invocation.payload else said.decode(errors="replace")
         return " ".join(f"{self.status}: {words}".split()).rstrip(":")
 
-    def refusal(self, invocation: Invocation) -> str:
+    def error_detail(self, invocation: Invocation) -> str:
         """The same, with the host and port that said so."""
         return f"{_host_and_port(self.endpoint.url)}: {self.words(invocation)}"
 
@@ -237,7 +237,7 @@ class HttpTarget:
             there = parsed_date(reply.headers.get("date", ""))
             now = self._clock() if there is None else there
             pause = retry_after(reply.headers.get("retry-after"), now=now)
-            return Throttled(reason=f"HTTP.{reply.status}", retry_after=pause, detail=reply.refusal(invocation))
+            return Throttled(reason=f"HTTP.{reply.status}", retry_after=pause, detail=reply.error_detail(invocation))
         if reply.status == 407:  # only a proxy answers so, and its answer is not for the log
             return Unreachable(reason="HTTP.407", detail=f"{_host_and_port(reply.endpoint.url)}: refused by the proxy")
         if reply.endpoint.is_emulator:
@@ -309,7 +309,7 @@ def _emulators_answer(reply: _Reply, invocation: Invocation) -> Response:
     if reply.status == 502:
         return exited(invocation.request_id, None)
     if reply.status in (400, 500, 504):
-        return Unreachable(reason=f"HTTP.{reply.status}", detail=reply.refusal(invocation))
+        return Unreachable(reason=f"HTTP.{reply.status}", detail=reply.error_detail(invocation))
     return _http_error(reply, invocation)
 
 
@@ -320,6 +320,6 @@ def _http_error(reply: _Reply, invocation: Invocation) -> FunctionError | TooLar
     return FunctionError(error_type=error_type, message=message, payload=reply.body)
 
 
-def _worth_telling(refusals: list[Throttled | Unreachable]) -> Throttled | Unreachable:
-    """Of all the refusals, one of a function that is there but full, if there is one."""
-    return next((one for one in refusals if isinstance(one, Throttled)), refusals[-1])
+def _worth_telling(answers: list[Throttled | Unreachable]) -> Throttled | Unreachable:
+    """Of all these answers, that of a function that is there but full, if there is one."""
+    return next((one for one in answers if isinstance(one, Throttled)), answers[-1])

@@ -8,7 +8,7 @@
     5xx, other 4xx, no connection, no credentials  Unreachable: the function did not run; it is tried again slowly
     connection lost or time up after sending       LostAnswer
 
-A refusal is shown in Lambda's words, with the function's ARN.
+An error is shown in Lambda's words, with the function's ARN.
 The client context tells the function which mapping invokes it (`client_context.py`).
 
 Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".

@@ -239,5 +239,5 @@ def test_a_poll_whose_connection_is_gone_takes_no_messages() -> None:
 def test_an_unknown_call_is_refused() -> None:
     wire = Wire(Service(groups=0))
     wire.connection.data_received(request("PurgeQueue"))
-    (refusal,) = wire.answers()
-    assert refusal["message"] == "no such call: PurgeQueue"
+    (answer,) = wire.answers()
+    assert answer["message"] == "no such call: PurgeQueue"

@@ -141,8 +141,8 @@ async def test_a_fifo_delete_under_an_expired_receipt_is_refused_even_if_nobody_
     sqs.send(queue, "m", group="g")
     messages = await receive(sqs.source(queue), visibility=1)
     await anyio.sleep(2)
-    [refusal] = await sqs.source(queue).delete(messages)
-    assert (refusal.code, refusal.is_final) == ("ReceiptHandleIsInvalid", True)
+    [entry] = await sqs.source(queue).delete(messages)
+    assert (entry.code, entry.is_final) == ("ReceiptHandleIsInvalid", True)
 
 
 async def test_an_old_receipt_can_not_hold_a_message() -> None:
@@ -152,7 +152,7 @@ async def test_an_old_receipt_can_not_hold_a_message() -> None:
     sqs.send(queue, "m")
     old = await receive(source, visibility=1)
     await receive(source, wait_in_seconds=5)
-    assert [refusal.is_final for refusal in await source.change_visibility(old, timeout_in_seconds=60)] == [True]
+    assert [entry.is_final for entry in await source.change_visibility(old, timeout_in_seconds=60)] == [True]
 
 
 async def test_a_message_can_be_held_for_twelve_hours_after_its_receive_and_no_longer() -> None:
@@ -163,8 +163,8 @@ async def test_a_message_can_be_held_for_twelve_hours_after_its_receive_and_no_l
     messages = await receive(source, visibility=43_200)
     await anyio.sleep(3600)
     assert await source.change_visibility(messages, timeout_in_seconds=39_600) == []
-    [refusal] = await source.change_visibility(messages, timeout_in_seconds=39_601)
-    assert refusal.is_final
+    [entry] = await source.change_visibility(messages, timeout_in_seconds=39_601)
+    assert entry.is_final
 
 
 async def test_a_deduplication_id_is_forgotten_after_five_minutes_even_though_the_message_is_gone() -> None:

@@ -206,11 +206,11 @@ async def test_an_unknown_receipt_is_refused_for_good_and_alone(standard: Queue)
     await standard.send("known")
     known = await receive_one(source)
     unknown = known._replace(receipt_handle=ReceiptHandle("AQEBnobodygavethis"))
-    for refusals in (
+    for rejected in (
         await source.change_visibility([unknown, known], timeout_in_seconds=60),
         await source.delete([unknown, known]),
     ):
-        assert [(refusal.message, refusal.is_final) for refusal in refusals] == [(unknown, True)]
+        assert [(entry.message, entry.is_final) for entry in rejected] == [(unknown, True)]
 
 
 @pytest.mark.needs(Needs.REFUSALS_WHEN_NOT_IN_FLIGHT)
@@ -219,8 +219,8 @@ async def test_a_message_not_in_flight_any_more_can_not_be_held(standard: Queue)
     await standard.send("let go")
     message = await receive_one(source)
     await source.change_visibility([message], timeout_in_seconds=0)
-    [refusal] = await source.change_visibility([message], timeout_in_seconds=60)
-    assert refusal.is_final
+    [entry] = await source.change_visibility([message], timeout_in_seconds=60)
+    assert entry.is_final
 
 
 async def test_a_message_group_comes_in_order_and_is_locked_while_in_flight(fifo: Queue) -> None:
@@ -279,7 +279,7 @@ async def test_a_fifo_queue_refuses_for_good_a_delete_under_an_expired_receipt(f
     await fifo.send("slow", MessageGroupId="g")
     expired = await receive_one(source, visibility=1)
     current = await receive_one(source)
-    assert [refusal.is_final for refusal in await source.delete([expired])] == [True]
+    assert [entry.is_final for entry in await source.delete([expired])] == [True]
     assert await source.delete([current]) == []
 
 

@@ -136,8 +136,8 @@ class AwsOverHttp:
             if any(name.encode() in body for name in self.forbidden):
                 raise AccessDenied("Access to the resource is denied.", code="AccessDeniedException")
             answer = await service.call(operation, body, timeout_in_seconds=LONGEST_CALL_IN_SECONDS)
-        except ServiceError as refusal:
-            return refused(refusal)
+        except ServiceError as raised:
+            return refused(raised)
         return Reply(headers={"Content-Type": "application/x-amz-json-1.1"}, body=orjson.dumps(answer))
 
     def _call_in_a_form(self, body: bytes) -> Reply:
@@ -156,8 +156,8 @@ class AwsOverHttp:
             if self._is_forbidden(body):
                 raise AccessDenied("Access to the resource is denied.", code="AccessDeniedException")
             answer = await self.sqs.call(operation, body, timeout_in_seconds=LONGEST_CALL_IN_SECONDS)
-        except ServiceError as refusal:
-            return refused(refusal)
+        except ServiceError as raised:
+            return refused(raised)
         finally:
             self.polls_waiting -= is_poll
         return Reply(headers={"Content-Type": "application/x-amz-json-1.0"}, body=orjson.dumps(answer))
@@ -197,16 +197,16 @@ async def aws_over_http(watch: Watch, *keys: Credentials) -> AsyncIterator[AwsOv
         yield aws
 
 
-def refused(refusal: ServiceError) -> Reply | Drop:
+def refused(raised: ServiceError) -> Reply | Drop:
     """An error of the fakes as a service of a JSON protocol would write it."""
-    match refusal:
+    match raised:
         case errors.Unreachable():
             return Drop()
         case AccessDenied():
-            return error(403, refusal.code, str(refusal))
+            return error(403, raised.code, str(raised))
         case NotFound() | errors.Throttled() | Rejected() | ExpiredIterator() | Trimmed():
-            return error(400, refusal.code, str(refusal))
-    raise AssertionError(refusal)
+            return error(400, raised.code, str(raised))
+    raise AssertionError(raised)
 
 
 def invoked(response: Response) -> Reply | Drop:

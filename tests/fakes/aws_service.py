@@ -46,7 +46,7 @@ class AwsService:
         self._keys |= {each.access_key_id: each for each in keys}
 
     async def __call__(self, request: Request) -> Reply | Drop:
-        answer: Reply | Drop | None = self._refusal(request)
+        answer: Reply | Drop | None = self._error_reply(request)
         if answer is None:
             self.accepted.append(request)
             answer = await self._reply(request)
@@ -55,7 +55,7 @@ class AwsService:
         date = formatdate(time.time() + self.clock_offset_in_seconds, usegmt=True)
         return Reply(status=answer.status, headers={"Date": date, **answer.headers}, body=answer.body)
 
-    def _refusal(self, request: Request) -> Reply | None:
+    def _error_reply(self, request: Request) -> Reply | None:
         match = CREDENTIAL.search(request.headers.get("authorization", ""))
         if match is None:
             return error(403, "MissingAuthenticationTokenException", "no signature")
@@ -93,7 +93,7 @@ def expected_authorization(request: Request, keys: Credentials, *, service: str,
 
 
 def error(status: int, code: str, message: str = "") -> Reply:
-    """A refusal as the JSON protocols write it."""
+    """An error as the JSON protocols write it."""
     return Reply(status=status, body=orjson.dumps({"__type": f"com.amazonaws.some#{code}", "message": message}))
 
 

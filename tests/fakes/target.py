@@ -84,7 +84,6 @@ class FakeTarget:
     def __init__(self, plan: FunctionPlan | None = None) -> None:
         self.plan = plan or FunctionPlan()
         self.calls: list[Call] = []
-        self.refusals = 0
         self.too_large: list[int] = []
         self.running = 0
         self.most_running = 0
@@ -99,7 +98,6 @@ class FakeTarget:
             self.too_large.append(len(orjson.loads(invocation.payload)["Records"]))
             return TooLarge(error_type="HTTP.413", message="413 Content Too Large")
         if troubled and self._randomness.random() < self.plan.throttle_rate:
-            self.refusals += 1
             return await self._refuse()
         call = self._begin(invocation, now)
         self._count(call.mapping, +1)

@@ -137,9 +137,9 @@ def test_an_odd_sqs_breaks_nothing(ending: str, operation: str, seed: int) -> No
             encode(message.record)
             assert isinstance(message.record["body"], str)
             assert isinstance(message.message_group_id, str) is bool(ending)
-        refusals = await allowed(source.delete(messages[:10])) or []
-        assert all(refusal.message in messages for refusal in refusals)
-        assert len(refusals) <= len(messages)
+        rejected = await allowed(source.delete(messages[:10])) or []
+        assert all(entry.message in messages for entry in rejected)
+        assert len(rejected) <= len(messages)
         await allowed(source.change_visibility(messages[:10], timeout_in_seconds=0))
 
     anyio.run(main)

@@ -18,6 +18,7 @@ INSTEAD = {
     r"\bBeginning\b(?=[(\]:,|.])": "StartingPosition",
     r"\b[Dd]oors?\b": "client",
     r"\b[Ll]uck\b": "random",
+    r"\b_?[Rr]efusals?\b": "error, or rejected entry",
     r"\bBusy\b": "Throttled, Unreachable",
     r"\bdef _place\b": "host_and_port, position, rank: each its own",
     r"class Iterator\b": "ShardIterator",

@@ -40,7 +40,7 @@ CALL_IN_SECONDS = 1.0
 """What a call may take: so much less than a whole visibility timeout can be asked for in advance."""
 
 HELD_TOO_LONG = "HeldForTwelveHours"
-"""The refusal's code for messages that SQS hides no longer after twelve hours; ours, because no call is made then."""
+"""The error code for messages that SQS hides no longer after twelve hours; ours, because no call is made then."""
 
 
 class VisibilityKeeper:
@@ -130,7 +130,7 @@ class VisibilityKeeper:
         for held in due:
             held.returns_by_itself = False
         try:
-            refusals = await self._source.change_visibility([held.message for held in due], timeout_in_seconds=timeout)
+            rejected = await self._source.change_visibility([held.message for held in due], timeout_in_seconds=timeout)
         except ServiceError as error:
             self._is_denied = isinstance(error, AccessDenied)
             self._health.background_failure("ChangeMessageVisibilityBatch", error, retry_in=0.0)
@@ -141,17 +141,17 @@ class VisibilityKeeper:
                 held.is_asked_for = False
         self._is_denied = False
         self._health.succeeded("ChangeMessageVisibilityBatch")
-        refused = {refusal.message.receipt_handle: refusal for refusal in refusals}
+        by_receipt = {entry.message.receipt_handle: entry for entry in rejected}
         for held in due:
-            refusal = refused.get(held.message.receipt_handle)
-            if refusal is None:
+            entry = by_receipt.get(held.message.receipt_handle)
+            if entry is None:
                 held.visible_until = asked_at + timeout
-            elif refusal.is_final:
+            elif entry.is_final:
                 held.is_lost = True
-        for refusal in refusals:
-            self._emit(VisibilityChangeFailed(self._mapping, 1, refusal.code, refusal.is_final))
-        if len(due) > len(refusals):
-            self._emit(VisibilityExtended(self._mapping, len(due) - len(refusals)))
+        for entry in rejected:
+            self._emit(VisibilityChangeFailed(self._mapping, 1, entry.code, entry.is_final))
+        if len(due) > len(rejected):
+            self._emit(VisibilityExtended(self._mapping, len(due) - len(rejected)))
 
 
 def _is_worth_more(held: MessageInHand) -> bool:

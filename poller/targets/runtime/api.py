@@ -213,7 +213,7 @@ class RuntimeApi:
 
     async def _response(self, request: web.BaseRequest, request_id: str) -> web.Response:
         if request.headers.get("Lambda-Runtime-Function-Response-Mode", "streaming") != "streaming":
-            return _refusal(400, "InvalidFunctionResponseMode", "Invalid function response mode")
+            return _error_answer(400, "InvalidFunctionResponseMode", "Invalid function response mode")
         return await self._settle(request, request_id, Answered)
 
     async def _error(self, request: web.BaseRequest, request_id: str) -> web.Response:
@@ -281,18 +281,18 @@ def _posted(request: web.BaseRequest, body: bytes) -> FunctionError:
 def _accepted(body: bytes | None) -> web.Response:
     if body is None:
         message = f"Exceeded maximum allowed payload size ({RESPONSE_LIMIT_IN_BYTES} bytes)."
-        return _refusal(413, "RequestEntityTooLarge", message)
+        return _error_answer(413, "RequestEntityTooLarge", message)
     return web.Response(status=202, body=b'{"status":"OK"}\n', content_type="application/json")
 
 
 def _invalid_request_id() -> web.Response:
-    return _refusal(400, "InvalidRequestID", "Invalid request ID")
+    return _error_answer(400, "InvalidRequestID", "Invalid request ID")
 
 
 def _out_of_turn(what: str) -> web.Response:
-    return _refusal(403, "InvalidStateTransition", f"It is not this runtime's turn to {what}")
+    return _error_answer(403, "InvalidStateTransition", f"It is not this runtime's turn to {what}")
 
 
-def _refusal(status: int, error_type: str, message: str) -> web.Response:
+def _error_answer(status: int, error_type: str, message: str) -> web.Response:
     body = orjson.dumps({"errorMessage": message, "errorType": error_type})
     return web.Response(status=status, body=body, content_type="application/json")

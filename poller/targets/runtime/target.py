@@ -112,8 +112,8 @@ class RuntimeTarget:
             while True:
                 try:
                     child = self._free.pop()[1] if self._free else await self._new_child()
-                except StartError as refusal:
-                    return Unreachable(reason=f"cannot start {refusal}")
+                except StartError as error:
+                    return Unreachable(reason=f"cannot start {error}")
                 response = await child.invoke(invocation)
                 self._put_back(child)
                 if isinstance(response, FunctionError) and not child.is_initialised:

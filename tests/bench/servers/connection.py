@@ -174,9 +174,9 @@ class Connection(asyncio.Protocol, ABC):
                 self.answer(orjson.dumps(self._service.bench(path[len("/bench/") :], orjson.loads(body or b"{}"))))
             else:
                 raise RefusedError(f"no such path: {path}")
-        except RefusedError as refusal:
+        except RefusedError as refused:
             self._service.calls["refused"] += 1
-            error = {"__type": "com.amazonaws.sqs#InvalidAction", "message": str(refusal)}
+            error = {"__type": "com.amazonaws.sqs#InvalidAction", "message": str(refused)}
             self.answer(orjson.dumps(error), status=b"400 Bad Request")
 
     def _call(self, name: str, body: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poller.admin.guard import NO_TOKEN_IS_SET, WRONG_TOKEN, Access, Refusal, is_of_another_site, refused_change
+from poller.admin.guard import NO_TOKEN_IS_SET, WRONG_TOKEN, Access, Denial, is_of_another_site, refused_change
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_names_are_compared_without_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "is_loopback", "refusal"), [(None, True, None), (None, False, NO_TOKEN_IS_SET), ("t", True, WRONG_TOKEN)]
+    ("token", "is_loopback", "denial"), [(None, True, None), (None, False, NO_TOKEN_IS_SET), ("t", True, WRONG_TOKEN)]
 )
 def test_a_change_without_a_token_is_for_loopback_alone_and_only_where_none_is_set(
-    token: str | None, is_loopback: bool, refusal: Refusal | None
+    token: str | None, is_loopback: bool, denial: Denial | None
 ) -> None:
-    assert refused_change(authorizations=[], token=token, is_loopback=is_loopback) == refusal
+    assert refused_change(authorizations=[], token=token, is_loopback=is_loopback) == denial
 
 
 @pytest.mark.parametrize("is_loopback", [True, False])

@@ -10,7 +10,7 @@ from botocore.loaders import create_loader
 from botocore.retries.standard import ThrottledRetryableChecker
 
 from poller import errors
-from poller.aws.errors import MESSAGE_LENGTH, THROTTLING_CODES, bare_code, refusal, seconds, translated
+from poller.aws.errors import MESSAGE_LENGTH, THROTTLING_CODES, bare_code, seconds, service_error, translated
 from poller.aws.wire import Answer
 from poller.http.proxied import no_answer
 
@@ -41,20 +41,20 @@ def test_every_code_that_botocore_takes_for_a_throttle_is_one() -> None:
     ],
 )
 def test_a_status_decides_where_the_code_is_not_known(status: int, expected: type[errors.ServiceError]) -> None:
-    error = refusal("why", code="NeverHeardOf", status=status)
+    error = service_error("why", code="NeverHeardOf", status=status)
     assert type(error) is expected
     assert error.code == "NeverHeardOf"
     assert "why" in str(error)
 
 
 def test_only_the_beginning_of_a_messages_first_line_is_kept() -> None:
-    assert str(refusal("y" * (MESSAGE_LENGTH + 1), code="X", status=400)) == f"X (400): {'y' * MESSAGE_LENGTH}"
-    assert str(refusal("\n one \n two", code="X", status=400)) == "X (400): one"
-    assert str(refusal("\n", code="X", status=400)) == "X (400)"
+    assert str(service_error("y" * (MESSAGE_LENGTH + 1), code="X", status=400)) == f"X (400): {'y' * MESSAGE_LENGTH}"
+    assert str(service_error("\n one \n two", code="X", status=400)) == "X (400): one"
+    assert str(service_error("\n", code="X", status=400)) == "X (400)"
 
 
 def test_a_throttle_is_one_even_with_a_status_of_5xx() -> None:
-    assert type(refusal("", code="SlowDown", status=503)) is errors.Throttled
+    assert type(service_error("", code="SlowDown", status=503)) is errors.Throttled
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_throttle_is_one_even_with_a_status_of_5xx() -> None:
     ],
 )
 def test_what_is_said_of_a_read_cursor_is_told_apart(code: str, expected: type[errors.ServiceError]) -> None:
-    assert type(refusal("", code=code, status=400)) is expected
+    assert type(service_error("", code=code, status=400)) is expected
 
 
 @pytest.mark.parametrize(

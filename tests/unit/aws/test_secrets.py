@@ -144,8 +144,8 @@ async def test_a_garbled_answer_shows_nothing_of_itself_or_of_the_way_to_it(
 async def test_the_password_of_a_proxy_that_refuses_a_tunnel_is_not_shown(
     call: Call, status: int, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusal = b"HTTP/1.1 %d marked\r\nContent-Length: 0\r\nProxy-Authenticate: Basic realm=marked\r\n\r\n" % status
-    async with http_server(always(Drop(refusal))) as proxy:
+    reply = b"HTTP/1.1 %d marked\r\nContent-Length: 0\r\nProxy-Authenticate: Basic realm=marked\r\n\r\n" % status
+    async with http_server(always(Drop(reply))) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url.replace("//", f"//{USER}"))
         async with Aws(AwsSettings(endpoint_url="https://service.invalid", region="eu-west-1")) as aws:
             with pytest.raises(errors.Unreachable) as caught:

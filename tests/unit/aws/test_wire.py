@@ -74,9 +74,9 @@ async def test_the_search_for_credentials_counts_against_the_calls_deadline(post
     assert world.timeouts == [7]
 
 
-@pytest.mark.parametrize("refusal", [EXPIRED, SKEWED])
-async def test_a_request_that_is_sent_once_more_has_the_rest_of_the_time(post: Post, refusal: Received) -> None:
-    world = World(refusal, GOOD, calls_take=4)
+@pytest.mark.parametrize("error", [EXPIRED, SKEWED])
+async def test_a_request_that_is_sent_once_more_has_the_rest_of_the_time(post: Post, error: Received) -> None:
+    world = World(error, GOOD, calls_take=4)
     assert (await post(world)).status == 200
     assert world.timeouts == [10, 6]
 
@@ -85,7 +85,7 @@ async def test_nothing_is_sent_when_no_time_is_left(post: Post) -> None:
     for world, sent in ((World(keys_take=10), 0), (World(EXPIRED, calls_take=4, renewal_takes=6), 1)):
         with pytest.raises(errors.Unreachable, match="no time is left") as caught:
             await post(world)
-        assert not caught.value.was_sent, "a refusal has had no effect"
+        assert not caught.value.was_sent, "an error has had no effect"
         assert len(world.timeouts) == sent
 
 

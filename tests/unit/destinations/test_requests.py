@@ -39,14 +39,14 @@ class Asked(NamedTuple):
 class Transcript:
     """A client that notes what it is asked, and answers or refuses."""
 
-    def __init__(self, refusal: NotFound | None = None) -> None:
+    def __init__(self, error: NotFound | None = None) -> None:
         self.asked: list[Asked] = []
-        self._refusal = refusal
+        self._error = error
 
     async def call(self, operation: str, *, timeout_in_seconds: float, **parameters: Any) -> Any:
         self.asked.append(Asked(operation, timeout_in_seconds, parameters))
-        if self._refusal:
-            raise self._refusal
+        if self._error:
+            raise self._error
         return {}
 
 
@@ -116,7 +116,7 @@ async def test_an_object_has_no_limit() -> None:
 
 
 async def test_a_refusal_is_not_hidden() -> None:
-    refusal = NotFound("no such bucket", code="NoSuchBucket")
-    destination = S3Destination(Transcript(refusal), arn=BUCKET)
+    error = NotFound("no such bucket", code="NoSuchBucket")
+    destination = S3Destination(Transcript(error), arn=BUCKET)
     with pytest.raises(NotFound):
         await destination.deliver(DOCUMENT)

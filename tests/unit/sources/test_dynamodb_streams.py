@@ -91,9 +91,9 @@ async def test_the_children_of_a_shard_are_asked_for_by_a_filter_on_every_page()
 
 
 async def test_a_service_that_refuses_the_filter_is_asked_for_all_shards_and_never_for_the_filter_again() -> None:
-    refusal = Rejected("Unknown parameter in input: ShardFilter", code="ValidationException")
+    error = Rejected("Unknown parameter in input: ShardFilter", code="ValidationException")
     whole = described(child("b", SHARD), child("z", "other"))
-    client = Scripted(refusal, whole, whole)
+    client = Scripted(error, whole, whole)
     source = source_of(client)
     for _ in range(2):
         assert [shard.shard_id for shard in await source.children(SHARD)] == ["b", "z"]
@@ -156,8 +156,8 @@ async def test_nobody_reads_at_a_shards_end() -> None:
 
 
 async def test_a_service_that_refuses_times_is_asked_for_the_oldest_record_and_never_for_a_time_again() -> None:
-    refusal = Rejected("ShardIteratorType is not valid", code="ValidationException")
-    client = Scripted(refusal, {"ShardIterator": "i"}, {"ShardIterator": "j"})
+    error = Rejected("ShardIteratorType is not valid", code="ValidationException")
+    client = Scripted(error, {"ShardIterator": "i"}, {"ShardIterator": "j"})
     source = source_of(client)
     assert await source.iterator(SHARD, AtTimestamp(7.5)) == "i 7"
     assert await source.iterator(SHARD, AtTimestamp(9.5)) == "j 9"

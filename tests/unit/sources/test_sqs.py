@@ -152,12 +152,12 @@ async def test_an_entry_that_failed_by_chance_may_be_tried_again() -> None:
     source = sqs.source(queue)
     messages = await receive(source)
     sqs.faults.entry_failure_rate = 0.5
-    refusals = await source.delete(messages)
-    assert 0 < len(refusals) < 10
-    assert {(refusal.code, refusal.is_final) for refusal in refusals} == {("InternalError", False)}
-    assert {refusal.message.message_id for refusal in refusals} == set(queue.message_ids)
+    rejected = await source.delete(messages)
+    assert 0 < len(rejected) < 10
+    assert {(entry.code, entry.is_final) for entry in rejected} == {("InternalError", False)}
+    assert {entry.message.message_id for entry in rejected} == set(queue.message_ids)
     sqs.faults.entry_failure_rate = 0.0
-    assert await source.delete([refusal.message for refusal in refusals]) == []
+    assert await source.delete([entry.message for entry in rejected]) == []
     assert queue.message_ids == []
 
 
@@ -227,8 +227,8 @@ async def test_the_code_of_a_failed_entry_is_bounded() -> None:
     messages = await receive(sqs.source(queue))
     stranger = Stranger({"Failed": [{"Id": "0", "Code": "E" * 3_000_000}]})
     source = SqsSource(stranger, arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
-    [refusal] = await source.delete(messages)
-    assert len(refusal.code) == 64
+    [entry] = await source.delete(messages)
+    assert len(entry.code) == 64
 
 
 async def test_an_endpoint_that_is_no_sqs_is_told_apart() -> None:

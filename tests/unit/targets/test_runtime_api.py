@@ -56,7 +56,7 @@ class Client:
         async with self._session.request(method, self._url + path, data=body, headers=names) as reply:
             return reply.status, dict(reply.headers), await reply.read()
 
-    async def refusal(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str, str]:
+    async def error(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str, str]:
         status, _, content = await self.call(method, path, body, **headers)
         document = orjson.loads(content)
         return status, document["errorType"], document["errorMessage"]
@@ -156,7 +156,7 @@ async def test_an_unknown_response_mode_is_refused() -> None:
         api.offer(Handover(invocation(request_id="a")))
         await client.call("GET", "invocation/next")
         mode = {"Lambda_Runtime_Function_Response_Mode": "telepathy"}
-        assert await client.refusal("POST", "invocation/a/response", b"1", **mode) == (
+        assert await client.error("POST", "invocation/a/response", b"1", **mode) == (
             400,
             "InvalidFunctionResponseMode",
             "Invalid function response mode",
@@ -181,8 +181,8 @@ async def test_another_requests_id_is_refused() -> None:
         api.offer(handover)
         await client.call("GET", "invocation/next")
         expected = (400, "InvalidRequestID", "Invalid request ID")
-        assert await client.refusal("POST", "invocation/b/response", b"1") == expected
-        assert await client.refusal("POST", "invocation/b/error", b"{}") == expected
+        assert await client.error("POST", "invocation/b/response", b"1") == expected
+        assert await client.error("POST", "invocation/b/error", b"{}") == expected
         assert not handover.settled.is_set()
 
 
@@ -193,8 +193,8 @@ async def test_a_second_answer_is_refused() -> None:
         await client.call("GET", "invocation/next")
         await client.call("POST", "invocation/a/response", b"1")
         expected = (400, "InvalidRequestID", "Invalid request ID")
-        assert await client.refusal("POST", "invocation/a/response", b"2") == expected
-        assert await client.refusal("POST", "invocation/a/error", b"{}") == expected
+        assert await client.error("POST", "invocation/a/response", b"2") == expected
+        assert await client.error("POST", "invocation/a/error", b"{}") == expected
         assert await answer_to(handover) == Answered(b"1")
 
 
@@ -211,7 +211,7 @@ async def test_a_child_that_ends_in_the_middle_of_its_answer_gave_none() -> None
         handover = Handover(invocation(request_id="a"))
         api.offer(handover)
         await client.call("GET", "invocation/next")
-        tasks.start_soon(client.refusal, "POST", "invocation/a/response", halves())
+        tasks.start_soon(client.error, "POST", "invocation/a/response", halves())
         await half_way.wait()
         api.end(partial(exited, status=1))
         over.set()
@@ -222,11 +222,11 @@ async def test_a_child_that_ends_in_the_middle_of_its_answer_gave_none() -> None
 
 async def test_calls_out_of_turn_are_refused() -> None:
     async with serving() as (api, client):
-        assert (await client.refusal("POST", "invocation/a/response", b"1"))[:2] == (403, "InvalidStateTransition")
+        assert (await client.error("POST", "invocation/a/response", b"1"))[:2] == (403, "InvalidStateTransition")
         api.offer(Handover(invocation(request_id="a")))
         await client.call("GET", "invocation/next")
-        assert (await client.refusal("GET", "invocation/next"))[:2] == (403, "InvalidStateTransition")
-        assert (await client.refusal("POST", "init/error", b"{}"))[:2] == (403, "InvalidStateTransition")
+        assert (await client.error("GET", "invocation/next"))[:2] == (403, "InvalidStateTransition")
+        assert (await client.error("POST", "init/error", b"{}"))[:2] == (403, "InvalidStateTransition")
 
 
 @pytest.mark.parametrize("kind", ["response", "error"])
@@ -235,9 +235,7 @@ async def test_an_answer_that_is_too_large_fails_for_both_sides(kind: str) -> No
         handover = Handover(invocation(request_id="a"))
         api.offer(handover)
         await client.call("GET", "invocation/next")
-        assert await client.refusal(
-            "POST", f"invocation/a/{kind}", io.BytesIO(b"x" * (RESPONSE_LIMIT_IN_BYTES + 1))
-        ) == (
+        assert await client.error("POST", f"invocation/a/{kind}", io.BytesIO(b"x" * (RESPONSE_LIMIT_IN_BYTES + 1))) == (
             413,
             "RequestEntityTooLarge",
             "Exceeded maximum allowed payload size (6291556 bytes).",
@@ -288,7 +286,7 @@ async def test_an_init_error_fails_the_invocation_that_waits() -> None:
         assert status == 202
         answer = await answer_to(handover)
         assert answer == FunctionError(error_type="Runtime.ImportModuleError", message="no module", payload=document)
-        assert (await client.refusal("GET", "invocation/next"))[:2] == (403, "InvalidStateTransition")
+        assert (await client.error("GET", "invocation/next"))[:2] == (403, "InvalidStateTransition")
 
 
 async def test_an_init_error_that_came_before_fails_the_invocation_at_once() -> None:
@@ -310,7 +308,7 @@ async def test_a_child_that_has_told_an_init_error_may_not_ask_for_an_invocation
     async with serving() as (api, client):
         await client.call("POST", "init/error", b'{"errorMessage": "no", "errorType": "E"}')
         with anyio.fail_after(5):
-            assert (await client.refusal("GET", "invocation/next"))[:2] == (403, "InvalidStateTransition")
+            assert (await client.error("GET", "invocation/next"))[:2] == (403, "InvalidStateTransition")
         assert not api.has_asked
 
 

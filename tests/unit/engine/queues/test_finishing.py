@@ -28,11 +28,11 @@ M = MappingName("m")
 
 
 class Queue:
-    """Notes each change of visibility, and refuses the messages of `refusals`, or the whole call."""
+    """Notes each change of visibility, and refuses the messages of `rejected`, or the whole call."""
 
-    def __init__(self, *, refusals: Sequence[tuple[str, bool]] = (), error: ServiceError | None = None) -> None:
+    def __init__(self, *, rejected: Sequence[tuple[str, bool]] = (), error: ServiceError | None = None) -> None:
         self.changes: list[tuple[list[str], int]] = []
-        self._is_final = dict(refusals)
+        self._is_final = dict(rejected)
         self._error = error
 
     @property
@@ -124,14 +124,14 @@ def test_a_call_asks_for_no_more_than_the_oldest_of_its_messages_may_be_hidden()
     assert queue.changes == [(["young", "old"], 100)]
 
 
-@pytest.mark.parametrize("queue", [Queue(refusals=[("a", True)]), Queue(error=AccessDenied("no", code="AccessDenied"))])
+@pytest.mark.parametrize("queue", [Queue(rejected=[("a", True)]), Queue(error=AccessDenied("no", code="AccessDenied"))])
 def test_what_is_refused_for_good_is_not_asked_for_again(queue: Queue) -> None:
     facts_after(queue, lambda finisher: finisher.show([held("a", returns_at=10.0)]))
     assert queue.changes == [(["a"], 10)]
 
 
 @pytest.mark.parametrize(
-    ("refusals", "error", "released"),
+    ("rejected", "error", "released"),
     [
         ([], None, [3]),
         ([("b", False)], None, [2]),
@@ -142,9 +142,9 @@ def test_what_is_refused_for_good_is_not_asked_for_again(queue: Queue) -> None:
     ],
 )
 def test_only_messages_that_the_queue_shows_again_count_as_released(
-    refusals: list[tuple[str, bool]], error: ServiceError | None, released: list[int]
+    rejected: list[tuple[str, bool]], error: ServiceError | None, released: list[int]
 ) -> None:
-    queue = Queue(refusals=refusals, error=error)
+    queue = Queue(rejected=rejected, error=error)
     messages = [held("a"), held("b"), held("c")]
     facts = facts_after(queue, lambda finisher: finisher.finish_once(Finish([], messages)))
     assert [fact.records for fact in facts if isinstance(fact, MessagesReleased)] == released
