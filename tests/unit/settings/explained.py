@@ -40,10 +40,10 @@ def explained(text: str) -> str:
     for table, model in MODELS.items():
         before: tuple[str, ...] | None = None
         for option in leaves(model):
-            if (table, option) not in _firsts(lines):
+            if (table, option) not in firsts(lines):
                 _insert(lines, table, before, option)
             before = option
-    for (table, option), first in reversed(_firsts(lines).items()):
+    for (table, option), first in reversed(firsts(lines).items()):
         begin = first.begin
         while lines[begin - 1].startswith("#"):
             begin -= 1
@@ -51,7 +51,7 @@ def explained(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _firsts(lines: list[str]) -> dict[tuple[str, tuple[str, ...]], Statement]:
+def firsts(lines: list[str]) -> dict[tuple[str, tuple[str, ...]], Statement]:
     """The first statement of each option, by table and option, in the order of the file."""
     firsts: dict[tuple[str, tuple[str, ...]], Statement] = {}
     for statement in _statements(lines):

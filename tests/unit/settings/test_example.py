@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
 import pytest
 
+from poller.errors import SettingsError
+from poller.settings.functions import KINDS
 from poller.settings.loading import load
-from tests.unit.settings.explained import EXAMPLE, explained
+from poller.settings.options import Options, Range, declaration, leaves, marker
+from poller.settings.table import as_toml
+from poller.settings.values import Settings
+from tests.unit.settings.explained import EXAMPLE, MODELS, explained, firsts
+
+ENVIRON = {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b", "POLLER_ADMIN_TOKEN": "c"}
+ESSENTIAL = {*KINDS, "event_source_arn", "function_name", "starting_position", "starting_position_timestamp"}
+OPTIONS = [(model, option) for model in MODELS.values() for option in leaves(model) if option[0] not in ESSENTIAL]
+"""Those that may be left out."""
 
 
 def test_the_example_is_sound_and_needs_no_advice() -> None:
-    settings = load(EXAMPLE, {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b", "POLLER_ADMIN_TOKEN": "c"})
+    settings = load(EXAMPLE, ENVIRON)
     assert len(settings.queue_mappings) == 3
     assert len(settings.stream_mappings) == 2
     assert settings.warnings == ()
@@ -45,3 +60,47 @@ def test_an_explanation_that_is_not_the_declared_one_is_replaced(right: str, wro
     text = EXAMPLE.read_text()
     assert right in text
     assert explained(text.replace(right, wrong, 1)) == text
+
+
+@pytest.mark.parametrize(("model", "option"), OPTIONS)
+def test_no_option_is_ignored(tmp_path: Path, model: type[Options], option: tuple[str, ...]) -> None:
+    """The settings depend on it. A field that the value in `model/` lacks is the likely fault."""
+    lines = EXAMPLE.read_text().splitlines()
+    (table,) = (name for name, one in MODELS.items() if one is model)
+    statement = firsts(lines)[table, option]
+    key = ".".join(option) if len(statement.options) == 1 else lines[statement.begin].partition(" = ")[0]
+    outcomes = [outcome(tmp_path, lines)]
+    for value in (None, *other_values(model, option)):
+        lines[statement.begin : statement.end] = [] if value is None else [f"{key} = {value}"]
+        outcomes.append(outcome(tmp_path, lines))
+        lines = EXAMPLE.read_text().splitlines()
+    assert any(isinstance(one, Settings) and one != outcomes[0] for one in outcomes)
+
+
+def other_values(model: type[Options], option: tuple[str, ...]) -> Iterator[str]:
+    """Values that the option may have, for those whose example is what holds without it."""
+    field = declaration(model, option)
+    assert field is not None
+    if (numbers := marker(field, Range)) is not None:
+        yield from map(as_toml, (numbers.lowest, numbers.highest))
+    if isinstance(field.default, bool):
+        yield as_toml(not field.default)
+    if get_origin(field.annotation) is Literal:
+        yield from map(as_toml, get_args(field.annotation))
+    others = {
+        "region": '"eu-west-2"',
+        "http_listen": '"127.0.0.1:1"',
+        "destination_arn": '"arn:aws:s3:::failures"',
+    }
+    if option[-1] in others:
+        yield others[option[-1]]
+
+
+def outcome(folder: Path, lines: list[str]) -> Settings | list[str]:
+    """But for the warnings, which also depend on options."""
+    file = folder / "poller.toml"
+    file.write_text("\n".join(lines))
+    try:
+        return replace(load(file, ENVIRON), warnings=())
+    except SettingsError as error:
+        return error.faults
