@@ -3,7 +3,9 @@
     supervisor.py      mappings come and go: add, replace, remove, pause, resume; each starts again when it crashes
     queues/            the way of a message, from receive to delete
     streams/           the way of a record in a shard, from read to checkpoint
-    source_health.py   is the source there, and how long is a failing one left alone?
+    source_health.py   is the source there, and what is wrong with it?
+    source_pauses.py   how long is a failing source left alone?
+    troubles.py        which operations fail now, of a source or of the store
     sharing.py         what several mappings use is opened once, and closed after its last user
     stop.py            the stages of a stop, as events
 

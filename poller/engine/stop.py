@@ -64,6 +64,12 @@ class Stop:
             self.crash = error
         self.begin()
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, at most until the stop begins. A time of zero or less returns at once."""
+        if seconds > 0:
+            with anyio.move_on_after(seconds):
+                await self.draining.wait()
+
     async def after_grace(self, grace_in_seconds: float) -> None:
         """Wait for the stop to begin, then hurry it once the grace is over."""
         await self.draining.wait()

@@ -720,3 +720,22 @@ def test_a_delete_is_not_tried_again_when_the_message_may_be_visible(monkeypatch
     assert ends == ["expired", "deleted"], "deleted under its new receipt alone"
     given_up = [fact for fact in world.facts_of(DeleteFailed) if fact.is_given_up]
     assert [(fact.code, fact.records) for fact in given_up] == [("ReceiptExpired", 1)]
+
+
+def test_after_a_receive_that_succeeds_the_next_failure_has_the_shortest_pause_again() -> None:
+    faults = FaultPlan(outages=[Outage(10.0, 200.0, Fault.UNREACHABLE)])
+    world = World(faults=faults)
+    queue = world.add_queue("q")
+    world.add_function("f")
+    world.add_mapping("m", queue, "f")
+
+    async def until(life: Life) -> None:
+        await anyio.sleep(400)
+        faults.script("ReceiveMessage", Fault.UNREACHABLE)
+        await anyio.sleep(60)
+        life.stop.begin()
+
+    live(world, until)
+    pauses = [fact.retry_in_seconds for fact in world.facts_of(SourceFailed)]
+    assert pauses[-2] > 10
+    assert pauses[-1] <= 1

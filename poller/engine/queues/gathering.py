@@ -31,6 +31,7 @@ from poller.engine.queues.permits import Permits
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
+from poller.engine.source_pauses import SourcePauses
 from poller.engine.stop import Stop
 from poller.errors import Rejected, ServiceError
 from poller.facts import Emit, MessagesReceived, RecordsFilteredOut
@@ -77,6 +78,7 @@ class Gatherer:
         event_limit: EventLimit,
         scaling: PollScaling,
         health: SourceHealth,
+        pauses: SourcePauses,
         stop: Stop,
         emit: Emit,
         randomness: random.Random,
@@ -93,6 +95,7 @@ class Gatherer:
         self._event_limit = event_limit
         self._scaling = scaling
         self._health = health
+        self._pauses = pauses
         self._stop = stop
         self._emit = emit
         self._randomness = randomness
@@ -162,7 +165,7 @@ class Gatherer:
             self._hasty_polls = 0
             return
         self._hasty_polls += 1
-        await self._health.pause(HASTY.delay(self._hasty_polls, self._randomness))
+        await self._stop.sleep(HASTY.delay(self._hasty_polls, self._randomness))
 
     def _longest_poll(self) -> int:
         """A message that came at the end of a long poll may have been hidden since its beginning, for all we know."""
@@ -180,11 +183,13 @@ class Gatherer:
                 )
             except ServiceError as error:
                 self._scaling.failed()
-                delay = self._health.failed("ReceiveMessage", error, asked_at=asked_at)
+                delay = self._pauses.after_failure(error, asked_at=asked_at)
+                self._health.failed("ReceiveMessage", error, retry_in=delay)
                 if may_pause and self._permits.polls_in_flight == 1:
-                    await self._health.pause(delay)  # the others go, and none comes while this one waits
+                    await self._stop.sleep(delay)  # the others go, and none comes while this one waits
         if messages is not None:
             self._health.succeeded("ReceiveMessage")
+            self._pauses.succeeded()
             self._scaling.received(len(messages), asked=count)
             if messages:
                 self._hasty_polls = 0

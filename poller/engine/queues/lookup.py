@@ -14,6 +14,7 @@ import anyio
 from poller.core.queues.visibility import Visibility, effective_visibility
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
+from poller.engine.source_pauses import SourcePauses
 from poller.engine.stop import Stop
 from poller.errors import ServiceError
 from poller.facts import Emit, MappingReady
@@ -34,6 +35,7 @@ class QueueLookup:
     source: QueueSource
     keeper: VisibilityKeeper
     health: SourceHealth
+    pauses: SourcePauses
     emit: Emit
     stop: Stop
 
@@ -60,9 +62,12 @@ class QueueLookup:
             try:
                 visibility = await self._describe()
             except ServiceError as error:
-                await self.health.pause(self.health.failed("GetQueueAttributes", error, asked_at=asked_at))
+                delay = self.pauses.after_failure(error, asked_at=asked_at)
+                self.health.failed("GetQueueAttributes", error, retry_in=delay)
+                await self.stop.sleep(delay)
                 continue
             self.health.found()
+            self.pauses.succeeded()
             self.emit(
                 MappingReady(
                     mapping=self.mapping.name,

@@ -34,6 +34,7 @@ from poller.engine.queues.permits import MappingRoom, Permits
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
+from poller.engine.source_pauses import SourcePauses
 from poller.engine.stop import Stop
 from poller.facts import Emit
 from poller.functions.opened import OpenFunction
@@ -81,9 +82,8 @@ class QueueMappingRunner:
             source=mapping.event_source_arn,
             clock=context.clock,
             emit=emit,
-            randomness=context.randomness,
-            stop=stop,
         )
+        pauses = SourcePauses(context.randomness)
         self._invocations = Invocations(
             mapping=mapping.name, function=mapping.function_name, clock=context.clock, emit=emit
         )
@@ -97,6 +97,7 @@ class QueueMappingRunner:
             source=context.source,
             keeper=self._keeper,
             health=self._health,
+            pauses=pauses,
             emit=emit,
             stop=stop,
         )
@@ -112,6 +113,7 @@ class QueueMappingRunner:
             event_limit=context.function.event_limit,
             scaling=scaling,
             health=self._health,
+            pauses=pauses,
             stop=stop,
             emit=emit,
             randomness=context.randomness,

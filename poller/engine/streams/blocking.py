@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import anyio
-
 from poller.core.streams.retry import Deliverable, Wait
 from poller.engine.stop import Stop
 from poller.facts import Emit, ShardBlocked, ShardUnblocked
@@ -42,8 +40,7 @@ class LaneBlock:
         self.blocked = BlockedShard(self._shard_id, reason, since, count, *ends, detail)
         if before is None:
             self._emit(ShardBlocked(self._mapping, self._shard_id, reason, count, *ends, detail))
-        with anyio.move_on_after(wait.seconds):
-            await self._stop.draining.wait()
+        await self._stop.sleep(wait.seconds)
         return not self._stop.has_begun
 
     def end(self) -> None:

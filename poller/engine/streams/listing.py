@@ -19,6 +19,7 @@ import anyio
 from poller.core.streams.lineage import Lineage
 from poller.core.streams.stream_end import why_nothing_comes
 from poller.engine.source_health import SourceHealth
+from poller.engine.source_pauses import SourcePauses
 from poller.engine.streams.positions import StoredPositions
 from poller.errors import Rejected, ServiceError
 from poller.model.arn import Arn
@@ -53,6 +54,7 @@ class Listings:
         positions: StoredPositions,
         arn: Arn,
         health: SourceHealth,
+        pauses: SourcePauses,
         clock: Clock,
     ) -> None:
         self._source = source
@@ -60,6 +62,7 @@ class Listings:
         self._arn = arn
         self._operation = source.limits.listing_operation
         self._health = health
+        self._pauses = pauses
         self._clock = clock
         self._list_at = inf
         self._childless: deque[ShardId] = deque()
@@ -115,9 +118,12 @@ class Listings:
             await self._take_in(shards)
         except ServiceError as error:
             self._end(asked_at, ())
-            await self._health.pause(self._health.failed(self._operation, error, asked_at=asked_at))
+            delay = self._pauses.after_failure(error, asked_at=asked_at)
+            self._health.failed(self._operation, error, retry_in=delay)
+            await anyio.sleep(delay)
             self._list_at = anyio.current_time()
             return
+        self._pauses.succeeded()
         pause = LIST_ENDED_AGAIN_IN_SECONDS if self.tell_end() else LIST_AGAIN_IN_SECONDS
         self._end(asked_at, [shard.shard_id for shard in shards])
         self._list_by(max(asked_at + pause, anyio.current_time() + PAUSE_PER_LISTING * took))

@@ -30,6 +30,7 @@ from poller.core.streams.lineage import (
 )
 from poller.core.streams.stream_end import ENDED
 from poller.engine.source_health import SourceHealth
+from poller.engine.source_pauses import SourcePauses
 from poller.engine.streams.budget import BYTES_OF_A_SHARD, Budget
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.lane import LaneContext
@@ -89,9 +90,8 @@ class StreamMappingRunner:
             source=self.mapping.event_source_arn,
             clock=context.lane.clock,
             emit=context.lane.emit,
-            randomness=context.lane.randomness,
-            stop=self._stop,
         )
+        self._pauses = SourcePauses(context.lane.randomness)
         self._store_health = StoreHealth(
             mapping=self.mapping.name,
             clock=context.lane.clock,
@@ -120,6 +120,7 @@ class StreamMappingRunner:
             positions=self._positions,
             arn=self.mapping.event_source_arn,
             health=self._health,
+            pauses=self._pauses,
             clock=context.lane.clock,
         )
         self._shards = ShardContext(
@@ -131,6 +132,7 @@ class StreamMappingRunner:
             reads=anyio.Semaphore(READS_AT_ONCE, fast_acquire=True),
             checkpoints=self._checkpoints,
             health=self._health,
+            pauses=self._pauses,
             has_left=self._listings.has_left,
         )
         self._following = anyio.CancelScope()
@@ -193,11 +195,12 @@ class StreamMappingRunner:
                 shards = await self._context.source.shards()
                 lineage = await self._placed(stored, shards)
             except ServiceError as error:
-                await self._health.pause(
-                    self._health.failed(self._context.source.limits.listing_operation, error, asked_at=asked_at)
-                )
+                delay = self._pauses.after_failure(error, asked_at=asked_at)
+                self._health.failed(self._context.source.limits.listing_operation, error, retry_in=delay)
+                await self._stop.sleep(delay)
                 continue
             self._health.found()
+            self._pauses.succeeded()
             self._context.lane.emit(
                 MappingReady(
                     mapping=self.mapping.name,

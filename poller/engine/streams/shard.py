@@ -37,6 +37,7 @@ from poller.core.streams.positions import number
 from poller.core.streams.reads import fault_in
 from poller.core.streams.watermark import Watermark
 from poller.engine.source_health import SourceHealth
+from poller.engine.source_pauses import SourcePauses
 from poller.engine.streams.budget import Budget
 from poller.engine.streams.checkpoints import Checkpoints
 from poller.engine.streams.gathering import Records
@@ -78,6 +79,7 @@ class ShardContext:
     reads: anyio.Semaphore
     checkpoints: Checkpoints
     health: SourceHealth
+    pauses: SourcePauses
     has_left: Callable[[ShardId], Awaitable[bool]]
 
 
@@ -208,7 +210,9 @@ class ShardReader:
                     return
                 failures += 1
                 self._fails_since = self._fails_since or self._context.source.clock.now()
-                await anyio.sleep(self._context.health.read_failed(self._shard_id, error, in_a_row=failures))
+                delay = self._context.pauses.after_failed_read(error, in_a_row=failures)
+                self._context.health.read_failed(self._shard_id, error, in_a_row=failures, retry_in=delay)
+                await anyio.sleep(delay)
                 continue
             failures, lost_iterators, self._fails_since = 0, 0, None
             self._behind_in_seconds = read.behind_in_seconds or 0.0

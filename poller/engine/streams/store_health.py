@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 import anyio
 
 from poller.core.backoff import STORE, at_least
-from poller.engine.source_health import Trouble
+from poller.engine.troubles import Troubles
 from poller.errors import LASTING, ServiceError, Throttled
 from poller.facts import Emit, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
@@ -36,7 +36,7 @@ class StoreHealth:
         self._clock = clock
         self._emit = emit
         self._randomness = randomness
-        self._troubles: dict[Operation, Trouble] = {}
+        self._troubles = Troubles()
         self._recovered_at = 0.0
 
     async def until_done(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
@@ -49,7 +49,7 @@ class StoreHealth:
                 failures += 1
                 asked_for = error.retry_after if isinstance(error, Throttled) else None
                 delay = at_least(asked_for, STORE.delay(failures, self._randomness))
-                self._failed(operation, error, failures, delay)
+                self._failed(operation, error, delay)
                 await anyio.sleep(delay)
             else:
                 self._succeeded(operation)
@@ -57,29 +57,16 @@ class StoreHealth:
 
     def together_with(self, source: Health) -> Health:
         """The health of both; if both fail, the times are the source's."""
-        troubles = self._troubles.values()
-        if not troubles:
+        if not self._troubles:
             return source._replace(since=max(source.since or 0.0, self._recovered_at))
-        reason = "; ".join(dict.fromkeys(trouble.reason for trouble in troubles))
+        reason = "; ".join(self._troubles.reasons)
         if source.attempt is not None:
             return source._replace(reason=f"{source.reason}; {reason}")
-        return Health(
-            "troubled" if source.state == "ready" else source.state,
-            reason,
-            since=min(trouble.since for trouble in troubles),
-            attempt=max(trouble.attempt for trouble in troubles),
-            next_try=min(trouble.next_try for trouble in troubles),
-        )
+        return self._troubles.health("troubled" if source.state == "ready" else source.state, reason)
 
-    def _failed(self, operation: Operation, error: ServiceError, attempt: int, delay: float) -> None:
-        now = self._clock.now()
-        before = self._troubles.get(operation)
-        self._troubles[operation] = Trouble(
-            f"the position store fails: {operation}: {error}",
-            since=now if before is None else before.since,
-            attempt=attempt,
-            next_try=now + delay,
-        )
+    def _failed(self, operation: Operation, error: ServiceError, delay: float) -> None:
+        reason = f"the position store fails: {operation}: {error}"
+        self._troubles.failed(operation, reason, now=self._clock.now(), retry_in=delay)
         self._emit(
             StoreFailed(
                 mapping=self._mapping,
@@ -92,6 +79,6 @@ class StoreHealth:
         )
 
     def _succeeded(self, operation: Operation) -> None:
-        if self._troubles.pop(operation, None) is not None and not self._troubles:
+        if self._troubles.end(operation) and not self._troubles:
             self._recovered_at = self._clock.now()
             self._emit(StoreRecovered(self._mapping))

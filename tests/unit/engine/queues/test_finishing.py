@@ -13,7 +13,6 @@ from poller.core.queues.in_hand import MessageInHand, Receive
 from poller.core.queues.visibility import LONGEST_IN_SECONDS
 from poller.engine.queues.finishing import Finisher
 from poller.engine.source_health import SourceHealth
-from poller.engine.stop import Stop
 from poller.errors import AccessDenied, ServiceError, Throttled
 from poller.facts import Fact, MessagesReleased
 from poller.model.arn import Arn
@@ -73,9 +72,7 @@ def facts_after(queue: Queue, then: Callable[[Finisher], Awaitable[None]]) -> li
 
     async def main() -> None:
         randomness = random.Random(1)
-        health = SourceHealth(
-            mapping=M, source=QUEUE, clock=VirtualClock(), emit=lambda _: None, randomness=randomness, stop=Stop()
-        )
+        health = SourceHealth(mapping=M, source=QUEUE, clock=VirtualClock(), emit=lambda _: None)
         await then(Finisher(mapping=M, source=queue, health=health, emit=facts.append, randomness=randomness))
 
     run_seeded(1, main)

@@ -12,7 +12,7 @@ import pytest
 
 from poller.core.streams.lineage import Lineage
 from poller.engine.source_health import SourceHealth
-from poller.engine.stop import Stop
+from poller.engine.source_pauses import SourcePauses
 from poller.engine.streams.listing import PARENTS_ASKED_FOR, Listings
 from poller.engine.streams.positions import StoredPositions
 from poller.engine.streams.store_health import StoreHealth
@@ -88,9 +88,7 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
     async def main() -> None:
         clock = VirtualClock()
         mapping, randomness = MappingName("m"), random.Random(1)
-        health = SourceHealth(
-            mapping=mapping, source=STREAM, clock=clock, emit=facts.append, randomness=randomness, stop=Stop()
-        )
+        health = SourceHealth(mapping=mapping, source=STREAM, clock=clock, emit=facts.append)
         listings = Listings(
             source=source,
             positions=StoredPositions(
@@ -103,6 +101,7 @@ def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, A
             ),
             arn=STREAM,
             health=health,
+            pauses=SourcePauses(randomness),
             clock=clock,
         )
         lineage = Lineage(dict.fromkeys(source.shard_ids, TrimHorizon()), {}, memory_in_seconds=MEMORY_IN_SECONDS)
@@ -236,3 +235,19 @@ def test_an_answer_with_the_children_of_one_shard_does_not_say_that_the_others_h
     listing_over(source, drain)
     assert source.asked_for_children == [b, A]
     assert started == [child]
+
+
+def test_after_a_listing_that_succeeds_the_next_failure_has_the_shortest_pause_again() -> None:
+    lost = Unreachable("no answer", code="Timeout", was_sent=True)
+    errors: list[ServiceError] = [lost] * 6
+
+    async def fail_once_more(_: Listings) -> None:
+        await anyio.sleep(300)
+        errors.append(lost)
+        await anyio.sleep(60)
+
+    facts = listing_over(SlowSource(errors=errors), fail_once_more)
+    pauses = [fact.retry_in_seconds for fact in facts if isinstance(fact, SourceFailed)]
+    assert len(pauses) == 7
+    assert pauses[5] > 10
+    assert pauses[6] <= 1
