@@ -222,7 +222,7 @@ class Supervisor:
         self, supervised: _Supervised, mapping: AnyMapping, function: Function, *, after: _Run | None = None
     ) -> _Run | None:
         """Begin a run, once the one `after` has ended or the grace is over; None if the mapping may not run."""
-        if not mapping.is_enabled or supervised.is_paused:
+        if not mapping.is_enabled or supervised.is_paused or self._stop.has_begun:
             return None
         run = _Run(mapping, function)
         await self._tasks.start(self._live, supervised, run, after)

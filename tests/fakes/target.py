@@ -107,6 +107,13 @@ class FakeTarget:
             self._count(call.mapping, -1)
         return self._end(call, troubled)
 
+    def lose_answer(self, invocation: Invocation) -> None:
+        """The client never saw the answer of this invocation, which has just ended."""
+        for call in reversed(self.calls):
+            if (call.request_id, call.attempt) == (invocation.request_id, invocation.attempt):
+                call.ending, call.done = "answer_lost", frozenset()
+                return
+
     async def _refuse(self) -> Response:
         await anyio.sleep(self._randomness.uniform(0, 0.1))
         retry_after = self._randomness.choice([None, None, 1.0, 5.0])

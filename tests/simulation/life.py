@@ -59,6 +59,7 @@ class Life:
         self.stop = Stop()
         self.scope = anyio.CancelScope()
         self.process = Process(self.number)
+        self.has_begun = anyio.Event()
         self.began_at = anyio.current_time()
         self.stopped_at: float | None = None
         self.ended_at: float | None = None
@@ -69,7 +70,7 @@ class Life:
         self._world = world
         self._budget = Budget(world.budget_in_bytes)
         self._functions = {
-            name: OpenFunction(definition, ProcessTarget(self.process, world.targets[name]))
+            name: OpenFunction(definition, ProcessTarget(self.process, world.targets[name], crashes=world.draw_crash))
             for name, definition in world.functions.items()
         }
         self._paces = {operation: Pace(operation, world.randomness) for operation in CALLS_IN_A_SECOND}
@@ -105,6 +106,7 @@ class Life:
             for mapping in self._world.all_mappings:
                 await self.supervisor.add(mapping, self._world.functions[mapping.function_name])
             self.supervisor.begin()
+            self.has_begun.set()
 
     @asynccontextmanager
     async def _open(self, mapping: AnyMapping, function: Function, stop: Stop) -> AsyncIterator[Runner]:

@@ -11,7 +11,7 @@ What the dead process had asked for goes on in the world: a function runs to its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,12 +33,16 @@ from poller.model.stream import (
     StoredCheckpoint,
     StreamLimits,
 )
-from poller.ports import Destination, SourceClock, StreamSource, Target
+from poller.ports import Destination, SourceClock, StreamSource
 from poller.sources.pacing import CALLS_IN_A_SECOND
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.fakes.sqs import FakeSqs
 from tests.fakes.store import FakeStore
 from tests.fakes.stream_service import Cursor, FakeStreamService
+from tests.fakes.target import FakeTarget
+
+CRASH_AFTER_IN_SECONDS = 0.01
+"""How long a function runs at most when the engine fails by plan."""
 
 
 class Killed(BaseException):
@@ -220,15 +224,25 @@ class ProcessDestination:
         await self._destination.deliver(document)
 
 
-class ProcessTarget:
-    """The way to a function."""
+class OurFault(Exception):
+    """A fault of poller itself, in the midst of a batch."""
 
-    def __init__(self, process: Process, target: Target) -> None:
+
+class ProcessTarget:
+    """The way to a function. `crashes` tells for each invocation whether the engine fails while it runs, or before."""
+
+    def __init__(self, process: Process, target: FakeTarget, *, crashes: Callable[[], bool] = lambda: False) -> None:
         self._process = process
         self._target = target
+        self._crashes = crashes
 
     async def invoke(self, invocation: Invocation) -> Response:
         self._process.check()
+        if self._crashes():
+            with anyio.move_on_after(CRASH_AFTER_IN_SECONDS):
+                await self._target.invoke(invocation)
+                self._target.lose_answer(invocation)
+            raise OurFault
         return await self._target.invoke(invocation)
 
 

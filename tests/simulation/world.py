@@ -98,6 +98,12 @@ class World:
         self.listings: list[ListingNote] = []
         self.sights: list[Sight] = []
         self.lives: list[Life] = []
+        self.beside: Callable[[Life], Coroutine[Any, Any, None]] | None = None
+        """What runs beside every life."""
+        self.crash_rate = 0.0
+        """How often an invocation meets a fault of our own, from 0 to 1, until `crashes_end_at`."""
+        self.crashes_end_at = 0.0
+        self._crash_randomness = random.Random(seed)
 
     def add_queue(self, name: str, **settings: Any) -> FakeQueue:
         """`settings` are FakeQueue's fields."""
@@ -175,6 +181,10 @@ class World:
     def facts_of(self, kind: type[T]) -> list[T]:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
+    def draw_crash(self) -> bool:
+        is_possible = self.crash_rate > 0 and anyio.current_time() < self.crashes_end_at
+        return is_possible and self._crash_randomness.random() < self.crash_rate
+
     def note(self, fact: Fact) -> None:
         self.facts.append(fact)
         if isinstance(fact, MappingReady):
@@ -188,6 +198,8 @@ class World:
             with life.scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(until, life)
+                    if self.beside is not None:
+                        group.start_soon(self.beside, life)
                     await life.run()
                     group.cancel_scope.cancel()
         except* Killed:

@@ -138,6 +138,8 @@ class StreamMappingRunner:
         self._following = anyio.CancelScope()
         self._held: dict[ShardId, float] = {}
         """The shards that this run holds, and until when an invocation that was cut may still run."""
+        self._held_by_old_runs: frozenset[ShardId] = frozenset()
+        """Those of which an old run may store a later position than the one that was loaded."""
 
     def status(self) -> MappingStatus:
         health = self._store_health.together_with(self._health.health)
@@ -189,6 +191,7 @@ class StreamMappingRunner:
     async def _find_source(self) -> Lineage:
         """Fix where every shard begins, and store it, until that has worked."""
         while True:
+            self._held_by_old_runs = self._context.in_hand.held
             stored = await self._positions.load()
             asked_at = anyio.current_time()
             try:
@@ -280,7 +283,7 @@ class StreamMappingRunner:
             while not self._stop.has_begun:
                 self._listings.changed = anyio.Event()
                 for start in lineage.startable():
-                    if self._context.in_hand.take(start.shard_id):
+                    if start.shard_id not in self._held_by_old_runs and self._context.in_hand.take(start.shard_id):
                         self._held[start.shard_id] = -inf
                         shards.start_soon(self._read, start, services)
                     else:

@@ -19,6 +19,10 @@ class ShardsInHand:
     def __init__(self) -> None:
         self._held: dict[ShardId, anyio.Event] = {}
 
+    @property
+    def held(self) -> frozenset[ShardId]:
+        return frozenset(self._held)
+
     def take(self, shard_id: ShardId) -> bool:
         """Take the shard at once; false if an old run holds it."""
         if shard_id in self._held:

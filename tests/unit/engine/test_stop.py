@@ -1,0 +1,86 @@
+"""Does the stop of the daemon reach each run, and the stop of a run nobody else?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from poller.engine.stop import Stop
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+async def test_a_part_begins_alone() -> None:
+    stop = Stop()
+    with stop.part() as part, stop.part() as other:
+        part.begin()
+        assert part.has_begun
+        assert not stop.has_begun
+        assert not other.has_begun
+
+
+async def test_the_whole_begins_and_hurries_every_part() -> None:
+    stop = Stop()
+    with stop.part() as part, stop.part() as other:
+        stop.begin()
+        assert part.has_begun
+        assert not part.releasing.is_set()
+        stop.hurry()
+        assert other.releasing.is_set()
+        with stop.part() as late:
+            assert late.releasing.is_set()
+
+
+async def test_a_part_that_is_left_hears_nothing_more() -> None:
+    stop = Stop()
+    with stop.part() as part:
+        pass
+    stop.begin()
+    assert not part.has_begun
+
+
+async def test_the_first_of_several_faults_counts() -> None:
+    stop = Stop()
+    first = ZeroDivisionError()
+    stop.fail(first)
+    stop.fail(KeyError())
+    assert stop.crash is first
+    assert stop.has_begun
+
+
+async def test_the_grace_begins_with_the_stop_and_ends_in_a_hurry() -> None:
+    stop = Stop()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop.after_grace, 10.0)
+        await anyio.sleep(5)
+        stop.begin()
+        await stop.releasing.wait()
+        assert anyio.current_time() == 15
+
+
+async def test_to_wait_for_an_event_ends_with_the_event_or_with_the_stop() -> None:
+    stop, event, never = Stop(), anyio.Event(), anyio.Event()
+    answers: list[bool] = []
+
+    async def wait(for_event: anyio.Event) -> None:
+        answers.append(await stop.before(for_event))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait, event)
+        await anyio.sleep(1)
+        event.set()
+        await anyio.sleep(1)
+        assert answers == [True]
+        tasks.start_soon(wait, never)
+        await anyio.sleep(1)
+        stop.begin()
+    assert answers == [True, False]
+    assert await stop.before(event)
