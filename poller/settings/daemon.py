@@ -1,4 +1,4 @@
-"""What may `[daemon]` say, and what holds where it says nothing?"""
+"""Which options has `[daemon]`, and what holds if they are not stated?"""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def daemon_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:
 
 
 def _state(written: str | None, file: Path, environ: Mapping[str, str]) -> str:
-    """An absolute address. Without one written: systemd's STATE_DIRECTORY (a list; the first counts), or the file's."""
+    """An absolute address. The default is in the first folder of systemd's STATE_DIRECTORY, or beside the file."""
     if written == "memory:":
         return written
     here = file.resolve().parent

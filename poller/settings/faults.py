@@ -1,4 +1,4 @@
-"""What is a fault, and how is it written? In one line: the path, the value that stands there, and the broken rule.
+"""What is a fault, and how is it written? In one line: the path, the value at the path, and the broken rule.
 
     mappings.new_users.batch_size = 20000: must be a whole number of records from 1 to 10000
 

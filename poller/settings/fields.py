@@ -48,7 +48,7 @@ def _name(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    """One that a request can be made to, by both clients that read it; its host is encoded as for its address."""
+    """A url that both of its readers accept, yarl and urllib. Its host must have an encoding for DNS."""
     try:
         url = URL(text)
         has_host = bool((url.raw_host or "").encode("idna"))
@@ -105,7 +105,7 @@ _QUEUE_URL = re.compile(
 
 
 def _no_arn(text: object) -> str:
-    """The rule for a value that is no ARN; for a queue's url with its ARN, unless the environment gave the url."""
+    """The rule for a value that is not an ARN. A queue's url is shown as an ARN, unless it is from the environment."""
     if not isinstance(text, str) or "://" not in text:
         return "is not an ARN (arn:partition:service:region:account:resource)"
     queue = None if isinstance(text, Substituted) else _QUEUE_URL.fullmatch(text)
@@ -129,7 +129,7 @@ _SOURCES = {
         r"table/[A-Za-z0-9_.-]{3,255}/stream/[0-9T:.-]+",
     ),
 }
-"""How the ARN of each service's source ends, for people and for us."""
+"""How the ARN of a source ends, by service: in a message, and as a pattern."""
 
 
 def _source_arn(text: object) -> Arn:
@@ -167,7 +167,7 @@ _DESTINATIONS = {
     "sns": ("region:account:topic-name", r"[A-Za-z0-9_-]{1,256}"),
     "s3": ("::bucket-name, without a prefix", r"[A-Za-z0-9._-]{3,255}"),
 }
-"""How the ARN of each kind of destination ends, for people, and its resource, for us."""
+"""By service: how the ARN of a destination ends in a message, and the pattern of its resource."""
 
 
 def _destination_arn(text: object) -> Arn:
@@ -203,7 +203,7 @@ _LAST_MOMENT = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp()
 
 
 def _moment(value: object) -> float:
-    """Epoch seconds out of a TOML date-time with an offset, or out of a number."""
+    """Epoch seconds, from a TOML date-time with an offset or from a number."""
     if isinstance(value, Substituted):
         try:
             value = float(value)

@@ -1,4 +1,4 @@
-"""What may `[functions.*]` say, and what holds where it says nothing?
+"""Which options has `[functions.*]`, and what holds if they are not stated?
 
 arn          AWS Lambda's Invoke API                    1000 at once unless reserved_concurrency says otherwise
 url, urls    an HTTP service                            10 for each url, 1 for a Runtime Interface Emulator's
@@ -68,7 +68,7 @@ LAMBDA_API_CONCURRENCY = 1000
 """For an `arn`: an account's default quota. AWS Lambda Developer Guide, "Lambda quotas"."""
 
 HTTP_CONCURRENCY = 10
-"""For each url: twice as many as AWS lets a queue's mapping begin with."""
+"""For each url: twice the five batches with which AWS begins to read a queue."""
 
 CHILD_PROCESSES = For(("command", "handler"))
 HANDLERS = For(("handler",))
@@ -116,8 +116,8 @@ class FunctionOptions(Options):
     """How much memory a child process may use, together with the processes that it starts, from 128 to 1048576 MB; for
     handler and command only.
     On Linux it is measured every second, and a child that uses more is killed: its invocation fails with
-    Runtime.OutOfMemory. Elsewhere the child is only told.
-    Default: no limit; the child is told 3008."""
+    Runtime.OutOfMemory. Elsewhere the child only finds the number in its environment.
+    Default: no limit; the child finds 3008."""
 
     environment: Annotated[dict[Variable, VariableValue] | None, CHILD_PROCESSES, Unstated("the daemon's own")] = None
     """Environment variables of the child processes, besides the daemon's own; for handler and command only.

@@ -1,7 +1,7 @@
-"""What may `[mappings.*]` say? AWS's options under AWS's names, in snake case, as Terraform has them.
+"""Which options has `[mappings.*]`? AWS's options under AWS's names, in snake case, as Terraform has them.
 
 Source: AWS Lambda API Reference, "CreateEventSourceMapping".
-One table serves every source; `mapping_rules.py` says which option goes with which.
+One table serves every source; `mapping_rules.py` has the rules between its options.
 """
 
 from __future__ import annotations

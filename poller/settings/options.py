@@ -7,7 +7,7 @@
 Everything else comes from the declaration: the faults, the value in `model/` (`built`), the lines of `poller check`,
 the JSON Schema, and the comment in config/poller.toml.
 
-A number may also come out of `${NAME}`, as text. Text that stands in the file itself is not a number.
+A number may also come from `${NAME}`, as text. A text of the file itself is not a number.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Secret:
 class Range:
     """The numbers that an option may have. `source` is the page of AWS, or our reason.
 
-    `none` is the number that stands for None in the option: "no limit".
+    `none` is the number that means None: no limit, or no window.
     """
 
     lowest: float
@@ -168,7 +168,7 @@ def declaration(model: type[BaseModel], path: Path) -> FieldInfo | None:
 
 
 def marker(field: FieldInfo | None, kind: type[Marker]) -> Marker | None:
-    """What stands beside the type in the field's declaration, if it is there."""
+    """The marker of this kind in the field's declaration, or None."""
     return next((mark for mark in field.metadata if isinstance(mark, kind)), None) if field else None
 
 

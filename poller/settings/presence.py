@@ -1,4 +1,4 @@
-"""Does this machine have what the file names: the modules of handlers, the programs, the folder of the state?
+"""Does this machine have the modules, the programs and the folder of the state that the file names?
 
 `poller check` may run elsewhere than the daemon, so a missing thing is a warning, not a fault.
 Nothing is imported or run.  The module of a handler with its own `python` is not looked for.

@@ -107,7 +107,7 @@ def functions_of(settings: Settings) -> Functions:
 
 
 def _with_tables(functions: Iterable[Function]) -> Iterator[str]:
-    """The names of those with a table: any other is what its name alone means."""
+    """The names of the functions that have a table. Any other function is what its name alone means."""
     for function in functions:
         arn = function.arn
         by_name = lambda_function(function.name, User(arn.region, arn.account, arn.partition))
@@ -128,7 +128,7 @@ def resolve(file: File, directory: FilePath) -> Functions:
 
 
 def lambda_function(reference: str, user: User) -> Function | None:
-    """The function of AWS Lambda that is meant, or None where the text cannot be one."""
+    """The function of AWS Lambda that the reference means, or None if it cannot mean one."""
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         return None

@@ -1,7 +1,7 @@
 """What does an editor need to know of the file? A JSON Schema: keys, types, ranges, and a sentence on each option.
 
 taplo, and with it "Even Better TOML", reads it after a first line of `#:schema ./poller.schema.json` in the TOML file.
-It knows single values and what is required; the other rules are told by `poller check`.
+It knows single values and what is required. `poller check` also knows the rules between options.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class _EditorSchema(GenerateJsonSchema):
-    """TOML has no null: what is not wanted is not written. Keys are their own titles."""
+    """TOML has no null, so an option without a value is left out. Keys are their own titles."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -1,6 +1,6 @@
 """What is wrong with a file that is not TOML? The line, the key, and what to write instead.
 
-    line 2, column 10: not TOML: daemon.region: text stands in quotes
+    line 2, column 10: not TOML: daemon.region: write text in quotes
 
 tomllib's own messages name no key, and often not what is missing.  No value is shown, because it may be a secret.
 """
@@ -21,7 +21,7 @@ _WORDS = {
     'Expected "\'"': _NOT_CLOSED,
     "Unclosed array": "the list is not closed with ]",
     "Unclosed inline table": "the table is not closed with }",
-    "Unescaped '\\' in a string": "a backslash is written \\\\, or the text stands in single quotes",
+    "Unescaped '\\' in a string": "write a backslash as \\\\, or write the text in single quotes",
 }
 
 
@@ -41,13 +41,13 @@ def _in_words(rule: str, lines: list[str], column: int) -> str:
         case "Invalid value":
             return f"{_key_of_the_value(lines, before)}: {_instead_of(after)}"
         case "Cannot overwrite a value":
-            return f"{_key_of_the_line(lines)} stands twice; a key has one value"
+            return f"{_key_of_the_line(lines)} is written twice; a key has one value"
         case "Cannot declare":
             return f"the table [{_named(rule)}] begins twice; write all its keys under one heading"
         case "Cannot mutate immutable namespace":
-            return f"{_named(rule)} is complete where it stands; write the key there, within its braces or brackets"
+            return f"{_named(rule)} is complete where it is written; add the key there, inside its braces or brackets"
         case "Expected newline or end of document after a statement":
-            return f"{_key_of_the_line(lines)}: its value ends here; text stands in quotes, each key on its own line"
+            return f"{_key_of_the_line(lines)}: its value ends here; write text in quotes, and each key on its own line"
         case "Illegal character '\\n'" | "Found invalid character '\\n'":
             return f"{_key_of_the_line(lines)}: {_NOT_CLOSED}"
         case _:
@@ -63,7 +63,7 @@ def _instead_of(value: str) -> str:
         return "write true or false"
     if word in _NO_NULLS:
         return "TOML has no null; leave the key out"
-    return "text stands in quotes"
+    return "write text in quotes"
 
 
 def _key_of_the_value(lines: list[str], before: str) -> str:

@@ -21,12 +21,12 @@ def fault(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a = 1\na = 2", "line 2, column 6: not TOML: a stands twice; a key has one value"),
+        ("a = 1\na = 2", "line 2, column 6: not TOML: a is written twice; a key has one value"),
         (
             "[daemon]\nregion = 1\nregion = 2\n",
-            "line 3, column 11: not TOML: daemon.region stands twice; a key has one value",
+            "line 3, column 11: not TOML: daemon.region is written twice; a key has one value",
         ),
-        ("a = 1\n[a]", "line 2, column 3: not TOML: [a] stands twice; a key has one value"),
+        ("a = 1\n[a]", "line 2, column 3: not TOML: [a] is written twice; a key has one value"),
         (
             "[functions.f]\n[functions.f]\n",
             "line 2, column 13: not TOML: the table [functions.f] begins twice; write all its keys under one heading",
@@ -37,8 +37,8 @@ def fault(text: str) -> str:
         ),
         (
             "a = {b = 1}\na.c = 2\n",
-            "line 2, column 8: not TOML: a is complete where it stands; "
-            "write the key there, within its braces or brackets",
+            "line 2, column 8: not TOML: a is complete where it is written; "
+            "add the key there, inside its braces or brackets",
         ),
         ("a = { b = 1, b = 2 }", "line 1, column 19: not TOML: Duplicate inline table key 'b'"),
         ('[daemon]\nregion = "eu\nx = 1', f"line 2, column 13: not TOML: daemon.region: {NOT_CLOSED}"),
@@ -49,7 +49,7 @@ def fault(text: str) -> str:
         ("enabled = True # yes", "line 1, column 11: not TOML: enabled: write true or false"),
         ("a = null", "line 1, column 5: not TOML: a: TOML has no null; leave the key out"),
         ("a = None\n", "line 1, column 5: not TOML: a: TOML has no null; leave the key out"),
-        ("[daemon]\nregion = eu-west-1", "line 2, column 10: not TOML: daemon.region: text stands in quotes"),
+        ("[daemon]\nregion = eu-west-1", "line 2, column 10: not TOML: daemon.region: write text in quotes"),
         ("a = ", "line 1, column 5: not TOML: a: it has no value"),
         ("a = # nothing", "line 1, column 5: not TOML: a: it has no value"),
         ("a = { b = yes }", "line 1, column 11: not TOML: a.b: write true or false"),
@@ -57,15 +57,15 @@ def fault(text: str) -> str:
         (
             "[daemon]\nhttp_listen = 127.0.0.1:9464",
             "line 2, column 20: not TOML: daemon.http_listen: its value ends here; "
-            "text stands in quotes, each key on its own line",
+            "write text in quotes, and each key on its own line",
         ),
         ("a = [1,\n2", "line 2, column 2: not TOML: the list is not closed with ]"),
         ("a = {b = 1", "line 1, column 11: not TOML: the table is not closed with }"),
         (
             'a = "C:\\yes"',
-            "line 1, column 10: not TOML: a backslash is written \\\\, or the text stands in single quotes",
+            "line 1, column 10: not TOML: write a backslash as \\\\, or write the text in single quotes",
         ),
-        ("[functions.f]\nurls = [\n    s3cret,\n]", "line 3, column 5: not TOML: functions.f.…: text stands in quotes"),
+        ("[functions.f]\nurls = [\n    s3cret,\n]", "line 3, column 5: not TOML: functions.f.…: write text in quotes"),
         ("= 1", "line 1, column 1: not TOML: Invalid statement"),
     ],
 )
