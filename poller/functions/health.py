@@ -4,8 +4,8 @@
 
 A function that runs and fails is not a reason to wait: its batch is retried, and the failure is counted.
 A lost answer changes nothing, because nobody knows whether the function ran; nor does an event that was too large.
-Several batches may be invoked at once: the reason and the next try are those of the latest error, and the first batch
-that the function runs ends the waiting.
+Several batches may be invoked at once: the reason and the next try are those of the batch that was postponed last, and
+the first batch that the function runs ends the waiting.
 """
 
 from __future__ import annotations

@@ -11,14 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class FunctionRoom:
-    """The counts of one function. Whoever changes them calls `changed` afterwards if there is more room now."""
+class Room:
+    """A count of batches in hand. Whoever lowers it calls `changed` afterwards."""
 
-    def __init__(self, capacity: int) -> None:
-        assert capacity >= 1, capacity
-        self.capacity = capacity
+    def __init__(self) -> None:
         self.batches = 0
-        self.short_polls = 0
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -31,3 +28,13 @@ class FunctionRoom:
     def changed(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+class FunctionRoom(Room):
+    """The room of one function, which runs `capacity` batches at once."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        assert capacity >= 1, capacity
+        self.capacity = capacity
+        self.short_polls = 0

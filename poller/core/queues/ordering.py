@@ -1,11 +1,11 @@
-"""Which records may run side by side?
+"""Which messages may be invoked side by side?
 
-On a FIFO queue, the messages of one group go one batch after another.
-SQS sees to that as long as messages in flight stay hidden; these rules hold it where hiding failed:
+On a FIFO queue, the messages of one group are invoked one batch after another.
+SQS keeps this order as long as messages in flight stay hidden; these rules keep it where hiding failed:
 
-    GroupsInHand      a group that is being worked on is not begun a second time
-    without_gaps      a message whose receipt is lost takes the later messages of its group out of the batch with it,
-                      for the queue will show it again, and they must not overtake it
+    GroupsInHand      a group that is in hand is not begun a second time
+    without_gaps      a message whose receipt is lost takes the later messages of its group out of the batch: the queue
+                      shows the message again, and they must not overtake it
 
 On a standard queue every message is free: its group is None.
 """
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class GroupsInHand:
-    """The groups that some batch of this mapping is working on."""
+    """The groups that are in hand."""
 
     __slots__ = ("_taken",)
 
@@ -36,7 +36,7 @@ class GroupsInHand:
         return True
 
     def free(self, groups: frozenset[MessageGroupId]) -> None:
-        assert groups <= self._taken, "a group is freed by the batch that took it"
+        assert groups <= self._taken, "a group is freed by whoever took it"
         self._taken -= groups
 
 

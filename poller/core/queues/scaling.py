@@ -1,13 +1,11 @@
-"""How many polls at once, and how many batches?
-
-Two small rules, each with one owner:
+"""How many polls of a queue may run at once, and how many batches may be in hand?
 
     PollScaling   polls in flight: one more after every full receive, half as many after an empty one, never below one.
                   So a backlog adds polls with every round of receives, and an idle queue has one long poll.
-    Concurrency   batches in hand: additive increase, multiplicative decrease.  A failure halves what is in use, once
-                  for all batches that were already running; each success gives one back.  A batch
-                  that lost messages to their visibility timeout counts as a failure: with fewer batches each one is
-                  invoked sooner.
+    Concurrency   batches in hand: additive increase, multiplicative decrease.  A failure halves the batches in use,
+                  once for all batches that were already running; each success gives one back.  A batch that lost
+                  messages to their visibility timeout counts as a failure: with fewer batches, each one is invoked
+                  sooner.
 
 AWS reduces a mapping's concurrency on errors and throttles "gradually" and documents no numbers.
 Source: AWS Lambda Developer Guide, "Configuring scaling behavior for SQS event source mappings" and "Handling errors

@@ -1,4 +1,4 @@
-"""How do many messages go into calls of ten? In order, some calls side by side."""
+"""How are many messages sent in calls of ten? The calls begin in order, and some run side by side."""
 
 from __future__ import annotations
 

@@ -44,21 +44,21 @@ MESSAGES_PER_RECEIVE = 10
 """The most that one ReceiveMessage returns (SQS API reference)."""
 
 LONG_POLL_IN_SECONDS = 20
-"""How long a mapping's first poll waits: SQS's longest, three receives a minute from an idle queue.
+"""How long a mapping's first poll waits: as long as SQS allows, so an idle queue costs three receives a minute.
 
-Less on a queue whose visibility timeout is so short that nobody could say whether what came is hidden still.
+It waits less if the queue's visibility timeout is short: a message that comes late must still be hidden for sure.
 """
 
 SHORT_POLL_IN_SECONDS = 1
-"""How long a further poll waits: it holds a place at the function, and leaves soon when the backlog is gone."""
+"""How long a further poll waits: it takes up room at the function, and ends soon after the backlog is gone."""
 
 MESSAGES = "messages of ReceiveMessage"
 """The operation under which defective messages count as a trouble of the source, though its calls succeed."""
 
 SHORTEST_EMPTY_POLL_IN_SECONDS = 0.9
-"""A poll that comes back empty sooner was no long one.
+"""A poll that comes back empty sooner was not a long poll.
 
-Some emulators know none, others wake all polls for one message.
+Some emulators have no long polls, others end all polls when one message arrives.
 """
 
 
@@ -159,7 +159,7 @@ class Gatherer:
     async def _slow_down(self, waited: float) -> None:
         """Pause after a poll that came back empty before its time; the more of them in a row, the longer.
 
-        Further polls beside it just end, and fewer are wanted then: a pause would keep their place from others.
+        Only the first poll pauses. Further polls end instead: a pause would take up room that others can use.
         """
         if waited >= SHORTEST_EMPTY_POLL_IN_SECONDS:
             self._hasty_polls = 0
@@ -168,7 +168,7 @@ class Gatherer:
         await self._stop.sleep(HASTY.delay(self._hasty_polls, self._randomness))
 
     def _longest_poll(self) -> int:
-        """A message that came at the end of a long poll may have been hidden since its beginning, for all we know."""
+        """Shorter than a visibility timeout: SQS may have hidden a message since the beginning of its poll."""
         return min(LONG_POLL_IN_SECONDS, max(SHORT_POLL_IN_SECONDS, self._keeper.timeout_in_seconds * 2 // 3))
 
     async def _receive(
@@ -186,7 +186,7 @@ class Gatherer:
                 delay = self._pauses.after_failure(error, asked_at=asked_at)
                 self._health.failed("ReceiveMessage", error, retry_in=delay)
                 if may_pause and self._permits.polls_in_flight == 1:
-                    await self._stop.sleep(delay)  # the others go, and none comes while this one waits
+                    await self._stop.sleep(delay)  # the other polls end, and none begins meanwhile
         if messages is not None:
             self._health.succeeded("ReceiveMessage")
             self._pauses.succeeded()

@@ -7,39 +7,23 @@ Room is counted at three places:
     MappingRoom    one mapping's batches in hand, over all its runs
     Permits        one run: its polls and the mapping's batches in hand together stay within the mapping's concurrency
 
-A mapping's first poll is a long one and mostly idle, so it does not count against the function: it needs only that
-fewer batches are in hand than the function takes, or that this mapping has none.  Further polls are short and count.
+A mapping's first poll is long and mostly idle, so it does not count against the function: it may begin if fewer batches
+are in hand than the function takes, or if this mapping has none.  Further polls are short, and they count.
 So an idle queue never takes another mapping's room, and no more batches wait in line than there are mappings.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 import anyio
 
 from poller.core.queues.scaling import Concurrency, PollScaling
-from poller.functions.room import FunctionRoom
+from poller.functions.room import FunctionRoom, Room
 
 
-class MappingRoom:
+class MappingRoom(Room):
     """How many batches a mapping has in hand. An old run may still finish its own while the next one polls."""
-
-    def __init__(self) -> None:
-        self.batches = 0
-        self._listeners: list[Callable[[], None]] = []
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call this, without waiting, each time there may be more room."""
-        self._listeners.append(listener)
-
-    def stop_listening(self, listener: Callable[[], None]) -> None:
-        self._listeners.remove(listener)
-
-    def changed(self) -> None:
-        for listener in self._listeners:
-            listener()
 
 
 class Permits:
