@@ -594,6 +594,64 @@ def test_a_stop_does_not_wait_for_a_batch_that_may_not_be_invoked_yet(monkeypatc
     assert life.ended_at < 12, f"nothing ran; the stop took {life.ended_at - 10:.0f} s"
 
 
+def test_no_invocation_begins_if_the_stop_begins_while_its_messages_are_hidden_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(grace_in_seconds=30)
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", timeout_in_seconds=28)
+    world.add_mapping("m", queue, "f")
+    hidden_at: list[float] = []
+
+    async def stops(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ChangeMessageVisibilityBatch" and request["Entries"][0]["VisibilityTimeout"]:
+            hidden_at.append(anyio.current_time())
+            world.lives[0].stop.begin()
+        return await call(request)
+
+    around_calls(monkeypatch, stops)
+    life = live(world, sending(world, queue, "hello", at=8.0, stop_at=100.0))
+    assert hidden_at, "the message was received early in its poll, so it has to be hidden again"
+    assert not target.calls
+    assert not checker.in_flight(queue)
+    assert life.ended_at is not None
+    assert life.ended_at < hidden_at[0] + 2
+
+
+def test_a_batch_that_loses_its_messages_while_it_waits_lowers_the_concurrency(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With fewer batches in hand, each one is invoked sooner."""
+    world = World()
+    world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=10, concurrency=2)
+    other, queue = world.add_queue("other", visibility_timeout_in_seconds=300), world.add_queue("q")
+    world.add_mapping("fills", other, "f", batch_size=1)
+    world.add_mapping("waits", queue, "f")
+    limits: list[int] = []
+
+    async def forbidden(call: Call, operation: str, request: dict[str, Any]) -> Any:
+        if operation == "ChangeMessageVisibilityBatch":
+            raise AccessDenied("no", code="AccessDenied")
+        return await call(request)
+
+    async def until(life: Life) -> None:
+        for body in "12":
+            world.sqs.send(other, body)
+        await anyio.sleep(5)
+        world.sqs.send(queue, "late")
+        for at in (50, 70):
+            await anyio.sleep_until(at)
+            limits.extend(
+                status.concurrency_limit for status in life.supervisor.statuses() if status.mapping == "waits"
+            )
+        life.stop.begin()
+
+    around_calls(monkeypatch, forbidden)
+    live(world, until)
+    assert sum(fact.records for fact in world.facts_of(ReceiptsExpired)) == 1
+    assert limits == [2, 1]
+
+
 def test_an_answer_that_is_no_object_is_a_service_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q")
