@@ -13,8 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-import anyio
-
 from poller.core.queues.delivery import Delivery, Finish, Invoke, Wait
 from poller.engine.queues.finishing import Finisher
 from poller.engine.queues.groups import GroupTurns
@@ -58,8 +56,7 @@ class Deliverer:
                         await self.releaser.release([delivery])
                         return
                 case Wait(seconds=seconds):
-                    with anyio.move_on_after(seconds):
-                        await self.stop.draining.wait()
+                    await self.stop.sleep(seconds)
                 case Finish():
                     await self.finisher.finish(step)
                 case _:
