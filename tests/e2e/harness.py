@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,13 +86,14 @@ class Daemon:
             return Page(reply.status, await reply.text())
 
     async def counters(self, mapping: str) -> dict[str, int]:
-        """`poller_records_*_total` of one mapping, without what is common to their names."""
+        """The counters of records and messages of one mapping, by their names without noun and `_total`."""
         families = text_string_to_metric_families((await self.get("/metrics")).text)
         return {
-            sample.name.removeprefix("poller_records_").removesuffix("_total"): int(sample.value)
+            found[1]: int(sample.value)
             for family in families
             for sample in family.samples
-            if sample.name.startswith("poller_records_") and sample.labels == {"mapping": mapping}
+            if sample.labels == {"mapping": mapping}
+            and (found := re.fullmatch(r"poller_(?:records|messages)_(\w+)_total", sample.name))
         }
 
     def signal(self, number: signal.Signals) -> None:

@@ -81,7 +81,7 @@ async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world:
         counters = await daemon.counters("orders")
         ready, health, page = await daemon.get("/readyz"), await daemon.get("/healthz"), await daemon.get("/")
         assert await daemon.stop() == 0
-    assert counters == {"polled": 60, "filtered_out": 10, "invoked": 50, "failed": 3, "deleted": 57}
+    assert counters == {"polled": 60, "filtered_out": 10, "invoked": 50, "failed": 3, "deleted": 57, "released": 0}
     assert ready.status == 200
     since = ready.json()["mappings"]["orders"].pop("since")
     assert since == datetime.fromisoformat(since).strftime("%Y-%m-%dT%H:%M:%SZ")
