@@ -58,7 +58,10 @@ class Reloaded(NamedTuple):
 
 @declare(Line("error"))
 class MappingNotChanged(NamedTuple):
-    """A reload could not open a mapping; it goes on as it was, or is not there if it was new. A reload tries again."""
+    """A reload could not open a mapping, which goes on as it was, or is missing if it was new.
+
+    The next reload tries again.
+    """
 
     mapping: MappingName
     detail: str
@@ -66,7 +69,7 @@ class MappingNotChanged(NamedTuple):
 
 @declare(Line("error"))
 class ReloadRefused(NamedTuple):
-    """A reload changed nothing, for these faults; the daemon goes on with the settings that it has."""
+    """A reload changed nothing, because the settings have `faults`; the daemon goes on with those that it has."""
 
     settings: str
     faults: tuple[str, ...]
@@ -74,14 +77,14 @@ class ReloadRefused(NamedTuple):
 
 @declare(Line("info"))
 class FunctionRestarted(NamedTuple):
-    """Later invocations of the function get child processes that are started from now on."""
+    """A person restarted the function: its next invocations run in new child processes, with new code."""
 
     function: FunctionName
 
 
 @declare(Line("warning"))
 class ControlSocketFailed(NamedTuple):
-    """The control socket could not be made, so that `poller reload` does not reach the daemon; SIGHUP does."""
+    """The control socket could not be made, so `poller reload` does not reach the daemon; SIGHUP does."""
 
     detail: str
 

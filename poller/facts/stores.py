@@ -61,7 +61,7 @@ class PositionTrimmed(NamedTuple):
 
 @declare(Line("warning"))
 class ShardLost(NamedTuple):
-    """Another writer has stored a position of the shard, so the mapping reads this shard no more until it restarts."""
+    """Another writer stored a position of the shard, so the mapping does not read the shard until it restarts."""
 
     mapping: MappingName
     shard: str
@@ -69,7 +69,7 @@ class ShardLost(NamedTuple):
 
 @declare(Line("error"))
 class CheckpointsLost(NamedTuple):
-    """The mapping stopped and could not store the checkpoints of some shards; it will deliver their last records again.
+    """The mapping stopped without storing the checkpoints of some shards, so it will deliver their last records again.
 
     `shards` is how many they are.
     """
