@@ -14,7 +14,7 @@ import importlib.util
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -27,11 +27,11 @@ from poller.admin.control import control_path
 from poller.admin.guard import Access
 from poller.admin.server import Address, Pages, serve, serve_control
 from poller.composition import Pauses, compose
-from poller.descriptors import is_enough, needed, raise_limit
+from poller.descriptors import raise_limit
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
 from poller.errors import CannotListen
-from poller.facts import ControlSocketFailed, DaemonStarted, SettingsWarning, TooFewFileDescriptors
+from poller.facts import ControlSocketFailed, DaemonStarted, Emit, SettingsWarning
 from poller.reloading import Reloader
 from poller.running import Running
 from poller.settings.loading import load
@@ -64,8 +64,6 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         telemetry.begin_function(function)
     for warning in settings.warnings:
         telemetry.emit(SettingsWarning(warning))
-    if not is_enough(limits, wanted := needed(settings)):
-        telemetry.emit(TooFewFileDescriptors(limit=limits.own, needed=wanted))
     async with AsyncExitStack() as stack:
         composition = await stack.enter_async_context(
             compose(settings, emit=telemetry.emit, descriptor_limit=limits.original)
@@ -80,6 +78,8 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             emit=telemetry.emit,
             randomness=composition.randomness,
         )
+        running = Running(supervisor, composition, series=telemetry, limits=limits, emit=telemetry.emit)
+        running.check_descriptors(settings)
         await stack.enter_async_context(supervisor.running())
         for mapping in settings.mappings:
             await supervisor.add(mapping, settings.functions[mapping.function_name])
@@ -88,22 +88,12 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             settings,
             file=settings_path,
             read=partial(load, settings_path, os.environ),
-            running=Running(supervisor, composition, series=telemetry, emit=telemetry.emit),
+            running=running,
             stop=stop,
             emit=telemetry.emit,
         )
         pages = Pages(telemetry.registry, supervisor.statuses)
-        http = None
-        if settings.daemon.http_listen is not None:
-            access = partial(_access, reloader)
-            http = await stack.enter_async_context(
-                serve(settings.daemon.http_listen, pages, access=access, changes=reloader)
-            )
-        try:
-            control = control_path(settings.daemon.state, settings_path)
-            await stack.enter_async_context(serve_control(control, pages, changes=reloader))
-        except CannotListen as error:  # queues and streams do not need it
-            telemetry.emit(ControlSocketFailed(str(error)))
+        http = await stack.enter_async_context(_served(pages, reloader, settings_path, telemetry.emit))
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stop, reloader)
             services.start_soon(reloader.run)
@@ -124,14 +114,31 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
     return 1 if stop.is_unclean.is_set() else 0
 
 
-def _written(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+@asynccontextmanager
+async def _served(pages: Pages, reloader: Reloader, settings_path: Path, emit: Emit) -> AsyncIterator[Address | None]:
+    """The HTTP server, if the settings want one, and the control socket. The value is the address of the first."""
+    daemon = reloader.in_use.daemon
+    async with AsyncExitStack() as stack:
+        http = None
+        if daemon.http_listen is not None:
+            server = serve(daemon.http_listen, pages, access=partial(_access, reloader), changes=reloader)
+            http = await stack.enter_async_context(server)
+        try:
+            control = serve_control(control_path(daemon.state, settings_path), pages, changes=reloader)
+            await stack.enter_async_context(control)
+        except CannotListen as error:  # queues and streams do not need it
+            emit(ControlSocketFailed(str(error)))
+        yield http
 
 
 def _access(reloader: Reloader) -> Access:
     daemon = reloader.in_use.daemon
     return Access(hosts=daemon.http_hosts, admin_token=daemon.admin_token)
+
+
+def _written(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, reloader: Reloader) -> None:

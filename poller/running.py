@@ -15,9 +15,10 @@ from typing import Protocol
 
 import anyio
 
+from poller.descriptors import Limits, is_enough, needed
 from poller.disclosure import safe_text
 from poller.errors import PollerError
-from poller.facts import Emit, MappingNotChanged
+from poller.facts import Emit, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping
@@ -58,7 +59,11 @@ class Series(Protocol):
 class Running:
     """The mappings and functions of the daemon."""
 
-    def __init__(self, supervisor: Supervisor, composition: Composition, *, series: Series, emit: Emit) -> None:
+    def __init__(
+        self, supervisor: Supervisor, composition: Composition, *, series: Series, limits: Limits, emit: Emit
+    ) -> None:
+        """`limits` are how many files and connections the process may have open."""
+        self._limits = limits
         self._supervisor = supervisor
         self._composition = composition
         self._series = series
@@ -67,6 +72,7 @@ class Running:
     async def apply(self, found: Changes) -> Mapping[MappingName, str]:
         """Return when all mappings run as they should, with the reason for each that could not be changed."""
         settings, failures = found.settings, dict[MappingName, str]()
+        self.check_descriptors(settings)
         self._composition.use(settings)
         self._supervisor.grace_in_seconds = settings.daemon.shutdown_grace_in_seconds
         for function in found.functions.added:
@@ -94,6 +100,11 @@ class Running:
         for function in found.functions.removed:
             self._series.forget_function(function)
         return failures
+
+    def check_descriptors(self, settings: Settings) -> None:
+        """Warn if the system allows fewer open files than these settings need."""
+        if not is_enough(self._limits, wanted := needed(settings)):
+            self._emit(TooFewFileDescriptors(limit=self._limits.own, needed=wanted))
 
     def restart_function(self, name: FunctionName) -> None:
         """Start the child processes of later invocations anew."""

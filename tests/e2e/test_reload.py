@@ -25,8 +25,10 @@ AUDIT = "arn:aws:lambda:eu-west-1:123456789012:function:audit"
 BILL = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 
 HANDLER = """
+import os
+
 def handle(event, context):
-    print("VERSION", [record["body"] for record in event["Records"]], flush=True)
+    print("VERSION", [record["body"] for record in event["Records"]], os.environ.get("TOKEN"), flush=True)
 """
 
 
@@ -104,7 +106,9 @@ async def test_a_hangup_reloads_and_a_faulty_file_leaves_everything_as_it_is(wor
 
 
 async def test_a_function_gets_its_new_code_by_a_reload_of_the_function_alone(world: World) -> None:
+    """The new child process lacks a variable to which the file has referred since the first one was started."""
     orders = world.queue("orders")
+    world.environment["TOKEN"] = "t0ken"
     code = world.folder / "handlers.py"
     code.write_text(HANDLER.replace("VERSION", "one"))
     text = f"""
@@ -114,11 +118,13 @@ async def test_a_function_gets_its_new_code_by_a_reload_of_the_function_alone(wo
     """
     async with world.daemon(text) as daemon:
         world.send(orders, "a")
-        await daemon.until_said("child_process_output", line="one ['a']")
+        await daemon.until_said("child_process_output", line="one ['a'] t0ken")
         code.write_text(HANDLER.replace("VERSION", "second"))
+        world.write(text + '[functions.audit]\nurl = "http://127.0.0.1:8080"\nheaders = { Token = "${TOKEN}" }\n')
+        assert (await reloaded(world))["functions"] == {"added": ["audit"], "replaced": [], "removed": []}
         assert await reloaded(world, "--function", "store") == {"restarted": "store"}
         world.send(orders, "b")
-        await daemon.until_said("child_process_output", line="second ['b']")
+        await daemon.until_said("child_process_output", line="second ['b'] None")
         await daemon.until_said("child_process_stopped", reason="reload", level="info")
         assert len(daemon.said("mapping_ready")) == 1
         assert await daemon.stop() == 0

@@ -257,9 +257,9 @@ async def test_no_reload_begins_during_a_stop(tmp_path: Path) -> None:
         tasks.start_soon(refused)  # stands in line before the stop
         await anyio.wait_all_tasks_blocked()
         made.stop.begin()
-        made.running.go.set()
-        await refused()
+        await refused()  # at once, while the one before it is still under way
         made.reloader.reload_soon()
+        made.running.go.set()
     assert made.reads == 1
     assert ReloadRefused(str(made.file), ("the daemon stops",)) in made.facts
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from poller.descriptors import Limits, needed
 from poller.errors import CannotStore
-from poller.facts import Fact, MappingNotChanged
+from poller.facts import Fact, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping
@@ -97,8 +98,9 @@ def settings(tmp_path: Path) -> Callable[[str], Settings]:
     return loaded
 
 
-def running(daemon: Daemon, facts: list[Fact]) -> Running:
-    return Running(daemon, daemon, series=daemon, emit=facts.append)
+def running(daemon: Daemon, facts: list[Fact], *, descriptors: int = 65_536) -> Running:
+    limits = Limits(original=1024, own=descriptors)
+    return Running(daemon, daemon, series=daemon, limits=limits, emit=facts.append)
 
 
 async def test_after_a_change_everything_runs_as_the_file_says(settings: Callable[[str], Settings]) -> None:
@@ -147,6 +149,16 @@ async def test_a_mapping_that_cannot_be_opened_is_told_and_the_others_change(
     assert daemon.mappings == {name: wanted[name] for name in wanted.keys() - {"a", "c"}} | {
         MappingName("a"): Daemon(before).mappings[MappingName("a")]
     }
+
+
+async def test_settings_that_need_more_open_files_than_the_system_allows_are_warned_of(
+    settings: Callable[[str], Settings],
+) -> None:
+    before, after, facts = settings(file("a:f")), settings(file("a:f", "b:resize")), list[Fact]()
+    await running(Daemon(before), facts, descriptors=2000).apply(changes(before, after))
+    assert facts == [TooFewFileDescriptors(limit=2000, needed=needed(after))]
+    await running(Daemon(after), facts, descriptors=2000).apply(changes(after, before))
+    assert len(facts) == 1
 
 
 async def test_a_function_is_restarted_as_it_is_now(settings: Callable[[str], Settings]) -> None:
