@@ -17,7 +17,7 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     telemetry/   facts -> log and Prometheus
     http/        the fast HTTP/1.1 client: knows nothing of AWS
     aws/         THE CLIENTS    the only importer of aiobotocore and botocore
-    settings/    THE FILE       TOML -> Settings
+    settings/    THE FILE       TOML, or a request of AWS Lambda's API -> Settings
     sources/     what is read   } adapters: none knows another
     targets/     functions      }
     destinations/ discards      }

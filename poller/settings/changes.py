@@ -25,12 +25,14 @@ from typing import Any, Generic, NamedTuple, TypeVar, assert_never
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
+from poller.settings.daemon import DaemonOptions
+from poller.settings.options import AtStart, marker
 from poller.settings.table import dotted
 from poller.settings.values import Daemon, Settings
 
 Name = TypeVar("Name", MappingName, FunctionName)
 
-READ_AT_THE_START = ("state", "http_listen", "log_format")
+READ_AT_THE_START = [name for name, field in DaemonOptions.model_fields.items() if marker(field, AtStart)]
 """Options of [daemon] that a running daemon cannot change."""
 
 

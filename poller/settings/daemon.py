@@ -10,7 +10,7 @@ from pydantic import Field
 
 from poller.settings.faults import Fault
 from poller.settings.fields import Address, HostName, State, Text, Token, Url
-from poller.settings.options import Follows, Options, Range, Secret, Unstated, built
+from poller.settings.options import AtStart, Follows, Options, Range, Secret, Unstated, built
 from poller.settings.reading import Entry
 from poller.settings.values import Daemon
 
@@ -34,15 +34,17 @@ class DaemonOptions(Options):
     sts is also the service that is asked for roles, among them those of a web identity and of a profile.
     Default: none."""
 
-    state: Annotated[State | None, Follows()] = None
+    state: Annotated[State | None, AtStart(), Follows()] = None
     """The file with the positions in streams; queues need none.
     It is "sqlite:///absolute/path.db", "sqlite://path-beside-this-file.db", or "memory:", which is lost at the end.
     Its folder must exist, on a local disk, and one daemon at a time may use it.
+    A change needs a restart.
     Default: poller.db in systemd's STATE_DIRECTORY, else beside this file."""
 
-    http_listen: Annotated[Address | None, Unstated("no HTTP server")] = None
+    http_listen: Annotated[Address | None, AtStart(), Unstated("no HTTP server")] = None
     """The address and port of /metrics, /healthz, /readyz and a page for people.
     Port 0 takes any free one.
+    A change needs a restart.
     Default: no HTTP server."""
 
     http_hosts: Annotated[list[HostName], Unstated("addresses and localhost")] = Field(default_factory=list)
@@ -64,8 +66,9 @@ class DaemonOptions(Options):
     """How long invocations in flight may run on after SIGTERM or SIGINT, from 0 to 3600 seconds.
     Default: 30."""
 
-    log_format: Literal["json", "console"] = "json"
+    log_format: Annotated[Literal["json", "console"], AtStart()] = "json"
     """Log lines for machines ("json") or for people ("console").
+    A change needs a restart.
     Default: "json"."""
 
     def value(self, file: Path, environ: Mapping[str, str]) -> Daemon:

@@ -28,7 +28,7 @@ from poller.settings.table import Path, Substituted
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Marker = TypeVar("Marker", "ApiName", "For", "Unstated", "Follows", "Secret", "Range")
+Marker = TypeVar("Marker", "ApiName", "AtStart", "For", "Unstated", "Follows", "Secret", "Range")
 Value = TypeVar("Value", bound="DataclassInstance")
 
 
@@ -50,6 +50,11 @@ class ApiName:
     """The option's name in a request of AWS's API if it is not the same in CamelCase; None if AWS has no such."""
 
     text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AtStart:
+    """The daemon reads the option when it starts, and a reload cannot change it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from poller.settings.faults import Fault, in_a_line
 from poller.settings.functions import KINDS, FunctionOptions
 from poller.settings.mappings import MappingOptions
 from poller.settings.options import (
+    AtStart,
     Follows,
     For,
     Options,
@@ -134,7 +135,7 @@ def test_a_fault_does_not_show_a_secret_wherever_it_stands() -> None:
 
 
 @pytest.mark.parametrize(("model", "option"), OPTIONS)
-def test_an_explanation_says_the_range_and_the_default_as_declared(
+def test_an_explanation_says_the_range_the_default_and_the_restart_as_declared(
     model: type[BaseModel], option: tuple[str, ...]
 ) -> None:
     field = declaration(model, option)
@@ -142,6 +143,7 @@ def test_an_explanation_says_the_range_and_the_default_as_declared(
     text = " ".join((field.description or "").split())
     if (numbers := marker(field, Range)) is not None:
         assert f"from {numbers.lowest} to {numbers.highest}" in text
+    assert (marker(field, AtStart) is not None) == ("A change needs a restart." in text)
     has_no_default = option[0] in (*KINDS, "event_source_arn", "function_name") or option[0].startswith("starting_")
     assert has_no_default != ("Default: " in text)
     for default in _written_defaults(model, option):
