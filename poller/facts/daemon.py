@@ -91,10 +91,14 @@ class ControlSocketFailed(NamedTuple):
 
 @declare(Line("info"))
 class StateOpened(NamedTuple):
-    """The daemon has opened the state file and read all of it; `positions` shards have a position in it."""
+    """The daemon has opened the state file and read all of it; `positions` shards have a position in it.
+
+    `kept_copy` is the file as an older version of poller wrote it, if this version has changed it to its own format.
+    """
 
     file: str
     positions: int
+    kept_copy: str | None = None
 
 
 @declare(Line("warning"))

@@ -1,4 +1,4 @@
-"""How are positions kept that need not outlive the process? In a dict; for demos, tests, and streams read anew."""
+"""How are positions kept that need not survive the process? In a dict; for demos, tests and streams read from anew."""
 
 from __future__ import annotations
 
@@ -27,10 +27,6 @@ class MemoryStore:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._rows: defaultdict[StateKey, dict[ShardId, Row]] = defaultdict(dict)
-
-    @property
-    def keys(self) -> Collection[StateKey]:
-        return self._rows.keys()
 
     async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
         """Everything stored for a mapping in its stream."""

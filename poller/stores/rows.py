@@ -115,7 +115,7 @@ def save(file: sqlite3.Connection, rows: Collection[Row]) -> Collection[RowKey]:
 
 
 def moved_back(file: sqlite3.Connection, rows: Collection[Row]) -> CheckpointMovedBack | None:
-    """The first of them that would, after an error."""
+    """After a refused save: the first of its rows that would move back."""
     for mapping, stream_arn, shard_id, position, its_rank, _, _, _, version, _ in rows:
         if stored := file.execute(FURTHER_ON, (mapping, stream_arn, shard_id, its_rank, version)).fetchone():
             before = parse_position(stored[0])

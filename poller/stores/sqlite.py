@@ -31,19 +31,21 @@ class SqliteStore:
 
     Entering raises SettingsError where the file cannot be used, InUse or CannotStore where it cannot be used now.
     `positions` is how many positions it held when it was opened. `pauses` is in the same file.
+    `kept_copy` is the copy of a file that opening has migrated from the format before.
     """
 
     pauses: SqlitePauses
 
     def __init__(self, path: Path) -> None:
         self.positions = 0
+        self.kept_copy: Path | None = None
         self._path = path
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             file = ExitStack()
             stack.push_async_callback(_close, file)
-            connection = await to_thread.run_sync(file.enter_context, owned(self._path))
+            connection = await to_thread.run_sync(file.enter_context, owned(self._path, self._has_migrated))
             self.positions = await to_thread.run_sync(count, connection)
             self._writer = Writer(connection, watched(self._path))
             self.pauses = SqlitePauses(self._writer, self._translated)
@@ -79,6 +81,9 @@ class SqliteStore:
         """What was set by hand in place of the mapping's own starting position; holds until it is set again."""
         with self._translated():
             return await self._writer.do(lambda file: starting_position(file, key))
+
+    def _has_migrated(self, kept_copy: Path) -> None:
+        self.kept_copy = kept_copy
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from poller.errors import SettingsError
 from poller.stores.ownership import is_there, locked, no_room, unusable
 from poller.stores.rows import check
-from poller.stores.schema import FORMAT, SCHEMA, format_of, keep_copy, migrate
+from poller.stores.schema import FORMAT, SCHEMA, copy_of, format_of, keep_copy, migrate
 
 BUSY_TIMEOUT_IN_SECONDS = 5.0
 """How long to wait for a person's own transaction on the file."""
@@ -61,8 +61,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def owned(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file for this process alone, in autocommit; raises SettingsError, InUse or CannotStore."""
+def owned(path: Path, on_migration: Callable[[Path], None] = lambda _: None) -> Iterator[sqlite3.Connection]:
+    """The file for this process alone, in autocommit; raises SettingsError, InUse or CannotStore.
+
+    `on_migration` is told of the copy that was kept, if the file was of the format before.
+    """
     with locked(path), _connection(path, "rw") as connection:
         with faults(path):
             found = format_of(path, connection)
@@ -81,6 +84,7 @@ def owned(path: Path) -> Iterator[sqlite3.Connection]:
                 else:
                     keep_copy(path, connection, found)
                     migrate(connection)
+                    on_migration(copy_of(path, found))
         yield connection
 
 

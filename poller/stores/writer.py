@@ -1,4 +1,4 @@
-"""How do many saves share one flush? They wait while the thread writes, and are written together by its next turn.
+"""How do many saves share one flush? They wait while the thread writes; then it writes all of them together.
 
     save ─┐
     save ─┤ waiting ──> thread: all saves in front in one transaction, or the one other job in front
@@ -8,7 +8,7 @@ A flush takes milliseconds, whatever is in it.
 Jobs are done in the order in which they came: a load sees every save whose writing began before it, also one whose
 task was cancelled meanwhile.
 A job whose task is cancelled while the job waits is taken out; what the thread has begun is finished.
-A group that is refused is done again one by one, so that the fault meets only whose it is.
+A group that is refused is saved again one job at a time, so that only the faulty job gets the error.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def shown(world: WindowWorld) -> list[tuple[int, int, list[str] | str, list[str]
 
 
 async def stored(world: WindowWorld) -> list[Checkpoint]:
-    (checkpoints,) = [await load(world.store, key) for key in list(world.store.keys)]
+    (checkpoints,) = [await load(world.store, key) for key in list(world.store._rows)]
     return list(checkpoints.values())
 
 
@@ -396,7 +396,7 @@ def test_a_crash_at_the_shards_end_with_the_last_call_failing_keeps_the_window_a
             return True
 
         await world.live(until)
-        key = next(iter(world.store.keys))
+        key = next(iter(world.store._rows))
         parent = (await load(world.store, key))[ShardId(parents[0])]
         assert parent.window is not None
         assert not isinstance(parent.position, ShardEnd)

@@ -25,6 +25,7 @@ from poller.stores import schema
 from poller.stores.by_hand import Stored, stored
 from poller.stores.pauses import paused
 from poller.stores.schema import FORMAT, copy_of, keep_copy
+from poller.stores.sqlite import SqliteStore
 from poller.stores.sqlite_file import WHAT_TO_DO, owned, shown
 from tests.fakes.disk import no_file_grows_beyond
 
@@ -208,3 +209,11 @@ def test_a_copy_that_cannot_be_written_is_refused(path: Path) -> None:
     with closing(sqlite3.connect(path)) as file, pytest.raises(SettingsError, match=r"poller\.db\.format-2 cannot be"):
         keep_copy(path, file, BEFORE)
     assert [file.name for file in path.parent.iterdir()] == ["poller.db", f"poller.db.format-{BEFORE}"]
+
+
+@pytest.mark.anyio
+async def test_a_store_tells_where_the_copy_of_a_migrated_file_is(path: Path) -> None:
+    for kept_copy in (copy_of(path, BEFORE), None):
+        async with SqliteStore(path) as store:
+            assert store.kept_copy == kept_copy
+            assert store.positions == 6
