@@ -300,8 +300,7 @@ class Supervisor:
             attempt=supervised.crashes,
             next_try=now + delay,
         )
-        with anyio.move_on_after(delay):
-            await self._stop.draining.wait()
+        await self._stop.sleep(delay)
 
     async def _run_again(self, supervised: _Supervised, run: _Run) -> Exception | None:
         """Returns why the next run could not begin."""
