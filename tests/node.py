@@ -1,10 +1,12 @@
 """Programs of the Node world that tests run: installed by npm once, in a cache folder outside the project.
 
+Processes that run tests side by side share the folder: the first one installs, the others wait.
 Where node or npm is missing, or an install fails, the test is skipped and says why; in CI it fails instead.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -29,7 +31,11 @@ def installed(name: str, version: str) -> Path:
     """The folder of a package, `node_modules` and all, installed if it was not. Its install scripts may run."""
     folder = CACHE / f"{name.replace('/', '+')}@{version}"
     if not folder.exists():
-        _install(name, version, folder)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with (CACHE / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                _install(name, version, folder)
     return folder / "node_modules" / name
 
 
@@ -43,7 +49,6 @@ def unavailable(reason: str) -> NoReturn:
 def _install(name: str, version: str, folder: Path) -> None:
     npm = shutil.which("npm") or unavailable("npm is not installed")
     node()
-    CACHE.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=CACHE))
     manifest = {"private": True, "dependencies": {name: version}, "allowScripts": {name: True}}
     (work / "package.json").write_text(json.dumps(manifest))
