@@ -1,8 +1,8 @@
 """Which emulators do the integration and contract tests run against? ministack first, moto as a second opinion.
 
-Each is a process of its own for the whole test session. Its listening socket is opened here and handed down, so that
-there is no race for a port and nothing to wait for: a connection made early lies in the backlog until the emulator
-accepts it, and is refused if the emulator died.
+Each is a process of its own for the whole test session; with `pytest -n 2` each of the two test processes has one.
+Its listening socket is opened here and handed down, so that there is no race for a port and nothing to wait for: a
+connection made early lies in the backlog until the emulator accepts it, and is refused if the emulator died.
 
     ministack, moto   -> the endpoint's url
     kinesis_local     -> the endpoint's url of the one that can be resharded; it runs on node
