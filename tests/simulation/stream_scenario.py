@@ -121,7 +121,7 @@ class StreamScenario:
             stream_bounds.check_stop(
                 history,
                 life,
-                is_store_sound=not self.shape.has_store_faults,
+                is_store_sound=not self.shape.has_store_faults and not self._may_repeat(history.mapping),
                 grace_in_seconds=self.world.grace_in_seconds,
             )
 
