@@ -1,0 +1,140 @@
+"""Does what mappings open and share go when they go?"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from poller.composition import Composition, Pauses, compose
+from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
+from poller.facts import Fact
+from poller.model.ids import MappingName
+from poller.settings.loading import load
+from poller.settings.values import Settings
+from poller.telemetry.telemetry import Telemetry
+
+pytestmark = pytest.mark.anyio
+
+CYCLES = 1000
+WARM_UP = 100
+MEMORY_LIMIT_IN_BYTES = 5 * 2**20
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def settings_of(directory: Path, names: list[str]) -> Settings:
+    """Queues and streams in turn, each with a function of its own in child processes; AWS cannot be reached."""
+    text = '[daemon]\nregion = "eu-west-1"\nendpoint_url = "http://127.0.0.1:9"\n'
+    for number, name in enumerate(names):
+        text += f'[functions.{name}]\nhandler = "f:handler"\n[mappings.{name}]\nfunction_name = "{name}"\n'
+        if number % 2:
+            text += f'event_source_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/{name}"\n'
+            text += 'starting_position = "TRIM_HORIZON"\n'
+            text += 'destination_config.on_failure.destination_arn = "arn:aws:sqs:eu-west-1:123456789012:failures"\n'
+        else:
+            text += f'event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:{name}.fifo"\n'
+    file = directory / "poller.toml"
+    file.write_text(text)
+    return load(file, {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"})
+
+
+def supervisor_of(composition: Composition, stop: Stop, telemetry: Telemetry) -> Supervisor:
+    return Supervisor(
+        composition.open,
+        pauses=Pauses(composition),
+        series=telemetry,
+        stop=stop,
+        grace_in_seconds=5.0,
+        clock=composition.clock,
+        emit=telemetry.emit,
+        randomness=random.Random(1),
+    )
+
+
+def in_use() -> tuple[int, int, int]:
+    """Resident bytes, tasks, descriptors."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    descriptors = [*Path("/proc/self/fd").iterdir()]
+    return pages * os.sysconf("SC_PAGESIZE"), len(asyncio.all_tasks()), len(descriptors)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory in use")
+async def test_a_thousand_mappings_that_come_and_go_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    settings = settings_of(tmp_path, ["kept", *(f"m{number}" for number in range(10))])
+    kept, *mappings = settings.mappings
+
+    async def come_and_go(times: int) -> None:
+        for number in range(times):
+            mapping = mappings[number % len(mappings)]
+            await supervisor.add(mapping, settings.functions[mapping.function_name])
+            await supervisor.remove(mapping.name)
+
+    stop, telemetry = Stop(), Telemetry()
+    async with compose(settings, emit=telemetry.emit, descriptor_limit=1024) as composition:
+        supervisor = supervisor_of(composition, stop, telemetry)
+        what_is_shared = composition.open(kept, settings.functions[kept.function_name], stop)
+        async with supervisor.running(), what_is_shared:
+            supervisor.begin()
+            await come_and_go(WARM_UP)
+            await anyio.wait_all_tasks_blocked()
+            memory, tasks, descriptors = in_use()
+            await come_and_go(CYCLES)
+            await anyio.wait_all_tasks_blocked()
+            memory_after, tasks_after, descriptors_after = in_use()
+            stop.begin()
+    assert memory_after - memory < MEMORY_LIMIT_IN_BYTES
+    assert tasks_after == tasks
+    assert descriptors_after == descriptors
+
+
+async def test_functions_close_in_any_order_and_the_last_mapping_closes_what_it_shares(tmp_path: Path) -> None:
+    """Two targets with a task group each: to close the first one first raised when mappings shared one task."""
+    settings = settings_of(tmp_path, ["a", "b"])
+    facts: list[Fact] = []
+    stop = Stop()
+    async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
+        a, b = settings.mappings
+        function = settings.functions[a.function_name]
+        first = composition.open(a, function, stop)
+        second = composition.open(b, settings.functions[b.function_name], stop)
+        third = composition.open(a, function, stop)
+        for run in (first, second, third):
+            await run.__aenter__()
+        opened = composition._functions
+        assert len(opened) == 2, "two functions for three runs"
+        await first.__aexit__(None, None, None)
+        assert len(opened) == 2
+        await third.__aexit__(None, None, None)
+        assert len(opened) == 1
+        await second.__aexit__(None, None, None)
+        assert (len(opened), len(composition._aws)) == (0, 0)
+
+
+async def test_a_pause_survives_in_the_state_file_and_makes_none_where_nobody_pauses(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, ["a"])
+    facts: list[Fact] = []
+    state = Path(settings.daemon.state.removeprefix("sqlite://"))
+    async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
+        assert await Pauses(composition).load() == frozenset()
+        assert not await anyio.Path(state).exists()
+        await Pauses(composition).pause(MappingName("a"))
+    async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
+        assert await Pauses(composition).load() == {"a"}
+        await Pauses(composition).resume(MappingName("a"))
+        assert await Pauses(composition).load() == frozenset()
