@@ -26,6 +26,20 @@ METRICS = """\
 The metrics that `/metrics` shows, as `poller reference metrics --markdown` prints them.
 Those of the Python process (`process_…`, `python_…`) come in addition.
 A mapping or a function has its counters at zero from the moment when it is added.
+
+AWS has some of them too, under "Types of metrics for Lambda functions":
+
+| AWS | here |
+| --- | --- |
+| PolledEventCount | `poller_records_polled_total` |
+| FilteredOutEventCount | `poller_records_filtered_out_total` |
+| InvokedEventCount | `poller_records_invoked_total` |
+| FailedInvokeEventCount | `poller_records_failed_total` |
+| DroppedEventCount | `poller_records_dropped_total` |
+| DeletedEventCount | `poller_messages_deleted_total` |
+| OnFailureDestinationDeliveredEventCount | `poller_records_reported_total` |
+| DestinationDeliveryFailures | `poller_destination_errors_total` |
+| IteratorAge | `poller_iterator_age_seconds`, of records that are not done, also while no batch succeeds |
 """
 LOG = """\
 # Log events
