@@ -31,28 +31,28 @@ _FOREIGN = {
 }
 """Fields whose text comes from outside: which part of it is written, if there is any."""
 
-Say = Callable[[Any, Subject | None], None]
+WriteLine = Callable[[Any, Subject | None], None]
 _KeyOf = Callable[[Subject, Fact], Key]
 
 
-def writer(declaration: Declaration, log: FilteringBoundLogger) -> Say | None:
+def writer(declaration: Declaration, log: FilteringBoundLogger) -> WriteLine | None:
     """Compile the lines of a fact; None if the log takes none of them."""
     lines = [_write(line, line.event or declaration.event, log) for line in declaration.lines]
     if not any(lines):
         return None
     cases = [(line.when, write) for line, write in zip(declaration.lines, lines, strict=True)]
 
-    def say(fact: Fact, subject: Subject | None) -> None:
+    def write_line(fact: Fact, subject: Subject | None) -> None:
         for when, write in cases:
             if when is None or when(fact):
                 if write is not None:
                     write(fact, subject)
                 return
 
-    return say
+    return write_line
 
 
-def _write(line: Line, event: str, log: FilteringBoundLogger) -> Say | None:
+def _write(line: Line, event: str, log: FilteringBoundLogger) -> WriteLine | None:
     level = logging.getLevelNamesMapping()[line.level.upper()]
     if not log.is_enabled_for(level):
         return None

@@ -26,7 +26,7 @@ from poller.facts.declaration import DECLARATIONS, Declaration, Fact, metrics
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus
 from poller.telemetry.gauges import StatusCollector
-from poller.telemetry.lines import Say, writer
+from poller.telemetry.lines import WriteLine, writer
 from poller.telemetry.series import MetricCollector, register_process
 from poller.telemetry.subject import Add, Subject, adder
 
@@ -83,27 +83,27 @@ class Telemetry:
         """Read the gauges from these statuses at every scrape; to be called once."""
         self.registry.register(StatusCollector(statuses))
 
-    def _compile(self, declaration: Declaration, say: Say | None) -> Callable[[Fact], None]:
-        """One function for this class of facts. `say` is None if none of its lines is logged."""
+    def _compile(self, declaration: Declaration, write_line: WriteLine | None) -> Callable[[Fact], None]:
+        """One function for this class of facts. `write_line` is None if none of its lines is logged."""
         adders = tuple(adder(count) for count in declaration.counts)
         fields = declaration.fact._fields
         if "mapping" in fields:
-            return _told(self._mappings, attrgetter("mapping"), adders, say)
+            return _interpreter(self._mappings, attrgetter("mapping"), adders, write_line)
         if "function" in fields:
-            return _told(self._functions, attrgetter("function"), adders, say)
+            return _interpreter(self._functions, attrgetter("function"), adders, write_line)
         assert not adders, "what is counted is counted of a mapping or of a function"
-        return lambda fact: say(fact, None) if say is not None else None
+        return lambda fact: write_line(fact, None) if write_line is not None else None
 
 
-def _told(
-    subjects: dict[str, Subject], name: Callable[[Fact], str], adders: tuple[Add, ...], say: Say | None
+def _interpreter(
+    subjects: dict[str, Subject], name: Callable[[Fact], str], adders: tuple[Add, ...], write_line: WriteLine | None
 ) -> Callable[[Fact], None]:
-    def told(fact: Fact) -> None:
+    def interpret(fact: Fact) -> None:
         subject = subjects.get(name(fact))
         if subject is not None:
             for add in adders:
                 add(subject, fact)
-        if say is not None:
-            say(fact, subject)
+        if write_line is not None:
+            write_line(fact, subject)
 
-    return told
+    return interpret

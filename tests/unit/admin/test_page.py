@@ -79,20 +79,20 @@ class Reader(HTMLParser):
             row[self._cell] = f"{row.get(self._cell, '')} {data}".strip()
 
 
-def telemetry() -> Telemetry:
-    told = Telemetry()
-    told.begin_mapping(ORDERS, STORE, is_stream=False)
-    told.begin_mapping(CLICKS, STORE, is_stream=True)
-    return told
+def begun_telemetry() -> Telemetry:
+    telemetry = Telemetry()
+    telemetry.begin_mapping(ORDERS, STORE, is_stream=False)
+    telemetry.begin_mapping(CLICKS, STORE, is_stream=True)
+    return telemetry
 
 
 def test_a_row_shows_the_mapping_its_state_its_gauges_and_its_counters() -> None:
-    told = telemetry()
-    told.emit(MessagesReceived(ORDERS, 12345))
-    told.emit(RecordsFilteredOut(ORDERS, 57))
-    told.emit(BatchInvoked(ORDERS, STORE, RequestId("8f3"), "partly_failed", 10, 4, 1, 0.1, 1.0, "", "", ""))
-    told.emit(MessagesDeleted(ORDERS, 6))
-    reader = Reader(render([READY], told.registry))
+    telemetry = begun_telemetry()
+    telemetry.emit(MessagesReceived(ORDERS, 12345))
+    telemetry.emit(RecordsFilteredOut(ORDERS, 57))
+    telemetry.emit(BatchInvoked(ORDERS, STORE, RequestId("8f3"), "partly_failed", 10, 4, 1, 0.1, 1.0, "", "", ""))
+    telemetry.emit(MessagesDeleted(ORDERS, 6))
+    reader = Reader(render([READY], telemetry.registry))
     assert reader.rows[1:] == [
         {
             "mapping": "orders arn:aws:sqs:eu-west-1:123456789012:q → store",
@@ -111,11 +111,11 @@ def test_a_row_shows_the_mapping_its_state_its_gauges_and_its_counters() -> None
 
 
 def test_a_stream_has_a_table_of_its_own_with_its_shards_and_its_discards() -> None:
-    told = telemetry()
-    told.emit(RecordsRead(CLICKS, 100))
-    told.emit(InvocationRecordDelivered(CLICKS, 3, "RetryAttemptsExhausted"))
-    told.emit(RecordsDropped(CLICKS, 4, "RecordAgeExceeded"))
-    page = render([READY, STREAM], told.registry)
+    telemetry = begun_telemetry()
+    telemetry.emit(RecordsRead(CLICKS, 100))
+    telemetry.emit(InvocationRecordDelivered(CLICKS, 3, "RetryAttemptsExhausted"))
+    telemetry.emit(RecordsDropped(CLICKS, 4, "RecordAgeExceeded"))
+    page = render([READY, STREAM], telemetry.registry)
     reader = Reader(page)
     assert [row.get("mapping") for row in reader.rows if row][:2] == [
         "orders arn:aws:sqs:eu-west-1:123456789012:q → store",
@@ -140,7 +140,7 @@ def test_a_stream_has_a_table_of_its_own_with_its_shards_and_its_discards() -> N
 
 
 def test_blocked_shards_have_a_table_that_tells_how_many_it_leaves_out() -> None:
-    page = render([READY, STREAM], telemetry().registry)
+    page = render([READY, STREAM], begun_telemetry().registry)
     assert Reader(page).rows[-2:] == [
         {
             "mapping": "clicks",
@@ -154,23 +154,23 @@ def test_blocked_shards_have_a_table_that_tells_how_many_it_leaves_out() -> None
 
 def test_a_table_stands_only_where_it_has_rows() -> None:
     idle = STREAM._replace(stream=StreamStatus())
-    assert Reader(render([READY], telemetry().registry)).tags.count("table") == 1
-    assert Reader(render([idle], telemetry().registry)).tags.count("table") == 1
-    assert Reader(render([READY, idle], telemetry().registry)).tags.count("table") == 2
+    assert Reader(render([READY], begun_telemetry().registry)).tags.count("table") == 1
+    assert Reader(render([idle], begun_telemetry().registry)).tags.count("table") == 1
+    assert Reader(render([READY, idle], begun_telemetry().registry)).tags.count("table") == 2
 
 
 def test_a_mapping_in_trouble_says_why() -> None:
     troubled = READY._replace(state="troubled", reason="the queue is gone")
-    assert Reader(render([troubled], telemetry().registry)).rows[1]["state"] == "troubled the queue is gone"
+    assert Reader(render([troubled], begun_telemetry().registry)).rows[1]["state"] == "troubled the queue is gone"
 
 
 def test_a_mapping_that_waits_says_since_when_how_often_and_when_it_tries_again() -> None:
     since = 1_769_860_800.0
     waiting = READY._replace(state="waiting", reason="throttled", since=since, attempt=1234, next_try=since + 20)
     said = "since 2026-01-31T12:00:00Z, attempt 1,234 failed, next try at 2026-01-31T12:00:20Z"
-    assert Reader(render([waiting], telemetry().registry)).rows[1]["state"] == f"waiting throttled {said}"
+    assert Reader(render([waiting], begun_telemetry().registry)).rows[1]["state"] == f"waiting throttled {said}"
     unknown = waiting._replace(attempt=None, next_try=None)
-    assert Reader(render([unknown], telemetry().registry)).rows[1]["state"] == (
+    assert Reader(render([unknown], begun_telemetry().registry)).rows[1]["state"] == (
         "waiting throttled since 2026-01-31T12:00:00Z"
     )
 
@@ -185,7 +185,7 @@ def test_what_comes_from_outside_is_escaped() -> None:
         reason=evil,
         stream=StreamStatus(shards_blocked=1, blocked=(BlockedShard(ShardId(evil), evil, 0.0, detail=evil),)),
     )
-    reader = Reader(render([status], telemetry().registry))
+    reader = Reader(render([status], begun_telemetry().registry))
     assert "script" not in reader.tags
     assert reader.rows[1]["mapping"] == f"{evil} {evil} → {evil}"
     assert reader.rows[1]["state"] == f"troubled {evil} 1 shard blocked"
@@ -198,21 +198,21 @@ def test_what_comes_from_outside_is_escaped() -> None:
 
 
 def test_the_title_counts_the_ready_among_the_enabled() -> None:
-    page = render([READY, READY._replace(state="starting"), DISABLED], telemetry().registry)
+    page = render([READY, READY._replace(state="starting"), DISABLED], begun_telemetry().registry)
     assert "<title>poller: 1 of 2 mappings ready</title>" in page
 
 
 def test_the_page_explains_each_number_that_is_no_counter() -> None:
     counters = {"polled", "filtered out", "invoked", "failed", "deleted", "discarded"}
     for status in (READY, STREAM):
-        page = render([status], telemetry().registry)
+        page = render([status], begun_telemetry().registry)
         numbers = Reader(page).rows[1].keys() - {"mapping", "state"} - counters
         explained = re.findall(r"<b>(.+)</b>: .+<br>", page.partition("<footer>")[2])
         assert numbers <= set(explained)
 
 
 def test_the_page_loads_itself_again_and_nothing_from_elsewhere() -> None:
-    page = render([READY], telemetry().registry)
+    page = render([READY], begun_telemetry().registry)
     assert '<meta http-equiv="refresh"' in page
     assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["/metrics", "/readyz", "/healthz"]
     assert "script" not in Reader(page).tags

@@ -378,22 +378,22 @@ class Watch:
         return self.time
 
 
-def telemetry(watch: Watch | None = None) -> Telemetry:
-    told = Telemetry(now=watch or Watch())
-    begin(told)
-    return told
+def begun_telemetry(watch: Watch | None = None) -> Telemetry:
+    telemetry = Telemetry(now=watch or Watch())
+    begin(telemetry)
+    return telemetry
 
 
-def begin(told: Telemetry) -> None:
+def begin(telemetry: Telemetry) -> None:
     for mapping in (ORDERS, INVOICES, CLICKS, VIEWS):
-        told.begin_mapping(mapping, STORE, is_stream=mapping in (CLICKS, VIEWS))
-    told.begin_function(STORE)
+        telemetry.begin_mapping(mapping, STORE, is_stream=mapping in (CLICKS, VIEWS))
+    telemetry.begin_function(STORE)
 
 
-def forget(told: Telemetry) -> None:
+def forget(telemetry: Telemetry) -> None:
     for mapping in (ORDERS, INVOICES, CLICKS, VIEWS):
-        told.forget_mapping(mapping)
-    told.forget_function(STORE)
+        telemetry.forget_mapping(mapping)
+    telemetry.forget_function(STORE)
 
 
 def series(of: Telemetry) -> dict[str, float]:
@@ -411,10 +411,10 @@ def test_a_fact_moves_its_metrics_and_no_others_and_is_logged_at_its_level(
     fact: Fact, level: str, event: str, moves: dict[str, float]
 ) -> None:
     with capture_logs() as lines:
-        told = telemetry()
-        before = series(told)
-        told.emit(fact)
-    after = series(told)
+        telemetry = begun_telemetry()
+        before = series(telemetry)
+        telemetry.emit(fact)
+    after = series(telemetry)
     assert {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)} == moves
     assert [(line["log_level"], line["event"]) for line in lines] == [(level, event)]
 
@@ -424,8 +424,8 @@ def test_every_fact_has_an_expectation() -> None:
 
 
 def test_every_counter_of_every_mapping_and_function_is_there_at_zero_from_the_start() -> None:
-    told = telemetry()
-    start = series(told)
+    telemetry = begun_telemetry()
+    start = series(telemetry)
     told_of = {
         name for name in start if not name.startswith(("poller_build_info", "poller_child_processes", "poller_child_"))
     }
@@ -446,12 +446,12 @@ def _of(mapping: str, names: set[str]) -> set[str]:
 
 
 def test_metrics_of_queues_and_of_streams_have_no_series_for_the_other_kind() -> None:
-    told = telemetry()
+    telemetry = begun_telemetry()
     with capture_logs():
         for fact, *_ in EXPECTATIONS:
-            told.emit(fact)
-    of_queues = {name.partition("{")[0] for name in _of(ORDERS, set(series(told)))}
-    of_streams = {name.partition("{")[0] for name in _of(CLICKS, set(series(told)))}
+            telemetry.emit(fact)
+    of_queues = {name.partition("{")[0] for name in _of(ORDERS, set(series(telemetry)))}
+    of_streams = {name.partition("{")[0] for name in _of(CLICKS, set(series(telemetry)))}
     assert of_queues - of_streams == {metric.name for metric in metrics() if metric.of == "queue"}
     assert of_streams - of_queues == {metric.name for metric in metrics() if metric.of == "stream"}
     assert "poller_receives_total" in of_queues - of_streams
@@ -461,14 +461,14 @@ def test_metrics_of_queues_and_of_streams_have_no_series_for_the_other_kind() ->
 def test_every_blocked_shard_is_logged_and_one_that_blocks_repeatedly_with_a_count() -> None:
     watch = Watch()
     with capture_logs() as lines:
-        told = telemetry(watch)
+        telemetry = begun_telemetry(watch)
         for number in range(100):
-            told.emit(facts.ShardBlocked(CLICKS, f"shard-{number}", "KeyError"))
+            telemetry.emit(facts.ShardBlocked(CLICKS, f"shard-{number}", "KeyError"))
         for _ in range(9):
-            told.emit(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
-        told.emit(facts.ShardBlocked(CLICKS, "shard-7", "AccessDenied"))
+            telemetry.emit(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
+        telemetry.emit(facts.ShardBlocked(CLICKS, "shard-7", "AccessDenied"))
         watch.time += 11
-        told.emit(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
+        telemetry.emit(facts.ShardBlocked(CLICKS, "shard-7", "KeyError"))
     assert [line["shard"] for line in lines[:100]] == [f"shard-{number}" for number in range(100)]
     assert [(line["reason"], line.get("suppressed")) for line in lines[100:]] == [
         ("AccessDenied", None),
@@ -478,10 +478,10 @@ def test_every_blocked_shard_is_logged_and_one_that_blocks_repeatedly_with_a_cou
 
 def test_every_loss_is_logged() -> None:
     with capture_logs() as lines:
-        told = telemetry()
+        telemetry = begun_telemetry()
         for number in range(3):
-            told.emit(facts.RecordsDropped(CLICKS, 1, "RetryAttemptsExhausted", SHARD, str(number), str(number)))
-            told.emit(facts.PositionTrimmed(CLICKS, f"shard-{number}"))
+            telemetry.emit(facts.RecordsDropped(CLICKS, 1, "RetryAttemptsExhausted", SHARD, str(number), str(number)))
+            telemetry.emit(facts.PositionTrimmed(CLICKS, f"shard-{number}"))
     dropped = [line["start_sequence_number"] for line in lines if line["event"] == "records_dropped"]
     trimmed = [line["shard"] for line in lines if line["event"] == "position_trimmed"]
     assert (dropped, trimmed) == (["0", "1", "2"], ["shard-0", "shard-1", "shard-2"])
@@ -489,13 +489,13 @@ def test_every_loss_is_logged() -> None:
 
 def test_a_read_without_records_is_not_logged() -> None:
     with capture_logs() as lines:
-        telemetry().emit(facts.RecordsRead(CLICKS, 0))
+        begun_telemetry().emit(facts.RecordsRead(CLICKS, 0))
     assert lines == []
 
 
 def test_the_line_of_dropped_records_says_which_they_are() -> None:
     with capture_logs() as lines:
-        telemetry().emit(facts.RecordsDropped(CLICKS, 3, "RecordAgeExceeded", SHARD, "4959", "4961"))
+        begun_telemetry().emit(facts.RecordsDropped(CLICKS, 3, "RecordAgeExceeded", SHARD, "4959", "4961"))
     (line,) = lines
     assert (line["shard"], line["start_sequence_number"], line["end_sequence_number"]) == (SHARD, "4959", "4961")
 
@@ -503,7 +503,7 @@ def test_the_line_of_dropped_records_says_which_they_are() -> None:
 def test_the_line_of_a_failed_destination_names_it_and_the_next_try() -> None:
     bucket = "arn:aws:s3:::failures"
     with capture_logs() as lines:
-        telemetry().emit(
+        begun_telemetry().emit(
             facts.DestinationFailed(CLICKS, 3, "NoSuchBucket", "there is none", 0.857000995, SHARD, bucket)
         )
     (line,) = lines
@@ -512,9 +512,9 @@ def test_the_line_of_a_failed_destination_names_it_and_the_next_try() -> None:
 
 def test_ignored_failures_are_logged_once_for_each_mapping() -> None:
     with capture_logs() as lines:
-        told = telemetry()
+        telemetry = begun_telemetry()
         for mapping in (ORDERS, CLICKS, ORDERS, CLICKS):
-            told.emit(facts.BatchItemFailuresIgnored(mapping, STORE, "the key must be batchItemFailures"))
+            telemetry.emit(facts.BatchItemFailuresIgnored(mapping, STORE, "the key must be batchItemFailures"))
     assert [(line["event"], line["log_level"], line["mapping"]) for line in lines] == [
         ("batch_item_failures_ignored", "warning", ORDERS),
         ("batch_item_failures_ignored", "warning", CLICKS),
@@ -524,20 +524,20 @@ def test_ignored_failures_are_logged_once_for_each_mapping() -> None:
 
 def test_reasons_that_are_not_names_share_one_line() -> None:
     with capture_logs() as lines:
-        told = telemetry()
+        telemetry = begun_telemetry()
         for number in range(50):
-            told.emit(facts.ShardBlocked(CLICKS, SHARD, f"{number} no answer{'a' * 5000}", detail="b" * 5000))
+            telemetry.emit(facts.ShardBlocked(CLICKS, SHARD, f"{number} no answer{'a' * 5000}", detail="b" * 5000))
     assert [(line["reason"], line["detail"]) for line in lines] == [(f"0 no answer{'a' * 1013}", "b" * 1024)]
 
 
 def test_the_line_of_a_blocked_shard_has_no_detail_if_there_is_no_message() -> None:
     with capture_logs() as lines:
-        telemetry().emit(facts.ShardBlocked(CLICKS, SHARD, "batchItemFailures"))
+        begun_telemetry().emit(facts.ShardBlocked(CLICKS, SHARD, "batchItemFailures"))
     assert "detail" not in lines[0]
 
 
 def test_metrics_are_named_by_the_rule_and_have_only_bounded_labels() -> None:
-    for family in telemetry().registry.collect():
+    for family in begun_telemetry().registry.collect():
         for sample in family.samples:
             if not sample.name.startswith("poller_"):
                 continue
@@ -547,27 +547,27 @@ def test_metrics_are_named_by_the_rule_and_have_only_bounded_labels() -> None:
 
 
 def test_the_registry_has_the_process_the_platform_and_the_garbage_collector() -> None:
-    names = {family.name for family in telemetry().registry.collect()}
+    names = {family.name for family in begun_telemetry().registry.collect()}
     assert {"process_cpu_seconds", "python_info", "python_gc_collections"} <= names
 
 
 def test_two_telemetries_share_nothing() -> None:
-    one, other = telemetry(), telemetry()
+    one, other = begun_telemetry(), begun_telemetry()
     one.emit(facts.MessagesReceived(ORDERS, 10))
     assert series(other)["poller_records_polled_total{mapping=orders}"] == 0
 
 
 def test_invented_error_types_make_a_bounded_number_of_series() -> None:
-    told = telemetry()
+    telemetry = begun_telemetry()
     with capture_logs():
         for number in range(500):
-            told.emit(FAILED._replace(reason=f"Error{number}"))
-            told.emit(
+            telemetry.emit(FAILED._replace(reason=f"Error{number}"))
+            telemetry.emit(
                 facts.SourceFailed(
                     mapping=ORDERS, source="arn", operation="x", code=f"Code{number}", detail="", retry_in_seconds=1.0
                 )
             )
-    values = series(told)
+    values = series(telemetry)
     assert sum(name.startswith("poller_invocation_failures_total{mapping=orders") for name in values) < 40
     assert sum("poller_source_errors_total" in name and "orders" in name for name in values) < 50
     assert values["poller_invocation_failures_total{mapping=orders,reason=other}"] == 480
@@ -578,26 +578,26 @@ def test_invented_error_types_make_a_bounded_number_of_series() -> None:
 def test_a_repeated_line_is_logged_once_in_ten_seconds_with_the_number_of_suppressed_ones(fact: Fact) -> None:
     watch = Watch()
     with capture_logs() as lines:
-        told = telemetry(watch)
+        telemetry = begun_telemetry(watch)
         for _ in range(1000):
-            told.emit(fact)
+            telemetry.emit(fact)
         watch.time += 10
-        told.emit(fact)
+        telemetry.emit(fact)
     assert [line.get("suppressed") for line in lines] == [None, 999]
 
 
 def test_failures_for_different_reasons_do_not_suppress_each_other() -> None:
     with capture_logs() as lines:
-        told = telemetry()
-        told.emit(FAILED)
-        told.emit(FAILED._replace(reason="ValueError"))
-        told.emit(FAILED._replace(mapping=INVOICES))
+        telemetry = begun_telemetry()
+        telemetry.emit(FAILED)
+        telemetry.emit(FAILED._replace(reason="ValueError"))
+        telemetry.emit(FAILED._replace(mapping=INVOICES))
     assert len(lines) == 3
 
 
 def test_a_failed_batch_is_logged_with_the_start_of_its_message_and_the_end_of_its_log() -> None:
     with capture_logs() as lines:
-        telemetry().emit(FAILED._replace(detail="a" * 5000, log_tail="b" * 5000 + "END"))
+        begun_telemetry().emit(FAILED._replace(detail="a" * 5000, log_tail="b" * 5000 + "END"))
     assert lines[0]["detail"] == "a" * 1024
     assert lines[0]["log_tail"] == "b" * 4093 + "END"
     assert lines[0]["request_id"] == "8f3"
@@ -606,7 +606,7 @@ def test_a_failed_batch_is_logged_with_the_start_of_its_message_and_the_end_of_i
 def test_a_crash_is_logged_with_its_error() -> None:
     error = ZeroDivisionError()
     with capture_logs() as lines:
-        telemetry().emit(facts.MappingCrashed(mapping=ORDERS, error=error, retry_in_seconds=2.0))
+        begun_telemetry().emit(facts.MappingCrashed(mapping=ORDERS, error=error, retry_in_seconds=2.0))
     assert lines == [
         {
             "log_level": "error",
@@ -620,71 +620,71 @@ def test_a_crash_is_logged_with_its_error() -> None:
 
 def test_every_line_of_a_child_process_is_logged_with_its_function() -> None:
     with capture_logs() as lines:
-        told = telemetry()
+        telemetry = begun_telemetry()
         for number in range(3):
-            told.emit(facts.ChildProcessOutput(function=STORE, pid=7, stream="stderr", line=f"line {number}"))
+            telemetry.emit(facts.ChildProcessOutput(function=STORE, pid=7, stream="stderr", line=f"line {number}"))
     assert [line["line"] for line in lines] == ["line 0", "line 1", "line 2"]
     assert {line["function"] for line in lines} == {"store"}
 
 
 def test_a_mapping_that_is_added_later_has_every_counter_at_zero() -> None:
-    told = telemetry()
+    telemetry = begun_telemetry()
     late = MappingName("late")
-    told.begin_mapping(late, STORE, is_stream=True)
-    names = _of(CLICKS, set(series(told)))
-    assert _of(late, set(series(told))) == names
-    assert {series(told)[name.replace("*", late)] for name in names} == {0}
+    telemetry.begin_mapping(late, STORE, is_stream=True)
+    names = _of(CLICKS, set(series(telemetry)))
+    assert _of(late, set(series(telemetry))) == names
+    assert {series(telemetry)[name.replace("*", late)] for name in names} == {0}
 
 
 def test_a_removed_mapping_or_function_has_no_series_and_the_others_keep_theirs() -> None:
-    told, empty = telemetry(), Telemetry()
+    telemetry, empty = begun_telemetry(), Telemetry()
     with capture_logs():
         for fact, *_ in EXPECTATIONS:
-            told.emit(fact)
-            told.emit(FAILED._replace(mapping=VIEWS, function=FunctionName("other")))
-    before = series(told)
-    told.forget_mapping(ORDERS)
-    assert series(told) == {name: value for name, value in before.items() if f"mapping={ORDERS}" not in name}
-    forget(told)
-    assert series(told) == series(empty)
+            telemetry.emit(fact)
+            telemetry.emit(FAILED._replace(mapping=VIEWS, function=FunctionName("other")))
+    before = series(telemetry)
+    telemetry.forget_mapping(ORDERS)
+    assert series(telemetry) == {name: value for name, value in before.items() if f"mapping={ORDERS}" not in name}
+    forget(telemetry)
+    assert series(telemetry) == series(empty)
 
 
 def test_a_late_fact_does_not_bring_back_the_series_of_a_removed_mapping() -> None:
-    told = telemetry()
-    forget(told)
-    before = series(told)
+    telemetry = begun_telemetry()
+    forget(telemetry)
+    before = series(telemetry)
     with capture_logs() as lines:
         for fact, *_ in EXPECTATIONS:
-            told.emit(fact)
-    assert series(told) == before
+            telemetry.emit(fact)
+    assert series(telemetry) == before
     assert {line["event"] for line in lines} == {event for _, _, event, _ in EXPECTATIONS}
 
 
 def test_a_thousand_mappings_and_functions_that_come_and_go_leave_nothing_behind() -> None:
-    told = telemetry()
-    sizes = [_come_and_go(told, number) for number in range(1000)]
+    telemetry = begun_telemetry()
+    sizes = [_come_and_go(telemetry, number) for number in range(1000)]
     assert sizes[-1] == sizes[99]
 
 
-def _come_and_go(told: Telemetry, number: int) -> int:
+def _come_and_go(telemetry: Telemetry, number: int) -> int:
     """Add a mapping and its function, emit facts about them and remove them; returns the size of what is left."""
     mapping, function = MappingName(f"mapping-{number}"), FunctionName(f"function-{number}")
-    told.begin_mapping(mapping, function, is_stream=number % 2 == 0)
-    told.begin_function(function)
+    telemetry.begin_mapping(mapping, function, is_stream=number % 2 == 0)
+    telemetry.begin_function(function)
     with capture_logs():
-        told.emit(FAILED._replace(mapping=mapping, function=function, reason=f"Error{number}"))
-        told.emit(facts.ShardBlocked(mapping, SHARD, f"Error{number}"))
-        told.emit(facts.BatchItemFailuresIgnored(mapping, function, "no"))
-        told.emit(facts.ChildProcessStarted(function=function, pid=number))
-    told.forget_mapping(mapping)
-    told.forget_function(function)
-    return _objects_of(told) if number in (99, 999) else 0
+        telemetry.emit(FAILED._replace(mapping=mapping, function=function, reason=f"Error{number}"))
+        telemetry.emit(facts.ShardBlocked(mapping, SHARD, f"Error{number}"))
+        telemetry.emit(facts.BatchItemFailuresIgnored(mapping, function, "no"))
+        telemetry.emit(facts.ChildProcessStarted(function=function, pid=number))
+    telemetry.forget_mapping(mapping)
+    telemetry.forget_function(function)
+    return _objects_of(telemetry) if number in (99, 999) else 0
 
 
-def _objects_of(told: Telemetry) -> int:
+def _objects_of(telemetry: Telemetry) -> int:
     """How many objects the telemetry holds."""
     seen: set[int] = set()
-    waiting: list[object] = [vars(told)]
+    waiting: list[object] = [vars(telemetry)]
     while waiting:
         held = waiting.pop()
         if id(held) in seen or isinstance(held, (type, ModuleType, FunctionType)):
@@ -695,24 +695,24 @@ def _objects_of(told: Telemetry) -> int:
 
 
 def test_a_mapping_that_is_replaced_keeps_its_counters() -> None:
-    told = telemetry()
-    told.emit(facts.MessagesReceived(ORDERS, 10))
-    told.begin_mapping(ORDERS, STORE, is_stream=False)
-    assert series(told)["poller_records_polled_total{mapping=orders}"] == 10
+    telemetry = begun_telemetry()
+    telemetry.emit(facts.MessagesReceived(ORDERS, 10))
+    telemetry.begin_mapping(ORDERS, STORE, is_stream=False)
+    assert series(telemetry)["poller_records_polled_total{mapping=orders}"] == 10
 
 
 def test_a_function_that_is_replaced_keeps_its_counters() -> None:
-    told = telemetry()
-    told.emit(facts.ChildProcessOutputLeftOut(STORE, 10))
-    told.begin_function(STORE)
-    assert series(told)["poller_child_process_lines_left_out_total{function=store}"] == 10
+    telemetry = begun_telemetry()
+    telemetry.emit(facts.ChildProcessOutputLeftOut(STORE, 10))
+    telemetry.begin_function(STORE)
+    assert series(telemetry)["poller_child_process_lines_left_out_total{function=store}"] == 10
 
 
 def test_a_mapping_that_is_replaced_with_another_function_begins_anew() -> None:
-    told = telemetry()
-    told.emit(facts.MessagesReceived(ORDERS, 10))
-    told.begin_mapping(ORDERS, FunctionName("other"), is_stream=False)
-    values = series(told)
+    telemetry = begun_telemetry()
+    telemetry.emit(facts.MessagesReceived(ORDERS, 10))
+    telemetry.begin_mapping(ORDERS, FunctionName("other"), is_stream=False)
+    values = series(telemetry)
     assert values["poller_records_polled_total{mapping=orders}"] == 0
     assert {name for name in values if name.startswith("poller_invocations_total{") and "=orders" in name} == {
         f"poller_invocations_total{{function=other,mapping=orders,outcome={outcome}}}"
@@ -722,13 +722,13 @@ def test_a_mapping_that_is_replaced_with_another_function_begins_anew() -> None:
 
 def test_a_mapping_that_is_added_again_has_its_lines_logged_at_once() -> None:
     with capture_logs() as lines:
-        told = telemetry()
+        telemetry = begun_telemetry()
         for _ in range(2):
-            told.emit(FAILED)
-            told.emit(facts.BatchItemFailuresIgnored(ORDERS, STORE, "the key must be batchItemFailures"))
-            told.emit(FAILED._replace(mapping=INVOICES))
-            told.forget_mapping(ORDERS)
-            told.begin_mapping(ORDERS, STORE, is_stream=False)
+            telemetry.emit(FAILED)
+            telemetry.emit(facts.BatchItemFailuresIgnored(ORDERS, STORE, "the key must be batchItemFailures"))
+            telemetry.emit(FAILED._replace(mapping=INVOICES))
+            telemetry.forget_mapping(ORDERS)
+            telemetry.begin_mapping(ORDERS, STORE, is_stream=False)
     assert [line["mapping"] for line in lines if line["event"] == "batch_failed"] == [ORDERS, INVOICES, ORDERS]
     assert [line["mapping"] for line in lines if line["event"] == "batch_item_failures_ignored"] == [ORDERS, ORDERS]
 
