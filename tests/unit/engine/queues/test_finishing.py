@@ -1,4 +1,4 @@
-"""In which calls are messages shown again? On a virtual clock, over a queue that refuses what the test says."""
+"""In which calls are messages deleted and shown again? Over a queue that refuses what the test says."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from poller.core.queues.delivery import Finish
 from poller.core.queues.in_hand import MessageInHand, Receive
 from poller.core.queues.visibility import LONGEST_IN_SECONDS
-from poller.engine.queues.finishing import Finisher
+from poller.engine.queues.finishing import TRIES, Finisher
 from poller.engine.source_health import SourceHealth
 from poller.errors import AccessDenied, ServiceError, Throttled
-from poller.facts import Fact, MessagesReleased
+from poller.facts import DeleteFailed, Fact, MessagesReleased
 from poller.model.arn import Arn
 from poller.model.ids import MappingName, MessageGroupId, MessageId, ReceiptHandle
 from poller.model.message import Message, QueueAttributes, RejectedEntry
@@ -27,10 +27,11 @@ M = MappingName("m")
 
 
 class Queue:
-    """Notes each change of visibility, and refuses the messages of `rejected`, or the whole call."""
+    """Notes each call, and rejects the messages of `rejected`, or fails with `error`."""
 
     def __init__(self, *, rejected: Sequence[tuple[str, bool]] = (), error: ServiceError | None = None) -> None:
         self.changes: list[tuple[list[str], int]] = []
+        self.deletes: list[list[str]] = []
         self._is_final = dict(rejected)
         self._error = error
 
@@ -47,10 +48,14 @@ class Queue:
         raise AssertionError("nothing is received")
 
     async def delete(self, messages: Sequence[Message]) -> list[RejectedEntry]:
-        raise AssertionError("nothing is deleted")
+        self.deletes.append([str(message.message_id) for message in messages])
+        return self._answer(messages)
 
     async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[RejectedEntry]:
         self.changes.append(([str(message.message_id) for message in messages], timeout_in_seconds))
+        return self._answer(messages)
+
+    def _answer(self, messages: Sequence[Message]) -> list[RejectedEntry]:
         if self._error is not None:
             raise self._error
         known = [message for message in messages if message.message_id in self._is_final]
@@ -146,3 +151,24 @@ def test_only_messages_that_the_queue_shows_again_count_as_released(
     facts = facts_after(queue, lambda finisher: finisher.finish_once(Finish([], messages)))
     assert [fact.records for fact in facts if isinstance(fact, MessagesReleased)] == released
     assert len(queue.changes) == 1, "at a stop there is no second try"
+
+
+def test_a_delete_is_tried_again_for_the_messages_that_are_left_and_given_up_after_the_last_try() -> None:
+    queue = Queue(rejected=[("b", False)])
+    facts = facts_after(queue, lambda finisher: finisher.delete([held("a"), held("b")]))
+    assert queue.deletes == [["a", "b"], *[["b"]] * (TRIES - 1)]
+    failed = [fact for fact in facts if isinstance(fact, DeleteFailed)]
+    assert failed == [*[DeleteFailed(M, 1, "Refused", False)] * TRIES, DeleteFailed(M, 1, "GivenUp", True)]
+
+
+def test_at_a_stop_a_delete_that_fails_is_given_up_at_once() -> None:
+    queue = Queue(error=Throttled("slow down", code="RequestThrottled"))
+    facts = facts_after(queue, lambda finisher: finisher.finish_once(Finish([held("a"), held("b")], [])))
+    assert queue.deletes == [["a", "b"]]
+    assert facts == [DeleteFailed(M, 2, "RequestThrottled", False), DeleteFailed(M, 2, "GivenUp", True)]
+
+
+def test_a_change_of_visibility_that_fails_is_tried_as_often_as_a_delete() -> None:
+    queue = Queue(error=Throttled("slow down", code="RequestThrottled"))
+    facts_after(queue, lambda finisher: finisher.finish(Finish([], [held("a", returns_at=1000.0)])))
+    assert len(queue.changes) == TRIES
