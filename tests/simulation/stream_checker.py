@@ -8,6 +8,8 @@ lineage               no record of a child is handed over before those of its an
 one batch at a time   in one process; a function that runs on for a process that was killed may overlap: the daemon
                       cannot know, and Lambda's own pollers do not either
 
+own shards            no run loses a shard to another run of its mapping
+
 The rules of failure are in stream_rules.py, the bounds and the stop in stream_bounds.py.
 """
 
@@ -18,7 +20,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 
-from poller.facts import PositionTrimmed
+from poller.facts import PositionTrimmed, ShardLost
 from poller.model.stream import ShardId, TrimHorizon
 from tests.fakes.store import Forgotten
 from tests.fakes.target import Call
@@ -35,10 +37,17 @@ def check_stream(history: History, *, may_repeat: bool = False) -> None:
     check_checkpoints(history)
     check_lineage(history)
     check_one_batch_at_a_time(history)
+    check_no_shard_is_lost_to_an_own_run(history)
 
 
 THE_END = 1e9
 """After all that happens, and before what never does."""
+
+
+def check_no_shard_is_lost_to_an_own_run(history: History) -> None:
+    """There is no other writer, so the runs of a mapping, also after crashes and reloads, hand their shards over."""
+    if lost := [fact for fact in history.world.facts if isinstance(fact, ShardLost)]:
+        raise Violation(f"a run of a mapping has lost a shard to another run: {lost[:3]}")
 
 
 def check_nothing_is_lost(history: History) -> None:
