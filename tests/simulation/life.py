@@ -100,6 +100,9 @@ class Life:
         self.stopped_at = anyio.current_time()
         self.stop.begin()
 
+    def function(self, mapping: AnyMapping) -> Function:
+        return self._world.functions[mapping.function_name]
+
     async def run(self) -> None:
         """Returns when every mapping of the world has stopped."""
         async with self.supervisor.running():

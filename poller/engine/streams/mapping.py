@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
+from operator import itemgetter
 
 import anyio
 from anyio.abc import TaskGroup
@@ -180,9 +181,7 @@ class StreamMappingRunner:
                 self._context.lane.emit(CheckpointsLost(self.mapping.name, lost))
                 if self._stop.has_begun:
                     self._stop.is_unclean.set()
-            await self._outlast_cut_invocations()
-            for shard_id in list(self._held):
-                self._free(shard_id)
+            await self._hand_over_the_rest()
 
     async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
         await self._stop.draining.wait()
@@ -342,10 +341,12 @@ class StreamMappingRunner:
         await self._checkpoints.save()
         self._free(shard_id)
 
-    async def _outlast_cut_invocations(self) -> None:
-        """A function that nobody waits for any more may run until its timeout is over."""
-        with anyio.move_on_after(max(self._held.values(), default=-inf) - anyio.current_time()):
-            await self._stop.releasing.wait()
+    async def _hand_over_the_rest(self) -> None:
+        """Free each shard; one with a cut invocation after the timeout, because the function may still run."""
+        for shard_id, may_run_until in sorted(self._held.items(), key=itemgetter(1)):
+            with anyio.move_on_after(may_run_until - anyio.current_time()):
+                await self._stop.releasing.wait()
+            self._free(shard_id)
 
     def _free(self, shard_id: ShardId) -> None:
         del self._held[shard_id]

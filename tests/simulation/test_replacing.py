@@ -1,0 +1,168 @@
+"""What waits when an invocation outlasts the grace of a replacement? Its message group or shard, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+from poller.facts import MappingCrashed
+from poller.model.invocation import Invocation, Response
+from poller.model.mapping import StreamMapping
+from tests.fakes.target import Call, FakeTarget
+from tests.simulation.checker import check_one_batch_at_a_time, check_order
+from tests.simulation.life import Life
+from tests.simulation.process import OurFault
+from tests.simulation.steps import live
+from tests.simulation.streams import KinesisStream
+from tests.simulation.world import World, run_seeded
+
+LONG = 100.0
+GRACE = 5.0
+TIMEOUT = 200.0
+
+
+def running_long(monkeypatch: pytest.MonkeyPatch, target: FakeTarget, is_long: Callable[[str], bool]) -> None:
+    """The first invocation whose event matches runs for LONG seconds."""
+    invoke, plan, waiting = target.invoke, target.plan, [True]
+
+    async def invoke_long(invocation: Invocation) -> Response:
+        is_first = bool(waiting) and is_long(invocation.payload.decode())
+        if is_first:
+            waiting.clear()
+        plan.duration_in_seconds = (LONG, LONG) if is_first else (0.1, 0.1)
+        return await invoke(invocation)
+
+    monkeypatch.setattr(target, "invoke", invoke_long)
+
+
+@pytest.mark.parametrize("change", ["replace", "pause and resume", "remove and add"])
+def test_only_the_group_of_an_invocation_that_outlasts_the_grace_waits(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(grace_in_seconds=GRACE)
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", timeout_in_seconds=TIMEOUT)
+    mapping = world.add_mapping("m", queue, "f", batch_size=1)
+    running_long(monkeypatch, target, lambda event: "slow-0" in event)
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "slow-0", group="slow", deduplication_id="s0")
+        await anyio.sleep(10)
+        await make(life, change, mapping)
+        for number in range(3):
+            world.sqs.send(queue, f"slow-{number + 1}", group="slow", deduplication_id=f"s{number + 1}")
+            world.sqs.send(queue, f"fast-{number}", group="fast", deduplication_id=f"f{number}")
+        await anyio.sleep(200)
+        life.begin_stop()
+
+    live(world, until)
+    slow = [call for call in target.calls if call.groups == ["slow"]]
+    fast = [call for call in target.calls if call.groups == ["fast"]]
+    assert len(slow) == 4, "the long invocation was not repeated"
+    assert all(call.began_at >= slow[0].ended_at for call in slow[1:])
+    assert max(call.ended_at for call in fast) < 30, "the other group did not wait"
+    check_order(queue, target.calls, lambda _: True)
+    check_one_batch_at_a_time(target.calls)
+    assert not queue.message_ids
+
+
+@pytest.mark.parametrize("change", ["replace", "pause and resume", "remove and add"])
+def test_only_the_shard_of_an_invocation_that_outlasts_the_grace_waits_and_nothing_is_repeated(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        world, stream, target, mapping = world_of_two_shards()
+        first = stream.put("k1")
+        running_long(monkeypatch, target, lambda event: first in event)
+
+        async def until(life: Life) -> None:
+            await anyio.sleep(10)
+            await make(life, change, mapping)
+            put_in_both(stream)
+            await anyio.sleep(200)
+            life.begin_stop()
+
+        await world.live(until)
+        long, *later = target.calls
+        slow = [call for call in later if shard_of(stream, call) == shard_of(stream, long)]
+        fast = [call for call in later if call not in slow]
+        assert slow
+        assert all(call.began_at >= long.ended_at for call in slow)
+        assert max(call.ended_at for call in fast) < 30, "the other shard did not wait"
+        handed_over = [number for call in target.calls for number in call.message_ids]
+        assert len(handed_over) == len(set(handed_over)) == 21
+
+    run_seeded(1, main)
+
+
+def test_after_a_crash_a_shard_whose_invocation_was_cut_waits_for_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        world, stream, target, _ = world_of_two_shards()
+        first = stream.put("k1")
+        invoke = target.invoke
+
+        async def fails_beside_the_function(invocation: Invocation) -> Response:
+            if not target.calls:
+                target.plan.duration_in_seconds = (LONG, LONG)
+                with anyio.move_on_after(1.0):  # the function goes on to its end
+                    await invoke(invocation)
+                target.plan.duration_in_seconds = (0.1, 0.1)
+                raise OurFault
+            return await invoke(invocation)
+
+        monkeypatch.setattr(target, "invoke", fails_beside_the_function)
+
+        async def until(life: Life) -> None:
+            await anyio.sleep(10)
+            put_in_both(stream)
+            await anyio.sleep(400)
+            life.begin_stop()
+
+        await world.live(until)
+        assert len(world.facts_of(MappingCrashed)) == 1
+        cut, *later = target.calls
+        slow = [call for call in later if shard_of(stream, call) == shard_of(stream, cut)]
+        fast = [call for call in later if call not in slow]
+        assert slow[0].message_ids == [first]
+        assert slow[0].began_at >= cut.began_at + TIMEOUT
+        assert max(call.ended_at for call in fast) < 30, "the other shard did not wait"
+
+    run_seeded(1, main)
+
+
+async def make(life: Life, change: str, mapping: Any) -> None:
+    supervisor, function = life.supervisor, life.function(mapping)
+    match change:
+        case "replace":
+            began = anyio.current_time()
+            await supervisor.replace(mapping, function)
+            assert anyio.current_time() - began == pytest.approx(GRACE)
+        case "pause and resume":
+            await supervisor.pause(mapping.name)
+            await supervisor.resume(mapping.name)
+        case _:
+            await supervisor.remove(mapping.name)
+            await supervisor.add(mapping, function)
+
+
+def world_of_two_shards() -> tuple[World, KinesisStream, FakeTarget, StreamMapping]:
+    world = World(grace_in_seconds=GRACE)
+    stream = KinesisStream("clicks", shard_count=2)
+    world.add_stream(stream)
+    target = world.add_function("f", timeout_in_seconds=TIMEOUT)
+    target.plan.duration_in_seconds = (0.1, 0.1)
+    return world, stream, target, world.add_stream_mapping("m", stream, "f", batch_size=1)
+
+
+def put_in_both(stream: KinesisStream) -> None:
+    randomness = Random(1)
+    for _ in range(20):
+        stream.put(f"k{randomness.randrange(50)}")
+
+
+def shard_of(stream: KinesisStream, call: Call) -> str:
+    return next(entry.shard_id for entry in stream.stream.history if call.message_ids[0] in entry.sequence_numbers)
