@@ -8,15 +8,18 @@ import signal
 import stat
 from functools import partial
 
+import anyio
 import pytest
 from aiohttp import ClientSession
 from anyio import to_thread
 
+from poller.model.invocation import Invocation, Response
 from tests.e2e.harness import Daemon, World, poller
 from tests.e2e.streams import Clicks
 from tests.e2e.streams import mapping as stream_mapping
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FakeTarget, FunctionPlan, ids_of
+from tests.fakes.watch import Watch
 from tests.simulation.checker import check_nothing_is_lost, check_one_batch_at_a_time, check_order
 
 pytestmark = pytest.mark.anyio
@@ -265,3 +268,41 @@ async def test_reloads_of_a_stream_lose_nothing_repeat_nothing_and_keep_the_orde
         for key in {key for _, _, key in clicks.puts}:
             of_key = [number for _, number, put in clicks.puts if put == key]
             assert [number for number in came if number in of_key] == of_key
+
+
+class HeldWhereSlow(FakeTarget):
+    """An invocation with a message `slow` does not end before the test lets it."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(FunctionPlan(duration_in_seconds=(0, 0)))
+        self.is_held = False
+        self.let_go = anyio.Event()
+        self._watch = watch
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        if b'"slow"' in invocation.payload:
+            self.is_held = True
+            self._watch.ring()
+            await self.let_go.wait()
+        return await super().invoke(invocation)
+
+
+async def test_an_invocation_that_outlasts_the_grace_holds_up_its_message_group_and_nothing_else(world: World) -> None:
+    function = HeldWhereSlow(world.watch)
+    world.aws.functions[BILL] = function
+    orders = world.queue("orders.fifo")
+    async with world.daemon(mapping("orders", orders), grace=0.2) as daemon:
+        world.send(orders, "slow", group="a")
+        await world.watch.until(lambda: function.is_held)
+        world.write(mapping("orders", orders, options="batch_size = 2"), grace=0.2)
+        daemon.signal(signal.SIGHUP)
+        await daemon.until_said("reloaded", replaced=["orders"])
+        [behind] = world.send(orders, "behind", group="a")
+        [beside] = world.send(orders, "beside", group="b")
+        await world.until_deleted(orders, 1)
+        assert [call.message_ids for call in function.calls] == [[beside]]
+        function.let_go.set()
+        await world.until_deleted(orders, 3)
+        assert await daemon.stop() == 0
+    assert [call.message_ids for call in function.calls][2] == [behind]
+    check_one_batch_at_a_time(function.calls)
