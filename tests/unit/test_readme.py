@@ -54,5 +54,5 @@ def test_every_link_leads_somewhere() -> None:
 @pytest.mark.parametrize("what", ["metrics", "log"])
 def test_the_lists_of_metrics_and_log_events_are_what_the_program_prints(what: str) -> None:
     printed = CliRunner().invoke(app, ["reference", what, "--markdown"]).stdout
-    kept = (ROOT / "docs" / f"{what}.md").read_text()
-    assert kept == printed, f"run: .venv/bin/poller reference {what} --markdown > docs/{what}.md"
+    kept = (ROOT / "deploy" / f"{what}.md").read_text()
+    assert kept == printed, f"run: .venv/bin/poller reference {what} --markdown > deploy/{what}.md"

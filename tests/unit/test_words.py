@@ -34,7 +34,7 @@ INSTEAD = {
 
 TEXTS = {
     path.relative_to(ROOT): path.read_text()
-    for pattern in ("poller/**/*.py", "tests/**/*.py", "tests/**/*.md", "config/*", "deploy/*", "docs/*", "README.md")
+    for pattern in ("poller/**/*.py", "tests/**/*.py", "tests/**/*.md", "config/*", "deploy/*", "README.md")
     for path in sorted(ROOT.glob(pattern))
     if path != Path(__file__)
 }
