@@ -182,6 +182,9 @@ class QueueMappingRunner:
                 if permits.has_room and not permits.has_waiter:
                     walkers.start_soon(self._walker, walkers)
                 await self._deliverer.deliver(delivery)
+            except Exception:  # its messages must not stay hidden until the other batches of this run have ended
+                await self._releaser.release([delivery])
+                raise
             finally:
                 permits.end_batch()
 
