@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from itertools import groupby, pairwise
 from typing import Any
@@ -10,6 +11,7 @@ import anyio
 import pytest
 
 from poller import errors
+from poller.core.queues.delivery import Delivery
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied
 from poller.facts import (
@@ -798,3 +800,48 @@ def test_after_a_receive_that_succeeds_the_next_failure_has_the_shortest_pause_a
     pauses = [fact.retry_in_seconds for fact in world.facts_of(SourceFailed)]
     assert pauses[-2] > 10
     assert pauses[-1] <= 1
+
+
+def test_a_stop_gives_a_postponed_batch_back_at_once_though_another_one_of_the_mapping_still_runs() -> None:
+    world = World(grace_in_seconds=30)
+    plan = FunctionPlan(duration_in_seconds=(20.0, 20.0))
+    world.add_function("f", plan, timeout_in_seconds=60)
+    queue = world.add_queue("q", visibility_timeout_in_seconds=300)
+    world.add_mapping("m", queue, "f", batch_size=1)
+    still_hidden: list[int] = []
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "runs")
+        await anyio.sleep(2)
+        plan.throttle_rate = 1.0
+        world.sqs.send(queue, "waits")
+        await stopping_at(5)(life)
+        await anyio.sleep(1)
+        still_hidden.append(len(checker.in_flight(queue)))
+
+    live(world, until)
+    assert still_hidden == [1]
+
+
+def test_deliveries_that_are_done_are_not_kept() -> None:
+    world = World()
+    world.add_function("f", FunctionPlan(duration_in_seconds=(0.0, 0.0)))
+    queue = world.add_queue("q")
+    world.add_mapping("m", queue, "f", batch_size=1, filters=('{"body": ["wanted"]}',))
+    kept: list[int] = []
+
+    def count() -> int:
+        gc.collect()
+        return sum(isinstance(each, Delivery) for each in gc.get_objects())
+
+    async def until(life: Life) -> None:
+        before = count()
+        for number in range(40):
+            world.sqs.send(queue, "wanted" if number % 2 else "unwanted")
+        await anyio.sleep(60)
+        assert not queue.message_ids
+        kept.append(count() - before)
+        life.stop.begin()
+
+    live(world, until)
+    assert kept[0] <= 3, "those of the polls that wait for messages"
