@@ -9,13 +9,14 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from poller.errors import Unreachable
 from poller.http import pool
-from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, Received, request
+from poller.http.http1 import Received, request
 from poller.http.pool import Origin, Pool
 from tests.fakes.certificates import self_signed
 from tests.fakes.http_server import Request, close, read_request
@@ -126,14 +127,15 @@ async def asking(
     *,
     folder: Path | None = None,
     host: str = "127.0.0.1",
-    largest_answer_in_bytes: int = LARGEST_ANSWER_IN_BYTES,
+    **options: Any,
 ) -> AsyncIterator[Client]:
+    """`options` are the pool's."""
     server = Scripted(script)
     listening = await asyncio.start_server(server.serve, host, 0, ssl=tls)
     trusted = ssl.create_default_context(cafile=folder / "certificate.pem" if tls and folder else None)
     origin = Origin(host, listening.sockets[0].getsockname()[1], tls is not None)
     try:
-        async with aclosing(Pool(trusted, largest_answer_in_bytes=largest_answer_in_bytes)) as opened:
+        async with aclosing(Pool(trusted, **options)) as opened:
             yield Client(opened, origin, server, listening)
     finally:
         await close(listening)
@@ -230,11 +232,8 @@ async def test_a_resting_connection_that_the_server_closes_or_speaks_on_is_not_u
         assert client.server.connections == 2
 
 
-async def test_a_connection_does_not_rest_for_longer_than_its_time(
-    monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext | None, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(pool, "KEEP_ALIVE_IN_SECONDS", 0.02)
-    async with asking(answering(OK), tls, folder=tmp_path) as client:
+async def test_a_connection_does_not_rest_for_longer_than_its_time(tls: ssl.SSLContext | None, tmp_path: Path) -> None:
+    async with asking(answering(OK), tls, folder=tmp_path, keep_alive_in_seconds=0.02) as client:
         await client.send(timeout_in_seconds=3_600)
         await client.until(lambda: len(client.pool) == 0 and client.server.left == 1)
 
@@ -454,11 +453,8 @@ async def test_each_call_on_a_connection_has_its_own_timeout() -> None:
 
 
 @pytest.mark.parametrize(("connect_timeout", "timeout"), [(0.2, 60), (60, 0.2)])
-async def test_a_server_that_does_not_shake_hands_was_sent_nothing(
-    monkeypatch: pytest.MonkeyPatch, connect_timeout: float, timeout: float
-) -> None:
-    monkeypatch.setattr(pool, "CONNECT_TIMEOUT_IN_SECONDS", connect_timeout)
-    async with asking(Peer.is_left) as client:
+async def test_a_server_that_does_not_shake_hands_was_sent_nothing(connect_timeout: float, timeout: float) -> None:
+    async with asking(Peer.is_left, connect_timeout_in_seconds=connect_timeout) as client:
         client.origin = client.origin._replace(is_tls=True)
         with anyio.fail_after(60):
             assert await client.fails(timeout_in_seconds=timeout) == ("ConnectionTimeoutError", False)
