@@ -186,7 +186,6 @@ class Supervisor:
             self._paused.add(name)
             if not supervised.is_paused:
                 supervised.is_paused = True
-                supervised.crash = None
                 self._emit(MappingPaused(name))
             if supervised.run is not None:
                 supervised.run.stop.begin()
