@@ -35,7 +35,10 @@ class Stop:
 
     @contextmanager
     def part(self) -> Iterator[Stop]:
-        """A stop that can begin alone, and that begins with this one as long as the block lasts."""
+        """A stop that can begin alone, and that begins with this one as long as the block lasts.
+
+        This stop is unclean if a part of it is, but not if that part stopped alone before it.
+        """
         part = Stop()
         if self.has_begun:
             part.begin()
@@ -46,6 +49,8 @@ class Stop:
             yield part
         finally:
             self._parts.remove(part)
+            if self.has_begun and part.is_unclean.is_set():
+                self.is_unclean.set()
 
     def begin(self) -> None:
         self.draining.set()

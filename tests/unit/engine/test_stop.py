@@ -84,3 +84,12 @@ async def test_to_wait_for_an_event_ends_with_the_event_or_with_the_stop() -> No
         stop.begin()
     assert answers == [True, False]
     assert await stop.before(event)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_a_stop_is_unclean_if_a_part_of_it_is_but_not_if_that_part_stopped_alone(is_whole: bool) -> None:
+    stop = Stop()
+    with stop.part() as part:
+        (stop if is_whole else part).begin()
+        part.is_unclean.set()
+    assert stop.is_unclean.is_set() is is_whole
