@@ -122,9 +122,11 @@ class CheckpointStore(Protocol):
         """Everything stored for a mapping in its stream."""
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
-        """Store these, and return the shards that the writer has lost, of which nothing is stored.
+        """Store these checkpoints, and return once they are durable.
 
-        All others are stored, or none is; returns when they are durable. To repeat a save does no harm.
+        A shard that another writer has stored meanwhile is lost to this writer: its checkpoint is not stored, and its
+        id is returned. The other checkpoints are stored all together; if that fails, none is stored.
+        The same save may be repeated.
         """
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:

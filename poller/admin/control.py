@@ -54,7 +54,7 @@ def listening_at(path: Path) -> Iterator[socket.socket]:
 
 
 def _listener(path: Path) -> socket.socket:
-    """At no moment is there a socket at the path that does not listen: another daemon would take it for abandoned."""
+    """A socket that already listens when it appears at the path: otherwise another daemon would replace it."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)

@@ -1,14 +1,15 @@
-"""What happens, step by step?
+"""What does the tour do, step by step?
 
     emulators ── sources ── settings file ── daemon ── records into the sources ── watch ── tables, verdict ── end
 
-It ends by itself when every record has met its fate and the numbers add up, or when nothing moves any more.
-Each step is a block that ends what it began, so a signal at any time takes the same way out: the daemon first (with
-its functions), then the emulators, then the files.
+It ends by itself when every record is accounted for and the numbers add up, or when nothing moves any more.
+Each step is a block that ends what it began, so after a signal the tour ends in the same order: first the daemon with
+its functions, then the emulators, then the files.
+With `keep`, everything runs on after the verdict until a signal comes, and the files stay.
 
-    exit code   0            the numbers add up
-                1            they do not, or something failed
-                128 + signal cut short; with `keep`, a signal after the verdict is the usual end
+    exit code   0             the numbers add up
+                1             they do not, or something failed
+                128 + signal  a signal came before the verdict
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from poller.model.ids import FunctionName
     ).by(1),
 )
 class EndpointSuspended(NamedTuple):
-    """A url of a function failed, and is not used for `retry_in_seconds`."""
+    """One url of a function failed. Calls go to the other urls of the function for `retry_in_seconds`."""
 
     function: FunctionName
     url: str

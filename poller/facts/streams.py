@@ -72,7 +72,10 @@ class ShardBlocked(NamedTuple):
 
 @declare(Line("info", once_per=("mapping", "shard")))
 class ShardUnblocked(NamedTuple):
-    """The shard, or its lane, goes on after it was blocked for `blocked_seconds`."""
+    """The batch that blocked the shard, or one lane of it, has succeeded or was discarded after `blocked_seconds`.
+
+    With several lanes another lane may still be blocked.
+    """
 
     mapping: MappingName
     shard: str

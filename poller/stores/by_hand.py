@@ -1,8 +1,11 @@
-"""What may a person do to the stored positions? Look at them, and, with the daemon stopped, move or rename them.
+"""What may a person do to the stored positions?
 
-Only a person can move a position back: the row is removed and written anew, so the new position may be anywhere.
-The file is held from the first look to the last change, so that no daemon comes in between.
-All raise SettingsError where the file cannot be used.
+    stored()  looks at them at any time, beside a running daemon too
+    held()    moves them, or gives them to a mapping's new name, while no daemon runs; it locks the file until its
+              block ends, so that no daemon can start meanwhile
+
+The file refuses to update a checkpoint to an earlier position, so a move deletes the row first and then inserts it.
+Both raise SettingsError if the file cannot be used.
 """
 
 from __future__ import annotations
@@ -26,9 +29,10 @@ INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, rank, version) 
 
 
 class Stored(NamedTuple):
-    """What the file says of a mapping in one stream; in epoch seconds, when each shard's checkpoint was saved.
+    """What the file holds for one mapping in one stream.
 
-    `starting_position` is the one set by hand, if any.
+    `starting_position` is the one that a person set, None if nobody did.
+    `saved_at` is when the checkpoint of each shard was saved, in epoch seconds.
     """
 
     starting_position: StartingPosition | None

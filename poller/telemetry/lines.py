@@ -1,7 +1,7 @@
 """Which line does a fact write into the log, and with which fields?
 
 The first of its lines whose condition holds; and only if such a line was not written a moment ago (repetitions.py).
-The fields are those of the fact: times in thousandths of a second, and without those that are None.
+The fields are those of the fact: times in thousandths of a second, and without those that are None or an empty list.
 A fact has no body of a record, and so no line has one.
 A function's error message and the end of its log may quote data of its users.
 They are written, cut to 1 and 4 KB, because Lambda's own logs have them too, and without them nobody could understand a
@@ -78,7 +78,7 @@ def _key(event: str, line: Line) -> _KeyOf:
 def _fields(fact: Fact) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in fact._asdict().items():
-        if value is None:
+        if value is None or value == ():
             continue
         if isinstance(value, BaseException):
             fields["exc_info"] = value

@@ -34,7 +34,11 @@ class Verdict(Enum):
 
 
 def judge(node: Node, values: list[Any]) -> Verdict:
-    """`values` are all that a record has at the node's path: none, or one, or more if written with dots as well."""
+    """Does a record satisfy the rule at this node and below?
+
+    `values` are all values that the record has at the node's path: none, or one, or several if the record has the path
+    both nested (`{"a": {"b": 1}}`) and as a key with a dot (`{"a.b": 2}`).
+    """
     if values:
         for objects, is_seen, is_accepted in _picks(node, values):
             if _holds(node, objects, is_seen=is_seen, is_accepted=is_accepted):

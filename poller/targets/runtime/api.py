@@ -107,7 +107,10 @@ class RuntimeApi:
             yield "{}:{}".format(*self._listener.getsockname())
 
     async def serve(self, session: int) -> Never:
-        """Answer the processes of this session until cancelled; then close all connections, even inherited ones."""
+        """Answer the processes of this session, which are the child and what it started, until cancelled.
+
+        Others are refused. In the end all connections are closed, also those that a process outliving the child holds.
+        """
         server = web.Server(
             self._answer,
             access_log=None,

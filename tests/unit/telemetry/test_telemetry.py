@@ -487,6 +487,12 @@ def test_every_loss_is_logged() -> None:
     assert (dropped, trimmed) == (["0", "1", "2"], ["shard-0", "shard-1", "shard-2"])
 
 
+def test_the_line_of_a_reload_leaves_out_empty_lists() -> None:
+    with capture_logs() as lines:
+        begun_telemetry().emit(RELOADED)
+    assert lines == [{"log_level": "info", "event": "reloaded", "settings": "p.toml", "added": (ORDERS,)}]
+
+
 def test_a_read_without_records_is_not_logged() -> None:
     with capture_logs() as lines:
         begun_telemetry().emit(facts.RecordsRead(CLICKS, 0))
