@@ -1,10 +1,10 @@
-"""How does the program run? From the settings to the exit code.
+"""How does the daemon start, run and end?
 
     settings -> log, metrics -> open each mapping (composition.py) -> HTTP server -> supervisor, until a signal
                                               └── reloading.py, running.py: SIGHUP, poller reload
 
-Everything that must be closed is entered into one stack, so it closes in reverse order: first the mappings stop, then
-the child processes end, then the connections close.
+At the stop, each mapping ends its child processes and closes its connections, unless another mapping still uses them.
+When all mappings have ended, one exit stack closes the rest: first the HTTP server, last the state file.
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ from poller.telemetry import logs
 from poller.telemetry.telemetry import Telemetry
 
 GC_THRESHOLDS = (20_000, 20, 20)
-"""Records in hand are many, live for a while and are in no cycle: the collector need not look at them so often."""
+"""The garbage collector runs less often than by default: records in hand are many, and they form no cycles."""
 
 
 def run(settings: Settings, *, settings_path: Path, verbose: bool = False, quiet: bool = False) -> int:
-    """Run the daemon until SIGTERM or SIGINT; returns the exit code. Raises PollerError where it cannot begin."""
+    """Run the daemon until SIGTERM or SIGINT, and return the exit code: 1 if the stop was unclean, else 0.
+
+    Raises PollerError if the daemon cannot start.
+    """
     process_memory.protect()
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series a counter that nobody asks for
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the counters' series
     logs.configure(settings.daemon.log_format, verbose, quiet)
     with_uvloop = importlib.util.find_spec("uvloop") is not None
     return anyio.run(_run, settings, settings_path, backend_options={"use_uvloop": with_uvloop})
@@ -83,7 +86,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         await stack.enter_async_context(supervisor.running())
         for mapping in settings.mappings:
             await supervisor.add(mapping, settings.functions[mapping.function_name])
-        telemetry.watch(lambda: from_thread.run_sync(supervisor.statuses))  # /metrics is made in a worker thread
+        telemetry.watch(lambda: from_thread.run_sync(supervisor.statuses))  # a worker thread renders /metrics
         reloader = Reloader(
             settings,
             file=settings_path,
@@ -106,7 +109,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
                 )
             )
             gc.collect()
-            gc.freeze()  # what the start has made lasts to the end
+            gc.freeze()  # the collector skips these objects, which live until the end
             gc.set_threshold(*GC_THRESHOLDS)
             supervisor.begin()
             await supervisor.stopped()
@@ -116,7 +119,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
 
 @asynccontextmanager
 async def _served(pages: Pages, reloader: Reloader, settings_path: Path, emit: Emit) -> AsyncIterator[Address | None]:
-    """The HTTP server, if the settings want one, and the control socket. The value is the address of the first."""
+    """Serve HTTP, if the settings ask for it, and the control socket. Yields the HTTP address, None without HTTP."""
     daemon = reloader.in_use.daemon
     async with AsyncExitStack() as stack:
         http = None
@@ -126,7 +129,7 @@ async def _served(pages: Pages, reloader: Reloader, settings_path: Path, emit: E
         try:
             control = serve_control(control_path(daemon.state, settings_path), pages, changes=reloader)
             await stack.enter_async_context(control)
-        except CannotListen as error:  # queues and streams do not need it
+        except CannotListen as error:  # mappings run without the socket
             emit(ControlSocketFailed(str(error)))
         yield http
 
@@ -142,7 +145,7 @@ def _written(address: Address) -> str:
 
 
 async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, reloader: Reloader) -> None:
-    """SIGHUP reads the settings again.  The first SIGTERM or SIGINT begins the stop, any further one hurries it."""
+    """Reload the settings at SIGHUP. The first SIGTERM or SIGINT begins the stop; each later one ends its grace."""
     async for number in signals:
         if number == signal.SIGHUP:
             reloader.reload_soon()

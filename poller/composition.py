@@ -1,11 +1,11 @@
-"""What is a mapping made of? This module opens it: the only place that knows the concrete classes.
+"""Which objects does a mapping run with? This module makes them: it chooses the concrete classes.
 
     a mapping of a queue     SqsSource ─┐
     a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┴─ a function
 
-`Composition.open` gives the supervisor one run of a mapping, with all that it needs, and closes it afterwards.
-Runs share functions and AWS clients; these are opened for their first user and closed after their last one.
-The state is opened when it is needed first, and stays open.
+`Composition.open` makes one run of a mapping for the supervisor, with all that the run needs, and closes it afterwards.
+Runs share functions and AWS clients: the first run that needs one opens it, and it is closed after the last one.
+The state is opened at its first use, and stays open until the daemon ends.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class WallClock:
 
 @asynccontextmanager
 async def compose(settings: Settings, *, emit: Emit, descriptor_limit: int) -> AsyncIterator[Composition]:
-    """A composition, until the block is left; no run may be open then.
+    """Yield a composition. All its runs must have ended before the block is left.
 
     `descriptor_limit` is the soft limit of open files that child processes get.
     """
@@ -82,7 +82,7 @@ async def compose(settings: Settings, *, emit: Emit, descriptor_limit: int) -> A
         composition = Composition(settings, emit=emit, tasks=tasks, descriptor_limit=descriptor_limit)
         try:
             yield composition
-        except Exception as error:  # it goes on as it is, in no group, after all is closed
+        except Exception as error:  # raised again below: the task group would wrap it
             failure = error
         composition.is_over.set()
     if failure is not None:
@@ -90,10 +90,10 @@ async def compose(settings: Settings, *, emit: Emit, descriptor_limit: int) -> A
 
 
 class Composition:
-    """Opens runs of mappings, by the settings of the last `use`."""
+    """Opens runs of mappings, with the settings that `use` got last."""
 
     def __init__(self, settings: Settings, *, emit: Emit, tasks: TaskGroup, descriptor_limit: int) -> None:
-        self._inherited: dict[str, str] = {}  # what child processes that start now get of the environment
+        self._inherited: dict[str, str] = {}  # the environment of child processes that start from now on
         self.use(settings)
         self.randomness = random.Random()
         self.clock = WallClock()
@@ -114,7 +114,10 @@ class Composition:
 
     @asynccontextmanager
     async def open(self, mapping: AnyMapping, function: Function, stop: Stop) -> AsyncIterator[Runner]:
-        """One run of the mapping. Raises SettingsError for what cannot be opened, and what the state raises."""
+        """Yield a new run of the mapping, and close afterwards what only this run used.
+
+        Raises PollerError or OSError if the function, a client or the state cannot be opened.
+        """
         async with AsyncExitStack() as stack:
             aws = await stack.enter_async_context(self._aws.use(self._aws_settings))
             shared = await stack.enter_async_context(self._functions.use(self._key(function)))
@@ -128,20 +131,20 @@ class Composition:
                     assert_never(mapping)
 
     def use(self, settings: Settings) -> None:
-        """Open runs by these settings from now on; what is open stays as it is."""
+        """Open later runs with these settings; open runs keep theirs. Later child processes get the new environment."""
         self.settings = settings
         self._inherited.clear()
         self._inherited.update(_without(settings.withheld_variables, os.environ))
 
     def renew(self, function: Function) -> None:
-        """Start the child processes of later invocations anew, if the function is open."""
+        """Use new child processes for later invocations. Does nothing if no run has opened the function."""
         shared = self._functions.opened(self._key(function))
         if shared is not None:
             assert isinstance(shared.target, RuntimeTarget), "others have no child processes"
             shared.target.renew()
 
     async def state(self) -> State:
-        """The state; opened at the first call."""
+        """Return the state; the first call opens it."""
         async with self._opening_state:
             if self._state is None:
                 self._state = await self._tasks.start(self._keep_state)
@@ -227,7 +230,7 @@ class Composition:
         )
 
     def _paced(self, client: JsonClient, operation: str, arn: Arn) -> PacedClient:
-        """The source's client, whose listings share one rate with all mappings of the account and region."""
+        """Return a client whose listing calls share one rate with all mappings of the same account and region."""
         whose = (operation, client.endpoint_url, arn.region, arn.account)
         return PacedClient(client, self._paces.setdefault(whose, Pace(operation, self.randomness)))
 
@@ -267,14 +270,14 @@ class Composition:
 
 
 class State(NamedTuple):
-    """What outlives the daemon."""
+    """The stores of checkpoints and of paused mappings."""
 
     checkpoints: CheckpointStore
     pauses: PauseStore
 
 
 class Pauses:
-    """`ports.PauseStore` of a composition. A daemon without a state file does not make one only to ask for pauses."""
+    """Implements `ports.PauseStore`. `load` does not create a state file: without one, no mapping is paused."""
 
     def __init__(self, composition: Composition) -> None:
         self._composition = composition
@@ -293,7 +296,7 @@ class Pauses:
 
 
 class SharedFunction:
-    """A function that is open, and the role that it runs with on Lambda."""
+    """An open function, and the role that it runs with on Lambda."""
 
     def __init__(self, opened: OpenFunction, target: Target) -> None:
         self.opened = opened
@@ -302,9 +305,10 @@ class SharedFunction:
         self._asking = anyio.Lock()
 
     async def reader_arn(self, mapping: StreamMapping, aws: SharedAws) -> str:
-        """The invokeIdentityArn if the mapping has no `role_arn`: the function's role on Lambda, else our identity.
+        """Return the `invokeIdentityArn` of events if the mapping has no `role_arn`.
 
-        It is asked for once for each function, however many shards begin together.
+        This is the function's role on Lambda; for other functions, or an unknown role, the daemon's own identity.
+        The daemon asks Lambda once for each function, also when many shards begin at the same time.
         """
         kind = self.opened.definition.kind
         if not isinstance(kind, LambdaApi):
@@ -327,9 +331,10 @@ class SharedAws:
         self._asking = anyio.Lock()
 
     async def identity_arn(self, mapping: StreamMapping) -> str:
-        """Where STS does not say who we are (an emulator without it), the account itself stands in events.
+        """Return the ARN of the daemon's own identity.
 
-        Whoever needs it waits for it, and nobody else; it is asked for once, however many shards begin together.
+        If STS does not tell (some emulators have no STS), return the root ARN of the account that owns the source.
+        The daemon asks STS once, also when many shards begin at the same time.
         """
         async with self._asking:
             if self._identity_arn is None:

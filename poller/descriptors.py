@@ -1,9 +1,9 @@
 """How many files and connections may the daemon have open, and how many does it need?
 
-A shell and systemd give a process 1,024 descriptors unless it asks for more, and the default concurrency of a single
-Lambda function takes 1,000.  So the daemon raises its own limit at the start, up to what the system allows.
-Its children get the limit that the daemon was started with: select(2) fails beyond 1,024, and some programs close every
-descriptor up to their limit.
+A shell or systemd usually limits a process to 1,024 descriptors, and one busy function alone may need 1,000.
+So the daemon raises its own limit at the start, as far as the system allows.
+Child processes get the limit that the daemon was started with, because a high limit harms some programs: select(2)
+fails beyond 1,024, and some programs close every descriptor up to their limit.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from poller.model.mapping import QueueMapping
 from poller.settings.values import Settings
 
 MOST = 65_536
-"""A higher limit has no use, and some systems reserve memory for each descriptor."""
+"""The daemon asks for no higher limit: it would be of no use, and some systems reserve memory for each descriptor."""
 
 OF_THE_PROCESS = 100
-"""For pipes, the state file and its locks, the log, the event loop, and the admin server with all its connections."""
+"""Descriptors for the state file and its locks, pipes, the log, the event loop, the admin server and its clients."""
 
 OF_A_CHILD = 5
-"""For two pipes of its output, a handle of the process, and its Runtime API with a connection."""
+"""Descriptors for one child process: two output pipes, a process handle, its Runtime API's socket and connection."""
 
 OF_A_STREAM = 128
-"""For the reads that one mapping may have at once (engine/streams/shard.py)."""
+"""Descriptors for the calls that one stream mapping may make at once (engine/streams/shard.py)."""
 
 
 class Limits(NamedTuple):
-    """`original` is what the daemon was started with, `own` what it has now; -1 is no limit."""
+    """Soft limits of open files: `original` held when the daemon started, `own` holds now. -1 means no limit."""
 
     original: int
     own: int
 
 
 def raise_limit() -> Limits:
-    """Raise the soft limit of this process as far as its hard limit allows."""
+    """Raise the soft limit of this process to `MOST`, or as far as its hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(MOST, hard)
     if soft == resource.RLIM_INFINITY or wanted <= soft:
@@ -46,7 +46,7 @@ def raise_limit() -> Limits:
 
 
 def needed(settings: Settings) -> int:
-    """How many descriptors the daemon needs when every mapping and function is as busy as it may be; at most `MOST`."""
+    """Return how many descriptors the daemon needs when all mappings and functions are busy; at most `MOST`."""
     queues = [mapping for mapping in settings.queue_mappings if mapping.is_enabled]
     streams = [mapping for mapping in settings.stream_mappings if mapping.is_enabled]
     functions = {mapping.function_name for mapping in queues} | {mapping.function_name for mapping in streams}
@@ -74,5 +74,5 @@ def _of_function(function: Function) -> int:
 
 
 def _of_queue(mapping: QueueMapping, function: Function) -> int:
-    """Connections to the queue, which stay open for a while in addition to those to the function."""
+    """Return the number of connections to the queue. They stay open beside the connections to the function."""
     return min(mapping.maximum_concurrency or function.reserved_concurrency, function.reserved_concurrency)

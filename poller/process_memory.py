@@ -1,9 +1,10 @@
-"""May other processes of our user read this one's memory? No: it holds credentials, tokens and records.
+"""How does the daemon keep other processes of its user from reading its memory? It clears its "dumpable" flag.
 
-A function's child processes run as the same user, and their environment leaves the daemon's secrets out.  Linux has a
-flag for each process that keeps others from its memory and environment: /proc/PID/mem, /proc/PID/environ and ptrace
-(prctl(2), PR_SET_DUMPABLE).  The daemon clears that flag, and writes no core dump since then.  Every exec sets the flag
-again, so the children are not protected.
+The daemon's memory holds credentials, tokens and records.  A function's child processes run as the same user and do not
+inherit the daemon's secrets, so they must not read them from its memory either.
+On Linux, a process with the flag (prctl(2), PR_SET_DUMPABLE) can be read by other processes of its user, through
+/proc/PID/mem, /proc/PID/environ and ptrace.  A process without the flag cannot, and it writes no core dump.
+Every exec sets the flag again, so this does not protect the child processes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,6 @@ PR_SET_DUMPABLE = 4
 
 
 def protect() -> None:
-    """Does nothing if the system has no such flag, or forbids to clear it."""
+    """Clear the flag; do nothing if the system has no such flag, or does not allow a process to clear it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -1,12 +1,12 @@
-"""How does a running daemon take over what its settings file says now? One reload after the other.
+"""How does a running daemon apply a changed settings file? It serves one reload at a time; the others wait in line.
 
-    SIGHUP ────────┐
-    poller reload ─┼─ a line ──> read the file ──> the changes ──> apply them ──> one log line, one answer
-    POST /api/reload ┘               └── faulty: all faults are logged and answered, and nothing changes
+    SIGHUP ──────────┐
+    poller reload ───┼─ in line ──> read the file ──> find the changes ──> apply them ──> one log line, one answer
+    POST /api/reload ┘                  └── faulty file: log and answer all faults, and change nothing
 
-Reading takes place in a worker thread, because a file with a thousand mappings takes a while.
-settings/changes.py says what has to change; `Running` does it.
-A reload is refused once the daemon stops.  What a client asked for goes on if the client goes away.
+A worker thread reads the file, because a file with a thousand mappings takes a while.
+settings/changes.py finds the changes; `Running` applies them.
+Once the daemon's stop has begun, reloads are refused.  A reload goes on when its client disconnects.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from poller.settings.changes import Changes, Renamed, changes
 from poller.settings.values import Settings
 
 MAXIMUM_WAITING = 16
-"""How many reloads may wait for the one before them."""
+"""How many reloads may wait in line while another one runs."""
 
 STOPPING = "the daemon stops"
 
 
 class Running(Protocol):
-    """What runs now, and can be changed."""
+    """The running mappings and functions (running.py)."""
 
     async def apply(self, found: Changes) -> Mapping[MappingName, str]:
-        """Return when all that had to change has changed, with the reason for each mapping that could not be changed.
+        """Change the running mappings, wait until all are changed, and return the reason of each one that failed.
 
-        One that was to be replaced goes on as it was then, and one that was to be added is not there.
+        A mapping that could not be replaced goes on as before; a mapping that could not be added does not exist.
         """
         ...
 
     def restart_function(self, name: FunctionName) -> None:
-        """Start the child processes of later invocations anew."""
+        """Use new child processes for later invocations of this function."""
         ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Request:
-    """A place in the line. `function` is None for the whole file."""
+    """One request in line: to restart `function`, or to reload the file if `function` is None."""
 
     function: str | None = None
     is_done: anyio.Event = field(default_factory=anyio.Event)
@@ -59,7 +59,7 @@ class _Request:
 
 
 class Reloader:
-    """Changes what runs. `in_use` are the settings that hold now; `run` must run for anything to happen."""
+    """Serves reloads while `run` runs. `in_use` holds the settings that the daemon uses now."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Reloader:
         stop: Stop,
         emit: Emit,
     ) -> None:
-        """`read` reads the file, in a worker thread; it raises SettingsError for a faulty one."""
+        """`read` reads the file, in a worker thread. It raises SettingsError if the file is faulty."""
         self.in_use = in_use
         self._not_replaced: frozenset[MappingName] = frozenset()
         self._file = file
@@ -82,7 +82,7 @@ class Reloader:
         self._line, self._requests = anyio.create_memory_object_stream[_Request](MAXIMUM_WAITING)
 
     async def run(self) -> None:
-        """Serve one request after the other, until cancelled."""
+        """Serve one request after another, until cancelled."""
         with self._line, self._requests:
             async for request in self._requests:
                 try:
@@ -94,18 +94,25 @@ class Reloader:
                 request.is_done.set()
 
     def reload_soon(self) -> None:
-        """Ask for a reload and do not wait for it, as SIGHUP does. One that still waits in the line serves all."""
+        """Put a reload in line without waiting for it. A refused one is logged, because SIGHUP gets no answer."""
         try:
             self._stand_in_line(_Request())
         except CannotReload as error:
             self._emit(ReloadRefused(settings=str(self._file), faults=(str(error),)))
 
     async def reload(self, *, settings: str | None = None) -> Mapping[str, Any]:
-        """Read the file again, and return what changed. Raises SettingsError or CannotReload."""
+        """Read the file again, apply its changes, and return what changed.
+
+        `settings` is the file that the client means. Raises SettingsError if the file is faulty; raises CannotReload
+        if the client means another file, too many reloads wait, or the daemon stops.
+        """
         return await self._ask(_Request(), settings)
 
     async def restart_function(self, name: str, *, settings: str | None = None) -> Mapping[str, Any]:
-        """Start the child processes of a function anew; the file is not read. Raises CannotReload."""
+        """Use new child processes for later invocations of a function, without reading the file.
+
+        Raises CannotReload as `reload` does, and if the function does not exist or has no child processes.
+        """
         return await self._ask(_Request(function=name), settings)
 
     async def _ask(self, request: _Request, settings: str | None) -> Mapping[str, Any]:
@@ -118,7 +125,7 @@ class Reloader:
         return request.report
 
     def _refuse_another_file(self, settings: str | None) -> None:
-        """Links are followed each time, because they may lead elsewhere after an update."""
+        """Resolve symbolic links at each call, because an update may change where they lead."""
         if settings is not None and Path(settings).resolve() != self._file.resolve():
             raise CannotReload(f"this daemon runs {self._file.resolve()}, not {settings}")
 
@@ -173,7 +180,7 @@ def _begins_anew(renamed: Renamed) -> str:
 
 
 def _without(names: Collection[MappingName], settings: Settings) -> Settings:
-    """The settings without these mappings, so that the next reload adds them."""
+    """Return the settings without these mappings, so that the next reload adds them."""
     return replace(
         settings,
         queue_mappings=tuple(mapping for mapping in settings.queue_mappings if mapping.name not in names),
@@ -197,7 +204,7 @@ def _fact(found: Changes, failures: Collection[MappingName], file: Path) -> Relo
 
 
 def _report(found: Changes, failures: Mapping[MappingName, str], warnings: Sequence[str]) -> Mapping[str, Any]:
-    """What the clients of /api/reload get, and `poller reload --json` prints."""
+    """Return the answer of /api/reload, which `poller reload --json` prints."""
     return {
         "mappings": asdict(found.mappings),
         "failed": failures,

@@ -1,10 +1,10 @@
-"""What runs now, and how is it changed? Mappings are added, replaced and removed side by side.
+"""How are running mappings changed? They are added, replaced and removed side by side.
 
-    Changes ──> the settings by which runs are opened, the grace, the functions' series
-            └─> remove, replace, add: each mapping waits for its own invocations, and for nobody else's
+    Changes ──> first: new runs use the new settings, and the supervisor the new grace
+            └─> then: remove, replace, add; each mapping waits for its own invocations only
 
-A mapping that cannot be opened is an error of its own: one that was to be added is not there, one that was to be
-replaced goes on as it was.
+If one mapping cannot be opened, all others are still changed.
+A mapping that could not be added does not exist; a mapping that could not be replaced goes on as before.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Composition(Protocol):
 
 
 class Series(Protocol):
-    """Where a function is watched (`telemetry.Telemetry`)."""
+    """The metrics of each function (`telemetry.Telemetry`)."""
 
     def begin_function(self, function: FunctionName) -> None: ...
 
@@ -70,7 +70,7 @@ class Running:
         self._emit = emit
 
     async def apply(self, found: Changes) -> Mapping[MappingName, str]:
-        """Return when all mappings run as they should, with the reason for each that could not be changed."""
+        """Change the running mappings, wait until all are changed, and return the reason of each one that failed."""
         settings, failures = found.settings, dict[MappingName, str]()
         self.check_descriptors(settings)
         self._composition.use(settings)
@@ -107,5 +107,5 @@ class Running:
             self._emit(TooFewFileDescriptors(limit=self._limits.own, needed=wanted))
 
     def restart_function(self, name: FunctionName) -> None:
-        """Start the child processes of later invocations anew."""
+        """Use new child processes for later invocations of this function."""
         self._composition.renew(self._composition.settings.functions[name])
