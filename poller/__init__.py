@@ -4,29 +4,31 @@ poller reads SQS queues, Kinesis shards and DynamoDB streams, forms batches in o
 run, and deals with failure as Lambda does.
 It is one process, configured by one TOML file and watched through Prometheus.
 
-How the code lies, top to bottom; imports point upwards only, and a contract in the gate keeps it so:
+The packages, from the bottom layer to the command line.
+A package imports only from packages above its own line, and a contract in the gate checks it.
+Only app.py, reloading.py, running.py and composition.py stand in the reverse order: each may import those below it.
 
     errors.py    the exceptions, drawn as a tree
-    disclosure.py  what may be shown of an error
+    disclosure.py  which text of an error may be shown
     model/       THE NOUNS      frozen values
     core/        THE DECISIONS  pure: no I/O, no clock, no randomness of its own; each file answers one question
       queues/    delivery, ordering, scaling, visibility
       streams/   retry, watermark, lineage, lanes, tumbling windows, positions
-    ports.py     THE SEAMS      what the engine asks of the outside world
+    ports.py     THE SEAMS      the interfaces between the engine and the outside world
     facts/       THE FACTS      one class for each fact
     telemetry/   facts -> log and Prometheus
-    http/        the fast HTTP/1.1 client: knows nothing of AWS
+    http/        the fast HTTP/1.1 client; it knows nothing of AWS
     aws/         THE CLIENTS    the only importer of aiobotocore and botocore
     settings/    THE FILE       TOML, or a request of AWS Lambda's API -> Settings
-    sources/     what is read   } adapters: none knows another
-    targets/     functions      }
-    destinations/ discards      }
-    stores/      positions      }
+    sources/     queues, streams } adapters: none knows another
+    targets/     functions       }
+    destinations/ discards       }
+    stores/      positions       }
     functions/   what a function is at run time, and one way to invoke it
-    engine/      THE WAITING    structured tasks that ask core and call ports
+    engine/      THE WAITING    structured tasks that ask core/ for decisions and call the ports
     admin/       the HTTP server: metrics, health, readiness
-    app.py       from the settings to the exit code
-    reloading.py       SIGHUP and `poller reload`: the file is read again
+    app.py       the daemon, from the settings to the exit code
+    reloading.py       SIGHUP and `poller reload`: reads the file again
     running.py         the mappings and functions that run, and how they are changed
     composition.py     the composition root: the only place that knows the concrete classes
     descriptors.py     how many open files the process may have
@@ -35,7 +37,8 @@ How the code lies, top to bottom; imports point upwards only, and a contract in 
     examples/    handlers to copy from
     cli/         poller run | check | reload | state | reference | demo
 
-To follow a message with a finger, begin at `engine/queues/mapping.py`; a stream's record, at `engine/streams/shard.py`.
+To follow one message through the code, begin at `engine/queues/mapping.py`.
+To follow one record of a stream, begin at `engine/streams/shard.py`.
 """
 
 __version__ = "0.1.0"

@@ -1,16 +1,17 @@
-"""What may be shown of an error? Only text that this module allows leaves the process.
+"""Which text of an error may a log line or an answer show?
 
-The text of a foreign error may contain any data of the code that raised it: a proxy's password, an answer with
-credentials, a record's body. So an error is shown by its class, and by those parts of its text that are surely safe:
+The text of another library's error may contain secrets: a proxy's password, an answer with credentials, a record's
+body. So this module decides what is shown of each class of error:
 
-    PollerError     its text: our own code wrote it, and used this module for foreign errors
-    OSError         the system's words for its number, such as "Connection refused"
-    SQLite's        its text: SQLite names tables and rules, never values
-    aiohttp's       a sentence of ours for each class, with host and port
+    PollerError     its text: our code wrote it, and used this module for errors of other libraries
+    OSError         the operating system's text for its errno, such as "Connection refused"
+    ssl.SSLError    the reason that OpenSSL gives, and why a certificate was not accepted
+    sqlite3.Error   its text: SQLite names tables and rules, never values
+    aiohttp's       a fixed text for each class, with host and port, or a status, if they are known
     a group         the texts of its members
     any other       the name of its class
 
-A package that uses another library registers a function for that library's errors: `@safe_text.register`.
+A package that uses another library registers a function for that library's errors with `@safe_text.register`.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ import aiohttp
 from poller.errors import PollerError
 
 FRAMES_SHOWN = 50
-"""How many frames of a traceback are shown: those nearest to the error."""
+"""The number of frames of a traceback that are shown: the frames nearest to the error."""
 
 MEMBERS_SHOWN = 10
-"""How many members of a group are shown."""
+"""The number of members of an exception group that are shown: the first ones."""
 
 
 @functools.singledispatch
 def safe_text(error: BaseException) -> str:
-    """What may be shown of an error; never empty."""
+    """Return the text of an error that may be shown. It is never empty."""
     return type(error).__name__
 
 
@@ -106,7 +107,7 @@ def _group(error: BaseExceptionGroup) -> str:
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The traceback as Python writes it, with `safe_text` for the texts of errors and without notes."""
+    """Return the traceback in Python's format, with `safe_text(error)` as each error's text and without notes."""
     return "".join(_lines(error, set())).rstrip("\n")
 
 
@@ -126,8 +127,11 @@ def _lines(error: BaseException, shown: set[int]) -> Iterator[str]:
 
 
 def host_of(url: str) -> str:
-    """The host and port of a url, which may be malformed. Its user, path and query may be secrets."""
+    """Return a url's host and port. Its user, password, path and query are left out, because they may be secrets.
+
+    For a malformed url the result may be the text "an unusable url".
+    """
     authority, rest = re.fullmatch(r"(?:\w+://)?([^/?#]*)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr]  # always
-    if "@" in rest and "@" not in authority:  # then a password contains a character that ends a host
+    if "@" in rest and "@" not in authority:  # the password contains "/", "?" or "#": the host cannot be found
         return "an unusable url"
     return authority.rpartition("@")[2]

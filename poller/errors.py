@@ -1,36 +1,40 @@
-"""What can go wrong, and who has to do something about it.
+"""Which exceptions does poller raise, who raises each one, and what does the catcher do?
 
     PollerError
-    ├── SettingsError         the file is not usable; raised by settings/, shown by the command line, exit code 2
-    ├── CannotListen          the HTTP server's address is taken, or not there yet; raised by admin/, exit code 1,
-    │                         so that a service manager tries again
-    ├── CannotReload         the daemon does not make this change, or not now; raised by reloading.py, answered to the
-    │                         client, who may ask again
-    ├── InUse                 another process has the state file; raised by stores/, exit code 1, as it may end
-    ├── CannotStore           the state file cannot be written now; raised by stores/, exit code 1, as room may be made
-    └── ServiceError          the other side of a port did not do what it was asked; raised by adapters,
-        │                     caught by the engine, which waits and tries again and says so in /readyz
+    ├── SettingsError         the settings or state file is unusable; raised by settings/, aws/ and stores/; exit code 2
+    ├── CannotListen          the HTTP server's address is in use or does not exist yet; raised by admin/; exit code 1,
+    │                         so that a service manager starts the daemon again
+    │                         (without its control socket, the daemon runs on and logs a fact)
+    ├── CannotReload          the daemon refuses a reload; raised by reloading.py, answered to the client,
+    │                         which may try again
+    ├── InUse                 another process uses the state file; raised by stores/; exit code 1, because
+    │                         that process may end soon
+    ├── CannotStore           the state file cannot be written now; raised by stores/; exit code 1, because
+    │                         space on the disk may become free
+    └── ServiceError          a service or a store did not carry out a request; raised by adapters, caught by the
+        │                     engine, which waits, tries again, and shows the reason in /readyz
         ├── NotFound          the queue, stream or function does not exist
-        ├── AccessDenied      the identity may not do this (or its credentials are unknown or expired)
+        ├── AccessDenied      the identity may not do this, or its credentials are unknown or expired
         ├── Throttled         too many requests; carries the pause that the service asked for
         ├── Unreachable       no answer: connection refused or lost, timeout, or an answer of 5xx
-        ├── ExpiredIterator   a stream's read cursor is too old: take a new one
-        ├── Trimmed           the records at a position are gone from the stream
+        ├── ExpiredIterator   a shard's iterator is too old; the engine takes a new one
+        ├── Trimmed           the stream no longer has the records at a position
         └── Rejected          any other error: the request itself is at fault
 
-An answer of a function, even a failing one, is a `Response`, never an exception. Two responses have the names of
-exceptions, Throttled and Unreachable; a module that needs both writes `errors.Throttled` for the exception.
+A function's answer is always a `Response`, never an exception, even if the function fails.
+Two responses have the same names as exceptions, Throttled and Unreachable. A module that needs both writes
+`errors.Throttled` for the exception.
 """
 
 from __future__ import annotations
 
 
 class PollerError(Exception):
-    """Root of everything this program raises on purpose."""
+    """The base class of every exception that poller raises on purpose."""
 
 
 class SettingsError(PollerError):
-    """The settings have faults; `faults` lists every one, each a line that names the key, the value and the rule."""
+    """The settings have faults. `faults` has one line for each fault, which says what is wrong and where."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -38,25 +42,25 @@ class SettingsError(PollerError):
 
 
 class CannotListen(PollerError):
-    """The address of the HTTP server cannot be bound now; it may be free another time."""
+    """The HTTP server or the control socket cannot bind its address now. A later try may succeed."""
 
 
 class CannotReload(PollerError):
-    """The daemon refuses a change: it stops, or it has no such function, or it runs another file."""
+    """The daemon refuses a reload. The text says why: for example it is stopping, or it runs another settings file."""
 
 
 class InUse(PollerError):
-    """The state file belongs to another running process; it may be free another time."""
+    """Another running process uses the state file. A later try may succeed."""
 
 
 class CannotStore(PollerError):
-    """The state file cannot be written now, as on a full disk; later there may be room."""
+    """The state file cannot be written now, for example because the disk is full. A later try may succeed."""
 
 
 class ServiceError(PollerError):
-    """A service refused or did not answer.
+    """A service refused a request or did not answer.
 
-    `code` is the service's own error code (such as `QueueDoesNotExist`), or ours where it gave none.
+    `code` is the service's error code (such as `QueueDoesNotExist`), or a code of ours if the service gave none.
     """
 
     def __init__(self, message: str, *, code: str) -> None:
@@ -65,15 +69,15 @@ class ServiceError(PollerError):
 
 
 class NotFound(ServiceError):
-    """What was named does not exist."""
+    """The queue, stream, shard, function or destination does not exist."""
 
 
 class AccessDenied(ServiceError):
-    """The credentials do not allow this, or are not valid."""
+    """The credentials do not allow the request, or they are not valid."""
 
 
 class Throttled(ServiceError):
-    """Too many requests. `retry_after` is the pause the service asked for, in seconds, if it named one."""
+    """The service got too many requests. `retry_after` is the pause that it asked for, in seconds, or None."""
 
     def __init__(self, message: str, *, code: str, retry_after: float | None = None) -> None:
         super().__init__(message, code=code)
@@ -83,7 +87,7 @@ class Throttled(ServiceError):
 class Unreachable(ServiceError):
     """No usable answer came.
 
-    `was_sent` is true when the request may have reached the service, so that its effect is unknown.
+    `was_sent` is true if the request may have reached the service and may have had its effect.
     """
 
     def __init__(self, message: str, *, code: str, was_sent: bool) -> None:
@@ -92,16 +96,16 @@ class Unreachable(ServiceError):
 
 
 class ExpiredIterator(ServiceError):
-    """A read cursor was not used in time; the position that it stood for is still good."""
+    """An iterator is too old to read with. A new iterator at the same position works."""
 
 
 class Trimmed(ServiceError):
-    """The stream no longer has the records at a position; its oldest record is what there is."""
+    """The stream no longer has the records at a position. Reading can continue at the stream's oldest record."""
 
 
 class Rejected(ServiceError):
-    """The service understood the request and refused it for a reason that waiting will not cure."""
+    """The service refused the request itself. The same request will fail again later."""
 
 
 LASTING = (AccessDenied, NotFound, Rejected)
-"""What waiting alone will not cure."""
+"""The errors that do not pass by waiting: a person has to change something."""

@@ -1,9 +1,9 @@
-"""THE SEAMS: what the engine asks of the outside world, and nothing more.
+"""THE SEAMS: the interfaces through which the engine reaches the outside world.
 
-Every port has an in-memory implementation in `tests/fakes/` that behaves, and one contract suite in
-`tests/contracts/` that the fake and every real adapter pass.
-All methods may be cancelled at any await; a port then holds nothing half-done on our side.
-All methods that talk to a service raise `errors.ServiceError`, and only that.
+Every port has a working in-memory implementation in `tests/fakes/`.
+One contract suite for each port in `tests/contracts/` tests this fake and every real adapter.
+A method may be cancelled at any await; the adapter then leaves nothing half-done in this process.
+A method that talks to a service raises `errors.ServiceError` and no other exception. `Target.invoke` raises nothing.
 """
 
 from __future__ import annotations
@@ -38,23 +38,26 @@ class QueueSource(Protocol):
         """The clock that dates the messages."""
 
     async def describe(self) -> QueueAttributes:
-        """Look the queue up. Raises NotFound, AccessDenied …"""
+        """Return the queue's attributes. Raises NotFound if there is no such queue, or another ServiceError."""
 
     async def receive(
         self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
     ) -> list[Message]:
-        """Receive up to `count` (1 to 10) messages, waiting up to `wait_in_seconds` (0 to 20) for the first.
+        """Receive up to `count` (1 to 10) messages; wait up to `wait_in_seconds` (0 to 20) for the first one.
 
-        A message of which no event can be made has a `defect`.
-        With None the queue's own visibility timeout holds. A cancelled receive may have hidden messages that nobody
-        sees until their visibility timeout is over; SQS cannot undo it.
+        SQS hides them for the given visibility timeout; None means the queue's own timeout.
+        A message that cannot be turned into a record of an event has a `defect`.
+        A cancelled receive may have hidden messages: nobody receives them until their visibility timeout is over.
         """
 
     async def delete(self, messages: Sequence[Message]) -> list[RejectedEntry]:
-        """Delete up to ten messages; returns those that were not deleted. Idempotent."""
+        """Delete up to ten messages. Return the messages that SQS did not delete. Idempotent."""
 
     async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[RejectedEntry]:
-        """Hide up to ten messages for so long from now (0 shows them at once); returns those it could not."""
+        """Set how long up to ten messages stay hidden from now; 0 shows them at once.
+
+        Return the messages whose timeout SQS did not change.
+        """
 
 
 class StreamSource(Protocol):
@@ -66,112 +69,118 @@ class StreamSource(Protocol):
 
     @property
     def limits(self) -> StreamLimits:
-        """How the service lets the stream be read."""
+        """The service's rates and pauses for reading the stream."""
 
     @property
     def status(self) -> str | None:
-        """The stream's status, as the service spells it, by the last listing; None if listings do not tell it."""
+        """The stream's status in the service's spelling, from the last listing; None if a listing does not tell it."""
 
     async def shards(self) -> list[Shard]:
-        """Every shard that the stream still lists, in no order. Raises NotFound, AccessDenied …
+        """Return every shard that the stream still lists, in no order. Raises NotFound if the stream does not exist.
 
-        A listing keeps to the service's rate, so it may take seconds; a throttled page is asked for again.
+        A listing keeps to the service's rate limit, so it may take seconds. A throttled page is requested again.
         """
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
-        """The children of a shard that was read to its end, perhaps with other shards; cheap if the service allows it.
+        """Return the children of a shard that was read to its end. The list may contain other shards, too.
 
-        A child of a merge is returned for both parents. Raises what `shards` raises.
+        It costs one call or none if the service can name the children, otherwise a whole listing.
+        The child of a merge is returned for each of its two parents. Raises the same errors as `shards`.
         """
 
     async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
-        """A cursor at a position; never called for ShardEnd.
+        """Return an iterator at a position of the shard. The engine never calls it with ShardEnd.
 
-        Raises errors.Trimmed when the records there are gone, NotFound when the shard or the stream is, and Rejected
-        when the position is not one of this stream.
+        Raises errors.Trimmed if the stream no longer has the records at this position, NotFound if the shard or the
+        stream does not exist, and Rejected if the position does not belong to this stream.
         """
 
     async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
-        """Read up to `limit` records, perhaps none though there are more. It waits for nothing.
+        """Read up to `limit` records, without waiting for new ones. The answer may be empty though more records exist.
 
-        Raises errors.ExpiredIterator when the cursor is too old, errors.Trimmed when the records there are gone: those
-        that it would read, or the one that it was to go on after, so that nobody knows of those that followed it.
+        Raises errors.ExpiredIterator if the iterator is too old.
+        Raises errors.Trimmed if the stream no longer has the next record, or the record after which reading should
+        continue: in the second case the records that followed it may be gone, too.
         """
 
 
 class SourceClock(Protocol):
-    """A source's own clock. The times that a source has written are compared with it, because our clock may be wrong.
+    """The clock of a source. The engine compares the source's timestamps with it, because our own clock may be wrong.
 
-    It is our clock if the source's answers tell no time.
+    If the source's answers contain no time, this is our own clock.
     """
 
     def now(self) -> float:
-        """The time of day there, in epoch seconds, known within about two seconds."""
+        """Return the source's time of day, in epoch seconds, with an error of about two seconds at most."""
 
     def reached(self) -> float:
-        """A time of day, in epoch seconds, that the source's clock has certainly reached."""
+        """Return a time that the source's clock has certainly reached, in epoch seconds."""
 
 
 class CheckpointStore(Protocol):
-    """Where stream positions live. What was saved survives whatever the process dies of.
+    """The store of the checkpoints of streams. A saved checkpoint survives a crash of the process.
 
     Several writers may share a store: a save compares the version of each shard (`core/streams/claims.py`).
     """
 
     async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
-        """Everything stored for a mapping in its stream."""
+        """Return the stored checkpoint of every shard, for one mapping and its stream."""
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
-        """Store these checkpoints, and return once they are durable.
+        """Store these checkpoints durably. Return the ids of the shards that now belong to another writer.
 
-        A shard that another writer has stored meanwhile is lost to this writer: its checkpoint is not stored, and its
-        id is returned. The other checkpoints are stored all together; if that fails, none is stored.
-        The same save may be repeated.
+        If another writer has stored a shard since this writer read it, the save does not store that shard's checkpoint.
+        All other checkpoints are stored in one transaction: if it fails, none of them is stored.
+        Idempotent.
         """
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
-        """Remove what is stored for these shards."""
+        """Remove the stored checkpoints of these shards."""
 
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
-        """The position to begin at instead of the mapping's own where nothing is stored, if a person set one."""
+        """Return the starting position that a person has set for this mapping; None if nobody has.
+
+        A shard without a stored checkpoint begins there, not at the mapping's configured starting position.
+        """
 
 
 class PauseStore(Protocol):
-    """Which mappings a person has paused. What was stored survives whatever the process dies of."""
+    """The store of the mappings that a person has paused. A stored pause survives a crash of the process."""
 
     async def load(self) -> frozenset[MappingName]:
-        """The mappings that are paused."""
+        """Return the mappings that are paused."""
 
     async def pause(self, mapping: MappingName) -> None:
-        """Store that the mapping is paused. Idempotent. Returns when that is durable."""
+        """Store durably that the mapping is paused. Idempotent."""
 
     async def resume(self, mapping: MappingName) -> None:
-        """Store that the mapping is not paused. Idempotent. Returns when that is durable."""
+        """Store durably that the mapping is not paused. Idempotent."""
 
 
 class Target(Protocol):
-    """What a function is reached through. A target is opened and closed by the composition root."""
+    """The way to a function: Lambda, HTTP or a child process. The composition root opens and closes targets."""
 
     async def invoke(self, invocation: Invocation) -> Response:
-        """Call the function once and wait for its answer, at most the function's timeout and a little.
+        """Call the function once and return its response, after little more than the function's timeout at the latest.
 
-        Never raises for anything that the function or the way to it does: that is the response.
+        Every failure of the function, or of the connection to it, is a response and not an exception.
         """
 
 
 class Destination(Protocol):
-    """Where invocation records are sent. A destination is opened and closed by the composition root."""
+    """A receiver of invocation records. The composition root opens and closes destinations."""
 
     async def deliver(self, document: Document) -> None:
-        """Returns once the service has accepted the document; gives up as Unreachable after a bounded time.
+        """Send the document, and return once the service has accepted it.
 
-        A document that is larger than the service accepts is Rejected, without a call.
-        To deliver a document again, after an answer that was lost, does no harm beyond a second message.
+        Raises Unreachable if the service does not answer within a fixed time.
+        Raises Rejected, without a call, if the document is larger than the service accepts.
+        A document may be sent again after a lost answer; the receiver may then get it twice.
         """
 
 
 class Clock(Protocol):
-    """Our time of day. Waiting goes through anyio, whose clock may be virtual; this one follows it in tests."""
+    """Our time of day. Tests set it from anyio's virtual clock, which all waiting uses."""
 
     def now(self) -> float:
-        """Epoch seconds."""
+        """Return the time of day in epoch seconds."""
