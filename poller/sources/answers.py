@@ -1,7 +1,7 @@
-"""Is this the service that it should be? An answer that lacks what the service always sends is refused as a whole.
+"""Did the expected service send this answer? An answer that lacks a part that the service always sends is rejected.
 
-Whatever listens at the endpoint, a proxy or another service: nothing is guessed from what it says.
-The error names what was missed, and never what was there instead.
+A proxy or another service may listen at the endpoint, so a source guesses nothing from such an answer.
+The error names the missing part. It never quotes the answer.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ TOKEN = re.compile("[!-~]{1,1048576}")
 """Visible ASCII, at most as long as a page's token; Amazon Kinesis Data Streams API Reference, "ListShards"."""
 
 NAME = re.compile(r"'[A-Za-z]{1,64}'")
-"""The names that may be shown look like this; other keys may be data."""
+"""A missing key is named in the error only if it looks like this; any other key may be data."""
 
 MISREADINGS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What Python raises while it reads an answer that lacks a part, or has one of a wrong type or size."""
+"""What Python raises when code reads an answer with a missing part, or with a part of a wrong type or size."""
 
 
 class understood:  # noqa: N801  # it reads as a statement: `with understood(...)`
-    """Around the taking apart of an answer: what is missing in it, or of another kind, is raised as Rejected."""
+    """A context manager around code that reads an answer. It turns an error of MISREADINGS into Rejected."""
 
     __slots__ = ("_service", "_what")
 
@@ -41,21 +41,24 @@ class understood:  # noqa: N801  # it reads as a statement: `with understood(...
 
 
 def text(value: Any) -> str:
-    """The value, which must be a string."""
+    """Return the value if it is a string. Raises TypeError otherwise."""
     if not isinstance(value, str):
         raise TypeError("a value is no string")
     return value
 
 
 def token(value: Any) -> str:
-    """The value, which must be an id, an iterator or a page's token: visible ASCII, without spaces."""
+    """Return the value if it can be an id, an iterator or a page's token: visible ASCII, without spaces.
+
+    Raises TypeError or ValueError otherwise.
+    """
     if not TOKEN.fullmatch(text(value)):
         raise ValueError("a value is no token")
     return str(value)
 
 
 def token_if_any(value: Any) -> str | None:
-    """The same, or None for a value that is absent, null or empty."""
+    """Return what `token` returns, or None for a value that is absent, null or empty."""
     return token(value) if value else None
 
 

@@ -1,4 +1,4 @@
-"""What does a source ask of aws/? One JSON service behind one call."""
+"""Which client does a source need? One that calls the operations of one JSON service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ class Client(Protocol):
 
     @property
     def clock(self) -> SourceClock:
-        """The service's clock, by the Date of its answers."""
+        """The service's clock, as the Date headers of its answers show it."""
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        """Raises errors.ServiceError, and only that. The timeout is for the whole call."""
+        """Send one request and return the parsed answer. Raises only errors.ServiceError.
+
+        The timeout covers the whole call.
+        """

@@ -1,17 +1,17 @@
 """How is a DynamoDB stream read? Describe its shards, find a position in a shard, read records.
 
-The requests are DynamoDB Streams' JSON protocol; the answers stay the wire's JSON, in which attribute values are
-already spelled as events spell them, and binary ones are base64.
-Order is kept by item under a parallelization factor, so a record's lane key is the item's key, as JSON that is the same
-however the service orders its attributes.
+Requests and answers are DynamoDB Streams' JSON. The attribute values of an answer already look as in an event: binary
+values, for example, are base64. So they are copied unchanged.
+With a parallelization factor, the records of one item stay in order: a record's lane key is the item's key as JSON,
+with its attributes sorted, because the service may send them in any order.
 The service does not say how far a read is behind the shard's tip.
 
-A start at a time uses AT_TIMESTAMP; a service that does not know it is read from its oldest record.  In both cases
-records of an earlier second are left out: our cursor is the service's iterator, a blank, and the time in whole seconds,
-as the times of records have no fractions.
+A read from a time uses the iterator type AT_TIMESTAMP. If the service does not know that type, the read begins at the
+oldest record. In both cases records of an earlier second are skipped. For that, our cursor has the service's iterator,
+a space, and the time in whole seconds, because record times have no fractions.
 
-A stream that its table has switched off (`DISABLED`) has closed shards only, and can be read until its last record is
-24 hours old.
+A stream that was switched off at its table (`DISABLED`) has only closed shards. It can be read until its last record
+is 24 hours old.
 
 Sources: Amazon DynamoDB Streams API Reference, "DescribeStream", "GetShardIterator", "GetRecords", "Shard".
 """
@@ -58,21 +58,21 @@ LIMITS = StreamLimits(
     empty_reads_at_the_tip=40,
     drained_shard_memory=25 * 3600,
 )
-"""DynamoDB keeps records for 24 hours. Lambda reads a shard four times a second at its tip; the rest is ours.
+"""DynamoDB keeps records for 24 hours. Lambda reads a shard four times a second at its tip; we chose the other limits.
 
-Forty empty reads take ten seconds. Source: AWS Lambda Developer Guide, "Using Lambda with DynamoDB"; Amazon DynamoDB
+Forty empty reads take ten seconds. Sources: AWS Lambda Developer Guide, "Using Lambda with DynamoDB"; Amazon DynamoDB
 Developer Guide, "Change data capture for DynamoDB Streams".
 """
 
 MAXIMUM_RECORDS_IN_A_READ = 1_000
 SHARDS_IN_A_PAGE = 100
-"""The most that GetRecords and DescribeStream allow; Amazon DynamoDB Streams API Reference."""
+"""The maximums of GetRecords and DescribeStream. Source: Amazon DynamoDB Streams API Reference."""
 
 MAXIMUM_PAGES = 10_000
-"""Pages of one listing; ours, far above the shards of any stream: a listing that goes on longer has no end."""
+"""The most pages of one listing. We chose a number far above what any stream needs: a longer listing never ends."""
 
 ANSWER_TIMEOUT_IN_SECONDS = 10.0
-"""How long an answer may take; ours, above any latency seen in health. A read has at most 1 MB."""
+"""How long an answer may take. We chose it above any latency of a healthy service; a read has at most 1 MB."""
 
 
 class DynamoDbStreamsSource:
@@ -101,11 +101,14 @@ class DynamoDbStreamsSource:
         return self._status
 
     async def shards(self) -> list[Shard]:
-        """Pages hold at most 100 shards; a day's shards of a busy table fill several."""
+        """List every shard. A page has at most 100 shards, and a busy table has several pages of shards in a day."""
         return await self._listed(self._page)
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
-        """Uses a shard filter. An older service rejects the filter, or ignores it and lists every shard."""
+        """List the children of the shard by a shard filter.
+
+        An older service rejects the filter or ignores it; then every shard is returned.
+        """
         if not self._refuses_filters:
             try:
                 return await self._listed(self._page | {"ShardFilter": {"Type": "CHILD_SHARDS", "ShardId": shard_id}})
@@ -129,14 +132,21 @@ class DynamoDbStreamsSource:
         raise unusable(SERVICE, "a listing of shards that does not end")
 
     async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
-        """Records of the same second as an AtTimestamp are read, rather repeated than lost."""
+        """Return a cursor at the position. At an AtTimestamp all records of its second are read.
+
+        Records have whole seconds only, so some of these records may be earlier than the time: they are read so that
+        none is lost.
+        """
         if not isinstance(position, AtTimestamp):
             return ShardIterator(await self._wire_iterator(shard_id, _iterator_request(position)))
         since = floor(position.timestamp)
         return _cursor(await self._wire_iterator_at(shard_id, since), since)
 
     async def _wire_iterator_at(self, shard_id: ShardId, since: int) -> str:
-        """An older service rejects AT_TIMESTAMP, or fails: then read from the oldest record; older ones are skipped."""
+        """Return the service's iterator at a time in whole epoch seconds.
+
+        An older service rejects AT_TIMESTAMP or fails; then the iterator is at the oldest record.
+        """
         if not self._refuses_times:
             try:
                 return await self._wire_iterator(shard_id, {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": since})
@@ -152,9 +162,10 @@ class DynamoDbStreamsSource:
             return token(answer["ShardIterator"])
 
     async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
-        """DynamoDB allows two readers of a shard, and answers Throttled to more.
+        """Read records; a cursor with a time skips records of an earlier second.
 
-        A read of older records only is empty, and is behind by at least their distance from the time.
+        If the service returns earlier records only, `records` is empty, and `behind_in_seconds` is the time between
+        the last of them and the cursor's time. DynamoDB allows two readers of a shard and throttles further ones.
         """
         wire, _, since = iterator.partition(" ")
         if not since:
@@ -192,7 +203,10 @@ def _cursor(wire: str, since: int) -> ShardIterator:
 
 
 def _since(since: int, read: Read) -> Read:
-    """The read without the older records at its beginning; the following cursor passes over more, if all were."""
+    """Return the read without the records at its beginning that are older than `since`, in epoch seconds.
+
+    If no record remains, the next cursor keeps `since`, so that the next read skips older records too.
+    """
     recent = list(dropwhile(lambda record: record.arrived_at < since, read.records))
     if recent:
         return read._replace(records=recent)
@@ -205,7 +219,7 @@ def _since(since: int, read: Read) -> Read:
 
 
 def _shard(wire: Mapping[str, Any]) -> Shard:
-    """Shards here have one parent or none; only a closed shard's range has an end."""
+    """Parse a shard. In DynamoDB a shard has at most one parent; only a closed shard has an ending sequence number."""
     parent = token_if_any(wire.get("ParentShardId"))
     sequence_numbers = wire.get("SequenceNumberRange") or {}
     return Shard(

@@ -1,14 +1,13 @@
 """How is a Kinesis stream read? List its shards, find a position in a shard, read records.
 
-The requests are Kinesis's JSON protocol; the answers stay the wire's JSON. `Data` is base64 there, and base64 is what
-the event wants: it goes through untouched.
-The stream is always named by its ARN, never by its name alone, so that streams of other accounts are reached too.
+Requests and answers are Kinesis's JSON. `Data` is base64 in the answer and in the event, so it is copied unchanged.
+Every request names the stream by its ARN, not by its name alone, so that a stream of another account can be read too.
 
-A mapping may name a consumer of the stream (`stream/NAME/consumer/…`, enhanced fan-out). Such a stream is read by
-polling like any other, within the read limits that all its readers share, and not through the consumer's own
-throughput; but events carry the consumer's ARN, as they do on AWS.
+A mapping may name a consumer of the stream (`stream/NAME/consumer/…`, enhanced fan-out). Such a mapping polls the
+stream as any other mapping does: it shares the stream's read limits with all readers, and does not use the consumer's
+own throughput. Its events carry the consumer's ARN, as they do on AWS.
 
-That the record of a position has aged out is found by looking for it (`kinesis_cursor.py`).
+Kinesis does not report that the record of a position has expired; `kinesis_cursor.py` detects it.
 
 Sources: Amazon Kinesis Data Streams API Reference, "ListShards", "GetShardIterator", "GetRecords", "Shard".
 """
@@ -57,38 +56,38 @@ LIMITS = StreamLimits(
 )
 """Kinesis allows five reads and five iterators a second for each shard, and keeps records for at most 365 days.
 
-All readers of a shard share its reads. Lambda reads a shard once a second at its tip.
-Only an emulator does not say how far a read is behind the tip.
+All readers of a shard share the five reads. Lambda reads a shard once a second at its tip.
+`empty_reads_at_the_tip` serves only emulators that do not say how far a read is behind the tip.
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis"; Amazon Kinesis Data Streams Developer Guide,
 "Quotas and limits".
 """
 
 MAXIMUM_RECORDS_IN_A_READ = 10_000
 SHARDS_IN_A_PAGE = 1_000
-"""The most that GetRecords and ListShards allow; Amazon Kinesis Data Streams API Reference."""
+"""The maximums of GetRecords and ListShards. Source: Amazon Kinesis Data Streams API Reference."""
 
 MAXIMUM_PAGES = 1_000
-"""Pages of one listing; ours, far above the shards of any stream: a listing that goes on longer has no end."""
+"""The most pages of one listing. We chose a number far above what any stream needs: a longer listing never ends."""
 
 LISTINGS_BEGUN = 3
-"""How often a listing is begun before we give up, when the tokens between its pages expire (after 300 seconds)."""
+"""How many times a listing begins in all. It begins again if the token of its next page expires, after 300 seconds."""
 
 ANSWER_TIMEOUT_IN_SECONDS = 10.0
-"""How long an answer without records may take; ours, above any latency seen in health."""
+"""How long an answer without records may take. We chose it above any latency of a healthy service."""
 
 READ_TIMEOUT_IN_SECONDS = 30.0
-"""How long a read may take: its answer may have 10 MiB."""
+"""How long a read may take. It is longer than for other answers because a read may have 10 MiB."""
 
 NO_PLACE = "(was the stream deleted and created again? Then set new positions with `poller state set`)"
 
 new_record = partial(tuple.__new__, StreamRecord)
-"""StreamRecord of a tuple, without the Python function that a NamedTuple is made by: half the time."""
+"""Makes a StreamRecord from a tuple. It takes half the time of `StreamRecord(...)`, which calls a Python function."""
 
 Reader = Callable[[], Awaitable[str]]
 
 
 def known(arn: str) -> Reader:
-    """A reader whom nobody needs to be asked for."""
+    """Return a reader for an ARN that is already known, so it calls no service."""
 
     async def reader() -> str:
         return arn
@@ -99,8 +98,8 @@ def known(arn: str) -> Reader:
 class KinesisSource:
     """One stream, as `ports.StreamSource`. The client is opened and closed by the composition root.
 
-    `arn` is the mapping's event source, a stream or a consumer of one.
-    `reader` tells the ARN that events name as their reader (`invokeIdentityArn`); the first read asks it.
+    `arn` is the mapping's event source: a stream, or a consumer of a stream.
+    `reader` returns the ARN that events carry as `invokeIdentityArn`; the first read calls it.
     """
 
     def __init__(self, client: Client, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
@@ -123,11 +122,14 @@ class KinesisSource:
 
     @property
     def status(self) -> None:
-        """None: ListShards does not tell it, and a stream that is being deleted is soon not found."""
+        """Always None, because ListShards does not return it. Calls soon raise NotFound if the stream is deleted."""
         return None
 
     async def shards(self) -> list[Shard]:
-        """A listing whose token between two pages expired begins again."""
+        """List every shard. If the token of a page expires, the listing begins again.
+
+        Raises Unreachable if the tokens of LISTINGS_BEGUN listings have expired.
+        """
         for _ in range(LISTINGS_BEGUN):
             try:
                 return await self._listed()
@@ -137,13 +139,17 @@ class KinesisSource:
         raise Unreachable("every listing's token expired between its pages", code="UnusableAnswer", was_sent=True)
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
-        """The last answer of the shard named them; if it did not, as with an older service, list every shard."""
+        """Return the child shards that the shard's last answer named.
+
+        An older service names none; then every shard is returned.
+        """
         return self._children.pop(shard_id, None) or await self.shards()
 
     async def iterator(self, shard_id: ShardId, position: Position) -> ShardIterator:
-        """That the record of an AfterSequence is gone is told by the first read that meets something else.
+        """Return a cursor at the position. If the record of an AfterSequence has expired, a later read raises Trimmed.
 
-        A stream that was made anew has the ARN and the shards' ids of the former one, whose numbers it refuses.
+        A stream that was deleted and created again has the same ARN and shard ids, but rejects the old stream's
+        sequence numbers: then this raises Rejected.
         """
         try:
             wire = await self._wire_iterator(shard_id, position)
@@ -156,7 +162,7 @@ class KinesisSource:
         ).written()
 
     async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
-        """Kinesis allows five reads a second and 2 MiB a second of a shard, and answers Throttled beyond that."""
+        """Read records. Raises Throttled beyond five reads or 2 MiB a second of one shard."""
         envelope = self._envelope or await self._first_envelope()
         cursor = Cursor.of(iterator)
         count = min(limit, MAXIMUM_RECORDS_IN_A_READ)
@@ -195,7 +201,7 @@ class KinesisSource:
                 shards |= {shard.shard_id: shard for shard in map(_shard, answer["Shards"])}
                 next_page = token_if_any(answer.get("NextToken"))
             if next_page is None:
-                # a shard whose children a listing has shown is never asked for them
+                # nobody takes the children of a shard if a listing shows them first, so forget them with the shard
                 self._children = {each: named for each, named in self._children.items() if each in shards}
                 return list(shards.values())
             request = {"NextToken": next_page}
@@ -206,7 +212,7 @@ class KinesisSource:
 
 
 def _records(envelope: KinesisEnvelope, shard_id: ShardId, wires: list[Mapping[str, Any]]) -> list[StreamRecord]:
-    """A stream that spreads records by itself may have none with a key; then nothing is ordered by it either."""
+    """Parse records. A record without a partition key has its sequence number as lane key: it is in no order."""
     record = envelope.of_shard(shard_id)
     return [
         new_record(
@@ -222,7 +228,7 @@ def _records(envelope: KinesisEnvelope, shard_id: ShardId, wires: list[Mapping[s
 
 
 def _shard(wire: Mapping[str, Any]) -> Shard:
-    """A merge names its second parent as the adjacent one; only a closed shard's range has an end."""
+    """Parse a shard. The second parent of a merge is its "adjacent" one; only a closed shard has an ending number."""
     parents = (token_if_any(wire.get("ParentShardId")), token_if_any(wire.get("AdjacentParentShardId")))
     return Shard(
         ShardId(token(wire["ShardId"])),
@@ -232,14 +238,15 @@ def _shard(wire: Mapping[str, Any]) -> Shard:
 
 
 def _child(wire: Mapping[str, Any]) -> Shard:
-    """A child shard counts as open, because GetRecords does not tell whether it was closed meanwhile."""
+    """Parse a child shard. It counts as open, because GetRecords does not say whether it is closed."""
     return Shard(ShardId(token(wire["ShardId"])), tuple(ShardId(token(each)) for each in wire["ParentShards"]), True)
 
 
 def _milliseconds(timestamp: float) -> float:
-    """As finely as arrivals are told, which are cut to it: rounded up, what arrived just then would be left out.
+    """Return the time rounded down to milliseconds, as Kinesis rounds arrival times.
 
-    A millionth of a second makes up for what binary fractions lack.
+    A time rounded up would leave out a record of that millisecond. A millionth of a second is added first, because
+    a binary fraction may be slightly smaller than the millisecond that it stands for.
     """
     return floor(timestamp * 1000 + 0.001) / 1000
 

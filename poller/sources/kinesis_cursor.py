@@ -1,14 +1,15 @@
-"""Where in a Kinesis shard is the next read, and is the record before it still there?
+"""Where in a Kinesis shard does the next read begin, and does the record before that position still exist?
 
-Where the record of a position has aged out, Kinesis goes to the oldest that there is, and does not say so.
-So reading goes on after a record by beginning at it:
+If the record of a position has expired, Kinesis reads from the oldest record and does not report the loss.
+So to continue after record R, the cursor begins at R and searches for it:
 
-    it comes first                     it is left out, and nothing between was lost
-    another comes, or the shard's end  it is gone, and what followed it may be: Trimmed
-    nothing comes                      look on; an empty read is nothing unusual
-    nothing comes, again and again     look on from the oldest record that there is, and leave out what is older
+    the first record is R                           skip R; no record was lost
+    the first record is later, or the shard ends    raise Trimmed: R has expired, and later records may have expired too
+    the read is empty                               read on; empty reads are usual in Kinesis
+    25 empty reads in a row, behind the tip         read on from the oldest record, and skip records up to R
 
-The last is because consumers were seen to be stuck behind a record that had aged out, always as far from the tip.
+The last case exists because consumers have been seen to hang at an expired record: every read was empty, and the
+distance to the tip never changed.
 
 Sources: Amazon Kinesis Data Streams API Reference, "GetShardIterator"; Amazon Kinesis Data Streams Developer Guide,
 "Troubleshoot Kinesis Data Streams consumers".
@@ -24,14 +25,17 @@ from poller.errors import Trimmed
 from poller.model.stream import SequenceNumber, ShardId, ShardIterator, StreamRecord
 
 EMPTY_READS = 25
-"""How many empty reads in a row, behind the tip, are "again and again"; ours: five seconds of reading."""
+"""After so many empty reads in a row, behind the tip, the search goes on at the oldest record.
+
+We chose it: it is five seconds of reading.
+"""
 
 
 class Cursor(NamedTuple):
-    """Kinesis's iterator, and the shard's id, which answers do not say, and events do.
+    """Kinesis's iterator `wire` together with the shard's id, because events need the id and answers do not have it.
 
-    `after` is the record that is still to be met, and left out.
-    `empty_reads` counts those in a row, behind the tip, while looking for it.
+    `after` is the record that the search still has to find and skip; None when there is no search.
+    `empty_reads` counts the empty reads in a row, behind the tip, during the search.
     """
 
     shard_id: ShardId
@@ -53,20 +57,21 @@ class Cursor(NamedTuple):
 
     @property
     def leads_nowhere(self) -> bool:
-        """Whether to look on from the oldest record; true for one read of a search."""
+        """True after exactly EMPTY_READS empty reads: then the search goes on from the oldest record, once."""
         return self.empty_reads == EMPTY_READS
 
     def fresh(self, records: list[StreamRecord]) -> list[StreamRecord]:
-        """Those of a read that come after the record looked for, if any is."""
+        """Return the records that come after `after`, or all records if there is no search."""
         if self.after is None:
             return records
         after = number(self.after)
         return [record for record in records if number(record.sequence_number) > after]
 
     def following(self, wire: str | None, records: Sequence[StreamRecord], *, is_behind: bool) -> Cursor | None:
-        """The cursor after a read that found these records; `wire` is the answer's, None at the shard's end.
+        """Return the cursor after a read that returned these records, or None at the shard's end.
 
-        Raises Trimmed when the record that is looked for will not come.
+        `wire` is the answer's next iterator, None at the shard's end. Raises Trimmed if the record `after` has
+        expired, and ValueError if the records are not in order.
         """
         following = self._replace(wire=wire) if wire else None
         if self.after is None:

@@ -1,9 +1,9 @@
 """How fast may shards be listed? As fast as the service allows for all mappings together.
 
-    page ── its turn ── call ── throttled? wait, and let all others wait ── the same page again
-                            └── no answer? the same page again, soon
+    page ── its turn ── call ── throttled? all mappings wait, then the same page again
+                            └── no answer? only this listing waits, then the same page again
 
-Otherwise a large listing fails halfway, starts again at its first page, and never ends.
+Without this, a large listing would fail halfway, start again at its first page, and never end.
 
 Sources: Amazon DynamoDB Streams API Reference, "DescribeStream" (10 calls a second); Amazon Kinesis Data Streams API
 Reference, "ListShards" (100 calls a second); both for an account in a region.
@@ -22,21 +22,23 @@ from poller.ports import SourceClock
 from poller.sources.client import Client
 
 CALLS_IN_A_SECOND = {"DescribeStream": 10.0, "ListShards": 100.0}
-"""The operations that list shards."""
+"""The operations that list shards, and the rate that AWS allows for each."""
 
 TRIES = 10
-"""How many calls in a row may be throttled for one page, about half a minute; ours. Then the listing fails."""
+"""How many calls are made for one page before the listing fails; about half a minute if all are throttled. Ours."""
 
 TRIES_WITHOUT_ANSWER = 3
-"""How many calls for one page may get no answer; ours. Then the listing fails."""
+"""How many calls for one page may get no answer before the listing fails. We chose this number."""
 
 LONGEST_WAIT_IN_SECONDS = 45.0
-"""How long the pauses for one page may be in all, where the service asks for long ones; ours. Then the listing fails
-too, so that the mapping tells why it waits."""
+"""How long the throttling pauses of one page may be in all before the listing fails. We chose this number.
+
+The service may ask for long pauses; when the listing fails, the mapping reports why it waits.
+"""
 
 
 class Pace:
-    """The turns of all mappings that share one account and region, for one operation."""
+    """Gives turns to call one operation. All mappings of one account and region share it."""
 
     def __init__(self, operation: str, randomness: random.Random, *, calls_in_a_second: float | None = None) -> None:
         self.operation = operation
@@ -45,25 +47,28 @@ class Pace:
         self._free_at = 0.0
 
     async def turn(self) -> None:
-        """Returns when the next call may begin; first come, first served."""
+        """Wait until the next call may begin. Turns are given in the order in which tasks ask."""
         now = anyio.current_time()
         mine = max(now, self._free_at)
         self._free_at = mine + self._interval
         await anyio.sleep(mine - now)
 
     def throttled(self, error: Throttled, *, in_a_row: int) -> float:
-        """Give no turns for a while, because the rate is shared by all. Returns for how many seconds."""
+        """Give no turns for some time, and return that time in seconds. All mappings wait, because they share the rate.
+
+        `in_a_row` is how many calls were made for the page.
+        """
         delay = at_least(error.retry_after, THROTTLED_LISTING.delay(in_a_row, self._randomness))
         self._free_at = max(self._free_at, anyio.current_time() + delay)
         return delay
 
     async def rest(self, *, in_a_row: int) -> None:
-        """Wait after so many calls for one page without an answer; the others keep their turns."""
+        """Wait before the next call for a page after `in_a_row` calls without an answer. Other mappings do not wait."""
         await anyio.sleep(THROTTLED_LISTING.delay(in_a_row, self._randomness))
 
 
 class PacedClient:
-    """A client that waits for a turn before each call that lists shards; `pace` is shared. Other calls do not wait."""
+    """A client that waits for a turn of the shared `pace` before each call that lists shards, and before no other."""
 
     def __init__(self, client: Client, pace: Pace) -> None:
         self._client = client
@@ -74,7 +79,10 @@ class PacedClient:
         return self._client.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        """The timeout is for each try, without the wait for its turn. A page that does not come is asked for again."""
+        """Call the service. A listing call that is throttled or gets no answer is repeated.
+
+        The timeout covers one try, without the wait for its turn.
+        """
         if operation != self._pace.operation:
             return await self._client.call(operation, body, timeout_in_seconds=timeout_in_seconds)
         waited, unanswered = 0.0, 0

@@ -1,15 +1,15 @@
 """Which attempt id does a receive from a FIFO queue carry?
 
-When the answer to a receive is lost, the queue holds messages for a consumer that never saw them, and their groups
-are blocked until the visibility timeout.
-A FIFO queue cures that: a receive repeated under the same ReceiveRequestAttemptId is answered with the same messages.
+When the answer to a receive is lost, the queue hides messages that no consumer has seen, and their message groups are
+blocked until the visibility timeout ends.
+A FIFO queue has a cure: a receive with the same ReceiveRequestAttemptId returns the same messages again.
 
-    begin ──> received                    the id is used up
-        └──> lost (no answer, cancelled)  the next receive repeats it, if it asks for as many messages or more
+    begin ──> received                    the id is not used again
+        └──> lost (no answer, cancelled)  the next receive that asks for at least as many messages uses the id again
 
-An id may be repeated for five minutes, as long as none of its messages was deleted or had its visibility changed; that
-holds, since nobody here has seen them.
-If the lost receive had taken nothing, the repetition is an ordinary receive.
+AWS accepts the same id for five minutes, unless one of its messages was deleted or had its visibility changed. Nobody
+here has seen the messages of a lost receive, so nobody changes them.
+If the lost receive took no message, the repeated one is an ordinary receive.
 The runs of a mapping share their attempts: a reload cancels the receives of one run, and the next run repeats them.
 
 Source: Amazon SQS API Reference, "ReceiveMessage", ReceiveRequestAttemptId.
@@ -21,10 +21,10 @@ from typing import NamedTuple
 from uuid import uuid4
 
 REPEATABLE_FOR_SECONDS = 300.0 - 30.0
-"""An attempt id is good for five minutes; a margin is left for the way there and a long poll."""
+"""AWS accepts an attempt id for five minutes; half a minute is left for the request and its long poll."""
 
 MAXIMUM_LOST_ATTEMPTS = 100
-"""How many lost attempts are remembered; there are not more polls of a queue at once in any ordinary mapping."""
+"""How many lost attempts are remembered. An ordinary mapping has fewer polls of its queue at one time."""
 
 
 class Attempt(NamedTuple):
@@ -36,7 +36,7 @@ class Attempt(NamedTuple):
 
 
 class ReceiveAttempts:
-    """The attempts of one queue whose answer was lost. Several polls share it; each attempt is in one hand."""
+    """Remembers the attempts of one queue whose answer was lost. Several polls share it; no two use one attempt."""
 
     def __init__(self) -> None:
         self._prefix = uuid4().hex
@@ -44,7 +44,10 @@ class ReceiveAttempts:
         self._lost: list[Attempt] = []
 
     def begin(self, count: int, *, now: float) -> Attempt:
-        """A lost attempt that may be repeated by a receive of `count` messages, or a new one."""
+        """Return a lost attempt that a receive of `count` messages may repeat, or a new attempt.
+
+        The lost attempt is forgotten, so no other receive gets it. `now` is on anyio's clock, in seconds.
+        """
         self._lost = [attempt for attempt in self._lost if now - attempt.began_at < REPEATABLE_FOR_SECONDS]
         for index, attempt in enumerate(self._lost):
             if attempt.asked <= count:
@@ -53,5 +56,5 @@ class ReceiveAttempts:
         return Attempt(f"{self._prefix}-{self._begun}", count, now)
 
     def lost(self, attempt: Attempt) -> None:
-        """The attempt may have taken messages and nobody has them: it is to be repeated."""
+        """Remember an attempt whose answer was lost, so that a later receive repeats it."""
         self._lost = [*self._lost, attempt][-MAXIMUM_LOST_ATTEMPTS:]

@@ -1,11 +1,11 @@
-"""How is an SQS queue read? Receive, delete, change visibility: ten messages to a call, through aws/'s fast client.
+"""How is an SQS queue read? Receive messages, delete them, and change their visibility, up to ten in one call.
 
-The requests are SQS's JSON protocol, put together from parts rendered once; the answers stay the wire's JSON, from
-which `core/envelope.py` makes the records.
-An answer of 200 to a batch call still names the entries that failed; each becomes a `RejectedEntry`.
+Requests and answers are SQS's JSON. The parts of a request that never change are rendered once.
+`core/envelope.py` makes the records from the answers.
+A batch call with status 200 may still name entries that failed; each of them becomes a `RejectedEntry`.
 
-The queue's url is made from its ARN, so that no permission to look it up is needed and queues of other accounts and of
-emulators are reached alike.
+The queue's url is made from its ARN. So no permission to look it up is needed, and the queues of other accounts and of
+emulators need no special case.
 
 Sources: Amazon SQS API Reference, "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch",
 "BatchResultErrorEntry".
@@ -33,26 +33,29 @@ from poller.sources.receive_attempts import ReceiveAttempts
 SERVICE = "SQS"
 
 MAXIMUM_MESSAGES_IN_A_CALL = 10
-"""Messages or entries in one call; Amazon SQS API Reference."""
+"""The most messages or entries in one call. Source: Amazon SQS API Reference."""
 
 ANSWER_TIMEOUT_IN_SECONDS = 10.0
-"""How long an answer may take, beyond the time that a long poll waits; ours, above any latency seen in health."""
+"""How long an answer may take, in addition to the wait of a long poll.
+
+We chose it above any latency of a healthy service.
+"""
 
 ATTRIBUTES = b',"AttributeNames":["All"],"MessageSystemAttributeNames":["All"],"MessageAttributeNames":["All"]'
-"""Both names of one parameter: SQS takes both, a server older than 2024 knows only the first."""
+"""Asks for all attributes. The first two names mean the same; an emulator from before 2024 knows only the first."""
 
 CODE_CHARACTERS = 64
 """Characters of a failed entry's error code that are kept; SQS's own codes are shorter."""
 
 FINAL_CODES = frozenset({"InvalidParameterValue", "InvalidIdFormat", "MessageNotInflight", "ReceiptHandleIsInvalid"})
-"""What SQS says of a receipt that is no good any more: unknown, expired, superseded, or past the 12 hours in all that a
-message may be held. Everything else (InternalError, throttling, a code that we do not know) may go better next time."""
+"""The codes for a receipt that will never work again: it is unknown, expired or replaced by a newer one, or its message
+has been hidden for 12 hours. After any other code (InternalError, throttling, an unknown one) a retry may succeed."""
 
 
 class SqsSource:
     """One queue, as `ports.QueueSource`. The client is opened and closed by the composition root.
 
-    `has_batching_window` decides a detail of the records' shape, see `core/envelope.py`.
+    With `has_batching_window`, a record without message attributes has a null `md5OfMessageAttributes`, as on AWS.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class SqsSource:
         has_batching_window: bool,
         attempts: ReceiveAttempts | None = None,
     ) -> None:
-        """`attempts` are shared by all sources of a FIFO queue that follow one another."""
+        """The next source of the same FIFO queue gets the same `attempts`. A standard queue needs none."""
         self._client = client
         self._arn = str(arn)
         self._region = arn.region
@@ -78,7 +81,10 @@ class SqsSource:
         return self._client.clock
 
     async def describe(self) -> QueueAttributes:
-        """Raises NotFound or AccessDenied; Rejected when whatever answered does not seem to be SQS."""
+        """Return the queue's visibility timeout.
+
+        Raises NotFound, AccessDenied, or Rejected for an answer that SQS cannot have sent.
+        """
         answer = await self._call("GetQueueAttributes", self._queue + b',"AttributeNames":["VisibilityTimeout"]}')
         with understood(SERVICE, "visibility timeout"):
             seconds = int(answer["Attributes"]["VisibilityTimeout"])
@@ -89,7 +95,10 @@ class SqsSource:
     async def receive(
         self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
     ) -> list[Message]:
-        """On a FIFO queue, the receive after one that was cancelled or lost its answer asks for the same messages."""
+        """Receive up to `count` (1 to 10) messages, waiting up to `wait_in_seconds` for the first.
+
+        If a receive from a FIFO queue was cancelled or lost its answer, a later receive asks for the same messages.
+        """
         assert 1 <= count <= MAXIMUM_MESSAGES_IN_A_CALL
         body = self._receive + b',"MaxNumberOfMessages":%d,"WaitTimeSeconds":%d' % (count, wait_in_seconds)
         if visibility_timeout_in_seconds is not None:
@@ -106,12 +115,19 @@ class SqsSource:
         return [self._message(wire) for wire in messages]
 
     async def delete(self, messages: Sequence[Message]) -> list[RejectedEntry]:
-        """A message that is gone already counts as deleted; so does, on a standard queue, one under an old receipt."""
+        """Delete up to ten messages, and return those that SQS did not delete.
+
+        SQS reports success for a message that no longer exists. A standard queue also reports success for an old
+        receipt, though the message may then stay.
+        """
         entries = [{"Id": str(index), "ReceiptHandle": message[1]} for index, message in enumerate(messages)]
         return await self._call_batch("DeleteMessageBatch", messages, entries)
 
     async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[RejectedEntry]:
-        """The time counts from now; in all, SQS holds a message for at most 12 hours after its receive."""
+        """Hide up to ten messages for this time from now, and return those that SQS did not hide.
+
+        SQS hides a message for at most 12 hours in all after its receive.
+        """
         entries = [
             {"Id": str(index), "ReceiptHandle": message[1], "VisibilityTimeout": timeout_in_seconds}
             for index, message in enumerate(messages)
@@ -147,13 +163,13 @@ class SqsSource:
         return await self._client.call(operation, body, timeout_in_seconds=timeout_in_seconds)
 
     def _message(self, wire: Mapping[str, Any]) -> Message:
-        """A message that lacks what its event needs is defective; the others are delivered."""
+        """Parse a message. A message that lacks a part of its event gets a `defect`; the others are still delivered."""
         try:
             record = sqs_record(
                 wire, arn=self._arn, region=self._region, null_md5_when_absent=self._null_md5_when_absent
             )
             attributes = record["attributes"]
-            # Messages of standard queues may have a group too (fair queues); there it does not order them.
+            # A message of a standard queue may have a group too (fair queues), but that group does not order messages.
             group = None if self._attempts is None else attributes["MessageGroupId"]
             texts = [record["messageId"], record["receiptHandle"], record["body"], record["md5OfBody"]]
             texts += attributes.values()
@@ -161,7 +177,7 @@ class SqsSource:
                 texts.append(record["md5OfMessageAttributes"])
                 for each in record["messageAttributes"].values():
                     texts += (each["dataType"], each.get("stringValue") or each.get("binaryValue") or "")
-            "".join(texts)  # raises TypeError for anything but a string: a document might be too deep to encode
+            "".join(texts)  # raises TypeError for any other type: a nested document might be too deep to encode
         except MISREADINGS as error:
             defect = f"no {error.args[0]}" if isinstance(error, KeyError) else "misshapen"
             return self._defective(wire, defect)
@@ -172,7 +188,7 @@ class SqsSource:
         return Message(record["messageId"], record["receiptHandle"], group, sent_at, record)
 
     def _defective(self, wire: Any, defect: str) -> Message:
-        """The group is kept, so that the later messages of the group do not overtake this one."""
+        """Return a message with a defect. It keeps its group, so that later messages of the group wait for it."""
         texts = wire if isinstance(wire, dict) else {}
         attributes = texts.get("Attributes")
         group = attributes.get("MessageGroupId") if self._attempts and isinstance(attributes, dict) else None
@@ -195,8 +211,8 @@ def _rejected_entry(message: Message, code: str) -> RejectedEntry:
 
 
 def is_final(code: str) -> bool:
-    """True when a failed entry's code says that the receipt will not become good again.
+    """Return True if a failed entry's code says that the receipt will never work again.
 
-    Some codes come with a prefix of the older protocol, such as `AWS.SimpleQueueService.MessageNotInflight`.
+    Some codes have the prefix of SQS's older protocol, such as `AWS.SimpleQueueService.MessageNotInflight`.
     """
     return code.rpartition(".")[2] in FINAL_CODES
