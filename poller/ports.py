@@ -140,7 +140,7 @@ class CheckpointStore(Protocol):
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
         """Return the starting position that a person has set for this mapping; None if nobody has.
 
-        A shard without a stored checkpoint begins there, not at the mapping's configured starting position.
+        If the mapping has no stored checkpoint, it begins there and not at its configured starting position.
         """
 
 

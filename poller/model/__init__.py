@@ -1,6 +1,6 @@
-"""THE NOUNS: frozen values that the rest of the program hands around.
+"""THE NOUNS: frozen values that all other packages use.
 
-Belongs here: what a thing is.
-Does not belong here: what to do with it (core/), how to get it (sources/, targets/), where it was written (settings/).
-Everyone may import it; it imports nothing of ours.
+Belongs here: what a thing is, such as a mapping, a message, a shard or an outcome.
+Does not belong here: what to do with it (core/), how to get it (sources/, targets/), how it is configured (settings/).
+Every package may import it, except errors.py and disclosure.py; it imports no other package of poller.
 """

@@ -1,4 +1,4 @@
-"""What does an ARN say? `arn:partition:service:region:account:resource`."""
+"""Which parts does an ARN have? `arn:partition:service:region:account:resource`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arn:
-    """An Amazon resource name, in its parts. `region` and `account` may be empty (S3 buckets have neither)."""
+    """An Amazon resource name. `region` and `account` may be empty: the ARN of an S3 bucket has neither."""
 
     partition: str
     service: str
@@ -17,7 +17,7 @@ class Arn:
 
     @classmethod
     def parse(cls, text: str) -> Arn:
-        """Raises ValueError when the text is not an ARN."""
+        """Return the ARN that the text contains. Raises ValueError if the text is not an ARN."""
         parts = text.split(":", 5)
         if len(parts) != 6 or parts[0] != "arn" or not parts[1] or not parts[2] or not parts[5]:
             raise ValueError(f"{text!r} is not an ARN (arn:partition:service:region:account:resource)")
@@ -28,11 +28,11 @@ class Arn:
 
 
 def stream_arn(event_source: Arn) -> str:
-    """The ARN of the stream that is read, where the event source may be one of its consumers (Kinesis)."""
+    """Return the ARN of the event source's stream. For a Kinesis consumer it is the stream that the consumer reads."""
     text = str(event_source)
     return text.partition("/consumer/")[0] if event_source.service == "kinesis" else text
 
 
 def queue_url(endpoint_url: str, arn: Arn) -> str:
-    """The url by which SQS at this endpoint knows the queue."""
+    """Return the queue's url at this SQS endpoint."""
     return f"{endpoint_url.rstrip('/')}/{arn.account}/{arn.resource}"

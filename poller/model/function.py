@@ -1,4 +1,4 @@
-"""What is a function? A name, an ARN, its limits, and one of four ways to reach it."""
+"""What is a function? A name, an ARN, its limits, and one of three ways to reach it: Lambda, HTTP, a child process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from poller.model.ids import FunctionName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LambdaApi:
-    """AWS Lambda's Invoke API: `name` is what goes into the request's path (a name or an ARN without qualifier)."""
+    """A function behind AWS Lambda's Invoke API. `name` is its name or ARN without qualifier, for the request's path."""
 
     name: str
     qualifier: str | None
@@ -23,7 +23,7 @@ class LambdaApi:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpService:
-    """HTTP endpoints that take the event as the body of a POST. Several urls form a pool."""
+    """HTTP endpoints that receive the event as the body of a POST. The invocations are spread over several urls."""
 
     urls: tuple[str, ...]
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -33,10 +33,10 @@ class HttpService:
 class ChildProcess:
     """A program that speaks the Lambda Runtime API. `command` is its argument vector.
 
-    `handler` is set when the program is our own bootstrap for Python callables (`module:callable`).
-    `directory` is where it starts: the settings file's folder.
-    `inherits_credentials` says whether its environment leads to the daemon's AWS credentials.
-    `memory_size_in_mb` is the limit for it and the processes that it starts; None for no limit.
+    `handler` is the Python callable (`module:callable`) if the program is poller's own bootstrap, otherwise None.
+    `directory` is the working directory: the settings file's folder.
+    `inherits_credentials` says whether the program's environment gives it the daemon's AWS credentials.
+    `memory_size_in_mb` is the limit for the program and the processes that it starts; None means no limit.
     """
 
     command: tuple[str, ...]
@@ -51,9 +51,9 @@ _INVOKE_PATH = re.compile(r"/2015-03-31/functions/[^/]+/invocations/*\Z")
 
 
 def is_emulator(url: str) -> bool:
-    """Whether the url is a Runtime Interface Emulator's: its path ends like that of Lambda's Invoke API.
+    """Return whether the url belongs to a Runtime Interface Emulator: its path ends like that of Lambda's Invoke API.
 
-    An emulator serves one call at a time, and hides a function's failures behind a status of 200.
+    An emulator serves one call at a time, and it answers with status 200 even if the function fails.
     """
     return _INVOKE_PATH.search(urlsplit(url).path) is not None
 
@@ -65,8 +65,8 @@ FunctionKind = LambdaApi | HttpService | ChildProcess
 class Function:
     """A function that mappings invoke.
 
-    `arn` is what events, contexts and invocation records call it: the one configured, verbatim, or one derived.
-    `reserved_concurrency` bounds the invocations running at once, over all mappings.
+    `arn` is its ARN in contexts and invocation records: the configured one, unchanged, or one made from its name.
+    `reserved_concurrency` is the maximum number of invocations that run at once, over all mappings.
     """
 
     name: FunctionName

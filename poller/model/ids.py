@@ -1,4 +1,4 @@
-"""Names and handles, each a type of its own: to mix them up is this field's classic bug."""
+"""Which names and ids are there? Each has a type of its own, so that a type checker finds one in another's place."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ MappingName = NewType("MappingName", str)
 """The key of a `[mappings.*]` table."""
 
 FunctionName = NewType("FunctionName", str)
-"""The key of a `[functions.*]` table, or the Lambda name or ARN a mapping gave in its place."""
+"""The key of a `[functions.*]` table, or the Lambda name or ARN that a mapping names instead of such a table."""
 
 MessageId = NewType("MessageId", str)
-"""SQS's id of a message: the same at every receive."""
+"""SQS's id of a message. It is the same at every receive."""
 
 ReceiptHandle = NewType("ReceiptHandle", str)
-"""The right to delete or extend a message; a new one at every receive, and only the newest is good."""
+"""SQS's handle to delete or hide a received message. Every receive gives a new one, and only the newest is valid."""
 
 MessageGroupId = NewType("MessageGroupId", str)
 """An ordered sub-sequence of a FIFO queue."""
 
 RequestId = NewType("RequestId", str)
-"""Names one invocation to the function; a retry of the unchanged batch keeps it."""
+"""The id of an invocation, which the function sees. A retry of the unchanged batch has the same id."""

@@ -1,15 +1,17 @@
-"""What is an invocation, and what can come back? One call of a function with a batch; six kinds of response.
+"""What is an invocation, and which responses can it have?
 
-The rest of the program tells only these six apart, for every kind of function:
+An invocation is one call of a function with a batch.
+Every kind of function (Lambda, HTTP, child process) has the same six kinds of response:
 
     Answered        the function ran and returned something
-    FunctionError   the function ran, or began to, and failed: exception, timeout, exit
-    Throttled       the function is there and has no room: the call was refused before it ran, so it is tried again
-    Unreachable     the call did not reach the function: it is tried again, too
-    TooLarge        the call was refused before the function ran, for the size of its event: try with fewer records
+    FunctionError   the function ran, or began to run, and failed: exception, timeout, exit
+    Throttled       the function has no room now, so the call was refused before it ran; it is tried again
+    Unreachable     the call did not reach the function; it is tried again
+    TooLarge        the call was refused before the function ran, because the event is too large; a batch of
+                    several records is tried again in halves
     LostAnswer      nobody knows whether the function ran; it counts as a failed attempt
 
-`errors.py` has exceptions that are called Throttled and Unreachable, too: a service other than a function refused.
+`errors.py` has exceptions with the names Throttled and Unreachable, too, for services other than functions.
 A module that needs both writes `errors.Throttled` for the exception.
 
 Source: AWS Lambda Developer Guide, "Understanding retry behavior in Lambda", and the Invoke API reference.
@@ -24,7 +26,7 @@ from poller.model.ids import MappingName, RequestId
 
 
 class Invocation(NamedTuple):
-    """One call. `payload` is the encoded event; `attempt` counts from 1 for each batch."""
+    """One call of a function. `payload` is the event as JSON; `attempt` counts the batch's calls from 1."""
 
     request_id: RequestId
     payload: bytes
@@ -34,7 +36,7 @@ class Invocation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """`payload` is the function's result as JSON bytes; empty means that there was no body."""
+    """The function ran. `payload` is its result as JSON; it is empty if the answer had no body."""
 
     payload: bytes
     executed_version: str = "$LATEST"
@@ -42,10 +44,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionError:
-    """`error_type` and `message` come from the function's error document; neither is ever a record's content by intent.
+    """The function failed. `error_type` and `message` come from its error document; `payload` is this document.
 
-    `payload` is that document itself. `log_tail` is the end of the function's own log, where it can be had.
-    `is_init_failure` says that the function is known to have failed before it asked for its first event.
+    `log_tail` is the end of the function's log; it is empty if the log is not available.
+    `is_init_failure` is true if the function surely failed before it asked for its first event.
     """
 
     error_type: str
@@ -58,10 +60,10 @@ class FunctionError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttled:
-    """Refused before the function ran, because it runs as often as it may (429, 503).
+    """The call was refused before the function ran, because too many invocations run already (429, 503).
 
-    `reason` is short and bounded; `detail` is for a person: it names the refusing side, and quotes its message if any.
-    `retry_after` is the pause that the answer asks for, in seconds.
+    `reason` is a short text from a small set. `detail` is for a person: who refused the call, and with which message.
+    `retry_after` is the pause that the answer asks for, in seconds; None if it asks for none.
     """
 
     reason: str
@@ -71,7 +73,7 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
-    """The function did not run: no connection, no valid credentials, no process, or a fault of the service (5xx).
+    """The function did not run: no connection, no valid credentials, no process, or an error of the service (5xx).
 
     `reason` and `detail` are as in Throttled.
     """
@@ -82,7 +84,7 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooLarge:
-    """Refused before the function ran: the event has more bytes than the service takes (413).
+    """The call was refused before the function ran: the event has more bytes than the service accepts (413).
 
     `error_type` and `message` are as in a FunctionError.
     """
@@ -93,7 +95,7 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostAnswer:
-    """The request went out and no answer came back."""
+    """The request was sent, and no answer came back."""
 
     reason: str
 

@@ -14,8 +14,8 @@ from poller.model.stream import StartingPosition, StateKey
 class QueueMapping:
     """A mapping whose source is an SQS queue.
 
-    `filters` are the patterns as JSON text, empty for none; a message must match one of them.
-    `maximum_concurrency` is None where only the function's own limit holds.
+    `filters` are patterns as JSON text. A message must match at least one; if there are none, every message matches.
+    `maximum_concurrency` is None if only the function's own limit applies.
     """
 
     name: MappingName
@@ -33,15 +33,16 @@ class QueueMapping:
 
     @property
     def is_fifo(self) -> bool:
-        """SQS tells the two kinds of queue apart by the name's ending."""
+        """Return whether the queue is a FIFO queue: its name then ends with `.fifo`."""
         return self.event_source_arn.resource.endswith(".fifo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnFailure:
-    """Where discarded records are reported, and what a shard does while the destination does not take the report.
+    """The destination of invocation records, and what a shard does while it does not accept them.
 
-    `wait` blocks the shard until the report was taken, so that nothing is lost; `drop` goes on without it.
+    `wait` blocks the shard until the destination accepts the invocation record, so that no record is lost.
+    `drop` gives the invocation record up after some failed tries, and the shard goes on.
     """
 
     destination_arn: Arn
@@ -52,9 +53,10 @@ class OnFailure:
 class StreamMapping:
     """A mapping whose source is a Kinesis stream, one of its consumers, or a DynamoDB stream.
 
-    `filters` are the patterns as JSON text, empty for none; a record must match one of them.
-    `maximum_retry_attempts` and `maximum_record_age_in_seconds` are None for no limit: as long as the source keeps it.
-    `tumbling_window_in_seconds` is None where there are no windows.
+    `filters` are patterns as JSON text. A record must match at least one; if there are none, every record matches.
+    `maximum_retry_attempts` and `maximum_record_age_in_seconds` are None if there is no limit: then a batch is retried
+    until its records leave the stream.
+    `tumbling_window_in_seconds` is None if the mapping has no tumbling windows.
     """
 
     name: MappingName

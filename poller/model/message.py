@@ -1,4 +1,4 @@
-"""What is a message? One SQS message as received once: its place in the queue, and its record in the event's shape."""
+"""What is a message? One received SQS message: its ids, and its record in the shape that the function sees."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle
 
 
 class Message(NamedTuple):
-    """A received message. A NamedTuple rather than a dataclass because one is made for every message: it costs a third.
+    """A received message. It is a NamedTuple because creating one takes a third of a dataclass's time.
 
-    `record` is the record as the function will see it (`core/envelope.py`); nobody changes it after it was made.
-    `sent_at` is when the producer sent it, in epoch seconds; if the queue does not tell, when it was received.
+    `record` is the record as the function will see it (`core/envelope.py`). It never changes.
+    `sent_at` is when the producer sent the message, in epoch seconds, or when it was received if SQS does not say.
     `message_group_id` is None on a standard queue.
-    `defect` is None, or why no event can be made of the message.  A defective message has no record, and an empty
-    `receipt_handle` if it came without one.
+    `defect` says why the message cannot be turned into a record; None if it can. A defective message has an empty
+    record, and an empty `receipt_handle` if it came without one.
     """
 
     message_id: MessageId
@@ -26,9 +26,9 @@ class Message(NamedTuple):
 
 
 class RejectedEntry(NamedTuple):
-    """One message that a batch call (delete, extend) did not carry out.
+    """A message for which SQS did not carry out a delete or a change of visibility. `code` is SQS's error code.
 
-    `is_final` is true when trying again cannot help: the receipt has expired or is not known.
+    `is_final` is true if a second try cannot succeed, because the receipt handle has expired or is unknown.
     """
 
     message: Message
@@ -37,6 +37,6 @@ class RejectedEntry(NamedTuple):
 
 
 class QueueAttributes(NamedTuple):
-    """What a mapping needs to know of its queue."""
+    """The attributes of a queue that its mapping uses."""
 
     visibility_timeout_in_seconds: int

@@ -1,4 +1,4 @@
-"""What did an invocation do to its batch? The outcomes that the engine acts on."""
+"""What does the answer to an invocation mean for its batch? It is one of five outcomes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """Every record is done."""
+    """The function processed every record of the batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartlyFailed:
-    """The function named records that failed; `failed` holds their identifiers, never empty, all of this batch."""
+    """Some records failed. `failed` has their identifiers: at least one, and each belongs to a record of this batch."""
 
     failed: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The whole batch failed. `reason` is one bounded word or error type; `detail` is for a person.
+    """The whole batch failed. `reason` is an error type or another short word; `detail` is for a person.
 
-    `may_still_run` says that the function may not have ended.
+    `may_still_run` is true if the function may still be running.
     """
 
     reason: str
@@ -31,9 +31,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """The function never saw the batch; it is offered again unchanged, after `retry_after` seconds if given.
+    """The function did not get the batch. The unchanged batch is tried again.
 
-    `reason` is short and bounded; `detail` is for a person.
+    `retry_after` is the pause that the other side asked for, in seconds, or None.
+    `is_throttle` is true if the function has no room, and false if it cannot be reached.
+    `reason` is a short text from a small set; `detail` is for a person.
     """
 
     reason: str
@@ -44,7 +46,7 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
-    """The function never saw the batch, because its event is too large; it has several records, and is halved."""
+    """The function did not get the batch, because the event is too large. It has several records, and is halved."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""How is a mapping doing? What the readiness page and the gauges show of one mapping at one moment."""
+"""What is the state of a mapping now? The readiness page and the gauges show these values."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from poller.model.stream import SequenceNumber, ShardId
 MappingState = Literal["starting", "ready", "waiting", "troubled", "paused", "disabled", "stopping"]
 
 BLOCKED_SHARDS_SHOWN = 10
-"""How many of its blocked shards a mapping names, the longest blocked first; the number counts them all."""
+"""The most blocked shards that a status lists, the longest blocked first. `shards_blocked` counts all of them."""
 
 
 class BlockedShard(NamedTuple):
-    """A shard with a blocked lane: why, since when (epoch seconds), and which records are tried together.
+    """A shard with a blocked lane: why it is blocked, since when (epoch seconds), and with which records.
 
-    `detail` is the error message of the function or of the destination, empty if there is none.
-    The records are a batch or a part of one: nobody knows which of them is at fault.
-    Their first and last sequence number are None for the last invocation of a window, which has no records.
+    `records` is the number of records in the blocked batch. Any one of them may be the cause.
+    `detail` is the error message of the function or of the destination; it is empty if there is none.
+    The sequence numbers are None for the last invocation of a tumbling window, which has no records.
     """
 
     shard_id: ShardId
@@ -31,11 +31,13 @@ class BlockedShard(NamedTuple):
 
 
 class StreamStatus(NamedTuple):
-    """What there is to say of a stream beside.
+    """The part of a mapping's status that only streams have.
 
-    `iterator_age_in_seconds` is the greatest over the shards: how long ago the oldest record that was read and is not
-    done arrived; where there is none, how far the shard's reading is behind its tip, and how long reading has failed.
-    `checkpoint_age_in_seconds` is how long the oldest checkpoint that has moved waits to be stored.
+    `iterator_age_in_seconds` is the greatest age over all shards. A shard's age is the time since the arrival of its
+    oldest record in hand. Without a record in hand, it is how far the last read was behind the tip, plus the time for
+    which reads have failed.
+    `checkpoint_age_in_seconds` is how long the oldest unsaved checkpoint has waited to be saved.
+    `blocked` has at most `BLOCKED_SHARDS_SHOWN` shards.
     """
 
     iterator_age_in_seconds: float = 0.0
@@ -49,10 +51,10 @@ class StreamStatus(NamedTuple):
 
 
 class Health(NamedTuple):
-    """A state, the reason for it, and since when it holds. Times are in epoch seconds.
+    """A mapping's state, its reason, and since when it lasts. Times are in epoch seconds.
 
-    `attempt` is how many tries in a row have failed, and `next_try` when the next one comes.
-    Both are None if nothing is tried again; only `next_try` is None if the queue decides when.
+    `attempt` is the number of failed tries in a row, and `next_try` is the time of the next try.
+    Both are None if nothing is being retried. `next_try` alone is None if the queue decides when the next try happens.
     """
 
     state: MappingState
@@ -63,14 +65,19 @@ class Health(NamedTuple):
 
 
 class MappingStatus(NamedTuple):
-    """`reason` says in a sentence why a mapping is not ready; None if it is.
+    """The status of one mapping. `reason` says why it is not ready; None if it is ready. The states:
 
-    A mapping that has not yet found its source is `starting`; one that found it and lost it, or
-    whose positions cannot be stored, is `troubled`.
-    One that polls its source, but whose function takes no batches or cannot start, is `waiting`.
-    `since`, `attempt` and `next_try` are those of `Health`.
-    `messages_held` counts records in hand, read and not finished; `concurrency_limit` is how many invocations may run
-    at once now.  `stream` is None for a queue.
+    starting   the mapping has not found its source yet
+    ready      it reads its source and invokes its function
+    waiting    it reads its source, but its function accepts no batches or cannot start
+    troubled   reading the source or storing positions fails, or the mapping has crashed
+    paused     a person has paused it
+    disabled   its configuration disables it
+    stopping   the daemon is stopping
+
+    `messages_held` is the number of messages or records that were read and are not finished.
+    `concurrency_limit` is how many invocations may run at once now.
+    `since`, `attempt` and `next_try` are the same as in `Health`. `stream` is None for a queue.
     """
 
     mapping: MappingName

@@ -1,6 +1,6 @@
-"""What is a stream made of? Shards with parents, records in order, and positions between them.
+"""What does a stream consist of? It has shards with parents; a shard has records in order, and positions between them.
 
-A position says where reading goes on; a checkpoint is a position that was stored, with the window that was open there.
+A position says where reading continues. A checkpoint is a stored position, with the tumbling window that is open there.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from poller.model.ids import MappingName
 ShardId = NewType("ShardId", str)
 
 SequenceNumber = NewType("SequenceNumber", str)
-"""A record's place in its shard: decimal digits as the service writes them, of varying length.
+"""A record's place in its shard: a number in decimal digits, as the service writes it.
 
-Order is that of the numbers, never that of the texts (`core/streams/positions.py`).
+The number of digits varies, so compare two of them as numbers, never as texts (`core/streams/positions.py`).
 """
 
 ShardIterator = NewType("ShardIterator", str)
-"""AWS's read cursor: good for one read, and only for some minutes."""
+"""AWS's read cursor. It is valid for one read, and only for some minutes."""
 
 
 class Shard(NamedTuple):
-    """`parent_ids` has none, one (split, rollover), or two (merge); a parent may long be gone from the stream.
+    """A shard. It has no parent, one parent (after a split or a rollover) or two parents (after a merge).
 
-    `is_open` is false once the shard takes no new records; what it holds can still be read.
+    A parent may have left the stream already.
+    `is_open` is false once the shard accepts no new records; its records can still be read.
     """
 
     shard_id: ShardId
@@ -39,51 +40,51 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrimHorizon:
-    """The oldest record that the source still has."""
+    """Reading begins at the oldest record that the source still has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """What comes from now on. Never stored: at the first start, that moment is stored instead."""
+    """Reading begins with the records that arrive from now on. The first start stores its own time instead of this."""
 
 
 @dataclass(frozen=True, slots=True)
 class AtTimestamp:
-    """The first record that arrived at or after this moment, in epoch seconds."""
+    """Reading begins at the first record that arrived at or after this time, in epoch seconds."""
 
     timestamp: float
 
 
 @dataclass(frozen=True, slots=True)
 class AtSequence:
-    """This record is the next."""
+    """Reading continues with this record."""
 
     sequence_number: SequenceNumber
 
 
 @dataclass(frozen=True, slots=True)
 class AfterSequence:
-    """The record after this one is the next."""
+    """Reading continues with the record after this one."""
 
     sequence_number: SequenceNumber
 
 
 @dataclass(frozen=True, slots=True)
 class ShardEnd:
-    """The shard is drained: closed, and all of it done."""
+    """The shard is drained: it is closed, and all of its records are done."""
 
 
 StartingPosition = TrimHorizon | Latest | AtTimestamp
-"""Where a stream may be begun; the others are places in one shard."""
+"""A position at which the reading of a whole stream may begin. The other positions belong to one shard."""
 
 Position = StartingPosition | AtSequence | AfterSequence | ShardEnd
 
 
 class StreamRecord(NamedTuple):
-    """A record as read once. `encoded` is the JSON that the function will see (`core/envelope.py`).
+    """A record that was read. `encoded` is the JSON that the function will see (`core/envelope.py`).
 
-    `lane_key` is what order is kept by under a parallelization factor: the partition key, or the item's key.
-    `arrived_at` is when the source took it, in epoch seconds.
+    `lane_key` is the partition key (Kinesis) or the item's key (DynamoDB). Records with equal keys stay in order.
+    `arrived_at` is when the source received the record, in epoch seconds.
     """
 
     sequence_number: SequenceNumber
@@ -93,18 +94,18 @@ class StreamRecord(NamedTuple):
 
     @property
     def record(self) -> Any:
-        """What is encoded, taken apart anew at each call: for filters."""
+        """Return the parsed JSON of `encoded`, for filters. Every access parses it again."""
         try:
             return orjson.loads(self.encoded)
-        except orjson.JSONDecodeError:  # half of a surrogate pair, which the fast one refuses
+        except orjson.JSONDecodeError:  # orjson refuses half of a surrogate pair
             return json.loads(self.encoded)
 
 
 class Read(NamedTuple):
-    """The answer of one read. `next_iterator` is None at the shard's end.
+    """The answer to one read. `next_iterator` is None if the read has reached the end of a closed shard.
 
-    `behind_in_seconds` is how far the answer's end is from the shard's tip, or how far at least; None where the source
-    does not say.
+    `behind_in_seconds` is how far the end of this answer is behind the shard's tip, or a lower bound of this time.
+    It is None if the source does not say.
     """
 
     records: list[StreamRecord]
@@ -114,11 +115,15 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLimits:
-    """How a service lets its streams be read. Times are in seconds.
+    """The rates and limits for reading a service's streams. Times are in seconds.
 
-    A service that does not say how far a read is behind the tip is taken to be there after `empty_reads_at_the_tip`.
-    A drained shard that is not listed any more is remembered for `drained_shard_memory`, which must be longer than the
-    service keeps its records: the shard may be listed again.
+    `listing_operation` is the name of the operation that lists shards.
+    The read intervals run from the beginning of one read to the beginning of the next one.
+    `iterator_interval` is the pause before an expired iterator is replaced.
+    `empty_reads_at_the_tip` is for a service that does not say how far a read is behind the tip: after this many empty
+    reads in a row, the reader counts as caught up.
+    `drained_shard_memory` is how long an unlisted shard is remembered after it was drained. It must be longer than the
+    service keeps records, because a later listing may contain the shard again.
     """
 
     listing_operation: str
@@ -130,10 +135,7 @@ class StreamLimits:
 
 
 class Window(NamedTuple):
-    """A tumbling window in the making: its bounds in epoch seconds, and the state that the function last returned.
-
-    `state` is JSON text.
-    """
+    """An open tumbling window: its bounds in epoch seconds, and the state that the function last returned, as JSON."""
 
     start: int
     end: int
@@ -141,21 +143,21 @@ class Window(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """What is stored for one shard: everything before `position` is done. `window` is the one open there, if any."""
+    """What is stored for one shard: every record before `position` is done. `window` is the open tumbling window."""
 
     position: Position
     window: Window | None = None
 
 
 WriterId = NewType("WriterId", str)
-"""One run of one mapping; no two runs have the same."""
+"""The id of one run of one mapping. No two runs have the same id."""
 
 
 class Claim(NamedTuple):
-    """By which right a writer stores its shards: the versions that it writes.
+    """A writer and the version that it writes for each shard (the rule is in `core/streams/claims.py`).
 
-    A shard's version is the same for all saves of one writer, and larger for the next writer.
-    A writer that has read a version writes the next one; a shard that nobody has stored begins with 1.
+    A writer that has read version n of a shard writes version n + 1, in every save. It writes version 1 if the store
+    has no checkpoint of the shard.
     """
 
     writer: WriterId
@@ -166,7 +168,7 @@ class Claim(NamedTuple):
 
 
 class StoredCheckpoint(NamedTuple):
-    """What is stored for one shard; `saved_at` is in epoch seconds."""
+    """A checkpoint as the store returns it, with the version of its writer. `saved_at` is in epoch seconds."""
 
     checkpoint: Checkpoint
     version: int
@@ -174,10 +176,11 @@ class StoredCheckpoint(NamedTuple):
 
 
 class StateKey(NamedTuple):
-    """Whose checkpoints: those of a mapping, in one stream. A sequence number means nothing in another stream.
+    """The key of stored checkpoints: a mapping and a stream, because a position is valid in one stream only.
 
-    A mapping that is given another stream begins there anew, and finds its old positions if it returns.
-    A consumer's mapping has the key of the stream itself: to change from one to the other loses no place.
+    A mapping that changes to another stream begins there at its starting position. If it changes back, it continues
+    from its old checkpoints.
+    A Kinesis consumer has the same key as its stream, so a change between the two keeps the checkpoints.
     """
 
     mapping: MappingName
