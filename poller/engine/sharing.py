@@ -1,9 +1,9 @@
-"""How do mappings share what must be closed? A task opens it for the first user and closes it after the last one.
+"""How do mappings share a client or a function that must be closed? A task of its own opens and closes the value.
 
     the first user ──> a task opens it ── users come and go ── the last one leaves ──> the same task closes it
 
-A context manager that starts tasks must be left by the task that entered it, and the innermost first.
-Users come and go in any order, so none of them can own what they share: each value has a task that owns it.
+The task that enters a context manager with tasks must also leave it, and must leave the innermost one first.
+Users come and go in any order, so no user can own a shared value: each value has a task that owns it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ V = TypeVar("V")
 
 
 class Shared(Generic[K, V]):
-    """One value for each key. `new` makes what opens it; `tasks` must outlive the last user."""
+    """One value for each key. `new` opens a value; the task group `tasks` must outlive the last user."""
 
     def __init__(self, new: Callable[[K], AbstractAsyncContextManager[V]], *, tasks: TaskGroup) -> None:
         self._new = new
@@ -28,15 +28,15 @@ class Shared(Generic[K, V]):
         self._entries: dict[K, _Entry[V]] = {}
 
     def __len__(self) -> int:
-        """How many values are open, or are being opened or closed."""
+        """Return how many values are open, or are being opened or closed."""
         return len(self._entries)
 
     @asynccontextmanager
     async def use(self, key: K) -> AsyncIterator[V]:
-        """The value for this key, until the block is left.
+        """Yield the value for this key. It stays open until its last user has left the block.
 
-        Raises what opening raises. The last user waits until the value is closed, and gets what closing raises.
-        A user who comes while the value is being closed waits, and gets another one: two are never open for one key.
+        If the value cannot be opened, raises that error. The last user waits for the closing, and gets its error.
+        A new user waits until a closing has ended, and then a new value is opened: a key never has two open values.
         """
         while (entry := self._entries.get(key)) is not None and entry.is_left.is_set():
             await entry.is_closed.wait()
@@ -52,7 +52,7 @@ class Shared(Generic[K, V]):
                 await entry.close()
 
     def opened(self, key: K) -> V | None:
-        """The value for this key, if somebody uses it now."""
+        """Return the open value for this key, or None if no user has opened it."""
         entry = self._entries.get(key)
         return entry.opened[0] if entry is not None and entry.opened else None
 
@@ -62,7 +62,7 @@ class Shared(Generic[K, V]):
                 entry.opened = [value]
                 entry.is_ready.set()
                 await entry.is_left.wait()
-        except Exception as error:  # the users get it: here it would end everything that shares the tasks
+        except Exception as error:  # raised by `use`: here the error would cancel every task of the group
             entry.error = error
         del self._entries[key]
         entry.is_ready.set()
@@ -70,7 +70,7 @@ class Shared(Generic[K, V]):
 
 
 class _Entry(Generic[V]):
-    """A value from its first user to its end. `opened` holds it once it is open, `error` what went wrong."""
+    """A value from its first user to its end. `opened` holds the open value, `error` why opening or closing failed."""
 
     def __init__(self) -> None:
         self.users = 0

@@ -1,12 +1,12 @@
-"""Is the source there, and what is wrong with it? What a mapping knows from its own calls.
+"""Does the source of a mapping work, and what is wrong with it? The mapping knows this from its own calls.
 
     starting ── found ──> ready ── a call fails ──> troubled ── the same kind of call succeeds ──> ready
 
-Each operation has its own trouble: a queue that can be read but not deleted from is not healthy.
-Each shard has its own too: one shard may be unreadable while the others are read.
-A throttled read is no trouble until it lasts: all readers share what Kinesis allows, and a single large read uses up
-five seconds of it.
-How long a failing source is left alone is decided in `source_pauses.py`.
+Each operation has a trouble of its own: a queue is not healthy if receives succeed and deletes fail.
+Each shard has one too: reads of one shard may fail while the other shards are read.
+A single throttled read is no trouble: all readers share what Kinesis allows, and one large read uses up five seconds of
+that.
+`source_pauses.py` decides how long a mapping waits after its source has failed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from poller.model.stream import ShardId
 from poller.ports import Clock
 
 THROTTLED_READS = 10
-"""So many throttled reads of a shard in a row are a trouble; ours, half a minute without a record."""
+"""A shard is in trouble after so many throttled reads in a row, about half a minute. The number is ours."""
 
 SHOWN_TROUBLES = 3
-"""The reason names so many different troubles."""
+"""How many different troubles the reason names; it only counts the others."""
 
 
 class SourceHealth:
@@ -72,12 +72,12 @@ class SourceHealth:
         self._fail(operation, operation, error, retry_in)
 
     def background_failure(self, operation: str, error: ServiceError, *, retry_in: float) -> None:
-        """A call that is no poll failed, and is repeated without a pause of the polls; a trouble only if it lasts."""
+        """A call beside the polls failed; the polls go on. Only an error in `errors.LASTING` is a trouble."""
         if isinstance(error, LASTING):
             self._fail(operation, operation, error, retry_in)
 
     def read_failed(self, shard_id: ShardId, error: ServiceError, *, in_a_row: int, retry_in: float) -> None:
-        """So many reads of a shard in a row have failed."""
+        """A read of the shard failed; `in_a_row` counts its failed reads since the last success."""
         if isinstance(error, Throttled) and in_a_row < THROTTLED_READS:
             self._emit(ReadThrottled(self._mapping, error.code))
         else:
@@ -108,6 +108,6 @@ class SourceHealth:
 
 
 def _in_words(operation: str, error: ServiceError) -> str:
-    """AWS's own messages begin with the code."""
+    """Return the operation, the error's code and its message. The code is not added twice: AWS's messages have it."""
     text = str(error)
     return f"{operation}: {text}" if text.startswith(error.code) else f"{operation}: {error.code}: {text}"

@@ -1,7 +1,8 @@
-"""How long is a failing source left alone? Longer after each failure in a row, and at least as long as it asks.
+"""How long does a mapping wait after its source has failed? Longer after each failure in a row.
 
-Calls that were under way together fail together, and count as one failure.
-A shard has failures of its own: one shard may be unreadable while the others are read.
+The mapping waits at least as long as the source asks for.
+Calls that were in flight at the same time count as one failure.
+Each shard has a count of its own, because reads of one shard may fail while the other shards are read.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class SourcePauses:
         self._seconds = 0.0
 
     def after_failure(self, error: ServiceError, *, asked_at: float) -> float:
-        """The pause in seconds after a failed poll or listing; `asked_at` is when the call began."""
+        """Return the pause in seconds after a failed poll or listing that began at `asked_at` (anyio's clock)."""
         if asked_at >= self._failed_at:
             self._failures += 1
             self._failed_at = anyio.current_time()
@@ -33,11 +34,11 @@ class SourcePauses:
         return self._seconds
 
     def succeeded(self) -> None:
-        """The next failure is the first one again."""
+        """Reset the count of failures in a row."""
         self._failures = 0
 
     def after_failed_read(self, error: ServiceError, *, in_a_row: int) -> float:
-        """The pause in seconds for a shard of which so many reads in a row have failed."""
+        """Return the pause in seconds after a failed read of a shard; `in_a_row` counts its failures in a row."""
         if isinstance(error, Throttled):
             return at_least(error.retry_after, THROTTLED_READ.delay(in_a_row, self._randomness))
         return SOURCE.delay(in_a_row, self._randomness)

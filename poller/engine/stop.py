@@ -1,14 +1,15 @@
-"""How does the daemon, or one run of a mapping, stop? In three stages, each an event that anyone may wait for.
+"""How does the daemon, or one run of a mapping, stop? In three stages; the first two are events.
 
-    draining    no more polls; what runs may finish
-    releasing   the grace is over, or a second signal hurries: what still runs is cut, what is in hand goes back
+    draining    polling and reading end; invocations that run may finish
+    releasing   the grace is over, or there was a second signal: invocations are cut, messages go back to their queues
     (stopped)   every task has ended
 
-Each run of a mapping has a stop of its own, which is a part of the daemon's: the daemon's stop stops all runs, and when
-it is hurried, it hurries them all.
+Each run of a mapping has a stop of its own, which is a part of the daemon's stop.
+When the daemon's stop begins or is hurried, so do the stops of all runs.
 
-An event is set once and never taken back. `is_unclean` is set if the stop left something undone that a person should
-know. `crash` is the fault of our own that ended a run.
+An event is set once and never cleared.
+`is_unclean` is set if a stop could not do everything, for example store the last checkpoints.
+`crash` is the exception of our own code that ended the run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import anyio
 
 
 class Stop:
-    """One stop. Whoever may begin it holds it, and whoever obeys it."""
+    """The stop of the daemon, or of one run of a mapping."""
 
     def __init__(self) -> None:
         self.draining = anyio.Event()
@@ -35,9 +36,9 @@ class Stop:
 
     @contextmanager
     def part(self) -> Iterator[Stop]:
-        """A stop that can begin alone, and that begins with this one as long as the block lasts.
+        """Yield a part: a stop that can begin alone, and that begins when this stop begins.
 
-        This stop is unclean if a part of it is, but not if that part stopped alone before it.
+        An unclean part makes this stop unclean, unless the part has ended before this stop begins.
         """
         part = Stop()
         if self.has_begun:
@@ -64,13 +65,13 @@ class Stop:
             part.hurry()
 
     def fail(self, error: Exception) -> None:
-        """Begin because of a fault of our own; of several, the first one counts."""
+        """Begin because of an exception of our own code. `crash` keeps the first exception."""
         if self.crash is None:
             self.crash = error
         self.begin()
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep, at most until the stop begins. A time of zero or less returns at once."""
+        """Sleep, at most until the stop begins. Return at once if `seconds` is zero or less."""
         if seconds > 0:
             with anyio.move_on_after(seconds):
                 await self.draining.wait()
@@ -83,7 +84,7 @@ class Stop:
         self.hurry()
 
     async def before(self, event: anyio.Event) -> bool:
-        """Wait for the event, at most until the stop begins; whether it was set."""
+        """Wait for the event, at most until the stop begins. Return whether the event is set."""
         async with anyio.create_task_group() as waiting:
 
             async def wait() -> None:

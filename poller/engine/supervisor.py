@@ -1,20 +1,20 @@
-"""How do mappings come, go and run side by side? Each has runs of its own; each run has a stop and a task of its own.
+"""How are mappings added, changed and removed while others run? Each mapping has runs; each run has a stop and a task.
 
     add ──> run ── replace ──> another run ── pause ──> no run ── resume ──> another run ── remove ──> no run
-             └── a fault of ours ──> another run, after a pause that grows
+             └── a fault of our own ──> another run, after a pause that grows
 
 A run opens what it needs, works until its stop, finishes what is in hand and closes what it opened, all in one task.
 The daemon's stop stops all runs.
 
-A run that stops alone polls no more, and its invocations end by themselves: each ends with its function's timeout.
-The next run of the mapping does not wait for them longer than the grace (after a crash or a pause, it does not wait at
-all): it begins beside the old run, which still holds its message groups or shards.
-What an old run holds, a new run does not touch: `queues/groups.py`, `streams/shards_in_hand.py`.
+After a run's own stop, the run polls no more, and its invocations go on until they end or time out.
+After `replace`, the new run waits for the end of the old run, at most for the grace; after a crash or a pause it does
+not wait.  Then both run side by side, and the new run leaves alone the message groups and shards that the old run still
+holds: `queues/groups.py`, `streams/shards_in_hand.py`.
 
-    await supervisor.add(mapping, function)        raises what opening it raises; then there is no such mapping
-    await supervisor.replace(mapping, function)    the same; then the old one goes on
-    await supervisor.remove(name)                  returns when its invocations have ended, or the grace is over
-    await supervisor.pause(name)                   survives a restart; returns at once
+    await supervisor.add(mapping, function)        raises an error if it cannot be opened; then it does not exist
+    await supervisor.replace(mapping, function)    raises the same error; then the mapping goes on as before
+    await supervisor.remove(name)                  waits until its invocations have ended, or the grace is over
+    await supervisor.pause(name)                   does not wait; the pause survives a restart
     await supervisor.resume(name)
     supervisor.status(name), supervisor.statuses()
 """
@@ -40,15 +40,16 @@ from poller.model.status import Health, MappingStatus, StreamStatus
 from poller.ports import Clock, PauseStore
 
 FORGIVEN_AFTER_IN_SECONDS = 600.0
-"""A run that went well for so long begins a new count of crashes."""
+"""If a run crashes after this time or later, the count of crashes begins again at one."""
 
 DRAIN_SLACK_IN_SECONDS = 30.0
-"""How much longer than its function's timeout a run may take to finish what is in hand: an answer may come later than
-the timeout (15 s on Lambda), and then the messages are deleted."""
+"""After its stop, a run has its function's timeout and this time to finish what is in hand.
+
+An answer may come up to 15 s after the timeout (on Lambda), and after the answer the messages must be deleted."""
 
 
 class Runner(Protocol):
-    """One run of one mapping. `run` returns after its stop; for a fault of our own it calls `Stop.fail` or raises."""
+    """One run of one mapping. `run` returns after its stop; at a fault of our own it calls `Stop.fail` or raises."""
 
     def status(self) -> MappingStatus: ...
 
@@ -56,11 +57,11 @@ class Runner(Protocol):
 
 
 OpenRunner = Callable[[AnyMapping, Function, Stop], AbstractAsyncContextManager[Runner]]
-"""Opens what a run of this mapping needs, until the block is left. The runner obeys the stop."""
+"""Yields a runner that obeys the stop, and closes afterwards what the runner needed."""
 
 
 class Series(Protocol):
-    """Where a mapping is watched (`telemetry.Telemetry`)."""
+    """The metrics of each mapping (`telemetry.Telemetry`)."""
 
     def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None: ...
 
@@ -68,7 +69,7 @@ class Series(Protocol):
 
 
 class Supervisor:
-    """Runs mappings until the stop. Changes of different mappings may be made side by side."""
+    """Runs mappings until the stop. Different mappings may be changed at the same time."""
 
     def __init__(
         self,
@@ -98,9 +99,10 @@ class Supervisor:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Within this block, mappings may come and go; they poll nothing before `begin`.
+        """Run mappings while the block lasts; none of them polls before `begin`.
 
-        It is left once the stop has begun and every run has ended. An error of the block cuts them all.
+        The end of the block waits until the stop has begun and every run has ended. An error in the block cancels all
+        runs.
         """
         failure: Exception | None = None
         async with anyio.create_task_group() as services:
@@ -111,7 +113,7 @@ class Supervisor:
                     self._paused = set(await self._pauses.load())
                     yield
                     await self.stopped()
-                except Exception as error:  # it goes on as it is, in no group
+                except Exception as error:  # raised again below: the task group would wrap it
                     failure = error
                     self._tasks.cancel_scope.cancel()
             services.cancel_scope.cancel()
@@ -120,17 +122,20 @@ class Supervisor:
         self._say("stopped")
 
     def begin(self) -> None:
-        """Let the mappings poll: all that the daemon needs is there."""
+        """Let the mappings poll. The daemon calls this when it is ready."""
         self._begun.set()
 
     async def stopped(self) -> None:
-        """Returns when the stop has begun and every run has ended."""
+        """Wait until the stop has begun and every run has ended."""
         await self._stop.draining.wait()
         while self._runs:
             await next(iter(self._runs)).ended.wait()
 
     async def add(self, mapping: AnyMapping, function: Function) -> None:
-        """Begin a mapping under a new name, unless it is disabled or paused. Raises what opening it raises."""
+        """Add a mapping under a new name, and begin its run unless it is disabled or paused.
+
+        If the mapping cannot be opened, raises that error, and the mapping does not exist.
+        """
         assert mapping.name not in self._mappings, f"{mapping.name} is there already"
         supervised = _Supervised(mapping, function, is_paused=mapping.name in self._paused)
         self._mappings[mapping.name] = supervised
@@ -144,9 +149,9 @@ class Supervisor:
             raise
 
     async def replace(self, mapping: AnyMapping, function: Function) -> None:
-        """Give the mapping of this name other options or another function; returns when these are in use.
+        """Give the mapping of this name other options or another function, and wait until its new run uses them.
 
-        Raises what opening it raises; then the mapping goes on as it was.
+        If the mapping cannot be opened, raises that error, and the mapping goes on as before.
         """
         supervised = self._mappings[mapping.name]
         async with supervised.changing:
@@ -162,7 +167,7 @@ class Supervisor:
             await self._drained(old)
 
     async def remove(self, name: MappingName) -> None:
-        """End the mapping; returns when its invocations have ended, or the grace is over."""
+        """End the mapping, and wait until its invocations have ended, at most for the grace."""
         supervised = self._mappings[name]
         async with supervised.changing:
             del self._mappings[name]
@@ -176,9 +181,9 @@ class Supervisor:
                 self._series.forget_mapping(name)
 
     async def pause(self, name: MappingName) -> None:
-        """Let the mapping finish what is in hand and keep its position, until `resume`, also over a restart.
+        """Pause the mapping until `resume`, also over a restart: it finishes what is in hand and keeps its position.
 
-        Returns at once; raises what the store of pauses raises, and then the mapping goes on.
+        Does not wait for its invocations. If the pause cannot be stored, raises that error, and the mapping goes on.
         """
         supervised = self._mappings[name]
         async with supervised.changing:
@@ -191,7 +196,10 @@ class Supervisor:
                 supervised.run.stop.begin()
 
     async def resume(self, name: MappingName) -> None:
-        """End the pause. Raises what opening the mapping and the store of pauses raise; then it is still paused."""
+        """End the pause and begin a run.
+
+        If the run cannot be opened, or the end cannot be stored, raises that error, and the mapping stays paused.
+        """
         supervised = self._mappings[name]
         async with supervised.changing:
             if not supervised.is_paused:
@@ -214,13 +222,16 @@ class Supervisor:
         return self._status(self._mappings[name])
 
     def statuses(self) -> Sequence[MappingStatus]:
-        """Of all mappings, in the order in which they were added."""
+        """Return the status of each mapping, in the order in which the mappings were added."""
         return [self._status(supervised) for supervised in self._mappings.values()]
 
     async def _begin(
         self, supervised: _Supervised, mapping: AnyMapping, function: Function, *, after: _Run | None = None
     ) -> _Run | None:
-        """Begin a run, once the one `after` has ended or the grace is over; None if the mapping may not run."""
+        """Open a run and return it; it works once the run `after` has ended or the grace is over.
+
+        Returns None if the mapping is disabled or paused, or the daemon stops.
+        """
         if not mapping.is_enabled or supervised.is_paused or self._stop.has_begun:
             return None
         run = _Run(mapping, function)
@@ -232,7 +243,7 @@ class Supervisor:
     async def _live(
         self, supervised: _Supervised, run: _Run, after: _Run | None, *, task_status: TaskStatus[None]
     ) -> None:
-        """The whole life of a run, in one task: open, work, close."""
+        """Open a run, let it work, and close it, all in this task."""
         try:
             with self._stop.part() as run.stop:
                 async with self._open_runner(run.mapping, run.function, run.stop) as run.runner:
@@ -241,7 +252,7 @@ class Supervisor:
                     self._runs.add(run)
                     task_status.started()
                     await self._work(run, after)
-        except Exception as error:  # a fault of ours in one mapping must not end the others
+        except Exception as error:  # a fault of our own in one mapping must not end the other mappings
             if not run.is_open:
                 raise
             run.stop.fail(error)
@@ -275,7 +286,7 @@ class Supervisor:
             await run.ended.wait()
 
     async def _see_to_the_end(self, supervised: _Supervised, run: _Run) -> None:
-        """Begin another run soon after a crash, without waiting for what this one still has in hand."""
+        """After a crash, pause and begin another run, without waiting for what this run still has in hand."""
         await run.stop.draining.wait()
         if run.stop.crash is None:
             await run.ended.wait()
@@ -302,18 +313,18 @@ class Supervisor:
         await self._stop.sleep(delay)
 
     async def _run_again(self, supervised: _Supervised, run: _Run) -> Exception | None:
-        """Returns why the next run could not begin."""
+        """Begin the next run. Return the error if the run could not be opened, else None."""
         async with supervised.changing:
             if self._is_current(supervised, run):
                 try:
                     supervised.run = await self._begin(supervised, run.mapping, run.function)
-                except Exception as error:  # what could be opened before cannot be now: a crash like any other
+                except Exception as error:  # the run could not be opened: this counts as another crash
                     supervised.crashes += 1
                     return error
         return None
 
     def _is_current(self, supervised: _Supervised, run: _Run) -> bool:
-        """Whether the run should go on: nobody has stopped, replaced, paused or removed it."""
+        """Return whether the mapping should go on after this run: it is not stopped, replaced, paused or removed."""
         return supervised.run is run and not supervised.is_paused and not self._stop.has_begun
 
     def _begin_series(self, mapping: AnyMapping) -> None:
@@ -362,7 +373,7 @@ class Supervisor:
 
 
 class _Supervised:
-    """A mapping as it should be, and its runs: the newest one, and all that have something in hand."""
+    """A mapping's wanted state, and its runs: `run` is the newest one, `runs` are all that have not ended."""
 
     def __init__(self, mapping: AnyMapping, function: Function, *, is_paused: bool) -> None:
         self.mapping = mapping
@@ -376,7 +387,7 @@ class _Supervised:
 
 
 class _Run:
-    """One run of one mapping. `began` is set when it may poll, or has ended before that."""
+    """One run of one mapping. `began` is set when the run may poll, or when it ends without that."""
 
     stop: Stop
     runner: Runner

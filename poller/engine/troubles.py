@@ -1,7 +1,7 @@
-"""Which operations of a service fail now, why, and since when?
+"""Which calls to a source or to the position store fail now, why, and since when?
 
-Each kind of call has its own trouble, from its first failure to its next success.
-A mapping shows all of them as one: the earliest beginning, the highest number of tries, the earliest next try.
+Each kind of call has a trouble of its own, from its first failure to its next success.
+A mapping's status joins its troubles: the earliest beginning, the highest number of tries, the earliest next try.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from poller.model.status import Health, MappingState
 
 
 class Trouble(NamedTuple):
-    """One failing kind of call: why, since when, its tries in a row, and the next try. Times are in epoch seconds."""
+    """A kind of call that fails. `attempt` counts its failures in a row; `since` and `next_try` are epoch seconds."""
 
     reason: str
     since: float
@@ -21,7 +21,7 @@ class Trouble(NamedTuple):
 
 
 class Troubles:
-    """The troubles of one mapping with one service."""
+    """The troubles of one mapping with its source, or with the position store."""
 
     def __init__(self) -> None:
         self._by_kind: dict[str, Trouble] = {}
@@ -31,7 +31,7 @@ class Troubles:
 
     @property
     def reasons(self) -> list[str]:
-        """Each different reason once, the oldest trouble first."""
+        """Return the different reasons, the oldest trouble's first."""
         return list(dict.fromkeys(trouble.reason for trouble in self._by_kind.values()))
 
     def failed(self, kind: str, reason: str, *, now: float, retry_in: float) -> None:
@@ -44,14 +44,14 @@ class Troubles:
         )
 
     def end(self, kind: str) -> bool:
-        """Whether there was a trouble of this kind."""
+        """End the trouble of this kind of call. Return False if there was none."""
         return self._by_kind.pop(kind, None) is not None
 
     def clear(self) -> None:
         self._by_kind.clear()
 
     def health(self, state: MappingState, reason: str | None) -> Health:
-        """Only while there are troubles."""
+        """Return all troubles as one health. There must be at least one trouble."""
         troubles = self._by_kind.values()
         return Health(
             state,
