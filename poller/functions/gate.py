@@ -1,7 +1,7 @@
 """How many invocations of a function run at once? At most its reserved concurrency; the others wait in line.
 
 The line is first come, first served, over all mappings that invoke the function.
-A mapping that stops calls `send_home`, so that it leaves the line at once: what it waits with has not been invoked.
+A mapping that stops calls `send_home`, so that its waiting batches leave the line at once, without an invocation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import anyio
 
 
 class Waiter:
-    """One place in the line. `called` is set when it is over, with a slot or without one."""
+    """An invocation in line. `called` is set when its wait ends; then `has_slot` says whether it has a slot."""
 
     __slots__ = ("called", "has_slot", "unless")
 
@@ -24,7 +24,10 @@ class Waiter:
 
 
 class FunctionGate:
-    """`async with gate.slot(unless=…) as has_slot:` around each invocation; at most `capacity` have a slot at once."""
+    """Gives slots to the invocations of one function, at most `capacity` at once.
+
+    Each invocation runs within `async with gate.slot(unless=…) as has_slot:`.
+    """
 
     def __init__(self, capacity: int) -> None:
         assert capacity >= 1, capacity
@@ -33,18 +36,18 @@ class FunctionGate:
         self._line: deque[Waiter] = deque()
 
     def slot(self, *, unless: anyio.Event) -> Slot:
-        """Wait for a slot; none is given once `unless` is set."""
+        """Return a context manager that waits for a slot and yields True, or False once `unless` is set."""
         return Slot(self, unless)
 
     def send_home(self, unless: anyio.Event) -> None:
-        """`unless` is set: those who wait in line with it leave now, without a slot."""
+        """End the waits of all invocations that gave `unless`: they get no slot. The event must be set."""
         assert unless.is_set()
         for waiter in [waiter for waiter in self._line if waiter.unless is unless]:
             self._line.remove(waiter)
             waiter.called.set()
 
     def enter(self, unless: anyio.Event) -> bool:
-        """Take a slot if there is one; False if not, and once `unless` is set."""
+        """Take a slot at once. Return False if no slot is free or `unless` is set."""
         if self.running == self.capacity or unless.is_set():
             return False
         assert not self._line, "nobody stands in line while there is room"
@@ -52,7 +55,10 @@ class FunctionGate:
         return True
 
     async def wait_in_line(self, unless: anyio.Event) -> bool:
-        """False, and no slot, if `unless` is set before it is this one's turn."""
+        """Wait for a slot. Return False, without a slot, if `unless` is set meanwhile.
+
+        Setting the event does not end the wait; `send_home` does.
+        """
         if unless.is_set():
             return False
         waiter = Waiter(unless)
@@ -71,7 +77,7 @@ class FunctionGate:
         return waiter.has_slot
 
     def leave(self) -> None:
-        """Hand the slot to the first in line; only with nobody there does it become free."""
+        """Give the slot to the first in line; if the line is empty, the slot becomes free."""
         if self._line:
             waiter = self._line.popleft()
             waiter.has_slot = True
@@ -81,7 +87,7 @@ class FunctionGate:
 
 
 class Slot:
-    """One invocation's way through the gate."""
+    """The context manager of one invocation's slot."""
 
     __slots__ = ("_gate", "_has_slot", "_unless")
 

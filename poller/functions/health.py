@@ -1,11 +1,11 @@
-"""Does the function take batches? What a mapping learns from the answers to its own invocations.
+"""Does the function take batches? A mapping learns this from the answers to its own invocations.
 
     working ── a batch is postponed, or the function cannot start ──> waiting ── the function runs again ──> working
 
-A function that runs and fails is not a reason to wait: its batch is retried, and the failure is counted.
-A lost answer changes nothing, because nobody knows whether the function ran; nor does an event that was too large.
-Several batches may be invoked at once: the reason and the next try are those of the batch that was postponed last, and
-the first batch that the function runs ends the waiting.
+If the function runs and fails, the mapping is still working: the batch is retried, and the failure is counted.
+A lost answer and a too large event change nothing: they do not show whether the function runs.
+If several batches are invoked at once, the batch that was postponed last gives the reason and the next try, and the
+first batch that the function runs ends the waiting.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from poller.model.status import Health
 from poller.ports import Clock
 
 REASON_LIMIT_IN_CHARACTERS = 1024
-"""How much a status shows of the function's error message."""
+"""A status shows no more of the function's error message."""
 
 
 class FunctionHealth:
@@ -34,19 +34,25 @@ class FunctionHealth:
         self._resumed_at = 0.0
 
     def postponed(self, outcome: Postponed, *, retry_in: float) -> None:
-        """The function did not take a batch; the batch is offered again in `retry_in` seconds."""
+        """The function did not take a batch; the batch is invoked again in `retry_in` seconds."""
         verb = "is throttled" if outcome.is_throttle else "cannot be invoked"
         self._wait(f"{verb}: {outcome.detail or outcome.reason}", retry_in)
 
     def answered(self, response: Response, *, retry_in: float | None) -> None:
-        """The function took a batch. `retry_in` is None if the queue decides when its records come again."""
+        """The function answered an invocation. `retry_in`: seconds until the same records are invoked again, if known.
+
+        It is None if they are not invoked again, or if the queue decides when.
+        """
         if cannot_start(response):
             self._wait(f"cannot start: {response.error_type}: {response.message}", retry_in)
         elif self._waiting is not None and not isinstance(response, LostAnswer | TooLarge):
             self._resume(self._waiting)
 
     def together_with(self, source: Health) -> Health:
-        """The health of the mapping: its source's; the function's if the source is ready and the function is not."""
+        """Return the mapping's health: the source's, or the function's if only the function is in trouble.
+
+        If both are in trouble, the reason names both.
+        """
         waiting = self._waiting
         if source.state != "ready":
             return source._replace(reason=f"{source.reason}; {waiting.reason}") if waiting is not None else source

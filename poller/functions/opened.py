@@ -1,12 +1,13 @@
-"""What is an open function, and how is it invoked? One way for everything: batches of queues and of lanes, and events.
+"""How is a function invoked? Batches of queues, batches of lanes and asynchronous events use the same three steps.
 
-    async with function.gate.slot(unless=stopping) as has_slot:    in line, until it is our turn or we stop
-        ...                                                        still due?  only now is the event put together
-        invoked = await function.invoke(invocation, contents, …)   target ── interpret ── learn the limit of an event
-    invocations.ended(invoked, retry_in=...)                       the facts (telling.py)
+    async with function.gate.slot(unless=stopping) as has_slot:    wait in line for a slot, unless the stop begins
+        ...                                                        check that the batch is still due; build its event
+        invoked = await function.invoke(invocation, contents, …)   call the target; interpret the answer
+    invocations.ended(invoked, retry_in=...)                       report it as facts (telling.py)
 
-What becomes of a batch, and when it is tried again, is the decision of its owner, between the last two lines.
-An asynchronous event is a payload without records and without a mapping: the defaults of `Contents` are for it.
+Between the last two lines, the owner of the batch decides whether and when it is invoked again.
+If the event was too large, `invoke` lowers the function's event limit (core/event_limit.py).
+An asynchronous event has no records and no mapping; the defaults of `Contents` are for it.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from poller.ports import Target
 
 
 class Contents(NamedTuple):
-    """What an invocation's event holds, and how its answer is to be read.
+    """What the event of an invocation contains, and how the answer must be read.
 
-    `identifiers` are those of the records, by which an answer may name the failed ones; they are read at most once.
-    `empty_event_bytes` is how long the event would be without its records.
+    `records` is their number. `identifiers` are the records' ids, by which an answer names the failed records; the
+    iterable is read at most once. `empty_event_bytes` is the length that the event would have without records.
     """
 
     records: int = 1
@@ -41,7 +42,7 @@ class Contents(NamedTuple):
 
 
 class Invoked(NamedTuple):
-    """An invocation that came to an end."""
+    """An invocation that has ended, with its answer and what the answer means."""
 
     invocation: Invocation
     contents: Contents
@@ -51,7 +52,7 @@ class Invoked(NamedTuple):
 
 
 class OpenFunction:
-    """A function whose target is open. Who opened the target closes it, after the last user has gone."""
+    """A function with an open target. The task that opened the target closes it after the last user."""
 
     def __init__(self, definition: Function, target: Target) -> None:
         self.definition = definition
@@ -61,7 +62,10 @@ class OpenFunction:
         self._target = target
 
     async def invoke(self, invocation: Invocation, contents: Contents, *, began_at: float) -> Invoked:
-        """Call the function once, now, within a slot of its gate. Never raises for anything that the function does."""
+        """Call the function once and return its outcome. The invocation must have a slot of the gate.
+
+        Raises nothing if the function fails: that is an outcome. `began_at` is now, on anyio's clock.
+        """
         assert self.gate.running > 0, "an invocation needs a slot"
         response = await self._target.invoke(invocation)
         duration = anyio.current_time() - began_at

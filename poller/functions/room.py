@@ -1,9 +1,9 @@
-"""How much of a function's concurrency is spoken for? It is counted over all mappings that fetch batches for it.
+"""Does a function have room for one more batch? All mappings of queues that invoke it count their batches together.
 
-    batches       batches in hand: they are invoked, or they will be
+    batches       batches in hand: they run, or they wait for their invocation
     short_polls   polls that may each bring one more batch soon
 
-A mapping asks before it fetches (`engine/queues/permits.py`), and is told when there is more room.
+A mapping looks here before it polls (`engine/queues/permits.py`), and is called when there may be more room.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable
 
 
 class Room:
-    """A count of batches in hand. Whoever lowers it calls `changed` afterwards."""
+    """A count of batches in hand. Code that lowers `batches` must call `changed` afterwards."""
 
     def __init__(self) -> None:
         self.batches = 0
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call this, without waiting, each time there may be more room."""
+        """Call `listener` each time there may be more room. The listener must not wait."""
         self._listeners.append(listener)
 
     def stop_listening(self, listener: Callable[[], None]) -> None:
@@ -31,7 +31,7 @@ class Room:
 
 
 class FunctionRoom(Room):
-    """The room of one function, which runs `capacity` batches at once."""
+    """The room of one function, which runs at most `capacity` batches at once."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__()

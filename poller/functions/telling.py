@@ -1,9 +1,9 @@
-"""What is told of a mapping's invocations? Facts, and the health of the mapping as far as its function goes.
+"""How are a mapping's invocations reported? Each one becomes a fact, and updates what the mapping's health says.
 
-the function ran, or may have run    BatchInvoked; BatchItemFailuresIgnored, too, if the answer names failed records
-                                     in vain
-it did not take the batch            InvocationPostponed
-it did not take so large an event    EventTooLarge
+the function ran, or may have run      BatchInvoked; and BatchItemFailuresIgnored, if the answer names failed records in
+                                       a way that has no effect
+the function did not take the batch    InvocationPostponed
+the event was too large                EventTooLarge
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OutcomeName = Literal["succeeded", "partly_failed", "failed"]
 
 
 class Invocations:
-    """The invocations of one mapping, as the facts and the page tell them."""
+    """Reports the invocations of one mapping."""
 
     def __init__(self, *, mapping: MappingName, function: FunctionName, clock: Clock, emit: Emit) -> None:
         self.health = FunctionHealth(mapping=mapping, function=function, clock=clock, emit=emit)
@@ -32,10 +32,10 @@ class Invocations:
         self._emit = emit
 
     def ended(self, invoked: Invoked, *, retry_in: float | None) -> None:
-        """Tell an invocation that came to an end.
+        """Report an invocation that has ended.
 
-        `retry_in` is in how many seconds the same records are invoked again; None if they are not, or if the queue
-        decides when.
+        `retry_in` is the time in seconds until the same records are invoked again. It is None if they are not invoked
+        again, or if the queue decides when.
         """
         outcome = invoked.outcome
         match outcome:
@@ -94,7 +94,7 @@ class Invocations:
 
 
 def _in_words(outcome: Succeeded | PartlyFailed | Failed, count: int) -> tuple[OutcomeName, int, str, str]:
-    """The outcome's name, how many records it left undone, and why."""
+    """Return the outcome's name, how many of the `count` records are not done, the reason, and the detail."""
     match outcome:
         case Succeeded():
             return "succeeded", 0, "", ""
