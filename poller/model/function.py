@@ -13,7 +13,7 @@ from poller.model.ids import FunctionName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LambdaApi:
-    """A function behind AWS Lambda's Invoke API. `name` is its name or ARN without qualifier, for the request's path."""
+    """A function behind AWS Lambda's Invoke API. `name` is a name or an unqualified ARN, for the request's path."""
 
     name: str
     qualifier: str | None
