@@ -1,4 +1,4 @@
-"""What is allowed, but probably not meant? One sentence each, for the person who wrote the file."""
+"""Which settings are allowed, but probably a mistake? The person who wrote the file gets one sentence for each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from poller.settings.table import as_toml, dotted
 
 
 def advice(file: File, functions: Functions) -> Iterator[str]:
-    """The file has no faults."""
+    """Yield the warnings. The file must have no faults."""
     if not file.mappings:
         yield "mappings: there are none, so there is nothing to do"
     used = set(functions.of_mapping.values())
@@ -39,7 +39,7 @@ def _equal_urls(function: Entry[FunctionOptions]) -> Iterator[str]:
 
 
 def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Collection[str]) -> Iterator[str]:
-    """`keys` are those of [functions]."""
+    """Yield the warnings about one mapping. `keys` are those of [functions]."""
     options = mapping.options
 
     def shown(*option: str) -> str:
@@ -66,7 +66,10 @@ def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Co
 
 
 def _twice_advice(file: File, functions: Functions) -> Iterator[str]:
-    """A stream and its consumer are two sources for AWS, but they have the same records."""
+    """Yield a warning for each mapping that gives its function the records of another mapping once more.
+
+    A stream and its consumer are two sources for AWS, so no rule forbids it, but both have the same records.
+    """
     pairs: dict[tuple[str, str], str] = {}
     for name, mapping in file.mappings.items():
         function, source = functions.identity(name), mapping.options.event_source_arn

@@ -1,12 +1,12 @@
-"""How does a mapping come from a request of AWS Lambda's API? By the same options and rules as one of the file.
+"""How does a mapping come from a request of AWS Lambda's API? It has the options and rules of a mapping in the file.
 
     {"EventSourceArn": "arn:…", "FunctionName": "resize", "FilterCriteria": {"Filters": [{"Pattern": "{…}"}]}}
 
-The request's names become the options' names, and the faults get the request's names again:
+The names of the request are translated to the names of the options. A fault has the names of the request:
 
     FilterCriteria.Filters[0].Pattern = "{": Invalid filter pattern definition.
 
-A member that is null counts as absent. There is no `${NAME}` in a request.
+A member that is null counts as absent. A `${NAME}` in a request is not replaced.
 Source: AWS Lambda API Reference, "CreateEventSourceMapping".
 """
 
@@ -33,7 +33,10 @@ from poller.settings.values import Settings
 
 
 def with_mapping(settings: Settings, name: str, request: object, environ: Mapping[str, str]) -> Settings:
-    """The settings and one more mapping, under a new name. Raises SettingsError with every fault of the request."""
+    """Return the settings with one more mapping. No mapping may have this name yet.
+
+    Raise SettingsError with every fault of the request.
+    """
     assert all(mapping.name != name for mapping in settings.mappings)
     if not isinstance(request, dict):
         raise SettingsError(["the request must be a JSON object"])
@@ -75,7 +78,10 @@ def _rules(
 
 
 def _table(request: dict[str, Any], model: type[BaseModel], path: Path, unknown: list[Fault]) -> dict[str, Any]:
-    """The request with the options' names. A member without an option is left out, and is a fault."""
+    """Return the request with the names of the options.
+
+    A member that is no option is left out, and its fault is added to `unknown`.
+    """
     names, table = _options(model), {}
     for key, value in request.items():
         if key not in names:
@@ -96,7 +102,7 @@ def _table(request: dict[str, Any], model: type[BaseModel], path: Path, unknown:
 
 
 def _in_request(path: Path) -> Path:
-    """The path of an option, in the names of the request."""
+    """Return the path of an option with the names of the request."""
     fields = ((path[: end + 1], part) for end, part in enumerate(path))
     return tuple(
         part if isinstance(part, int) else api_name(part, declaration(MappingOptions, upto)) or part
@@ -106,12 +112,12 @@ def _in_request(path: Path) -> Path:
 
 @cache
 def _options(model: type[BaseModel]) -> Mapping[str, str]:
-    """The options that a request may have, by the names of its members."""
+    """Return the name of the option for each member that a request may have."""
     return {member: name for name, field in model.model_fields.items() if (member := api_name(name, field))}
 
 
 def _members(model: type[BaseModel]) -> Iterator[str]:
-    """The members of an object, and, dotted, those of its inner objects."""
+    """Yield the members of an object, and those of its inner objects with dots."""
     for member, name in _options(model).items():
         yield member
         inner = inner_options(model.model_fields[name].annotation)

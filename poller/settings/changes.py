@@ -1,18 +1,19 @@
 """What changes in the daemon when its file is read again?
 
-Each mapping and each function is made from a few values of the settings: its table, the function that it invokes, and
-the endpoints of the AWS services that it calls.  It is replaced if one of these values changes, and else left alone.
+A function is made from its table and from endpoints. A mapping is made from its table, its function, and the endpoints
+of the AWS services that it calls. If one of these changes, the mapping or function is replaced; others run on.
 
     added            only the new file has it
-    replaced         both files have it, and it is made from other values now
-    removed          only the old file had it
-    options          options of [daemon] that changed, and that the daemon reads whenever it needs them
-    needs_restart    options that are read at the start only; the old value stays in use, so the next reading of the
-                     file names them again
-    renamed          a mapping that now reads a stream for the function for which another mapping read it before: it
-                     begins anew, because positions belong to the mapping's name and the stream
+    replaced         both files have it, and something that it is made from has changed; or the last reload failed to
+                     replace it
+    removed          only the old file has it
+    options          changed options of [daemon] that take effect at once
+    needs_restart    changed options of [daemon] that take effect at the next start; until then the old value is in use,
+                     and every reload names them
+    renamed          two mappings: the old file's mapping of a stream and function, and the new file's mapping of both
+                     under another name; it starts without positions, as these belong to the mapping's name
 
-A variable that [daemon] or [functions] refer to now is withheld from the child processes that start from now on.
+The new file also decides which variables the child processes that start from now on do not inherit.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from poller.settings.values import Daemon, Settings
 Name = TypeVar("Name", MappingName, FunctionName)
 
 READ_AT_THE_START = [name for name, field in DaemonOptions.model_fields.items() if marker(field, AtStart)]
-"""Options of [daemon] that a running daemon cannot change."""
+"""Options of [daemon] that the daemon reads only when it starts."""
 
 
 class FunctionKey(NamedTuple):
-    """What a function is made from: where it is equal, the function is the same one."""
+    """What a function is made from. If the key of the old file and of the new one are equal, the function runs on."""
 
     function: Function
     endpoints: tuple[str | None, ...]
@@ -45,7 +46,7 @@ class FunctionKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference(Generic[Name]):
-    """Names, each in one of three lists, in the order of the file that has them."""
+    """The names of mappings or of functions, in the order of the new file; `removed` in that of the old one."""
 
     added: tuple[Name, ...] = ()
     replaced: tuple[Name, ...] = ()
@@ -53,7 +54,10 @@ class Difference(Generic[Name]):
 
 
 class Renamed(NamedTuple):
-    """A stream's mapping that would go on where `before` was, if it had the positions of `before`."""
+    """A mapping `now` that reads the stream of the removed mapping `before`, for the same function.
+
+    It would continue where `before` stopped, if it had the positions of `before`.
+    """
 
     before: MappingName
     now: MappingName
@@ -61,7 +65,11 @@ class Renamed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """`options` and `needs_restart` are paths; `settings` are those in use once the changes are made."""
+    """The answer of `changes`; the module's docstring explains its fields.
+
+    `options` and `needs_restart` are paths such as `daemon.region`.
+    `settings` are those that are in use after the changes.
+    """
 
     mappings: Difference[MappingName]
     functions: Difference[FunctionName]
@@ -72,9 +80,10 @@ class Changes:
 
 
 def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingName] = ()) -> Changes:
-    """From the settings in use to those that were read now.
+    """Return what differs between the settings in use and `written`, the settings of the file now.
 
-    `failed` are mappings that the last reload could not replace: they do not run as `in_use` says, and are replaced.
+    `failed` are mappings that the last reload could not replace. They run with older settings than `in_use` has, so
+    they are replaced even if their settings are equal now.
     """
     fixed = {option: getattr(in_use.daemon, option) for option in READ_AT_THE_START}
     options = [field.name for field in dataclasses.fields(Daemon)]
@@ -98,12 +107,12 @@ def _difference(before: Mapping[Name, object], now: Mapping[Name, object]) -> Di
 
 
 def _mappings(settings: Settings) -> dict[MappingName, object]:
-    """What each mapping is made from."""
+    """Return what each mapping is made from."""
     return {mapping.name: _of_mapping(mapping, settings) for mapping in settings.mappings}
 
 
 def _functions(settings: Settings) -> dict[FunctionName, object]:
-    """What each function is made from."""
+    """Return what each function is made from."""
     return {name: function_key(function, settings.daemon) for name, function in settings.functions.items()}
 
 
@@ -117,7 +126,7 @@ def function_key(function: Function, daemon: Daemon) -> FunctionKey:
         case LambdaApi():
             return FunctionKey(function, (_endpoint("lambda", daemon), _endpoint("sts", daemon)))
         case ChildProcess():
-            return FunctionKey(function, (daemon.endpoint_url,))  # which the process gets as AWS_ENDPOINT_URL
+            return FunctionKey(function, (daemon.endpoint_url,))  # the process gets it as AWS_ENDPOINT_URL
         case HttpService():
             return FunctionKey(function, ())
         case _:
@@ -125,7 +134,7 @@ def function_key(function: Function, daemon: Daemon) -> FunctionKey:
 
 
 def _services(mapping: AnyMapping) -> Iterator[str]:
-    """The AWS services that a mapping calls, as [daemon.endpoints] names them. STS gives the credentials of roles."""
+    """Yield the AWS services that a mapping calls, with the names of [daemon.endpoints]. STS issues credentials."""
     yield "sts"
     match mapping:
         case QueueMapping():
@@ -152,5 +161,5 @@ def _renamed(in_use: Settings, written: Settings) -> Iterator[Renamed]:
 
 
 def _reads(mapping: StreamMapping) -> tuple[str, str]:
-    """A stream and its consumers have the same records and the same positions."""
+    """Return the stream and the function. A consumer counts as its stream: both have the same positions."""
     return mapping.state_key.stream_arn, mapping.function_name

@@ -1,4 +1,4 @@
-"""Which options has `[daemon]`, and what holds if they are not stated?"""
+"""Which options has `[daemon]`, and what are their defaults?"""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class DaemonOptions(Options):
     It has letters, digits and - . _ ~ + / only; write it as ${NAME}, so that the file does not hold it.
     Default: none."""
 
-    # An orchestrator commonly waits for 30 seconds before it kills.
+    # Kubernetes waits for 30 seconds by default before it kills a process.
     shutdown_grace_in_seconds: Annotated[float, Range(0, 3600, "seconds", source="ours", is_whole=False)] = 30
     """How long invocations in flight may run on after SIGTERM or SIGINT, from 0 to 3600 seconds.
     Default: 30."""
@@ -76,7 +76,7 @@ class DaemonOptions(Options):
 
 
 def daemon_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:
-    """The rules between the options of the table."""
+    """Yield a fault for each rule between the options of [daemon] that is broken."""
     if daemon.options.http_listen is None:
         for option in ("http_hosts", "admin_token"):
             if getattr(daemon.options, option):
@@ -84,7 +84,10 @@ def daemon_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:
 
 
 def _state(written: str | None, file: Path, environ: Mapping[str, str]) -> str:
-    """An absolute address. The default is in the first folder of systemd's STATE_DIRECTORY, or beside the file."""
+    """Return the state with an absolute path.
+
+    By default it is poller.db in the first folder of systemd's STATE_DIRECTORY, or else beside the settings file.
+    """
     if written == "memory:":
         return written
     here = file.resolve().parent

@@ -1,10 +1,11 @@
-"""What replaces `${NAME}`? The value of the environment, after the TOML was parsed, so that no value is read as TOML.
+"""What replaces `${NAME}` in a settings file? The value of the environment variable:
 
     "Bearer ${TOKEN}"  ->  "Bearer s3cret"
-    "${PORT:-8080}"    ->  "8080" where PORT is not set or empty, as in a shell
+    "${PORT:-8080}"    ->  "8080" if PORT is not set or empty, as in a shell
     "$${literal}"      ->  "${literal}"
 
-A reference in a value is replaced, one in a key is not. A value of the environment is not searched for references.
+This happens after the TOML was parsed, so the value of a variable cannot change the structure of the file.
+References are replaced in values, not in keys. A `${…}` in the value of a variable stays as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from poller.settings.table import Path, Substituted
 
 
 def substitute(table: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Fault]]:
-    """The table with every reference replaced, and a fault for each text where that is not possible."""
+    """Return the table with every reference replaced, and a fault for each reference that cannot be replaced."""
     faults: list[Fault] = []
 
     def walk(node: Any, path: Path) -> Any:
@@ -40,14 +41,14 @@ def substitute(table: dict[str, Any], environ: Mapping[str, str]) -> tuple[dict[
 ORDINARY_VARIABLES = frozenset(
     ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 )
-"""Programs expect these variables, and they hold no secret."""
+"""Child processes inherit these variables in any case: programs expect them, and they hold no secret."""
 
 
 def withheld_variables(table: dict[str, Any]) -> frozenset[str]:
-    """The variables to which [daemon] or [functions] refer; no child process inherits them.
+    """Return the variables that no child process inherits: those that [daemon] or [functions] refer to.
 
-    They may hold a token, a password or a key. A function that needs one has it in its own `environment`.
-    inherit_credentials decides about the variables `AWS_…`.
+    They may hold a token, a password or a key. A function that needs one names it in its own `environment`.
+    Ordinary variables such as PATH are inherited. `inherit_credentials` decides about the variables `AWS_…`.
     """
     names = {name for key in ("daemon", "functions") for name in _referenced(table.get(key))}
     return frozenset(name for name in names - ORDINARY_VARIABLES if not name.startswith("AWS_"))

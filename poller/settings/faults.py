@@ -1,9 +1,9 @@
-"""What is a fault, and how is it written? In one line: the path, the value at the path, and the broken rule.
+"""How does a person read what is wrong with the file? One line for each fault: path, value and broken rule.
 
     mappings.new_users.batch_size = 20000: must be a whole number of records from 1 to 10000
 
-There are two kinds: a value that cannot be read by itself, and a rule between values that can.
-A rule between values yields no fault where it needs a value that cannot be read, so that one mistake is one line.
+There are two kinds of fault: a value that cannot be read, and a broken rule between values.
+If a rule needs a value that cannot be read, the fault of the rule is left out: one mistake gives one line.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from poller.settings.options import Secret, declaration, marker
 from poller.settings.table import ABSENT, Path, as_toml, dotted, find, rank
 
 SHOWN_CHARACTERS = 70
-"""A longer value is cut; these are enough to recognise it."""
+"""How many characters of a value are shown. A longer value is cut."""
 
 
 class Fault(NamedTuple):
-    """`needs` are the paths of further values that the rule looks at.
+    """The value at `path` breaks `rule`.
 
-    `is_all` says that further faults at the path, or below it, are not worth a line.
+    `needs` are the paths of other values on which the rule depends.
+    `is_all` hides all other faults at this path and below it.
     """
 
     path: Path
@@ -34,7 +35,11 @@ class Fault(NamedTuple):
 
 
 def all_faults(unreadable: Sequence[Fault], rules: Iterable[Fault]) -> list[Fault]:
-    """The faults to report: of values that cannot be read, and of the rules that could look at all that they need."""
+    """Return the faults to show.
+
+    `unreadable` are shown. A fault of `rules` is left out if a value that it needs cannot be read.
+    A fault with `is_all` hides the other faults at its path and below it.
+    """
     faults = [*unreadable, *_with_readable_values(rules, [fault.path for fault in unreadable])]
     settled = {fault.path for fault in faults if fault.is_all}
     return [fault for fault in faults if fault.is_all or not any(_is_at(fault.path, path) for path in settled)]
@@ -47,12 +52,15 @@ def _with_readable_values(rules: Iterable[Fault], unreadable: Sequence[Path]) ->
 
 
 def _is_at(path: Path, other: Path) -> bool:
-    """Whether `path` is `other` or lies below it."""
+    """Return whether `path` is `other` or lies below it."""
     return path[: len(other)] == other
 
 
 def in_lines(faults: Iterable[Fault], table: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
-    """One line for each fault, in the order of the table; the model declares what the table may have."""
+    """Return one line for each fault, in the order of the table.
+
+    `model` declares the options of the table; the value of a `Secret` option is not shown.
+    """
     return [in_a_line(fault, table, model) for fault in sorted(faults, key=lambda fault: rank(table, fault.path))]
 
 
@@ -68,7 +76,10 @@ def in_a_line(fault: Fault, table: Mapping[str, Any], model: type[BaseModel]) ->
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:
-    """The rule for a key that its table does not know. `known` are its keys, and, dotted, those of its inner tables."""
+    """Return the rule for an unknown key, with the known key that was probably meant.
+
+    `known` are the keys of its table, and those of the inner tables with dots.
+    """
     begun = [word for word in known if word.lower().startswith(f"{key.lower()}_")]
     meant = begun[0] if len(begun) == 1 else nearest(key, known)
     if meant:
@@ -77,7 +88,10 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, in whatever case. A dotted word is also known by its last part."""
+    """Return the known word that was probably meant, or None. Upper and lower case are the same.
+
+    A word that equals the last part of a known word with dots means that word.
+    """
     words = {candidate.lower(): candidate for candidate in known}
     same = [candidate for candidate in words if candidate.rpartition(".")[2] == word.lower()]
     meant = same or difflib.get_close_matches(word.lower(), words, n=1)

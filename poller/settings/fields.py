@@ -1,6 +1,7 @@
-"""What may the value of an option be? The types of the options' fields, beside the numbers of a `Range`.
+"""Which values may an option have? The types of the fields of `Options`; a `Range` (`options.py`) checks numbers.
 
-Each check raises one rule in words. Some checks also read the text into another shape, such as an ARN.
+Each function checks one value. It returns the value, some in another form such as an `Arn`, or raises the broken rule
+(`rule_error`).
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from poller.settings.options import REFERENCE_SCHEMA, rule_error
 from poller.settings.table import Substituted
 
 MAXIMUM_DESTINATION_ARN_CHARACTERS = 350
-"""AWS Lambda API Reference, "OnFailure"."""
+"""Source: AWS Lambda API Reference, "OnFailure"."""
 
 MAXIMUM_FUNCTION_NAME_CHARACTERS = 256
-"""AWS Lambda API Reference, "CreateEventSourceMapping"; 64 where only a name is given."""
+"""The limit of `function_name` as an ARN; a plain name has at most 64 characters.
+
+Source: AWS Lambda API Reference, "CreateEventSourceMapping".
+"""
 
 MAXIMUM_NAME_CHARACTERS = 64
-"""As a Lambda function's own name: AWS Lambda API Reference, "CreateFunction"."""
+"""The limit of a Lambda function's name. Source: AWS Lambda API Reference, "CreateFunction"."""
 
 
 def _filled(text: str) -> str:
@@ -48,7 +52,7 @@ def _name(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    """A url that both of its readers accept, yarl and urllib. Its host must have an encoding for DNS."""
+    """Return the url, if both yarl and urllib accept it and its host can be encoded for DNS."""
     try:
         url = URL(text)
         has_host = bool((url.raw_host or "").encode("idna"))
@@ -77,7 +81,7 @@ def _host_name(text: str) -> str:
 
 
 def _token(text: str) -> str:
-    """RFC 6750, 2.1: the characters of a bearer token."""
+    """Return the token, if it has only the characters of a bearer token. Source: RFC 6750, section 2.1."""
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
         raise rule_error("must be a token of letters, digits and the characters - . _ ~ + / with = at its end only")
     return text
@@ -105,7 +109,10 @@ _QUEUE_URL = re.compile(
 
 
 def _no_arn(text: object) -> str:
-    """The rule for a value that is not an ARN. A queue's url is shown as an ARN, unless it is from the environment."""
+    """Return the rule for a value that is not an ARN.
+
+    For a queue's url, the rule shows the queue's ARN; not if the url has a value of the environment.
+    """
     if not isinstance(text, str) or "://" not in text:
         return "is not an ARN (arn:partition:service:region:account:resource)"
     queue = None if isinstance(text, Substituted) else _QUEUE_URL.fullmatch(text)
@@ -129,11 +136,11 @@ _SOURCES = {
         r"table/[A-Za-z0-9_.-]{3,255}/stream/[0-9T:.-]+",
     ),
 }
-"""How the ARN of a source ends, by service: in a message, and as a pattern."""
+"""The end of a source's ARN for each service: how a message describes it, and its pattern."""
 
 
 def _source_arn(text: object) -> Arn:
-    """AWS Lambda API Reference, "CreateEventSourceMapping", EventSourceArn."""
+    """Source: AWS Lambda API Reference, "CreateEventSourceMapping", EventSourceArn."""
     arn = _arn(text)
     if arn.service not in _SOURCES:
         raise rule_error("Unrecognized event source. It must be an SQS queue, a Kinesis stream or a DynamoDB stream")
@@ -167,11 +174,14 @@ _DESTINATIONS = {
     "sns": ("region:account:topic-name", r"[A-Za-z0-9_-]{1,256}"),
     "s3": ("::bucket-name, without a prefix", r"[A-Za-z0-9._-]{3,255}"),
 }
-"""By service: how the ARN of a destination ends in a message, and the pattern of its resource."""
+"""The end of a destination's ARN for each service: how a message describes it, and the pattern of its resource."""
 
 
 def _destination_arn(text: object) -> Arn:
-    """AWS Lambda Developer Guide, "Retain discarded batch records": standard queues and topics, and buckets."""
+    """A destination is a standard queue, a standard topic or a bucket.
+
+    Source: AWS Lambda Developer Guide, "Retain discarded batch records".
+    """
     arn = _arn(text)
     if arn.service not in _DESTINATIONS:
         raise rule_error("a destination is a standard SQS queue, a standard SNS topic or an S3 bucket")
@@ -203,7 +213,7 @@ _LAST_MOMENT = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp()
 
 
 def _moment(value: object) -> float:
-    """Epoch seconds, from a TOML date-time with an offset or from a number."""
+    """Return epoch seconds. The value is a TOML date-time with an offset, or a number."""
     if isinstance(value, Substituted):
         try:
             value = float(value)
@@ -242,7 +252,10 @@ def _without_nul(text: str) -> str:
 
 
 def _variable(name: str) -> str:
-    """AWS Lambda Developer Guide, "Working with Lambda environment variables". A shell drops other names silently."""
+    """Return the name, if it obeys AWS Lambda's rule. A shell silently drops variables with other names.
+
+    Source: AWS Lambda Developer Guide, "Working with Lambda environment variables".
+    """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise rule_error("an environment variable's name has letters, digits and underscores, a letter first")
     if name == "AWS_LAMBDA_RUNTIME_API":

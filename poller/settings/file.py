@@ -1,4 +1,4 @@
-"""Which tables are there? `[daemon]`, `[functions.*]` and `[mappings.*]`."""
+"""Which tables may a settings file have? `[daemon]`, `[functions.*]` and `[mappings.*]`."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class FileOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The whole file, read.
+    """The entries of the whole file.
 
-    `stated_functions` are the keys of [functions], also those whose table cannot be read.
+    `stated_functions` are all keys of [functions], including those whose table cannot be read.
     """
 
     daemon: Entry[DaemonOptions]
@@ -45,7 +45,10 @@ class File:
 
 
 def read_file(table: dict[str, Any], unreadable: list[Fault]) -> tuple[File, list[Fault]]:
-    """The entries of the file, and the faults of all that cannot be read."""
+    """Return the entries of the file, and a fault for each value that cannot be read.
+
+    `unreadable` are faults that are known already; they come first in the answer.
+    """
     options, faults = read(FileOptions, table, unreadable)
     functions, daemon = table.get("functions"), table.get("daemon")
     file = File(

@@ -1,5 +1,7 @@
-"""Is a filter pattern one that AWS would take, and does it look where AWS looks?
+"""Does AWS accept a filter pattern, and does AWS look at the keys that it names?
 
+A pattern that AWS does not accept is a fault. A pattern that no record can match, or whose keys AWS does not promise
+to look at, is a warning.
 Source: AWS Lambda Developer Guide, "Control which events Lambda sends to your function".
 """
 
@@ -26,14 +28,14 @@ _METADATA: Mapping[DataKey, frozenset[str]] = {
     | {"kinesisSchemaVersion", "partitionKey", "sequenceNumber", "approximateArrivalTimestamp", "invokeIdentityArn"},
     "dynamodb": _OF_STREAMS | {"userIdentity"},
 }
-"""The keys of a record beside its data, which a filter may name."""
+"""The keys of a record beside its data, by the key of the data. A filter may name them."""
 
 _KNOWN_TO_WORK = frozenset({("dynamodb", "eventName")})
-"""The keys of these that AWS does look at, though its pages promise only the data."""
+"""The keys of `_METADATA` at which AWS is known to look; its pages promise only the data."""
 
 
 def filter_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
-    """Each pattern by itself. Where the source is not known, the patterns are read as a queue's."""
+    """Yield a fault for each invalid pattern. If the source cannot be read, the patterns are checked as for a queue."""
     for index, pattern in enumerate(mapping.options.filters):
         keys = _keys(index)
         try:
@@ -43,10 +45,10 @@ def filter_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
 
 
 def filter_advice(mapping: Entry[MappingOptions]) -> Iterator[str]:
-    """Patterns that no record can match, and keys that AWS's pages do not promise to look at.
+    """Yield warnings: about patterns that no record can match, and about keys that AWS does not promise to look at.
 
-    A pattern with a key that no record of the source has was probably meant for another source, and matches nothing.
-    AWS does look at `eventName` of DynamoDB: its own examples filter by it.
+    A pattern with a key that no record of the source has was probably meant for another source.
+    AWS looks at `eventName` of DynamoDB, because its own examples filter by it.
     """
     data_key = _data_key(mapping.options.event_source_arn)
     for index, pattern in enumerate(mapping.options.filters):
@@ -77,7 +79,7 @@ def _data_key(source: Arn | None) -> DataKey:
 
 
 def _explained(invalid: InvalidPattern, written: Any) -> str:
-    """The rule, with the detail unless it might show a value of the environment."""
+    """Return the rule with its detail. The detail is left out if it might show a value of the environment."""
     detail = "" if _is_substituted(written) else str(invalid).removeprefix(INVALID_PATTERN).strip()
     return f"{INVALID_PATTERN} {detail}".strip()
 

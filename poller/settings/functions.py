@@ -1,9 +1,10 @@
-"""Which options has `[functions.*]`, and what holds if they are not stated?
+"""Which options has `[functions.*]`, and what are their defaults?
 
-arn          AWS Lambda's Invoke API                    1000 at once unless reserved_concurrency says otherwise
-url, urls    an HTTP service                            10 for each url, 1 for a Runtime Interface Emulator's
-command      a program that speaks the Runtime API      one for each processor
-handler      a Python callable                          one for each processor
+kind of function                                     default of reserved_concurrency
+arn          AWS Lambda's Invoke API                 1000
+url, urls    an HTTP service                         10 for each url, 1 for the url of a Runtime Interface Emulator
+command      a program that speaks the Runtime API   the number of processors
+handler      a Python callable                       the number of processors
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ MEMORY_SIZE = Range(
 )
 
 DEFAULT_TIMEOUT_IN_SECONDS: float = 30
-"""AWS's own three seconds are meant for web requests; thirty is how long a queue hides a message by default."""
+"""The default visibility timeout of a queue. AWS's default, three seconds, suits web requests."""
 
 LAMBDA_API_CONCURRENCY = 1000
-"""For an `arn`: an account's default quota. AWS Lambda Developer Guide, "Lambda quotas"."""
+"""The default for an `arn`: an account's default quota. Source: AWS Lambda Developer Guide, "Lambda quotas"."""
 
 HTTP_CONCURRENCY = 10
-"""For each url: twice the five batches with which AWS begins to read a queue."""
+"""The default for each url: twice the number of batches (five) with which AWS begins to read a queue."""
 
 CHILD_PROCESSES = For(("command", "handler"))
 HANDLERS = For(("handler",))
@@ -147,7 +148,7 @@ class FunctionOptions(Options):
 
 
 def function_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
-    """The rules between the options of one function."""
+    """Yield a fault for each rule that the options of one function break."""
     options, kinds = function.options, [kind for kind in KINDS if function.states(kind)]
     if not kinds:
         yield Fault(function.path, f"needs one of {', '.join(KINDS)}")
@@ -163,7 +164,10 @@ def function_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
 
 
 def _header_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
-    """HTTP ignores the case of a header's name, and a user in a url becomes a header Authorization."""
+    """Yield a fault if a request would have the same header twice.
+
+    HTTP ignores the case of a header's name. A user in a url becomes a header Authorization.
+    """
     options, names = function.options, dict[str, str]()
     for name in options.headers or {}:
         if (first := names.setdefault(name.lower(), name)) != name:
@@ -174,7 +178,10 @@ def _header_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
 
 
 class User(NamedTuple):
-    """Where the source of a function's first mapping is. A function without an ARN gets one with these parts."""
+    """The region, account and partition of a mapping's source.
+
+    The ARN of a function that is not on AWS Lambda is made from those of the first mapping that uses the function.
+    """
 
     region: str
     account: str

@@ -1,10 +1,10 @@
-"""How does a file become `Settings`? Through a table, entries and rules, and every fault of it is reported at once.
+"""How does a settings file become `Settings`, and how does a person learn of all its faults at once?
 
-text      is parsed as TOML                       a fault here hides all others
-table     ${NAME} is replaced                     a fault for each text where that is not possible
-entries   pydantic reads each option              a fault for each value that it cannot read
+text      is parsed as TOML                       if this fails, the one syntax fault is reported alone
+table     ${NAME} is replaced                     a fault for each text with a reference that cannot be replaced
+entries   pydantic reads each option              a fault for each value that pydantic cannot read
 rules     look at the entries                     a fault for each broken rule between readable values
-Settings  are made only where there is no fault
+Settings  are made only if there is no fault
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from poller.settings.values import Settings
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The settings, and the table that they were made of, which remembers how everything was written."""
+    """The settings, and the table from which they were made. The table knows how each value was written."""
 
     settings: Settings
     table: dict[str, Any]
 
 
 def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
-    """The settings in the file, or a SettingsError with every fault."""
+    """Return the settings in the file. Raise SettingsError with every fault of it."""
     return examine(path, environ).settings
 
 
@@ -52,7 +52,10 @@ def examine(path: FilePath, environ: Mapping[str, str]) -> Examined:
 
 
 def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
-    """[daemon] state of a file that may have faults elsewhere. Raises SettingsError if this option cannot be read."""
+    """Return the address of the state (`memory:` or `sqlite://…`). Faults in other options do not matter.
+
+    Raise SettingsError if this option, or the file as a whole, cannot be read.
+    """
     table, not_replaced = substitute(_parsed(path), environ)
     file, unreadable = read_file(table, not_replaced)
     if faults := [fault for fault in unreadable if fault.path in (("daemon",), ("daemon", "state"))]:
@@ -71,7 +74,7 @@ def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:
 
 def _parsed(path: FilePath) -> dict[str, Any]:
     try:
-        if path.is_fifo() and path.resolve().parts[1] not in ("dev", "proc"):  # not <(…), which somebody writes to
+        if path.is_fifo() and path.resolve().parts[1] not in ("dev", "proc"):  # the shell's <(…) is allowed
             raise SettingsError([f"{path}: is a named pipe, not a file"])
         text = path.read_bytes().decode().removeprefix("\ufeff")
         return tomllib.loads(text)

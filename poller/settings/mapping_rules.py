@@ -1,15 +1,16 @@
-"""Which options go together? The rules between the options of one mapping, and between mappings.
+"""Which options of a mapping go together, and what must differ between mappings?
 
     SQS          a batch of more than 10 needs a batching window
     FIFO queue   a batch has at most 10 messages, and there is no batching window
     stream       starting_position is required; AT_TIMESTAMP and its timestamp need each other
-                 a tumbling window excludes filters and a parallelization_factor
+                 a tumbling window excludes filters and a parallelization_factor above 1
+    mappings     two mappings differ in the source, in the function, or in both; no two have the same uuid
 
-Which sources an option goes with is in its declaration (`mappings.py`).
-AWS's own mappings take AT_TIMESTAMP for Kinesis only; DynamoDB Streams itself has it for both.
-The messages are AWS's own where they are known.  Sources: AWS Lambda API Reference, "CreateEventSourceMapping"; AWS
-Lambda Developer Guide, "Creating and configuring an Amazon SQS event source mapping" and the pages on Kinesis and
-DynamoDB.
+The declaration of an option (`mappings.py`) says for which sources it may be used.
+AWS allows AT_TIMESTAMP only for Kinesis. Here a DynamoDB stream may begin at a time too.
+A message uses AWS's own words if they are known.
+Sources: AWS Lambda API Reference, "CreateEventSourceMapping"; AWS Lambda Developer Guide, "Creating and configuring an
+Amazon SQS event source mapping" and the pages on Kinesis and DynamoDB.
 """
 
 from __future__ import annotations
@@ -34,13 +35,16 @@ FIFO_BATCH_SIZE = Range(
 )
 
 UNGATHERED_BATCH_SIZE = 10
-"""The most that an SQS mapping may ask for without a batching window: "CreateEventSourceMapping"."""
+"""The largest batch size that a mapping of a queue may have without a batching window.
+
+Source: AWS Lambda API Reference, "CreateEventSourceMapping".
+"""
 
 _SERVICES = {"sqs": "an SQS queue", "kinesis": "a Kinesis stream", "dynamodb": "a DynamoDB stream"}
 
 
 def mapping_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
-    """The rules within one mapping."""
+    """Yield a fault for each rule that the options of one mapping break."""
     for option in ("event_source_arn", "function_name"):
         if not mapping.states(option):
             yield Fault(mapping.at(option), "is required")
@@ -57,13 +61,19 @@ def mapping_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
 
 @dataclass(slots=True)
 class Taken:
-    """What the mappings so far have, and no other may: a source with a function, and a uuid."""
+    """What no two mappings may share: a source together with a function, and a uuid.
+
+    `bindings` and `uuids` map it to the name of the first mapping that has it.
+    """
 
     bindings: dict[tuple[Arn, str], str] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
 
     def take(self, mapping: Entry[MappingOptions], function: str | None) -> Iterator[Fault]:
-        """Faults where an earlier mapping has it. `function` is the same text for the same function, or None."""
+        """Add what this mapping has, and yield a fault if an earlier mapping has it already.
+
+        `function` identifies the function (`Functions.identity`), or is None if the mapping has none.
+        """
         source, uuid, name = mapping.options.event_source_arn, mapping.options.uuid, mapping.name
         if source is not None and function is not None:
             first = self.bindings.setdefault((source, function), name)
@@ -121,7 +131,7 @@ def _position_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
 
 
 def _duplicate(service: str, mapping: Entry[MappingOptions], first: str) -> str:
-    """AWS's own words."""
+    """Return AWS's message for a second mapping of the same source and function, with the name of the first."""
     arn, function = (_in_the_file(mapping.written(option)) for option in ("event_source_arn", "function_name"))
     if service == "sqs":
         begin = f'An event source mapping with SQS arn (" {arn} ") and function (" {function} ") already exists.'

@@ -1,7 +1,7 @@
-"""Which options has `[mappings.*]`? AWS's options under AWS's names, in snake case, as Terraform has them.
+"""Which options has `[mappings.*]`? AWS's options under AWS's names, in snake case as in Terraform.
 
+`MappingOptions` serves every source. `mapping_rules.py` has the rules between the options.
 Source: AWS Lambda API Reference, "CreateEventSourceMapping".
-One table serves every source; `mapping_rules.py` has the rules between its options.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ from poller.settings.reading import Entry
 API = 'AWS Lambda API Reference, "CreateEventSourceMapping"'
 
 QUEUE_BATCH_SIZE = 10
-"""The batch size of an SQS mapping that states none: the same page."""
+"""The default batch size of a mapping of a queue. Source: the page in `API`."""
 
 STREAM_BATCH_SIZE = 100
-"""The batch size of a stream's mapping that states none: the same page."""
+"""The default batch size of a mapping of a stream. Source: the page in `API`."""
 
 MAXIMUM_FILTERS = 10
-"""Five, and ten on request: AWS Lambda Developer Guide, "Control which events Lambda sends to your function"."""
+"""AWS allows five filters, and ten on request.
+
+Source: AWS Lambda Developer Guide, "Control which events Lambda sends to your function".
+"""
 
 MAXIMUM_PATTERN_CHARACTERS = 4096
-"""AWS Lambda API Reference, "Filter"."""
+"""Source: AWS Lambda API Reference, "Filter"."""
 
 QUEUES = For(("sqs",))
 STREAMS = For(("kinesis", "dynamodb"))
@@ -50,7 +53,7 @@ INVALID_PATTERN = "Invalid filter pattern definition."
 
 
 def _pattern(value: object) -> str:
-    """The pattern as JSON text; a table is written out, JSON text stays as it is."""
+    """Return the pattern as JSON text. A TOML table becomes JSON; text stays as it is, even if it is no JSON."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):  # a date, or a number of thousands of digits
@@ -233,7 +236,7 @@ class MappingOptions(Options):
 
 
 def mapping_value(mapping: Entry[MappingOptions], function: FunctionName) -> QueueMapping | StreamMapping:
-    """The mapping that the rest of the program gets. Its options have passed every rule."""
+    """Return the mapping that the rest of the program gets. Its options must have passed every rule."""
     name, options = mapping.name, mapping.options
     source = options.event_source_arn
     assert source is not None

@@ -1,13 +1,13 @@
-"""How is an option declared? As a field of an `Options`: type, range, sources or kinds, default, and its explanation.
+"""How is an option declared? As a field of a subclass of `Options`, with a type, markers, a default and a docstring:
 
     parallelization_factor: Annotated[int, Range(1, 10, "batches at once", source=API), STREAMS] = 1
     '''How many batches of one shard may run at once, from 1 to 10.
     Default: 1.'''
 
-Everything else comes from the declaration: the faults, the value in `model/` (`built`), the lines of `poller check`,
+These come from the declaration: the messages of faults, the value in `model/` (`built`), the lines of `poller check`,
 the JSON Schema, and the comment in config/poller.toml.
 
-A number may also come from `${NAME}`, as text. A text of the file itself is not a number.
+`batch_size = "${SIZE}"` is a number, if the variable holds one. `batch_size = "10"` is a fault.
 """
 
 from __future__ import annotations
@@ -33,52 +33,59 @@ Value = TypeVar("Value", bound="DataclassInstance")
 
 
 class Options(BaseModel):
-    """The options of one TOML table. An unknown key is a fault, no value is converted, and each option is explained."""
+    """The options of one TOML table. An unknown key is a fault, and so is a value of another type.
+
+    The docstring of a field is the option's explanation.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """The option applies only to these kinds: services of a mapping's source, or kinds of a function."""
+    """The option applies only to these kinds of source ("sqs", …) or of function ("handler", …)."""
 
     kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ApiName:
-    """The option's name in a request of AWS's API if it is not the same in CamelCase; None if AWS has no such."""
+    """The name of the option in a request of AWS's API. None if AWS has no such option.
+
+    Without this marker, AWS's name is the option's name in CamelCase.
+    """
 
     text: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class AtStart:
-    """The daemon reads the option when it starts, and a reload cannot change it."""
+    """The daemon reads the option only when it starts, so a change needs a restart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unstated:
-    """What holds if the option is not stated and has no default of its own, in a few words."""
+    """What happens if the file does not have the option, in a few words, for an option without a default value."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Follows:
-    """If it is not stated, the option follows from other settings; the field of its name in the model has the value."""
+    """The default of the option depends on other settings. The value in `model/` has it, in the field of that name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """The value is never shown, even if the file has it in plain text."""
+    """No command and no message shows the value, even if the file has it in plain text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The numbers that an option may have. `source` is the page of AWS, or our reason.
+    """The numbers that an option may have, from `lowest` to `highest`.
 
-    `none` is the number that means None: no limit, or no window.
+    `source` is the page of AWS that has the limits, or says that they are our own.
+    `none` is the number that stands for no limit or no window; it becomes None.
     """
 
     lowest: float
@@ -98,7 +105,7 @@ class Range:
         return self.none is not None and not self.lowest <= self.none <= self.highest
 
     def read(self, value: object) -> float | None:
-        """The number that was written, or a PydanticCustomError that says what may be written."""
+        """Return the number, or None if it is `none`. Raise PydanticCustomError if the value is not allowed."""
         number = _number(value) if isinstance(value, Substituted) else value
         if isinstance(number, bool) or not isinstance(number, int if self.is_whole else int | float):
             raise rule_error(str(self))
@@ -122,7 +129,7 @@ class Range:
 
 
 REFERENCE_SCHEMA: JsonSchemaValue = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
-"""An editor accepts this instead of a number: `${NAME}` or `${NAME:-10}`."""
+"""The schema of a reference such as `${NAME}` or `${NAME:-10}`, which may stand in place of a number or a boolean."""
 
 
 def _number(text: str) -> float | None:
@@ -135,12 +142,15 @@ def _number(text: str) -> float | None:
 
 
 def rule_error(rule: str) -> PydanticCustomError:
-    """A field's validator raises this; `rule` becomes the rule of the fault."""
+    """Return the error that a validator of a field raises. `rule` becomes the rule of the fault."""
     return PydanticCustomError("rule", "{rule}", {"rule": rule})
 
 
 def built(model: type[Value], options: Options, /, **others: Any) -> Value:
-    """A value of the model. Each of its fields is one of `others`, or the option or property of the same name."""
+    """Return a value of `model`. Each field comes from `others`, or else from the option or property of its name.
+
+    Lists become tuples.
+    """
     values = {
         field.name: others[field.name] if field.name in others else getattr(options, field.name)
         for field in dataclasses.fields(model)
@@ -149,7 +159,7 @@ def built(model: type[Value], options: Options, /, **others: Any) -> Value:
 
 
 def leaves(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    """Every option of a table; those of a table within it as `("scaling_config", "maximum_concurrency")`."""
+    """Yield each option as a tuple of names: `("batch_size",)`, or `("scaling_config", "maximum_concurrency")`."""
     for name, field in model.model_fields.items():
         inner = inner_options(field.annotation)
         if inner is not None and get_origin(field.annotation) not in (dict, list):
@@ -159,7 +169,7 @@ def leaves(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
 
 
 def declaration(model: type[BaseModel], path: Path) -> FieldInfo | None:
-    """The field of the option at the path, through names and list positions; None where there is no such option."""
+    """Return the field of the option at the path, or None if there is no such option."""
     parts, field = iter(path), None
     for part in parts:
         field = model.model_fields.get(str(part))
@@ -173,24 +183,27 @@ def declaration(model: type[BaseModel], path: Path) -> FieldInfo | None:
 
 
 def marker(field: FieldInfo | None, kind: type[Marker]) -> Marker | None:
-    """The marker of this kind in the field's declaration, or None."""
+    """Return the marker of this kind in the field's declaration, or None."""
     return next((mark for mark in field.metadata if isinstance(mark, kind)), None) if field else None
 
 
 def api_name(option: str, field: FieldInfo | None) -> str | None:
-    """The name of the option in a request of AWS's API, or None where AWS has no such option."""
+    """Return the name of the option in a request of AWS's API, or None if AWS has no such option."""
     declared = marker(field, ApiName)
     return declared.text if declared else "".join(word.capitalize() for word in option.split("_"))
 
 
 @cache
 def limited(model: type[BaseModel]) -> Mapping[str, tuple[str, ...]]:
-    """The options of the model that apply only to some kinds, and these kinds."""
+    """Return the options that apply only to some kinds of source or function, each with these kinds."""
     return {name: mark.kinds for name, field in model.model_fields.items() if (mark := marker(field, For))}
 
 
 def inner_options(annotation: Any) -> type[BaseModel] | None:
-    """The options of the table that a field of this type holds, by itself, in a list, or under names."""
+    """Return the class of the inner tables of a field of this type: one table, a list of tables, or tables by name.
+
+    Return None if the field holds no table.
+    """
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((inner for part in get_args(annotation) if (inner := inner_options(part))), None)

@@ -1,7 +1,7 @@
-"""Does this machine have the modules, the programs and the folder of the state that the file names?
+"""Does this machine have the handlers' modules, the programs and the state's folder that the file names?
 
-`poller check` may run elsewhere than the daemon, so a missing thing is a warning, not a fault.
-Nothing is imported or run.  The module of a handler with its own `python` is not looked for.
+`poller check` may run on another machine than the daemon, so a missing thing is a warning, not a fault.
+The check imports and runs nothing. It does not look for the module of a handler that has its own `python`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from poller.settings.values import Settings
 
 
 def missing(examined: Examined, environ: Mapping[str, str]) -> Iterator[str]:
-    """One sentence for each missing thing."""
+    """Yield one line for each missing thing."""
     for fault in (*_missing_code(examined.settings, environ), *_missing_state(examined.settings)):
         yield in_a_line(fault, examined.table, FileOptions)
 
@@ -74,5 +74,5 @@ def _is_module(name: str, folders: Sequence[str]) -> bool:
 def _installed(name: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(name)
-    except ValueError:  # a module that runs and was not imported, such as __main__
+    except ValueError:  # a module without a spec, such as __main__
         return None

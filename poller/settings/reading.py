@@ -1,9 +1,10 @@
-"""How does a table become values? pydantic reads each option, and an option that it cannot read is a fault.
+"""How does a table become values, even if some of its options cannot be read?
 
     {"batch_size": 0, "enabled": true}  ->  MappingOptions(enabled=True), a fault at batch_size
 
-Such an option counts as not stated, so that the values always come, and the rules between values can be asked.
-An `Entry` is what the rules look at: one table's values, its path, and the table itself.
+pydantic reads each option. An option that it cannot read is a fault, and gets its default.
+So there are always values, and the rules between options can be checked in the same run.
+The rules look at an `Entry`: the values of one table, its path, and the table itself.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ AnyOptions = TypeVar("AnyOptions", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[AnyOptions]):
-    """One table, read: [daemon], a function, or a mapping.
+    """The values of one table: of [daemon], of a function, or of a mapping.
 
-    `name` is the function's or the mapping's.
-    `table` has all that was written, also the values that could not be read; in `options` these have their defaults.
+    `name` is the name of the function or of the mapping, or "daemon".
+    `table` has everything as it was written. In `options`, a value that could not be read has its default.
     """
 
     name: str
@@ -37,20 +38,23 @@ class Entry(Generic[AnyOptions]):
     table: Mapping[str, Any]
 
     def at(self, *keys: str | int) -> Path:
-        """The path of an option."""
+        """Return the path of an option of this entry."""
         return (*self.path, *keys)
 
     def written(self, *keys: str | int) -> Any:
-        """The option's value as it was written, or ABSENT."""
+        """Return the option's value as it was written, or ABSENT."""
         return find(self.table, keys)
 
     def states(self, *keys: str) -> bool:
-        """Whether the option was written, readable or not."""
+        """Return whether the file has the option, even if its value cannot be read."""
         return self.written(*keys) is not ABSENT
 
 
 def read(model: type[AnyOptions], table: dict[str, Any], unreadable: Sequence[Fault]) -> tuple[AnyOptions, list[Fault]]:
-    """The values of the table, and the faults of all that cannot be read, which begin with those that are known."""
+    """Return the values of the table, and a fault for each value that cannot be read.
+
+    `unreadable` are faults that are known already: their values are not read, and they come first in the answer.
+    """
     for fault in unreadable:
         table = without(table, fault.path)
     try:
@@ -59,7 +63,8 @@ def read(model: type[AnyOptions], table: dict[str, Any], unreadable: Sequence[Fa
         found = list(_faults(error, model))
     for fault in found:
         table = without(table, fault.path)
-    values, _ = read(model, table, ())  # where an inner table lacks a key now, that table goes too, without a word
+    # A table may lack a required key now. The second reading removes that table too, and this is no fault of its own.
+    values, _ = read(model, table, ())
     return values, [*unreadable, *found]
 
 
@@ -87,7 +92,9 @@ AWS_ALONE = frozenset(
     }
 )
 """Options of AWS's own mappings that have no meaning here, or belong to sources that poller does not read.
-AWS Lambda API Reference, "CreateEventSourceMapping", and Terraform's names of the same."""
+
+Source: AWS Lambda API Reference, "CreateEventSourceMapping", and Terraform if it has another name for the option.
+"""
 
 NO_MEANING_HERE = "is an option of AWS's own mappings and has no meaning here; leave it out"
 
@@ -121,14 +128,14 @@ def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
 
 
 def _as_a_list(text: str) -> str:
-    """The text as a list of its words, unless it is long or holds a value of the environment."""
+    """Return an example of a list: the words of the text, or fixed words if the text is long or may be secret."""
     if isinstance(text, Substituted) or len(text) > SHOWN_CHARACTERS:
         return ', as in ["one", "two"]'
     return f", as in {as_toml(text.split())}"
 
 
 def _known_keys(model: type[BaseModel], path: Path) -> Iterator[str]:
-    """The keys of the table at the path, and those of its inner tables, dotted."""
+    """Yield the keys of the table at the path, and the keys of its inner tables with dots (`scaling_config.…`)."""
     parts = iter(path)
     for part in parts:
         annotation = model.model_fields[str(part)].annotation

@@ -5,8 +5,8 @@
     123456789012:function:resize:live                 a partial ARN
     arn:aws:lambda:eu-west-1:123456789012:function:resize:live
 
-A function of AWS Lambda needs no table: it is like one with that `arn` and nothing else.
-Mappings that name one function in different ways share it, and its limit of concurrency.
+A function of AWS Lambda needs no table. Without one, it has the defaults of a table with only an `arn`.
+Mappings may name the same function in different ways; they share the function and its limit of concurrency.
 Source: AWS Lambda API Reference, "CreateEventSourceMapping", FunctionName.
 """
 
@@ -39,10 +39,11 @@ NOBODY = User(region="us-east-1", account="000000000000")
 
 @dataclass(slots=True)
 class Functions:
-    """All functions so far, and which of them each mapping means.
+    """All functions that are known so far, and the function of each mapping.
 
-    `stated` are the keys of [functions], also those whose table cannot be read.
-    `region` is that of the daemon, which functions without a region of their own get.
+    `stated` are all keys of [functions], including those whose table cannot be read.
+    `region` is the region of the daemon: a function that names no region gets it.
+    `of_mapping` maps the name of a mapping to the name of its function.
     """
 
     stated: frozenset[str]
@@ -59,7 +60,10 @@ class Functions:
             self._on_lambda.setdefault(function.arn, function.name)
 
     def resolve(self, mapping: Entry[MappingOptions]) -> None:
-        """Find the mapping's function, and add it if it is a new one of AWS Lambda; else a fault."""
+        """Find the mapping's function, and add it if it is a new function of AWS Lambda.
+
+        If the reference means no function, this is added to `faults`.
+        """
         reference = mapping.options.function_name
         if reference is None:
             return
@@ -73,7 +77,7 @@ class Functions:
         assert isinstance(function.kind, LambdaApi)
         known = self._first({self._on_lambda.get(function.kind), self._on_lambda.get(function.arn)})
         if known is None:
-            if function.name in self.by_name:  # the same name means another function in another region or account
+            if function.name in self.by_name:  # a function of the same name in another region or account
                 function = replace(function, name=FunctionName(str(function.arn)))
             self.add(function)
         self.of_mapping[mapping.name] = known or function.name
@@ -83,7 +87,10 @@ class Functions:
         return next((name for name in self.by_name if name in names), None) if names else None
 
     def identity(self, mapping: str) -> str | None:
-        """The same text for mappings of the same function, however they name it; None without a function."""
+        """Return a text that identifies the mapping's function, or None if the mapping has none.
+
+        The text is the same for all mappings of one function, even if they name the function in different ways.
+        """
         name = self.of_mapping.get(mapping)
         return None if name is None else identity(name, self.by_name.get(name))
 
@@ -99,7 +106,7 @@ def identity(name: FunctionName, function: Function | None) -> str:
 
 
 def functions_of(settings: Settings) -> Functions:
-    """The functions of settings that are in use, for a mapping that is not in the file."""
+    """Return the functions of settings that are in use, so that a mapping that is not in the file can find its own."""
     functions = Functions(frozenset(_with_tables(settings.functions.values())), settings.daemon.region)
     for function in settings.functions.values():
         functions.add(function)
@@ -107,7 +114,7 @@ def functions_of(settings: Settings) -> Functions:
 
 
 def _with_tables(functions: Iterable[Function]) -> Iterator[str]:
-    """The names of the functions that have a table. Any other function is what its name alone means."""
+    """Yield the names of the functions that have a table. The others are what their name alone means."""
     for function in functions:
         arn = function.arn
         by_name = lambda_function(function.name, User(arn.region, arn.account, arn.partition))
@@ -116,7 +123,10 @@ def _with_tables(functions: Iterable[Function]) -> Iterator[str]:
 
 
 def resolve(file: File, directory: FilePath) -> Functions:
-    """Every function, configured or only named by a mapping, and which mapping means which."""
+    """Return all functions, those with a table and those that only a mapping names, and the function of each mapping.
+
+    `directory` is the folder of the file: relative paths of child processes begin there.
+    """
     functions = Functions(file.stated_functions, file.daemon.options.region)
     users = _first_users(file)
     for name, entry in file.functions.items():
@@ -128,7 +138,10 @@ def resolve(file: File, directory: FilePath) -> Functions:
 
 
 def lambda_function(reference: str, user: User) -> Function | None:
-    """The function of AWS Lambda that the reference means, or None if it cannot mean one."""
+    """Return the function of AWS Lambda that the reference means, or None if it is no name and no ARN of one.
+
+    `user` has the region, account and partition that the reference leaves out.
+    """
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         return None

@@ -1,13 +1,13 @@
-"""Does the region exist, and is it in the partition that the ARN names?
+"""Does a region exist, and is it in the partition that the ARN names?
 
     partition     regions
-    aws           all others that look like a region: eu-west-1
+    aws           every name that has the form of a region and no prefix of another partition: eu-west-1
     aws-cn        cn-north-1, cn-northwest-1
     aws-us-gov    us-gov-east-1, us-gov-west-1
     …
 
-Emulators invent regions, so nothing is checked if the file or the environment sets an endpoint.
-A region that AWS adds to a known partition is accepted.
+Only the form and the prefix of the name are checked, so a region that AWS adds to a known partition is accepted.
+Nothing is checked if the file or the environment sets an endpoint, because emulators invent regions.
 
 Source: botocore, data/partitions.json, `regionRegex` of each partition.
 """
@@ -51,7 +51,7 @@ def region_rules(file: File, environ: Mapping[str, str]) -> Iterator[Fault]:
 
 
 def invents_regions(endpoint_url: str | None, endpoints: Collection[str], environ: Mapping[str, str]) -> bool:
-    """Whether an endpoint is set anywhere, so that AWS may be an emulator."""
+    """Return whether the file or the environment sets an endpoint. It may be an emulator with regions of its own."""
     return bool(endpoint_url or endpoints or any(name.startswith("AWS_ENDPOINT_URL") for name in environ))
 
 
@@ -65,7 +65,10 @@ def _rules(file: File) -> Iterator[Fault]:
 
 
 def mapping_region_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
-    """The role reads the source and reports to the destination, so all three are in one partition."""
+    """Yield the faults in the regions and partitions of one mapping.
+
+    The role reads the source and reports to the destination, so all three must be in one partition.
+    """
     options = mapping.options
     yield from _name_rules(mapping.at("region"), options.region)
     function, source = _arn_in(options.function_name), options.event_source_arn
@@ -103,7 +106,7 @@ def _arn_rules(path: Path, arn: Arn) -> Iterator[Fault]:
 
 
 def _partition_of(region: str) -> str | None:
-    """None if no partition can have such a region."""
+    """Return the partition of the region, or None if its name does not have the form of a region."""
     if not _REGION.fullmatch(region):
         return None
     return next((partition for partition, prefix in _PREFIXES.items() if region.startswith(prefix)), "aws")

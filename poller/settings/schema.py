@@ -1,7 +1,8 @@
-"""What does an editor need to know of the file? A JSON Schema: keys, types, ranges, and a sentence on each option.
+"""How can an editor complete and check the file? With a JSON Schema: keys, types, ranges, each option's explanation.
 
-taplo, and with it "Even Better TOML", reads it after a first line of `#:schema ./poller.schema.json` in the TOML file.
-It knows single values and what is required. `poller check` also knows the rules between options.
+taplo, and so the extension "Even Better TOML", finds the schema by the line `#:schema ./poller.schema.json` at the top
+of the TOML file.
+The schema checks single values and required options. Only `poller check` checks the rules between options.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def json_schema() -> dict[str, Any]:
 
 
 class _EditorSchema(GenerateJsonSchema):
-    """TOML has no null, so an option without a value is left out. Keys are their own titles."""
+    """Leave out null and the default None, because TOML has no null; and give no titles, because keys suffice."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])

@@ -1,7 +1,7 @@
-"""How does the file look with its defaults filled in? As TOML that means the same when it is read again.
+"""How does the file look with its defaults filled in? The answer is TOML with the same meaning as the file.
 
-A value that was written stays as it was written, `${NAME}` included, so that no secret is shown.
-An option that was not written has its default, or a remark on what holds instead; both are in its declaration:
+A value of the file is shown as it was written, with `${NAME}`, so that no secret is shown.
+An option that the file does not have is shown with its default, or with a remark that says what happens without it:
 
     [mappings.new_users]
     event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:buffer-queue"
@@ -29,14 +29,14 @@ from poller.settings.values import Daemon, Settings
 
 
 class Line(NamedTuple):
-    """`text` is TOML, or empty where there is only a remark."""
+    """`text` is TOML, or empty if there is only a remark."""
 
     text: str
     remark: str = ""
 
 
 def effective_toml(settings: Settings, table: dict[str, Any]) -> str:
-    """Every table of the file, with every option that it may have."""
+    """Return every table of the file, with every option that the table may have."""
     mappings: dict[str, QueueMapping | StreamMapping] = {mapping.name: mapping for mapping in settings.mappings}
     functions = {name: function for name, function in settings.functions.items() if name in table.get("functions", ())}
     blocks = [
@@ -65,7 +65,7 @@ def _mapping_lines(
     *,
     stated: Collection[str],
 ) -> Iterator[Line]:
-    """`stated` are the functions that have a table of their own."""
+    """Yield the lines of a mapping. `stated` are the functions that have a table of their own."""
     function = functions[mapping.function_name]
     limits = f"{function.timeout_in_seconds:g} seconds, {function.reserved_concurrency} at once"
     for line in _lines(MappingOptions, table, mapping, mapping.event_source_arn.service):
@@ -79,7 +79,11 @@ def _lines(
     value: Daemon | Function | QueueMapping | StreamMapping,
     kind: str = "",
 ) -> Iterator[Line]:
-    """The options of a table that go with this kind of function, or service of a source. `value` was made of them."""
+    """Yield a line for each option of a table.
+
+    `kind` is the kind of the function, or the service of the source; options that do not apply to it are left out.
+    `value` was made from this table.
+    """
     for option in leaves(model):
         if kind not in limited(model).get(option[0], kind):
             continue
@@ -95,7 +99,7 @@ def _lines(
 
 
 def _default(model: type[BaseModel], option: Path, table: dict[str, Any], value: object) -> object:
-    """The default as it would be written; None where it would be left out."""
+    """Return the default as a person would write it, or None if the option has no line."""
     field = declaration(model, option)
     assert field is not None
     if marker(field, Follows):
@@ -113,14 +117,14 @@ def _may_be_absent(model: type[BaseModel], path: Path) -> bool:
 
 
 def _shows_a_secret(written: object) -> bool:
-    """Whether the file has more of a secret than the name of a variable; `${NAME:-default}` shows the default."""
+    """Return whether the text of the file may show the secret: it is anything but one `${NAME}` without a default."""
     if isinstance(written, Substituted):
         return re.fullmatch(r"\$\{\w+\}", written.written) is None
     return written is not ABSENT
 
 
 def _block(path: Path, lines: Iterator[Line]) -> str:
-    """The remarks are in one column, except behind long lines."""
+    """Return a table as text. The remarks are in one column, except after long lines."""
     shown = list(lines)
     width = max((len(line.text) for line in shown if line.remark and len(line.text) <= 60), default=0)
     return "\n".join([f"[{dotted(path)}]", *(_remarked(line, width) for line in shown)])

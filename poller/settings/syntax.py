@@ -1,8 +1,9 @@
-"""What is wrong with a file that is not TOML? The line, the key, and what to write instead.
+"""What is wrong with a file that is not TOML? The message has the line, the key, and what to write instead:
 
     line 2, column 10: not TOML: daemon.region: write text in quotes
 
-tomllib's own messages name no key, and often not what is missing.  No value is shown, because it may be a secret.
+The messages of tomllib name no key, and often do not say what is missing.
+The message shows no value, because a value may be a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _WORDS = {
 
 
 def explained(error: str, text: str) -> str:
-    """`error` is tomllib's message about `text`: `… (at line 3, column 5)` or `… (at end of document)`."""
+    """Return the message for a person.
+
+    `error` is tomllib's message about `text`: `… (at line 3, column 5)` or `… (at end of document)`.
+    """
     rule, _, where = error.removesuffix(")").rpartition(" (at ")
     lines = text.split("\n")
     position = re.fullmatch(r"line (\d+), column (\d+)", where)
@@ -35,7 +39,7 @@ def explained(error: str, text: str) -> str:
 
 
 def _in_words(rule: str, lines: list[str], column: int) -> str:
-    """`lines` end with the line of the fault."""
+    """Return the key and what to write. `lines` are those of the file, up to and with the line of the fault."""
     before, after = lines[-1][: column - 1], lines[-1][column - 1 :]
     match rule.partition(" (")[0]:
         case "Invalid value":
@@ -67,14 +71,14 @@ def _instead_of(value: str) -> str:
 
 
 def _key_of_the_value(lines: list[str], before: str) -> str:
-    """The key right before the value, which may be in an inline table; else the first key of the line."""
+    """Return the key of the value behind `before`, which may be in an inline table, or else the key of the line."""
     inner = re.search(r"([\w.\"-]+)\s*=\s*$", before)
     own, line_key = inner and inner[1], _key_of_the_line(lines)
     return line_key if own is None or line_key == own or line_key.endswith(f".{own}") else f"{line_key}.{own}"
 
 
 def _key_of_the_line(lines: list[str]) -> str:
-    """The first key of the line, with the name of its table."""
+    """Return the first key of the last line, with the name of its table, or the heading if the line is one."""
     heading = re.match(r"\s*\[+([^\]]*)", lines[-1])
     if heading is not None:
         return f"[{heading[1].strip()}]"
@@ -84,6 +88,6 @@ def _key_of_the_line(lines: list[str]) -> str:
 
 
 def _named(rule: str) -> str:
-    """The key in `Cannot declare ('functions', 'f') twice`."""
+    """Return the key with dots from a message such as `Cannot declare ('functions', 'f') twice`."""
     found = re.search(r"\(.*\)", rule)
     return dotted(literal_eval(found[0])) if found else "of that name"

@@ -1,8 +1,9 @@
-"""What does the text of a file become? A table: TOML's own tables, lists and values, each of which has a path.
+"""How does the program find a value of the file, and show it without showing a secret?
 
-A path is the keys and list positions from the root: `("mappings", "new_users", "filter_criteria", "filters", 0)`.
-Text that took a value from the environment is `Substituted`, and remembers how it was written.
-`as_toml` writes a value as it was written, so that no value of the environment is shown.
+The parsed file is a table: TOML's own tables, lists and values. Each value has a path: the keys and list positions
+from the root, as in `("mappings", "new_users", "filter_criteria", "filters", 0)`.
+A text in which `${NAME}` was replaced is `Substituted`: it also holds the text of the file.
+`as_toml` shows the text of the file, so a value of the environment is never shown.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Path = tuple[str | int, ...]
 
 
 class Substituted(str):
-    """Text with values of the environment in it. `written` is the text of the file, with `${NAME}`."""
+    """A text in which values of the environment replaced each `${NAME}`. `written` is the text of the file."""
 
     __slots__ = ("written",)
 
@@ -29,11 +30,11 @@ class Substituted(str):
 
 
 ABSENT = object()
-"""What `find` returns where the path leads nowhere. TOML has no null, so no value of a file can mean it."""
+"""`find` returns this if there is no value at the path. No value of a file is equal to it."""
 
 
 def find(table: Any, path: Path) -> Any:
-    """The value at the path, or ABSENT."""
+    """Return the value at the path, or ABSENT."""
     for part in path:
         try:
             table = table[part]
@@ -43,9 +44,10 @@ def find(table: Any, path: Path) -> Any:
 
 
 def without(table: Any, path: Path) -> Any:
-    """A copy of the table without the value at the path. A list is removed as a whole, whichever item is meant.
+    """Return a copy of the table without the value at the path.
 
-    Where a table lacks the last key of the path, that table is removed: a key that it needs is missing.
+    If the path leads into a list, the copy lacks the whole list.
+    If an inner table lacks the last key of the path, the fault is that this key is missing: the copy lacks that table.
     """
     key, *rest = path
     if not isinstance(table, dict) or key not in table:
@@ -59,7 +61,7 @@ def without(table: Any, path: Path) -> Any:
 
 
 def rank(table: Any, path: Path) -> tuple[float, ...]:
-    """Sorts paths as their values stand in the file. A key that its table lacks comes after the keys that it has."""
+    """Return a sort key that puts paths in the order of the file. A missing key comes after the keys of its table."""
     ranks: list[float] = []
     for part in path:
         keys = list(table) if isinstance(table, dict) else list(range(len(table))) if isinstance(table, list) else []
@@ -69,17 +71,17 @@ def rank(table: Any, path: Path) -> tuple[float, ...]:
 
 
 def dotted(path: Path) -> str:
-    """`mappings.new_users.filter_criteria.filters[0].pattern`"""
+    """Return the path as text, as in `mappings.new_users.filter_criteria.filters[0].pattern`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in path)
     return text.removeprefix(".")
 
 
 _BITS_OF_A_DECIMAL = 1024
-"""A longer whole number is written in hexadecimal: Python refuses to write thousands of decimal digits."""
+"""`as_toml` writes a longer whole number in hexadecimal, because Python refuses to write thousands of decimals."""
 
 
 def as_toml(value: Any) -> str:
-    """The value as TOML on one line, as it was written."""
+    """Return the value as TOML on one line, with `${NAME}` where the file has it."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -1,4 +1,4 @@
-"""What does the rest of the program get? One frozen value; whoever holds it can rely on every rule."""
+"""What does the rest of the program get from the file? One frozen value, which obeys every rule."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from poller.model.mapping import QueueMapping, StreamMapping
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """What concerns the process as a whole.
+    """The settings of the whole process.
 
-    `region` is None if each source has its own; `endpoint_url` is None if the usual AWS chain (environment, profile)
+    `region` is None if the file does not set it. If `endpoint_url` is None, the usual AWS chain (environment, profile)
     decides.
-    `endpoints` maps a service's name in AWS's SDKs (`sqs`, `lambda`, …) to a url; it wins over `endpoint_url`.
-    `state` is `memory:` or `sqlite://` followed by an absolute path.
-    `http_listen` is a host and a port, port 0 for any free one, or None for no HTTP server.
+    `endpoints` maps a service's name in AWS's SDKs (`sqs`, `lambda`, …) to a url, and takes precedence over
+    `endpoint_url`.
+    `state` is `memory:`, or `sqlite://` and an absolute path.
+    `http_listen` is a host and a port, or None for no HTTP server. Port 0 means any free port.
     `http_hosts` are names in lower case.
-    `admin_token` is a secret, and not in the value's repr.
+    `admin_token` is a secret, so the repr leaves it out.
     """
 
     region: str | None
@@ -37,10 +38,10 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The whole file. Every mapping's `function_name` is a key of `functions`.
+    """The settings of the whole file. The `function_name` of each mapping is a key of `functions`.
 
     `withheld_variables` are environment variables of the daemon that no child process inherits.
-    `warnings` are sentences on what is allowed but probably not meant.
+    `warnings` are sentences about settings that are allowed but probably a mistake.
     """
 
     daemon: Daemon
