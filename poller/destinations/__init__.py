@@ -2,11 +2,11 @@
 
     sqs, sns    a message of a standard queue or topic: the document
     s3          an object: the document and the event
-    messages    how large a message may be
-    client      what they ask of aws/
+    messages    rejects a document that is too large for a message
+    client      the protocol of the client that a destination uses; aws/ implements it
 
-Belongs here: how a document is sent, how large it may be, and for how long an answer is waited for.
-Does not belong here: what a document says (core/invocation_record.py); when to send it, and what to do while the
+Belongs here: how a document is sent, how large it may be, and how long one try may take.
+Does not belong here: the content of a document (core/invocation_record.py); when to send it, and what to do while the
 service does not accept it (engine/); credentials and the translation of errors (aws/).
 A new destination is a module here, the shape of its ARN in settings/fields.py, and a case in composition.py.
 Only composition.py imports an adapter; no adapter knows another.

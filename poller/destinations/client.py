@@ -1,18 +1,18 @@
-"""What does a destination ask of aws/? One service behind one call."""
+"""Which client does a destination need? One that calls the operations of one service."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
 DELIVERY_TIMEOUT_IN_SECONDS = 10.0
-"""How long one try to deliver may take; ours: time for an object of 10 MB over 10 Mbit/s, far above what is usual."""
+"""How long one try to deliver may take. We chose it: 10 MB over 10 Mbit/s take less, and most documents are small."""
 
 
 class Client(Protocol):
-    """The general client to a service, kept open."""
+    """A general client of one service. It stays open between calls."""
 
     async def call(self, operation: str, *, timeout_in_seconds: float, **parameters: Any) -> Any:
-        """`operation` and `parameters` are as botocore's client names them; the timeout is for the whole call.
+        """Call the service and return its answer. Raises only errors.ServiceError.
 
-        Raises errors.ServiceError, and only that.
+        `operation` and `parameters` have the names that botocore's client uses. The timeout covers the whole call.
         """

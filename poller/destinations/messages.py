@@ -1,6 +1,6 @@
-"""How large may a message be? A larger document is rejected before it is sent, because the service would refuse it.
+"""How large may a message be? A document above the service's limit is rejected before it is sent.
 
-The record of a batch that a stream mapping discards has less than 4 KB, far below every limit.
+The invocation record of a batch that a stream mapping discards has less than 4 KB, far below every limit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from poller.errors import Rejected
 
 
 def message_of(document: Document, *, limit_in_bytes: int) -> str:
-    """The text of the message. Raises Rejected if it has more bytes than the service accepts."""
+    """Return the document as the text of a message. Raises Rejected if it has more bytes than the limit."""
     size = len(document.text)
     if size > limit_in_bytes:
         raise Rejected(

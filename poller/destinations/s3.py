@@ -1,7 +1,7 @@
-"""How is a document sent to a bucket? As one object: the document together with the event.
+"""How is a document sent to a bucket? It becomes one object, which has the document and the event.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
-Lambda"; Amazon S3 API Reference, "PutObject"; the content type was seen on AWS.
+Lambda"; Amazon S3 API Reference, "PutObject". The content type is the one that Lambda's own objects have.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONTENT_TYPE = "application/octet-stream"
 class S3Destination:
     """A bucket, as `ports.Destination`. The client is opened and closed by the composition root.
 
-    It has no size limit of its own: an event has 6 MB, and "PutObject" takes 5 GB.
+    It checks no size: an event has at most 6 MB, and "PutObject" accepts 5 GB.
     """
 
     def __init__(self, client: Client, *, arn: Arn) -> None:
@@ -26,7 +26,7 @@ class S3Destination:
         self._bucket = arn.resource
 
     async def deliver(self, document: Document) -> None:
-        """A document that is delivered twice is one object, because its key is made of the document alone."""
+        """Store the document as an object. A second delivery replaces the object, because its key is the same."""
         await self._client.call(
             "put_object",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,
@@ -38,5 +38,6 @@ class S3Destination:
 
 
 def key_of(document: Document) -> str:
+    """Return the object's key; its date and time are UTC."""
     moment = datetime.fromtimestamp(document.at, UTC)
     return f"{document.folder}/{moment:%Y/%m/%d/%Y-%m-%dT%H.%M.%S}-{document.document_id}"

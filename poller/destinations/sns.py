@@ -1,4 +1,4 @@
-"""How is a document sent to a topic? As one message without a subject, whose text is the document.
+"""How is a document sent to a topic? It is the text of one message, which has no subject.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda"; Amazon SNS API Reference, "Publish".
@@ -12,7 +12,7 @@ from poller.destinations.messages import message_of
 from poller.model.arn import Arn
 
 MAXIMUM_MESSAGE_IN_BYTES = 256 * 1024
-"""Amazon SNS API Reference, "Publish", Message."""
+"""Source: Amazon SNS API Reference, "Publish", Message."""
 
 
 class SnsDestination:
@@ -23,7 +23,7 @@ class SnsDestination:
         self._arn = str(arn)
 
     async def deliver(self, document: Document) -> None:
-        """Each delivery is a message of its own, also of the same document."""
+        """Publish the document as one message. A second delivery of it publishes a second message."""
         await self._client.call(
             "publish",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,

@@ -1,4 +1,4 @@
-"""How is a document sent to a queue? As one message, whose body is the document.
+"""How is a document sent to a queue? It is the body of one message.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda"; Amazon SQS API Reference, "SendMessage".
@@ -11,7 +11,7 @@ from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
 from poller.destinations.messages import message_of
 
 MAXIMUM_MESSAGE_IN_BYTES = 1024 * 1024
-"""Amazon SQS Developer Guide, "Amazon SQS message quotas"; a queue may have a lower limit of its own."""
+"""SQS's limit; a queue may have a lower one. Source: Amazon SQS Developer Guide, "Amazon SQS message quotas"."""
 
 
 class SqsDestination:
@@ -22,7 +22,7 @@ class SqsDestination:
         self._queue_url = queue_url
 
     async def deliver(self, document: Document) -> None:
-        """Each delivery is a message of its own, also of the same document."""
+        """Send the document as one message. A second delivery of it sends a second message."""
         await self._client.call(
             "send_message",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,
