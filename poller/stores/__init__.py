@@ -1,17 +1,17 @@
-"""STORES: where stream positions and pauses live, one module for each way to keep them.
+"""STORES: adapters that store stream positions and pauses, in memory or in a file.
 
-    memory         a dict, which ends with the process
-    sqlite         a file that survives whatever the process dies of
-    writer         how many saves share one flush
-    rows           how a checkpoint looks in the file
-    pauses         which mappings are paused
-    schema         the file's tables, and the migration from the format before
-    sqlite_file    how the file is opened
-    ownership      which process owns the file?
-    by_hand        what a person may do to the file while the daemon is stopped
-    notation       how positions are written down, and which of two is further
+    memory         stores them in a dict, which ends with the process
+    sqlite         stores them in a file, which survives any crash of the process
+    writer         lets many saves share one flush of the file
+    rows           reads and writes checkpoints in the file
+    pauses         reads and writes in the file which mappings are paused
+    schema         has the file's tables, and migrates a file of the previous format
+    sqlite_file    opens the file
+    ownership      makes sure that only one process owns the file
+    by_hand        shows and changes the file for a person
+    notation       writes a position as text, and tells which of two positions is later
 
-Belongs here: how checkpoints are kept, and the rule that none moves back.
-Does not belong here: when to save and what is done with (engine/, core/streams/watermark.py).
+Belongs here: how checkpoints are stored, and the rule that no checkpoint moves back.
+Does not belong here: when to save, and which records are done (engine/, core/streams/watermark.py).
 Only composition.py and the command line import a store; no adapter knows another.
 """

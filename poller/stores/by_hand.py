@@ -1,11 +1,11 @@
 """What may a person do to the stored positions?
 
-    stored()  looks at them at any time, beside a running daemon too
-    held()    moves them, or gives them to a mapping's new name, while no daemon runs; it locks the file until its
-              block ends, so that no daemon can start meanwhile
+    stored()  reads them, even while a daemon runs
+    held()    lets a person move them, or give them to a mapping's new name; it locks the file until its block ends, so
+              no daemon can run meanwhile
 
 The file refuses to update a checkpoint to an earlier position, so a move deletes the row first and then inserts it.
-Both raise SettingsError if the file cannot be used.
+Both functions raise SettingsError if the file cannot be used.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, rank, version) 
 
 
 class Stored(NamedTuple):
-    """What the file holds for one mapping in one stream.
+    """The rows of one mapping in one stream.
 
-    `starting_position` is the one that a person set, None if nobody did.
-    `saved_at` is when the checkpoint of each shard was saved, in epoch seconds.
+    `starting_position` is the one that a person has set, or None.
+    `saved_at` is the time at which each shard's checkpoint was saved, in epoch seconds.
     """
 
     starting_position: StartingPosition | None
@@ -41,7 +41,10 @@ class Stored(NamedTuple):
 
 
 class Renamed(NamedTuple):
-    """What a mapping had: so many positions of shards and starting positions set by hand, and perhaps a pause."""
+    """The result of `Hand.rename`: how many rows got the new name, and whether the mapping is paused.
+
+    `positions` counts checkpoints of shards, and `starting_positions` those that a person has set.
+    """
 
     positions: int
     starting_positions: int
@@ -49,20 +52,20 @@ class Renamed(NamedTuple):
 
 
 def stored(path: Path) -> dict[StateKey, Stored]:
-    """Everything, sorted; a daemon may be running meanwhile."""
+    """Return all rows, sorted by mapping and stream. A daemon may run meanwhile."""
     with shown(path) as file, faults(path):
         return {} if file is None else _stored(file)
 
 
 @contextmanager
 def held(path: Path) -> Iterator[Hand]:
-    """The file in a person's hand; raises InUse while a daemon has it."""
+    """Open and lock the file for changes by a person. Raises InUse while a daemon runs, and what `owned` raises."""
     with owned(path) as file:
         yield Hand(path, file)
 
 
 class Hand:
-    """Each change is done as a whole or not at all."""
+    """Changes the file for a person. Each change is one transaction."""
 
     def __init__(self, path: Path, file: sqlite3.Connection) -> None:
         self._path = path
@@ -77,14 +80,20 @@ class Hand:
             return paused(self._file)
 
     def start_over(self, key: StateKey, position: StartingPosition) -> None:
-        """Forget all of these checkpoints, and let this stand in for the mapping's starting position from now on."""
+        """Delete all checkpoints of the key, and store a starting position.
+
+        From now on the mapping uses it in this stream instead of the one in its settings.
+        """
         with self._changing() as file:
             file.execute("DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ?", key)
             replace = "REPLACE INTO start_over (mapping, stream_arn, position) VALUES (?, ?, ?)"
             file.execute(replace, (*key, format_position(position)))
 
     def move_shard(self, key: StateKey, shard_id: ShardId, position: Position) -> None:
-        """Put one shard's checkpoint here, without a window; the mapping's other shards stay where they are."""
+        """Set the checkpoint of one shard to the position, and delete the shard's window state.
+
+        Raises KeyError if the shard has no checkpoint.
+        """
         with self._changing() as file:
             version = load(file, key)[shard_id].version + 1
             file.execute(
@@ -93,7 +102,7 @@ class Hand:
             file.execute(INSERT, (*key, shard_id, format_position(position), rank(position), version))
 
     def rename(self, old: MappingName, new: MappingName) -> Renamed:
-        """Give all that is stored of a mapping to another name, of which no position may be stored."""
+        """Give all rows of the mapping `old` to the name `new`, which must have no position in the file."""
         with self._changing() as file:
             assert not any(key.mapping == new for key in _keys(file)), f"positions of {new} would be mixed with others"
             renamed = Renamed(

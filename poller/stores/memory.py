@@ -1,4 +1,7 @@
-"""How are positions kept that need not survive the process? In a dict; for demos, tests and streams read from anew."""
+"""Where are positions stored if they need not survive the process? In a dict.
+
+This serves demos, tests, and streams that each start of the daemon reads from the starting position.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +32,15 @@ class MemoryStore:
         self._rows: defaultdict[StateKey, dict[ShardId, Row]] = defaultdict(dict)
 
     async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
-        """Everything stored for a mapping in its stream."""
+        """Return all stored checkpoints of a mapping in one stream."""
         await turn()
         return {shard_id: row.stored for shard_id, row in self._rows[key].items()}
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
-        """Store these but for the lost ones, all or none; returns the lost ones."""
+        """Store the checkpoints, apart from those of lost shards, whose ids are returned.
+
+        Raises CheckpointMovedBack, and then stores none.
+        """
         await turn()
         rows, now = self._rows[key], self._now()
         new: dict[ShardId, Row] = {}
@@ -52,13 +58,13 @@ class MemoryStore:
         return frozenset(checkpoints.keys() - new.keys())
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
-        """Remove what is stored for these shards."""
+        """Delete the checkpoints of these shards."""
         await turn()
         for shard_id in shard_ids:
             self._rows[key].pop(shard_id, None)
 
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
-        """Nobody can set one by hand here."""
+        """Return None, because no person can set a starting position in memory."""
         await turn()
         return None
 

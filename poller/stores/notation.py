@@ -1,4 +1,4 @@
-"""How is a position written as text, and which of two positions is further on?
+"""How is a position written as text, and which of two positions is later?
 
     position              text                            rank
     TrimHorizon           TRIM_HORIZON                    0
@@ -8,9 +8,9 @@
     ShardEnd              SHARD_END                       3
 
 The words are those of Kinesis and DynamoDB ("GetShardIterator", ShardIteratorType).
-A rank (without the spaces) is text that sorts as the positions of one shard do.
-Sequence numbers have any length, so a rank leaves leading zeros out and begins with the count of digits.
-Positions without a sequence number sort before those with one.
+A rank (written without the spaces) is a text that sorts in the order of the positions in one shard.
+Sequence numbers have different lengths, so a rank omits leading zeros and writes the number of digits first.
+TRIM_HORIZON and times sort before all sequence numbers, and the shard's end sorts after them.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from poller.model.stream import (
 )
 
 DIGITS = re.compile(r"[0-9]{1,999}")
-"""A sequence number; AWS's have 21 to 56 digits, and its APIs take 128."""
+"""A sequence number. AWS's have 21 to 56 digits, and its APIs accept up to 128."""
 
 TOO_LATE = 1e13
-"""In epoch seconds; a later time has more digits than `rank` writes, so it would sort wrongly."""
+"""In epoch seconds. This time and later ones have more digits than `rank` writes, so they would sort wrongly."""
 
 
 class CheckpointMovedBack(AssertionError):
-    """A save would move a checkpoint back: a fault of ours. Nothing was stored."""
+    """A save would move a checkpoint back, which is a fault of our code. Nothing was stored."""
 
     def __init__(self, mapping: MappingName, shard_id: ShardId, *, stored: Position, refused: Position) -> None:
         super().__init__(
@@ -67,7 +67,7 @@ def format_position(position: Position) -> str:
 
 
 def parse_position(text: str) -> Position:
-    """Parses what `format_position` wrote; raises ValueError for any other text."""
+    """Parse a text that `format_position` wrote. Raises ValueError for any other text."""
     match text.split(" "):
         case ["TRIM_HORIZON"]:
             return TrimHorizon()
@@ -86,7 +86,7 @@ def parse_position(text: str) -> Position:
 
 
 def rank(position: Position) -> str:
-    """Text that sorts as the positions of one shard do."""
+    """Return a text that sorts in the order of the positions in one shard. The position must not be Latest."""
     match position:
         case TrimHorizon():
             return "0"

@@ -1,14 +1,14 @@
-"""Which process owns the state file? The one that holds two locks, until it closes the file or ends.
+"""Which process owns the state file? The process that holds two locks, until it closes the file or ends.
 
-    poller.db-lock    a lock file beside the database, which names the owner's process; it stays when the owner has gone
-    poller.db         one byte of the database itself, far beyond its end
+    poller.db-lock    a lock file beside the database; it has the owner's process id, and stays after the owner's end
+    poller.db         one byte of the database itself, far beyond the end of the file
 
-Two daemons on one file would both read every shard.
-If somebody removes the lock file, the lock of the database still holds; if somebody replaces the database, the lock
-file still holds.
-The database's lock belongs to the open file, not to the process, and SQLite's own locks do not touch its byte
-(fcntl(2), "Open file description locks").  It is used on Linux only; elsewhere the lock file is the only lock.
-Only the owner may read the files, whatever the umask, because a window's state is made of records.
+Without an owner, two daemons on one file would both read every shard.
+Two locks are needed: if somebody deletes the lock file, the database's lock still holds, and if somebody replaces the
+database, the lock file's lock still holds.
+The database's lock belongs to the open file, not to the process, and SQLite's own locks use other bytes
+(fcntl(2), "Open file description locks"). It is used on Linux only; elsewhere the lock file is the only lock.
+Only the owner's user may read the files, whatever the umask, because a window's state may contain data of records.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from poller.errors import CannotStore, InUse, SettingsError
 MODE = 0o600
 
 LOCKED_BYTE = 1 << 62
-"""SQLite's own locks are at the first gibibyte (SQLite, "Database File Format", 1.4), and no database is so large."""
+"""SQLite's own locks are at 1 GiB ("Database File Format", 1.4). No database is so large that it reaches this byte."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Make the database where there is none, and hold both locks. Raises InUse, CannotStore or SettingsError.
+    """Create the database file if there is none, and hold both locks. Raises InUse, CannotStore or SettingsError.
 
-    Open and close the database within: when a process closes any descriptor of a file, it loses SQLite's locks on it.
+    Open and close the database inside the block: when a process closes any descriptor of a file, it loses the locks
+    that SQLite holds on that file.
     """
     lock = _opened(path, Path(f"{path.resolve()}-lock"))
     try:
@@ -64,7 +65,10 @@ def no_room(path: Path, why: str | None) -> CannotStore:
 
 
 def is_there(path: Path) -> bool:
-    """Raises SettingsError if it is a folder, or if its folder does not exist either: not mounted, or mistyped."""
+    """Return True if the file exists. Raises SettingsError if it is a folder, or if its folder does not exist.
+
+    A missing folder is an error because the path may have a typing error or may not be mounted.
+    """
     try:
         if path.is_dir():
             raise unusable(path, "is a folder, not a file")
@@ -86,7 +90,7 @@ def _opened(path: Path, file: Path) -> int:
             raise no_room(path, error.strerror) from error
         is_there(path)
         raise unusable(path, f"{file.name} cannot be opened: {error.strerror}") from error
-    with suppress(PermissionError):  # it belongs to another user, who lets us write
+    with suppress(PermissionError):  # the file belongs to another user, who allows us to write
         os.fchmod(opened, MODE)
     return opened
 

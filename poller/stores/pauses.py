@@ -1,4 +1,4 @@
-"""Which mappings are paused? The table `pause` has one row for each (see `schema.py`)."""
+"""Which mappings are paused? Each paused mapping has one row in the table `pause` (`schema.py`)."""
 
 from __future__ import annotations
 

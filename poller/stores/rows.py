@@ -1,4 +1,4 @@
-"""What does a checkpoint look like in the file? It is one row of the table `checkpoint` (see `sqlite_file.py`)."""
+"""How is a checkpoint stored in the file? It is one row of the table `checkpoint` (`schema.py`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from poller.model.stream import (
 from poller.stores.notation import CheckpointMovedBack, format_position, parse_position, rank
 
 Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None, int, WriterId]
-"""Mapping, stream, shard; position and rank as in `notation.py`; window start, end and state; version and writer."""
+"""Mapping, stream, shard; position and rank (`notation.py`); start, end and state of the window; version, writer."""
 
 RowKey = tuple[str, str, str]
 """Mapping, stream and shard."""
@@ -51,7 +51,7 @@ ON CONFLICT (mapping, stream_arn, shard_id) DO UPDATE SET position = excluded.po
 WHERE checkpoint.version = excluded.version - 1
     OR (checkpoint.version = excluded.version AND checkpoint.writer = excluded.writer)
 """
-"""Leaves the lost rows out, by the rule of `core/streams/claims.py`."""
+"""Stores the rows, apart from those of lost shards (`core/streams/claims.py`)."""
 
 LOST = """
 WITH new AS (
@@ -85,7 +85,7 @@ START_OVER = "SELECT position FROM start_over WHERE mapping = ? AND stream_arn =
 
 
 class DamagedRow(sqlite3.DatabaseError):
-    """This program did not write the row so."""
+    """A row has a value that this program never writes."""
 
 
 def row_of(key: StateKey, shard_id: ShardId, checkpoint: Checkpoint, claim: Claim) -> Row:
@@ -96,14 +96,15 @@ def row_of(key: StateKey, shard_id: ShardId, checkpoint: Checkpoint, claim: Clai
 
 
 def size_in_bytes(rows: Collection[Row]) -> int:
-    """Roughly; what counts are the windows' states."""
+    """Return about how many bytes the rows have. Only the states of windows can be large."""
     return sum(250 + len(row[7] or "") for row in rows)
 
 
 def save(file: sqlite3.Connection, rows: Collection[Row]) -> Collection[RowKey]:
-    """All or none, but for the lost rows, which are returned; raises sqlite3.IntegrityError where one would move back.
+    """Store the rows, apart from those of lost shards, whose keys are returned.
 
-    It is one statement for any number of rows, so that the thread asks for the interpreter's lock once.
+    Raises sqlite3.IntegrityError if a checkpoint would move back, and then stores none.
+    Any number of rows is stored by one statement, so that the thread has to wait for Python's global lock only once.
     """
     if not rows:
         return ()
@@ -115,7 +116,10 @@ def save(file: sqlite3.Connection, rows: Collection[Row]) -> Collection[RowKey]:
 
 
 def moved_back(file: sqlite3.Connection, rows: Collection[Row]) -> CheckpointMovedBack | None:
-    """After a refused save: the first of its rows that would move back."""
+    """Return an error for the first of these rows that would move a checkpoint back, or None if no row would.
+
+    `rows` are those of a save that the file has refused.
+    """
     for mapping, stream_arn, shard_id, position, its_rank, _, _, _, version, _ in rows:
         if stored := file.execute(FURTHER_ON, (mapping, stream_arn, shard_id, its_rank, version)).fetchone():
             before = parse_position(stored[0])
@@ -137,7 +141,7 @@ def starting_position(file: sqlite3.Connection, key: StateKey) -> StartingPositi
 
 
 def check(file: sqlite3.Connection) -> None:
-    """Read every row; raises DamagedRow for one that cannot be understood."""
+    """Read every row. Raises DamagedRow for a row that this program cannot have written."""
     for its_rank, *row in file.execute(ALL):
         shard_id, stored = _stored_of(tuple(row))
         if its_rank != rank(stored.checkpoint.position):
@@ -147,7 +151,7 @@ def check(file: sqlite3.Connection) -> None:
 
 
 def count(file: sqlite3.Connection) -> int:
-    """How many checkpoints there are."""
+    """Return how many checkpoints the file has."""
     (number,) = file.execute("SELECT count(*) FROM checkpoint").fetchone()
     assert isinstance(number, int)
     return number
@@ -188,7 +192,7 @@ def _is_json(text: Any) -> bool:
         return False
     try:
         orjson.loads(text)
-    except orjson.JSONDecodeError:  # also for half of a surrogate pair, which the slower parser accepts
+    except orjson.JSONDecodeError:  # orjson rejects half of a surrogate pair, which json accepts
         try:
             json.loads(text)
         except ValueError:

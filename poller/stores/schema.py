@@ -1,11 +1,11 @@
-"""Which tables does the state file have, and how does a file of the version before get them?
+"""Which tables does the state file have, and how is a file of the previous format migrated?
 
     poller.db, format 2 ──> copy ──> poller.db.format-2     stays, for a return to the older version of poller
           │
           └──> migrate, check every row, commit ──> poller.db, format 3      one transaction
 
-Each version migrates the format before its own, and refuses any other: an unknown format must not be guessed at.
-The copy is complete and flushed before the file changes; a crash at any moment leaves the old format or the new one.
+Each version of poller migrates a file of the previous format, and refuses a file of any other format.
+The copy is complete and flushed before the file changes. A crash at any moment leaves the old format or the new one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from poller.stores.ownership import MODE, no_room, unusable
 from poller.stores.rows import check
 
 APPLICATION_ID = 0x506F6C6C
-"""Marks the file as ours: "Poll"."""
+"""Marks a SQLite file as poller's. The bytes spell "Poll"."""
 
 FORMAT = 3
-"""The file's `user_version`."""
+"""The number of this format; the file has it as `user_version`."""
 
 NOW = "CAST(strftime('%s', 'now') AS INTEGER)"
-"""Epoch seconds, as every SQLite can tell them."""
+"""The time in epoch seconds, by a function that every version of SQLite has."""
 
 SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -67,13 +67,13 @@ ALTER TABLE checkpoint ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE checkpoint ADD COLUMN writer TEXT NOT NULL DEFAULT '';
 CREATE TABLE pause (mapping TEXT PRIMARY KEY NOT NULL) WITHOUT ROWID;
 """
-"""From the format before to this one."""
+"""Changes a file of the previous format to this one."""
 
 
 def format_of(path: Path, file: sqlite3.Connection) -> int | None:
-    """This format or the one before; None for an empty file. Raises SettingsError for any other file.
+    """Return the file's format, which is this one or the previous one, or None for an empty file.
 
-    It only reads, so that a foreign file stays as it is.
+    Raises SettingsError for any other file. It changes nothing, so another program's file stays as it is.
     """
     (application,) = file.execute("PRAGMA application_id").fetchone()
     (found,) = file.execute("PRAGMA user_version").fetchone()
@@ -99,12 +99,15 @@ def format_of(path: Path, file: sqlite3.Connection) -> int | None:
 
 
 def copy_of(path: Path, its_format: int) -> Path:
-    """Where the copy of a file lies that was migrated from this format."""
+    """Return the path of the copy that is kept when a file of this format is migrated."""
     return Path(f"{path.resolve()}.format-{its_format}")
 
 
 def migrate(file: sqlite3.Connection) -> None:
-    """From the format before to this one, if every row can be understood; in one transaction."""
+    """Migrate the file from the previous format to this one, in one transaction.
+
+    Raises DamagedRow, and changes nothing, if this program cannot have written a row.
+    """
     with file:
         file.execute("BEGIN IMMEDIATE")
         for statement in MIGRATION.strip().split("\n"):
@@ -114,7 +117,10 @@ def migrate(file: sqlite3.Connection) -> None:
 
 
 def keep_copy(path: Path, file: sqlite3.Connection, its_format: int) -> None:
-    """Write the whole file to `copy_of`, flushed; a copy from an earlier try is replaced at the end."""
+    """Write a copy of the whole file to the path `copy_of`, and flush it.
+
+    A copy from an earlier try is replaced only when the new one is complete.
+    """
     copy = copy_of(path, its_format)
     unfinished = Path(f"{copy}.unfinished")
     try:

@@ -1,8 +1,9 @@
-"""How are positions kept so that they survive whatever the process dies of? In one SQLite file, flushed at each save.
+"""How are positions stored so that they survive any crash? In one SQLite file, and each save is flushed to the disk.
 
-The event loop never touches the file: `writer.py` does, in a thread.
+Only a thread uses the file (`writer.py`), never the event loop.
 An error of SQLite becomes a `ServiceError`, so that the engine waits and tries again.
-If another program has locked the file, that passes; any other error, such as a full disk, needs a person.
+If another program has locked the file, the error is Unreachable, because the lock will end. Any other error, such as
+a full disk, is Rejected, because it needs a person.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from poller.stores.writer import Writer
 
 
 class SqliteStore:
-    """`ports.CheckpointStore` in a file, which is open within an `async with`.
+    """`ports.CheckpointStore` in a file, which is open inside an `async with`.
 
-    Entering raises SettingsError where the file cannot be used, InUse or CannotStore where it cannot be used now.
-    `positions` is how many positions it held when it was opened. `pauses` is in the same file.
-    `kept_copy` is the copy of a file that opening has migrated from the format before.
+    Entering it raises SettingsError if the file cannot be used at all, and InUse or CannotStore if it cannot be used
+    now. `positions` is how many checkpoints the file had when it was opened. `pauses` stores pauses in the same file.
+    `kept_copy` is the path of the copy if opening has migrated the file, None otherwise.
     """
 
     pauses: SqlitePauses
@@ -58,27 +59,33 @@ class SqliteStore:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """An error of the block is not shown to the writer: it ends as ever, and the error goes on in no group."""
+        """Close the store in the same way after an error of the block.
+
+        The task group does not see that error, so it does not cancel the writer, nor wrap the error in a group.
+        """
         await self._stack.aclose()
 
     async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
-        """Everything stored for a mapping in its stream."""
+        """Return all stored checkpoints of a mapping in one stream."""
         with self._translated():
             return await self._writer.do(lambda file: load(file, key))
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
-        """Store these but for the lost ones, all or none; returns the lost ones, when the others are on the disk."""
+        """Store the checkpoints, apart from those of lost shards, whose ids are returned once the others are flushed.
+
+        Raises CheckpointMovedBack, Unreachable or Rejected, and then stores none.
+        """
         rows = [row_of(key, shard_id, checkpoint, claim) for shard_id, checkpoint in checkpoints.items()]
         with self._translated():
             return await self._writer.save(rows)
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
-        """Remove what is stored for these shards."""
+        """Delete the checkpoints of these shards."""
         with self._translated():
             await self._writer.do(lambda file: forget(file, key, shard_ids))
 
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
-        """What was set by hand in place of the mapping's own starting position; holds until it is set again."""
+        """Return the starting position that a person has set last for this stream, or None."""
         with self._translated():
             return await self._writer.do(lambda file: starting_position(file, key))
 
@@ -97,7 +104,7 @@ class SqliteStore:
 
 
 class SqlitePauses:
-    """`ports.PauseStore` in the file of a `SqliteStore`, while that is open."""
+    """`ports.PauseStore` in the file of a `SqliteStore`. It works while that store is open."""
 
     def __init__(self, writer: Writer, translated: Callable[[], AbstractContextManager[None]]) -> None:
         self._writer = writer

@@ -1,16 +1,16 @@
-"""How is the state file opened, by the daemon or by a person? It must be ours, whole, and of a known format.
+"""How do the daemon and a person open the state file? The file must be poller's, undamaged, and of a known format.
 
-    owned(path)    for one process at a time: makes the file where there is none, and may write
-    shown(path)    for reading, also while a daemon owns it
+    owned(path)    opens it for writing, for one process at a time; creates it if there is none
+    shown(path)    opens it for reading, even while another process owns it
 
-One process at a time owns it (`ownership.py`).
-An owner migrates a file of the format before (`schema.py`).
-The folder is never made: a mistyped or unmounted path would quietly start every stream over.
-For the same reason a damaged file is never taken for an empty one: an owner first reads every page and every row.
+`ownership.py` makes sure that only one process owns the file.
+The owner migrates a file of the previous format (`schema.py`).
+The folder is never created: after a typing error, or on a path that is not mounted, every stream would start over
+without a warning. For the same reason the owner first reads every page and every row: a damaged file must never count
+as an empty one.
 
-WAL with synchronous=FULL: a commit has been flushed to the disk when it returns (SQLite, "PRAGMA synchronous").
-A trigger in the file refuses a checkpoint that would move back.
-A fault of the file is a SettingsError that names `daemon.state`; InUse and CannotStore may pass.
+The file uses WAL with synchronous=FULL, so a commit is on the disk when it returns (SQLite, "PRAGMA synchronous").
+A fault of the file is a SettingsError that names `daemon.state`. InUse and CannotStore are for faults that may pass.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from poller.stores.rows import check
 from poller.stores.schema import FORMAT, SCHEMA, copy_of, format_of, keep_copy, migrate
 
 BUSY_TIMEOUT_IN_SECONDS = 5.0
-"""How long to wait for a person's own transaction on the file."""
+"""How long SQLite waits if another program has locked the file, for example a person with the sqlite3 shell."""
 
 JOURNAL_SIZE_LIMIT_IN_BYTES = 16 * 1024 * 1024
-"""What the write-ahead log shrinks back to after a large write."""
+"""The size to which SQLite shrinks the write-ahead log after a large write."""
 
 WHAT_TO_DO = (
     "restore a copy of it, or move it away together with its -wal and -shm files: then each stream begins at its "
@@ -38,11 +38,11 @@ WHAT_TO_DO = (
 
 
 class FileGone(sqlite3.DatabaseError):
-    """What is written goes into a file that nobody will find again."""
+    """The open file was deleted or replaced, so nobody would find again what is written into it."""
 
 
 def watched(path: Path) -> Callable[[], None]:
-    """What raises FileGone once another file, or none, lies where this one lay."""
+    """Return a function that raises FileGone if the path no longer leads to the file that is there now."""
     ours = _identity(path)
 
     def check() -> None:
@@ -62,9 +62,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def owned(path: Path, on_migration: Callable[[Path], None] = lambda _: None) -> Iterator[sqlite3.Connection]:
-    """The file for this process alone, in autocommit; raises SettingsError, InUse or CannotStore.
+    """Open the file for this process alone, in autocommit mode. Raises SettingsError, InUse or CannotStore.
 
-    `on_migration` is told of the copy that was kept, if the file was of the format before.
+    If the file is migrated from the previous format, `on_migration` gets the path of the copy that is kept.
     """
     with locked(path), _connection(path, "rw") as connection:
         with faults(path):
@@ -76,7 +76,7 @@ def owned(path: Path, on_migration: Callable[[Path], None] = lambda _: None) -> 
             connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_IN_BYTES}")
             if found is None:
                 connection.executescript(SCHEMA)
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file is ours even without its log
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file has tables even without its log
             else:
                 _check_pages(path, connection)
                 if found == FORMAT:
@@ -90,11 +90,11 @@ def owned(path: Path, on_migration: Callable[[Path], None] = lambda _: None) -> 
 
 @contextmanager
 def shown(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """The file for reading; None where nothing was stored yet.
+    """Open the file for reading. Yields None if nothing was stored yet.
 
-    A file of the format before is migrated in memory only: to look at a file changes nothing.
-    A file without a write-ahead log is in use by nobody and is opened as immutable: nothing is made beside it, so
-    people who may not write in its folder can look too.
+    A file of the previous format is migrated in memory, so that the file itself does not change.
+    A file without a write-ahead log is not in use, so it is opened as immutable. Then SQLite creates no files beside
+    it, and a person who may not write in its folder can read it too.
     """
     if not is_there(path):
         yield None
@@ -117,7 +117,7 @@ def shown(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 @contextmanager
 def _connection(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    """One thread at a time may use it, not always the same."""
+    """Open a connection. Different threads may use it, one at a time."""
     _refuse_emptied(path)
     with faults(path):
         connection = sqlite3.connect(
@@ -132,7 +132,7 @@ def _connection(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
 
 
 def _refuse_emptied(path: Path) -> None:
-    """SQLite would delete the log of an empty file, and start empty."""
+    """Raise SettingsError if the file is empty but its log is not: SQLite would delete the log and lose the data."""
     log = Path(f"{path.resolve()}-wal")
     if path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
         raise _damage(path, f"it is empty, but {log.name} is not")
@@ -146,6 +146,7 @@ def _check_pages(path: Path, connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def faults(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into CannotStore for a full or failing disk, and into SettingsError otherwise."""
     try:
         yield
     except sqlite3.Error as error:

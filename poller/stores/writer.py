@@ -1,14 +1,14 @@
-"""How do many saves share one flush? They wait while the thread writes; then it writes all of them together.
+"""How do many saves share one flush? While a thread writes, further saves wait; then the thread writes all of them.
 
     save ─┐
-    save ─┤ waiting ──> thread: all saves in front in one transaction, or the one other job in front
+    save ─┤ queue ──> thread: all saves at the front of the queue in one transaction, or one other job
     load ─┘
 
-A flush takes milliseconds, whatever is in it.
-Jobs are done in the order in which they came: a load sees every save whose writing began before it, also one whose
-task was cancelled meanwhile.
-A job whose task is cancelled while the job waits is taken out; what the thread has begun is finished.
-A group that is refused is saved again one job at a time, so that only the faulty job gets the error.
+This is worth it because a flush takes milliseconds, whether it has one save or many.
+Jobs are done in the order in which they came. So a load sees every save that the thread began before, even if the
+save's task was cancelled meanwhile.
+If a task is cancelled while its job is in the queue, the job is removed. A job that the thread has begun is finished.
+If the file refuses a group of saves, each save is tried again alone, so that only the faulty one gets the error.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from poller.stores.rows import Row, moved_back, save, size_in_bytes
 
 MAXIMUM_SAVES_TOGETHER = 1000
 MAXIMUM_BYTES_TOGETHER = 4 * 1024 * 1024
-"""So that a group's write stays short beside its flush, and its copy in memory small."""
+"""Limits of one group of saves, so that writing takes less time than the flush, and the copy in memory stays small."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """What one task waits for: rows to save, or other work with the file."""
+    """A job that one task waits for: it saves `rows`, or does other `work` with the file."""
 
     rows: list[Row] = field(default_factory=list)
     work: Callable[[sqlite3.Connection], Any] | None = None
@@ -44,9 +44,10 @@ class Job:
 
 
 class Writer:
-    """The file's one user. `run` must be running; both calls raise sqlite3.Error, and `save` CheckpointMovedBack.
+    """Does all work with the file, in one thread. `run` must run meanwhile.
 
-    `check` is called before anything is done with the file, and raises sqlite3.Error where nothing may be.
+    `save` and `do` raise sqlite3.Error; `save` also raises CheckpointMovedBack.
+    `check` is called before each use of the file. It raises sqlite3.Error if the file must not be used.
     """
 
     def __init__(self, file: sqlite3.Connection, check: Callable[[], None] = lambda: None) -> None:
@@ -57,16 +58,23 @@ class Writer:
         self._is_closing = False
 
     async def save(self, rows: list[Row]) -> frozenset[ShardId]:
-        """Atomic, even when cancelled. Returns the shards that were lost, and not stored."""
+        """Store the rows, apart from those of lost shards, whose ids are returned.
+
+        It is atomic, even when cancelled.
+        """
         lost: frozenset[ShardId] = await self._wait_for(Job(rows=rows))
         return lost
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Call `work` in the thread, and return its result."""
         answer: T = await self._wait_for(Job(work=work))
         return answer
 
     async def run(self) -> None:
-        """Until `close`; cancelled scopes around it do not end it, as there are last checkpoints to be saved."""
+        """Do jobs until `close` is called.
+
+        A cancelled scope around it does not end it, because the last checkpoints are saved after the cancellation.
+        """
         limiter = CapacityLimiter(1)
         with CancelScope(shield=True):
             while self._waiting or not self._is_closing:
@@ -80,7 +88,7 @@ class Writer:
                     job.is_done.set()
 
     def _perform(self, jobs: list[Job]) -> None:
-        """In the thread."""
+        """Do the jobs. This runs in the thread."""
         try:
             self._check()
         except sqlite3.Error as fault:
@@ -90,7 +98,7 @@ class Writer:
             perform(self._file, jobs)
 
     def close(self) -> None:
-        """No more jobs; what waits is still done."""
+        """Accept no more jobs. The jobs in the queue are still done."""
         self._is_closing = True
         self._came.set()
 
@@ -119,7 +127,7 @@ class Writer:
 
 
 def perform(file: sqlite3.Connection, jobs: list[Job]) -> None:
-    """In the thread. Leaves each job with its answer or its fault."""
+    """Do the jobs and set the answer or the fault of each. This runs in the thread."""
     try:
         if len(jobs) > 1:
             lost = set(save(file, [row for job in jobs for row in job.rows]))
@@ -127,7 +135,7 @@ def perform(file: sqlite3.Connection, jobs: list[Job]) -> None:
                 job.answer = frozenset(row[2] for row in job.rows if row[:3] in lost)
             return
     except sqlite3.Error:
-        pass  # each by itself, then
+        pass  # one save was refused: try each of them alone
     for job in jobs:
         try:
             _perform_one(file, job)
