@@ -1,17 +1,17 @@
 """The command line: `poller run | check | reload | state | reference | demo`.
 
-    commands     run, check, demo: they read the file, tell what is wrong with it, and hand on what is right
-    reloading    reload: the running daemon reads its file again
-    reference    reference metrics, reference log: what the daemon counts and logs
-    state        state show, set, rename: what a person sees of the stored positions, and moves
-    positions    how a position is written on the command line
-    moving       what a move of stored positions would change
-    tables       how stored positions are laid out, for people and for programs
-    ending       with what a command ends, and what is said of a failure
+    commands     run, check, demo: read the settings, show their faults, and call the program
+    reloading    reload: ask the running daemon to read its file again
+    reference    reference metrics, reference log: list what the daemon counts and logs
+    state        state show, set, rename: show, move and rename stored positions
+    positions    how a person writes a position on the command line
+    moving       what a move of stored positions changes, and what this means for the records
+    tables       how stored positions are shown to people and to programs
+    ending       exit codes, and the messages of failures
 
-Belongs here: what is said to a person, in which words, and the exit codes.
+Belongs here: the messages to a person, and the exit codes.
 Does not belong here: decisions.
-What a command needs is imported when it runs, so that `poller check` works where the rest does not.
+`run` and `demo` import what they need when they run, so `poller check` works on a machine where they do not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
-"""What do `poller run`, `check` and `demo` do? They read the file and hand what is right to the program.
+"""What do `poller run`, `check` and `demo` do?
 
-They decide nothing.
+    run      reads the settings, and runs the daemon until its end
+    check    reads the settings, and prints them with every default; with --schema it prints the JSON Schema instead
+    demo     gives the tour, with settings of its own
+
+`run` and `check` show the faults of the settings and exit with 2, if there are any.
 """
 
 from __future__ import annotations
@@ -146,7 +150,7 @@ def _tell_counts(settings: Settings, config: Path) -> None:
 
 
 def _print_toml(text: str) -> None:
-    """In colour for a person, as it is for a program; lines are never cut or broken, so that they can be copied."""
+    """Print in colour on a terminal, else as plain text. Lines are never cut or broken, so that they can be copied."""
     if sys.stdout.isatty():
         Console(soft_wrap=True).print(Syntax(text, "toml", background_color="default").highlight(text), end="")
     else:

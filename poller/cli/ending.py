@@ -1,10 +1,11 @@
-"""With what does a command end, and what is said of a failure?
+"""Which exit code does a command have, and where does a person read why it failed?
 
     exit code   0   all went well
-                1   the daemon, the demo or a change of the state failed, or the output could not be written
-                2   the settings have faults, or the command line has
+                1   the daemon, the demo, a reload or a change of the state failed, or the output could not be written
+                2   the settings or the command line have faults
 
-What is said of a failure goes to stderr, so that stdout is the command's answer or nothing.
+`reload` has exit code 1 also for faulty settings, because the daemon then keeps the settings that it has.
+Messages about failures and warnings go to stderr, and the answer of a command to stdout.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ Config = Annotated[
 
 
 def examined(config: Path, *, tells_warnings: bool = True) -> Examined:
-    """The settings, after their warnings were told; or the end of the program, after their faults were."""
+    """Return the settings, and print their warnings.
+
+    If the settings have faults, print all of them and end the program with exit code 2.
+    """
     with failures_told(config):
         found = examine(config, os.environ)
     if tells_warnings:
@@ -46,7 +50,10 @@ def warn(warnings: Iterable[str]) -> None:
 
 @contextmanager
 def failures_told(config: Path) -> Iterator[None]:
-    """What fails within ends the program."""
+    """Turn an error of the block into a message and the end of the program.
+
+    SettingsError: every fault, exit code 2. Any other PollerError: its text, exit code 1.
+    """
     try:
         yield
     except SettingsError as error:
@@ -63,14 +70,14 @@ def faults_shown(config: Path, faults: Sequence[str]) -> None:
 
 
 def refused(why: str, *, code: int) -> typer.Exit:
-    """To be raised."""
+    """Print why the command refuses, and return the exception that ends the program: `raise refused(…)`."""
     typer.secho(f"poller: {why}", fg="red", err=True)
     return typer.Exit(code)
 
 
 @contextmanager
 def crash_told() -> Iterator[None]:
-    """An error in our code ends the program with a traceback that shows no secret."""
+    """Print a traceback without secrets, and exit with 1, if the block raises an error that no other code handles."""
     try:
         yield
     except Exception as error:
@@ -82,9 +89,9 @@ def crash_told() -> Iterator[None]:
 
 @contextmanager
 def exit_on_broken_stdout() -> Iterator[None]:
-    """Ends the program where stdout takes nothing more, as on a full disk.
+    """Print why, and exit with 1, if stdout cannot be written, for example because the disk is full.
 
-    A reader that has gone does not come here: typer ends the program for that, without a word.
+    A closed pipe does not come here: typer handles it, and ends the program without a message.
     """
     try:
         yield
@@ -92,12 +99,12 @@ def exit_on_broken_stdout() -> Iterator[None]:
         if _can_be_written():
             raise
         typer.secho(f"poller: the output cannot be written: {error.strerror}", fg="red", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the interpreter's last flush goes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails too
         raise SystemExit(1) from None
 
 
 def _can_be_written() -> bool:
-    """By that a failure of the output is known from any other."""
+    """Return whether stdout can be written. If so, the OSError has another cause."""
     try:
         print(flush=True)
     except OSError:

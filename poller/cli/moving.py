@@ -1,8 +1,10 @@
-"""What would a move of stored positions change, and what does it mean for the records?
+"""What does a move of stored positions change, and what does it mean for the records?
 
-of a mapping    its checkpoints are forgotten, and the next start begins where it is told; for any sequence number
-                belongs to one shard, that is the oldest record, what is new by then, or a time
-of a shard      its checkpoint is put there, forward or back; the other shards stay where they are
+    a mapping moves   all its checkpoints are deleted; the next start begins at TRIM_HORIZON, at LATEST, or at a time
+    a shard moves     its checkpoint is replaced by the new position, which may be earlier or later; the other shards
+                      keep their checkpoints
+
+A sequence number belongs to one shard, so a mapping with several shards cannot move to a sequence number.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ NAMES_TOLD = 20
 
 
 class Move(NamedTuple):
-    """`before` is what the file says of what is to be moved; `shard_id` is None where that is the whole mapping."""
+    """A move that a person asked for. `shard_id` is None if the whole mapping moves.
+
+    `before` is what is stored now, of this shard only if one shard moves.
+    """
 
     before: Entry
     shard_id: ShardId | None
@@ -44,7 +49,7 @@ class Move(NamedTuple):
             hand.start_over(self.before.key, self.position)
 
     def told(self) -> Iterable[str]:
-        """What will be stored, and what it means."""
+        """Yield sentences: the new position, what it means for the records, and whether windows are lost."""
         what = self.before.key.mapping if self.shard_id is None else f"{self.before.key.mapping}, {self.shard_id}"
         yield f"{what} would go on {in_words(self.position)}."
         yield self._meaning()
@@ -75,7 +80,7 @@ def _meaning_of_time(timestamp: float) -> str:
 
 
 def _meaning_in_shard(now: Position, then: Position) -> str:
-    """A time and a sequence number have no order that could be told from here."""
+    """Return what the move of a shard means. It is not known whether a time is before a sequence number."""
     if isinstance(now, ShardEnd):
         return "The function gets its records from there on again; its child shards wait until its end."
     kinds = {type(now), type(then)}
@@ -89,7 +94,11 @@ def _meaning_in_shard(now: Position, then: Position) -> str:
 
 
 def planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> Move:
-    """Raises NoPosition."""
+    """Return the move to the position that `text` names.
+
+    `shard` is the shard to move, or None for the whole mapping. A sequence number without `shard` moves the only
+    stored shard. Raise NoPosition if the text is no position, or cannot be used for this shard or mapping.
+    """
     mapping = before.mapping
     assert mapping is not None
     checkpoints = before.stored.checkpoints

@@ -1,9 +1,9 @@
-"""How is a position written on the command line?
+"""How does a person write a position on the command line?
 
     TRIM_HORIZON | LATEST | 2026-01-31T12:00:00Z | 1769860800 | 49590338271490256608559692538361571095921575989136588898
 
-A number is seconds since 1970 if it is shorter than every sequence number of AWS. With --shard it is always a sequence
-number, because emulators count from 1.
+A whole number of 20 digits or more is a sequence number. A shorter one is seconds since 1970, because no sequence
+number of AWS is so short. With --shard or --after every whole number is a sequence number: emulators count from 1.
 A time must not be in the future, as in the settings.
 """
 
@@ -26,24 +26,30 @@ from poller.model.stream import (
 )
 
 SHORTEST_SEQUENCE_NUMBER = 20
-"""Digits; Amazon DynamoDB Streams API Reference, "StreamRecord": 21 to 40. Those of Kinesis have 56."""
+"""Digits. A sequence number has 21 to 40 digits in DynamoDB, and 56 in Kinesis.
+
+Source: Amazon DynamoDB Streams API Reference, "StreamRecord".
+"""
 
 LAUNCH_OF_KINESIS = 1_385_856_000
-"""Epoch seconds; an earlier time is hardly meant."""
+"""Epoch seconds. No stream has records from an earlier time, so an earlier time is refused as a mistake."""
 
 LAST_YEAR = 253_402_300_800
-"""Epoch seconds of the year 10000; no milliseconds since 1978 are fewer."""
+"""Epoch seconds of the year 10000. A larger number is probably a time in milliseconds."""
 
 LONGEST_SEQUENCE_NUMBER = 128
-"""Digits; Amazon Kinesis Data Streams API Reference, "GetShardIterator"."""
+"""Digits. Source: Amazon Kinesis Data Streams API Reference, "GetShardIterator"."""
 
 
 class NoPosition(ValueError):
-    """What was given is none; says why."""
+    """A text of the command line is no position, or not one for this shard or mapping. The message says why."""
 
 
 def given(text: str, *, is_of_shard: bool, is_after: bool) -> Position:
-    """Raises NoPosition."""
+    """Return the position that the text names. Raise NoPosition if it names none.
+
+    `is_of_shard`: the position is for one shard. `is_after`: it is after the record of the sequence number.
+    """
     if re.fullmatch(r"[0-9]+", text) and (is_of_shard or is_after or len(text) >= SHORTEST_SEQUENCE_NUMBER):
         if len(text) > LONGEST_SEQUENCE_NUMBER:
             raise NoPosition(f"{text} is too long: a sequence number has at most {LONGEST_SEQUENCE_NUMBER} digits")
@@ -100,7 +106,7 @@ def in_words(position: Position) -> str:
 
 
 def for_programs(position: Position) -> dict[str, Any]:
-    """In the words of Kinesis's "GetShardIterator"; a time is in epoch seconds."""
+    """Return the position as JSON, with the type names of Kinesis's GetShardIterator. Times are in epoch seconds."""
     match position:
         case TrimHorizon():
             return {"type": "TRIM_HORIZON"}
@@ -119,6 +125,6 @@ def for_programs(position: Position) -> dict[str, Any]:
 
 
 def when(moment: float) -> str:
-    """To the millisecond where it is not a whole second; Kinesis's times are no finer."""
+    """Return the time as text in UTC, with milliseconds if it is no whole second. Kinesis's times are no finer."""
     timespec = "seconds" if moment == int(moment) else "milliseconds"
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a table in Markdown, for documentation.")]
 
 WIDTH = 100
-"""Columns of a line for people."""
+"""The width of the list for people, in columns."""
 
 METRICS = """\
 # Metrics
@@ -91,7 +91,7 @@ def log(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
 
 
 def _labels(entry: MetricEntry) -> str:
-    """The labels, each with its values where these are known."""
+    """Return the labels of a metric. A label whose values are known in advance has them in parentheses."""
     return ", ".join(f"{name} ({' or '.join(known)})" if known else name for name, known in entry.labels.items())
 
 

@@ -1,7 +1,8 @@
-"""What does `poller reload` do? It asks the running daemon to read its file again, and shows what came of it.
+"""What does `poller reload` do? It asks the running daemon to read its settings file again, and shows what changed.
 
-The daemon is asked at its control socket, which lies beside the state that the file names.  The file may have faults:
-the daemon tells them.
+    settings file ── [daemon] state ──> control socket beside the state file ── POST /api/reload ──> the daemon
+
+The command itself reads only `state`. The daemon reads the whole file, and answers with all its faults if it has any.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def reload(
 
 
 class _Connection(http.client.HTTPConnection):
-    """To a Unix socket. A change is answered when it is made, so that the answer may take long."""
+    """A connection to a Unix socket. Its timeout is long, because the daemon answers only when the change is made."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=LONGEST_SECONDS)

@@ -1,7 +1,7 @@
-"""What may a person do with the stored positions? See them at any time; move or rename them while no daemon runs.
+"""What can a person do with the stored positions? Show them at any time; move or rename them while no daemon runs.
 
-A move is told before it is made, and asked about.
-From then until it is made or declined the file is held, so that no daemon goes on meanwhile.
+Before a move, the command shows what it changes, and asks.
+It locks the state file until the person has answered and the move is made, so that no daemon can start meanwhile.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _there_are(names: Iterable[str]) -> str:
 
 
 def _file_of(settings: Settings) -> Path | None:
-    """None where positions are kept in memory."""
+    """Return the path of the state file, or None if positions are kept in memory."""
     state = settings.daemon.state
     return None if state == "memory:" else Path(state.removeprefix("sqlite://"))
 

@@ -1,7 +1,7 @@
-"""How are stored positions laid out? A table for each mapping, or one JSON document for programs.
+"""How are stored positions shown? As a table for each mapping, or as one JSON document for programs.
 
-Mappings of the settings come first, in their order, also where nothing is stored of them.
-What belongs to a stream that no mapping reads any more comes last: it is kept, for when the mapping returns to it.
+The stream mappings of the settings come first, in the file's order, including those without stored positions.
+Positions in a stream that no mapping reads any more come last: they are kept in case the mapping reads it again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from poller.stores.by_hand import Stored
 
 NOTHING = Stored(None, {}, {})
 WIDEST_LINE = 100_000
-"""Columns: far more than any row has."""
+"""Columns. No row is so wide, so rich never breaks one."""
 
 
 class Entry(NamedTuple):
-    """What is shown of one mapping in one stream; `mapping` is None where the settings have none such any more."""
+    """What is stored for one mapping in one stream.
+
+    `mapping` is None if the settings have no mapping of this name that reads this stream.
+    """
 
     key: StateKey
     mapping: StreamMapping | None
@@ -41,7 +44,10 @@ def entries(mappings: Iterable[StreamMapping], stored: Mapping[StateKey, Stored]
 
 
 def table(entry: Entry) -> str:
-    """In colour for a person; lines are never broken, so that numbers can be copied and programs can read them."""
+    """Return the lines for a person, in colour on a terminal.
+
+    No line is broken, so that numbers can be copied and programs such as grep can read the lines.
+    """
     console = Console(width=WIDEST_LINE, highlight=False)
     with console.capture() as lines:
         console.print(Text(f"{entry.key.mapping}: {entry.key.stream_arn}", style="bold"))
@@ -86,7 +92,7 @@ def _ago(seconds: float) -> str:
 
 
 def document(entry: Entry) -> dict[str, Any]:
-    """Times are in epoch seconds."""
+    """Return the entry as JSON for programs. Times are in epoch seconds."""
     by_hand = entry.stored.starting_position
     return {
         "mapping": entry.key.mapping,
