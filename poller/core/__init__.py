@@ -1,9 +1,10 @@
 """THE DECISIONS: the rules of AWS as pure functions and small values; each file answers one question.
 
-Same arguments, same answer.
-Whoever needs the time passes `now` in, whoever needs randomness passes a `random.Random`, and ids are made outside.
+The same arguments always give the same answer.
+The time (`now`), randomness (a `random.Random`) and a function that makes new ids are arguments.
 
-Belongs here: what must happen, said in the words of AWS's documentation.
-Does not belong here: making it happen (engine/, and the adapters it calls), waiting, reading settings, logging.
-Everyone below may import it; it imports `model/`, `errors.py`, the standard library without its clocks, and orjson.
+Belongs here: the rules, in the words of AWS's documentation.
+Does not belong here: carrying out a decision (engine/, and the adapters it calls), waiting, reading settings, logging.
+It may import `model/`, `errors.py`, orjson, and the standard library except its clocks.
+Every package that comes after it in the list of `poller/__init__.py` may import it.
 """

@@ -1,7 +1,8 @@
-"""How long until the next try?
+"""How long does a failed operation wait before its next try?
 
-Exponential, with equal jitter: half of the delay is fixed, half is randomness, so that many waiters spread out and none
-comes back at once.  AWS says "exponential backoff" and no more; the constants are ours and stand here.
+The delay doubles with each failure in a row, up to a maximum. Half of the delay is fixed and half is random (equal
+jitter), so that many mappings do not try again at the same moment.
+AWS documents "exponential backoff" without numbers; the numbers below are ours.
 """
 
 from __future__ import annotations
@@ -12,51 +13,59 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Delays in seconds: `initial` after the first failure, doubled for each further one, never above `maximum`."""
+    """Delays in seconds: `initial` after the first failure, doubled after each further one, at most `maximum`."""
 
     initial: float
     maximum: float
 
     def delay(self, failures: int, randomness: random.Random) -> float:
-        """How long to wait after so many failures in a row (from 1)."""
+        """Return the seconds to wait after this number of failures in a row (at least 1).
+
+        The result lies between half of the full delay and the full delay.
+        """
         assert failures >= 1, failures
         full = min(self.maximum, self.initial * 2.0 ** min(failures - 1, 32))
         return full * (0.5 + randomness.random() / 2)
 
 
 LONGEST_ASKED_FOR_IN_SECONDS = 300.0
-"""The longest pause that a service is granted when it asks for one: it may be mistaken, or not a service at all."""
+"""The longest pause that a service can ask for; a longer one is cut. The answer may be wrong, or not the service's."""
 
 
 def at_least(asked_for: float | None, delay: float) -> float:
-    """Our own delay, or the longer pause that the other side asked for, within reason."""
+    """Return the longer of our own `delay` and the pause that a service has asked for, in seconds.
+
+    Of the pause, at most `LONGEST_ASKED_FOR_IN_SECONDS` count. None means that the service has not asked for one.
+    """
     return delay if asked_for is None else max(delay, min(asked_for, LONGEST_ASKED_FOR_IN_SECONDS))
 
 
 SOURCE = Backoff(initial=1.0, maximum=60.0)
-"""A source that refuses or does not answer."""
+"""For a source, or a destination, that refuses requests or does not answer."""
 
 STORE = Backoff(initial=1.0, maximum=60.0)
-"""A position store that refuses or does not answer, such as a full disk."""
+"""For a checkpoint store that cannot store or load, for example because the disk is full."""
 
 THROTTLED_READ = Backoff(initial=0.5, maximum=5.0)
-"""A read that a stream refuses for its rate: Kinesis does so for a second, or for the five that 10 MiB take."""
+"""For throttled reads of a stream. Kinesis throttles a shard for one second, or for five after a read of 10 MiB."""
 
 THROTTLED_LISTING = Backoff(initial=0.5, maximum=5.0)
-"""A page of a listing of shards that is refused for its rate, which the whole account shares."""
+"""For throttled listings of shards. The whole account shares their rate limit."""
 
 HASTY = Backoff(initial=0.02, maximum=1.0)
-"""Polls that come back empty at once, where they should have waited for a message."""
+"""For polls that return empty at once instead of waiting for a message."""
 
 POSTPONED = Backoff(initial=0.2, maximum=20.0)
-"""A function that is full or cannot be reached, while its batch stays in hand."""
+"""For a function that has no room or cannot be reached. Its batch stays in hand meanwhile."""
 
 DELETE = Backoff(initial=0.2, maximum=10.0)
-"""A delete that did not go through, while the messages stay hidden."""
+"""For a failed delete of messages. The messages stay hidden meanwhile."""
 
 CRASH = Backoff(initial=1.0, maximum=60.0)
-"""A mapping that crashed through a fault of our own."""
+"""For a mapping that crashed because of an error in poller."""
 
 STREAM_RETRY = Backoff(initial=0.5, maximum=30.0)
-"""A stream batch whose function failed. An always failing one is tried about eight times in its first minute, as was
-seen on AWS."""
+"""For a stream batch whose function failed. A batch that always fails gets about eight tries in its first minute.
+
+AWS was seen to do the same.
+"""

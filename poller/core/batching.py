@@ -7,10 +7,10 @@ A batch is sent when the first of three things happens:
               takes (`event_limit.py`); that record begins the next batch
     window    maximum_batching_window_in_seconds have passed since the batch's first record
 
-With a window of 0 the batch is due as soon as it has a record, so it holds what one receive returned.
-A single record that is longer than the limit goes alone: the function's service has to refuse it.
+With a window of 0 the batch is due as soon as it has a record, so it holds the records of one receive or read.
+A record that is larger than the limit forms a batch of its own; the function's service then refuses the event.
 
-The builder only counts, so that it serves queues and streams alike; the records themselves stay with the engine.
+The builder only counts records and bytes, and the engine keeps the records. So it works for queues and for streams.
 
 Source: AWS Lambda Developer Guide, "Batching behavior" of event source mappings.
 """
@@ -23,19 +23,19 @@ from itertools import islice, takewhile
 from poller.core.envelope import event
 
 MAXIMUM_EVENT_BYTES = 6_291_455
-"""Bytes of the encoded event: a request of Invoke "must be smaller than 6291456 bytes", as Lambda's error says.
+"""The largest encoded event, in bytes. Lambda's error says that a request "must be smaller than 6291456 bytes".
 
-An answer may have 100 bytes more than that number (`targets/failures.py`).
+The limit of an answer is 100 bytes more than 6291456 (`targets/failures.py`).
 """
 
 EMPTY_EVENT_BYTES = len(event([]))
-"""Bytes of an event around its records and the commas between them."""
+"""The bytes of an event without records."""
 
 
 class BatchBuilder:
-    """The size of one batch while it grows. `count` is of records, `size_in_bytes` of the encoded event.
+    """The size of one batch while records are added. `size_in_bytes` is the size of its encoded event.
 
-    `deadline` is when the window ends, on the engine's clock; None while the batch is empty.
+    `deadline` is when the batching window ends, on the clock of `now`; None while the batch is empty.
     """
 
     __slots__ = ("_batch_size", "_limit_in_bytes", "_window_in_seconds", "count", "deadline", "size_in_bytes")
@@ -52,7 +52,10 @@ class BatchBuilder:
         self.deadline: float | None = None
 
     def add(self, record_bytes: int, *, now: float) -> bool:
-        """Count one more encoded record in. False when it does not fit: send this batch, begin the next with it."""
+        """Add an encoded record of this size. Return False, without adding it, if it does not fit.
+
+        The batch must then be sent, and the record begins the next one. The first record always fits.
+        """
         if self.count == 0:
             self.deadline = now + self._window_in_seconds
             grown = self.size_in_bytes + record_bytes
@@ -65,7 +68,7 @@ class BatchBuilder:
         return True
 
     def fill(self, sizes: Iterable[int], *, now: float) -> int:
-        """Count in as many encoded records of these sizes in bytes, from the first, as fit; returns how many."""
+        """Add encoded records of these sizes in bytes, in order, until one does not fit. Return how many were added."""
         candidates = list(islice(sizes, self.room))
         grown = self.size_in_bytes + sum(candidates) + len(candidates) - (self.count == 0)  # a comma before each
         if not candidates:
@@ -80,7 +83,7 @@ class BatchBuilder:
 
     @property
     def room(self) -> int:
-        """How many more records the batch may take by count."""
+        """How many more records `batch_size` allows."""
         return self._batch_size - self.count
 
     @property

@@ -1,19 +1,19 @@
-"""What JSON does the function receive?
+"""Which JSON does the function receive?
 
-    {"Records": [record, record, …]}     and in a tumbling window, the window and its state besides
+    {"Records": [record, record, …]}     an event of a tumbling window also has the window and its state
 
-A record is made once from what the source's JSON protocol sends, encoded once, and the encoded bytes are joined into
-the event; so a retry and the size of a batch cost nothing more, and neither a body nor Kinesis data is ever decoded.
-The names change from SQS's (`MessageId`) to the event's (`messageId`); attributes go through as they came, all strings.
-A DynamoDB stream record has the event's shape on the wire; only `userIdentity` is spelled otherwise.
+A record is built and encoded once, from the source's answer. An event joins the encoded bytes of its records, so a
+retry encodes nothing again, and the size of a batch is known. A body is never parsed, and Kinesis data stay base64.
+SQS's names become the event's names: `MessageId` becomes `messageId`. Attributes keep their names and are all strings.
+A DynamoDB stream record already has the event's shape; only the keys in `userIdentity` change.
 
-Two oddities of AWS are kept.
-Every message attribute carries an empty `stringListValues` and `binaryListValues`.
-`md5OfMessageAttributes` of a message without attributes is left out by a mapping without a batching window, and is null
-with one.
+Two oddities of AWS are kept:
+Every message attribute has an empty `stringListValues` and an empty `binaryListValues`.
+For a message without attributes, `md5OfMessageAttributes` is absent if the mapping has no batching window, and null if
+it has one.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS", "Using Lambda with Kinesis" and "Using Lambda with
-DynamoDB"; Amazon SQS API Reference, "Message"; the null was seen on AWS, not read.
+DynamoDB"; Amazon SQS API Reference, "Message". The null is not documented; it was seen on AWS.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ import orjson
 from poller.model.stream import Window
 
 LEFT_OUT_ATTRIBUTE = "SqsManagedSseEnabled"
-"""A property of the queue that ReceiveMessage returns with each message; Lambda does not hand it to functions."""
+"""An attribute that ReceiveMessage returns with each message and that Lambda does not pass to functions."""
 
 
 def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_absent: bool) -> dict[str, Any]:
-    """One message of ReceiveMessage's answer, as the function will see it. `arn` and `region` are the queue's.
+    """Return the record of one message from ReceiveMessage's answer. `arn` and `region` are the queue's.
 
-    Raises KeyError when the message lacks an id, a receipt handle or a body.
+    Raises KeyError if the message lacks an id, a receipt handle or a body.
     """
     body = wire["Body"]
     own = wire.get("MessageAttributes")
@@ -59,10 +59,11 @@ def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_
 
 
 class KinesisEnvelope:
-    """Records of a stream. `arn` is the stream's, or its consumer's; `role_arn` is the reader's.
+    """Makes the encoded records of a Kinesis stream. `arn` is the stream's or its consumer's.
 
-    All that is the same for a stream's records is written once, and each record's own texts are put between: half the
-    time that it takes to build a record and encode it.
+    `role_arn` becomes the records' `invokeIdentityArn`.
+    The JSON that all records share is encoded once, and only each record's own values are encoded anew. This takes half
+    the time of building a dict and encoding it.
     """
 
     def __init__(self, *, arn: str, region: str, role_arn: str) -> None:
@@ -75,10 +76,10 @@ class KinesisEnvelope:
         self._end = b"," + encode(common)[1:]
 
     def of_shard(self, shard_id: str) -> Callable[[Mapping[str, Any]], bytes]:
-        """What makes a record of this shard, as GetRecords answers it, into JSON; `Data` stays base64.
+        """Return a function that turns a record of this shard, from GetRecords' answer, into the event's JSON.
 
-        A stream that spreads records by itself may have none with a partition key; the event then has an empty one.
-        Raises KeyError when the record lacks a key that Kinesis always sends.
+        `Data` stays base64. A record without a partition key gets an empty one.
+        The function raises KeyError if the record lacks another key that Kinesis always sends.
         """
         to_number = b',"sequenceNumber":"'
         to_id = b'},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":' + encode(shard_id)[:-1] + b":"
@@ -109,9 +110,9 @@ class KinesisEnvelope:
 
 
 def dynamodb_record(wire: Mapping[str, Any], *, arn: str, region: str) -> dict[str, Any]:
-    """One record of GetRecords' answer. `arn` is the stream's; the images go through as they came.
+    """Return the event's record for one record from GetRecords' answer. `arn` is the stream's.
 
-    Raises KeyError when the record lacks a key that DynamoDB always sends.
+    The keys and images stay unchanged. Raises KeyError if the record lacks a key that DynamoDB always sends.
     """
     change = wire["dynamodb"]
     record = {
@@ -130,7 +131,7 @@ def dynamodb_record(wire: Mapping[str, Any], *, arn: str, region: str) -> dict[s
 
 
 def item_key(wire: Mapping[str, Any]) -> str:
-    """What tells a DynamoDB record's item from others: its keys as JSON, in one spelling."""
+    """Return the key of a DynamoDB record's item as JSON with sorted names, so that equal keys give equal texts."""
     keys = wire["dynamodb"]["Keys"]
     try:
         return orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()
@@ -139,28 +140,29 @@ def item_key(wire: Mapping[str, Any]) -> str:
 
 
 def encode(record: Any) -> bytes:
-    """The record, or a part of one, as JSON, in no more memory than it is long: many are held.
+    """Return the value as compact JSON.
 
-    Text that is no valid Unicode (half of a surrogate pair) is refused by the fast encoder, but an emulator may let it
-    through; it is then written as JSON's own escape, so that no message is lost over it.
+    orjson refuses text with half of a surrogate pair, which an emulator may send. Such text is written with JSON
+    escapes, so that the message is not lost.
     """
     try:
-        return b"%b" % orjson.dumps(record)  # what orjson returns keeps the 8 KB that it was written into
+        return b"%b" % orjson.dumps(record)  # a copy, because orjson's result occupies its whole buffer of 8 KB
     except orjson.JSONEncodeError:
         return json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode("ascii")
 
 
 def event(records: Sequence[bytes]) -> bytes:
-    """The event, from encoded records in their order; all but the first and the last are copied once."""
+    """Return the event that contains these encoded records, in their order."""
     if len(records) < 2:
         return b'{"Records":[%b]}' % b"".join(records)
+    # The brackets join the first and the last record, so that the join copies the other records only once.
     return b",".join([b'{"Records":[' + records[0], *records[1:-1], records[-1] + b"]}"])
 
 
 def window_event(
     records: Sequence[bytes], *, shard_id: str, arn: str, window: Window, is_final: bool, is_terminated_early: bool
 ) -> bytes:
-    """The event of a tumbling window. `window.state` is what the function last returned there, as JSON."""
+    """Return the event of one invocation in a tumbling window. `window.state` is JSON."""
     return (
         b'{"Records":[%b],"shardId":%b,"eventSourceARN":%b,"window":{"start":"%b","end":"%b"},"state":%b,'
         b'"isFinalInvokeForWindow":%b,"isWindowTerminatedEarly":%b}'
@@ -177,12 +179,12 @@ def window_event(
 
 
 def iso_seconds(moment: float) -> str:
-    """Epoch seconds in the events' spelling: 2020-12-09T07:04:00Z."""
+    """Return epoch seconds in the format of events, without fractions: 2020-12-09T07:04:00Z."""
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def md5_of_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> str:
-    """The digest that SQS sends with message attributes, for a source that leaves it out.
+    """Return the MD5 digest of message attributes, as SQS computes it. It is used if the source does not send it.
 
     Source: Amazon SQS Developer Guide, "Amazon SQS message metadata", calculating the MD5 message digest.
     """
@@ -213,7 +215,7 @@ def _message_attribute(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_binary(value: Mapping[str, Any]) -> bool:
-    """The data type is String, Number or Binary, perhaps with a suffix of the producer's own."""
+    """Return whether the data type is Binary, with or without a suffix of the producer (`Binary.png`)."""
     return bool(value["DataType"].startswith("Binary"))
 
 

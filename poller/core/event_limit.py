@@ -1,12 +1,13 @@
-"""How large an event does a function take? As large as Lambda takes; less while its service is known to refuse that.
+"""How large may an event of a function be?
 
-A reverse proxy before an HTTP service often takes 1 MB at most. Its error does not name the limit, so each batch that
-is refused halves the room for records:
+The limit is Lambda's (6 MB) until the function's service refuses an event as too large.
+A reverse proxy in front of an HTTP service often accepts 1 MB at most. Its error does not tell the limit, so each
+refused event halves the limit:
 
     6 MB refused ──> 3 MB refused ──> 1.5 MB refused ──> 0.75 MB for FORGOTTEN_AFTER_IN_SECONDS ──> 6 MB
 
-So the learnt limit is more than half of what the service takes. It is forgotten after a while, because the service may
-be changed to take more. An error for a single record changes nothing: no smaller batch can hold that record.
+So the learnt limit is more than half of the service's limit. It expires after a while, because the service's limit may
+have been raised. A refused event with a single record does not lower the limit, because it cannot be made smaller.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from __future__ import annotations
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 
 FORGOTTEN_AFTER_IN_SECONDS = 600.0
-"""How long a learnt limit holds after the last error that lowered it; the number is ours."""
+"""The seconds for which a learnt limit holds after the last error that lowered it. The number is ours."""
 
 
 class EventLimit:
-    """The limit of one function, shared by its mappings. `now` is in seconds, always of the same clock."""
+    """The event limit of one function, shared by its mappings. `now` is in seconds, always on the same clock."""
 
     __slots__ = ("_forgotten_at", "_learnt")
 
@@ -27,11 +28,14 @@ class EventLimit:
         self._forgotten_at = 0.0
 
     def in_bytes(self, now: float) -> int:
-        """The bytes of the largest event to send."""
+        """Return the largest size of an event to send, in bytes."""
         return self._learnt if now < self._forgotten_at else MAXIMUM_EVENT_BYTES
 
     def refused(self, event_bytes: int, *, empty_bytes: int, now: float) -> None:
-        """The service refused this event of several records; without its records it would have `empty_bytes`."""
+        """Lower the limit, because the service refused an event of several records.
+
+        `event_bytes` is the event's size, and `empty_bytes` is its size without the records.
+        """
         smaller = empty_bytes + (event_bytes - empty_bytes) // 2
         if smaller < self.in_bytes(now):
             self._learnt = smaller

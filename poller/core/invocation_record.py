@@ -1,18 +1,17 @@
-"""What does a destination receive? One JSON document for each discarded batch: the invocation record.
+"""What does a destination receive about a discarded batch?
 
-The document tells where the records are, and does not contain them.
-A destination that sends messages sends the document; one that stores objects stores it with the invocation's event,
-as a JSON text within the JSON.
-Destinations know nothing more of it: other invocations make other documents, and are sent in the same way.
+It receives one JSON document for each discarded batch, the invocation record.
+The document says where the records are in the stream, but does not contain them.
+SQS and SNS destinations get this document. An S3 object also has the invocation's event, as a JSON string in `payload`.
 
-    responseContext     left out when the function was never asked, and when the records became too old
-    functionError       "Unhandled" when the function failed; null when its answer named the failed records
-    arrival times       with milliseconds for Kinesis, without for DynamoDB
-    timeWindowInfo      of mappings with tumbling windows only
-    no records          (a window's last invocation failed) only the shard and the stream are named
+    responseContext     absent if the function did not get the event, or if the records became too old
+    functionError       "Unhandled" if the function failed; null if its answer named the failed records
+    arrival times       with milliseconds for Kinesis, without milliseconds for DynamoDB
+    timeWindowInfo      only for mappings with tumbling windows
+    no records          (a window's last invocation failed) the document names only the shard and the stream
 
 Sources: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
-Lambda" and its DynamoDB counterpart; the omissions were seen on AWS.
+Lambda" and the page of the same name for DynamoDB. That AWS leaves out these fields was seen on AWS.
 """
 
 from __future__ import annotations
@@ -44,9 +43,10 @@ class WindowCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscardedBatch:
-    """What is reported. `function_arn` and `stream_arn` are the configured ones, verbatim; `at` is epoch seconds.
+    """A discarded batch and its last invocation. `function_arn` and `stream_arn` are as configured.
 
-    `mapping_uuid` names the mapping in the keys of S3 objects.
+    `invoke_count` is the number of invocations. `response` is the last response, None if there was no invocation.
+    `at` is the time of the discard in epoch seconds. `mapping_uuid` is a part of the keys of S3 objects.
     """
 
     request_id: RequestId
@@ -67,10 +67,10 @@ class DiscardedBatch:
 
 
 class Document(NamedTuple):
-    """What a destination receives, rendered once and the same at every try.
+    """What a destination receives. It is the same for every try of a delivery.
 
-    `text` is the invocation record as JSON; `event` is the invocation's, whether or not it took place.
-    `folder`, `at` (epoch seconds) and `document_id` are for destinations that store documents under a name.
+    `text` is the invocation record as JSON. `event` is the event of the batch, even if the function never got it.
+    A destination that stores objects makes their names from `folder`, `at` (epoch seconds) and `document_id`.
     """
 
     text: bytes
@@ -114,7 +114,7 @@ def _fields(batch: DiscardedBatch) -> dict[str, Any]:
 
 
 def _response_context(response: Response) -> dict[str, Any]:
-    """Nothing where the event never came to the function."""
+    """Return the `responseContext` member, or nothing if the event was too large and did not reach the function."""
     if isinstance(response, TooLarge):
         return {}
     version = response.executed_version if isinstance(response, Answered | FunctionError) else "$LATEST"

@@ -1,16 +1,18 @@
-"""What does the function's answer say about each record?
+"""What does a response mean for the records of the batch?
 
-A response becomes one of the outcomes of `model/outcome.py`.
-An event that is too large is a failure only if it holds a single record; several records fit into smaller events.
-Without `ReportBatchItemFailures` the body of an answer is not looked at.
-With it, the body is `{"batchItemFailures": [{"itemIdentifier": "<id>"}, ...]}`; what AWS makes of other bodies:
+`interpret` turns a response into one of the outcomes of `model/outcome.py`.
+If an event is too large, the outcome is Oversized for several records (smaller events can hold them), and Failed for a
+single record.
+Without `ReportBatchItemFailures`, any answer of the function means success, and its body is not read.
+With it, the body should be `{"batchItemFailures": [{"itemIdentifier": "<id>"}, ...]}`. It means:
 
-    succeeded      no body, null, {}, [], "", an object without the key, and the key with null or []
-    partly failed  a list in which every item names a record of this batch
-    failed         anything else: not JSON, another scalar, a list that is not one, an item without the key,
-                   an identifier that is empty, null, not a string, or of no record of this batch
+    succeeded      no body, null, {}, [], "", an object without batchItemFailures, batchItemFailures null or []
+    partly failed  batchItemFailures is a list, and every item names a record of this batch
+    failed         everything else: no JSON, another scalar or list, batchItemFailures that is no list,
+                   an item without itemIdentifier, an identifier that is empty, null, no string, or of no record here
 
-The list `[{}]` was once seen acknowledged by AWS against its own documentation; here it fails, so that nothing is lost.
+AWS was once seen to accept the item `{}` as success, against its own documentation. Here it fails, so that no record
+is lost.
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda" and "Configuring partial batch
 response with Kinesis Data Streams and Lambda".
 """
@@ -29,10 +31,13 @@ from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postp
 SUCCEEDED = Succeeded()
 
 GATEWAY_ERRORS = frozenset({"HTTP.502", "HTTP.504"})
-"""With these a gateway says that the service behind it did not answer; that service may still be running (RFC 9110)."""
+"""The errors of a gateway that got no usable answer from the service behind it (RFC 9110).
+
+That service may still be running.
+"""
 
 INVALID_RESPONSE = "InvalidResponse"
-"""The reason of a batch that failed because its answer cannot be understood."""
+"""The reason of a failure if the function's answer has a wrong format."""
 
 _INIT_ERROR_TYPES = frozenset(
     {
@@ -43,18 +48,18 @@ _INIT_ERROR_TYPES = frozenset(
         "Runtime.UserCodeSyntaxError",
     }
 )
-"""The error types with which Lambda's runtimes say that the handler cannot be loaded."""
+"""The error types of Lambda's runtimes for a handler that cannot be loaded."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9:/._-]{1,128}")
-"""The identifiers that may be shown look like this: a message id, a sequence number, an ARN."""
+"""The form of identifiers that an error message may show: message ids, sequence numbers, ARNs."""
 
 ITEM_FAILURES = "batchItemFailures"
 
 _NAMED_FAILURES = re.compile(rb'"(batch[ _-]?items?[ _-]?failures?)"\s*:\s*\[\s*[^\]\s]', re.IGNORECASE)
-"""A list that is not empty, under `batchItemFailures` or a key that was probably meant to be that."""
+"""Finds a list with items under `batchItemFailures`, or under a similar key that is probably misspelt."""
 
 SEARCHED_BYTES = 4096
-"""How much of an answer is searched for such a list, so that a long answer costs no more."""
+"""The bytes at the beginning of an answer that are searched for such a list. They bound the cost of a long answer."""
 
 _PLAIN_SUCCESSES = frozenset(
     {b"", b"null", b"{}", b"[]", b'""', b'{"batchItemFailures":[]}', b'{"batchItemFailures": []}'}
@@ -62,9 +67,9 @@ _PLAIN_SUCCESSES = frozenset(
 
 
 def interpret(response: Response, *, identifiers: Iterable[str], reports_item_failures: bool, event: bytes) -> Outcome:
-    """Decide what a response means for the batch whose records have these identifiers.
+    """Return the outcome of a response for the batch whose records have these identifiers.
 
-    `identifiers` may be a generator: most answers do not need them. `event` is what the function was given.
+    `identifiers` may be a generator, because most responses do not need them. `event` is the event that was sent.
     """
     match response:
         case Answered(payload=payload):
@@ -85,16 +90,16 @@ def interpret(response: Response, *, identifiers: Iterable[str], reports_item_fa
 
 
 def cannot_start(response: Response) -> TypeGuard[FunctionError]:
-    """Whether the function failed before its handler could run, so that any other batch would fail in the same way."""
+    """Return whether the function failed before its handler could run. Every other batch would then fail, too."""
     return isinstance(response, FunctionError) and (
         response.is_init_failure or response.error_type in _INIT_ERROR_TYPES
     )
 
 
 def unheeded_failures(response: Response, *, reports_item_failures: bool) -> str | None:
-    """What to do about an answer that names failed records without effect; None for any other answer.
+    """Return a warning if the answer names failed records that nevertheless count as done; otherwise None.
 
-    The mapping does not ask for their names, or the key is misspelt: then they count as done, as on AWS.
+    They count as done, as on AWS, if the mapping has no `ReportBatchItemFailures` or the answer's key is misspelt.
     """
     if not isinstance(response, Answered):
         return None
@@ -109,7 +114,10 @@ def unheeded_failures(response: Response, *, reports_item_failures: bool) -> str
 
 
 def from_the_first(outcome: PartlyFailed, identifiers: Sequence[str]) -> PartlyFailed:
-    """The outcome where an order is kept: what comes after the first failed record is not done either."""
+    """Return the outcome for an ordered batch: the first failed record and all records after it have failed.
+
+    `identifiers` are those of the whole batch, in order.
+    """
     first = next(index for index, each in enumerate(identifiers) if each in outcome.failed)
     return PartlyFailed(frozenset(identifiers[first:]))
 
@@ -146,7 +154,7 @@ def _named(items: list[Any], identifiers: Collection[str], event: bytes) -> Outc
 
 
 def _names_no_record(identifier: str, event: bytes) -> str:
-    """The identifier is shown unless it may be the content of a record."""
+    """Return the error's text. It shows the identifier only if the identifier cannot be content of a record."""
     if orjson.dumps(identifier)[1:-1] in event:
         return "an itemIdentifier is a part of the event, but not the identifier of one of its records"
     shown = f"the itemIdentifier {identifier}" if _IDENTIFIER.fullmatch(identifier) else "an itemIdentifier"

@@ -1,16 +1,16 @@
-"""What time does a service's clock show? Its answers tell, by their Date header.
+"""What time does a service's clock show?
 
-A Date has whole seconds, and the service wrote it between the request and the answer. Our steady clock, which nobody
-sets, tells when those were:
+The Date header of its answers tells the time in whole seconds. The service wrote it between the request and the answer.
+Our steady clock, which is never set, tells when the request was sent and when the answer came:
 
     asked ───── Date <= the service's time < Date + 2 s ───── answered
 
-So each answer gives bounds for the difference between the service's clock and the steady one.  Further answers narrow
-the bounds; a slow answer has wide bounds, and changes nothing.  An answer that contradicts the bounds replaces them,
-because one of the clocks was set.
+So each answer gives a lower and an upper bound for the difference between the service's clock and the steady clock.
+Further answers narrow the bounds. An answer that contradicts the bounds replaces them, because a clock was set.
 
-Our time of day is finer than a Date, so it is used while it is within the bounds.  Outside of them it is wrong; then
-the lower bound is used: the service's clock has certainly reached it, so no record counts as older than it is.
+While our time of day lies within the bounds, it is used, because it has fractions of a second.
+Outside the bounds it is wrong, and the lower bound is used. The service's clock has certainly reached this time, so no
+record seems older than it is.
 
 Source: RFC 9110, section 6.6.1, "Date".
 """
@@ -23,49 +23,51 @@ from datetime import datetime
 from typing import NamedTuple
 
 MARGIN_IN_SECONDS = 2.0
-"""How much later than its Date an answer may have been written: a Date omits the fraction of a second, and many servers
-renew it once a second."""
+"""The service's time is less than this after the Date: a Date has no fractions, and many servers update it only once
+a second."""
 
 LARGEST_DIFFERENCE_IN_SECONDS = 86_400.0
-"""A Date that differs more from our time of day is ignored: a local time taken for UTC is 14 hours off at most, and an
-emulator with another year tells nothing about the age of records."""
+"""A Date that differs more from our time of day is ignored, as one from an emulator that runs in another year.
+
+A clock that shows local time as UTC differs by 14 hours at most.
+"""
 
 DATE = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Bounds(NamedTuple):
-    """By how many seconds the service's clock is ahead of the steady one, at least and at most."""
+    """The bounds of the difference between the service's clock and the steady clock, in seconds."""
 
     low: float
     high: float
 
 
 def bounds(date: float, *, asked_at: float, answered_at: float) -> Bounds:
-    """What one answer tells. `date` is in epoch seconds, the others are on the steady clock."""
+    """Return the bounds that one answer gives. `date` is in epoch seconds, the other times are on the steady clock."""
     return Bounds(date - answered_at, date + MARGIN_IN_SECONDS - asked_at)
 
 
 def narrowed(known: Bounds | None, told: Bounds) -> Bounds:
-    """The bounds after one more answer."""
+    """Return the bounds after one more answer: the intersection, or the new bounds if the two contradict each other."""
     if known is None or told.low > known.high or told.high < known.low:
         return told
     return Bounds(max(known.low, told.low), min(known.high, told.high))
 
 
 def is_plausible(told: Bounds, *, ours: float, steady: float) -> bool:
-    """Whether the Date is near enough to our time of day, `ours`; `steady` is the steady clock."""
+    """Return whether the Date is near enough to our time of day `ours`. `steady` is the steady clock's time now."""
     difference = ours - steady
     return told.low - LARGEST_DIFFERENCE_IN_SECONDS <= difference <= told.high + LARGEST_DIFFERENCE_IN_SECONDS
 
 
 def time_at(known: Bounds, *, ours: float, steady: float) -> float:
-    """The service's time of day, in epoch seconds."""
+    """Return the service's time of day, in epoch seconds: `ours` if it lies within the bounds, else the lower bound."""
     return ours if known.low <= ours - steady <= known.high else known.low + steady
 
 
 def parsed_date(text: str) -> float | None:
-    """A Date header in epoch seconds; None for anything but the format that RFC 9110 tells servers to write."""
+    """Return the time of a Date header in epoch seconds; None if it is not in the format that RFC 9110 prescribes."""
     match = DATE.fullmatch(text)
     if match is None or match[2] not in MONTHS:
         return None
