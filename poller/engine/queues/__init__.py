@@ -1,14 +1,14 @@
-"""THE WAY OF A MESSAGE: permit -> receive -> filter -> batch -> invoke -> interpret -> delete.
+"""What happens to a message? permit -> receive -> filter -> batch -> invoke -> interpret -> delete.
 
-mapping.py      the whole of it; begin here to follow a message with a finger
-lookup.py       the queue is there, and hides its messages for so long
-permits.py      when a poll may start
-groups.py       one delivery at a time for each message group
-gathering.py    receive, filter, batch
-visibility.py   messages in hand stay hidden in the queue
-delivering.py   what was gathered, step by step to its end, as core/queues/delivery.py decides
-invoking.py     one batch to its function
-finishing.py    messages that are done leave the queue, the others come again
-releasing.py    messages in hand go back to the queue at a stop
-chunks.py       SQS takes ten at a time
+mapping.py      runs all these steps for one mapping; begin here to follow a message
+lookup.py       waits until the queue exists, and reads its visibility timeout
+permits.py      decides when a poll may begin
+groups.py       allows one delivery at a time for each message group
+gathering.py    receives messages, filters them and forms a batch
+visibility.py   keeps the messages in hand hidden in the queue
+delivering.py   carries out the steps of a delivery, as core/queues/delivery.py decides
+invoking.py     invokes the function with one batch
+finishing.py    deletes messages that are done, and shows the others again
+releasing.py    gives the messages in hand back to the queue at a stop
+chunks.py       makes calls with ten messages each
 """

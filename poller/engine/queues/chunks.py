@@ -1,4 +1,4 @@
-"""How are many messages sent in calls of ten? The calls begin in order, and some run side by side."""
+"""How are calls for many messages made? Ten messages to a call; calls begin in order, and some run side by side."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MESSAGES_PER_CALL = 10
 """The most that one DeleteMessageBatch or ChangeMessageVisibilityBatch takes (SQS API reference)."""
 
 CALLS_AT_ONCE = 10
-"""Calls that one batch has in flight, so that a batch of 10,000 does not open 1,000 connections."""
+"""How many calls one batch has in flight: a batch of 10,000 messages must not open 1,000 connections."""
 
 
 async def in_chunks_of_ten(
     items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[None]], at_once: int = CALLS_AT_ONCE
 ) -> None:
-    """Await `call` with each ten of the items, `at_once` of them side by side."""
+    """Await `call` for each ten items, in order; at most `at_once` calls run side by side."""
     starts = range(0, len(items), MESSAGES_PER_CALL)
     await side_by_side([items[start : start + MESSAGES_PER_CALL] for start in starts], call, at_once)
 
@@ -27,7 +27,7 @@ async def in_chunks_of_ten(
 async def side_by_side(
     parts: Sequence[Sequence[T]], call: Callable[[Sequence[T]], Awaitable[None]], at_once: int = CALLS_AT_ONCE
 ) -> None:
-    """Await `call` with each part, begun in order, `at_once` of them side by side."""
+    """Await `call` for each part, in order; at most `at_once` calls run side by side."""
     if len(parts) <= 1:
         for part in parts:
             await call(part)

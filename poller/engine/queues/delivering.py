@@ -1,11 +1,11 @@
-"""How is what was gathered seen through? Step by step, as `core/queues/delivery.py` decides.
+"""How are gathered messages delivered? `core/queues/delivery.py` decides each step; this module carries the steps out.
 
-    Invoke   one batch to the function (`invoking.py`); the mapping's concurrency follows the outcome
-    Wait     sleep; a stop ends it
-    Finish   delete what is done, show the rest again (`finishing.py`)
+    Invoke   invoke the function with one batch (`invoking.py`); the outcome changes the mapping's concurrency
+    Wait     sleep, at most until the stop
+    Finish   delete the messages that are done, and show the others again (`finishing.py`)
 
-At a stop, what is not done goes back to the queue (`releasing.py`).
-On a FIFO queue no group is in two deliveries at once.
+At a stop, messages that are not done go back to the queue (`releasing.py`).
+On a FIFO queue, two deliveries never have the same message group at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Deliverer:
     stop: Stop
 
     async def deliver(self, delivery: Delivery) -> None:
-        """Returns when each message is deleted, shown again, or given back."""
+        """Carry the delivery out, and return when each message has been deleted, shown again or given back."""
         if self.groups is None:
             await self._deliver(delivery)
             return

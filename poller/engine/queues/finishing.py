@@ -1,15 +1,17 @@
-"""How does the queue learn what became of its messages? Some are deleted, others shown again, ten to a call.
+"""How are messages deleted, or shown again in the queue? In calls of up to ten messages.
 
-    failed at ──────────────── the queue's own timeout ends ──────── what the receive hid it for ends
-        └── hidden for what is left of it ──┘
+A failed message is shown when the queue's own visibility timeout ends, even if its receive hid it for longer:
 
-A call that fails is made again, as long as its messages are hidden, for about a minute.
-A message that cannot be deleted comes again, so each delete that is given up is a duplicate to come and is reported.
-A message that cannot be shown stays hidden until its receive's timeout ends; no call is made for a message that SQS
-shows at the right time anyway.
-The calls keep the order of the messages, and messages of one group share a call, so that no message of a group is shown
-before an earlier one.
-A queue that we may not delete from at all is in trouble, and its mapping says so.
+    failed ─────────────── the queue's own timeout ends ─────────────── the receive's timeout ends
+       └──── stays hidden ────┘ shown
+
+A call that fails is made again while its messages are hidden, for up to a minute.
+A message that cannot be deleted comes again, so each delete that is given up is reported: it causes a duplicate.
+A message that cannot be shown stays hidden until its present timeout ends.
+No call is made for a message that SQS shows at the right time anyway.
+Messages are shown in order, and messages of one group share a call, so that no message overtakes an earlier one of its
+group.
+A mapping that has no permission to delete reports this as a trouble of its source.
 """
 
 from __future__ import annotations
@@ -35,16 +37,16 @@ from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
 TRIES = 10
-"""Then it is given up: about a minute of backoff."""
+"""A call is given up after so many tries, with up to a minute of pauses."""
 
 CALLS_AT_A_STOP = 50
-"""Calls of a kind that are in flight at a stop, where all that is in hand goes back together."""
+"""How many deletes, and how many changes of visibility, are in flight at a stop, when all messages go back at once."""
 
 Messages: TypeAlias = Sequence[MessageInHand]
 
 
 class Tried(NamedTuple):
-    """The messages that are worth another try, and how many the queue has taken."""
+    """The result of one try: the messages to try again, and for how many the call succeeded."""
 
     again: Messages
     taken: int
@@ -69,14 +71,17 @@ class Finisher:
         self._randomness = randomness
 
     async def finish(self, finish: Finish) -> None:
-        """Carry it out, or give up what is not hidden any more and what the queue refuses for good."""
+        """Delete and show these messages, with retries.
+
+        Gives up messages that are hidden no longer, and messages that SQS rejects for good.
+        """
         if finish.delete:
             await self.delete(finish.delete)
         if finish.show:
             await self.show(finish.show)
 
     async def finish_once(self, finish: Finish) -> None:
-        """The same at a stop: each call once, side by side."""
+        """Delete and show these messages at a stop: make each call once, side by side."""
         async with anyio.create_task_group() as calls:
             calls.start_soon(in_chunks_of_ten, finish.delete, self._delete_once, CALLS_AT_A_STOP)
             calls.start_soon(_in_order, _to_change(finish.show), self._show_once, CALLS_AT_A_STOP)
@@ -87,7 +92,7 @@ class Finisher:
             self._give_up(len(given_up), "GivenUp")
 
     async def try_delete(self, messages: Messages) -> Messages:
-        """One try for each; returns those worth another."""
+        """Try once to delete each message. Return the messages to try again."""
         if len(messages) <= MESSAGES_PER_CALL:
             return (await self._delete_ten(messages)).again
         again: list[MessageInHand] = []
@@ -104,7 +109,7 @@ class Finisher:
             await self._again_and_again(left, self._try_show, _to_change)
 
     async def _try_show(self, messages: Messages) -> Messages:
-        again = [held for held in messages if held.is_asked_for]  # a call to hide it might reach the queue after ours
+        again = [held for held in messages if held.is_asked_for]  # a call that hides it might reach SQS later
 
         async def ten(some: Messages) -> None:
             again.extend((await self._show_ten(some)).again)
@@ -118,7 +123,7 @@ class Finisher:
         attempt: Callable[[Messages], Awaitable[Messages]],
         worth_another: Callable[[Messages], Messages],
     ) -> Messages:
-        """Try again what is left, each time after a longer pause; returns what is left after the last one."""
+        """Repeat `attempt` for the messages that are left, with growing pauses. Return those left at the end."""
         for failures in range(1, TRIES):
             await anyio.sleep(DELETE.delay(failures, self._randomness))
             left = await attempt(worth_another(left))
@@ -141,7 +146,7 @@ class Finisher:
             self._emit(MessagesReleased(self._mapping, shown))
 
     async def _delete_ten(self, messages: Messages) -> Tried:
-        """Delete up to ten messages."""
+        """Delete up to ten messages with one call."""
         try:
             rejected = await self._source.delete([held.message for held in messages])
         except ServiceError as error:
@@ -159,7 +164,7 @@ class Finisher:
         return Tried([held for held in messages if held.message.receipt_handle in again], deleted)
 
     async def _show_ten(self, messages: Messages) -> Tried:
-        """Change up to ten messages that return at the same time."""
+        """Change the timeouts of up to ten messages, which must return in the same second, with one call."""
         timeout = seconds_until(
             max(held.returns_at for held in messages),
             longest_until=min(held.longest_until for held in messages),
@@ -186,7 +191,7 @@ class Finisher:
 
 
 def _to_change(messages: Messages) -> Messages:
-    """The hidden messages that SQS would show at another time."""
+    """Return the messages that need a call: they are still hidden, and SQS would show them at another time."""
     now = anyio.current_time()
     return [held for held in messages if not held.returns_by_itself and not held.may_be_visible(now)]
 
@@ -194,22 +199,22 @@ def _to_change(messages: Messages) -> Messages:
 async def _in_order(
     messages: Messages, call: Callable[[Messages], Awaitable[None]], at_once: int = CALLS_AT_ONCE
 ) -> None:
-    """Await `call` with up to ten messages that return in the same second, the earliest first."""
+    """Await `call` for each ten messages that return in the same second, the earliest second first."""
     for _, together in groupby(sorted(messages, key=_second), _second):
         await side_by_side(_with_whole_groups(together), call, at_once)
 
 
 def _with_whole_groups(messages: Iterable[MessageInHand]) -> list[list[MessageInHand]]:
-    """Up to ten messages for each call. A group's messages share one, because one call may overtake another.
+    """Return the messages of each call, at most ten. A group's messages share a call: one call may overtake another.
 
-    They are no more than ten, because one receive took them all.
+    A group has at most ten messages in hand, because one receive returned all of them.
     """
     groups: defaultdict[object, list[MessageInHand]] = defaultdict(list)
     for held in messages:
         groups[held.group or held].append(held)
     calls: list[list[MessageInHand]] = [[]]
     for members in groups.values():
-        for start in range(0, len(members), MESSAGES_PER_CALL):  # more than ten only where a queue breaks its rules
+        for start in range(0, len(members), MESSAGES_PER_CALL):  # more than ten if a queue breaks SQS's rules
             part = members[start : start + MESSAGES_PER_CALL]
             if len(calls[-1]) + len(part) > MESSAGES_PER_CALL:
                 calls.append([])

@@ -1,10 +1,10 @@
-"""How is a batch formed?  receive ── filter ── encode ── gather, until it is full or its window is over.
+"""How is a batch formed?  receive ── filter ── encode ── gather, until the batch is full or its window is over.
 
-Without a batching window, a batch is what one receive returned.
-With one, the window begins with the first record that matches, and further receives wait for what is left of it,
-rounded to the whole seconds that SQS knows; a receive that found nothing yet may wait longer than the window.
-A message that the filter keeps out is deleted at once.
-Messages that do not fit into one event make another batch, which is delivered after the first.
+Without a batching window, a batch has the messages of one receive.
+A batching window begins with the first message that matches the filter.  Each further receive waits for the rest of the
+window, rounded to whole seconds for SQS.  Before the window begins, a receive may wait longer than the window.
+A message that does not match is deleted at once.
+Messages that do not fit into one event form another batch, which is delivered after the first one.
 
 Source: AWS Lambda Developer Guide, "Batching behavior" and "Using event filtering with an Amazon SQS event source".
 """
@@ -44,26 +44,26 @@ MESSAGES_PER_RECEIVE = 10
 """The most that one ReceiveMessage returns (SQS API reference)."""
 
 LONG_POLL_IN_SECONDS = 20
-"""How long a mapping's first poll waits: as long as SQS allows, so an idle queue costs three receives a minute.
+"""How long a poll waits if the mapping has no other: as long as SQS allows, so an idle queue costs 3 receives a minute.
 
-It waits less if the queue's visibility timeout is short: a message that comes late must still be hidden for sure.
+The poll is shorter if the visibility timeout is short: a message that comes late must certainly be hidden.
 """
 
 SHORT_POLL_IN_SECONDS = 1
-"""How long a further poll waits: it takes up room at the function, and ends soon after the backlog is gone."""
+"""How long each further poll waits: it takes up room of the function, so it ends soon after the backlog is gone."""
 
 MESSAGES = "messages of ReceiveMessage"
-"""The operation under which defective messages count as a trouble of the source, though its calls succeed."""
+"""The name under which defective messages count as a trouble of the source, although its calls succeed."""
 
 SHORTEST_EMPTY_POLL_IN_SECONDS = 0.9
-"""A poll that comes back empty sooner was not a long poll.
+"""If an empty answer comes sooner than this, the poll was no long poll.
 
-Some emulators have no long polls, others end all polls when one message arrives.
+Some emulators have no long polls; others end all polls when one message arrives.
 """
 
 
 class Gatherer:
-    """Forms the batches of one mapping. Every message it returns is in the keeper's care."""
+    """Forms the batches of one mapping. The keeper hides every message that is in hand."""
 
     def __init__(
         self,
@@ -102,18 +102,21 @@ class Gatherer:
         self._new_request_id = new_request_id
         self._calls: set[anyio.CancelScope] = set()
         self._hasty_polls = 0
-        self._defective_until: float | None = None  # defective messages are hidden until then
+        self._defective_until: float | None = None  # when defective messages are hidden no longer
 
     def cut(self) -> None:
         """Cancel every receive and every delete in flight.
 
-        SQS shows the messages of such a receive again after their timeout; the keeper still hides those not deleted.
+        SQS may have hidden messages for a cancelled receive; it shows them again after their visibility timeout.
         """
         for call in self._calls:
             call.cancel()
 
     async def gather(self) -> Delivery | None:
-        """One batch; several if its records do not fit into one event; None if no message matched, or at a stop."""
+        """Poll, and return a delivery with one batch, or with several if the records do not fit into one event.
+
+        Returns None if no message came or matched the filter, if the source failed, or if the stop has begun.
+        """
         delivery = Delivery(new_request_id=self._new_request_id, randomness=self._randomness)
         builder = self._builder(anyio.current_time())
         wait = self._longest_poll() if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
@@ -130,7 +133,7 @@ class Gatherer:
             if messages:
                 receive = Receive(asked_at, anyio.current_time(), timeout, queue_timeout)
                 if not delivery.batch_count:
-                    builder = self._builder(receive.answered_at)  # a smaller limit may have been learnt meanwhile
+                    builder = self._builder(receive.answered_at)  # the event limit may have become smaller meanwhile
                 await self._put(messages, receive, delivery, builder)
             elif messages is not None and (delivery.batch_count or self._permits.polls_in_flight == 1):
                 await self._slow_down(anyio.current_time() - asked_at)
@@ -157,9 +160,9 @@ class Gatherer:
         )
 
     async def _slow_down(self, waited: float) -> None:
-        """Pause after a poll that came back empty before its time; the more of them in a row, the longer.
+        """Pause after an empty answer that came too soon, longer after each one in a row.
 
-        Only the first poll pauses. Further polls end instead: a pause would take up room that others can use.
+        Further polls end without a pause, because during a pause they would take up room that other mappings can use.
         """
         if waited >= SHORTEST_EMPTY_POLL_IN_SECONDS:
             self._hasty_polls = 0
@@ -168,13 +171,19 @@ class Gatherer:
         await self._stop.sleep(HASTY.delay(self._hasty_polls, self._randomness))
 
     def _longest_poll(self) -> int:
-        """Shorter than a visibility timeout: SQS may have hidden a message since the beginning of its poll."""
+        """Return the longest wait of a poll in seconds: two thirds of the visibility timeout, within 1 to 20.
+
+        SQS may hide a message from the beginning of the poll on, so the timeout must outlast the poll.
+        """
         return min(LONG_POLL_IN_SECONDS, max(SHORT_POLL_IN_SECONDS, self._keeper.timeout_in_seconds * 2 // 3))
 
     async def _receive(
         self, count: int, wait: int, timeout: int, *, asked_at: float, may_pause: bool
     ) -> list[Message] | None:
-        """None when the source failed, after the pause for it, and when the receive was cut."""
+        """Receive once. Return None if the source failed, or if a stop cancelled the receive.
+
+        After a failure the only poll pauses; further polls end instead.
+        """
         messages: list[Message] | None = None
         with self._cut_at_a_stop():
             try:
@@ -186,7 +195,7 @@ class Gatherer:
                 delay = self._pauses.after_failure(error, asked_at=asked_at)
                 self._health.failed("ReceiveMessage", error, retry_in=delay)
                 if may_pause and self._permits.polls_in_flight == 1:
-                    await self._stop.sleep(delay)  # the other polls end, and none begins meanwhile
+                    await self._stop.sleep(delay)  # no other poll begins during this pause
         if messages is not None:
             self._health.succeeded("ReceiveMessage")
             self._pauses.succeeded()
@@ -199,7 +208,10 @@ class Gatherer:
         return messages
 
     def _end_defects(self, until: float, messages: Sequence[Message], asked_at: float) -> None:
-        """While the defective messages are hidden, an empty receive does not prove that they are gone."""
+        """End the trouble of defective messages if this receive shows that they have gone.
+
+        An empty receive shows this only if it began after the time for which they were hidden.
+        """
         if not any(message.defect for message in messages) if messages else asked_at >= until:
             self._defective_until = None
             self._health.succeeded(MESSAGES)
@@ -218,7 +230,10 @@ class Gatherer:
     async def _put(
         self, messages: Sequence[Message], receive: Receive, delivery: Delivery, builder: BatchBuilder
     ) -> None:
-        """Put what matches into the last batch, or a new one where it does not fit; delete the rest."""
+        """Put the messages that match into the last batch, or into a new one if they do not fit; delete the others.
+
+        Defective messages are set aside: they are not invoked, and the queue shows them again.
+        """
         self._keeper.take(delivery)
         defective: list[MessageInHand] = []
         if any(message.defect for message in messages):
@@ -248,7 +263,10 @@ class Gatherer:
     def _set_aside(
         self, messages: Sequence[Message], receive: Receive
     ) -> tuple[Sequence[Message], list[MessageInHand]]:
-        """The messages to invoke, and those to show again: the defective ones and those after them in their groups."""
+        """Return the messages to invoke, and those to show again.
+
+        The second list has the defective messages and the later messages of their groups.
+        """
         sound = without_gaps(
             messages,
             is_lost=lambda message: message.defect is not None,
@@ -264,9 +282,10 @@ class Gatherer:
         return sound, [MessageInHand(message, b"", receive) for message in aside if message.receipt_handle]
 
     async def _delete(self, filtered_out: list[MessageInHand], delivery: Delivery) -> None:
-        """Delete these messages; if there is a batch, try once, and delete the rest together with that batch.
+        """Delete messages that do not match the filter. They stay hidden until they are deleted.
 
-        They stay hidden meanwhile. A stop cancels the delete, and the releaser finishes it.
+        If there is a batch, try once only; the batch's own delete takes the rest along.
+        A stop cancels the delete, and the releaser repeats it.
         """
         delivery.filter_out(filtered_out)
         with self._cut_at_a_stop():

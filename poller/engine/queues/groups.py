@@ -1,8 +1,8 @@
-"""Which delivery may have a message group? One at a time, over all runs that read the queue.
+"""Which delivery may invoke a message group? Only one delivery at a time, over all runs that read the queue.
 
-SQS hides a group's later messages as long as the earlier ones stay hidden, so a batch rarely waits here: only where
-hiding failed.  All runs of all mappings of a queue share one object, because an old run may still have batches in hand
-when the next one begins.
+SQS hides a group's later messages while its earlier ones are hidden, so a batch waits here only if hiding has failed.
+All runs of all mappings of a queue share one object, because an old run may still have batches in hand when the next
+run begins.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class GroupTurns:
         self._freed = anyio.Event()
 
     async def take(self, groups: frozenset[MessageGroupId], *, stop: Stop) -> bool:
-        """Wait until all of them are free, and take them; false, with none of them, if the stop begins first."""
+        """Wait until all these groups are free, and take all. Return False, and take none, if the stop comes first."""
         while not self._in_hand.take(groups):
             if not await stop.before(self._freed):
                 return False

@@ -1,9 +1,9 @@
-"""How is a batch invoked? Once: in line at the gate -> still hidden? -> event -> function -> what becomes of it.
+"""How is one batch invoked?  wait for a slot ── hide the messages again ── build the event ── function ── outcome.
 
-Messages whose receipt has expired meanwhile are not invoked.
-Message groups are invoked only while they stay hidden for as long as the function may run, as near as the visibility
-timeout allows: so a crash cannot make one message group run twice at once.
-A batch that waits in line does not use up concurrency; at a stop it leaves the line.
+A message that the queue may have shown again is not invoked.
+A message group is invoked only if it stays hidden for the function's whole timeout, or for nearly the visibility
+timeout if that is shorter: so a crash cannot make one message group run twice at once.
+A batch that waits for a slot does not use up the function's concurrency; at a stop it leaves the line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from poller.ports import SourceClock
 
 
 class Feedback:
-    """What one delivery tells the mapping's concurrency: how its batches end."""
+    """Tells the mapping's concurrency how the batches of one delivery end."""
 
     def __init__(self, concurrency: Concurrency, permits: Permits) -> None:
         self._concurrency = concurrency
@@ -49,7 +49,7 @@ class Feedback:
                 assert_never(outcome)
 
     def overloaded(self) -> None:
-        """There were too many batches at once, as far as this delivery can tell."""
+        """Lower the concurrency, unless a batch that ran at the same time has lowered it already."""
         self._concurrency.failed(self._begun, in_use=self._permits.batches_in_hand)
         self._begun = self._concurrency.begin()
 
@@ -69,11 +69,14 @@ class Invoker:
     stop: Stop
 
     def feedback(self) -> Feedback:
-        """For a delivery that begins now."""
+        """Return the feedback of a delivery that begins now."""
         return Feedback(self.concurrency, self.permits)
 
     async def invoke(self, delivery: Delivery, step: Invoke, feedback: Feedback) -> bool:
-        """Invoke the batch on top, and tell the delivery how it ended. False if the stop came first."""
+        """Invoke the delivery's next batch, and tell the delivery the outcome. Return False if the stop came first.
+
+        If its messages cannot be hidden long enough, the batch is not invoked now, and the delivery is told that.
+        """
         async with self.function.gate.slot(unless=self.stop.draining) as has_slot:
             if not has_slot:
                 return False
@@ -91,11 +94,11 @@ class Invoker:
 
     @property
     def _seconds_to_hide(self) -> float:
-        """For how long a batch must be hidden when its invocation begins."""
+        """Return for how long a batch must stay hidden when its invocation begins."""
         return self.function.definition.timeout_in_seconds if self.mapping.is_fifo else 0.0
 
     async def _hide(self, delivery: Delivery, feedback: Feedback) -> bool:
-        """Hide the batch again. False if it cannot be invoked now; the delivery has been told why."""
+        """Hide the batch again. Return False if it must not be invoked now; then the delivery knows what to do."""
         seconds = self._seconds_to_hide
         is_hidden = await self.keeper.hide_for(delivery.messages, seconds)
         if expired := delivery.drop_lost(anyio.current_time()):

@@ -1,7 +1,8 @@
-"""Is the queue there, and for how long does it hide a message? Its attributes tell; they are looked up now and then.
+"""Does the queue exist, and for how long does it hide a message? GetQueueAttributes tells.
 
-A mapping looks its queue up until it is there.  The queue's visibility timeout may be changed at any time, so it is
-looked up again every few minutes; if that fails, what was known last goes on to hold.
+A mapping asks again and again until the queue exists.
+Later it asks every few minutes, because the queue's visibility timeout may be changed at any time.
+If such a later call fails, the last known timeout stays in use.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from poller.model.mapping import QueueMapping
 from poller.ports import QueueSource
 
 AGAIN_IN_SECONDS = 300.0
-"""How often the queue is looked up again."""
+"""The time between two lookups of a queue that was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLookup:
-    """Looks the queue of one mapping up, and tells the keeper for how long messages are hidden."""
+    """Looks up the queue of one mapping, and tells the keeper its visibility timeout."""
 
     mapping: QueueMapping
     function: Function
@@ -40,7 +41,7 @@ class QueueLookup:
     stop: Stop
 
     async def find(self) -> bool:
-        """Look the queue up until it is there. False if the stop comes first; it cuts a call that gets no answer."""
+        """Look the queue up until it is found. Return False if the stop comes first; it cancels a running call."""
         is_found = False
         async with anyio.create_task_group() as search:
             search.start_soon(self._cut_when_draining, search.cancel_scope)
@@ -50,7 +51,7 @@ class QueueLookup:
         return is_found
 
     async def find_again(self) -> None:
-        """Look it up again, for ever."""
+        """Look the queue up again every few minutes, until cancelled."""
         while True:
             await anyio.sleep(AGAIN_IN_SECONDS)
             with contextlib.suppress(ServiceError):

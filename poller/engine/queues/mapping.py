@@ -1,14 +1,14 @@
-"""What is the way of a message?  permit -> receive -> filter -> batch -> invoke -> interpret -> delete.
+"""How does a mapping of a queue run?  permit -> receive -> filter -> batch -> invoke -> interpret -> delete.
 
-A queue mapping is a handful of walkers, each walking this way again and again:
+A queue mapping has several tasks, called walkers. Each walker repeats these steps:
 
     walker:  begin a poll ── gather (receive, filter, batch) ── end the poll ── deliver (invoke, interpret, delete) ─┐
                 ^                                                    └ another walker may poll now                   │
                 └────────────────────────────────────────────────────────────────────────────────────────────────────┘
 
-So one poll is in flight as long as there is room to invoke, more of them under a backlog (`core/queues/scaling.py`),
-and never more than `permits.py` allows.  A walker that finds another one waiting to poll goes home.
-Beside the walkers, the keeper (`visibility.py`) hides again what is in hand.
+As long as the function has room, one poll is in flight; under a backlog there are more (`core/queues/scaling.py`), as
+many as `permits.py` allows.  A walker ends if another walker already waits to poll.
+Beside the walkers, the keeper (`visibility.py`) keeps the messages in hand hidden.
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS".
 """
@@ -47,9 +47,9 @@ from poller.ports import Clock, QueueSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueContext:
-    """What a run of a queue mapping is put together from.
+    """Everything that a run of a queue mapping needs.
 
-    `room` is the mapping's and `groups` the queue's, over all runs.
+    All runs of the mapping share `room`; all runs of all mappings of the queue share `groups`.
     """
 
     mapping: QueueMapping
@@ -139,7 +139,7 @@ class QueueMappingRunner:
         )
 
     async def run(self) -> None:
-        """Poll and deliver until the stop; gives everything back in any case."""
+        """Poll and deliver until the stop. At the end, however it comes, give all messages in hand back."""
         try:
             if await self._lookup.find():
                 await self._work()
@@ -150,7 +150,7 @@ class QueueMappingRunner:
                 self._permits.leave()
 
     async def _work(self) -> None:
-        """The three stages of a stop, seen from one mapping: poll; let the walkers finish; cut them."""
+        """Let the walkers work until the stop; let them finish what they have in hand; cancel them after the grace."""
         async with anyio.create_task_group() as services:
             services.start_soon(self._keeper.run)
             services.start_soon(self._lookup.find_again)
@@ -161,10 +161,13 @@ class QueueMappingRunner:
             services.cancel_scope.cancel()
 
     async def _walker(self, walkers: TaskGroup) -> None:
-        """Walk until the stop. A fault of ours begins it; the other walkers finish what they have in hand."""
+        """Repeat the steps until the stop. A fault of our own begins the stop of this run.
+
+        The other walkers then finish what they have in hand.
+        """
         try:
             await self._walk(walkers)
-        except Exception as error:  # a fault here must not cut the batches of the other walkers
+        except Exception as error:  # a fault here must not cancel the batches of the other walkers
             self._context.stop.fail(error)
 
     async def _walk(self, walkers: TaskGroup) -> None:

@@ -1,15 +1,16 @@
 """When may a mapping poll its queue?
 
-A message is received only when there is room to invoke it, so that our own limits never raise its receive count.
-Room is counted at three places:
+A mapping receives messages only when it has room to invoke them: the daemon's limits must not raise a receive count.
+Three objects count:
 
-    FunctionRoom   a function's `reserved_concurrency`, shared by every mapping that invokes it
-    MappingRoom    one mapping's batches in hand, over all its runs
-    Permits        one run: its polls and the mapping's batches in hand together stay within the mapping's concurrency
+    FunctionRoom   the batches in hand and the further polls of all queue mappings that invoke one function
+    MappingRoom    the batches in hand of one mapping, over all its runs
+    Permits        the polls and batches of one run; its polls and the mapping's batches stay within the concurrency
 
-A mapping's first poll is long and mostly idle, so it does not count against the function: it may begin if fewer batches
-are in hand than the function takes, or if this mapping has none.  Further polls are short, and they count.
-So an idle queue never takes another mapping's room, and no more batches wait in line than there are mappings.
+The first poll of a mapping is long and mostly idle, so the function's room does not count it.
+It may begin if the function has room for a batch, or if this mapping has no batch in hand.
+Each further poll is short, takes up room of the function, and begins only if there is room.
+So an idle queue takes no room from other mappings, and no more batches wait in line than there are mappings.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from poller.functions.room import FunctionRoom, Room
 
 
 class MappingRoom(Room):
-    """How many batches a mapping has in hand. An old run may still finish its own while the next one polls."""
+    """The batches in hand of one mapping. An old run may still finish its batches while the next run polls."""
 
 
 class Permits:
-    """The polls and batches of one run. One owner, one task group; nothing here is shared between threads."""
+    """The polls and batches of one run. Not thread-safe."""
 
     def __init__(
         self, *, room: FunctionRoom, mapping_room: MappingRoom, polls: PollScaling, concurrency: Concurrency
@@ -59,7 +60,7 @@ class Permits:
         return bool(self._waiting)
 
     async def begin_poll(self) -> bool:
-        """Wait for room and take it; false once the mapping stops polling."""
+        """Wait for room and take it. Return False, without room, after `close`."""
         while not self._is_closed and not self.has_room:
             called = anyio.Event()
             self._waiting.append(called)
@@ -79,7 +80,7 @@ class Permits:
         return True
 
     def end_poll(self, *, with_batch: bool) -> None:
-        """The poll is over; with a batch, its room goes on to the batch."""
+        """End a poll. If it brought a batch, the batch takes the poll's room."""
         self.polls_in_flight -= 1
         if self.polls_in_flight:
             self._room.short_polls -= 1
@@ -104,13 +105,13 @@ class Permits:
             self._waiting.popleft().set()
 
     def close(self) -> None:
-        """No poll begins any more."""
+        """Let no poll begin from now on: all waiting `begin_poll` calls return False."""
         self._is_closed = True
         while self._waiting:
             self._waiting.popleft().set()
 
     def leave(self) -> None:
-        """The run has ended; whatever it still counted is given back to the function and to the mapping."""
+        """Give the room of all polls and batches of this run back, because the run has ended."""
         self._mapping_room.batches -= self.batches_in_hand
         self._room.batches -= self.batches_in_hand
         self._room.short_polls -= max(0, self.polls_in_flight - 1)

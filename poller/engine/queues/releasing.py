@@ -1,4 +1,8 @@
-"""How do messages in hand go back to the queue at a stop? As `core/queues/delivery.py` says, shielded and bounded."""
+"""How do messages in hand go back to the queue at a stop?
+
+`core/queues/delivery.py` decides which are deleted and which are shown again.
+Cancellation does not interrupt this, but it has a time limit.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ RELEASE_IN_SECONDS = 10.0
 
 
 class Releaser:
-    """Gives the messages of one mapping back."""
+    """Gives messages of one mapping back to the queue."""
 
     def __init__(self, *, finisher: Finisher, keeper: VisibilityKeeper) -> None:
         self._finisher = finisher
@@ -24,7 +28,10 @@ class Releaser:
         await self.release(list(self._keeper.deliveries))
 
     async def release(self, deliveries: Iterable[Delivery]) -> None:
-        """Give these back, in at most RELEASE_IN_SECONDS, come what may; they are not ours any more."""
+        """Give all messages of these deliveries back, in at most RELEASE_IN_SECONDS, also when cancelled.
+
+        The keeper hides them no longer, even if a call fails.
+        """
         deliveries = list(deliveries)
         finish = give_back(deliveries)
         for delivery in deliveries:

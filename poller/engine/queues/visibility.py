@@ -1,16 +1,17 @@
 """How do messages in hand stay hidden in the queue?
 
-From the moment it is received until it is deleted or left to the queue, a message belongs to a `Delivery`.
-Once half of its visibility timeout is over, the keeper hides it again for a whole one, ten messages to a call:
+A message in hand belongs to a `Delivery`, from its receive until it is deleted or given back to the queue.
+When half of its visibility timeout is over, the keeper hides it again for a whole timeout; one call hides ten messages:
 
     asked ──(long poll, answer)── received ────── half ──────── timeout
-      └ visible_until is counted from here: SQS            └ hidden again from here: a fresh timeout
+      └ visible_until is counted from here: SQS     └ hidden again: a new timeout begins
         may have taken the message as early as that
 
-So `visible_until` errs on the safe side.  Before an invocation, `hide_for` hides those messages again whose time may be
-too short; a message that the queue refuses to hide is lost.  A call that fails is tried again at the next tick, as long
-as time is left, and delays no other.  SQS hides a message for twelve hours in all; the last call asks for the rest of
-them, and then SQS shows the message again, even if its function still runs: the log says so.
+So `visible_until` is never later than the time at which SQS shows the message.
+Before an invocation, `hide_for` hides the messages again whose time may be too short.
+A message that SQS refuses to hide is lost: it is not invoked.
+A call that fails is made again at the next tick, and delays no other call.
+SQS hides a message for twelve hours in all.  Then SQS shows it again, even if its function still runs; the log says so.
 
 Source: Amazon SQS API Reference, "ChangeMessageVisibility".
 """
@@ -31,16 +32,16 @@ from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
 TIMEOUT_BEFORE_LOOKUP_IN_SECONDS = 30
-"""SQS's default; nothing is in hand before the queue has been looked up."""
+"""SQS's default timeout, used until the lookup has found the queue's own. No message is in hand before that."""
 
 TICKS_PER_TIMEOUT = 8
 SHORTEST_TICK_IN_SECONDS = 0.1
 LONGEST_TICK_IN_SECONDS = 15.0
 CALL_IN_SECONDS = 1.0
-"""What a call may take: so much less than a whole visibility timeout can be asked for in advance."""
+"""The time allowed for a call to SQS. The keeper subtracts it from a whole timeout and from the twelve hours."""
 
 HELD_TOO_LONG = "HeldForTwelveHours"
-"""The error code for messages that SQS hides no longer after twelve hours; ours, because no call is made then."""
+"""The reported code for a message that SQS cannot hide longer than twelve hours. The code is ours: no call is made."""
 
 
 class VisibilityKeeper:
@@ -63,11 +64,11 @@ class VisibilityKeeper:
         self.deliveries[delivery] = None
 
     def drop(self, delivery: Delivery) -> None:
-        """Nothing of this is ours any more."""
+        """Stop hiding the messages of this delivery."""
         self.deliveries.pop(delivery, None)
 
     async def run(self) -> None:
-        """Tick for ever; a call that hangs holds up its own messages only."""
+        """Hide messages again at each tick, until cancelled. A call that hangs delays only its own messages."""
         async with anyio.create_task_group() as calls:
             while True:
                 tick = self.timeout_in_seconds / TICKS_PER_TIMEOUT
@@ -76,15 +77,18 @@ class VisibilityKeeper:
                     calls.start_soon(in_chunks_of_ten, due, self._extend)
 
     def is_hidden_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
-        """Whether all of them are sure to stay hidden for so long, as nearly every batch is."""
+        """Return whether all these messages certainly stay hidden for `seconds`.
+
+        Nearly a whole visibility timeout is enough if `seconds` is longer. Nearly every batch passes without a call.
+        """
         until = self._until(seconds)
         return all(held.visible_until > until and not held.is_lost for held in messages)
 
     async def hide_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
-        """Ask the queue to hide them for so long; false when that is left open.
+        """Hide the messages again that would not stay hidden for `seconds`. Return False if some still may not.
 
-        Messages that the queue refuses to hide are lost then, the others are sure.
-        Where we may not change visibilities at all, what is hidden now has to do.
+        Messages that SQS refuses to hide become lost, and count as dealt with.
+        Returns True if the daemon has no permission to change visibilities: then the present timeouts must be enough.
         """
         until = self._until(seconds)
         due = [held for held in messages if held.visible_until <= until and not held.is_lost]
@@ -94,12 +98,15 @@ class VisibilityKeeper:
         return all(held.is_lost or held.visible_until > until for held in due)
 
     def can_be_hidden_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
-        """False if the twelve hours of a message end before `seconds` have passed."""
+        """Return False if the twelve hours of a message end before `seconds` have passed."""
         until = self._until(seconds)
         return all(held.longest_until - CALL_IN_SECONDS > until for held in messages)
 
     def _due(self) -> list[MessageInHand]:
-        """The messages to hide again: half of their time is over. Those that SQS hides no longer become lost."""
+        """Return the messages to hide again, because half of their timeout is over.
+
+        A message whose twelve hours are over becomes lost.
+        """
         now = anyio.current_time()
         half = now + self.timeout_in_seconds / 2
         due = []
@@ -123,7 +130,10 @@ class VisibilityKeeper:
         return anyio.current_time() + min(seconds, timeout - min(CALL_IN_SECONDS, timeout / 10))
 
     async def _extend(self, due: Sequence[MessageInHand]) -> None:
-        """Hide these again, for as long as the one may be that may least."""
+        """Hide these messages again, all for one visibility timeout.
+
+        The time is shorter if the twelve hours of one of them end before.
+        """
         asked_at = anyio.current_time()
         longest = min(held.longest_until for held in due) - asked_at - CALL_IN_SECONDS
         timeout = max(0, min(self.timeout_in_seconds, int(longest)))
@@ -155,5 +165,5 @@ class VisibilityKeeper:
 
 
 def _is_worth_more(held: MessageInHand) -> bool:
-    """Whether a call can hide it for longer, within the twelve hours."""
+    """Return whether the twelve hours leave time to hide the message again."""
     return held.longest_until - held.visible_until >= 2 * CALL_IN_SECONDS
