@@ -1,6 +1,6 @@
-"""How much of an answer does the general client read? As much as the narrow one; aiobotocore itself has no limit.
+"""How much of an answer does the general client read? As much as the fast client; aiobotocore itself has no limit.
 
-It asks for no encoding and decompresses nothing, so the limit holds for the whole answer.
+The client asks for no compression and decompresses nothing, so a small answer cannot become a huge one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from poller.http.proxied import body_of
 
 
 class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore is not typed
-    """aiobotocore's HTTP session, with a limit for answers; the general client uses no streamed ones."""
+    """aiobotocore's HTTP session with a limit for answers. It reads every answer whole, so it cannot stream one."""
 
     async def send(self, request: Any) -> AioAWSResponse:
-        """Raises botocore's errors, as its base class does, and Unreachable for an answer above the limit."""
-        request.stream_output = True  # otherwise the base class reads all of it
+        """Send a request and return its answer. Raises Unreachable if it is too large, and botocore's errors."""
+        request.stream_output = True  # otherwise the base class reads the whole answer, without a limit
         response = await super().send(request)
         try:
             body = await body_of(response.raw)
@@ -32,7 +32,7 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore is no
 
 
 class _Read:
-    """A body that was read already, with the methods that AioAWSResponse needs."""
+    """A body that is already read, with the method that AioAWSResponse needs."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

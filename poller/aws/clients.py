@@ -1,14 +1,14 @@
 """How is a client of an AWS service made? `Aws` makes all clients, for a region, an endpoint and a role.
 
-    json_client     the fast client of a JSON service     } region, endpoint, protocol and signing name are those that
-    invoker         the fast client of a Lambda function  } aiobotocore resolves; settings override the endpoint
-    client          the general client: aiobotocore's
-    identity_arn    the ARN of the daemon's own identity
-    execution_role  the ARN of the role that a Lambda function runs with
+    json_client     makes the fast client of a JSON service     } aiobotocore finds region, endpoint, protocol and
+    invoker         makes the fast client of a Lambda function  } signing name; the settings may set the endpoint
+    client          makes the general client, which is aiobotocore's
+    identity_arn    asks STS for the ARN of the daemon's own identity
+    execution_role  asks Lambda for the ARN of a function's role
 
-One pool of connections, a clock for each endpoint and an identity for each role are shared by all of them.
-To make any of them needs neither credentials nor network, and fails only with SettingsError, for a fault in the AWS
-configuration; anything else that is missing shows at the first request.
+The fast clients share one pool of connections and one clock for each endpoint. All clients share one identity for each
+role and region. Making a fast client needs no credentials and no network. It raises SettingsError for a fault in the
+AWS configuration; any other fault, such as missing credentials, appears at the first request.
 
 Source of the endpoints' precedence: AWS SDKs and Tools Reference Guide, "Service-specific endpoints".
 """
@@ -56,7 +56,7 @@ GENERAL_CLIENT = AioConfig(
 )
 
 IDENTITY_TIMEOUT_IN_SECONDS = 5.0
-"""How long STS or Lambda may take to name an identity; ours. Only events show it, so it is not worth a longer wait."""
+"""How long STS or Lambda may take to name an identity. We chose a short time, because only events show the identity."""
 
 NO_REGION = (
     "daemon.region: missing; set it there, in AWS_DEFAULT_REGION, or in the profile of the AWS configuration file"
@@ -65,7 +65,7 @@ NO_REGION = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsSettings:
-    """What the settings file says of AWS. `endpoints` maps a service, as botocore calls it, to a url of its own."""
+    """The AWS part of the settings file. `endpoints` maps the name that botocore uses for a service to a url."""
 
     region: str | None = None
     endpoint_url: str | None = None
@@ -73,7 +73,7 @@ class AwsSettings:
 
 
 class Service(NamedTuple):
-    """What aiobotocore knows of a service in a region."""
+    """The properties of a service in a region, as aiobotocore resolves them, and the proxy for its url."""
 
     url: str
     proxy: str | None
@@ -83,7 +83,7 @@ class Service(NamedTuple):
 
 
 class Aws:
-    """Makes the clients. Enter it before use; leaving it closes every connection."""
+    """Makes the clients. Use it inside an `async with`, whose end closes every connection of the fast clients."""
 
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings
@@ -103,7 +103,7 @@ class Aws:
         await self._stack.aclose()
 
     async def json_client(self, service: str, *, region: str | None = None, role_arn: str | None = None) -> JsonClient:
-        """The fast client of a service with a JSON protocol: `sqs`, `kinesis`, `dynamodbstreams`."""
+        """Make the fast client of a service with a JSON protocol: `sqs`, `kinesis` or `dynamodbstreams`."""
         region = self.region(region)
         known = await self._service(service, region)
         return JsonClient(
@@ -122,7 +122,7 @@ class Aws:
         region: str | None = None,
         role_arn: str | None = None,
     ) -> Invoker:
-        """The fast client of a Lambda function; `name` is a name or an ARN without qualifier."""
+        """Make the fast client of a Lambda function. `name` is a name or an ARN without a qualifier."""
         region = self.region(region)
         known = await self._service("lambda", region)
         return Invoker(
@@ -138,7 +138,7 @@ class Aws:
     async def client(
         self, service: str, *, region: str | None = None, role_arn: str | None = None
     ) -> AsyncIterator[Any]:
-        """The general client, from aiobotocore. What it raises in the block comes out as errors.ServiceError."""
+        """Open the general client. Errors of botocore inside the block become errors.ServiceError."""
         region = self.region(region)
         with translated():
             identity = self._identity(role_arn, region)
@@ -155,7 +155,7 @@ class Aws:
             raise
 
     async def identity_arn(self, region: str | None = None) -> str | None:
-        """The daemon's own identity as an IAM ARN; None if STS does not answer in time."""
+        """Return the daemon's own identity as an IAM ARN, or None if STS does not tell it in time."""
         with _told_in_time():
             async with self.client("sts", region=region) as sts:
                 return iam_arn((await sts.get_caller_identity())["Arn"])
@@ -164,9 +164,9 @@ class Aws:
     async def execution_role(
         self, name: str, *, qualifier: str | None = None, region: str | None = None, role_arn: str | None = None
     ) -> str | None:
-        """The ARN of a Lambda function's role; None if Lambda does not answer in time, or does not let us ask.
+        """Return the ARN of a Lambda function's role, or None if Lambda does not tell it in time.
 
-        `name` is a name or an ARN without qualifier.
+        `name` is a name or an ARN without a qualifier.
         """
         asked = {"FunctionName": name} | ({"Qualifier": qualifier} if qualifier is not None else {})
         with _told_in_time():
@@ -175,14 +175,17 @@ class Aws:
         return None
 
     def region(self, asked: str | None = None) -> str:
-        """The region to use: the one asked for, the settings', the AWS chain's."""
+        """Return the first region that is set: `asked`, the one in the settings, or the one in the AWS configuration.
+
+        Raises SettingsError if there is none.
+        """
         region = asked or self._settings.region or self._configured("region")
         if not region:
             raise SettingsError([NO_REGION])
         return region
 
     def _configured(self, name: str) -> str | None:
-        """What the AWS configuration (environment, profile) says of this."""
+        """Return a value of the AWS configuration (environment and profile), or None if it is not set."""
         try:
             value: str | None = self._own_identity.session.get_config_variable(name)
         except BotoCoreError as error:
@@ -228,7 +231,7 @@ class Aws:
             model = client.meta.service_model
             url = await base_url(client)
             parts = urlsplit(url)
-            if parts.scheme not in DEFAULT_PORTS or parts.port == 0:  # reading a port that is no number raises
+            if parts.scheme not in DEFAULT_PORTS or parts.port == 0:  # `port` raises ValueError if it is not a number
                 raise ValueError(f"Invalid endpoint: {url}")
             return Service(
                 url,
@@ -240,14 +243,14 @@ class Aws:
 
 
 def _not_a_url(error: ValueError) -> str:
-    """botocore quotes the whole url, which may contain a password."""
+    """Return a text that shows only the url's host, because botocore's text has the whole url with its password."""
     _, quoted, url = str(error).partition("Invalid endpoint: ")
     return f"not a url: {host_of(url)}" if quoted else "not a url"
 
 
 @contextmanager
 def _told_in_time() -> Iterator[None]:
-    """Leave the block if the service takes too long, refuses, or answers something unexpected."""
+    """Leave the block without an error if the service takes too long, refuses, or sends an unexpected answer."""
     with (
         anyio.move_on_after(IDENTITY_TIMEOUT_IN_SECONDS),
         suppress(ServiceError, *UNREADABLE),
@@ -256,10 +259,10 @@ def _told_in_time() -> Iterator[None]:
 
 
 async def base_url(client: Any) -> str:
-    """Where a client sends its requests, without an operation's own path.
+    """Return the url to which a client sends its requests, without the path of an operation.
 
-    `client.meta.endpoint_url` is not always that (dual-stack DynamoDB Streams): only a request goes through the
-    endpoint rules. So it is asked for the url of one that needs no parameters; nothing is sent.
+    `client.meta.endpoint_url` may be a different url (dual-stack DynamoDB Streams), because botocore applies its
+    endpoint rules only to a request. So the client makes the url of a request without parameters, but does not send it.
     """
     operations = map(client.meta.service_model.operation_model, client.meta.service_model.operation_names)
     operation = next(each for each in operations if each.input_shape and not each.input_shape.required_members)
@@ -269,7 +272,10 @@ async def base_url(client: Any) -> str:
 
 
 def iam_arn(sts_arn: str) -> str:
-    """The role's own ARN, where STS names a session of the role; a path in the role's name is not known to STS."""
+    """Return the ARN of the role for the ARN of a role's session; any other ARN is returned unchanged.
+
+    The ARN lacks the role's path, because STS does not tell it.
+    """
     arn = Arn.parse(sts_arn)
     kind, _, name = arn.resource.partition("/")
     if (arn.service, kind) != ("sts", "assumed-role"):
@@ -278,7 +284,11 @@ def iam_arn(sts_arn: str) -> str:
 
 
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Trust whom botocore trusts: its `ca_bundle` setting, else REQUESTS_CA_BUNDLE, else certifi's authorities."""
+    """Make a TLS context that trusts the certificates that botocore trusts.
+
+    They are in its `ca_bundle` setting, else in REQUESTS_CA_BUNDLE, else in certifi. Raises SettingsError if the file
+    cannot be read.
+    """
     bundle = ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True)
     try:
         return ssl.create_default_context(cafile=bundle)

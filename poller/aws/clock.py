@@ -1,6 +1,6 @@
-"""What time does an endpoint's clock show? It dates signatures, and the age of a record is measured by it.
+"""What time does an endpoint's clock show? Signatures need that time, and so does the age of a record.
 
-The rules are in `core/service_time.py`; here are the known bounds of one endpoint, and our two clocks.
+`core/service_time.py` has the rules. This module applies them to the answers of one endpoint and to our two clocks.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from poller.core.service_time import Bounds, bounds, is_plausible, narrowed, par
 
 
 class ServiceClock:
-    """`ports.SourceClock` of one endpoint: our clock, corrected by the Date of the endpoint's answers.
+    """`ports.SourceClock` of one endpoint: our clock, corrected by the Date headers of the endpoint's answers.
 
-    `ours` is the time of day in epoch seconds, `steady` a clock that is never set.
+    `ours` returns our time of day in epoch seconds. `steady` returns the seconds of a clock that is never set.
     """
 
     def __init__(self, *, ours: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
@@ -33,7 +33,10 @@ class ServiceClock:
         return self._ours() if self._known is None else self._known.low + self.steady()
 
     def heard(self, date: str | None, *, asked_at: float) -> None:
-        """Learn from the Date of an answer that came now; the request was sent at `asked_at`, on the steady clock."""
+        """Correct the clock by the Date header of an answer that came just now.
+
+        The request was sent at `asked_at`, on the steady clock. A missing or implausible Date changes nothing.
+        """
         if date is None:
             return
         if date != self._text:  # many answers of one second have the same Date

@@ -1,15 +1,16 @@
-"""What does an error of a service mean? The one table from AWS's errors, botocore's and aiohttp's to `poller.errors`.
+"""Which error of `poller.errors` stands for an error of AWS, botocore or aiohttp?
 
-A service names its error by a code; the code decides, and where it is not known, the status:
+A service names its error by a code. The first line that fits the code or the HTTP status decides:
 
-    a throttling code, or 429           Throttled
-    a code of a stream's read cursor    ExpiredIterator, Trimmed
-    5xx                                 Unreachable (the request may have had an effect)
-    a code of credentials, or 401, 403  AccessDenied
-    a code of absence, or 404           NotFound
-    anything else                       Rejected
+    a throttling code, or status 429            Throttled
+    a code for a stream's read cursor           ExpiredIterator, Trimmed
+    status 5xx                                  Unreachable (the request may have had an effect)
+    a code for credentials or permissions       AccessDenied
+    a code for a missing thing, or status 404   NotFound
+    status 401 or 403                           AccessDenied
+    any other                                   Rejected
 
-No answer at all is Unreachable; `was_sent` is false only where no connection came about.
+A request without an answer is Unreachable; `was_sent` is false only if no connection was made.
 
 Sources: the "Common Errors" page of each service's API Reference; AWS SDKs and Tools Reference Guide, "Retry behavior".
 """
@@ -57,12 +58,12 @@ THROTTLING_CODES = frozenset(
         "TransactionInProgressException",
     }
 )
-"""Too much, for now. `OverLimit` is SQS's word for a queue with too many messages in flight."""
+"""There are too many requests now. SQS says `OverLimit` if a queue has too many messages in flight."""
 
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException"})
 UNKNOWN_KEY_CODES = frozenset({"InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"})
 RENEWABLE_CODES = EXPIRED_CODES | UNKNOWN_KEY_CODES
-"""Other credentials may help."""
+"""After these codes, a request with other credentials may succeed."""
 
 CLOCK_CODES = frozenset(
     {
@@ -73,7 +74,7 @@ CLOCK_CODES = frozenset(
         "SignatureDoesNotMatch",
     }
 )
-"""What a service may say to a request whose time is wrong; some are also said of a wrong secret key."""
+"""The codes for a request whose time is wrong. A wrong secret key gives some of the same codes."""
 
 ACCESS_CODES = (
     RENEWABLE_CODES
@@ -110,13 +111,13 @@ ABSENCE_CODES = frozenset(
 )
 
 CURSOR_CODES = {"ExpiredIteratorException": ExpiredIterator, "TrimmedDataAccessException": Trimmed}
-"""What Kinesis and DynamoDB Streams say of a read cursor, or of the position for a new one."""
+"""The codes of Kinesis and DynamoDB Streams for a read cursor, or for the position of a new one."""
 
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,127}")
-"""What an error code looks like; AWS's longest have about 60 characters."""
+"""The form of an error code; AWS's longest codes have about 60 characters."""
 
 MESSAGE_LENGTH = 500
-"""Characters of a service's message that are kept; AWS's own are shorter."""
+"""How many characters of a service's message are kept. AWS's own messages are shorter."""
 
 BOTO_NOT_CONNECTED = (boto.ConnectTimeoutError, boto.ProxyConnectionError, boto.SSLError)
 BOTO_NO_ANSWER = (boto.HTTPClientError, boto.ConnectionError)
@@ -137,10 +138,10 @@ BOTO_NO_CREDENTIALS = (
 
 
 def service_error(message: str, *, code: str, status: int, retry_after: str | None = None) -> ServiceError:
-    """The error for an answer that refuses.
+    """Return the error for an answer that reports one.
 
-    Only the first line of the message is kept: when a signature does not match, AWS repeats the signed request below
-    it, with the session token.
+    Its text has only the first line of the message: when a signature does not match, AWS repeats the signed request
+    in the lines below, with the session token.
     """
     line = message[:MESSAGE_LENGTH].strip().partition("\n")[0].rstrip()
     text = f"{code} ({status}): {line}" if line else f"{code} ({status})"
@@ -158,12 +159,12 @@ def service_error(message: str, *, code: str, status: int, retry_after: str | No
 
 
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What botocore's parsers raise for an answer of an unexpected shape, besides botocore's own errors."""
+"""What botocore's parsers raise for an answer of an unexpected shape, in addition to botocore's own errors."""
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Whatever botocore raises within comes out as a ServiceError, with the original as its cause."""
+    """Turn an error of botocore inside the block into a ServiceError, which has the original error as its cause."""
     try:
         yield
     except (boto.BotoCoreError, boto.ClientError) as error:
@@ -173,7 +174,7 @@ def translated() -> Iterator[None]:
 
 
 def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
-    """The error for one of botocore's, which the general client and the search for credentials raise."""
+    """Return the ServiceError for an error that botocore has raised."""
     if isinstance(error, boto.ClientError):
         metadata = error.response.get("ResponseMetadata", {})
         told = error.response.get("Error", {})
@@ -193,7 +194,7 @@ def translation(error: boto.BotoCoreError | boto.ClientError) -> ServiceError:
 
 @safe_text.register
 def _sentence(error: boto.BotoCoreError) -> str:
-    """botocore's sentence; a value in it is shown only if it is known to be no secret."""
+    """Return botocore's sentence. Only a value that is known to be no secret is shown; any other is hidden."""
     values = {name: SHOWN_VALUES.get(name, _hidden)(value) for name, value in error.kwargs.items()}
     text = str(error.fmt.format(**values))
     return text if any(map(str.isalpha, text)) else type(error).__name__
@@ -201,7 +202,7 @@ def _sentence(error: boto.BotoCoreError) -> str:
 
 @safe_text.register
 def _misconfigured(error: boto.InvalidConfigError) -> str:
-    """The text names profiles and their settings, and quotes no secret."""
+    """Return botocore's text unchanged: it names profiles and their settings, but no secret."""
     return str(error)
 
 
@@ -218,23 +219,26 @@ SHOWN_VALUES: Mapping[str, Callable[[object], str]] = {
     **dict.fromkeys(("region_name", "service_name", "source_profile"), str),
     **dict.fromkeys(("endpoint", "endpoint_url", "proxy_url"), _host),
 }
-"""How a value of a botocore error is shown, by its name. Others are hidden: answers, parameters, errors' texts."""
+"""The values of a botocore error that are shown, by name, and how. All other values, such as answers, are hidden."""
 
 
 def never_connected(error: boto.BotoCoreError) -> bool:
-    """Whether no connection came about. aiobotocore calls a reset connection EndpointConnectionError too."""
+    """Return True if no connection was made.
+
+    An EndpointConnectionError alone does not prove it: aiobotocore also raises it for a connection that was reset.
+    """
     return isinstance(error, BOTO_NOT_CONNECTED) or isinstance(error.kwargs.get("error"), NOT_CONNECTED)
 
 
 def bare_code(wire: str) -> str:
-    """The code without what services wrap around it: `com.amazonaws.sqs#X`, `X:http://…`, `X;Sender`.
+    """Return the code `X` of a text such as `com.amazonaws.sqs#X`, `X:http://…` or `X;Sender`.
 
-    Empty if it does not look like a code, because it is shown in log lines, pages and messages.
+    Returns an empty text if `X` does not have the form of a code, because log lines, pages and messages show it.
     """
     code = re.split("[:;]", wire, maxsplit=1)[0].rpartition("#")[2]
     return code if CODE.fullmatch(code) else ""
 
 
 def seconds(retry_after: str | None) -> float | None:
-    """The Retry-After header in seconds; None where it is absent, or a date."""
+    """Return the seconds of a Retry-After header, or None if it is missing or has a date."""
     return float(retry_after) if retry_after and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", retry_after) else None

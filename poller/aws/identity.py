@@ -1,16 +1,16 @@
 """Which credentials sign a request, and when are they renewed?
 
-The identity without a role has the credentials that aiobotocore's chain finds: environment, profile, web identity,
-container, instance.  An identity with a role assumes it by STS with those credentials.
+The daemon's own identity has the credentials that aiobotocore's chain finds: environment, profile, web identity,
+container, instance. The identity of a role uses those credentials to assume the role by STS.
 
-    known_credentials  the credentials, if no search is needed
-    credentials()      the credentials, after a search if needed; aiobotocore is asked at most once a second, and renews
-                       them in time
-    renew(stale)       the service rejected these credentials: search the whole chain again, also a credentials file
-                       that was changed meanwhile
-    session            aiobotocore's session of this identity, for the general client
+    known_credentials  returns the credentials if no search is needed
+    credentials()      returns the credentials; asks aiobotocore at most once a second, and aiobotocore renews them
+                       before they expire
+    renew(stale)       searches the whole chain again, after a service has rejected the credentials `stale`; so it also
+                       finds the new content of a credentials file
+    session            is aiobotocore's session of this identity, for the general client
 
-No request is sent before the first of these calls.
+An identity sends no request before one of these is first used.
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ from poller.disclosure import safe_text
 from poller.errors import AccessDenied, Unreachable
 
 CREDENTIALS_ARE_TRUSTED_FOR_IN_SECONDS = 1.0
-"""How long credentials are used before aiobotocore is asked for newer ones; it renews them ten minutes early."""
+"""How long credentials are used before aiobotocore is asked again. It renews them ten minutes before they expire."""
 
 ROLE_SESSION_NAME = "poller"
-"""How CloudTrail calls the daemon when it acts under a role."""
+"""The name of the daemon's session of a role; CloudTrail shows it."""
 
 
 class Identity:
-    """One identity. `new_session` makes a session that knows no credentials yet; `source` assumes the role, if any."""
+    """One identity. `new_session` makes a session without credentials.
+
+    `source` is the identity that assumes the role; None if this identity has no role.
+    """
 
     def __init__(self, new_session: Callable[[], Session], *, source: Identity | None = None) -> None:
         self._new_session = new_session
@@ -53,14 +56,14 @@ class Identity:
 
     @property
     def known_credentials(self) -> Credentials | None:
-        """The credentials, if no search is needed. While one task searches, the other tasks get the known ones."""
+        """The credentials, or None if a search is needed. While one task searches, other tasks get the old ones."""
         is_good = time.monotonic() < self._trusted_until or self._lock.locked()
         return self._credentials if is_good else None
 
     async def credentials(self) -> Credentials:
-        """Raises AccessDenied if there are none, Unreachable if a credential provider does not answer.
+        """Return the credentials. Raises AccessDenied if there are none, Unreachable if a provider does not answer.
 
-        It has no deadline of its own, and takes as long as the slowest provider: set one around it.
+        It has no timeout and may take as long as the slowest credential provider, so set a timeout around it.
         """
         if (known := self.known_credentials) is not None:
             return known
@@ -68,7 +71,11 @@ class Identity:
             return await self._search()
 
     async def renew(self, stale: Credentials) -> Credentials:
-        """Other credentials than these, if there are any; if several tasks ask at once, the first one searches."""
+        """Search for credentials again and return them. They equal `stale` if there are no others.
+
+        If another task has found different ones meanwhile, those are returned without a search.
+        Raises what `credentials` raises.
+        """
         async with self._lock:
             if self._credentials is not None and self._credentials != stale:
                 return self._credentials
@@ -89,7 +96,10 @@ class Identity:
 
 
 async def frozen_credentials(session: AioSession) -> Credentials:
-    """The credentials of a session now. No request of ours was sent when this fails, whatever was asked on the way."""
+    """Return the session's credentials as they are now. Raises only errors.ServiceError.
+
+    Unreachable has `was_sent` false: the search may have sent requests, but the request to be signed was not sent.
+    """
     try:
         with translated():
             found = await session.get_credentials()
@@ -101,17 +111,17 @@ async def frozen_credentials(session: AioSession) -> Credentials:
         raise Unreachable(str(error), code=error.code, was_sent=False) from error
     except UNREADABLE as error:
         raise AccessDenied("the credentials cannot be understood", code="UnusableCredentials") from error
-    except RuntimeError as error:  # aiobotocore raises it for credentials that are expired on arrival
+    except RuntimeError as error:  # aiobotocore raises it if new credentials have already expired
         raise AccessDenied("the credentials have expired", code="ExpiredCredentials") from error
-    except OSError as error:  # a credential process that cannot be started, a file that cannot be read
+    except OSError as error:  # a credential process cannot be started, or a file cannot be read
         raise AccessDenied(f"the credentials cannot be read: {safe_text(error)}", code="UnusableCredentials") from error
     return credentials
 
 
 class Session(AioSession):  # type: ignore[misc]  # aiobotocore is not typed
-    """aiobotocore's session; all its clients reach STS at `sts_url`, if given, also those of credential providers.
+    """aiobotocore's session. If `sts_url` is set, every STS client of the session uses it.
 
-    A provider (web identity, a profile's role_arn) makes its own client, and gives it no endpoint.
+    This includes the clients of credential providers (web identity, a profile's role_arn), which set no endpoint.
     """
 
     def __init__(self, sts_url: str | None = None) -> None:
@@ -125,9 +135,9 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore is not typed
 
 
 def role_session(role_arn: str, source: Identity, **sts: Any) -> Session:
-    """A session that assumes the role when it is first used, with an STS client that has the arguments `sts`.
+    """Return a session that assumes the role when it first needs credentials.
 
-    It shares the service models that the source's session has loaded.
+    `sts` are the arguments of its STS client. It shares the service models that the source's session has loaded.
     """
     session = Session(source.session.sts_url)
     session.register_component("data_loader", source.session.get_component("data_loader"))
@@ -136,7 +146,7 @@ def role_session(role_arn: str, source: Identity, **sts: Any) -> Session:
 
 
 class AssumedRole:
-    """A credential provider, as aiobotocore's resolver wants one, for a role named in the settings."""
+    """A credential provider for aiobotocore's resolver. It assumes a role that the settings name."""
 
     METHOD = "assume-role"
     CANONICAL_NAME = None
@@ -147,7 +157,7 @@ class AssumedRole:
         self._sts = sts
 
     async def load(self) -> AioDeferredRefreshableCredentials:
-        """Credentials that renew themselves by assuming the role again."""
+        """Return credentials that assume the role again before they expire."""
         session = self._source.session
         credentials = await session.get_credentials()
         if credentials is None:

@@ -1,4 +1,4 @@
-"""How is a Lambda function called all day? The Invoke API; what the answer means is the target's to say.
+"""How is a Lambda function called often at low cost? By the Invoke API. The target interprets the answer.
 
 Source: AWS Lambda API Reference, "Invoke".
 """
@@ -13,7 +13,7 @@ from poller.aws.wire import Answer, Route, Wire
 
 
 class Invoker:
-    """One function in one region, as one identity."""
+    """The fast client of one function in one region, with one identity."""
 
     def __init__(
         self,
@@ -34,17 +34,18 @@ class Invoker:
 
     @property
     def url(self) -> str:
-        """Where requests go."""
+        """The url to which requests are sent."""
         return self._route.resource.url
 
     async def invoke(self, payload: bytes, headers: Mapping[str, str]) -> Answer:
-        """Any answer, an error too. Header names in lower case; raises Unreachable or AccessDenied.
+        """Call the function and return the answer, even if it reports an error. Header names are in lower case.
 
-        Nothing is sent again that may have run.
+        Raises Unreachable if no answer comes, and AccessDenied if there are no credentials.
+        A request that the function may have received is not sent again.
         """
         return await self._wire.post(self._route, headers, payload, timeout_in_seconds=self._timeout_in_seconds)
 
 
 def encoded(text: str) -> str:
-    """As part of a path or query: everything but the unreserved characters."""
+    """Return the text for a path or query: all characters except letters, digits and -._~ are percent-encoded."""
     return quote(text, safe="-._~")

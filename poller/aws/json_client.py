@@ -1,4 +1,4 @@
-"""How is a JSON service called all day? POST of a body that is ready, an operation's name in a header, JSON back.
+"""How is a JSON service called often at low cost? By a POST of JSON; a header names the operation.
 
 Sources: AWS's JSON 1.0 and 1.1 protocols, as botocore's service models name them (`targetPrefix`, `jsonVersion`).
 """
@@ -27,11 +27,14 @@ REPEATABLE_OPERATIONS = frozenset(
         "ReceiveMessage",
     }
 )
-"""What does no harm when it is done twice. Messages of a receive that got lost come back, as after any lost answer."""
+"""Operations that do no harm if they are done twice.
+
+If a receive is done twice, the messages of the lost answer come back after their visibility timeout.
+"""
 
 
 class JsonClient:
-    """One service in one region, as one identity."""
+    """The fast client of one service in one region, with one identity."""
 
     def __init__(self, wire: Wire, route: Route, *, target_prefix: str, json_version: str) -> None:
         self._wire = wire
@@ -42,20 +45,20 @@ class JsonClient:
 
     @property
     def endpoint_url(self) -> str:
-        """Where requests go."""
+        """The url to which requests are sent."""
         return self._route.resource.url
 
     @property
     def clock(self) -> ServiceClock:
-        """The endpoint's clock, by the Date of its answers."""
+        """The endpoint's clock, as the Date headers of its answers show it."""
         return self._wire.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        """The answer's document. Raises errors.ServiceError, and only that.
+        """Send one request and return the JSON of its answer. Raises only errors.ServiceError.
 
-        The timeout is for the whole call; a long poll's must be longer than the wait it asks for.
-        An empty body counts as no answer: of the operations that are called all day each says something, if only `{}`,
-        and something between us may have lost it.
+        The timeout covers the whole call. For a long poll it must be longer than the poll's wait.
+        An answer that is not JSON raises Unreachable. So does an empty one: every operation that is used here answers
+        at least `{}`, so something on the way has lost the body.
         """
         headers = self._headers.get(operation)
         if headers is None:
@@ -72,7 +75,7 @@ class JsonClient:
         try:
             return orjson.loads(answer.body)
         except orjson.JSONDecodeError as error:
-            with suppress(ValueError, RecursionError):  # half of a surrogate pair, which the fast one refuses
+            with suppress(ValueError, RecursionError):  # orjson rejects half of a surrogate pair
                 return json.loads(answer.body, parse_constant=_refuse_constant)
             raise Unreachable("the answer is not JSON", code="UnusableAnswer", was_sent=True) from error
 

@@ -1,9 +1,9 @@
-"""How is a general client kept open? Made for the first call, shared by all, and made anew once it was denied.
+"""How does a general client stay open between calls? The first call opens it, and all calls share it.
 
-aiobotocore's client renews credentials that expire, but never looks for others; a client made anew does.
-So after AccessDenied the next call gets another client.
-The denied one is closed when its last call has left it, and with
-that error: then `Aws.client` searches for credentials.
+aiobotocore's client renews credentials that expire, but never searches for different ones. A new client does.
+So after AccessDenied the next call opens a new client.
+The old client is closed when its last call has ended. `Aws.client` gets the AccessDenied error at that close, so that
+it can search for new credentials.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from poller.errors import AccessDenied, ServiceError, Unreachable
 
 
 class KeptClient:
-    """One service as one identity. `new_client` opens a client: `Aws.client` with its arguments.
+    """The general client of one service with one identity. `new_client` is `Aws.client` with its arguments.
 
-    Leave it when no call is on its way any more.
+    Leave its `async with` only after all calls have ended.
     """
 
     def __init__(self, new_client: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
@@ -37,9 +37,9 @@ class KeptClient:
             await self._current.close()
 
     async def call(self, operation: str, *, timeout_in_seconds: float, **parameters: Any) -> Any:
-        """The answer of the client's method of this name. Raises errors.ServiceError, and only that.
+        """Call the client's method `operation` and return its answer. Raises only errors.ServiceError.
 
-        The timeout is for the whole call: the search for credentials, and aiobotocore's own retries.
+        The timeout covers the whole call, with the search for credentials and aiobotocore's own retries.
         """
         opened = None
         try:
@@ -77,7 +77,7 @@ class KeptClient:
 
 
 class _Opened:
-    """A client that is open, and how many calls are on their way through it."""
+    """An open client. `calls` counts its running calls; `denial` is the error that made it unusable, or None."""
 
     def __init__(self, context: AbstractAsyncContextManager[Any], client: Any) -> None:
         self.client = client
@@ -86,7 +86,7 @@ class _Opened:
         self._context = context
 
     async def close(self) -> None:
-        """What goes wrong here is not the fault of the call that closes; if it lasts, the next call meets it."""
+        """Close the client. A ServiceError is suppressed here: if its cause lasts, the next call raises it."""
         error = self.denial
         with suppress(ServiceError):
             await self._context.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)

@@ -1,14 +1,14 @@
-"""What is the signature of a request? AWS's Signature Version 4, for requests whose whole body is at hand.
+"""How is a request signed? By AWS's Signature Version 4, which needs the whole body.
 
     canonical request = method, path, query, headers, their names, hash of the body
     string to sign    = algorithm, time, scope (day/region/service), hash of the canonical request
-    signing key       = HMAC chain over the secret key, day, region, service; the same all day, so kept
-    signature         = HMAC of the string under the key
+    signing key       = HMAC chain over the secret key, day, region, service; it is kept for the whole day
+    signature         = HMAC of the string to sign, with the signing key
 
-What does not change from call to call is prepared once: a `Resource` holds the method, path and query as they are
-signed. The path is encoded once more than it is sent, as every service but S3 demands.
-Within a second, two calls of one operation differ only in the body and in the values of their headers, so the rest of
-the canonical request is kept for that second (`_Form`); this halves the cost of a signature.
+A `Resource` has the parts that are the same for every call, as they are signed: method, path and query. The signed path
+is percent-encoded once more than the path that is sent; every service except S3 demands this.
+In one second, two calls of one operation differ only in the body and in the values of their headers. So the rest of
+the canonical request is kept for that second (`_Form`), which halves the cost of a signature.
 
 Source: AWS Identity and Access Management User Guide, "Create a signed AWS API request".
 """
@@ -28,7 +28,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class Credentials(NamedTuple):
-    """What an identity signs with. `session_token` is None for long-term credentials."""
+    """The credentials of an identity. `session_token` is None for long-term credentials."""
 
     access_key_id: str
     secret_access_key: str
@@ -39,7 +39,7 @@ class Credentials(NamedTuple):
 
 
 class Resource(NamedTuple):
-    """Where requests go: the url as it is sent, its host header, and the first lines of the canonical request."""
+    """A url for requests, with its host header and the first lines of its canonical request."""
 
     url: str
     host: str
@@ -47,7 +47,7 @@ class Resource(NamedTuple):
 
 
 def resource(method: str, url: str) -> Resource:
-    """Prepare a url, which must already be percent-encoded."""
+    """Return the Resource of a url, which must already be percent-encoded."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if ":" in host:
@@ -61,7 +61,7 @@ def resource(method: str, url: str) -> Resource:
 
 
 def without_dot_segments(path: str) -> str:
-    """The path with `.`, `..` and empty segments resolved."""
+    """Return the path without `.`, `..` and empty segments."""
     segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
@@ -72,7 +72,7 @@ def without_dot_segments(path: str) -> str:
 
 
 class Signer:
-    """Signs for one service in one region. `service` is its signing name: DynamoDB Streams signs as `dynamodb`."""
+    """Signs for one service in one region. `service` is the signing name: for DynamoDB Streams it is `dynamodb`."""
 
     def __init__(self, *, service: str, region: str) -> None:
         self._region = region
@@ -86,7 +86,10 @@ class Signer:
     def sign(
         self, where: Resource, headers: Mapping[str, str], body: bytes, *, credentials: Credentials, now: float
     ) -> dict[str, str]:
-        """All headers of the request. Those given are all signed and named in lower case; `now` is epoch seconds."""
+        """Return all headers of the request: the given ones and those of the signature.
+
+        All given headers are signed; their names must be in lower case. `now` is in epoch seconds.
+        """
         second = int(now)
         if second != self._second or credentials != self._credentials:
             self._second, self._credentials = second, credentials
@@ -131,9 +134,9 @@ class Signer:
 
 
 class _Form(NamedTuple):
-    """What all requests of one second to one resource have in common, if they have headers of the same names.
+    """The common parts of all requests of one second that have the same resource and the same header names.
 
-    `canonical` has a %s for the value of each header in `names`, and for the hash of the body at its end.
+    `canonical` has one %s for the value of each header in `names`, and one at its end for the hash of the body.
     """
 
     names: Sequence[str]
@@ -144,5 +147,5 @@ class _Form(NamedTuple):
 
 
 def _literal(text: str) -> str:
-    """As a part of a text with %s in it."""
+    """Escape the text for use in a text with %s."""
     return text.replace("%", "%%")

@@ -1,13 +1,13 @@
-"""How does a signed request go out and its answer come back? One signature a call, one pool of connections.
+"""How is a request signed and sent, and what is done if the service rejects its signature?
 
-If a service refuses because our clock or our credentials are wrong, the wire corrects them and sends the request again:
+If a service rejects a request because our clock or our credentials are wrong, the request is sent once more:
 
-    clock   the endpoint's clock is corrected by the answer's Date header (clock.py)
-    credentials    the identity is renewed; when that brings other credentials, they are used
+    clock          the answer's Date header corrects the endpoint's clock (clock.py), which dates the new signature
+    credentials    the identity searches for credentials again; only different ones are tried
 
-Neither kind of error has had an effect, so sending again is safe whatever the request does.
-One deadline is for all of it: the credentials, the connection, the answer, and the request that is sent once more.
-Every other answer is returned, whatever it says; an exception means that there was no answer.
+A request that was rejected in this way had no effect, so it is safe to send it again.
+One deadline covers the whole call: the search for credentials, the connection, the answer, and the second request.
+Any other answer is returned, even one that reports an error. An exception means that no answer came.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from poller.http.pool import Origin, Pool
 from poller.http.proxied import Proxied
 
 CLOCK_TOLERANCE_IN_SECONDS = 120.0
-"""A smaller difference is not why a signature was refused: AWS allows five minutes."""
+"""A smaller correction of the clock is no reason to send again: AWS accepts a difference of five minutes."""
 
 USER_AGENT = f"poller/{__version__}"
 UNSIGNED_HEADERS = {"user-agent": USER_AGENT, "accept": "*/*", "accept-encoding": "identity"}
-"""Everybody's; a proxy may change them."""
+"""The headers of every request that are not signed, because a proxy may change them."""
 
 
 class Answer(NamedTuple):
-    """What came back, of whatever status."""
+    """The answer to a request, with any status."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     def error_code(self) -> str:
-        """The service's code for its error, `Http<status>` where it names none."""
+        """Return the error code that the service sent, or `Http<status>` if it sent none."""
         named = self.headers.get("x-amzn-errortype") or self._document().get("__type")
         named = named or self.headers.get("x-amzn-query-error") or self._document().get("code")
         return (bare_code(named) if isinstance(named, str) else "") or f"Http{self.status}"
 
     def error(self) -> ServiceError:
-        """This answer as an error of ours."""
+        """Return the error of `poller.errors` for this answer."""
         document = self._document()
         said = document.get("message") or document.get("Message")
         message = said if isinstance(said, str) else ""
@@ -68,7 +68,10 @@ class Answer(NamedTuple):
 
 
 class Route(NamedTuple):
-    """A resource, made ready to be sent to: `start` is the part of a request's head that never changes."""
+    """A resource, ready for requests. `start` is the beginning of each request's head, which never changes.
+
+    `proxy` is the url of the proxy that requests go through; None if there is none.
+    """
 
     resource: Resource
     origin: Origin
@@ -89,7 +92,7 @@ VISIBLE = re.compile("[!-~]+")
 
 
 class Wire:
-    """Sends requests to one service with one identity. `clock` is the endpoint's."""
+    """Sends requests to one service with one identity. `clock` is the clock of the endpoint."""
 
     def __init__(
         self, pool: Pool, proxied: Proxied, *, identity: Identity, signer: Signer, clock: ServiceClock
@@ -109,9 +112,10 @@ class Wire:
         timeout_in_seconds: float,
         is_repeatable: bool = False,
     ) -> Answer:
-        """Raises AccessDenied when there are no credentials, Unreachable when there is no answer.
+        """Sign and send a request, and return the answer.
 
-        A repeatable request may reach the service twice.
+        Raises only errors.ServiceError, such as AccessDenied if there are no credentials, and Unreachable if no answer
+        comes. The service may receive a repeatable request twice.
         """
         deadline = self.clock.steady() + timeout_in_seconds
         credentials = self._identity.known_credentials or await self._before(deadline, self._identity.credentials())
@@ -135,7 +139,7 @@ class Wire:
         return await self._send(route, signed, body, deadline, is_repeatable)
 
     async def _before(self, deadline: float, search: Coroutine[Any, Any, Credentials]) -> Credentials:
-        """Await a search for credentials within the deadline. No request has had an effect before it."""
+        """Wait for a search for credentials. Raises Unreachable at the deadline; no request has had an effect then."""
         try:
             async with asyncio.timeout(deadline - self.clock.steady()):
                 return await search
@@ -143,7 +147,10 @@ class Wire:
             raise Unreachable("no credentials in time", code="CredentialsTimeout", was_sent=False) from error
 
     def _corrects_clock(self, answer: Answer, *, asked_at: float, signed_at: float) -> bool:
-        """False if the time of the request was near enough: then its signature was wrong for another reason."""
+        """Correct the clock by the answer. Return True if the request's time was so wrong that AWS rejects it.
+
+        Otherwise the service has rejected the signature for another reason.
+        """
         self.clock.heard(answer.headers.get("date"), asked_at=asked_at)
         return abs(self.clock.now() - signed_at) >= CLOCK_TOLERANCE_IN_SECONDS
 
