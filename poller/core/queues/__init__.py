@@ -1,5 +1,5 @@
-"""Decisions about SQS queues: what becomes of messages in hand, which messages may be invoked together, how many polls
-run, how long messages are hidden.
+"""The rules for SQS queues: what happens to messages in hand, in which order they are invoked, how many polls run, and
+how long messages stay hidden.
 
-Pure, like all of `core/`. `core/streams/` does not import it, nor it that.
+All functions are pure, as everywhere in `core/`. `core/queues/` and `core/streams/` do not import each other.
 """

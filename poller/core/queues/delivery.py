@@ -1,43 +1,43 @@
-"""What becomes of the messages that were gathered together?
+"""What happens to the messages of a batch, from their receive until they are deleted or shown again?
 
-A `Delivery` owns them from their receive until each of them is deleted or shown again.  First they are put into it,
-as one batch, or as several where one event cannot hold them.  Then ask it for the next step, carry the step out, and
-ask again:
+A `Delivery` owns the messages that were gathered together. They form one batch, or several batches if one event cannot
+hold them. The engine puts the messages in, then asks for the next step, carries it out, and asks again:
 
     while (step := delivery.step()) is not None:
-        Invoke   call the function with `delivery.messages`: `begin` before the call, `answered` after it.
-                 Before it, `drop_lost` takes messages out; `doubt` or `withdraw` stand instead of the call
+        Invoke   call the function with `delivery.messages`; call `begin` before and `answered` after the call.
+                 `drop_lost` first removes messages that must not be invoked. If the rest cannot be invoked now,
+                 call `doubt` or `withdraw` instead of the function
         Wait     sleep
-        Finish   delete these, show those again: the batch is done
+        Finish   delete some messages and show others again; the batch is then done
 
-The batches are a stack, the first on top.  Only the one on top is delivered:
+The batches are a stack with the first batch on top. Only the batch on top is invoked:
 
     gathering ──> waiting ── begin ──> running ── answered ──> answered ── Finish ──> done ──> the next batch
                      ^                    └ postponed, too large ┐
                      └───────────────────────────────────────────┘
 
-    succeeded            deleted
-    partly failed        the named messages are shown again, the others deleted
-    failed               shown again: a message is not invoked again from memory
-    failed, may still    the same; on a FIFO queue not before the function has had its whole timeout: a group must not
-    run                  run twice at once
-    postponed            the same batch again, after a wait; the receive count of its messages does not grow
-    too large            two halves, one after the other; no attempt is spent
-    lost                 a message that the queue may have shown to others is not invoked; it is left to the queue
-    withdrawn            all of the batch is shown again at once
+    succeeded            the messages are deleted
+    partly failed        the named messages are shown again, the others are deleted
+    failed               the messages are shown again; only a new receive leads to a new invocation
+    failed, may still    the same, but on a FIFO queue they are not shown before the function's timeout has passed:
+    run                  otherwise two invocations of one group could run at once
+    postponed            the same batch is invoked again after a wait; its messages' receive count stays the same
+    too large            two halves are invoked, one after the other; their attempts begin at 1
+    lost                 a message that SQS may have shown to another receiver is not invoked, and is left to SQS
+    withdrawn            all messages of the batch are shown again at once
 
-A message is shown again when the queue's own visibility timeout is over, unless the table says another time.
-On a FIFO queue, a message that is not done takes the messages of its group out of the later batches: they must not
-overtake it.
+A message is shown again when the queue's own visibility timeout, counted from its receive, is over, unless this table
+says another time. If a message on a FIFO queue is not done, the later batches lose the messages of its group, which
+are shown again with it: they must not overtake it.
 
-At a stop, `give_back` says what becomes of everything that is in hand:
+At a stop, `give_back` returns what happens to everything in hand:
 
-    done                  deleted, or shown again, as it was decided
-    filtered out          deleted
-    set aside             shown again when the queue's own visibility timeout is over
-    gathering, waiting    shown at once: the function never saw it
-    running               its invocation is cut: shown at once; on a FIFO queue after the function's timeout, as above,
-                          and so are the other messages of its groups
+    done                  is deleted or shown again, as already decided
+    filtered out          is deleted
+    set aside             is shown again when the queue's own visibility timeout is over
+    gathering, waiting    is shown again at once
+    running               is shown again at once; on a FIFO queue after the function's timeout, because the cut
+                          invocation may still run; the same holds for all other messages of its groups
 
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda".
 """
@@ -57,24 +57,24 @@ from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postp
 Phase = Literal["gathering", "waiting", "running", "answered", "done"]
 
 AT_ONCE = 0.0
-"""The time at which a message is shown that is to be shown now."""
+"""A time in the past. A message with this time as its `returns_at` is shown again at once."""
 
 
 class Invoke(NamedTuple):
-    """Call the function with the batch on top. `attempt` counts its calls from 1, those that were postponed, too."""
+    """Call the function with the batch on top. `attempt` counts the batch's calls from 1, including postponed calls."""
 
     request_id: RequestId
     attempt: int
 
 
 class Wait(NamedTuple):
-    """Do nothing for so many seconds."""
+    """Wait for this number of seconds, then ask for the next step."""
 
     seconds: float
 
 
 class Finish(NamedTuple):
-    """Delete these, and let the queue show those again, each at its `returns_at`."""
+    """Delete the messages of `delete`; let SQS show each message of `show` again at its `returns_at`."""
 
     delete: Sequence[MessageInHand]
     show: Sequence[MessageInHand]
@@ -84,7 +84,7 @@ Step = Invoke | Wait | Finish
 
 
 class Batch:
-    """Messages that one event carries, and the `aside` ones, which are shown again once the batch is done."""
+    """The messages of one event. Those in `aside` are not invoked, and are shown again once the batch is done."""
 
     __slots__ = ("aside", "attempts", "doubts", "messages", "request_id", "wait")
 
@@ -98,7 +98,7 @@ class Batch:
 
 
 class Delivery:
-    """The messages of one gather, until each is deleted or shown again."""
+    """The messages that were gathered together, until each one is deleted or shown again."""
 
     __slots__ = (
         "_batches",
@@ -113,14 +113,14 @@ class Delivery:
     def __init__(self, *, new_request_id: Callable[[], RequestId], randomness: random.Random) -> None:
         self._new_request_id = new_request_id
         self._randomness = randomness
-        self._batches: list[Batch] = []  # while gathering, the last one is open; later, the last one is on top
+        self._batches: list[Batch] = []  # while gathering, the last batch is still open; later, it is the top
         self._filtered_out: list[MessageInHand] = []
         self._finish: Finish | None = None
         self._phase: Phase = "gathering"
         self._running_until = 0.0
 
     def put(self, held: list[MessageInHand], *, begins_batch: bool) -> None:
-        """Add messages that are to be invoked: to the last batch, or as another one if they do not fit into it."""
+        """Add messages that will be invoked: to the last batch, or to a new batch if `begins_batch` is true."""
         if not held:
             return
         if begins_batch or not self._batches:
@@ -129,17 +129,17 @@ class Delivery:
             self._batches[-1].messages += held
 
     def set_aside(self, held: Sequence[MessageInHand]) -> None:
-        """Add messages that cannot be invoked, and those that must not overtake them."""
+        """Add defective messages, which cannot be invoked, and the messages that must not overtake them."""
         if not self._batches:
             self._batches.append(Batch([], []))
         self._batches[-1].aside += held
 
     def filter_out(self, held: Sequence[MessageInHand]) -> None:
-        """Add messages that the filter keeps out. The first batch that is done takes them along to be deleted."""
+        """Add messages that match no filter. They are deleted together with the first batch that is done."""
         self._filtered_out = [*self._filtered_out, *held]
 
     def filtered_out_are_deleted(self, held: Sequence[MessageInHand], *, but: Sequence[MessageInHand]) -> None:
-        """Of these messages, all were deleted but some."""
+        """Remove filtered-out messages that were deleted already: all of `held` except those in `but`."""
         left = {*but}
         gone = {one for one in held if one not in left}
         self._filtered_out = [one for one in self._filtered_out if one not in gone]
@@ -150,7 +150,7 @@ class Delivery:
 
     @property
     def message_count(self) -> int:
-        """How many messages are to be invoked or deleted."""
+        """How many messages wait to be invoked or deleted."""
         decided = len(self._finish.delete) if self._finish is not None else 0
         return decided + len(self._filtered_out) + sum(len(batch.messages) for batch in self._batches)
 
@@ -161,18 +161,18 @@ class Delivery:
 
     @property
     def groups(self) -> frozenset[MessageGroupId]:
-        """The groups of all messages that are to be invoked; empty on a standard queue."""
+        """The message groups of all messages that will be invoked; empty on a standard queue."""
         groups = {held.message.message_group_id for batch in self._batches for held in batch.messages}
         return groups_of(groups)
 
     @property
     def pause(self) -> float | None:
-        """In how many seconds the batch on top is invoked again; None if it has not been put off."""
+        """The seconds until the batch on top is invoked again; None if no wait comes first."""
         wait = self._batches[-1].wait if self._batches else None
         return None if wait is None else wait.seconds
 
     def hidden(self) -> Iterator[MessageInHand]:
-        """The messages that must stay hidden. What follows in a group is one of them, even if it is not invoked."""
+        """Yield the messages that must stay hidden. On a FIFO queue they include the messages that were set aside."""
         if self._finish is not None:
             yield from self._finish.delete
         for batch in self._batches:
@@ -181,7 +181,7 @@ class Delivery:
         yield from self._filtered_out
 
     def step(self) -> Step | None:
-        """What to do now; None when all is done."""
+        """Return the next step; None once every message is deleted or shown again."""
         assert self._phase != "running", "an invocation was not answered"
         if self._phase == "gathering":
             self._batches.reverse()
@@ -202,7 +202,10 @@ class Delivery:
         return self._finish
 
     def drop_lost(self, now: float) -> int:
-        """Take out of the batch on top what must not be invoked any more; returns how many messages that were."""
+        """Remove the messages that are not surely hidden from the batch on top. Return how many messages it lost.
+
+        Later messages of the same groups are removed, too, from this batch and from the later batches.
+        """
         batch = self._batches[-1]
         kept = without_gaps(
             batch.messages, is_lost=lambda held: held.may_be_visible(now), group_of=lambda held: held.group
@@ -217,27 +220,27 @@ class Delivery:
         return dropped
 
     def doubt(self) -> None:
-        """Whether the batch on top is hidden for long enough is not known: it is to be asked again after a wait."""
+        """Delay the batch on top, because it may not stay hidden for long enough. The next step is then a Wait."""
         batch = self._batches[-1]
         batch.doubts += 1
         batch.wait = Wait(POSTPONED.delay(batch.doubts, self._randomness))
 
     def withdraw(self) -> None:
-        """The batch on top cannot be hidden for long enough: it is not invoked, and shown again at once."""
+        """Show the batch on top again at once, without invoking it, because SQS cannot hide it for long enough."""
         undone = self._with_followers(self.messages)
         for held in undone:
             held.return_at(AT_ONCE)
         self._decide([], undone)
 
     def begin(self, *, running_until: float) -> None:
-        """The function is called with the batch on top; it runs until then at the longest."""
+        """Note that the function is called with the batch on top. It ends at `running_until` at the latest."""
         assert self._phase == "waiting", self._phase
         self._phase = "running"
         self._running_until = running_until
         self._batches[-1].attempts += 1
 
     def answered(self, outcome: Outcome) -> None:
-        """The call came to an end."""
+        """Note the outcome of the call and decide what happens to the batch on top."""
         assert self._phase == "running", self._phase
         self._phase = "waiting"
         batch = self._batches[-1]
@@ -263,13 +266,16 @@ class Delivery:
                 assert_never(outcome)
 
     def busy_until(self) -> Mapping[MessageGroupId, float]:
-        """The groups that the function may be working on, and until when at the longest."""
+        """Return the message groups of the running invocation, each with the time by which it has ended."""
         if self._phase != "running":
             return {}
         return dict.fromkeys(groups_of(held.group for held in self.messages), self._running_until)
 
     def give_back(self, busy_until: Mapping[MessageGroupId, float]) -> Finish:
-        """What a stop does with all that is in hand, which is nobody's afterwards."""
+        """Return what a stop deletes and shows again of everything in hand. The delivery is empty afterwards.
+
+        `busy_until` has the message groups that are in a running invocation of any delivery.
+        """
         delete = [*self._filtered_out]
         show: list[MessageInHand] = []
         if self._finish is not None:
@@ -283,7 +289,7 @@ class Delivery:
         return Finish(delete, show)
 
     def _decide(self, done: Sequence[MessageInHand], undone: Sequence[MessageInHand]) -> None:
-        """The batch on top is done with."""
+        """Take the batch on top off the stack; the next Finish deletes `done` and shows `undone` again."""
         batch = self._batches.pop()
         filtered_out, self._filtered_out = self._filtered_out, []
         self._finish = Finish(
@@ -297,7 +303,7 @@ class Delivery:
         self._batches[-1:] = [Batch(batch.messages[middle:], []), Batch(batch.messages[:middle], batch.aside)]
 
     def _with_followers(self, undone: Sequence[MessageInHand]) -> list[MessageInHand]:
-        """These messages of the batch on top, and those of their groups in the later batches, which lose them."""
+        """Return these messages and those of their groups in the later batches, and remove them from the later ones."""
         groups = groups_of(held.group for held in undone)
         together = list(undone)
         for later in reversed(self._batches[:-1]) if groups else ():
@@ -308,7 +314,10 @@ class Delivery:
 
 
 def give_back(deliveries: Iterable[Delivery]) -> Finish:
-    """What a stop does with all messages in hand. A group that runs in one delivery is busy for the others, too."""
+    """Return what a stop deletes and shows again of everything in hand in these deliveries.
+
+    If one delivery runs a message group, the messages of the group in all other deliveries return after it, too.
+    """
     deliveries = list(deliveries)
     busy_until: dict[MessageGroupId, float] = {}
     for delivery in deliveries:

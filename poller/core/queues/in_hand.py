@@ -1,8 +1,8 @@
-"""What is known of a message in hand? Until when the queue hides it, and when the queue is to show it again.
+"""Until when does SQS hide a message in hand, and when should SQS show it again?
 
-A message is in hand from its receive until it is deleted or left to the queue.
-Two owners write here: who keeps it hidden (`engine/queues/visibility.py`), and who decides what becomes of it
-(`delivery.py`).
+A message is in hand from its receive until it is deleted, or until SQS is left to show it again.
+Two modules change these times: `engine/queues/visibility.py`, which keeps messages hidden, and `delivery.py`, which
+decides when a message returns.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from poller.model.message import Message
 
 
 class Receive(NamedTuple):
-    """When a receive was sent and answered, on anyio's clock: SQS hid its messages at some time between.
+    """The times of one receive, on anyio's clock. SQS hid its messages between `asked_at` and `answered_at`.
 
-    It hides them for `timeout_in_seconds`; the queue's own visibility timeout may be shorter.
+    SQS hides them for `timeout_in_seconds`. The queue's own visibility timeout may be shorter.
     """
 
     asked_at: float
@@ -27,10 +27,13 @@ class Receive(NamedTuple):
 
 
 class MessageInHand:
-    """A message, its encoded record, and until when it is sure to be hidden (on anyio's clock).
+    """A message and its encoded record, with times on anyio's clock.
 
-    `longest_until` is when SQS shows it again at the latest, `returns_at` when it should be shown if it fails.
-    `returns_by_itself` says that SQS shows it at that time anyway, so that no call is needed.
+    The message is surely hidden until `visible_until`.
+    `longest_until` is the end of the twelve hours for which SQS can hide it.
+    `returns_at` is when it should be shown again if it fails. `returns_by_itself` is true if SQS shows it then anyway,
+    without a call.
+    `is_lost` is true if SQS may have shown it to another receiver.
     """
 
     __slots__ = (
@@ -53,17 +56,17 @@ class MessageInHand:
         self.returns_at = answered_at + queue_timeout
         self.returns_by_itself = timeout == queue_timeout
         self.is_lost = False
-        self.is_asked_for = False  # a call to hide it again is on its way
+        self.is_asked_for = False  # true while a call to hide it again is in flight
 
     @property
     def group(self) -> MessageGroupId | None:
         return self.message.message_group_id
 
     def return_at(self, moment: float) -> None:
-        """Show it again at this time, not when the queue's own visibility timeout is over."""
+        """Let SQS show the message again at this time, not at the end of the queue's own visibility timeout."""
         self.returns_at = moment
         self.returns_by_itself = False
 
     def may_be_visible(self, now: float) -> bool:
-        """Whether the queue may have shown it to others, so that it must not be invoked here."""
+        """Return whether SQS may have shown the message to another receiver. It must then not be invoked here."""
         return self.is_lost or self.visible_until <= now

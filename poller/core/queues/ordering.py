@@ -1,13 +1,13 @@
-"""Which messages may be invoked side by side?
+"""Which messages may be in two invocations at the same time?
 
-On a FIFO queue, the messages of one group are invoked one batch after another.
-SQS keeps this order as long as messages in flight stay hidden; these rules keep it where hiding failed:
+On a FIFO queue, the batches of one message group are invoked one after another.
+SQS keeps this order as long as received messages stay hidden. If hiding fails, two rules keep the order:
 
-    GroupsInHand      a group that is in hand is not begun a second time
-    without_gaps      a message whose receipt is lost takes the later messages of its group out of the batch: the queue
-                      shows the message again, and they must not overtake it
+    GroupsInHand      while a message group is in hand, no second batch of it begins
+    without_gaps      if a message is lost, the later messages of its group leave the batch: SQS shows the lost
+                      message again, and they must not overtake it
 
-On a standard queue every message is free: its group is None.
+On a standard queue, messages have no group (None), so any two may be invoked at the same time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class GroupsInHand:
-    """The groups that are in hand."""
+    """The message groups that are in hand."""
 
     __slots__ = ("_taken",)
 
@@ -29,7 +29,7 @@ class GroupsInHand:
         self._taken: set[MessageGroupId] = set()
 
     def take(self, groups: frozenset[MessageGroupId]) -> bool:
-        """Take all of them, or none: false when one of them is taken."""
+        """Take all of these groups and return True. If any of them is taken already, take none and return False."""
         if not self._taken.isdisjoint(groups):
             return False
         self._taken |= groups
@@ -43,7 +43,7 @@ class GroupsInHand:
 def without_gaps(
     items: Sequence[T], *, is_lost: Callable[[T], bool], group_of: Callable[[T], MessageGroupId | None]
 ) -> list[T]:
-    """The items, in order, less the lost ones and less what follows a lost one in its group."""
+    """Return the items in order, without the lost ones and without later items of a lost item's group."""
     kept = []
     blocked: set[MessageGroupId] = set()
     for item in items:

@@ -1,13 +1,13 @@
 """How many polls of a queue may run at once, and how many batches may be in hand?
 
-    PollScaling   polls in flight: one more after every full receive, half as many after an empty one, never below one.
-                  So a backlog adds polls with every round of receives, and an idle queue has one long poll.
-    Concurrency   batches in hand: additive increase, multiplicative decrease.  A failure halves the batches in use,
-                  once for all batches that were already running; each success gives one back.  A batch that lost
-                  messages to their visibility timeout counts as a failure: with fewer batches, each one is invoked
-                  sooner.
+    PollScaling   the number of polls: one more after each full receive, half as many after an empty one, at least
+                  one. So the number grows while there is a backlog, and an idle queue has one long poll.
+    Concurrency   the number of batches in hand: additive increase, multiplicative decrease. A failure sets the limit
+                  to half of the batches in hand; failures of batches that began before do not halve it again. Each
+                  success raises the limit by one. A batch whose messages became visible too early counts as a
+                  failure, because with fewer batches in hand each one is invoked sooner.
 
-AWS reduces a mapping's concurrency on errors and throttles "gradually" and documents no numbers.
+AWS says that it reduces a mapping's concurrency "gradually" on errors and throttles, and documents no numbers.
 Source: AWS Lambda Developer Guide, "Configuring scaling behavior for SQS event source mappings" and "Handling errors
 for an SQS event source in Lambda".
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class PollScaling:
-    """How many receives may be in flight; `wanted` runs from 1 to `ceiling`."""
+    """The number of receives that may run at once: `wanted`, from 1 to `ceiling`."""
 
     __slots__ = ("ceiling", "wanted")
 
@@ -32,12 +32,12 @@ class PollScaling:
             self.wanted = max(1, self.wanted // 2)
 
     def failed(self) -> None:
-        """The source refused or did not answer: one poll at a time finds out when it is back."""
+        """Note that the source refused a poll or did not answer. One poll at a time then tests it."""
         self.wanted = 1
 
 
 class Concurrency:
-    """How many batches a mapping may have in hand; `limit` runs from 1 to `ceiling`."""
+    """The number of batches that a mapping may have in hand: `limit`, from 1 to `ceiling`."""
 
     __slots__ = ("_round", "ceiling", "limit")
 
@@ -48,7 +48,7 @@ class Concurrency:
         self._round = 0
 
     def begin(self) -> int:
-        """A batch begins; the number it gets is handed back to `failed`."""
+        """Return the number of the current round for a batch that begins. Pass this number to `failed`."""
         return self._round
 
     def succeeded(self) -> None:
@@ -56,8 +56,11 @@ class Concurrency:
             self.limit += 1
 
     def failed(self, begun: int, *, in_use: int) -> None:
-        """A batch failed or was refused while `in_use` batches were in hand, itself among them."""
+        """Lower the limit after a batch of the round `begun` failed or was refused.
+
+        `in_use` is the number of batches in hand, including the failed one.
+        """
         if begun != self._round:
-            return  # it ran beside the batch that has brought the limit down already
+            return  # it began before an earlier failure, which has lowered the limit already
         self._round += 1
         self.limit = max(1, min(self.limit, in_use) // 2)

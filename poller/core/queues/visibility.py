@@ -1,13 +1,15 @@
 """How long must a received message stay hidden?
 
-The queue's own visibility timeout, unless the batching window and the function's timeout do not fit into it: then AWS
-uses window + timeout + 30 seconds.  AWS refuses a mapping whose function may run longer than the queue's timeout; here
-messages in hand are hidden again for as long as needed, so such a mapping runs, with the longer timeout and a warning.
-A message group must stay hidden for as long as its function may run, even if this process dies.  A standard queue's
-messages are hidden for shorter times, again and again, so that a crash does not hide them for hours.
+A message stays hidden for the queue's own visibility timeout. If the batching window plus the function's timeout is
+longer, the timeout is window + function's timeout + 30 seconds, as on AWS.
+AWS refuses a mapping whose function may run longer than the queue's timeout. poller accepts it with a warning, because
+it hides messages in hand again for as long as needed.
+A message of a FIFO queue is hidden for as long as its function may run, so that a crash of this process cannot make its
+group run twice at once. For a standard queue, this longer timeout is about 20 minutes at most, and the message is
+hidden again and again, so that a crash does not hide it for hours.
 
-A failed message comes again when the queue's own visibility timeout, counted from its receive, is over.
-AWS waits for the longer timeout where it uses one; this differs on purpose, because the queue's owner chose the pace.
+A failed message is shown again when the queue's own visibility timeout, counted from its receive, is over.
+AWS waits for the longer timeout if it uses one. poller differs here on purpose: the queue's owner chose the timeout.
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS" and "Configuring a queue to use with Lambda".
 """
@@ -19,15 +21,18 @@ from typing import NamedTuple
 
 SLACK_IN_SECONDS = 30
 LONGEST_IN_SECONDS = 43_200
-"""Twelve hours: the most that SQS hides a message (SQS API reference, ChangeMessageVisibility)."""
+"""Twelve hours: the longest time for which SQS hides a message (SQS API reference, ChangeMessageVisibility)."""
 
 
 LONGEST_FOR_A_STANDARD_QUEUE_IN_SECONDS = 1_230
-"""The longest window, the longest timeout of a function on Lambda, and the slack: 300 + 900 + 30."""
+"""The longest batching window, the longest function timeout on Lambda, and the slack: 300 + 900 + 30."""
 
 
 class Visibility(NamedTuple):
-    """`timeout_in_seconds` is for ReceiveMessage, `queue_timeout_in_seconds` is the queue's own."""
+    """`timeout_in_seconds` is for ReceiveMessage, and `queue_timeout_in_seconds` is the queue's own timeout.
+
+    `advice` is a warning for the queue's owner; None if the queue's own timeout is long enough.
+    """
 
     timeout_in_seconds: int
     queue_timeout_in_seconds: int
@@ -37,7 +42,7 @@ class Visibility(NamedTuple):
 def effective_visibility(
     *, queue_timeout_in_seconds: int, window_in_seconds: int, function_timeout_in_seconds: float, is_fifo: bool
 ) -> Visibility:
-    """The visibility timeout to receive with, and what to tell the owner of the queue."""
+    """Return the visibility timeout for ReceiveMessage, and a warning if the queue's own timeout is too short."""
     needed = window_in_seconds + math.ceil(function_timeout_in_seconds)
     if needed <= queue_timeout_in_seconds:
         return Visibility(queue_timeout_in_seconds, queue_timeout_in_seconds, None)
@@ -52,8 +57,9 @@ def effective_visibility(
 
 
 def seconds_until(shown_at: float, *, longest_until: float, now: float) -> int:
-    """The visibility timeout that shows a message at that time: whole seconds, rounded up so that it is not early.
+    """Return the visibility timeout, in whole seconds from now, after which SQS shows a message at `shown_at`.
 
-    SQS refuses a timeout that reaches beyond `longest_until`.
+    It is rounded up, so that the message is not shown early, and it ends before `longest_until`, because SQS refuses a
+    longer timeout.
     """
     return max(0, min(math.ceil(shown_at - now), int(longest_until - now)))
