@@ -1,11 +1,11 @@
-"""The fast HTTP/1.1 client: connections, their pool, and proxies.
+"""HTTP: the fast HTTP/1.1 client, with its connections, their pool, and proxies.
 
-    pool.py        which connection carries a request?
-    http1.py       how does one connection carry a request and its answer?
-    keep_alive.py  how does a connection stay open while its answer takes hours?
-    proxies.py     which proxy does a request go through?
-    proxied.py     how does a request go out through a proxy? by aiohttp
+    pool.py        chooses or opens the connection for a request
+    http1.py       sends a request on one connection and reads its answer
+    keep_alive.py  keeps a connection open while its answer takes hours
+    proxies.py     finds the proxy for a url
+    proxied.py     sends a request through a proxy, by aiohttp
 
-It knows nothing of AWS: a request comes as bytes, and an answer is a status, headers and a body.
-It imports errors.py and disclosure.py alone; aws/ and targets/ may import it.
+This package knows nothing of AWS: a request is bytes, and an answer is a status, headers and a body.
+It imports only errors.py and disclosure.py of poller. aws/ and targets/ may import it.
 """

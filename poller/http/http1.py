@@ -1,17 +1,18 @@
-"""How does one connection carry a request and its answer? HTTP/1.1, as much of it as a POST to a service needs.
+"""How is a request sent and its answer read on one connection? By the part of HTTP/1.1 that a POST to a service needs.
 
     resting ── ask() ──▶ asked ── bytes ──▶ answering ── its end ──▶ resting
        │                   │                    │
        └───────────────────┴────────────────────┴──▶ closed
 
-An answer ends by its Content-Length, its last chunk or the end of the connection; interim ones (1xx) are passed over.
+Content-Length, the last chunk or the end of the connection ends an answer. Interim answers (1xx) are skipped.
 A connection rests only after a clean answer: the whole request is written, no byte follows the answer, and the server
-does not ask to close. A resting connection is closed when bytes or its end arrive; any connection is closed at a
-timeout, and for an answer that is not HTTP or exceeds a limit. One timer serves all deadlines of a connection: it is
-moved only when the next deadline is nearer, and set again when it fires early; most calls need no new timer.
+does not ask to close. A resting connection is closed if the server sends bytes or closes its side. Any connection is
+closed at its deadline, and after an answer that is not HTTP or exceeds a limit.
+One timer serves all deadlines of a connection. It moves only for an earlier deadline; if it fires too early, it is set
+again. So most calls need no new timer.
 
-An error is the future's result, never its exception, because the task that waits for it may be gone.
-The codes are aiohttp's, so that a fault has the same name with a proxy and without (proxied.py).
+An error is the result of the future, not its exception, because the task that waits for it may have ended.
+Error codes are aiohttp's names, so that a fault has the same code with a proxy and without (proxied.py).
 Source: RFC 9112, "HTTP/1.1".
 """
 
@@ -28,15 +29,17 @@ from poller.disclosure import safe_text
 from poller.errors import Rejected, Unreachable
 
 LARGEST_ANSWER_IN_BYTES = 32 << 20
-"""Head and body, as they come; AWS's largest is Kinesis's, of 10 MB of records in base64."""
+"""The limit for head and body together. AWS's largest answer is Kinesis's: 10 MB of records in base64."""
 
 LARGEST_HEAD_IN_BYTES = 64 << 10
-"""The names and values of an answer's headers, with those of its interim answers and its trailers. The same limit holds
-for what stands between two parts of a body: a status line, chunk sizes with their extensions. Python's own client and
-h11 have the same limit."""
+"""The limit for all header names and values of an answer, including its interim answers and trailers.
+
+The same limit holds for the bytes before and between two parts of a body, such as a status line or chunk sizes.
+Python's own client and h11 have the same limit.
+"""
 
 MOST_HEADERS = 100
-"""The headers of an answer, counted in the same way; Python's own client has the same limit."""
+"""The most headers of an answer, including its interim answers and trailers. Python's own client has the same limit."""
 
 TOO_MUCH_HEAD = f"the answer's head has more than {MOST_HEADERS} headers or {LARGEST_HEAD_IN_BYTES} bytes"
 
@@ -50,7 +53,7 @@ class Received(NamedTuple):
 
 
 class AnswerTooLarge(Unreachable):
-    """The answer has more bytes than the limit; the rest of it was not read."""
+    """The answer has more bytes than the limit; the rest was not read."""
 
     def __init__(self, limit_in_bytes: int) -> None:
         super().__init__(f"the answer is larger than {limit_in_bytes} bytes", code="UnusableAnswer", was_sent=True)
@@ -64,14 +67,14 @@ class HungUp(Unreachable):
 
 
 def request(start: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The bytes of a request. `start` is its first line, with any further lines that never change."""
+    """Return the bytes of a request. `start` is its first line and the header lines that never change."""
     return f"{start}{header_lines(headers)}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
-    """The lines of these headers.
+    """Return the header lines. Raises Rejected for a name or value with a line break or a null character.
 
-    Raises Rejected for a header that would break out of its line: values come from settings and credentials.
+    The values come from settings and credentials, and a line break in a value could add a header.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
@@ -80,12 +83,12 @@ def header_lines(headers: Mapping[str, str]) -> str:
 
 
 def broken(headers: Mapping[str, str]) -> list[str]:
-    """The names of the headers at fault. Their values may be secrets."""
+    """Return the names of the headers that have a line break or a null character. The values may be secrets."""
     return [repr(name) for name, value in headers.items() if any(sign in name + value for sign in "\r\n\0")]
 
 
 class Connection(asyncio.Protocol):
-    """One connection. `is_open` is true while it may be asked; `on_lost` is told once it is gone."""
+    """One connection. `is_open` is true while the connection can send a request; `on_lost` is called at its end."""
 
     def __init__(self, on_lost: Callable[[Connection], None], *, largest_answer_in_bytes: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -103,10 +106,13 @@ class Connection(asyncio.Protocol):
         self.lost = self._loop.create_future()
 
     def ask(self, message: bytes, *, deadline: float) -> asyncio.Future[Received | Unreachable]:
-        """Send a request; `deadline` is in the loop's time. Whoever does not await the result must `abort`."""
+        """Send a request and return a future of its answer. `deadline` is in the loop's time.
+
+        If the task that awaits the future is cancelled, it must call `abort`.
+        """
         assert self.is_open
         assert self._waiter is None
-        self._parser = HttpResponseParser(self)  # a new one: nothing of the last answer may linger
+        self._parser = HttpResponseParser(self)  # a new parser, so that no state of the last answer remains
         self._size = self._size_without_body = self._head_size = self._header_count = 0
         self._waiter = self._loop.create_future()
         self._expect_until(deadline)
@@ -114,24 +120,24 @@ class Connection(asyncio.Protocol):
         return self._waiter
 
     def rest(self, *, deadline: float) -> None:
-        """Nothing is wanted of the server before the deadline, when the connection closes."""
+        """Keep the connection open without a request, until the deadline closes it."""
         self._expect_until(deadline)
 
     def close(self) -> None:
-        """Close in good order, which the server may delay."""
+        """Close the connection cleanly. The server can delay this."""
         self.is_open = False
         self._transport.close()
 
     def abort(self) -> None:
-        """Close at once: the server sees that nobody waits."""
+        """Close the connection at once, so that the server sees that no client waits for the answer."""
         self.is_open = False
         self._waiter = None
         self._transport.abort()
 
-    # What the transport tells
+    # Called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's do not derive from asyncio's
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not derive from asyncio's
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
@@ -156,7 +162,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended(error)
-        self._parser = None  # they hold each other
+        self._parser = None  # the parser and the connection refer to each other
         if self._alarm is not None:
             self._alarm.cancel()
         self.lost.set_result(None)
@@ -175,10 +181,10 @@ class Connection(asyncio.Protocol):
             text = f"the server disconnected within its answer ({reason})"
             self._deliver(Unreachable(text, code="ClientPayloadError", was_sent=True))
 
-    # What the parser tells
+    # Called by the parser
 
     def on_message_begin(self) -> None:
-        if self._waiter is None:  # something follows the answer
+        if self._waiter is None:  # the server sends a second answer
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -190,7 +196,7 @@ class Connection(asyncio.Protocol):
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
-        self._head, self._headers = self._headers, {}  # trailers come to nothing
+        self._head, self._headers = self._headers, {}  # trailers go into a dict that nobody reads
 
     def on_body(self, body: bytes) -> None:
         self._size_without_body = 0
@@ -207,10 +213,10 @@ class Connection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self.close()
         self._deliver(received)
-        if self._transport.get_write_buffer_size():  # the server did not want to hear it all
+        if self._transport.get_write_buffer_size():  # the server answered before it had read the whole request
             self.abort()
 
-    # The answer, and the want of one
+    # The answer, or an error instead of it
 
     def _received(self, head: Mapping[str, str]) -> Received:
         assert self._parser is not None
@@ -247,9 +253,9 @@ class Connection(asyncio.Protocol):
 
 @safe_text.register
 def _rule_broken(error: HttpParserError) -> str:
-    """llhttp names the rule that was broken, and quotes nothing."""
+    """Return llhttp's text unchanged: it names the rule that was broken, and quotes nothing of the answer."""
     return str(error)
 
 
 LENGTH_HEADERS = frozenset({"content-length", "transfer-encoding"})
-"""An answer with neither lasts until the connection ends."""
+"""An answer without these headers ends with the connection."""

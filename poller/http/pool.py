@@ -1,13 +1,14 @@
-"""Which connection carries a request? One that rests, the latest used first; where there is none, a new one.
+"""Which connection does a request use? The resting one that was used last, or a new one if no connection rests.
 
-How many calls run at once is decided elsewhere, so connections have no limit. They are kept for each origin, and rest
-for less time than a service lets them.
+The pool has no limit, because other code limits how many calls run at once. It keeps resting connections for each
+origin, and closes them after a shorter time than the service would.
 
-A service may close a resting connection at the moment it is asked. A request that can be repeated is then sent once
-more, on a new connection, if not a byte of an answer came; any other one's effect is unknown. A cancelled call takes
-its connection down at once: an answer nobody waits for must not meet the next request, and a long poll must end.
+A service may close a resting connection at the moment when a request is sent on it. If no byte of an answer has come,
+a repeatable request is then sent once more, on a new connection. Any other request fails, and its effect is unknown.
+A cancelled call closes its connection at once: the next request must not get the answer of the cancelled one, and a
+long poll must end.
 
-Addresses of both families are tried side by side (RFC 8305, "Happy Eyeballs"), so a broken one costs little.
+IPv4 and IPv6 addresses are tried at the same time (RFC 8305, "Happy Eyeballs"), so a broken address costs little time.
 """
 
 from __future__ import annotations
@@ -30,26 +31,26 @@ from poller.http.keep_alive import probe_when_silent
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 CONNECT_TIMEOUT_IN_SECONDS = 5.0
-"""A service that does not take a connection within this, TLS included, is not reachable."""
+"""How long it may take to open a connection, including TLS."""
 
 KEEP_ALIVE_IN_SECONDS = 12.0
-"""Idle connections are closed before the service closes them; aiobotocore's own default."""
+"""How long a connection rests before it is closed. aiobotocore has the same default; services wait longer."""
 
 HAPPY_EYEBALLS_DELAY_IN_SECONDS = 0.25
-"""After this the next address is tried as well; RFC 8305's recommendation."""
+"""After this time without a connection, the next address is tried too. Source: RFC 8305."""
 
 CLOSE_TIMEOUT_IN_SECONDS = 1.0
-"""How long, at the end, a server may take to say goodbye in TLS."""
+"""How long a server may take for a clean close when the pool closes. After that its connection is aborted."""
 
 
 @cache
 def trusting_the_system() -> ssl.SSLContext:
-    """TLS that trusts the certificate authorities of the system; they are read once."""
+    """Return a TLS context that trusts the system's certificate authorities. They are read only once."""
     return ssl.create_default_context()
 
 
 class Origin(NamedTuple):
-    """What a connection leads to."""
+    """The server to which a connection leads."""
 
     host: str
     port: int
@@ -62,7 +63,7 @@ class Origin(NamedTuple):
 
 
 class Pool:
-    """Connections that are used in one way. Made within the event loop; `aclose` it there."""
+    """Connections with the same TLS context, timeouts and limit. Make it and `aclose` it inside one event loop."""
 
     def __init__(
         self,
@@ -81,13 +82,16 @@ class Pool:
         self._connections: set[Connection] = set()
 
     def __len__(self) -> int:
-        """How many connections there are, at work or at rest."""
+        """Return how many connections are open, in use or resting."""
         return len(self._connections)
 
     async def send(
         self, origin: Origin, request: bytes, *, timeout_in_seconds: float, is_repeatable: bool = False
     ) -> Received:
-        """The answer to these bytes. Raises Unreachable when there is none; the timeout is for everything."""
+        """Send a request and return its answer. Raises Unreachable if no usable answer comes.
+
+        The timeout covers the whole call. A repeatable request may reach the service twice.
+        """
         deadline = self._loop.time() + timeout_in_seconds
         resting = self._resting[origin]
         while resting:
@@ -102,7 +106,7 @@ class Pool:
         return await self._ask(await self._connected(origin, deadline), resting, request, deadline)
 
     async def aclose(self) -> None:
-        """Returns once all connections are gone."""
+        """Close all connections, and wait until they have ended."""
         for connection in list(self._connections):
             connection.close()
         await self._all_lost()
@@ -129,7 +133,7 @@ class Pool:
     async def _repeat(self, origin: Origin, request: bytes, deadline: float) -> Received:
         try:
             connection = await self._connected(origin, deadline)
-        except Unreachable as error:  # the first time it may have arrived
+        except Unreachable as error:  # the first request may have arrived
             raise Unreachable(str(error), code=error.code, was_sent=True) from error
         return await self._ask(connection, self._resting[origin], request, deadline)
 
@@ -179,4 +183,4 @@ NOT_CONNECTED_CODES: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLError, "ClientConnectorSSLError"),
     (OSError, "ClientConnectorError"),
 )
-"""By aiohttp's names; the first that fits."""
+"""The codes of errors that prevent a connection; the first class that fits decides. The codes are aiohttp's names."""

@@ -1,8 +1,8 @@
-"""How does a request go out through a proxy? By aiohttp, which knows proxies, tunnels and their authentication.
+"""How is a request sent through a proxy? By aiohttp, which knows proxies, tunnels and their authentication.
 
-It costs three times the CPU of a connection of our own (pool.py), so it serves proxies only; the session is opened for
-the first request.
-An answer is read up to its limit, and never decompressed, because a small compressed answer may become a huge one.
+aiohttp needs three times the CPU of our own connections (pool.py), so it is used only for proxies. Its session is
+opened for the first request.
+An answer is read up to a limit. It is never decompressed, because a small compressed answer may become a huge one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from poller.http.keep_alive import probed_socket
 from poller.http.pool import CONNECT_TIMEOUT_IN_SECONDS, KEEP_ALIVE_IN_SECONDS
 
 LARGE_BODY_IN_BYTES = 1 << 20
-"""Above this, a body is written piece by piece, so that other calls go on meanwhile."""
+"""A larger body is written in pieces, so that other calls can run meanwhile."""
 
 NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
@@ -34,7 +34,7 @@ NOT_CONNECTED = (
 
 
 class Proxied:
-    """All requests through proxies. `aclose` it in the end."""
+    """Sends requests through proxies. Call `aclose` at the end."""
 
     def __init__(
         self,
@@ -53,11 +53,14 @@ class Proxied:
     async def send(
         self, url: str, proxy: str, headers: Mapping[str, str], body: bytes, *, timeout_in_seconds: float
     ) -> Received:
-        """Raises Unreachable when there is no answer, or too large a one; Rejected when no request can be made."""
+        """Send a POST and return its answer.
+
+        Raises Unreachable if no answer comes or it is too large, and Rejected if url or headers cannot be sent.
+        """
         data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
         try:
             response = await self._session().post(
-                URL(url, encoded=True).with_user(None),  # aiohttp accepts no user in the url beside a signature
+                URL(url, encoded=True).with_user(None),  # aiohttp rejects a user beside an authorization header
                 data=data,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, sock_connect=self._connect_timeout_in_seconds),
@@ -68,7 +71,7 @@ class Proxied:
             return Received(response.status, response.headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise no_answer(error) from error
-        except ValueError as error:  # a control character in a token, a host name that cannot be encoded
+        except ValueError as error:  # such as a control character in a token, or a host name that cannot be encoded
             raise Rejected("the request has a character that no request may have", code="UnusableHeader") from error
 
     async def aclose(self) -> None:
@@ -95,13 +98,13 @@ class Proxied:
 
 
 def no_answer(error: aiohttp.ClientError | TimeoutError | OSError) -> Unreachable:
-    """The error for a request that was not answered."""
+    """Return the error for a request that got no answer."""
     text = "no answer in time" if isinstance(error, TimeoutError) else safe_text(error)
     return Unreachable(text, code=type(error).__name__, was_sent=not isinstance(error, NOT_CONNECTED))
 
 
 async def body_of(response: aiohttp.ClientResponse, limit_in_bytes: int = LARGEST_ANSWER_IN_BYTES) -> bytes:
-    """The whole body; raises Unreachable above the limit, and then the connection is closed."""
+    """Return the whole body of an answer. Raises AnswerTooLarge above the limit, and then closes the connection."""
     chunks: list[bytes] = []
     size = 0
     async with response:

@@ -1,11 +1,11 @@
-"""Which proxy does a request go through? The one that the environment names for its url, if any.
+"""Which proxy does a request use? The environment names it:
 
-    HTTP_PROXY, http_proxy      for urls with http
-    HTTPS_PROXY, https_proxy    for urls with https
-    NO_PROXY, no_proxy          hosts and domains that are asked directly, or *
+    HTTP_PROXY, http_proxy      the proxy for http urls
+    HTTPS_PROXY, https_proxy    the proxy for https urls
+    NO_PROXY, no_proxy          hosts and domains that need no proxy; * stands for all hosts
 
-These are the rules of AWS's SDK for Python; they hold for functions behind urls too.
-A proxy's url may hold a user and a password, so it is never shown.
+AWS's SDK for Python has the same rules. They also hold for HTTP functions.
+A proxy's url may have a user and a password, so it is never shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy's url, with its user and password if it has them; None if the host is reached directly."""
+    """Return the url of the proxy, with its user and password if it has them, or None if no proxy is used."""
     parts = urlsplit(url)
     host_and_port = parts.netloc.rpartition("@")[2]
     proxy = getproxies().get(parts.scheme)
