@@ -1,23 +1,24 @@
-"""THE TOUR: `poller demo` shows queues and streams at work, on emulators of its own, and checks what it shows.
+"""THE TOUR: `poller demo` shows queues and streams at work on emulators, and checks that the numbers add up.
 
-Belongs here: to set a stage, run the daemon on it as a user would, count what happened from both sides, tell it.
-Does not belong here: anything that the daemon needs; the demo starts it as a process and looks at it from outside.
-Only the command line imports it, and of it only `run`. It needs the extra `poller[demo]`.
+Belongs here: to set up sources on emulators, run the daemon as a user would, count what happened to each record, by
+the daemon's metrics and by what the emulators hold, and show it.
+Does not belong here: anything that the daemon needs. The demo starts the daemon as a process, and sees it from outside.
+Only the command line imports this package, and only `run` of it. It needs the extra `poller[demo]`.
 
-    tour.py         what happens, step by step?
-    scenes.py       where does a tour take place, and with which parts?
-    books.py        what must a part keep books on?
-    signups/        PART  users of a CSV: through two queues into a table, and by its stream to a mail
-    clicks/         PART  a Kinesis stream of clicks, in order, with one poison record
+    tour.py         what does the tour do, step by step?
+    scenes.py       which emulators and which parts has a tour?
+    books.py        what does each part of the tour do, and how does it report what became of its records?
+    signups/        PART  a CSV of users goes through two queues into a table; the table's stream causes mails
+    clicks/         PART  a Kinesis stream of clicks, in order, with one record that always fails
     resharding/     PART  the clicks again, while shards are split and merged
-    watch.py        when is it over?
-    screen.py       how does it look?
-    daemon.py       how is the daemon started, and what does it say of itself?
-    daemon.toml     the settings file's part on the daemon itself; each part has one of its own
-    metrics.py      what does the daemon count?
-    emulator.py     where does the demo get an AWS from?
-    clients.py      how does the demo reach it?
-    processes.py    how are the emulators and the daemon run, and ended?
+    watch.py        when is the tour over?
+    screen.py       what does a person see?
+    daemon.py       how does the tour start the daemon and read its metrics?
+    daemon.toml     the table [daemon] of the settings file; each part has a settings.toml
+    metrics.py      what does the daemon count for a mapping?
+    emulator.py     which emulator stands for AWS?
+    clients.py      how does the tour itself call the emulators?
+    processes.py    how are the emulators and the daemon started and ended?
 """
 
 from poller.demo.tour import run

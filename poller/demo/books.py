@@ -1,7 +1,8 @@
-"""What must a part of the demo keep books on? What it did, what became of it, and whether that adds up.
+"""What does each part of the tour do, and how does it report what became of its records?
 
-A part sets up its sources, says what it wants in the settings file, puts records into the sources, and looks.
-Each look ends in books, one for each mapping; when none of them has a fault any more, the part is settled.
+A part sets up its sources, adds its tables to the settings file, and puts records into the sources.
+Then it looks again and again. Each look returns books: a book counts what became of the records of one source.
+A book has faults as long as the numbers do not add up. The part is settled when none of its books has a fault.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from poller.demo.metrics import Metrics
 
 
 class Book(ABC):
-    """One mapping's books: a frozen value, equal to the last one when nothing has moved.
+    """What became of some records until now. A frozen value: if nothing has changed, it equals the book before it.
 
-    `done` of `total` records have met their fate; `news` says which.
+    `done` of `total` records need no more work; `news` says in words what became of them.
     """
 
     __slots__ = ()
@@ -39,15 +40,15 @@ class Book(ABC):
 
     @abstractmethod
     def faults(self) -> Iterator[str]:
-        """Everything that does not add up, a sentence each."""
+        """Yield a sentence for each number that does not add up."""
 
     @property
     def is_settled(self) -> bool:
-        """Nothing is wrong, and nothing is left that could still go wrong."""
+        """Return whether every number adds up."""
         return not self.discrepancies()
 
     def discrepancies(self) -> list[str]:
-        """The faults, each with the name of the book; empty when everything adds up."""
+        """Return the faults, each with the name of the book."""
         return [f"{self.name}: {fault}" for fault in self.faults()]
 
 
@@ -68,41 +69,41 @@ class Table(NamedTuple):
 
 
 class Part(Protocol):
-    """A part of the demo."""
+    """A part of the tour: its own sources, records, functions and mappings."""
 
     async def build(self) -> Sequence[str]:
-        """Set up its sources and destinations; returns what to say of it, line by line."""
+        """Set up the sources and destinations. Return lines that tell the user what was set up."""
 
     def settings(self) -> str:
-        """Its functions and mappings; asked for after `build`."""
+        """Return the tables [functions.*] and [mappings.*] as TOML. `build` comes first."""
 
     def intention(self) -> str:
-        """What is about to be put into the sources."""
+        """Return a sentence that says which records `send` puts into the sources."""
 
     def send(self) -> AsyncIterator[None]:
-        """Put everything into the sources, a call at a time."""
+        """Put all records into the sources. Each step of the iterator is one call."""
 
     async def look(self, metrics: Metrics) -> Sequence[Book]:
-        """The books now."""
+        """Return the books at this moment."""
 
     def tables(self, books: Sequence[Book]) -> Sequence[Table]:
-        """What happened, for the eye; `books` are this part's own."""
+        """Return tables that show what happened. `books` are those of this part."""
 
     def story(self, books: Sequence[Book]) -> Sequence[str]:
-        """What happened, in words: what a table cannot show."""
+        """Return sentences on what a table cannot show."""
 
     def invitation(self) -> Sequence[str]:
-        """Command lines to try while everything is left running."""
+        """Return command lines that the user can try, with `poller demo --keep`."""
 
 
 def differ(what: str, actual: int, wanted: int) -> Iterator[str]:
-    """A fault, if the two differ."""
+    """Yield a fault if the two numbers differ."""
     if actual != wanted:
         yield f"{what}: {actual}, should be {wanted}"
 
 
 def unequal(what: str, actual: frozenset[str], wanted: frozenset[str]) -> Iterator[str]:
-    """A fault for what is missing, and one for what is too much."""
+    """Yield a fault for wanted names that are missing, and one for names that nobody wanted."""
     for side, names in (("missing", wanted - actual), ("too many", actual - wanted)):
         if names:
             yield f"{what} {side}: {', '.join(sorted(names)[:NAMES_SHOWN])}{' …' if len(names) > NAMES_SHOWN else ''}"

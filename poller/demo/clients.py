@@ -1,4 +1,4 @@
-"""How does the demo itself reach the emulators? By plain AWS calls, through the daemon's own general client."""
+"""How does the tour itself call the emulators? With plain AWS calls, through the general client of `aws/`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from poller.aws.clients import Aws, AwsSettings
 from poller.demo.processes import REGION
 
 AWS_SQS = "aws sqs --endpoint-url $AWS_ENDPOINT_URL"
-"""How a user calls SQS there: the AWS CLI's version 1 heeds the variable by itself for every service but this."""
+"""The AWS CLI for SQS at the emulator. For SQS alone, version 1 of it ignores the variable, so it needs the option."""
 
 
 class Clients(NamedTuple):
@@ -21,7 +21,7 @@ class Clients(NamedTuple):
 
 @asynccontextmanager
 async def clients(endpoint_url: str, endpoints: Mapping[str, str]) -> AsyncIterator[Clients]:
-    """Clients of the emulator; `endpoints` are those of services that are elsewhere."""
+    """Open clients of the emulator at `endpoint_url`. `endpoints` are the urls of services that are elsewhere."""
     async with (
         Aws(AwsSettings(region=REGION, endpoint_url=endpoint_url, endpoints=endpoints)) as aws,
         aws.client("sqs") as sqs,

@@ -1,7 +1,6 @@
-"""How is the daemon started, and what does it say of itself? As a user would: `poller run -c FILE`, and /metrics.
+"""How does the tour start the daemon and read its metrics? As a user does: `poller run -c FILE`, /readyz and /metrics.
 
-The settings file is a template, with the emulators' addresses and a free port filled in, and what each part adds.
-It is written before it is shown, so what is shown is what runs.
+The table [daemon] of the settings file is a template. The tour fills in the emulators' addresses and a free port.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from poller.demo.metrics import Metrics
 from poller.demo.processes import REGION, DemoError, must_run, running, tail
 
 READY_IN_SECONDS = 20.0
-"""A daemon that has not found its sources on this machine by then never will."""
+"""The sources are on this machine, so a daemon that has not found them by then will not find them later."""
 
 STOP_IN_SECONDS = 8.0
-"""Longer than its own `shutdown_grace_in_seconds`."""
+"""Longer than `shutdown_grace_in_seconds` in daemon.toml, so that the daemon can end by itself."""
 
 LOOK_EVERY_SECONDS = 0.1
 
 DEATH_IN_SECONDS = 1.0
-"""How long after a process stopped answering it may become known that it has ended."""
+"""How long `metrics` waits for the end of a daemon that does not answer, to say which of both happened."""
 
 
 class Daemon:
@@ -43,7 +42,7 @@ class Daemon:
         self._session = session
 
     async def ready(self) -> None:
-        """Wait until every mapping polls its source. Raises DemoError when that does not come."""
+        """Wait until every mapping has found its source. Raise DemoError if the daemon ends or takes too long."""
         with anyio.move_on_after(READY_IN_SECONDS):
             while not await self._is_ready():
                 must_run(self.process, "the daemon", self.log)
@@ -52,7 +51,7 @@ class Daemon:
         raise DemoError(f"the daemon was not ready within {READY_IN_SECONDS:.0f} s; its log ends:\n{tail(self.log)}")
 
     async def metrics(self) -> Metrics:
-        """Its metrics now. Raises DemoError when it is gone."""
+        """Return the daemon's metrics now. Raise DemoError if it has ended or does not answer."""
         must_run(self.process, "the daemon", self.log)
         try:
             async with self._session.get(f"http://{self.address}/metrics") as answer:
@@ -72,7 +71,7 @@ class Daemon:
 
 
 def settings(endpoint_url: str, http_listen: str, endpoints: Mapping[str, str]) -> str:
-    """The settings file's part on the daemon itself; `endpoints` are those of services that are elsewhere."""
+    """Return the table [daemon] of the settings file. `endpoints` are services that are not at `endpoint_url`."""
     template = files("poller.demo").joinpath("daemon.toml").read_text(encoding="utf-8")
     text = Template(template).substitute(region=REGION, endpoint_url=endpoint_url, http_listen=http_listen)
     elsewhere = ", ".join(f'{service} = "{url}"' for service, url in endpoints.items())
@@ -81,7 +80,7 @@ def settings(endpoint_url: str, http_listen: str, endpoints: Mapping[str, str]) 
 
 @asynccontextmanager
 async def daemon(file: Path, http_listen: str) -> AsyncIterator[Daemon]:
-    """Run the daemon with this settings file until the block is left."""
+    """Run the daemon with this settings file until the block ends."""
     log = file.with_name("daemon.log")
     command = [sys.executable, "-m", "poller", "run", "-c", str(file)]
     async with (
@@ -92,7 +91,7 @@ async def daemon(file: Path, http_listen: str) -> AsyncIterator[Daemon]:
 
 
 def free_address() -> str:
-    """A loopback address that nobody listens on at this moment."""
+    """Return a loopback address and port on which no process listens at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
         return f"{host}:{port}"

@@ -1,8 +1,8 @@
-"""Where does the demo get an AWS from? ministack, an emulator of many services in one process.
+"""Which emulator stands for AWS? ministack, which emulates many services in one process.
 
-Its listening socket is opened here and handed down: no race for a port, and nothing to wait for, because a connection
-made early lies in the backlog until the emulator accepts it.
-It keeps everything in memory, and what it writes lies in the demo's folder. Nothing in it is worth a soft end.
+The tour opens the listening socket and hands it down to the emulator. So no other process can take the port, and the
+tour need not wait: an early connection stays in the backlog until the emulator accepts it.
+The emulator keeps its data in memory and its files in the tour's folder, so it is killed at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from anyio.abc import Process
 from poller.demo.processes import DemoError, running
 
 KEPT_VARIABLES = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL")
-"""All it sees of our environment: settings meant for another emulator are none of its business."""
+"""The variables of our environment that the emulator gets. Others may be settings for another emulator."""
 
 
 class Emulator(NamedTuple):
@@ -32,7 +32,7 @@ class Emulator(NamedTuple):
 
 @asynccontextmanager
 async def emulator(folder: Path) -> AsyncIterator[Emulator]:
-    """Run one on a free loopback port. Raises DemoError when it is not installed."""
+    """Run an emulator on a free loopback port until the block ends. Raise DemoError if it is not installed."""
     if importlib.util.find_spec("ministack") is None:
         raise DemoError("the demo needs its emulator, which is not installed: pip install '.[demo]' beside the sources")
     log = folder / "emulator.log"

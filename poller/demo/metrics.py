@@ -1,4 +1,4 @@
-"""What does the daemon count? Its /metrics, read for one mapping at a time."""
+"""What does the daemon count for a mapping? The numbers come from /metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from poller.model.ids import MappingName
 
 
 class Metrics:
-    """One answer of /metrics, in Prometheus' text format."""
+    """One answer of /metrics. `text` is in Prometheus' text format."""
 
     def __init__(self, text: str) -> None:
         self._samples = [
@@ -20,15 +20,18 @@ class Metrics:
         ]
 
     def total(self, name: str, mapping: MappingName) -> int:
-        """The sum over every other label."""
+        """Return the sum of the metric over its other labels. Raise DemoError if the daemon does not have it."""
         return sum(self._values(name, mapping, label=None).values())
 
     def by(self, label: str, name: str, mapping: MappingName) -> dict[str, int]:
-        """The value for each value of this label."""
+        """Return the metric for each value of `label`. Raise DemoError if the daemon does not have it."""
         return self._values(name, mapping, label)
 
     def _values(self, name: str, mapping: MappingName, label: str | None) -> dict[str, int]:
-        """Raises DemoError where there is none: a name that is gone must not pass for zero."""
+        """Return the sums by `label`, or one sum under "".
+
+        A metric that is missing raises DemoError: it may have a new name, and must not count as zero.
+        """
         found: dict[str, int] = {}
         for sample in self._samples:
             if sample.name == name and sample.labels["mapping"] == mapping:

@@ -1,8 +1,8 @@
-"""How are the emulator and the daemon run, and ended?
+"""How are the emulators and the daemon started and ended?
 
-Each runs in a session of its own, so that a terminal's Ctrl-C reaches the demo alone, which then ends them in order.
-Their output goes to a file; when one of them ends by itself, the file's last lines tell why.
-They are shown nothing of this machine's AWS settings, and the demo itself forgets them too: nothing here can reach AWS.
+Each process runs in its own session: a terminal's Ctrl-C reaches only the tour, which then ends them in order.
+The output of a process goes to a file. If the process ends too early, the error shows the last lines of the file.
+The processes and the tour itself do not see this machine's AWS settings, so nothing here can reach AWS.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from poller.errors import PollerError
 
 REGION = "us-east-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
-"""Any credentials will do at the emulator; these mean its account 000000000000."""
+"""The emulator accepts any credentials. With these the account is 000000000000."""
 
 LINES_SHOWN = 30
 
 
 class DemoError(PollerError):
-    """The demo cannot go on. Raised anywhere in demo/; the tour shows the message and exits with 1."""
+    """The tour cannot go on. Any module of `demo/` raises it; the tour shows the message and exits with 1."""
 
 
 @contextmanager
 def environment_of_the_demo() -> Iterator[None]:
-    """This process's environment without its AWS settings, with the emulator's credentials, and past any proxy."""
+    """Change this process's environment for the block: no AWS settings, the emulator's credentials, and no proxy."""
     before = dict(os.environ)
     for name in [name for name in before if name.startswith("AWS_")]:
         del os.environ[name]
@@ -65,7 +65,10 @@ async def running(
     environment: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[Process]:
-    """Run a command in the log's folder until the block is left: SIGTERM, and SIGKILL when the grace has passed."""
+    """Run a command in the log's folder until the block ends.
+
+    Then the process gets SIGTERM. When it has ended, or after the grace, its process group gets SIGKILL.
+    """
     with log.open("wb") as output:
         process = await anyio.open_process(
             command,
@@ -95,11 +98,11 @@ async def _end(process: Process, grace_in_seconds: float) -> None:
 
 
 def must_run(process: Process, name: str, log: Path) -> None:
-    """Raises DemoError, with the end of the log, when the process has ended."""
+    """Raise DemoError, with the end of the log, if the process has ended."""
     if process.returncode is not None:
         raise DemoError(f"{name} ended with status {process.returncode}; the end of its log:\n{tail(log)}")
 
 
 def tail(log: Path) -> str:
-    """The last lines of a log."""
+    """Return the last lines of a log."""
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LINES_SHOWN:])

@@ -1,9 +1,9 @@
-"""Where does a tour take place, and with which parts? Emulators that run, and what is set up on them.
+"""Which emulators and which parts has a tour?
 
-    whole        everything at one emulator
-    resharding   the clicks alone, at a Kinesis of their own, whose shards can be split and merged
+    whole        one emulator; the parts sign-ups and clicks
+    resharding   an emulator whose Kinesis can split and merge shards, and one for SQS; the clicks alone
 
-Leaving a scene ends its emulators.
+A scene is a context manager: its emulators run until the block ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 class Scene(NamedTuple):
-    """`endpoint_url` is that of all services but those in `endpoints`."""
+    """`endpoints` are the urls of single services by name. All other services are at `endpoint_url`."""
 
     endpoint_url: str
     endpoints: Mapping[str, str]
@@ -34,7 +34,7 @@ class Scene(NamedTuple):
     parts: Sequence[Part]
 
     def must_run(self) -> None:
-        """Raises DemoError, with the end of its log, when an emulator has ended."""
+        """Raise DemoError, with the end of the log, if an emulator has ended."""
         for one in self.emulators:
             must_run(one.process, "the emulator", one.log)
 

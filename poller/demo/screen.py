@@ -1,4 +1,7 @@
-"""How does it look? Steps, moving bars, tables and a verdict; plain lines where the output is no terminal."""
+"""What does a person see of the tour? Steps, progress bars, tables and a verdict.
+
+If the output is not a terminal, there are lines in place of the bars.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ FAULTS_SHOWN = 20
 
 
 class OutputLost(DemoError):
-    """Nothing more can be written. `error` says why; SystemExit where the reader has gone, as rich has it."""
+    """The output cannot be written. `error` says why: rich raises SystemExit if the reader of a pipe has gone."""
 
     def __init__(self, error: OSError | SystemExit) -> None:
         super().__init__("the output cannot be written")
@@ -35,21 +38,21 @@ class OutputLost(DemoError):
 
 
 class Screen:
-    """Writes to stdout, or raises OutputLost. Lines are not broken, so that what they name can be copied."""
+    """Writes to stdout, or raises OutputLost. Lines are not broken, so that paths and commands can be copied."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
 
     def step(self, text: str) -> None:
-        """Something was done."""
+        """Show that something was done."""
         self._print(f"• {text}")
 
     def failed(self, text: str) -> None:
-        """Something went wrong."""
+        """Show that something went wrong."""
         self._print(text, style="bold red")
 
     def settings(self, file: Path, text: str) -> None:
-        """The settings file, in colours."""
+        """Show the settings file, in colour on a terminal."""
         self.step(f"The settings, {file}:")
         self._print("")
         shown = Syntax(text, "toml", background_color="default").highlight(text) if self._console.is_terminal else text
@@ -57,7 +60,7 @@ class Screen:
 
     @contextmanager
     def progress(self) -> Iterator[Bars | Lines]:
-        """What moves while the records are on their way."""
+        """Yield the bars or lines that show how many records are done."""
         if not self._console.is_terminal:
             yield Lines(self)
             return
@@ -65,7 +68,7 @@ class Screen:
             yield Bars(progress)
 
     def table(self, table: Table) -> None:
-        """What happened, and where it was seen."""
+        """Show what happened to the records, and where each number was seen."""
         what, *columns = table.columns
         drawn = Drawn(title=table.title, title_justify="left")
         drawn.add_column(what)
@@ -78,7 +81,7 @@ class Screen:
         self._print(drawn, soft_wrap=False)
 
     def verdict(self, faults: Sequence[str], seconds: float) -> None:
-        """Whether it all adds up."""
+        """Show that the numbers add up, or the faults."""
         if not faults:
             self._print(f"The numbers add up, after {seconds:.0f} seconds.", style="bold green")
             return
@@ -89,7 +92,7 @@ class Screen:
             self.failed(f"  … and {len(faults) - FAULTS_SHOWN} more")
 
     def invitation(self, lines: Sequence[str], http_listen: str) -> None:
-        """What to try while everything is left running."""
+        """Show command lines that the user can try while everything runs on."""
         self._print("\nEverything runs on until Ctrl-C. Try, in another terminal:\n")
         for line in lines:
             self._print(f"  {line}")
@@ -103,7 +106,7 @@ class Screen:
 
 
 class Bars:
-    """One bar for each book, in a terminal."""
+    """One progress bar for each book, on a terminal."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -117,7 +120,10 @@ class Bars:
 
 
 class Lines:
-    """A line for each book, not too often and when something has changed, where nothing can move."""
+    """A line for each book that has changed, at most once a second, if the output is not a terminal.
+
+    When all books are settled, their last lines come at once.
+    """
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen

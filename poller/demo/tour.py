@@ -37,10 +37,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(*, keep: bool, reshard: bool) -> int:
-    """Give the tour; returns the exit code. Raises OSError or SystemExit where the output takes nothing more.
+    """Give the tour, and return the exit code. Raise OSError or SystemExit if the output cannot be written.
 
-    `keep` leaves everything running after it, until a signal; `reshard` gives the short tour of a stream that is
-    split and merged, in place of the whole one.
+    `keep` leaves everything running after the verdict, until a signal comes.
+    `reshard` gives another, short tour: a stream whose shards are split and merged.
     """
     ended = anyio.run(_until_signal, keep, reshard)
     if isinstance(ended, OutputLost):
@@ -70,7 +70,7 @@ async def _until_signal(keep: bool, reshard: bool) -> int | OutputLost:
 
 @contextmanager
 def folder(*, keep: bool) -> Iterator[Path]:
-    """A folder for the demo's files, which stay if `keep`."""
+    """Make a folder for the tour's files. It is removed after the block, unless `keep`."""
     place = Path(tempfile.mkdtemp(prefix="poller-demo-"))
     try:
         yield place
@@ -80,7 +80,7 @@ def folder(*, keep: bool) -> Iterator[Path]:
 
 
 class Tour:
-    """One tour. `exit_code` is None until the verdict; `lost` is why nobody could be told."""
+    """One tour. `exit_code` is None until the verdict. `lost` is set if the output could not be written."""
 
     def __init__(self, screen: Screen, place: Path, *, keep: bool, reshard: bool) -> None:
         self.exit_code: int | None = None
@@ -92,7 +92,7 @@ class Tour:
         self._began = time.monotonic()
 
     async def give(self, scope: anyio.CancelScope) -> None:
-        """From the first step to the last; then cancels the scope."""
+        """Give the whole tour, then cancel the scope, which stops waiting for signals."""
         try:
             await self._steps()
         except OutputLost as lost:

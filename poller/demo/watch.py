@@ -1,4 +1,4 @@
-"""When is it over? When every record has met its fate and the numbers add up, or when nothing moves any more."""
+"""When is the tour over? When all numbers add up, when nothing changes any more, or when it has taken too long."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from poller.demo.screen import Bars, Lines
 
 LOOK_EVERY_SECONDS = 0.4
 NOTHING_MOVES_AFTER_SECONDS = 15.0
-"""Several visibility timeouts: whatever would come again has come."""
+"""Several visibility timeouts, so every message that comes again has come again by then."""
 
 LONGEST_WATCH_IN_SECONDS = 90.0
 
 
 class Watch:
-    """Sends what the parts have to send, and looks on until all of it has met its fate."""
+    """Puts the records of all parts into the sources, and looks at the books until the tour is over."""
 
     def __init__(self, scene: Scene, running: Daemon, progress: Bars | Lines) -> None:
         self._scene = scene
@@ -27,7 +27,7 @@ class Watch:
         self._progress = progress
 
     async def until_settled(self) -> list[Sequence[Book]]:
-        """Each part's books at the end: they add up, or nothing has moved for a while, or it took too long."""
+        """Return the last books of each part. Their faults say whether the numbers add up."""
         await self._send()
         began = moved = anyio.current_time()
         books: list[Sequence[Book]] = []
@@ -42,7 +42,7 @@ class Watch:
             await anyio.sleep(LOOK_EVERY_SECONDS)
 
     async def _send(self) -> None:
-        """One part after the other; a look now and then, for the eye."""
+        """Send the records of one part after the other, and show the books now and then."""
         looked = anyio.current_time()
         for part in self._scene.parts:
             async for _ in part.send():

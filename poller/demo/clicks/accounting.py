@@ -1,13 +1,11 @@
-"""Do the clicks' numbers add up, and did order hold?
+"""Do the clicks' numbers add up, and did order hold? Three independent sources are compared:
 
-Three witnesses that know nothing of each other are asked:
-
-    emulator    where the stream has taken each click, and what the failures queue holds
-    function    its trace: which clicks it saw, where, and in which order
+    emulator    the shard and sequence number of each click, and the messages in the queue `failures`
+    function    its trace: which clicks it saw, at which shard and sequence number, and in which order
     daemon      /metrics: polled, invoked, failed, given up, delivered
 
-A click that was seen twice is no fault (a batch that failed comes again), but that it failed must show in /metrics.
-Order is that of the first sightings: no click of a user is seen before all of the user's earlier ones.
+The function may see a click again, because a failed batch comes again; /metrics must count at least as many failures.
+Only first sightings count for the order: those of one user's clicks must be in the order of the clicks.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from poller.demo.metrics import Metrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedClicks:
-    """What the daemon counted, in records; `bisections` and `retries` in batches."""
+    """What the daemon counted: records, but batches in `bisections` and `retries`."""
 
     polled: int = 0
     invoked: int = 0
@@ -52,7 +50,7 @@ class CountedClicks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClickBook(Book):
-    """`put` are the clicks where the stream has taken them, `seen` the function's trace, repeats and all."""
+    """`put` are the clicks with their positions in the stream. `seen` is the function's trace, with repeats."""
 
     put: Sequence[Sighting]
     seen: Sequence[Sighting]
@@ -77,7 +75,7 @@ class ClickBook(Book):
 
     @property
     def first_sightings(self) -> Sequence[Sighting]:
-        """Each click once, in the order in which they were first seen."""
+        """Return each click once, in the order of the first sightings."""
         first: dict[Click, Sighting] = {}
         for sighting in self.seen:
             first.setdefault(sighting.click, sighting)
@@ -99,7 +97,7 @@ class ClickBook(Book):
 
 
 def _fates(book: ClickBook) -> Iterator[str]:
-    """Was every click seen that could be, at the place that the stream gave it?"""
+    """Did the function see each click but the poison, at the shard and sequence number that the stream gave it?"""
     yield from differ("clicks put", len(book.put), book.total)
     yield from unequal(
         "clicks seen",
@@ -113,7 +111,7 @@ def _fates(book: ClickBook) -> Iterator[str]:
 
 
 def _report(book: ClickBook) -> Iterator[str]:
-    """Does one invocation record name the poison, and nothing but the poison?"""
+    """Is there exactly one invocation record, and does it name only the poison?"""
     yield from differ("invocation records", len(book.reported), 1)
     places = [(sighting.shard, sighting.sequence_number) for sighting in book.put if sighting.click == POISON]
     for reported in book.reported:
@@ -128,7 +126,7 @@ def _report(book: ClickBook) -> Iterator[str]:
 
 
 def _daemon(book: ClickBook) -> Iterator[str]:
-    """Does the daemon tell the same story?"""
+    """Do the daemon's numbers agree with those of the emulator and of the function?"""
     counted, given_up = book.counted, len(book.reported)
     yield from differ("records that the daemon polled", counted.polled, len(book.put))
     yield from differ("records that the daemon gave up", counted.discarded, given_up)

@@ -1,4 +1,4 @@
-"""What is built, sent and looked at? Clicks, through a Kinesis stream to a function that writes down what it sees."""
+"""What does the part `clicks` do? It puts clicks into a stream; a function writes down each click that it sees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from poller.demo.clients import AWS_SQS, Clients
 from poller.demo.metrics import Metrics
 
 SAMPLE = Click("user-99", 1)
-"""What a user is invited to put."""
+"""The click of the command lines that a user can try."""
 
 
 class Clicks:
@@ -50,7 +50,7 @@ class Clicks:
         return f"{clicks} clicks of {len(story.USERS)} users go into the stream; one is cut short, and is no JSON"
 
     async def send(self) -> AsyncIterator[None]:
-        """A click of each user, again and again."""
+        """Put one click of each user with each step."""
         for clicks in rounds():
             await self.put(clicks)
             yield
@@ -76,7 +76,7 @@ class Clicks:
         return [line for book in books if isinstance(book, ClickBook) for line in tables.failures(book)]
 
     def invitation(self) -> Sequence[str]:
-        """A click that is seen, and one cut short that is given up: each line waits for what the one before it does."""
+        """Return command lines: put a click, wait until it is seen, put one that is no JSON, wait for its report."""
         return [
             _put(SAMPLE.data),
             f"until grep {SAMPLE.user} {shlex.quote(str(self._trace))}; do sleep 1; done",

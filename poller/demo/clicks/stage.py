@@ -1,7 +1,7 @@
-"""Which stream and queue are there, and what is in them? The demo's own hand in the emulator, by plain AWS calls.
+"""How does the tour create, fill and read the stream and the queue? With plain AWS calls to the emulator.
 
     clicks      a Kinesis stream
-    failures    a queue for the invocation records of what was given up; each tells where in the stream to find it
+    failures    a queue for the invocation records of discarded records; each says where in the stream the records are
 
 Source: Amazon Kinesis Data Streams API reference, "PutRecords", "GetShardIterator".
 """
@@ -22,11 +22,11 @@ from poller.demo.processes import DemoError
 LOOK_EVERY_SECONDS = 0.1
 ACTIVE_IN_SECONDS = 20.0
 MESSAGES_PER_CALL = 10
-"""The most that one ReceiveMessage takes (SQS API reference)."""
+"""The largest number of messages in one ReceiveMessage. Source: SQS API reference."""
 
 
 class Reported(NamedTuple):
-    """An invocation record, and the data of the first record that it names, as fetched from the stream."""
+    """An invocation record, and the data of the first record that it names. The data comes from the stream."""
 
     record: Mapping[str, Any]
     data: bytes
@@ -38,7 +38,7 @@ class Reported(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """`parents` are the shard that it was split from, or the two that were merged; none at the start."""
+    """`parents` are the one shard that was split, or the two that were merged; empty for a shard of the beginning."""
 
     name: str
     parents: tuple[str, ...]
@@ -48,7 +48,7 @@ class Shard(NamedTuple):
 
 
 class Stage:
-    """The stream and the queue. `arns` holds those of both, by name."""
+    """The stream and the queue. `arns` has the ARN of each, by name."""
 
     def __init__(self, clients: Clients) -> None:
         self._sqs = clients.sqs
@@ -58,7 +58,7 @@ class Stage:
         self.arns: dict[str, str] = {}
 
     async def build(self, shards: int) -> None:
-        """Create both."""
+        """Create the stream with so many shards, and the queue."""
         await self._kinesis.create_stream(StreamName=STREAM, ShardCount=shards)
         self.arns[STREAM] = await self.active()
         self.failures_url = (await self._sqs.create_queue(QueueName=FAILURES))["QueueUrl"]
@@ -66,7 +66,7 @@ class Stage:
         self.arns[FAILURES] = answer["Attributes"]["QueueArn"]
 
     async def active(self) -> str:
-        """Wait until the stream can be used; returns its ARN. Raises DemoError when it never can."""
+        """Wait until the stream is active, and return its ARN. Raise DemoError if that takes too long."""
         with anyio.move_on_after(ACTIVE_IN_SECONDS):
             while True:
                 summary = (await self._kinesis.describe_stream_summary(StreamName=STREAM))["StreamDescriptionSummary"]
@@ -76,7 +76,7 @@ class Stage:
         raise DemoError(f"the stream {STREAM} was not active within {ACTIVE_IN_SECONDS:.0f} s")
 
     async def put(self, clicks: Sequence[Click]) -> list[Sighting]:
-        """Put them into the stream; returns where it has taken them."""
+        """Put the clicks into the stream. Return those that the stream accepted, with their positions."""
         records = [{"Data": click.data, "PartitionKey": click.user} for click in clicks]
         answer = await self._kinesis.put_records(StreamName=STREAM, Records=records)
         return [
@@ -86,23 +86,23 @@ class Stage:
         ]
 
     async def shards(self) -> list[Shard]:
-        """Every shard that the stream has had, in the order of their names."""
+        """Return all shards, with the closed ones, in the order of their names."""
         listed = (await self._kinesis.list_shards(StreamName=STREAM))["Shards"]
         return sorted(_shard(shard) for shard in listed)
 
     async def split(self, shard: Shard) -> None:
-        """Split it in the middle; both halves can be used afterwards."""
+        """Split a shard in the middle of its hash keys, and wait until both halves can be used."""
         middle = (shard.first_hash_key + shard.last_hash_key + 1) // 2
         await self._kinesis.split_shard(StreamName=STREAM, ShardToSplit=shard.name, NewStartingHashKey=str(middle))
         await self.active()
 
     async def merge(self, shard: Shard, other: Shard) -> None:
-        """Merge two neighbours."""
+        """Merge two shards with neighbouring hash keys, and wait until the new shard can be used."""
         await self._kinesis.merge_shards(StreamName=STREAM, ShardToMerge=shard.name, AdjacentShardToMerge=other.name)
         await self.active()
 
     async def reported(self) -> list[Reported]:
-        """The invocation records, at most ten, each with what it names; all stay where they are."""
+        """Return at most ten invocation records, each with the data that it names. The messages stay in the queue."""
         answer = await self._sqs.receive_message(
             QueueUrl=self.failures_url, MaxNumberOfMessages=MESSAGES_PER_CALL, VisibilityTimeout=0
         )
@@ -110,7 +110,7 @@ class Stage:
         return [Reported(record, await self._fetch(record["KinesisBatchInfo"])) for record in records]
 
     async def _fetch(self, batch: Mapping[str, Any]) -> bytes:
-        """The record at an invocation record's first sequence number, as anyone would look it up."""
+        """Return the data of the record at the first sequence number of an invocation record, or no bytes."""
         sequence_number = batch["startSequenceNumber"]
         if sequence_number not in self._fetched:
             iterator = await self._kinesis.get_shard_iterator(

@@ -1,8 +1,8 @@
-"""Which clicks go in, and which of them is poison?
+"""Which clicks go into the stream, and which of them is the poison?
 
-Every user clicks, and again, and again; a click carries its number among the user's.
-The user is the partition key: the clicks of one lie in one shard and in one lane, in order.
-One click is cut short, so that it is no JSON: it fails however often it is tried.
+Each user clicks several times. A click has a number, from 1 for each user.
+The user is the partition key, so all clicks of a user are in one shard and in one lane, in order.
+The data of one click, the poison, is cut short, so it is no JSON: every attempt fails.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAPPING = MappingName("clicks")
 
 SHARDS = 4
 LANES = 2
-"""In each shard: the mapping's `parallelization_factor`."""
+"""The number of lanes in each shard: the mapping's `parallelization_factor`."""
 
 BATCH_SIZE = 20
 MAXIMUM_RETRY_ATTEMPTS = 2
@@ -35,7 +35,7 @@ class Click(NamedTuple):
 
     @property
     def data(self) -> bytes:
-        """The record's data."""
+        """The data of the record: JSON, or half of it for the poison."""
         page = PAGES[self.number % len(PAGES)]
         whole = json.dumps({"user": self.user, "number": self.number, "page": page}).encode()
         return whole[: len(whole) // 2] if self == POISON else whole
@@ -45,5 +45,5 @@ POISON = Click("user-07", 9)
 
 
 def rounds() -> Sequence[Sequence[Click]]:
-    """The clicks as they are put: one of each user at a time, because one call promises no order among its records."""
+    """Return the clicks of each call: one of each user, because one call does not keep the order of its records."""
     return [[Click(user, number) for user in USERS] for number in range(1, CLICKS_OF_EACH + 1)]

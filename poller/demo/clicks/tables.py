@@ -1,4 +1,4 @@
-"""How does it look? What became of the clicks, and what the invocation record says."""
+"""What does a person see at the end? A table of what became of the clicks, and the invocation record."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clicks(book: ClickBook) -> Table:
 
 
 def failures(book: ClickBook) -> Iterator[str]:
-    """Each invocation record, and what it names."""
+    """Yield each invocation record, and the data of the stream's record that it names."""
     for reported in book.reported:
         yield f"The queue failures holds an invocation record:\n{json.dumps(reported.record, indent=2)}"
         data = reported.data.decode(errors="replace")

@@ -1,6 +1,6 @@
-"""What did the function see, in its own words? The file that `count_clicks` writes, a line for each click.
+"""Which clicks did the function see, and in which order? `count_clicks` writes a line for each click into a file.
 
-Its lines stand in the order of seeing, over all processes of the function.
+All processes of the function write into this one file, so its lines are in the order of seeing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from poller.demo.clicks.story import Click
 
 
 class Sighting(NamedTuple):
-    """A click that the function saw, in the shard and at the sequence number that it was told."""
+    """A click, and the shard and the sequence number of its record."""
 
     click: Click
     shard: str
@@ -20,7 +20,10 @@ class Sighting(NamedTuple):
 
 
 def read_trace(file: Path) -> list[Sighting]:
-    """Every sighting, in order; none before the function was invoked. A line that is half written waits its turn."""
+    """Return every sighting, in the order of the file. A last line without its end is left out for now.
+
+    Before the function is invoked there is no file, and the list is empty.
+    """
     if not file.exists():
         return []
     return [_sighting(line) for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"]

@@ -1,9 +1,9 @@
-"""RESHARDING: the clicks, while shards are split and merged under the daemon's eyes.
+"""RESHARDING: the clicks, while shards of their stream are split and merged.
 
-Belongs here: what the clicks need besides, to be seen through a split and a merge. Only `scenes.py` imports it.
+Belongs here: what `clicks/` lacks for a split and a merge. Only `scenes.py` imports it.
 
     part.py            when is which shard split or merged?
     accounting.py      was every parent drained before its children?
-    kinesis_local.py   where does a Kinesis come from whose closed shards stay to be read?
-    loopback.cjs       how is it kept on a socket of ours?
+    kinesis_local.py   which emulator can split and merge shards?
+    loopback.cjs       how does this emulator listen on the tour's socket?
 """

@@ -1,7 +1,7 @@
-"""Was every parent drained before its children? The function's trace is held against the stream's lineage.
+"""Was every parent drained before its children? The function's trace is compared with the stream's lineage.
 
-A child's records come after all of its parents', whoever the user: the trace stands in the order of seeing.
-The daemon says which shards it has drained; the stream says which are closed.
+In the trace, all records of a parent must come before the first record of its child, for all users together.
+At the end, the daemon must have drained as many shards as the stream has closed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from poller.demo.clicks.trace import Sighting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageBook(Book):
-    """`shards` are all that there are, closed ones too, in the end `wanted_shards`; `drained` is the daemon's count."""
+    """`shards` are all shards, with the closed ones; at the end there are `wanted_shards`.
+
+    `seen` is the function's trace. `drained` is the number of drained shards in the daemon's metrics.
+    """
 
     shards: Sequence[Shard]
     wanted_shards: int
@@ -44,7 +47,7 @@ class LineageBook(Book):
         return sum(shard.is_closed for shard in self.shards)
 
     def lines_of(self, shard: str) -> list[int]:
-        """The lines of the trace, counted from 1, at which this shard's clicks were seen."""
+        """Return the numbers, from 1, of the trace's lines that have a click of this shard."""
         return [number for number, sighting in enumerate(self.seen, start=1) if sighting.shard == shard]
 
     def faults(self) -> Iterator[str]:

@@ -1,9 +1,9 @@
-"""Where does a Kinesis come from whose closed shards stay to be read? kinesis-local, a program of the Node world.
+"""Which emulator can split and merge shards, and keeps closed shards readable? kinesis-local, a Node.js program.
 
-    npm install, once, into $XDG_CACHE_HOME/poller (or ~/.cache/poller), after saying so
-    node, on a listening socket that is opened here and handed down, as for the other emulator
+    npm install    once, into $XDG_CACHE_HOME/poller (or ~/.cache/poller); a line on the screen says so
+    node           runs it on a listening socket that the tour opens and hands down, as for the other emulator
 
-It is slow, so it is asked for little.
+It is slow, so the tour makes few calls to it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ PACKAGE = "kinesis-local"
 VERSION = "0.6.2"
 
 PLAIN_PORT = "4568"
-"""Only a name here, for the one of its two listeners that speaks plain HTTP."""
+"""The port of the emulator's listener for plain HTTP. loopback.cjs puts the tour's socket in place of this port."""
 
 INSTANTLY = "1ms"
 SHORTENED = ("CREATE_STREAM", "DELETE_STREAM", "SPLIT_SHARD", "MERGE_SHARDS", "UPDATE_SHARD_COUNT")
-"""What takes it a while otherwise, as it does at AWS."""
+"""Calls that the emulator makes slow by default, as they are at AWS. They get the duration INSTANTLY."""
 
 NPM_OPTIONS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error")
 
@@ -37,7 +37,10 @@ NEEDED = "a stream is split and merged on an emulator that runs on Node.js, so `
 
 @asynccontextmanager
 async def kinesis_local(folder: Path, say: Callable[[str], None]) -> AsyncIterator[Emulator]:
-    """Run it on a free loopback port. Raises DemoError when it cannot be had."""
+    """Run the emulator on a free loopback port until the block ends.
+
+    Raise DemoError if Node.js is missing or the emulator cannot be installed.
+    """
     node = _program("node")
     package = await _installed(folder, say)
     log = folder / "kinesis.log"
@@ -73,7 +76,7 @@ def _environment(package: Path, listener_fd: int) -> dict[str, str]:
 
 
 async def _installed(folder: Path, say: Callable[[str], None]) -> Path:
-    """The package's folder; installs it if it was not."""
+    """Return the package's folder, and install the package if the folder does not exist."""
     home = cache() / f"{PACKAGE}@{VERSION}"
     if not home.exists():
         npm = _program("npm")
@@ -86,7 +89,7 @@ async def _installed(folder: Path, say: Callable[[str], None]) -> Path:
 
 
 async def _install(npm: str, home: Path, log: Path) -> None:
-    """Into a folder beside `home`, which becomes `home` when it is whole."""
+    """Install into a temporary folder, and move it to `home` when it is complete."""
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as work:
         place = f"{work}/{home.name}"
@@ -98,7 +101,7 @@ async def _install(npm: str, home: Path, log: Path) -> None:
 
 
 def cache() -> Path:
-    """The user's own folder for what can be had again."""
+    """Return poller's folder in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poller"
 
 

@@ -1,5 +1,6 @@
-// Loaded before the emulator, which would listen on every interface, at ports that it is told.
-// The one at $HANDED_DOWN_PORT listens on the socket that was handed down as $HANDED_DOWN_FD, any other on a free loopback port.
+// Node.js loads this file before the emulator, which by itself listens on every interface.
+// This file gives the emulator's listener for $HANDED_DOWN_PORT the socket with the descriptor $HANDED_DOWN_FD.
+// Any other listener gets a free loopback port.
 const { Server } = require("node:net");
 const { listen } = Server.prototype;
 const { HANDED_DOWN_PORT, HANDED_DOWN_FD } = process.env;

@@ -1,10 +1,11 @@
-"""When is which shard split or merged? While the clicks are on their way, so that every shard has some.
+"""When is which shard split or merged? Between two rounds of clicks, so that every shard has some clicks:
 
     shard 0 ──┬── shard 2 ────────────── open     split after half of the clicks, before the daemon starts
               └── shard 3 ──┐
     shard 1 ────────────────┴── shard 4  open     merged after three quarters, while the daemon reads
 
-So the daemon finds children with clicks of their own beside parents that it has not read, and sees others come.
+So when the daemon starts, there are children with clicks beside a parent that it has not read, and later another child
+appears.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from poller.demo.resharding.accounting import LineageBook, table
 
 SHARDS_AT_FIRST = 2
 SHARDS_IN_THE_END = 5
-"""All that there were, the closed ones too."""
+"""The number of all shards at the end, with the closed ones."""
 
 ROUNDS = rounds()
 BEFORE_THE_SPLIT, BEFORE_THE_MERGE = POISON.number + 1, 15
-"""The poison lies in a parent, with a click of its user behind it: until it is given up, the children have to wait."""
+"""How many rounds of clicks come before the split, and before the merge.
+
+The poison is in a parent, and a later click of its user too. Until the poison is given up, the children have to wait.
+"""
 
 
 SPLIT = (

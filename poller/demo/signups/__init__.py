@@ -1,12 +1,12 @@
-"""SIGN-UPS: two queues of users, the table that they are stored in, and the mails that its stream brings about.
+"""SIGN-UPS: two queues of users, a table that stores them, and a mail to each user from the table's stream.
 
-Belongs here: all that knows of users, rows and mails. Only `scenes.py` imports it.
+Belongs here: everything that is about users, rows and mails. Only `scenes.py` imports it.
 
-    part.py         what is built, sent and looked at?
-    story.py        which rows go in, and what should become of each?
-    stage.py        which queues and tables are there, and what is in them?
+    part.py         what does this part of the tour do?
+    story.py        which rows go into the queues, and what should become of each?
+    stage.py        how does the tour create, fill and read the queues and tables?
     accounting.py   do the queues' numbers add up?
-    mails.py        was every user welcomed, once?
-    tables.py       how does it look?
+    mails.py        did every user get one mail?
+    tables.py       what does a person see at the end?
     settings.toml   the functions and mappings
 """

@@ -1,11 +1,10 @@
-"""Do the queues' numbers add up? What should have happened, what the emulator holds, what the daemon says it did.
-
-Two witnesses that know nothing of each other are asked about each queue:
+"""Do the queues' numbers add up? Two independent sources are compared with each other and with what should happen:
 
     emulator    rows in the table, rows in the dead-letter queue, messages left over, order within each company
     daemon      /metrics: polled, filtered out, invoked, failed, deleted
 
-A row stored twice is no fault (SQS delivers at least once), but it must show on both sides.
+A row that is stored twice is no fault, because SQS delivers at least once. The daemon may count more successes than
+there are rows in the table, but at most one more for each time that a row was stored again.
 """
 
 from __future__ import annotations
@@ -22,7 +21,10 @@ from poller.demo.signups.story import MAX_RECEIVES, Expected, Queue
 
 
 class StoredRow(NamedTuple):
-    """A row of the users table. `place` counts the company's rows in the order of storing."""
+    """A row of the users table. `number` is that of the CSV.
+
+    `place` is 1 for the row of its company that was stored first, 2 for the second, and so on.
+    """
 
     number: int
     email: str
@@ -33,7 +35,11 @@ class StoredRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What the emulator holds of one queue's rows. `dead_letters` are row numbers: at most ten of them."""
+    """What the emulator holds of the rows of one queue.
+
+    `left_over` is the number of messages that are still in the queue.
+    `dead_letters` are the numbers of at most ten rows in the dead-letter queue.
+    """
 
     left_over: int
     dead_letter_count: int
@@ -47,7 +53,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What the daemon counted for one mapping, in records; `invocations` by their outcome."""
+    """What the daemon counted for one mapping: records, and `invocations` for each outcome."""
 
     polled: int = 0
     filtered_out: int = 0
@@ -73,7 +79,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account(Book):
-    """One queue's books."""
+    """The book of one queue."""
 
     queue: str
     is_fifo: bool
@@ -101,7 +107,7 @@ class Account(Book):
 
     @property
     def is_in_order(self) -> bool:
-        """Whether each company's rows were stored in the file's order."""
+        """Return whether each company's rows were stored in the order of the CSV."""
         return not any(_overtakings(self.held.stored))
 
     def faults(self) -> Iterator[str]:
@@ -111,7 +117,7 @@ class Account(Book):
 
 
 def _fates(account: Account) -> Iterator[str]:
-    """Did every row meet the fate it should?"""
+    """Was each row filtered out, stored or moved to the dead-letter queue, as it should be?"""
     wanted, held = account.expected, account.held
     stored = Counter(row.number for row in held.stored)
     yield from differ("rows sent", account.sent, wanted.rows)
@@ -123,7 +129,7 @@ def _fates(account: Account) -> Iterator[str]:
 
 
 def _daemon(account: Account) -> Iterator[str]:
-    """Does the daemon tell the same story as the emulator?"""
+    """Do the daemon's numbers agree with those of the emulator?"""
     counted, held = account.counted, account.held
     stored, succeeded = len(held.stored), counted.invoked - counted.failed
     yield from differ("records that the daemon filtered out", counted.filtered_out, len(account.expected.filtered_out))
@@ -140,14 +146,14 @@ def _daemon(account: Account) -> Iterator[str]:
 
 
 def _order(account: Account) -> Iterator[str]:
-    """Was each company's order kept? Only a FIFO queue promises it."""
+    """Was the order within each company kept? Only a FIFO queue promises this."""
     if account.is_fifo:
         for earlier, later in _overtakings(account.held.stored):
             yield f"company {later.company}: row {later.number} was stored after row {earlier.number}"
 
 
 def _overtakings(stored: Iterable[StoredRow]) -> Iterator[tuple[StoredRow, StoredRow]]:
-    """Neighbours in the order of storing whose order in the file is the other way round."""
+    """Yield each two rows of a company that were stored one after the other, but in the wrong order."""
     by_place = sorted(stored, key=lambda row: (row.company, row.place))
     return (
         (earlier, later)

@@ -1,10 +1,10 @@
-"""Was every user welcomed, once? The table and the folder of mails are held against what the daemon counted.
+"""Did every user get one mail? The table and the folder of mails are compared with what the daemon counted.
 
-    stream      a record for each row that was stored, and one for each time that it was stored again
-    filter      lets those through that were stored for the first time, by the FIFO queue
-    mail        one for each of them
+    stream      has a record for each time that a row is stored
+    filter      accepts the records of rows from the FIFO queue that are stored for the first time
+    mail        there is one for each accepted record
 
-A mail that was written again replaced the first, so there is one for each file.
+A mail that is written again replaces the first one, so a file is one mail.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from poller.demo.signups.story import WELCOME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedMails:
-    """What the daemon counted, in records."""
+    """The records that the daemon counted for the mapping `welcome`."""
 
     polled: int = 0
     filtered_out: int = 0
@@ -44,7 +44,10 @@ class CountedMails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailBook(Book):
-    """`invited` are the addresses to be welcomed, `stored` the rows of both queues, `mails` whom each mail is for."""
+    """`invited` are the addresses that should get a mail, and `mails` is the address of each mail.
+
+    `stored` are the rows of both queues in the table.
+    """
 
     invited: frozenset[str]
     stored: Sequence[StoredRow]
@@ -69,7 +72,7 @@ class MailBook(Book):
 
     @property
     def changes(self) -> int:
-        """Writes to the table: rows stored, and stored again."""
+        """The number of writes to the table. A row that was stored twice counts twice."""
         return sum(row.times_stored for row in self.stored)
 
     def faults(self) -> Iterator[str]:
@@ -82,5 +85,5 @@ class MailBook(Book):
 
 
 def read_mails(folder: Path) -> list[str]:
-    """Whom the mails in the folder are for."""
+    """Return the address of each mail in the folder."""
     return [str(message_from_bytes(file.read_bytes())["To"]) for file in sorted(folder.glob("*.eml"))]

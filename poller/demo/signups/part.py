@@ -1,4 +1,4 @@
-"""What is built, sent and looked at? The rows of a CSV, through two queues into a table, and from there to a mail."""
+"""What does the part `signups` do? It sends a CSV of users through two queues into a table, and from there a mail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from poller.demo.signups.stage import COMPANIES, MESSAGES_PER_CALL, USERS, Stage
 from poller.demo.signups.story import FIFO, QUEUES, STANDARD, Row, expected, read_rows
 
 SAMPLE = Row(number=1001, kind="signup", name="Ada King", email="ada.king@acme.example", company="acme")
-"""What a user is invited to send."""
+"""The row of the command lines that a user can try."""
 
 
 class Signups:
@@ -62,7 +62,7 @@ class Signups:
         )
 
     async def send(self) -> AsyncIterator[None]:
-        """Ten rows to each queue, again and again."""
+        """Send ten rows to one queue with each step; both queues get all rows."""
         for start in range(0, len(self._rows), MESSAGES_PER_CALL):
             for queue in QUEUES:
                 rows = self._rows[start : start + MESSAGES_PER_CALL]

@@ -1,9 +1,9 @@
-"""Which queues and tables are there, and what is in them? The demo's own hand in the emulator, by plain AWS calls.
+"""How does the tour create, fill and read the queues and tables? With plain AWS calls to the emulator.
 
-    buffer-queue.fifo ── redrive ──> failed-rows.fifo          users       keys queue, email
-    buffer-queue      ── redrive ──> failed-rows               companies   keys queue, company
+    buffer-queue.fifo ── redrive ──> failed-rows.fifo          table users       with the keys queue and email
+    buffer-queue      ── redrive ──> failed-rows               table companies   with the keys queue and company
 
-The table of users has a stream, whose records carry the new image.
+The table users has a stream. A record of the stream has the new image of a row.
 
 Source of the queues' attributes: SQS API reference, "CreateQueue".
 """
@@ -22,7 +22,7 @@ USERS = "users"
 COMPANIES = "companies"
 
 MESSAGES_PER_CALL = 10
-"""The most that one SendMessageBatch or ReceiveMessage takes (SQS API reference)."""
+"""The largest number of messages in one SendMessageBatch or ReceiveMessage. Source: SQS API reference."""
 
 COUNTS = (
     "ApproximateNumberOfMessages",
@@ -32,7 +32,10 @@ COUNTS = (
 
 
 class Stage:
-    """The queues and tables. `urls` holds every queue's, by name; `arns` those of the queues and of the stream."""
+    """The queues and tables.
+
+    `urls` has the url of each queue, by name. `arns` has the ARNs of the queues, and the stream's under `users`.
+    """
 
     def __init__(self, clients: Clients) -> None:
         self._sqs = clients.sqs
@@ -41,7 +44,7 @@ class Stage:
         self.arns: dict[str, str] = {}
 
     async def build(self) -> None:
-        """Create everything."""
+        """Create the queues, the tables and the stream."""
         stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
         users = await self._create_table(USERS, "email", StreamSpecification=stream)
         self.arns[USERS] = users["LatestStreamArn"]
@@ -57,13 +60,13 @@ class Stage:
             )
 
     async def send(self, queue: Queue, rows: Sequence[Row]) -> int:
-        """Send up to ten rows, in order. Returns how many the queue has taken."""
+        """Send up to ten rows, in order. Return how many of them the queue accepted."""
         entries = [_entry(queue, row) for row in rows]
         answer = await self._sqs.send_message_batch(QueueUrl=self.urls[queue.name], Entries=entries)
         return len(answer["Successful"])
 
     async def held(self, queue: Queue) -> Held:
-        """What the emulator holds of this queue's rows now."""
+        """Return what the emulator holds of the rows of this queue now."""
         dead_letters = await self._sqs.receive_message(
             QueueUrl=self.urls[queue.dead_letter_queue], MaxNumberOfMessages=MESSAGES_PER_CALL, VisibilityTimeout=0
         )
@@ -75,7 +78,7 @@ class Stage:
         )
 
     async def _create_table(self, name: str, sort_key: str, **options: object) -> Mapping[str, Any]:
-        """Returns its description."""
+        """Create a table, and return its description."""
         keys = {"queue": "HASH", sort_key: "RANGE"}
         created = await self._dynamodb.create_table(
             TableName=name,
@@ -88,7 +91,7 @@ class Stage:
         return description
 
     async def _create_queue(self, name: str, is_fifo: bool, **attributes: str) -> str:
-        """Returns the queue's ARN."""
+        """Create a queue, and return its ARN."""
         kind = {"FifoQueue": "true"} if is_fifo else {}
         created = await self._sqs.create_queue(QueueName=name, Attributes=kind | attributes)
         self.urls[name] = created["QueueUrl"]

@@ -1,13 +1,14 @@
-"""Which rows go in, and what should become of each?
+"""Which rows go into the queues, and what should become of each?
 
-Every row of the example's `users.csv` goes into both queues, as a JSON body, with its company as message group:
+Every row of the example's `users.csv` goes into both queues as a JSON body. Its message group is its company.
 
-    kind is not "signup"    the filter drops it
-    email without an "@"    poisoned: it fails on every attempt and ends in the dead-letter queue
-    email at a "grey." one  delayed: it fails on the first attempt, and is stored on the next
-    any other               stored; on the FIFO queue in the file's order within its company, the delayed rows too
+    kind is not "signup"     filtered out: the function never sees it
+    email without an "@"     poisoned: every attempt fails, and the row ends in the dead-letter queue
+    email with "@grey."      delayed: the first attempt fails, and the next one stores the row
+    any other row            stored
 
-So every user is stored twice, once through each queue; the mail is for those that came through the FIFO queue.
+From the FIFO queue, the rows of a company are stored in the order of the CSV, and the delayed rows too.
+So a user is stored twice, once from each queue. Only a row from the FIFO queue causes a mail.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from importlib.resources import files
 from poller.model.ids import MappingName
 
 VISIBILITY_TIMEOUT_IN_SECONDS = 3
-"""So short that a poisoned row has used up its attempts in ten seconds."""
+"""So short that a poisoned row uses up its attempts (MAX_RECEIVES) in about ten seconds."""
 
 FUNCTION_TIMEOUT_IN_SECONDS = 2
 BATCHING_WINDOW_IN_SECONDS = 1
-"""Both together must fit into the visibility timeout."""
+"""The function's timeout and the batching window together must fit into the visibility timeout."""
 
 WELCOME = MappingName("welcome")
 """The mapping that reads the table's stream."""
@@ -57,7 +58,7 @@ class Row:
         return not self.is_filtered_out and "@grey." in self.email
 
     def body(self) -> str:
-        """The message."""
+        """Return the body of the row's message."""
         fields = {"row": self.number, "kind": self.kind, "name": self.name, "email": self.email}
         return json.dumps(fields | {"company": self.company})
 
@@ -85,7 +86,7 @@ QUEUES = (FIFO, STANDARD)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What should become of the rows, as their numbers; the delayed ones are among those that are stored."""
+    """What should become of the rows. Each set has row numbers, and `stored` includes `delayed`."""
 
     filtered_out: frozenset[int]
     poisoned: frozenset[int]
@@ -98,7 +99,7 @@ class Expected:
 
 
 def read_rows() -> list[Row]:
-    """The rows of `users.csv`, in the file's order."""
+    """Return the rows of `users.csv`, in the order of the file."""
     text = files("poller.examples.signup").joinpath("users.csv").read_text(encoding="utf-8")
     return [Row(number=number, **row) for number, row in enumerate(csv.DictReader(text.splitlines()), start=1)]
 

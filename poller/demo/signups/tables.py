@@ -1,4 +1,4 @@
-"""How does it look? A column for each queue, and what came of the table's stream."""
+"""What does a person see at the end? A table with a column for each queue, and a table of the stream's records."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Clicks: each record of a Kinesis stream is a click of a user, and `functions.py` writes down what it has seen."""
+"""Clicks: each record of a Kinesis stream is a click of a user. `functions.py` writes each click into a file."""

@@ -1,12 +1,12 @@
-"""How are the clicks of a stream counted? A handler to copy; it writes a line for each click that it sees.
+"""How does a function handle the records of a Kinesis stream? This one writes a line for each click that it sees:
 
-    user-07 12 shardId-000000000002:4966…        the user, the click's number among the user's, and the event's id
+    user-07 12 shardId-000000000002:4966…        the user, the number of the click, and the `eventID` of its record
 
-A click that is no JSON raises, and so the whole batch comes again, or its halves do.
-A click may therefore be seen twice, and a line be there twice; no click of a user is seen before its earlier ones.
-Several processes write at once, each line in one piece, so the lines stand in the order of seeing.
+For a click that is no JSON the handler raises an error. Then the whole batch comes again, or its halves come.
+So a click may have two lines. For each user, the first lines of the clicks are in the order of the clicks.
+Several processes write at once. Each line is one write, so the lines are in the order of seeing.
 
-Environment: CLICKS_FILE.
+Environment variable: CLICKS_FILE, the file that it writes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 
 def count_clicks(event: dict[str, Any], _context: object) -> None:
-    """The handler: writes down every click of the batch, in order."""
+    """The handler: write a line for each click of the batch, in order."""
     with Path(os.environ["CLICKS_FILE"]).open("ab", buffering=0) as file:
         for record in event["Records"]:
             click = json.loads(base64.b64decode(record["kinesis"]["data"]))

@@ -1,6 +1,6 @@
-// A handler for Node.js, to copy: it greets the people whose names come as JSON in the messages of a queue.
+// A handler for Node.js, to copy. Each message of the queue has a name as JSON; the handler greets this person.
 //
-// A message that is no JSON fails alone: the answer names it, and only this one comes again.
+// If a message is no JSON, the answer names it, and only this message comes again.
 
 export const greet = async (event) => {
   const batchItemFailures = [];

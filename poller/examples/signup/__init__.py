@@ -1,1 +1,1 @@
-"""Sign-ups: each row of `users.csv` goes into a queue; `functions.py` stores it in a table, and welcomes new users."""
+"""Sign-ups: each row of `users.csv` goes into a queue. `functions.py` stores the rows, and writes to new users."""

@@ -1,22 +1,22 @@
-"""How do sign-ups get from a queue into a table, and how is each new user welcomed? Two handlers to copy.
+"""How does a function store the messages of a queue, and another one send a mail for each new row of the table?
 
-`insert_records` is good for standard and for FIFO queues.
-It wants `function_response_types = ["ReportBatchItemFailures"]`, and answers with the records that failed:
+`insert_records` is for standard and for FIFO queues.
+It needs `function_response_types = ["ReportBatchItemFailures"]`, and answers with the records that must come again:
 
-    standard queue   a record that fails is named, the others go on
-    FIFO queue       a record that fails is named with all later ones of its message group, because what is not named
-                     is deleted; only on its last attempt it is named alone, and its group goes on without it
+    standard queue   each record that failed
+    FIFO queue       each record that failed, and all later records of its message group, because the queue deletes
+                     what the answer does not name; on the last attempt the failed record alone
 
-The last attempt matters: who is named is received again and counted again, so that after `maxReceiveCount` attempts
-the healthy records behind a bad one would follow it into the dead-letter queue.
-A message may come twice, so storing one again changes nothing but `times_stored`.
-A fault of the table itself (not of a record) is raised, and the whole batch comes again.
+After the last attempt the failed record goes to the dead-letter queue. Would the answer name the later records too,
+they would use up their attempts together with the failed record, and go to the dead-letter queue with it.
+A message may come twice. To store a user again changes only `times_stored`.
+If the table fails, the handler raises an error, and the whole batch comes again.
 
-`send_email` reads the table's stream, and wants a filter for `times_stored` 1: what is stored again is no new user.
-A folder stands for the mail server; a mail that is written again replaces the first.
+`send_email` is for the table's stream. It needs a filter for `times_stored` 1, so that a user who is stored again gets
+no second mail. It writes mails into a folder instead of sending them; writing a mail again replaces the first one.
 
-Environment: USERS_TABLE (keys `queue` and `email`), COMPANIES_TABLE (keys `queue` and `company`), MAX_RECEIVES, the
-`maxReceiveCount` of the queues' redrive policy, and MAIL_FOLDER.
+Environment variables: USERS_TABLE (a table with the keys `queue` and `email`), COMPANIES_TABLE (with the keys `queue`
+and `company`), MAX_RECEIVES (the `maxReceiveCount` of the queues' redrive policy), and MAIL_FOLDER.
 
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda".
 """
@@ -38,19 +38,22 @@ Record = dict[str, Any]
 
 
 def insert_records(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """The handler: stores every record of the batch, and answers with those that must come again."""
+    """The handler: store every record of the batch, and answer with those that must come again."""
     return {"batchItemFailures": failures(event["Records"], store, max_receives=int(os.environ["MAX_RECEIVES"]))}
 
 
 def send_email(event: dict[str, Any], _context: object) -> None:
-    """The handler: writes a mail for every new image of a user."""
+    """The handler: write a mail for each record of the table's stream."""
     for record in event["Records"]:
         user = record["dynamodb"]["NewImage"]
         deliver(welcome(user["name"]["S"], user["email"]["S"], record["eventID"]))
 
 
 def failures(records: Sequence[Record], process: Callable[[Record], None], *, max_receives: int) -> list[Record]:
-    """Process each record alone, in order; a ValueError is the record's own fault. Returns the batch item failures."""
+    """Process each record alone, in order, and return the batch item failures.
+
+    If `process` raises ValueError, the record has failed. Any other error fails the whole batch.
+    """
     failed: list[Record] = []
     waiting_groups: set[str] = set()
     for record in records:
@@ -68,18 +71,18 @@ def failures(records: Sequence[Record], process: Callable[[Record], None], *, ma
 
 
 def message_group(record: Record) -> str | None:
-    """The group whose order is to be kept; on a standard queue there is none, even if the message names a group."""
+    """Return the record's message group, or None on a standard queue, which promises no order within a group."""
     is_fifo = record["eventSourceARN"].endswith(".fifo")
     return str(record["attributes"]["MessageGroupId"]) if is_fifo else None
 
 
 def attempt(record: Record) -> int:
-    """How often the record was received, this time included."""
+    """Return the number of the attempt: how often the queue delivered the record, with this time."""
     return int(record["attributes"]["ApproximateReceiveCount"])
 
 
 def store(record: Record) -> None:
-    """Store one sign-up; `place` tells which of its company's users it was, in the order of storing."""
+    """Store one sign-up. `place` counts the users of its company in the order of storing, from 1."""
     user = json.loads(record["body"])
     check(user["email"], attempt(record))
     queue = {"S": record["eventSourceARN"].rpartition(":")[2]}
@@ -107,9 +110,9 @@ def store(record: Record) -> None:
 
 
 def check(email: str, attempt: int) -> None:
-    """Raises ValueError for what is no address, and for one whose server cannot tell yet.
+    """Raise ValueError if the address has no "@", and on the first attempt if its server is a "grey." one.
 
-    The second stands for any trouble that passes: a server that puts strangers off once ("greylisting").
+    The second is an example of a failure that passes: a server with greylisting refuses an unknown sender once.
     """
     _, at, server = email.partition("@")
     if not at:
@@ -129,7 +132,7 @@ def welcome(name: str, email: str, event_id: str) -> EmailMessage:
 
 
 def deliver(mail: EmailMessage) -> None:
-    """Put it into the folder, named after whom it is for; it appears there whole or not at all."""
+    """Write the mail into the folder, under the address of its receiver. The file appears complete or not at all."""
     file = Path(os.environ["MAIL_FOLDER"], f"{quote(mail['To'], safe='@')}.eml")
     unfinished = file.with_suffix(f".{os.getpid()}")
     unfinished.write_bytes(bytes(mail))
@@ -138,5 +141,5 @@ def deliver(mail: EmailMessage) -> None:
 
 @functools.cache
 def dynamodb() -> Any:
-    """One client for the life of the process: at AWS, or where AWS_ENDPOINT_URL says."""
+    """Return the one client of this process. It calls AWS, or AWS_ENDPOINT_URL if that is set."""
     return botocore.session.get_session().create_client("dynamodb")
