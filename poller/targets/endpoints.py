@@ -1,9 +1,10 @@
-"""Which url of a pool gets the next call? The next in turn that is alive; an emulator takes one call at a time.
+"""Which url of a function gets the next call? The next one in turn that is not suspended.
 
-    alive ── failed ──> aside, for a pause that doubles ── pause over ──> tried again ── answered ──> alive
+    in use ── failed ──> suspended, for a pause that doubles ── pause over ──> tried again ── answered ──> in use
 
-When all are aside, the one whose pause ends soonest is used: to try beats to refuse.
-A pool of one url is never without it, so nothing is put aside there: the backoff of the mapping does.
+An emulator takes one call at a time, so a call may wait until an emulator is free.
+If all urls are suspended, the url whose pause ends first is used, because an attempt is better than none.
+The only url of a function is never suspended: the mapping itself waits before it tries again.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from poller.model.function import is_emulator
 from poller.model.ids import FunctionName
 
 ASIDE = Backoff(initial=1.0, maximum=60.0)
-"""How long a url that failed is left alone."""
+"""The pause of a url that failed, by its number of failures in a row."""
 
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
-    """One url, with the proxy through which it is reached, or None. `aside_until` is on anyio's clock."""
+    """One url of a function. `proxy` is None if the url is reached directly.
+
+    `calls` run now, `failures` came in a row, and `aside_until` is a time on anyio's clock.
+    """
 
     url: URL
     origin: Origin
@@ -51,12 +55,15 @@ class Endpoints:
         self._pool = [_endpoint(url) for url in urls]
         self._function = function
         self._emit = emit
-        self._changed: anyio.Event | None = None  # there while somebody waits for room
+        self._changed: anyio.Event | None = None  # exists only while a call waits for a free emulator
         self._randomness = random.Random()
 
     @asynccontextmanager
     async def turn(self, *, but: Collection[Endpoint]) -> AsyncIterator[Endpoint | None]:
-        """The endpoint for one call, as soon as it has room; None if `but`, those already tried, are all."""
+        """Give the endpoint for one call, and wait until one is free.
+
+        Gives None if `but`, the endpoints that this invocation has tried already, holds every endpoint.
+        """
         endpoint = await self._ready(but)
         if endpoint is None:
             yield None
@@ -71,12 +78,15 @@ class Endpoints:
                 self._changed = None
 
     def succeeded(self, endpoint: Endpoint) -> None:
-        """It answered: the next failure starts with a short pause again."""
+        """End the suspension of an endpoint that answered. Its next pause is short again."""
         endpoint.failures = 0
         endpoint.aside_until = 0.0
 
     def failed(self, endpoint: Endpoint, detail: str, *, pause: float | None = None) -> None:
-        """Put it aside, for `pause` seconds if it said so itself."""
+        """Suspend the endpoint, unless it is the only one.
+
+        The suspension lasts `pause` seconds, or with None a time that grows with each failure in a row.
+        """
         if len(self._pool) == 1:
             return
         endpoint.failures += 1

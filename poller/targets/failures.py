@@ -1,8 +1,7 @@
-"""What does Lambda say when a function fails? The error documents that a client of Invoke would see.
+"""Which error document does Lambda return when a function fails?
 
-A function that ran and raised posts its own document, and it is passed on unchanged.
-For a function that was stopped, died or answered too much, Lambda writes the document, in these words (those on memory
-are ours: Lambda itself answers as for a signal, and only its metrics know the type):
+If the function raised an error, its runtime posts a document, which is passed on unchanged.
+If the function was stopped, exited or answered too much, Lambda writes the document, in these words:
 
     timeout            Sandbox.Timedout               RequestId: <id> Error: Task timed out after 1.00 seconds
     exit, status 0     Runtime.ExitError              RequestId: <id> Error: Runtime exited without providing a reason
@@ -11,6 +10,7 @@ are ours: Lambda itself answers as for a signal, and only its metrics know the t
     too much memory    Runtime.OutOfMemory            RequestId: <id> Error: Runtime was killed, because it used more …
     answer too large   Function.ResponseSizeTooLarge  Response payload size exceeded maximum allowed payload size (…)
 
+Only the words about memory are ours: Lambda uses those of a signal, and shows the type in its metrics only.
 Source: AWS Lambda Developer Guide, "Troubleshoot execution issues in Lambda" and "Lambda quotas".
 """
 
@@ -26,46 +26,49 @@ from poller.model.ids import RequestId
 from poller.model.invocation import FunctionError
 
 RESPONSE_LIMIT_IN_BYTES = 6_291_556
-"""The largest answer of a synchronous invocation: 6 MB and 100 bytes. An event may have less (`core/batching.py`)."""
+"""The largest answer of a synchronous invocation: 6 MB and 100 bytes. Events have a lower limit (core/batching.py)."""
 
 ERROR_TYPE_LIMIT_IN_CHARACTERS = 128
 MESSAGE_LIMIT_IN_CHARACTERS = 4_096
-"""A function may write what it likes into its error; this much of it is kept for the log."""
+"""How much of a function's error message is kept for the log, because a function may write any amount."""
 
 _ERROR_TYPE_OF_A_RUNTIME = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
 
 
 def timed_out(request_id: RequestId, seconds: float) -> FunctionError:
-    """The function's timeout has passed."""
+    """Return the error of a function whose timeout has passed."""
     return _own("Sandbox.Timedout", f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds")
 
 
 def init_timed_out(request_id: RequestId, seconds: float) -> FunctionError:
-    """The function never came to ask for its first invocation. AWS has no words of its own for this one."""
+    """Return the error of a child that did not ask for its first invocation in time. AWS has no words for this one."""
     reason = f"Init timed out after {seconds:.2f} seconds, before the runtime asked for an invocation"
     return _own("Sandbox.Timedout", f"RequestId: {request_id} Error: {reason}")
 
 
 def exited(request_id: RequestId, status: int | None) -> FunctionError:
-    """The process ended without an answer; `status` is its exit status, -N for signal N, None where nobody knows."""
+    """Return the error of a process that ended without an answer.
+
+    `status` is its exit status, -N for signal N, or None if it is not known.
+    """
     return _own("Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited {_how(status)}")
 
 
 def ran_out_of_memory(request_id: RequestId, limit_in_mb: int) -> FunctionError:
-    """The process was killed, because it used more memory than the function may."""
+    """Return the error of a process that was killed because it used too much memory."""
     reason = f"Runtime was killed, because it used more than {limit_in_mb} MB of memory"
     return _own("Runtime.OutOfMemory", f"RequestId: {request_id} Error: {reason}")
 
 
 def too_large() -> FunctionError:
-    """The answer is larger than Lambda would take."""
+    """Return the error of a function whose answer is larger than Lambda accepts."""
     limit = f"({RESPONSE_LIMIT_IN_BYTES} bytes)"
     message = f"Response payload size exceeded maximum allowed payload size {limit}."
     return _own("Function.ResponseSizeTooLarge", message)
 
 
 def posted(document: bytes, *, error_type: str | None) -> FunctionError:
-    """The function's own error document; `error_type` is what the runtime said beside it, for want of its own."""
+    """Return the error that a function posted. `error_type` comes from its runtime; the document's own type wins."""
     if error_type is None or _ERROR_TYPE_OF_A_RUNTIME.fullmatch(error_type) is None:
         error_type = "Function.Unknown"
     fields = json_object(document)
@@ -99,7 +102,7 @@ def _how(status: int | None) -> str:
 
 
 def json_object(document: bytes) -> dict[str, Any]:
-    """The document, if it is a JSON object; else an empty one."""
+    """Return the document if it is a JSON object, else an empty object."""
     try:
         fields = orjson.loads(document)
     except orjson.JSONDecodeError:
@@ -108,5 +111,5 @@ def json_object(document: bytes) -> dict[str, Any]:
 
 
 def text_or(value: object, otherwise: str) -> str:
-    """The value if it is a text with content, else `otherwise`: nothing of a document in its place is shown."""
+    """Return the value if it is a string and not empty, else `otherwise`."""
     return value if isinstance(value, str) and value else otherwise

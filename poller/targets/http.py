@@ -1,27 +1,29 @@
-"""How is a function reached over HTTP? The event is POSTed; what comes back is read in one of two languages.
+"""How is a function reached over HTTP? The event is POSTed, and the answer's status and body say what happened.
 
-    answer                     plain HTTP service               Runtime Interface Emulator (by its path)
-    2xx                        Answered                         Answered; FunctionError if it has an error's shape,
-                                                                or is the text "Task timed out after …"
-    429                        Throttled, after Retry-After     the same
-    503                        the next url, else Throttled     the same
-    413                        TooLarge                         the same
-    other 4xx, 5xx, 3xx        FunctionError HTTP.<status>      the same, but for:
-    400                                                         Unreachable: it serves another call
-    500, 504                                                    Unreachable: the call never reached the function
-    502                                                         FunctionError: the runtime exited
-    no connection              the next url, else Unreachable   the same
-    refused by a proxy, or 407 the next url, else Unreachable   the same
-    no valid request           the next url, else Unreachable   the same
-    answer lost, or unreadable LostAnswer                       the same
-    the function's timeout     FunctionError Sandbox.Timedout   the same
-    more than 6 MB             FunctionError Function.ResponseSizeTooLarge
+    answer                     plain HTTP service             Runtime Interface Emulator (recognised by its path)
+    2xx                        Answered                       200: Answered; FunctionError if the body is an error
+                                                              document or the text "Task timed out after …"
+    429, 503                   Throttled (*)                  the same
+    413                        TooLarge                       the same
+    any other status           FunctionError HTTP.<status>    the same, except for the next three lines:
+        400                                                   Unreachable (*): it serves another call
+        500, 504                                              Unreachable (*): the call never reached the function
+        502                                                   FunctionError: the runtime exited
+    no connection              Unreachable (*)                the same
+    a proxy refuses, or 407    Unreachable (*)                the same
+    no request can be made     Unreachable (*)                the same
+    answer lost or unreadable  LostAnswer                     the same
+    no answer in time          FunctionError Sandbox.Timedout               the same
+    more than 6 MB             FunctionError Function.ResponseSizeTooLarge  the same
 
-The request carries X-Amzn-RequestId and Lambda-Runtime-Aws-Request-Id (the invocation's id, kept when an unchanged
-batch is tried again), X-Poller-Mapping and X-Poller-Attempt, and for an emulator X-Amz-Client-Context.
-Which url is next: `targets/endpoints.py`; through which proxy: `http/proxies.py`.
+    (*) The next url of the function is tried. The response is this one if no url takes the call.
+
+The request carries the invocation's id in X-Amzn-RequestId and in Lambda-Runtime-Aws-Request-Id; the id stays the same
+when a batch is retried unchanged. It also carries X-Poller-Mapping, X-Poller-Attempt, and for an emulator
+X-Amz-Client-Context.
+`targets/endpoints.py` chooses the url, and `http/proxies.py` the proxy.
 A reason names only a url's host and port, because its user, path and query may be secrets.
-Of an answer that refuses or fails, the status and the beginning of the body are shown: the function's own words.
+The text of a failure has the status and the beginning of the body, which is the function's own message.
 
 Sources: AWS Lambda Developer Guide, "Testing Lambda container image locally" and "Lambda quotas"; RFC 9110.
 """
@@ -69,32 +71,35 @@ from poller.targets.failures import (
 )
 
 CONNECT_IN_SECONDS = 5.0
-"""A connection that takes longer, or half of the function's timeout, is none: the request was not sent."""
+"""The longest wait for a connection; at most half of the function's timeout. After it no request is sent."""
 
 KEEP_ALIVE_IN_SECONDS = 1.5
-"""Less than servers keep an idle connection (gunicorn: 2, Node: 5): a call into a closing one is a lost answer."""
+"""How long an idle connection is kept. Servers keep theirs for longer (gunicorn 2 s, Node 5 s).
+
+A call into a connection that the server is closing would be a lost answer.
+"""
 
 LARGEST_ANSWER_IN_BYTES = 2 * RESPONSE_LIMIT_IN_BYTES
-"""How much of an answer is read: its head, its body, and what frames the chunks of its body."""
+"""The largest answer that is read, with its head and the framing of its chunks."""
 
 RETRY_AFTER_LIMIT_IN_SECONDS = 900.0
 """The longest pause that a service may ask for: as long as a function on Lambda may run."""
 
 WORDS_LIMIT_IN_BYTES = 256
-"""How much of the body of a failing answer is shown."""
+"""How much of a failed answer's body is shown."""
 
 ERROR_HEADERS = ("error-type", "x-amz-function-error")
-"""An answer with one of these headers is the function's error: newer emulators send the first, Lambda the second."""
+"""An answer with one of these headers is the function's error. Newer emulators send the first, Lambda the second."""
 
 EMULATORS_TIMEOUT = re.compile(rb"Task timed out after (\d+)\.00 seconds")
-"""Its answer when the function took too long: status 200, plain text."""
+"""The plain text that an emulator answers, with status 200, when the function's timeout has passed."""
 
 ZLIB_FORMATS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""The content-encodings that are unpacked, although none was asked for, by zlib's names for their formats."""
+"""The content-encodings that are unpacked, with zlib's number for each. A service may use one without being asked."""
 
 
 class _Reply(NamedTuple):
-    """An answer, and which url gave it. Its body is unpacked."""
+    """An answer with its body unpacked, and the url that gave it."""
 
     endpoint: Endpoint
     status: int
@@ -102,18 +107,18 @@ class _Reply(NamedTuple):
     body: bytes
 
     def words(self, invocation: Invocation) -> str:
-        """The status and the beginning of the body, in one line; a body that repeats the event is not shown."""
+        """Return the status and the beginning of the body, in one line. A body that repeats the event is left out."""
         said = self.body[:WORDS_LIMIT_IN_BYTES]
         words = "" if said in invocation.payload else said.decode(errors="replace")
         return " ".join(f"{self.status}: {words}".split()).rstrip(":")
 
     def error_detail(self, invocation: Invocation) -> str:
-        """The same, with the host and port that said so."""
+        """Return the same words after the host and port of the url."""
         return f"{_host_and_port(self.endpoint.url)}: {self.words(invocation)}"
 
 
 class HttpTarget:
-    """A function as an HTTP service, or several alike. Open it with `async with`."""
+    """A function behind one url or several equal ones. Open it with `async with`."""
 
     def __init__(self, function: Function, *, emit: Emit, clock: Callable[[], float] = time.time) -> None:
         assert isinstance(function.kind, HttpService), function.kind
@@ -148,7 +153,7 @@ class HttpTarget:
             await self._proxied.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
-        """See ports.Target. A url that did not take the call is followed by the next one, until one did."""
+        """See ports.Target. Tries one url after the other, until one takes the call."""
         refused: dict[Endpoint, Throttled | Unreachable] = {}
         while True:
             async with self._endpoints.turn(but=refused) as endpoint:
@@ -161,7 +166,7 @@ class HttpTarget:
             refused[endpoint] = response
 
     def _judge(self, endpoint: Endpoint, response: Response) -> None:
-        """Whether the url is to be used again at once."""
+        """Suspend the url if it failed, else end its suspension."""
         match response:
             case Throttled():
                 self._endpoints.failed(endpoint, response.reason, pause=response.retry_after)
@@ -187,7 +192,7 @@ class HttpTarget:
         return self._understood(_Reply(endpoint, received.status, received.headers, body), invocation)
 
     async def _send(self, endpoint: Endpoint, invocation: Invocation) -> Received:
-        """Raises errors.Unreachable when there is no answer, and Rejected when no request can be made."""
+        """Raises errors.Unreachable if no answer comes, and errors.Rejected if no valid request can be made."""
         timeout_in_seconds = self._function.timeout_in_seconds
         headers = _headers(endpoint, invocation)
         if endpoint.proxy is None:
@@ -202,7 +207,7 @@ class HttpTarget:
         )
 
     def _start(self, endpoint: Endpoint) -> str:
-        """The lines of a request's head that are the same for all calls of a url."""
+        """Return the part of a request's head that is the same for all calls of a url."""
         start = self._starts.get(endpoint)
         if start is None:
             line = f"POST {endpoint.url.raw_path_qs} HTTP/1.1\r\n"
@@ -210,7 +215,7 @@ class HttpTarget:
         return start
 
     def _headers_of_all(self, endpoint: Endpoint) -> dict[str, str]:
-        """The headers of every call of a url; those of the settings win, whatever their case."""
+        """Return the headers of every call of a url. Headers of the settings, in whatever case, override the others."""
         headers = {
             "host": endpoint.url.host_port_subcomponent or "",
             "user-agent": f"poller/{__version__}",
@@ -238,7 +243,7 @@ class HttpTarget:
             now = self._clock() if there is None else there
             pause = retry_after(reply.headers.get("retry-after"), now=now)
             return Throttled(reason=f"HTTP.{reply.status}", retry_after=pause, detail=reply.error_detail(invocation))
-        if reply.status == 407:  # only a proxy answers so, and its answer is not for the log
+        if reply.status == 407:  # only a proxy answers 407; its body is not shown
             return Unreachable(reason="HTTP.407", detail=f"{_host_and_port(reply.endpoint.url)}: refused by the proxy")
         if reply.endpoint.is_emulator:
             return _emulators_answer(reply, invocation)
@@ -246,7 +251,7 @@ class HttpTarget:
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
-    """The pause in seconds that a Retry-After header asks for, by a number or a date; None if it has neither.
+    """Return the pause in seconds that a Retry-After header asks for; None if it has neither a number nor a date.
 
     `now` is the time on the clock of the server that wrote the header.
     """
@@ -264,7 +269,7 @@ def _host_and_port(url: URL) -> str:
 
 
 def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:
-    """The headers of one call."""
+    """Return the headers that belong to one invocation."""
     headers = {
         "x-amzn-requestid": invocation.request_id,
         "lambda-runtime-aws-request-id": invocation.request_id,
@@ -277,7 +282,10 @@ def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:
 
 
 def _unpacked(received: Received) -> bytes:
-    """The body, without its content-encoding, and at most one byte of it above the limit of a response."""
+    """Return the body without its content-encoding, at most one byte more than a response may have.
+
+    Raises errors.Unreachable if the encoding cannot be read.
+    """
     encoding = received.headers.get("content-encoding", "identity").lower()
     if encoding == "identity" or not received.body:
         return received.body
@@ -299,7 +307,7 @@ def _unreadable() -> errors.Unreachable:
 
 
 def _emulators_answer(reply: _Reply, invocation: Invocation) -> Response:
-    """What an emulator means. It hides a function's failures behind a status of 200; newer ones name their type."""
+    """Return what an emulator's answer means: status 200 may be a failure, whose type newer emulators name."""
     is_error = is_error_document(reply.body)
     if any(name in reply.headers for name in ERROR_HEADERS) or (is_error and reply.status in (200, 502)):
         return posted(reply.body, error_type=reply.headers.get("error-type"))
@@ -321,5 +329,5 @@ def _http_error(reply: _Reply, invocation: Invocation) -> FunctionError | TooLar
 
 
 def _worth_telling(answers: list[Throttled | Unreachable]) -> Throttled | Unreachable:
-    """Of all these answers, that of a function that is there but full, if there is one."""
+    """Return the response to an invocation that every url refused: a throttle if there is one, else the last answer."""
     return next((one for one in answers if isinstance(one, Throttled)), answers[-1])

@@ -4,11 +4,11 @@
     200                                            Answered
     200 with X-Amz-Function-Error                  FunctionError, with the last 4 KB of the function's log
     413                                            TooLarge
-    429                                            Throttled; the body says which limit was met
-    5xx, other 4xx, no connection, no credentials  Unreachable: the function did not run; it is tried again slowly
-    connection lost or time up after sending       LostAnswer
+    429, or a throttling code                      Throttled; the body says which limit was reached
+    5xx, other 4xx, no connection, no credentials  Unreachable: the function did not run
+    no answer after the request was sent           LostAnswer
 
-An error is shown in Lambda's words, with the function's ARN.
+The text of an error is Lambda's own, with the function's ARN before it.
 The client context tells the function which mapping invokes it (`client_context.py`).
 
 Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".
@@ -40,11 +40,11 @@ from poller.targets.client_context import client_context
 from poller.targets.failures import ERROR_TYPE_LIMIT_IN_CHARACTERS, MESSAGE_LIMIT_IN_CHARACTERS, json_object, text_or
 
 ANSWER_SLACK_IN_SECONDS = 15.0
-"""How much longer than its timeout a function's answer may take: a cold start's first ten seconds do not count."""
+"""How long to wait for an answer beyond the function's timeout, which excludes the first 10 s of a cold start."""
 
 
 class LambdaApiTarget:
-    """One function on AWS Lambda, as `ports.Target`."""
+    """One function on AWS Lambda; see ports.Target."""
 
     def __init__(self, invoker: Invoker, arn: Arn) -> None:
         self._invoker = invoker
@@ -52,7 +52,7 @@ class LambdaApiTarget:
 
     @classmethod
     async def of(cls, function: Function, kind: LambdaApi, aws: Aws) -> LambdaApiTarget:
-        """The target for a function of the settings. Needs neither credentials nor network."""
+        """Return the target of a function in the settings. Uses neither credentials nor the network."""
         invoker = await aws.invoker(
             kind.name,
             qualifier=kind.qualifier,
@@ -63,7 +63,7 @@ class LambdaApiTarget:
         return cls(invoker, function.arn)
 
     async def invoke(self, invocation: Invocation) -> Response:
-        """Call the function once; never raises for what the function or the way to it does."""
+        """Call the function once. Every failure of the call or of the function is a Response, not an exception."""
         headers = {
             "content-type": "application/json",
             "x-amz-client-context": base64.b64encode(client_context(invocation).encode()).decode(),
@@ -84,7 +84,7 @@ class LambdaApiTarget:
 
 
 def response_of(answer: Answer, arn: Arn) -> Response:
-    """What Lambda's answer means for the function with this ARN."""
+    """Return what Lambda's answer means; `arn` is the function's."""
     if answer.status == 200:
         version = answer.headers.get("x-amz-executed-version", "$LATEST")
         if "x-amz-function-error" in answer.headers:
@@ -96,7 +96,7 @@ def response_of(answer: Answer, arn: Arn) -> Response:
 
 
 def function_error(answer: Answer, version: str) -> FunctionError:
-    """The function's own failure, told by the document that its runtime made of it."""
+    """Return the function's own failure, with the type and message of its error document."""
     document = json_object(answer.body)
     error_type = text_or(document.get("errorType"), answer.headers["x-amz-function-error"])
     return FunctionError(
@@ -109,7 +109,7 @@ def function_error(answer: Answer, version: str) -> FunctionError:
 
 
 def refused(answer: Answer, arn: Arn) -> Throttled | Unreachable:
-    """Lambda did not run the function. A throttle's `Reason` names the limit that was met."""
+    """Return why Lambda did not run the function. A throttle's body names in `Reason` the limit that was reached."""
     error = answer.error()
     if not isinstance(error, errors.Throttled):
         return Unreachable(reason=error.code, detail=f"{arn}: {error}")
@@ -118,7 +118,7 @@ def refused(answer: Answer, arn: Arn) -> Throttled | Unreachable:
 
 
 def log_tail(encoded: str) -> str:
-    """The end of the function's log, as text whatever its bytes."""
+    """Decode the end of the function's log; empty if it is not Base64. Bytes that are not UTF-8 are replaced."""
     try:
         return base64.b64decode(encoded, validate=True).decode(errors="replace")
     except ValueError:

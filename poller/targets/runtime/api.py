@@ -1,13 +1,15 @@
-"""What does a child see of the Runtime API? One loopback port of its own, and at any moment one invocation at most.
+"""What does a child see of the Runtime API? A loopback port of its own, and one invocation at a time.
 
     starting ── next ──> waiting ── (offer) ──> running ── response, error ──> answered ── next ──> waiting …
         └── init/error ──> failed
 
-A runtime client takes no more than `host:port`, so the port says which child is calling. Other processes of the host
-can find that port too. Therefore a connection is served only if a process of the child's session holds its other end.
-`next` is held open until there is an invocation. Other calls are refused in AWS's words:
-another request's id (or a second answer) with 400 InvalidRequestID, a call out of turn with 403
-InvalidStateTransition, an answer beyond 6 MB with 413, while the invoker gets `Function.ResponseSizeTooLarge`.
+A runtime client is given only `host:port`, so the port must tell which child calls. Other processes of the host can
+find that port too. Therefore a connection is served only if a process of the child's session holds its other end.
+`next` is answered when there is an invocation. Wrong calls are refused in AWS's words:
+
+    another request's id, or a second answer   400 InvalidRequestID
+    a call out of turn                         403 InvalidStateTransition
+    an answer of more than 6 MB                413; the invocation fails with Function.ResponseSizeTooLarge
 
 Source: AWS Lambda Developer Guide, "Using the Lambda runtime API for custom runtimes".
 """
@@ -41,10 +43,10 @@ HEADER_LIMIT_IN_BYTES = 2**21
 """AWS's Python client sends up to 1 MB of X-Ray cause in one header."""
 
 IDLE_CONNECTION_IN_SECONDS = 7 * 24 * 3600.0
-"""A client's connection is idle while its handler works; it is closed only when the child ends."""
+"""Longer than any invocation: a connection is idle while the handler works, and is closed when the child ends."""
 
 CONNECTION_LIMIT = 16
-"""Connections of one child. Its client needs one or two; each takes a descriptor, and may send an answer of 6 MB."""
+"""Connections of one child. A client needs one or two. Each takes a descriptor and may send an answer of 6 MB."""
 
 CLOSE_IN_SECONDS = 1.0
 """How long the handlers of closed connections may take to end. aiohttp takes zero for no limit."""
@@ -56,10 +58,10 @@ REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n
 
 
 class Handover:
-    """One invocation on its way through a child.
+    """One invocation that a child is to run.
 
-    `taken` is set when the child has it, or when it is settled before that. `response` stays None if the child was gone
-    before it could take the invocation, so that another child may.
+    `taken` is set when the child has the invocation, and at the latest with `settled`, which says that `response` is
+    final. `response` is None if the child ended before it took the invocation, so that another child may run it.
     """
 
     __slots__ = ("invocation", "response", "settled", "taken")
@@ -71,7 +73,7 @@ class Handover:
         self.settled = anyio.Event()
 
     def settle(self, response: Response | None) -> None:
-        """The first word counts."""
+        """Set the response, unless it is final already."""
         if not self.settled.is_set():
             self.response = response
             self.taken.set()
@@ -79,15 +81,16 @@ class Handover:
 
 
 class RuntimeApi:
-    """The API for one child: offer it a handover, and the child's calls settle it.
+    """The Runtime API of one child: `offer` gives the child an invocation, and the child's calls settle it.
 
-    `has_asked` is true once the child has asked for an invocation: its init is over. `is_asking` while it does.
+    `has_asked` is true once the child has asked for an invocation, which ends its init.
+    `is_asking` is true while the child waits for an invocation.
     """
 
     def __init__(
         self, function: Function, *, before_event: Callable[[Invocation], Awaitable[None]], emit: Emit
     ) -> None:
-        """`before_event` is awaited when the child asks for an invocation, before it gets the event."""
+        """`before_event` is awaited with each invocation, before the child gets its event."""
         self.has_asked = False
         self._function = function
         self._before_event = before_event
@@ -101,15 +104,15 @@ class RuntimeApi:
 
     @contextmanager
     def listening(self) -> Iterator[str]:
-        """Open a free loopback port; gives `host:port`. Connections wait until `serve` accepts them."""
+        """Open a free loopback port and give its `host:port`. Connections wait until `serve` accepts them."""
         with socket.create_server(("127.0.0.1", 0)) as self._listener:
             self._listener.setblocking(False)
             yield "{}:{}".format(*self._listener.getsockname())
 
     async def serve(self, session: int) -> Never:
-        """Answer the processes of this session, which are the child and what it started, until cancelled.
+        """Answer the processes of this session (the child and those that it started), until cancelled.
 
-        Others are refused. In the end all connections are closed, also those that a process outliving the child holds.
+        Other processes are refused. At the end all connections are closed, even if a process outlives the child.
         """
         server = web.Server(
             self._answer,
@@ -152,7 +155,7 @@ class RuntimeApi:
         self._emit(RuntimeApiConnectionRefused(function=self._function.name, pid=session, reason=reason))
 
     def offer(self, handover: Handover) -> None:
-        """Give the child its next invocation, now or as soon as it asks. Only one at a time."""
+        """Give the child its next invocation when it asks, or now if it is asking. A child has one at a time."""
         assert self._offered is None, "a child has one invocation at a time"
         self._offered = handover
         if self._init_error is not None:
@@ -162,7 +165,10 @@ class RuntimeApi:
         self._offer_came.set()
 
     def end(self, error: Callable[[RequestId], FunctionError]) -> None:
-        """The child has ended: its invocation fails with this error; it gets None if the child never had it."""
+        """Settle the child's invocation after the child has ended: it fails with this error.
+
+        If the child was initialised but had not taken the invocation, the response is None.
+        """
         self._end_error = error
         if self._running is not None:
             self._running.settle(error(self._running.invocation.request_id))
@@ -264,7 +270,7 @@ async def _comes_from(connection: socket.socket, session: int) -> bool:
 
 
 async def _body(request: web.BaseRequest) -> bytes | None:
-    """The request's body, read to its end; None if it is larger than an answer may be."""
+    """Read the request's body to its end, and return it; None if it is larger than an answer may be."""
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0

@@ -1,14 +1,14 @@
-"""How does a Python callable run as a child? This file is the child's own side of the Runtime API.
+"""How does a Python callable run as a child process? This file is the child's side of the Runtime API.
 
     poller starts: python …/bootstrap.py, with _HANDLER=module:callable, in the function's folder
     import module -> find callable -> for ever: next -> callable(event, context) -> response or error
 
-It stands alone: standard library only, nothing of poller is imported, and it is run by its path, never imported by us.
+The file needs only the standard library, imports nothing of poller, and is run by its path.
 So another interpreter than the daemon's may run it, from Python 3.9 on.
-What a handler sees is what AWS's Python runtime shows it: the context object, the log format, the error documents.
-Two things are more: the handler may be a dotted name within its module, and it may be a coroutine function; all its
-invocations then run on one event loop, so that its clients and connections live on between them.
-SystemExit, and any other exception that is no Exception, ends the process, as on Lambda.
+A handler sees what AWS's Python runtime shows it: the same context object, log format and error documents.
+AWS lacks two things: the handler may be a dotted name within its module, and it may be a coroutine function. All
+invocations of a coroutine function run on one event loop, so that its clients and connections stay open.
+SystemExit, and any other exception that does not derive from Exception, ends the process, as on Lambda.
 
 Source: AWS Lambda Developer Guide, "Define Lambda function handler in Python", "Using the Lambda context object to
 retrieve Python function information", "Log and monitor Python Lambda functions".
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 PREFIX = "/2018-06-01/runtime/"
 PLAIN_NAME = re.compile(r"[!-~]{1,128}")
-"""An error's type that can stand in a header; any other stands in the error's document alone."""
+"""An error type that can be sent in a header. Any other type is sent in the error document only."""
 
 LOG_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
 
 
 class HandlerError(Exception):
-    """What the runtime itself has to complain of. `error_type` is AWS's name for it."""
+    """An error that this runtime itself found. `error_type` is AWS's name for it."""
 
     def __init__(self, error_type: str, message: str, stack: list[str] | None = None) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ class HandlerError(Exception):
 
 
 class Context:
-    """What a handler gets as its second argument."""
+    """The second argument of a handler."""
 
     def __init__(self, headers: http.client.HTTPMessage) -> None:
         self.aws_request_id = headers["Lambda-Runtime-Aws-Request-Id"]
@@ -68,34 +68,34 @@ class Context:
         self._deadline_in_ms = int(headers["Lambda-Runtime-Deadline-Ms"])
 
     def get_remaining_time_in_millis(self) -> int:
-        """Until the function's timeout."""
+        """Return the milliseconds until the function's timeout."""
         return max(0, self._deadline_in_ms - int(time.time() * 1000))
 
     def log(self, message: object) -> None:
-        """Write a message as it is."""
+        """Write a message unchanged to stdout."""
         sys.stdout.write(str(message))
 
 
 class Runtime:
-    """The Runtime API over one connection."""
+    """A client of the Runtime API, with one connection."""
 
     def __init__(self, address: str) -> None:
         self._connection = http.client.HTTPConnection(address)
 
     def next(self) -> tuple[http.client.HTTPMessage, bytes]:
-        """Wait for an invocation."""
+        """Wait for an invocation; return its headers and its event."""
         return self._call("GET", "invocation/next")
 
     def respond(self, request_id: str, result: bytes) -> None:
-        """Send what the handler returned. The API refuses one that is too large and ends the invocation itself."""
+        """Send what the handler returned. If it is too large, the API answers 413 and fails the invocation itself."""
         self._call("POST", f"invocation/{request_id}/response", result, accepted=(202, 413))
 
     def fail(self, request_id: str, error: dict[str, Any]) -> None:
-        """Send what the handler raised."""
+        """Send the error that the handler raised."""
         self._call("POST", f"invocation/{request_id}/error", _told(error), error["errorType"], accepted=(202, 413))
 
     def fail_init(self, error: dict[str, Any]) -> None:
-        """Tell why there will be no handler."""
+        """Report why the handler cannot be loaded."""
         self._call("POST", "init/error", _told(error), error["errorType"])
 
     def _call(
@@ -119,7 +119,7 @@ class Runtime:
 
 
 class Handler:
-    """The callable, and the event loop of its coroutines, which is made when the first one comes."""
+    """The handler's callable. The event loop for its coroutines is made for the first coroutine."""
 
     def __init__(self, function: Callable[[Any, Context], Any]) -> None:
         self._function = function
@@ -131,7 +131,7 @@ class Handler:
 
     def _finished(self, coroutine: Any) -> Any:
         if self._loop is None:
-            import asyncio  # most handlers do without, and start sooner
+            import asyncio  # most handlers do not need it, and start sooner without it
 
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
@@ -149,9 +149,9 @@ class RequestId(logging.Filter):
 
 
 def main() -> NoReturn:
-    """Run the handler until the daemon ends us, or is gone."""
+    """Run the handler until the daemon ends this process, or is gone."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.path[0] = os.getcwd()  # noqa: PTH109 - pathlib would cost its import; it was this file's own folder
+    sys.path[0] = os.getcwd()  # noqa: PTH109 - replaces this file's folder; pathlib takes long to import
     request_id = _set_up_output()
     runtime = Runtime(os.environ["AWS_LAMBDA_RUNTIME_API"])
     try:
@@ -191,7 +191,7 @@ def _load_or_tell(runtime: Runtime, name: str) -> Handler:
 
 
 def _load(name: str) -> Any:
-    """The callable that `module:callable` names."""
+    """Return the callable that `module:callable` names. Raises HandlerError if there is none."""
     module_name, _, path = name.partition(":")
     if not (module_name and path):
         raise HandlerError("Runtime.MalformedHandlerName", f"Bad handler '{name}': it must be module:callable")
@@ -243,19 +243,19 @@ def _encoded(value: Any) -> bytes:
 
 
 def _told(error: dict[str, Any]) -> bytes:
-    """An error is to arrive whatever its text holds, such as the name of a file that is no Unicode."""
+    """Encode an error document. Text that is not Unicode, as in some file names, is replaced: the error must arrive."""
     return json.dumps(error, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _number(value: Any) -> int | float:
-    """DynamoDB's numbers are Decimals, and Lambda lets them pass."""
+    """Return a Decimal as a number, as Lambda does: DynamoDB's numbers are Decimals."""
     if not isinstance(value, Decimal):
         raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
     return int(value) if value == value.to_integral_value() else float(value)
 
 
 def _document(error: Exception, request_id: str = "") -> dict[str, Any]:
-    """The error as AWS's Python runtime posts it."""
+    """Return the error document, as AWS's Python runtime posts it."""
     error_type, stack = type(error).__name__, _stack(error)
     if isinstance(error, HandlerError):
         error_type, stack = error.error_type, error.stack
@@ -270,7 +270,7 @@ def _message(error: Exception) -> str:
 
 
 def _stack(error: Exception) -> list[str]:
-    """The handler's own frames: what lies above them, here and in the import machinery, says nothing."""
+    """Return the handler's own frames, without those of this file and of Python's import system above them."""
     frames = traceback.extract_tb(error.__traceback__)
     while frames and (frames[0].filename == __file__ or frames[0].filename.startswith("<frozen importlib")):
         frames.pop(0)
@@ -278,7 +278,7 @@ def _stack(error: Exception) -> list[str]:
 
 
 def _log(document: dict[str, Any]) -> None:
-    """One entry of several lines, which carriage returns hold together."""
+    """Print the error as one log entry, whose lines carriage returns separate."""
     text = f"[ERROR] {document['errorType']}: {document['errorMessage']}"
     if document["stackTrace"]:
         text += "\nTraceback (most recent call last):\n" + "".join(document["stackTrace"])

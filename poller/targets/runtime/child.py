@@ -1,13 +1,15 @@
-"""How does one child live and die?
+"""How does one child process begin and end?
 
     start ── init, until it first asks for an invocation ──> invocation after invocation ──> end
 
-A child runs in a session, and so a process group, of its own: a terminal's Ctrl-C does not reach it, and whatever it
-started ends with it. Three things end it: itself; `kill`, at once; `ask_to_stop`, SIGTERM and after a grace SIGKILL.
+A child runs in a session and a process group of its own. So a terminal's Ctrl-C does not reach the child, and the
+processes that it started end with it.
+A child ends by itself, by `kill` (SIGKILL at once), or by `ask_to_stop` (SIGTERM, and SIGKILL after a grace).
 
-If the daemon itself is killed, nobody is left to do so. Therefore a shell starts the command: it leaves a watcher
-in the group that reads from a pipe which the daemon alone can write to, and nothing is ever written. When the daemon is
-gone in whatever way, the pipe ends and the watcher kills the group. The shell then becomes the command, same pid.
+If the daemon itself is killed, it cannot end its children. Therefore a shell starts the command, and leaves a watcher
+process in the group. The watcher reads from a pipe to which only the daemon could write, and the daemon never writes.
+When the daemon is gone, the pipe ends, and the watcher kills the group.
+The shell then becomes the command, and keeps its pid.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ GRACE_IN_SECONDS = 2.0
 """From SIGTERM to SIGKILL."""
 
 LAST_OUTPUT_IN_SECONDS = 1.0
-"""How long we read on after the end: a grandchild that left the group may hold the pipes open for ever."""
+"""How long output is read after the child's end. A process that left the group may hold the pipes open for ever."""
 
 LAUNCHER = """
 exec 3<&0 </dev/null
@@ -52,15 +54,15 @@ exec "$@" 3<&-
 
 
 LIMITED_LAUNCHER = 'ulimit -Sn "$1"; shift' + LAUNCHER
-"""Sets a limit of open files first; the limit is the first argument."""
+"""Sets the soft limit of open files first, from the script's first argument."""
 
 
 class StartError(Exception):
-    """There is no such program, or it may not be run. Raised by `live`; nothing was started."""
+    """The program does not exist or cannot be run. `Child.live` raises this error; no process was started."""
 
 
 class Child:
-    """One process and its Runtime API. `live` is its life; `invoke` may be called while it lives, one at a time."""
+    """One process and its Runtime API. While `live` runs, `invoke` may be called, one call at a time."""
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class Child:
         descriptor_limit: int | None = None,
         emit: Emit,
     ) -> None:
-        """`descriptor_limit` is its soft limit of open files, -1 for no limit; with None it has the daemon's."""
+        """`descriptor_limit` is the child's soft limit of open files: -1 for no limit, None for the daemon's limit."""
         self.is_alive = True
         self._function = function
         self._init_in_seconds = init_in_seconds
@@ -80,7 +82,7 @@ class Child:
         self._output_limit = output_limit
         self._launcher = _launcher(descriptor_limit)
         self._outputs: list[Output] = []
-        self._invocation: tuple[MappingName, RequestId] | None = None  # the present one, else the last one
+        self._invocation: tuple[MappingName, RequestId] | None = None  # the present invocation, else the last one
         self.pid = 0  # until it has started
         self._reason: StopReason | None = None
         self._error: Callable[[RequestId], FunctionError] | None = None  # for the invocation that a kill ends
@@ -88,12 +90,12 @@ class Child:
 
     @property
     def is_initialised(self) -> bool:
-        """Whether it ever asked for an invocation."""
+        """Whether the child has ever asked for an invocation."""
         return self._api.has_asked
 
     @property
     def is_usable(self) -> bool:
-        """Whether another invocation may be handed to it."""
+        """Whether the child may get another invocation."""
         return self.is_alive and self._reason is None
 
     async def live(
@@ -104,7 +106,7 @@ class Child:
         *,
         task_status: TaskStatus[None],
     ) -> None:
-        """Start the command and stay until it ended. Raises StartError; cancelled, it kills.
+        """Start the command, and return when it has ended. Raises StartError. Kills the child if cancelled.
 
         `environment` gets the Runtime API's address; `lifeline` is the reading end of the daemon's pipe.
         """
@@ -127,9 +129,11 @@ class Child:
                     self._end(process.returncode)
 
     async def invoke(self, invocation: Invocation) -> Response | None:
-        """Hand the invocation over once the child asks, and wait for its answer; None if it was gone before.
+        """Give the child the invocation when it asks for one, and return the response.
 
-        The function's timeout begins at the handing over. Cancelled, it kills the child: what it does is not known.
+        Returns None if an initialised child ended before it took the invocation, so that another child may run it.
+        The function's timeout begins when the child takes the invocation.
+        Kills the child if cancelled, because the invocation may be running.
         """
         handover = Handover(invocation)
         try:
@@ -139,17 +143,17 @@ class Child:
             raise
 
     def ask_to_stop(self, reason: StopReason) -> None:
-        """SIGTERM, and SIGKILL when the grace has passed."""
+        """Send SIGTERM to the whole group, and SIGKILL after the grace."""
         self._reason = self._reason or reason
         self._stop_asked.set()
 
     def kill(self, reason: StopReason) -> None:
-        """SIGKILL to the whole group."""
+        """Send SIGKILL to the whole group."""
         self._reason = self._reason or reason
         self._signal(signal.SIGKILL)
 
     def kill_for_memory(self, limit_in_mb: int) -> None:
-        """SIGKILL to the whole group, as the kernel does on Lambda."""
+        """Kill the whole group for its use of memory, as the kernel does on Lambda."""
         self._error = partial(ran_out_of_memory, limit_in_mb=limit_in_mb)
         self.kill("out_of_memory")
 
@@ -167,7 +171,7 @@ class Child:
         if not handover.settled.is_set():
             self.kill("timeout")
             with anyio.move_on_after(GRACE_IN_SECONDS):
-                await handover.settled.wait()  # by its end: the next child is not to meet this one
+                await handover.settled.wait()  # until the child has ended, so that it does not run beside the next one
             return timed_out(handover.invocation.request_id, self._function.timeout_in_seconds)
         if not self.is_initialised:
             self.ask_to_stop("init_error")
@@ -187,13 +191,13 @@ class Child:
 
     async def _stop_when_asked(self) -> None:
         await self._stop_asked.wait()
-        if self._reason != "init_error":  # such a child is about to exit, and a signal would only garble its last words
+        if self._reason != "init_error":  # the child exits by itself; a signal would garble its last output
             self._signal(signal.SIGTERM)
         await anyio.sleep(GRACE_IN_SECONDS)
         self._signal(signal.SIGKILL)
 
     async def _before_event(self, invocation: Invocation) -> None:
-        """Log what the child has written so far, which belongs to the invocation before this one."""
+        """Log what the child has written so far, because it belongs to the invocation before this one."""
         for output in self._outputs:
             await output.catch_up()
         self._invocation = (invocation.mapping, invocation.request_id)
@@ -227,19 +231,19 @@ class Child:
         self._emit(ChildProcessStopped(function=self._function.name, pid=self.pid, reason=reason, exit_status=status))
 
     def _kill_group(self) -> None:
-        """What is left of it, and the watcher. From here on its id may be given to others."""
+        """Kill the rest of the group, and the watcher. After that the system may reuse the group's id."""
         self._signal(signal.SIGKILL)
         self.is_alive = False
 
     def _signal(self, number: signal.Signals) -> None:
-        """To the whole group, whose id is ours for as long as the watcher lives; it ignores SIGTERM."""
+        """Signal the whole group. Its id stays the child's while the watcher lives, and the watcher ignores SIGTERM."""
         if self.is_alive and self.pid:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
 
 def _launcher(descriptor_limit: int | None) -> tuple[str, ...]:
-    """The shell's script, and its first argument if it takes the limit."""
+    """Return the shell's script, followed by the limit as its first argument if there is a limit."""
     if descriptor_limit is None:
         return (LAUNCHER,)
     return LIMITED_LAUNCHER, "unlimited" if descriptor_limit == RLIM_INFINITY else str(descriptor_limit)
@@ -268,7 +272,10 @@ async def _open(
 
 
 def _program(name: str, directory: str, environment: Mapping[str, str]) -> str:
-    """Where the program is. Looked up here, because the shell would tell only by an exit status that others use too."""
+    """Return the path of the program. Raises StartError if it cannot be run.
+
+    The shell could report this only by an exit status, and programs use the same one.
+    """
     if "/" not in name:
         found = shutil.which(name, path=environment.get("PATH"))
         if found is None:

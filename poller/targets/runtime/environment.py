@@ -1,10 +1,11 @@
-"""What does a child find in its environment?
+"""Which environment variables does a child get?
 
-Three layers, of which the later wins: the daemon's own environment, Lambda's variables, the function's `environment`.
-With `inherit_credentials = false` the first lacks all variables that lead an AWS SDK to the daemon's credentials: keys,
-profiles, files, roles and metadata services. A child of the same user can still read the files that this user can.
-Of Lambda's variables a child gets those that code written for Lambda reads.
-A function without a limit of memory is told the size that AWS's own emulator tells.
+Three layers: the daemon's variables that children inherit, Lambda's variables, and the function's `environment`.
+A later layer overrides an earlier one.
+With `inherit_credentials = false` the first layer lacks all variables that lead an AWS SDK to the daemon's credentials:
+keys, profiles, files, roles and metadata services. A child of the same user can still read that user's files.
+Lambda's variables are those that code written for Lambda reads.
+A function without a limit of memory gets the memory size that AWS's own emulator shows.
 Source: AWS Lambda Developer Guide, "Using Lambda environment variables".
 """
 
@@ -21,7 +22,7 @@ from poller.model.function import ChildProcess, Function
 CREDENTIAL_FREE = re.compile(
     "AWS_(CA_BUNDLE|ENDPOINT_URL(_.*)?|MAX_ATTEMPTS|RETRY_MODE|USE_DUALSTACK_ENDPOINT|USE_FIPS_ENDPOINT)"
 )
-"""The variables of AWS's SDKs that a child inherits without the credentials."""
+"""The AWS_ variables that a child inherits even if it does not inherit credentials."""
 
 NO_CREDENTIALS = {
     "AWS_CONFIG_FILE": os.devnull,
@@ -29,7 +30,7 @@ NO_CREDENTIALS = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "BOTO_CONFIG": os.devnull,
 }
-"""Without these an SDK would look into the home folder and ask the metadata service."""
+"""These keep an SDK from looking for credentials in the home folder and at the metadata service."""
 
 UNLIMITED_MEMORY_SIZE_IN_MB = 3008
 
@@ -43,7 +44,7 @@ def environment(
     region: str,
     endpoint_url: str | None,
 ) -> dict[str, str]:
-    """The whole environment of a new child. `api_address` is `host:port`."""
+    """Return the whole environment of a new child. `api_address` is `host:port`."""
     lambdas_own = {
         "AWS_LAMBDA_RUNTIME_API": api_address,
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
@@ -75,5 +76,5 @@ def _leads_to_no_credentials(name: str) -> bool:
 
 
 def _last_argument(command: tuple[str, ...]) -> str:
-    """The handler in `node …/aws-lambda-ric index.handler`, as AWS's emulator finds it."""
+    """Return the last argument: the handler in `node …/aws-lambda-ric index.handler`. Empty if there is none."""
     return command[-1] if len(command) > 1 else ""

@@ -1,9 +1,9 @@
 """Which children use more memory than their function may?
 
 The memory is measured, because the kernel's limits do not fit: RLIMIT_AS counts memory that Node.js reserves and never
-uses, and few daemons have the right to make a control group.
+uses, and few daemons may create a control group.
 Shared memory is divided between the processes that share it (PSS), so that a child that forks is not counted twice.
-Memory that is used only between two measurements is not seen; nor is a process that left the session.
+Memory that is used only between two measurements is not seen, and neither is a process that left the session.
 
 Source: proc_pid_statm(5), proc_pid_smaps(5).
 """
@@ -20,7 +20,7 @@ _PAGE_IN_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
-    """The sessions whose processes use more than this. It reads /proc, so call it in a worker thread.
+    """Return the sessions whose processes use more than this. It reads /proc, so call it in a worker thread.
 
     Raises OSError if no descriptor is left.
     """
@@ -34,7 +34,10 @@ def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
 
 
 def _use_more(pids: list[int], limit_in_bytes: int) -> bool:
-    """The resident memory is quick to read, and never less than the PSS, which takes milliseconds."""
+    """Whether the processes use more than this together.
+
+    The resident memory is checked first: it is quick to read, and never less than the PSS, which takes milliseconds.
+    """
     return sum(map(_resident, pids)) > limit_in_bytes and sum(map(_share, pids)) > limit_in_bytes
 
 
@@ -45,14 +48,14 @@ def _resident(pid: int) -> int:
 def _share(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended, or we may not read it: then only its private memory counts
+    except OSError:  # it has ended, or may not be read: only its private memory counts
         _, resident, shared = _statm(pid)
         return (resident - shared) * _PAGE_IN_BYTES
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def _statm(pid: int) -> tuple[int, int, int]:
-    """Size, resident and shared, in pages."""
+    """Return the size, resident and shared memory in pages; zeros if the process has ended."""
     try:
         size, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
     except OSError:

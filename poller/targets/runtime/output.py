@@ -1,9 +1,9 @@
-"""How do a child's bytes become lines? They are cut at line feeds, and where a line grows too long.
+"""How does a child's output become log lines? It is cut at line feeds, and where a line grows too long.
 
-A carriage return inside a line is a line break within one entry: AWS's Python client writes tracebacks that way.
+A carriage return within a line is a line break within one log entry: AWS's Python client writes tracebacks that way.
 Empty lines are not logged.
-A child may write faster than lines can be logged. So other tasks run after every few lines; and once the function's
-limit is reached, lines are only counted, with a pause after each read, so that a full pipe slows the child.
+A child may write faster than lines can be logged. So other tasks run after every few lines. Beyond the function's
+limit, lines are only counted, and a pause follows each read, so that the pipe fills up and slows the child.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import anyio.lowlevel
 from poller.targets.runtime.output_limit import PERIOD_IN_SECONDS, OutputLimit
 
 LINE_LIMIT_IN_BYTES = 16_384
-"""A longer line comes in pieces, so that a child that never ends a line does not fill our memory."""
+"""A longer line is logged in pieces, so that a child that never ends a line does not fill the memory."""
 
 READ_IN_BYTES = 65_536
-"""The size of a pipe of Linux."""
+"""The size of a pipe on Linux."""
 
 LINES_AT_A_TIME = 50
 """Lines that are logged before other tasks run: about a millisecond of work."""
@@ -34,7 +34,7 @@ PAUSE_IN_SECONDS = 0.005
 
 
 class LineCutter:
-    """Takes bytes in any pieces, gives lines without their ends."""
+    """Cuts bytes, which come in any pieces, into lines without their line feeds."""
 
     def __init__(self) -> None:
         self._bytes = b""
@@ -45,7 +45,7 @@ class LineCutter:
         self._start = 0
 
     def next_line(self) -> bytes | None:
-        """The next line, or a piece of one that is too long; None if its end has not come yet."""
+        """Return the next line, or a piece of a line that is too long; None if the end of the line has not come yet."""
         end = self._bytes.find(b"\n", self._start, self._start + LINE_LIMIT_IN_BYTES + 1)
         if end == -1 and len(self._bytes) - self._start <= LINE_LIMIT_IN_BYTES:
             return None
@@ -54,7 +54,7 @@ class LineCutter:
         return self._bytes[start : start + LINE_LIMIT_IN_BYTES if end == -1 else end]
 
     def skip(self) -> int:
-        """Skip all that `next_line` would give; returns how many lines that was, with pieces of the unfinished one."""
+        """Skip all that `next_line` would return now, and return how many lines and pieces of lines that is."""
         lines = self._bytes.count(b"\n", self._start)
         self._start = max(self._start, self._bytes.rfind(b"\n") + 1)
         pieces = (len(self._bytes) - self._start) // (LINE_LIMIT_IN_BYTES + 1)
@@ -62,15 +62,15 @@ class LineCutter:
         return lines + pieces
 
     def rest(self) -> bytes:
-        """The last line, if it has no line feed."""
+        """Return the bytes after the last line feed."""
         return self._bytes[self._start :]
 
 
 class Output:
-    """One stream of a child. Give `writing` to the child and close it here; then `run` reads to the end.
+    """One stream of a child. Give `writing` to the child, then close it in the daemon; `run` reads to the end.
 
-    The pipe is our own: asyncio reads its own pipes even while nobody takes their bytes, and in some versions of it a
-    process counts as running while any process holds its pipes (cpython issue 119710).
+    The pipe is not one of asyncio's. asyncio reads its pipes even while nobody takes their bytes, and in some versions
+    a process counts as running while any process holds its pipes (cpython issue 119710).
     """
 
     def __init__(self, limit: OutputLimit, *, tell: Callable[[str], None], tell_left_out: Callable[[], None]) -> None:
@@ -91,7 +91,7 @@ class Output:
         self.writing.close()
 
     async def run(self) -> None:
-        """Log each line, until no process has the stream open."""
+        """Log each line, and return when no process has the stream open any more."""
         try:
             while (chunk := await self._chunk()) != b"":
                 await self._take(chunk)
@@ -102,13 +102,13 @@ class Output:
             self._progress.set()
 
     async def catch_up(self) -> None:
-        """Wait until everything that the child has written by now is logged; at most a pipe's size is left."""
+        """Wait until everything that the child has written by now is logged, which is at most one pipe full."""
         written = self._read + bytes_waiting(self._reading.fileno()) if not self._has_ended else 0
         while self._told < written and not self._has_ended:
             await self._progress.wait()
 
     async def _chunk(self) -> bytes:
-        """The next bytes; empty at the end."""
+        """Return the next bytes; empty at the end. Reports left-out lines while no bytes come."""
         while True:
             with anyio.move_on_after(PERIOD_IN_SECONDS if self._limit.left_out else math.inf):
                 await anyio.wait_readable(self._reading)
@@ -126,7 +126,7 @@ class Output:
         self._progress = anyio.Event()
 
     async def _tell_lines(self) -> bool:
-        """Log the lines that have come; False if the limit is reached before the last of them."""
+        """Log the lines that have come. Return False if the limit is reached before the last of them."""
         while True:
             now = anyio.current_time()
             for _ in range(LINES_AT_A_TIME):
@@ -151,6 +151,6 @@ def _text(line: bytes) -> str:
 
 
 def bytes_waiting(pipe: int) -> int:
-    """How many bytes of a pipe are written and not read yet."""
+    """Return how many bytes of a pipe are written and not read yet."""
     (waiting,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))
     return int(waiting)

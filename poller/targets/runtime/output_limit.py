@@ -1,6 +1,6 @@
-"""How much of a function's output is logged? So many lines and bytes a second, over all its children.
+"""How much of a function's output is logged? So many lines and bytes a second, for all its children together.
 
-What a function writes beyond that is left out, and counted.
+Lines beyond that are left out and counted.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 LINES_PER_SECOND = 1000
-"""Logging a line takes 15 µs of the event loop: one function may use 1.5 % of it."""
+"""Logging a line takes 15 µs of the event loop, so one function may use 1.5 % of it."""
 
 BYTES_PER_SECOND = 2**20
 
@@ -16,9 +16,9 @@ PERIOD_IN_SECONDS = 1.0
 
 
 class OutputLimit:
-    """Counts the lines of one period at a time; a line begins the next period. `now` is in seconds, from any origin.
+    """Counts the lines and bytes of one period at a time. `now` is in seconds, from any origin.
 
-    `lines` are those used in this period.
+    A period begins with the first line after the end of the last period. `lines` were logged in this period.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class OutputLimit:
 
     @property
     def left_out(self) -> int:
-        """How many lines were left out since `take_left_out` was called; empty ones count too."""
+        """Return how many lines were left out since the last `take_left_out`; empty lines count too."""
         return self._left_out
 
     def is_used_up(self, now: float) -> bool:

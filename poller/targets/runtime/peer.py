@@ -2,10 +2,10 @@
 
     connection ── its two addresses ──> inode of the socket at the other end ── /proc/PID/fd ──> a process that holds it
 
-Linux alone can tell; on other systems every connection counts as one of the session.
+Only Linux can answer this; on other systems every connection is accepted.
 The kernel's sock_diag finds a socket by its addresses in 25 µs; where it is missing, /proc/net/tcp lists all sockets.
-If we may not read a process's descriptors (it changed its user, or it forbids this), it counts as a holder of every
-socket of its own user, because a socket's user is public.
+A process's descriptors may be unreadable, because it changed its user or forbids reading. Such a process counts as a
+holder of every socket of its own user, because a socket's user is public.
 
 Source: sock_diag(7), proc(5), linux/inet_diag.h.
 """
@@ -26,7 +26,7 @@ from poller.targets.runtime.sessions import names, processes_and_sessions
 Address = tuple[str, int]
 
 ANSWER_IN_SECONDS = 1.0
-"""How long we wait for the kernel, which answers at once."""
+"""How long to wait for the kernel, which normally answers at once."""
 
 ENDED = (FileNotFoundError, ProcessLookupError)
 """What reading /proc raises for a process that has ended meanwhile."""
@@ -40,7 +40,7 @@ class Socket(NamedTuple):
 
 
 def comes_from(connection: socket.socket, session: int) -> bool:
-    """Whether a process of the session holds the other end. It reads /proc, so call it in a worker thread.
+    """Whether a process of the session holds the connection's other end. Reads /proc: call it in a worker thread.
 
     Raises OSError if no descriptor is left.
     """
@@ -49,7 +49,7 @@ def comes_from(connection: socket.socket, session: int) -> bool:
 
 
 def peer_of(connection: socket.socket) -> Socket | None:
-    """The socket at the other end of an IPv4 connection within this host; None if it is closed already."""
+    """Return the socket at the other end of an IPv4 connection within this host; None if it is closed already."""
     try:
         theirs, ours = connection.getpeername(), connection.getsockname()
     except OSError:
@@ -75,7 +75,7 @@ _ANSWER = struct.Struct("=16x4x48x12xII")  # header, state, identity, timer and 
 
 
 def diagnosed(local: Address, remote: Address) -> Socket:
-    """Ask the kernel for the socket with these addresses. Raises OSError if there is none, or no such service."""
+    """Ask the kernel for the socket with these addresses. Raises OSError if there is none, or no sock_diag."""
     identity = _IDENTITY.pack(local[1], remote[1], socket.inet_aton(local[0]), socket.inet_aton(remote[0]))
     question = _REQUEST.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, _ANY_STATE) + identity + _ANY_COOKIE
     header = _HEADER.pack(_HEADER.size + len(question), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 0, 0)
@@ -91,7 +91,7 @@ def diagnosed(local: Address, remote: Address) -> Socket:
 
 
 def listed(local: Address, remote: Address) -> Socket | None:
-    """Find the socket with these addresses in the lists of all sockets of this network namespace."""
+    """Find the socket with these addresses in the lists of all sockets of this network namespace; None if none has."""
     ends = [f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}" for host, port in (local, remote)]
     for name in ("tcp", "tcp6"):  # an IPv6 socket may speak IPv4; its addresses end with the IPv4 ones
         with suppress(FileNotFoundError):
@@ -103,7 +103,7 @@ def listed(local: Address, remote: Address) -> Socket | None:
 
 
 def _processes(session: int) -> Iterator[int]:
-    """The session's processes: its leader first, which most clients are."""
+    """Give the session's processes. Its leader comes first, because most clients are the leader."""
     yield session
     yield from (pid for pid, its_session in processes_and_sessions() if its_session == session)
 
@@ -131,7 +131,7 @@ def _user(pid: int) -> int | None:
 
 
 def effective_user(status: str) -> int | None:
-    """The user who owns a process's sockets, by the text of its /proc/PID/status."""
+    """Return the user who owns a process's sockets. `status` is the text of its /proc/PID/status."""
     for line in status.splitlines():
         if line.startswith("Uid:"):
             return int(line.split()[2])  # after the real user

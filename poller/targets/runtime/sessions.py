@@ -1,4 +1,4 @@
-"""Which processes belong to a child? Those of its session, which it leads. Only Linux shows them, in /proc."""
+"""Which processes belong to a child? Those of its session, which the child leads. Only Linux shows them, in /proc."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def can_tell() -> bool:
 
 
 def processes_and_sessions() -> Iterator[tuple[int, int]]:
-    """Every visible process with its session. It takes 4 ms for 1,000 processes, so call it in a worker thread."""
+    """Give every visible process with its session. It takes 4 ms for 1,000 processes, so call it in a worker thread."""
     for pid in map(int, filter(str.isdigit, names("/proc"))):
         with suppress(OSError):  # it has ended
             yield pid, os.getsid(pid)
 
 
 def names(folder: str) -> list[str]:
-    """The names in a folder of /proc."""
+    """Return the names in a folder of /proc."""
     return os.listdir(folder)  # noqa: PTH208 - pathlib takes four times as long, and a host may have many processes

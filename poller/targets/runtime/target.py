@@ -1,12 +1,12 @@
-"""Which child runs an invocation? The one that was used last, of those that are free; else a new one.
+"""Which child runs an invocation? The free child that was used last; if no child is free, a new one.
 
-Children are started on demand, as many as the function's reserved concurrency allows.
-Last in, first out: what a lower load does not need lies at the bottom of the pile, and is stopped after an idle time.
-A child that crashed, timed out or failed in its init is not used again; one that merely returned an error is.
-A function whose children fail in their init is given new ones only after a pause that grows, so that a broken
-deployment does not keep a processor busy with starting.
-When the code of a function has changed, `renew` gives each later invocation a child that is started after it; the
-invocations that are running end with the code that they began with.
+Children are started on demand, at most as many as the function's reserved concurrency.
+The child that was used last is taken first, so children that a lower load does not need stay free and are stopped.
+A child that crashed, timed out or failed in its init is not used again; a child that returned an error is.
+After a child has failed in its init, the next one starts after a pause that grows, so that a broken deployment does not
+keep a processor busy.
+After `renew`, each new invocation runs in a child that is started then, with the new code. Invocations that run already
+end with the code that they began with.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from poller.targets.runtime.output_limit import OutputLimit
 from poller.targets.runtime.sessions import can_tell
 
 IDLE_IN_SECONDS = 300.0
-"""A child that nobody needed for so long is stopped."""
+"""A child that has been free for this long is stopped."""
 
 MEMORY_CHECK_IN_SECONDS = 1.0
 """How often the memory of children with a limit is measured."""
 
 INIT_IN_SECONDS = 10.0
-"""AWS's limit for the init phase; a longer function timeout takes its place, as when Lambda tries init again."""
+"""AWS's limit for the init phase. A longer function timeout replaces it, as when Lambda runs an init again."""
 
 START = Backoff(initial=0.1, maximum=10.0)
-"""Before the next child, after one that failed in its init."""
+"""The pause before the next child is started, after a child has failed in its init."""
 
 
 class RuntimeTarget:
-    """A function as a pool of child processes. Open it with `async with`; on leaving, every child has ended.
+    """A function as a pool of child processes. Open it with `async with`; all children end when the block is left.
 
-    `inherited` is the part of the daemon's environment that children get, `descriptor_limit` their soft limit of open
-    files (None for the daemon's).
+    `inherited` is the part of the daemon's environment that children get. `descriptor_limit` is a child's soft limit of
+    open files; with None a child has the daemon's limit.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class RuntimeTarget:
         self._descriptor_limit = descriptor_limit
         self._turns = anyio.Semaphore(function.reserved_concurrency, fast_acquire=True)
         self._children: set[Child] = set()
-        self._outdated: set[Child] = set()  # those of them that are not used again
-        self._free: list[tuple[float, Child]] = []  # since when; some may have died meanwhile, and then take nothing
+        self._outdated: set[Child] = set()  # these children get no further invocation
+        self._free: list[tuple[float, Child]] = []  # with the time since which it is free; it may have ended meanwhile
         self._failed_starts = 0
         self._next_start = 0.0
         self._stopping = anyio.Event()
@@ -103,11 +103,11 @@ class RuntimeTarget:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """An error of the block is not shown to the tasks: they end as ever, and it goes on as it is, in no group."""
+        """End all children. The task group does not see an error of the block, and so does not wrap it."""
         await self._stack.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
-        """See ports.Target. Waits for its turn if the reserved concurrency is used up."""
+        """See ports.Target. Waits while the reserved concurrency is used up."""
         async with self._turns:
             while True:
                 try:
@@ -122,7 +122,7 @@ class RuntimeTarget:
                     return response
 
     def renew(self) -> None:
-        """Start the children of all later invocations anew, with the code that is there then."""
+        """Run all later invocations in new children, which are started with the function's present code."""
         self._outdated |= self._children
         while self._free:
             self._free.pop()[1].ask_to_stop("reload")
