@@ -1,6 +1,6 @@
-"""THE WINDOW: what the daemon shows of itself over HTTP, and what it can be asked to change.
+"""THE ADMIN SERVER: pages that show how the daemon is doing, and calls that change something, over HTTP.
 
-    server.py       the four pages and their status codes, at an address and at the control socket
+    server.py       the four pages and their status codes, at a TCP address and at the control socket
     changing.py     the calls that change something
     guard.py        which requests are refused before anything is done for them
     control.py      where the control socket is, and who may connect
@@ -13,5 +13,5 @@
 Belongs here: /metrics, /healthz, /readyz, the status page and /api/.
 Does not belong here: counting (telemetry/), knowing how a mapping is doing (engine/), making a change (reloading.py).
 Who imports it: app.py, and the command line for the control socket.
-It imports telemetry/, model/ and errors, and is one of the few places that know aiohttp.
+It imports facts/, model/ and errors, and is one of the few packages that know aiohttp.
 """

@@ -1,16 +1,16 @@
-"""How does a client change something? One POST for each kind of change, answered when the change is made.
+"""How does a client change something? It sends one POST for each change; the answer comes when the change is made.
 
     POST /api/reload   {}                        read the settings file again, and apply what changed
-                       {"function": NAME}        start the child processes of this function anew
-                       "settings": FILE          beside either: refuse, unless the daemon runs this file
+                       {"function": NAME}        run the function's next invocations in new child processes
+                       "settings": FILE          added to either: refuse the change if the daemon runs another file
 
-    200   what was changed
+    200   the change is made; the body says what changed
     400   the body is not such an object
     409   the daemon cannot do that now, or for this file or function; `error` says why
-    422   the file is faulty: `faults` lists every fault; the daemon keeps the settings that it has
+    422   the settings file is faulty; `faults` lists every fault, and the daemon keeps its settings
 
 An empty body counts as {}.  Each answer is a JSON object.
-What a client asked for goes on if the client hangs up.
+A change goes on if the client closes its connection.
 """
 
 from __future__ import annotations
@@ -23,16 +23,19 @@ import orjson
 from poller.errors import PollerError, SettingsError
 
 LONGEST_SECONDS = 2 * 3600.0
-"""How long a change may take: what it replaces may run on for the grace, and another change may be made before it."""
+"""How long a change may take. It may wait for the change before it, and for replaced mappings to end in the grace."""
 
 MAXIMUM_BODY_BYTES = 64 * 1024
 
 
 class Changes(Protocol):
-    """What the daemon does for a client. Each call raises PollerError if it is refused."""
+    """The changes that the daemon makes. Each call returns the answer's body, or raises PollerError if refused."""
 
     async def reload(self, *, settings: str | None) -> Mapping[str, Any]:
-        """Raises SettingsError for a faulty file. `settings` is the file that the client means."""
+        """Read the settings file again and apply what changed. Raises SettingsError if it is faulty.
+
+        `settings` is the file that the client means, or None for whatever file the daemon runs.
+        """
         ...
 
     async def restart_function(self, name: str, *, settings: str | None) -> Mapping[str, Any]: ...
@@ -44,7 +47,7 @@ class Answer(NamedTuple):
 
 
 async def reload(changes: Changes, body: bytes) -> Answer:
-    """The answer to POST /api/reload."""
+    """Return the answer to POST /api/reload."""
     asked = _asked(body)
     if asked is None:
         return Answer(400, {"error": "the body must be a JSON object with no other keys than function and settings"})

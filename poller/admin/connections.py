@@ -1,11 +1,12 @@
-"""Which connections does the admin server take? Few, each for one request and for a short time.
+"""Which connections does the admin server accept? At most 64 at once, each for one request and for a short time.
 
     listener ── accept ──> a connection ── one request, one answer ──> closed
                                 └── it lasts too long, or it is the oldest of too many ──> aborted
 
-So a client that neither sends nor reads is soon closed.
-A few descriptors are reserved. If the process has no other left, a connection gets one of them, because a liveness
-probe without an answer would kill the daemon at its busiest. It is replaced as soon as another descriptor is free.
+So a client that neither sends nor reads soon loses its connection.
+A few file descriptors are reserved. If the process has no other descriptor left, a connection gets a reserved one:
+a liveness probe that is not answered would kill the daemon when it is busiest. The reserve is filled up again as soon
+as descriptors are free.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from aiohttp import web
 MAXIMUM_CONNECTIONS = 64
 
 LONGEST_SECONDS = 30.0
-"""The longest time from the accept to the end of the answer."""
+"""The longest time from the accept of a connection to the end of its answer."""
 
 DESCRIPTORS_KEPT = 8
 
@@ -43,7 +44,7 @@ class Connections:
 
     @contextmanager
     def keeping_descriptors(self) -> Iterator[None]:
-        """`take` must run within."""
+        """Reserve descriptors until the block is left. `take` must run within the block."""
         self._keep()
         try:
             yield
@@ -52,20 +53,20 @@ class Connections:
                 os.close(self._kept.pop())
 
     def allow(self, transport: asyncio.BaseTransport | None, seconds: float) -> None:
-        """Let this connection last so long from now on, because its request takes longer than others."""
+        """Let this connection last `seconds` from now on, because its request takes longer than others."""
         for known in self._ends_at:
             if known is transport:
                 self._ends_at[known] = anyio.current_time() + seconds
 
     async def take(self, listener: socket.socket, server: web.Server) -> None:
-        """Take every connection that comes to this listener, until cancelled."""
+        """Accept every connection to this listener, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             with anyio.move_on_after(self._seconds_to_rest()) as waiting:
                 await anyio.wait_readable(listener)
             self._abort_late()
             self._keep()
-            if waiting.cancelled_caught:  # without a waiting client, accept may fail just for lack of descriptors
+            if waiting.cancelled_caught:  # no client waits, and accept would only use up a reserved descriptor
                 continue
             connection = self._accepted(listener)
             if connection is None:
@@ -84,7 +85,7 @@ class Connections:
         return max(PAUSE_SECONDS, min(self._ends_at.values(), default=inf) - anyio.current_time())
 
     def _abort_late(self) -> None:
-        """Abort connections that last too long, and the oldest one if there are too many."""
+        """Abort connections that last too long, and the oldest one if there is no room for the next."""
         now = anyio.current_time()
         self._ends_at = {transport: at for transport, at in self._ends_at.items() if not transport.is_closing()}
         places = MAXIMUM_CONNECTIONS - 1
@@ -94,7 +95,7 @@ class Connections:
                 del self._ends_at[transport]
 
     def _accepted(self, listener: socket.socket) -> socket.socket | None:
-        """None if no client waits any more, or no descriptor is left."""
+        """Accept a connection; None if no client waits any more, or no descriptor is left."""
         for _ in range(2):
             try:
                 connection, _ = listener.accept()

@@ -1,11 +1,11 @@
-"""Where do the commands reach a running daemon? At a Unix socket, to which only the daemon's own user can connect.
+"""Where do commands reach a running daemon? At a Unix socket to which only the daemon's own user can connect.
 
     state = "sqlite:///var/lib/poller/poller.db"   ->  /var/lib/poller/poller.db-control
     state = "memory:"                              ->  poller.toml-control, beside the settings file
 
 The daemon binds the socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
-place: at no moment can another user connect.
-A socket that a killed daemon left behind is replaced.  One that somebody answers is not.
+path. So no other user can connect at any moment.
+A socket that a killed daemon left behind is replaced.  A socket at which another daemon listens is not.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from poller.errors import CannotListen
 MODE = 0o600
 
 LONGEST_PATH_IN_BYTES = 103
-"""unix(7): a socket's address has 108 bytes, with a zero at the end; on BSD and macOS 104."""
+"""A socket's address has 104 bytes on BSD and macOS, and 108 on Linux (unix(7)); the last byte is zero."""
 
 
 def control_path(state: str, settings_file: Path) -> Path:
-    """The socket of the daemon that runs these settings; `state` is [daemon] state, as an absolute address."""
+    """Return the path of the control socket of the daemon that runs these settings.
+
+    `state` is [daemon] state, as an absolute address.
+    """
     kind, _, file = state.partition("://")
     beside = Path(file).resolve() if kind == "sqlite" else settings_file.absolute()
     return Path(f"{beside}-control")
@@ -35,7 +38,7 @@ def control_path(state: str, settings_file: Path) -> Path:
 
 @contextmanager
 def listening_at(path: Path) -> Iterator[socket.socket]:
-    """A socket that listens there until the block is left. Raises CannotListen."""
+    """Give a socket that listens at the path until the block is left. Raises CannotListen."""
     if (length := len(os.fsencode(path))) > LONGEST_PATH_IN_BYTES:
         raise _refused(path, f"the path has {length} bytes; that of a socket has at most {LONGEST_PATH_IN_BYTES}")
     try:
@@ -49,12 +52,12 @@ def listening_at(path: Path) -> Iterator[socket.socket]:
             yield listener
         finally:
             with suppress(OSError):
-                if os.path.samestat(path.lstat(), ours):  # not if somebody has put another one there
+                if os.path.samestat(path.lstat(), ours):  # another process may have put another socket there
                     path.unlink()
 
 
 def _listener(path: Path) -> socket.socket:
-    """A socket that already listens when it appears at the path: otherwise another daemon would replace it."""
+    """Return a socket that listens before it appears at the path. Another daemon would replace one that does not."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)
@@ -83,7 +86,7 @@ def _refuse_if_in_use(path: Path) -> None:
             client.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return
-        except BlockingIOError:  # so many clients wait there already
+        except BlockingIOError:  # the queue of clients that wait to be accepted is full
             pass
     raise _refused(path, "another daemon listens there")
 

@@ -1,7 +1,7 @@
-"""Which requests are refused, before anything is done for them?
+"""Which requests are refused before anything is done for them?
 
     another site    a page of another site sent it: 403 for every path and method
-    a change        a call that changes something, without the right to do so: 401 or 403
+    a change        the client has no right to change anything: 401 or 403
 
 A web page of any site can send requests to 127.0.0.1 or to a host of the reader's network, and the browser delivers
 them.  It names the page's site in `Origin` and `Sec-Fetch-Site`; programs send neither.
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What the settings say of clients. `hosts` are in lower case; see `hosts.py`."""
+    """The settings that say who may call. `hosts` are the allowed host names, in lower case (`hosts.py`)."""
 
     hosts: Collection[str] = ()
     admin_token: str | None = field(default=None, repr=False)
@@ -45,16 +45,16 @@ NO_TOKEN_IS_SET = Denial(
 WRONG_TOKEN = Denial(401, "a change needs the header Authorization: Bearer, with [daemon] admin_token")
 
 _OUR_SITE = ("same-origin", "none")
-"""`none` is what a person types into the address bar."""
+"""The values of `Sec-Fetch-Site` that are allowed. `none` means that a person typed the address into the browser."""
 
 
 def is_of_another_site(*, origins: Iterable[str], fetch_sites: Iterable[str], hosts: Sequence[str]) -> bool:
-    """The arguments are all headers `Origin`, `Sec-Fetch-Site` and `Host` of a request."""
+    """Whether a page of another site sent the request, by all its headers `Origin`, `Sec-Fetch-Site` and `Host`."""
     return any(site not in _OUR_SITE for site in fetch_sites) or any(not _is_ours(origin, hosts) for origin in origins)
 
 
 def refused_change(*, authorizations: Sequence[str], token: str | None, is_loopback: bool) -> Denial | None:
-    """None if the change is allowed. `authorizations` are all headers `Authorization` of the request."""
+    """Return why a change is refused; None if it is allowed. `authorizations` are all its headers `Authorization`."""
     if token is None:
         return None if is_loopback else NO_TOKEN_IS_SET
     if len(authorizations) != 1:
@@ -65,7 +65,10 @@ def refused_change(*, authorizations: Sequence[str], token: str | None, is_loopb
 
 
 def _is_ours(origin: str, hosts: Sequence[str]) -> bool:
-    """The scheme does not count: a proxy may speak HTTPS with the browser, and HTTP with us."""
+    """Whether the origin has the host and port of the Host header.
+
+    The scheme does not count, because a proxy may speak HTTPS with the browser and HTTP with the daemon.
+    """
     try:
         authority = urlsplit(origin).netloc
     except ValueError:

@@ -1,8 +1,8 @@
 """Which names may a browser call this server by? An IP address, `localhost`, or a name that the settings allow.
 
-A foreign web site can let its own name lead to our address (DNS rebinding); the browser would then let its scripts read
-our pages.  Such a request has the foreign name in its Host header, and is refused for it.
-A request without a Host header does not come from a browser.
+A foreign web site can point its own name to the daemon's address (DNS rebinding). The browser would then let the
+site's scripts read the daemon's pages.  Such a request has the foreign name in its Host header, so it is refused.
+A request without a Host header does not come from a browser, so it is allowed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _HOST = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<name>[^:]*))(?::[0-9]*)?")
 
 
 def is_allowed(headers: Iterable[str], names: Collection[str]) -> bool:
-    """`headers` are all Host headers of a request; `names` are in lower case."""
+    """Whether every Host header of a request is allowed. `names` are the allowed names, in lower case."""
     return all(_is_allowed(header, names) for header in headers)
 
 

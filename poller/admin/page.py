@@ -1,8 +1,8 @@
-"""How is the daemon doing, for a person's eyes? One HTML page without scripts, which loads itself again.
+"""What does the status page show? One table for the queues, one for the streams, and one for the blocked shards.
 
-A table for the queues, one for the streams and one for the blocked shards, each if there are any.
-Where the screen is too narrow for that, each row becomes a card.
-The counters are read from the registry that /metrics shows, so that the two cannot disagree.
+A table without rows is left out. On a narrow screen each row becomes a card.
+The page is HTML without scripts, and the browser loads it again every few seconds.
+The counters are read from the registry that /metrics shows, so both always show the same numbers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ Row = Sequence[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """What stands after a mapping's name and state: gauges from its status, then counters by their metric."""
+    """The columns after a mapping's name and state.
+
+    `gauges` are read from the mapping's status; `counters` have the names of their metrics.
+    """
 
     gauges: Mapping[str, Cell]
     counters: Mapping[str, str]
@@ -78,7 +81,7 @@ _MEANINGS = {
     "held": "records that are read and not done",
     "limit": "invocations that may run at once",
 }
-"""What the gauges of both tables mean."""
+"""The meanings of the gauges in both tables."""
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --wait: #9a6700; --bad: #cf222e; --off: #6e7781 }
@@ -110,7 +113,7 @@ footer { opacity: .75 }
 
 
 def render(statuses: Sequence[MappingStatus], registry: CollectorRegistry) -> str:
-    """The whole page. Every text that is not ours is escaped."""
+    """Return the whole page as HTML. Every text that comes from outside is escaped."""
     counts = _counts(registry)
     queues = [_row(_QUEUES, status, counts) for status in statuses if status.stream is None]
     streams = [_row(_STREAMS, status, counts) for status in statuses if status.stream is not None]
@@ -153,7 +156,7 @@ def _summary(statuses: Sequence[MappingStatus]) -> str:
 
 
 def _counts(registry: CollectorRegistry) -> Counts:
-    """Each of the counters for each mapping, summed over its other labels."""
+    """Return each counter for each mapping, summed over the counter's other labels."""
     wanted = {*_QUEUES.counters.values(), *_STREAMS.counters.values()}
     counts: Counter[tuple[str, str]] = Counter()
     for family in registry.restricted_registry(wanted).collect():
@@ -179,7 +182,7 @@ def _row(columns: Columns, status: MappingStatus, counts: Counts) -> Row:
 
 
 def _tries(status: MappingStatus) -> str:
-    """Since when a mapping is not ready, how many tries in a row have failed, and when the next one comes."""
+    """Write since when a mapping is not ready, how many tries in a row have failed, and when the next one comes."""
     words = [
         f"since {written(status.since)}" if status.since is not None else "",
         f"attempt {status.attempt:,} failed" if status.attempt is not None else "",
@@ -189,7 +192,7 @@ def _tries(status: MappingStatus) -> str:
 
 
 def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:
-    """Those that a status names, and how many more there are."""
+    """Return a row for each blocked shard that a status names, and a row with the number of the others."""
     rows: list[Row] = []
     for status in statuses:
         if status.stream is None or not status.stream.shards_blocked:
@@ -215,7 +218,7 @@ def _location(shard: BlockedShard) -> str:
 
 
 def _table(caption: str, headings: Sequence[str], rows: Sequence[Row], kind: str = "numbers") -> str:
-    """Nothing where there are no rows."""
+    """Return the table as HTML; nothing if there are no rows."""
     if not rows:
         return ""
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)

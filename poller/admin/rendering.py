@@ -1,8 +1,8 @@
 """When is a page rendered? At a request, in a worker thread, once for all requests that wait at the same time.
 
     request ──┐
-    request ──┴─ waiting ──> made in the thread ──> answers all requests that came before it was begun,
-                                                    and later ones while it is young enough
+    request ──┴─ waiting ──> rendered in the thread ──> answers all requests that came before it was begun,
+                                                        and later ones while it is young enough
 
 With a thousand mappings a page takes seconds of work, which would stop the event loop.
 """
@@ -17,7 +17,7 @@ from anyio import to_thread
 
 
 class Rendering:
-    """One page. `make` runs in a worker thread; a page no older than `maximum_age_in_seconds` is shown again."""
+    """One page. `make` renders it in a worker thread; a page of at most `maximum_age_in_seconds` is shown again."""
 
     def __init__(self, make: Callable[[], bytes], *, maximum_age_in_seconds: float = 0.0) -> None:
         self._make = make

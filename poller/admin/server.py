@@ -2,26 +2,28 @@
 
     /metrics   Prometheus' text format, or OpenMetrics where the Accept header asks for it
     /healthz   200 while the event loop turns
-    /readyz    200 once every enabled mapping has found its source, else 503; the body says how each mapping is doing
-    /          the same for a person's eyes
+    /readyz    503 while a mapping is starting or the daemon stops, else 200; the body has the state of each mapping
+    /          the same as a page for people
     /api/...   changes (`changing.py`)
 
-A stream is found once its starting positions are fixed.  What goes wrong after that changes the body of /readyz and not
-its status code: a restart would cure nothing, and a function that takes no batches must not stop a rolling deploy.
+A stream is found once its starting positions are stored.  A later failure changes the body of /readyz, but not its
+status code: a restart would not help, and a function that takes no batches must not stop a rolling deploy.
 
     state      what it means                                               status code
     starting   the source has not been found yet                           503
     ready      the mapping polls its source                                200
     waiting    the function takes no batches, or cannot start              200
     troubled   the source was found; it or the position store fails now    200
+    paused     a person paused the mapping                                 200
     disabled   the settings say so                                         200
     stopping   the daemon stops                                            503
 
 Each mapping also has a `reason`, in the words of the source or the function; `since`, when the state began, which is
-null for disabled and stopping; `attempt`, how many tries in a row have failed; and `next_try`, which is null where the
-queue decides when a message comes again.
-The entry of a stream counts its blocked shards, and names those that are blocked longest, each with the reason, the
-failure's own words, the time since when, and the first and the last of the records that are tried together:
+null for paused, disabled and stopping; `attempt`, how many tries in a row have failed; and `next_try`, which is null
+if the queue decides when a message comes again.
+The entry of a stream has the number of its blocked shards, and names the shards that have been blocked longest. Each
+has the reason, the message of the failure, the time when it became blocked, and the first and the last of the records
+that are tried together:
 
     "orders": {"state": "ready", "reason": null, "since": "2026-01-31T11:00:00Z", "attempt": null, "next_try": null,
                "shards_blocked": 1,
@@ -30,13 +32,13 @@ failure's own words, the time since when, and the first and the last of the reco
                             "start_sequence_number": "49590338271490256608559692538361571095921575989136588898",
                             "end_sequence_number": "49590338271490256608559692540925702759324208523137515618"}]}
 
-A page allows only GET and HEAD, a change only POST; other answers than pages are JSON.
-To read needs no login: nothing secret is shown, and an operator who listens beyond 127.0.0.1 decides who may read.
+Pages allow only GET and HEAD, changes only POST. Errors and the answers to changes are JSON.
+Reading needs no login: no page shows a secret, and an operator who listens beyond 127.0.0.1 decides who may read.
 A change may need a token, and no page of another site may ask for anything (`guard.py`).
-Everything but /metrics and /healthz is refused with 421 if the client uses a name that is not allowed (`hosts.py`);
-probes and scrapers may use any name.
+A client that calls the server by a name that is not allowed gets 421 (`hosts.py`). /metrics and /healthz allow any
+name, for scrapers and probes.
 Each connection carries one request (`connections.py`).
-A page that fails answers 500 and is logged by aiohttp; the daemon goes on.
+If rendering a page fails, the answer is 500 and aiohttp logs the error; the daemon goes on.
 """
 
 from __future__ import annotations
@@ -75,10 +77,10 @@ Statuses = Callable[[], Sequence[MappingStatus]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _SHUTDOWN_SECONDS = 1.0
-"""How long an answer that is being sent may still take when the server closes."""
+"""How long an answer may still take when the server closes."""
 
 _PAGE_SECONDS = 1.0
-"""The largest age of a page that is shown: so many open tabs cost no more than one."""
+"""The largest age of a page that is shown again, so that many open tabs cost no more than one."""
 
 _OF_ANY_HOST = ("/healthz", "/metrics")
 
@@ -87,7 +89,7 @@ _READING = ("GET", "HEAD")
 _WRONG_HOST = Denial(421, "this name is not in [daemon] http_hosts")
 
 _HEADERS = {
-    "Connection": "close",  # aiohttp does not send it, because it asks for force_close before we call that
+    "Connection": "close",  # aiohttp does not send it, because `force_close` is called after aiohttp asks for it
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -95,9 +97,9 @@ _HEADERS = {
 
 
 class Pages(NamedTuple):
-    """What the pages are made of.
+    """The values that the pages show.
 
-    `statuses` gives one status for each configured mapping, from the very start; it is called in the event loop.
+    `statuses` returns one status for each configured mapping, from the very start; it is called in the event loop.
     `registry` is read in a worker thread.
     """
 
@@ -107,9 +109,9 @@ class Pages(NamedTuple):
 
 @asynccontextmanager
 async def serve(listen: Address, pages: Pages, *, access: GetAccess, changes: Changes) -> AsyncIterator[Address]:
-    """Answer until the block is left; the value is the address in use, which tells the port where 0 was asked for.
+    """Answer requests until the block is left. Gives the address in use, with the system's choice for port 0.
 
-    Raises CannotListen when the address cannot be bound.
+    Raises CannotListen if the address cannot be bound.
     """
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in await _bound(listen)]
@@ -121,9 +123,9 @@ async def serve(listen: Address, pages: Pages, *, access: GetAccess, changes: Ch
 
 @asynccontextmanager
 async def serve_control(path: Path, pages: Pages, *, changes: Changes) -> AsyncIterator[None]:
-    """Answer at a Unix socket, until the block is left. Only our own user can connect, so no token is needed.
+    """Answer requests at a Unix socket until the block is left. Only the daemon's own user can connect: no token.
 
-    Raises CannotListen when the socket cannot be made.
+    Raises CannotListen if the socket cannot be made.
     """
     with listening_at(path) as listener:
         async with _serving([listener], pages, Guard(Access, is_loopback=True), changes):
@@ -152,7 +154,7 @@ async def _serving(
 
 
 async def _bound(listen: Address) -> list[socket.socket]:
-    """One socket for each address of the host."""
+    """Return one listening socket for each address of the host. Raises CannotListen."""
     host, port = listen
     try:
         multi = await anyio.create_tcp_listener(local_host=host, local_port=port)
@@ -162,19 +164,19 @@ async def _bound(listen: Address) -> list[socket.socket]:
 
 
 def _reason(error: Exception) -> str:
-    """The system's words alone: asyncio's own text names the address again."""
+    """Return the system's words alone, because asyncio's own text repeats the address."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number is not None and number > 0 else str(error)
 
 
 class Guard(NamedTuple):
-    """Who may call one server."""
+    """Decides who may call one server."""
 
     access: GetAccess
     is_loopback: bool
 
     def denial(self, request: web.Request) -> Denial | None:
-        """None if the request may go on."""
+        """Return why the request is refused; None if it may go on."""
         access, headers = self.access(), request.headers
         hosts = headers.getall("Host", ())
         if request.path not in _OF_ANY_HOST and not is_allowed(hosts, access.hosts):
@@ -242,7 +244,7 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
 
 
 def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
-    """The body of /readyz."""
+    """Return the body of /readyz."""
     return {
         "ready": all(status.state not in ("starting", "stopping") for status in statuses),
         "mappings": {status.mapping: _entry(status) for status in statuses},

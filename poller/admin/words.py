@@ -1,4 +1,4 @@
-"""How is a number written for a person's eyes?"""
+"""How does the status page write numbers?"""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 
 def count(number: int, word: str) -> str:
-    """`1 shard`, `2,500 shards`."""
+    """Return a number with its noun: `1 shard`, `2,500 shards`."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that leaves no zero before the point: `0 s`, `0.4 s`, `12 s`, `3.5 min`, `2.0 h`, `4.1 d`."""
+    """Return a time in the largest unit that it reaches: `0 s`, `0.4 s`, `12 s`, `3.5 min`, `2.0 h`, `4.1 d`."""
     for length, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min")):
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
@@ -19,7 +19,7 @@ def duration(seconds: float) -> str:
 
 
 def size(number: int) -> str:
-    """So many bytes: `512 B`, `1.5 KiB`, `16.0 MiB`."""
+    """Return a number of bytes: `512 B`, `1.5 KiB`, `16.0 MiB`."""
     for length, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if number >= length:
             return f"{number / length:.1f} {unit}"
@@ -27,5 +27,5 @@ def size(number: int) -> str:
 
 
 def written(epoch_seconds: float) -> str:
-    """A moment, as ISO 8601 in UTC to the second."""
+    """Return a moment as ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
