@@ -138,7 +138,10 @@ class Aws:
     async def client(
         self, service: str, *, region: str | None = None, role_arn: str | None = None
     ) -> AsyncIterator[Any]:
-        """Open the general client. Errors of botocore inside the block become errors.ServiceError."""
+        """Open the general client. Raises errors.ServiceError if it finds no credentials.
+
+        Inside the block, an error of botocore becomes errors.ServiceError.
+        """
         region = self.region(region)
         with translated():
             identity = self._identity(role_arn, region)
@@ -155,7 +158,7 @@ class Aws:
             raise
 
     async def identity_arn(self, region: str | None = None) -> str | None:
-        """Return the daemon's own identity as an IAM ARN, or None if STS does not tell it in time."""
+        """Return the daemon's own identity as an IAM ARN, or None if STS refuses or does not answer in time."""
         with _told_in_time():
             async with self.client("sts", region=region) as sts:
                 return iam_arn((await sts.get_caller_identity())["Arn"])
@@ -164,7 +167,7 @@ class Aws:
     async def execution_role(
         self, name: str, *, qualifier: str | None = None, region: str | None = None, role_arn: str | None = None
     ) -> str | None:
-        """Return the ARN of a Lambda function's role, or None if Lambda does not tell it in time.
+        """Return the ARN of a Lambda function's role, or None if Lambda refuses or does not answer in time.
 
         `name` is a name or an ARN without a qualifier.
         """
@@ -272,9 +275,9 @@ async def base_url(client: Any) -> str:
 
 
 def iam_arn(sts_arn: str) -> str:
-    """Return the ARN of the role for the ARN of a role's session; any other ARN is returned unchanged.
+    """Return the role's ARN if `sts_arn` is a session of a role; return any other ARN unchanged.
 
-    The ARN lacks the role's path, because STS does not tell it.
+    A role's path is missing in the result, because STS does not tell it.
     """
     arn = Arn.parse(sts_arn)
     kind, _, name = arn.resource.partition("/")

@@ -58,7 +58,7 @@ THROTTLING_CODES = frozenset(
         "TransactionInProgressException",
     }
 )
-"""There are too many requests now. SQS says `OverLimit` if a queue has too many messages in flight."""
+"""The codes for too many requests. `OverLimit` is SQS's code for a queue with too many messages in flight."""
 
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException"})
 UNKNOWN_KEY_CODES = frozenset({"InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"})

@@ -61,7 +61,7 @@ def resource(method: str, url: str) -> Resource:
 
 
 def without_dot_segments(path: str) -> str:
-    """Return the path without `.`, `..` and empty segments."""
+    """Return the path without empty segments, and with `.` and `..` resolved."""
     segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":

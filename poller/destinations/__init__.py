@@ -1,7 +1,7 @@
 """DESTINATIONS: adapters that send documents to a service, one module for each service.
 
-    sqs, sns    a message of a standard queue or topic: the document
-    s3          an object: the document and the event
+    sqs, sns    send the document as a message to a standard queue or topic
+    s3          stores the document and the event as an object in a bucket
     messages    rejects a document that is too large for a message
     client      the protocol of the client that a destination uses; aws/ implements it
 

@@ -1,4 +1,4 @@
-"""How is a document sent to a bucket? It becomes one object, which has the document and the event.
+"""How is a document sent to a bucket? The document and its event are stored together as one object.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda"; Amazon S3 API Reference, "PutObject". The content type is the one that Lambda's own objects have.

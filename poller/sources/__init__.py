@@ -1,8 +1,8 @@
 """SOURCES: adapters that read what a mapping is bound to, one module for each service.
 
-    sqs                queues; `receive_attempts` has the attempt ids of FIFO receives
-    kinesis            shards; `kinesis_cursor` finds where the next read begins
-    dynamodb_streams   shards
+    sqs                reads queues; `receive_attempts` chooses the attempt ids of receives from FIFO queues
+    kinesis            reads Kinesis streams; `kinesis_cursor` knows where in a shard the next read begins
+    dynamodb_streams   reads the streams of DynamoDB tables
     pacing             limits how fast shards are listed
     client             the protocol of the client that a source uses; aws/ implements it
     answers            parses an answer, and rejects one that the service cannot have sent

@@ -13,7 +13,10 @@ from typing import Any
 from poller.errors import Rejected
 
 TOKEN = re.compile("[!-~]{1,1048576}")
-"""Visible ASCII, at most as long as a page's token; Amazon Kinesis Data Streams API Reference, "ListShards"."""
+"""Visible ASCII characters, as many as a page's token may have.
+
+Source: Amazon Kinesis Data Streams API Reference, "ListShards", NextToken.
+"""
 
 NAME = re.compile(r"'[A-Za-z]{1,64}'")
 """A missing key is named in the error only if it looks like this; any other key may be data."""

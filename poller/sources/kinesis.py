@@ -87,7 +87,7 @@ Reader = Callable[[], Awaitable[str]]
 
 
 def known(arn: str) -> Reader:
-    """Return a reader for an ARN that is already known, so it calls no service."""
+    """Return a `reader` for KinesisSource that returns this ARN without a call to a service."""
 
     async def reader() -> str:
         return arn

@@ -25,7 +25,7 @@ CALLS_IN_A_SECOND = {"DescribeStream": 10.0, "ListShards": 100.0}
 """The operations that list shards, and the rate that AWS allows for each."""
 
 TRIES = 10
-"""How many calls are made for one page before the listing fails; about half a minute if all are throttled. Ours."""
+"""How many calls are made for one page before the listing fails. We chose it: throttled calls take half a minute."""
 
 TRIES_WITHOUT_ANSWER = 3
 """How many calls for one page may get no answer before the listing fails. We chose this number."""

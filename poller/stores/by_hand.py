@@ -82,7 +82,7 @@ class Hand:
     def start_over(self, key: StateKey, position: StartingPosition) -> None:
         """Delete all checkpoints of the key, and store a starting position.
 
-        From now on the mapping uses it in this stream instead of the one in its settings.
+        From now on the mapping uses that position in this stream instead of the one in its settings.
         """
         with self._changing() as file:
             file.execute("DELETE FROM checkpoint WHERE mapping = ? AND stream_arn = ?", key)

@@ -1,6 +1,6 @@
 """Where are positions stored if they need not survive the process? In a dict.
 
-This serves demos, tests, and streams that each start of the daemon reads from the starting position.
+It serves demos, tests, and streams that the daemon reads from the starting position after each start.
 """
 
 from __future__ import annotations

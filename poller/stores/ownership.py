@@ -3,7 +3,7 @@
     poller.db-lock    a lock file beside the database; it has the owner's process id, and stays after the owner's end
     poller.db         one byte of the database itself, far beyond the end of the file
 
-Without an owner, two daemons on one file would both read every shard.
+Two daemons on one file would both read every shard, so only one process may own the file.
 Two locks are needed: if somebody deletes the lock file, the database's lock still holds, and if somebody replaces the
 database, the lock file's lock still holds.
 The database's lock belongs to the open file, not to the process, and SQLite's own locks use other bytes

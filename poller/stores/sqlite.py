@@ -1,6 +1,6 @@
 """How are positions stored so that they survive any crash? In one SQLite file, and each save is flushed to the disk.
 
-Only a thread uses the file (`writer.py`), never the event loop.
+A thread does all work with the file (`writer.py`); the event loop never touches it.
 An error of SQLite becomes a `ServiceError`, so that the engine waits and tries again.
 If another program has locked the file, the error is Unreachable, because the lock will end. Any other error, such as
 a full disk, is Rejected, because it needs a person.
@@ -61,7 +61,7 @@ class SqliteStore:
     ) -> None:
         """Close the store in the same way after an error of the block.
 
-        The task group does not see that error, so it does not cancel the writer, nor wrap the error in a group.
+        The task group does not see that error, so it neither cancels the writer nor wraps the error in a group.
         """
         await self._stack.aclose()
 

@@ -42,7 +42,7 @@ class FileGone(sqlite3.DatabaseError):
 
 
 def watched(path: Path) -> Callable[[], None]:
-    """Return a function that raises FileGone if the path no longer leads to the file that is there now."""
+    """Return a function that raises FileGone if the file that is now at the path was deleted or replaced."""
     ours = _identity(path)
 
     def check() -> None:
