@@ -1,4 +1,4 @@
-"""Decisions about streams: which shard is read when, from which position, and what becomes of a batch that failed.
+"""The rules for streams: which shards are read, when and from which position, and what happens to a failed batch.
 
-Pure, like all of `core/`. `core/queues/` does not import it, nor it that.
+All functions are pure, as everywhere in `core/`. `core/queues/` and `core/streams/` do not import each other.
 """

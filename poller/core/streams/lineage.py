@@ -1,26 +1,25 @@
 """Which shards may be read now?
 
-A shard may be read when none of its parents blocks it.
-A parent blocks while its position is known and it is not drained. So a merge child waits for both parents, and split
-siblings run side by side. A parent that was never seen, and that a whole listing does not show, blocks nobody.
+A shard may be read once all of its known parents are drained. So the child of a merge waits for both parents, and the
+two children of a split are read at the same time. A parent that was never listed does not block its children.
 
-A listing only adds shards.  It never ends one, because a listing may leave out a shard that the next one shows again:
+A listing may omit a shard that the next listing contains again. So a listing adds shards, but never ends one:
 
-    left out, not drained   it is read as before, and its children wait.  Only the service's answer to a read ends it.
-    left out, drained       it is remembered for as long as the stream may still have it, so that it is never read
-                            again; then it is forgotten
+    omitted, not drained    the shard is read as before, and its children wait; only the answer to a read ends it
+    omitted, drained        the shard is remembered for as long as the stream may list it again, so that it is never
+                            read twice; then it is forgotten
 
-Where each shard begins is fixed twice, and stored at once both times:
+The position at which a shard begins is decided once and stored at once:
 
-    at the first start    `first_positions`: every listed shard, by the mapping's starting position
-                          TRIM_HORIZON all from their oldest record; AT_TIMESTAMP all from that time, which for a child
-                          that is younger is its beginning, and for a time that was trimmed the trim horizon;
-                          LATEST the open ones from now on, and the closed ones count as drained
-    at every listing      a shard that is not stored was made since, so it is read from its oldest record, whatever the
-                          starting position: otherwise the records that arrived before it was found would be lost
+    at the first start    `first_positions` decides for every listed shard, by the mapping's starting position:
+                          TRIM_HORIZON   each shard begins at its oldest record
+                          AT_TIMESTAMP   each shard begins at that time, or at its oldest record if that is later
+                          LATEST         open shards begin now; closed shards count as drained
+    at a later listing    an unknown shard was created after the first start. It begins at its oldest record, whatever
+                          the starting position: otherwise the records that arrived before the listing would be lost
 
-Memory never runs ahead of the store: `compared` changes nothing, then the engine stores, and then `take_in` changes the
-lineage.
+The lineage changes only after the store: `compared` changes nothing, then the engine stores its result, and then
+`take_in` changes the lineage.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis"; Amazon Kinesis Data Streams Developer Guide,
 "Resharding, scaling, and parallel processing" and "Quotas and limits"; Amazon DynamoDB Developer Guide, "Change data
@@ -36,17 +35,17 @@ from poller.model.stream import AtTimestamp, Latest, Position, Shard, ShardEnd, 
 
 
 class Start(NamedTuple):
-    """A shard that may be read from now on, and where."""
+    """A shard that may be read from now on, and the position at which its reading begins."""
 
     shard_id: ShardId
     position: Position
 
 
 class Listing(NamedTuple):
-    """A listing and what it changes. Store `found` and forget `gone`, then take the listing in.
+    """A listing and the changes that it brings. The engine stores `found`, removes `gone`, and then calls `take_in`.
 
-    `found` are the shards that were not known, and `gone` the drained ones that have left the stream for good.
-    `is_complete` is false where only some shards were asked for.
+    `found` has the new shards with their positions. `gone` has the drained shards that have left the stream for good.
+    `is_complete` is false if the listing contains only some of the stream's shards.
     """
 
     shards: dict[ShardId, Shard]
@@ -56,9 +55,9 @@ class Listing(NamedTuple):
 
 
 def first_positions(shards: Iterable[Shard], starting: TrimHorizon | Latest | AtTimestamp) -> dict[ShardId, Position]:
-    """Where every listed shard begins when nothing is stored for the mapping.
+    """Return the position at which each listed shard begins if nothing is stored for the mapping.
 
-    Each Latest is to be made concrete at once, before any shard is read; then all of them are stored together.
+    The engine must replace each Latest by the present time before any shard is read, and store all positions together.
     """
     if isinstance(starting, Latest):
         return {shard.shard_id: starting if shard.is_open else ShardEnd() for shard in shards}
@@ -66,11 +65,10 @@ def first_positions(shards: Iterable[Shard], starting: TrimHorizon | Latest | At
 
 
 class Lineage:
-    """The shards of one mapping. `stored` is the position of every shard that was ever seen, none of them Latest.
+    """The shards of one mapping. `stored` has the position of every known shard; none is Latest.
 
-    `drained_at` tells when each drained shard was stored as such, in epoch seconds; they are remembered for
-    `memory_in_seconds`.
-    A listing costs one look at each shard; everything else costs as much as changes.
+    `drained_at` is the time when each drained shard was stored as drained, in epoch seconds.
+    A drained shard that is not listed is forgotten after `memory_in_seconds`.
     """
 
     __slots__ = (
@@ -89,7 +87,7 @@ class Lineage:
         self, stored: Mapping[ShardId, Position], drained_at: Mapping[ShardId, float], *, memory_in_seconds: float
     ) -> None:
         self._positions = dict(stored)
-        """Of the shards that were not begun; for the others the reader knows better."""
+        """Where each shard began, or ShardEnd. A shard that is being read has its current position in its reader."""
         self._drained_at = {shard_id: drained_at[shard_id] for shard_id, at in stored.items() if at == ShardEnd()}
         self._memory_in_seconds = memory_in_seconds
         self._listed: set[ShardId] = set()
@@ -100,26 +98,29 @@ class Lineage:
         self._children: dict[ShardId, set[ShardId]] = {}
 
     def compared(self, shards: Iterable[Shard], *, now: float, is_complete: bool = True) -> Listing:
-        """What a listing, in any order, would change. It changes nothing yet; `now` is in epoch seconds."""
+        """Return the changes that a listing would bring, without making them.
+
+        `shards` may be in any order; `now` is in epoch seconds.
+        """
         by_id = {shard.shard_id: shard for shard in shards}
         found: dict[ShardId, Position] = {each: TrimHorizon() for each in by_id if each not in self._positions}
         gone: frozenset[ShardId] = frozenset()
-        if is_complete and by_id:  # an empty listing ends nothing: a mapping without positions would pass for a new one
+        if is_complete and by_id:  # an empty listing removes nothing: without positions, the mapping would seem new
             too_old = now - self._memory_in_seconds
             gone = frozenset(each for each, at in self._drained_at.items() if at < too_old and each not in by_id)
         return Listing(by_id, is_complete, found, gone)
 
     def knows_parents_of(self, shards: Iterable[Shard]) -> bool:
-        """Whether each parent of the new ones is among them, or was seen before.
+        """Return whether every parent of the new shards is known or is one of these shards.
 
-        Of a parent that was not, only a whole listing tells whether it has left the stream.
+        If not, only a complete listing tells whether the missing parent has left the stream.
         """
         by_id = {shard.shard_id: shard for shard in shards}
         known = by_id.keys() | self._positions.keys()
         return all(parent in known for each in by_id.keys() - self._positions for parent in by_id[each].parent_ids)
 
     def take_in(self, listing: Listing) -> None:
-        """Change what is known. The engine has stored what the listing has found, and removed what is gone."""
+        """Make the changes of a listing. The engine must have stored `found` and removed `gone` before."""
         if not listing.shards:
             return
         self._positions |= listing.found
@@ -134,16 +135,16 @@ class Lineage:
             self._listed = set(listing.shards)
 
     def startable(self) -> list[Start]:
-        """The shards that became free since the last call; each is given out once, and counts as being read."""
+        """Return the shards that became readable since the last call. They count as being read from now on."""
         starts = [Start(shard_id, self._positions[shard_id]) for shard_id in self._ready]
         self._running.update(self._ready)
         self._ready.clear()
         return starts
 
     def drained(self, shard_id: ShardId, *, now: float) -> bool:
-        """Every record of the shard is done, or the shard has left the stream: its children may be read.
+        """Note that every record of the shard is done, or that the shard has left the stream. Its children may start.
 
-        True if a child is known; otherwise only another listing can show one. `now` is in epoch seconds.
+        Return whether any waiting child is known; if not, only a new listing can show one. `now` is in epoch seconds.
         """
         assert shard_id in self._running, f"{shard_id} was drained and never begun"
         self._running.remove(shard_id)
@@ -159,15 +160,18 @@ class Lineage:
         return bool(children)
 
     def reopened(self, shards: Iterable[Shard], *, drained_before: float) -> list[ShardId]:
-        """The drained shards that are listed as open: the stream was deleted and created again with the same name.
+        """Return the drained shards that are listed as open: the stream was deleted and created again under its name.
 
-        A shard that was drained after `drained_before` does not count: a listing may show it as open for a while.
+        Shards that were drained at `drained_before` or later are left out: a listing may still show them as open.
         """
         drained_at = self._drained_at
         return [s.shard_id for s in shards if s.is_open and drained_at.get(s.shard_id, drained_before) < drained_before]
 
     def is_drained(self, *, before: float) -> bool:
-        """Whether every shard was drained before then. The children of one drained later may not be listed yet."""
+        """Return whether every shard was drained before this time; false if there are no shards.
+
+        The children of a shard that was drained later may not be listed yet.
+        """
         drained_at = self._drained_at
         return bool(self._positions) and all(drained_at.get(each, before) < before for each in self._positions)
 
@@ -186,7 +190,7 @@ class Lineage:
         return len(self._drained_at.keys() & self._listed)
 
     def _classify(self, shard: Shard) -> None:
-        """Decide once whether a shard is drained, waiting or ready."""
+        """Mark a shard as ready or as waiting, unless it is drained or was marked before."""
         shard_id = shard.shard_id
         if shard_id in self._classified:
             return
@@ -205,9 +209,9 @@ class Lineage:
         return parent in self._positions and parent not in self._drained_at
 
     def _classify_unlisted(self) -> None:
-        """Let the stored shards begin that two listings left out: a read tells whether they have left the stream.
+        """Make the stored shards readable that no complete listing has shown. A read tells whether they still exist.
 
-        After one listing it is too early: the next may show the shard, and the parents that it has to wait for.
+        This happens after the second complete listing: the second one may still show a shard and its parents.
         """
         for shard_id in sorted(self._positions.keys() - self._classified):
             self._classify(Shard(shard_id, (), is_open=False))

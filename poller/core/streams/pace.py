@@ -1,7 +1,10 @@
-"""When is a shard read again, and is it caught up?
+"""When is a shard read again, and has the reader caught up with it?
 
-    behind       the answer says so; or it does not say, and has records      read again as soon as the service allows
-    caught up    the answer says so; or many answers in a row had no record   read at the service's base rate
+    the read                                         the next read                       caught up?
+    says that it is behind the tip                   as soon as the service allows       no
+    says that it is at the tip                       at the service's base rate          yes
+    does not say, and has records                    as soon as the service allows       no
+    does not say, and is empty                       at the service's base rate          after many such reads in a row
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB", polling.
 """
@@ -12,19 +15,22 @@ from poller.model.stream import Read, StreamLimits
 
 
 def seconds_to_next_read(read: Read, limits: StreamLimits) -> float:
-    """From the beginning of this read to the beginning of the next."""
+    """Return the seconds from the beginning of this read to the beginning of the next one."""
     return limits.read_interval_when_behind if _is_behind(read) else limits.read_interval_at_the_tip
 
 
 def is_caught_up(read: Read, *, empty_reads: int, limits: StreamLimits) -> bool:
-    """Whether all that arrived before the read has now been read; `empty_reads` counts this one and those before it."""
+    """Return whether every record that arrived before this read has been read.
+
+    `empty_reads` is the number of empty reads in a row, including this one.
+    """
     if read.behind_in_seconds is None:
         return empty_reads >= limits.empty_reads_at_the_tip
     return read.behind_in_seconds == 0
 
 
 def is_empty(read: Read) -> bool:
-    """Without records though it may have reached the tip."""
+    """Return whether the read has no records and does not say that it is behind the tip."""
     return not (read.records or read.behind_in_seconds)
 
 

@@ -1,12 +1,12 @@
-"""How do positions compare?
+"""Which of two positions in a shard is further on?
 
     TrimHorizon  <  AtTimestamp, by time  <  sequence numbers, as numbers  <  ShardEnd
 
 `AtSequence(n)` comes just before `AfterSequence(n)`.
-It is the order in which the stored positions of one shard may follow each other: a checkpoint never moves back.
-Sequence numbers differ in length, so the texts would sort wrongly.
-A timestamp is replaced by a sequence number once something was read, never the other way round.
-Latest is not among them: it means another record at each moment, and must not be stored.
+The stored position of a shard only moves forward in this order: a checkpoint never moves back.
+Sequence numbers are compared as numbers, because they have different numbers of digits.
+A sequence number replaces a timestamp after the first read, never the other way round.
+Latest has no place in this order, because it means another record at each moment. It is never stored.
 
 Sources: Amazon Kinesis Data Streams API reference, "GetShardIterator"; DynamoDB Streams API reference,
 "GetShardIterator".
@@ -30,7 +30,7 @@ from poller.model.stream import (
 )
 
 Rank = tuple[int, float, int]
-"""The order of positions in one shard: a greater rank is further on. Sequence numbers stay integers in it."""
+"""A position's rank in its shard: a greater rank is further on. Sequence numbers are exact integers in it."""
 
 
 def rank(position: Position) -> Rank:
@@ -51,15 +51,15 @@ def rank(position: Position) -> Rank:
 
 
 def number(sequence_number: SequenceNumber) -> int:
-    """The sequence number as an int. Raises ValueError for a text that is no number."""
+    """Return the sequence number as an int. Raises ValueError if the text has anything but digits."""
     if not (sequence_number.isascii() and sequence_number.isdecimal()):
         raise ValueError("a sequence number has digits only")
     return int(sequence_number)
 
 
 def are_in_order(sequence_numbers: Sequence[SequenceNumber]) -> bool:
-    """Whether each is higher than the one before it."""
+    """Return whether each sequence number is higher than the one before it."""
     values: Sequence[SequenceNumber] | list[int] = sequence_numbers
-    if len(set(map(len, sequence_numbers))) > 1:  # texts of one length sort as their numbers do
+    if len(set(map(len, sequence_numbers))) > 1:  # texts of equal length sort like their numbers
         values = [number(each) for each in sequence_numbers]
     return all(map(lt, values, values[1:]))

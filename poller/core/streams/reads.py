@@ -1,10 +1,10 @@
-"""Can the records of a read be delivered?
+"""Is the answer to a read valid?
 
-The engine relies on what a stream's service promises: each record has a sequence number, which is higher than that of
-the record before it, and the time of its arrival.  An emulator or a proxy may answer otherwise.
-Such a read is refused as a whole: to skip a record could lose it, and to reorder the records would be a guess.
+The service promises that each record has an arrival time, and a sequence number that is higher than that of the record
+before it. The answer of an emulator or a proxy may break this promise.
+The engine then refuses the whole read: it could lose a record by skipping it, and could only guess a right order.
 
-This is the hot path, so all records of a read are checked together.
+All records of a read are checked together, because this code runs for every record.
 
 Source: Amazon Kinesis Data Streams API Reference, "GetRecords", "Record"; Amazon DynamoDB Streams API Reference,
 "StreamRecord".
@@ -19,14 +19,14 @@ from poller.core.streams.positions import are_in_order
 from poller.model.stream import Read, SequenceNumber
 
 LONGEST_NUMBER = 129
-"""Digits of a sequence number, at most; Amazon Kinesis Data Streams API Reference."""
+"""The largest number of digits in a sequence number (Amazon Kinesis Data Streams API Reference)."""
 
 YEAR_3000 = 32_503_680_000.0
-"""Epoch seconds; a later arrival time is in another unit, or is no time."""
+"""The year 3000 in epoch seconds. A later arrival time is in another unit, or is no time."""
 
 
 def fault_in(read: Read) -> str | None:
-    """What is wrong with the read, as the end of a sentence that begins with "the answer has"; None for nothing."""
+    """Return what is wrong with the read, or None. The text continues a sentence that begins with "the answer has"."""
     behind = read.behind_in_seconds
     if behind is not None and not 0 <= behind < YEAR_3000:
         return "a time behind the tip that cannot be"
@@ -48,5 +48,5 @@ def fault_in(read: Read) -> str | None:
 
 def _are_numbers(texts: Sequence[SequenceNumber]) -> bool:
     digits = "".join(texts)
-    is_decimal = digits.isascii() and digits.encode().isdigit()  # bytes: a tenth of the time that a text takes
+    is_decimal = digits.isascii() and digits.encode().isdigit()  # checking bytes takes a tenth of the time
     return is_decimal and all(texts) and max(map(len, texts)) <= LONGEST_NUMBER

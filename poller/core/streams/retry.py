@@ -1,26 +1,30 @@
-"""What becomes of a stream batch that failed?
+"""What happens to a stream batch that failed?
 
-A `Delivery` sees one batch through until each of its records succeeded or was discarded, in order.  Ask it for the
-next step, carry the step out, and ask again; after Invoke, tell it the answer first, or withdraw it:
+A `Delivery` handles one batch until each of its records has succeeded or was discarded, in order. The engine asks it
+for the next step, carries the step out, and asks again. After Invoke, it calls `answered` before it asks again, unless
+`withdraw_if_expired` has cancelled the call:
 
     while (step := delivery.step(now)) is not None:
-        Invoke   call the function, then `delivery.answered(...)`       Settle    these are done
-        Wait     sleep                                                  Discard   report these, then they are done
+        Invoke   call the function, then `delivery.answered(...)`   Settle    these records have succeeded
+        Wait     sleep                                              Discard   report these records, then they are done
 
-The rest of the batch is a stack of pieces, the first on top.  A piece is a batch of its own: it has a request id and
-a retry budget, and keeps both only while it stays unchanged.
+The remaining records form a stack of pieces, with the first piece on top. A piece is a batch of its own: it has its own
+request id and its own count of attempts. If a piece changes, the new pieces get new ones.
 
-    succeeded                          the piece is done
-    failed from a later record on      what comes before is done; the rest, listed or not, is a new piece
-    failed, with bisection, n > 1      two new pieces: the first floor(n/2) records, then the others; nothing is spent
-    too large for the function, n > 1  the same
-    failed otherwise                   the piece again, after a pause, until maximum_retry_attempts are spent
-    head older than the maximum age    discarded before any invocation, the first one too; the rest is a new piece
-    a record that fits in no event     its retries are spent without an invocation
-    postponed                          the piece again, after a pause; nothing is spent, and nothing is split
+    succeeded                            the piece is done
+    partly failed, first record is not   the records before the first failed one are done; all records from it on
+    among the failed ones                become a new piece
+    failed, with bisection, n > 1        two new pieces: the first floor(n/2) records, then the rest
+    too large for the function, n > 1    the same
+    failed otherwise                     the piece is retried after a pause, up to maximum_retry_attempts times,
+                                         and is then discarded
+    first record exceeds maximum age     it is discarded before the next invocation, even before the first one, with
+                                         the expired records that follow directly; the rest becomes a new piece
+    one record that fits no event        it is discarded without an invocation; without a retry limit, it blocks
+    postponed                            the piece is retried after a pause; this does not count as an attempt
 
-AWS says nothing on some points.  Chosen here: new pieces are tried without a pause; without a limit a record that fits
-in no event blocks; an invocation without records (the last of a tumbling window) ages from when it became due.
+AWS does not document some points. Here, new pieces are tried without a pause, and the age of an invocation without
+records (the last one of a tumbling window) counts from the time when it became due.
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda" and "Configuring partial batch response with Kinesis Data Streams and Lambda".
 """
@@ -43,11 +47,11 @@ from poller.model.stream import SequenceNumber
 Condition = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
 
 JUST_AFTER_IN_SECONDS = 0.001
-"""A wait for a record's expiry ends so much later, lest rounding wake it too early."""
+"""The seconds that a wait until a record's expiry adds, so that rounding does not end it too early."""
 
 
 class Deliverable(Protocol):
-    """What must be known of a record in hand. `encoded` is its JSON."""
+    """The attributes of a record that a delivery uses. `arrived_at` is in epoch seconds, `encoded` is its JSON."""
 
     @property
     def sequence_number(self) -> SequenceNumber: ...
@@ -62,7 +66,7 @@ R = TypeVar("R", bound=Deliverable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """A mapping's limits, None for no limit."""
+    """A mapping's limits for retries. None means no limit."""
 
     maximum_retry_attempts: int | None = None
     maximum_record_age_in_seconds: int | None = None
@@ -77,13 +81,16 @@ class RetryPolicy:
         )
 
     def expires_at(self, arrived_at: float) -> float | None:
-        """When a record is too old to be invoked, also while it waits in an open batching window."""
+        """Return the time from which a record is too old to be invoked; None without a limit.
+
+        `arrived_at` and the result are in epoch seconds. A record may expire while its batching window is still open.
+        """
         age = self.maximum_record_age_in_seconds
         return None if age is None else arrived_at + age
 
 
 class Invoke(NamedTuple, Generic[R]):
-    """Call the function. `attempt` counts the piece's invocations from 1; one that was postponed keeps its number."""
+    """Call the function with these records. `attempt` counts the piece's calls from 1, without postponed calls."""
 
     records: Sequence[R]
     request_id: RequestId
@@ -91,7 +98,7 @@ class Invoke(NamedTuple, Generic[R]):
 
 
 class Wait(NamedTuple):
-    """Do nothing for so many seconds. `reason` says in one word why the lane is blocked; `detail` is for a person."""
+    """Wait for this number of seconds. `reason` says briefly why the lane is blocked; `detail` is for a person."""
 
     seconds: float
     reason: str
@@ -99,14 +106,17 @@ class Wait(NamedTuple):
 
 
 class Settle(NamedTuple, Generic[R]):
-    """These succeeded, with this answer."""
+    """These records have succeeded. `response` is the function's answer."""
 
     records: Sequence[R]
     response: Response
 
 
 class Discard(NamedTuple, Generic[R]):
-    """These are given up. `response` is the last answer; None where the report must not have one."""
+    """These records are discarded. `invoke_count` is for the invocation record, and at least 1.
+
+    `response` is the last response. It is None if there was none, or if the records became too old.
+    """
 
     records: Sequence[R]
     request_id: RequestId
@@ -119,7 +129,7 @@ Step = Invoke[R] | Wait | Settle[R] | Discard[R]
 
 
 class Piece(Generic[R]):
-    """A batch while it stays unchanged. `due_at` is when it was made."""
+    """A batch, or a part of it, that is invoked as it is. `due_at` is when it was made, in epoch seconds."""
 
     __slots__ = ("attempts", "due_at", "postponements", "records", "request_id", "response", "wait")
 
@@ -134,9 +144,9 @@ class Piece(Generic[R]):
 
 
 class Delivery(Generic[R]):
-    """One batch until all of it is done. Without records it is the last invocation of a tumbling window.
+    """One batch until all of its records are done. Without records, it is the last invocation of a tumbling window.
 
-    `room_in_bytes` is what an event has for records.
+    `room_in_bytes` is the space for records in an event.
     """
 
     __slots__ = ("_done", "_is_invoking", "_new_request_id", "_pieces", "_policy", "_randomness", "_room_in_bytes")
@@ -160,7 +170,7 @@ class Delivery(Generic[R]):
         self._pieces = [Piece(records, new_request_id(), now)]
 
     def step(self, now: float) -> Step[R] | None:
-        """What to do now; None when all is done."""
+        """Return the next step; None once all records are done. `now` is in epoch seconds."""
         assert not self._is_invoking, "an invocation was not answered"
         done, self._done = self._done, None
         if done is not None:
@@ -179,23 +189,23 @@ class Delivery(Generic[R]):
         return Invoke(piece.records, piece.request_id, piece.attempts + 1)
 
     def withdraw_if_expired(self, now: float) -> bool:
-        """Take the last Invoke back when its head has become too old before it began; true when it was taken back."""
+        """Cancel the last Invoke if its first record became too old before the call. Return whether it is cancelled."""
         assert self._is_invoking, "nothing is to be invoked"
         self._is_invoking = not self._has_expired(self._pieces[-1], now)
         return not self._is_invoking
 
     @property
     def tried(self) -> Sequence[R]:
-        """The records of the piece that is invoked, or waits to be."""
+        """The records of the piece that is being invoked or will be invoked next."""
         return self._pieces[-1].records if self._pieces else ()
 
     @property
     def pause(self) -> Wait | None:
-        """The wait before the same piece is invoked again; None where it goes on at once, or is done."""
+        """The wait before the next invocation; None if it follows at once, or if all records are done."""
         return self._pieces[-1].wait if self._pieces else None
 
     def answered(self, outcome: Outcome, response: Response, *, now: float) -> bool:
-        """The last Invoke came to an end; true when its records go on as two halves."""
+        """Note the outcome of the last Invoke. Return whether its piece was split into two halves."""
         assert self._is_invoking, "nothing was invoked"
         self._is_invoking = False
         piece = self._pieces[-1]
@@ -248,7 +258,7 @@ class Delivery(Generic[R]):
         self._replace(now, piece.records[:middle], piece.records[middle:])
 
     def _replace(self, now: float, *pieces: Sequence[R]) -> None:
-        """The piece on top has become these, in this order: each a new batch."""
+        """Replace the piece on top by these pieces, in this order. Empty ones are left out."""
         self._pieces.pop()
         self._pieces.extend(Piece(piece, self._new_request_id(), now) for piece in reversed(pieces) if piece)
 
@@ -257,7 +267,7 @@ class Delivery(Generic[R]):
         return expires_at is not None and now >= expires_at
 
     def _discard_expired(self, piece: Piece[R], now: float) -> Discard[R]:
-        """Give up the head, as far as it is too old without a gap."""
+        """Discard the first record and the expired records that follow directly."""
         limit = self._policy.maximum_record_age_in_seconds
         assert limit is not None
         fresh = (index for index, record in enumerate(piece.records) if now < record.arrived_at + limit)
@@ -267,11 +277,11 @@ class Delivery(Generic[R]):
         return self._discard(piece, piece.records[:cut], "RecordAgeExceeded")
 
     def _discard(self, piece: Piece[R], records: Sequence[R], condition: Condition) -> Discard[R]:
-        """AWS reports one invocation even where there was none."""
+        """Return the Discard. Its invoke count is at least 1: AWS reports one invocation even if there was none."""
         return Discard(records, piece.request_id, condition, max(1, piece.attempts), piece.response)
 
     def _until_expiry(self, piece: Piece[R], wait: Wait, now: float) -> Wait:
-        """The wait, cut short where the head becomes too old meanwhile."""
+        """Return the wait. It is shortened if the first record expires earlier."""
         expires_at = self._policy.expires_at(_arrival(piece))
         if expires_at is None:
             return wait
@@ -281,7 +291,7 @@ class Delivery(Generic[R]):
         return len(piece.records) == 1 and len(piece.records[0].encoded) > self._room_in_bytes
 
     def _spend_all(self, piece: Piece[R], now: float) -> Discard[R] | Wait:
-        """The budget at once, for waiting helps nothing; without a limit the lane is blocked."""
+        """Discard a record that fits in no event, because a retry cannot help. Without a retry limit, wait instead."""
         retries = self._policy.maximum_retry_attempts
         if retries is None:
             sizes = f"the record has {len(piece.records[0].encoded)} bytes; an event has room for {self._room_in_bytes}"

@@ -1,8 +1,10 @@
-"""Can new records come into this stream? If not, what should a person do?
+"""Has this stream ended, so that it gets no new records? If yes, what should a person do?
 
-    the service says so          a table's stream was switched off: DISABLING, then DISABLED. What it holds can be read
-                                 for 24 hours. A stream that the table is given later has another ARN.
-    all shards are drained       and no child of them is listed: nobody can write to the stream any more
+A stream has ended in two cases:
+
+    its status is DISABLING or DISABLED    the stream of a DynamoDB table was switched off. Its records can be read
+                                           for 24 hours. A new stream of the table has another ARN.
+    all shards are drained                 and none has a child, so that nobody can write to the stream
 
 Sources: Amazon DynamoDB Streams API Reference, "StreamDescription"; Amazon DynamoDB Developer Guide, "Change data
 capture for DynamoDB Streams".
@@ -16,9 +18,9 @@ ENDED = ("DISABLING", "DISABLED")
 
 
 def why_nothing_comes(arn: Arn, status: str | None, *, is_drained: bool) -> str | None:
-    """The reason and what to do, in a sentence each; None while new records may come.
+    """Return why the stream gets no new records and what to do, as a text for a person; None if it may get some.
 
-    `status` is the service's word, or None; `is_drained` says whether every shard is drained.
+    `status` is the stream's status in the service's spelling, or None. `is_drained` is true if every shard is drained.
     """
     if status in ENDED:
         return f"the stream is {status}: it takes no new records, and what it holds is still read. {_what_to_do(arn)}"

@@ -1,24 +1,26 @@
-"""Which window does a record belong to, and when does it close?
+"""Which tumbling window does a record belong to, and when does the window close?
 
-A window's bounds are multiples of its length since the epoch, and a record belongs where it arrived.
-One window of a shard is open at a time, and its state goes from answer to invocation:
+A window starts and ends at multiples of its length since the epoch. A record belongs to the window of its arrival time.
+A shard has at most one open window. The state in the function's answer is passed to the next invocation:
 
     no window ──record──> open, state {} ──batch settled──> open, the state returned ──close──> no window
                                                     └──state above 1 MB──> closed early, open again with {}
 
-A window closes with an invocation without records, by the first of
+A window closes with an invocation without records, as soon as one of these happens:
 
-    a later record      the next record belongs to a later window; it waits until this one is closed
-    the shard's end     windows do not outlive their shard
-    idleness            30 seconds after the window's end nothing more has come and the reader has caught up
+    later record        the next record belongs to a later window; it waits until this window is closed
+    shard's end         the shard has no more records
+    idle                every record that arrived up to 30 seconds after the window's end has been read and is done
 
-and a window without records is never opened.  An answer without state is a failure.
+A new window opens only with a record. An answer without state is a failure.
 
-AWS says nothing on some points.  Chosen here: a record that arrives late, with its window closed and the next one open,
-counts in the open one, for a shard's windows only move forward; after an early end the same window goes on with `{}`;
-an answer that failed partly hands on its state with the records before the first failed one; the last invocation's
-answer needs no state, since it is dropped.
-Source: AWS Lambda Developer Guide, "Configuring Kinesis Data Streams for stateful processing" (tumbling windows); the
+AWS does not document some points. Here:
+- A late record, whose window is closed already, counts in the open window, because windows only move forward.
+- After an early end, the same window continues with the state `{}`.
+- If an answer is partly failed, its state counts together with the records before the first failed one.
+- The answer to the last invocation of a window needs no state, because nothing uses it.
+
+Source: AWS Lambda Developer Guide, "Configuring Kinesis Data Streams for stateful processing" (tumbling windows). The
 early end was seen on AWS.
 """
 
@@ -38,10 +40,10 @@ from poller.model.stream import Window
 FIRST_STATE = b"{}"
 
 MAXIMUM_STATE_BYTES = 1_048_576
-"""Bytes of a state as JSON: 1 MB for each shard (AWS Lambda Developer Guide). A larger one ends its window early."""
+"""The largest state as JSON: 1 MB for each shard (AWS Lambda Developer Guide). A larger one ends its window early."""
 
 IDLE_DELAY_IN_SECONDS = 30.0
-"""How long after its end an idle window stays open for records still to be read. AWS takes up to two minutes."""
+"""The seconds for which a window stays open after its end, to wait for more records. AWS waits up to two minutes."""
 
 Closing = Literal["later record", "shard end", "idle"]
 
@@ -52,23 +54,24 @@ class Arrived(Protocol):
 
 
 def opened(arrived_at: float, length_in_seconds: int) -> Window:
-    """The window of a record, before its first invocation."""
+    """Return a new window, with the first state, for a record with this arrival time in epoch seconds."""
     start = int(arrived_at // length_in_seconds) * length_in_seconds
     return Window(start, start + length_in_seconds, FIRST_STATE)
 
 
 def within(window: Window, records: Sequence[Arrived]) -> int:
-    """How many of the records, from the first, go into the window; the one after them closes it."""
+    """Return how many of the records, counted from the first, belong to the window. The next record closes it."""
     return next((index for index, record in enumerate(records) if record.arrived_at >= window.end), len(records))
 
 
 def closing(
     window: Window, *, next_arrived_at: float | None, caught_up_at: float | None, is_shard_end: bool
 ) -> Closing | None:
-    """Why the window must close now, if it must. All of its records that were read are done.
+    """Return why the window must close now; None if it stays open. Call it when all records in the window are done.
 
-    `next_arrived_at` is of the next record in hand, `is_shard_end` says that there will be none; what had arrived by
-    `caught_up_at` has been read.
+    `next_arrived_at` is the arrival time of the next record in hand, None if there is none.
+    Every record that arrived by `caught_up_at` has been read; None if this time is not known.
+    `is_shard_end` is true if the shard has no more records.
     """
     if next_arrived_at is not None:
         return "later record" if next_arrived_at >= window.end else None
@@ -78,12 +81,12 @@ def closing(
 
 
 def idle_at(window: Window) -> float:
-    """When the window closes if nothing more comes."""
+    """Return the time at which the window closes if no more records arrive, in epoch seconds."""
     return window.end + IDLE_DELAY_IN_SECONDS
 
 
 def interpret(outcome: Outcome, response: Response, *, is_final: bool) -> Outcome:
-    """What the answer means in a window: `outcome`, unless it hands on no state though one is needed."""
+    """Return the outcome of an invocation in a window: Failed if a needed state is missing, otherwise `outcome`."""
     if is_final or isinstance(outcome, Failed | Postponed | Oversized):
         return outcome
     if _state_in(response) is None:
@@ -92,33 +95,33 @@ def interpret(outcome: Outcome, response: Response, *, is_final: bool) -> Outcom
 
 
 def settled(window: Window, response: Response) -> Window:
-    """The window after records were settled by this answer: it carries the state returned."""
+    """Return the window with the state from the answer that settled its records."""
     state = _state_in(response)
     assert state is not None, "an answer without state settles nothing"
     return window._replace(state=state)
 
 
 def must_end_early(window: Window) -> bool:
-    """True when the state has outgrown its limit: the last invocation comes now, with all of that state."""
+    """Return whether the state is larger than its limit. The last invocation, with this state, is then due."""
     return len(window.state) > MAXIMUM_STATE_BYTES
 
 
 def continued(window: Window) -> Window:
-    """The same window after an early end."""
+    """Return the same window with the first state, after an early end."""
     return window._replace(state=FIRST_STATE)
 
 
 def room_in_bytes(shard_id: str, arn: str, *, state_bytes: int = MAXIMUM_STATE_BYTES) -> int:
-    """What an event that carries so much state has for records and the commas between them."""
+    """Return the bytes for records, and for the commas between them, in an event with a state of this size."""
     window = Window(0, 0, b" " * state_bytes)
     empty = window_event([], shard_id=shard_id, arn=arn, window=window, is_final=False, is_terminated_early=False)
     return MAXIMUM_EVENT_BYTES - len(empty)
 
 
 def _state_in(response: Response) -> bytes | None:
-    """The state returned, as JSON; None without one. A null is none.
+    """Return the state in the answer as JSON; None if there is no state, or if it is null.
 
-    The standard library reads it, so that integers of any length come through.
+    The standard library parses the answer, because orjson would change long integers.
     """
     if not isinstance(response, Answered):
         return None

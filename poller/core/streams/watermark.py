@@ -1,15 +1,15 @@
-"""How far may a shard be checkpointed?
+"""Up to which record may a shard be checkpointed?
 
-Records are handed out in the shard's order and finish in any order, for lanes do not wait for each other.
-The watermark is the end of the finished prefix: it stands just before the oldest record that is not done.
+Records are handed out in the shard's order and finish in any order, because lanes do not wait for each other.
+The watermark is the end of the finished prefix, just before the oldest record that is not done.
 
     handed out   1  2  3  4  5  6  7
     done         x  x     x  x     x      watermark: after 2; when 3 is done: after 5
 
-Only what is not done is remembered, each with the number of the record before it; so memory is bounded by what is in
-hand, however far the other lanes run ahead of a blocked one.
-A record that a filter keeps out is done as it is handed out.
-Records are handed out by the read, and what is asked of each is asked of all at once: it is the hot path.
+Only the records that are not done are remembered, each with the sequence number of the record before it. So memory is
+bounded by the records in hand, however far other lanes are ahead of a blocked lane.
+A record that does not match a filter is done at once.
+All records of one read are handed out in one call, because this code runs for every record.
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Kinesis": a checkpoint is moved when a batch is done.
 """
@@ -24,7 +24,7 @@ from poller.model.stream import AfterSequence, AtSequence, Position, SequenceNum
 
 
 class Watermark:
-    """The watermark of one shard, from the position where reading began."""
+    """The watermark of one shard. It begins at `start`, the position at which reading began."""
 
     __slots__ = ("_before", "_has_ended", "_last", "_start")
 
@@ -36,7 +36,7 @@ class Watermark:
         self._has_ended = False
 
     def hand_out(self, sequence_numbers: Sequence[SequenceNumber], *, kept: Iterable[bool] = repeat(True)) -> None:
-        """The next records of the shard are in hand, but for those that a filter has not kept: they are done."""
+        """Note that the next records of the shard are in hand. Those with a false value in `kept` are done at once."""
         if not sequence_numbers:
             return
         assert not self._has_ended, "a record after the shard's end"
@@ -47,22 +47,25 @@ class Watermark:
         self._last = sequence_numbers[-1]
 
     def follows(self, sequence_number: SequenceNumber) -> bool:
-        """Whether this can be the shard's next record, and is not one that was met before."""
+        """Return whether this can be the shard's next record: it comes after every record that was handed out."""
         last = self._last
         if last is None:
             return number(sequence_number) >= _lowest(self._start)
-        if len(sequence_number) == len(last):  # texts of one length sort as their numbers do
+        if len(sequence_number) == len(last):  # texts of equal length sort like their numbers
             return sequence_number > last
         return number(sequence_number) > number(last)
 
     def finish(self, sequence_numbers: Iterable[SequenceNumber]) -> None:
-        """These are done: succeeded, or discarded and reported. Each once, and only what was handed out."""
+        """Note that these records are done: they succeeded, or were discarded and reported.
+
+        Each record must be in hand, and may finish only once.
+        """
         for sequence_number in sequence_numbers:
             assert sequence_number in self._before, f"{sequence_number} is not in hand"
             del self._before[sequence_number]
 
     def end(self) -> None:
-        """The shard has no more records; it is drained when those in hand are done."""
+        """Note that the shard has no more records. It is drained once the records in hand are done."""
         self._has_ended = True
 
     @property
@@ -72,7 +75,7 @@ class Watermark:
 
     @property
     def position(self) -> Position:
-        """Everything before it is done. It never moves back."""
+        """The watermark: every record before it is done. It never moves back."""
         if not self._before:
             if self._has_ended:
                 return ShardEnd()
@@ -83,7 +86,7 @@ class Watermark:
 
 
 def _lowest(start: Position) -> int:
-    """The lowest sequence number that may be read from there."""
+    """Return the lowest sequence number that reading from this position can return."""
     match start:
         case AtSequence(sequence_number=sequence_number):
             return number(sequence_number)
