@@ -1,17 +1,18 @@
-"""THE WAY OF A STREAM: lineage -> read -> filter -> lane -> batch -> invoke -> interpret -> done -> checkpoint.
+"""What happens to a record? lineage -> read -> filter -> lane -> batch -> invoke -> interpret -> done -> checkpoint.
 
-mapping.py      where the shards begin, and which may be read now
-listing.py      which shards the stream has now
-shards_in_hand.py which run may read a shard?
-shard.py        one shard from a position to its end; begin here to follow a record with a finger
-budget.py       how much may be read ahead
-weighing.py     how many records a read asks for
-lane.py         one batch after another, until each is done
-gathering.py    when is a lane's next batch ready?
-window.py       the tumbling window that a lane is in
-discarding.py   how discarded records are reported
-blocking.py     why a lane is blocked, and since when
-checkpoints.py  when a position is stored
-store_health.py whether the store works; failing calls are repeated
-watching.py     the status of a stream mapping
+mapping.py         runs one mapping: fixes where its shards begin, and reads those that may be read now
+listing.py         lists the shards of the stream again and again
+shards_in_hand.py  allows one run at a time to read a shard
+shard.py           reads one shard from a position to its end; begin here to follow a record
+budget.py          limits how many bytes are read ahead
+weighing.py        decides how many records a read asks for
+lane.py            delivers one batch after another
+gathering.py       decides when a lane's next batch is ready
+window.py          keeps the tumbling window that is open in a lane
+discarding.py      reports discarded records
+blocking.py        tells why a lane is blocked, and since when
+checkpoints.py     decides when checkpoints are stored
+positions.py       stores checkpoints, and notices if another writer has taken a shard
+store_health.py    repeats calls to the store that fail, and reports them
+watching.py        makes the status of a stream mapping
 """

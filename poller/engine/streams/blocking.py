@@ -1,8 +1,9 @@
 """Why is a lane blocked, and since when?
 
-A lane is blocked from the first wait after a failed attempt until the batch, or the piece of it that failed, is done.
-The log says once that the lane is blocked, however many attempts follow; the status has the reason and the records of
-the last attempt.
+A lane is blocked from the first wait before another attempt, until the next records of the lane are done.
+It waits after a failed or postponed invocation, for a destination that fails, or with a record too large for any event.
+The log says once that the lane is blocked, however many attempts follow.
+The status has the reason and the records of the last attempt.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from poller.model.stream import SequenceNumber, ShardId
 from poller.ports import Clock
 
 DETAIL_LIMIT_IN_CHARACTERS = 1024
-"""How much a status shows of an error message of a function or a destination."""
+"""A status shows no more of an error message of a function or a destination."""
 
 
 class LaneBlock:
@@ -33,7 +34,7 @@ class LaneBlock:
         self._emit = emit
 
     async def wait(self, wait: Wait, records: Sequence[Deliverable]) -> bool:
-        """Wait before the next attempt with these records; false if the daemon stops meanwhile."""
+        """Wait before the next attempt with these records. Return False if the stop begins meanwhile."""
         before, count, ends = self.blocked, len(records), ends_of(records)
         since = self._clock.now() if before is None else before.since
         reason, detail = wait.reason, wait.detail[:DETAIL_LIMIT_IN_CHARACTERS]
@@ -50,5 +51,5 @@ class LaneBlock:
 
 
 def ends_of(records: Sequence[Deliverable]) -> tuple[SequenceNumber | None, SequenceNumber | None]:
-    """The first and the last sequence number; a window's last invocation has no records."""
+    """Return the first and the last sequence number; None and None for a window's last invocation without records."""
     return (records[0].sequence_number, records[-1].sequence_number) if records else (None, None)

@@ -1,11 +1,11 @@
-"""How much may be read ahead? So many bytes for a shard, and so many for the whole process.
+"""How many bytes may be read before they are delivered? A shard has a limit, and the whole process has one.
 
-Each read reserves room before it begins, because many run at once; its answer is charged afterwards. A read without
-room waits until enough is given back.
-The size of an answer is not known before, so a read asks for as many records as should fit by their known weight
-(weighing.py). Where that guess is too low, the budget is exceeded.
-A shard with nothing in hand may read a little even when the process's budget is used up: so blocked shards never starve
-another one.
+Many reads run at once, so each read reserves room before it begins.  Afterwards the size of its answer is charged.
+A read without room waits until other reads end or records are done.
+The size of an answer is not known before the read, so a read asks for as many records as should fit (weighing.py).
+If the records are larger than expected, the budget is exceeded.
+A shard with nothing in hand may always read a little, even if the process has no room: so blocked shards cannot keep
+other shards from being read.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from contextlib import asynccontextmanager
 import anyio
 
 BYTES_OF_A_SHARD = 16 * 2**20
-"""Two full events and a little: one is delivered while the next one fills."""
+"""A little more than two full events: one event is delivered while the next one fills."""
 
 BYTES_OF_THE_PROCESS = 512 * 2**20
 
 LARGEST_ANSWER = 14 * 2**20
-"""What one read is promised at most: the 10 MiB that Kinesis answers with, as base64."""
+"""The most room that one read gets: an answer of Kinesis has up to 10 MiB, which are longer as base64."""
 
 LEAST = 2**20
-"""What a shard with nothing in hand may read in any case."""
+"""How many bytes a shard with nothing in hand may read if the process has no room."""
 
 
 class Budget:
-    """Bytes in hand, of one shard with one reader, or of the process: `parent` is asked and charged too."""
+    """The bytes in hand of one shard, or of the process. A shard's `parent` is the process's budget."""
 
     def __init__(self, limit_in_bytes: int, parent: Budget | None = None) -> None:
         self.used = 0
@@ -40,9 +40,10 @@ class Budget:
 
     @asynccontextmanager
     async def promised(self, when_full: Callable[[], None] = lambda: None) -> AsyncIterator[int]:
-        """How many bytes may be read within, once there is room for any. To be charged before anybody waits again.
+        """Wait for room, and yield how many bytes may be read in the block.
 
-        `when_full` is called where that takes until something in hand is done, and not only until others have read.
+        Call `charge` after the block, before the task waits for anything else.
+        `when_full` is called if no room can come before records in hand are done.
         """
         room = 0
         try:
@@ -68,7 +69,7 @@ class Budget:
             self._parent.give_back(count)
 
     def close(self) -> None:
-        """Give back whatever is left: its records are in nobody's hand any more."""
+        """Give back all charged bytes, because the shard is read no more."""
         self.give_back(self.used)
 
     @property
@@ -108,7 +109,7 @@ class Budget:
             self._parent._promise(count)
 
     def _call(self) -> None:
-        """Let the one who waits for it look again: its reader, or the first in line; that one lets the next."""
+        """Wake this budget's reader and, if there is room, the first shard in line, which then wakes the next one."""
         self._called.set()
         if self._line and self._left > 0:
             next(iter(self._line))._called.set()

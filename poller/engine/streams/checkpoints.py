@@ -1,16 +1,16 @@
-"""When is a checkpoint stored? As soon as it moved, but at most once a second for all shards of a mapping.
+"""When is a checkpoint stored? As soon as it has moved, but a mapping saves at most once a second.
 
-A save costs about half a millisecond of CPU, however many shards are in it: more than to deliver a batch.
-Shards that move during a save or within the second wait for the next save, which stores only the last checkpoint of
-each.  So a crash repeats the records of the last second, or one batch of a function that takes longer, and the records
-that lanes have finished beyond one that is not done.
+One save stores the last checkpoints of all shards that have moved.  It costs about half a millisecond of CPU, which is
+more than the delivery of a batch.
+A crash repeats the records of the last second, the batches that are running, and the records that other lanes have
+finished after a record that is not done.
 A mapping with tumbling windows saves five times a second, because the state of a window is stored with its checkpoint.
 A starting position is not a checkpoint: it is stored before a record is read.
 
-A store that fails is tried again.  Only the end of a shard waits for it, because a checkpoint that is stored late costs
-at worst a repetition.
-At a stop the last checkpoints are stored, shielded and for a bounded time; the mapping learns how many shards could not
-be stored.
+If the store fails, the save is repeated, and the deliveries go on: a checkpoint that is stored late can only cause
+repetitions.  Only the end of a shard waits for the store.
+At a stop the last checkpoints are stored, even when cancelled, but only for a limited time; the mapping learns for how
+many shards this failed.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from poller.engine.streams.store_health import StoreHealth
 from poller.model.stream import Checkpoint, ShardId
 
 SAVE_EVERY_SECONDS = 1.0
-"""From the beginning of a save to the beginning of the next; so old are the records that a crash repeats at most."""
+"""The shortest time from the beginning of a save to the beginning of the next one."""
 
 SAVE_WINDOWS_EVERY_SECONDS = 0.2
-"""The same with tumbling windows: as often as a shard of Kinesis may be read."""
+"""The same time for a mapping with tumbling windows: a shard of Kinesis may be read as often."""
 
 LAST_SAVE_IN_SECONDS = 5.0
 
 
 class Checkpoints:
-    """The checkpoints of one mapping, on their way to the store."""
+    """The checkpoints of one mapping that are not stored yet."""
 
     def __init__(self, positions: StoredPositions, *, health: StoreHealth, has_windows: bool) -> None:
         self._positions = positions
@@ -46,7 +46,7 @@ class Checkpoints:
 
     @property
     def age_in_seconds(self) -> float:
-        """How long ago the oldest one moved that is not stored yet; 0 where all are."""
+        """Return how many seconds the oldest moved checkpoint has waited to be stored; 0 if all are stored."""
         since = self._moved_at if self._saving_since is None else self._saving_since
         return 0.0 if since is None else anyio.current_time() - since
 
@@ -66,14 +66,14 @@ class Checkpoints:
             await anyio.sleep_until(began + self._interval_in_seconds)
 
     async def save(self) -> None:
-        """Returns when all that moved before the call is stored, whatever moves meanwhile; tries until it is."""
+        """Store all checkpoints that moved before this call, and repeat the save until it succeeds."""
         wanted = self._moves
         async with self._saving:
             if self._stored < wanted:
                 await self._health.until_done("save", self._save_once)
 
     async def save_last(self) -> int:
-        """How many shards have moved, and that could not be stored in time."""
+        """Store the last checkpoints. Return for how many shards this was not possible within LAST_SAVE_IN_SECONDS."""
         with anyio.move_on_after(LAST_SAVE_IN_SECONDS, shield=True):
             await self.save()
         return len(self._moved)

@@ -1,8 +1,8 @@
 """How are discarded records reported?
 
-The invocation record is sent until the destination accepts it.
-While the destination refuses, the lane is blocked, unless the mapping allows the loss of the invocation record.
-Without a destination, records are dropped, and that is counted.
+An invocation record is sent again and again until the destination accepts it; meanwhile the lane is blocked.
+If the mapping allows the loss of invocation records (`if_unreachable = "drop"`), the tries end sooner.
+Without a destination, the records are dropped at once; this is counted.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda".
@@ -26,16 +26,17 @@ from poller.model.stream import ShardId
 from poller.ports import Destination, SourceClock
 
 TRIES_BEFORE_DROPPING = 3
-"""How often an invocation record that may be dropped is sent while the destination is throttled or does not answer.
+"""How many tries an invocation record that may be lost gets, if the destination throttles or does not answer.
 
+After an error that waiting does not end (`errors.LASTING`), it gets no further try.
 AWS does not say how often it tries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discarding:
-    """Reports the discarded batches of one lane. `destination` is None if they are reported nowhere.
+    """Reports the discarded records of one lane. `destination` is None if the mapping has no destination.
 
-    `source_clock` dates the invocation record, because the source dates the records that it names.
+    `source_clock` dates the invocation record, because the source's clock also dates the records.
     """
 
     mapping: StreamMapping
@@ -48,9 +49,9 @@ class Discarding:
     emit: Emit
 
     async def report(self, discard: Discard[R], *, event: bytes, window_call: WindowCall | None) -> bool:
-        """Returns once the destination has it, or the records are dropped; false when the daemon stops first.
+        """Send the invocation record until it is delivered or may be dropped. Return False if the stop comes first.
 
-        `event` is the invocation's, whether or not it took place.
+        `event` is the event of the invocation, even if the records were discarded without an invocation.
         """
         name, on_failure, count = self.mapping.name, self.mapping.on_failure, len(discard.records)
         where = (self.shard_id, *ends_of(discard.records))

@@ -1,15 +1,15 @@
 """When is a lane's next batch ready?
 
-It is filled in order with the records that the reader has put, and is ready with the first of
+A batch is filled with the lane's records, in order.  It is ready when the first of these happens:
 
-    full                batch_size records, or as many bytes as an event for this function may have
-    batching window     it has waited as long as the mapping lets it
-    tumbling window     the next record belongs to a later one, or nothing more comes into this one
-    age                 its head has become too old to wait any longer
-    no room             nothing more can be read before something in hand is done
+    full                it has batch_size records, or the next record would make the event too long for the function
+    batching window     maximum_batching_window_in_seconds have passed since its first record
+    tumbling window     the next record belongs to a later window
+    age                 its first record reaches the maximum record age
+    no room             no more can be read until records in hand are done
     closed              the shard has no more records
 
-When a tumbling window is over and all of its records are done, the next batch is one without records: its last
+When a tumbling window is over and all its records are done, the next batch has no records: it is the window's last
 invocation.
 
 Source: AWS Lambda Developer Guide, "Batching behavior".
@@ -37,7 +37,7 @@ Records = Sequence[StreamRecord]
 
 
 class LaneGathering:
-    """What a lane was given and is not done."""
+    """The records of one lane that are not done, and its batches."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class LaneGathering:
 
     @property
     def oldest(self) -> StreamRecord | None:
-        """The first of them."""
+        """Return the first record that is not done, or None."""
         if self._done_of_batch < len(self._batch):
             return self._batch[self._done_of_batch]
         return self._pending[0] if self._pending else None
@@ -75,12 +75,12 @@ class LaneGathering:
         self._changed.set()
 
     def no_room(self) -> None:
-        """Nothing more is put until some of what was put is done."""
+        """Note that no more records come until some are done."""
         self._has_room = False
         self._changed.set()
 
     def caught_up(self, at: float) -> None:
-        """Every record that had arrived by then was put."""
+        """Note that all records that arrived before `at` were put (epoch seconds of the source's clock)."""
         self._caught_up_at = at
         if self._window.open is not None:
             self._changed.set()
@@ -90,7 +90,10 @@ class LaneGathering:
         self._changed.set()
 
     async def batch(self) -> Records | None:
-        """The next batch; None when all was given, or the daemon stops."""
+        """Wait for the next batch and return it; an empty one is a window's last invocation.
+
+        Returns None if the lane is closed and empty, or the stop begins.
+        """
         batch = self._batch = []
         self._done_of_batch = 0
         while not self._stop.has_begun:
@@ -124,11 +127,11 @@ class LaneGathering:
             await self._changed.wait()
 
     def done(self, count: int) -> None:
-        """So many records at the head of the last batch are."""
+        """Note that the next `count` records of the last batch are done."""
         self._done_of_batch += count
 
     def _fill(self, batch: list[StreamRecord], builder: BatchBuilder, now: float) -> None:
-        """Take what is pending, up to the first record that has no place in this batch."""
+        """Move pending records into the batch, up to the first one that does not fit or belongs to a later window."""
         pending = self._pending
         admitted = takewhile(self._window.admits, pending) if self._window.is_on else pending
         count = builder.fill(map(len, map(attrgetter("encoded"), admitted)), now=now)
@@ -146,7 +149,10 @@ class LaneGathering:
         return expires_at is not None and expires_at <= self._source_clock.now()
 
     def _patience(self, batch: Records, builder: BatchBuilder, now: float) -> float | None:
-        """How long to wait for more: to the batching window's end, or until the head becomes too old."""
+        """Return how many seconds to wait for more records: to the batching window's end, or the first record's expiry.
+
+        Returns None if the batch is empty: then there is no limit.
+        """
         if builder.deadline is None:
             return None
         patience = builder.deadline - now

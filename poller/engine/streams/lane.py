@@ -1,17 +1,16 @@
-"""What becomes of the records of one lane?  gather ── invoke ── interpret ── (again | bisect | discard) ── done.
+"""How are the records of one lane delivered?  gather ── invoke ── interpret ── (retry | bisect | discard) ── done.
 
-A lane has one batch at a time. While that batch fails, the lane is blocked; the other lanes go on.
-Batches come from `gathering.py`; what becomes of one that failed is decided in `core/streams/retry.py`, and the lane
-carries the steps out, in order:
+A lane has one batch at a time.  While the batch fails, the lane is blocked; the other lanes go on.
+`gathering.py` forms the batches.  `core/streams/retry.py` decides each step; the lane carries the steps out, in order:
 
-    Invoke    in line at the function's gate, then the function
-    Wait      sleep; a stop ends it, and the records are read again after the next start
+    Invoke    wait for a slot of the function's gate, then invoke the function
+    Wait      sleep, at most until the stop; after a stop the records are read again at the next start
     Settle    the records are done
-    Discard   they are done once they have been reported (`discarding.py`); a destination that refuses blocks the lane
+    Discard   report the records (`discarding.py`); then they are done; a destination that fails blocks the lane
 
-In a tumbling window (`window.py`) a batch has records of that window only, and each invocation carries its state.
-The lane reports records that are done together with the window after them, so that both are stored in one step: a
-restart neither loses nor repeats a state.  A window's last invocation is a delivery without records.
+In a tumbling window (`window.py`) a batch has records of one window only, and each event contains the window's state.
+The lane reports finished records together with the window after them, so that both are stored in one step: a restart
+neither loses nor repeats a state.  A window's last invocation is a delivery without records.
 
 Sources: AWS Lambda Developer Guide, "Batching behavior", "Retaining discarded batch records for a Kinesis Data Streams
 event source in Lambda", and "Configuring Kinesis Data Streams for stateful processing".
@@ -47,12 +46,12 @@ from poller.model.stream import ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, SourceClock
 
 Finished = Callable[[Records, Window | None], None]
-"""Is called with records that are done, and the window that is open after them."""
+"""A callback that gets records that are done, and the window that is open after them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneContext:
-    """What all lanes of a mapping share. `destination` is None where discarded records are reported nowhere."""
+    """What all lanes of a mapping share. Without a `destination`, discarded records are only counted and logged."""
 
     mapping: StreamMapping
     function: OpenFunction
@@ -67,9 +66,9 @@ class LaneContext:
 
 
 class Lane:
-    """One lane of one shard. `finished` is called with the records that are done, each once and in order.
+    """One lane of one shard. It calls `finished` with the records that are done, in order, each record once.
 
-    `window` is the window that was open at the position where the lane begins.
+    `window` is the tumbling window that is open where the lane begins.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Lane:
     ) -> None:
         self.is_invoking = False
         self.may_run_until = -inf
-        """Until when an invocation that was cut may still run, on anyio's clock."""
+        """Until when a cancelled invocation may still run, on anyio's clock."""
         self._context = context
         self._finished = finished
         self._policy = RetryPolicy.of(context.mapping)
@@ -109,37 +108,37 @@ class Lane:
 
     @property
     def blocked(self) -> BlockedShard | None:
-        """Why the lane is blocked, or None."""
+        """Return why the lane is blocked, or None if it is not."""
         return self._block.blocked
 
     @property
     def oldest(self) -> StreamRecord | None:
-        """The first of its records that are not done."""
+        """Return the first record of the lane that is not done, or None."""
         return self._gathering.oldest
 
     def put(self, records: Records) -> None:
         self._gathering.put(records)
 
     def no_room(self) -> None:
-        """No more records come until some are done: pending records are delivered without waiting for more."""
+        """Deliver pending records without a wait, because no more records come until some are done."""
         self._gathering.no_room()
 
     def caught_up(self, at: float) -> None:
-        """All records that arrived before `at` were put. `at` is in epoch seconds of the source's clock."""
+        """Note that all records that arrived before `at` were put. `at`: epoch seconds of the source's clock."""
         self._gathering.caught_up(at)
 
     def close(self) -> None:
-        """No more records come at all: pending records are delivered without waiting for more, and the lane ends."""
+        """Deliver pending records without a wait, then end the lane, because no more records come."""
         self._gathering.close()
 
     async def run(self) -> None:
-        """Deliver until the lane is closed and empty, or the daemon stops."""
+        """Deliver batches until the lane is closed and empty, or the stop begins."""
         while (batch := await self._gathering.batch()) is not None:
             if not await self._deliver(batch):
                 return
 
     async def _deliver(self, batch: Records) -> bool:
-        """See the batch through; false when the daemon stops before all of it is done."""
+        """Deliver the batch until all its records are done. Return False if the stop comes first."""
         clock = self._context.source_clock
         delivery = Delivery(
             batch,
@@ -177,7 +176,10 @@ class Lane:
         self._finished(records, self._window.open)
 
     async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
-        """False when the daemon stops before the function was asked."""
+        """Invoke the function for this step, and tell the delivery the outcome. Return False if the stop comes first.
+
+        The function is not invoked if the first record has become too old meanwhile.
+        """
         context = self._context
         async with context.function.gate.slot(unless=context.stop.draining) as has_slot:
             if not has_slot:
@@ -200,7 +202,7 @@ class Lane:
 
     async def _call_function(self, step: Invoke[StreamRecord]) -> Invoked:
         context, records = self._context, step.records
-        payload = self._window.event(records)  # only now: a lane in line holds no second copy of its records
+        payload = self._window.event(records)  # not before: a waiting lane must not hold a second copy
         contents = Contents(
             records=len(records),
             identifiers=map(attrgetter("sequence_number"), records),
@@ -220,7 +222,7 @@ class Lane:
             self.is_invoking = False
 
     def _interpret(self, invoked: Invoked, records: Records) -> Invoked:
-        """The outcome in a shard, where an order is kept, and in a window, which needs a state."""
+        """Adjust the outcome: records after the first failed one are not done, and a window's answer needs a state."""
         outcome = invoked.outcome
         if isinstance(outcome, PartlyFailed):
             outcome = from_the_first(outcome, [record.sequence_number for record in records])
@@ -228,7 +230,7 @@ class Lane:
         return invoked if outcome is invoked.outcome else invoked._replace(outcome=outcome)
 
     async def _report(self, discard: Discard[StreamRecord]) -> bool:
-        """Returns once it may count as done; false when the daemon stops first."""
+        """Report discarded records. Return True once they count as done, False if the stop comes first."""
         records = discard.records
         return await self._discarding.report(
             discard, event=self._window.event(records), window_call=self._window.call(records)

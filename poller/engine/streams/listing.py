@@ -1,11 +1,11 @@
-"""Which shards does the stream have now?  list ── compare ── store ── take in (core/streams/lineage.py), in a loop.
+"""Which shards does the stream have now?  A loop: list ── compare ── store ── change the lineage.
 
-    every 20 seconds      list all shards, to find new ones; a large listing, which takes long, is made less often
-    a shard is drained    if its children are unknown, ask for them alone, at once
-    all are drained       if none has a child, or the stream was switched off, report a trouble; list once a minute
-    a shard is not found  list at once: only that tells whether the shard has left, or the whole stream is missing
+    every 20 seconds      list all shards to find new ones; if a listing takes long, the pause is longer
+    a shard is drained    if its children are unknown, ask for its children at once
+    the stream has ended  all shards are drained, or the stream takes no records: report a trouble, list once a minute
+    a shard is not found  list at once: this tells whether only the shard or the whole stream is missing
 
-What a listing changes is stored before it is taken in, however many tries the store needs.
+The lineage (core/streams/lineage.py) changes only after the store has stored what changes.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from poller.model.stream import Checkpoint, Shard, ShardId
 from poller.ports import Clock, StreamSource
 
 LIST_AGAIN_IN_SECONDS = 20.0
-"""How long a new shard may stay unknown; it is found sooner when its parent is drained.
+"""How long a new shard may stay unknown. It is found sooner if its parent is drained.
 
-A shard that was drained less than this ago may still be listed as open."""
+For this time after a shard was drained, a listing may still show it as open."""
 
 LIST_ENDED_AGAIN_IN_SECONDS = 60.0
-"""How often a stream is listed that takes no new records, and how often the log says so."""
+"""The time between two listings of a stream that takes no new records; each one reports the trouble."""
 
 PAUSE_PER_LISTING = 4.0
-"""The pause after a listing is at least this many times as long as the listing took: DescribeStream has a rate for the
-whole account, and others have to list too."""
+"""The pause after a listing is at least this many times as long as the listing.
+
+DescribeStream has one rate limit for the whole account, and other mappings must list their streams, too."""
 
 PARENTS_ASKED_FOR = 10
-"""If the children of more drained shards are unknown, a whole listing costs less than a call for each."""
+"""For more drained shards than this, one whole listing costs less than one call for each shard's children."""
 
 
 class Listings:
-    """The listings of one stream for one mapping. `lineage` is not known before `begin`."""
+    """The listings of one stream for one mapping. `lineage` is set by `begin`."""
 
     lineage: Lineage
 
@@ -73,17 +74,17 @@ class Listings:
         self._asked_at = -inf
         self._ended = anyio.Event()
         self.changed = anyio.Event()
-        """Set when more shards may be readable; the waiting task replaces it."""
+        """Set when more shards may be readable. The task that waits for it replaces it with a new event."""
 
     async def begin(self, lineage: Lineage, shards: list[Shard]) -> None:
-        """Take in the first listing. Raises Rejected if the stream was created again."""
+        """Take in the first listing. Raises Rejected if the stream was deleted and created again."""
         self.lineage = lineage
         self._check_same_stream(shards, asked_at=anyio.current_time())
         await self._take_in(shards)
         self._list_at = anyio.current_time() + LIST_AGAIN_IN_SECONDS
 
     def tell_end(self) -> bool:
-        """Report a trouble of the source if the stream takes no new records, by the last listing; true if so."""
+        """Return whether the stream takes no new records, as its last listing shows; if so, report a trouble."""
         is_drained = self.lineage.is_drained(before=self._clock.now() - LIST_AGAIN_IN_SECONDS)
         reason = why_nothing_comes(self._arn, self._source.status, is_drained=is_drained)
         if reason is None:
@@ -94,7 +95,7 @@ class Listings:
         return reason is not None
 
     async def run(self) -> None:
-        """List again and again, and ask for children, until cancelled."""
+        """List the shards again and again, and find the children of drained shards, until cancelled."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._list_again_and_again)
             group.start_soon(self._find_children)
@@ -108,7 +109,7 @@ class Listings:
             await self.run_once()
 
     async def run_once(self) -> None:
-        """Make one whole listing; report a failure, and pause after it."""
+        """Make one whole listing. After a failure, report it and pause."""
         asked_at = anyio.current_time()
         self._list_at = inf
         try:
@@ -129,14 +130,14 @@ class Listings:
         self._list_by(max(asked_at + pause, anyio.current_time() + PAUSE_PER_LISTING * took))
 
     def drained(self, shard_id: ShardId) -> None:
-        """Every record of the shard is done, or the shard has left, and that is stored: its children may be read."""
+        """Let the shard's children be read. It is stored that all its records are done, or that it left the stream."""
         if not self.lineage.drained(shard_id, now=self._clock.now()):
             self._childless.append(shard_id)
             self._childless_came.set()
         self.changed.set()
 
     async def has_left(self, shard_id: ShardId) -> bool:
-        """Whether a listing that begins after this call shows the stream without this shard."""
+        """Make a listing, and return whether it shows other shards but not this one. False if the listing fails."""
         called_at = anyio.current_time()
         self._list_by(called_at)
         while self._asked_at < called_at:
@@ -155,10 +156,10 @@ class Listings:
                 await self._find_children_of(self._childless.popleft())
 
     async def _find_children_of(self, parent: ShardId) -> None:
-        """Ask for the children alone; if that fails, make a whole listing, which reports a failure and is repeated."""
+        """Ask for the children of one shard. After a failure, plan a whole listing, which repeats and reports."""
         try:
             shards = await self._source.children(parent)
-            if not self.lineage.knows_parents_of(shards):  # merged with a shard that is newer than the last listing
+            if not self.lineage.knows_parents_of(shards):  # a merge: the other parent is newer than the last listing
                 self._list_by(anyio.current_time())
                 return
             await self._take_in(shards, is_complete=False)
@@ -169,7 +170,7 @@ class Listings:
                 self._list_by(anyio.current_time() + LIST_AGAIN_IN_SECONDS)
 
     def _list_by(self, moment: float) -> None:
-        """Make the next whole listing at this moment, or earlier if that is planned."""
+        """Make the next whole listing at this moment, or earlier if an earlier one is planned."""
         self._list_at = min(self._list_at, moment)
         self._hurried.set()
 
@@ -179,7 +180,7 @@ class Listings:
         self._ended = anyio.Event()
 
     async def _take_in(self, shards: list[Shard], *, is_complete: bool = True) -> None:
-        """Store what a listing changes, then take it in; one listing at a time, so that nothing is stored twice."""
+        """Store what a listing changes, then change the lineage. The lock keeps two listings from storing one shard."""
         async with self._taking_in:
             listing = self.lineage.compared(shards, now=self._clock.now(), is_complete=is_complete)
             if listing.found:
@@ -191,7 +192,7 @@ class Listings:
         self.changed.set()
 
     def _check_same_stream(self, shards: list[Shard], *, asked_at: float) -> None:
-        """Raises Rejected if the stream was created again: its old positions would skip records."""
+        """Raise Rejected if the stream was deleted and created again: the stored positions would skip records."""
         seconds_ago = anyio.current_time() - asked_at
         settled = self._clock.now() - seconds_ago - LIST_AGAIN_IN_SECONDS
         if reopened := self.lineage.reopened(shards, drained_before=settled):

@@ -1,14 +1,15 @@
-"""How does a mapping of a stream run?  shards ── lineage ── read each ── lanes ── checkpoints.
+"""How does a mapping of a stream run?  list the shards ── read each one that may be read ── lanes ── checkpoints.
 
     list the shards, again and again ── those that may be read (core/streams/lineage.py) get a reader each (shard.py)
          ^                                                               │
-         └── at once, when a shard is drained whose children are unknown ┘   (listing.py)
+         └── at once, if the children of a drained shard are unknown ────┘   (listing.py)
 
-Where each shard begins is fixed and stored at the first start, before anything is read: records that are written
-after the mapping is ready are never missed, even after a crash before the first record.  For LATEST, iterators are
-taken at once for all open shards, and this moment is stored, on the source's clock, which dates the records: a restart
-before the first record begins there.  A stream without shards has no such positions yet: the mapping is not ready.
-At a stop the readers stop, running invocations end within the grace, and the last checkpoints are stored.
+The first start fixes and stores where each shard begins, before a record is read.  So no record is missed that is
+written after the mapping is ready, even if the daemon crashes before the first record.
+For LATEST, the mapping takes iterators for all open shards, and stores the present time of the source's clock, which
+dates the records: a restart before the first record begins at this time.
+While a stream lists no shards, it has no such positions, and the mapping is not ready.
+At a stop the readers end, running invocations end within the grace, and the last checkpoints are stored.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
 """
@@ -61,14 +62,14 @@ from poller.model.stream import (
 from poller.ports import CheckpointStore, StreamSource
 
 ITERATORS_AT_ONCE = 10
-"""How many calls fix the positions of a start at LATEST side by side."""
+"""How many iterators are requested side by side at a start at LATEST."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamContext:
-    """What a run of a stream mapping is put together from.
+    """Everything that a run of a stream mapping needs.
 
-    `budget` is the process's, and `in_hand` the mapping's over all its runs.
+    All stream mappings of the process share `budget`; all runs of the mapping share `in_hand`.
     """
 
     lane: LaneContext
@@ -138,9 +139,9 @@ class StreamMappingRunner:
         )
         self._following = anyio.CancelScope()
         self._held: dict[ShardId, float] = {}
-        """The shards that this run holds, and until when an invocation that was cut may still run."""
+        """The shards that this run holds, with the time until which a cancelled invocation may still run."""
         self._held_by_old_runs: frozenset[ShardId] = frozenset()
-        """Those of which an old run may store a later position than the one that was loaded."""
+        """The shards that old runs held when this run loaded its positions: they may store later positions."""
 
     def status(self) -> MappingStatus:
         health = self._store_health.together_with(self._health.health)
@@ -165,7 +166,7 @@ class StreamMappingRunner:
         )
 
     async def run(self) -> None:
-        """Read and deliver until the stop; a fault of ours begins it."""
+        """Read and deliver until the stop. A fault of our own begins the stop of this run."""
         try:
             lineage = None
             async with anyio.create_task_group() as search:
@@ -174,7 +175,7 @@ class StreamMappingRunner:
                 search.cancel_scope.cancel()
             if lineage is not None:
                 await self._work(lineage)
-        except Exception as error:  # the next run may begin soon, but not with the shards that this one still holds
+        except Exception as error:  # the next run begins soon, without the shards that this run holds
             self._stop.fail(error)
         finally:
             if lost := await self._checkpoints.save_last():
@@ -188,7 +189,7 @@ class StreamMappingRunner:
         scope.cancel()
 
     async def _find_source(self) -> Lineage:
-        """Fix where every shard begins, and store it, until that has worked."""
+        """List the shards, fix and store where each one begins, and return the lineage. Repeat until this succeeds."""
         while True:
             self._held_by_old_runs = self._context.in_hand.held
             stored = await self._positions.load()
@@ -236,7 +237,10 @@ class StreamMappingRunner:
         return lineage
 
     async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, ShardIterator]:
-        """Take iterators for all these shards; repeat only the failed calls, as long as others succeed."""
+        """Return an iterator at LATEST for each of these shards.
+
+        Failed calls are repeated as long as other calls succeed; if all calls of a round fail, raises the first error.
+        """
         iterators: dict[ShardId, ShardIterator] = {}
         at_once = anyio.CapacityLimiter(ITERATORS_AT_ONCE)
         while missing := [shard_id for shard_id in shard_ids if shard_id not in iterators]:
@@ -276,7 +280,7 @@ class StreamMappingRunner:
         working.cancel()
 
     async def _follow(self, lineage: Lineage, shards: TaskGroup, services: TaskGroup) -> None:
-        """Start what may be read, and look for more, until the stop."""
+        """Begin to read each shard as soon as it may be read, until the stop."""
         async with anyio.create_task_group() as listings:
             listings.start_soon(self._listings.run)
             while not self._stop.has_begun:
@@ -291,7 +295,7 @@ class StreamMappingRunner:
             listings.cancel_scope.cancel()
 
     async def _read_after_old_run(self, shard_id: ShardId, shards: TaskGroup, services: TaskGroup) -> None:
-        """Go on where the old run has stored its last checkpoint."""
+        """Wait until the old run frees the shard, and read on from the last checkpoint that it has stored."""
         await self._context.in_hand.wait_for(shard_id)
         self._held[shard_id] = -inf
         position, window = await self._positions.load_shard(shard_id)
@@ -322,13 +326,13 @@ class StreamMappingRunner:
         try:
             if not (self._stop.has_begun or self._positions.is_lost(shard_id)):
                 is_drained = await reader.run()
-        except Exception as error:  # a fault here must not cut the invocations of the other shards
+        except Exception as error:  # a fault here must not cancel the invocations of the other shards
             self._stop.fail(error)
         finally:
             del self._readers[shard_id]
             self._held[shard_id] = reader.may_run_until
         if is_drained:
-            await self._checkpoints.save()  # a child must not be stored ahead of its parent's end
+            await self._checkpoints.save()  # the parent's end must be stored before its children begin
             self._free(shard_id)
             if not self._positions.is_lost(shard_id):
                 self._listings.drained(shard_id)
@@ -336,13 +340,17 @@ class StreamMappingRunner:
             services.start_soon(self._hand_over, shard_id)
 
     async def _hand_over(self, shard_id: ShardId) -> None:
-        """Free the shard for the next run, while this one still has other shards in hand."""
+        """Free the shard for the next run, while this run still has other shards in hand."""
         await anyio.sleep_until(self._held[shard_id])
         await self._checkpoints.save()
         self._free(shard_id)
 
     async def _hand_over_the_rest(self) -> None:
-        """Free each shard; one with a cut invocation after the timeout, because the function may still run."""
+        """Free the shards that this run still holds.
+
+        If an invocation was cancelled, its function may still run: the shard is freed after the function's timeout,
+        or when the grace is over.
+        """
         for shard_id, may_run_until in sorted(self._held.items(), key=itemgetter(1)):
             with anyio.move_on_after(may_run_until - anyio.current_time()):
                 await self._stop.releasing.wait()

@@ -1,9 +1,9 @@
-"""What has one run of a mapping stored, and what has it lost? The store as this run uses it.
+"""How does one run of a mapping use the store?  It repeats calls that fail, and notices another writer.
 
-Each call is tried until it succeeds, so that nothing in memory runs ahead of the store.
-The run writes the version after the one that it has read (core/streams/claims.py).
-If another writer has stored a shard since, this run has lost the shard: it reads the shard no more and never stores it
-again, because the other writer may be further on.
+Each call is repeated until it succeeds, so that the lineage in memory never runs ahead of the store.
+For each shard, the run writes the version after the one that it has read (core/streams/claims.py).
+If another writer has stored the shard meanwhile, this run has lost the shard: it stops reading it and never stores it
+again, because the other writer may have got further.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from poller.ports import CheckpointStore
 
 
 class StoredPositions:
-    """`on_loss` is told of each lost shard, once."""
+    """The stored positions of one mapping. It calls `on_loss` once for each lost shard."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class StoredPositions:
         return stored
 
     async def load_shard(self, shard_id: ShardId) -> Checkpoint:
-        """One shard again, which an earlier run of the mapping has stored meanwhile."""
+        """Load the checkpoint of one shard again, after an earlier run of the mapping has stored it."""
         stored = await self._until_done("load", lambda: self._store.load(self._key))
         self._versions[shard_id] = stored[shard_id].version + 1
         return stored[shard_id].checkpoint
@@ -59,7 +59,7 @@ class StoredPositions:
         await self._until_done("save", lambda: self.save_once(checkpoints))
 
     async def save_once(self, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
-        """One try; raises ServiceError. A save that may have happened can be repeated."""
+        """Save with one try. Raises ServiceError; then the save may have happened or not, and can be repeated."""
         kept = {shard_id: one for shard_id, one in checkpoints.items() if shard_id not in self._lost}
         for shard_id in sorted(await self._store.save(self._key, kept, self._claim) - self._lost):
             self._lost.add(shard_id)

@@ -1,21 +1,21 @@
-"""How is one shard read?  iterator ── read ── filter ── lane ── watermark ── checkpoint, until its end.
+"""How is one shard read?  iterator ── read ── filter ── lane ── watermark ── checkpoint, until the shard's end.
 
-Records go to the lanes in the shard's order; a record that the filter keeps out is done at once, and moves the
-checkpoint too.
+Records go to the lanes in the shard's order.
+A record that does not match the filter is done at once, and the checkpoint moves past it.
 The source's limits say how soon a shard is read again (core/streams/pace.py).
-A blocked lane blocks its own records; it blocks the reading too, once the budget in bytes is used up.
+A blocked lane blocks its own records.  When the budget in bytes is used up, it also blocks the reading of the shard.
 
-    an expired iterator         taken again after the last record that was put into a lane; if that happens again and
-                                again, it is an error like any other
-    a trimmed position          goes on at the oldest record; the log says so
-    a shard that is not listed  its records in hand are delivered, and then it counts as drained; its other records are
-    any more                    lost, and the log says so
-    a read with a fault         none of it is delivered (core/streams/reads.py); the log says so; it is repeated later
-    any other error             tried again later: a missing stream may come back with the same shards, and a person can
-                                replace a stored position that the service rejects (`poller state set`)
+    the iterator has expired     take a new one after the last record that was read; if new iterators expire again and
+                                 again, this counts as a failed read
+    the position is trimmed      go on at the oldest record; the log says so
+    the shard is not listed      deliver the records in hand; then the shard counts as drained; its other records cannot
+                                 be read any more, and the log says so
+    an answer has a fault        deliver none of its records (core/streams/reads.py), report it, and read again later
+    any other error              try again later: a missing stream may come back with the same shards, and a person can
+                                 replace a stored position that the service rejects (`poller state set`)
 
-A checkpoint is the watermark and the window that the lane had when it reached that place, always both.  A shard whose
-window is still open is not at its end.
+A checkpoint consists of the watermark and the tumbling window that was open there; both are stored together.
+A shard has not ended while its window is open.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB", polling; Amazon
 Kinesis Data Streams Developer Guide, "Quotas and limits".
@@ -60,16 +60,17 @@ from poller.model.stream import (
 from poller.ports import StreamSource
 
 LOST_ITERATORS = 10
-"""How many iterators in a row may expire, or lose their records, before one can be read: the last of them is an error
-that the mapping tells, and the pauses grow. Ours; two seconds."""
+"""If so many iterators in a row expire or are trimmed, about two seconds, the read counts as failed.
+
+Then the mapping reports a trouble, and the pauses grow. The number is ours."""
 
 READS_AT_ONCE = 128
-"""How many calls of one mapping to its source may be on their way: each takes a connection."""
+"""How many reads of one mapping may be in flight at once: each one takes a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardContext:
-    """What all shards of a mapping share. `has_left` asks a new listing whether a shard has left the stream."""
+    """What all shards of a mapping share. `has_left` makes a new listing to see whether a shard has left the stream."""
 
     source: StreamSource
     lane: LaneContext
@@ -84,9 +85,9 @@ class ShardContext:
 
 
 class ShardReader:
-    """One shard, from a position to its end. `iterator` is one at that position, if it was taken already.
+    """Reads one shard from the position `start` to its end. `iterator` is an iterator at `start`, if there is one.
 
-    `window` is the one stored with the position; a mapping that has no windows any more forgets it.
+    `window` is the tumbling window stored with the position; a mapping without windows ignores it.
     """
 
     def __init__(
@@ -127,10 +128,10 @@ class ShardReader:
         return self._budget.used
 
     def age(self, now: float) -> float:
-        """How old the oldest record in hand is; with none in hand, how far behind the last read was, in seconds.
+        """Return the age of the oldest record in hand, in seconds. `now` is on the source's clock.
 
-        `now` is of the source's clock.
-        While reads fail, the time since the first failure is added: newer records may be waiting.
+        With no record in hand, return how far the last read was behind the tip. While reads fail, the time since the
+        first failure is added, because newer records may have arrived.
         """
         arrivals = [oldest.arrived_at for lane in self.lanes if (oldest := lane.oldest) is not None]
         if arrivals:
@@ -139,25 +140,28 @@ class ShardReader:
 
     @property
     def may_run_until(self) -> float:
-        """Until when an invocation that was cut may still run, on anyio's clock; the past if none was cut."""
+        """Return until when a cancelled invocation may still run, on anyio's clock; the past if none was cancelled."""
         return max(lane.may_run_until for lane in self.lanes)
 
     @property
     def blocked(self) -> BlockedShard | None:
-        """The blocked lane with the lowest sequence number, which holds the checkpoint back; None if there is none."""
+        """Return the block of the lane with the lowest sequence number, which holds the checkpoint back, or None."""
         blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]
         return min(blocked, key=_first_number, default=None)
 
     def cut(self) -> None:
-        """Read no more."""
+        """Stop reading; records in hand are still delivered."""
         self._reading.cancel()
 
     def lose(self) -> None:
-        """Another writer has the shard: read it no more, and invoke no function with its records."""
+        """Stop reading and delivering, because another writer has taken the shard."""
         self._owning.cancel()
 
     async def run(self) -> bool:
-        """Returns when everything is done, true; or when the daemon stops or the shard is lost, false."""
+        """Read and deliver the shard. Return True once all its records are done.
+
+        Returns False if the stop comes first, or if another writer takes the shard.
+        """
         with self._owning:
             return await self._run()
         return False
@@ -237,7 +241,7 @@ class ShardReader:
     def _hand_out(self, read: Read) -> None:
         context, watermark = self._context, self._watermark
         records = read.records
-        if records and not watermark.follows(records[0].sequence_number):  # a source that repeats itself
+        if records and not watermark.follows(records[0].sequence_number):  # the source has repeated records
             records = [record for record in records if watermark.follows(record.sequence_number)]
         kept, sequence_numbers = records, [record.sequence_number for record in records]
         if context.filters is None:
@@ -268,7 +272,7 @@ class ShardReader:
         self._move()
 
     def _move(self) -> None:
-        """Tell the checkpoints, if anything moved."""
+        """Hand the checkpoint over to be stored, if it has changed."""
         checkpoint = Checkpoint(self._watermark.position, self._window)
         if checkpoint != self._moved_to:
             self._moved_to = checkpoint

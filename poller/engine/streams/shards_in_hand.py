@@ -1,9 +1,9 @@
-"""Which run may read a shard? One at a time, over all runs of a mapping.
+"""Which run of a mapping may read a shard? Only one run at a time.
 
-An old run may still have records of a shard in hand when the next run begins.  It holds the shard until its last
-checkpoint is stored; the next run waits for that, and goes on from there.
-The whole shard waits, not a lane alone: a shard has one checkpoint for all its lanes, so two runs of it would repeat
-records, and the later checkpoint could move back.
+An old run may still have records of a shard in hand when the next run begins.  The old run holds the shard until the
+shard's last checkpoint is stored; then the next run reads on from that checkpoint.
+The next run waits for the whole shard and not for single lanes, because a shard has one checkpoint for all its lanes:
+two runs would repeat records, and the checkpoint could move back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from poller.model.stream import ShardId
 
 
 class ShardsInHand:
-    """The shards of one mapping that some run of it holds."""
+    """The shards of one mapping that its runs hold."""
 
     def __init__(self) -> None:
         self._held: dict[ShardId, anyio.Event] = {}
@@ -24,14 +24,14 @@ class ShardsInHand:
         return frozenset(self._held)
 
     def take(self, shard_id: ShardId) -> bool:
-        """Take the shard at once; false if an old run holds it."""
+        """Take the shard at once. Return False if a run holds it."""
         if shard_id in self._held:
             return False
         self._held[shard_id] = anyio.Event()
         return True
 
     async def wait_for(self, shard_id: ShardId) -> None:
-        """Wait until the shard is free, and take it."""
+        """Wait until no run holds the shard, and take it."""
         while not self.take(shard_id):
             await self._held[shard_id].wait()
 

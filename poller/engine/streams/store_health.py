@@ -1,9 +1,8 @@
-"""Does the position store work? A mapping knows it from its own calls, and repeats those that fail.
+"""Does the position store work? A mapping knows this from its own calls, and repeats calls that fail.
 
     working ── a call fails ──> troubled ── the same kind of call succeeds ──> working
 
-A failing store is not a failing source: the mapping reads the source as before, and the source has its own failures
-and pauses.
+While the store fails, the mapping reads its source as before.  The source has failures and pauses of its own.
 """
 
 from __future__ import annotations
@@ -40,7 +39,10 @@ class StoreHealth:
         self._recovered_at = 0.0
 
     async def until_done(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
-        """Call until the store does it; waits longer after each failure, and at least as long as the store asks."""
+        """Repeat the call until it succeeds, and return its answer.
+
+        The pause grows with each failure, and is at least as long as the store asks for.
+        """
         failures = 0
         while True:
             try:
@@ -56,7 +58,7 @@ class StoreHealth:
                 return answer
 
     def together_with(self, source: Health) -> Health:
-        """The health of both; if both fail, the times are the source's."""
+        """Return the health of source and store together. If both fail, the times are the source's."""
         if not self._troubles:
             return source._replace(since=max(source.since or 0.0, self._recovered_at))
         reason = "; ".join(self._troubles.reasons)

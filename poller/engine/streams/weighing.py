@@ -1,12 +1,12 @@
-"""How many records should a read ask for? As many as fit into its room, by the weight of earlier records.
+"""How many records should a read ask for? As many as fit into its room; the weight of earlier records tells how many.
 
-    the largest answer fits          as many as the service gives
-    the shard was read before        by the weight of its last records
-    only other shards were read      by the heaviest weight that they had
-    no shard was read                wait shortly for the first answer; if none comes, as many as fit of the heaviest
+    the room holds the largest answer    ask for as many records as the service gives
+    the shard was read before            use the average weight of its last records
+    only other shards were read          use the highest average weight of a read so far
+    no shard was read                    wait up to two seconds for the first answer, then assume the heaviest record
 
-The process's budget has room for about 36 of the largest answers at once. When a mapping of more shards begins, the
-others have less room, and without the wait each of them would ask for a single record.
+The process's budget has room for about 36 of the largest answers.  If a mapping with more shards begins, the other
+shards have less room; without the wait, each of them would ask for a few records only.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import anyio
 from poller.engine.streams.budget import LARGEST_ANSWER
 
 RECORDS_IN_A_READ = 10_000
-"""The highest number that a read asks for; a source lowers it to what its service allows."""
+"""The most records that a read asks for. A source lowers the number to what its service allows."""
 
 HEAVIEST_RECORD = 2.0**20
-"""The weight of an unknown record: the largest that Kinesis takes, unless a stream allows larger ones."""
+"""The assumed weight of an unknown record, in bytes: Kinesis takes up to 1 MiB, unless a stream allows larger ones."""
 
 PATIENCE_IN_SECONDS = 2.0
-"""How long after a mapping's first read other reads wait for its answer; ours, several times an answer's latency."""
+"""How long other reads wait for the answer of a mapping's first read. The number is ours: several times the latency."""
 
 
 class RecordWeight:
-    """What a record of one mapping weighs, in bytes."""
+    """How heavy the records of one mapping are, in bytes."""
 
     def __init__(self) -> None:
         self._heaviest: float | None = None
@@ -34,7 +34,10 @@ class RecordWeight:
         self._patient_until: float | None = None
 
     async def fitting(self, room_in_bytes: int, last: float | None) -> int:
-        """How many records to ask for. `last` is the weight of the shard's last records; None before its first read."""
+        """Return how many records to ask for, at least one.
+
+        `last` is the average weight of the shard's last records in bytes; None before its first read.
+        """
         patient_until = self._patient_until
         if patient_until is None:
             self._patient_until = anyio.current_time() + PATIENCE_IN_SECONDS
@@ -47,6 +50,6 @@ class RecordWeight:
         return max(1, min(RECORDS_IN_A_READ, int(room_in_bytes / weight)))
 
     def learn(self, weight: float) -> None:
-        """A read of any shard of the mapping gave records of this weight."""
+        """Note that a read of one of the mapping's shards returned records of this average weight."""
         self._heaviest = max(weight, self._heaviest or 0.0)
         self._is_known.set()

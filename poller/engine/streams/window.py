@@ -1,14 +1,16 @@
-"""Which tumbling window is a lane in, and what does it change about an invocation?
+"""Which tumbling window is open in a lane, and how does it change an invocation?
 
-The rules are in `core/streams/tumbling.py`; here is the one window that is open, moved on by what the lane has done:
+The rules are in `core/streams/tumbling.py`.  This module keeps the open window, and changes it after each step:
 
-    admits           the first record opens a window; one of a later window waits
-    settled          after records: the state returned; after the last invocation: no window, or the same one with {}
-    discarded        after records: the state as before them; after the last invocation: as above
+    admits       the first record opens a window; a record of a later window must wait
+    settled      after records, the window has the state that the function returned;
+                 after the last invocation, no window is open, or the same window with the state {} after an early end
+    discarded    after records, the state stays as it was; after the last invocation, as above
 
-An invocation without records is the window's last.  It ends a window early when, and only when, the state has outgrown
-its limit; so all that there is to know is in the window itself, and a stored one goes on where it was.
-Without windows, every record is admitted and an event has records only.
+An invocation without records is the window's last one.
+A window ends early if, and only if, its state is larger than the limit.  The state tells this by itself, so a stored
+window can go on after a restart.
+Without windows, every record is admitted, and an event has records only.
 
 Source: AWS Lambda Developer Guide, "Configuring Kinesis Data Streams for stateful processing" (tumbling windows).
 """
@@ -29,7 +31,7 @@ from poller.model.stream import ShardId, Window
 
 
 class LaneWindow:
-    """The windows of one lane, one after another. `open` is the one open now, to be stored with what is done."""
+    """The windows of one lane, one after another. `open` is the open window, or None."""
 
     def __init__(self, mapping: StreamMapping, shard_id: ShardId, stored: Window | None) -> None:
         self._length = mapping.tumbling_window_in_seconds
@@ -42,14 +44,14 @@ class LaneWindow:
 
     @property
     def is_on(self) -> bool:
-        """Whether the mapping has windows at all."""
+        """Return whether the mapping has tumbling windows."""
         return self._length is not None
 
     def batch_limit_in_bytes(self, event_limit_in_bytes: int) -> int:
-        """The limit of a batch as a plain event, for a function that takes events of so many bytes.
+        """Return the size limit of a batch, counted as an event without window and state.
 
-        Under Lambda's limit the batch leaves room for the largest state.  A smaller limit may be less than that, so
-        under it the batch leaves room for the present state.
+        Within Lambda's limit, the batch leaves room for the largest state.  Within `event_limit_in_bytes`, which may be
+        less than the largest state, it leaves room for the present state.
         """
         largest_state = 0 if self._length is None else tumbling.MAXIMUM_STATE_BYTES
         room = self.room_in_bytes - (MAXIMUM_EVENT_BYTES - event_limit_in_bytes)
@@ -57,12 +59,12 @@ class LaneWindow:
 
     @property
     def room_in_bytes(self) -> int:
-        """The room that an event has for records beside the present state."""
+        """Return how many bytes of records fit into an event with the present state."""
         return self._room_without_state - (0 if self.open is None else len(self.open.state))
 
     @property
     def empty_event_bytes(self) -> int:
-        """How long an event is that carries the present state and no records."""
+        """Return the length of an event that has the present state and no records."""
         return MAXIMUM_EVENT_BYTES - self.room_in_bytes
 
     @property
@@ -70,7 +72,7 @@ class LaneWindow:
         return self.open is not None and tumbling.must_end_early(self.open)
 
     def admits(self, record: tumbling.Arrived) -> bool:
-        """False when the record must wait until the open window is closed."""
+        """Return False if the record must wait until the open window is closed. Opens a window if none is open."""
         if self._length is None:
             return True
         if self.open is None:
@@ -78,7 +80,7 @@ class LaneWindow:
         return not self.must_end_early and tumbling.within(self.open, (record,)) == 1
 
     def is_over(self, *, next_record: tumbling.Arrived | None, caught_up_at: float | None, is_shard_end: bool) -> bool:
-        """True when the last invocation is due, once everything before `next_record` is done."""
+        """Return True if the window's last invocation is due. All records before `next_record` must be done."""
         if self.open is None:
             return False
         next_arrived_at = next_record.arrived_at if next_record is not None else None
@@ -87,7 +89,7 @@ class LaneWindow:
         )
 
     def call(self, records: Sequence[Deliverable]) -> WindowCall | None:
-        """What an invocation with these records is to the window."""
+        """Return how an invocation with these records belongs to the open window; None if no window is open."""
         if self.open is None:
             return None
         is_final = not records
@@ -122,5 +124,5 @@ class LaneWindow:
             self.open = self._after(self.open)
 
     def _after(self, window: Window) -> Window | None:
-        """What comes after a window's last invocation."""
+        """Return the window that is open after this window's last invocation, or None."""
         return tumbling.continued(window) if self.must_end_early else None
