@@ -1,10 +1,15 @@
-"""How facts become log lines and metrics.
+"""TELEMETRY: how facts become log lines and metrics.
 
-`telemetry.py` takes every fact and follows its declaration (facts/); `subject.py` has what is counted of one mapping or
-function, `lines.py` writes log lines, `repetitions.py` suppresses those that repeat, `labels.py` bounds the values of
-labels; `series.py` and `gauges.py` answer a scrape; `logs.py` sets structlog up.
+    telemetry.py           takes every fact, and does what its declaration (facts/) says
+    subject.py             what is counted and remembered of one mapping or function
+    lines.py               writes log lines
+    repetitions.py         suppresses log lines that repeat
+    labels.py              limits the values of labels
+    series.py, gauges.py   answer a scrape
+    logs.py                sets structlog up
+    reference.py           lists all metrics and log events
 
-Belongs here: how a line is written and how a series is kept.
+Belongs here: how a log line is written and how a series is kept.
 Does not belong here: the names of metrics and log events (facts/), and any decision.
-Who imports it: app.py, admin/ and cli/; it imports facts/ and model/ only.
+Who imports it: app.py and cli/; it imports facts/, model/ and disclosure.py only.
 """

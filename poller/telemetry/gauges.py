@@ -1,7 +1,7 @@
-"""How is each mapping now? Gauges that are read from the statuses at the moment of a scrape.
+"""Which gauges show the present state of a mapping? They are read from its status at the moment of a scrape.
 
-A disabled mapping has none, as AWS emits no metrics for it, and a paused one only the gauge that says so.  So an alert
-on "not ready" need not except them.
+A disabled mapping has no gauges, as AWS emits no metrics for it. A paused mapping has only the gauge that says so.
+So an alert on "not ready" needs no exception for disabled and paused mappings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from poller.model.status import MappingStatus, StreamStatus
 
 
 class StatusGauge(NamedTuple):
-    """A gauge, and how it is read; the stream's status is empty for a queue. `labels` are those after the mapping."""
+    """A gauge, and how it is read. For a queue the StreamStatus is empty. `labels` are values after the mapping."""
 
     metric: Gauge
     read: Callable[[MappingStatus, StreamStatus], float]
@@ -131,13 +131,13 @@ GAUGES = (
 
 
 class StatusCollector(Collector):
-    """Asks `statuses` at every scrape, and not before the first one."""
+    """Calls `statuses` at every scrape, and not before the first one."""
 
     def __init__(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
         self._statuses = statuses
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """The names alone; the registry asks for them when the collector is registered."""
+        """Return the gauges without values; the registry asks for them when the collector is registered."""
         return _families([])
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

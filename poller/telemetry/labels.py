@@ -1,9 +1,8 @@
-"""May this value be a label? Error codes and reasons come from outside, and the number of time series must stay small.
+"""Which values may a label have? Error codes and reasons come from outside, but the number of series must stay small.
 
-A known value may always be one.
-Another value may be one if it looks like a name, as long as there are few of them; the rest becomes "other", and the
-log has the details.
-The form matters because a function chooses its error types itself, and a careless one may put data into them.
+A label takes all known values, and the first few others that look like names.
+Every further value becomes "other", and the log has the details.
+A value must look like a name, because a function chooses its error types itself and may put data into them.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,63}")
 
 
 class BoundedValues:
-    """The values that a label may have: the known ones, and `MAX_UNKNOWN_VALUES` others that look like names."""
+    """The values of one label: the known ones, and up to `MAX_UNKNOWN_VALUES` others that look like names."""
 
     def __init__(self, known: Iterable[str]) -> None:
         self._admitted = {*known, OTHER}
         self._limit = len(self._admitted) + MAX_UNKNOWN_VALUES
 
     def admit(self, value: str) -> str:
-        """The value itself, or "other"."""
+        """Return the value if the label may have it, else "other"."""
         if value in self._admitted:
             return value
         if len(self._admitted) >= self._limit or not _NAME.fullmatch(value):

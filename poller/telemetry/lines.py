@@ -1,11 +1,11 @@
 """Which line does a fact write into the log, and with which fields?
 
-The first of its lines whose condition holds; and only if such a line was not written a moment ago (repetitions.py).
-The fields are those of the fact: times in thousandths of a second, and without those that are None or an empty list.
-A fact has no body of a record, and so no line has one.
-A function's error message and the end of its log may quote data of its users.
-They are written, cut to 1 and 4 KB, because Lambda's own logs have them too, and without them nobody could understand a
-failure.
+A fact writes the first of its lines whose condition holds, unless the line repeats too soon (repetitions.py).
+The fields of the line are those of the fact. Numbers with a fraction are rounded to three digits after the point.
+Fields without a value (None or an empty list) are left out.
+No line has the body of a record, because no fact has one.
+A function's error message and the end of its log may quote data of its users. They are written, cut to 1,024 and 4,096
+characters, because Lambda's own logs have them too, and without them nobody could understand a failure.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _FOREIGN = {
     "detail": slice(DETAIL_CHARACTERS),
     "log_tail": slice(-LOG_TAIL_CHARACTERS, None),  # the end of a log matters
 }
-"""Fields whose text comes from outside: which part of it is written, if there is any."""
+"""Fields whose text comes from outside, with the part of it that is written. An empty text is left out."""
 
 WriteLine = Callable[[Any, Subject | None], None]
 _KeyOf = Callable[[Subject, Fact], Key]
 
 
 def writer(declaration: Declaration, log: FilteringBoundLogger) -> WriteLine | None:
-    """Compile the lines of a fact; None if the log takes none of them."""
+    """Return a function that writes the lines of a fact; None if the log's level excludes all of them."""
     lines = [_write(line, line.event or declaration.event, log) for line in declaration.lines]
     if not any(lines):
         return None
@@ -69,7 +69,7 @@ def _write(line: Line, event: str, log: FilteringBoundLogger) -> WriteLine | Non
 
 
 def _key(event: str, line: Line) -> _KeyOf:
-    """What a line has to have in common with an earlier one to be a repetition of it."""
+    """Return a function that makes the key of a line. Lines with equal keys repeat each other."""
     parts = [part if isinstance(part, Label) else Label(part) for part in line.once_per]
     labels = [(label, attrgetter(label.source)) for label in parts]
     return lambda subject, fact: (event, *[subject.admit(label, value(fact)) for label, value in labels])

@@ -1,14 +1,14 @@
-"""How is a log line written? One line for each event on stderr, as JSON or for people.
+"""How is a log line written? Each event is one line on stderr, as JSON or as text for people.
 
-stdout is for the answer of a command (`poller check`, the demo's table), so that the log never mixes with it.
+stdout has only the answer of a command (`poller check`, the demo's table), so that the log never mixes with it.
 Times are ISO 8601 in UTC.  A line that cannot be written (closed pipe, full disk) is lost, and the daemon goes on.
-Lines are not queued: if the reader of the pipe does not read, the daemon waits, as any program does.
+Lines are not queued: while the reader of the pipe does not read, the daemon waits, as any program does.
 
-What libraries log (aiohttp, botocore, asyncio) is written as the event `library_logged`, from `warning` upwards.
-That is so with --verbose, too, because at debug level botocore logs requests with their bodies and signatures.
-aiohttp's messages about requests to the daemon that are not HTTP are left out.
-A library's message is written without the values in it, and a traceback without local variables and with the texts of
-disclosure.py only, because the rest may be records and secrets.
+Messages of libraries (aiohttp, botocore, asyncio) are written as the event `library_logged`, from `warning` upwards.
+This also holds with --verbose, because at debug level botocore logs requests with their bodies and signatures.
+If a client of the daemon does not send HTTP, aiohttp's message about it is left out.
+A library's message is written without the values in it, because values may be records or secrets. For the same reason
+a traceback has no local variables, and only those error texts that disclosure.py allows.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _console_renderer() -> structlog.dev.ConsoleRenderer:
 
 
 def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Escape control characters, so that no foreign text moves a terminal's cursor, changes colours or hides itself."""
+    """Escape control characters, so that no text from outside controls the terminal or hides itself."""
     for name, value in event.items():
         if isinstance(value, str) and not value.isprintable():
             event[name] = "\n".join(_printable(line) for line in value.splitlines())
@@ -73,7 +73,7 @@ def _escaped(_logger: Any, _method: str, event: EventDict) -> EventDict:
 def _unfolded(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Put a text of several lines, such as a function's traceback, below its log line, where a person can read it.
 
-    It is indented, so that it cannot be taken for a log line.
+    The text is indented, so that nobody takes it for a log line.
     """
     below: list[str] = []
     for name, value in event.items():
@@ -90,7 +90,7 @@ def _printable(text: str) -> str:
 
 
 def _with_traceback(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Replace the error of a line by a text that may be shown."""
+    """Replace the exception of a line by a traceback that may be shown (disclosure.py)."""
     error = event.pop("exc_info", None)
     if isinstance(error, tuple):
         error = error[1]
@@ -100,7 +100,7 @@ def _with_traceback(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _encode(event: dict[str, Any], *, default: Any) -> bytes:
-    """Time, level and event come first; a text that is not Unicode (lone surrogates) takes the slower `json`."""
+    """Encode a line as JSON: time, level and event first. Text that is not Unicode (lone surrogates) needs `json`."""
     line = {"timestamp": event.pop("timestamp"), "level": event.pop("level"), "event": event.pop("event"), **event}
     try:
         return orjson.dumps(line, default=str)
@@ -109,14 +109,14 @@ def _encode(event: dict[str, Any], *, default: Any) -> bytes:
 
 
 class _Lines:
-    """The last of structlog's steps: writes a finished line and never fails."""
+    """The last of structlog's steps: it writes a finished line, and never fails."""
 
     def __init__(self, stream: IO[Any], end: bytes | str) -> None:
         self._stream = stream
         self._end = end
 
     def msg(self, line: Any) -> None:
-        """Write and flush; ValueError is what a closed stream raises."""
+        """Write the line at once. A closed stream raises ValueError, which is ignored as OSError is."""
         with suppress(OSError, ValueError):
             self._stream.write(line + self._end)
             self._stream.flush()
@@ -141,10 +141,11 @@ class _ToStructlog(logging.Handler):
 
 
 def _safe_message(record: logging.LogRecord) -> str:
-    """A library's message without the values in it.
+    """Return a library's message without the values in it.
 
-    If a message has arguments, its template is written. Any other may contain values already: asyncio names a task and
-    its result, and a warning may quote anything. Such a message is cut at the first character that may begin a value.
+    If a message has arguments, its template is returned. A message without arguments may contain values: asyncio names
+    a task and its result. It is cut at the first character that may begin a value.
+    A warning may quote anything, so only its file, line and category are returned.
     """
     if record.name == "py.warnings" and (file_and_category := _WARNING.match(record.getMessage())):
         return file_and_category[0]

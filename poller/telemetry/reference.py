@@ -1,4 +1,4 @@
-"""Which metrics and which log events are there, and what does each mean? Read from the declarations."""
+"""Which metrics and log events does poller have, and what does each mean? The lists are made from the declarations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from poller.telemetry.gauges import GAUGES
 
 
 class MetricEntry(NamedTuple):
-    """A metric of /metrics. `type` is Prometheus' word.
+    """A metric of /metrics. `type` is its type in Prometheus' words.
 
-    `labels` has each label and all its values, or none where the values come from outside.
+    `labels` has each label with all its values, or with no value if the values come from outside.
     """
 
     name: str
@@ -23,9 +23,10 @@ class MetricEntry(NamedTuple):
 
 
 class EventEntry(NamedTuple):
-    """A log event. `once_per` and `pause_in_seconds` say which lines are suppressed as repetitions.
+    """A log event. `once_per` and `pause_in_seconds` say which of its lines are suppressed as repetitions.
 
-    Of those with the same values in `once_per`, one line is written in each pause, or one at all if that is None.
+    If `once_per` is empty, every line is written. Else lines with equal values in these fields are repetitions:
+    one is written in each pause, or only one ever if the pause is None.
     """
 
     event: str
@@ -48,14 +49,14 @@ _LIBRARY_LOGGED = EventEntry(
 
 
 def metric_entries() -> list[MetricEntry]:
-    """Every metric of poller, by name; not those of the Python process, which prometheus_client documents."""
+    """Return all metrics of poller, by name, without those of the process, which prometheus_client documents."""
     declared = {metric.name: metric for metric in (*metrics(), *(gauge.metric for gauge in GAUGES))}
     entries = [MetricEntry(one.name, _type(one), _labels(one), one.meaning) for one in declared.values()]
     return sorted([*entries, _BUILD])
 
 
 def event_entries() -> list[EventEntry]:
-    """Every event of the log, by name."""
+    """Return all log events, by name."""
     entries: dict[str, EventEntry] = {}
     for declaration in DECLARATIONS.values():
         for line in declaration.lines:

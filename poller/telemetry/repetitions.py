@@ -1,10 +1,9 @@
-"""May this line be written again? A throttled or failing function would repeat one line thousands of times a second.
+"""When may a log line be written again? A failing function would repeat one line thousands of times a second.
 
-A line is known by its key: the event and a bounded reason, or a shard.  Shards come and go, so when the keys become
-many, those are forgotten whose pause is over.
-A line is written at once, and then at most once in its pause; the next one has the number of those that were left out
-between.
-The lines that are left out at the very end are reported by nobody: the counters have the exact numbers.
+Lines repeat each other if their keys are equal: the event and, for example, a reason or a shard.
+The first line is written at once, and then one line at most in each pause. Each line says how many were suppressed
+before it. Lines that are suppressed at the very end are not reported; the counters have the exact numbers.
+Shards come and go. So when there are many keys, those whose pause is over are forgotten.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ class Repetitions:
         self._suppressed: dict[Key, int] = {}
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
+        """Return how many keys are remembered."""
         return len(self._quiet_until)
 
     def admit(self, key: Key, pause_in_seconds: float) -> int | None:
-        """None if the line is suppressed, else how many were suppressed before it."""
+        """Return None if the line is suppressed, else how many lines were suppressed before it."""
         now = self._now()
         if now < self._quiet_until.get(key, now):
             self._suppressed[key] = self._suppressed.get(key, 0) + 1

@@ -1,6 +1,6 @@
-"""What does a scrape see? The series of every mapping and function, and those of the process.
+"""Which series does a scrape show? Those of every mapping and function, and those of the process.
 
-The scrape runs in a thread of its own, while facts are counted: each dict is copied in one step before it is read.
+A scrape runs in a worker thread while the event loop counts facts, so each dict is copied in one step and then read.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from poller.facts.declaration import Counter, Histogram, Metric
 from poller.telemetry.subject import Distribution, Subject
 
 Family = Any
-"""A CounterMetricFamily, GaugeMetricFamily or HistogramMetricFamily: their `add_metric` take different arguments."""
+"""A CounterMetricFamily, GaugeMetricFamily or HistogramMetricFamily, whose `add_metric` methods differ in arguments."""
 
 
 def register_process(registry: CollectorRegistry) -> None:
-    """Show the version of the program, and the process, the platform and the garbage collector that run it."""
+    """Add the metrics of the program's version, and of its process, platform and garbage collector."""
     build = Info("poller_build", "The program that runs.", registry=registry)
     build.info({"version": __version__, "python": platform.python_version()})
     ProcessCollector(registry=registry)
@@ -32,9 +32,9 @@ def register_process(registry: CollectorRegistry) -> None:
 
 
 class MetricCollector(Collector):
-    """Shows the series that these mappings or functions have of one metric, as they are at the moment of the scrape.
+    """Shows all series of one metric, with their values at the moment of the scrape.
 
-    One for each metric, so that the page, which shows a few, does not pay for all.
+    Each metric has its own collector, so that the status page, which shows a few metrics, does not collect all.
     """
 
     def __init__(self, metric: Metric, subjects: Mapping[str, Subject]) -> None:
@@ -42,7 +42,7 @@ class MetricCollector(Collector):
         self._subjects = subjects
 
     def describe(self) -> Iterator[Family]:
-        """The name alone; the registry asks for it when the collector is registered."""
+        """Return the metric without values; the registry asks for it when the collector is registered."""
         yield _family(self._metric)
 
     def collect(self) -> Iterator[Family]:
@@ -67,7 +67,7 @@ def _family(metric: Metric) -> Family:
 
 
 def _values(distribution: Distribution) -> dict[str, Any]:
-    """A histogram in Prometheus' terms: each bucket counts those before it, too."""
+    """Return a histogram in Prometheus' form: each bucket includes the counts of all buckets before it."""
     bounds = [*(str(float(bound)) for bound in distribution.bounds), "+Inf"]
     counts = accumulate(list(distribution.counts))
     return {"buckets": list(zip(bounds, counts, strict=True)), "sum_value": distribution.sum}

@@ -1,11 +1,12 @@
 """What is counted and remembered of one mapping or function?
 
-Its counters and histograms, when each of its log lines may be written again, and which values from outside are labels.
-All of it is here, so that nothing is left when the mapping or function goes.
+A Subject has the counters and histograms of the mapping or function, the values from outside that its labels have, and
+the time when each of its log lines may be written again.
+Nothing else is kept of a mapping or function, so nothing is left when it is removed.
 
 Every series exists at zero from the start, so that a dashboard finds it and the first increase is seen.
-The series are plain numbers, not prometheus_client's counters: only one thread counts, so they need no lock, and a
-fact takes 0.6 of the time.
+The series are plain numbers, not prometheus_client's counters. Only one thread counts, so the numbers need no lock, and
+counting a fact takes 0.6 of the time.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from poller.telemetry.repetitions import Repetitions
 
 Kind = Literal["queue", "stream", "function"]
 Values = tuple[str, ...]
-"""The values of a metric's labels after the first."""
+"""The values of a metric's labels, without the first label."""
 
 _OWNERS: dict[Kind, tuple[Owner, ...]] = {
     "queue": ("mapping", "queue"),
@@ -34,7 +35,7 @@ _OWNERS: dict[Kind, tuple[Owner, ...]] = {
 
 
 class Distribution:
-    """The values of a histogram: how many were in each bucket and not in the one before, and their sum."""
+    """How many values of a histogram fell into each bucket, not counting smaller ones, and the sum of all values."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -51,8 +52,8 @@ class Distribution:
 class Subject:
     """A mapping or a function. `function` is the one that the mapping invokes, or the function itself.
 
-    By the name of the metric, `counts` has the value of one without further labels, `labelled` the values for each set
-    of further labels, and `distributions` the values of a histogram.
+    All three dicts have the names of metrics as keys. `counts` has the metrics without further labels, `labelled` those
+    with further labels, and `distributions` the histograms.
     """
 
     __slots__ = ("_admitted", "counts", "distributions", "function", "kind", "labelled", "name", "repetitions")
@@ -80,7 +81,7 @@ class Subject:
             self.labelled[metric.name].update(dict.fromkeys(product(*known), 0.0))
 
     def admit(self, label: Label, value: str) -> str:
-        """The value that this label gets."""
+        """Return the value that the label gets: "other" if it may not have this one."""
         if not label.is_open:
             return value
         if label not in self._admitted:
@@ -89,7 +90,7 @@ class Subject:
 
 
 def _known(label: Label, function: str) -> tuple[str, ...]:
-    """The values that this label has from the start."""
+    """Return the values that this label has from the start."""
     if label.name == "function":
         return (function,)
     return (*label.known, OTHER) if label.is_open else label.known
@@ -99,7 +100,7 @@ Add = Callable[[Subject, Any], None]
 
 
 def adder(count: Count) -> Add:
-    """Compile what a fact adds to a metric."""
+    """Return a function that adds a fact to a metric."""
     add = _adder(count.metric, _amount(count.amount))
     when = count.when
     if when is None:

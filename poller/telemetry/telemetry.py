@@ -5,12 +5,12 @@
     scrape ───────────────────────────────────┬── the series of every subject                         (series.py)
                                               └── gauges, read from the statuses                      (gauges.py)
 
-A fact is about a mapping, about a function, or about neither.
-Its subject has everything that is counted and remembered of that mapping or function, from `begin_…` to `forget_…`.
-A fact that comes later is logged and not counted, so that it brings no series back.
+The subject of a fact is the mapping or the function that it is about; a fact may have none.
+A Subject holds what is counted and remembered of a mapping or function, from `begin_…` to `forget_…`.
+A fact that comes later is logged but not counted, so that no removed series comes back.
 
-A batch is three facts (received, invoked, deleted), thousands of times a second.  So a declaration is compiled once,
-to one function for each class of facts: these facts only add numbers, and write a line only if debug lines are wanted.
+A batch of a queue emits three facts (received, invoked, deleted), and there are thousands of batches a second.  So each
+declaration is compiled once into a function, which for these facts only adds numbers unless debug lines are wanted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from poller.telemetry.subject import Add, Subject, adder
 class Telemetry:
     """Turns facts into log lines and metrics; `emit` is the call by which everything else reports a fact.
 
-    To be made after `logs.configure`, because it asks once which levels are logged.
+    Make it after `logs.configure`, because it asks only once which levels are logged.
     """
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -52,14 +52,14 @@ class Telemetry:
         }
 
     def emit(self, fact: Fact) -> None:
-        """Count the fact and, if it is worth a line, log it."""
+        """Count the fact, and write its log line if there is one at the log's level."""
         self._compiled[type(fact)](fact)
 
     def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None:
         """Show the series of this mapping, at zero if they are new.
 
-        May be called again when the mapping is replaced: its counters go on, unless its function or its kind of
-        source is another.
+        Call it again when the mapping is replaced. Its counters then go on, unless its function or its kind of source
+        (queue or stream) has changed.
         """
         new = Subject(mapping, "stream" if is_stream else "queue", function, now=self._now)
         old = self._mappings.get(mapping)
@@ -80,11 +80,11 @@ class Telemetry:
         self._functions.pop(function, None)
 
     def watch(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
-        """Read the gauges from these statuses at every scrape; to be called once."""
+        """Read the gauges from these statuses at every scrape. Call it only once."""
         self.registry.register(StatusCollector(statuses))
 
     def _compile(self, declaration: Declaration, write_line: WriteLine | None) -> Callable[[Fact], None]:
-        """One function for this class of facts. `write_line` is None if none of its lines is logged."""
+        """Return the function that handles this class of facts. `write_line` is None if none of its lines is logged."""
         adders = tuple(adder(count) for count in declaration.counts)
         fields = declaration.fact._fields
         if "mapping" in fields:
