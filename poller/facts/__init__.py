@@ -1,15 +1,15 @@
-"""THE FACTS: what can happen. One frozen class for each fact, which declares its log lines and its metrics.
+"""THE FACTS: what the daemon logs and counts. Each fact is a frozen class that declares its log lines and its metrics.
 
-A new fact takes two edits: its class, in the file of its area, and the call of `emit` where it happens.
-`declaration.py` has the words of a declaration, and telemetry/ carries them out; the names of log events and metrics
-stand nowhere else, so that they cannot drift apart.  `poller reference` lists them.
+A new fact takes two edits: its class, in the file of its area, and the call of `emit` where the fact happens.
+`declaration.py` defines what a declaration can say, and telemetry/ carries it out.  The names of log events and metrics
+are nowhere else, so they cannot differ from each other.  `poller reference` lists them.
 
-Counts are numbers of records unless a name says otherwise; times are in seconds.
+Numbers count records unless a name says otherwise; times are in seconds.
 Every field is safe to log: no fact has the body of a record, or a secret.
 
 Belongs here: the facts, what is logged and counted of them, and the labels that their metrics may have.
 Does not belong here: how a log line or a series is written (telemetry/), and any decision.
-Who imports it: everyone from http/ downwards; it imports model/ only.
+Who imports it: telemetry/, admin/ and every package that emits facts; it imports model/ only.
 """
 
 from poller.facts.batches import *

@@ -100,9 +100,8 @@ class RecordsFilteredOut(NamedTuple):
 class BatchInvoked(NamedTuple):
     """An invocation ended.
 
-    `failed` counts the records that are not done.
-    `reason` and `detail` say why, empty on success.
-    `oldest_record_age_seconds` is from the sending of the batch's oldest record to the moment the invocation began.
+    `failed` is the number of records that failed. `reason` and `detail` say why; they are empty after a success.
+    `oldest_record_age_seconds` is the age of the batch's oldest record when the invocation began.
     """
 
     mapping: MappingName
@@ -167,7 +166,7 @@ class EventTooLarge(NamedTuple):
 class BatchItemFailuresIgnored(NamedTuple):
     """The function reported failed records in a way that has no effect; `advice` says what to do.
 
-    The log has it once for each mapping.
+    It is logged once for each mapping.
     """
 
     mapping: MappingName

@@ -44,9 +44,9 @@ class ChildProcessStopped(NamedTuple):
 
 @declare(Line("info"))
 class ChildProcessOutput(NamedTuple):
-    """A child process wrote a line: the output of the function, not of poller.
+    """A child process wrote a line. It is output of the function, not of poller.
 
-    `mapping` and `request_id` are those of the invocation that the child has, or had last; None before its first one.
+    `mapping` and `request_id` belong to the child's present or last invocation; they are None before the first one.
     """
 
     function: FunctionName
@@ -66,9 +66,9 @@ class ChildProcessOutput(NamedTuple):
     ).by("lines"),
 )
 class ChildProcessOutputLeftOut(NamedTuple):
-    """The child processes of a function wrote more lines than the log takes, and `lines` of them were left out.
+    """The child processes of a function wrote more lines than the log takes, so `lines` of their lines were left out.
 
-    It is emitted once a second at most.
+    While a function writes too much, this fact is emitted about once a second.
     """
 
     function: FunctionName
@@ -89,9 +89,9 @@ ApiRefusalReason = Literal["not_the_child", "too_many"]
     ).by(1),
 )
 class RuntimeApiConnectionRefused(NamedTuple):
-    """A connection to the Runtime API of a child process was refused: another process made it, or it has too many.
+    """A connection to a child process's Runtime API was refused: another process made it, or the child has too many.
 
-    `pid` is the child process whose API it is.
+    `pid` is the id of the child process.
     """
 
     function: FunctionName

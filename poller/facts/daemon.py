@@ -12,7 +12,7 @@ from poller.model.ids import FunctionName, MappingName
 class DaemonStarted(NamedTuple):
     """The daemon has read its settings and starts its mappings.
 
-    `http` is the address that it listens to, `host:port`, with the port that the system chose where 0 was asked for.
+    `http` is the address where it listens, `host:port`; instead of port 0 it has the port that the system chose.
     """
 
     version: str
@@ -25,7 +25,8 @@ class DaemonStarted(NamedTuple):
 class DaemonStopping(NamedTuple):
     """The daemon has reached a stage of its stop.
 
-    `draining`: it polls no more, and invocations that run may end; `releasing`: it gives back what is left; `stopped`.
+    `draining`: it polls no more, and running invocations may end. `releasing`: the grace is over, invocations are cut,
+    and messages go back to their queues. `stopped`: everything has ended.
     """
 
     stage: Literal["draining", "releasing", "stopped"]
@@ -40,8 +41,8 @@ class Reloaded(NamedTuple):
     """The daemon has read its settings again and applied what changed.
 
     `added`, `replaced` and `removed` are mappings; `options` are those of [daemon] that changed.
-    `failed` are those of these mappings that could not be changed, each with a mapping_not_changed of its own.
-    `needs_restart` are options that changed in the file and are read at the start only.
+    `failed` are the mappings among them that could not be changed; `mapping_not_changed` is logged for each.
+    `needs_restart` are changed options that the daemon reads only at its start.
     """
 
     settings: str
@@ -58,7 +59,8 @@ class Reloaded(NamedTuple):
 
 @declare(Line("error"))
 class MappingNotChanged(NamedTuple):
-    """A reload could not open a mapping, which goes on as it was, or is missing if it was new.
+    """A reload could not change or add a mapping. A changed mapping goes on as before; a new one
+    does not run.
 
     The next reload tries again.
     """
@@ -69,7 +71,7 @@ class MappingNotChanged(NamedTuple):
 
 @declare(Line("error"))
 class ReloadRefused(NamedTuple):
-    """A reload changed nothing, because the settings have `faults`; the daemon goes on with those that it has."""
+    """A reload changed nothing, because the settings have `faults`; the daemon keeps its present settings."""
 
     settings: str
     faults: tuple[str, ...]
@@ -91,9 +93,9 @@ class ControlSocketFailed(NamedTuple):
 
 @declare(Line("info"))
 class StateOpened(NamedTuple):
-    """The daemon has opened the state file and read all of it; `positions` shards have a position in it.
+    """The daemon has opened the state file and read all of it; the file has the positions of `positions` shards.
 
-    `kept_copy` is the file as an older version of poller wrote it, if this version has changed it to its own format.
+    `kept_copy` is a copy of the file in its old format, if this version of poller has changed the format.
     """
 
     file: str

@@ -12,17 +12,18 @@
 
 The log event is named after the class (`receipts_expired`), and its fields are the fields of the class.
 The first paragraph of the docstring is its meaning, which `poller reference log` shows.
-A metric that several facts count is a constant, which each of them names.
+If several facts count one metric, the metric is a constant, and each of these facts names it.
 
 The levels of a log line:
 
     error     a human should look: a mapping crashed, a source is missing or forbidden, something was lost
     warning   a batch failed or waits, a shard is blocked, a message will come again, a child process died
     info      started, ready, recovered, stopping; and what child processes print
-    debug     all that went well, and what follows by rule from a failure that was logged
+    debug     what went well, and what always follows from a failure that was logged
 
-A line that may come thousands of times a second has `once_per`: it is written at once, and then at most once in
-`pause_in_seconds` for each key; the next one has the number of lines that were left out in `suppressed`.
+A line that may come thousands of times a second has `once_per`, the fields that make its key.  The first line of a key
+is written at once, and then at most one in `pause_in_seconds`.  The field `suppressed` of a line is the number of lines
+that were left out before it.
 """
 
 from __future__ import annotations
@@ -40,23 +41,23 @@ PAUSE_IN_SECONDS = 10.0
 
 
 Fact = NamedTuple
-"""Any class that `declare` decorates: NamedTuples, because these are the fastest to make."""
+"""Any class that `declare` decorates. Facts are NamedTuples, because these are the fastest to make."""
 
 Emit = Callable[[Fact], None]
-"""How a part reports a fact: a plain call that never fails and never waits."""
+"""Reports a fact, with a plain call that never fails and never waits."""
 
 F = TypeVar("F", bound=type[Fact])
 Condition = Callable[[Any], bool]
-"""Whether a line or a count applies to this fact."""
+"""Returns whether a line or a count applies to a fact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label of a metric, read from the field or property `field` of the fact; by default that has the label's name.
+    """A label of a metric. Its value is the fact's field or property `field`, or that with the label's name.
 
     `known` are the values that have a series at zero from the start.
-    An open label takes its values from outside, such as error codes: a few others than the known ones are admitted,
-    and the rest becomes "other".
+    The values of an open label come from outside, such as error codes. It also takes a few unknown values; all further
+    values become "other".
     """
 
     name: str
@@ -74,7 +75,7 @@ class Label:
 class Metric:
     """A metric whose series belong to mappings or functions.
 
-    `labels` are those after the first one, which is `mapping` or `function`.
+    `labels` are the labels after the first one, which is always `mapping` or `function`.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Metric:
         return ("function" if self.of == "function" else "mapping", *(label.name for label in self.labels))
 
     def by(self, amount: str | int, *, when: Condition | None = None) -> Count:
-        """Count this number, or the value of this field or property of the fact."""
+        """Declare what a fact adds to the metric: a number, or the value of the field or property with this name."""
         return Count(self, amount, when)
 
 
@@ -104,7 +105,7 @@ class Gauge(Metric):
 
 @dataclass(frozen=True, slots=True)
 class Histogram(Metric):
-    """How many values were at most as large as each of the buckets; it has no label of its own."""
+    """How many values were at most as large as each of the buckets. It has only the first label."""
 
     _: KW_ONLY
     buckets: tuple[float, ...]
@@ -121,9 +122,9 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A log line of a fact. Of several lines, the first whose condition holds is written.
+    """A log line of a fact. If a fact has several lines, only the first whose condition holds is written.
 
-    `event` and `meaning` are only given where they differ from the name and the docstring of the fact.
+    `event` and `meaning` are given only if they differ from the fact's name and docstring.
     """
 
     level: Level
@@ -143,12 +144,12 @@ class Declaration:
 
     @property
     def event(self) -> str:
-        """`BatchInvoked` is logged as `batch_invoked`."""
+        """Return the name of the log event: `BatchInvoked` is logged as `batch_invoked`."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", self.fact.__name__).lower()
 
     @property
     def meaning(self) -> str:
-        """The first paragraph of the docstring, as one line."""
+        """Return the first paragraph of the fact's docstring, as one line."""
         return " ".join((self.fact.__doc__ or "").partition("\n\n")[0].split())
 
 
@@ -171,6 +172,6 @@ def declare(*parts: Line | Count) -> Callable[[F], F]:
 
 
 def metrics() -> tuple[Metric, ...]:
-    """Every metric that a fact counts, each once."""
+    """Return every metric that a fact counts, each once."""
     counted = (count.metric for declaration in DECLARATIONS.values() for count in declaration.counts)
     return tuple(dict.fromkeys(counted))

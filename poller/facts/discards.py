@@ -1,6 +1,6 @@
 """What happens to records of a stream that are discarded?
 
-Sequence numbers name the first and the last of them, so that a person can read them from the stream again.
+The facts have the sequence numbers of the first and the last record, so that a person can read the records again.
 The last invocation of a tumbling window has no records, and so no sequence numbers.
 """
 
@@ -33,7 +33,8 @@ RECORDS_DISCARDED = Counter(
     ).by("records"),
 )
 class RecordsDropped(NamedTuple):
-    """Records were discarded without a report to any destination; the sequence numbers say where they are.
+    """Records were discarded without a report to any destination. The sequence numbers are those of the first
+    and the last record.
 
     `condition` is AWS's word for why.
     """
@@ -85,7 +86,7 @@ class InvocationRecordDelivered(NamedTuple):
 class DestinationFailed(NamedTuple):
     """The on-failure destination did not accept an invocation record.
 
-    `retry_in_seconds` is absent where the batch is dropped for it.
+    `retry_in_seconds` is None if it is not tried again; then the records are dropped.
     """
 
     mapping: MappingName

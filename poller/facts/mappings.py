@@ -12,8 +12,8 @@ from poller.model.ids import FunctionName, MappingName
 class MappingReady(NamedTuple):
     """The mapping has found its source and polls it.
 
-    `advice` is about the settings of the source itself.
-    A stream has no visibility timeout.
+    `visibility_timeout_in_seconds` is what each ReceiveMessage asks for; a stream has none.
+    `advice` is a warning if the visibility timeout in the queue's own settings is too short.
     """
 
     mapping: MappingName
@@ -62,7 +62,7 @@ class MappingResumed(NamedTuple):
     ).by(1),
 )
 class MappingCrashed(NamedTuple):
-    """The mapping stopped by a fault of poller itself, and starts again in `retry_in_seconds`; others go on."""
+    """A fault of poller itself stopped the mapping, which starts again in `retry_in_seconds`; other mappings go on."""
 
     mapping: MappingName
     error: BaseException

@@ -1,4 +1,4 @@
-"""What happens to the messages of a queue? Those that go well are emitted for each receive or batch."""
+"""What happens to the messages of a queue? Successful receives and deletes are emitted thousands of times a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from poller.facts.declaration import Counter, Label, Line, declare
 from poller.model.ids import MappingName
 
 OUTCOME = Label("outcome", ("retried", "given_up"))
-"""What follows when a change of messages failed."""
+"""Whether a failed request about messages is tried again or given up."""
 
 MESSAGES_DELETED = Counter("poller_messages_deleted_total", "Messages that were deleted from the queue.", of="queue")
 
@@ -47,7 +47,7 @@ class MessagesDeleted(NamedTuple):
     ).by("records"),
 )
 class DeleteFailed(NamedTuple):
-    """Messages that are done could not be deleted; once that is given up, the queue delivers them again."""
+    """Messages that are done could not be deleted. If `is_given_up` is true, the queue delivers them again."""
 
     mapping: MappingName
     records: int
@@ -84,7 +84,9 @@ class VisibilityExtended(NamedTuple):
     ).by("records"),
 )
 class VisibilityChangeFailed(NamedTuple):
-    """The visibility timeout of messages could not be changed; once that is given up, they may come again early."""
+    """The visibility timeout of messages could not be changed. If `is_given_up` is true, the queue may deliver
+    them again too early.
+    """
 
     mapping: MappingName
     records: int

@@ -44,7 +44,8 @@ class SourceFailed(NamedTuple):
     """A request to the source failed; the mapping tries again in `retry_in_seconds`.
 
     `source` is the ARN of the source.
-    `is_lasting` means that waiting will hardly help (missing, forbidden, rejected), so that somebody has to look.
+    `is_lasting` means that waiting will hardly help, so a person should look: the source is missing, access is denied,
+    or AWS rejects the request.
     """
 
     mapping: MappingName
@@ -58,7 +59,7 @@ class SourceFailed(NamedTuple):
 
 @declare(Line("debug"), SOURCE_ERRORS.by(1))
 class ReadThrottled(NamedTuple):
-    """A read of a shard was throttled by the limits of the stream, as is usual; the mapping soon reads again."""
+    """The stream's limits throttled a read of a shard, which is usual; the mapping soon reads again."""
 
     mapping: MappingName
     code: str

@@ -23,7 +23,7 @@ CODE = Label("code", ("FileGone", "SQLITE_BUSY", "SQLITE_CORRUPT", "SQLITE_FULL"
 class StoreFailed(NamedTuple):
     """The state file could not be read or written; the mapping tries again in `retry_in_seconds`.
 
-    `is_lasting` means that waiting will hardly help, so that somebody has to look; `detail` names the file.
+    `is_lasting` means that waiting will hardly help, so a person should look; `detail` names the file.
     """
 
     mapping: MappingName
@@ -50,9 +50,10 @@ class StoreRecovered(NamedTuple):
     ).by(1),
 )
 class PositionTrimmed(NamedTuple):
-    """The position of a shard has left the stream, so the shard resumes at TRIM_HORIZON; records may be lost.
+    """The stream no longer has the records at a shard's position, so the shard resumes at
+    TRIM_HORIZON; records may be lost.
 
-    The mapping was too slow: all records between its position and the oldest one that the stream still has are lost.
+    The mapping was too slow: records between its position and the oldest record of the stream are not delivered.
     """
 
     mapping: MappingName
@@ -61,7 +62,7 @@ class PositionTrimmed(NamedTuple):
 
 @declare(Line("warning"))
 class ShardLost(NamedTuple):
-    """Another writer stored a position of the shard, so the mapping does not read the shard until it restarts."""
+    """Another writer stored a position of the shard. The mapping does not read the shard until the mapping restarts."""
 
     mapping: MappingName
     shard: str
@@ -71,7 +72,7 @@ class ShardLost(NamedTuple):
 class CheckpointsLost(NamedTuple):
     """The mapping stopped without storing the checkpoints of some shards, so it will deliver their last records again.
 
-    `shards` is how many they are.
+    `shards` is the number of these shards.
     """
 
     mapping: MappingName

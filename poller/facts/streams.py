@@ -27,7 +27,7 @@ class RecordsRead(NamedTuple):
 class BatchRetried(NamedTuple):
     """A batch failed and is retried unchanged, in `retry_in_seconds`.
 
-    `attempt` is the one that failed.
+    `attempt` is the number of the attempt that failed.
     """
 
     mapping: MappingName
@@ -53,12 +53,12 @@ class BatchBisected(NamedTuple):
     Counter("poller_shard_blocks_total", "Times that a shard, or a lane of it, became blocked.", of="stream").by(1),
 )
 class ShardBlocked(NamedTuple):
-    """A shard, or a lane of it, became blocked: a batch fails, and no later record is delivered until it is done.
+    """A batch failed and blocks its shard, or one lane of the shard: later records wait until the batch is done.
 
     It is emitted once, however often the batch is tried.
     `detail` is the error message of the function or of the destination.
-    The sequence numbers are those of the first and the last of the records that are tried together; it is not known
-    which of them is at fault.
+    The sequence numbers are those of the first and the last record that are tried together. Nobody knows which of these
+    records is at fault.
     """
 
     mapping: MappingName
