@@ -94,7 +94,7 @@ class Reloader:
                 request.is_done.set()
 
     def reload_soon(self) -> None:
-        """Put a reload in line without waiting for it. A refused one is logged, because SIGHUP gets no answer."""
+        """Put a reload in line without waiting for it. If the reload is refused, log that: a signal gets no answer."""
         try:
             self._stand_in_line(_Request())
         except CannotReload as error:

@@ -62,7 +62,7 @@ class Running:
     def __init__(
         self, supervisor: Supervisor, composition: Composition, *, series: Series, limits: Limits, emit: Emit
     ) -> None:
-        """`limits` are how many files and connections the process may have open."""
+        """`limits` says how many files and connections the process may have open."""
         self._limits = limits
         self._supervisor = supervisor
         self._composition = composition

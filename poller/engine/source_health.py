@@ -21,7 +21,7 @@ from poller.model.stream import ShardId
 from poller.ports import Clock
 
 THROTTLED_READS = 10
-"""A shard is in trouble after so many throttled reads in a row, about half a minute. The number is ours."""
+"""A shard is in trouble after so many throttled reads in a row: about half a minute. AWS gives no such number."""
 
 SHOWN_TROUBLES = 3
 """How many different troubles the reason names; it only counts the others."""
@@ -72,12 +72,18 @@ class SourceHealth:
         self._fail(operation, operation, error, retry_in)
 
     def background_failure(self, operation: str, error: ServiceError, *, retry_in: float) -> None:
-        """A call beside the polls failed; the polls go on. Only an error in `errors.LASTING` is a trouble."""
+        """Report the failure of a call that is no poll; polling does not pause.
+
+        Ignores an error that may pass by itself: only errors in `errors.LASTING` are troubles.
+        """
         if isinstance(error, LASTING):
             self._fail(operation, operation, error, retry_in)
 
     def read_failed(self, shard_id: ShardId, error: ServiceError, *, in_a_row: int, retry_in: float) -> None:
-        """A read of the shard failed; `in_a_row` counts its failed reads since the last success."""
+        """Report a failed read of a shard. `in_a_row` counts the shard's failed reads since its last success.
+
+        A throttled read becomes a trouble only after THROTTLED_READS failures in a row.
+        """
         if isinstance(error, Throttled) and in_a_row < THROTTLED_READS:
             self._emit(ReadThrottled(self._mapping, error.code))
         else:

@@ -9,7 +9,7 @@ When the daemon's stop begins or is hurried, so do the stops of all runs.
 
 An event is set once and never cleared.
 `is_unclean` is set if a stop could not do everything, for example store the last checkpoints.
-`crash` is the exception of our own code that ended the run.
+`crash` is the unexpected exception that ended the run.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Stop:
             part.hurry()
 
     def fail(self, error: Exception) -> None:
-        """Begin because of an exception of our own code. `crash` keeps the first exception."""
+        """Begin because of an unexpected exception. `crash` keeps the first one."""
         if self.crash is None:
             self.crash = error
         self.begin()

@@ -1,7 +1,7 @@
 """How are mappings added, changed and removed while others run? Each mapping has runs; each run has a stop and a task.
 
     add ──> run ── replace ──> another run ── pause ──> no run ── resume ──> another run ── remove ──> no run
-             └── a fault of our own ──> another run, after a pause that grows
+             └── a crash ──> another run, after a pause that grows with each crash
 
 A run opens what it needs, works until its stop, finishes what is in hand and closes what it opened, all in one task.
 The daemon's stop stops all runs.
@@ -43,13 +43,13 @@ FORGIVEN_AFTER_IN_SECONDS = 600.0
 """If a run crashes after this time or later, the count of crashes begins again at one."""
 
 DRAIN_SLACK_IN_SECONDS = 30.0
-"""After its stop, a run has its function's timeout and this time to finish what is in hand.
+"""After its stop, a run may take its function's timeout plus this time to finish what is in hand.
 
 An answer may come up to 15 s after the timeout (on Lambda), and after the answer the messages must be deleted."""
 
 
 class Runner(Protocol):
-    """One run of one mapping. `run` returns after its stop; at a fault of our own it calls `Stop.fail` or raises."""
+    """One run of one mapping. `run` returns after its stop. If it crashes, it calls `Stop.fail` or raises."""
 
     def status(self) -> MappingStatus: ...
 
@@ -252,7 +252,7 @@ class Supervisor:
                     self._runs.add(run)
                     task_status.started()
                     await self._work(run, after)
-        except Exception as error:  # a fault of our own in one mapping must not end the other mappings
+        except Exception as error:  # a crash of one mapping must not end the other mappings
             if not run.is_open:
                 raise
             run.stop.fail(error)

@@ -160,9 +160,9 @@ class Gatherer:
         )
 
     async def _slow_down(self, waited: float) -> None:
-        """Pause after an empty answer that came too soon, longer after each one in a row.
+        """Pause after an empty answer that came too soon. The pause is longer after each such answer in a row.
 
-        Further polls end without a pause, because during a pause they would take up room that other mappings can use.
+        Further polls do not pause but end, because during a pause they would take up room that other mappings can use.
         """
         if waited >= SHORTEST_EMPTY_POLL_IN_SECONDS:
             self._hasty_polls = 0
@@ -284,7 +284,7 @@ class Gatherer:
     async def _delete(self, filtered_out: list[MessageInHand], delivery: Delivery) -> None:
         """Delete messages that do not match the filter. They stay hidden until they are deleted.
 
-        If there is a batch, try once only; the batch's own delete takes the rest along.
+        If there is a batch, try once only; messages that are left are deleted together with the batch.
         A stop cancels the delete, and the releaser repeats it.
         """
         delivery.filter_out(filtered_out)

@@ -75,7 +75,7 @@ class Invoker:
     async def invoke(self, delivery: Delivery, step: Invoke, feedback: Feedback) -> bool:
         """Invoke the delivery's next batch, and tell the delivery the outcome. Return False if the stop came first.
 
-        If its messages cannot be hidden long enough, the batch is not invoked now, and the delivery is told that.
+        If its messages are not hidden for long enough, the batch is not invoked now; the delivery decides what follows.
         """
         async with self.function.gate.slot(unless=self.stop.draining) as has_slot:
             if not has_slot:
@@ -98,7 +98,7 @@ class Invoker:
         return self.function.definition.timeout_in_seconds if self.mapping.is_fifo else 0.0
 
     async def _hide(self, delivery: Delivery, feedback: Feedback) -> bool:
-        """Hide the batch again. Return False if it must not be invoked now; then the delivery knows what to do."""
+        """Hide the batch again. Return False if it must not be invoked now; the delivery then has another next step."""
         seconds = self._seconds_to_hide
         is_hidden = await self.keeper.hide_for(delivery.messages, seconds)
         if expired := delivery.drop_lost(anyio.current_time()):

@@ -161,13 +161,13 @@ class QueueMappingRunner:
             services.cancel_scope.cancel()
 
     async def _walker(self, walkers: TaskGroup) -> None:
-        """Repeat the steps until the stop. A fault of our own begins the stop of this run.
+        """Repeat the steps until the stop.
 
-        The other walkers then finish what they have in hand.
+        An unexpected exception begins the stop of this run; the other walkers finish what they have in hand.
         """
         try:
             await self._walk(walkers)
-        except Exception as error:  # a fault here must not cancel the batches of the other walkers
+        except Exception as error:  # a bug met here must not cancel the batches of the other walkers
             self._context.stop.fail(error)
 
     async def _walk(self, walkers: TaskGroup) -> None:
@@ -185,7 +185,7 @@ class QueueMappingRunner:
                 if permits.has_room and not permits.has_waiter:
                     walkers.start_soon(self._walker, walkers)
                 await self._deliverer.deliver(delivery)
-            except Exception:  # its messages must not stay hidden until the other batches of this run have ended
+            except Exception:  # the messages must not stay hidden until the other batches of this run have ended
                 await self._releaser.release([delivery])
                 raise
             finally:

@@ -41,7 +41,7 @@ CALL_IN_SECONDS = 1.0
 """The time allowed for a call to SQS. The keeper subtracts it from a whole timeout and from the twelve hours."""
 
 HELD_TOO_LONG = "HeldForTwelveHours"
-"""The reported code for a message that SQS cannot hide longer than twelve hours. The code is ours: no call is made."""
+"""The daemon's error code for a message that SQS cannot hide longer. SQS sends none, because no call is made."""
 
 
 class VisibilityKeeper:
@@ -85,9 +85,9 @@ class VisibilityKeeper:
         return all(held.visible_until > until and not held.is_lost for held in messages)
 
     async def hide_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
-        """Hide the messages again that would not stay hidden for `seconds`. Return False if some still may not.
+        """Hide messages again if they may not stay hidden for `seconds`. Return False if that remains uncertain.
 
-        Messages that SQS refuses to hide become lost, and count as dealt with.
+        A message that SQS refuses to hide becomes lost; it is not uncertain any more.
         Returns True if the daemon has no permission to change visibilities: then the present timeouts must be enough.
         """
         until = self._until(seconds)
@@ -130,10 +130,7 @@ class VisibilityKeeper:
         return anyio.current_time() + min(seconds, timeout - min(CALL_IN_SECONDS, timeout / 10))
 
     async def _extend(self, due: Sequence[MessageInHand]) -> None:
-        """Hide these messages again, all for one visibility timeout.
-
-        The time is shorter if the twelve hours of one of them end before.
-        """
+        """Hide these messages again, all for one visibility timeout, or less if the twelve hours of one end before."""
         asked_at = anyio.current_time()
         longest = min(held.longest_until for held in due) - asked_at - CALL_IN_SECONDS
         timeout = max(0, min(self.timeout_in_seconds, int(longest)))

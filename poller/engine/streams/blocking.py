@@ -19,11 +19,11 @@ from poller.model.stream import SequenceNumber, ShardId
 from poller.ports import Clock
 
 DETAIL_LIMIT_IN_CHARACTERS = 1024
-"""A status shows no more of an error message of a function or a destination."""
+"""A status shows at most so many characters of an error message from a function or a destination."""
 
 
 class LaneBlock:
-    """`blocked` says why the lane is blocked; None if it is not."""
+    """The block of one lane. `blocked` says why the lane is blocked; None if it is not blocked."""
 
     def __init__(self, *, mapping: MappingName, shard_id: ShardId, stop: Stop, clock: Clock, emit: Emit) -> None:
         self.blocked: BlockedShard | None = None

@@ -130,7 +130,7 @@ class Listings:
         self._list_by(max(asked_at + pause, anyio.current_time() + PAUSE_PER_LISTING * took))
 
     def drained(self, shard_id: ShardId) -> None:
-        """Let the shard's children be read. It is stored that all its records are done, or that it left the stream."""
+        """Let the shard's children be read, because the shard is drained or has left the stream, and this is stored."""
         if not self.lineage.drained(shard_id, now=self._clock.now()):
             self._childless.append(shard_id)
             self._childless_came.set()
@@ -156,7 +156,7 @@ class Listings:
                 await self._find_children_of(self._childless.popleft())
 
     async def _find_children_of(self, parent: ShardId) -> None:
-        """Ask for the children of one shard. After a failure, plan a whole listing, which repeats and reports."""
+        """Ask for the children of one shard. If this fails, make a whole listing, which also reports failures."""
         try:
             shards = await self._source.children(parent)
             if not self.lineage.knows_parents_of(shards):  # a merge: the other parent is newer than the last listing

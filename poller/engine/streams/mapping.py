@@ -166,7 +166,7 @@ class StreamMappingRunner:
         )
 
     async def run(self) -> None:
-        """Read and deliver until the stop. A fault of our own begins the stop of this run."""
+        """Read and deliver until the stop. An unexpected exception begins the stop of this run."""
         try:
             lineage = None
             async with anyio.create_task_group() as search:
@@ -326,7 +326,7 @@ class StreamMappingRunner:
         try:
             if not (self._stop.has_begun or self._positions.is_lost(shard_id)):
                 is_drained = await reader.run()
-        except Exception as error:  # a fault here must not cancel the invocations of the other shards
+        except Exception as error:  # a bug met here must not cancel the invocations of the other shards
             self._stop.fail(error)
         finally:
             del self._readers[shard_id]

@@ -62,7 +62,7 @@ from poller.ports import StreamSource
 LOST_ITERATORS = 10
 """If so many iterators in a row expire or are trimmed, about two seconds, the read counts as failed.
 
-Then the mapping reports a trouble, and the pauses grow. The number is ours."""
+Then the mapping reports a trouble, and the pauses grow. AWS gives no such number."""
 
 READS_AT_ONCE = 128
 """How many reads of one mapping may be in flight at once: each one takes a connection."""
@@ -87,7 +87,7 @@ class ShardContext:
 class ShardReader:
     """Reads one shard from the position `start` to its end. `iterator` is an iterator at `start`, if there is one.
 
-    `window` is the tumbling window stored with the position; a mapping without windows ignores it.
+    `window` is the tumbling window stored with the position; a mapping without windows drops it.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class ShardReader:
         return min(blocked, key=_first_number, default=None)
 
     def cut(self) -> None:
-        """Stop reading; records in hand are still delivered."""
+        """Stop reading, because the stop has begun."""
         self._reading.cancel()
 
     def lose(self) -> None:

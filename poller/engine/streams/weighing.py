@@ -22,7 +22,7 @@ HEAVIEST_RECORD = 2.0**20
 """The assumed weight of an unknown record, in bytes: Kinesis takes up to 1 MiB, unless a stream allows larger ones."""
 
 PATIENCE_IN_SECONDS = 2.0
-"""How long other reads wait for the answer of a mapping's first read. The number is ours: several times the latency."""
+"""How long other reads wait for the answer of a mapping's first read: several times the usual latency."""
 
 
 class RecordWeight:
