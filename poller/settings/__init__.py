@@ -1,4 +1,4 @@
-"""THE SETTINGS: one TOML file becomes one frozen `Settings`, or a list of everything that is wrong with it.
+"""THE FILE: one TOML file becomes one frozen `Settings`, or a list of everything that is wrong with it.
 
 Belongs here: which options exist, what their defaults are, and how a fault is described.
 Does not belong here: what the program does with an option; network calls, because `poller check` runs without network.

@@ -23,7 +23,7 @@ from poller.demo.signups.story import MAX_RECEIVES, Expected, Queue
 class StoredRow(NamedTuple):
     """A row of the users table. `number` is that of the CSV.
 
-    `place` is 1 for the row of its company that was stored first, 2 for the second, and so on.
+    `place` is the order of storing within the company, from 1. It may have gaps after rows that were stored again.
     """
 
     number: int

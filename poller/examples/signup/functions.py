@@ -9,7 +9,7 @@ It needs `function_response_types = ["ReportBatchItemFailures"]`, and answers wi
 
 After the last attempt the failed record goes to the dead-letter queue. Would the answer name the later records too,
 they would use up their attempts together with the failed record, and go to the dead-letter queue with it.
-A message may come twice. To store a user again changes only `times_stored`.
+A message may come twice. To store a user again changes only `times_stored` of the user's row.
 If the table fails, the handler raises an error, and the whole batch comes again.
 
 `send_email` is for the table's stream. It needs a filter for `times_stored` 1, so that a user who is stored again gets
@@ -82,7 +82,10 @@ def attempt(record: Record) -> int:
 
 
 def store(record: Record) -> None:
-    """Store one sign-up. `place` counts the users of its company in the order of storing, from 1."""
+    """Store one sign-up. `place` is the user's position in the order of storing within the company, from 1.
+
+    Storing a user again keeps the user's `place`, but uses up a number, so the places may have gaps.
+    """
     user = json.loads(record["body"])
     check(user["email"], attempt(record))
     queue = {"S": record["eventSourceARN"].rpartition(":")[2]}
