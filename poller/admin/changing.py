@@ -23,7 +23,10 @@ import orjson
 from poller.errors import PollerError, SettingsError
 
 LONGEST_SECONDS = 2 * 3600.0
-"""How long a change may take. It may wait for the change before it, and for replaced mappings to end in the grace."""
+"""How long a change may take.
+
+A change may wait for the change before it, and then for the grace, in which the mappings that it replaces drain.
+"""
 
 MAXIMUM_BODY_BYTES = 64 * 1024
 

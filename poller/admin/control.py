@@ -4,7 +4,7 @@
     state = "memory:"                              ->  poller.toml-control, beside the settings file
 
 The daemon binds the socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
-path. So no other user can connect at any moment.
+path. So no other user can ever connect.
 A socket that a killed daemon left behind is replaced.  A socket at which another daemon listens is not.
 """
 

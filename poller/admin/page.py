@@ -2,7 +2,7 @@
 
 A table without rows is left out. On a narrow screen each row becomes a card.
 The page is HTML without scripts, and the browser loads it again every few seconds.
-The counters are read from the registry that /metrics shows, so both always show the same numbers.
+The counters are read from the registry that /metrics shows, so both show the same numbers.
 """
 
 from __future__ import annotations

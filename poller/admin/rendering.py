@@ -4,7 +4,7 @@
     request ──┴─ waiting ──> rendered in the thread ──> answers all requests that came before it was begun,
                                                         and later ones while it is young enough
 
-With a thousand mappings a page takes seconds of work, which would stop the event loop.
+With a thousand mappings, rendering takes seconds. In the event loop it would stop everything else.
 """
 
 from __future__ import annotations

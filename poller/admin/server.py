@@ -15,7 +15,7 @@ status code: a restart would not help, and a function that takes no batches must
     waiting    the function takes no batches, or cannot start              200
     troubled   the source was found; it or the position store fails now    200
     paused     a person paused the mapping                                 200
-    disabled   the settings say so                                         200
+    disabled   the settings disable the mapping                            200
     stopping   the daemon stops                                            503
 
 Each mapping also has a `reason`, in the words of the source or the function; `since`, when the state began, which is

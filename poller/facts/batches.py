@@ -100,7 +100,7 @@ class RecordsFilteredOut(NamedTuple):
 class BatchInvoked(NamedTuple):
     """An invocation ended.
 
-    `failed` is the number of records that failed. `reason` and `detail` say why; they are empty after a success.
+    `failed` is the number of records that are not done. `reason` and `detail` say why; they are empty after a success.
     `oldest_record_age_seconds` is the age of the batch's oldest record when the invocation began.
     """
 

@@ -114,6 +114,6 @@ class TooFewFileDescriptors(NamedTuple):
 
 @declare(Line("warning"))
 class SettingsWarning(NamedTuple):
-    """Something in the settings is allowed, but probably a mistake."""
+    """The settings have something that is allowed, but is probably a mistake."""
 
     warning: str

@@ -53,11 +53,11 @@ Condition = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label of a metric. Its value is the fact's field or property `field`, or that with the label's name.
+    """A label of a metric. Its value is the fact's field or property named `field`, by default the label's name.
 
     `known` are the values that have a series at zero from the start.
-    The values of an open label come from outside, such as error codes. It also takes a few unknown values; all further
-    values become "other".
+    The values of an open label come from outside, such as error codes. A few unknown values are admitted; all
+    further values become "other".
     """
 
     name: str

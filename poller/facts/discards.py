@@ -86,7 +86,7 @@ class InvocationRecordDelivered(NamedTuple):
 class DestinationFailed(NamedTuple):
     """The on-failure destination did not accept an invocation record.
 
-    `retry_in_seconds` is None if it is not tried again; then the records are dropped.
+    `retry_in_seconds` is None if the destination is not tried again; then the records are dropped.
     """
 
     mapping: MappingName

@@ -25,14 +25,15 @@ from poller.model.function import is_emulator
 from poller.model.ids import FunctionName
 
 ASIDE = Backoff(initial=1.0, maximum=60.0)
-"""The pause of a url that failed, by its number of failures in a row."""
+"""How long a url is suspended. The time grows with each failure in a row."""
 
 
 @dataclass(slots=True, eq=False)
 class Endpoint:
     """One url of a function. `proxy` is None if the url is reached directly.
 
-    `calls` run now, `failures` came in a row, and `aside_until` is a time on anyio's clock.
+    `calls` is the number of calls that run now, `failures` the number of failures in a row. `aside_until` is the end of
+    the suspension, on anyio's clock.
     """
 
     url: URL

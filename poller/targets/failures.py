@@ -68,7 +68,10 @@ def too_large() -> FunctionError:
 
 
 def posted(document: bytes, *, error_type: str | None) -> FunctionError:
-    """Return the error that a function posted. `error_type` comes from its runtime; the document's own type wins."""
+    """Return the error that a function posted.
+
+    `error_type` is the type in the runtime's header. It is used if the document has no type.
+    """
     if error_type is None or _ERROR_TYPE_OF_A_RUNTIME.fullmatch(error_type) is None:
         error_type = "Function.Unknown"
     fields = json_object(document)

@@ -17,6 +17,7 @@
     more than 6 MB             FunctionError Function.ResponseSizeTooLarge  the same
 
     (*) The next url of the function is tried. The response is this one if no url takes the call.
+        A Throttled has the pause that the header Retry-After asks for.
 
 The request carries the invocation's id in X-Amzn-RequestId and in Lambda-Runtime-Aws-Request-Id; the id stays the same
 when a batch is retried unchanged. It also carries X-Poller-Mapping, X-Poller-Attempt, and for an emulator
@@ -71,7 +72,7 @@ from poller.targets.failures import (
 )
 
 CONNECT_IN_SECONDS = 5.0
-"""The longest wait for a connection; at most half of the function's timeout. After it no request is sent."""
+"""The longest wait for a connection; at most half of the function's timeout. Without one, nothing is sent."""
 
 KEEP_ALIVE_IN_SECONDS = 1.5
 """How long an idle connection is kept. Servers keep theirs for longer (gunicorn 2 s, Node 5 s).
@@ -80,7 +81,7 @@ A call into a connection that the server is closing would be a lost answer.
 """
 
 LARGEST_ANSWER_IN_BYTES = 2 * RESPONSE_LIMIT_IN_BYTES
-"""The largest answer that is read, with its head and the framing of its chunks."""
+"""The most bytes that are read of an answer: its head, its body, and the framing of chunks."""
 
 RETRY_AFTER_LIMIT_IN_SECONDS = 900.0
 """The longest pause that a service may ask for: as long as a function on Lambda may run."""
@@ -192,7 +193,10 @@ class HttpTarget:
         return self._understood(_Reply(endpoint, received.status, received.headers, body), invocation)
 
     async def _send(self, endpoint: Endpoint, invocation: Invocation) -> Received:
-        """Raises errors.Unreachable if no answer comes, and errors.Rejected if no valid request can be made."""
+        """Send the event, and return the answer.
+
+        Raises errors.Unreachable if no answer comes, and errors.Rejected if no valid request can be made.
+        """
         timeout_in_seconds = self._function.timeout_in_seconds
         headers = _headers(endpoint, invocation)
         if endpoint.proxy is None:

@@ -4,7 +4,8 @@ A Subject has the counters and histograms of the mapping or function, the values
 the time when each of its log lines may be written again.
 Nothing else is kept of a mapping or function, so nothing is left when it is removed.
 
-Every series exists at zero from the start, so that a dashboard finds it and the first increase is seen.
+A series whose labels have known values exists at zero from the start, so that a dashboard finds it and the first
+increase is seen.
 The series are plain numbers, not prometheus_client's counters. Only one thread counts, so the numbers need no lock, and
 counting a fact takes 0.6 of the time.
 """
@@ -35,7 +36,7 @@ _OWNERS: dict[Kind, tuple[Owner, ...]] = {
 
 
 class Distribution:
-    """How many values of a histogram fell into each bucket, not counting smaller ones, and the sum of all values."""
+    """The values of a histogram: their number in each bucket, and their sum. Each counts in its smallest bucket only."""
 
     __slots__ = ("bounds", "counts", "sum")
 

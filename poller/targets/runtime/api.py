@@ -43,7 +43,10 @@ HEADER_LIMIT_IN_BYTES = 2**21
 """AWS's Python client sends up to 1 MB of X-Ray cause in one header."""
 
 IDLE_CONNECTION_IN_SECONDS = 7 * 24 * 3600.0
-"""Longer than any invocation: a connection is idle while the handler works, and is closed when the child ends."""
+"""The time after which aiohttp closes an idle connection. A connection is idle while the handler works.
+
+So the time is longer than any invocation; the daemon closes the connections when the child ends.
+"""
 
 CONNECTION_LIMIT = 16
 """Connections of one child. A client needs one or two. Each takes a descriptor and may send an answer of 6 MB."""
@@ -60,8 +63,8 @@ REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n
 class Handover:
     """One invocation that a child is to run.
 
-    `taken` is set when the child has the invocation, and at the latest with `settled`, which says that `response` is
-    final. `response` is None if the child ended before it took the invocation, so that another child may run it.
+    `taken` is set when the child has the invocation. `settled` is set when `response` is final; then `taken` is set too.
+    A final `response` of None means that the child ended before it took the invocation: another child may run it.
     """
 
     __slots__ = ("invocation", "response", "settled", "taken")

@@ -6,8 +6,8 @@
 The file needs only the standard library, imports nothing of poller, and is run by its path.
 So another interpreter than the daemon's may run it, from Python 3.9 on.
 A handler sees what AWS's Python runtime shows it: the same context object, log format and error documents.
-AWS lacks two things: the handler may be a dotted name within its module, and it may be a coroutine function. All
-invocations of a coroutine function run on one event loop, so that its clients and connections stay open.
+Two things are possible here and not on AWS: the handler may be a dotted name within its module, and it may be a
+coroutine function. All invocations of a coroutine function run on one event loop, so that its connections stay open.
 SystemExit, and any other exception that does not derive from Exception, ends the process, as on Lambda.
 
 Source: AWS Lambda Developer Guide, "Define Lambda function handler in Python", "Using the Lambda context object to
@@ -278,7 +278,7 @@ def _stack(error: Exception) -> list[str]:
 
 
 def _log(document: dict[str, Any]) -> None:
-    """Print the error as one log entry, whose lines carriage returns separate."""
+    """Print the error as one log entry, with carriage returns between its lines."""
     text = f"[ERROR] {document['errorType']}: {document['errorMessage']}"
     if document["stackTrace"]:
         text += "\nTraceback (most recent call last):\n" + "".join(document["stackTrace"])

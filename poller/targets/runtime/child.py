@@ -6,10 +6,10 @@ A child runs in a session and a process group of its own. So a terminal's Ctrl-C
 processes that it started end with it.
 A child ends by itself, by `kill` (SIGKILL at once), or by `ask_to_stop` (SIGTERM, and SIGKILL after a grace).
 
-If the daemon itself is killed, it cannot end its children. Therefore a shell starts the command, and leaves a watcher
-process in the group. The watcher reads from a pipe to which only the daemon could write, and the daemon never writes.
-When the daemon is gone, the pipe ends, and the watcher kills the group.
-The shell then becomes the command, and keeps its pid.
+If the daemon itself is killed, it cannot end its children. Therefore each child begins as a shell. The shell starts a
+watcher process in the group, and then becomes the command, with the same pid.
+The watcher reads from a pipe to which only the daemon could write, and the daemon never writes. When the daemon is
+gone, the pipe ends, and the watcher kills the group.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Stream = Literal["stdout", "stderr"]
 STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
 
 GRACE_IN_SECONDS = 2.0
-"""From SIGTERM to SIGKILL."""
+"""The time from SIGTERM to SIGKILL."""
 
 LAST_OUTPUT_IN_SECONDS = 1.0
 """How long output is read after the child's end. A process that left the group may hold the pipes open for ever."""
@@ -85,7 +85,7 @@ class Child:
         self._invocation: tuple[MappingName, RequestId] | None = None  # the present invocation, else the last one
         self.pid = 0  # until it has started
         self._reason: StopReason | None = None
-        self._error: Callable[[RequestId], FunctionError] | None = None  # for the invocation that a kill ends
+        self._error: Callable[[RequestId], FunctionError] | None = None  # of the invocation that a kill ends
         self._stop_asked = anyio.Event()
 
     @property
@@ -274,7 +274,7 @@ async def _open(
 def _program(name: str, directory: str, environment: Mapping[str, str]) -> str:
     """Return the path of the program. Raises StartError if it cannot be run.
 
-    The shell could report this only by an exit status, and programs use the same one.
+    It is looked up here, because a shell could report the error only by an exit status that programs use too.
     """
     if "/" not in name:
         found = shutil.which(name, path=environment.get("PATH"))

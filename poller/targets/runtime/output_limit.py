@@ -1,4 +1,4 @@
-"""How much of a function's output is logged? So many lines and bytes a second, for all its children together.
+"""How much of a function's output is logged? A fixed number of lines and bytes a second, for all its children.
 
 Lines beyond that are left out and counted.
 """
@@ -18,7 +18,7 @@ PERIOD_IN_SECONDS = 1.0
 class OutputLimit:
     """Counts the lines and bytes of one period at a time. `now` is in seconds, from any origin.
 
-    A period begins with the first line after the end of the last period. `lines` were logged in this period.
+    A period begins with the first line after the end of the last period. `lines` counts those of this period.
     """
 
     def __init__(self) -> None:

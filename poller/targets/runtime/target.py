@@ -1,7 +1,8 @@
 """Which child runs an invocation? The free child that was used last; if no child is free, a new one.
 
 Children are started on demand, at most as many as the function's reserved concurrency.
-The child that was used last is taken first, so children that a lower load does not need stay free and are stopped.
+The child that was used last is taken first, so children that a lower load does not need stay free,
+and are stopped after an idle time.
 A child that crashed, timed out or failed in its init is not used again; a child that returned an error is.
 After a child has failed in its init, the next one starts after a pause that grows, so that a broken deployment does not
 keep a processor busy.
