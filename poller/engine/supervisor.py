@@ -11,9 +11,9 @@ After `replace`, the new run waits for the end of the old run, at most for the g
 not wait.  Then both run side by side, and the new run leaves alone the message groups and shards that the old run still
 holds: `queues/groups.py`, `streams/shards_in_hand.py`.
 
-    await supervisor.add(mapping, function)        raises an error if it cannot be opened; then it does not exist
+    await supervisor.add(mapping, function)        raises an error if the mapping cannot be opened; then it is not added
     await supervisor.replace(mapping, function)    raises the same error; then the mapping goes on as before
-    await supervisor.remove(name)                  waits until its invocations have ended, or the grace is over
+    await supervisor.remove(name)                  waits until the invocations have ended, or the grace is over
     await supervisor.pause(name)                   does not wait; the pause survives a restart
     await supervisor.resume(name)
     supervisor.status(name), supervisor.statuses()

@@ -1,7 +1,7 @@
 """When may a mapping poll its queue?
 
 A mapping receives messages only when it has room to invoke them: the daemon's limits must not raise a receive count.
-Three objects count:
+Three objects count polls and batches:
 
     FunctionRoom   the batches in hand and the further polls of all queue mappings that invoke one function
     MappingRoom    the batches in hand of one mapping, over all its runs

@@ -1,7 +1,8 @@
 """How do messages in hand stay hidden in the queue?
 
 A message in hand belongs to a `Delivery`, from its receive until it is deleted or given back to the queue.
-When half of its visibility timeout is over, the keeper hides it again for a whole timeout; one call hides ten messages:
+When half of a message's visibility timeout is over, the keeper hides the message again for a whole timeout, with calls
+for ten messages each:
 
     asked ──(long poll, answer)── received ────── half ──────── timeout
       └ visible_until is counted from here: SQS     └ hidden again: a new timeout begins

@@ -1,7 +1,7 @@
 """How is one shard read?  iterator ── read ── filter ── lane ── watermark ── checkpoint, until the shard's end.
 
 Records go to the lanes in the shard's order.
-A record that does not match the filter is done at once, and the checkpoint moves past it.
+A record that does not match the filter is done at once, so the checkpoint can move past it.
 The source's limits say how soon a shard is read again (core/streams/pace.py).
 A blocked lane blocks its own records.  When the budget in bytes is used up, it also blocks the reading of the shard.
 
