@@ -36,7 +36,7 @@ _OWNERS: dict[Kind, tuple[Owner, ...]] = {
 
 
 class Distribution:
-    """The values of a histogram: their number in each bucket, and their sum. Each counts in its smallest bucket only."""
+    """The values of a histogram: how many are in each bucket, and their sum. Each is in the smallest bucket only."""
 
     __slots__ = ("bounds", "counts", "sum")
 

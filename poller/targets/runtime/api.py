@@ -63,7 +63,7 @@ REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n
 class Handover:
     """One invocation that a child is to run.
 
-    `taken` is set when the child has the invocation. `settled` is set when `response` is final; then `taken` is set too.
+    `taken` is set when the child has the invocation. `settled` is set when `response` is final, and sets `taken` too.
     A final `response` of None means that the child ended before it took the invocation: another child may run it.
     """
 
