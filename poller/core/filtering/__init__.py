@@ -4,17 +4,23 @@
                                       |                                      |    |
                                       leaves, operators, texts         documents  arrays
 
-A pattern is a JSON object whose leaves are arrays: keys are ANDed, the values of a leaf are ORed, patterns are ORed.
-`parsing` writes a pattern out as rules, one for each way through its `$or`s; `leaves`, `operators` and `texts` say
-which values a leaf accepts; `tree` nests a rule's paths again; `documents` reads the record's data key as JSON, once
-for all patterns; `matching` turns every rule into closures that walk a record; `arrays` takes over at an array;
-`notation` reads JSON as patterns need it; `predicates` combines tests of one value.
-`stream_records` finds patterns that no record of a DynamoDB stream can match.
+A pattern is a JSON object whose leaves are arrays. A record matches a pattern if it matches every key, and a leaf if it
+matches one of the leaf's values. It matches the filter criteria if it matches one of the patterns.
 
-The language is that of "Control which events Lambda sends to your function" (AWS Lambda Developer Guide) and
-"Comparison operators for use in event patterns" (Amazon EventBridge User Guide).  Where these are silent or contradict
-each other, the wider reading is taken, since a record that does not match is deleted or passed over for good; each
-choice stands in the docstring of the module that makes it.
+    notation         parses the JSON text of a pattern
+    parsing          turns a pattern into rules, one rule for each combination of its `$or` choices
+    leaves, operators, texts    decide which values a leaf accepts
+    predicates       combines tests of one value
+    tree             nests a rule's paths again
+    documents        parses the record's data key as JSON, once for all patterns
+    matching         turns every rule into closures that test a record
+    arrays           tests a record's arrays
+    stream_records   finds patterns that no record of a DynamoDB stream can match
+
+The pattern language is that of "Control which events Lambda sends to your function" (AWS Lambda Developer Guide) and
+"Comparison operators for use in event patterns" (Amazon EventBridge User Guide).
+If these pages do not say something, or contradict each other, more records match, because a record that does not match
+is lost for good. The docstring of each module lists such choices.
 """
 
 from __future__ import annotations

@@ -1,19 +1,21 @@
-"""Does an array of a record satisfy the part of a rule that lies at it and below?
+"""Does an array in a record match a rule?
 
-Arrays are flattened through: a field has the values of all elements, at any depth, and one that fits is enough.
-But the fields that a rule asks for below an array must all come from the same element ("Arrays in event patterns" and
-"array consistency" of EventBridge's matcher): Anna Smith and Peter Jones are not Anna Jones.
+If a field is an array, the rule tests the values of all elements, at any depth. One accepted value is enough.
+But if a rule tests several fields below an array, all of them must be in the same element ("Arrays in event patterns"
+and "array consistency" of EventBridge's matcher): Anna Smith and Peter Jones do not match a rule for Anna Jones.
 
-So an element is picked, the other ones vanish, and the rest of the rule is judged; one good pick is enough.  Plain
-values of an array are there with every pick.  `exists: false` is judged within the picked element, provided that the
-element has something that the rule asks for; where no pick holds anything asked for, nothing may occur in any element.
-An array without elements, like an object without members, is no field at all.
+So `judge` picks one element that is an object or an array, removes the other such elements, and tests the rule. The
+array matches if one pick matches. Plain values (strings, numbers, …) of the array remain in every pick.
+`exists: false` is tested in the picked element only, if this element contains another field that the rule tests. If no
+pick matches in this way, the rule matches only if all of its fields may be absent, and no element contains any of them.
+An empty array counts as an absent field, and so does an empty object.
 
-The order of keys plays no part.  (EventBridge's matcher goes by the alphabet, and judges an `exists: false` whose key
-comes first before an element is settled; a record that matches there matches here.)  Arrays at one path that is
-written both nested and with dots count as one array, which keeps the ways to pick as few as the elements.
+The order of keys does not matter. (EventBridge's matcher tests keys in alphabetical order, so an `exists: false` may
+come before an element is picked. A record that matches there also matches here.)
+If a record has two arrays at one path, one nested and one under a key with dots, they count as one array. So there are
+never more picks than elements.
 
-Nested arrays are unfolded with a stack, not by recursion: a record may nest deeper than Python's stack.
+Nested arrays are unfolded with a stack, because a record may be nested deeper than Python's recursion limit.
 """
 
 from __future__ import annotations
@@ -34,10 +36,10 @@ class Verdict(Enum):
 
 
 def judge(node: Node, values: list[Any]) -> Verdict:
-    """Does a record satisfy the rule at this node and below?
+    """Return whether the record's values match the part of the rule at this node and below.
 
-    `values` are all values that the record has at the node's path: none, or one, or several if the record has the path
-    both nested (`{"a": {"b": 1}}`) and as a key with a dot (`{"a.b": 2}`).
+    `values` are all values that the record has at the node's path. There are several if the record has the path both
+    nested (`{"a": {"b": 1}}`) and as a key with a dot (`{"a.b": 2}`).
     """
     if values:
         for objects, is_seen, is_accepted in _picks(node, values):
@@ -49,7 +51,7 @@ def judge(node: Node, values: list[Any]) -> Verdict:
 
 
 def _picks(node: Node, values: list[Any]) -> Iterator[tuple[_Objects, bool, bool]]:
-    """Every way to pick: the objects left, whether plain values came along, whether the leaf accepts one of them."""
+    """Yield every pick: its objects, whether it has plain values, and whether the leaf accepts one of those."""
     pending = [(values, False, False)]
     while pending:
         values, is_seen, is_accepted = pending.pop()
@@ -65,7 +67,7 @@ def _picks(node: Node, values: list[Any]) -> Iterator[tuple[_Objects, bool, bool
 
 
 def _unfold(values: list[Any]) -> tuple[_Objects, list[Any], list[Any]]:
-    """The objects among the values, the elements of the arrays among them (to pick from), and all plain values."""
+    """Return the objects among the values, the elements of arrays to pick from, and all plain values."""
     objects: _Objects = []
     elements: list[Any] = []
     scalars: list[Any] = []
@@ -81,7 +83,7 @@ def _unfold(values: list[Any]) -> tuple[_Objects, list[Any], list[Any]]:
 
 
 def _holds(node: Node, objects: _Objects, *, is_seen: bool, is_accepted: bool) -> bool:
-    """Whether this pick satisfies everything, and something of it by being there."""
+    """Return whether this pick matches the whole rule, and at least one field of the rule is present in it."""
     if node.leaf is not None and not is_accepted and (is_seen or not node.leaf.accepts_absence):
         return False
     is_found = is_accepted
@@ -94,7 +96,7 @@ def _holds(node: Node, objects: _Objects, *, is_seen: bool, is_accepted: bool) -
 
 
 def _occurs(node: Node, values: list[Any]) -> bool:
-    """Whether any field that the node asks about is there at all, in whatever element."""
+    """Return whether any element contains any field that the rule tests at this node or below."""
     objects, pending = [], list(values)
     while pending:
         value = pending.pop()

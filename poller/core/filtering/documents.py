@@ -1,18 +1,18 @@
-"""What does a record hold under its data key?
+"""What is the document under a record's data key?
 
-`body` of an SQS message is text, `data` of a Kinesis record is base64, `dynamodb` of a stream record is JSON already.
-The answer is a dict or a list for JSON, the raw text for an SQS body that is a plain string, and ABSENT for anything
-else, which no pattern for the data key matches ("Properly filtering Amazon SQS messages" and its Kinesis and DynamoDB
-counterparts have the tables).
+The data key is `body` for SQS (text), `data` for Kinesis (base64) and `dynamodb` for DynamoDB Streams (parsed JSON).
+The document is a dict or a list if the data are JSON. It is the text itself for an SQS body that is not JSON.
+Otherwise it is ABSENT, which only `{"body": [{"exists": false}]}` matches ("Properly filtering Amazon SQS messages" and
+the same pages for Kinesis and DynamoDB have the tables).
 
-Choices on points where these pages are silent:
-- Only objects and arrays are JSON; a body such as `123` or `"x"` is a plain string.
-- Of members written twice in one object the last counts.
-- What is not UTF-8, or nested deeper than the parsers go (1,000 levels or a little more), is not JSON.
+AWS's pages do not say the following; here:
+- Only objects and arrays count as JSON. A body such as `123` or `"x"` is a plain string.
+- If an object has a key twice, the last value counts.
+- Data that are not UTF-8, or are nested deeper than the parsers accept (about 1,000 levels), are not JSON.
 
-orjson decodes.  It is stricter than the grammar in two points (numbers beyond a double, half surrogate pairs), and it
-rounds integers beyond 64 bits: a text that it refuses, and every text if a pattern holds such an integer, goes through
-the standard library's parser.
+orjson parses the text. It refuses two kinds of valid JSON (numbers too large for a double, half surrogate pairs) and
+rounds integers of more than 64 bits. So the standard library parses every text that orjson refuses, and all texts if a
+pattern contains such an integer.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Document = Any
 
 _SPACE = " \t\r\n"
 _MAX_DIGITS = 4_000
-"""Digits of an integer that Python converts without complaint (its own limit is 4,300)."""
+"""An integer with this number of digits or more is parsed as a float, because Python refuses more than 4,300 digits."""
 
 
 class Absent:
-    """The type of ABSENT: what a record does not have."""
+    """The type of ABSENT, which stands for a field that a record does not have."""
 
     __slots__ = ()
 
@@ -43,9 +43,9 @@ ABSENT = Absent()
 
 
 def document_reader(data_key: DataKey, *, exact_integers: bool) -> Callable[[Mapping[str, Any]], Document]:
-    """A function from an event-shaped record to its document; it never raises.
+    """Return a function that returns the document of a record in the event's shape. That function never raises.
 
-    With `exact_integers`, integers of any length keep their value, at about five times the cost of decoding.
+    With `exact_integers`, long integers keep their exact value, and parsing takes about five times as long.
     """
     decode = _decode_exactly if exact_integers else _decode
 
@@ -70,7 +70,7 @@ def document_reader(data_key: DataKey, *, exact_integers: bool) -> Callable[[Map
 
 
 def _decode(text: str) -> Document:
-    """The object or array that the text is, else ABSENT."""
+    """Return the JSON object or array in the text; ABSENT if it is anything else."""
     if not text.lstrip(_SPACE).startswith(("{", "[")):
         return ABSENT
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 Place = tuple[str, ...]
-"""The way from the pattern's root to the spot in question: keys, and `[0]` for the first item of an array."""
+"""The path from the pattern's root to a place in it: keys, and `[0]` for the first item of an array."""
 
 
 class InvalidPattern(ValueError):
-    """The pattern breaks a rule of the pattern language; raised when filters are compiled, never by a match."""
+    """The pattern breaks a rule of the pattern language. Parsing and compiling raise it; a match never does."""
 
     def __init__(self, what: str, place: Place = ()) -> None:
         spot = "".join(step if step.startswith("[") else f".{step}" for step in place).removeprefix(".")

@@ -1,12 +1,14 @@
 """Which values does a leaf of a pattern accept?
 
-A leaf is an array of alternatives: strings, numbers, true, false and null mean themselves, an object is an operator.
-The alternatives are merged to one test for each kind of JSON scalar, so that a match costs one look at the value's
-type; all plain strings of a leaf are one set.
+A leaf is an array of alternatives. A string, a number, true, false or null accepts an equal value. An object is an
+operator, such as `{"prefix": "us-"}`.
+The alternatives are combined to one test for each type of value, so a match looks up one test. All plain strings of a
+leaf are one set.
 
-Numbers are the same when their values are: 300, 300.0 and 3.0e2 match each other.  One AWS page says that numbers are
-compared as text, but its matcher takes either, and this is the wider reading.  Integers are compared exactly, however
-long, so that ids which a double would blur stay apart.  A string is compared as text even where it is an IP address.
+Numbers are equal if their values are equal: 300, 300.0 and 3.0e2 match each other. One AWS page says that numbers are
+compared as text, but AWS's matcher accepts both, and so more records match.
+Integers of any length are compared exactly, so that long ids do not match their neighbours. A string is compared as
+text even if it is an IP address.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from poller.core.filtering.predicates import Predicate, Tests, any_of
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """`tests` has a predicate for every kind of scalar; `accepts_absence` is whether the field may be missing."""
+    """`tests` has a predicate for every type of value. `accepts_absence` is true if the field may be missing."""
 
     tests: Tests
     accepts_absence: bool
@@ -50,7 +52,7 @@ def compile_leaf(alternatives: list[Any], place: Place) -> Leaf:
 
 
 def _kinds_equal_to(value: Any, place: Place) -> tuple[type, ...]:
-    """The kinds of scalar among which a value equal to this one may be found."""
+    """Return the types of values that can be equal to this value: a number equals an int or a float."""
     kind = type(value)
     if kind not in KINDS:
         raise InvalidPattern("Match value must be String, number, true, false, or null", place)

@@ -1,20 +1,20 @@
-"""Does a record match one of the patterns?
+"""How does a compiled pattern test a record?
 
-Every rule is compiled once.  A node of its tree becomes a table from the type of a value to what is to be asked of it:
+Every rule is compiled once. Each node of its tree becomes a table, which has a test for each type of value:
 
-    str, int …   the leaf's test for that kind          dict     a walk: each branch's key looked up, its table asked
-    Absent       whether all below may be missing       list     the same-element rule of `arrays`
+    str, int …   the leaf's test for this type              dict     the test of each branch, by the branch's key
+    Absent       may everything at and below be missing?    list     the same-element rule of `arrays`
 
-so that a record without arrays costs a lookup, a type and a test for each key of the pattern, and stops at the first
-that fails.  A rule has two parts: what lies under the record's data key, which is decoded at most once for all rules
-and only if metadata does not decide, and the other keys of the record (metadata).
+Without arrays, each key of the rule costs one lookup and one test, and the first failed test ends the match.
+A rule has two parts: one tests the document under the record's data key, the other tests all other keys (metadata).
+The metadata are tested first. The document is parsed only if it is needed, and only once for all rules.
 
-Choices on points where AWS's pages are silent or contradict each other:
-- Patterns may ask for metadata too: every field of the record as the function sees it, with those of a Kinesis record's
-  `kinesis` object at the top level.  Today's pages promise only the data key; `metadata_keys` is for a warning.
-- A plain string as SQS body is matched by a leaf at `body` (`{"body": ["text"]}`), all operators allowed.  Such a
-  pattern drops JSON bodies, and a pattern with keys below `body` drops plain strings, as in AWS's table.
-- A leaf at `data` or `dynamodb` is the "non-JSON pattern" that AWS refuses to store, so it is invalid.
+AWS's pages do not say the following, or contradict each other; here:
+- A pattern may also test metadata: every field of the record that the function sees. The fields of a Kinesis record's
+  `kinesis` object count as top-level fields. AWS's pages promise only the data key; `metadata_keys` is for a warning.
+- A leaf at `body` (`{"body": ["text"]}`) tests an SQS body that is a plain string, with any operator. It never matches
+  a JSON body, and a pattern with keys below `body` never matches a plain string, as in AWS's table.
+- A leaf at `data` or `dynamodb` is invalid: it is the "non-JSON pattern" that AWS refuses to store.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _Table = dict[type, Predicate]
 
 
 class _CompiledRule(NamedTuple):
-    """A part that is None asks for nothing. `data` is asked with the record's document."""
+    """A rule as its two parts; None if the rule does not test that part. `data` tests the record's document."""
 
     metadata: Predicate | None
     data: _Table | None
 
 
 class RecordFilter:
-    """The patterns of one mapping, compiled; `matches` never raises and keeps no state."""
+    """The compiled patterns of one mapping."""
 
     __slots__ = ("_fields", "_read", "_rules")
 
@@ -56,7 +56,10 @@ class RecordFilter:
         self._fields = fields
 
     def matches(self, record: Mapping[str, Any]) -> bool:
-        """Whether the event-shaped record, made of plain JSON types, satisfies a pattern; if there is none, it does."""
+        """Return whether the record matches one of the patterns; True if there are no patterns. It never raises.
+
+        `record` has the event's shape and consists of plain JSON types.
+        """
         fields = record if self._fields is None else self._fields(record)
         document = None
         for metadata, data in self._rules:
@@ -72,7 +75,7 @@ class RecordFilter:
 
 
 def compile_filters(patterns: Sequence[str], *, data_key: DataKey) -> RecordFilter:
-    """Raises InvalidPattern for the first pattern that is none."""
+    """Return the compiled filter of these patterns, which are JSON texts. Raises InvalidPattern for an invalid one."""
     parsed = [parse_pattern(text) for text in patterns]
     rules = tuple(_compile_rule(rule, data_key) for pattern in parsed for rule in pattern.rules)
     exact_integers = any(pattern.has_long_integer for pattern in parsed)
@@ -85,7 +88,7 @@ def compile_filters(patterns: Sequence[str], *, data_key: DataKey) -> RecordFilt
 
 
 def metadata_keys(pattern: str, *, data_key: DataKey) -> list[str]:
-    """The pattern's top-level keys outside the data key, in the order written, those inside `$or` included."""
+    """Return the pattern's top-level keys except the data key, in their order, including keys inside `$or`."""
     paths = (path for rule in parse_pattern(pattern).rules for path in rule)
     return list(dict.fromkeys(path[0] for path in paths if path[0] != data_key))
 
@@ -108,7 +111,10 @@ def _compile_rule(rule: Rule, data_key: DataKey) -> _CompiledRule:
 
 
 def _document_table(node: Node) -> _Table:
-    """JSON against keys below, plain text against a leaf; never one against the other, nor both at once."""
+    """Return the table for the document: keys below the data key match only JSON, a leaf matches only plain text.
+
+    A rule that has both never matches.
+    """
     table: _Table = dict.fromkeys((str, Absent, dict, list), never)
     if node.leaf is None:
         table |= {dict: _walk(node.branches), list: _judgement(node)}
@@ -134,7 +140,7 @@ def _judgement(node: Node) -> Predicate:
 
 
 def _walk(branches: tuple[Branch, ...]) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether every branch holds in an object; branches are independent of each other, outside of arrays."""
+    """Return a test of an object: each branch must match. A thorough test is used for an object with dotted keys."""
     tables = [(branch.key, _table(branch.node)) for branch in branches]
     dotted = [branch for branch in branches if branch.dotted]
     if not dotted:

@@ -1,6 +1,6 @@
-"""In what is a pattern written?
+"""How is the JSON text of a pattern parsed?
 
-In JSON, read so that nothing of it is lost: an object keeps every member in the order written, even those of one name.
+An object becomes a `Members` value, which keeps all members in their order, also members with equal keys.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from poller.core.filtering.invalid import InvalidPattern, Place
 
 NUMBERS: tuple[type, ...] = (int, float)
 KINDS: tuple[type, ...] = (str, *NUMBERS, bool, type(None))
-"""The types of JSON scalars. A value is of a kind if that is exactly its type: `True` is no int here."""
+"""The types of JSON values other than objects and arrays. Only the exact type counts: `True` is not an int here."""
 
 
 class Members(tuple[tuple[str, Any], ...]):
-    """A JSON object of a pattern."""
+    """A JSON object of a pattern: its keys and values, in their order."""
 
     __slots__ = ()
 
 
 def read_notation(text: str) -> tuple[Any, list[int]]:
-    """The JSON value, with objects as Members, and all integers in it."""
+    """Return the parsed JSON, with Members for objects, and a list of all integers in it. Raises InvalidPattern."""
     integers: list[int] = []
 
     def parse_integer(digits: str) -> int:

@@ -1,14 +1,14 @@
 """Which values does a match expression such as `{"prefix": "us-"}` accept?
 
-An operator is compiled to its tests: for each kind of JSON scalar that it can accept, a predicate over that kind.
-A kind without a test is not accepted, so that `prefix` never sees a number, nor `numeric` a string.
+An operator is compiled to its tests: one predicate for each type of value that it can accept.
+A type without a test is never accepted. So `prefix` never gets a number, and `numeric` never gets a string.
 
-Choices on points where AWS's pages are silent:
-- `anything-but` accepts every present value outside its list, so also numbers, booleans and null where the list holds
-  strings, and strings where it holds numbers.
-- `wildcard`, `cidr`, `exactly` and every nested form that EventBridge rules accept are accepted.
-- "Ignoring case" means Unicode case folding.
-- `numeric` compares exact values, which differs from IEEE doubles only beyond 2**53.
+AWS's pages do not say the following; here:
+- `anything-but` accepts every present value outside its list, of any type: a list of strings also accepts numbers,
+  booleans and null, and a list of numbers also accepts strings.
+- `wildcard`, `cidr`, `exactly` and the nested forms of EventBridge's rules are valid.
+- "Ignore case" means Unicode case folding.
+- `numeric` compares exact values. The result differs from that of doubles only for numbers beyond 2**53.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from poller.core.filtering.predicates import Predicate, Tests, always, any_of, n
 
 
 def compile_operator(expression: Members, place: Place) -> Tests:
-    """The tests of a match expression; `exists: false` accepts no value, so it has none."""
+    """Return the tests of a match expression. `exists: false` has no tests, because it accepts no value."""
     name, operand = only_member(expression, place)
     place = (*place, name)
     if name in _ON_TEXTS:
@@ -35,7 +35,7 @@ def compile_operator(expression: Members, place: Place) -> Tests:
 
 
 def is_absence(expression: Members) -> bool:
-    """Whether a valid match expression accepts that the field is not there."""
+    """Return whether a valid match expression accepts an absent field."""
     return expression == (("exists", False),)
 
 
@@ -46,7 +46,7 @@ def _exists(operand: Any, place: Place) -> Tests:
 
 
 def _numeric(operand: Any, place: Place) -> Tests:
-    """One comparison, or a lower and then an upper bound."""
+    """Return the tests of `numeric`: one comparison, or a lower bound followed by an upper bound."""
     if type(operand) is not list:
         raise InvalidPattern("Value of numeric must be an array", place)
     if len(operand) not in (2, 4) or not all(is_number(bound) for bound in operand[1::2]):
@@ -81,7 +81,10 @@ def _anything_but(operand: Any, place: Place) -> Tests:
 
 
 def _refused_texts(operand: Members, place: Place) -> Predicate:
-    """What `{"prefix": …}` and the like refuse, below anything-but, where each takes a text or a list of texts."""
+    """Return a test of the texts that `anything-but` refuses, for an operand such as `{"prefix": …}`.
+
+    Below `anything-but`, such an operator takes one text or a list of texts.
+    """
     name, refused = only_member(operand, place)
     if name not in ("prefix", "suffix", "equals-ignore-case", "wildcard"):
         raise InvalidPattern(f'Unsupported anything-but pattern "{name}"', place)
@@ -121,4 +124,4 @@ _ON_VALUES: dict[str, Callable[[Any, Place], Tests]] = {
     "anything-but": _anything_but,
 }
 OPERATOR_WORDS = frozenset([*_ON_TEXTS, *_ON_VALUES, *_COMPARISONS])
-"""Words with a meaning in a match expression."""
+"""The names of operators and comparisons in match expressions."""

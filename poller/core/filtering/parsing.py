@@ -1,14 +1,14 @@
-"""What does the text of a pattern say?
+"""Which rules does the text of a pattern stand for?
 
-A pattern is written out as its rules, of which a record must satisfy one: each rule is a set of leaves by path.
+A pattern stands for one or more rules, and a record must match one of them. A rule has one leaf for each path.
 `{"a": {"b": [1]}, "$or": [{"c": [2]}, {"d": [3]}]}` becomes `{a.b: 1, c: 2}` and `{a.b: 1, d: 3}`.
 
-- A dot in a key is the same as nesting: `{"a.b": [1]}` and `{"a": {"b": [1]}}` are one path.
-- Members written twice are merged by path, as in the AND example of "Using event filtering with a DynamoDB event
-  source"; of two leaves at one path the last written counts, which holds for a `$or` and its siblings too.
-- `$or` stands at any level, holds two objects or more, and multiplies; inside, the names of operators are no field
-  names.  Anything else under `$or` is refused, not read as a field of that name.
-- Like EventBridge, more than 1,000 combinations of `$or` are refused.
+- A dot in a key means nesting: `{"a.b": [1]}` and `{"a": {"b": [1]}}` have the same path.
+- Members with equal keys are merged by path, as in the AND example of "Using event filtering with a DynamoDB event
+  source". If two leaves have the same path, the last one in the text counts, also between a `$or` and its siblings.
+- `$or` may be at any level. Its value is an array of at least two objects, and anything else is invalid. Each object
+  multiplies the rules. Inside `$or`, the names of operators cannot be field names.
+- A pattern with more than 1,000 combinations of `$or` is invalid, as in EventBridge.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Path = tuple[str, ...]
 Rule = dict[Path, Leaf]
 
 MAX_COMBINATIONS = 1_000
-"""Rules that one pattern may stand for; the limit of EventBridge."""
+"""The largest number of rules that a pattern may stand for; the limit of EventBridge."""
 
 MAX_DEPTH = 100
-"""Levels of a pattern; our own, thrice the nesting that DynamoDB allows an item, so that no match runs out of stack."""
+"""The deepest nesting of a pattern. The number is ours: three times DynamoDB's limit, and within Python's stack."""
 
 LONG_INTEGER = 2**63
-"""An integer from here on (or its negative) does not survive every JSON parser; see `documents`."""
+"""An integer whose absolute value is at least this may be rounded by orjson (`documents`)."""
 
 RESERVED_INSIDE_OR = OPERATOR_WORDS | {
     *("regex", "not-wildcard", "not-equals-ignore-case", "ip-address-in-range", "ip-address-not-in-range"),
     *("date-after", "date-on-or-after", "date-before", "date-on-or-before", "in-date-range"),
 }
-"""The operators, and words that EventBridge keeps for operators to come."""
+"""The names of operators, and names that EventBridge reserves for future operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Pattern:
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Raises InvalidPattern for whatever is not a pattern."""
+    """Return the rules of a pattern. Raises InvalidPattern if the text is not a valid pattern."""
     root, integers = read_notation(text)
     if type(root) is not Members:
         raise InvalidPattern("Filter is not an object")
@@ -56,7 +56,7 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def _write_out(members: Members, rules: list[Rule], path: Path, place: Place, *, is_inside_or: bool) -> list[Rule]:
-    """Adds what the object at `path` asks for to every rule written so far."""
+    """Return the rules with the leaves of the object at `path` added to each of them."""
     if not members:
         raise InvalidPattern("Empty objects are not allowed", place)
     for key, value in members:

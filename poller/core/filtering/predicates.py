@@ -1,4 +1,4 @@
-"""How are yes-or-no questions about one value put together?"""
+"""How are several tests of one value combined into one test?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 Predicate = Callable[[Any], bool]
 
 Tests = Mapping[type, Predicate]
-"""For each kind of scalar, what it takes to be accepted; a kind without a test is not."""
+"""The test for each type of value. A type without a test is not accepted."""
 
 
 def always(_: object) -> bool:

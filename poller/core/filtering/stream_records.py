@@ -1,12 +1,12 @@
 """Can a pattern match any record of a DynamoDB stream?
 
-Its attributes carry their types, and its numbers are text:
+In a record, each attribute has a type, and numbers are text:
 
     "dynamodb": {"NewImage": {"salary": {"N": "50000"}, "tags": {"SS": ["a"]}, "home": {"M": {"city": {"S": "Rome"}}}}}
 
 So `{"salary": [50000]}`, `{"salary": {"N": [50000]}}` and `{"salary": {"N": [{"numeric": [">", 0]}]}}` match nothing.
-Only the shape of records is looked at, and a doubtful pattern is accepted: the name of an attribute may contain dots,
-and then it takes several steps of a path; a leaf that accepts a missing field may name a field that no record has.
+`mismatch` finds a pattern that cannot match any record because of the shape of records. It accepts doubtful patterns:
+an attribute's name may contain dots, and a leaf that accepts an absent field may name a field that no record has.
 
 Sources: Amazon DynamoDB API Reference, "StreamRecord" and "AttributeValue"; AWS Lambda Developer Guide, "Using event
 filtering with a DynamoDB event source".
@@ -25,20 +25,20 @@ _FIELDS: dict[str, tuple[type, ...]] = {
     "SizeBytes": NUMBERS,
     "StreamViewType": (str,),
 }
-"""The fields of a record besides its items, and the types of their values."""
+"""The fields of `dynamodb` other than items, with the types of their values."""
 
 _ITEMS = ("Keys", "NewImage", "OldImage")
 
 _EVENT_NAMES = ("INSERT", "MODIFY", "REMOVE")
 
 _SCALARS: dict[str, type] = {"S": str, "N": str, "B": str, "SS": str, "NS": str, "BS": str, "BOOL": bool, "NULL": bool}
-"""The attribute types that contain no attribute, and the type of the value below each; a set is an array of it."""
+"""The attribute types that contain no other attributes, with the type of their values. A set is an array of values."""
 
 TYPES = (*_SCALARS, "M", "L")
 
 
 def mismatch(pattern: str) -> str | None:
-    """Why no record matches a valid pattern, as a sentence about one of its leaves; None if a record may match."""
+    """Return why no record can match a valid pattern, as a sentence about one leaf; None if a record may match."""
     first: str | None = None
     for rule in parse_pattern(pattern).rules:
         wrong = next((path for path, leaf in rule.items() if not _fits(path, leaf)), None)
@@ -64,9 +64,9 @@ def _fits(path: Path, leaf: Leaf) -> bool:
 
 
 def _fits_item(path: Path, leaf: Leaf) -> bool:
-    """Whether the path leads from an item to a value that the leaf accepts: it ends with a name and the value's type.
+    """Return whether the path can lead from an item to an accepted value: a name, then a type that the leaf accepts.
 
-    The steps before the type may all be one name with dots, so what they are does not matter.
+    The steps before the type are not tested, because all of them may be one name with dots.
     """
     return len(path) > 1 and path[-1] in _SCALARS and _accepts(leaf, _SCALARS[path[-1]])
 

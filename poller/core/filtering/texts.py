@@ -1,7 +1,8 @@
 """Which texts does an operator on strings accept?
 
-Each function here checks an operator's operand and makes a predicate over strings of it.
-Time is linear in the value's length whatever the pattern, since the values come from strangers.
+Each function checks an operator's operand and returns a predicate for strings. It raises InvalidPattern if the operand
+is wrong.
+The predicates take linear time in the length of the tested string, because the records' values are not trusted.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ def equals_ignore_case(operand: Any, place: Place) -> Predicate:
 
 
 def wildcard(operand: Any, place: Place) -> Predicate:
-    """The leftmost fit of each literal between two stars is as good as any other, so there is no way back to try."""
+    """Return a predicate for a pattern with `*`.
+
+    It takes the leftmost match of each literal between two stars. Another match is never better, so it never goes back.
+    """
     first, *rest = _literals(text_of(operand, place), place)
     if not rest:
         return lambda value: value == first
@@ -79,7 +83,7 @@ def cidr(operand: Any, place: Place) -> Predicate:
 
 
 def _operand_ignoring_case(operand: Any, place: Place) -> str | None:
-    """The folded text of `{"equals-ignore-case": text}` as operand of prefix or suffix; None if it is not an object."""
+    """Return the case-folded text of an operand `{"equals-ignore-case": text}`; None if it is not an object."""
     if type(operand) is not Members:
         return None
     name, text = only_member(operand, place)
@@ -89,7 +93,7 @@ def _operand_ignoring_case(operand: Any, place: Place) -> str | None:
 
 
 def _literals(text: str, place: Place) -> list[str]:
-    """The texts before, between and after the stars of a wildcard pattern."""
+    """Return the texts before, between and after the stars of a wildcard pattern."""
     literals, characters = [""], iter(text)
     is_after_star = False
     for character in characters:

@@ -1,8 +1,8 @@
-"""How do the paths of a rule lie under one another?
+"""How does a rule become a tree?
 
-The leaves of a rule, given by path, become a tree whose branches are the steps of the paths.
-A key of a record that holds dots is a way of writing the same path, so each branch also knows the dotted keys that
-would lead below it: the branch `a` with a leaf at `a.b.c` looks for `a`, and for `a.b` and `a.b.c`.
+A rule has one leaf for each path. The tree has one branch for each step of a path.
+A record may contain a path as a key with dots. So a branch also knows the keys with dots that lead below it: the branch
+`a` with a leaf at `a.b.c` looks for the keys `a`, `a.b` and `a.b.c`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from poller.core.filtering.parsing import Path
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A spot of the tree; `accepts_absence` is whether everything at and below it may be missing."""
+    """A node of the tree. `accepts_absence` is true if everything at and below it may be missing."""
 
     leaf: Leaf | None
     branches: tuple[Branch, ...]
@@ -26,14 +26,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """`dotted` maps each dotted key that leads below this branch to what remains of it behind the first step."""
+    """One step of a path. `dotted` maps each key with dots that leads below this branch to the key's rest after it."""
 
     key: str
     node: Node
     dotted: Mapping[str, str]
 
     def values_in(self, objects: list[dict[str, Any]]) -> list[Any]:
-        """Whatever the objects hold at this branch, however written."""
+        """Return the values that the objects have at this branch, under its key or under keys with dots."""
         found = [each[self.key] for each in objects if self.key in each]
         for dotted, rest in self.dotted.items():
             found += [{rest: each[dotted]} for each in objects if dotted in each]
