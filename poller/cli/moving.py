@@ -49,7 +49,7 @@ class Move(NamedTuple):
             hand.start_over(self.before.key, self.position)
 
     def told(self) -> Iterable[str]:
-        """Yield sentences: the new position, what it means for the records, and whether windows are lost."""
+        """Yield sentences: the new position, what it means for the records, and whether open windows are given up."""
         what = self.before.key.mapping if self.shard_id is None else f"{self.before.key.mapping}, {self.shard_id}"
         yield f"{what} would go on {in_words(self.position)}."
         yield self._meaning()
@@ -80,7 +80,7 @@ def _meaning_of_time(timestamp: float) -> str:
 
 
 def _meaning_in_shard(now: Position, then: Position) -> str:
-    """Return what the move of a shard means. It is not known whether a time is before a sequence number."""
+    """Return what the move of a shard means. A time and a sequence number cannot be compared: then say both effects."""
     if isinstance(now, ShardEnd):
         return "The function gets its records from there on again; its child shards wait until its end."
     kinds = {type(now), type(then)}

@@ -42,13 +42,13 @@ LONGEST_SEQUENCE_NUMBER = 128
 
 
 class NoPosition(ValueError):
-    """A text of the command line is no position, or not one for this shard or mapping. The message says why."""
+    """Raised if a text is no position, or if this shard or mapping cannot have it. The message says why."""
 
 
 def given(text: str, *, is_of_shard: bool, is_after: bool) -> Position:
     """Return the position that the text names. Raise NoPosition if it names none.
 
-    `is_of_shard`: the position is for one shard. `is_after`: it is after the record of the sequence number.
+    `is_of_shard` is true for --shard. `is_after` is true for --after: the position is after the record of that number.
     """
     if re.fullmatch(r"[0-9]+", text) and (is_of_shard or is_after or len(text) >= SHORTEST_SEQUENCE_NUMBER):
         if len(text) > LONGEST_SEQUENCE_NUMBER:

@@ -10,7 +10,7 @@ from poller.aws.clients import Aws, AwsSettings
 from poller.demo.processes import REGION
 
 AWS_SQS = "aws sqs --endpoint-url $AWS_ENDPOINT_URL"
-"""The AWS CLI for SQS at the emulator. For SQS alone, version 1 of it ignores the variable, so it needs the option."""
+"""The AWS CLI for SQS at the emulator. For SQS alone, version 1 of the CLI ignores the variable by itself."""
 
 
 class Clients(NamedTuple):

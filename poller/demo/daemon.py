@@ -29,7 +29,7 @@ STOP_IN_SECONDS = 8.0
 LOOK_EVERY_SECONDS = 0.1
 
 DEATH_IN_SECONDS = 1.0
-"""How long `metrics` waits for the end of a daemon that does not answer, to say which of both happened."""
+"""How long `metrics` waits for a daemon that does not answer to end. If it ends, the error says so."""
 
 
 class Daemon:

@@ -66,7 +66,7 @@ def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Co
 
 
 def _twice_advice(file: File, functions: Functions) -> Iterator[str]:
-    """Yield a warning for each mapping that gives its function the records of another mapping once more.
+    """Yield a warning for each mapping whose function gets the same records from an earlier mapping too.
 
     A stream and its consumer are two sources for AWS, so no rule forbids it, but both have the same records.
     """

@@ -46,7 +46,7 @@ class FunctionKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference(Generic[Name]):
-    """The names of mappings or of functions, in the order of the new file; `removed` in that of the old one."""
+    """The names of mappings or of functions, in the order of the new file. `removed` is in the old file's order."""
 
     added: tuple[Name, ...] = ()
     replaced: tuple[Name, ...] = ()

@@ -90,7 +90,7 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that was probably meant, or None. Upper and lower case are the same.
 
-    A word that equals the last part of a known word with dots means that word.
+    `maximum_concurrency` means `scaling_config.maximum_concurrency`, if that is a known word.
     """
     words = {candidate.lower(): candidate for candidate in known}
     same = [candidate for candidate in words if candidate.rpartition(".")[2] == word.lower()]

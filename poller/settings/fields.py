@@ -111,7 +111,7 @@ _QUEUE_URL = re.compile(
 def _no_arn(text: object) -> str:
     """Return the rule for a value that is not an ARN.
 
-    For a queue's url, the rule shows the queue's ARN; not if the url has a value of the environment.
+    For a queue's url, the rule shows the queue's ARN. A url with a value of the environment is not shown.
     """
     if not isinstance(text, str) or "://" not in text:
         return "is not an ARN (arn:partition:service:region:account:resource)"
@@ -140,7 +140,7 @@ _SOURCES = {
 
 
 def _source_arn(text: object) -> Arn:
-    """Source: AWS Lambda API Reference, "CreateEventSourceMapping", EventSourceArn."""
+    """Return the ARN of a queue or stream. Source: AWS Lambda API Reference, "CreateEventSourceMapping"."""
     arn = _arn(text)
     if arn.service not in _SOURCES:
         raise rule_error("Unrecognized event source. It must be an SQS queue, a Kinesis stream or a DynamoDB stream")
@@ -178,7 +178,7 @@ _DESTINATIONS = {
 
 
 def _destination_arn(text: object) -> Arn:
-    """A destination is a standard queue, a standard topic or a bucket.
+    """Return the ARN of a destination: a standard queue, a standard topic or a bucket.
 
     Source: AWS Lambda Developer Guide, "Retain discarded batch records".
     """

@@ -48,7 +48,7 @@ def filter_advice(mapping: Entry[MappingOptions]) -> Iterator[str]:
     """Yield warnings: about patterns that no record can match, and about keys that AWS does not promise to look at.
 
     A pattern with a key that no record of the source has was probably meant for another source.
-    AWS looks at `eventName` of DynamoDB, because its own examples filter by it.
+    AWS is known to look at `eventName` of DynamoDB: examples in its own pages filter by it.
     """
     data_key = _data_key(mapping.options.event_source_arn)
     for index, pattern in enumerate(mapping.options.filters):

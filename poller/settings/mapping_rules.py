@@ -63,14 +63,14 @@ def mapping_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
 class Taken:
     """What no two mappings may share: a source together with a function, and a uuid.
 
-    `bindings` and `uuids` map it to the name of the first mapping that has it.
+    `bindings` and `uuids` map each of them to the name of the first mapping that has it.
     """
 
     bindings: dict[tuple[Arn, str], str] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
 
     def take(self, mapping: Entry[MappingOptions], function: str | None) -> Iterator[Fault]:
-        """Add what this mapping has, and yield a fault if an earlier mapping has it already.
+        """Add the mapping's source, function and uuid. Yield a fault if an earlier mapping has the same.
 
         `function` identifies the function (`Functions.identity`), or is None if the mapping has none.
         """

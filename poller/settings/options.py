@@ -72,7 +72,7 @@ class Unstated:
 
 @dataclass(frozen=True, slots=True)
 class Follows:
-    """The default of the option depends on other settings. The value in `model/` has it, in the field of that name."""
+    """The default of the option depends on other settings. The field of that name in `model/` has the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Secret:
 class Range:
     """The numbers that an option may have, from `lowest` to `highest`.
 
-    `source` is the page of AWS that has the limits, or says that they are our own.
+    `source` says where the limits come from: from a page of AWS, or from poller ("ours").
     `none` is the number that stands for no limit or no window; it becomes None.
     """
 

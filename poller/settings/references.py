@@ -62,7 +62,7 @@ class Functions:
     def resolve(self, mapping: Entry[MappingOptions]) -> None:
         """Find the mapping's function, and add it if it is a new function of AWS Lambda.
 
-        If the reference means no function, this is added to `faults`.
+        If `function_name` means no function, add a fault to `faults`.
         """
         reference = mapping.options.function_name
         if reference is None:
@@ -106,7 +106,7 @@ def identity(name: FunctionName, function: Function | None) -> str:
 
 
 def functions_of(settings: Settings) -> Functions:
-    """Return the functions of settings that are in use, so that a mapping that is not in the file can find its own."""
+    """Return the functions that are in use, for a mapping that is not in the file and has to find its function."""
     functions = Functions(frozenset(_with_tables(settings.functions.values())), settings.daemon.region)
     for function in settings.functions.values():
         functions.add(function)
@@ -114,7 +114,7 @@ def functions_of(settings: Settings) -> Functions:
 
 
 def _with_tables(functions: Iterable[Function]) -> Iterator[str]:
-    """Yield the names of the functions that have a table. The others are what their name alone means."""
+    """Yield the names of the functions that have a table. Any other function is made from its name alone."""
     for function in functions:
         arn = function.arn
         by_name = lambda_function(function.name, User(arn.region, arn.account, arn.partition))
@@ -138,7 +138,7 @@ def resolve(file: File, directory: FilePath) -> Functions:
 
 
 def lambda_function(reference: str, user: User) -> Function | None:
-    """Return the function of AWS Lambda that the reference means, or None if it is no name and no ARN of one.
+    """Return the function of AWS Lambda that the reference means, or None if it has the form of no name and no ARN.
 
     `user` has the region, account and partition that the reference leaves out.
     """

@@ -71,7 +71,7 @@ def _instead_of(value: str) -> str:
 
 
 def _key_of_the_value(lines: list[str], before: str) -> str:
-    """Return the key of the value behind `before`, which may be in an inline table, or else the key of the line."""
+    """Return the key at the end of `before`, which may be in an inline table, or else the first key of the line."""
     inner = re.search(r"([\w.\"-]+)\s*=\s*$", before)
     own, line_key = inner and inner[1], _key_of_the_line(lines)
     return line_key if own is None or line_key == own or line_key.endswith(f".{own}") else f"{line_key}.{own}"

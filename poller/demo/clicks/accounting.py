@@ -97,7 +97,7 @@ class ClickBook(Book):
 
 
 def _fates(book: ClickBook) -> Iterator[str]:
-    """Did the function see each click but the poison, at the shard and sequence number that the stream gave it?"""
+    """Yield a fault if the function did not see a click (but the poison), or saw it at another sequence number."""
     yield from differ("clicks put", len(book.put), book.total)
     yield from unequal(
         "clicks seen",
@@ -111,7 +111,7 @@ def _fates(book: ClickBook) -> Iterator[str]:
 
 
 def _report(book: ClickBook) -> Iterator[str]:
-    """Is there exactly one invocation record, and does it name only the poison?"""
+    """Yield a fault if there is not exactly one invocation record, or if it does not name the poison alone."""
     yield from differ("invocation records", len(book.reported), 1)
     places = [(sighting.shard, sighting.sequence_number) for sighting in book.put if sighting.click == POISON]
     for reported in book.reported:
@@ -126,7 +126,7 @@ def _report(book: ClickBook) -> Iterator[str]:
 
 
 def _daemon(book: ClickBook) -> Iterator[str]:
-    """Do the daemon's numbers agree with those of the emulator and of the function?"""
+    """Yield a fault for each number of the daemon that does not agree with the emulator's and the function's."""
     counted, given_up = book.counted, len(book.reported)
     yield from differ("records that the daemon polled", counted.polled, len(book.put))
     yield from differ("records that the daemon gave up", counted.discarded, given_up)
@@ -140,7 +140,7 @@ def _daemon(book: ClickBook) -> Iterator[str]:
 
 
 def _order(book: ClickBook) -> Iterator[str]:
-    """Was each user's order kept?"""
+    """Yield a fault for each click that was first seen after a later click of its user."""
     latest: dict[str, int] = {}
     for sighting in book.first_sightings:
         click = sighting.click

@@ -50,7 +50,7 @@ class Clicks:
         return f"{clicks} clicks of {len(story.USERS)} users go into the stream; one is cut short, and is no JSON"
 
     async def send(self) -> AsyncIterator[None]:
-        """Put one click of each user with each step."""
+        """Put the clicks into the stream. Each step puts one click of each user."""
         for clicks in rounds():
             await self.put(clicks)
             yield

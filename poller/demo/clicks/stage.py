@@ -38,7 +38,10 @@ class Reported(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """`parents` are the one shard that was split, or the two that were merged; empty for a shard of the beginning."""
+    """A shard of the stream.
+
+    `parents` are the one shard that was split or the two that were merged into this one, or empty for the first shards.
+    """
 
     name: str
     parents: tuple[str, ...]

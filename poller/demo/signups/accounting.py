@@ -117,7 +117,7 @@ class Account(Book):
 
 
 def _fates(account: Account) -> Iterator[str]:
-    """Was each row filtered out, stored or moved to the dead-letter queue, as it should be?"""
+    """Yield a fault if not every row is stored, or in the dead-letter queue, as it should be, or messages are left."""
     wanted, held = account.expected, account.held
     stored = Counter(row.number for row in held.stored)
     yield from differ("rows sent", account.sent, wanted.rows)
@@ -129,7 +129,7 @@ def _fates(account: Account) -> Iterator[str]:
 
 
 def _daemon(account: Account) -> Iterator[str]:
-    """Do the daemon's numbers agree with those of the emulator?"""
+    """Yield a fault for each number of the daemon that does not agree with the emulator's."""
     counted, held = account.counted, account.held
     stored, succeeded = len(held.stored), counted.invoked - counted.failed
     yield from differ("records that the daemon filtered out", counted.filtered_out, len(account.expected.filtered_out))
@@ -146,14 +146,14 @@ def _daemon(account: Account) -> Iterator[str]:
 
 
 def _order(account: Account) -> Iterator[str]:
-    """Was the order within each company kept? Only a FIFO queue promises this."""
+    """Yield a fault for each row of a FIFO queue that was stored out of order. Only a FIFO queue promises order."""
     if account.is_fifo:
         for earlier, later in _overtakings(account.held.stored):
             yield f"company {later.company}: row {later.number} was stored after row {earlier.number}"
 
 
 def _overtakings(stored: Iterable[StoredRow]) -> Iterator[tuple[StoredRow, StoredRow]]:
-    """Yield each two rows of a company that were stored one after the other, but in the wrong order."""
+    """Yield each pair of rows of a company that were stored one after the other, but in the wrong order."""
     by_place = sorted(stored, key=lambda row: (row.company, row.place))
     return (
         (earlier, later)

@@ -62,7 +62,7 @@ class Signups:
         )
 
     async def send(self) -> AsyncIterator[None]:
-        """Send ten rows to one queue with each step; both queues get all rows."""
+        """Send all rows to both queues. Each step sends ten rows to one queue."""
         for start in range(0, len(self._rows), MESSAGES_PER_CALL):
             for queue in QUEUES:
                 rows = self._rows[start : start + MESSAGES_PER_CALL]
