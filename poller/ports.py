@@ -118,7 +118,7 @@ class SourceClock(Protocol):
 
 
 class CheckpointStore(Protocol):
-    """The store of the checkpoints of streams. A saved checkpoint survives a crash of the process.
+    """The store of streams' checkpoints. In a file store, a saved checkpoint survives any crash of the process.
 
     Several writers may share a store: a save compares the version of each shard (`core/streams/claims.py`).
     """
@@ -127,9 +127,9 @@ class CheckpointStore(Protocol):
         """Return the stored checkpoint of every shard, for one mapping and its stream."""
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
-        """Store these checkpoints durably. Return the ids of the shards that now belong to another writer.
+        """Store these checkpoints, and return once they are durable. The result has the ids of lost shards.
 
-        If another writer has stored a shard since this writer read it, the save does not store that shard's checkpoint.
+        A shard is lost if another writer has stored it since this writer read it. Its checkpoint is not stored.
         All other checkpoints are stored in one transaction: if it fails, none of them is stored.
         Idempotent.
         """
@@ -145,7 +145,7 @@ class CheckpointStore(Protocol):
 
 
 class PauseStore(Protocol):
-    """The store of the mappings that a person has paused. A stored pause survives a crash of the process."""
+    """The store of the mappings that a person has paused. In a file store, a pause survives a crash of the process."""
 
     async def load(self) -> frozenset[MappingName]:
         """Return the mappings that are paused."""

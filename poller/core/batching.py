@@ -60,7 +60,7 @@ class BatchBuilder:
             self.deadline = now + self._window_in_seconds
             grown = self.size_in_bytes + record_bytes
         else:
-            grown = self.size_in_bytes + 1 + record_bytes  # the comma
+            grown = self.size_in_bytes + 1 + record_bytes  # the comma before the record
             if self.count >= self._batch_size or grown > self._limit_in_bytes:
                 return False
         self.count += 1
@@ -88,9 +88,9 @@ class BatchBuilder:
 
     @property
     def is_full(self) -> bool:
-        """True when no further record can fit, whatever its size."""
+        """Whether no further record can fit, whatever its size."""
         return self.count >= self._batch_size or (self.count > 0 and self.size_in_bytes >= self._limit_in_bytes)
 
     def is_due(self, now: float) -> bool:
-        """True when the batch has records and must not wait for more."""
+        """Return whether the batch must be sent now: it has records, and is full or its batching window is over."""
         return self.is_full or (self.deadline is not None and now >= self.deadline)

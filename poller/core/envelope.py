@@ -135,7 +135,7 @@ def item_key(wire: Mapping[str, Any]) -> str:
     keys = wire["dynamodb"]["Keys"]
     try:
         return orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()
-    except orjson.JSONEncodeError:  # see encode
+    except orjson.JSONEncodeError:  # half of a surrogate pair, as in `encode`
         return encode(dict(sorted(keys.items()))).decode()
 
 

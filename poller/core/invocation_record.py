@@ -1,6 +1,6 @@
 """What does a destination receive about a discarded batch?
 
-It receives one JSON document for each discarded batch, the invocation record.
+It receives one JSON document for each discarded batch: the invocation record.
 The document says where the records are in the stream, but does not contain them.
 SQS and SNS destinations get this document. An S3 object also has the invocation's event, as a JSON string in `payload`.
 
@@ -11,7 +11,7 @@ SQS and SNS destinations get this document. An S3 object also has the invocation
     no records          (a window's last invocation failed) the document names only the shard and the stream
 
 Sources: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
-Lambda" and the page of the same name for DynamoDB. That AWS leaves out these fields was seen on AWS.
+Lambda" and the page of the same name for DynamoDB. The absent fields were seen on AWS.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class WindowCall:
 class DiscardedBatch:
     """A discarded batch and its last invocation. `function_arn` and `stream_arn` are as configured.
 
-    `invoke_count` is the number of invocations. `response` is the last response, None if there was no invocation.
+    `invoke_count` is the number of invocations that the document states, at least 1. `response` is the last response;
+    it is None if there was no invocation, or if the records became too old.
     `at` is the time of the discard in epoch seconds. `mapping_uuid` is a part of the keys of S3 objects.
     """
 

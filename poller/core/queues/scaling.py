@@ -32,7 +32,7 @@ class PollScaling:
             self.wanted = max(1, self.wanted // 2)
 
     def failed(self) -> None:
-        """Note that the source refused a poll or did not answer. One poll at a time then tests it."""
+        """Note that the source refused a poll or did not answer. Only one poll at a time then tries again."""
         self.wanted = 1
 
 

@@ -87,7 +87,7 @@ class Lineage:
         self, stored: Mapping[ShardId, Position], drained_at: Mapping[ShardId, float], *, memory_in_seconds: float
     ) -> None:
         self._positions = dict(stored)
-        """Where each shard began, or ShardEnd. A shard that is being read has its current position in its reader."""
+        """The position at which each shard begins, or ShardEnd. Reading a shard does not change its position here."""
         self._drained_at = {shard_id: drained_at[shard_id] for shard_id, at in stored.items() if at == ShardEnd()}
         self._memory_in_seconds = memory_in_seconds
         self._listed: set[ShardId] = set()
@@ -209,9 +209,9 @@ class Lineage:
         return parent in self._positions and parent not in self._drained_at
 
     def _classify_unlisted(self) -> None:
-        """Make the stored shards readable that no complete listing has shown. A read tells whether they still exist.
+        """Make the stored shards readable that no listing has shown. A read then tells whether they still exist.
 
-        This happens after the second complete listing: the second one may still show a shard and its parents.
+        It is called from the second complete listing on: that listing may show a shard, and parents to wait for.
         """
         for shard_id in sorted(self._positions.keys() - self._classified):
             self._classify(Shard(shard_id, (), is_open=False))

@@ -113,7 +113,7 @@ class Settle(NamedTuple, Generic[R]):
 
 
 class Discard(NamedTuple, Generic[R]):
-    """These records are discarded. `invoke_count` is for the invocation record, and at least 1.
+    """These records are discarded. `invoke_count` is the number of invocations that is reported, at least 1.
 
     `response` is the last response. It is None if there was none, or if the records became too old.
     """
@@ -201,7 +201,7 @@ class Delivery(Generic[R]):
 
     @property
     def pause(self) -> Wait | None:
-        """The wait before the next invocation; None if it follows at once, or if all records are done."""
+        """The wait before the next invocation; None if the invocation follows at once, or if all records are done."""
         return self._pieces[-1].wait if self._pieces else None
 
     def answered(self, outcome: Outcome, response: Response, *, now: float) -> bool:

@@ -121,7 +121,7 @@ def room_in_bytes(shard_id: str, arn: str, *, state_bytes: int = MAXIMUM_STATE_B
 def _state_in(response: Response) -> bytes | None:
     """Return the state in the answer as JSON; None if there is no state, or if it is null.
 
-    The standard library parses the answer, because orjson would change long integers.
+    The standard library parses the answer, because orjson rounds integers of more than 64 bits.
     """
     if not isinstance(response, Answered):
         return None
