@@ -288,7 +288,8 @@ def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:
 def _unpacked(received: Received) -> bytes:
     """Return the body without its content-encoding, at most one byte more than a response may have.
 
-    Raises errors.Unreachable if the encoding cannot be read.
+    Raises errors.Unreachable if the encoding cannot be read, or if anything follows the packed body: a second member
+    of gzip might name the messages that failed.
     """
     encoding = received.headers.get("content-encoding", "identity").lower()
     if encoding == "identity" or not received.body:
@@ -300,7 +301,7 @@ def _unpacked(received: Received) -> bytes:
         body = unpacking.decompress(received.body, RESPONSE_LIMIT_IN_BYTES + 1)
     except zlib.error as error:
         raise _unreadable() from error
-    if not unpacking.eof and len(body) <= RESPONSE_LIMIT_IN_BYTES:
+    if (unpacking.unused_data or not unpacking.eof) and len(body) <= RESPONSE_LIMIT_IN_BYTES:
         raise _unreadable()
     return body
 

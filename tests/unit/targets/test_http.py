@@ -150,6 +150,14 @@ async def test_a_compressed_answer_is_unpacked(encoding: str, packed: Callable[[
     assert (await exchange(reply))[0] == Answered(b"[1]")
 
 
+@pytest.mark.parametrize("packed", [gzip.compress, zlib.compress])
+async def test_a_packed_answer_that_something_follows_is_not_read_in_part(packed: Callable[[bytes], bytes]) -> None:
+    encoding = "gzip" if packed is gzip.compress else "deflate"
+    failures = b'{"batchItemFailures":[{"itemIdentifier":"m1"}]}'
+    reply = Reply(body=packed(b"") + packed(failures), headers={"Content-Encoding": encoding})
+    assert (await exchange(reply))[0] == LostAnswer(reason=UNREADABLE)
+
+
 async def test_an_answer_without_a_body_needs_no_unpacking() -> None:
     assert (await exchange(Reply(status=204, headers={"Content-Encoding": "gzip"})))[0] == Answered(b"")
 
