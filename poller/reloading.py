@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import anyio
 from anyio import to_thread
 
+from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.errors import CannotReload, PollerError, SettingsError
 from poller.facts import Emit, FunctionRestarted, Reloaded, ReloadRefused, SettingsWarning
@@ -88,9 +89,9 @@ class Reloader:
                 try:
                     request.report = await self._served(request)
                 except PollerError as error:
-                    faults = error.faults if isinstance(error, SettingsError) else [str(error)]
-                    self._emit(ReloadRefused(settings=str(self._file), faults=tuple(faults)))
-                    request.error = error
+                    self._refuse(request, error)
+                except Exception as error:  # an error met in one reload must not end the mappings
+                    self._refuse(request, CannotReload(f"a fault of poller: {safe_text(error)}"))
                 request.is_done.set()
 
     def reload_soon(self) -> None:
@@ -128,6 +129,11 @@ class Reloader:
         """Resolve symbolic links at each call, because an update may change where they lead."""
         if settings is not None and Path(settings).resolve() != self._file.resolve():
             raise CannotReload(f"this daemon runs {self._file.resolve()}, not {settings}")
+
+    def _refuse(self, request: _Request, error: PollerError) -> None:
+        faults = error.faults if isinstance(error, SettingsError) else [str(error)]
+        self._emit(ReloadRefused(settings=str(self._file), faults=tuple(faults)))
+        request.error = error
 
     def _stand_in_line(self, request: _Request) -> None:
         if self._stop.has_begun:

@@ -17,7 +17,6 @@ import anyio
 
 from poller.descriptors import Limits, is_enough, needed
 from poller.disclosure import safe_text
-from poller.errors import PollerError
 from poller.facts import Emit, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
@@ -81,7 +80,7 @@ class Running:
         async def change(name: MappingName, make: Callable[[], Awaitable[None]]) -> None:
             try:
                 await make()
-            except (PollerError, OSError) as error:
+            except Exception as error:  # the fault of one mapping must not end the others
                 failures[name] = safe_text(error)
                 self._emit(MappingNotChanged(name, failures[name]))
 

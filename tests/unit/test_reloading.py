@@ -75,6 +75,7 @@ class Scene:
         self.stop = Stop()
         self.facts: list[Fact] = []
         self.reads = 0
+        self.fails_to_read: Exception | None = None
         settings = load(file, {})
         self.running = FakeRunning(settings)
         self.reloader = Reloader(
@@ -87,6 +88,8 @@ class Scene:
     def read(self) -> Settings:
         from_thread.check_cancelled()  # raises unless this is a worker thread
         self.reads += 1
+        if self.fails_to_read is not None:
+            raise self.fails_to_read
         return load(self.file, {})
 
     def said(self, kind: type[Fact]) -> list[Fact]:
@@ -150,6 +153,17 @@ async def test_a_faulty_file_changes_nothing_and_all_its_faults_are_told(tmp_pat
         assert made.said(ReloadRefused) == [ReloadRefused(str(made.file), tuple(caught.value.faults))]
         assert (made.reloader.in_use, made.running.mappings) == (before, {"orders"})
         made.write(queue("new"))
+        assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
+
+
+async def test_an_unexpected_error_refuses_one_reload_and_the_next_one_is_served(tmp_path: Path) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        made.write(queue("orders") + queue("new"))
+        made.fails_to_read = RuntimeError("can't start new thread")
+        with pytest.raises(CannotReload, match="a fault of poller: RuntimeError"):
+            await made.reloader.reload()
+        assert len(made.said(ReloadRefused)) == 1
+        made.fails_to_read = None
         assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
 
 

@@ -135,7 +135,11 @@ async def test_a_mapping_that_drains_delays_no_other(settings: Callable[[str], S
 
 @pytest.mark.parametrize(
     ("error", "why"),
-    [(CannotStore("the disk is full"), "the disk is full"), (OSError(24, "secret"), "Too many open files")],
+    [
+        (CannotStore("the disk is full"), "the disk is full"),
+        (OSError(24, "secret"), "Too many open files"),
+        (RuntimeError("secret"), "RuntimeError"),
+    ],
 )
 async def test_a_mapping_that_cannot_be_opened_is_told_and_the_others_change(
     settings: Callable[[str], Settings], error: Exception, why: str
