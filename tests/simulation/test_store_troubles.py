@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamContext
 from poller.engine.supervisor import Supervisor
-from poller.facts import CheckpointsLost, MappingReady, ShardLost, SourceFailed, StoreFailed, StoreRecovered
+from poller.facts import (
+    CheckpointsLost,
+    MappingCrashed,
+    MappingReady,
+    ShardLost,
+    SourceFailed,
+    StoreFailed,
+    StoreRecovered,
+)
 from poller.model.ids import MappingName
 from poller.model.status import MappingStatus
 from poller.model.stream import (
@@ -25,6 +35,7 @@ from poller.model.stream import (
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.store import FakeStore
 from tests.simulation.one_stream import Process, World, play, stopping_after
+from tests.simulation.process import OurFault
 
 PARENT = ShardId("shardId-000000000000")
 A_MINUTE = Outage(begins_at=10, ends_at=70, fault=Fault.UNREACHABLE)
@@ -45,6 +56,20 @@ class StoreWorld(World):
     def positions(self) -> dict[ShardId, Position]:
         (stored,) = self.failing_store.stored.values()
         return {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
+
+
+class StoreWithOurFault(FakeStore):
+    """For a time each save meets a fault of poller itself."""
+
+    def __init__(self, *, begins_at: float, ends_at: float) -> None:
+        super().__init__()
+        self._begins_at = begins_at
+        self._ends_at = ends_at
+
+    async def save(self, *arguments: Any, **options: Any) -> frozenset[ShardId]:
+        if self._begins_at <= anyio.current_time() < self._ends_at:
+            raise OurFault
+        return await super().save(*arguments, **options)
 
 
 def test_records_are_delivered_while_no_position_can_be_stored_and_the_source_is_not_blamed() -> None:
@@ -75,6 +100,29 @@ def test_records_are_delivered_while_no_position_can_be_stored_and_the_source_is
     assert (during.state, during.reason) == ("troubled", "the position store fails: save: the store refuses, by plan")
     assert (during.attempt or 0) > 3
     assert (after.state, after.reason, after.attempt) == ("ready", None, None)
+
+
+def test_after_a_fault_of_ours_in_the_store_the_next_run_reads_the_shards() -> None:
+    world = StoreWorld()
+    world.failing_store = StoreWithOurFault(begins_at=10, ends_at=13)
+    seen: list[MappingStatus] = []
+
+    async def main() -> None:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
+            await anyio.sleep(11)
+            world.put("key", "before")
+            await anyio.sleep(20)
+            world.put("key", "after")
+            await anyio.sleep(20)
+            seen.extend(supervisor.statuses())
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert [fact for fact in world.facts if isinstance(fact, MappingCrashed)]
+    assert [status.polls_in_flight for status in seen] == [1], "the crashed run has freed its shard"
+    assert world.succeeded[-1] == "after"
 
 
 def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:

@@ -178,11 +178,13 @@ class StreamMappingRunner:
         except Exception as error:  # the next run begins soon, without the shards that this run holds
             self._stop.fail(error)
         finally:
-            if lost := await self._checkpoints.save_last():
-                self._context.lane.emit(CheckpointsLost(self.mapping.name, lost))
-                if self._stop.has_begun:
-                    self._stop.is_unclean.set()
-            await self._hand_over_the_rest()
+            try:
+                if lost := await self._checkpoints.save_last():
+                    self._context.lane.emit(CheckpointsLost(self.mapping.name, lost))
+                    if self._stop.has_begun:
+                        self._stop.is_unclean.set()
+            finally:
+                await self._hand_over_the_rest()
 
     async def _cut_when_draining(self, scope: anyio.CancelScope) -> None:
         await self._stop.draining.wait()
