@@ -22,7 +22,7 @@ holds: `queues/groups.py`, `streams/shards_in_hand.py`.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, Protocol
 
@@ -159,23 +159,25 @@ class Supervisor:
             new = await self._begin(supervised, mapping, function, after=old)
             supervised.mapping, supervised.function, supervised.run = mapping, function, new
             self._begin_series(mapping)
-        if old is not None:
-            old.stop.begin()
+            if old is not None:
+                old.stop.begin()
+            stopped = supervised.runs - {new}
         if new is not None:
             await new.began.wait()
-        elif old is not None:
-            await self._drained(old)
+        else:
+            await self._drained(stopped)
 
     async def remove(self, name: MappingName) -> None:
         """End the mapping, and wait until its invocations have ended, at most for the grace."""
         supervised = self._mappings[name]
         async with supervised.changing:
             del self._mappings[name]
-            run, supervised.run = supervised.run, None
+            supervised.run = None
+            runs = frozenset(supervised.runs)
         try:
-            if run is not None:
+            for run in runs:
                 run.stop.begin()
-                await self._drained(run)
+            await self._drained(runs)
         finally:
             if name not in self._mappings:
                 self._series.forget_mapping(name)
@@ -281,9 +283,11 @@ class Supervisor:
                 run.stop.fail(error)
             beside.cancel_scope.cancel()
 
-    async def _drained(self, run: _Run) -> None:
+    async def _drained(self, runs: Collection[_Run]) -> None:
+        """Wait until these runs have ended, at most for the grace."""
         with anyio.move_on_after(self.grace_in_seconds):
-            await run.ended.wait()
+            for run in runs:
+                await run.ended.wait()
 
     async def _see_to_the_end(self, supervised: _Supervised, run: _Run) -> None:
         """After a crash, pause and begin another run, without waiting for what this run still has in hand."""

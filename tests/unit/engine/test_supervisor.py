@@ -282,6 +282,50 @@ async def test_a_removed_mapping_is_gone_at_once_and_what_it_opened_is_closed_wh
     assert [run.closed_at for run in world.runs] == [11, 101]
 
 
+async def remove(world: World) -> None:
+    await world.supervisor.remove(NAME)
+    assert not world.series.mappings
+
+
+async def disable(world: World) -> None:
+    await world.supervisor.replace(mapping(is_enabled=False), FUNCTION)
+
+
+@pytest.mark.parametrize("end", [remove, disable])
+async def test_the_end_of_a_mapping_waits_for_its_older_runs_too(
+    end: Callable[[World], Coroutine[Any, Any, None]],
+) -> None:
+    world = World()
+    world.busy_for = 20.0
+
+    async def until() -> None:
+        await world.supervisor.pause(NAME)
+        await world.supervisor.resume(NAME)
+        world.busy_for = 1.0
+        await anyio.sleep(2)
+        await end(world)
+        assert anyio.current_time() == 20
+
+    await world.live(mapping(), until=until)
+    assert [run.ended_at for run in world.runs] == [20, 3]
+
+
+@pytest.mark.parametrize("end", [remove, disable])
+async def test_the_end_of_a_mapping_waits_for_all_its_runs_no_longer_than_the_grace(
+    end: Callable[[World], Coroutine[Any, Any, None]],
+) -> None:
+    world = World()
+    world.busy_for = 90.0
+
+    async def until() -> None:
+        await world.supervisor.pause(NAME)
+        await world.supervisor.resume(NAME)
+        await end(world)
+        assert anyio.current_time() == GRACE_IN_SECONDS
+
+    await world.live(mapping(), until=until)
+
+
 async def test_a_mapping_that_was_removed_or_replaced_does_not_restart_after_a_crash() -> None:
     world = World()
     world.crashes_after = [1.0, 2.0]
