@@ -15,7 +15,7 @@ from poller.facts import RecordsDropped
 from poller.model.invocation import Answered, FunctionError, Response, Throttled
 from poller.model.stream import Checkpoint, ShardEnd, ShardId
 from tests.fakes.saving import load
-from tests.simulation.one_stream import ERROR, FAILURES, crashing_after, play, stopping_after
+from tests.simulation.one_stream import ERROR, FAILURES, FUNCTION, crashing_after, play, stopping_after
 from tests.simulation.windows import Call, TableWorld, WindowWorld, gathered
 
 SEEDS_IN_THE_GATE = 50
@@ -491,6 +491,29 @@ def test_a_crash_between_the_last_call_and_its_checkpoint_repeats_that_call_only
 
     play(world, main)
     assert [call.is_final for call in world.windows] == [False, True, True]
+    assert_each_window_saw_its_records(world)
+
+
+def test_a_run_that_waited_for_the_last_call_of_the_old_run_does_not_repeat_it() -> None:
+    world = WindowWorld()
+
+    async def main() -> None:
+        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
+            world.put_one()
+            await anyio.sleep(39)
+            world.duration = 12.0  # the last call begins at about 40 and outlasts the grace of ten seconds
+            await anyio.sleep(2)
+            assert len(world.finals()) == 1
+            await supervisor.replace(world._mapping(), FUNCTION)
+            assert not [call for call in world.ended if call.is_final], "the old run still runs"
+            world.duration = 0.01
+            await anyio.sleep(60)
+            return False
+
+        await world.live(until)
+
+    play(world, main)
+    assert [call.is_final for call in world.windows] == [False, True]
     assert_each_window_saw_its_records(world)
 
 

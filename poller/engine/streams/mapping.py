@@ -305,6 +305,7 @@ class StreamMappingRunner:
             self._free(shard_id)
             self._listings.drained(shard_id)
             return
+        self._windows.pop(shard_id, None)  # the old run may have ended it since the first load
         if window is not None:
             self._windows[shard_id] = window
         shards.start_soon(self._read, Start(shard_id, position), services)
