@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import ssl
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
@@ -57,20 +58,22 @@ class Proxied:
 
         Raises Unreachable if no answer comes or it is too large, and Rejected if url or headers cannot be sent.
         """
+        sent_heads: list[object] = []
         data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
         try:
             response = await self._session().post(
                 URL(url, encoded=True).with_user(None),  # aiohttp rejects a user beside an authorization header
                 data=data,
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, sock_connect=self._connect_timeout_in_seconds),
+                timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, connect=self._connect_timeout_in_seconds),
                 proxy=proxy,
+                trace_request_ctx=sent_heads,
                 allow_redirects=False,
             )
             body = await body_of(response, self._largest_answer_in_bytes)
             return Received(response.status, response.headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise no_answer(error) from error
+            raise no_answer(error, was_begun=bool(sent_heads)) from error
         except ValueError as error:  # such as a control character in a token, or a host name that cannot be encoded
             raise Rejected("the request has a character that no request may have", code="UnusableHeader") from error
 
@@ -87,8 +90,11 @@ class Proxied:
                 resolver=aiohttp.ThreadedResolver(),
                 socket_factory=probed_socket,
             )
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_note_the_head)
             self._opened = aiohttp.ClientSession(
                 connector=connector,
+                trace_configs=[trace],
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 max_line_size=LARGEST_HEAD_IN_BYTES,
@@ -97,10 +103,16 @@ class Proxied:
         return self._opened
 
 
-def no_answer(error: aiohttp.ClientError | TimeoutError | OSError) -> Unreachable:
-    """Return the error for a request that got no answer."""
+async def _note_the_head(_: aiohttp.ClientSession, context: SimpleNamespace, head: object) -> None:
+    """Note that aiohttp begins to send a request. It does not call this for a CONNECT, which asks for a tunnel."""
+    context.trace_request_ctx.append(head)
+
+
+def no_answer(error: aiohttp.ClientError | TimeoutError | OSError, *, was_begun: bool = True) -> Unreachable:
+    """Return the error for a request that got no answer. Its sending `was_begun`, or not even that."""
     text = "no answer in time" if isinstance(error, TimeoutError) else safe_text(error)
-    return Unreachable(text, code=type(error).__name__, was_sent=not isinstance(error, NOT_CONNECTED))
+    was_sent = was_begun and not isinstance(error, NOT_CONNECTED)
+    return Unreachable(text, code=type(error).__name__, was_sent=was_sent)
 
 
 async def body_of(response: aiohttp.ClientResponse, limit_in_bytes: int = LARGEST_ANSWER_IN_BYTES) -> bytes:

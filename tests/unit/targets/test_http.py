@@ -485,6 +485,34 @@ async def test_a_tunnel_that_a_proxy_refuses_is_busy_and_shows_no_password(
     assert response == Unreachable(reason=reason)
 
 
+async def test_a_proxy_that_hangs_up_before_the_tunnel_stands_sent_nothing_to_the_function(
+    proxy_of: Callable[[HttpServer], None],
+) -> None:
+    async def handler(_: Request) -> Drop:
+        return Drop()
+
+    async with http_server(handler) as proxy:
+        proxy_of(proxy)
+        async with opened(http_kind("https://function.invalid/s3cret")) as target:
+            assert await target.invoke(invocation()) == Unreachable(reason="the server disconnected")
+        async with opened(http_kind("http://function.invalid/s3cret")) as target:
+            assert await target.invoke(invocation()) == LostAnswer(reason="the server disconnected")
+
+
+async def test_a_proxy_that_never_opens_the_tunnel_is_no_timeout_of_the_function(
+    proxy_of: Callable[[HttpServer], None],
+) -> None:
+    async def handler(_: Request) -> Reply:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with http_server(handler) as proxy:
+        proxy_of(proxy)
+        async with opened(http_kind("https://function.invalid/s3cret"), timeout_in_seconds=0.4) as target:
+            response = await target.invoke(invocation())
+    assert response == Unreachable(reason=f"no connection to {proxy.url.removeprefix('http://').rstrip('/')} in time")
+
+
 async def test_a_proxy_that_does_not_answer_is_named_by_its_own_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
