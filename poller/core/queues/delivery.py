@@ -286,12 +286,16 @@ class Delivery:
                 held.return_at(AT_ONCE if held.group is None else busy_until.get(held.group, AT_ONCE))
             show += [*batch.messages, *batch.aside]
         self._batches, self._filtered_out, self._finish, self._phase = [], [], None, "done"
+        for held in (*delete, *show):
+            held.is_left = True
         return Finish(delete, show)
 
     def _decide(self, done: Sequence[MessageInHand], undone: Sequence[MessageInHand]) -> None:
         """Take the batch on top off the stack; the next Finish deletes `done` and shows `undone` again."""
         batch = self._batches.pop()
         filtered_out, self._filtered_out = self._filtered_out, []
+        for held in (*undone, *batch.aside):
+            held.is_left = True
         self._finish = Finish(
             [*done, *filtered_out] if filtered_out else done, [*undone, *batch.aside] if batch.aside else undone
         )

@@ -34,11 +34,14 @@ class MessageInHand:
     `returns_at` is when it should be shown again if it fails. `returns_by_itself` is true if SQS shows it then anyway,
     without a call.
     `is_lost` is true if SQS may have shown it to another receiver.
+    `calls_to_hide` counts the calls to hide it again that are in flight or stand in line.
+    `is_left` is true once it is deleted or left to SQS. A call to hide it that still stands in line is then not made.
     """
 
     __slots__ = (
+        "calls_to_hide",
         "encoded",
-        "is_asked_for",
+        "is_left",
         "is_lost",
         "longest_until",
         "message",
@@ -56,7 +59,8 @@ class MessageInHand:
         self.returns_at = answered_at + queue_timeout
         self.returns_by_itself = timeout == queue_timeout
         self.is_lost = False
-        self.is_asked_for = False  # true while a call to hide it again is in flight
+        self.calls_to_hide = 0
+        self.is_left = False
 
     @property
     def group(self) -> MessageGroupId | None:

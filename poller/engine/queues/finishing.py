@@ -109,12 +109,12 @@ class Finisher:
             await self._again_and_again(left, self._try_show, _to_change)
 
     async def _try_show(self, messages: Messages) -> Messages:
-        again = [held for held in messages if held.is_asked_for]  # a call that hides it might reach SQS later
+        again = [held for held in messages if held.calls_to_hide]  # a call that hides it might reach SQS later
 
         async def ten(some: Messages) -> None:
             again.extend((await self._show_ten(some)).again)
 
-        await _in_order([held for held in messages if not held.is_asked_for], ten)
+        await _in_order([held for held in messages if not held.calls_to_hide], ten)
         return again
 
     async def _again_and_again(

@@ -93,6 +93,8 @@ class VisibilityKeeper:
         """
         until = self._until(seconds)
         due = [held for held in messages if held.visible_until <= until and not held.is_lost]
+        for held in due:
+            held.calls_to_hide += 1
         await in_chunks_of_ten(due, self._extend)
         if self._is_denied:
             return True
@@ -114,10 +116,10 @@ class VisibilityKeeper:
         over = 0
         for delivery in self.deliveries:
             for held in delivery.hidden():
-                if held.is_lost or held.is_asked_for or held.visible_until >= half:
+                if held.is_lost or held.calls_to_hide or held.visible_until >= half:
                     continue
                 if _is_worth_more(held):
-                    held.is_asked_for = True
+                    held.calls_to_hide += 1
                     due.append(held)
                 elif held.visible_until <= now:
                     held.is_lost = True
@@ -130,7 +132,16 @@ class VisibilityKeeper:
         timeout = self.timeout_in_seconds
         return anyio.current_time() + min(seconds, timeout - min(CALL_IN_SECONDS, timeout / 10))
 
-    async def _extend(self, due: Sequence[MessageInHand]) -> None:
+    async def _extend(self, asked_for: Sequence[MessageInHand]) -> None:
+        """Hide these messages again, except those that were left to the queue while this call stood in line."""
+        try:
+            if due := [held for held in asked_for if not held.is_left]:
+                await self._hide(due)
+        finally:
+            for held in asked_for:
+                held.calls_to_hide -= 1
+
+    async def _hide(self, due: Sequence[MessageInHand]) -> None:
         """Hide these messages again, all for one visibility timeout, or less if the twelve hours of one end before."""
         asked_at = anyio.current_time()
         longest = min(held.longest_until for held in due) - asked_at - CALL_IN_SECONDS
@@ -144,9 +155,6 @@ class VisibilityKeeper:
             self._health.background_failure("ChangeMessageVisibilityBatch", error, retry_in=0.0)
             self._emit(VisibilityChangeFailed(self._mapping, len(due), error.code, False))
             return
-        finally:
-            for held in due:
-                held.is_asked_for = False
         self._is_denied = False
         self._health.succeeded("ChangeMessageVisibilityBatch")
         by_receipt = {entry.message.receipt_handle: entry for entry in rejected}
