@@ -140,6 +140,7 @@ class QueueMappingRunner:
 
     async def run(self) -> None:
         """Poll and deliver until the stop. At the end, however it comes, give all messages in hand back."""
+        self._permits.enter()
         try:
             if await self._lookup.find():
                 await self._work()

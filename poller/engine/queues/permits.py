@@ -41,8 +41,11 @@ class Permits:
         self._concurrency = concurrency
         self._waiting: deque[anyio.Event] = deque()
         self._is_closed = False
-        room.listen(self.call_next)
-        mapping_room.listen(self.call_next)
+
+    def enter(self) -> None:
+        """Learn from now on when there may be more room, until `leave`. A run that never begins does not enter."""
+        self._room.listen(self.call_next)
+        self._mapping_room.listen(self.call_next)
 
     @property
     def has_room(self) -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import anyio
 import pytest
@@ -23,6 +25,7 @@ def permits_for(
     scaling, concurrency = PollScaling(ceiling=polls), Concurrency(ceiling=batches)
     scaling.wanted = polls
     permits = Permits(room=room, mapping_room=mapping_room or MappingRoom(), polls=scaling, concurrency=concurrency)
+    permits.enter()
     return permits, scaling, concurrency
 
 
@@ -138,3 +141,14 @@ async def test_a_mapping_that_ends_gives_back_all_it_counted() -> None:
     permits.end_poll(with_batch=True)
     permits.leave()
     assert (room.batches, room.short_polls) == (0, 0)
+
+
+async def test_a_run_that_ends_before_it_began_is_not_called_any_more() -> None:
+    room = FunctionRoom(2)
+    permits = Permits(
+        room=room, mapping_room=MappingRoom(), polls=PollScaling(ceiling=1), concurrency=Concurrency(ceiling=1)
+    )
+    known = weakref.ref(permits)
+    del permits
+    gc.collect()
+    assert known() is None, "the function's room, which outlives the run, keeps it"
