@@ -86,7 +86,8 @@ def format_of(path: Path, file: sqlite3.Connection) -> int | None:
         raise unusable(
             path,
             f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version, or put "
-            f"back the copy that it kept before its change, {copy_of(path, FORMAT).name}, if there is one",
+            f"back the copy that it kept before its change, {copy_of(path, FORMAT).name}, if there is one: first "
+            "remove the files ending in -wal and -shm",
         )
     if found < FORMAT - 1:
         raise unusable(

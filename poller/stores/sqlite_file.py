@@ -32,9 +32,10 @@ JOURNAL_SIZE_LIMIT_IN_BYTES = 16 * 1024 * 1024
 """The size to which SQLite shrinks the write-ahead log after a large write."""
 
 WHAT_TO_DO = (
-    "restore a copy of it, or move it away together with its -wal and -shm files: then each stream begins at its "
-    "starting_position"
+    "move it away together with the files ending in -wal and -shm, and then restore a copy of it; without a copy each "
+    "stream begins at its starting_position"
 )
+"""SQLite would write the pages of a log that is left (-wal) into the copy, and so mix two files."""
 
 
 class FileGone(sqlite3.DatabaseError):

@@ -180,7 +180,7 @@ def test_a_file_of_a_newer_format_is_refused_with_what_to_do(path: Path) -> None
     assert refused(path) == (
         f"was written by a newer version of poller (its format is {FORMAT + 1}, not {FORMAT}): "
         f"run that version, or put back the copy that it kept before its change, "
-        f"poller.db.format-{FORMAT}, if there is one"
+        f"poller.db.format-{FORMAT}, if there is one: first remove the files ending in -wal and -shm"
     )
     with pytest.raises(SettingsError, match="a newer version"), shown(path):
         pass

@@ -188,6 +188,11 @@ def test_a_damaged_file_is_refused_with_what_to_do(path: Path, part: str) -> Non
     assert path.read_bytes() == damaged
 
 
+def test_the_log_of_a_damaged_file_goes_before_a_copy_is_put_back() -> None:
+    """SQLite would write the pages of an old log into the copy."""
+    assert WHAT_TO_DO.index("-wal and -shm") < WHAT_TO_DO.index("copy")
+
+
 def test_a_page_without_a_row_of_ours_is_read_too(path: Path) -> None:
     with owned(path) as file:
         file.execute("CREATE TABLE other (text)")
