@@ -84,8 +84,11 @@ _MEANINGS = {
 """The meanings of the gauges in both tables."""
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --wait: #9a6700; --bad: #cf222e; --off: #6e7781 }
-@media (prefers-color-scheme: dark) { :root { --good: #3fb950; --wait: #d29922; --bad: #f85149; --off: #8b949e } }
+:root { color-scheme: light dark; --line: #8884;
+        --good: #1a7f37; --wait: #9a6700; --bad: #cf222e; --pause: #8250df; --off: #6e7781 }
+@media (prefers-color-scheme: dark) {
+  :root { --good: #3fb950; --wait: #d29922; --bad: #f85149; --pause: #bc8cff; --off: #8b949e }
+}
 body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 80rem; padding: 0 1rem }
 h1 { font-size: 1.3rem; margin: 0 } h1 small { font-weight: normal; opacity: .65 }
 table { border-collapse: collapse; margin: 1rem 0; width: 100% }
@@ -97,7 +100,7 @@ th:nth-child(-n+2), td:nth-child(-n+2), .words th, .words td { text-align: left 
 td { font-variant-numeric: tabular-nums } td small { display: block; opacity: .75; overflow-wrap: anywhere }
 td small.troubled { opacity: 1 }
 .ready { color: var(--good) } .starting, .stopping, .waiting { color: var(--wait) }
-.troubled { color: var(--bad) } .disabled { color: var(--off) }
+.troubled { color: var(--bad) } .paused { color: var(--pause) } .disabled { color: var(--off) }
 footer { opacity: .75 }
 @media (max-width: 74rem) {
   thead { display: none } table, caption { display: block }
@@ -150,8 +153,11 @@ def _legend() -> str:
 def _summary(statuses: Sequence[MappingStatus]) -> str:
     enabled = [status for status in statuses if status.state != "disabled"]
     ready = sum(status.state == "ready" for status in enabled)
+    paused = sum(status.state == "paused" for status in enabled)
     blocked = sum(status.stream.shards_blocked for status in enabled if status.stream is not None)
-    words = f"{ready} of {len(enabled)} mappings ready"
+    words = f"{ready} of {len(enabled) - paused} mappings ready"
+    if paused:
+        words += f", {paused} paused"
     return f"{words}, {count(blocked, 'shard')} blocked" if blocked else words
 
 

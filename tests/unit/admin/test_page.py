@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import get_args
+
+import pytest
 
 from poller.admin.page import render
 from poller.facts import (
@@ -16,7 +19,7 @@ from poller.facts import (
     RecordsRead,
 )
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.status import BlockedShard, MappingStatus, StreamStatus
+from poller.model.status import BlockedShard, MappingState, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 
@@ -200,6 +203,21 @@ def test_what_comes_from_outside_is_escaped() -> None:
 def test_the_title_counts_the_ready_among_the_enabled() -> None:
     page = render([READY, READY._replace(state="starting"), DISABLED], begun_telemetry().registry)
     assert "<title>poller: 1 of 2 mappings ready</title>" in page
+
+
+def test_the_title_counts_the_paused_by_themselves() -> None:
+    paused = READY._replace(state="paused")
+    page = render([READY, paused, DISABLED], begun_telemetry().registry)
+    assert "<title>poller: 1 of 1 mappings ready, 1 paused</title>" in page
+    page = render([paused, STREAM, paused], begun_telemetry().registry)
+    assert "<title>poller: 1 of 1 mappings ready, 2 paused, 12 shards blocked</title>" in page
+
+
+@pytest.mark.parametrize("state", get_args(MappingState))
+def test_each_state_has_a_colour_for_light_and_for_dark(state: MappingState) -> None:
+    page = render([READY._replace(state=state)], begun_telemetry().registry)
+    (colour,) = re.findall(rf"[.]{state}\b[^{{]*{{ color: var[(](--\w+)[)]", page)
+    assert len(re.findall(rf"{colour}: #", page)) == 2
 
 
 def test_the_page_explains_each_number_that_is_no_counter() -> None:
