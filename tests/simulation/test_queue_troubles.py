@@ -499,6 +499,35 @@ def test_a_crash_does_not_push_what_ran_beside_it_towards_the_dead_letter_queue(
     )
 
 
+def test_messages_are_shown_at_once_if_gathering_them_crashed_though_another_batch_runs_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(700.0, 700.0)), timeout_in_seconds=800)
+    world.add_mapping("m", queue, "f", batch_size=1)
+    errors_to_raise = [ZeroDivisionError()]
+    put = Delivery.put
+
+    def breaks_once(self: Delivery, held: Any, *, begins_batch: bool) -> None:
+        put(self, held, begins_batch=begins_batch)
+        if anyio.current_time() > 5 and errors_to_raise:
+            raise errors_to_raise.pop()
+
+    monkeypatch.setattr(Delivery, "put", breaks_once)
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "runs for long")
+        await anyio.sleep(10)
+        world.sqs.send(queue, "crashes")
+        await anyio.sleep(100)
+        life.begin_stop()
+
+    live(world, until)
+    assert len(world.facts_of(MappingCrashed)) == 1
+    assert [call.began_at for call in target.calls] == pytest.approx([0.0, 10.0], abs=5.0)
+
+
 def test_a_gathered_batch_does_not_wait_for_the_pause_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q")

@@ -116,8 +116,24 @@ class Gatherer:
         """Poll, and return a delivery with one batch, or with several if the records do not fit into one event.
 
         Returns None if no message came or matched the filter, if the source failed, or if the stop has begun.
+        If it crashes, it shows at once what it has gathered.
         """
         delivery = Delivery(new_request_id=self._new_request_id, randomness=self._randomness)
+        try:
+            await self._gather_into(delivery)
+        except Exception:
+            await self._releaser.release([delivery])
+            raise
+        if self._stop.has_begun:
+            await self._releaser.release([delivery])
+            return None
+        if not delivery.batch_count:
+            self._keeper.drop(delivery)
+            return None
+        return delivery
+
+    async def _gather_into(self, delivery: Delivery) -> None:
+        """Poll and put the messages into the delivery, until the batch is full or its window is over."""
         builder = self._builder(anyio.current_time())
         wait = self._longest_poll() if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
         while not self._stop.has_begun:
@@ -144,13 +160,6 @@ class Gatherer:
             wait = min(self._longest_poll(), round(builder.deadline - anyio.current_time()))
             if wait <= 0:
                 break
-        if self._stop.has_begun:
-            await self._releaser.release([delivery])
-            return None
-        if not delivery.batch_count:
-            self._keeper.drop(delivery)
-            return None
-        return delivery
 
     def _builder(self, now: float) -> BatchBuilder:
         return BatchBuilder(
