@@ -156,6 +156,10 @@ class Finisher:
         self._health.succeeded("DeleteMessageBatch")
         deleted = len(messages) - len(rejected)
         self._emit(MessagesDeleted(self._mapping, deleted))
+        refused = {entry.message.receipt_handle for entry in rejected}
+        for held in messages:
+            if held.message.receipt_handle not in refused:
+                held.is_left = True
         if not rejected:
             return Tried([], deleted)
         for entry in rejected:

@@ -164,8 +164,10 @@ class VisibilityKeeper:
                 held.visible_until = asked_at + timeout
             elif entry.is_final:
                 held.is_lost = True
+        left = {held.message.receipt_handle for held in due if held.is_left}
         for entry in rejected:
-            self._emit(VisibilityChangeFailed(self._mapping, 1, entry.code, entry.is_final))
+            if entry.message.receipt_handle not in left:  # a message that was deleted meanwhile need not be hidden
+                self._emit(VisibilityChangeFailed(self._mapping, 1, entry.code, entry.is_final))
         if len(due) > len(rejected):
             self._emit(VisibilityExtended(self._mapping, len(due) - len(rejected)))
 

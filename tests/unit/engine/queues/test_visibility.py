@@ -12,11 +12,11 @@ from poller.core.queues.in_hand import MessageInHand, Receive
 from poller.engine.queues.finishing import Finisher
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
-from poller.facts import Fact
+from poller.facts import Fact, VisibilityChangeFailed
 from poller.model.arn import Arn
 from poller.model.ids import MappingName, MessageId, ReceiptHandle, RequestId
 from poller.model.message import Message, QueueAttributes, RejectedEntry
-from poller.model.outcome import Failed
+from poller.model.outcome import Failed, Succeeded
 from poller.ports import SourceClock
 from tests.fakes.clock import VirtualClock, service_clock
 from tests.simulation.world import run_seeded
@@ -142,3 +142,16 @@ def test_a_failed_message_is_shown_after_the_last_of_two_calls_that_hide_it() ->
     beside_the_keeper(queue, 1, hides_again_and_fails)
     assert [timeout for _, timeout in queue.changes[:2]] == [TIMEOUT, TIMEOUT]
     assert queue.changes[2][1] < TIMEOUT / 2, "the last change shows the message at the queue's own time"
+
+
+def test_a_message_that_was_deleted_meanwhile_is_no_failure_to_hide_it() -> None:
+    queue = Queue(slow=3.0)
+
+    async def succeeds(hand: Hand) -> None:
+        hand.delivery.answered(Succeeded())
+        await hand.finish()
+        await anyio.sleep(10)
+
+    hand = beside_the_keeper(queue, 105, succeeds)
+    assert len(queue.changes) == 100, "ten calls were in flight, and one stood in line"
+    assert not [fact for fact in hand.facts if isinstance(fact, VisibilityChangeFailed)]
