@@ -126,7 +126,8 @@ class Finisher:
         """Repeat `attempt` for the messages that are left, with growing pauses. Return those left at the end."""
         for failures in range(1, TRIES):
             await anyio.sleep(DELETE.delay(failures, self._randomness))
-            left = await attempt(worth_another(left))
+            if left := worth_another(left):
+                left = await attempt(left)
             if not left:
                 return []
         await anyio.sleep(DELETE.delay(TRIES, self._randomness))

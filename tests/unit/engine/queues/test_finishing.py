@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 import pytest
 
+from poller.core.backoff import DELETE
 from poller.core.queues.delivery import Finish
 from poller.core.queues.in_hand import MessageInHand, Receive
 from poller.core.queues.visibility import LONGEST_IN_SECONDS
@@ -159,6 +160,18 @@ def test_a_delete_is_tried_again_for_the_messages_that_are_left_and_given_up_aft
     assert queue.deletes == [["a", "b"], *[["b"]] * (TRIES - 1)]
     failed = [fact for fact in facts if isinstance(fact, DeleteFailed)]
     assert failed == [*[DeleteFailed(M, 1, "Refused", False)] * TRIES, DeleteFailed(M, 1, "GivenUp", True)]
+
+
+def test_a_delete_of_messages_that_are_hidden_no_longer_does_not_count_as_a_success() -> None:
+    queue = Queue(error=AccessDenied("no", code="AccessDenied"))
+
+    async def just_before_the_end(finisher: Finisher) -> None:
+        await anyio.sleep(LONGEST_IN_SECONDS - DELETE.initial / 2)
+        await finisher.delete([held("a")])
+
+    facts = facts_after(queue, just_before_the_end)
+    assert facts == [DeleteFailed(M, 1, "AccessDenied", False), DeleteFailed(M, 1, "ReceiptExpired", True)]
+    assert len(queue.deletes) == 1
 
 
 def test_at_a_stop_a_delete_that_fails_is_given_up_at_once() -> None:
