@@ -302,9 +302,10 @@ class Delivery:
         self._phase = "answered"
 
     def _halve(self, batch: Batch) -> None:
+        """Make two batches of it. What was set aside comes after all messages, so it goes with the second half."""
         middle = len(batch.messages) // 2
         assert middle > 0, "a single message has no halves"
-        self._batches[-1:] = [Batch(batch.messages[middle:], []), Batch(batch.messages[:middle], batch.aside)]
+        self._batches[-1:] = [Batch(batch.messages[middle:], batch.aside), Batch(batch.messages[:middle], [])]
 
     def _with_followers(self, undone: Sequence[MessageInHand]) -> list[MessageInHand]:
         """Return these messages and those of their groups in the later batches, and remove them from the later ones."""

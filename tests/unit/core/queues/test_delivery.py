@@ -367,12 +367,20 @@ def test_a_group_whose_function_has_ended_is_shown_at_the_queues_own_time() -> N
     assert hand.messages["a1"].returns_at == TIMEOUT
 
 
-def test_what_was_set_aside_goes_with_the_first_half_of_its_batch() -> None:
+def test_what_was_set_aside_goes_with_the_second_half_of_its_batch() -> None:
     hand = Hand("1 2", aside="3")
     hand.invoke()
     hand.delivery.answered(Oversized("HTTP.413"))
-    assert hand.finish(SUCCEEDED) == ("1", "3")
-    assert hand.finish(SUCCEEDED) == ("2", "")
+    assert hand.finish(SUCCEEDED) == ("1", "")
+    assert hand.finish(SUCCEEDED) == ("2", "3")
+
+
+def test_what_was_set_aside_is_not_shown_before_an_earlier_message_of_its_group_is_done() -> None:
+    hand = Hand("a1 b1", aside="b2 a2")
+    hand.invoke()
+    hand.delivery.answered(Oversized("HTTP.413"))
+    assert hand.finish(Failed("error")) == ("", "a1 a2"), "a failed message takes what was set aside of its group along"
+    assert hand.finish(SUCCEEDED) == ("b1", "b2")
 
 
 @pytest.mark.parametrize("is_invoked", [False, True])
