@@ -127,8 +127,14 @@ class Reloader:
 
     def _refuse_another_file(self, settings: str | None) -> None:
         """Resolve symbolic links at each call, because an update may change where they lead."""
-        if settings is not None and Path(settings).resolve() != self._file.resolve():
-            raise CannotReload(f"this daemon runs {self._file.resolve()}, not {settings}")
+        if settings is None:
+            return
+        try:
+            meant, own = Path(settings).resolve(), self._file.resolve()
+        except (ValueError, OSError, RuntimeError):  # a NUL in the path, or links that lead in a circle
+            raise CannotReload(f"this daemon runs {self._file}, not {settings!r}, which leads to no file") from None
+        if meant != own:
+            raise CannotReload(f"this daemon runs {own}, not {settings}")
 
     def _refuse(self, request: _Request, error: PollerError) -> None:
         faults = error.faults if isinstance(error, SettingsError) else [str(error)]

@@ -307,3 +307,11 @@ async def test_a_caller_who_means_another_file_is_refused(tmp_path: Path) -> Non
         with pytest.raises(CannotReload, match="this daemon runs"):
             await made.reloader.restart_function("store", settings="/etc/other.toml")
         assert (made.reads, made.running.restarted) == (1, [])
+
+
+@pytest.mark.parametrize("path", ["no\0path", "x" * 5000], ids=["NUL", "too long"])
+async def test_a_caller_who_means_what_cannot_be_a_file_is_refused(tmp_path: Path, path: str) -> None:
+    async with scene(tmp_path, queue("orders")) as made:
+        with pytest.raises(CannotReload, match="this daemon runs"):
+            await made.reloader.reload(settings=path)
+        assert made.reads == 0
