@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -45,10 +46,8 @@ def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
 
 
 def examine(path: FilePath, environ: Mapping[str, str]) -> Examined:
-    try:
+    with _too_deep_is_a_fault(path):
         return _examined(path, environ)
-    except RecursionError:
-        raise SettingsError([f"{path}: is nested too deeply"]) from None
 
 
 def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
@@ -56,11 +55,20 @@ def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
 
     Raise SettingsError if this option, or the file as a whole, cannot be read.
     """
-    table, not_replaced = substitute(_parsed(path), environ)
-    file, unreadable = read_file(table, not_replaced)
+    with _too_deep_is_a_fault(path):
+        table, not_replaced = substitute(_parsed(path), environ)
+        file, unreadable = read_file(table, not_replaced)
     if faults := [fault for fault in unreadable if fault.path in (("daemon",), ("daemon", "state"))]:
         raise SettingsError(in_lines(faults, table, FileOptions))
     return file.daemon.options.value(path, environ).state
+
+
+@contextmanager
+def _too_deep_is_a_fault(path: FilePath) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise SettingsError([f"{path}: is nested too deeply"]) from None
 
 
 def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from poller.errors import SettingsError
-from poller.settings.loading import load
+from poller.settings.loading import load, state_of
 from poller.settings.values import Settings
 
 Load = Callable[..., Settings]
@@ -184,6 +184,14 @@ def test_what_is_too_large_to_be_read_is_a_fault(faults: Faults, tmp_path: Path,
     (fault,) = faults(text)
     assert fault.startswith(f"{tmp_path / 'poller.toml'}: {rule}")
     assert "99999" not in fault
+
+
+def test_a_file_that_is_nested_too_deeply_is_a_fault_where_only_the_state_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "poller.toml"
+    file.write_text(f"[daemon]\nx = {'[' * 3000}")
+    with pytest.raises(SettingsError) as caught:
+        state_of(file, {})
+    assert caught.value.faults == [f"{file}: is nested too deeply"]
 
 
 def test_a_number_of_any_size_is_a_fault_wherever_it_stands(faults: Faults) -> None:
