@@ -302,6 +302,7 @@ class SharedFunction:
         self.opened = opened
         self.target = target
         self._role: str | None = None
+        self._was_asked = False
         self._asking = anyio.Lock()
 
     async def reader_arn(self, mapping: StreamMapping, aws: SharedAws) -> str:
@@ -314,12 +315,12 @@ class SharedFunction:
         if not isinstance(kind, LambdaApi):
             return await aws.identity_arn(mapping)
         async with self._asking:
-            if self._role is None:
-                role = await aws.clients.execution_role(
+            if not self._was_asked:
+                self._role = await aws.clients.execution_role(
                     kind.name, qualifier=kind.qualifier, region=kind.region, role_arn=kind.role_arn
                 )
-                self._role = role or await aws.identity_arn(mapping)
-            return self._role
+                self._was_asked = True
+        return self._role or await aws.identity_arn(mapping)
 
 
 class SharedAws:
@@ -328,6 +329,7 @@ class SharedAws:
     def __init__(self, clients: Aws) -> None:
         self.clients = clients
         self._identity_arn: str | None = None
+        self._was_asked = False
         self._asking = anyio.Lock()
 
     async def identity_arn(self, mapping: StreamMapping) -> str:
@@ -337,11 +339,13 @@ class SharedAws:
         The daemon asks STS once, also when many shards begin at the same time.
         """
         async with self._asking:
-            if self._identity_arn is None:
-                arn = mapping.event_source_arn
-                account = Arn(partition=arn.partition, service="iam", region="", account=arn.account, resource="root")
-                self._identity_arn = await self.clients.identity_arn(mapping.region) or str(account)
+            if not self._was_asked:
+                self._identity_arn = await self.clients.identity_arn(mapping.region)
+                self._was_asked = True
+        if self._identity_arn is not None:
             return self._identity_arn
+        arn = mapping.event_source_arn
+        return str(Arn(partition=arn.partition, service="iam", region="", account=arn.account, resource="root"))
 
 
 @asynccontextmanager
