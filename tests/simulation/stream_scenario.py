@@ -21,7 +21,7 @@ from tests.simulation.life import Life
 from tests.simulation.stream_checker import check_nothing_is_lost, check_stream
 from tests.simulation.stream_drawing import Drawing
 from tests.simulation.stream_history import History, reached
-from tests.simulation.stream_rules import check_rules
+from tests.simulation.stream_rules import check_rules, check_windows
 from tests.simulation.stream_shape import Shape
 from tests.simulation.streams import CANARY
 
@@ -132,6 +132,8 @@ class StreamScenario:
             check_stream(history, may_repeat=self._may_repeat(history.mapping))
             if not self.has_changes:
                 check_rules(history)
+            elif self.world.crash_rate == 0 and not self._may_repeat(history.mapping):
+                check_windows(history)
             stream_bounds.check_reads(history, keeps_rate=not self.has_changes)
             if history.mapping is self.broken:
                 continue
