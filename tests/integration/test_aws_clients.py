@@ -60,7 +60,7 @@ async def test_a_message_is_received_hidden_shown_and_deleted(
 
 
 @pytest.mark.parametrize("emulator", ["ministack", "moto"])
-async def test_a_queue_that_is_not_there_is_not_found_through_either_door(
+async def test_a_queue_that_is_not_there_is_not_found_through_either_client(
     emulator: str, account: str, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue(emulator)
