@@ -17,6 +17,7 @@
         ├── AccessDenied      the identity may not do this, or its credentials are unknown or expired
         ├── Throttled         too many requests; carries the pause that the service asked for
         ├── Unreachable       no answer: connection refused or lost, timeout, or an answer of 5xx
+        ├── QueueFull         an event queue has no room for more events; carries the pause before the next try
         ├── ExpiredIterator   a shard's iterator is too old; the engine takes a new one
         ├── Trimmed           the stream no longer has the records at a position
         └── Rejected          any other error: the request itself is at fault
@@ -93,6 +94,14 @@ class Unreachable(ServiceError):
     def __init__(self, message: str, *, code: str, was_sent: bool) -> None:
         super().__init__(message, code=code)
         self.was_sent = was_sent
+
+
+class QueueFull(ServiceError):
+    """An event queue has no room for more events. `retry_after` is the pause before the next try, in seconds."""
+
+    def __init__(self, message: str, *, code: str, retry_after: float) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 class ExpiredIterator(ServiceError):

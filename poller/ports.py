@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from poller.core.invocation_record import Document
-from poller.model.ids import MappingName
+from poller.model.event import Event, EventQueueDepth, TakenEvent
+from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import Invocation, Response
 from poller.model.message import Message, QueueAttributes, RejectedEntry
 from poller.model.stream import (
@@ -155,6 +156,43 @@ class PauseStore(Protocol):
 
     async def resume(self, mapping: MappingName) -> None:
         """Store durably that the mapping is not paused. Idempotent."""
+
+
+class EventQueue(Protocol):
+    """A durable queue of asynchronous events: the embedded file, or an SQS queue.
+
+    Several processes may share a queue. The claim on an event ends at its deadline, so a dead process keeps no event.
+    An event may be taken twice: after a crash, or if a claim was not extended in time.
+    """
+
+    async def put(self, events: Sequence[Event]) -> None:
+        """Store the events, and return once they are durable.
+
+        Raises errors.QueueFull if the queue has no room for all of them; then none is stored.
+        Raises errors.Rejected if an event with its attributes is too large. Raises Unreachable; then nobody knows.
+        """
+
+    async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
+        """Claim up to `count` events of the function that are due; those that became due first come first.
+
+        Waits up to `wait_in_seconds` for the first one. An ended event is taken, too, if its deliveries are due.
+        A stuck event is not.
+        """
+
+    async def extend(self, taken: TakenEvent, *, by_seconds: float) -> TakenEvent | None:
+        """Extend the claim, and return it with its new deadline. Return None if the claim is lost."""
+
+    async def put_back(self, taken: TakenEvent, event: Event) -> None:
+        """Replace the claimed event by `event`, durably, and end the claim. Does nothing if the claim is lost.
+
+        `event` is the claimed event with other attempts, another due time, an ending or a reason why it is stuck.
+        """
+
+    async def remove(self, taken: TakenEvent) -> None:
+        """Remove the claimed event durably. Does nothing if the claim is lost."""
+
+    async def depth(self, function: FunctionName) -> EventQueueDepth:
+        """Return how many events of the function the queue holds."""
 
 
 class Target(Protocol):

@@ -26,20 +26,36 @@ from poller.model.ids import MappingName, RequestId
 
 
 class Invocation(NamedTuple):
-    """One call of a function. `payload` is the event as JSON; `attempt` counts the batch's calls from 1."""
+    """One call of a function. `payload` is the event as JSON; `attempt` counts the calls with this event from 1.
+
+    `mapping` is None for asynchronous events and for calls of the Invoke API.
+    `invoked_arn` is the function's ARN as the caller wrote it; None means the function's own ARN.
+    `trace` and `traceparent` are the headers X-Amzn-Trace-Id and traceparent; they are empty if there are none.
+    `client_context` is the caller's client context as JSON; it is empty if there is none.
+    `wants_log_tail` asks for the end of the function's log, also after a success.
+    """
 
     request_id: RequestId
     payload: bytes
-    mapping: MappingName
+    mapping: MappingName | None
     attempt: int
+    invoked_arn: str | None = None
+    trace: str = ""
+    traceparent: str = ""
+    client_context: bytes = b""
+    wants_log_tail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The function ran. `payload` is its result as JSON; it is empty if the answer had no body."""
+    """The function ran. `payload` is its result as JSON; it is empty if the answer had no body.
+
+    `log_tail` is the end of the function's log; it is empty if the invocation did not ask for it.
+    """
 
     payload: bytes
     executed_version: str = "$LATEST"
+    log_tail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,8 @@ def client_context(invocation: Invocation) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _start(mapping: MappingName) -> str:
+def _start(mapping: MappingName | None) -> str:
     """Return the part that is the same for all invocations of a mapping, whose name may have any characters."""
+    if mapping is None:
+        return '{"custom": {"mapping": ""'
     return f'{{"custom": {{"mapping": {json.dumps(mapping[:MAPPING_NAME_LENGTH])}'

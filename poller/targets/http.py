@@ -277,9 +277,10 @@ def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:
     headers = {
         "x-amzn-requestid": invocation.request_id,
         "lambda-runtime-aws-request-id": invocation.request_id,
-        "x-poller-mapping": invocation.mapping,
         "x-poller-attempt": str(invocation.attempt),
     }
+    if invocation.mapping is not None:
+        headers["x-poller-mapping"] = invocation.mapping
     if endpoint.is_emulator:
         headers["x-amz-client-context"] = base64.b64encode(client_context(invocation).encode()).decode()
     return headers

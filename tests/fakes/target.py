@@ -125,7 +125,7 @@ class FakeTarget:
         event = orjson.loads(invocation.payload)
         identities = [_identity(record) for record in event["Records"]]
         call = Call(
-            mapping=invocation.mapping,
+            mapping=invocation.mapping or "",
             request_id=invocation.request_id,
             attempt=invocation.attempt,
             began_at=now,

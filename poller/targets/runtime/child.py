@@ -82,7 +82,9 @@ class Child:
         self._output_limit = output_limit
         self._launcher = _launcher(descriptor_limit)
         self._outputs: list[Output] = []
-        self._invocation: tuple[MappingName, RequestId] | None = None  # the present invocation, else the last one
+        self._invocation: tuple[MappingName | None, RequestId] | None = (
+            None  # the present invocation, else the last one
+        )
         self.pid = 0  # until it has started
         self._reason: StopReason | None = None
         self._error: Callable[[RequestId], FunctionError] | None = None  # of the invocation that a kill ends
