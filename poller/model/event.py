@@ -65,7 +65,7 @@ class Event:
     `function` is a key of [functions]. `payload` is JSON, as the sender sent it.
     `request_id` is the same for every attempt.
     `accepted_at` is when the event was accepted for the first time; its age counts from here.
-    `invoked_arn` is the function's ARN as the caller wrote it; None means the function's own ARN.
+    `invoked_arn` is the function's ARN as the client wrote it; None means the function's own ARN.
     `trace` is the value of the header X-Amzn-Trace-Id with its Lineage field; it is empty if there is none.
     `traceparent` is the W3C header of that name; it is empty if there is none.
     `attempts` counts the calls that count towards the maximum. `postponements` counts the throttles and service errors

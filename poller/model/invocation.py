@@ -29,9 +29,9 @@ class Invocation(NamedTuple):
     """One call of a function. `payload` is the event as JSON; `attempt` counts the calls with this event from 1.
 
     `mapping` is None for asynchronous events and for calls of the Invoke API.
-    `invoked_arn` is the function's ARN as the caller wrote it; None means the function's own ARN.
+    `invoked_arn` is the function's ARN as the client wrote it; None means the function's own ARN.
     `trace` and `traceparent` are the headers X-Amzn-Trace-Id and traceparent; they are empty if there are none.
-    `client_context` is the caller's client context as JSON; it is empty if there is none.
+    `client_context` is the client context of the call as JSON; it is empty if there is none.
     `wants_log_tail` asks for the end of the function's log, also after a success.
     """
 
