@@ -47,15 +47,15 @@ class Ending:
     """How an event ended, and which deliveries it still needs.
 
     `at` is the time of the end in epoch seconds. `last` is None if the function was never called.
-    `refusals` counts how often the deliveries were refused for good, since `refused_since` (epoch seconds).
+    `rejections` counts how often the deliveries were rejected for good, since `rejected_since` (epoch seconds).
     """
 
     condition: Condition
     at: float
     last: LastAttempt | None
     deliveries: tuple[Delivery, ...]
-    refusals: int = 0
-    refused_since: float | None = None
+    rejections: int = 0
+    rejected_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
