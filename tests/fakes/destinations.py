@@ -15,8 +15,8 @@ import orjson
 
 from poller.core.invocation_record import Document
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS
-from poller.errors import AccessDenied, NotFound, Throttled, Unreachable
-from tests.fakes.faults import Fault, FaultPlan
+from poller.errors import Unreachable
+from tests.fakes.faults import FaultPlan
 
 
 class Report(NamedTuple):
@@ -84,29 +84,10 @@ class FakeDestination:
     async def deliver(self, document: Document) -> None:
         fault = self.faults.draw("deliver", anyio.current_time())
         with anyio.move_on_after(DELIVERY_TIMEOUT_IN_SECONDS):
-            await self._way_there(fault)
+            await self.faults.way_there(fault)
             self.taken.append(document)
             self.taken_at.append(anyio.current_time())
-            await self._way_back(fault)
+            await self.faults.way_back(fault)
             self.answered.append(document)
             return
         raise Unreachable("no answer in time", code="Timeout", was_sent=True)
-
-    async def _way_there(self, fault: Fault) -> None:
-        await anyio.sleep(self.faults.latency())
-        match fault:
-            case Fault.THROTTLED:
-                raise Throttled("Rate exceeded", code="ThrottlingException")
-            case Fault.UNREACHABLE:
-                raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
-            case Fault.ACCESS_DENIED:
-                raise AccessDenied("not authorized", code="AccessDenied")
-            case Fault.NOT_FOUND:
-                raise NotFound("it does not exist", code="NotFound")
-
-    async def _way_back(self, fault: Fault) -> None:
-        await anyio.sleep(self.faults.latency())
-        if fault is Fault.ANSWER_SLOW:
-            await anyio.sleep(self.faults.slow_answer_in_seconds)
-        if fault is Fault.ANSWER_LOST:
-            raise Unreachable("connection lost", code="ConnectionLost", was_sent=True)

@@ -16,6 +16,10 @@ from math import inf
 from random import Random
 from typing import NamedTuple
 
+import anyio
+
+from poller.errors import AccessDenied, NotFound, Throttled, Unreachable
+
 
 class Fault(Enum):
     NONE = auto()
@@ -71,6 +75,27 @@ class FaultPlan:
             if outage.begins_at <= now < outage.ends_at:
                 return outage.fault
         return self._drawn_by_rate() if now < self.ends_at else Fault.NONE
+
+    async def way_there(self, fault: Fault) -> None:
+        """Wait for the latency; raise the error of a fault on the way there."""
+        await anyio.sleep(self.latency())
+        match fault:
+            case Fault.THROTTLED:
+                raise Throttled("Rate exceeded", code="ThrottlingException")
+            case Fault.UNREACHABLE:
+                raise Unreachable("connection refused", code="ConnectionRefused", was_sent=False)
+            case Fault.ACCESS_DENIED:
+                raise AccessDenied("not authorized", code="AccessDenied")
+            case Fault.NOT_FOUND:
+                raise NotFound("it does not exist", code="NotFound")
+
+    async def way_back(self, fault: Fault) -> None:
+        """Wait for the latency, and longer for a slow answer; raise Unreachable if the answer gets lost."""
+        await anyio.sleep(self.latency())
+        if fault is Fault.ANSWER_SLOW:
+            await anyio.sleep(self.slow_answer_in_seconds)
+        if fault is Fault.ANSWER_LOST:
+            raise Unreachable("connection lost", code="ConnectionLost", was_sent=True)
 
     def latency(self) -> float:
         return self._rng.uniform(*self.latency_in_seconds)

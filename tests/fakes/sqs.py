@@ -103,7 +103,7 @@ class FakeSqs:
                 return await self._receive(request, fault)
             await self._way_there(fault)
             answer = self._answer(operation, request)
-            await self._way_back(fault)
+            await self.faults.way_back(fault)
             return answer
         raise Unreachable(f"no answer within {timeout_in_seconds:g} s", code="Timeout", was_sent=True)
 
@@ -119,13 +119,6 @@ class FakeSqs:
             case Fault.NOT_FOUND:
                 raise _no_such_queue()
 
-    async def _way_back(self, fault: Fault) -> None:
-        await anyio.sleep(self.faults.latency())
-        if fault is Fault.ANSWER_SLOW:
-            await anyio.sleep(self.faults.slow_answer_in_seconds)
-        if fault is Fault.ANSWER_LOST:
-            raise Unreachable("connection lost", code="ConnectionLost", was_sent=True)
-
     async def _receive(self, request: Mapping[str, Any], fault: Fault) -> Any:
         poll = _poll(request, anyio.current_time())
         queue, url = self._queue(request), request["QueueUrl"]
@@ -137,7 +130,7 @@ class FakeSqs:
                 self._ghosts[url].append(poll)
             raise
         try:
-            await self._way_back(fault)
+            await self.faults.way_back(fault)
         except (anyio.get_cancelled_exc_class(), ServiceError):
             queue.answer_lost(messages, now=anyio.current_time())
             raise

@@ -117,7 +117,7 @@ class FakeStreamService(ABC):
             await self._way_there(fault)
             answer = self.answer(operation, request, anyio.current_time())
             try:
-                await self._way_back(fault)
+                await self.faults.way_back(fault)
             except (anyio.get_cancelled_exc_class(), ServiceError):
                 self._lost(operation, request, answer)
                 raise
@@ -167,13 +167,6 @@ class FakeStreamService(ABC):
                 raise AccessDenied("not authorized", code="AccessDeniedException")
             case Fault.NOT_FOUND:
                 raise NotFound("no such stream, by plan", code="ResourceNotFoundException")
-
-    async def _way_back(self, fault: Fault) -> None:
-        await anyio.sleep(self.faults.latency())
-        if fault is Fault.ANSWER_SLOW:
-            await anyio.sleep(self.faults.slow_answer_in_seconds)
-        if fault is Fault.ANSWER_LOST:
-            raise Unreachable("connection lost", code="ConnectionLost", was_sent=True)
 
     def _lost(self, operation: str, request: Mapping[str, Any], answer: Any) -> None:
         if operation == "GetRecords":
