@@ -18,6 +18,7 @@ Only app.py, reloading.py, running.py and composition.py stand in the reverse or
     facts/       THE FACTS      one class for each fact
     telemetry/   facts -> log and Prometheus
     http/        the fast HTTP/1.1 client; it knows nothing of AWS
+    sqlite/      how a SQLite file of ours is opened and written; it does not know what is stored
     aws/         THE CLIENTS    the only importer of aiobotocore and botocore
     settings/    THE FILE       TOML, or a request of AWS Lambda's API -> Settings
     sources/     queues, streams } adapters: none knows another

@@ -21,7 +21,7 @@ from poller.cli.tables import Entry, document, entries, table
 from poller.model.ids import MappingName
 from poller.settings.values import Settings
 from poller.stores.by_hand import Renamed, held, stored
-from poller.stores.ownership import is_there
+from poller.stores.schema import STATE
 
 state_commands = typer.Typer(
     help="See where each stream is read, move it by hand, and rename its mapping.",
@@ -47,7 +47,7 @@ def show(
     settings = examined(config).settings
     path = _file_of(settings)
     with failures_told(config):
-        has_file = path is not None and is_there(path)
+        has_file = path is not None and STATE.is_there(path)
         found = entries(settings.stream_mappings, {} if path is None else stored(path))
     if mapping is not None:
         _refuse_unless_known(mapping, (entry.key.mapping for entry in found), settings)
@@ -101,7 +101,7 @@ def set_position(
     if path is None:
         raise refused('daemon.state is "memory:": nothing is stored, so nothing can be moved', code=1)
     with failures_told(config):
-        if not is_there(path):
+        if not STATE.is_there(path):
             raise refused(f"{path} does not exist yet; a first start begins at starting_position", code=1)
         with held(path) as hand:
             (before, *_) = entries([found], hand.stored())
@@ -129,7 +129,7 @@ def rename_mapping(
     if path is None:
         raise refused('daemon.state is "memory:": nothing is stored, so nothing can be renamed', code=1)
     with failures_told(config):
-        if not is_there(path):
+        if not STATE.is_there(path):
             raise refused(f"{path} does not exist yet, so nothing can be renamed", code=1)
         with held(path) as hand:
             names = {key.mapping for key in hand.stored()}

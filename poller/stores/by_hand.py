@@ -21,7 +21,8 @@ from poller.model.stream import Checkpoint, Position, ShardId, StartingPosition,
 from poller.stores.notation import format_position, rank
 from poller.stores.pauses import pause, paused, resume
 from poller.stores.rows import load, starting_position
-from poller.stores.sqlite_file import faults, owned, shown
+from poller.stores.schema import STATE
+from poller.stores.sqlite_file import owned, shown
 
 INSERT = """
 INSERT INTO checkpoint (mapping, stream_arn, shard_id, position, rank, version) VALUES (?, ?, ?, ?, ?, ?)
@@ -53,7 +54,7 @@ class Renamed(NamedTuple):
 
 def stored(path: Path) -> dict[StateKey, Stored]:
     """Return all rows, sorted by mapping and stream. A daemon may run meanwhile."""
-    with shown(path) as file, faults(path):
+    with shown(path) as file, STATE.faults(path):
         return {} if file is None else _stored(file)
 
 
@@ -72,11 +73,11 @@ class Hand:
         self._file = file
 
     def stored(self) -> dict[StateKey, Stored]:
-        with faults(self._path):
+        with STATE.faults(self._path):
             return _stored(self._file)
 
     def paused(self) -> frozenset[MappingName]:
-        with faults(self._path):
+        with STATE.faults(self._path):
             return paused(self._file)
 
     def start_over(self, key: StateKey, position: StartingPosition) -> None:
@@ -119,7 +120,7 @@ class Hand:
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        with faults(self._path), self._file as file:
+        with STATE.faults(self._path), self._file as file:
             file.execute("BEGIN IMMEDIATE")
             yield file
 

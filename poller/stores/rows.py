@@ -22,6 +22,7 @@ from poller.model.stream import (
     Window,
     WriterId,
 )
+from poller.sqlite.kind import DamagedRow
 from poller.stores.notation import CheckpointMovedBack, format_position, parse_position, rank
 
 Row = tuple[MappingName, str, ShardId, str, str, int | None, int | None, str | None, int, WriterId]
@@ -82,10 +83,6 @@ SELECT position FROM checkpoint WHERE mapping = ? AND stream_arn = ? AND shard_i
 """
 
 START_OVER = "SELECT position FROM start_over WHERE mapping = ? AND stream_arn = ?"
-
-
-class DamagedRow(sqlite3.DatabaseError):
-    """A row has a value that this program never writes."""
 
 
 def row_of(key: StateKey, shard_id: ShardId, checkpoint: Checkpoint, claim: Claim) -> Row:

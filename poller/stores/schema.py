@@ -10,17 +10,21 @@ The copy is complete and flushed before the file changes. A crash at any moment 
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from poller.stores.ownership import MODE, no_room, unusable
+from poller.sqlite.kind import MODE, NO_ROOM, Kind, no_room
 from poller.stores.rows import check
 
-APPLICATION_ID = 0x506F6C6C
-"""Marks a SQLite file as poller's. The bytes spell "Poll"."""
+STATE = Kind(
+    option="daemon.state",
+    application_id=0x506F6C6C,  # the bytes spell "Poll"
+    advice="move it away together with the files ending in -wal and -shm, and then restore a copy of it; without a "
+    "copy each stream begins at its starting_position",
+)
+"""SQLite would write the pages of a log that is left (-wal) into the copy, and so mix two files."""
 
 FORMAT = 3
 """The number of this format; the file has it as `user_version`."""
@@ -56,7 +60,7 @@ CREATE TABLE start_over (       -- a person's, instead of the mapping's starting
 CREATE TABLE pause (            -- the mappings that are paused
     mapping TEXT PRIMARY KEY NOT NULL
 ) WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION_ID};
+PRAGMA application_id = {STATE.application_id};
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
@@ -75,27 +79,22 @@ def format_of(path: Path, file: sqlite3.Connection) -> int | None:
 
     Raises SettingsError for any other file. It changes nothing, so another program's file stays as it is.
     """
-    (application,) = file.execute("PRAGMA application_id").fetchone()
-    (found,) = file.execute("PRAGMA user_version").fetchone()
-    (objects,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application == found == objects == 0:
+    found = STATE.format_of(path, file)
+    if found is None:
         return None
-    if application != APPLICATION_ID:
-        raise unusable(path, "is a database of another program")
     if found > FORMAT:
-        raise unusable(
+        raise STATE.unusable(
             path,
             f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version, or put "
             f"back the copy that it kept before its change, {copy_of(path, FORMAT).name}, if there is one: first "
             "remove the files ending in -wal and -shm",
         )
     if found < FORMAT - 1:
-        raise unusable(
+        raise STATE.unusable(
             path,
             f"was written by a much older version of poller (its format is {found}, not {FORMAT}): first run a version "
             f"whose format is {found + 1}",
         )
-    assert isinstance(found, int)
     return found
 
 
@@ -135,9 +134,9 @@ def keep_copy(path: Path, file: sqlite3.Connection, its_format: int) -> None:
         unfinished.replace(copy)
         _flush_folder(copy.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in NO_ROOM:
             raise no_room(copy, error.strerror) from error
-        raise unusable(path, f"{copy.name} cannot be written: {error.strerror}") from error
+        raise STATE.unusable(path, f"{copy.name} cannot be written: {error.strerror}") from error
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)

@@ -2,15 +2,12 @@
 
 A thread does all work with the file (`writer.py`); the event loop never touches it.
 An error of SQLite becomes a `ServiceError`, so that the engine waits and tries again.
-If another program has locked the file, the error is Unreachable, because the lock will end. Any other error, such as
-a full disk, is Rejected, because it needs a person.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,12 +15,12 @@ from typing import Self
 import anyio
 from anyio import CancelScope, to_thread
 
-from poller.errors import Rejected, Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import Checkpoint, Claim, ShardId, StartingPosition, StateKey, StoredCheckpoint
+from poller.sqlite.kind import translated, watched
 from poller.stores.pauses import pause, paused, resume
 from poller.stores.rows import count, forget, load, row_of, starting_position
-from poller.stores.sqlite_file import owned, watched
+from poller.stores.sqlite_file import owned
 from poller.stores.writer import Writer
 
 
@@ -49,7 +46,7 @@ class SqliteStore:
             connection = await to_thread.run_sync(file.enter_context, owned(self._path, self._has_migrated))
             self.positions = await to_thread.run_sync(count, connection)
             self._writer = Writer(connection, watched(self._path))
-            self.pauses = SqlitePauses(self._writer, self._translated)
+            self.pauses = SqlitePauses(self._writer, self._path)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(self._writer.run)
             stack.callback(self._writer.close)
@@ -67,7 +64,7 @@ class SqliteStore:
 
     async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
         """Return all stored checkpoints of a mapping in one stream."""
-        with self._translated():
+        with translated(self._path):
             return await self._writer.do(lambda file: load(file, key))
 
     async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], claim: Claim) -> frozenset[ShardId]:
@@ -76,50 +73,40 @@ class SqliteStore:
         Raises CheckpointMovedBack, Unreachable or Rejected, and then stores none.
         """
         rows = [row_of(key, shard_id, checkpoint, claim) for shard_id, checkpoint in checkpoints.items()]
-        with self._translated():
+        with translated(self._path):
             return await self._writer.save(rows)
 
     async def forget(self, key: StateKey, shard_ids: Collection[ShardId]) -> None:
         """Delete the checkpoints of these shards."""
-        with self._translated():
+        with translated(self._path):
             await self._writer.do(lambda file: forget(file, key, shard_ids))
 
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
         """Return the starting position that a person has set last for this stream, or None."""
-        with self._translated():
+        with translated(self._path):
             return await self._writer.do(lambda file: starting_position(file, key))
 
     def _has_migrated(self, kept_copy: Path) -> None:
         self.kept_copy = kept_copy
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorname", type(error).__name__)
-            if code.startswith("SQLITE_BUSY"):  # another program has locked the file, and will unlock it
-                raise Unreachable(f"{self._path}: {error}", code=code, was_sent=False) from error
-            raise Rejected(f"{self._path}: {error}", code=code) from error
-
 
 class SqlitePauses:
     """`ports.PauseStore` in the file of a `SqliteStore`. It works while that store is open."""
 
-    def __init__(self, writer: Writer, translated: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, writer: Writer, path: Path) -> None:
         self._writer = writer
-        self._translated = translated
+        self._path = path
 
     async def load(self) -> frozenset[MappingName]:
-        with self._translated():
+        with translated(self._path):
             return await self._writer.do(paused)
 
     async def pause(self, mapping: MappingName) -> None:
-        with self._translated():
+        with translated(self._path):
             await self._writer.do(lambda file: pause(file, mapping))
 
     async def resume(self, mapping: MappingName) -> None:
-        with self._translated():
+        with translated(self._path):
             await self._writer.do(lambda file: resume(file, mapping))
 
 

@@ -24,9 +24,9 @@ from poller.model.stream import (
 from poller.stores import schema
 from poller.stores.by_hand import Stored, stored
 from poller.stores.pauses import paused
-from poller.stores.schema import FORMAT, copy_of, keep_copy
+from poller.stores.schema import FORMAT, STATE, copy_of, keep_copy
 from poller.stores.sqlite import SqliteStore
-from poller.stores.sqlite_file import WHAT_TO_DO, owned, shown
+from poller.stores.sqlite_file import owned, shown
 from tests.fakes.disk import no_file_grows_beyond
 
 BEFORE = FORMAT - 1
@@ -163,7 +163,7 @@ def test_a_migration_that_fails_at_any_statement_leaves_the_file_as_it_was(
 def test_a_damaged_row_is_refused_before_the_format_changes(path: Path) -> None:
     with closing(sqlite3.connect(path)) as file, file:
         file.execute("UPDATE checkpoint SET place = '3' WHERE position = 'TRIM_HORIZON'")
-    assert refused(path).endswith(f"does not have the rank '3'; {WHAT_TO_DO}")
+    assert refused(path).endswith(f"does not have the rank '3'; {STATE.advice}")
     assert format_in(path) == BEFORE
 
 

@@ -11,7 +11,7 @@ import pytest
 from poller.errors import InUse, Rejected, Unreachable
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey, Window
-from poller.stores import sqlite_file
+from poller.sqlite import kind as sqlite_kind
 from poller.stores.sqlite import SqliteStore
 from tests.fakes.disk import no_file_grows_beyond
 from tests.fakes.saving import load, save
@@ -133,7 +133,7 @@ async def test_a_transaction_of_a_person_is_waited_for_off_the_event_loop(path: 
 async def test_a_file_that_another_program_keeps_locked_is_expected_to_come_back(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_IN_SECONDS", 0)
+    monkeypatch.setattr(sqlite_kind, "BUSY_TIMEOUT_IN_SECONDS", 0)
     async with SqliteStore(path) as store:
         with closing(sqlite3.connect(path, isolation_level=None)) as program:
             program.execute("BEGIN IMMEDIATE")

@@ -15,8 +15,8 @@ from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey
 from poller.stores.by_hand import stored
 from poller.stores.rows import row_of, save
-from poller.stores.schema import APPLICATION_ID
-from poller.stores.sqlite_file import WHAT_TO_DO, faults, owned, shown
+from poller.stores.schema import STATE
+from poller.stores.sqlite_file import owned, shown
 from tests.fakes.disk import no_file_grows_beyond
 from tests.fakes.saving import FIRST
 
@@ -140,7 +140,7 @@ def test_a_file_of_another_program_is_refused_and_left_as_it_was(path: Path) -> 
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path) -> None:
     path.write_text("[daemon]\nstate = 'memory:'\n" * 100)
     before = path.read_bytes()
-    assert refused(path) == f"is damaged: file is not a database; {WHAT_TO_DO}"
+    assert refused(path) == f"is damaged: file is not a database; {STATE.advice}"
     assert path.read_bytes() == before
 
 
@@ -184,13 +184,13 @@ def test_a_damaged_file_is_refused_with_what_to_do(path: Path, part: str) -> Non
     path.write_bytes(damaged)
     fault = refused(path)
     assert fault.startswith("is damaged: ")
-    assert fault.endswith(f"; {WHAT_TO_DO}")
+    assert fault.endswith(f"; {STATE.advice}")
     assert path.read_bytes() == damaged
 
 
 def test_the_log_of_a_damaged_file_goes_before_a_copy_is_put_back() -> None:
     """SQLite would write the pages of an old log into the copy."""
-    assert WHAT_TO_DO.index("-wal and -shm") < WHAT_TO_DO.index("copy")
+    assert STATE.advice.index("-wal and -shm") < STATE.advice.index("copy")
 
 
 def test_a_page_without_a_row_of_ours_is_read_too(path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_file_that_was_emptied_is_not_a_new_one(path: Path) -> None:
     stored_in(path, killed=True)
     os.truncate(path, 0)
     log = Path(f"{path}-wal").read_bytes()
-    assert refused(path) == f"is damaged: it is empty, but poller.db-wal is not; {WHAT_TO_DO}"
+    assert refused(path) == f"is damaged: it is empty, but poller.db-wal is not; {STATE.advice}"
     with pytest.raises(SettingsError, match="it is empty, but"), shown(path):
         pass
     assert Path(f"{path}-wal").read_bytes() == log
@@ -218,7 +218,7 @@ def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
     with owned(path):
         shutil.copyfile(path, copy)
     with closing(sqlite3.connect(copy)) as other:
-        assert other.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert other.execute("PRAGMA application_id").fetchone() == (STATE.application_id,)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_row_that_cannot_be_understood_is_refused(path: Path, statement: str, 
     fault = refused(path)
     assert fault.startswith("is damaged: ")
     assert what in fault
-    assert fault.endswith(f"; {WHAT_TO_DO}")
+    assert fault.endswith(f"; {STATE.advice}")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_file_that_may_not_grow_is_reported_as_a_full_disk(path: Path) -> None
     """SQLite says SQLITE_FULL where the system says ENOSPC, and also beyond a limit of its own."""
     with owned(path) as file:
         file.execute("PRAGMA max_page_count = 1")  # it becomes the file's present size
-        with pytest.raises(CannotStore, match="is its disk full"), faults(path):
+        with pytest.raises(CannotStore, match="is its disk full"), STATE.faults(path):
             file.execute("CREATE TABLE large AS SELECT zeroblob(1000000)")
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey, Window
+from poller.sqlite.writer import MAXIMUM_BYTES_TOGETHER, MAXIMUM_JOBS_TOGETHER
 from poller.stores.notation import CheckpointMovedBack
 from poller.stores.rows import Row, load, row_of
 from poller.stores.sqlite_file import owned
-from poller.stores.writer import MAXIMUM_BYTES_TOGETHER, MAXIMUM_SAVES_TOGETHER, Writer
+from poller.stores.writer import Writer
 from tests.fakes.saving import FIRST
 
 pytestmark = pytest.mark.anyio
@@ -76,8 +77,8 @@ async def test_what_waits_is_written_by_one_statement(file: sqlite3.Connection) 
 
 
 async def test_no_more_saves_than_the_limit_are_written_together(file: sqlite3.Connection) -> None:
-    assert await statements(file, [[row(1, f"shard-{n}")] for n in range(MAXIMUM_SAVES_TOGETHER + 1)]) == 2
-    assert len(load(file, CLICKS)) == MAXIMUM_SAVES_TOGETHER + 1
+    assert await statements(file, [[row(1, f"shard-{n}")] for n in range(MAXIMUM_JOBS_TOGETHER + 1)]) == 2
+    assert len(load(file, CLICKS)) == MAXIMUM_JOBS_TOGETHER + 1
 
 
 async def test_large_windows_are_not_all_written_together(file: sqlite3.Connection) -> None:
