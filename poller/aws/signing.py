@@ -26,6 +26,9 @@ from poller.http.pool import DEFAULT_PORTS
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 
+UNSIGNED = frozenset({"x-amzn-trace-id"})
+"""Headers that are sent without being signed, because services between the client and AWS may change them."""
+
 
 class Credentials(NamedTuple):
     """The credentials of an identity. `session_token` is None for long-term credentials."""
@@ -88,7 +91,7 @@ class Signer:
     ) -> dict[str, str]:
         """Return all headers of the request: the given ones and those of the signature.
 
-        All given headers are signed; their names must be in lower case. `now` is in epoch seconds.
+        All given headers except UNSIGNED are signed; their names must be in lower case. `now` is in epoch seconds.
         """
         second = int(now)
         if second != self._second or credentials != self._credentials:
@@ -110,7 +113,7 @@ class Signer:
         fixed = {"host": where.host, "x-amz-date": moment}
         if credentials.session_token:
             fixed["x-amz-security-token"] = credentials.session_token
-        names = sorted({*headers, *fixed})
+        names = sorted({*headers, *fixed} - UNSIGNED)
         names_line = ";".join(names)
         lines = "".join(
             [f"{name}:{_literal(' '.join(fixed[name].split())) if name in fixed else '%s'}\n" for name in names]

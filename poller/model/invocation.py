@@ -31,7 +31,7 @@ class Invocation(NamedTuple):
     `mapping` is None for asynchronous events and for calls of the Invoke API.
     `invoked_arn` is the function's ARN as the client wrote it; None means the function's own ARN.
     `trace` and `traceparent` are the headers X-Amzn-Trace-Id and traceparent; they are empty if there are none.
-    `client_context` is the client context of the call as JSON; it is empty if there is none.
+    `client_context` is the client context of the call as JSON in one line of ASCII; it is empty if there is none.
     `wants_log_tail` asks for the end of the function's log, also after a success.
     """
 

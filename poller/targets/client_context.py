@@ -1,7 +1,11 @@
-"""What does a function learn about its invocation? The mapping, the request id and the attempt.
+"""What does a function learn about its invocation? It stands in the client context of the call.
 
-They are sent in the client context of the call, under `custom`, and Lambda's runtimes show it to the function.
-All values are strings, because the runtimes for Go and Java accept nothing else.
+    a batch of a mapping       the mapping, the request id and the attempt, under `custom`
+    a call of the Invoke API   the client context that the client sent, unchanged; none if it sent none
+    an asynchronous event      none
+
+Lambda's runtimes show the client context to the function.
+All values for a mapping are strings, because the runtimes for Go and Java accept nothing else.
 """
 
 from __future__ import annotations
@@ -17,14 +21,14 @@ MAPPING_NAME_LENGTH = 200
 
 
 def client_context(invocation: Invocation) -> str:
-    """Return the client context as JSON in ASCII, because it is sent in a header."""
+    """Return the client context as JSON in one line of ASCII, as a header needs it; empty if there is none."""
+    if invocation.mapping is None:
+        return invocation.client_context.decode("ascii")
     start = _start(invocation.mapping)
     return f'{start}, "request_id": "{invocation.request_id}", "attempt": "{invocation.attempt}"}}}}'
 
 
 @lru_cache(maxsize=1024)
-def _start(mapping: MappingName | None) -> str:
+def _start(mapping: MappingName) -> str:
     """Return the part that is the same for all invocations of a mapping, whose name may have any characters."""
-    if mapping is None:
-        return '{"custom": {"mapping": ""'
     return f'{{"custom": {{"mapping": {json.dumps(mapping[:MAPPING_NAME_LENGTH])}'

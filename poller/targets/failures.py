@@ -16,8 +16,10 @@ Source: AWS Lambda Developer Guide, "Troubleshoot execution issues in Lambda" an
 
 from __future__ import annotations
 
+import base64
 import re
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -89,6 +91,17 @@ def is_error_document(body: bytes) -> bool:
         return False
     fields = json_object(body)
     return "errorMessage" in fields and "errorType" in fields
+
+
+def log_tail_of(headers: Mapping[str, str]) -> str:
+    """Return the end of the function's log that an answer of Lambda carries; empty if there is none.
+
+    Bytes that are not UTF-8 are replaced, because the log is cut at a byte.
+    """
+    try:
+        return base64.b64decode(headers.get("x-amz-log-result", ""), validate=True).decode(errors="replace")
+    except ValueError:
+        return ""
 
 
 def _own(error_type: str, message: str) -> FunctionError:

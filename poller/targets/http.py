@@ -20,8 +20,14 @@
         A Throttled has the pause that the header Retry-After asks for.
 
 The request carries the invocation's id in X-Amzn-RequestId and in Lambda-Runtime-Aws-Request-Id; the id stays the same
-when a batch is retried unchanged. It also carries X-Poller-Mapping, X-Poller-Attempt, and for an emulator
-X-Amz-Client-Context.
+when a batch or an event is retried unchanged. It also carries X-Poller-Attempt, and these headers where they apply:
+
+    X-Poller-Mapping                      the batch of a mapping
+    X-Amz-Client-Context                  a batch, for an emulator; the context of a client of the Invoke API, for all
+    X-Amzn-Trace-Id, traceparent          the trace that the event belongs to
+    Lambda-Runtime-Invoked-Function-Arn   the function's ARN as the client wrote it
+    X-Amz-Log-Type                        the client asks for the log tail, which the answer has in X-Amz-Log-Result
+
 `targets/endpoints.py` chooses the url, and `http/proxies.py` the proxy.
 A reason names only a url's host and port, because its user, path and query may be secrets.
 The text of a failure has the status and the beginning of the body, which is the function's own message.
@@ -36,6 +42,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -66,6 +73,7 @@ from poller.targets.failures import (
     RESPONSE_LIMIT_IN_BYTES,
     exited,
     is_error_document,
+    log_tail_of,
     posted,
     timed_out,
     too_large,
@@ -251,7 +259,9 @@ class HttpTarget:
             return Unreachable(reason="HTTP.407", detail=f"{_host_and_port(reply.endpoint.url)}: refused by the proxy")
         if reply.endpoint.is_emulator:
             return _emulators_answer(reply, invocation)
-        return Answered(reply.body) if 200 <= reply.status < 300 else _http_error(reply, invocation)
+        if 200 <= reply.status < 300:
+            return _answered(reply, invocation)
+        return _http_error(reply, invocation)
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
@@ -281,9 +291,22 @@ def _headers(endpoint: Endpoint, invocation: Invocation) -> dict[str, str]:
     }
     if invocation.mapping is not None:
         headers["x-poller-mapping"] = invocation.mapping
-    if endpoint.is_emulator:
-        headers["x-amz-client-context"] = base64.b64encode(client_context(invocation).encode()).decode()
+    if (endpoint.is_emulator or invocation.mapping is None) and (context := client_context(invocation)):
+        headers["x-amz-client-context"] = base64.b64encode(context.encode()).decode()
+    if invocation.mapping is None:
+        headers |= _headers_of_a_call(invocation)
     return headers
+
+
+def _headers_of_a_call(invocation: Invocation) -> dict[str, str]:
+    """Return the headers that only events and calls of the Invoke API have."""
+    headers = {
+        "x-amzn-trace-id": invocation.trace,
+        "traceparent": invocation.traceparent,
+        "lambda-runtime-invoked-function-arn": invocation.invoked_arn or "",
+        "x-amz-log-type": "Tail" if invocation.wants_log_tail else "",
+    }
+    return {name: value for name, value in headers.items() if value}
 
 
 def _unpacked(received: Received) -> bytes:
@@ -312,14 +335,20 @@ def _unreadable() -> errors.Unreachable:
     return errors.Unreachable(text, code="UnusableAnswer", was_sent=True)
 
 
+def _answered(reply: _Reply, invocation: Invocation) -> Answered:
+    return Answered(reply.body, log_tail=log_tail_of(reply.headers) if invocation.wants_log_tail else "")
+
+
 def _emulators_answer(reply: _Reply, invocation: Invocation) -> Response:
     """Return what an emulator's answer means: status 200 may be a failure, whose type newer emulators name."""
     is_error = is_error_document(reply.body)
     if any(name in reply.headers for name in ERROR_HEADERS) or (is_error and reply.status in (200, 502)):
-        return posted(reply.body, error_type=reply.headers.get("error-type"))
+        error = posted(reply.body, error_type=reply.headers.get("error-type"))
+        return replace(error, log_tail=log_tail_of(reply.headers))
     if reply.status == 200:
-        timeout = EMULATORS_TIMEOUT.match(reply.body)
-        return timed_out(invocation.request_id, float(timeout[1])) if timeout else Answered(reply.body)
+        if timeout := EMULATORS_TIMEOUT.match(reply.body):
+            return timed_out(invocation.request_id, float(timeout[1]))
+        return _answered(reply, invocation)
     if reply.status == 502:
         return exited(invocation.request_id, None)
     if reply.status in (400, 500, 504):

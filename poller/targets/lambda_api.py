@@ -10,6 +10,8 @@
 
 The text of an error is Lambda's own, with the function's ARN before it.
 The client context tells the function which mapping invokes it (`client_context.py`).
+An event or a call of the Invoke API sends its own request id in X-Amzn-RequestId, because Lambda gives the call another
+one, and its trace in X-Amzn-Trace-Id.
 
 Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".
 """
@@ -37,7 +39,13 @@ from poller.model.invocation import (
     Unreachable,
 )
 from poller.targets.client_context import client_context
-from poller.targets.failures import ERROR_TYPE_LIMIT_IN_CHARACTERS, MESSAGE_LIMIT_IN_CHARACTERS, json_object, text_or
+from poller.targets.failures import (
+    ERROR_TYPE_LIMIT_IN_CHARACTERS,
+    MESSAGE_LIMIT_IN_CHARACTERS,
+    json_object,
+    log_tail_of,
+    text_or,
+)
 
 ANSWER_SLACK_IN_SECONDS = 15.0
 """How long to wait for an answer beyond the function's timeout, which excludes the first 10 s of a cold start."""
@@ -64,32 +72,39 @@ class LambdaApiTarget:
 
     async def invoke(self, invocation: Invocation) -> Response:
         """Call the function once. Every failure of the call or of the function is a Response, not an exception."""
-        headers = {
-            "content-type": "application/json",
-            "x-amz-client-context": base64.b64encode(client_context(invocation).encode()).decode(),
-            "x-amz-log-type": "Tail",
-        }
         try:
-            answer = await self._invoker.invoke(invocation.payload, headers)
+            answer = await self._invoker.invoke(invocation.payload, _headers(invocation))
         except errors.Unreachable as error:
             if error.was_sent:
                 return LostAnswer(reason=error.code)
             return self._not_taken(error)
         except ServiceError as error:
             return self._not_taken(error)
-        return response_of(answer, self._arn)
+        return response_of(answer, self._arn, wants_log_tail=invocation.wants_log_tail)
 
     def _not_taken(self, error: ServiceError) -> Unreachable:
         return Unreachable(reason=error.code, detail=f"{self._arn}: {error}")
 
 
-def response_of(answer: Answer, arn: Arn) -> Response:
+def _headers(invocation: Invocation) -> dict[str, str]:
+    """Return the headers of the request that belong to one invocation. The log tail explains an error."""
+    headers = {"content-type": "application/json", "x-amz-log-type": "Tail"}
+    if context := client_context(invocation):
+        headers["x-amz-client-context"] = base64.b64encode(context.encode()).decode()
+    if invocation.mapping is None:
+        headers["x-amzn-requestid"] = invocation.request_id
+        if invocation.trace:
+            headers["x-amzn-trace-id"] = invocation.trace
+    return headers
+
+
+def response_of(answer: Answer, arn: Arn, *, wants_log_tail: bool) -> Response:
     """Return what Lambda's answer means; `arn` is the function's."""
     if answer.status == 200:
         version = answer.headers.get("x-amz-executed-version", "$LATEST")
         if "x-amz-function-error" in answer.headers:
             return function_error(answer, version)
-        return Answered(answer.body, version)
+        return Answered(answer.body, version, log_tail_of(answer.headers) if wants_log_tail else "")
     if answer.status == 413:
         return TooLarge(error_type="RequestEntityTooLarge", message=str(answer.error()))
     return refused(answer, arn)
@@ -103,7 +118,7 @@ def function_error(answer: Answer, version: str) -> FunctionError:
         error_type=error_type[:ERROR_TYPE_LIMIT_IN_CHARACTERS],
         message=text_or(document.get("errorMessage"), "")[:MESSAGE_LIMIT_IN_CHARACTERS],
         payload=answer.body,
-        log_tail=log_tail(answer.headers.get("x-amz-log-result", "")),
+        log_tail=log_tail_of(answer.headers),
         executed_version=version,
     )
 
@@ -115,11 +130,3 @@ def refused(answer: Answer, arn: Arn) -> Throttled | Unreachable:
         return Unreachable(reason=error.code, detail=f"{arn}: {error}")
     reason = bare_code(text_or(json_object(answer.body).get("Reason"), "")) or error.code
     return Throttled(reason=reason, retry_after=error.retry_after, detail=f"{arn}: {reason}: {error}")
-
-
-def log_tail(encoded: str) -> str:
-    """Decode the end of the function's log; empty if it is not Base64. Bytes that are not UTF-8 are replaced."""
-    try:
-        return base64.b64decode(encoded, validate=True).decode(errors="replace")
-    except ValueError:
-        return ""

@@ -57,3 +57,28 @@ def http_kind(*urls: str, headers: Mapping[str, str] | None = None) -> HttpServi
 
 def invocation(payload: bytes = b"{}", *, request_id: str = "6f1d1d51-1", attempt: int = 1) -> Invocation:
     return Invocation(RequestId(request_id), payload, MappingName("new_users"), attempt)
+
+
+ALIAS = f"{ARN}:live"
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1;Lineage=1:5f0d4f2a:1"
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def full_call(payload: bytes = b"{}") -> Invocation:
+    """A call of the Invoke API that uses everything that a client may send."""
+    return Invocation(
+        RequestId("6f1d1d51-1"),
+        payload,
+        None,
+        1,
+        invoked_arn=ALIAS,
+        trace=TRACE,
+        traceparent=TRACEPARENT,
+        client_context=b'{"custom": {"user": "Zo\\u00eb"}}',
+        wants_log_tail=True,
+    )
+
+
+def bare_call(payload: bytes = b"{}") -> Invocation:
+    """A call of the Invoke API whose client sent nothing but the event."""
+    return Invocation(RequestId("6f1d1d51-1"), payload, None, 1)

@@ -49,7 +49,7 @@ def urls(draw: st.DrawFn) -> str:
 @settings(max_examples=400, deadline=None)
 @example(
     url=f"https://lambda.eu-west-1.amazonaws.com{ARN_PATH}?Qualifier=live",
-    headers={"content-type": "application/json", "x-amz-log-type": "Tail"},
+    headers={"content-type": "application/json", "x-amz-log-type": "Tail", "x-amzn-trace-id": "Root=1-5759e988"},
     body=b"{}",
     keys=Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None),
     service="lambda",
@@ -58,7 +58,7 @@ def urls(draw: st.DrawFn) -> str:
 )
 @given(
     url=urls(),
-    headers=st.dictionaries(NAMES, VALUES, max_size=5),
+    headers=st.dictionaries(NAMES | st.just("x-amzn-trace-id"), VALUES, max_size=5),
     body=st.binary(max_size=200),
     keys=st.builds(Credentials, VISIBLE, VISIBLE | st.text(min_size=1), st.none() | VISIBLE),
     service=st.sampled_from(["sqs", "lambda", "kinesis", "dynamodb"]),

@@ -13,6 +13,7 @@ Only composition.py imports the package, and only its `RuntimeTarget`.
     environment.py   which environment variables does a child get?
     output.py        how does a child's output become log lines?
     output_limit.py  how much of a function's output is logged?
+    log_tail.py      which text is the log tail of an invocation?
     bootstrap.py     the child's side for Python callables: a program of its own, run by its path
 """
 

@@ -216,11 +216,13 @@ class RuntimeApi:
         headers = {
             "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
             "Lambda-Runtime-Deadline-Ms": str(int((now + self._function.timeout_in_seconds) * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": str(self._function.arn),
-            "Lambda-Runtime-Trace-Id": f"Root=1-{int(now):08x}-{random.getrandbits(96):024x};Sampled=0",
-            "Lambda-Runtime-Client-Context": client_context(invocation),
+            "Lambda-Runtime-Invoked-Function-Arn": invocation.invoked_arn or str(self._function.arn),
+            "Lambda-Runtime-Trace-Id": invocation.trace
+            or f"Root=1-{int(now):08x}-{random.getrandbits(96):024x};Sampled=0",
             "Content-Type": "application/json",
         }
+        if context := client_context(invocation):
+            headers["Lambda-Runtime-Client-Context"] = context
         return web.Response(body=invocation.payload, headers=headers)
 
     async def _response(self, request: web.BaseRequest, request_id: str) -> web.Response:

@@ -19,6 +19,7 @@ import shutil
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from resource import RLIM_INFINITY
@@ -30,9 +31,12 @@ from anyio.abc import Process, TaskStatus
 from poller.facts import ChildProcessOutput, ChildProcessOutputLeftOut, ChildProcessStarted, ChildProcessStopped, Emit
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import MappingName, RequestId
-from poller.model.invocation import FunctionError, Invocation, Response
+from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.targets.failures import exited, init_timed_out, ran_out_of_memory, timed_out
 from poller.targets.runtime.api import Handover, RuntimeApi
+from poller.targets.runtime.environment import memory_size_in_mb
+from poller.targets.runtime.log_tail import LogTail, Report
+from poller.targets.runtime.memory import peak_in_bytes
 from poller.targets.runtime.output import Output
 from poller.targets.runtime.output_limit import OutputLimit
 
@@ -75,17 +79,19 @@ class Child:
     ) -> None:
         """`descriptor_limit` is the child's soft limit of open files: -1 for no limit, None for the daemon's limit."""
         self.is_alive = True
+        assert isinstance(function.kind, ChildProcess), function.kind
         self._function = function
+        self._memory_size_in_mb = memory_size_in_mb(function.kind)
         self._init_in_seconds = init_in_seconds
         self._emit = emit
         self._api = RuntimeApi(function, before_event=self._before_event, emit=emit)
         self._output_limit = output_limit
         self._launcher = _launcher(descriptor_limit)
         self._outputs: list[Output] = []
-        self._invocation: tuple[MappingName | None, RequestId] | None = (
-            None  # the present invocation, else the last one
-        )
+        self._invocation: tuple[MappingName | None, RequestId] | None = None  # the present one, else the last one
+        self._log_tail: LogTail | None = None  # of the present invocation, if it asks for one
         self.pid = 0  # until it has started
+        self._started_at = 0.0  # on anyio's clock
         self._reason: StopReason | None = None
         self._error: Callable[[RequestId], FunctionError] | None = None  # of the invocation that a kill ends
         self._stop_asked = anyio.Event()
@@ -123,6 +129,7 @@ class Child:
                 raise StartError(f"{kind.command[0]}: {error.strerror}") from error
             async with process:
                 self.pid = process.pid
+                self._started_at = anyio.current_time()
                 self._emit(ChildProcessStarted(function=self._function.name, pid=process.pid))
                 try:
                     task_status.started()
@@ -139,6 +146,8 @@ class Child:
         """
         handover = Handover(invocation)
         try:
+            if invocation.wants_log_tail:
+                return await self._with_log_tail(handover)
             return await self._within_limits(handover)
         except BaseException:
             self.kill("shutdown")
@@ -179,6 +188,27 @@ class Child:
             self.ask_to_stop("init_error")
         return handover.response
 
+    async def _with_log_tail(self, handover: Handover) -> Response | None:
+        """Run the invocation, and add the end of its log to the response."""
+        was_initialised = self.is_initialised
+        self._log_tail = tail = LogTail(began_at=anyio.current_time())
+        try:
+            response = await self._within_limits(handover)
+            ended_at = anyio.current_time()
+            for output in self._outputs:
+                await output.catch_up()
+        finally:
+            self._log_tail = None
+        if not isinstance(response, Answered | FunctionError):
+            return response
+        report = Report(
+            duration_in_seconds=ended_at - tail.began_at,
+            init_in_seconds=None if was_initialised else tail.began_at - self._started_at,
+            memory_size_in_mb=self._memory_size_in_mb,
+            peak_memory_in_bytes=peak_in_bytes(self.pid) if self.is_alive else None,
+        )
+        return replace(response, log_tail=tail.text(handover.invocation.request_id, report))
+
     async def _attend(self, process: Process) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._stop_when_asked)
@@ -202,10 +232,14 @@ class Child:
         """Log what the child has written so far, because it belongs to the invocation before this one."""
         for output in self._outputs:
             await output.catch_up()
+        if self._log_tail is not None:
+            self._log_tail.begin(anyio.current_time(), keeps_lines=self._invocation is None)
         self._invocation = (invocation.mapping, invocation.request_id)
 
     def _output(self, stream: Stream) -> Output:
         def tell(line: str) -> None:
+            if self._log_tail is not None:
+                self._log_tail.add(line)
             mapping, request_id = self._invocation or (None, None)
             self._emit(
                 ChildProcessOutput(

@@ -49,7 +49,7 @@ def environment(
         "AWS_LAMBDA_RUNTIME_API": api_address,
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(kind.memory_size_in_mb or UNLIMITED_MEMORY_SIZE_IN_MB),
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_size_in_mb(kind)),
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}",
@@ -64,6 +64,11 @@ def environment(
     if not kind.inherits_credentials:
         inherited = _without_credentials(inherited)
     return {**inherited, **lambdas_own, **kind.environment}
+
+
+def memory_size_in_mb(kind: ChildProcess) -> int:
+    """Return the memory size that the function is told."""
+    return kind.memory_size_in_mb or UNLIMITED_MEMORY_SIZE_IN_MB
 
 
 def _without_credentials(inherited: Mapping[str, str]) -> dict[str, str]:

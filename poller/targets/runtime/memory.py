@@ -1,4 +1,4 @@
-"""Which children use more memory than their function may?
+"""How much memory do children use, and which of them use more than their function may?
 
 The memory is measured, because the kernel's limits do not fit: RLIMIT_AS counts memory that Node.js reserves and never
 uses, and few daemons may create a control group.
@@ -31,6 +31,15 @@ def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
         if session in processes:
             processes[session].append(pid)
     return [session for session, pids in processes.items() if _use_more(pids, limit_in_bytes)]
+
+
+def peak_in_bytes(pid: int) -> int | None:
+    """Return the most memory that the process has used so far, without its own processes; None if it is not known."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _use_more(pids: list[int], limit_in_bytes: int) -> bool:

@@ -42,7 +42,7 @@ def whoami(event: Any, context: Any) -> dict[str, Any]:
         "memory_limit_in_mb": context.memory_limit_in_mb,
         "log_group_name": context.log_group_name,
         "has_log_stream": bool(context.log_stream_name),
-        "custom": context.client_context.custom,
+        "custom": context.client_context and context.client_context.custom,
         "remaining_in_ms": context.get_remaining_time_in_millis(),
         "trace": os.environ["_X_AMZN_TRACE_ID"],
         "directory": str(Path.cwd().resolve()),

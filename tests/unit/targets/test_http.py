@@ -37,7 +37,7 @@ from poller.model.invocation import (
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
 from poller.targets.http import HttpTarget, retry_after
 from tests.fakes.clock import jump
-from tests.fakes.functions import function, http_kind, invocation
+from tests.fakes.functions import ALIAS, TRACE, TRACEPARENT, bare_call, full_call, function, http_kind, invocation
 from tests.fakes.http_server import Drop, HttpServer, Reply, Request, http_server
 from tests.fakes.recorded import Recorded
 
@@ -540,6 +540,37 @@ async def test_an_emulator_is_given_the_client_context() -> None:
     context = orjson.loads(base64.b64decode(request.headers["x-amz-client-context"]))
     assert context == {"custom": {"mapping": "new_users", "request_id": "6f1d1d51-1", "attempt": "1"}}
     assert request.headers["x-amzn-requestid"] == "6f1d1d51-1"
+
+
+@pytest.mark.parametrize("path", ["/", EMULATOR])
+async def test_a_service_is_given_what_a_client_of_the_invoke_api_sent(path: str) -> None:
+    _, request = await exchange(Reply(body=b"null"), path=path, call=full_call())
+    assert orjson.loads(base64.b64decode(request.headers["x-amz-client-context"])) == {"custom": {"user": "Zoë"}}
+    assert request.headers["x-amzn-trace-id"] == TRACE
+    assert request.headers["traceparent"] == TRACEPARENT
+    assert request.headers["lambda-runtime-invoked-function-arn"] == ALIAS
+    assert request.headers["x-amz-log-type"] == "Tail"
+    assert "x-poller-mapping" not in request.headers
+
+
+@pytest.mark.parametrize("path", ["/", EMULATOR])
+async def test_a_service_is_given_nothing_that_a_client_did_not_send(path: str) -> None:
+    _, request = await exchange(Reply(body=b"null"), path=path, call=bare_call())
+    unsent = {"x-amz-client-context", "x-amzn-trace-id", "traceparent", "x-amz-log-type", "x-poller-mapping"}
+    assert not request.headers.keys() & (unsent | {"lambda-runtime-invoked-function-arn"})
+
+
+@pytest.mark.parametrize("path", ["/", EMULATOR])
+async def test_a_log_tail_is_passed_on_if_the_client_asked_for_it(path: str) -> None:
+    reply = Reply(body=b"null", headers={"X-Amz-Log-Result": base64.b64encode(b"END").decode()})
+    assert (await exchange(reply, path=path, call=full_call()))[0] == Answered(b"null", log_tail="END")
+    assert (await exchange(reply, path=path, call=bare_call()))[0] == Answered(b"null")
+
+
+async def test_the_log_tail_of_an_emulators_error_is_passed_on() -> None:
+    headers = {"X-Amz-Log-Result": base64.b64encode(b"END").decode(), "X-Amz-Function-Error": "Unhandled"}
+    response, _ = await exchange(Reply(body=ERROR, headers=headers), path=EMULATOR, call=full_call())
+    assert response == replace(THE_ERROR, log_tail="END")
 
 
 ERROR = b'{"errorMessage": "no", "errorType": "ValueError", "stackTrace": []}'

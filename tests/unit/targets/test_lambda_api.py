@@ -36,6 +36,7 @@ from poller.targets.client_context import client_context
 from poller.targets.lambda_api import LambdaApiTarget, response_of
 from tests.fakes.aws_service import AwsService, read_models_once
 from tests.fakes.clock import jump
+from tests.fakes.functions import TRACE, bare_call, full_call
 from tests.fakes.http_server import Drop, Reply, Request, http_server
 
 pytestmark = pytest.mark.anyio
@@ -126,6 +127,22 @@ async def test_the_function_is_told_the_mapping_the_request_and_the_attempt_as_t
     }
     assert orjson.loads(base64.b64decode(contexts[1]))["custom"]["mapping"] == "é\n" * 100
     assert len(contexts[1]) <= 3583
+
+
+async def test_lambda_is_given_what_a_client_of_the_invoke_api_sent_and_the_log_tail_comes_back() -> None:
+    sent: list[Request] = []
+
+    async def note(request: Request) -> Reply:
+        sent.append(request)
+        return Reply(headers={"X-Amz-Log-Result": base64.b64encode(b"END").decode()}, body=b"{}")
+
+    assert await response_to(note, full_call()) == Answered(b"{}", log_tail="END")
+    assert await response_to(note, bare_call()) == Answered(b"{}")
+    full, bare = (request.headers for request in sent)
+    assert orjson.loads(base64.b64decode(full["x-amz-client-context"])) == {"custom": {"user": "Zoë"}}
+    assert full["x-amzn-trace-id"] == TRACE
+    assert full["x-amzn-requestid"] == bare["x-amzn-requestid"] == full_call().request_id
+    assert not bare.keys() & {"x-amz-client-context", "x-amzn-trace-id"}
 
 
 def test_the_runtime_shows_it_to_a_handler_as_the_custom_part_of_the_client_context() -> None:
@@ -318,11 +335,11 @@ async def test_six_megabytes_go_there_and_back() -> None:
 @pytest.mark.parametrize("odd", [b"[" * 1000 + b"]" * 1000, b"5", b"null", b"{}"])
 async def test_a_value_of_an_answer_that_is_no_text_is_left_out(odd: bytes) -> None:
     failed = Answer(200, {"x-amz-function-error": "Unhandled"}, b'{"errorType":%b,"errorMessage":%b}' % (odd, odd))
-    response = response_of(failed, Arn.parse(ARN))
+    response = response_of(failed, Arn.parse(ARN), wants_log_tail=False)
     assert isinstance(response, FunctionError)
     assert (response.error_type, response.message) == ("Unhandled", "")
     throttled = Answer(429, {"x-amzn-errortype": "TooManyRequestsException"}, b'{"Reason":%b}' % odd)
-    response = response_of(throttled, Arn.parse(ARN))
+    response = response_of(throttled, Arn.parse(ARN), wants_log_tail=False)
     assert isinstance(response, Throttled)
     assert response.reason == "TooManyRequestsException"
 
@@ -330,6 +347,6 @@ async def test_a_value_of_an_answer_that_is_no_text_is_left_out(odd: bytes) -> N
 @pytest.mark.parametrize("log", ["\N{LATIN SMALL LETTER E WITH ACUTE}", "no base64!", "a"])
 async def test_a_log_that_cannot_be_read_is_left_out(log: str) -> None:
     headers = {"x-amz-function-error": "Unhandled", "x-amz-log-result": log}
-    response = response_of(Answer(200, headers, b"{}"), Arn.parse(ARN))
+    response = response_of(Answer(200, headers, b"{}"), Arn.parse(ARN), wants_log_tail=False)
     assert isinstance(response, FunctionError)
     assert response.log_tail == ""

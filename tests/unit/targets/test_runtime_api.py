@@ -28,7 +28,7 @@ from poller.facts import RuntimeApiConnectionRefused
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, exited
 from poller.targets.runtime.api import Handover, RuntimeApi
-from tests.fakes.functions import ARN, command_kind, function, invocation
+from tests.fakes.functions import ALIAS, ARN, TRACE, bare_call, command_kind, full_call, function, invocation
 from tests.fakes.recorded import Recorded
 from tests.fakes.sessions import other_session
 
@@ -108,6 +108,24 @@ async def test_next_brings_the_event_and_all_that_a_runtime_needs_to_know() -> N
     assert orjson.loads(headers["Lambda-Runtime-Client-Context"]) == {
         "custom": {"mapping": "new_users", "request_id": "6f1d-1", "attempt": "3"}
     }
+
+
+async def test_next_brings_what_a_client_of_the_invoke_api_sent() -> None:
+    async with serving() as (api, client):
+        api.offer(Handover(full_call()))
+        _, headers, _ = await client.call("GET", "invocation/next")
+    assert headers["Lambda-Runtime-Invoked-Function-Arn"] == ALIAS
+    assert headers["Lambda-Runtime-Trace-Id"] == TRACE
+    assert orjson.loads(headers["Lambda-Runtime-Client-Context"]) == {"custom": {"user": "Zoë"}}
+
+
+async def test_a_call_without_a_client_context_brings_none() -> None:
+    async with serving() as (api, client):
+        api.offer(Handover(bare_call()))
+        _, headers, _ = await client.call("GET", "invocation/next")
+    assert headers["Lambda-Runtime-Invoked-Function-Arn"] == str(ARN)
+    assert headers["Lambda-Runtime-Trace-Id"].startswith("Root=1-")
+    assert "Lambda-Runtime-Client-Context" not in headers
 
 
 async def test_next_is_held_open_until_there_is_an_invocation() -> None:

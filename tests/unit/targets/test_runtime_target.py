@@ -35,7 +35,17 @@ from poller.targets.runtime import RuntimeTarget
 from poller.targets.runtime.child import Child
 from poller.targets.runtime.output_limit import OutputLimit
 from tests.fakes.clock import jump
-from tests.fakes.functions import callable_kind, command_kind, function, invocation
+from tests.fakes.functions import (
+    ALIAS,
+    ARN,
+    TRACE,
+    bare_call,
+    callable_kind,
+    command_kind,
+    full_call,
+    function,
+    invocation,
+)
 from tests.fakes.recorded import Recorded
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -336,6 +346,74 @@ async def test_output_of_a_child_before_its_first_event_belongs_to_no_invocation
         await target.invoke(call())
     (told,) = record.of(ChildProcessOutput)
     assert (told.line, told.mapping, told.request_id) == ("starting", None, None)
+
+
+async def tail_of(target: RuntimeTarget, event: dict[str, Any], request_id: str) -> list[str]:
+    response = await target.invoke(call(event, request_id)._replace(wants_log_tail=True))
+    assert isinstance(response, Answered | FunctionError)
+    return response.log_tail.splitlines()
+
+
+async def test_the_log_tail_has_the_lines_of_its_invocation_between_lambdas_own() -> None:
+    async with opened(callable_kind("sample:say_who_is_asking", memory_size_in_mb=512), Recorded()) as target:
+        first = await tail_of(target, {}, "a")
+        await target.invoke(call(request_id="b"))
+        later = await tail_of(target, {}, "c")
+    for request_id, (start, *lines, end, report) in (("a", first), ("c", later)):
+        assert start == f"START RequestId: {request_id} Version: $LATEST"
+        assert lines == [request_id] * 2
+        assert end == f"END RequestId: {request_id}"
+        assert report.startswith(f"REPORT RequestId: {request_id}\tDuration: ")
+        assert "\tMemory Size: 512 MB\tMax Memory Used: " in report
+    assert "\tInit Duration: " in first[-1]
+    assert "Init Duration" not in later[-1]
+
+
+async def test_the_log_tail_has_no_lines_of_the_invocation_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.targets.runtime.output.LINES_AT_A_TIME", 1)
+
+    class SlowlyRecorded(Recorded):
+        def __call__(self, fact: Fact) -> None:
+            time.sleep(0.0005)
+            super().__call__(fact)
+
+    (tmp_path / "hasty.py").write_text(
+        "import os\n\ndef handle(event, context):\n    os.write(1, f'{context.aws_request_id}\\n'.encode() * 200)\n"
+    )
+    async with opened(callable_kind("hasty:handle", directory=tmp_path), SlowlyRecorded()) as target:
+        await target.invoke(call(request_id="a"))
+        tail = await tail_of(target, {}, "b")
+    assert tail[1:-2] == ["b"] * 200
+
+
+@pytest.mark.parametrize(
+    ("handler", "event", "line"),
+    [
+        ("sample:fail", {}, "[ERROR] ValueError: no such user"),
+        ("sample:exit_with", {"status": 1}, "last words"),
+        ("sample:sleep", {"seconds": 60}, "grandchild"),
+        ("sample:missing", {}, "[ERROR] Runtime.HandlerNotFound"),
+    ],
+)
+async def test_a_failure_has_a_log_tail_too(handler: str, event: dict[str, Any], line: str) -> None:
+    async with opened(callable_kind(handler), Recorded(), timeout_in_seconds=5) as target:
+        tail = await tail_of(target, event, "6f1d")
+    assert tail[1].startswith(line)
+    assert tail[-2] == "END RequestId: 6f1d"
+
+
+async def test_an_invocation_that_asks_for_no_log_tail_has_none() -> None:
+    async with opened(callable_kind("sample:say_who_is_asking"), Recorded()) as target:
+        assert await target.invoke(call()) == Answered(b"null")
+
+
+async def test_a_handler_sees_what_a_client_of_the_invoke_api_sent() -> None:
+    async with opened(callable_kind("sample:whoami"), Recorded()) as target:
+        full, bare = [answer(await target.invoke(one)) for one in (full_call(), bare_call())]
+    assert (full["invoked_function_arn"], full["trace"], full["custom"]) == (ALIAS, TRACE, {"user": "Zoë"})
+    assert (bare["invoked_function_arn"], bare["custom"]) == (str(ARN), None)
 
 
 @pytest.mark.parametrize("text", ["", "line"])
