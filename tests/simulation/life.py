@@ -66,6 +66,7 @@ class Life:
         self.stored: dict[StateKey, dict[ShardId, Checkpoint]] = {
             key: dict(stored) for key, stored in world.store.stored.items()
         }
+        self._runs = 0
         self._request_ids = 0
         self._world = world
         self._budget = Budget(world.budget_in_bytes)
@@ -114,6 +115,7 @@ class Life:
     @asynccontextmanager
     async def _open(self, mapping: AnyMapping, function: Function, stop: Stop) -> AsyncIterator[Runner]:
         await anyio.lowlevel.checkpoint()
+        self._runs += 1
         match mapping:
             case QueueMapping():
                 yield QueueMappingRunner(self._queue_context(mapping, stop))
@@ -187,7 +189,7 @@ class Life:
             source = KinesisSource(client, arn=mapping.event_source_arn, reader=known(INVOKE_IDENTITY_ARN))
         else:
             source = DynamoDbStreamsSource(client, arn=mapping.event_source_arn)
-        return WatchedSource(self.process, source, mapping=mapping.name, sights=world.sights)
+        return WatchedSource(self.process, source, run=self._runs, mapping=mapping.name, sights=world.sights)
 
     def _new_request_id(self) -> RequestId:
         self._request_ids += 1

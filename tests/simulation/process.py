@@ -81,9 +81,10 @@ class ListingNote(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """The engine was given these records."""
+    """The engine was given these records. `run` counts the runs of all mappings of one life from 1."""
 
     life: int
+    run: int
     mapping: str
     at: float
     numbers: tuple[str, ...]
@@ -153,9 +154,10 @@ class StreamClient:
 class WatchedSource:
     """`ports.StreamSource`, with what it gave noted in `sights`."""
 
-    def __init__(self, process: Process, source: StreamSource, *, mapping: str, sights: list[Sight]) -> None:
+    def __init__(self, process: Process, source: StreamSource, *, run: int, mapping: str, sights: list[Sight]) -> None:
         self._process = process
         self._source = source
+        self._run = run
         self._mapping = mapping
         self._sights = sights
 
@@ -184,7 +186,7 @@ class WatchedSource:
         read = await self._source.read(iterator, limit=limit)
         if read.records:
             numbers = tuple(record.sequence_number for record in read.records)
-            self._sights.append(Sight(self._process.number, self._mapping, anyio.current_time(), numbers))
+            self._sights.append(Sight(self._process.number, self._run, self._mapping, anyio.current_time(), numbers))
         return read
 
 

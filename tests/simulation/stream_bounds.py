@@ -91,12 +91,13 @@ def check_stop(history: History, life: Life, *, is_store_sound: bool, grace_in_s
 
 
 def _check_all_is_stored(history: History, life: Life, stopped_at: float) -> None:
+    """A run that ends before it has done a record also leaves to the next run all that it has read after the record."""
     stored = history.world.store.stored[history.mapping.state_key]
     done = {number for call in history.calls_of(life.number) for number in call.done}
     for report in history.answered_reports:
         done |= set(report.numbers)
-    seen = history.seen[life.number]
     for shard_id, puts in history.shards.items():
+        seen = history.seen_by_last_run(life.number, shard_id)
         place = reached(stored, shard_id)
         ahead = next((put for put in puts if put.place > place and put.number in seen), None)
         if ahead is None or shard_id in history.gone_at:

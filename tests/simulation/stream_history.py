@@ -115,6 +115,14 @@ class History:
     def calls_of(self, life: int) -> list[Call]:
         return [call for call in self.calls if life_of(call) == life]
 
+    def seen_by_last_run(self, life: int, shard_id: str) -> dict[str, float]:
+        """Return when each record was read by the last run, in this process, that read any record of the shard.
+
+        Only one run at a time reads a shard.
+        """
+        sights = [each for each in self.sights if each.life == life and self.puts[each.numbers[0]].shard_id == shard_id]
+        return {number: each.at for each in sights if each.run == sights[-1].run for number in each.numbers}
+
     def shard_of(self, call: Call) -> str:
         """The last invocation of a tumbling window has no records, and names its shard."""
         if call.message_ids:
