@@ -8,6 +8,6 @@
 Belongs here: how a document is sent, how large it may be, and how long one try may take.
 Does not belong here: the content of a document (core/invocation_record.py); when to send it, and what to do while the
 service does not accept it (engine/); credentials and the translation of errors (aws/).
-A new destination is a module here, the shape of its ARN in settings/fields.py, and a case in composition.py.
+A new destination is a module here, the shape of its ARN in settings/arns.py, and a case in composition.py.
 Only composition.py imports an adapter; no adapter knows another.
 """

@@ -15,7 +15,7 @@ Only this package imports pydantic.
       |       function and each mapping:       file.py           which tables may the file have?
       |       its options, its path,           daemon.py functions.py mappings.py    which options has a table?
       |       and what was written             options.py        how is an option declared?
-      |                                        fields.py         which values may an option have?
+      |                                        fields.py arns.py  which values may an option have?
     rules     each looks at an entry, and      daemon.py functions.py mapping_rules.py filters.py regions.py
       |       its faults have paths            references.py     which function does a mapping mean?
       |                                        faults.py         what is a fault, and how is it shown?

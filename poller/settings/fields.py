@@ -1,7 +1,9 @@
-"""Which values may an option have? The types of the fields of `Options`; a `Range` (`options.py`) checks numbers.
+"""Which values may an option have? The types of the fields of `Options`.
 
-Each function checks one value. It returns the value, some in another form such as an `Arn`, or raises the broken rule
-(`rule_error`).
+A `Range` (`options.py`) checks numbers, and `arns.py` has the types of ARNs.
+
+Each function checks one value. It returns the value, some in another form such as seconds since 1970, or raises
+the broken rule (`rule_error`).
 """
 
 from __future__ import annotations
@@ -14,12 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from yarl import URL
 
-from poller.model.arn import Arn
 from poller.settings.options import REFERENCE_SCHEMA, rule_error
 from poller.settings.table import Substituted
-
-MAXIMUM_DESTINATION_ARN_CHARACTERS = 350
-"""Source: AWS Lambda API Reference, "OnFailure"."""
 
 MAXIMUM_FUNCTION_NAME_CHARACTERS = 256
 """The limit of `function_name` as an ARN; a plain name has at most 64 characters.
@@ -95,111 +93,10 @@ def _state(text: str) -> str:
     return text
 
 
-def _arn(text: object) -> Arn:
-    try:
-        return Arn.parse(text if isinstance(text, str) else "")
-    except ValueError:
-        raise rule_error(_no_arn(text)) from None
-
-
-_QUEUE_URL = re.compile(
-    r"https?://(?:sqs\.(?P<region>[a-z0-9-]+)|(?P<legacy>[a-z0-9-]+)\.queue)\.amazonaws\.com(?P<china>\.cn)?"
-    r"/(?P<account>\d{12})/(?P<name>[A-Za-z0-9_.-]+)"
-)
-
-
-def _no_arn(text: object) -> str:
-    """Return the rule for a value that is not an ARN.
-
-    For a queue's url, the rule shows the queue's ARN. A url with a value of the environment is not shown.
-    """
-    if not isinstance(text, str) or "://" not in text:
-        return "is not an ARN (arn:partition:service:region:account:resource)"
-    queue = None if isinstance(text, Substituted) else _QUEUE_URL.fullmatch(text)
-    if queue is None:
-        return "is not an ARN but a url; a queue's ARN is as in arn:aws:sqs:eu-west-1:123456789012:queue-name"
-    partition, region = "aws-cn" if queue["china"] else "aws", queue["region"] or queue["legacy"]
-    return (
-        f"is not an ARN but a queue's url; its ARN is arn:{partition}:sqs:{region}:{queue['account']}:{queue['name']}"
-    )
-
-
-_SOURCES = {
-    "sqs": ("queue-name or queue-name.fifo", r"[A-Za-z0-9_-]{1,80}(\.fifo)?"),
-    "kinesis": (
-        "stream/NAME or stream/NAME/consumer/CONSUMER:CREATED",
-        r"stream/[A-Za-z0-9_.-]{1,128}(/consumer/[A-Za-z0-9_.-]{1,128}:\d+)?",
-    ),
-    "dynamodb": (
-        "table/NAME/stream/LABEL, where LABEL is when the stream was enabled, as in 2026-01-31T12:00:00.000 "
-        "(DescribeTable tells the whole ARN, as LatestStreamArn)",
-        r"table/[A-Za-z0-9_.-]{3,255}/stream/[0-9T:.-]+",
-    ),
-}
-"""The end of a source's ARN for each service: how a message describes it, and its pattern."""
-
-
-def _source_arn(text: object) -> Arn:
-    """Return the ARN of a queue or stream. Source: AWS Lambda API Reference, "CreateEventSourceMapping"."""
-    arn = _arn(text)
-    if arn.service not in _SOURCES:
-        raise rule_error("Unrecognized event source. It must be an SQS queue, a Kinesis stream or a DynamoDB stream")
-    if not _has_place(arn):
-        raise rule_error("Unrecognized event source. The ARN needs a region and an account of twelve digits")
-    shape, pattern = _SOURCES[arn.service]
-    if not re.fullmatch(pattern, arn.resource):
-        raise rule_error(f"Unrecognized event source. An ARN of {arn.service} ends in {shape}")
-    return arn
-
-
-def _has_place(arn: Arn) -> bool:
-    return bool(re.fullmatch(r"[a-z0-9-]+", arn.region) and re.fullmatch(r"\d{12}", arn.account))
-
-
-def _function_arn(text: object) -> Arn:
-    arn = _arn(text)
-    if arn.service != "lambda" or not re.fullmatch(_FUNCTION_RESOURCE, arn.resource) or not arn.region:
-        raise rule_error("must be a Lambda function's ARN: arn:aws:lambda:region:account:function:name[:qualifier]")
-    return arn
-
-
 def _function_name(text: str) -> str:
     if len(text) > MAXIMUM_FUNCTION_NAME_CHARACTERS:
         raise rule_error(f"FunctionName has at most {MAXIMUM_FUNCTION_NAME_CHARACTERS} characters")
     return _filled(text)
-
-
-_DESTINATIONS = {
-    "sqs": ("region:account:queue-name", r"[A-Za-z0-9_-]{1,80}"),
-    "sns": ("region:account:topic-name", r"[A-Za-z0-9_-]{1,256}"),
-    "s3": ("::bucket-name, without a prefix", r"[A-Za-z0-9._-]{3,255}"),
-}
-"""The end of a destination's ARN for each service: how a message describes it, and the pattern of its resource."""
-
-
-def _destination_arn(text: object) -> Arn:
-    """Return the ARN of a destination: a standard queue, a standard topic or a bucket.
-
-    Source: AWS Lambda Developer Guide, "Retain discarded batch records".
-    """
-    arn = _arn(text)
-    if arn.service not in _DESTINATIONS:
-        raise rule_error("a destination is a standard SQS queue, a standard SNS topic or an S3 bucket")
-    if arn.service != "s3" and arn.resource.endswith(".fifo"):
-        raise rule_error(f"a FIFO {'queue' if arn.service == 'sqs' else 'topic'} cannot be a destination")
-    if len(str(arn)) > MAXIMUM_DESTINATION_ARN_CHARACTERS:
-        raise rule_error(f"a destination's ARN has at most {MAXIMUM_DESTINATION_ARN_CHARACTERS} characters")
-    shape, pattern = _DESTINATIONS[arn.service]
-    if not re.fullmatch(pattern, arn.resource) or _has_place(arn) == (arn.service == "s3"):
-        raise rule_error(f"a destination's ARN of {arn.service} ends in {shape}")
-    return arn
-
-
-def _role_arn(text: object) -> str:
-    arn = _arn(text)
-    if arn.service != "iam" or not arn.resource.startswith("role/"):
-        raise rule_error("must be a role's ARN: arn:aws:iam::account:role/name")
-    return str(arn)
 
 
 def _handler(text: str) -> str:
@@ -270,7 +167,6 @@ def _uuid(text: str) -> str:
 
 
 _NAME = rf"[A-Za-z0-9_-]{{1,{MAXIMUM_NAME_CHARACTERS}}}"
-_FUNCTION_RESOURCE = rf"function:{_NAME}(:(\$LATEST|[A-Za-z0-9_-]{{1,128}}))?"
 _HOST_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?"
 _TEXT_SCHEMA = {"type": "string"}
 _MOMENT_SCHEMA: dict[str, Any] = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]}
@@ -284,11 +180,7 @@ Address = Annotated[tuple[str, int], BeforeValidator(_address), WithJsonSchema(_
 HostName = Annotated[str, AfterValidator(_host_name), WithJsonSchema({"type": "string", "pattern": f"^{_HOST_NAME}$"})]
 Token = Annotated[str, AfterValidator(_token)]
 State = Annotated[str, AfterValidator(_state)]
-SourceArn = Annotated[Arn, BeforeValidator(_source_arn), WithJsonSchema(_TEXT_SCHEMA)]
-FunctionArn = Annotated[Arn, BeforeValidator(_function_arn), WithJsonSchema(_TEXT_SCHEMA)]
 FunctionReference = Annotated[str, AfterValidator(_function_name)]
-DestinationArn = Annotated[Arn, BeforeValidator(_destination_arn), WithJsonSchema(_TEXT_SCHEMA)]
-RoleArn = Annotated[str, BeforeValidator(_role_arn), WithJsonSchema(_TEXT_SCHEMA)]
 Handler = Annotated[str, AfterValidator(_handler)]
 Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA)]
 Header = Annotated[str, AfterValidator(_header)]

@@ -22,10 +22,10 @@ import poller
 from poller.model.arn import Arn
 from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi, is_emulator
 from poller.model.ids import FunctionName
+from poller.settings.arns import FunctionArn
 from poller.settings.faults import Fault
 from poller.settings.fields import (
     Argument,
-    FunctionArn,
     Handler,
     Header,
     HeaderValue,

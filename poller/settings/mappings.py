@@ -15,12 +15,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
 from poller.model.stream import AtTimestamp, Latest, StartingPosition, TrimHorizon
+from poller.settings.arns import DestinationArn, RoleArn, SourceArn
 from poller.settings.fields import (
-    DestinationArn,
     FunctionReference,
     Moment,
-    RoleArn,
-    SourceArn,
     Switch,
     Text,
     Uuid,
