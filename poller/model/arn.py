@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +36,13 @@ def stream_arn(event_source: Arn) -> str:
 def queue_url(endpoint_url: str, arn: Arn) -> str:
     """Return the queue's url at this SQS endpoint."""
     return f"{endpoint_url.rstrip('/')}/{arn.account}/{arn.resource}"
+
+
+def unqualified(function: Arn) -> Arn:
+    """Return the ARN of a Lambda function without its version or alias."""
+    return replace(function, resource=":".join(function.resource.split(":")[:2]))
+
+
+def qualified(function: Arn) -> Arn:
+    """Return the ARN of a Lambda function with its version or alias, which is `$LATEST` if it has none."""
+    return function if function.resource.count(":") > 1 else replace(function, resource=f"{function.resource}:$LATEST")

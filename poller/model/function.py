@@ -1,4 +1,7 @@
-"""What is a function? A name, an ARN, its limits, and one of three ways to reach it: Lambda, HTTP, a child process."""
+"""What is a function? A name, an ARN, its limits, and one of three ways to reach it: Lambda, HTTP, a child process.
+
+It may also have settings for its asynchronous events.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +64,37 @@ def is_emulator(url: str) -> bool:
 FunctionKind = LambdaApi | HttpService | ChildProcess
 
 
+EventDestination = Arn | FunctionName
+"""Where the record of an ended event goes: the ARN of an AWS resource, or a function of the same settings file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventInvokeConfig:
+    """What the file says about the asynchronous events of a function.
+
+    `maximum_retry_attempts` and `maximum_event_age_in_seconds` are None if the file does not say them: then AWS's
+    defaults apply (`core/events/attempts.py`).
+    `dead_letter_arn` is a queue or a topic that gets the payload of each event that fails.
+    `event_queue_arn` is the queue that holds the events that wait. If it is None, the daemon's own file holds them.
+    `retry_waits_in_seconds` are the waits before the first and before the second retry.
+    """
+
+    maximum_retry_attempts: int | None = None
+    maximum_event_age_in_seconds: int | None = None
+    on_success: EventDestination | None = None
+    on_failure: EventDestination | None = None
+    dead_letter_arn: Arn | None = None
+    event_queue_arn: Arn | None = None
+    retry_waits_in_seconds: tuple[float, float] = (60, 120)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """A function that mappings invoke.
+    """A function that mappings, senders of events, and clients of the Invoke API invoke.
 
     `arn` is its ARN in contexts and invocation records: the configured one, unchanged, or one made from its name.
-    `reserved_concurrency` is the maximum number of invocations that run at once, over all mappings.
+    `reserved_concurrency` is the maximum number of invocations that run at once, over all that invoke the function.
+    If it is 0, the function is never invoked.
     """
 
     name: FunctionName
@@ -74,3 +102,4 @@ class Function:
     kind: FunctionKind
     timeout_in_seconds: float
     reserved_concurrency: int
+    event_invoke_config: EventInvokeConfig = EventInvokeConfig()

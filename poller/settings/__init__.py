@@ -14,15 +14,17 @@ Only this package imports pydantic.
     entries   one for [daemon], for each       reading.py        how does a table become an entry?
       |       function and each mapping:       file.py           which tables may the file have?
       |       its options, its path,           daemon.py functions.py mappings.py    which options has a table?
-      |       and what was written             options.py        how is an option declared?
+      |       and what was written             event_options.py  which options has a function for its events?
+      |                                        options.py        how is an option declared?
       |                                        fields.py arns.py  which values may an option have?
     rules     each looks at an entry, and      daemon.py functions.py mapping_rules.py filters.py regions.py
-      |       its faults have paths            references.py     which function does a mapping mean?
+      |       its faults have paths            event_rules.py    what holds between events and the rest of the file?
+      |                                        references.py     which function does a mapping mean?
       |                                        faults.py         what is a fault, and how is it shown?
     Settings  the values of model/             values.py         what does the rest of the program get?
 
-To add an option: declare it in `daemon.py`, `functions.py` or `mappings.py`, add a field of the same name to the value
-in `model/` (for [daemon]: in `values.py`), and use it. A rule between options is a function that gets the entry.
+To add an option: declare it in the file of its table, add a field of the same name to the value in `model/` (for
+[daemon]: in `values.py`), and use it. A rule between options is a function that gets the entry.
 The schema, the output of `poller check` and the messages come from the declaration;
 `python -m tests.unit.settings.explained` writes the declaration's text into config/poller.toml.
 

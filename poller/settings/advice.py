@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from poller.model.arn import stream_arn
 from poller.model.function import Function
+from poller.settings.event_rules import destinations
 from poller.settings.faults import nearest
 from poller.settings.file import File
 from poller.settings.filters import filter_advice
@@ -18,17 +19,46 @@ from poller.settings.table import as_toml, dotted
 
 def advice(file: File, functions: Functions) -> Iterator[str]:
     """Yield the warnings. The file must have no faults."""
-    if not file.mappings:
+    if not file.mappings and (not file.functions or not _is_invoked_by_others(file)):
         yield "mappings: there are none, so there is nothing to do"
-    used = set(functions.of_mapping.values())
+    used = _used(file, functions)
     for name in file.functions:
         if name not in used:
             yield f"{dotted(('functions', name))}: no mapping uses it"
     for function in file.functions.values():
         yield from _equal_urls(function)
+        yield from _unused_event_settings(function, file)
     for mapping in file.mappings.values():
         yield from _mapping_advice(mapping, functions.by_name[functions.of_mapping[mapping.name]], file.functions)
     yield from _twice_advice(file, functions)
+
+
+def _is_invoked_by_others(file: File) -> bool:
+    """Return whether a function can be invoked without a mapping: by clients of the API, or by senders of events."""
+    has_senders = any(one.options.event_invoke_config.event_queue_arn is not None for one in file.functions.values())
+    return file.daemon.options.api_listen is not None or has_senders
+
+
+def _used(file: File, functions: Functions) -> Collection[str]:
+    """Return the functions that something in the file can invoke."""
+    if file.daemon.options.api_listen is not None:
+        return file.functions.keys()
+    used: set[str] = set(functions.of_mapping.values())
+    for name, function in file.functions.items():
+        if function.options.event_invoke_config.event_queue_arn is not None:
+            used.add(name)
+        used.update(destination for _, destination in destinations(function) if isinstance(destination, str))
+    return used
+
+
+def _unused_event_settings(function: Entry[FunctionOptions], file: File) -> Iterator[str]:
+    daemon = file.daemon.options
+    if daemon.state != "memory:" or daemon.event_queue is not None:
+        return
+    for option in ("event_invoke_config", "dead_letter_config"):
+        if function.states(option):
+            at = dotted(function.at(option))
+            yield f'{at}: is never used, as state is "memory:" and no event_queue holds asynchronous events'
 
 
 def _equal_urls(function: Entry[FunctionOptions]) -> Iterator[str]:

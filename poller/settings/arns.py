@@ -1,4 +1,4 @@
-"""Which ARNs may an option have? One type for each role of an ARN: a source, a function, a destination, a role.
+"""Which ARNs may an option have? One type for each use: a source, a function, a destination, a role.
 
 Each function checks one value. It returns the `Arn`, or raises the broken rule (`rule_error`).
 """
@@ -6,7 +6,8 @@ Each function checks one value. It returns the `Arn`, or raises the broken rule 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -17,6 +18,9 @@ from poller.settings.table import Substituted
 
 MAXIMUM_DESTINATION_ARN_CHARACTERS = 350
 """Source: AWS Lambda API Reference, "OnFailure"."""
+
+_NAME = rf"[A-Za-z0-9_-]{{1,{MAXIMUM_NAME_CHARACTERS}}}"
+_FUNCTION_RESOURCE = rf"function:{_NAME}(:(\$LATEST|[A-Za-z0-9_-]{{1,128}}))?"
 
 
 def _arn(text: object) -> Arn:
@@ -87,30 +91,77 @@ def _function_arn(text: object) -> Arn:
     return arn
 
 
-_DESTINATIONS = {
-    "sqs": ("region:account:queue-name", r"[A-Za-z0-9_-]{1,80}"),
-    "sns": ("region:account:topic-name", r"[A-Za-z0-9_-]{1,256}"),
-    "s3": ("::bucket-name, without a prefix", r"[A-Za-z0-9._-]{3,255}"),
+class Receiver(NamedTuple):
+    """A kind of AWS resource that documents are sent to.
+
+    `kind` says what it is, `ending` what its ARN ends in, for a message. `pattern` is the pattern of its resource.
+    """
+
+    kind: str
+    ending: str
+    pattern: str
+
+
+_RECEIVERS = {
+    "sqs": Receiver("a standard SQS queue", "region:account:queue-name", r"[A-Za-z0-9_-]{1,80}"),
+    "sns": Receiver("a standard SNS topic", "region:account:topic-name", r"[A-Za-z0-9_-]{1,256}"),
+    "lambda": Receiver("a Lambda function", "region:account:function:name[:qualifier]", _FUNCTION_RESOURCE),
+    "events": Receiver("an EventBridge bus", "region:account:event-bus/name", r"event-bus/[A-Za-z0-9._/-]{1,256}"),
+    "s3": Receiver("an S3 bucket", "::bucket-name, without a prefix", r"[A-Za-z0-9._-]{3,255}"),
 }
-"""The end of a destination's ARN for each service: how a message describes it, and the pattern of its resource."""
+
+
+def _receiver_arn(text: object, role: str, services: Sequence[str]) -> Arn:
+    """Return the ARN of a receiver of one of these services. `role` says what it is for, as in "a destination"."""
+    arn = _arn(text)
+    if arn.service not in services:
+        *others, last = [_RECEIVERS[service].kind for service in services]
+        raise rule_error(f"{role} is {', '.join(others)} or {last}" if others else f"{role} is {last}")
+    if arn.service in ("sqs", "sns") and arn.resource.endswith(".fifo"):
+        raise rule_error(f"a FIFO {'queue' if arn.service == 'sqs' else 'topic'} cannot be {role}")
+    if len(str(arn)) > MAXIMUM_DESTINATION_ARN_CHARACTERS:
+        raise rule_error(f"{role}'s ARN has at most {MAXIMUM_DESTINATION_ARN_CHARACTERS} characters")
+    receiver = _RECEIVERS[arn.service]
+    if not re.fullmatch(receiver.pattern, arn.resource) or _has_place(arn) == (arn.service == "s3"):
+        raise rule_error(f"{role}'s ARN of {arn.service} ends in {receiver.ending}")
+    return arn
 
 
 def _destination_arn(text: object) -> Arn:
-    """Return the ARN of a destination: a standard queue, a standard topic or a bucket.
+    """Return the ARN of a mapping's destination.
 
     Source: AWS Lambda Developer Guide, "Retain discarded batch records".
     """
-    arn = _arn(text)
-    if arn.service not in _DESTINATIONS:
-        raise rule_error("a destination is a standard SQS queue, a standard SNS topic or an S3 bucket")
-    if arn.service != "s3" and arn.resource.endswith(".fifo"):
-        raise rule_error(f"a FIFO {'queue' if arn.service == 'sqs' else 'topic'} cannot be a destination")
-    if len(str(arn)) > MAXIMUM_DESTINATION_ARN_CHARACTERS:
-        raise rule_error(f"a destination's ARN has at most {MAXIMUM_DESTINATION_ARN_CHARACTERS} characters")
-    shape, pattern = _DESTINATIONS[arn.service]
-    if not re.fullmatch(pattern, arn.resource) or _has_place(arn) == (arn.service == "s3"):
-        raise rule_error(f"a destination's ARN of {arn.service} ends in {shape}")
-    return arn
+    return _receiver_arn(text, "a destination", ("sqs", "sns", "s3"))
+
+
+def _success_destination(text: object) -> Arn | str:
+    return _event_destination(text, ("sqs", "sns", "lambda", "events"))
+
+
+def _failure_destination(text: object) -> Arn | str:
+    return _event_destination(text, ("sqs", "sns", "lambda", "events", "s3"))
+
+
+def _event_destination(text: object, services: Sequence[str]) -> Arn | str:
+    """Return the ARN, or the name if the text has the form of a function's name.
+
+    Source: AWS Lambda API Reference, "OnSuccess" and "OnFailure".
+    """
+    if isinstance(text, str) and re.fullmatch(_NAME, text):
+        return text
+    if isinstance(text, str) and not text.startswith("arn:") and "://" not in text:
+        raise rule_error("is neither an ARN nor a key of [functions]")
+    return _receiver_arn(text, "a destination", services)
+
+
+def _dead_letter_arn(text: object) -> Arn:
+    """Return the ARN of a dead-letter queue. Source: AWS Lambda API Reference, "DeadLetterConfig"."""
+    return _receiver_arn(text, "a dead-letter target", ("sqs", "sns"))
+
+
+def _event_queue_arn(text: object) -> Arn:
+    return _receiver_arn(text, "an event queue", ("sqs",))
 
 
 def _role_arn(text: object) -> str:
@@ -120,11 +171,13 @@ def _role_arn(text: object) -> str:
     return str(arn)
 
 
-_NAME = rf"[A-Za-z0-9_-]{{1,{MAXIMUM_NAME_CHARACTERS}}}"
-_FUNCTION_RESOURCE = rf"function:{_NAME}(:(\$LATEST|[A-Za-z0-9_-]{{1,128}}))?"
 _TEXT_SCHEMA = {"type": "string"}
 
 SourceArn = Annotated[Arn, BeforeValidator(_source_arn), WithJsonSchema(_TEXT_SCHEMA)]
 FunctionArn = Annotated[Arn, BeforeValidator(_function_arn), WithJsonSchema(_TEXT_SCHEMA)]
 DestinationArn = Annotated[Arn, BeforeValidator(_destination_arn), WithJsonSchema(_TEXT_SCHEMA)]
 RoleArn = Annotated[str, BeforeValidator(_role_arn), WithJsonSchema(_TEXT_SCHEMA)]
+SuccessDestination = Annotated[Arn | str, BeforeValidator(_success_destination), WithJsonSchema(_TEXT_SCHEMA)]
+FailureDestination = Annotated[Arn | str, BeforeValidator(_failure_destination), WithJsonSchema(_TEXT_SCHEMA)]
+DeadLetterArn = Annotated[Arn, BeforeValidator(_dead_letter_arn), WithJsonSchema(_TEXT_SCHEMA)]
+EventQueueArn = Annotated[Arn, BeforeValidator(_event_queue_arn), WithJsonSchema(_TEXT_SCHEMA)]

@@ -1,8 +1,11 @@
 """What changes in the daemon when its file is read again?
 
-A function is made from its table and from endpoints. A mapping is made from its table, its function, and the endpoints
-of the AWS services that it calls. If one of these changes, the mapping or function is replaced; others run on.
+A function is made from its table and from endpoints, but not from the options for its asynchronous events. A mapping
+is made from its table, its function, and the endpoints of the AWS services that it calls. The events of a function are
+run by something that is made from the function, the options for its events, and such endpoints.
+If one of these changes, the mapping, the function, or what runs its events is replaced; others run on.
 
+    events           functions whose asynchronous events are run: all functions, if a file holds events
     added            only the new file has it
     replaced         both files have it, and something that it is made from has changed; or the last reload failed to
                      replace it
@@ -23,7 +26,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, assert_never
 
-from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
+from poller.model.arn import Arn
+from poller.model.function import ChildProcess, EventInvokeConfig, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
 from poller.settings.daemon import DaemonOptions
@@ -38,7 +42,10 @@ READ_AT_THE_START = [name for name, field in DaemonOptions.model_fields.items() 
 
 
 class FunctionKey(NamedTuple):
-    """What a function is made from. If the key of the old file and of the new one are equal, the function runs on."""
+    """What a function is made from. If the key of the old file and of the new one are equal, the function runs on.
+
+    `function` has no options for its events, because the function runs on if only they change.
+    """
 
     function: Function
     endpoints: tuple[str | None, ...]
@@ -73,6 +80,7 @@ class Changes:
 
     mappings: Difference[MappingName]
     functions: Difference[FunctionName]
+    events: Difference[FunctionName]
     options: tuple[str, ...]
     needs_restart: tuple[str, ...]
     renamed: tuple[Renamed, ...]
@@ -88,13 +96,15 @@ def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingNa
     fixed = {option: getattr(in_use.daemon, option) for option in READ_AT_THE_START}
     options = [field.name for field in dataclasses.fields(Daemon)]
     changed = [option for option in options if getattr(in_use.daemon, option) != getattr(written.daemon, option)]
+    settings = dataclasses.replace(written, daemon=dataclasses.replace(written.daemon, **fixed))
     return Changes(
         mappings=_difference(_mappings(in_use) | dict.fromkeys(failed), _mappings(written)),
         functions=_difference(_functions(in_use), _functions(written)),
+        events=_difference(_events(in_use), _events(settings)),
         options=tuple(dotted(("daemon", option)) for option in changed if option not in fixed),
         needs_restart=tuple(dotted(("daemon", option)) for option in changed if option in fixed),
         renamed=tuple(_renamed(in_use, written)),
-        settings=dataclasses.replace(written, daemon=dataclasses.replace(written.daemon, **fixed)),
+        settings=settings,
     )
 
 
@@ -116,12 +126,29 @@ def _functions(settings: Settings) -> dict[FunctionName, object]:
     return {name: function_key(function, settings.daemon) for name, function in settings.functions.items()}
 
 
+def _events(settings: Settings) -> dict[FunctionName, object]:
+    """Return what the runner of each function's events is made from."""
+    if settings.daemon.event_queue is None:
+        return {}
+    return {name: _of_events(function, settings) for name, function in settings.functions.items()}
+
+
+def _of_events(function: Function, settings: Settings) -> tuple[Any, ...]:
+    config = function.event_invoke_config
+    named = (config.on_success, config.on_failure, config.dead_letter_arn, config.event_queue_arn)
+    services = sorted({"sts", *(arn.service for arn in named if isinstance(arn, Arn))})
+    queues = [settings.functions[name].event_invoke_config.event_queue_arn for name in named if isinstance(name, str)]
+    endpoints = [_endpoint(service, settings.daemon) for service in services]
+    return config, function_key(function, settings.daemon), queues, endpoints
+
+
 def _of_mapping(mapping: AnyMapping, settings: Settings) -> tuple[Any, ...]:
     function = function_key(settings.functions[mapping.function_name], settings.daemon)
     return mapping, function, *(_endpoint(service, settings.daemon) for service in _services(mapping))
 
 
 def function_key(function: Function, daemon: Daemon) -> FunctionKey:
+    function = dataclasses.replace(function, event_invoke_config=EventInvokeConfig())
     match function.kind:
         case LambdaApi():
             return FunctionKey(function, (_endpoint("lambda", daemon), _endpoint("sts", daemon)))

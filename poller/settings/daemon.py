@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from poller.settings.faults import Fault
-from poller.settings.fields import Address, HostName, State, Text, Token, Url
+from poller.settings.fields import AccountId, Address, ApiKeys, EventQueue, HostName, State, Text, Token, Url
 from poller.settings.options import AtStart, Follows, Options, Range, Secret, Unstated, built
 from poller.settings.reading import Entry
 from poller.settings.values import Daemon
 
-Service = Literal["sqs", "lambda", "sts", "kinesis", "dynamodb", "dynamodbstreams", "s3", "sns"]
+EVENT_QUEUE_BYTES = Range(16 * 1024**2, 1024**4, "bytes", source="ours: an event has up to 1 MB")
+
+Service = Literal["sqs", "lambda", "sts", "kinesis", "dynamodb", "dynamodbstreams", "s3", "sns", "events"]
 
 
 class DaemonOptions(Options):
@@ -24,13 +27,17 @@ class DaemonOptions(Options):
     """The region of functions that name none; every source has one in its ARN.
     Default: that of the source that a function is invoked for."""
 
+    account_id: Annotated[AccountId | None, Field(examples=["123456789012"]), Unstated("that of the source")] = None
+    """The account in the ARNs of functions that have none of their own, twelve digits.
+    Default: that of the source that a function is invoked for, and 000000000000 if it is invoked for none."""
+
     endpoint_url: Annotated[Url | None, Unstated("AWS itself")] = None
     """The endpoint of all AWS services, for an emulator.
     Default: AWS itself."""
 
     endpoints: Annotated[dict[Service, Url], Unstated("none of their own")] = Field(default_factory=dict)
     """The endpoints of single services; they take precedence over endpoint_url.
-    The services are sqs, lambda, sts, kinesis, dynamodb, dynamodbstreams, s3 and sns.
+    The services are sqs, lambda, sts, kinesis, dynamodb, dynamodbstreams, s3, sns and events (EventBridge).
     sts is also the service that is asked for roles, among them those of a web identity and of a profile.
     Default: none."""
 
@@ -41,6 +48,21 @@ class DaemonOptions(Options):
     A change needs a restart.
     Default: poller.db in systemd's STATE_DIRECTORY, else beside this file."""
 
+    event_queue: Annotated[
+        EventQueue | None, AtStart(), Follows(), Field(examples=["sqlite:///var/lib/poller/events.db"])
+    ] = None
+    """The file that holds asynchronous events until they have ended; several daemons of one host may share it.
+    It is "sqlite:///absolute/path.db" or "sqlite://path-beside-this-file.db", on a local disk.
+    A change needs a restart.
+    Default: poller-events.db beside poller.db, and so for other names of the state; with state = "memory:" there is no
+    such file, and asynchronous events are refused."""
+
+    event_queue_maximum_bytes: Annotated[int, EVENT_QUEUE_BYTES, AtStart()] = 1024**3
+    """How large that file may become, from 16777216 to 1099511627776 bytes.
+    Beyond it, further events are refused with status 429 until others have ended.
+    A change needs a restart.
+    Default: 1073741824, which is 1 GiB."""
+
     http_listen: Annotated[Address | None, AtStart(), Unstated("no HTTP server")] = None
     """The address and port of /metrics, /healthz, /readyz and a page for people.
     Port 0 takes any free one.
@@ -48,7 +70,7 @@ class DaemonOptions(Options):
     Default: no HTTP server."""
 
     http_hosts: Annotated[list[HostName], Unstated("addresses and localhost")] = Field(default_factory=list)
-    """The host names that the page and /readyz answer to, besides IP addresses and localhost.
+    """The host names that the page, /readyz and api_listen answer to, besides IP addresses and localhost.
     Other names get status 421.
     So a foreign web page cannot read them through the browser of a person who can reach this daemon.
     /metrics and /healthz answer to any name.
@@ -61,6 +83,26 @@ class DaemonOptions(Options):
     It has letters, digits and - . _ ~ + / only; write it as ${NAME}, so that the file does not hold it.
     Default: none."""
 
+    api_listen: Annotated[
+        Address | None, AtStart(), Field(examples=["127.0.0.1:9465"]), Unstated("no server of Lambda's API")
+    ] = None
+    """The address and port at which clients of AWS Lambda's API invoke functions, such as the AWS CLI with this
+    endpoint.
+    Port 0 takes any free one.
+    A change needs a restart.
+    Default: no such server."""
+
+    api_keys: Annotated[
+        ApiKeys,
+        Secret(),
+        Field(examples=[{"AKIDEXAMPLE": "${POLLER_API_SECRET}"}]),
+        Unstated("requests need no signature"),
+    ] = Field(default_factory=dict)
+    """The clients of api_listen: the secret key of each access key id, with which they sign their requests.
+    It is required where api_listen is not a loopback address.
+    Write a secret key as ${NAME}, so that the file does not hold it.
+    Default: none; on a loopback address signatures are not looked at."""
+
     # Kubernetes waits for 30 seconds by default before it kills a process.
     shutdown_grace_in_seconds: Annotated[float, Range(0, 3600, "seconds", source="ours", is_whole=False)] = 30
     """How long invocations in flight may run on after SIGTERM or SIGINT, from 0 to 3600 seconds.
@@ -72,15 +114,44 @@ class DaemonOptions(Options):
     Default: "json"."""
 
     def value(self, file: Path, environ: Mapping[str, str]) -> Daemon:
-        return built(Daemon, self, state=_state(self.state, file, environ))
+        state = _state(self.state, file, environ)
+        return built(Daemon, self, state=state, event_queue=_event_queue(self.event_queue, state, file))
 
 
-def daemon_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:
-    """Yield a fault for each rule between the options of [daemon] that is broken."""
-    if daemon.options.http_listen is None:
-        for option in ("http_hosts", "admin_token"):
-            if getattr(daemon.options, option):
-                yield Fault(daemon.at(option), "applies only with http_listen", needs=(daemon.at("http_listen"),))
+def daemon_rules(daemon: Entry[DaemonOptions], file: Path, environ: Mapping[str, str]) -> Iterator[Fault]:
+    """Yield a fault for each rule between the options of [daemon] that is broken. `file` is the settings file."""
+    for option, servers in (
+        ("http_hosts", ("http_listen", "api_listen")),
+        ("admin_token", ("http_listen",)),
+        ("api_keys", ("api_listen",)),
+    ):
+        if getattr(daemon.options, option) and all(getattr(daemon.options, server) is None for server in servers):
+            needs = tuple(daemon.at(server) for server in servers)
+            yield Fault(daemon.at(option), f"applies only with {' or '.join(servers)}", needs=needs)
+    yield from _api_rules(daemon)
+    value = daemon.options.value(file, environ)
+    if value.event_queue == value.state:
+        yield Fault(daemon.at("event_queue"), "is the file of state already", needs=(daemon.at("state"),))
+
+
+def _api_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:
+    options = daemon.options
+    if options.api_listen is None:
+        return
+    host, port = options.api_listen
+    if options.api_listen == options.http_listen and port != 0:
+        yield Fault(daemon.at("api_listen"), "is the address of http_listen already")
+    if not options.api_keys and not _is_loopback(host):
+        rule = "is required, as api_listen is not a loopback address"
+        yield Fault(daemon.at("api_keys"), rule, needs=(daemon.at("api_keys"),))
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether the host is surely this machine alone. No name is, except `localhost`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _state(written: str | None, file: Path, environ: Mapping[str, str]) -> str:
@@ -90,8 +161,21 @@ def _state(written: str | None, file: Path, environ: Mapping[str, str]) -> str:
     """
     if written == "memory:":
         return written
-    here = file.resolve().parent
     if written is not None:
-        return f"sqlite://{here / written.removeprefix('sqlite://')}"
+        return _absolute(written, file)
     directory = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return f"sqlite://{here / directory / 'poller.db'}"
+    return f"sqlite://{file.resolve().parent / directory / 'poller.db'}"
+
+
+def _event_queue(written: str | None, state: str, file: Path) -> str | None:
+    """Return the event queue with an absolute path: by default it is beside the state's file, with its name."""
+    if written is not None:
+        return _absolute(written, file)
+    if state == "memory:":
+        return None
+    path = Path(state.removeprefix("sqlite://"))
+    return f"sqlite://{path.with_name(f'{path.stem}-events{path.suffix}')}"
+
+
+def _absolute(written: str, file: Path) -> str:
+    return f"sqlite://{file.resolve().parent / written.removeprefix('sqlite://')}"

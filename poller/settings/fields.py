@@ -99,6 +99,27 @@ def _function_name(text: str) -> str:
     return _filled(text)
 
 
+def _event_queue(text: str) -> str:
+    if not text.startswith("sqlite://") or text.strip("/") == "sqlite:":
+        raise rule_error('must be "sqlite:///absolute/path.db" or "sqlite://path-beside-this-file.db"')
+    return text
+
+
+def _account_id(text: str) -> str:
+    if not re.fullmatch(r"\d{12}", text, re.ASCII):
+        raise rule_error('must be an account of twelve digits, in quotes, as in "123456789012"')
+    return text
+
+
+def _api_keys(keys: dict[str, str]) -> dict[str, str]:
+    """Return the secret keys by access key id. A fault names neither, because the two may have been exchanged."""
+    if not all(re.fullmatch(r"\w{1,128}", key_id, re.ASCII) for key_id in keys):
+        raise rule_error("an access key id has 1 to 128 letters, digits and underscores")
+    if not all(re.fullmatch(r"[!-~]{1,1024}", secret) for secret in keys.values()):
+        raise rule_error("a secret key has 1 to 1024 characters of ASCII, without spaces")
+    return keys
+
+
 def _handler(text: str) -> str:
     module, _, callable_name = text.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), *callable_name.split(".")]):
@@ -181,6 +202,9 @@ HostName = Annotated[str, AfterValidator(_host_name), WithJsonSchema({"type": "s
 Token = Annotated[str, AfterValidator(_token)]
 State = Annotated[str, AfterValidator(_state)]
 FunctionReference = Annotated[str, AfterValidator(_function_name)]
+EventQueue = Annotated[str, AfterValidator(_event_queue)]
+AccountId = Annotated[str, AfterValidator(_account_id)]
+ApiKeys = Annotated[dict[str, str], AfterValidator(_api_keys)]
 Handler = Annotated[str, AfterValidator(_handler)]
 Moment = Annotated[float, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA)]
 Header = Annotated[str, AfterValidator(_header)]

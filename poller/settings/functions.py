@@ -23,6 +23,7 @@ from poller.model.arn import Arn
 from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi, is_emulator
 from poller.model.ids import FunctionName
 from poller.settings.arns import FunctionArn
+from poller.settings.event_options import DeadLetterConfigOptions, EventInvokeConfigOptions, event_invoke_config
 from poller.settings.faults import Fault
 from poller.settings.fields import (
     Argument,
@@ -109,7 +110,7 @@ class FunctionOptions(Options):
     Default: 30, for every kind of function."""
 
     reserved_concurrency: Annotated[int | None, CONCURRENCY, Follows()] = None
-    """How many invocations may run at once, over all mappings that use the function, from 1 to 10000.
+    """How many invocations may run at once, over all that invoke the function, from 1 to 10000.
     Default: the number of processors for handler and command, 10 for each url, 1000 for an arn.
     A Runtime Interface Emulator serves one call at a time, so its url counts 1."""
 
@@ -141,6 +142,12 @@ class FunctionOptions(Options):
     """Headers of every request; for url and urls only.
     A header Authorization and a user in the url exclude each other.
     Default: none."""
+
+    event_invoke_config: EventInvokeConfigOptions = Field(default_factory=EventInvokeConfigOptions)
+    """What becomes of the function's asynchronous events."""
+
+    dead_letter_config: DeadLetterConfigOptions = Field(default_factory=DeadLetterConfigOptions)
+    """The dead-letter queue of the function's asynchronous events."""
 
     @property
     def inherits_credentials(self) -> bool:
@@ -181,6 +188,7 @@ class User(NamedTuple):
     """The region, account and partition of a mapping's source.
 
     The ARN of a function that is not on AWS Lambda is made from those of the first mapping that uses the function.
+    `[daemon] account_id` takes precedence over the account of the source.
     """
 
     region: str
@@ -196,7 +204,10 @@ def configured_function(name: str, options: FunctionOptions, user: User, directo
         name=FunctionName(name),
         arn=options.arn or _derived_arn(name, user),
         kind=kind,
-        reserved_concurrency=options.reserved_concurrency or default_concurrency(kind),
+        reserved_concurrency=(
+            default_concurrency(kind) if options.reserved_concurrency is None else options.reserved_concurrency
+        ),
+        event_invoke_config=event_invoke_config(options.event_invoke_config, options.dead_letter_config),
     )
 
 

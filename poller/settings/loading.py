@@ -21,6 +21,7 @@ from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.advice import advice
 from poller.settings.daemon import daemon_rules
 from poller.settings.environment import substitute, withheld_variables
+from poller.settings.event_rules import event_rules
 from poller.settings.faults import Fault, all_faults, in_lines
 from poller.settings.file import File, FileOptions, read_file
 from poller.settings.functions import function_rules
@@ -75,7 +76,7 @@ def _examined(path: FilePath, environ: Mapping[str, str]) -> Examined:
     table, not_replaced = substitute(_parsed(path), environ)
     file, unreadable = read_file(table, not_replaced)
     functions = resolve(file, path.resolve().parent)
-    if faults := all_faults(unreadable, _rules(file, functions, environ)):
+    if faults := all_faults(unreadable, _rules(file, functions, path, environ)):
         raise SettingsError(in_lines(faults, table, FileOptions))
     return Examined(_settings(file, functions, withheld_variables(table), path, environ), table)
 
@@ -98,12 +99,13 @@ def _parsed(path: FilePath) -> dict[str, Any]:
         raise SettingsError([f"{path}: not TOML that can be read: {str(error).partition(';')[0]}"]) from None
 
 
-def _rules(file: File, functions: Functions, environ: Mapping[str, str]) -> Iterator[Fault]:
-    yield from daemon_rules(file.daemon)
+def _rules(file: File, functions: Functions, path: FilePath, environ: Mapping[str, str]) -> Iterator[Fault]:
+    yield from daemon_rules(file.daemon, path, environ)
     for function in file.functions.values():
         yield from function_rules(function)
     for mapping in file.mappings.values():
         yield from mapping_rules(mapping)
+    yield from event_rules(file, functions)
     yield from region_rules(file, environ)
     yield from functions.faults
     taken = Taken()

@@ -1,4 +1,4 @@
-"""Does this machine have the handlers' modules, the programs and the state's folder that the file names?
+"""Does this machine have the handlers' modules, the programs and the folders that the file names?
 
 `poller check` may run on another machine than the daemon, so a missing thing is a warning, not a fault.
 The check imports and runs nothing. It does not look for the module of a handler that has its own `python`.
@@ -18,12 +18,13 @@ from poller.model.function import ChildProcess
 from poller.settings.faults import Fault, in_a_line
 from poller.settings.file import FileOptions
 from poller.settings.loading import Examined
+from poller.settings.table import ABSENT, find
 from poller.settings.values import Settings
 
 
 def missing(examined: Examined, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield one line for each missing thing."""
-    for fault in (*_missing_code(examined.settings, environ), *_missing_state(examined.settings)):
+    for fault in (*_missing_code(examined.settings, environ), *_missing_folders(examined)):
         yield in_a_line(fault, examined.table, FileOptions)
 
 
@@ -42,10 +43,15 @@ def _missing_code(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fa
                 yield Fault(("functions", name, "handler"), "its module is neither beside this file nor installed")
 
 
-def _missing_state(settings: Settings) -> Iterator[Fault]:
-    scheme, _, path = settings.daemon.state.partition("://")
-    if settings.stream_mappings and scheme == "sqlite" and not FilePath(path).parent.is_dir():
-        yield Fault(("daemon", "state"), "its folder does not exist")
+def _missing_folders(examined: Examined) -> Iterator[Fault]:
+    daemon = examined.settings.daemon
+    for option, address, is_used in (
+        ("state", daemon.state, bool(examined.settings.stream_mappings)),
+        ("event_queue", daemon.event_queue or "", find(examined.table, ("daemon", "event_queue")) is not ABSENT),
+    ):
+        scheme, _, path = address.partition("://")
+        if is_used and scheme == "sqlite" and not FilePath(path).parent.is_dir():
+            yield Fault(("daemon", option), "its folder does not exist")
 
 
 def _is_program(name: str, directory: str, path: str | None) -> bool:

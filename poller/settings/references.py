@@ -34,7 +34,7 @@ from poller.settings.reading import Entry
 from poller.settings.values import Settings
 
 NOBODY = User(region="us-east-1", account="000000000000")
-"""The region and account in the ARN of a function that no mapping uses."""
+"""The region and account in the ARN of a function that no mapping uses, if [daemon] says none."""
 
 
 @dataclass(slots=True)
@@ -42,12 +42,13 @@ class Functions:
     """All functions that are known so far, and the function of each mapping.
 
     `stated` are all keys of [functions], including those whose table cannot be read.
-    `region` is the region of the daemon: a function that names no region gets it.
+    `region` and `account` are those of the daemon: a function that names none gets them.
     `of_mapping` maps the name of a mapping to the name of its function.
     """
 
     stated: frozenset[str]
     region: str | None
+    account: str | None
     by_name: dict[FunctionName, Function] = field(default_factory=dict)
     of_mapping: dict[str, FunctionName] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -70,7 +71,7 @@ class Functions:
         if reference in self.stated:
             self.of_mapping[mapping.name] = FunctionName(reference)
             return
-        function = lambda_function(reference, user_of(mapping.options, self.region))
+        function = lambda_function(reference, user_of(mapping.options, self.region, self.account))
         if function is None:
             self.faults.append(Fault(mapping.at("function_name"), self._no_function(reference)))
             return
@@ -107,7 +108,8 @@ def identity(name: FunctionName, function: Function | None) -> str:
 
 def functions_of(settings: Settings) -> Functions:
     """Return the functions that are in use, for a mapping that is not in the file and has to find its function."""
-    functions = Functions(frozenset(_with_tables(settings.functions.values())), settings.daemon.region)
+    daemon = settings.daemon
+    functions = Functions(frozenset(_with_tables(settings.functions.values())), daemon.region, daemon.account_id)
     for function in settings.functions.values():
         functions.add(function)
     return functions
@@ -127,7 +129,8 @@ def resolve(file: File, directory: FilePath) -> Functions:
 
     `directory` is the folder of the file: relative paths of child processes begin there.
     """
-    functions = Functions(file.stated_functions, file.daemon.options.region)
+    daemon = file.daemon.options
+    functions = Functions(file.stated_functions, daemon.region, daemon.account_id)
     users = _first_users(file)
     for name, entry in file.functions.items():
         if any(getattr(entry.options, kind) is not None for kind in KINDS):
@@ -165,16 +168,17 @@ _REFERENCE = re.compile(
 
 def _first_users(file: File) -> dict[str, User]:
     users: dict[str, User] = {}
-    region = file.daemon.options.region
+    region, account = file.daemon.options.region, file.daemon.options.account_id
     for mapping in file.mappings.values():
         if mapping.options.function_name is not None:
-            users.setdefault(mapping.options.function_name, user_of(mapping.options, region))
+            users.setdefault(mapping.options.function_name, user_of(mapping.options, region, account))
     for name in file.functions:
-        users.setdefault(name, User(region=region or NOBODY.region, account=NOBODY.account))
+        users.setdefault(name, User(region=region or NOBODY.region, account=account or NOBODY.account))
     return users
 
 
-def user_of(mapping: MappingOptions, daemon_region: str | None) -> User:
+def user_of(mapping: MappingOptions, daemon_region: str | None, daemon_account: str | None) -> User:
     source = mapping.event_source_arn
     region = daemon_region or mapping.region or (source.region if source else NOBODY.region)
-    return NOBODY._replace(region=region) if source is None else User(region, source.account, source.partition)
+    account = daemon_account or (source.account if source else NOBODY.account)
+    return User(region, account, source.partition if source else NOBODY.partition)

@@ -18,6 +18,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 
 from poller.model.arn import Arn
+from poller.settings.event_rules import named_arns
 from poller.settings.faults import Fault
 from poller.settings.file import File
 from poller.settings.mappings import MappingOptions
@@ -60,6 +61,8 @@ def _rules(file: File) -> Iterator[Fault]:
     for function in file.functions.values():
         if function.options.arn is not None:
             yield from _arn_rules(function.at("arn"), function.options.arn)
+        for path, arn in named_arns(function):
+            yield from _arn_rules(path, arn)
     for mapping in file.mappings.values():
         yield from mapping_region_rules(mapping)
 

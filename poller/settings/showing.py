@@ -117,7 +117,12 @@ def _may_be_absent(model: type[BaseModel], path: Path) -> bool:
 
 
 def _shows_a_secret(written: object) -> bool:
-    """Return whether the text of the file may show the secret: it is anything but one `${NAME}` without a default."""
+    """Return whether the text of the file may show the secret: it is anything but one `${NAME}` without a default.
+
+    A table of secrets shows one if one of its values does.
+    """
+    if isinstance(written, dict):
+        return any(_shows_a_secret(value) for value in written.values())
     if isinstance(written, Substituted):
         return re.fullmatch(r"\$\{\w+\}", written.written) is None
     return written is not ABSENT

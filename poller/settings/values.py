@@ -15,23 +15,30 @@ from poller.model.mapping import QueueMapping, StreamMapping
 class Daemon:
     """The settings of the whole process.
 
-    `region` is None if the file does not set it. If `endpoint_url` is None, the usual AWS chain (environment, profile)
-    decides.
+    `region` and `account_id` are None if the file does not set them. If `endpoint_url` is None, the usual AWS chain
+    (environment, profile) decides.
     `endpoints` maps a service's name in AWS's SDKs (`sqs`, `lambda`, …) to a url, and takes precedence over
     `endpoint_url`.
     `state` is `memory:`, or `sqlite://` and an absolute path.
-    `http_listen` is a host and a port, or None for no HTTP server. Port 0 means any free port.
+    `event_queue` is `sqlite://` and an absolute path, or None if no file holds asynchronous events.
+    `http_listen` is a host and a port, or None for no HTTP server. Port 0 means any free port. `api_listen` is the same
+    for the server of Lambda's API.
     `http_hosts` are names in lower case.
-    `admin_token` is a secret, so the repr leaves it out.
+    `admin_token`, and `api_keys` (secret keys by access key id), are secrets, so the repr leaves them out.
     """
 
     region: str | None
+    account_id: str | None
     endpoint_url: str | None
     endpoints: Mapping[str, str]
     state: str
+    event_queue: str | None
+    event_queue_maximum_bytes: int
     http_listen: tuple[str, int] | None
     http_hosts: tuple[str, ...]
     admin_token: str | None = field(repr=False)
+    api_listen: tuple[str, int] | None
+    api_keys: Mapping[str, str] = field(repr=False)
     shutdown_grace_in_seconds: float
     log_format: Literal["json", "console"]
 

@@ -23,12 +23,17 @@ KINDS: tuple[FunctionKind, ...] = (
 
 DAEMON = Daemon(
     region=None,
+    account_id=None,
     endpoint_url=None,
     endpoints={},
     state="memory:",
+    event_queue="sqlite:///e.db",
+    event_queue_maximum_bytes=1,
     http_listen=None,
     http_hosts=(),
     admin_token=None,
+    api_listen=None,
+    api_keys={},
     shutdown_grace_in_seconds=30,
     log_format="json",
 )

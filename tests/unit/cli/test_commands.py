@@ -226,12 +226,12 @@ def test_the_demo_is_told_whether_to_stay_and_ends_as_it_does(poller: Poller, mo
 
 @pytest.mark.slow
 def test_python_runs_the_package_too() -> None:
-    environ = {"DATABASE_PASSWORD": "s3cret", "NOTIFY_TOKEN": "t0ken", "POLLER_ADMIN_TOKEN": "adm1n"}
+    environ = dict.fromkeys(("DATABASE_PASSWORD", "NOTIFY_TOKEN", "POLLER_ADMIN_TOKEN", "POLLER_API_SECRET"), "s3cret")
     command = [sys.executable, "-m", "poller", "check", "-c", str(EXAMPLE)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr.startswith("warning: functions.insert_records.python = "), "the example's interpreter is nowhere"
-    assert done.stdout.startswith(f"# {EXAMPLE} is sound: 5 mappings, 5 functions\n")
+    assert done.stdout.startswith(f"# {EXAMPLE} is sound: 5 mappings, 6 functions\n")
 
 
 def test_an_error_in_our_code_ends_the_program_with_a_traceback_that_shows_no_secret(

@@ -26,6 +26,9 @@ CONSUMER = """
     starting_position = "LATEST"
 """
 FUNCTION = '[functions.insert_records]\nurl = "http://a"\nreserved_concurrency = 4\n'
+QUEUE = 'event_invoke_config.event_queue_arn = "arn:aws:sqs:eu-west-1:123456789012:events"\n'
+RECORDS = 'event_invoke_config.destination_config.on_success.destination = "insert_records"\n'
+RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,19 @@ FUNCTION = '[functions.insert_records]\nurl = "http://a"\nreserved_concurrency =
         (f'{MAPPING}function_name = "insert_records"\n{FUNCTION}', None),
         (f'{MAPPING}function_name = "resize"', None),
         (FUNCTION, "functions.insert_records: no mapping uses it"),
+        (f'{MAPPING}function_name = "resize"\n{FUNCTION}{QUEUE}', None),
+        (f'{MAPPING}function_name = "resize"\n{FUNCTION}[functions.store]\nurl = "http://b"\n{QUEUE}{RECORDS}', None),
+        (f'[daemon]\napi_listen = "127.0.0.1:9465"\n{MAPPING}function_name = "resize"\n{FUNCTION}', None),
+        (
+            f'[daemon]\nstate = "memory:"\n{MAPPING}function_name = "insert_records"\n{FUNCTION}{RETRIES}',
+            'functions.insert_records.event_invoke_config: is never used, as state is "memory:" and no event_queue '
+            "holds asynchronous events",
+        ),
+        (
+            f'[daemon]\nstate = "memory:"\nevent_queue = "sqlite://e.db"\n'
+            f'{MAPPING}function_name = "insert_records"\n{FUNCTION}{RETRIES}',
+            None,
+        ),
         (
             f'{MAPPING}function_name = "insert_record"\n{FUNCTION}',
             'mappings.m.function_name = "insert_record": means a function of AWS Lambda, '
@@ -149,3 +165,19 @@ def test_each_source_has_its_own_key_to_filter_by(loaded: Callable[..., Settings
         for other in ("body", "data", "dynamodb")
         if other != data_key
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "has_nothing_to_do"),
+    [
+        (FUNCTION, True),
+        ('[daemon]\napi_listen = "127.0.0.1:9465"', True),
+        (f'[daemon]\napi_listen = "127.0.0.1:9465"\n{FUNCTION}', False),
+        (f"{FUNCTION}{QUEUE}", False),
+    ],
+)
+def test_functions_need_no_mapping_if_others_can_invoke_them(
+    loaded: Callable[..., Settings], text: str, has_nothing_to_do: bool
+) -> None:
+    nothing = "mappings: there are none, so there is nothing to do"
+    assert (nothing in loaded(text).warnings) == has_nothing_to_do

@@ -74,6 +74,7 @@ def test_nothing_changes_where_the_file_is_the_same(edited: ChangesOf, loaded: L
     assert edited("[mappings.orders]", "# a comment\n[mappings.orders]\nbatch_size = 10") == Changes(
         mappings=Difference(),
         functions=Difference(),
+        events=Difference(),
         options=(),
         needs_restart=(),
         renamed=(),
@@ -152,22 +153,76 @@ def test_an_option_that_is_read_when_it_is_needed_replaces_nothing(edited: Chang
 
 
 @pytest.mark.parametrize(
-    ("part", "other", "option"),
+    ("part", "other", "options"),
     [
-        ('state = "memory:"', 'state = "sqlite:///var/lib/p.db"', "state"),
-        ('"127.0.0.1:0"', '"127.0.0.1:9464"', "http_listen"),
-        ("[daemon]", '[daemon]\nlog_format = "console"', "log_format"),
+        ('state = "memory:"', 'state = "sqlite:///var/lib/p.db"', ["state", "event_queue"]),
+        ("[daemon]", '[daemon]\nevent_queue = "sqlite:///var/lib/e.db"', ["event_queue"]),
+        ("[daemon]", "[daemon]\nevent_queue_maximum_bytes = 20000000", ["event_queue_maximum_bytes"]),
+        ('"127.0.0.1:0"', '"127.0.0.1:9464"', ["http_listen"]),
+        ("[daemon]", '[daemon]\napi_listen = "127.0.0.1:9465"', ["api_listen"]),
+        ("[daemon]", '[daemon]\nlog_format = "console"', ["log_format"]),
     ],
 )
 def test_an_option_that_is_read_at_the_start_only_stays_and_is_named_each_time(
-    edited: ChangesOf, loaded: Load, part: str, other: str, option: str
+    edited: ChangesOf, loaded: Load, part: str, other: str, options: list[str]
 ) -> None:
     found = edited(part, other)
-    assert (found.options, found.needs_restart) == ((), (f"daemon.{option}",))
-    assert (told(found.mappings), told(found.functions)) == ({}, {})
+    assert (found.options, found.needs_restart) == ((), tuple(f"daemon.{option}" for option in options))
+    assert (told(found.mappings), told(found.functions), told(found.events)) == ({}, {}, {})
     before = loaded(DAEMON + FILE)
     assert found.settings == before
     assert changes(found.settings, loaded((DAEMON + FILE).replace(part, other, 1))).needs_restart == found.needs_restart
+
+
+EVENTS = """
+[daemon]
+state = "sqlite:///p.db"
+[functions.store]
+handler = "store:handler"
+event_invoke_config.destination_config.on_success.destination = "audit"
+event_invoke_config.destination_config.on_failure.destination = "arn:aws:sns:eu-west-1:123456789012:failed"
+dead_letter_config.target_arn = "arn:aws:sqs:eu-west-1:123456789012:dead"
+[functions.audit]
+url = "http://127.0.0.1:8080"
+event_invoke_config.event_queue_arn = "arn:aws:sqs:eu-west-1:123456789012:events"
+[mappings.orders]
+event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orders"
+function_name = "store"
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "other", "events"),
+    [
+        ("[daemon]", "[daemon]", []),
+        ("[functions.store]", "[functions.store]\nevent_invoke_config.maximum_retry_attempts = 1", ["store"]),
+        ("[functions.store]", "[functions.store]\nevent_invoke_config.retry_waits_in_seconds = [0, 0]", ["store"]),
+        (":failed", ":other", ["store"]),
+        (":dead", ":other", ["store"]),
+        (":events", ":other", ["store", "audit"]),  # store's records go to the event queue of audit
+        ("8080", "8081", ["audit"]),
+        ("[daemon]", '[daemon]\nendpoints = { sns = "http://h" }', ["store"]),
+        ("[daemon]", '[daemon]\nendpoints = { sqs = "http://h" }', ["store", "audit"]),
+        ("[daemon]", '[daemon]\nendpoints = { events = "http://h" }', []),
+    ],
+)
+def test_what_runs_the_events_of_a_function_is_replaced_if_something_of_it_changes(
+    loaded: Load, part: str, other: str, events: list[str]
+) -> None:
+    found = changes(loaded(EVENTS), loaded(EVENTS.replace(part, other, 1)))
+    assert list(found.events.replaced) == events
+
+
+def test_options_for_events_replace_neither_the_function_nor_its_mappings(loaded: Load) -> None:
+    option = "[functions.store]\nevent_invoke_config.maximum_retry_attempts = 1"
+    found = changes(loaded(EVENTS), loaded(EVENTS.replace("[functions.store]", option)))
+    assert (told(found.events), told(found.functions), told(found.mappings)) == ({"replaced": ["store"]}, {}, {})
+
+
+def test_events_come_and_go_with_their_function(loaded: Load) -> None:
+    new = f'{EVENTS}[functions.new]\nurl = "http://new"'
+    assert told(changes(loaded(EVENTS), loaded(new)).events) == {"added": ["new"]}
+    assert told(changes(loaded(new), loaded(EVENTS)).events) == {"removed": ["new"]}
 
 
 def test_a_mapping_of_a_stream_under_another_name_begins_anew_and_is_told(edited: ChangesOf) -> None:

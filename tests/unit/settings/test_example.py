@@ -17,7 +17,7 @@ from poller.settings.table import as_toml
 from poller.settings.values import Settings
 from tests.unit.settings.explained import EXAMPLE, MODELS, explained, firsts
 
-ENVIRON = {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b", "POLLER_ADMIN_TOKEN": "c"}
+ENVIRON = {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b", "POLLER_ADMIN_TOKEN": "c", "POLLER_API_SECRET": "d"}
 ESSENTIAL = {*KINDS, "event_source_arn", "function_name", "starting_position", "starting_position_timestamp"}
 OPTIONS = [(model, option) for model in MODELS.values() for option in leaves(model) if option[0] not in ESSENTIAL]
 """Those that may be left out."""
@@ -90,6 +90,7 @@ def other_values(model: type[Options], option: tuple[str, ...]) -> Iterator[str]
     others = {
         "region": '"eu-west-2"',
         "http_listen": '"127.0.0.1:1"',
+        "api_listen": '"127.0.0.1:1"',
         "destination_arn": '"arn:aws:s3:::failures"',
     }
     if option[-1] in others:

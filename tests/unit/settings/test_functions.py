@@ -137,7 +137,9 @@ def test_a_function_may_run_for_hours_and_one_of_lambda_for_half_an_hour(
     [
         ("", "arn:aws:lambda:us-east-1:000000000000:function:f"),
         ('[daemon]\nregion = "eu-central-1"', "arn:aws:lambda:eu-central-1:000000000000:function:f"),
+        ('[daemon]\naccount_id = "999999999999"', "arn:aws:lambda:us-east-1:999999999999:function:f"),
         ("{mappings}", "arn:aws:lambda:eu-west-1:111111111111:function:f"),
+        ('[daemon]\naccount_id = "999999999999"\n{mappings}', "arn:aws:lambda:eu-west-1:999999999999:function:f"),
         ('[daemon]\nregion = "eu-central-1"\n{mappings}', "arn:aws:lambda:eu-central-1:111111111111:function:f"),
     ],
 )

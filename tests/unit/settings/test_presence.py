@@ -97,5 +97,14 @@ def test_the_states_folder_is_asked_for_where_a_stream_needs_it(missing_of: Miss
     assert missing_of(STREAM) == []
 
 
+def test_the_folder_of_the_event_queue_is_asked_for_where_the_file_names_it(missing_of: Missing) -> None:
+    queue = '[daemon]\nevent_queue = "sqlite://${FOLDER}/events.db"\n'
+    assert missing_of(queue, FOLDER="nowhere") == [
+        'daemon.event_queue = "sqlite://${FOLDER}/events.db": its folder does not exist'
+    ]
+    assert missing_of(queue, FOLDER=".") == []
+    assert missing_of('[daemon]\nstate = "sqlite://nowhere/poller.db"') == []
+
+
 def test_other_kinds_of_functions_need_nothing_here(missing_of: Missing) -> None:
     assert missing_of(function('url = "http://127.0.0.1:1"')) == []

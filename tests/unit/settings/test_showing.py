@@ -14,7 +14,12 @@ from poller.settings.showing import effective_toml
 from poller.settings.values import Settings
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
-ENVIRON = {"DATABASE_PASSWORD": "s3cret", "NOTIFY_TOKEN": "t0ken", "POLLER_ADMIN_TOKEN": "adm1n"}
+ENVIRON = {
+    "DATABASE_PASSWORD": "s3cret",
+    "NOTIFY_TOKEN": "t0ken",
+    "POLLER_ADMIN_TOKEN": "adm1n",
+    "POLLER_API_SECRET": "k3y",
+}
 
 
 def shown(file: Path, environ: Mapping[str, str]) -> str:
@@ -86,6 +91,18 @@ def test_no_value_out_of_the_environment_is_shown() -> None:
     assert "t0ken" not in text
     assert 'admin_token = "${POLLER_ADMIN_TOKEN}"' in text
     assert "adm1n" not in text
+    assert 'api_keys = { AKIDEXAMPLE = "${POLLER_API_SECRET}" }' in text
+    assert "k3y" not in text
+
+
+@pytest.mark.parametrize("secret", ["k3y", "${NO_KEY:-k3y}", "k3y${KEY}"])
+def test_no_api_key_is_shown_that_the_file_has_in_plain_text(tmp_path: Path, secret: str) -> None:
+    file = tmp_path / "poller.toml"
+    keys = f'{{ ONE = "${{KEY}}", TWO = "{secret}" }}'
+    file.write_text(f'[daemon]\napi_listen = "127.0.0.1:9465"\napi_keys = {keys}')
+    text = shown(file, {"KEY": "other"})
+    assert "# api_keys: is set; its value is not shown" in text.splitlines()
+    assert "k3y" not in text
 
 
 @pytest.mark.parametrize("written", ["s3cret", "${TOKEN:-s3cret}", "${NONE:-}s3cret"])
