@@ -122,12 +122,12 @@ class Seen:
             match step:
                 case Invoke():
                     batch = names(list(delivery.messages))
-                    delivery.begin(running_until=RUNS_UNTIL)
+                    delivery.begin()
                     if len(self.invoked) == invocations:
                         self.is_running = True
                         return
                     self.invoked.append(batch)
-                    delivery.answered(outcome_of(batch, next(script)))
+                    delivery.answered(outcome_of(batch, next(script)), may_run_until=RUNS_UNTIL)
                 case Finish(delete=delete, show=show):
                     self.deleted += names(list(delete))
                     self.shown += names(list(show))
@@ -169,8 +169,8 @@ def test_no_message_is_invoked_after_an_earlier_one_of_its_group_was_given_up(
         elif isinstance(step, Invoke):
             batch = names(list(delivery.messages))
             assert not given_up & {group_of(name) for name in batch}
-            delivery.begin(running_until=RUNS_UNTIL)
-            delivery.answered(outcome_of(batch, next(deeds)))
+            delivery.begin()
+            delivery.answered(outcome_of(batch, next(deeds)), may_run_until=RUNS_UNTIL)
 
 
 @given(BATCHES, SCRIPT, st.integers(0, 12))
@@ -185,7 +185,7 @@ def test_a_stop_at_any_time_gives_back_the_rest_and_keeps_busy_groups_hidden(
     running = {group_of(held.message.message_id) for held in delivery.messages} - {""} if seen.is_running else set()
     assert sorted(held.message.message_id for held in delivery.hidden()) == rest
     assert delivery.message_count == len(rest)
-    delete, show = give_back([delivery])
+    delete, show = give_back([delivery], may_run_until=RUNS_UNTIL)
     assert sorted(held.message.message_id for held in (*delete, *show)) == rest
     assert not delete, "nothing was decided"
     for held in show:

@@ -25,6 +25,7 @@ from poller.facts import (
     SourceRecovered,
     VisibilityExtended,
 )
+from poller.model.invocation import Invocation, LostAnswer, Response
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan, ids_of
@@ -529,6 +530,40 @@ def test_a_group_that_is_cut_stays_hidden_while_its_function_may_still_run() -> 
         await world.live(stopping_at(500))
 
     run_seeded(1, main)
+    checker.check_one_batch_at_a_time(target.calls)
+    assert not queue.message_ids
+
+
+@pytest.mark.parametrize("is_cut", [True, False], ids=["cut by a stop", "its answer is lost"])
+def test_a_call_that_waited_for_an_emulator_keeps_its_group_hidden_for_the_whole_timeout_of_the_function(
+    is_cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(grace_in_seconds=3)
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=100)
+    world.add_mapping("m", queue, "f")
+    invoke = target.invoke
+
+    async def invoke_once_an_emulator_is_free(invocation: Invocation) -> Response:
+        if target.calls:
+            return await invoke(invocation)
+        await anyio.sleep(50)
+        with anyio.move_on_after(1000 if is_cut else 5):
+            return await invoke(invocation)
+        return LostAnswer(reason="ConnectionLost")
+
+    monkeypatch.setattr(target, "invoke", invoke_once_an_emulator_is_free)
+
+    async def main() -> None:
+        if is_cut:
+            await world.live(sending(world, queue, "slow", stop_at=60))
+            await world.live(stopping_at(500))
+        else:
+            await world.live(sending(world, queue, "slow", stop_at=500))
+
+    run_seeded(1, main)
+    assert len(target.calls) == 2
+    assert target.calls[1].began_at >= target.calls[0].began_at + 100
     checker.check_one_batch_at_a_time(target.calls)
     assert not queue.message_ids
 

@@ -105,11 +105,13 @@ def test_after_a_crash_a_shard_whose_invocation_was_cut_waits_for_its_timeout(mo
     async def main() -> None:
         world, stream, target, _ = world_of_two_shards()
         first = stream.put("k1")
-        invoke = target.invoke
+        invoke, is_first = target.invoke, [True]
 
         async def fails_beside_the_function(invocation: Invocation) -> Response:
-            if not target.calls:
+            if is_first:
+                is_first.clear()
                 target.plan.duration_in_seconds = (LONG, LONG)
+                await anyio.sleep(50)  # until an emulator is free
                 with anyio.move_on_after(1.0):  # the function goes on to its end
                     await invoke(invocation)
                 target.plan.duration_in_seconds = (0.1, 0.1)
@@ -119,7 +121,7 @@ def test_after_a_crash_a_shard_whose_invocation_was_cut_waits_for_its_timeout(mo
         monkeypatch.setattr(target, "invoke", fails_beside_the_function)
 
         async def until(life: Life) -> None:
-            await anyio.sleep(10)
+            await anyio.sleep(60)
             put_in_both(stream)
             await anyio.sleep(400)
             life.begin_stop()
@@ -131,7 +133,7 @@ def test_after_a_crash_a_shard_whose_invocation_was_cut_waits_for_its_timeout(mo
         fast = [call for call in later if call not in slow]
         assert slow[0].message_ids == [first]
         assert slow[0].began_at >= cut.began_at + TIMEOUT
-        assert max(call.ended_at for call in fast) < 30, "the other shard did not wait"
+        assert max(call.ended_at for call in fast) < 80, "the other shard did not wait"
 
     run_seeded(1, main)
 

@@ -19,8 +19,8 @@ The batches are a stack with the first batch on top. Only the batch on top is in
     succeeded            the messages are deleted
     partly failed        the named messages are shown again, the others are deleted
     failed               the messages are shown again; only a new receive leads to a new invocation
-    failed, may still    the same, but on a FIFO queue they are not shown before the function's timeout has passed:
-    run                  otherwise two invocations of one group could run at once
+    failed, may still    the same, but on a FIFO queue they are not shown before the function must have ended: otherwise
+    run                  two invocations of one group could run at once
     postponed            the same batch is invoked again after a wait; its messages' receive count stays the same
     too large            two halves are invoked, one after the other; their attempts begin at 1
     lost                 a message that SQS may have shown to another receiver is not invoked, and is left to SQS
@@ -36,8 +36,12 @@ At a stop, `give_back` returns what happens to everything in hand:
     filtered out          is deleted
     set aside             is shown again when the queue's own visibility timeout is over
     gathering, waiting    is shown again at once
-    running               is shown again at once; on a FIFO queue after the function's timeout, because the cut
+    running               is shown again at once; on a FIFO queue when the function must have ended, because the cut
                           invocation may still run; the same holds for all other messages of its groups
+
+A function must have ended when its timeout has passed since the failure or the cut. The timeout is not counted from the
+beginning of the call, because nobody here knows when the function began: the call may first wait for a free emulator or
+for a connection.
 
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda".
 """
@@ -45,7 +49,7 @@ Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, NamedTuple, assert_never
 
 from poller.core.backoff import POSTPONED, at_least
@@ -107,7 +111,6 @@ class Delivery:
         "_new_request_id",
         "_phase",
         "_randomness",
-        "_running_until",
     )
 
     def __init__(self, *, new_request_id: Callable[[], RequestId], randomness: random.Random) -> None:
@@ -117,7 +120,6 @@ class Delivery:
         self._filtered_out: list[MessageInHand] = []
         self._finish: Finish | None = None
         self._phase: Phase = "gathering"
-        self._running_until = 0.0
 
     def put(self, held: list[MessageInHand], *, begins_batch: bool) -> None:
         """Add messages that will be invoked: to the last batch, or to a new batch if `begins_batch` is true."""
@@ -232,15 +234,17 @@ class Delivery:
             held.return_at(AT_ONCE)
         self._decide([], undone)
 
-    def begin(self, *, running_until: float) -> None:
-        """Note that the function is called with the batch on top. It ends at `running_until` at the latest."""
+    def begin(self) -> None:
+        """Note that the function is called with the batch on top."""
         assert self._phase == "waiting", self._phase
         self._phase = "running"
-        self._running_until = running_until
         self._batches[-1].attempts += 1
 
-    def answered(self, outcome: Outcome) -> None:
-        """Note the outcome of the call and decide what happens to the batch on top."""
+    def answered(self, outcome: Outcome, *, may_run_until: float) -> None:
+        """Note the outcome of the call and decide what happens to the batch on top.
+
+        If the function may still run, it runs until `may_run_until` at the latest.
+        """
         assert self._phase == "running", self._phase
         self._phase = "waiting"
         batch = self._batches[-1]
@@ -260,21 +264,20 @@ class Delivery:
                 undone = self._with_followers(batch.messages)
                 for held in (*undone, *batch.aside) if may_still_run else ():
                     if held.group is not None:
-                        held.return_at(max(held.returns_at, self._running_until))
+                        held.return_at(max(held.returns_at, may_run_until))
                 self._decide([], undone)
             case _:
                 assert_never(outcome)
 
-    def busy_until(self) -> Mapping[MessageGroupId, float]:
-        """Return the message groups of the running invocation, each with the time by which it has ended."""
-        if self._phase != "running":
-            return {}
-        return dict.fromkeys(groups_of(held.group for held in self.messages), self._running_until)
+    @property
+    def running_groups(self) -> frozenset[MessageGroupId]:
+        """The message groups of the running invocation; empty if none runs."""
+        return groups_of(held.group for held in self.messages) if self._phase == "running" else frozenset()
 
-    def give_back(self, busy_until: Mapping[MessageGroupId, float]) -> Finish:
+    def give_back(self, running: Collection[MessageGroupId], *, may_run_until: float) -> Finish:
         """Return what a stop deletes and shows again of everything in hand. The delivery is empty afterwards.
 
-        `busy_until` has the message groups that are in a running invocation of any delivery.
+        `running` are the message groups that are in a running invocation of any delivery.
         """
         delete = [*self._filtered_out]
         show: list[MessageInHand] = []
@@ -283,7 +286,7 @@ class Delivery:
             show += self._finish.show
         for batch in self._batches if self._phase == "gathering" else reversed(self._batches):
             for held in batch.messages:
-                held.return_at(AT_ONCE if held.group is None else busy_until.get(held.group, AT_ONCE))
+                held.return_at(may_run_until if held.group in running else AT_ONCE)
             show += [*batch.messages, *batch.aside]
         self._batches, self._filtered_out, self._finish, self._phase = [], [], None, "done"
         for held in (*delete, *show):
@@ -318,16 +321,14 @@ class Delivery:
         return together
 
 
-def give_back(deliveries: Iterable[Delivery]) -> Finish:
+def give_back(deliveries: Collection[Delivery], *, may_run_until: float) -> Finish:
     """Return what a stop deletes and shows again of everything in hand in these deliveries.
 
     If one delivery runs a message group, the messages of the group in all other deliveries return after it, too.
+    The stop cuts the running invocations; their functions run until `may_run_until` at the latest.
     """
-    deliveries = list(deliveries)
-    busy_until: dict[MessageGroupId, float] = {}
-    for delivery in deliveries:
-        busy_until |= delivery.busy_until()
-    given_back = [delivery.give_back(busy_until) for delivery in deliveries]
+    running = frozenset(group for delivery in deliveries for group in delivery.running_groups)
+    given_back = [delivery.give_back(running, may_run_until=may_run_until) for delivery in deliveries]
     return Finish(
         [held for finish in given_back for held in finish.delete],
         [held for finish in given_back for held in finish.show],

@@ -87,7 +87,7 @@ class Invoker:
                 if not is_hidden:
                     return True
             invoked = await self._call_function(delivery, step)
-        delivery.answered(invoked.outcome)
+        delivery.answered(invoked.outcome, may_run_until=anyio.current_time() + self._timeout_in_seconds)
         self.invocations.ended(invoked, retry_in=delivery.pause)
         feedback.ended(invoked.outcome)
         return True
@@ -95,7 +95,11 @@ class Invoker:
     @property
     def _seconds_to_hide(self) -> float:
         """Return for how long a batch must stay hidden when its invocation begins."""
-        return self.function.definition.timeout_in_seconds if self.mapping.is_fifo else 0.0
+        return self._timeout_in_seconds if self.mapping.is_fifo else 0.0
+
+    @property
+    def _timeout_in_seconds(self) -> float:
+        return self.function.definition.timeout_in_seconds
 
     async def _hide(self, delivery: Delivery, feedback: Feedback) -> bool:
         """Hide the batch again. Return False if it must not be invoked now; the delivery then has another next step."""
@@ -125,6 +129,5 @@ class Invoker:
             empty_event_bytes=EMPTY_EVENT_BYTES,
         )
         invocation = Invocation(step.request_id, payload, self.mapping.name, step.attempt)
-        now = anyio.current_time()
-        delivery.begin(running_until=now + self.function.definition.timeout_in_seconds)
-        return await self.function.invoke(invocation, contents, began_at=now)
+        delivery.begin()
+        return await self.function.invoke(invocation, contents, began_at=anyio.current_time())

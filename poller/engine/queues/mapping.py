@@ -101,7 +101,11 @@ class QueueMappingRunner:
             emit=emit,
             stop=stop,
         )
-        self._releaser = Releaser(finisher=finisher, keeper=self._keeper)
+        self._releaser = Releaser(
+            finisher=finisher,
+            keeper=self._keeper,
+            function_timeout_in_seconds=context.function.definition.timeout_in_seconds,
+        )
         self._gatherer = Gatherer(
             mapping=mapping,
             source=context.source,

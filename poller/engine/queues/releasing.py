@@ -20,9 +20,10 @@ RELEASE_IN_SECONDS = 10.0
 class Releaser:
     """Gives messages of one mapping back to the queue."""
 
-    def __init__(self, *, finisher: Finisher, keeper: VisibilityKeeper) -> None:
+    def __init__(self, *, finisher: Finisher, keeper: VisibilityKeeper, function_timeout_in_seconds: float) -> None:
         self._finisher = finisher
         self._keeper = keeper
+        self._function_timeout_in_seconds = function_timeout_in_seconds
 
     async def release_all(self) -> None:
         await self.release(list(self._keeper.deliveries))
@@ -33,7 +34,7 @@ class Releaser:
         The keeper hides them no longer, even if a call fails.
         """
         deliveries = list(deliveries)
-        finish = give_back(deliveries)
+        finish = give_back(deliveries, may_run_until=anyio.current_time() + self._function_timeout_in_seconds)
         for delivery in deliveries:
             self._keeper.drop(delivery)
         with anyio.move_on_after(RELEASE_IN_SECONDS, shield=True):

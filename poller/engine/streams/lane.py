@@ -212,12 +212,11 @@ class Lane:
         )
         invocation = Invocation(step.request_id, payload, context.mapping.name, step.attempt)
         self.is_invoking = True
-        now = anyio.current_time()
-        self.may_run_until = now + context.function.definition.timeout_in_seconds
         try:
-            invoked = await context.function.invoke(invocation, contents, began_at=now)
-            self.may_run_until = -inf
-            return invoked
+            return await context.function.invoke(invocation, contents, began_at=anyio.current_time())
+        except BaseException:  # nobody here knows when the function began: its call may have waited for an emulator
+            self.may_run_until = anyio.current_time() + context.function.definition.timeout_in_seconds
+            raise
         finally:
             self.is_invoking = False
 

@@ -54,13 +54,13 @@ class Hand:
         """The next step must be an invocation; returns its messages, its request id and its attempt."""
         step = self.delivery.step()
         assert isinstance(step, Invoke), step
-        self.delivery.begin(running_until=MAY_RUN_UNTIL)
+        self.delivery.begin()
         return f"{names(self.delivery.messages)}: {step.request_id} {step.attempt}"
 
     def answer(self, outcome: Outcome) -> Step | None:
         """Invoke, and return the step after this outcome."""
         self.invoke()
-        self.delivery.answered(outcome)
+        self.delivery.answered(outcome, may_run_until=MAY_RUN_UNTIL)
         return self.delivery.step()
 
     def finish(self, outcome: Outcome) -> tuple[str, str]:
@@ -77,7 +77,7 @@ class Hand:
 
     def give_back(self) -> dict[str, str | float]:
         """`deleted`, or when it is shown, for each message that is given back."""
-        delete, show = give_back([self.delivery])
+        delete, show = give_back([self.delivery], may_run_until=MAY_RUN_UNTIL)
         return {one.message.message_id: "deleted" for one in delete} | {
             one.message.message_id: one.returns_at for one in show
         }
@@ -103,14 +103,14 @@ def test_an_outcome_says_which_messages_are_deleted_and_which_are_shown_again(
 def test_a_batch_that_is_postponed_is_invoked_again_unchanged_and_keeps_its_request_id() -> None:
     hand = Hand("1 2")
     assert hand.invoke() == "1 2: r1 1"
-    hand.delivery.answered(Postponed("Throttled", None, True))
+    hand.delivery.answered(Postponed("Throttled", None, True), may_run_until=MAY_RUN_UNTIL)
     first = hand.delivery.pause
     assert first is not None
     assert 0.1 <= first <= 0.2
     assert hand.delivery.step() == Wait(first)
     assert hand.delivery.pause is None, "it is waited for once"
     assert hand.invoke() == "1 2: r1 2"
-    hand.delivery.answered(Postponed("Throttled", 17.0, True))
+    hand.delivery.answered(Postponed("Throttled", 17.0, True), may_run_until=MAY_RUN_UNTIL)
     assert hand.delivery.step() == Wait(17.0), "the pause that the function asks for"
     assert hand.invoke() == "1 2: r1 3"
 
@@ -130,7 +130,7 @@ def test_several_batches_go_one_after_another_each_with_a_request_id_of_its_own(
     asked = []
     for _ in range(3):
         asked.append(hand.invoke())
-        hand.delivery.answered(SUCCEEDED)
+        hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
         assert isinstance(hand.delivery.step(), Finish)
     assert asked == ["1 2: r1 1", "3: r2 1", "4 5: r3 1"]
     assert hand.delivery.step() is None
@@ -139,13 +139,13 @@ def test_several_batches_go_one_after_another_each_with_a_request_id_of_its_own(
 def test_a_batch_that_is_too_large_goes_on_as_two_halves_in_order() -> None:
     hand = Hand("1 2 3 | 4")
     assert hand.invoke() == "1 2 3: r1 1"
-    hand.delivery.answered(Oversized("HTTP.413"))
+    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
     assert hand.delivery.pause is None
     assert hand.invoke() == "1: r2 1"
-    hand.delivery.answered(SUCCEEDED)
+    hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
     assert hand.finished(hand.delivery.step()) == ("1", "")
     assert hand.invoke() == "2 3: r3 1"
-    hand.delivery.answered(Oversized("HTTP.413"))
+    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
     assert [hand.finish(SUCCEEDED) for _ in range(3)] == [("2", ""), ("3", ""), ("4", "")]
     assert hand.delivery.step() is None
 
@@ -170,7 +170,7 @@ def test_a_message_that_is_not_done_takes_its_group_out_of_the_later_batches(
 def test_a_half_that_fails_takes_its_groups_out_of_the_other_half() -> None:
     hand = Hand("a1 b1 a2 b2")
     assert hand.invoke() == "a1 b1 a2 b2: r1 1"
-    hand.delivery.answered(Oversized("HTTP.413"))
+    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
     assert hand.finish(PartlyFailed(frozenset({"a1"}))) == ("b1", "a1 a2")
     assert hand.finish(SUCCEEDED) == ("b2", "")
 
@@ -236,8 +236,8 @@ def test_a_message_that_may_be_visible_is_not_invoked_and_neither_is_what_follow
     assert names(hand.delivery.messages) == "b1 2"
     assert hand.messages["a1"].is_lost, "it is never hidden again"
     assert not hand.messages["a2"].is_lost
-    hand.delivery.begin(running_until=MAY_RUN_UNTIL)
-    hand.delivery.answered(SUCCEEDED)
+    hand.delivery.begin()
+    hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
     assert hand.finished(hand.delivery.step()) == ("b1 2", "a1 a2 1 a3")
     assert hand.finish(SUCCEEDED) == ("b2", "")
 
@@ -275,12 +275,12 @@ def test_all_that_is_in_hand_stays_hidden_but_what_is_shown_again_and_what_is_se
     assert hand.hidden() == "8 a1 a2 b1 b2"
     hand.invoke()
     assert hand.hidden() == "8 a1 a2 b1 b2"
-    hand.delivery.answered(PartlyFailed(frozenset({"a2"})))
+    hand.delivery.answered(PartlyFailed(frozenset({"a2"})), may_run_until=MAY_RUN_UNTIL)
     hand.delivery.step()
     assert hand.hidden() == "8 a1 b1 b2", "a1 and 8 are being deleted"
     hand.invoke()
     assert hand.hidden() == "b1 b2"
-    hand.delivery.answered(SUCCEEDED)
+    hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
     hand.delivery.step()
     assert hand.hidden() == "b1"
     hand.delivery.step()
@@ -325,7 +325,7 @@ def test_a_stop_leaves_what_was_decided_as_it_is() -> None:
     for asked_for_the_step in (False, True):
         hand = Hand("a1 a2 | b1")
         hand.invoke()
-        hand.delivery.answered(PartlyFailed(frozenset({"a2"})))
+        hand.delivery.answered(PartlyFailed(frozenset({"a2"})), may_run_until=MAY_RUN_UNTIL)
         if asked_for_the_step:
             hand.delivery.step()
         assert hand.give_back() == {"a1": "deleted", "a2": TIMEOUT, "b1": 0.0}
@@ -334,7 +334,7 @@ def test_a_stop_leaves_what_was_decided_as_it_is() -> None:
 def test_at_a_stop_a_group_that_runs_in_one_delivery_is_busy_in_the_others_too() -> None:
     running, waiting = Hand("a1"), Hand("a2 b1")
     running.invoke()
-    give_back([waiting.delivery, running.delivery])
+    give_back([waiting.delivery, running.delivery], may_run_until=MAY_RUN_UNTIL)
     assert waiting.messages["a2"].returns_at == MAY_RUN_UNTIL
     assert waiting.messages["b1"].returns_at == 0.0
 
@@ -342,7 +342,7 @@ def test_at_a_stop_a_group_that_runs_in_one_delivery_is_busy_in_the_others_too()
 def test_the_order_of_calls_is_checked() -> None:
     hand = Hand("1")
     with pytest.raises(AssertionError):
-        hand.delivery.answered(SUCCEEDED)
+        hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
     hand.invoke()
     with pytest.raises(AssertionError):
         hand.delivery.step()
@@ -370,7 +370,7 @@ def test_a_group_whose_function_has_ended_is_shown_at_the_queues_own_time() -> N
 def test_what_was_set_aside_goes_with_the_second_half_of_its_batch() -> None:
     hand = Hand("1 2", aside="3")
     hand.invoke()
-    hand.delivery.answered(Oversized("HTTP.413"))
+    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
     assert hand.finish(SUCCEEDED) == ("1", "")
     assert hand.finish(SUCCEEDED) == ("2", "3")
 
@@ -378,7 +378,7 @@ def test_what_was_set_aside_goes_with_the_second_half_of_its_batch() -> None:
 def test_what_was_set_aside_is_not_shown_before_an_earlier_message_of_its_group_is_done() -> None:
     hand = Hand("a1 b1", aside="b2 a2")
     hand.invoke()
-    hand.delivery.answered(Oversized("HTTP.413"))
+    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
     assert hand.finish(Failed("error")) == ("", "a1 a2"), "a failed message takes what was set aside of its group along"
     assert hand.finish(SUCCEEDED) == ("b1", "b2")
 
@@ -388,4 +388,4 @@ def test_a_stop_gives_messages_back_in_their_order(is_invoked: bool) -> None:
     hand = Hand("a1 a2 | a3 b1 | b2")
     if is_invoked:
         hand.invoke()
-    assert names(give_back([hand.delivery]).show) == "a1 a2 a3 b1 b2"
+    assert names(give_back([hand.delivery], may_run_until=MAY_RUN_UNTIL).show) == "a1 a2 a3 b1 b2"

@@ -24,6 +24,7 @@ from tests.simulation.world import run_seeded
 QUEUE = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:q")
 M = MappingName("m")
 TIMEOUT = 100
+MAY_RUN_UNTIL = 90.0
 HALF = 62.5
 """The tick at which the keeper hides again what was received at 0."""
 
@@ -82,7 +83,7 @@ class Hand:
         self.delivery = Delivery(new_request_id=lambda: RequestId("r"), randomness=randomness)
         self.delivery.put(self.messages, begins_batch=True)
         self.delivery.step()
-        self.delivery.begin(running_until=90.0)
+        self.delivery.begin()
         self.keeper.take(self.delivery)
 
     async def finish(self) -> None:
@@ -111,7 +112,7 @@ def test_a_failed_message_is_not_hidden_by_a_call_that_stood_in_line_when_it_fai
     queue = Queue(slow=3.0)
 
     async def fails(hand: Hand) -> None:
-        hand.delivery.answered(Failed("error"))
+        hand.delivery.answered(Failed("error"), may_run_until=MAY_RUN_UNTIL)
         await hand.finish()
 
     beside_the_keeper(queue, 105, fails)
@@ -123,7 +124,7 @@ def test_messages_given_back_are_not_hidden_by_a_call_that_stood_in_line() -> No
     queue = Queue(slow=3.0)
 
     async def gives_back(hand: Hand) -> None:
-        hand.delivery.give_back({})
+        hand.delivery.give_back((), may_run_until=0.0)
         await anyio.sleep(10)
 
     beside_the_keeper(queue, 105, gives_back)
@@ -136,7 +137,7 @@ def test_a_failed_message_is_shown_after_the_last_of_two_calls_that_hide_it() ->
     async def hides_again_and_fails(hand: Hand) -> None:
         queue.slow = 0.0
         assert await hand.keeper.hide_for(hand.messages, 90.0)
-        hand.delivery.answered(Failed("error"))
+        hand.delivery.answered(Failed("error"), may_run_until=MAY_RUN_UNTIL)
         await hand.finish()
 
     beside_the_keeper(queue, 1, hides_again_and_fails)
@@ -148,7 +149,7 @@ def test_a_message_that_was_deleted_meanwhile_is_no_failure_to_hide_it() -> None
     queue = Queue(slow=3.0)
 
     async def succeeds(hand: Hand) -> None:
-        hand.delivery.answered(Succeeded())
+        hand.delivery.answered(Succeeded(), may_run_until=MAY_RUN_UNTIL)
         await hand.finish()
         await anyio.sleep(10)
 
