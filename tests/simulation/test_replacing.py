@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from poller.facts import MappingCrashed
-from poller.model.invocation import Invocation, Response
+from poller.model.invocation import FunctionError, Invocation, Response
 from poller.model.mapping import StreamMapping
 from tests.fakes.target import Call, FakeTarget
 from tests.simulation.checker import check_one_batch_at_a_time, check_order
@@ -67,6 +67,41 @@ def test_only_the_group_of_an_invocation_that_outlasts_the_grace_waits(
     assert max(call.ended_at for call in fast) < 30, "the other group did not wait"
     check_order(queue, target.calls, lambda _: True)
     check_one_batch_at_a_time(target.calls)
+    assert not queue.message_ids
+
+
+def test_a_batch_that_fails_after_a_replacement_does_not_stop_the_polls_until_the_old_invocation_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(grace_in_seconds=GRACE)
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", timeout_in_seconds=TIMEOUT)
+    mapping = world.add_mapping("m", queue, "f", batch_size=1)
+    running_long(monkeypatch, target, lambda event: "slow" in event)
+    invoke, failures = target.invoke, list[FunctionError]()
+
+    async def fail_once(invocation: Invocation) -> Response:
+        if b"broken" not in invocation.payload or failures:
+            return await invoke(invocation)
+        failures.append(FunctionError(error_type="KeyError", message="by plan"))
+        return failures[0]
+
+    monkeypatch.setattr(target, "invoke", fail_once)
+
+    async def until(life: Life) -> None:
+        world.sqs.send(queue, "slow", group="slow", deduplication_id="slow")
+        await anyio.sleep(10)
+        await make(life, "replace", mapping)
+        world.sqs.send(queue, "broken", group="broken", deduplication_id="broken")
+        await anyio.sleep(5)
+        world.sqs.send(queue, "fast", group="fast", deduplication_id="fast")
+        await anyio.sleep(200)
+        life.begin_stop()
+
+    live(world, until)
+    assert failures
+    assert [call.groups for call in target.calls] == [["slow"], ["fast"], ["broken"]]
+    assert target.calls[1].ended_at < 30
     assert not queue.message_ids
 
 

@@ -5,7 +5,11 @@ Three objects count polls and batches:
 
     FunctionRoom   the batches in hand and the further polls of all queue mappings that invoke one function
     MappingRoom    the batches in hand of one mapping, over all its runs
-    Permits        the polls and batches of one run; its polls and the mapping's batches stay within the concurrency
+    Permits        the polls and batches of one run
+
+The polls and batches of a run stay within the limit that its own failures have lowered (`core/queues/scaling.py`).  Its
+polls and the batches of all runs of the mapping stay within the mapping's concurrency, which is the limit's ceiling.
+So after a replace, a long invocation of the old run does not stop a new run whose limit is low.
 
 The first poll of a mapping is long and mostly idle, so the function's room does not count it.
 It may begin if the function has room for a batch, or if this mapping has no batch in hand.
@@ -52,7 +56,9 @@ class Permits:
         if self.polls_in_flight >= self._polls.wanted:
             return False
         batches = self._mapping_room.batches
-        if self.polls_in_flight + batches >= self._concurrency.limit:
+        if self.polls_in_flight + self.batches_in_hand >= self._concurrency.limit:
+            return False
+        if self.polls_in_flight + batches >= self._concurrency.ceiling:
             return False
         if self.polls_in_flight == 0:
             return self._room.batches < self._room.capacity or batches == 0

@@ -63,6 +63,22 @@ async def test_the_batches_of_an_old_run_count_against_the_mappings_concurrency(
     assert new.has_room
 
 
+async def test_the_batches_of_an_old_run_do_not_count_against_the_limit_that_a_failure_of_the_new_run_has_lowered() -> (
+    None
+):
+    mapping_room, room = MappingRoom(), FunctionRoom(100)
+    old, _, _ = permits_for(room, batches=4, mapping_room=mapping_room)
+    new, _, concurrency = permits_for(room, batches=4, mapping_room=mapping_room)
+    assert await old.begin_poll()
+    old.end_poll(with_batch=True)
+    concurrency.failed(concurrency.begin(), in_use=1)
+    assert concurrency.limit == 1
+    assert new.has_room
+    assert await new.begin_poll()
+    new.end_poll(with_batch=True)
+    assert not new.has_room, "its own batch counts"
+
+
 async def test_a_mapping_polls_only_within_its_concurrency() -> None:
     permits, _, _ = permits_for(FunctionRoom(100), batches=2)
     assert await permits.begin_poll()
