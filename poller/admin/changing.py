@@ -7,6 +7,7 @@
     200   the change is made; the body says what changed
     400   the body is not such an object
     409   the daemon cannot do that now, or for this file or function; `error` says why
+    415   the body has a Content-Encoding
     422   the settings file is faulty; `faults` lists every fault, and the daemon keeps its settings
 
 An empty body counts as {}.  Each answer is a JSON object.

@@ -88,6 +88,8 @@ _READING = ("GET", "HEAD")
 
 _WRONG_HOST = Denial(421, "this name is not in [daemon] http_hosts")
 
+_ENCODED = Denial(415, "the body must have no Content-Encoding")
+
 _HEADERS = {
     "Connection": "close",  # aiohttp does not send it, because `force_close` is called after aiohttp asks for it
     "Cache-Control": "no-store",
@@ -138,7 +140,13 @@ async def _serving(
 ) -> AsyncIterator[None]:
     connections = Connections()
     application = _application(pages, guard, changes, connections)
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+        auto_decompress=False,  # no body may have a Content-Encoding, and aiohttp would raise its own errors for one
+    )
     await runner.setup()
     assert runner.server is not None, "it is set up"
     try:
@@ -189,7 +197,7 @@ class Guard(NamedTuple):
             return None
         return refused_change(
             authorizations=headers.getall("Authorization", ()), token=access.admin_token, is_loopback=self.is_loopback
-        )
+        ) or (_ENCODED if "Content-Encoding" in headers else None)
 
 
 def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections) -> web.Application:

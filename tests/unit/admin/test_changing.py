@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -72,6 +73,19 @@ async def test_a_body_of_another_shape_changes_nothing(body: str | bytes) -> Non
         status, told = await answer(client, body)
     assert status == 400
     assert told["error"].startswith("the body must be a JSON object")
+    assert changes.asked == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "unknown"])
+async def test_a_body_with_a_content_encoding_is_refused_whatever_it_contains(encoding: str) -> None:
+    changes = FakeChanges()
+    async with serving(changes) as client:
+        for body in (b"{}", gzip.compress(b"{}")):
+            async with client.post(
+                "/api/reload", data=body, headers={"Content-Encoding": encoding}, compress=False
+            ) as reply:
+                assert reply.status == 415
+                assert await reply.json() == {"error": "the body must have no Content-Encoding"}
     assert changes.asked == []
 
 
