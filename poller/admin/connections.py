@@ -1,9 +1,10 @@
 """Which connections does the admin server accept? At most 64 at once, each for one request and for a short time.
 
     listener ── accept ──> a connection ── one request, one answer ──> closed
-                                └── it lasts too long, or it is the oldest of too many ──> aborted
+                                └── it lasts too long, or too many others come ──> aborted
 
-So a client that neither sends nor reads soon loses its connection.
+So a client that neither sends nor reads soon loses its connection.  If too many come, the connection with the least
+time left is aborted, so a change that takes long keeps its connection.
 A few file descriptors are reserved. If the process has no other descriptor left, a connection gets a reserved one:
 a liveness probe that is not answered would kill the daemon when it is busiest. The reserve is filled up again as soon
 as descriptors are free.
@@ -18,6 +19,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import inf
+from operator import itemgetter
 
 import anyio
 from aiohttp import web
@@ -85,11 +87,11 @@ class Connections:
         return max(PAUSE_SECONDS, min(self._ends_at.values(), default=inf) - anyio.current_time())
 
     def _abort_late(self) -> None:
-        """Abort connections that last too long, and the oldest one if there is no room for the next."""
+        """Abort connections that last too long, and the one with the least time left if no other fits."""
         now = anyio.current_time()
         self._ends_at = {transport: at for transport, at in self._ends_at.items() if not transport.is_closing()}
         places = MAXIMUM_CONNECTIONS - 1
-        for transport, at in list(self._ends_at.items()):
+        for transport, at in sorted(self._ends_at.items(), key=itemgetter(1)):
             if at <= now or len(self._ends_at) > places:
                 transport.abort()
                 del self._ends_at[transport]

@@ -6,7 +6,7 @@ import gzip
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from aiohttp import ClientSession, UnixConnector
 
 from poller.admin.changing import MAXIMUM_BODY_BYTES
+from poller.admin.connections import MAXIMUM_CONNECTIONS
 from poller.admin.guard import NO_TOKEN_IS_SET, WRONG_TOKEN, Access
 from poller.admin.server import Pages, serve, serve_control
 from poller.errors import InUse, SettingsError
@@ -135,6 +136,24 @@ async def test_a_change_may_take_longer_than_a_page(monkeypatch: pytest.MonkeyPa
             changes.go.set()
 
         tasks.start_soon(wait_for_the_next_to_be_aborted)
+        assert (await answer(client))[0] == 200
+
+
+async def test_a_change_that_waits_keeps_its_connection_though_many_others_come() -> None:
+    changes = FakeChanges()
+    changes.go = anyio.Event()
+    async with serving(changes) as client, AsyncExitStack() as others, anyio.create_task_group() as tasks:
+
+        async def come_and_send_nothing() -> None:
+            await changes.is_asked.wait()
+            port = client._base_url.port if client._base_url else 0
+            for _ in range(MAXIMUM_CONNECTIONS):
+                await others.enter_async_context(await anyio.connect_tcp("127.0.0.1", port or 0))
+            async with client.get("/healthz") as reply:
+                assert reply.status == 200
+            changes.go.set()
+
+        tasks.start_soon(come_and_send_nothing)
         assert (await answer(client))[0] == 200
 
 
