@@ -88,8 +88,7 @@ class Finisher:
 
     async def delete(self, messages: Messages) -> None:
         if left := await self.try_delete(messages):
-            given_up = await self._again_and_again(left, self.try_delete, self._still_hidden)
-            self._give_up(len(given_up), "GivenUp")
+            self._give_up(await self._again_and_again(left, self.try_delete, self._still_hidden), "GivenUp")
 
     async def try_delete(self, messages: Messages) -> Messages:
         """Try once to delete each message. Return the messages to try again."""
@@ -135,12 +134,11 @@ class Finisher:
 
     def _still_hidden(self, messages: Messages) -> Messages:
         now = anyio.current_time()
-        hidden = [held for held in messages if not held.may_be_visible(now)]
-        self._give_up(len(messages) - len(hidden), "ReceiptExpired")
-        return hidden
+        self._give_up([held for held in messages if held.may_be_visible(now)], "ReceiptExpired")
+        return [held for held in messages if not held.may_be_visible(now)]
 
     async def _delete_once(self, messages: Messages) -> None:
-        self._give_up(len((await self._delete_ten(messages)).again), "GivenUp")
+        self._give_up((await self._delete_ten(messages)).again, "GivenUp")
 
     async def _show_once(self, messages: Messages) -> None:
         if shown := (await self._show_ten(messages)).taken:
@@ -157,15 +155,14 @@ class Finisher:
         self._health.succeeded("DeleteMessageBatch")
         deleted = len(messages) - len(rejected)
         self._emit(MessagesDeleted(self._mapping, deleted))
-        refused = {entry.message.receipt_handle for entry in rejected}
+        again = {entry.message.receipt_handle for entry in rejected if not entry.is_final}
         for held in messages:
-            if held.message.receipt_handle not in refused:
+            if held.message.receipt_handle not in again:
                 held.is_left = True
         if not rejected:
             return Tried([], deleted)
         for entry in rejected:
             self._emit(DeleteFailed(self._mapping, 1, entry.code, entry.is_final))
-        again = {entry.message.receipt_handle for entry in rejected if not entry.is_final}
         return Tried([held for held in messages if held.message.receipt_handle in again], deleted)
 
     async def _show_ten(self, messages: Messages) -> Tried:
@@ -190,9 +187,12 @@ class Finisher:
         again = {entry.message.receipt_handle for entry in rejected if not entry.is_final}
         return Tried([held for held in messages if held.message.receipt_handle in again], len(messages) - len(rejected))
 
-    def _give_up(self, count: int, code: str) -> None:
-        if count:
-            self._emit(DeleteFailed(self._mapping, count, code, True))
+    def _give_up(self, messages: Messages, code: str) -> None:
+        """Leave these messages, which could not be deleted, to SQS, and report them."""
+        for held in messages:
+            held.is_left = True
+        if messages:
+            self._emit(DeleteFailed(self._mapping, len(messages), code, True))
 
 
 def _to_change(messages: Messages) -> Messages:

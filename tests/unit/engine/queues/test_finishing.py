@@ -174,6 +174,30 @@ def test_a_delete_of_messages_that_are_hidden_no_longer_does_not_count_as_a_succ
     assert len(queue.deletes) == 1
 
 
+@pytest.mark.parametrize("is_final", [True, False])
+def test_a_message_whose_delete_is_given_up_is_left_to_the_queue(is_final: bool) -> None:
+    queue, message = Queue(rejected=[("a", is_final)]), held("a")
+
+    async def delete(finisher: Finisher) -> None:
+        left = await finisher.try_delete([message])
+        assert [one.is_left for one in left] == ([] if is_final else [False]), "it is tried again"
+        await finisher.delete(left)
+
+    facts_after(queue, delete)
+    assert message.is_left
+
+
+def test_a_message_that_is_hidden_no_longer_is_left_to_the_queue() -> None:
+    queue, message = Queue(error=AccessDenied("no", code="AccessDenied")), held("a")
+
+    async def just_before_the_end(finisher: Finisher) -> None:
+        await anyio.sleep(LONGEST_IN_SECONDS - DELETE.initial / 2)
+        await finisher.delete([message])
+
+    facts_after(queue, just_before_the_end)
+    assert message.is_left
+
+
 def test_at_a_stop_a_delete_that_fails_is_given_up_at_once() -> None:
     queue = Queue(error=Throttled("slow down", code="RequestThrottled"))
     facts = facts_after(queue, lambda finisher: finisher.finish_once(Finish([held("a"), held("b")], [])))
