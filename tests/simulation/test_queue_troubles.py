@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from poller import errors
+from poller.core import envelope
 from poller.core.queues.delivery import Delivery
 from poller.engine.stop import Stop
 from poller.errors import AccessDenied
@@ -499,22 +500,24 @@ def test_a_crash_does_not_push_what_ran_beside_it_towards_the_dead_letter_queue(
     )
 
 
+@pytest.mark.parametrize(("owner", "step"), [(envelope, "encode"), (Delivery, "put")])
 def test_messages_are_shown_at_once_if_gathering_them_crashed_though_another_batch_runs_for_long(
-    monkeypatch: pytest.MonkeyPatch,
+    owner: Any, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(700.0, 700.0)), timeout_in_seconds=800)
     world.add_mapping("m", queue, "f", batch_size=1)
     errors_to_raise = [ZeroDivisionError()]
-    put = Delivery.put
+    original = getattr(owner, step)
 
-    def breaks_once(self: Delivery, held: Any, *, begins_batch: bool) -> None:
-        put(self, held, begins_batch=begins_batch)
+    def breaks_once(*args: Any, **options: Any) -> Any:
+        result = original(*args, **options)
         if anyio.current_time() > 5 and errors_to_raise:
             raise errors_to_raise.pop()
+        return result
 
-    monkeypatch.setattr(Delivery, "put", breaks_once)
+    monkeypatch.setattr(owner, step, breaks_once)
 
     async def until(life: Life) -> None:
         world.sqs.send(queue, "runs for long")

@@ -244,30 +244,41 @@ class Gatherer:
         Defective messages are set aside: they are not invoked, and the queue shows them again.
         """
         self._keeper.take(delivery)
+        try:
+            batches, filtered_out, defective = self._sorted(messages, receive, builder)
+        except Exception:  # the delivery must know all messages, so that the queue shows them at once
+            known = [MessageInHand(message, b"", receive) for message in messages if message.receipt_handle]
+            delivery.put(known, begins_batch=False)
+            raise
+        for number, batch in enumerate(batches):
+            delivery.put(batch, begins_batch=number > 0)
+        if defective:
+            delivery.set_aside(defective)
+        if filtered_out:
+            self._emit(RecordsFilteredOut(self._mapping.name, len(filtered_out)))
+            await self._delete(filtered_out, delivery)
+
+    def _sorted(
+        self, messages: Sequence[Message], receive: Receive, builder: BatchBuilder
+    ) -> tuple[list[list[MessageInHand]], list[MessageInHand], list[MessageInHand]]:
+        """Return the batches, the messages that do not match, and those to set aside. The first batch goes on."""
         defective: list[MessageInHand] = []
         if any(message.defect for message in messages):
             messages, defective = self._set_aside(messages, receive)
         matches = self._filters.matches if self._filters is not None else None
-        filtered_out = []
-        fitting: list[MessageInHand] = []
-        begins_batch = False
+        filtered_out: list[MessageInHand] = []
+        batches: list[list[MessageInHand]] = [[]]
         for message in messages:
             if matches is not None and not matches(message.record):
                 filtered_out.append(MessageInHand(message, b"", receive))
                 continue
             encoded = envelope.encode(message.record)
             if not builder.add(len(encoded), now=receive.answered_at):
-                delivery.put(fitting, begins_batch=begins_batch)
-                fitting, begins_batch = [], True
+                batches.append([])
                 builder = self._builder(receive.answered_at)
                 builder.add(len(encoded), now=receive.answered_at)
-            fitting.append(MessageInHand(message, encoded, receive))
-        delivery.put(fitting, begins_batch=begins_batch)
-        if defective:
-            delivery.set_aside(defective)
-        if filtered_out:
-            self._emit(RecordsFilteredOut(self._mapping.name, len(filtered_out)))
-            await self._delete(filtered_out, delivery)
+            batches[-1].append(MessageInHand(message, encoded, receive))
+        return batches, filtered_out, defective
 
     def _set_aside(
         self, messages: Sequence[Message], receive: Receive
