@@ -17,7 +17,7 @@ CALLS_AT_ONCE = 10
 
 
 async def in_chunks_of_ten(
-    items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[None]], at_once: int = CALLS_AT_ONCE
+    items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[object]], at_once: int = CALLS_AT_ONCE
 ) -> None:
     """Await `call` for each ten items, in order; at most `at_once` calls run side by side."""
     starts = range(0, len(items), MESSAGES_PER_CALL)
@@ -25,7 +25,7 @@ async def in_chunks_of_ten(
 
 
 async def side_by_side(
-    parts: Sequence[Sequence[T]], call: Callable[[Sequence[T]], Awaitable[None]], at_once: int = CALLS_AT_ONCE
+    parts: Sequence[Sequence[T]], call: Callable[[Sequence[T]], Awaitable[object]], at_once: int = CALLS_AT_ONCE
 ) -> None:
     """Await `call` for each part, in order; at most `at_once` calls run side by side."""
     if len(parts) <= 1:

@@ -55,7 +55,6 @@ class VisibilityKeeper:
         self._source = source
         self._health = health
         self._emit = emit
-        self._is_denied = False
 
     @property
     def messages_held(self) -> int:
@@ -89,16 +88,21 @@ class VisibilityKeeper:
         """Hide messages again if they may not stay hidden for `seconds`. Return False if that remains uncertain.
 
         A message that SQS refuses to hide becomes lost; it is not uncertain any more.
-        Returns True if the daemon has no permission to change visibilities: then the present timeouts must be enough.
+        A message is not uncertain either if its call was denied: the daemon has no permission to change visibilities,
+        so the present timeout must be enough.
         """
         until = self._until(seconds)
         due = [held for held in messages if held.visible_until <= until and not held.is_lost]
         for held in due:
             held.calls_to_hide += 1
-        await in_chunks_of_ten(due, self._extend)
-        if self._is_denied:
-            return True
-        return all(held.is_lost or held.visible_until > until for held in due)
+        denied: set[MessageInHand] = set()
+
+        async def extend(some: Sequence[MessageInHand]) -> None:
+            if await self._extend(some):
+                denied.update(some)
+
+        await in_chunks_of_ten(due, extend)
+        return all(held.is_lost or held.visible_until > until or held in denied for held in due)
 
     def can_be_hidden_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
         """Return False if the twelve hours of a message end before `seconds` have passed."""
@@ -132,17 +136,23 @@ class VisibilityKeeper:
         timeout = self.timeout_in_seconds
         return anyio.current_time() + min(seconds, timeout - min(CALL_IN_SECONDS, timeout / 10))
 
-    async def _extend(self, asked_for: Sequence[MessageInHand]) -> None:
-        """Hide these messages again, except those that were left to the queue while this call stood in line."""
+    async def _extend(self, asked_for: Sequence[MessageInHand]) -> bool:
+        """Hide these messages again, except those that were left to the queue while this call stood in line.
+
+        Return whether the call was denied.
+        """
         try:
-            if due := [held for held in asked_for if not held.is_left]:
-                await self._hide(due)
+            due = [held for held in asked_for if not held.is_left]
+            return bool(due) and await self._hide(due)
         finally:
             for held in asked_for:
                 held.calls_to_hide -= 1
 
-    async def _hide(self, due: Sequence[MessageInHand]) -> None:
-        """Hide these messages again, all for one visibility timeout, or less if the twelve hours of one end before."""
+    async def _hide(self, due: Sequence[MessageInHand]) -> bool:
+        """Hide these messages again, all for one visibility timeout, or less if the twelve hours of one end before.
+
+        Return whether the call was denied.
+        """
         asked_at = anyio.current_time()
         longest = min(held.longest_until for held in due) - asked_at - CALL_IN_SECONDS
         timeout = max(0, min(self.timeout_in_seconds, int(longest)))
@@ -151,11 +161,9 @@ class VisibilityKeeper:
         try:
             rejected = await self._source.change_visibility([held.message for held in due], timeout_in_seconds=timeout)
         except ServiceError as error:
-            self._is_denied = isinstance(error, AccessDenied)
             self._health.background_failure("ChangeMessageVisibilityBatch", error, retry_in=0.0)
             self._emit(VisibilityChangeFailed(self._mapping, len(due), error.code, False))
-            return
-        self._is_denied = False
+            return isinstance(error, AccessDenied)
         self._health.succeeded("ChangeMessageVisibilityBatch")
         by_receipt = {entry.message.receipt_handle: entry for entry in rejected}
         for held in due:
@@ -170,6 +178,7 @@ class VisibilityKeeper:
                 self._emit(VisibilityChangeFailed(self._mapping, 1, entry.code, entry.is_final))
         if len(due) > len(rejected):
             self._emit(VisibilityExtended(self._mapping, len(due) - len(rejected)))
+        return False
 
 
 def _is_worth_more(held: MessageInHand) -> bool:

@@ -6,12 +6,14 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
+import pytest
 
 from poller.core.queues.delivery import Delivery, Finish
 from poller.core.queues.in_hand import MessageInHand, Receive
 from poller.engine.queues.finishing import Finisher
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
+from poller.errors import AccessDenied, ServiceError, Throttled
 from poller.facts import Fact, VisibilityChangeFailed
 from poller.model.arn import Arn
 from poller.model.ids import MappingName, MessageId, ReceiptHandle, RequestId
@@ -32,12 +34,13 @@ HALF = 62.5
 class Queue:
     """Notes the timeout that each message gets, and rejects those that were deleted.
 
-    A call to change timeouts reaches the queue after `slow` seconds.
+    A call to change timeouts reaches the queue after `slow` seconds. The next calls fail with `errors`, one each.
     """
 
     def __init__(self, *, slow: float) -> None:
         self.changes: list[tuple[str, int]] = []
         self.deleted: set[str] = set()
+        self.errors: list[ServiceError] = []
         self.slow = slow
 
     @property
@@ -58,6 +61,8 @@ class Queue:
 
     async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[RejectedEntry]:
         await anyio.sleep(self.slow)
+        if self.errors:
+            raise self.errors.pop(0)
         self.changes += [(message.message_id, timeout_in_seconds) for message in messages]
         return [RejectedEntry(message, "Gone", True) for message in messages if message.message_id in self.deleted]
 
@@ -156,3 +161,24 @@ def test_a_message_that_was_deleted_meanwhile_is_no_failure_to_hide_it() -> None
     hand = beside_the_keeper(queue, 105, succeeds)
     assert len(queue.changes) == 100, "ten calls were in flight, and one stood in line"
     assert not [fact for fact in hand.facts if isinstance(fact, VisibilityChangeFailed)]
+
+
+DENIED = AccessDenied("no", code="AccessDenied")
+THROTTLED = Throttled("slow down", code="RequestThrottled")
+
+
+@pytest.mark.parametrize(
+    ("errors", "is_enough"),
+    [([DENIED, DENIED], True), ([DENIED, THROTTLED], False), ([THROTTLED, DENIED], False), ([DENIED], True)],
+)
+def test_only_messages_whose_own_call_was_denied_count_as_hidden_for_long_enough(
+    errors: list[ServiceError], is_enough: bool
+) -> None:
+    async def main() -> None:
+        queue = Queue(slow=0.0)
+        hand = Hand(queue, 15)
+        await anyio.sleep(TIMEOUT / 2)
+        queue.errors = [*errors]
+        assert await hand.keeper.hide_for(hand.messages, 90.0) == is_enough
+
+    run_seeded(1, main)
