@@ -23,7 +23,7 @@ from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.errors import CannotReload, PollerError, SettingsError
 from poller.facts import Emit, FunctionRestarted, Reloaded, ReloadRefused, SettingsWarning
-from poller.model.function import ChildProcess
+from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName, MappingName
 from poller.settings.changes import Changes, Renamed, changes
 from poller.settings.values import Settings
@@ -44,7 +44,12 @@ class Running(Protocol):
         """
         ...
 
-    def restart_function(self, name: FunctionName) -> None:
+    @property
+    def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
+        """The mappings that exist now, each with the function that it invokes."""
+        ...
+
+    def restart_function(self, function: Function) -> None:
         """Use new child processes for later invocations of this function."""
         ...
 
@@ -165,11 +170,27 @@ class Reloader:
             if warning not in before.warnings:
                 self._emit(SettingsWarning(warning))
         self.in_use = found.settings
-        failures = await self._running.apply(found)
-        self.in_use = _without(failures.keys() & set(found.mappings.added), found.settings)
-        self._not_replaced = frozenset(failures.keys() & set(found.mappings.replaced))
+        functions = {**before.functions, **found.settings.functions}
+        try:
+            failures = await self._running.apply(found)
+        except BaseException:  # nobody knows which changes were made
+            self._note_what_runs(before, functions, uncertain=found.mappings.names)
+            raise
+        self._note_what_runs(found.settings, functions, uncertain=failures)
         self._emit(_fact(found, failures, self._file))
         return _report(found, failures, warnings)
+
+    def _note_what_runs(
+        self, settings: Settings, functions: Mapping[FunctionName, Function], *, uncertain: Collection[MappingName]
+    ) -> None:
+        """Let the next reload compare the file with what runs: these settings, but only the mappings that exist.
+
+        `functions` are those of the old and of the new file. The next reload replaces the `uncertain` mappings.
+        """
+        invoked = self._running.functions_of_mappings
+        used = {name: functions[name] for name in invoked.values()}
+        self.in_use = _only(invoked, replace(settings, functions={**used, **settings.functions}))
+        self._not_replaced = frozenset(uncertain) & invoked.keys()
 
     def _restarted(self, name: str) -> Mapping[str, Any]:
         functions = self.in_use.functions
@@ -178,7 +199,7 @@ class Reloader:
             raise CannotReload(f"there is no function {name}; there are {', '.join(functions) or 'none'}")
         if not isinstance(function.kind, ChildProcess):
             raise CannotReload(f"the function {name} has no child processes: it has neither a handler nor a command")
-        self._running.restart_function(function.name)
+        self._running.restart_function(function)
         self._emit(FunctionRestarted(function.name))
         return {"restarted": function.name}
 
@@ -191,12 +212,12 @@ def _begins_anew(renamed: Renamed) -> str:
     )
 
 
-def _without(names: Collection[MappingName], settings: Settings) -> Settings:
-    """Return the settings without these mappings, so that the next reload adds them."""
+def _only(names: Collection[MappingName], settings: Settings) -> Settings:
+    """Return the settings with these mappings alone."""
     return replace(
         settings,
-        queue_mappings=tuple(mapping for mapping in settings.queue_mappings if mapping.name not in names),
-        stream_mappings=tuple(mapping for mapping in settings.stream_mappings if mapping.name not in names),
+        queue_mappings=tuple(mapping for mapping in settings.queue_mappings if mapping.name in names),
+        stream_mappings=tuple(mapping for mapping in settings.stream_mappings if mapping.name in names),
     )
 
 

@@ -9,7 +9,7 @@ A mapping that could not be added does not exist; a mapping that could not be re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from poller.facts import Emit, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping
+from poller.model.status import MappingStatus
 from poller.settings.changes import Changes
 from poller.settings.values import Settings
 
@@ -36,11 +37,11 @@ class Supervisor(Protocol):
 
     async def remove(self, name: MappingName) -> None: ...
 
+    def statuses(self) -> Sequence[MappingStatus]: ...
+
 
 class Composition(Protocol):
     """See composition.py."""
-
-    settings: Settings
 
     def use(self, settings: Settings) -> None: ...
 
@@ -69,7 +70,10 @@ class Running:
         self._emit = emit
 
     async def apply(self, found: Changes) -> Mapping[MappingName, str]:
-        """Change the running mappings, wait until all are changed, and return the reason of each one that failed."""
+        """Change the running mappings, wait until all are changed, and return the reason of each one that failed.
+
+        Keeps the series of a removed function that a mapping still invokes, because the mapping could not be replaced.
+        """
         settings, failures = found.settings, dict[MappingName, str]()
         self.check_descriptors(settings)
         self._composition.use(settings)
@@ -96,15 +100,22 @@ class Running:
                     mapping = mappings[name]
                     invoked = settings.functions[mapping.function_name]
                     tasks.start_soon(change, name, partial(make, mapping, invoked))
+        still_invoked = {*self.functions_of_mappings.values()}
         for function in found.functions.removed:
-            self._series.forget_function(function)
+            if function not in still_invoked:
+                self._series.forget_function(function)
         return failures
+
+    @property
+    def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
+        """The mappings that exist now, each with the function that it invokes."""
+        return {status.mapping: status.function for status in self._supervisor.statuses()}
 
     def check_descriptors(self, settings: Settings) -> None:
         """Warn if the system allows fewer open files than these settings need."""
         if not is_enough(self._limits, wanted := needed(settings)):
             self._emit(TooFewFileDescriptors(limit=self._limits.own, needed=wanted))
 
-    def restart_function(self, name: FunctionName) -> None:
+    def restart_function(self, function: Function) -> None:
         """Use new child processes for later invocations of this function."""
-        self._composition.renew(self._composition.settings.functions[name])
+        self._composition.renew(function)

@@ -59,6 +59,10 @@ class Difference(Generic[Name]):
     replaced: tuple[Name, ...] = ()
     removed: tuple[Name, ...] = ()
 
+    @property
+    def names(self) -> tuple[Name, ...]:
+        return self.added + self.replaced + self.removed
+
 
 class Renamed(NamedTuple):
     """A mapping `now` that reads the stream of the removed mapping `before`, for the same function.
@@ -90,8 +94,8 @@ class Changes:
 def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingName] = ()) -> Changes:
     """Return what differs between the settings in use and `written`, the settings of the file now.
 
-    `failed` are mappings that the last reload could not replace. They run with older settings than `in_use` has, so
-    they are replaced even if their settings are equal now.
+    `failed` are mappings that the last reload could not replace, or did not replace for certain. They may run with
+    other settings than `in_use` has, so they are replaced even if their settings are equal now.
     """
     fixed = {option: getattr(in_use.daemon, option) for option in READ_AT_THE_START}
     options = [field.name for field in dataclasses.fields(Daemon)]

@@ -13,6 +13,7 @@ from anyio import from_thread
 from poller.engine.stop import Stop
 from poller.errors import CannotReload, SettingsError
 from poller.facts import Fact, FunctionRestarted, Reloaded, ReloadRefused, SettingsWarning
+from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.reloading import MAXIMUM_WAITING, Reloader
 from poller.settings.changes import Changes
@@ -38,11 +39,15 @@ def stream(name: str) -> str:
 
 
 class FakeRunning:
-    """Knows which mappings run, and finds that what it is asked for fits them; `go` holds a change back."""
+    """Knows which mappings run, and finds that what it is asked for fits them; `go` holds a change back.
+
+    `error` is raised once by `apply`, after it has removed and added, and before it replaces.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self.mappings = {mapping.name for mapping in settings.mappings}
+        self.running = {mapping.name: mapping for mapping in settings.mappings}
         self.cannot_open: set[MappingName] = set()
+        self.error: Exception | None = None
         self.restarted: list[FunctionName] = []
         self.under_way = 0
         self.begun = anyio.Event()
@@ -54,16 +59,30 @@ class FakeRunning:
         self.under_way += 1
         self.begun.set()
         await self.go.wait()
-        self.mappings -= set(found.mappings.removed)
-        assert set(found.mappings.replaced) <= self.mappings
-        assert not set(found.mappings.added) & self.mappings
-        self.mappings |= set(found.mappings.added) - self.cannot_open
         self.under_way -= 1
+        assert {*found.mappings.replaced, *found.mappings.removed} <= self.mappings
+        assert not set(found.mappings.added) & self.mappings
+        wanted = {mapping.name: mapping for mapping in found.settings.mappings if mapping.name not in self.cannot_open}
+        for name in found.mappings.removed:
+            del self.running[name]
+        self.running |= {name: wanted[name] for name in found.mappings.added if name in wanted}
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        self.running |= {name: wanted[name] for name in found.mappings.replaced if name in wanted}
         changed = {*found.mappings.added, *found.mappings.replaced}
         return dict.fromkeys(changed & self.cannot_open, "the disk is full")
 
-    def restart_function(self, name: FunctionName) -> None:
-        self.restarted.append(name)
+    @property
+    def mappings(self) -> set[MappingName]:
+        return set(self.running)
+
+    @property
+    def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
+        return {name: mapping.function_name for name, mapping in self.running.items()}
+
+    def restart_function(self, function: Function) -> None:
+        self.restarted.append(function.name)
 
 
 class Scene:
@@ -180,6 +199,48 @@ async def test_a_mapping_that_could_not_be_opened_is_told_and_the_next_reload_tr
         assert report["mappings"] == {"added": ("new",), "replaced": ("orders",), "removed": ()}
         assert report["failed"] == {}
         assert (await made.reloader.reload())["mappings"] == {"added": (), "replaced": (), "removed": ()}
+
+
+async def test_after_an_unexpected_error_the_next_reload_of_the_same_file_changes_what_was_not_changed(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, queue("orders") + queue("returns") + queue("old")) as made:
+        made.write(queue("orders", options="batch_size = 5") + queue("returns") + queue("new", function="audit"))
+        made.running.error = RuntimeError("secret")
+        with pytest.raises(CannotReload, match="a fault of poller: RuntimeError"):
+            await made.reloader.reload()
+        report = await made.reloader.reload()
+        assert report["mappings"] == {"added": (), "replaced": ("orders", "new"), "removed": ()}
+        assert {*made.running.running.values()} == {*load(made.file, {}).mappings}
+        assert (await made.reloader.reload())["mappings"] == {"added": (), "replaced": (), "removed": ()}
+
+
+async def test_after_an_unexpected_error_the_old_file_brings_everything_back(tmp_path: Path) -> None:
+    before = queue("orders") + queue("returns") + queue("old")
+    async with scene(tmp_path, before) as made:
+        made.write(queue("orders", options="batch_size = 5") + queue("returns") + queue("new"))
+        made.running.error = RuntimeError("secret")
+        with pytest.raises(CannotReload):
+            await made.reloader.reload()
+        made.write(before)
+        report = await made.reloader.reload()
+        assert report["mappings"] == {"added": ("old",), "replaced": ("orders",), "removed": ("new",)}
+        assert {*made.running.running.values()} == {*load(made.file, {}).mappings}
+
+
+async def test_a_function_that_is_still_invoked_after_a_failed_replacement_is_removed_by_a_later_reload(
+    tmp_path: Path,
+) -> None:
+    resize = '[functions.resize]\nhandler = "resize:handler"\n'
+    async with scene(tmp_path, resize + queue("orders", "resize")) as made:
+        made.write(queue("orders"))
+        made.running.cannot_open = {MappingName("orders")}
+        for _ in range(2):
+            assert (await made.reloader.reload())["functions"]["removed"] == ("resize",)
+            assert await made.reloader.restart_function("resize") == {"restarted": "resize"}
+        made.running.cannot_open = set()
+        assert (await made.reloader.reload())["functions"]["removed"] == ("resize",)
+        assert (await made.reloader.reload())["functions"]["removed"] == ()
 
 
 async def test_an_option_that_needs_a_restart_stays_in_use_and_is_named_each_time(tmp_path: Path) -> None:

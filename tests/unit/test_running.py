@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -14,6 +14,7 @@ from poller.facts import Fact, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping
+from poller.model.status import MappingStatus
 from poller.running import Running
 from poller.settings.changes import changes
 from poller.settings.loading import load
@@ -62,6 +63,12 @@ class Daemon:
     async def remove(self, name: MappingName) -> None:
         del self.mappings[name]
         await self._drain(name)
+
+    def statuses(self) -> Sequence[MappingStatus]:
+        return [
+            MappingStatus(name, function.name, str(mapping.event_source_arn), "ready", None, 0, 0, 0, 1)
+            for name, (mapping, function) in self.mappings.items()
+        ]
 
     def use(self, settings: Settings) -> None:
         self.settings = settings
@@ -120,6 +127,16 @@ async def test_functions_are_watched_as_long_as_they_are_there(settings: Callabl
     assert daemon.functions == {"f", "g", "shrink"}
 
 
+async def test_a_function_is_watched_as_long_as_a_mapping_that_could_not_be_replaced_invokes_it(
+    settings: Callable[[str], Settings],
+) -> None:
+    before, after = settings(file("a:resize", "b:shrink")), settings(file("a:f", "b:f"))
+    daemon = Daemon(before)
+    daemon.cannot_open = {MappingName("a"): CannotStore("the disk is full")}
+    await running(daemon, []).apply(changes(before, after))
+    assert daemon.functions == {"f", "g", "resize"}
+
+
 async def test_a_mapping_that_drains_delays_no_other(settings: Callable[[str], Settings]) -> None:
     before, after = settings(file("a:f", "b:g", "c:g")), settings(file("a:g", "c:f", "d:f"))
     daemon = Daemon(before)
@@ -170,5 +187,5 @@ async def test_a_function_is_restarted_as_it_is_now(settings: Callable[[str], Se
     daemon = Daemon(before)
     made = running(daemon, [])
     await made.apply(changes(before, after))
-    made.restart_function(FunctionName("f"))
+    made.restart_function(after.functions[FunctionName("f")])
     assert daemon.renewed == [after.functions[FunctionName("f")]]
