@@ -47,7 +47,7 @@ from poller.functions.telling import Invocations
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
 from poller.model.ids import MappingName, RequestId
-from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
+from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
 from poller.model.stream import StateKey
 from poller.ports import CheckpointStore, Destination, PauseStore, StreamSource, Target
 from poller.settings.changes import FunctionKey, function_key
@@ -127,6 +127,8 @@ class Composition:
                 case StreamMapping():
                     destination = await stack.enter_async_context(_destination(mapping, aws))
                     yield StreamMappingRunner(await self._stream_context(mapping, shared, stop, aws, destination))
+                case EventMapping():
+                    raise AssertionError("no settings make events run yet")
                 case _:
                     assert_never(mapping)
 

@@ -1,4 +1,4 @@
-"""What does the status page show? One table for the queues, one for the streams, and one for the blocked shards.
+"""What does the status page show? A table for queues, for streams, for asynchronous events, and for blocked shards.
 
 A table without rows is left out. On a narrow screen each row becomes a card.
 The page is HTML without scripts, and the browser loads it again every few seconds.
@@ -18,8 +18,9 @@ from poller import __version__
 from poller.admin.words import count, duration, size, written
 from poller.facts.batches import RECORDS_FAILED, RECORDS_FILTERED_OUT, RECORDS_INVOKED, RECORDS_POLLED
 from poller.facts.discards import RECORDS_DISCARDED
+from poller.facts.events import EVENT_ATTEMPTS, EVENT_DELIVERIES, EVENTS_ENDED, EVENTS_STORED
 from poller.facts.queues import MESSAGES_DELETED
-from poller.model.status import BlockedShard, MappingStatus, StreamStatus
+from poller.model.status import BlockedShard, EventsStatus, MappingStatus, StreamStatus
 
 REFRESH_SECONDS = 5
 
@@ -72,6 +73,21 @@ _STREAMS = Columns(
     counters=_COUNTERS | {"discarded": RECORDS_DISCARDED.name},
 )
 
+_EVENTS = Columns(
+    gauges={
+        "waiting": lambda status, _: f"{_events(status).waiting:,}",
+        "taken": lambda status, _: f"{_events(status).in_flight:,}",
+        "stuck": lambda status, _: f"{_events(status).stuck:,}",
+        "oldest": lambda status, _: duration(_events(status).oldest_age_in_seconds),
+    },
+    counters={
+        "accepted": EVENTS_STORED.name,
+        "attempts": EVENT_ATTEMPTS.name,
+        "ended": EVENTS_ENDED.name,
+        "delivered": EVENT_DELIVERIES.name,
+    },
+)
+
 _MEANINGS = {
     "polls": "receives that wait for messages",
     "iterator age": "the age of the oldest record that is not done, or how far reading is behind",
@@ -80,8 +96,12 @@ _MEANINGS = {
     "batches": "invocations that run now",
     "held": "records that are read and not done",
     "limit": "invocations that may run at once",
+    "waiting": "events that are due or become due",
+    "taken": "events that a daemon works on",
+    "stuck": "ended events that a destination refuses for good",
+    "oldest": "the time since the oldest of these events was accepted",
 }
-"""The meanings of the gauges in both tables."""
+"""The meanings of the gauges in all tables."""
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884;
@@ -118,11 +138,13 @@ footer { opacity: .75 }
 def render(statuses: Sequence[MappingStatus], registry: CollectorRegistry) -> str:
     """Return the whole page as HTML. Every text that comes from outside is escaped."""
     counts = _counts(registry)
-    queues = [_row(_QUEUES, status, counts) for status in statuses if status.stream is None]
+    queues = [_row(_QUEUES, status, counts) for status in statuses if status.stream is None and status.events is None]
     streams = [_row(_STREAMS, status, counts) for status in statuses if status.stream is not None]
+    events = [_row(_EVENTS, status, counts) for status in statuses if status.events is not None]
     tables = (
         _table("Queues", _QUEUES.headings, queues)
         + _table("Streams", _STREAMS.headings, streams)
+        + _table("Asynchronous events", _EVENTS.headings, events)
         + _table("Blocked shards", ("mapping", "shard", "reason", "since"), _blocked(statuses), kind="words")
     )
     return f"""<!DOCTYPE html>
@@ -137,7 +159,7 @@ def render(statuses: Sequence[MappingStatus], registry: CollectorRegistry) -> st
 <body>
 <h1>poller <small>{escape(__version__)}: {_summary(statuses)}</small></h1>
 {tables}<footer>
-{_legend()}<b>the other columns</b>: records since the start of the daemon; a retry counts as invoked again<br>
+{_legend()}<b>the other columns</b>: records or events since the daemon's start; a retry counts as invoked again<br>
 This page reloads every {REFRESH_SECONDS} seconds.
 See also <a href="/metrics">metrics</a>, <a href="/readyz">readiness</a> and <a href="/healthz">health</a>.
 </footer>
@@ -151,29 +173,34 @@ def _legend() -> str:
 
 
 def _summary(statuses: Sequence[MappingStatus]) -> str:
-    enabled = [status for status in statuses if status.state != "disabled"]
+    enabled = [status for status in statuses if status.state != "disabled" and status.events is None]
     ready = sum(status.state == "ready" for status in enabled)
     paused = sum(status.state == "paused" for status in enabled)
     blocked = sum(status.stream.shards_blocked for status in enabled if status.stream is not None)
     words = f"{ready} of {len(enabled) - paused} mappings ready"
     if paused:
         words += f", {paused} paused"
-    return f"{words}, {count(blocked, 'shard')} blocked" if blocked else words
+    if blocked:
+        words += f", {count(blocked, 'shard')} blocked"
+    stuck = sum(_events(status).stuck for status in statuses)
+    return f"{words}, {count(stuck, 'event')} stuck" if stuck else words
 
 
 def _counts(registry: CollectorRegistry) -> Counts:
-    """Return each counter for each mapping, summed over the counter's other labels."""
-    wanted = {*_QUEUES.counters.values(), *_STREAMS.counters.values()}
+    """Return each counter for each mapping or function, summed over the counter's other labels."""
+    wanted = {name for columns in (_QUEUES, _STREAMS, _EVENTS) for name in columns.counters.values()}
     counts: Counter[tuple[str, str]] = Counter()
     for family in registry.restricted_registry(wanted).collect():
         for sample in family.samples:
             if sample.name in wanted:
-                counts[sample.name, sample.labels["mapping"]] += int(sample.value)
+                labels = sample.labels
+                counts[sample.name, labels["mapping" if "mapping" in labels else "function"]] += int(sample.value)
     return counts
 
 
 def _row(columns: Columns, status: MappingStatus, counts: Counts) -> Row:
     stream = status.stream or StreamStatus()
+    counted = status.mapping if status.events is None else status.function
     state = escape(status.state)
     reason = f"<small>{escape(status.reason)}</small>{_tries(status)}" if status.reason else ""
     if stream.shards_blocked:
@@ -183,8 +210,12 @@ def _row(columns: Columns, status: MappingStatus, counts: Counts) -> Row:
         f"<small>{escape(status.source)} &rarr; {escape(status.function)}</small>",
         f'<strong class="{state}">{state}</strong>{reason}',
         *(read(status, stream) for read in columns.gauges.values()),
-        *(f"{counts.get((name, status.mapping), 0):,}" for name in columns.counters.values()),
+        *(f"{counts.get((name, counted), 0):,}" for name in columns.counters.values()),
     )
+
+
+def _events(status: MappingStatus) -> EventsStatus:
+    return status.events or EventsStatus()
 
 
 def _tries(status: MappingStatus) -> str:

@@ -32,6 +32,11 @@ that are tried together:
                             "start_sequence_number": "49590338271490256608559692538361571095921575989136588898",
                             "end_sequence_number": "49590338271490256608559692540925702759324208523137515618"}]}
 
+`events` has an entry for the asynchronous events of each function, with the numbers of its event queue:
+
+    "process_csv": {"state": "ready", "reason": null, "since": "2026-01-31T11:00:00Z", "attempt": null,
+                    "next_try": null, "waiting": 3, "in_flight": 1, "stuck": 0, "oldest_age_in_seconds": 12.5}
+
 Pages allow only GET and HEAD, changes only POST. Errors and the answers to changes are JSON.
 Reading needs no login: no page shows a secret, and an operator who listens beyond 127.0.0.1 decides who may read.
 A change may need a token, and no page of another site may ask for anything (`guard.py`).
@@ -255,7 +260,12 @@ def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
     """Return the body of /readyz."""
     return {
         "ready": all(status.state not in ("starting", "stopping") for status in statuses),
-        "mappings": {status.mapping: _entry(status) for status in statuses},
+        "mappings": {status.mapping: _entry(status) for status in statuses if status.events is None},
+        "events": {
+            status.function: _entry(status) | status.events._asdict()
+            for status in statuses
+            if status.events is not None
+        },
     }
 
 

@@ -5,6 +5,7 @@
 
 A run opens what it needs, works until its stop, finishes what is in hand and closes what it opened, all in one task.
 The daemon's stop stops all runs.
+The asynchronous events of a function are a mapping, too (`model.mapping.EventMapping`).
 
 After a run's own stop, the run polls no more, and its invocations go on until they end or time out.
 After `replace`, the new run waits for the end of the old run, at most for the grace; after a crash or a pause it does
@@ -32,11 +33,11 @@ from anyio.abc import TaskGroup, TaskStatus
 from poller.core.backoff import CRASH
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
-from poller.facts import DaemonStopping, Emit, MappingCrashed, MappingPaused, MappingResumed
+from poller.facts import DaemonStopping, Emit, EventsCrashed, MappingCrashed, MappingPaused, MappingResumed
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import AnyMapping, StreamMapping
-from poller.model.status import Health, MappingStatus, StreamStatus
+from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
+from poller.model.status import EventsStatus, Health, MappingStatus, StreamStatus
 from poller.ports import Clock, PauseStore
 
 FORGIVEN_AFTER_IN_SECONDS = 600.0
@@ -61,7 +62,7 @@ OpenRunner = Callable[[AnyMapping, Function, Stop], AbstractAsyncContextManager[
 
 
 class Series(Protocol):
-    """The metrics of each mapping (`telemetry.Telemetry`)."""
+    """The metrics of each mapping of the file (`telemetry.Telemetry`). Events are counted with their function."""
 
     def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None: ...
 
@@ -145,7 +146,7 @@ class Supervisor:
                 supervised.run = await self._begin(supervised, mapping, function)
         except BaseException:
             del self._mappings[mapping.name]
-            self._series.forget_mapping(mapping.name)
+            self._forget_series(mapping)
             raise
 
     async def replace(self, mapping: AnyMapping, function: Function) -> None:
@@ -180,7 +181,7 @@ class Supervisor:
             await self._drained(runs)
         finally:
             if name not in self._mappings:
-                self._series.forget_mapping(name)
+                self._forget_series(supervised.mapping)
 
     async def pause(self, name: MappingName) -> None:
         """Pause the mapping until `resume`, also over a restart: it finishes what is in hand and keeps its position.
@@ -304,7 +305,7 @@ class Supervisor:
 
     async def _leave_alone(self, supervised: _Supervised, run: _Run, error: Exception) -> None:
         delay, now = CRASH.delay(supervised.crashes, self._randomness), self._clock.now()
-        self._emit(MappingCrashed(mapping=run.mapping.name, error=error, retry_in_seconds=delay))
+        self._emit(_crashed(run.mapping, error, delay))
         if not self._is_current(supervised, run):
             return
         supervised.crash = Health(
@@ -332,8 +333,13 @@ class Supervisor:
         return supervised.run is run and not supervised.is_paused and not self._stop.has_begun
 
     def _begin_series(self, mapping: AnyMapping) -> None:
-        is_stream = isinstance(mapping, StreamMapping)
-        self._series.begin_mapping(mapping.name, mapping.function_name, is_stream=is_stream)
+        if not isinstance(mapping, EventMapping):
+            is_stream = isinstance(mapping, StreamMapping)
+            self._series.begin_mapping(mapping.name, mapping.function_name, is_stream=is_stream)
+
+    def _forget_series(self, mapping: AnyMapping) -> None:
+        if not isinstance(mapping, EventMapping):
+            self._series.forget_mapping(mapping.name)
 
     def _status(self, supervised: _Supervised) -> MappingStatus:
         run = supervised.run
@@ -405,11 +411,17 @@ class _Run:
         self.ended = anyio.Event()
 
 
+def _crashed(mapping: AnyMapping, error: Exception, delay: float) -> MappingCrashed | EventsCrashed:
+    if isinstance(mapping, EventMapping):
+        return EventsCrashed(function=mapping.function_name, error=error, retry_in_seconds=delay)
+    return MappingCrashed(mapping=mapping.name, error=error, retry_in_seconds=delay)
+
+
 def _idle(mapping: AnyMapping) -> MappingStatus:
     return MappingStatus(
         mapping=mapping.name,
         function=mapping.function_name,
-        source=str(mapping.event_source_arn),
+        source=mapping.source if isinstance(mapping, EventMapping) else str(mapping.event_source_arn),
         state="disabled",
         reason=None,
         polls_in_flight=0,
@@ -417,4 +429,5 @@ def _idle(mapping: AnyMapping) -> MappingStatus:
         messages_held=0,
         concurrency_limit=0,
         stream=StreamStatus() if isinstance(mapping, StreamMapping) else None,
+        events=EventsStatus() if isinstance(mapping, EventMapping) else None,
     )

@@ -87,4 +87,31 @@ class StreamMapping:
         return StateKey(self.name, stream_arn(self.event_source_arn))
 
 
-AnyMapping = QueueMapping | StreamMapping
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventMapping:
+    """The mapping of a function's asynchronous events to the function.
+
+    Every function has one; no table of the file names it. Its options are the function's `event_invoke_config`.
+    `event_queue_arn` is the SQS queue that holds the events that wait; if it is None, the daemon's own file holds them.
+    """
+
+    function_name: FunctionName
+    event_queue_arn: Arn | None = None
+
+    @property
+    def name(self) -> MappingName:
+        """Return a name that no table of the file can have, because a mapping's name contains no colon."""
+        return MappingName(f"{self.function_name}:events")
+
+    @property
+    def source(self) -> str:
+        """Return what a status shows: where the events wait."""
+        return "the event queue of the daemon" if self.event_queue_arn is None else str(self.event_queue_arn)
+
+    @property
+    def is_enabled(self) -> bool:
+        return True
+
+
+AnyMapping = QueueMapping | StreamMapping | EventMapping
+"""Everything that a supervisor runs."""

@@ -50,6 +50,22 @@ class StreamStatus(NamedTuple):
     blocked: tuple[BlockedShard, ...] = ()
 
 
+class EventsStatus(NamedTuple):
+    """The part of a mapping's status that only the asynchronous events of a function have.
+
+    The numbers were read from the event queues some seconds ago; they count the events of all processes.
+    `waiting` counts the events that are due or become due, `in_flight` those that a process has claimed, and `stuck`
+    those that a destination refuses for good.
+    `oldest_age_in_seconds` is the time since the oldest of all was accepted; it is 0 if there is none, or if the queue
+    cannot tell.
+    """
+
+    waiting: int = 0
+    in_flight: int = 0
+    stuck: int = 0
+    oldest_age_in_seconds: float = 0.0
+
+
 class Health(NamedTuple):
     """A mapping's state, its reason, and since when it lasts. Times are in epoch seconds.
 
@@ -77,7 +93,8 @@ class MappingStatus(NamedTuple):
 
     `messages_held` is the number of messages or records that were read and are not finished.
     `concurrency_limit` is how many invocations may run at once now.
-    `since`, `attempt` and `next_try` are the same as in `Health`. `stream` is None for a queue.
+    `since`, `attempt` and `next_try` are the same as in `Health`.
+    `stream` is None unless the source is a stream, `events` unless the source is a function's event queue.
     """
 
     mapping: MappingName
@@ -93,3 +110,4 @@ class MappingStatus(NamedTuple):
     since: float | None = None
     attempt: int | None = None
     next_try: float | None = None
+    events: EventsStatus | None = None

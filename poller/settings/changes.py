@@ -29,7 +29,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, assert_never
 from poller.model.arn import Arn
 from poller.model.function import ChildProcess, EventInvokeConfig, Function, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
+from poller.model.mapping import QueueMapping, StreamMapping
 from poller.settings.daemon import DaemonOptions
 from poller.settings.options import AtStart, marker
 from poller.settings.table import dotted
@@ -146,7 +146,7 @@ def _of_events(function: Function, settings: Settings) -> tuple[Any, ...]:
     return config, function_key(function, settings.daemon), queues, endpoints
 
 
-def _of_mapping(mapping: AnyMapping, settings: Settings) -> tuple[Any, ...]:
+def _of_mapping(mapping: QueueMapping | StreamMapping, settings: Settings) -> tuple[Any, ...]:
     function = function_key(settings.functions[mapping.function_name], settings.daemon)
     return mapping, function, *(_endpoint(service, settings.daemon) for service in _services(mapping))
 
@@ -164,7 +164,7 @@ def function_key(function: Function, daemon: Daemon) -> FunctionKey:
             assert_never(function.kind)
 
 
-def _services(mapping: AnyMapping) -> Iterator[str]:
+def _services(mapping: QueueMapping | StreamMapping) -> Iterator[str]:
     """Yield the AWS services that a mapping calls, with the names of [daemon.endpoints]. STS issues credentials."""
     yield "sts"
     match mapping:

@@ -1,5 +1,6 @@
 """Which gauges show the present state of a mapping? They are read from its status at the moment of a scrape.
 
+The asynchronous events of a function have gauges of their own, which belong to the function.
 A disabled mapping has no gauges, as AWS emits no metrics for it. A paused mapping has only the gauge that says so.
 So an alert on "not ready" needs no exception for disabled and paused mappings.
 """
@@ -13,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from poller.facts.declaration import Gauge, Label
-from poller.model.status import MappingStatus, StreamStatus
+from poller.model.status import EventsStatus, MappingStatus, StreamStatus
 
 
 class StatusGauge(NamedTuple):
@@ -24,6 +25,8 @@ class StatusGauge(NamedTuple):
     labels: tuple[str, ...] = ()
 
     def applies_to(self, status: MappingStatus) -> bool:
+        if status.events is not None:
+            return self.metric.of == "function"
         if status.state == "paused":
             return self.metric is _PAUSED
         return self.metric.of in ("mapping", "queue" if status.stream is None else "stream")
@@ -39,6 +42,13 @@ _SHARDS = Gauge(
     "Shards that are being read, that wait for their parents, and that are drained.",
     of="stream",
     labels=(Label("state", ("reading", "waiting", "drained")),),
+)
+_EVENTS = Gauge(
+    "poller_event_queue_events",
+    "Events that wait to be due or to be taken, that a daemon has taken, and that are stuck; of all daemons that share "
+    "the event queue.",
+    of="function",
+    labels=(Label("state", ("waiting", "in_flight", "stuck")),),
 )
 
 GAUGES = (
@@ -127,6 +137,37 @@ GAUGES = (
     StatusGauge(_SHARDS, lambda _, stream: stream.shards_reading, ("reading",)),
     StatusGauge(_SHARDS, lambda _, stream: stream.shards_waiting, ("waiting",)),
     StatusGauge(_SHARDS, lambda _, stream: stream.shards_drained, ("drained",)),
+    StatusGauge(
+        Gauge(
+            "poller_events_ready",
+            "1 while the event queue of the function works and its destinations accept ended events, else 0.",
+            of="function",
+        ),
+        lambda status, _: status.state in ("ready", "waiting"),
+    ),
+    StatusGauge(
+        Gauge(
+            "poller_events_waiting",
+            "1 while the function is throttled, cannot be reached or cannot start, as its events show, else 0.",
+            of="function",
+        ),
+        lambda status, _: status.state == "waiting",
+    ),
+    StatusGauge(
+        Gauge("poller_event_invocations_in_flight", "Invocations with an event that run or wait now.", of="function"),
+        lambda status, _: status.batches_in_flight,
+    ),
+    StatusGauge(_EVENTS, lambda status, _: _events(status).waiting, ("waiting",)),
+    StatusGauge(_EVENTS, lambda status, _: _events(status).in_flight, ("in_flight",)),
+    StatusGauge(_EVENTS, lambda status, _: _events(status).stuck, ("stuck",)),
+    StatusGauge(
+        Gauge(
+            "poller_event_queue_oldest_event_age_seconds",
+            "Time since the oldest event in the event queue was accepted; 0 if there is none, or if SQS holds it.",
+            of="function",
+        ),
+        lambda status, _: _events(status).oldest_age_in_seconds,
+    ),
 )
 
 
@@ -152,5 +193,10 @@ def _families(statuses: Sequence[MappingStatus]) -> Iterator[GaugeMetricFamily]:
     for gauge in GAUGES:
         for status in filter(gauge.applies_to, statuses):
             value = gauge.read(status, status.stream or StreamStatus())
-            families[gauge.metric].add_metric([status.mapping, *gauge.labels], value)
+            subject = status.function if gauge.metric.of == "function" else status.mapping
+            families[gauge.metric].add_metric([subject, *gauge.labels], value)
     yield from families.values()
+
+
+def _events(status: MappingStatus) -> EventsStatus:
+    return status.events or EventsStatus()

@@ -140,6 +140,7 @@ async def test_a_broken_mapping_beside_a_good_one_harms_only_itself_and_recovers
                     f"({SOURCE}forbidden)",
                 },
             },
+            "events": {},
         }
         missing = world.queue("missing")
         world.send(missing, "{}")

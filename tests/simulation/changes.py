@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 
 from poller.model.ids import MappingName
-from poller.model.mapping import AnyMapping, QueueMapping
+from poller.model.mapping import QueueMapping, StreamMapping
 from tests.simulation.life import Life
 from tests.simulation.world import World
 
@@ -69,10 +69,10 @@ class Changes:
     async def _rest(self) -> None:
         await anyio.sleep(self._randomness.choice([0.0, 1.0, self._randomness.uniform(0, LONGEST_PAUSE_IN_SECONDS)]))
 
-    def _function(self, mapping: AnyMapping) -> Any:
+    def _function(self, mapping: QueueMapping | StreamMapping) -> Any:
         return self._world.functions[mapping.function_name]
 
-    def _varied(self, mapping: AnyMapping) -> AnyMapping:
+    def _varied(self, mapping: QueueMapping | StreamMapping) -> QueueMapping | StreamMapping:
         """With options that allow no more than the mapping's own, by which the checkers judge."""
         varied = replace(mapping, batch_size=self._randomness.randint(1, mapping.batch_size))
         if isinstance(varied, QueueMapping) and mapping.batch_size > 10:

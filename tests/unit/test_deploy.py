@@ -142,6 +142,7 @@ def test_the_alerts_ask_for_metrics_and_label_values_that_exist() -> None:
     telemetry = Telemetry()
     telemetry.begin_mapping(queue, FunctionName("f"), is_stream=False)
     telemetry.begin_mapping(stream, FunctionName("f"), is_stream=True)
+    telemetry.begin_function(FunctionName("f"))
     telemetry.watch(list)
     families = list(telemetry.registry.collect())
     names = {sample.name for family in families for sample in family.samples} | {family.name for family in families}
@@ -151,6 +152,18 @@ def test_the_alerts_ask_for_metrics_and_label_values_that_exist() -> None:
     assert len(asked) > 5
     assert asked <= names
     assert set(re.findall(r'(?:reason|outcome)="(\w+)"', text)) <= values
+
+
+def test_the_alerts_catch_events_that_are_lost_stuck_or_old() -> None:
+    text = (DEPLOY / "prometheus-alerts.yml").read_text()
+    asked = set(re.findall(r"\bpoller_event\w+", text))
+    assert asked >= {
+        "poller_events_refused_total",
+        "poller_events_dropped_total",
+        "poller_event_delivery_failures_total",
+        "poller_event_queue_events",
+        "poller_event_queue_oldest_event_age_seconds",
+    }
 
 
 def test_the_alerts_catch_a_daemon_that_is_down_and_a_mapping_that_waits_for_its_function() -> None:

@@ -43,7 +43,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.grace_in_seconds = settings.daemon.shutdown_grace_in_seconds
-        self.mappings = {
+        self.mappings: dict[MappingName, tuple[AnyMapping, Function]] = {
             mapping.name: (mapping, settings.functions[mapping.function_name]) for mapping in settings.mappings
         }
         self.functions = set(settings.functions)
@@ -66,8 +66,8 @@ class Daemon:
 
     def statuses(self) -> Sequence[MappingStatus]:
         return [
-            MappingStatus(name, function.name, str(mapping.event_source_arn), "ready", None, 0, 0, 0, 1)
-            for name, (mapping, function) in self.mappings.items()
+            MappingStatus(name, function.name, "the source", "ready", None, 0, 0, 0, 1)
+            for name, (_, function) in self.mappings.items()
         ]
 
     def use(self, settings: Settings) -> None:

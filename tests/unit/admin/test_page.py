@@ -11,6 +11,11 @@ import pytest
 from poller.admin.page import render
 from poller.facts import (
     BatchInvoked,
+    EventDelivered,
+    EventEnded,
+    EventInvoked,
+    EventPostponed,
+    EventsStored,
     InvocationRecordDelivered,
     MessagesDeleted,
     MessagesReceived,
@@ -19,7 +24,7 @@ from poller.facts import (
     RecordsRead,
 )
 from poller.model.ids import FunctionName, MappingName, RequestId
-from poller.model.status import BlockedShard, MappingState, MappingStatus, StreamStatus
+from poller.model.status import BlockedShard, EventsStatus, MappingState, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 
@@ -44,6 +49,12 @@ STREAM = READY._replace(
         bytes_buffered=3 * 2**19,
         blocked=(BLOCKED,),
     ),
+)
+
+EVENTS = READY._replace(
+    mapping=MappingName("store:events"),
+    source="the event queue of the daemon",
+    events=EventsStatus(waiting=1234, in_flight=2, stuck=1, oldest_age_in_seconds=5400.0),
 )
 
 _VOID = {"meta", "br", "link"}
@@ -142,6 +153,31 @@ def test_a_stream_has_a_table_of_its_own_with_its_shards_and_its_discards() -> N
     assert "<title>poller: 2 of 2 mappings ready, 12 shards blocked</title>" in page
 
 
+def test_the_events_of_a_function_have_a_table_of_their_own() -> None:
+    telemetry = begun_telemetry()
+    telemetry.begin_function(STORE)
+    request_id = RequestId("8f3")
+    telemetry.emit(EventsStored(STORE, 4))
+    telemetry.emit(EventInvoked(STORE, request_id, "failed", 1, 0.5, 0.1, "ValueError", "", ""))
+    telemetry.emit(EventPostponed(STORE, request_id, "throttled", "429"))
+    telemetry.emit(EventEnded(STORE, request_id, "RetriesExhausted", 3, ("on_failure", "dead_letter")))
+    telemetry.emit(EventDelivered(STORE, request_id, "dead_letter", "arn"))
+    page = render([READY, EVENTS], telemetry.registry)
+    assert "<title>poller: 1 of 1 mappings ready, 1 event stuck</title>" in page
+    assert Reader(page).rows[3] == {
+        "mapping": "store:events the event queue of the daemon → store",
+        "state": "ready",
+        "waiting": "1,234",
+        "taken": "2",
+        "stuck": "1",
+        "oldest": "1.5 h",
+        "accepted": "4",
+        "attempts": "2",
+        "ended": "1",
+        "delivered": "1",
+    }
+
+
 def test_blocked_shards_have_a_table_that_tells_how_many_it_leaves_out() -> None:
     page = render([READY, STREAM], begun_telemetry().registry)
     assert Reader(page).rows[-2:] == [
@@ -222,7 +258,8 @@ def test_each_state_has_a_colour_for_light_and_for_dark(state: MappingState) -> 
 
 def test_the_page_explains_each_number_that_is_no_counter() -> None:
     counters = {"polled", "filtered out", "invoked", "failed", "deleted", "discarded"}
-    for status in (READY, STREAM):
+    counters |= {"accepted", "attempts", "ended", "delivered"}
+    for status in (READY, STREAM, EVENTS):
         page = render([status], begun_telemetry().registry)
         numbers = Reader(page).rows[1].keys() - {"mapping", "state"} - counters
         explained = re.findall(r"<b>(.+)</b>: .+<br>", page.partition("<footer>")[2])

@@ -22,7 +22,7 @@ from poller.admin.server import Pages, serve
 from poller.errors import CannotListen
 from poller.facts import MessagesReceived
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import BlockedShard, MappingState, MappingStatus, StreamStatus
+from poller.model.status import BlockedShard, EventsStatus, MappingState, MappingStatus, StreamStatus
 from poller.model.stream import SequenceNumber, ShardId
 from poller.telemetry.telemetry import Telemetry
 from tests.fakes.changes import FakeChanges
@@ -113,6 +113,7 @@ async def test_ready_is_200_when_every_enabled_mapping_is_ready() -> None:
                 "orders": {"state": "ready", "reason": None} | NOTHING_FAILED,
                 "old": {"state": "disabled", "reason": None} | NOTHING_FAILED,
             },
+            "events": {},
         }
 
 
@@ -172,7 +173,33 @@ async def test_a_blocked_shard_is_named_and_leaves_its_mapping_ready() -> None:
                 },
                 "views": {"state": "ready", "reason": None, **NOTHING_FAILED, "shards_blocked": 0, "blocked": []},
             },
+            "events": {},
         }
+
+
+async def test_the_asynchronous_events_of_a_function_have_an_entry_with_the_numbers_of_their_queue() -> None:
+    events = EventsStatus(waiting=3, in_flight=1, stuck=2, oldest_age_in_seconds=12.5)
+    store = READY._replace(mapping=MappingName("store:events"), events=events)
+    async with serving([READY, store]) as client, client.get("/readyz") as answer:
+        body = await answer.json()
+    assert list(body["mappings"]) == ["orders"]
+    assert body["events"] == {
+        "store": {
+            "state": "ready",
+            "reason": None,
+            **NOTHING_FAILED,
+            "waiting": 3,
+            "in_flight": 1,
+            "stuck": 2,
+            "oldest_age_in_seconds": 12.5,
+        }
+    }
+
+
+async def test_ready_is_503_while_the_events_of_a_function_have_not_found_their_queue() -> None:
+    store = READY._replace(mapping=MappingName("store:events"), events=EventsStatus(), state="starting")
+    async with serving([READY, store]) as client, client.get("/readyz") as answer:
+        assert answer.status == 503
 
 
 async def test_the_page_is_html_that_may_load_nothing_else() -> None:

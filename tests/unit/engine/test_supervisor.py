@@ -16,12 +16,12 @@ from trio.testing import MockClock
 from poller.engine.stop import Stop
 from poller.engine.supervisor import FORGIVEN_AFTER_IN_SECONDS, Supervisor
 from poller.errors import SettingsError, Unreachable
-from poller.facts import DaemonStopping, Fact, MappingCrashed
+from poller.facts import DaemonStopping, EventsCrashed, Fact, MappingCrashed
 from poller.model.arn import Arn
 from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import AnyMapping, QueueMapping
-from poller.model.status import MappingStatus
+from poller.model.mapping import AnyMapping, EventMapping, QueueMapping
+from poller.model.status import EventsStatus, MappingStatus
 from tests.fakes.clock import VirtualClock
 from tests.fakes.pauses import FakePauses
 from tests.fakes.series import FakeSeries
@@ -70,7 +70,7 @@ class FakeRunner:
         return MappingStatus(
             mapping=self.mapping.name,
             function=self.mapping.function_name,
-            source=str(self.mapping.event_source_arn),
+            source="the source",
             state="ready" if self.began_at is not None else "starting",
             reason=None,
             polls_in_flight=int(is_running and not self._stop.has_begun),
@@ -226,7 +226,7 @@ async def test_a_replaced_run_polls_no_more_at_once_and_the_new_one_waits_for_it
     await world.live(mapping(), until=until)
     old, new = world.runs
     assert (old.ended_at, new.began_at) == (11, 11)
-    assert new.mapping.batch_size == 7
+    assert new.mapping == mapping(batch_size=7)
 
 
 async def test_the_new_run_waits_no_longer_than_the_grace() -> None:
@@ -380,7 +380,7 @@ async def test_a_pause_survives_a_restart_and_a_replacement() -> None:
         await world.supervisor.resume(NAME)
 
     await world.live(mapping(), until=until)
-    assert world.runs[0].mapping.batch_size == 7
+    assert world.runs[0].mapping == mapping(batch_size=7)
     assert not pauses.paused
 
 
@@ -534,3 +534,44 @@ async def test_a_hundred_changes_leave_no_task_behind() -> None:
         assert [*world.series.mappings] == [NAME]
 
     await world.live(mapping(), until=until)
+
+
+async def test_the_events_of_a_function_run_and_crash_as_a_mapping_without_series_of_a_mapping() -> None:
+    world = World()
+    world.crashes_after = [1.0]
+    events = EventMapping(function_name=FUNCTION.name)
+
+    async def until() -> None:
+        assert world.series.mappings == {}
+        await anyio.sleep(5.0)
+        (crash,) = [fact for fact in world.facts if isinstance(fact, EventsCrashed)]
+        assert crash.function == FUNCTION.name
+        assert len(world.runs) == 2
+        await world.supervisor.replace(events, FUNCTION)
+        assert len(world.runs) == 3
+        await world.supervisor.remove(events.name)
+
+    await world.live(events, until=until)
+    assert world.crashes() == []
+
+
+async def test_paused_events_have_a_status_of_events() -> None:
+    world = World()
+    events = EventMapping(function_name=FUNCTION.name)
+
+    async def until() -> None:
+        await world.supervisor.pause(events.name)
+        await anyio.sleep(5.0)
+        status = world.supervisor.status(events.name)
+        assert (status.state, status.events, status.source) == ("paused", None, "the source")
+
+    await world.live(events, until=until)
+    after_restart = World(pauses=world.pauses)
+
+    async def look() -> None:
+        await anyio.wait_all_tasks_blocked()
+        status = after_restart.supervisor.status(events.name)
+        assert (status.state, status.events) == ("paused", EventsStatus())
+        assert status.source == "the event queue of the daemon"
+
+    await after_restart.live(events, until=look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poller.model.ids import FunctionName, MappingName
-from poller.model.status import BlockedShard, MappingStatus, StreamStatus
+from poller.model.status import BlockedShard, EventsStatus, MappingStatus, StreamStatus
 from poller.model.stream import ShardId
 from poller.telemetry.telemetry import Telemetry
 
@@ -21,6 +21,10 @@ STREAM = StreamStatus(
     shards_blocked=3,
     bytes_buffered=2**20,
     blocked=(BlockedShard(ShardId("shardId-000000000007"), "KeyError", 0.0),),
+)
+EVENTS = READY._replace(
+    mapping=MappingName("store:events"),
+    events=EventsStatus(waiting=5, in_flight=2, stuck=1, oldest_age_in_seconds=7.5),
 )
 CLICKS = READY._replace(mapping=MappingName("clicks"), stream=STREAM)
 
@@ -115,3 +119,31 @@ def test_a_paused_mapping_shows_that_it_is_paused_and_nothing_that_could_page_an
         if "paused" in sample.labels.values()
     }
     assert shown == {"poller_mapping_paused"}
+
+
+def test_the_events_of_a_function_have_gauges_of_the_function_and_none_of_a_mapping() -> None:
+    telemetry = watching([READY, EVENTS._replace(state="waiting")])
+    shown = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in telemetry.registry.collect()
+        for sample in family.samples
+        if "function" in sample.labels
+    }
+    assert shown == {
+        ("poller_events_ready", "store"): 1,
+        ("poller_events_waiting", "store"): 1,
+        ("poller_event_invocations_in_flight", "store"): 3,
+        ("poller_event_queue_events", "store", "waiting"): 5,
+        ("poller_event_queue_events", "store", "in_flight"): 2,
+        ("poller_event_queue_events", "store", "stuck"): 1,
+        ("poller_event_queue_oldest_event_age_seconds", "store"): 7.5,
+    }
+    assert gauge(watching([READY, TROUBLED]), "poller_mapping_ready") == {"orders": 1, "invoices": 0}
+    values = {value for family in telemetry.registry.collect() for s in family.samples for value in s.labels.values()}
+    assert "store:events" not in values
+
+
+def test_events_in_trouble_are_not_ready() -> None:
+    telemetry = watching([EVENTS._replace(state="troubled")])
+    (ready,) = [s for family in telemetry.registry.collect() for s in family.samples if s.name == "poller_events_ready"]
+    assert ready.value == 0

@@ -24,7 +24,10 @@ STORE = FunctionName("store")
 URL = "http://127.0.0.1:1"
 SHARD = "shardId-000000000001"
 
-ALLOWED_LABELS = {"mapping", "function", "outcome", "reason", "code", "le", "version", "python"}
+ALLOWED_LABELS = {"mapping", "function", "outcome", "reason", "code", "delivery", "le", "version", "python"}
+
+
+ID = RequestId("8f3")
 
 
 def invoked(**changes: Any) -> BatchInvoked:
@@ -55,6 +58,13 @@ INVOKED_SERIES = {
     "poller_invocation_duration_seconds_sum{mapping=orders}": 0.02,
     "poller_oldest_record_age_seconds_count{mapping=orders}": 1,
     "poller_oldest_record_age_seconds_sum{mapping=orders}": 3.0,
+}
+
+EVENT_INVOKED_SERIES = {
+    "poller_event_age_seconds_count{function=store}": 1,
+    "poller_event_age_seconds_sum{function=store}": 3.0,
+    "poller_event_invocation_duration_seconds_count{function=store}": 1,
+    "poller_event_invocation_duration_seconds_sum{function=store}": 0.02,
 }
 
 RELOADED = facts.Reloaded(
@@ -364,6 +374,103 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "warning",
         "batch_item_failures_ignored",
         {},
+    ),
+    (
+        facts.EventsStored(STORE, 4),
+        "debug",
+        "events_stored",
+        {"poller_events_received_total{function=store}": 4, "poller_events_stored_total{function=store}": 4},
+    ),
+    (
+        facts.EventsRefused(STORE, 4, "QueueFull", "full"),
+        "warning",
+        "events_refused",
+        {"poller_events_received_total{function=store}": 4, "poller_events_refused_total{function=store}": 4},
+    ),
+    (
+        facts.EventInvoked(STORE, ID, "succeeded", 1, 3.0, 0.02, "", "", ""),
+        "debug",
+        "event_invoked",
+        EVENT_INVOKED_SERIES | {"poller_event_attempts_total{function=store,outcome=succeeded}": 1},
+    ),
+    (
+        facts.EventInvoked(STORE, ID, "failed", 1, 3.0, 0.02, "KeyError", "'user'", "… END"),
+        "warning",
+        "event_failed",
+        EVENT_INVOKED_SERIES | {"poller_event_attempts_total{function=store,outcome=failed}": 1},
+    ),
+    (
+        facts.EventPostponed(STORE, ID, "throttled", "429"),
+        "warning",
+        "event_postponed",
+        {"poller_event_attempts_total{function=store,outcome=throttled}": 1},
+    ),
+    (
+        facts.EventPostponed(STORE, ID, "unreachable", "no connection"),
+        "warning",
+        "event_postponed",
+        {"poller_event_attempts_total{function=store,outcome=unreachable}": 1},
+    ),
+    (
+        facts.EventEnded(STORE, ID, "Success", 1, ("on_success",)),
+        "debug",
+        "event_ended",
+        {"poller_events_ended_total{function=store,reason=Success}": 1},
+    ),
+    (
+        facts.EventEnded(STORE, ID, "EventAgeExceeded", 1, ("on_failure", "dead_letter")),
+        "warning",
+        "event_ended",
+        {"poller_events_ended_total{function=store,reason=EventAgeExceeded}": 1},
+    ),
+    (
+        facts.EventDropped(STORE, ID, "RetriesExhausted", 3),
+        "warning",
+        "event_dropped",
+        {"poller_events_dropped_total{function=store,reason=RetriesExhausted}": 1},
+    ),
+    (
+        facts.EventDelivered(STORE, ID, "dead_letter", "arn"),
+        "debug",
+        "event_delivered",
+        {"poller_event_deliveries_total{delivery=dead_letter,function=store}": 1},
+    ),
+    (
+        facts.EventDeliveryFailed(STORE, ID, "on_failure", "arn", "AccessDenied", "no", 30.0),
+        "error",
+        "event_delivery_failed",
+        {"poller_event_delivery_failures_total{delivery=on_failure,function=store}": 1},
+    ),
+    (
+        facts.EventStuck(STORE, ID, "RetriesExhausted", "AccessDenied: no"),
+        "error",
+        "event_stuck",
+        {"poller_events_stuck_total{function=store}": 1},
+    ),
+    (
+        facts.EventClaimLost(STORE, ID),
+        "warning",
+        "event_claim_lost",
+        {"poller_event_claims_lost_total{function=store}": 1},
+    ),
+    (
+        facts.EventQueueFailed(STORE, "arn", "take", "ClientOSError", "reset", 1.0, False),
+        "warning",
+        "event_queue_failed",
+        {"poller_event_queue_errors_total{function=store}": 1},
+    ),
+    (
+        facts.EventQueueFailed(STORE, "arn", "take", "AccessDenied", "no", 1.0, True),
+        "error",
+        "event_queue_failed",
+        {"poller_event_queue_errors_total{function=store}": 1},
+    ),
+    (facts.EventQueueRecovered(STORE), "info", "event_queue_recovered", {}),
+    (
+        facts.EventsCrashed(STORE, ValueError("secret"), 1.0),
+        "error",
+        "events_crashed",
+        {"poller_events_crashes_total{function=store}": 1},
     ),
 ]
 
