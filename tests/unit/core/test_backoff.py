@@ -12,12 +12,12 @@ BACKOFF = Backoff(initial=0.5, maximum=30.0)
 
 
 @given(st.integers(1, 10_000), st.randoms(use_true_random=False))
-def test_a_delay_lies_between_half_and_the_whole_of_the_doubled_one(failures: int, randomness: random.Random) -> None:
+def test_a_delay_lies_between_half_and_all_of_the_doubled_delay(failures: int, randomness: random.Random) -> None:
     full = min(30.0, 0.5 * 2 ** min(failures - 1, 50))
     assert full / 2 <= BACKOFF.delay(failures, randomness) <= full
 
 
-def test_randomness_spreads_those_who_fail_together() -> None:
+def test_randomness_spreads_retries_of_simultaneous_failures() -> None:
     randomness = random.Random(1)
     assert len({BACKOFF.delay(3, randomness) for _ in range(20)}) == 20
 

@@ -19,7 +19,7 @@ def test_a_batch_is_full_with_batch_size_records() -> None:
     assert builder.count == 2
 
 
-def test_an_event_is_smaller_than_six_mebibytes_as_a_request_must_be() -> None:
+def test_an_event_is_smaller_than_six_mebibytes() -> None:
     half, odd_byte = divmod(6 * 1024 * 1024 - 1 - len('{"Records":[,]}'), 2)
     builder = BatchBuilder(batch_size=10)
     assert builder.add(half, now=0)
@@ -29,7 +29,7 @@ def test_an_event_is_smaller_than_six_mebibytes_as_a_request_must_be() -> None:
     assert builder.is_full
 
 
-def test_a_record_longer_than_an_event_goes_alone() -> None:
+def test_a_record_longer_than_an_event_is_a_batch_alone() -> None:
     builder = BatchBuilder(batch_size=10)
     assert builder.add(MAXIMUM_EVENT_BYTES + 1, now=0)
     assert builder.is_full
@@ -99,7 +99,9 @@ def test_batches_are_cut_where_the_encoded_event_would_grow_too_long(records: li
 
 
 @given(st.lists(st.lists(st.integers(2, LIMIT + 2), max_size=8), max_size=4), st.integers(1, 10))
-def test_to_fill_is_to_add_one_by_one_until_one_does_not_fit(fillings: list[list[int]], batch_size: int) -> None:
+def test_filling_a_batch_equals_adding_records_one_by_one_until_one_does_not_fit(
+    fillings: list[list[int]], batch_size: int
+) -> None:
     filled, added = (BatchBuilder(batch_size=batch_size, window_in_seconds=5, limit_in_bytes=LIMIT) for _ in range(2))
     for now, sizes in enumerate(fillings):
         count = filled.fill(sizes, now=now)

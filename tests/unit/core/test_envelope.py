@@ -37,7 +37,7 @@ def record_of(wire: dict[str, Any], *, null_md5_when_absent: bool = False) -> di
     return sqs_record(wire, arn=QUEUE, region="us-east-2", null_md5_when_absent=null_md5_when_absent)
 
 
-def test_a_message_without_attributes_has_just_these_keys() -> None:
+def test_a_message_without_attributes_has_exactly_these_keys() -> None:
     assert record_of(PLAIN) == {
         "messageId": "059f36b4-87a3-44ab-83d2-661975830a7d",
         "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
@@ -74,13 +74,13 @@ def test_every_attribute_has_one_value_and_two_empty_lists(null_md5_when_absent:
     assert record["md5OfMessageAttributes"] == "d25a6aea97eb8f585bfa92d314504a92"
 
 
-def test_a_digest_of_the_source_goes_through_as_it_came() -> None:
+def test_a_digest_from_the_source_is_passed_on_unchanged() -> None:
     wire = PLAIN | {"MD5OfBody": "of the body", "MessageAttributes": ATTRIBUTES, "MD5OfMessageAttributes": "of these"}
     record = record_of(wire)
     assert (record["md5OfBody"], record["md5OfMessageAttributes"]) == ("of the body", "of these")
 
 
-def test_the_digest_of_attributes_is_made_when_the_source_gave_none() -> None:
+def test_the_digest_of_attributes_is_computed_if_the_source_gave_none() -> None:
     attributes = {"b": {"DataType": "Binary", "BinaryValue": "AAE="}, "ä": {"DataType": "String.x", "StringValue": "é"}}
     spelled_out = (
         b"\x00\x00\x00\x01b" + b"\x00\x00\x00\x06Binary" + b"\x02" + b"\x00\x00\x00\x02\x00\x01"
@@ -94,18 +94,18 @@ def test_the_digest_does_not_depend_on_the_order_of_attributes() -> None:
     assert md5_of_attributes(ATTRIBUTES) == md5_of_attributes(dict(reversed(ATTRIBUTES.items())))
 
 
-def test_the_digest_of_the_body_is_made_when_the_source_gave_none() -> None:
+def test_the_digest_of_the_body_is_computed_if_the_source_gave_none() -> None:
     wire = {name: value for name, value in PLAIN.items() if name != "MD5OfBody"} | {"Body": "é"}
     assert record_of(wire)["md5OfBody"] == hashlib.md5("é".encode()).hexdigest()
 
 
-def test_what_sqs_says_of_its_own_encryption_is_left_out() -> None:
+def test_the_encryption_attribute_of_sqs_is_left_out() -> None:
     attributes = PLAIN["Attributes"] | {"SqsManagedSseEnabled": "true"}
     assert record_of(PLAIN | {"Attributes": attributes}) == record_of(PLAIN)
     assert "SqsManagedSseEnabled" in attributes
 
 
-def test_other_system_attributes_go_through_as_they_came() -> None:
+def test_other_system_attributes_are_passed_on_unchanged() -> None:
     attributes = {"MessageGroupId": "g", "SequenceNumber": "18850000000000000001", "AWSTraceHeader": "Root=1"}
     assert record_of(PLAIN | {"Attributes": attributes})["attributes"] == attributes
 
@@ -116,7 +116,7 @@ def test_an_event_holds_the_records_in_their_order() -> None:
     assert event([]) == b'{"Records":[]}'
 
 
-def test_a_record_in_hand_takes_no_more_memory_than_it_is_long() -> None:
+def test_a_record_in_hand_uses_no_more_memory_than_its_length() -> None:
     record = record_of(PLAIN)
     tracemalloc.start()
     try:
@@ -128,12 +128,12 @@ def test_a_record_in_hand_takes_no_more_memory_than_it_is_long() -> None:
 
 
 @given(st.text(st.characters(codec="utf-8")))
-def test_any_body_comes_out_of_the_event_as_it_went_in(body: str) -> None:
+def test_any_body_is_the_same_in_the_event(body: str) -> None:
     assert json.loads(event([encode(record_of(PLAIN | {"Body": body}))]))["Records"][0]["body"] == body
 
 
 @given(st.text(st.characters()))
-def test_not_even_half_a_surrogate_pair_loses_a_message(body: str) -> None:
+def test_half_a_surrogate_pair_does_not_lose_a_message(body: str) -> None:
     wire = {name: value for name, value in PLAIN.items() if name != "MD5OfBody"} | {"Body": body + "\ud83d"}
     encoded = encode(record_of(wire))
     # Two halves beside one another are read back as the one character that they make.

@@ -125,7 +125,7 @@ def test_a_dynamodb_record_is_the_documented_one_to_the_letter() -> None:
     assert encode(dynamodb_record(WIRE, arn=STREAM, region="us-east-1")) == compact(DYNAMODB_EVENT)
 
 
-def test_what_came_over_the_wire_stays_as_it_was() -> None:
+def test_the_json_of_the_wire_is_passed_on_unchanged() -> None:
     before = orjson.dumps(WIRE)
     dynamodb_record(WIRE, arn=STREAM, region="us-east-1")
     assert orjson.dumps(WIRE) == before
@@ -138,18 +138,18 @@ def test_a_deletion_by_time_to_live_names_the_service_after_the_region() -> None
     assert list(record)[4:7] == ["awsRegion", "userIdentity", "dynamodb"]
 
 
-def test_a_record_says_its_own_version_and_region() -> None:
+def test_a_record_has_its_own_version_and_region() -> None:
     record = dynamodb_record(WIRE | {"eventVersion": "1.0", "awsRegion": "eu-north-1"}, arn=STREAM, region="us-east-1")
     assert (record["eventVersion"], record["awsRegion"]) == ("1.0", "eu-north-1")
 
 
-def test_an_image_that_the_view_leaves_out_is_absent() -> None:
+def test_an_image_that_the_view_type_leaves_out_is_absent() -> None:
     change = {name: value for name, value in WIRE["dynamodb"].items() if not name.endswith("Image")}
     record = dynamodb_record(WIRE | {"dynamodb": change}, arn=STREAM, region="us-east-1")
     assert record["dynamodb"].keys() == change.keys()
 
 
-def test_an_item_has_one_key_however_it_is_spelled() -> None:
+def test_an_item_has_the_same_key_in_any_spelling() -> None:
     one = {"dynamodb": {"Keys": {"a": {"S": "x"}, "b": {"N": "1"}}}}
     other = {"dynamodb": {"Keys": {"b": {"N": "1"}, "a": {"S": "x"}}}}
     assert item_key(one) == item_key(other) == '{"a":{"S":"x"},"b":{"N":"1"}}'

@@ -10,25 +10,25 @@ from poller.core.batching import EMPTY_EVENT_BYTES, MAXIMUM_EVENT_BYTES, BatchBu
 from poller.core.event_limit import FORGOTTEN_AFTER_IN_SECONDS, EventLimit
 
 
-def test_lambdas_limit_holds_until_something_is_refused() -> None:
+def test_lambdas_limit_holds_until_an_event_is_rejected() -> None:
     assert EventLimit().in_bytes(0.0) == MAXIMUM_EVENT_BYTES
     assert EventLimit().in_bytes(1e9) == MAXIMUM_EVENT_BYTES
 
 
-def test_a_refusal_halves_the_room_for_records_only() -> None:
+def test_a_rejected_event_halves_only_the_room_for_records() -> None:
     limit = EventLimit()
     limit.refused(1_000_000, empty_bytes=600_000, now=0.0)
     assert limit.in_bytes(0.0) == 800_000
 
 
-def test_the_refusal_of_an_event_that_was_packed_before_does_not_raise_the_limit() -> None:
+def test_a_late_rejection_of_an_earlier_event_does_not_raise_the_limit() -> None:
     limit = EventLimit()
     limit.refused(1_000, empty_bytes=0, now=0.0)
     limit.refused(4_000, empty_bytes=0, now=1.0)
     assert limit.in_bytes(1.0) == 500
 
 
-def test_a_limit_is_forgotten_some_time_after_the_last_refusal() -> None:
+def test_a_limit_is_forgotten_some_time_after_the_last_rejected_event() -> None:
     limit = EventLimit()
     limit.refused(1_000, empty_bytes=0, now=5.0)
     limit.refused(4_000, empty_bytes=0, now=300.0)  # it teaches nothing
@@ -40,7 +40,7 @@ def test_a_limit_is_forgotten_some_time_after_the_last_refusal() -> None:
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=300), st.integers(400, 5_000), st.integers(2, 300))
-def test_the_refusals_of_one_batch_teach_a_limit_that_all_later_batches_keep(
+def test_the_rejected_events_of_one_batch_set_a_limit_for_all_later_batches(
     sizes: list[int], room: int, batch_size: int
 ) -> None:
     """The rule beside a service with a limit: batches are packed, sent, and cut where they are refused."""

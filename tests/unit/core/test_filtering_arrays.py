@@ -96,7 +96,7 @@ def test_a_list_attribute_of_dynamodb_is_reached_through_its_array() -> None:
     assert not compiled.matches({"dynamodb": {"NewImage": {"Organizations": {"L": [{"N": "1"}]}}}})
 
 
-def test_a_large_array_of_plain_values_and_objects_is_judged_in_time() -> None:
+def test_a_large_array_of_plain_values_and_objects_is_matched_in_time() -> None:
     pattern = '{"body": {"a": [{"exists": false}], "a": {"x": [1], "y": [2], "z": [{"exists": false}]}}}'
     elements: list[Any] = [0] * 50_000 + [{"x": 1}, {"y": 2}] * 25_000
     body = json.dumps({"a": elements, "a.x": elements, "a.y": elements})

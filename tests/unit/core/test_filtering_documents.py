@@ -69,7 +69,7 @@ SQS = [
 
 
 @pytest.mark.parametrize(("body", "pattern", "expected"), SQS)
-def test_a_body_is_matched_as_what_it_is(body: str, pattern: str, expected: bool) -> None:
+def test_a_body_is_matched_as_json_or_as_text(body: str, pattern: str, expected: bool) -> None:
     record = {"messageId": "1", "body": body, "eventSource": "aws:sqs"}
     assert compile_filters([pattern], data_key="body").matches(record) is expected
 
@@ -142,7 +142,7 @@ KINESIS: list[tuple[bytes | str, str, bool]] = [
 
 
 @pytest.mark.parametrize(("data", "pattern", "expected"), KINESIS)
-def test_kinesis_data_is_matched_as_what_it_is(data: bytes | str, pattern: str, expected: bool) -> None:
+def test_kinesis_data_is_matched_as_json_or_as_text(data: bytes | str, pattern: str, expected: bool) -> None:
     assert compile_filters([pattern], data_key="data").matches(blob(data)) is expected
 
 

@@ -146,19 +146,19 @@ def body_with(value: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("leaf", "value"), [(leaf, value) for leaf, accepted, _ in ACCEPTED for value in accepted], ids=str
 )
-def test_an_operator_accepts(leaf: str, value: object) -> None:
+def test_an_operator_accepts_a_value(leaf: str, value: object) -> None:
     assert compile_filters([f'{{"body": {{"field": {leaf}}}}}'], data_key="body").matches(body_with(value))
 
 
 @pytest.mark.parametrize(
     ("leaf", "value"), [(leaf, value) for leaf, _, refused in ACCEPTED for value in refused], ids=str
 )
-def test_an_operator_does_not_accept(leaf: str, value: object) -> None:
+def test_an_operator_rejects_a_value(leaf: str, value: object) -> None:
     assert not compile_filters([f'{{"body": {{"field": {leaf}}}}}'], data_key="body").matches(body_with(value))
 
 
 @pytest.mark.parametrize("leaf", REFUSED)
-def test_an_operator_may_not_be_written_so(leaf: str) -> None:
+def test_a_malformed_operator_is_refused(leaf: str) -> None:
     with pytest.raises(InvalidPattern, match=r"^Invalid filter pattern definition\. .+"):
         compile_filters([f'{{"body": {{"field": {leaf}}}}}'], data_key="body")
 

@@ -52,14 +52,14 @@ def test_a_dotted_data_key_is_the_data_key() -> None:
     assert matches({"body.a": [1]}, {"a": 1})
 
 
-def test_an_object_written_twice_asks_for_both() -> None:
+def test_an_object_that_is_written_twice_requires_both() -> None:
     pattern = '{"dynamodb": {"NewImage": {"a": {"S": ["new"]}}}, "dynamodb": {"OldImage": {"a": {"S": ["old"]}}}}'
     compiled = compile_filters([pattern], data_key="dynamodb")
     assert compiled.matches({"dynamodb": {"NewImage": {"a": {"S": "new"}}, "OldImage": {"a": {"S": "old"}}}})
     assert not compiled.matches({"dynamodb": {"NewImage": {"a": {"S": "new"}}, "OldImage": {"a": {"S": "new"}}}})
 
 
-def test_of_a_leaf_written_twice_the_last_counts() -> None:
+def test_of_a_leaf_that_is_written_twice_the_last_one_counts() -> None:
     pattern = '{"body": {"a": [1], "a": [2]}}'
     assert matches(pattern, {"a": 2})
     assert not matches(pattern, {"a": 1})
@@ -73,7 +73,7 @@ def test_a_leaf_and_keys_below_it_are_two_conditions() -> None:
     assert not matches(pattern, {"a": {"b": 2}})
 
 
-def test_a_field_that_is_no_object_has_no_keys_below() -> None:
+def test_a_field_that_is_not_an_object_has_no_keys() -> None:
     assert matches({"body": {"a": {"b": [{"exists": False}]}}}, {"a": 1})
     assert not matches({"body": {"a": {"b": [{"exists": True}]}}}, {"a": 1})
 
@@ -84,12 +84,12 @@ OR = {"body": {"source": ["x"], "$or": [{"a": [1]}, {"b": {"c": [2]}, "d": [3]}]
 
 
 @pytest.mark.parametrize("body", [{"source": "x", "a": 1}, {"source": "x", "a": 9, "b": {"c": 2}, "d": 3}])
-def test_one_choice_of_an_or_is_enough_beside_its_siblings(body: dict[str, Any]) -> None:
+def test_an_or_matches_if_one_choice_and_all_its_siblings_match(body: dict[str, Any]) -> None:
     assert matches(OR, body)
 
 
 @pytest.mark.parametrize("body", [{"a": 1}, {"source": "x"}, {"source": "x", "b": {"c": 2}}, {"source": "y", "a": 1}])
-def test_an_or_needs_a_whole_choice_and_its_siblings(body: dict[str, Any]) -> None:
+def test_an_or_does_not_match_without_a_whole_choice_or_without_a_sibling(body: dict[str, Any]) -> None:
     assert not matches(OR, body)
 
 
@@ -114,7 +114,7 @@ def test_an_or_may_choose_between_body_and_metadata() -> None:
     assert not compiled.matches({"messageId": "8", "body": "plain"})
 
 
-def test_of_a_leaf_inside_an_or_and_beside_it_the_last_written_counts() -> None:
+def test_of_a_leaf_inside_and_beside_an_or_the_last_one_written_counts() -> None:
     assert matches('{"body": {"a": [1], "$or": [{"a": [2]}, {"b": [3]}]}}', {"a": 2})
     assert not matches('{"body": {"$or": [{"a": [2]}, {"b": [3]}], "a": [1]}}', {"a": 2})
 
@@ -148,7 +148,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("pattern", "complaint"), WRONG, ids=[complaint for _, complaint in WRONG])
-def test_a_wrong_pattern_is_told_what_and_where(pattern: str, complaint: str) -> None:
+def test_the_error_of_a_wrong_pattern_says_what_and_where(pattern: str, complaint: str) -> None:
     with pytest.raises(InvalidPattern, match=rf"^Invalid filter pattern definition\. .*{complaint}"):
         compile_filters(['{"body": {"fine": [1]}}', pattern], data_key="body")
 

@@ -82,7 +82,7 @@ def test_a_message_is_filtered_as_recorded(pattern: str, matching: str, other: s
 
 
 @pytest.mark.parametrize(("pattern", "matching", "other"), DYNAMODB)
-def test_a_change_is_filtered_as_recorded(
+def test_a_dynamodb_record_is_filtered_as_recorded(
     pattern: str, matching: dict[str, Any] | None, other: dict[str, Any] | None
 ) -> None:
     compiled = compile_filters([pattern], data_key="dynamodb")

@@ -111,7 +111,7 @@ def test_a_lost_answer_is_reported_as_an_error() -> None:
     ],
     ids=["never delivered", "refused as too large", "too old"],
 )
-def test_what_was_never_answered_or_grew_too_old_has_no_response_context(batch: DiscardedBatch) -> None:
+def test_a_batch_without_an_answer_or_too_old_has_no_response_context(batch: DiscardedBatch) -> None:
     expected = json.loads(SAMPLE)
     del expected["responseContext"]
     expected["requestContext"]["condition"] = batch.condition
@@ -131,7 +131,7 @@ def test_a_timestamp_always_has_three_decimals(moment: float, text: str) -> None
     assert json.loads(document_of(replace(BATCH, at=moment)))["timestamp"] == text
 
 
-def test_every_millisecond_comes_out_as_it_went_in() -> None:
+def test_every_millisecond_is_kept() -> None:
     for millisecond in range(1000):
         document = json.loads(document_of(replace(BATCH, at=float(f"1573691886.{millisecond:03}"))))
         assert document["timestamp"] == f"2019-11-14T00:38:06.{millisecond:03}Z"
@@ -153,7 +153,7 @@ def test_a_window_that_could_not_be_closed_names_only_shard_and_stream() -> None
     assert document["KinesisBatchInfo"] == {"shardId": BATCH.shard_id, "streamArn": str(BATCH.stream_arn)}
 
 
-def test_an_s3_object_has_the_event_as_text_at_its_end() -> None:
+def test_an_s3_object_ends_with_the_event_as_text() -> None:
     event = '{"Records":[{"kinesis":{"partitionKey":"é\\"\\n"}}]}'.encode()
     expected = json.loads(SAMPLE) | {"payload": event.decode()}
     document = rendered(BATCH, event=event, document_id=ID)
@@ -161,7 +161,7 @@ def test_an_s3_object_has_the_event_as_text_at_its_end() -> None:
     assert document.text_with_event == json.dumps(expected, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def test_a_document_names_the_mapping_the_shard_and_the_moment_for_those_who_store_it() -> None:
+def test_a_document_names_the_mapping_the_shard_and_the_time() -> None:
     document = rendered(BATCH, event=b"{}", document_id=ID)
     assert document.folder == "aws/lambda/14e0db71-xmpl-4eb5-b481-8945cf9d10c2/shardId-000000000001"
     assert (document.at, document.document_id) == (1573691886.021, ID)

@@ -54,12 +54,12 @@ def with_item_failures(payload: bytes) -> object:
 
 
 @pytest.mark.parametrize("payload", SUCCEEDED)
-def test_these_answers_are_success(payload: bytes) -> None:
+def test_an_answer_without_failures_is_a_success(payload: bytes) -> None:
     assert with_item_failures(payload) == Succeeded()
 
 
 @pytest.mark.parametrize("payload", FAILED)
-def test_these_answers_fail_the_whole_batch(payload: bytes) -> None:
+def test_a_malformed_answer_fails_the_whole_batch(payload: bytes) -> None:
     outcome = with_item_failures(payload)
     assert isinstance(outcome, Failed)
     assert outcome.reason == "InvalidResponse"
@@ -76,7 +76,7 @@ def test_these_answers_fail_the_whole_batch(payload: bytes) -> None:
         (b'{"batchItemFailures":{}}', "batchItemFailures is an object, not a list"),
     ],
 )
-def test_an_answer_of_another_kind_is_named_by_its_kind(payload: bytes, detail: str) -> None:
+def test_the_error_of_a_wrong_answer_names_its_json_type(payload: bytes, detail: str) -> None:
     assert with_item_failures(payload) == Failed("InvalidResponse", detail)
 
 
@@ -99,7 +99,7 @@ def test_named_items_fail_alone() -> None:
         ),
     ],
 )
-def test_an_identifier_that_names_no_record_is_shown_unless_it_may_be_a_records_content(
+def test_an_unknown_identifier_is_shown_unless_it_may_be_content_of_a_record(
     identifier: str, words: str | None
 ) -> None:
     items = [{"itemIdentifier": "a"}, {"itemIdentifier": identifier}]
@@ -136,9 +136,7 @@ def test_a_lost_answer_counts_as_a_failure() -> None:
     ("error_type", "may_still_run"),
     [("HTTP.502", True), ("HTTP.504", True), ("HTTP.500", False), ("ValueError", False)],
 )
-def test_a_gateway_that_got_no_answer_does_not_know_whether_the_function_still_runs(
-    error_type: str, may_still_run: bool
-) -> None:
+def test_after_a_gateway_timeout_the_function_may_still_run(error_type: str, may_still_run: bool) -> None:
     outcome = interpret(
         FunctionError(error_type=error_type, message=""), identifiers=BATCH, reports_item_failures=False, event=EVENT
     )
@@ -180,7 +178,7 @@ def test_an_event_of_several_records_that_is_too_large_is_halved() -> None:
 
 
 @pytest.mark.parametrize("identifiers", [["a"], []], ids=["a record", "the last invocation of a window"])
-def test_an_event_that_is_too_large_and_cannot_be_cut_is_a_failure(identifiers: list[str]) -> None:
+def test_an_event_that_is_too_large_and_cannot_be_split_is_a_failure(identifiers: list[str]) -> None:
     response = TooLarge(error_type="HTTP.413", message="413 Content Too Large")
     outcome = interpret(response, identifiers=identifiers, reports_item_failures=False, event=EVENT)
     assert outcome == Failed("HTTP.413", "413 Content Too Large")
@@ -206,7 +204,7 @@ NOT_ASKED_FOR = 'the mapping needs function_response_types = ["ReportBatchItemFa
         (b'{"batchItemsFailures":["a"]}', True, "batchItemsFailures", "the key must be batchItemFailures"),
     ],
 )
-def test_failures_that_are_named_without_effect_are_logged_with_what_to_do(
+def test_reported_failures_without_effect_are_logged_with_advice(
     payload: bytes, reports: bool, key: str, advice: str
 ) -> None:
     assert interpret(Answered(payload), identifiers=BATCH, reports_item_failures=reports, event=EVENT) == Succeeded()
@@ -235,6 +233,6 @@ def test_failures_that_have_an_effect_need_no_advice() -> None:
     assert unheeded_failures(Answered(payload), reports_item_failures=True) is None
 
 
-def test_where_an_order_is_kept_what_follows_the_first_failed_one_is_not_done_either() -> None:
+def test_in_an_ordered_source_records_after_the_first_failed_one_are_not_done() -> None:
     named = PartlyFailed(frozenset({"2", "4"}))
     assert from_the_first(named, ["1", "2", "3", "4", "5"]) == PartlyFailed(frozenset({"2", "3", "4", "5"}))

@@ -24,13 +24,13 @@ def heard(*answers: tuple[float, float, float]) -> Bounds:
     return known
 
 
-def test_a_clock_of_ours_that_agrees_with_the_answers_is_used_as_it_is() -> None:
+def test_our_clock_is_used_if_it_agrees_with_the_answers() -> None:
     known = heard((NOON, 10.1, 10.2))
     assert time_at(known, ours=NOON + 0.7, steady=10.5) == NOON + 0.7
 
 
 @pytest.mark.parametrize("wrong_by", [-HOUR, -3.0, 3.0, HOUR])
-def test_a_clock_of_ours_that_contradicts_the_answers_is_not_used(wrong_by: float) -> None:
+def test_our_clock_is_not_used_if_it_contradicts_the_answers(wrong_by: float) -> None:
     known = heard((NOON, 10.1, 10.2))
     assert time_at(known, ours=NOON + wrong_by, steady=10.2) == NOON
     assert time_at(known, ours=NOON + wrong_by + 1, steady=11.2) == NOON + 1, "it goes on by the steady clock"
@@ -42,12 +42,12 @@ def test_a_slow_answer_changes_nothing() -> None:
     assert known == heard(prompt)
 
 
-def test_a_late_answer_alone_does_not_contradict_a_clock_that_is_right() -> None:
+def test_a_late_answer_does_not_contradict_a_correct_clock() -> None:
     known = heard((NOON, 10.0, 40.0))
     assert time_at(known, ours=NOON + 29, steady=40.0) == NOON + 29
 
 
-def test_after_a_services_clock_was_set_its_new_time_counts() -> None:
+def test_after_a_service_sets_its_clock_the_new_time_counts() -> None:
     known = heard((NOON, 10.1, 10.2), (NOON - HOUR, 20.1, 20.2))
     assert time_at(known, ours=NOON + 10, steady=20.2) == NOON - HOUR
     known = heard((NOON, 10.1, 10.2), (NOON + HOUR, 20.1, 20.2))
@@ -65,7 +65,7 @@ def test_a_date_of_another_day_is_not_plausible(difference: float, expected: boo
     st.floats(-HOUR, HOUR),
     st.lists(st.tuples(st.floats(0, 100), st.floats(0, 30), st.floats(0, 30), st.floats(0, 1)), min_size=1, max_size=8),
 )
-def test_the_services_time_is_never_said_to_be_later_than_proven(
+def test_the_services_time_is_never_later_than_its_answers_prove(
     ahead: float, answers: list[tuple[float, float, float, float]]
 ) -> None:
     """Whatever the way there and back takes, and a Date that the server wrote up to a second ago."""
@@ -82,7 +82,7 @@ def test_the_services_time_is_never_said_to_be_later_than_proven(
 
 
 @given(st.integers(0, 253_402_300_799))
-def test_every_date_that_servers_write_is_read(moment: int) -> None:
+def test_every_date_format_of_servers_is_read(moment: int) -> None:
     assert parsed_date(formatdate(moment, usegmt=True)) == moment
 
 
@@ -95,5 +95,5 @@ def test_every_date_that_servers_write_is_read(moment: int) -> None:
         *("Thu, 01 Jan 2026 00:00:00 GMT+02:00", " Thu, 01 Jan 2026 00:00:00 GMT"),
     ],
 )
-def test_anything_else_is_no_date(text: str) -> None:
+def test_any_other_text_is_not_a_date(text: str) -> None:
     assert parsed_date(text) is None

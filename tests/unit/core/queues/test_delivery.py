@@ -125,7 +125,7 @@ def test_each_further_postponement_doubles_the_wait() -> None:
     assert all(0.2 * 2**n * 0.5 <= wait <= 0.2 * 2**n for n, wait in enumerate(waits))
 
 
-def test_several_batches_go_one_after_another_each_with_a_request_id_of_its_own() -> None:
+def test_several_batches_are_invoked_one_after_another_each_with_its_own_request_id() -> None:
     hand = Hand("1 2 | 3 | 4 5")
     asked = []
     for _ in range(3):
@@ -136,7 +136,7 @@ def test_several_batches_go_one_after_another_each_with_a_request_id_of_its_own(
     assert hand.delivery.step() is None
 
 
-def test_a_batch_that_is_too_large_goes_on_as_two_halves_in_order() -> None:
+def test_a_batch_that_is_too_large_is_invoked_as_two_halves_in_order() -> None:
     hand = Hand("1 2 3 | 4")
     assert hand.invoke() == "1 2 3: r1 1"
     hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
@@ -158,7 +158,7 @@ def test_a_batch_that_is_too_large_goes_on_as_two_halves_in_order() -> None:
         (SUCCEEDED, ("a1 b1", ""), ["a2 b2 c1", "a3 c2"]),
     ],
 )
-def test_a_message_that_is_not_done_takes_its_group_out_of_the_later_batches(
+def test_a_message_that_is_not_done_removes_its_group_from_the_later_batches(
     outcome: Outcome, first: tuple[str, str], rest: list[str]
 ) -> None:
     hand = Hand("a1 b1 | a2 b2 c1 | a3 c2")
@@ -167,7 +167,7 @@ def test_a_message_that_is_not_done_takes_its_group_out_of_the_later_batches(
     assert hand.delivery.step() is None
 
 
-def test_a_half_that_fails_takes_its_groups_out_of_the_other_half() -> None:
+def test_a_half_that_fails_removes_its_groups_from_the_other_half() -> None:
     hand = Hand("a1 b1 a2 b2")
     assert hand.invoke() == "a1 b1 a2 b2: r1 1"
     hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
@@ -175,7 +175,7 @@ def test_a_half_that_fails_takes_its_groups_out_of_the_other_half() -> None:
     assert hand.finish(SUCCEEDED) == ("b2", "")
 
 
-def test_a_batch_that_lost_all_its_messages_to_an_earlier_one_is_not_invoked() -> None:
+def test_a_batch_whose_messages_an_earlier_batch_has_removed_is_not_invoked() -> None:
     hand = Hand("a1 | a2 | b1")
     assert hand.finish(Failed("KeyError")) == ("", "a1 a2")
     assert hand.finished(hand.delivery.step()) == ("", "")
@@ -204,14 +204,14 @@ def test_messages_set_aside_are_shown_again_with_the_last_batch_and_not_invoked(
     assert hand.messages["3"].returns_at == TIMEOUT
 
 
-def test_messages_set_aside_that_are_all_there_is_are_shown_again() -> None:
+def test_a_delivery_of_only_messages_set_aside_shows_them_again() -> None:
     hand = Hand(aside="a1 2")
     assert hand.delivery.batch_count == 1
     assert hand.finished(hand.delivery.step()) == ("", "a1 2")
     assert hand.delivery.step() is None
 
 
-def test_a_failed_message_takes_what_was_set_aside_of_its_group_along() -> None:
+def test_a_failed_message_is_shown_with_the_messages_set_aside_of_its_group() -> None:
     hand = Hand("a1 | b1", aside="a2 b2")
     assert hand.finish(Failed("KeyError")) == ("", "a1 a2")
     assert hand.finish(SUCCEEDED) == ("b1", "b2")
@@ -225,7 +225,7 @@ def test_messages_that_are_filtered_out_are_deleted_with_the_first_batch_that_is
     assert hand.finish(SUCCEEDED) == ("2", "")
 
 
-def test_a_message_that_may_be_visible_is_not_invoked_and_neither_is_what_follows_it_in_its_group() -> None:
+def test_a_message_that_may_be_visible_and_the_later_ones_of_its_group_are_not_invoked() -> None:
     hand = Hand("a1 a2 b1 1 2 | a3 b2")
     step = hand.delivery.step()
     assert isinstance(step, Invoke)
@@ -242,7 +242,7 @@ def test_a_message_that_may_be_visible_is_not_invoked_and_neither_is_what_follow
     assert hand.finish(SUCCEEDED) == ("b2", "")
 
 
-def test_a_batch_of_which_nothing_is_left_is_not_invoked() -> None:
+def test_a_batch_without_messages_left_is_not_invoked() -> None:
     hand = Hand("1 2", filtered_out="3")
     hand.delivery.step()
     assert hand.delivery.drop_lost(now=200.0) == 2
@@ -250,7 +250,7 @@ def test_a_batch_of_which_nothing_is_left_is_not_invoked() -> None:
     assert hand.delivery.step() is None
 
 
-def test_while_it_is_in_doubt_whether_a_batch_is_hidden_it_waits_longer_and_longer_and_spends_no_attempt() -> None:
+def test_a_batch_that_is_perhaps_not_hidden_waits_longer_each_time_and_uses_no_attempt() -> None:
     hand = Hand("a1")
     for doubts in range(3):
         assert isinstance(hand.delivery.step(), Invoke)
@@ -261,7 +261,7 @@ def test_while_it_is_in_doubt_whether_a_batch_is_hidden_it_waits_longer_and_long
     assert hand.invoke() == "a1: r1 1"
 
 
-def test_a_batch_that_cannot_be_hidden_for_long_enough_is_shown_at_once_with_what_follows_in_its_groups() -> None:
+def test_a_batch_that_cannot_be_hidden_long_enough_is_shown_at_once_with_the_rest_of_its_groups() -> None:
     hand = Hand("a1 | a2 b1")
     hand.delivery.step()
     hand.delivery.withdraw()
@@ -270,7 +270,7 @@ def test_a_batch_that_cannot_be_hidden_for_long_enough_is_shown_at_once_with_wha
     assert hand.finish(SUCCEEDED) == ("b1", "")
 
 
-def test_all_that_is_in_hand_stays_hidden_but_what_is_shown_again_and_what_is_set_aside_of_a_standard_queue() -> None:
+def test_all_messages_in_hand_stay_hidden_except_those_to_be_shown_and_those_set_aside_of_a_standard_queue() -> None:
     hand = Hand("a1 a2 | b1", aside="b2 7", filtered_out="8")
     assert hand.hidden() == "8 a1 a2 b1 b2"
     hand.invoke()
@@ -298,7 +298,7 @@ def test_the_number_of_messages_falls_as_batches_are_done() -> None:
     assert hand.delivery.message_count == 0
 
 
-def test_the_groups_are_those_of_all_batches() -> None:
+def test_the_groups_of_a_delivery_are_those_of_all_its_batches() -> None:
     assert Hand("a1 | b1 a2", aside="c1").delivery.groups == {"a", "b"}
     assert not Hand("1 2").delivery.groups
 
@@ -321,7 +321,7 @@ def test_a_stop_shows_the_groups_of_a_running_batch_after_the_timeout_of_its_fun
     assert hand.give_back() == {"a1": MAY_RUN_UNTIL, "1": 0.0, "a2": MAY_RUN_UNTIL, "b1": 0.0, "b2": TIMEOUT}
 
 
-def test_a_stop_leaves_what_was_decided_as_it_is() -> None:
+def test_a_stop_does_not_change_earlier_decisions() -> None:
     for asked_for_the_step in (False, True):
         hand = Hand("a1 a2 | b1")
         hand.invoke()
@@ -339,7 +339,7 @@ def test_at_a_stop_a_group_that_runs_in_one_delivery_is_busy_in_the_others_too()
     assert waiting.messages["b1"].returns_at == 0.0
 
 
-def test_the_order_of_calls_is_checked() -> None:
+def test_a_call_out_of_order_raises() -> None:
     hand = Hand("1")
     with pytest.raises(AssertionError):
         hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
@@ -361,13 +361,13 @@ def test_messages_of_a_further_receive_join_the_last_batch_unless_they_do_not_fi
     assert first.finish(SUCCEEDED) == ("1", "")
 
 
-def test_a_group_whose_function_has_ended_is_shown_at_the_queues_own_time() -> None:
+def test_a_group_whose_function_has_ended_is_shown_after_the_queues_own_timeout() -> None:
     hand = Hand("a1")
     hand.finish(Failed("KeyError"))
     assert hand.messages["a1"].returns_at == TIMEOUT
 
 
-def test_what_was_set_aside_goes_with_the_second_half_of_its_batch() -> None:
+def test_messages_set_aside_are_shown_with_the_second_half_of_their_batch() -> None:
     hand = Hand("1 2", aside="3")
     hand.invoke()
     hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
@@ -375,7 +375,7 @@ def test_what_was_set_aside_goes_with_the_second_half_of_its_batch() -> None:
     assert hand.finish(SUCCEEDED) == ("2", "3")
 
 
-def test_what_was_set_aside_is_not_shown_before_an_earlier_message_of_its_group_is_done() -> None:
+def test_messages_set_aside_are_not_shown_before_an_earlier_message_of_their_group_is_done() -> None:
     hand = Hand("a1 b1", aside="b2 a2")
     hand.invoke()
     hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
@@ -384,7 +384,7 @@ def test_what_was_set_aside_is_not_shown_before_an_earlier_message_of_its_group_
 
 
 @pytest.mark.parametrize("is_invoked", [False, True])
-def test_a_stop_gives_messages_back_in_their_order(is_invoked: bool) -> None:
+def test_a_stop_shows_messages_again_in_their_order(is_invoked: bool) -> None:
     hand = Hand("a1 a2 | a3 b1 | b2")
     if is_invoked:
         hand.invoke()

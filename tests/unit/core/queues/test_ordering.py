@@ -24,7 +24,7 @@ def test_messages_without_a_group_never_wait() -> None:
     assert groups.take(groups_of([None]))
 
 
-def test_a_lost_message_takes_the_later_ones_of_its_group_along() -> None:
+def test_a_lost_message_removes_the_later_ones_of_its_group() -> None:
     items = [("1", G, False), ("2", H, False), ("3", G, True), ("4", H, False), ("5", G, False)]
     kept = without_gaps(items, is_lost=lambda item: item[2], group_of=lambda item: item[1])
     assert [item[0] for item in kept] == ["1", "2", "4"]
@@ -34,7 +34,7 @@ items = st.lists(st.tuples(st.integers(), st.sampled_from([None, G, H]), st.bool
 
 
 @given(items)
-def test_what_is_kept_is_a_beginning_of_each_group_and_all_free_messages(
+def test_the_kept_messages_are_the_first_ones_of_each_group_and_all_without_a_group(
     batch: list[tuple[int, MessageGroupId | None, bool]],
 ) -> None:
     kept = without_gaps(batch, is_lost=lambda item: item[2], group_of=lambda item: item[1])

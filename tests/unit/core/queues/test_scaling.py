@@ -33,20 +33,20 @@ def test_a_receive_that_is_neither_full_nor_empty_changes_nothing() -> None:
     assert polls.wanted == 2
 
 
-def test_a_failing_source_is_asked_by_one_poll() -> None:
+def test_a_failing_source_is_polled_by_one_poll_at_a_time() -> None:
     polls = PollScaling(ceiling=100)
     polls.received(10, asked=10)
     polls.failed()
     assert polls.wanted == 1
 
 
-def test_a_failure_halves_what_is_in_use() -> None:
+def test_a_failure_halves_the_concurrency_in_use() -> None:
     concurrency = Concurrency(ceiling=1000)
     concurrency.failed(concurrency.begin(), in_use=10)
     assert concurrency.limit == 5
 
 
-def test_failures_of_batches_that_ran_side_by_side_halve_once() -> None:
+def test_failures_of_simultaneous_batches_halve_the_limit_once() -> None:
     concurrency = Concurrency(ceiling=16)
     begun = [concurrency.begin() for _ in range(16)]
     for batch in begun:
@@ -61,7 +61,7 @@ def test_one_batch_is_always_allowed() -> None:
     assert concurrency.limit == 1
 
 
-def test_each_success_gives_one_back() -> None:
+def test_each_success_raises_the_limit_by_one() -> None:
     concurrency = Concurrency(ceiling=4)
     concurrency.failed(concurrency.begin(), in_use=4)
     limits = []

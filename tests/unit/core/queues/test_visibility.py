@@ -25,7 +25,7 @@ from poller.core.queues.visibility import effective_visibility, seconds_until
         (2_000, 0, 42_000, 2_000, False),
     ],
 )
-def test_the_timeout_is_the_queues_unless_window_and_function_do_not_fit(
+def test_the_visibility_timeout_is_the_queues_unless_window_and_function_need_more(
     queue: int, window: int, function: float, timeout: int, is_fifo: bool
 ) -> None:
     visibility = effective_visibility(

@@ -22,7 +22,7 @@ def test_a_key_has_the_same_lane_after_a_restart_and_in_every_python() -> None:
 
 
 @given(st.text(st.characters()), st.integers(1, 10))
-def test_any_key_has_a_lane(key: str, factor: int) -> None:
+def test_every_key_has_a_lane(key: str, factor: int) -> None:
     assert 0 <= lane_of(key, factor) < factor
 
 

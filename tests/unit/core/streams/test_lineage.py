@@ -60,7 +60,7 @@ def drained(known: Lineage, name: str, *, now: float = NOW) -> bool:
     return known.drained(ShardId(name), now=now)
 
 
-def test_split_siblings_are_read_side_by_side_after_their_parent() -> None:
+def test_the_children_of_a_split_are_read_at_the_same_time_after_their_parent() -> None:
     known = lineage({})
     assert listed(known, SPLIT).found == {"parent": HORIZON, "left": HORIZON, "right": HORIZON}
     assert started(known) == {"parent": HORIZON}
@@ -70,7 +70,7 @@ def test_split_siblings_are_read_side_by_side_after_their_parent() -> None:
     assert (known.reading, known.waiting, known.finished) == (2, 0, 1)
 
 
-def test_a_merge_child_waits_for_both_parents() -> None:
+def test_the_child_of_a_merge_waits_for_both_parents() -> None:
     known = lineage({})
     listed(known, MERGE)
     assert started(known) == {"a": HORIZON, "b": HORIZON}
@@ -80,7 +80,7 @@ def test_a_merge_child_waits_for_both_parents() -> None:
     assert started(known) == {"child": HORIZON}
 
 
-def test_a_shard_is_given_out_once() -> None:
+def test_a_shard_is_returned_for_reading_once() -> None:
     known = lineage({})
     listed(known, [shard("a")])
     assert started(known) == {"a": HORIZON}
@@ -170,7 +170,7 @@ def test_a_stored_shard_that_one_listing_leaves_out_still_waits_for_its_parent()
     assert started(known) == {"left": HORIZON, "right": HORIZON}
 
 
-def test_a_stored_shard_that_two_listings_leave_out_is_begun_where_it_was() -> None:
+def test_a_stored_shard_that_two_listings_leave_out_begins_at_its_stored_position() -> None:
     known = lineage({"a": SOMEWHERE, "b": SOMEWHERE})
     listed(known, [shard("b"), shard("child", "a")])
     assert started(known) == {"b": SOMEWHERE}
@@ -205,7 +205,7 @@ def test_a_forgotten_shard_that_is_listed_again_counts_as_new() -> None:
     assert started(known) == {"old": HORIZON}
 
 
-def test_a_shard_that_is_left_out_and_listed_again_is_not_given_out_again() -> None:
+def test_a_shard_that_is_left_out_and_listed_again_is_not_returned_again() -> None:
     known = lineage({})
     listed(known, [shard("a"), shard("b")])
     known.startable()
@@ -220,7 +220,7 @@ def test_a_drained_shard_is_remembered_while_it_is_listed_however_old_it_is() ->
     assert (listing.found, listing.gone) == ({}, frozenset())
 
 
-def test_a_drained_shard_that_is_not_listed_is_remembered_for_as_long_as_its_stream_may_have_it() -> None:
+def test_a_drained_shard_that_is_not_listed_is_remembered_as_long_as_its_stream_may_have_it() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE, "right": SOMEWHERE})
     listed(known, SPLIT)
     assert listed(known, SPLIT[:2], now=NOW + MEMORY).gone == frozenset()
@@ -230,7 +230,7 @@ def test_a_drained_shard_that_is_not_listed_is_remembered_for_as_long_as_its_str
     assert listed(known, SPLIT[:2], now=NOW + MEMORY + 1).gone == frozenset()
 
 
-def test_the_time_runs_from_the_drain() -> None:
+def test_the_time_to_remember_a_shard_begins_when_it_is_drained() -> None:
     known = lineage({"parent": SOMEWHERE})
     listed(known, SPLIT)
     known.startable()
@@ -249,7 +249,7 @@ def test_a_listing_that_was_not_stored_changes_nothing() -> None:
     assert started(known) == {}
 
 
-def test_a_listing_of_some_shards_ends_none_of_the_others() -> None:
+def test_a_listing_of_some_shards_does_not_end_the_others() -> None:
     known = lineage({"parent": SOMEWHERE, "a": SOMEWHERE, "old": END}, drained_at=NOW - MEMORY - 1)
     listed(known, [closed("parent"), shard("a"), closed("old")])
     known.startable()
@@ -260,7 +260,7 @@ def test_a_listing_of_some_shards_ends_none_of_the_others() -> None:
     assert (known.reading, known.finished) == (3, 2)
 
 
-def test_a_drained_shard_tells_whether_a_child_of_it_is_known() -> None:
+def test_the_lineage_says_whether_a_child_of_a_drained_shard_is_known() -> None:
     known = lineage({})
     listed(known, [shard("childless"), *SPLIT])
     known.startable()
@@ -268,7 +268,7 @@ def test_a_drained_shard_tells_whether_a_child_of_it_is_known() -> None:
     assert drained(known, "parent") is True
 
 
-def test_all_shards_are_drained_some_time_after_the_last_one_is() -> None:
+def test_all_shards_count_as_drained_some_time_after_the_last_one_is_drained() -> None:
     known = lineage({})
     assert not known.is_drained(before=NOW)
     listed(known, [closed("a"), closed("b", "a")])
@@ -284,7 +284,7 @@ def test_all_shards_are_drained_some_time_after_the_last_one_is() -> None:
     assert not known.is_drained(before=NOW + 6)
 
 
-def test_a_drained_shard_that_is_open_is_of_another_stream() -> None:
+def test_a_drained_shard_that_is_open_belongs_to_another_stream() -> None:
     known = lineage({"parent": END, "left": SOMEWHERE})
     others = [shard("left"), shard("right")]
     assert known.reopened([closed("parent"), *others], drained_before=NOW + 1) == []
@@ -338,7 +338,7 @@ def test_after_latest_a_shard_found_later_is_read_from_its_beginning() -> None:
     assert started(known) == {"left": HORIZON, "right": HORIZON}
 
 
-def test_to_drain_what_was_never_begun_is_a_fault_of_ours() -> None:
+def test_to_drain_a_shard_that_was_never_begun_is_a_fault_of_ours() -> None:
     known = lineage({})
     listed(known, SPLIT)
     with pytest.raises(AssertionError):

@@ -33,14 +33,14 @@ def test_a_shard_that_is_behind_is_read_as_often_as_its_service_allows(
 
 
 @pytest.mark.parametrize("limits", [kinesis.LIMITS, dynamodb_streams.LIMITS])
-def test_a_source_that_says_how_far_behind_a_read_is_decides_whether_it_is_caught_up(
+def test_a_source_that_reports_its_lag_decides_whether_a_shard_is_caught_up(
     limits: StreamLimits,
 ) -> None:
     assert is_caught_up(read(5, 0.0), empty_reads=0, limits=limits)
     assert not is_caught_up(read(0, 0.1), empty_reads=1000, limits=limits)
 
 
-def test_forty_empty_reads_mean_that_a_shard_is_caught_up_where_the_source_does_not_say() -> None:
+def test_without_a_reported_lag_forty_empty_reads_mean_that_a_shard_is_caught_up() -> None:
     limits = dynamodb_streams.LIMITS
     assert not is_caught_up(read(0, None), empty_reads=39, limits=limits)
     assert is_caught_up(read(0, None), empty_reads=40, limits=limits)

@@ -61,7 +61,7 @@ def test_an_arrival_time_must_be_a_possible_time(arrived_at: Any) -> None:
     assert fault_in(read(odd)) is not None
 
 
-def test_an_arrival_time_may_be_whole() -> None:
+def test_an_arrival_time_may_be_a_whole_number() -> None:
     assert fault_in(read(record("10", arrived_at=1_767_225_600), record("11"))) is None
 
 

@@ -37,7 +37,7 @@ def seconds_of(step: Step[Held] | None) -> float:
     return step.seconds
 
 
-def test_the_limits_are_the_mappings() -> None:
+def test_the_limits_come_from_the_mapping() -> None:
     mapping = StreamMapping(
         name=MappingName("m"),
         event_source_arn=Arn.parse("arn:aws:kinesis:eu-west-1:123456789012:stream/s"),
@@ -66,7 +66,7 @@ def test_the_pauses_between_retries_grow_to_their_limit() -> None:
     assert STREAM_RETRY.maximum / 2 <= waits[-1] <= STREAM_RETRY.maximum
 
 
-def test_a_throttle_waits_as_long_as_it_was_asked_to() -> None:
+def test_a_throttled_batch_waits_as_long_as_the_function_asks() -> None:
     delivery = delivery_of(0.0, policy=RetryPolicy())
     delivery.step(0.0)
     delivery.answered(Postponed("Throttled", 17.0, True), Throttled(reason="Throttled", retry_after=17.0), now=0.0)
@@ -74,7 +74,7 @@ def test_a_throttle_waits_as_long_as_it_was_asked_to() -> None:
     assert step == Wait(17.0, "Throttled")
 
 
-def test_the_pauses_of_throttles_begin_anew_after_the_function_was_reached() -> None:
+def test_after_the_function_was_reached_the_pauses_of_throttles_begin_at_the_shortest() -> None:
     delivery = delivery_of(0.0, policy=RetryPolicy())
     postponed = Postponed("Throttled", None, True)
     for _ in range(10):
@@ -89,7 +89,7 @@ def test_the_pauses_of_throttles_begin_anew_after_the_function_was_reached() -> 
     assert seconds_of(delivery.step(0.0)) <= 0.2 < long
 
 
-def test_an_answer_tells_of_a_bisection_and_of_the_pause_before_the_same_batch_goes_again() -> None:
+def test_an_answer_reports_a_bisection_or_the_pause_before_a_retry() -> None:
     delivery = delivery_of(0.0, 0.0, policy=RetryPolicy(maximum_retry_attempts=1, bisects=True))
     delivery.step(0.0)
     assert delivery.answered(FAILED, RAISED, now=0.0)
@@ -102,7 +102,7 @@ def test_an_answer_tells_of_a_bisection_and_of_the_pause_before_the_same_batch_g
     assert delivery.pause is None, "what is given up goes not again"
 
 
-def test_an_expired_head_is_cut_only_as_far_as_there_is_no_gap() -> None:
+def test_expired_records_are_discarded_up_to_the_first_younger_one() -> None:
     policy = RetryPolicy(maximum_record_age_in_seconds=60)
     delivery = delivery_of(30.0, 30.0, 50.0, 30.0, policy=policy)
     discard = delivery.step(100.0)
@@ -113,7 +113,7 @@ def test_an_expired_head_is_cut_only_as_far_as_there_is_no_gap() -> None:
     assert [record.sequence_number for record in invoke.records] == ["2", "3"]
 
 
-def test_a_retry_keeps_its_answer_for_the_report() -> None:
+def test_a_retry_keeps_the_last_answer_for_the_invocation_record() -> None:
     delivery = delivery_of(0.0, policy=RetryPolicy(maximum_retry_attempts=0))
     delivery.step(0.0)
     delivery.answered(FAILED, RAISED, now=0.0)
@@ -141,7 +141,7 @@ def test_the_last_invocation_of_a_window_ages_from_when_it_became_due() -> None:
     assert delivery.step(1060.0) is None
 
 
-def test_a_window_that_closed_well_is_settled() -> None:
+def test_a_window_whose_last_invocation_succeeded_is_settled() -> None:
     delivery = delivery_of(policy=RetryPolicy())
     delivery.step(0.0)
     delivery.answered(Succeeded(), OK, now=0.0)
@@ -156,13 +156,13 @@ def test_a_step_while_an_invocation_runs_is_a_fault_of_ours() -> None:
         delivery.step(0.0)
 
 
-def test_an_answer_that_nobody_asked_for_is_a_fault_of_ours() -> None:
+def test_an_answer_without_an_invocation_is_a_fault_of_ours() -> None:
     delivery = delivery_of(0.0, policy=RetryPolicy())
     with pytest.raises(AssertionError):
         delivery.answered(Succeeded(), OK, now=0.0)
 
 
-def test_an_invocation_whose_head_has_become_too_old_is_withdrawn_and_discarded() -> None:
+def test_an_invocation_whose_first_records_expire_meanwhile_is_withdrawn_and_they_are_discarded() -> None:
     delivery = delivery_of(0.0, 30.0, policy=RetryPolicy(maximum_record_age_in_seconds=60))
     assert isinstance(delivery.step(59.0), Invoke)
     assert delivery.withdraw_if_expired(61.0)
@@ -198,7 +198,7 @@ def alone(size: int, *, room_in_bytes: int) -> Delivery[Held]:
     )
 
 
-def test_a_record_without_room_beside_a_state_is_too_large() -> None:
+def test_a_record_that_does_not_fit_beside_the_state_is_too_large() -> None:
     discard = alone(101, room_in_bytes=100).step(0.0)
     assert isinstance(discard, Discard)
     assert (discard.condition, discard.response) == ("RetryAttemptsExhausted", None)
@@ -208,7 +208,7 @@ def test_a_record_that_just_fits_is_invoked() -> None:
     assert isinstance(alone(100, room_in_bytes=100).step(0.0), Invoke)
 
 
-def test_only_a_record_alone_fits_in_no_event() -> None:
+def test_a_record_that_is_too_large_is_invoked_if_others_are_in_its_batch() -> None:
     """Beside others it is invoked, so that none of them is given up with it."""
     records = [Held(SequenceNumber("0"), 0.0, b"x" * 11), Held(SequenceNumber("1"), 0.0)]
     delivery = Delivery(

@@ -187,7 +187,7 @@ def in_words(record: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.title) for case in cases()])
-def test_a_failing_batch_goes_the_recorded_way(case: Case) -> None:
+def test_a_failing_batch_is_handled_as_recorded(case: Case) -> None:
     play = Play(case)
     play.run()
     with_times = "at " in case.lines["invoked"]
@@ -197,6 +197,6 @@ def test_a_failing_batch_goes_the_recorded_way(case: Case) -> None:
     assert play.done == case.lines["records"].split()
 
 
-def test_the_cases_are_all_there() -> None:
+def test_every_recorded_case_is_tested() -> None:
     names = {re.split(r"[a-z]?\s", case.title)[0] for case in cases()}
     assert {f"S{number}" for number in [*range(1, 14), 15]} <= names

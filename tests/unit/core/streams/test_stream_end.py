@@ -24,7 +24,7 @@ def test_a_stream_that_its_table_has_switched_off_names_the_tables_latest_stream
     assert "describe-table --table-name orders" in reason
 
 
-def test_shards_that_are_all_drained_are_the_end_of_any_stream() -> None:
+def test_a_stream_whose_shards_are_all_drained_has_ended() -> None:
     reason = why_nothing_comes(ORDERS, "ENABLED", is_drained=True)
     assert reason is not None
     assert "LatestStreamArn" in reason

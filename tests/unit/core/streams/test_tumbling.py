@@ -35,7 +35,7 @@ def test_a_batch_takes_no_record_of_a_later_window() -> None:
     assert tumbling.within(MINUTE, records[2:]) == 0
 
 
-def test_a_record_that_comes_late_counts_in_the_window_that_is_open() -> None:
+def test_a_late_record_counts_in_the_window_that_is_open() -> None:
     assert tumbling.within(MINUTE, [Held(119.0), Held(130.0)]) == 2
 
 
@@ -91,13 +91,13 @@ def test_any_json_value_is_a_state(state: bytes) -> None:
     assert tumbling.settled(MINUTE, Answered(payload)) == Window(120, 180, state)
 
 
-def test_a_state_beside_item_failures_is_handed_on() -> None:
+def test_a_state_in_an_answer_with_item_failures_is_passed_on() -> None:
     payload = b'{"state":{"n":1},"batchItemFailures":[{"itemIdentifier":"2"}]}'
     assert interpreted(payload) == PartlyFailed(frozenset({"2"}))
     assert tumbling.settled(MINUTE, Answered(payload)).state == b'{"n":1}'
 
 
-def test_integers_of_any_length_and_half_surrogate_pairs_come_through() -> None:
+def test_integers_of_any_length_and_half_surrogate_pairs_are_kept_in_the_state() -> None:
     state = b'{"sum":123456789012345678901234567890,"text":"\\ud83d"}'
     assert tumbling.settled(MINUTE, Answered(b'{"state":%b}' % state)).state == state
 
@@ -106,14 +106,14 @@ def test_the_last_invocation_needs_no_state() -> None:
     assert interpreted(b"null", is_final=True) == Succeeded()
 
 
-def test_a_failure_stays_the_failure_it_was() -> None:
+def test_an_outcome_without_an_answer_is_not_changed_by_the_window() -> None:
     failed = Failed("ValueError")
     assert tumbling.interpret(failed, FunctionError(error_type="ValueError", message=""), is_final=False) is failed
     postponed = Postponed("Throttled", None, True)
     assert tumbling.interpret(postponed, Throttled(reason="Throttled"), is_final=False) is postponed
 
 
-def test_only_an_answer_with_state_settles() -> None:
+def test_only_an_answer_with_a_state_settles_a_window() -> None:
     with pytest.raises(AssertionError):
         tumbling.settled(MINUTE, Answered(b"null"))
     with pytest.raises(AssertionError):
@@ -128,7 +128,7 @@ def test_a_state_above_one_megabyte_ends_its_window_early_and_the_window_goes_on
     assert tumbling.continued(larger) == Window(120, 180, b"{}")
 
 
-def test_the_room_for_records_is_what_the_largest_state_leaves() -> None:
+def test_records_have_the_room_that_the_largest_state_leaves() -> None:
     shard_id, arn = "shardId-000000000006", "arn:aws:kinesis:us-east-1:123456789012:stream/lambda-stream"
     room = tumbling.room_in_bytes(shard_id, arn)
     window = Window(1_607_497_440, 1_607_497_560, b'"%b"' % (b"x" * (tumbling.MAXIMUM_STATE_BYTES - 2)))
@@ -139,7 +139,7 @@ def test_the_room_for_records_is_what_the_largest_state_leaves() -> None:
     assert tumbling.room_in_bytes(shard_id, arn, state_bytes=2) == room + tumbling.MAXIMUM_STATE_BYTES - 2
 
 
-def test_a_window_from_its_first_record_to_its_last_invocation() -> None:
+def test_a_window_goes_from_its_first_record_to_its_last_invocation() -> None:
     """Ten-second windows: the state goes from answer to event, and the next window begins with {}."""
     records = [Held(12.0), Held(19.0), Held(20.0)]
     window = tumbling.opened(records[0].arrived_at, 10)

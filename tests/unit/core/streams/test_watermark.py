@@ -31,7 +31,7 @@ def test_a_record_in_hand_holds_back_the_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("start", [TrimHorizon(), AtTimestamp(5.0), AtSequence(number(8)), AfterSequence(number(7))])
-def test_before_anything_is_done_the_watermark_is_where_reading_began(start: Position) -> None:
+def test_before_any_record_is_done_the_watermark_is_where_reading_began(start: Position) -> None:
     assert Watermark(start).position == start
     assert handed_out(8, start=start).position == start
 
@@ -47,7 +47,7 @@ def test_filtered_records_move_the_watermark() -> None:
     assert position_of(watermark) == AfterSequence(number(3))
 
 
-def test_a_shard_is_drained_when_it_ended_and_all_is_done() -> None:
+def test_a_shard_is_drained_when_it_has_ended_and_all_its_records_are_done() -> None:
     watermark = handed_out(1, 2)
     watermark.end()
     watermark.finish([number(1)])
@@ -62,7 +62,7 @@ def test_an_empty_shard_is_drained_at_once() -> None:
     assert position_of(watermark) == ShardEnd()
 
 
-def test_what_is_remembered_does_not_grow_behind_a_blocked_record() -> None:
+def test_memory_does_not_grow_behind_a_blocked_record() -> None:
     watermark = handed_out(1)
     for value in range(2, 100_000):
         watermark.hand_out([number(value)])
@@ -74,7 +74,7 @@ def test_what_is_remembered_does_not_grow_behind_a_blocked_record() -> None:
 
 
 @pytest.mark.parametrize("value", [7, 8])
-def test_a_record_that_does_not_follow_is_a_fault_of_ours(value: int) -> None:
+def test_a_record_that_does_not_follow_the_last_one_is_a_fault_of_ours(value: int) -> None:
     watermark = handed_out(8)
     with pytest.raises(AssertionError):
         watermark.hand_out([number(value)])
@@ -99,7 +99,7 @@ def test_a_record_before_the_start_is_a_fault_of_ours(start: Position, first: in
     assert handed_out(first + 1, start=start).in_hand == 1
 
 
-def test_to_finish_twice_or_what_was_never_in_hand_is_a_fault_of_ours() -> None:
+def test_to_finish_a_record_twice_or_one_that_was_never_in_hand_is_a_fault_of_ours() -> None:
     watermark = handed_out(1)
     watermark.hand_out([number(2)], kept=[False])
     watermark.finish([number(1)])
