@@ -76,7 +76,7 @@ async def test_users_may_leave_in_any_order() -> None:
         assert things.log == ["open a", "open b", "closed a", "closed b"]
 
 
-async def test_users_that_come_together_wait_for_the_same_opening() -> None:
+async def test_simultaneous_users_wait_for_the_same_opening() -> None:
     things = Things()
     things.may_open = anyio.Event()
     values: list[list[str]] = []
@@ -96,7 +96,7 @@ async def test_users_that_come_together_wait_for_the_same_opening() -> None:
         assert things.log == ["open a", "closed a"]
 
 
-async def test_a_user_that_comes_during_the_closing_waits_and_gets_another_value() -> None:
+async def test_a_user_that_arrives_during_the_closing_waits_and_gets_a_new_value() -> None:
     """A file with a lock cannot be open twice."""
     things = Things()
 
@@ -117,7 +117,7 @@ async def test_a_user_that_comes_during_the_closing_waits_and_gets_another_value
         assert things.log == ["open a", "closed a", "open a", "closed a"]
 
 
-async def test_a_value_can_be_reached_while_somebody_uses_it() -> None:
+async def test_a_value_can_be_reached_while_it_has_a_user() -> None:
     things = Things()
     async with anyio.create_task_group() as tasks:
         shared = Shared(things.open, tasks=tasks)
@@ -129,7 +129,7 @@ async def test_a_value_can_be_reached_while_somebody_uses_it() -> None:
         assert things.log == ["open a", "closed a"]
 
 
-async def test_a_user_gets_what_opening_raises_and_the_next_one_tries_again() -> None:
+async def test_a_user_gets_the_error_of_opening_and_the_next_one_tries_again() -> None:
     things = Things()
     things.fails_to_open = True
     async with anyio.create_task_group() as tasks:
@@ -142,7 +142,7 @@ async def test_a_user_gets_what_opening_raises_and_the_next_one_tries_again() ->
             assert value == ["a"]
 
 
-async def test_the_last_user_gets_what_closing_raises_and_nobody_else_is_hurt() -> None:
+async def test_only_the_last_user_gets_the_error_of_closing() -> None:
     things = Things()
     things.fails_to_close = True
     async with anyio.create_task_group() as tasks:
@@ -155,7 +155,7 @@ async def test_the_last_user_gets_what_closing_raises_and_nobody_else_is_hurt() 
         assert len(shared) == 0
 
 
-async def test_a_user_that_is_cancelled_while_the_value_is_opened_leaves_it_to_be_closed() -> None:
+async def test_a_value_is_closed_if_its_user_is_cancelled_while_it_opens() -> None:
     things = Things()
 
     async def use() -> None:

@@ -35,7 +35,7 @@ def health_of(facts: list[Fact]) -> SourceHealth:
     return SourceHealth(mapping=MappingName("m"), source=QUEUE, clock=VirtualClock(), emit=facts.append)
 
 
-async def test_what_is_said_of_many_shards_is_said_once_and_no_more_than_three_things_are() -> None:
+async def test_the_same_trouble_of_many_shards_is_shown_once_and_at_most_three_troubles_are_shown() -> None:
     facts: list[Fact] = []
     health = health_of(facts)
     health.found()
@@ -55,7 +55,7 @@ async def test_what_is_said_of_many_shards_is_said_once_and_no_more_than_three_t
     assert sum(isinstance(fact, SourceRecovered) for fact in facts) == 1
 
 
-async def test_a_trouble_says_since_when_how_often_and_when_it_is_tried_again() -> None:
+async def test_a_trouble_is_shown_with_its_begin_its_tries_and_its_next_try() -> None:
     health = health_of([])
     await anyio.sleep(5.0)
     health.found()
@@ -78,7 +78,7 @@ def state_of(health: SourceHealth) -> str:
     return health.state
 
 
-async def test_a_throttled_read_is_a_trouble_only_when_it_lasts() -> None:
+async def test_a_throttled_read_is_a_trouble_only_if_it_lasts() -> None:
     facts: list[Fact] = []
     health = health_of(facts)
     health.found()
@@ -91,7 +91,7 @@ async def test_a_throttled_read_is_a_trouble_only_when_it_lasts() -> None:
     assert state_of(health) == "troubled"
 
 
-async def test_a_background_failure_is_a_trouble_only_when_waiting_does_not_help() -> None:
+async def test_a_background_failure_is_a_trouble_only_if_waiting_does_not_help() -> None:
     health = health_of([])
     health.found()
     health.background_failure("DeleteMessageBatch", unreachable("no answer"), retry_in=1.0)

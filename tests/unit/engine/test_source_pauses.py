@@ -39,7 +39,7 @@ async def test_a_pause_is_longer_after_each_failure_in_a_row_until_a_call_succee
     assert await failures(pauses, 1) == [SOURCE.delay(1, expected)]
 
 
-async def test_calls_that_were_under_way_together_count_as_one_failure() -> None:
+async def test_simultaneous_calls_count_as_one_failure() -> None:
     expected = random.Random(1)
     pauses = SourcePauses(random.Random(1))
     asked_at = anyio.current_time()
@@ -56,7 +56,7 @@ async def test_a_source_that_asks_for_a_longer_pause_gets_it() -> None:
     assert pauses.after_failed_read(throttled, in_a_row=1) == 100.0
 
 
-async def test_a_shard_has_failures_of_its_own() -> None:
+async def test_each_shard_has_its_own_count_of_failures() -> None:
     expected = random.Random(1)
     pauses = SourcePauses(random.Random(1))
     throttled = Throttled("Rate exceeded", code="ProvisionedThroughputExceededException")

@@ -18,7 +18,7 @@ def anyio_backend() -> Any:
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
-async def test_a_part_begins_alone() -> None:
+async def test_a_stop_of_one_part_begins_alone() -> None:
     stop = Stop()
     with stop.part() as part, stop.part() as other:
         part.begin()
@@ -27,7 +27,7 @@ async def test_a_part_begins_alone() -> None:
         assert not other.has_begun
 
 
-async def test_the_whole_begins_and_hurries_every_part() -> None:
+async def test_the_stop_of_the_whole_begins_and_hurries_the_stop_of_every_part() -> None:
     stop = Stop()
     with stop.part() as part, stop.part() as other:
         stop.begin()
@@ -39,7 +39,7 @@ async def test_the_whole_begins_and_hurries_every_part() -> None:
             assert late.releasing.is_set()
 
 
-async def test_a_part_that_is_left_hears_nothing_more() -> None:
+async def test_a_part_that_has_left_gets_no_further_stop() -> None:
     stop = Stop()
     with stop.part() as part:
         pass
@@ -56,7 +56,7 @@ async def test_the_first_of_several_faults_counts() -> None:
     assert stop.has_begun
 
 
-async def test_the_grace_begins_with_the_stop_and_ends_in_a_hurry() -> None:
+async def test_the_grace_begins_with_the_stop_and_at_its_end_the_stop_hurries() -> None:
     stop = Stop()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop.after_grace, 10.0)
@@ -66,7 +66,7 @@ async def test_the_grace_begins_with_the_stop_and_ends_in_a_hurry() -> None:
         assert anyio.current_time() == 15
 
 
-async def test_to_wait_for_an_event_ends_with_the_event_or_with_the_stop() -> None:
+async def test_a_wait_for_an_event_ends_with_the_event_or_with_the_stop() -> None:
     stop, event, never = Stop(), anyio.Event(), anyio.Event()
     answers: list[bool] = []
 

@@ -171,14 +171,14 @@ async def test_each_crash_in_a_row_doubles_the_pause_up_to_its_limit() -> None:
     assert all(most / 2 <= pause <= most for pause, most in zip(told, longest, strict=True)), told
 
 
-async def test_a_run_that_went_well_for_long_begins_a_new_count() -> None:
+async def test_a_long_run_without_a_crash_resets_the_count() -> None:
     told = await pauses_after_crashes(1.0, 1.0, 1.0, 1.0, FORGIVEN_AFTER_IN_SECONDS + 1, 1.0)
     assert told[3] >= 4
     assert told[4] <= 1
     assert told[5] <= 2
 
 
-async def test_a_run_that_was_too_short_does_not_begin_a_new_count() -> None:
+async def test_a_short_run_does_not_reset_the_count() -> None:
     told = await pauses_after_crashes(1.0, 1.0, 1.0, 1.0, FORGIVEN_AFTER_IN_SECONDS - 1)
     assert told[4] >= 8
 
@@ -203,7 +203,7 @@ async def test_the_run_after_a_crash_does_not_wait_for_the_invocations_of_the_ol
     assert old.ended_at == 91, "nobody cut it"
 
 
-async def test_a_run_that_outlasts_its_functions_timeout_is_cut() -> None:
+async def test_a_run_that_outlasts_the_timeout_of_its_function_is_cancelled() -> None:
     world = World()
     world.busy_for, world.crashes_after = 1000.0, [1.0]
 
@@ -214,7 +214,7 @@ async def test_a_run_that_outlasts_its_functions_timeout_is_cut() -> None:
     assert world.runs[0].ended_at == pytest.approx(1 + FUNCTION.timeout_in_seconds + 30)
 
 
-async def test_a_replaced_run_polls_no_more_at_once_and_the_new_one_waits_for_its_invocations() -> None:
+async def test_a_replaced_run_stops_polling_at_once_and_the_new_run_waits_for_its_invocations() -> None:
     world = World()
     world.busy_for = 10.0
 
@@ -242,7 +242,7 @@ async def test_the_new_run_waits_no_longer_than_the_grace() -> None:
     assert world.runs[0].ended_at == 90, "its invocations end by themselves"
 
 
-async def test_a_definition_that_cannot_be_opened_leaves_the_old_one_at_work() -> None:
+async def test_a_definition_that_cannot_be_opened_leaves_the_old_one_running() -> None:
     world = World()
 
     async def until() -> None:
@@ -259,7 +259,7 @@ async def test_a_definition_that_cannot_be_opened_leaves_the_old_one_at_work() -
     await world.live(mapping(), until=until)
 
 
-async def test_a_removed_mapping_is_gone_at_once_and_what_it_opened_is_closed_when_its_invocations_have_ended() -> None:
+async def test_a_removed_mapping_is_gone_at_once_and_its_resources_close_after_its_invocations() -> None:
     world = World()
     world.busy_for = 10.0
 
@@ -342,7 +342,7 @@ async def test_a_mapping_that_was_removed_or_replaced_does_not_restart_after_a_c
     assert [run.mapping.name for run in world.runs] == ["m", "other", "other", "other"]
 
 
-async def test_a_paused_mapping_finishes_what_is_in_hand_and_polls_nothing_until_it_is_resumed() -> None:
+async def test_a_paused_mapping_finishes_its_batches_and_polls_nothing_until_it_is_resumed() -> None:
     world = World()
     world.busy_for = 10.0
 
@@ -402,7 +402,7 @@ async def test_a_pause_belongs_to_the_name_until_it_is_resumed() -> None:
     await world.live(mapping(), until=until)
 
 
-async def test_nothing_begins_during_the_stop() -> None:
+async def test_no_mapping_begins_during_the_stop() -> None:
     world = World()
     world.busy_for = 10.0
 
@@ -415,7 +415,7 @@ async def test_nothing_begins_during_the_stop() -> None:
     assert [run.mapping.name for run in world.runs] == [NAME]
 
 
-async def test_a_pause_that_cannot_be_stored_is_none() -> None:
+async def test_a_pause_that_cannot_be_stored_does_not_take_effect() -> None:
     world = World()
 
     async def until() -> None:
@@ -474,7 +474,7 @@ async def test_a_mapping_that_cannot_be_opened_after_a_crash_is_tried_again() ->
     assert told[2] >= 2, "each pause is longer"
 
 
-async def test_what_closing_raises_is_told_and_ends_nobody_else() -> None:
+async def test_an_error_while_a_mapping_closes_is_logged_and_ends_no_other_mapping() -> None:
     world = World()
 
     async def until() -> None:
@@ -487,7 +487,7 @@ async def test_what_closing_raises_is_told_and_ends_nobody_else() -> None:
     assert [type(fact.error) for fact in world.crashes()] == [OSError]
 
 
-async def test_the_daemons_stop_stops_all_and_cuts_what_outlasts_the_grace() -> None:
+async def test_the_daemons_stop_ends_every_run_and_cancels_those_that_outlast_the_grace() -> None:
     world = World()
     world.busy_for = 90.0
 
@@ -504,7 +504,7 @@ async def test_the_daemons_stop_stops_all_and_cuts_what_outlasts_the_grace() -> 
     assert stages[0] == ("draining", 2)
 
 
-async def test_nothing_is_polled_before_the_daemon_has_begun_and_nothing_at_all_if_it_cannot_begin() -> None:
+async def test_nothing_is_polled_before_the_daemon_has_begun_or_if_it_cannot_begin() -> None:
     world = World()
 
     async def fail_to_begin() -> None:

@@ -85,7 +85,7 @@ def facts_after(queue: Queue, then: Callable[[Finisher], Awaitable[None]]) -> li
     return facts
 
 
-def test_messages_are_shown_in_the_order_in_which_they_return_and_no_more_calls_are_made_than_there_are_times() -> None:
+def test_messages_are_shown_in_the_order_of_their_times_with_one_call_for_each_time() -> None:
     queue = Queue()
     messages = [
         held("c", returns_at=30.0),
@@ -102,7 +102,7 @@ def test_messages_are_shown_in_the_order_in_which_they_return_and_no_more_calls_
     assert queue.changes == [(["a"], 10), (["b"], 20), (["c", "d"], 30)]
 
 
-def test_messages_of_one_group_share_a_call_because_calls_side_by_side_may_overtake_each_other() -> None:
+def test_messages_of_one_group_share_a_call_because_simultaneous_calls_may_overtake_each_other() -> None:
     queue = Queue()
     names = [(f"{group}{number}", group) for number in range(3) for group in "abcde"]
     messages = [held(name, group=MessageGroupId(group)) for name, group in names]
@@ -128,7 +128,7 @@ def test_a_call_asks_for_no_more_than_the_oldest_of_its_messages_may_be_hidden()
 
 
 @pytest.mark.parametrize("queue", [Queue(rejected=[("a", True)]), Queue(error=AccessDenied("no", code="AccessDenied"))])
-def test_what_is_refused_for_good_is_not_asked_for_again(queue: Queue) -> None:
+def test_a_final_error_is_not_tried_again(queue: Queue) -> None:
     facts_after(queue, lambda finisher: finisher.show([held("a", returns_at=10.0)]))
     assert queue.changes == [(["a"], 10)]
 
@@ -154,7 +154,7 @@ def test_only_messages_that_the_queue_shows_again_count_as_released(
     assert len(queue.changes) == 1, "at a stop there is no second try"
 
 
-def test_a_delete_is_tried_again_for_the_messages_that_are_left_and_given_up_after_the_last_try() -> None:
+def test_a_delete_is_tried_again_for_the_remaining_messages_and_given_up_after_the_last_try() -> None:
     queue = Queue(rejected=[("b", False)])
     facts = facts_after(queue, lambda finisher: finisher.delete([held("a"), held("b")]))
     assert queue.deletes == [["a", "b"], *[["b"]] * (TRIES - 1)]
@@ -162,7 +162,7 @@ def test_a_delete_is_tried_again_for_the_messages_that_are_left_and_given_up_aft
     assert failed == [*[DeleteFailed(M, 1, "Refused", False)] * TRIES, DeleteFailed(M, 1, "GivenUp", True)]
 
 
-def test_a_delete_of_messages_that_are_hidden_no_longer_does_not_count_as_a_success() -> None:
+def test_a_delete_of_messages_that_are_no_longer_hidden_does_not_count_as_a_success() -> None:
     queue = Queue(error=AccessDenied("no", code="AccessDenied"))
 
     async def just_before_the_end(finisher: Finisher) -> None:

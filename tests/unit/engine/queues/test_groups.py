@@ -38,7 +38,7 @@ async def test_a_batch_waits_until_all_its_groups_are_free() -> None:
     assert got == [True]
 
 
-async def test_a_stop_ends_the_wait_and_takes_nothing() -> None:
+async def test_a_stop_ends_the_wait_and_takes_no_group() -> None:
     turns, stop, got = GroupTurns(), Stop(), []
 
     async def take() -> None:

@@ -30,7 +30,7 @@ def permits_for(
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_poll_that_is_cancelled_after_it_was_called_lets_the_next_one_begin() -> None:
+async def test_a_poll_that_is_cancelled_after_it_got_its_permit_lets_the_next_one_begin() -> None:
     permits, _, _ = permits_for(FunctionRoom(1), polls=1)
     assert await permits.begin_poll()
     first, second = (asyncio.create_task(permits.begin_poll()) for _ in range(2))
@@ -90,7 +90,7 @@ async def test_a_mapping_polls_only_within_its_concurrency() -> None:
     assert permits.has_room
 
 
-async def test_the_first_poll_of_a_mapping_needs_no_place_at_the_function() -> None:
+async def test_the_first_poll_of_a_mapping_does_not_use_the_functions_concurrency() -> None:
     room = FunctionRoom(1)
     busy, _, _ = permits_for(room)
     other, _, _ = permits_for(room)
@@ -100,7 +100,7 @@ async def test_the_first_poll_of_a_mapping_needs_no_place_at_the_function() -> N
     assert other.has_room, "one batch may wait in line for each mapping"
 
 
-async def test_further_polls_count_against_the_function() -> None:
+async def test_further_polls_use_the_functions_concurrency() -> None:
     room = FunctionRoom(3)
     first, _, _ = permits_for(room)
     second, _, _ = permits_for(room)
@@ -111,7 +111,7 @@ async def test_further_polls_count_against_the_function() -> None:
     assert not second.has_room
 
 
-async def test_room_at_the_function_wakes_another_mapping() -> None:
+async def test_free_concurrency_of_the_function_wakes_another_mapping() -> None:
     room = FunctionRoom(1)
     first, _, _ = permits_for(room)
     second, _, _ = permits_for(room)
@@ -132,7 +132,7 @@ async def test_room_at_the_function_wakes_another_mapping() -> None:
             await woken.wait()
 
 
-async def test_closing_sends_everyone_home() -> None:
+async def test_closing_ends_every_wait_for_a_permit() -> None:
     permits, scaling, _ = permits_for(FunctionRoom(1))
     scaling.wanted = 1
     await permits.begin_poll()
@@ -149,7 +149,7 @@ async def test_closing_sends_everyone_home() -> None:
     assert not await permits.begin_poll()
 
 
-async def test_a_mapping_that_ends_gives_back_all_it_counted() -> None:
+async def test_a_mapping_that_ends_gives_back_all_its_permits() -> None:
     room = FunctionRoom(2)
     permits, _, _ = permits_for(room)
     for _ in range(3):
@@ -159,7 +159,7 @@ async def test_a_mapping_that_ends_gives_back_all_it_counted() -> None:
     assert (room.batches, room.short_polls) == (0, 0)
 
 
-async def test_a_run_that_ends_before_it_began_is_not_called_any_more() -> None:
+async def test_the_functions_room_does_not_keep_a_run_that_ended_before_it_began() -> None:
     room = FunctionRoom(2)
     permits = Permits(
         room=room, mapping_room=MappingRoom(), polls=PollScaling(ceiling=1), concurrency=Concurrency(ceiling=1)

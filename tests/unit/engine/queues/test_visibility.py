@@ -113,7 +113,7 @@ def beside_the_keeper(queue: Queue, count: int, then: Callable[[Hand], Awaitable
     return hands[0]
 
 
-def test_a_failed_message_is_not_hidden_by_a_call_that_stood_in_line_when_it_failed() -> None:
+def test_a_failed_message_is_not_hidden_by_a_call_that_waited_in_line_when_it_failed() -> None:
     queue = Queue(slow=3.0)
 
     async def fails(hand: Hand) -> None:
@@ -125,7 +125,7 @@ def test_a_failed_message_is_not_hidden_by_a_call_that_stood_in_line_when_it_fai
     assert "104" not in dict(queue.changes), "the queue shows it at the right time by itself"
 
 
-def test_messages_given_back_are_not_hidden_by_a_call_that_stood_in_line() -> None:
+def test_released_messages_are_not_hidden_by_a_call_that_waited_in_line() -> None:
     queue = Queue(slow=3.0)
 
     async def gives_back(hand: Hand) -> None:
@@ -150,7 +150,7 @@ def test_a_failed_message_is_shown_after_the_last_of_two_calls_that_hide_it() ->
     assert queue.changes[2][1] < TIMEOUT / 2, "the last change shows the message at the queue's own time"
 
 
-def test_a_message_that_was_deleted_meanwhile_is_no_failure_to_hide_it() -> None:
+def test_a_message_that_was_deleted_meanwhile_does_not_count_as_a_failure_to_hide_it() -> None:
     queue = Queue(slow=3.0)
 
     async def succeeds(hand: Hand) -> None:

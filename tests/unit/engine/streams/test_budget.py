@@ -22,7 +22,7 @@ async def room(budget: Budget) -> int:
         return room_in_bytes
 
 
-async def test_who_asks_waits_until_enough_was_given_back() -> None:
+async def test_a_read_waits_until_enough_bytes_were_given_back() -> None:
     budget = Budget(100)
     assert await room(budget) == 100
     budget.charge(150)
@@ -43,7 +43,7 @@ async def test_who_asks_waits_until_enough_was_given_back() -> None:
             await has_room.wait()
 
 
-async def test_a_shard_that_has_something_in_hand_is_held_back_by_the_process_too() -> None:
+async def test_a_shard_with_records_in_hand_also_waits_for_the_budget_of_the_process() -> None:
     process = Budget(100)
     one, other = Budget(1_000, process), Budget(1_000, process)
     other.charge(10)
@@ -56,7 +56,7 @@ async def test_a_shard_that_has_something_in_hand_is_held_back_by_the_process_to
     assert (process.used, one.used, other.used) == (10, 0, 10)
 
 
-async def test_what_is_promised_to_one_read_is_not_promised_to_another() -> None:
+async def test_bytes_reserved_for_one_read_are_not_reserved_for_another() -> None:
     process = Budget(100)
     one, other = Budget(60, process), Budget(60, process)
     other.charge(1)
@@ -67,7 +67,7 @@ async def test_what_is_promised_to_one_read_is_not_promised_to_another() -> None
     assert await room(other) == 39
 
 
-async def test_who_waits_hears_when_something_must_be_done_first_and_not_while_others_read() -> None:
+async def test_a_waiting_read_calls_back_if_records_must_be_done_first_but_not_while_others_read() -> None:
     process = Budget(100)
     one, *others = [Budget(1_000, process) for _ in range(3)]
     told: list[int] = []
@@ -90,7 +90,7 @@ async def test_who_waits_hears_when_something_must_be_done_first_and_not_while_o
         one.give_back(room_in_bytes)
 
 
-async def test_a_promise_that_was_not_used_is_there_for_who_waits() -> None:
+async def test_unused_reserved_bytes_go_to_a_waiting_read() -> None:
     process = Budget(100)
     one, other = Budget(1_000, process), Budget(1_000, process)
     other.charge(1)
@@ -107,7 +107,7 @@ async def test_a_promise_that_was_not_used_is_there_for_who_waits() -> None:
     assert rooms == [99]
 
 
-async def test_who_waits_for_the_process_gets_room_in_turn() -> None:
+async def test_reads_that_wait_for_the_process_get_room_in_turn() -> None:
     process = Budget(100)
     shards = [Budget(40, process) for _ in range(5)]
     for shard in shards:
@@ -135,7 +135,7 @@ async def test_who_waits_for_the_process_gets_room_in_turn() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_nobody_waits_while_there_is_room_whoever_leaves_the_line(seed: int) -> None:
+def test_no_read_waits_while_there_is_room_if_another_leaves_the_line(seed: int) -> None:
     run_seeded(seed, read_and_leave, random.Random(seed))
 
 
@@ -175,7 +175,7 @@ async def read_and_leave(randomness: random.Random) -> None:
         assert room_in_bytes == 100, "nothing is promised any more"
 
 
-async def test_shards_that_stand_still_do_not_starve_another_one() -> None:
+async def test_blocked_shards_do_not_starve_another_one() -> None:
     process = Budget(100)
     one, other = Budget(1_000, process), Budget(1_000, process)
     one.charge(500)
@@ -186,7 +186,7 @@ async def test_shards_that_stand_still_do_not_starve_another_one() -> None:
     assert waiting.cancelled_caught
 
 
-async def test_who_waits_for_the_process_hears_of_its_own_bytes_given_back() -> None:
+async def test_a_read_that_waits_for_the_process_wakes_when_its_own_shards_bytes_are_given_back() -> None:
     process = Budget(100)
     one, other = Budget(1_000, process), Budget(1_000, process)
     one.charge(500)
@@ -202,7 +202,7 @@ async def test_who_waits_for_the_process_hears_of_its_own_bytes_given_back() -> 
             assert await room(other) == LEAST
 
 
-async def test_what_a_shard_had_in_hand_goes_back_with_it() -> None:
+async def test_the_bytes_of_a_shard_are_given_back_when_it_leaves() -> None:
     process = Budget(100)
     one = Budget(1_000, process)
     one.charge(500)

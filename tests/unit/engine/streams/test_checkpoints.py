@@ -52,7 +52,7 @@ def checkpoints_over(store: SlowStore, *, has_windows: bool = False) -> Checkpoi
     return Checkpoints(positions, health=health, has_windows=has_windows)
 
 
-def test_moves_during_a_save_go_together_into_the_next() -> None:
+def test_checkpoints_that_move_during_a_save_are_saved_together_by_the_next_one() -> None:
     async def main() -> None:
         store = SlowStore()
         checkpoints = checkpoints_over(store)
@@ -71,9 +71,7 @@ def test_moves_during_a_save_go_together_into_the_next() -> None:
 
 
 @pytest.mark.parametrize(("has_windows", "seconds"), [(False, 1.0), (True, 0.2)])
-def test_a_store_that_is_quick_is_asked_once_a_second_and_five_times_with_windows(
-    has_windows: bool, seconds: float
-) -> None:
+def test_a_fast_store_gets_one_save_a_second_and_five_with_windows(has_windows: bool, seconds: float) -> None:
     async def main() -> None:
         store = SlowStore(seconds=0.01)
         checkpoints = checkpoints_over(store, has_windows=has_windows)
@@ -94,7 +92,7 @@ def test_a_store_that_is_quick_is_asked_once_a_second_and_five_times_with_window
 
 
 @pytest.mark.parametrize("failures", [1, 3])
-def test_a_store_that_fails_is_tried_again_with_the_latest(failures: int) -> None:
+def test_a_failed_save_is_repeated_with_the_latest_checkpoints(failures: int) -> None:
     async def main() -> None:
         store = SlowStore(failures=failures)
         checkpoints = checkpoints_over(store)
@@ -110,7 +108,7 @@ def test_a_store_that_fails_is_tried_again_with_the_latest(failures: int) -> Non
     run_seeded(1, main)
 
 
-def test_save_returns_when_all_is_stored_and_the_last_ones_are_shielded() -> None:
+def test_save_returns_when_all_checkpoints_are_stored_and_the_last_save_is_shielded() -> None:
     async def main() -> None:
         store = SlowStore()
         checkpoints = checkpoints_over(store)
@@ -126,7 +124,7 @@ def test_save_returns_when_all_is_stored_and_the_last_ones_are_shielded() -> Non
     run_seeded(1, main)
 
 
-def test_moves_during_a_save_do_not_keep_it_from_returning() -> None:
+def test_checkpoints_that_move_during_a_save_do_not_delay_its_return() -> None:
     async def main() -> None:
         store = SlowStore(failures=1)
         checkpoints = checkpoints_over(store)
@@ -149,7 +147,7 @@ def test_moves_during_a_save_do_not_keep_it_from_returning() -> None:
     run_seeded(1, main)
 
 
-def test_the_age_is_that_of_the_oldest_move_that_is_not_stored() -> None:
+def test_the_checkpoint_age_is_that_of_the_oldest_move_that_is_not_stored() -> None:
     async def main() -> None:
         checkpoints = checkpoints_over(SlowStore())
         assert checkpoints.age_in_seconds == 0
@@ -168,7 +166,7 @@ def test_the_age_is_that_of_the_oldest_move_that_is_not_stored() -> None:
     run_seeded(1, main)
 
 
-def test_the_age_grows_while_the_store_fails() -> None:
+def test_the_checkpoint_age_grows_while_the_store_fails() -> None:
     async def main() -> None:
         checkpoints = checkpoints_over(SlowStore(failures=1000))
         async with anyio.create_task_group() as group:
@@ -183,7 +181,7 @@ def test_the_age_grows_while_the_store_fails() -> None:
 
 
 @pytest.mark.parametrize(("failures", "lost"), [(1, 0), (1000, 2)])
-def test_the_last_ones_are_tried_for_a_while_and_what_is_lost_is_counted(failures: int, lost: int) -> None:
+def test_the_last_checkpoints_are_tried_for_a_while_and_lost_ones_are_counted(failures: int, lost: int) -> None:
     async def main() -> None:
         checkpoints = checkpoints_over(SlowStore(failures=failures))
         checkpoints.move(ONE, at(1))

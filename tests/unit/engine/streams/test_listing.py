@@ -148,7 +148,7 @@ def test_a_shard_whose_child_is_listed_late_makes_the_next_listing_come_within_2
     assert source.began[:2] == pytest.approx([20, 55]), "instead of 70"
 
 
-def test_whether_a_shard_has_left_is_told_by_a_listing_that_begins_after_the_question() -> None:
+def test_only_a_listing_that_begins_after_the_question_shows_that_a_shard_has_left() -> None:
     source = SlowSource(seconds=10.0)
     told: list[tuple[bool, float]] = []
 
@@ -187,7 +187,7 @@ def test_a_failed_listing_does_not_show_that_a_shard_has_left() -> None:
     assert source.began[1] >= 1.5, "after a pause"
 
 
-def test_a_shard_that_is_drained_during_a_long_listing_does_not_pass_for_one_of_another_stream() -> None:
+def test_a_shard_that_is_drained_during_a_long_listing_is_not_mistaken_for_one_of_another_stream() -> None:
     source = SlowSource(seconds=60.0, open_until=25.0)
 
     async def drain(listings: Listings) -> None:
@@ -200,7 +200,7 @@ def test_a_shard_that_is_drained_during_a_long_listing_does_not_pass_for_one_of_
     assert "AnotherStream" not in [fact.code for fact in facts if isinstance(fact, SourceFailed)]
 
 
-def test_many_shards_drained_at_once_are_listed_and_one_after_them_is_asked_about_alone() -> None:
+def test_many_shards_drained_at_once_cause_one_listing_and_a_later_one_alone_a_request_of_its_own() -> None:
     shard_ids = [ShardId(f"shard-{number}") for number in range(PARENTS_ASKED_FOR + 2)]
     source = SlowSource(shard_ids=shard_ids)
 
@@ -217,7 +217,7 @@ def test_many_shards_drained_at_once_are_listed_and_one_after_them_is_asked_abou
     assert (source.began, source.asked_for_children) == ([5], [shard_ids[-1]])
 
 
-def test_an_answer_with_the_children_of_one_shard_does_not_say_that_the_others_have_left() -> None:
+def test_an_answer_with_the_children_of_one_shard_does_not_show_that_the_others_have_left() -> None:
     """Else a shard that was drained long ago, and is still listed, would be found again and read from its beginning."""
     b, child = ShardId("shard-b"), ShardId("shard-c")
     source = SlowSource(shard_ids=[A, b], open_until=5.0)

@@ -42,7 +42,7 @@ class Run:
         )
 
 
-def test_every_call_of_a_store_is_tried_until_it_succeeds() -> None:
+def test_every_call_of_the_store_is_repeated_until_it_succeeds() -> None:
     async def main() -> None:
         store, operations = FakeStore(), ("save", "forget", "load", "starting_position")
         run = Run(store)
@@ -73,7 +73,7 @@ def test_a_run_stores_the_version_after_the_one_that_it_has_read() -> None:
     run_seeded(1, main)
 
 
-def test_a_shard_that_another_writer_has_stored_is_lost_and_told_once() -> None:
+def test_a_shard_that_another_writer_has_stored_is_lost_and_logged_once() -> None:
     async def main() -> None:
         store = FakeStore()
         await save(store, KEY, {A: at(1), B: at(1)})
@@ -98,7 +98,7 @@ def kept(save: Any) -> set[ShardId]:
     return set(save.wanted)
 
 
-def test_a_run_that_has_forgotten_a_shard_may_begin_it_anew() -> None:
+def test_a_run_that_has_forgotten_a_shard_may_begin_it_again() -> None:
     async def main() -> None:
         store = FakeStore()
         await save(store, KEY, {A: at(1)})

@@ -29,7 +29,7 @@ async def test_a_shard_has_one_holder_until_it_is_freed() -> None:
     assert shards.take(SHARD)
 
 
-async def test_those_that_wait_get_the_shard_one_after_the_other() -> None:
+async def test_waiting_runs_get_the_shard_one_after_another() -> None:
     shards = ShardsInHand()
     got: list[int] = []
 

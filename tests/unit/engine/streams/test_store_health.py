@@ -50,7 +50,7 @@ class Watched:
         return [after - before for before, after in zip(self.tries, self.tries[1:], strict=False)]
 
 
-def test_a_call_is_tried_until_it_succeeds_and_the_pauses_grow() -> None:
+def test_a_call_is_repeated_until_it_succeeds_with_growing_pauses() -> None:
     async def main() -> None:
         watched = Watched()
         assert await watched.call(*[LOCKED] * 9) == "done"
@@ -77,7 +77,7 @@ def test_a_store_that_asks_for_a_longer_pause_gets_it() -> None:
     run_seeded(1, main)
 
 
-def test_a_failing_store_troubles_a_mapping_that_is_ready_and_says_since_when_and_when_it_is_tried_next() -> None:
+def test_a_ready_mapping_with_a_failing_store_is_troubled_and_shows_the_begin_and_the_next_try() -> None:
     async def main() -> None:
         watched = Watched()
         assert watched.of_store.together_with(READY) == READY
@@ -119,7 +119,7 @@ def test_each_kind_of_call_has_its_own_trouble() -> None:
     run_seeded(1, main)
 
 
-def test_a_store_has_recovered_when_the_last_trouble_is_over() -> None:
+def test_a_store_has_recovered_when_its_last_trouble_is_over() -> None:
     async def main() -> None:
         watched = Watched()
         failing = [LOCKED] * 3
@@ -137,7 +137,7 @@ def test_a_store_has_recovered_when_the_last_trouble_is_over() -> None:
     run_seeded(1, main)
 
 
-def test_a_fault_of_our_own_is_not_tried_again() -> None:
+def test_a_call_that_fails_by_a_fault_of_ours_is_not_repeated() -> None:
     async def main() -> None:
         async def moved_back() -> None:
             raise AssertionError("the checkpoint would move back")

@@ -27,7 +27,7 @@ async def test_a_read_with_room_for_any_answer_asks_for_all_records() -> None:
     assert await weight.fitting(LARGEST_ANSWER, LEAST) == 10_000
 
 
-async def test_a_shards_own_records_count_before_those_of_others() -> None:
+async def test_the_weight_of_a_shards_own_records_counts_before_that_of_others() -> None:
     weight = RecordWeight()
     weight.learn(100 * KILOBYTE)
     assert await weight.fitting(LEAST, KILOBYTE) == 1024

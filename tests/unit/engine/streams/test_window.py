@@ -41,7 +41,7 @@ def test_a_window_whose_state_has_outgrown_its_limit_admits_nothing_before_its_l
     assert window.admits(Arrived(5.0))
 
 
-def test_without_windows_everything_is_admitted_and_nothing_ends() -> None:
+def test_without_windows_every_record_is_admitted_and_no_window_ends() -> None:
     window = window_of(length=None)
     assert window.admits(Arrived(5.0))
     assert window.admits(Arrived(5000.0))
