@@ -93,7 +93,7 @@ RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
         (f"{STREAM}maximum_retry_attempts = 0\nenabled = false\n{CONSUMER}", None),
     ],
 )
-def test_what_is_probably_not_meant_is_said(loaded: Callable[..., Settings], text: str, warning: str | None) -> None:
+def test_a_probable_mistake_causes_a_warning(loaded: Callable[..., Settings], text: str, warning: str | None) -> None:
     warnings = loaded(text).warnings
     assert warning in warnings if warning else warnings == ()
 
@@ -105,7 +105,9 @@ def test_what_is_probably_not_meant_is_said(loaded: Callable[..., Settings], tex
         ("arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026", "eventID"),
     ],
 )
-def test_a_key_beside_the_data_is_none_that_aws_promises(loaded: Callable[..., Settings], arn: str, key: str) -> None:
+def test_a_filter_on_an_undocumented_metadata_key_causes_a_warning(
+    loaded: Callable[..., Settings], arn: str, key: str
+) -> None:
     (warning,) = loaded(f"""
         [mappings.m]
         event_source_arn = "{arn}"
@@ -129,7 +131,7 @@ def test_a_key_beside_the_data_is_none_that_aws_promises(loaded: Callable[..., S
         ),
     ],
 )
-def test_a_pattern_for_dynamodb_is_doubted_only_where_no_record_matches_it(
+def test_a_pattern_for_dynamodb_causes_a_warning_only_if_no_record_can_match_it(
     loaded: Callable[..., Settings], pattern: str, warnings: tuple[str, ...]
 ) -> None:
     settings = loaded(f"""

@@ -174,7 +174,7 @@ MEMBERS = [
 ]
 
 
-def test_what_is_missing_is_named_as_in_the_request(faults: Callable[..., list[str]]) -> None:
+def test_a_missing_member_has_the_name_of_the_request(faults: Callable[..., list[str]]) -> None:
     assert faults() == ["EventSourceArn: is required", "FunctionName: is required"]
     assert faults(EventSourceArn=None, FunctionName=5) == [
         "EventSourceArn: is required",
@@ -200,7 +200,7 @@ def test_a_region_must_exist_unless_an_endpoint_is_set(settings: Settings, sourc
         (KINESIS, BILL, "clicks"),
     ],
 )
-def test_a_source_and_a_function_that_a_mapping_has_are_refused(
+def test_a_source_and_a_function_that_already_have_a_mapping_are_refused(
     faults: Callable[..., list[str]], source: str, function: str, first: str
 ) -> None:
     (fault,) = faults(
@@ -212,7 +212,7 @@ def test_a_source_and_a_function_that_a_mapping_has_are_refused(
     assert fault.startswith(("An event source mapping with SQS arn", "The event source arn"))
 
 
-def test_a_function_that_the_settings_have_is_shared(settings: Settings) -> None:
+def test_a_function_of_the_settings_is_shared(settings: Settings) -> None:
     for function, name in (("f", "f"), ("bill", "bill"), (BILL, "bill"), ("resize", "resize")):
         now = with_mapping(settings, "new", {"EventSourceArn": f"{QUEUE}-new", "FunctionName": function}, {})
         assert (now.queue_mappings[-1].function_name, now.functions) == (name, settings.functions)
@@ -233,7 +233,7 @@ def test_a_name_means_the_function_of_the_mappings_region(settings: Settings) ->
 
 
 @pytest.mark.parametrize("request_", [None, [], "text", 5])
-def test_a_request_that_is_no_object_is_refused(settings: Settings, request_: object) -> None:
+def test_a_request_that_is_not_an_object_is_refused(settings: Settings, request_: object) -> None:
     with pytest.raises(SettingsError) as caught:
         with_mapping(settings, "new", request_, {})
     assert caught.value.faults == ["the request must be a JSON object"]
@@ -248,7 +248,7 @@ def test_a_request_that_is_nested_too_deeply_is_refused(settings: Settings) -> N
     assert caught.value.faults == ["the request is nested too deeply"]
 
 
-def test_two_requests_may_follow_each_other(settings: Settings) -> None:
+def test_two_requests_add_two_mappings(settings: Settings) -> None:
     request = {"EventSourceArn": f"{QUEUE}-new", "FunctionName": "resize:live"}
     now = with_mapping(settings, "new", request, {})
     with pytest.raises(SettingsError) as caught:

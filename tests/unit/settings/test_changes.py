@@ -70,7 +70,7 @@ def edited(loaded: Load) -> ChangesOf:
     return changes_of
 
 
-def test_nothing_changes_where_the_file_is_the_same(edited: ChangesOf, loaded: Load) -> None:
+def test_an_unchanged_file_changes_nothing(edited: ChangesOf, loaded: Load) -> None:
     assert edited("[mappings.orders]", "# a comment\n[mappings.orders]\nbatch_size = 10") == Changes(
         mappings=Difference(),
         functions=Difference(),
@@ -95,12 +95,12 @@ def test_a_mapping_is_replaced_if_one_of_its_options_changes(edited: ChangesOf) 
     assert told(found.functions) == {}
 
 
-def test_a_filter_is_a_part_of_its_mapping(edited: ChangesOf) -> None:
+def test_a_changed_filter_replaces_its_mapping(edited: ChangesOf) -> None:
     filters = '[mappings.orders]\nfilter_criteria.filters = [{ pattern = { body = { kind = ["a"] } } }]'
     assert told(edited("[mappings.orders]", filters).mappings) == {"replaced": ["orders"]}
 
 
-def test_a_function_that_changes_takes_its_mappings_with_it_and_no_others(edited: ChangesOf) -> None:
+def test_a_changed_function_replaces_its_mappings_and_no_others(edited: ChangesOf) -> None:
     found = edited('handler = "store:handler"', 'handler = "store:handler"\ntimeout_in_seconds = 5')
     assert told(found.functions) == {"replaced": ["store"]}
     assert told(found.mappings) == {"replaced": ["orders", "returns"]}
@@ -112,7 +112,7 @@ def test_a_mapping_may_change_its_function(edited: ChangesOf) -> None:
     assert told(found.mappings) == {"replaced": ["orders"]}
 
 
-def test_a_function_that_only_a_mapping_names_comes_and_goes_with_it(edited: ChangesOf) -> None:
+def test_a_function_that_only_a_mapping_names_is_added_and_removed_with_it(edited: ChangesOf) -> None:
     found = edited('function_name = "bill"', 'function_name = "resize:live"')
     assert told(found.functions) == {"added": ["resize:live"]}
     assert told(found.mappings) == {"replaced": ["invoices"]}
@@ -133,7 +133,7 @@ def test_a_function_that_only_a_mapping_names_comes_and_goes_with_it(edited: Cha
         ('endpoints = { sns = "http://h", dynamodb = "http://h" }', [], []),
     ],
 )
-def test_an_option_of_the_daemon_replaces_what_uses_it(
+def test_a_changed_option_of_the_daemon_replaces_the_mappings_that_use_it(
     edited: ChangesOf, option: str, mappings: list[str], functions: list[str]
 ) -> None:
     found = edited("[daemon]", f"[daemon]\n{option}")
@@ -146,7 +146,7 @@ def test_an_option_of_the_daemon_replaces_what_uses_it(
 @pytest.mark.parametrize(
     "option", ['http_hosts = ["poller"]', 'admin_token = "token"', "shutdown_grace_in_seconds = 5"]
 )
-def test_an_option_that_is_read_when_it_is_needed_replaces_nothing(edited: ChangesOf, option: str) -> None:
+def test_a_changed_option_that_is_read_when_needed_replaces_nothing(edited: ChangesOf, option: str) -> None:
     found = edited("[daemon]", f"[daemon]\n{option}")
     assert found.options == (f"daemon.{option.partition(' ')[0]}",)
     assert (found.needs_restart, told(found.mappings), told(found.functions)) == ((), {}, {})
@@ -163,7 +163,7 @@ def test_an_option_that_is_read_when_it_is_needed_replaces_nothing(edited: Chang
         ("[daemon]", '[daemon]\nlog_format = "console"', ["log_format"]),
     ],
 )
-def test_an_option_that_is_read_at_the_start_only_stays_and_is_named_each_time(
+def test_an_option_that_is_read_only_at_the_start_keeps_its_value_and_is_named_each_time(
     edited: ChangesOf, loaded: Load, part: str, other: str, options: list[str]
 ) -> None:
     found = edited(part, other)
@@ -225,7 +225,7 @@ def test_events_come_and_go_with_their_function(loaded: Load) -> None:
     assert told(changes(loaded(new), loaded(EVENTS)).events) == {"removed": ["new"]}
 
 
-def test_a_mapping_of_a_stream_under_another_name_begins_anew_and_is_told(edited: ChangesOf) -> None:
+def test_a_renamed_stream_mapping_begins_anew_with_a_warning(edited: ChangesOf) -> None:
     found = edited("[mappings.clicks]", "[mappings.views]")
     assert told(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
     assert found.renamed == (Renamed(MappingName("clicks"), MappingName("views")),)
@@ -249,13 +249,13 @@ def test_a_consumer_has_the_positions_of_its_stream(edited: ChangesOf) -> None:
     ],
     ids=["queue", "another stream"],
 )
-def test_a_new_name_is_no_loss_for_a_queue_or_another_stream(edited: ChangesOf, part: str, other: str) -> None:
+def test_a_new_name_causes_no_warning_for_a_queue_or_another_stream(edited: ChangesOf, part: str, other: str) -> None:
     found = edited(part, other)
     assert len(found.mappings.added) == len(found.mappings.removed) == 1
     assert found.renamed == ()
 
 
-def test_a_mapping_that_takes_over_the_stream_of_another_begins_anew_and_is_told(loaded: Load) -> None:
+def test_a_mapping_that_takes_over_the_stream_of_another_begins_anew_with_a_warning(loaded: Load) -> None:
     """`users` reads what `clicks` read, under a name that is not new."""
     before, users = FILE[FILE.index("[functions.audit]") : FILE.index("[functions.bill]")], "[mappings.users]\n"
     clicks = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
@@ -265,14 +265,14 @@ def test_a_mapping_that_takes_over_the_stream_of_another_begins_anew_and_is_told
     assert found.renamed == (Renamed(MappingName("clicks"), MappingName("users")),)
 
 
-def test_another_function_at_the_same_stream_is_no_new_name(edited: ChangesOf) -> None:
+def test_a_mapping_with_another_name_and_another_function_is_not_a_renamed_one(edited: ChangesOf) -> None:
     part = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
     found = edited(part, part.replace("[mappings.clicks]", "[mappings.views]").replace('"audit"', '"store"'))
     assert told(found.mappings) == {"added": ["views"], "removed": ["clicks"]}
     assert found.renamed == ()
 
 
-def test_a_second_mapping_of_a_stream_may_come_and_stay(loaded: Load) -> None:
+def test_a_second_mapping_of_a_stream_may_be_added_and_stay(loaded: Load) -> None:
     part = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
     consumer = part.replace("mappings.clicks", "mappings.views").replace("/clicks", "/clicks/consumer/c:1700000000")
     one, both = DAEMON + FILE, DAEMON + FILE.replace(part, part + consumer)

@@ -13,7 +13,7 @@ Load = Callable[..., Settings]
 Faults = Callable[..., list[str]]
 
 
-def test_a_daemon_needs_nothing_said(loaded: Load, tmp_path: Path) -> None:
+def test_every_option_of_the_daemon_has_a_default(loaded: Load, tmp_path: Path) -> None:
     assert loaded("").daemon == Daemon(
         region=None,
         account_id=None,
@@ -32,7 +32,7 @@ def test_a_daemon_needs_nothing_said(loaded: Load, tmp_path: Path) -> None:
     )
 
 
-def test_everything_said_is_taken(loaded: Load) -> None:
+def test_every_option_of_the_daemon_is_read(loaded: Load) -> None:
     text = """
         [daemon]
         region = "eu-west-1"
@@ -79,7 +79,7 @@ def test_everything_said_is_taken(loaded: Load) -> None:
         ("", {"STATE_DIRECTORY": ""}, "sqlite://{here}/poller.db"),
     ],
 )
-def test_the_state_has_an_absolute_place(
+def test_the_path_of_the_state_is_absolute(
     loaded: Load, tmp_path: Path, written: str, environ: dict[str, str], state: str
 ) -> None:
     assert loaded(f"[daemon]\n{written}", **environ).daemon.state == state.format(here=tmp_path)
@@ -148,7 +148,7 @@ def test_names_of_the_api_may_be_given_without_the_page(loaded: Load) -> None:
     assert loaded('[daemon]\napi_listen = "[::1]:0"\nhttp_hosts = ["p"]').daemon.http_hosts == ("p",)
 
 
-def test_names_of_a_server_whose_address_is_faulty_are_no_second_fault(faults: Faults) -> None:
+def test_the_host_names_of_a_server_with_a_faulty_address_are_not_a_second_fault(faults: Faults) -> None:
     (fault,) = faults('[daemon]\nhttp_listen = "9464"\nhttp_hosts = ["poller.internal"]')
     assert fault.startswith("daemon.http_listen")
 
@@ -203,7 +203,7 @@ def test_names_of_a_server_whose_address_is_faulty_are_no_second_fault(faults: F
         ("shutdown_grace_in_seconds = true", "must be a number of seconds from 0 to 3600"),
     ],
 )
-def test_what_a_daemon_cannot_be_told_is_refused(faults: Faults, written: str, rule: str) -> None:
+def test_an_invalid_option_of_the_daemon_is_refused(faults: Faults, written: str, rule: str) -> None:
     (fault,) = faults(f"[daemon]\n{written}")
     assert fault.startswith("daemon.")
     assert rule in fault

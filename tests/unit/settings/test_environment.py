@@ -42,25 +42,25 @@ def test_a_reference_is_replaced_once(written: str, text: str) -> None:
 @pytest.mark.parametrize(
     "written", ["${}", "${a-b}", "${A", "${1}", "${:-a}", "${A:b}", "${A-b}", "${A :-b}", "${A:-b"]
 )
-def test_what_looks_like_a_reference_and_is_none_is_a_fault(written: str) -> None:
+def test_a_malformed_reference_is_a_fault(written: str) -> None:
     _, (fault,) = substitute({"a": {"b": [written]}}, {"A": ""})
     assert (fault.path, fault.rule) == (("a", "b", 0), NOT_A_REFERENCE)
 
 
-def test_each_variable_that_is_missing_is_told(faults: Faults) -> None:
+def test_each_missing_variable_is_reported(faults: Faults) -> None:
     assert faults('[daemon]\nregion = "${A}-${B}"') == [
         'daemon.region = "${A}-${B}": the environment has no variable A',
         'daemon.region = "${A}-${B}": the environment has no variable B',
     ]
 
 
-def test_a_value_out_of_the_environment_is_never_toml(loaded: Load) -> None:
+def test_a_value_from_the_environment_is_never_parsed_as_toml(loaded: Load) -> None:
     value = 'x"\nlog_format = "console"\n[mappings.m]'
     settings = loaded('[daemon]\nregion = "${REGION}"\nendpoint_url = "http://a"', REGION=value)
     assert (settings.daemon.region, settings.daemon.log_format) == (value, "json")
 
 
-def test_a_number_and_a_switch_may_come_out_of_the_environment(loaded: Load) -> None:
+def test_a_number_and_a_boolean_may_come_from_the_environment(loaded: Load) -> None:
     settings = loaded(
         """
         [functions.f]
@@ -81,7 +81,7 @@ def test_a_number_and_a_switch_may_come_out_of_the_environment(loaded: Load) -> 
     assert settings.functions[mapping.function_name].timeout_in_seconds == 2.5
 
 
-def test_text_in_the_file_itself_is_not_a_number(mapping_faults: Callable[[str, str], list[str]]) -> None:
+def test_a_text_in_the_file_is_not_a_number(mapping_faults: Callable[[str, str], list[str]]) -> None:
     assert mapping_faults("queue", 'batch_size = "7"\nenabled = "true"') == [
         'batch_size = "7": must be a whole number of records from 1 to 10000',
         'enabled = "true": must be true or false',
@@ -141,11 +141,11 @@ SECRET = "s3cret-and-wrong"
         """,
     ],
 )
-def test_no_fault_shows_what_came_out_of_the_environment(faults: Faults, text: str) -> None:
+def test_no_fault_shows_a_value_from_the_environment(faults: Faults, text: str) -> None:
     assert SECRET not in "\n".join(faults(text, SECRET=SECRET))
 
 
-def test_no_warning_shows_what_came_out_of_the_environment(loaded: Load) -> None:
+def test_no_warning_shows_a_value_from_the_environment(loaded: Load) -> None:
     settings = loaded(
         """
         [daemon]
@@ -167,7 +167,7 @@ def test_no_warning_shows_what_came_out_of_the_environment(loaded: Load) -> None
     assert "mars-1" not in told
 
 
-def test_keys_are_taken_as_they_are(loaded: Load) -> None:
+def test_references_in_keys_are_not_replaced(loaded: Load) -> None:
     settings = loaded('[functions.f]\nurl = "http://a"\nheaders = { "$A" = "${A}" }', A="x")
     (function,) = settings.functions.values()
     assert isinstance(function.kind, HttpService)

@@ -23,7 +23,7 @@ OPTIONS = [(model, option) for model in MODELS.values() for option in leaves(mod
 """Those that may be left out."""
 
 
-def test_the_example_is_sound_and_needs_no_advice() -> None:
+def test_the_example_is_valid_and_needs_no_advice() -> None:
     settings = load(EXAMPLE, ENVIRON)
     assert len(settings.queue_mappings) == 3
     assert len(settings.stream_mappings) == 2
@@ -44,7 +44,7 @@ def test_the_example_shows_and_explains_every_option_as_it_is_declared() -> None
         ("scaling_config = ", "scaling_config.maximum_concurrency = 1"),
     ],
 )
-def test_an_option_that_the_example_lacks_is_put_in_where_it_is_declared(statement: str, mended: str) -> None:
+def test_an_option_that_the_example_lacks_is_added_at_its_declared_place(statement: str, mended: str) -> None:
     lines = EXAMPLE.read_text().splitlines()
     (number,) = (number for number, line in enumerate(lines) if line.startswith(statement))
     end = begin = number

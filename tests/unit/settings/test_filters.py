@@ -26,13 +26,13 @@ MappingFaults = Callable[[str, str], list[str]]
         "3",
     ],
 )
-def test_a_bad_pattern_is_refused_in_aws_words(mapping_faults: MappingFaults, pattern: str) -> None:
+def test_an_invalid_pattern_is_refused_in_the_words_of_aws(mapping_faults: MappingFaults, pattern: str) -> None:
     (fault,) = mapping_faults("queue", f"filter_criteria.filters = [{{ pattern = {pattern} }}]")
     assert fault.startswith("filter_criteria.filters[0].pattern")
     assert ": Invalid filter pattern definition." in fault
 
 
-def test_every_bad_pattern_is_told(mapping_faults: MappingFaults) -> None:
+def test_every_invalid_pattern_is_reported(mapping_faults: MappingFaults) -> None:
     filters = """[{ pattern = '{' }, { pattern = '{"body": {"a": ["b"]}}' }, { pattern = '{}}' }]"""
     faults = mapping_faults("queue", f"filter_criteria.filters = {filters}")
     assert [fault.partition(" = ")[0] for fault in faults] == [
@@ -41,7 +41,7 @@ def test_every_bad_pattern_is_told(mapping_faults: MappingFaults) -> None:
     ]
 
 
-def test_a_pattern_is_told_although_the_source_is_not_known(faults: Callable[..., list[str]]) -> None:
+def test_an_invalid_pattern_is_reported_even_if_the_source_is_unknown(faults: Callable[..., list[str]]) -> None:
     told = faults("[mappings.m]\nevent_source_arn = 'q'\nfunction_name = 'f'\nfilter_criteria.filters=[{pattern='{'}]")
     assert len(told) == 2
 

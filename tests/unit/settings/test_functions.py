@@ -38,7 +38,9 @@ def function(loaded: Load) -> Callable[[str], Function]:
     return function_of
 
 
-def test_a_handler_is_our_bootstrap_in_the_files_folder(function: Callable[[str], Function], tmp_path: Path) -> None:
+def test_a_handler_runs_our_bootstrap_in_the_folder_of_the_file(
+    function: Callable[[str], Function], tmp_path: Path
+) -> None:
     bootstrap = Path(poller.__file__).parent / "targets" / "runtime" / "bootstrap.py"
     assert function(
         'handler = "signup.functions:Users.insert"\nenvironment = { TABLE = "users" }'
@@ -51,40 +53,44 @@ def test_a_handler_is_our_bootstrap_in_the_files_folder(function: Callable[[str]
     assert bootstrap.is_file()
 
 
-def test_a_handler_may_have_an_interpreter_of_its_own(function: Callable[[str], Function]) -> None:
+def test_a_handler_may_have_its_own_interpreter(function: Callable[[str], Function]) -> None:
     kind = function('handler = "a:b"\npython = "/opt/venv/bin/python"').kind
     assert isinstance(kind, ChildProcess)
     assert (kind.command[0], Path(kind.command[1]).name) == ("/opt/venv/bin/python", "bootstrap.py")
 
 
-def test_a_command_is_run_in_the_files_folder(function: Callable[[str], Function], tmp_path: Path) -> None:
+def test_a_command_runs_in_the_folder_of_the_file(function: Callable[[str], Function], tmp_path: Path) -> None:
     assert function('command = ["node", "bootstrap.mjs"]').kind == ChildProcess(
         command=("node", "bootstrap.mjs"), handler=None, environment={}, directory=str(tmp_path)
     )
 
 
-def test_the_daemons_credentials_are_inherited_unless_the_file_says_no(function: Callable[[str], Function]) -> None:
+def test_a_function_inherits_the_daemons_credentials_unless_the_file_says_no(
+    function: Callable[[str], Function],
+) -> None:
     for line, inherits in (("", True), ("inherit_credentials = true", True), ("inherit_credentials = false", False)):
         kind = function(f'handler = "a:b"\n{line}').kind
         assert isinstance(kind, ChildProcess)
         assert kind.inherits_credentials is inherits
 
 
-def test_memory_has_no_limit_unless_the_file_sets_one(function: Callable[[str], Function]) -> None:
+def test_the_memory_of_a_function_is_unlimited_unless_the_file_sets_a_limit(
+    function: Callable[[str], Function],
+) -> None:
     for line, memory in (("", None), ("memory_size_in_mb = 512", 512)):
         kind = function(f'handler = "a:b"\n{line}').kind
         assert isinstance(kind, ChildProcess)
         assert kind.memory_size_in_mb == memory
 
 
-def test_one_url_is_a_pool_of_one(function: Callable[[str], Function]) -> None:
+def test_a_single_url_is_a_list_of_one_url(function: Callable[[str], Function]) -> None:
     assert function('url = "http://a"\nheaders = { A = "b" }').kind == HttpService(
         urls=("http://a",), headers={"A": "b"}
     )
     assert function('urls = ["http://a", "http://b"]').kind == HttpService(urls=("http://a", "http://b"), headers={})
 
 
-def test_an_arn_is_kept_verbatim_and_invoked_without_its_qualifier(function: Callable[[str], Function]) -> None:
+def test_an_arn_is_kept_unchanged_and_invoked_without_its_qualifier(function: Callable[[str], Function]) -> None:
     arn = "arn:aws-cn:lambda:cn-north-1:123456789012:function:bill"
     for qualifier in ("live", "7", "$LATEST"):
         bill = function(f'arn = "{arn}:{qualifier}"')
@@ -112,7 +118,7 @@ def test_each_kind_has_its_own_default_concurrency(
     assert function(options).reserved_concurrency == concurrency
 
 
-def test_the_timeout_is_thirty_seconds_where_nothing_is_said(function: Callable[[str], Function]) -> None:
+def test_the_default_timeout_is_thirty_seconds(function: Callable[[str], Function]) -> None:
     assert function('url = "http://a"').timeout_in_seconds == 30
     assert function('url = "http://a"\ntimeout_in_seconds = 0.5').timeout_in_seconds == 0.5
 
@@ -126,7 +132,7 @@ def test_the_timeout_is_thirty_seconds_where_nothing_is_said(function: Callable[
         ('arn = "arn:aws:lambda:eu-west-1:123456789012:function:a"', 1_800),
     ],
 )
-def test_a_function_may_run_for_hours_and_one_of_lambda_for_half_an_hour(
+def test_a_function_may_run_for_hours_and_a_lambda_function_for_half_an_hour(
     function: Callable[[str], Function], kind: str, longest: int
 ) -> None:
     assert function(f"{kind}\ntimeout_in_seconds = {longest}").timeout_in_seconds == longest
@@ -156,9 +162,7 @@ def test_a_function_without_an_arn_gets_one_from_its_first_mapping(loaded: Load,
     assert str(function.arn) == arn
 
 
-def test_an_arn_that_is_made_stays_in_the_partition_of_the_source(
-    loaded: Load, faults: Callable[..., list[str]]
-) -> None:
+def test_a_generated_arn_is_in_the_partition_of_the_source(loaded: Load, faults: Callable[..., list[str]]) -> None:
     text = """
         [mappings.first]
         event_source_arn = "arn:aws-cn:sqs:cn-north-1:111111111111:q"
@@ -246,7 +250,7 @@ def test_an_arn_that_is_made_stays_in_the_partition_of_the_source(
         ('handler = "a:b"\nenvironment = { AWS_LAMBDA_RUNTIME_API = "c" }', "is set by the daemon itself"),
     ],
 )
-def test_what_a_function_cannot_be_told_is_refused(faults: Faults, options: str, fault: str) -> None:
+def test_an_invalid_option_of_a_function_is_refused(faults: Faults, options: str, fault: str) -> None:
     (told,) = faults(f"[functions.f]\n{options}")
     assert told.startswith("functions.f")
     assert fault in told

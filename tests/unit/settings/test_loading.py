@@ -84,7 +84,7 @@ def test_a_file_with_ten_faults_names_all_ten(faults: Faults) -> None:
     ]
 
 
-def test_a_value_that_cannot_be_read_is_told_once(faults: Faults) -> None:
+def test_a_value_that_cannot_be_read_is_reported_once(faults: Faults) -> None:
     """Neither "is required" nor the rules that look at it are told besides."""
     text = """
         [functions.f]
@@ -116,11 +116,13 @@ def test_a_value_that_cannot_be_read_is_told_once(faults: Faults) -> None:
         ('[functions."a b"]', 'functions."a b": a name has 1 to 64 letters, digits, hyphens and underscores'),
     ],
 )
-def test_a_wrong_shape_is_told(faults: Faults, text: str, fault: str) -> None:
+def test_a_value_of_a_wrong_type_is_reported(faults: Faults, text: str, fault: str) -> None:
     assert faults(text) == [fault]
 
 
-def test_an_unknown_key_leads_to_the_table_that_knows_it(mapping_faults: Callable[[str, str], list[str]]) -> None:
+def test_the_fault_of_an_unknown_key_names_the_table_that_has_it(
+    mapping_faults: Callable[[str, str], list[str]],
+) -> None:
     assert mapping_faults("queue", "destination_arn = 'a'\nmaximum_concurrency = 4\nBatchSize = 4") == [
         'destination_arn = "a": unknown key; did you mean destination_config.on_failure.destination_arn?',
         "maximum_concurrency = 4: unknown key; did you mean scaling_config.maximum_concurrency?",
@@ -139,7 +141,7 @@ def test_an_unknown_key_deep_in_a_table_is_compared_with_that_tables_keys(
 @pytest.mark.parametrize(
     "option", ["provisioned_poller_config = {}", "metrics_config = {}", "tags = {}", "kms_key_arn = 'a'", "topics = []"]
 )
-def test_an_option_that_only_awss_own_mappings_have_is_named_as_such(
+def test_an_option_that_only_awss_own_mappings_have_is_reported_as_such(
     mapping_faults: Callable[[str, str], list[str]], option: str
 ) -> None:
     (fault,) = mapping_faults("queue", option)
@@ -157,12 +159,12 @@ def test_a_function_named_like_an_option_does_not_confuse_the_search_for_the_nea
     ]
 
 
-def test_a_long_value_is_shown_short(faults: Faults) -> None:
+def test_a_long_value_is_shortened_in_a_fault(faults: Faults) -> None:
     (fault,) = faults(f'[daemon]\nendpoint_url = "{"x" * 500}"')
     assert len(fault) < 200
 
 
-def test_broken_toml_is_told_with_line_and_column(faults: Faults, tmp_path: Path) -> None:
+def test_broken_toml_is_reported_with_line_and_column(faults: Faults, tmp_path: Path) -> None:
     file = tmp_path / "poller.toml"
     assert faults("[daemon]\nregion eu-west-1") == [
         f"{file}: line 2, column 8: not TOML: Expected '=' after a key in a key/value pair"
@@ -180,13 +182,13 @@ def test_broken_toml_is_told_with_line_and_column(faults: Faults, tmp_path: Path
         (f"[daemon]\n{'x.' * 3000}x = 1", "is nested too deeply"),
     ],
 )
-def test_what_is_too_large_to_be_read_is_a_fault(faults: Faults, tmp_path: Path, text: str, rule: str) -> None:
+def test_a_file_that_is_too_large_is_a_fault(faults: Faults, tmp_path: Path, text: str, rule: str) -> None:
     (fault,) = faults(text)
     assert fault.startswith(f"{tmp_path / 'poller.toml'}: {rule}")
     assert "99999" not in fault
 
 
-def test_a_file_that_is_nested_too_deeply_is_a_fault_where_only_the_state_is_asked_for(tmp_path: Path) -> None:
+def test_a_file_that_is_nested_too_deeply_is_a_fault_even_if_only_the_state_is_read(tmp_path: Path) -> None:
     file = tmp_path / "poller.toml"
     file.write_text(f"[daemon]\nx = {'[' * 3000}")
     with pytest.raises(SettingsError) as caught:
@@ -194,7 +196,7 @@ def test_a_file_that_is_nested_too_deeply_is_a_fault_where_only_the_state_is_ask
     assert caught.value.faults == [f"{file}: is nested too deeply"]
 
 
-def test_a_number_of_any_size_is_a_fault_wherever_it_stands(faults: Faults) -> None:
+def test_a_huge_number_is_a_fault_in_every_option(faults: Faults) -> None:
     """A hexadecimal one has no limit in TOML."""
     huge = f"0x{'f' * 10_000}"
     told = faults(f"""
@@ -215,11 +217,11 @@ def test_a_number_of_any_size_is_a_fault_wherever_it_stands(faults: Faults) -> N
     assert all(len(fault) < 300 for fault in told)
 
 
-def test_a_byte_order_mark_is_passed_over(loaded: Load) -> None:
+def test_a_byte_order_mark_is_skipped(loaded: Load) -> None:
     assert loaded('\ufeff[daemon]\nregion = "eu-west-1"').daemon.region == "eu-west-1"
 
 
-def test_a_file_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     latin = tmp_path / "latin.toml"
     latin.write_bytes(b'region = "\xe9"')
     for file, rule in (
@@ -232,7 +234,7 @@ def test_a_file_that_cannot_be_had_is_told(tmp_path: Path) -> None:
         assert caught.value.faults == [f"{file}: {rule}"]
 
 
-def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     pipe = tmp_path / "poller.toml"
     os.mkfifo(pipe)
     with pytest.raises(SettingsError) as caught:
@@ -240,7 +242,7 @@ def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     assert caught.value.faults == [f"{pipe}: is a named pipe, not a file"]
 
 
-def test_a_pipe_of_the_shell_is_read() -> None:
+def test_an_anonymous_pipe_is_read() -> None:
     """As in `poller check -c <(sops -d poller.toml)`."""
     reading, writing = os.pipe()
     os.write(writing, b'[daemon]\nregion = "eu-west-1"')
@@ -251,13 +253,13 @@ def test_a_pipe_of_the_shell_is_read() -> None:
         os.close(reading)
 
 
-def test_an_empty_file_is_sound_and_advised_on(loaded: Load) -> None:
+def test_an_empty_file_is_valid_and_causes_a_warning(loaded: Load) -> None:
     settings = loaded("")
     assert (settings.functions, settings.queue_mappings, settings.stream_mappings) == ({}, (), ())
     assert settings.warnings == ("mappings: there are none, so there is nothing to do",)
 
 
-def test_the_settings_hold_plain_values_only(loaded: Load) -> None:
+def test_the_settings_have_only_plain_values(loaded: Load) -> None:
     """Nothing of pydantic, and no text that remembers where it came from, leaves settings/."""
     settings = loaded('[daemon]\nendpoints = { sqs = "http://${HOST}" }', HOST="h")
     assert type(settings.daemon.endpoints) is dict

@@ -32,7 +32,7 @@ def test_a_queue_takes_no_option_of_streams(mapping_faults: MappingFaults, sourc
 
 
 @pytest.mark.parametrize("source", ["kinesis", "dynamodb"])
-def test_a_stream_takes_no_scaling(mapping_faults: MappingFaults, source: str) -> None:
+def test_a_stream_takes_no_scaling_config(mapping_faults: MappingFaults, source: str) -> None:
     (fault,) = mapping_faults(source, 'starting_position = "LATEST"\nscaling_config.maximum_concurrency = 2')
     assert "Unsupported ScalingConfig parameter for given event source mapping type." in fault
 
@@ -41,7 +41,7 @@ def test_a_stream_takes_no_scaling(mapping_faults: MappingFaults, source: str) -
     "options",
     ["parallelization_factor = 99", 'starting_position = "latest"', "destination_config.on_failure.wrong = 1"],
 )
-def test_of_an_option_that_does_not_apply_nothing_else_is_told(mapping_faults: MappingFaults, options: str) -> None:
+def test_an_option_that_does_not_apply_has_no_other_fault(mapping_faults: MappingFaults, options: str) -> None:
     (fault,) = mapping_faults("queue", options)
     assert " parameter for given event source mapping type." in fault
 
@@ -53,7 +53,7 @@ def test_of_an_option_that_does_not_apply_nothing_else_is_told(mapping_faults: M
         ("kinesis", "starting_position = 'AT_TIME'\nstarting_position_timestamp = 1", "starting_position"),
     ],
 )
-def test_a_rule_is_silent_where_a_value_that_it_needs_cannot_be_read(
+def test_a_rule_reports_nothing_if_a_value_that_it_needs_cannot_be_read(
     mapping_faults: MappingFaults, source: str, options: str, unreadable: str
 ) -> None:
     (fault,) = mapping_faults(source, options)
@@ -107,7 +107,7 @@ def test_a_timestamp_is_not_before_1970(mapping_faults: MappingFaults, moment: s
 
 
 @pytest.mark.parametrize("moment", ["1769860800000", '"${MOMENT}"'])
-def test_milliseconds_are_named_as_such(faults: Faults, moment: str) -> None:
+def test_a_timestamp_in_milliseconds_is_recognised(faults: Faults, moment: str) -> None:
     (fault,) = faults(
         f"""
         [mappings.m]
@@ -174,18 +174,18 @@ def test_a_destination_is_a_standard_queue_a_standard_topic_or_a_bucket(
     assert rule in fault
 
 
-def test_what_to_do_while_there_is_no_destination_says_nothing(mapping_faults: MappingFaults) -> None:
+def test_if_unreachable_needs_a_destination(mapping_faults: MappingFaults) -> None:
     options = 'starting_position = "LATEST"\ndestination_config.on_failure.if_unreachable = "drop"'
     assert mapping_faults("kinesis", options) == ["destination_config.on_failure.destination_arn: is required"]
 
 
-def test_only_failures_have_a_destination(mapping_faults: MappingFaults) -> None:
+def test_only_on_failure_has_a_destination(mapping_faults: MappingFaults) -> None:
     options = 'starting_position = "LATEST"\ndestination_config.on_success.destination_arn = "arn:aws:s3:::b"'
     (fault,) = mapping_faults("kinesis", options)
     assert fault.startswith("destination_config.on_success: unknown key")
 
 
-def test_a_source_and_a_function_are_bound_once(faults: Faults) -> None:
+def test_a_source_and_a_function_have_only_one_mapping(faults: Faults) -> None:
     """However the function is named, and whether or not the mapping is enabled."""
     arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
     text = "".join(
@@ -224,7 +224,7 @@ def test_two_keys_for_one_lambda_function_are_one_function(faults: Faults) -> No
     assert fault.endswith('and function (" b ") already exists. It is mappings.a')
 
 
-def test_a_uuid_names_one_mapping(faults: Faults) -> None:
+def test_a_uuid_belongs_to_only_one_mapping(faults: Faults) -> None:
     text = "".join(
         f"""
         [mappings.{name}]

@@ -39,7 +39,7 @@ def test_a_queue_mapping_has_aws_defaults(loaded: Load) -> None:
     )
 
 
-def test_everything_said_of_a_queue_mapping_is_taken(loaded: Load) -> None:
+def test_every_option_of_a_queue_mapping_is_read(loaded: Load) -> None:
     text = f"""{FUNCTION}
         [mappings.m]
         event_source_arn = "{QUEUE}"
@@ -98,7 +98,7 @@ def test_a_stream_mapping_has_aws_defaults(loaded: Load) -> None:
     assert mapping.is_kinesis
 
 
-def test_everything_said_of_a_stream_mapping_is_taken(loaded: Load) -> None:
+def test_every_option_of_a_stream_mapping_is_read(loaded: Load) -> None:
     text = f"""{FUNCTION}
         [mappings.m]
         event_source_arn = "{DYNAMODB}"
@@ -147,7 +147,7 @@ def test_a_starting_timestamp_is_a_date_time_or_seconds(loaded: Load, source: st
     assert mapping.starting_position == AtTimestamp(1769860800)
 
 
-def test_a_uuid_follows_from_the_mappings_name(loaded: Load) -> None:
+def test_the_default_uuid_is_derived_from_the_mappings_name(loaded: Load) -> None:
     text = FUNCTION + "".join(
         f'[mappings.{name}]\nevent_source_arn = "{QUEUE}-{name}"\nfunction_name = "f"\n' for name in ("a", "b")
     )
@@ -156,7 +156,7 @@ def test_a_uuid_follows_from_the_mappings_name(loaded: Load) -> None:
     assert first[0].uuid != first[1].uuid
 
 
-def test_a_pattern_written_as_a_table_is_the_same_as_its_json(loaded: Load) -> None:
+def test_a_pattern_as_a_table_equals_the_same_pattern_as_json(loaded: Load) -> None:
     """Numbers, switches, nesting and quotes; what JSON text says twice stays twice."""
     text = f"""{FUNCTION}
         [mappings.m]
@@ -174,7 +174,7 @@ def test_a_pattern_written_as_a_table_is_the_same_as_its_json(loaded: Load) -> N
     assert text == '{"body": {"a": ["b"]}, "body": {"c": ["d"]}}'
 
 
-def test_a_value_out_of_the_environment_is_quoted_within_a_patterns_table(loaded: Load) -> None:
+def test_a_value_from_the_environment_is_escaped_in_the_table_of_a_pattern(loaded: Load) -> None:
     text = f"""{FUNCTION}
         [mappings.m]
         event_source_arn = "{QUEUE}"
@@ -221,7 +221,7 @@ def test_a_value_out_of_the_environment_is_quoted_within_a_patterns_table(loaded
         ("kinesis", "starting_position_timestamp = true", "must be a date-time with its offset"),
     ],
 )
-def test_what_an_option_cannot_be_is_refused(
+def test_an_invalid_value_of_an_option_is_refused(
     mapping_faults: MappingFaults, source: str, option: str, fault: str
 ) -> None:
     needed = 'starting_position = "AT_TIMESTAMP"' if "timestamp" in option else 'starting_position = "LATEST"'
@@ -256,7 +256,7 @@ def test_what_an_option_cannot_be_is_refused(
         ("http://localhost:9324/000000000000/q", "is not an ARN but a url; a queue's ARN is as in arn:aws:sqs:"),
     ],
 )
-def test_what_is_no_source_is_refused(faults: Callable[..., list[str]], arn: str, rule: str) -> None:
+def test_an_arn_that_is_not_a_source_is_refused(faults: Callable[..., list[str]], arn: str, rule: str) -> None:
     (fault,) = faults(f'{FUNCTION}[mappings.m]\nevent_source_arn = "{arn}"\nfunction_name = "f"')
     assert fault.startswith(f'mappings.m.event_source_arn = "{arn}": ')
     assert rule in fault

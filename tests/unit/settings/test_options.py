@@ -59,7 +59,7 @@ class Value:
     depth: int | None
 
 
-def test_a_value_has_the_options_and_properties_of_its_fields_names() -> None:
+def test_the_fields_of_a_value_are_its_options_and_properties() -> None:
     options = Outer(size=3, names=["a"], inner=Inner(depth=7))
     assert built(Value, options, name="v") == Value(name="v", size=3, names=("a",), depth=7)
     assert built(Value, options, name="v", size=4).size == 4
@@ -78,7 +78,7 @@ def test_a_value_has_the_options_and_properties_of_its_fields_names() -> None:
         ("share", Substituted("0.25", "${SHARE}"), 0.25),
     ],
 )
-def test_a_number_in_the_range_is_read_and_one_number_may_stand_for_none(
+def test_a_number_in_the_range_is_read_and_one_number_may_mean_none(
     option: str, written: object, value: object
 ) -> None:
     assert getattr(Outer.model_validate({option: written}), option) == value
@@ -127,7 +127,7 @@ def test_a_declaration_is_found_through_names_and_list_positions() -> None:
     assert limited(Outer) == {"span": ("sqs",)}
 
 
-def test_a_fault_does_not_show_a_secret_wherever_it_stands() -> None:
+def test_a_fault_never_shows_a_secret() -> None:
     table = {"inner": {"word": "s3cret", "depth": 0}, "several": [{"word": "s3cret"}]}
     assert in_a_line(Fault(("inner", "word"), "is wrong"), table, Outer) == "inner.word: is wrong"
     assert in_a_line(Fault(("several", 0, "word"), "is wrong"), table, Outer) == "several[0].word: is wrong"
@@ -161,7 +161,7 @@ def _written_defaults(model: type[BaseModel], option: tuple[str, ...]) -> Iterat
 
 
 @pytest.mark.parametrize(("model", "option"), OPTIONS)
-def test_an_option_without_a_default_says_what_holds_instead(model: type[BaseModel], option: tuple[str, ...]) -> None:
+def test_an_option_without_a_default_says_what_applies_instead(model: type[BaseModel], option: tuple[str, ...]) -> None:
     """`poller check` shows it. What says how a function is reached, or what a mapping binds, is always written."""
     field = declaration(model, option)
     numbers, is_shown = marker(field, Range), marker(field, Follows) or marker(field, Unstated)

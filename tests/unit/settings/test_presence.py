@@ -35,7 +35,7 @@ def function(options: str) -> str:
 
 
 @pytest.mark.parametrize("module", ["signup", "package.inner", "namespace.inner", "json", "email.mime.text"])
-def test_a_module_is_beside_the_file_or_installed(missing_of: Missing, tmp_path: Path, module: str) -> None:
+def test_a_module_is_found_beside_the_file_or_installed(missing_of: Missing, tmp_path: Path, module: str) -> None:
     (tmp_path / "signup.py").write_text("raise SystemExit('it was imported')")
     for package in ("package", "namespace"):
         (tmp_path / package).mkdir()
@@ -45,7 +45,7 @@ def test_a_module_is_beside_the_file_or_installed(missing_of: Missing, tmp_path:
 
 
 @pytest.mark.parametrize("module", ["signup", "json.signup", "package.other", "package.inner.deeper", "__main__.x"])
-def test_a_missing_module_is_warned_of(missing_of: Missing, tmp_path: Path, module: str) -> None:
+def test_a_missing_module_causes_a_warning(missing_of: Missing, tmp_path: Path, module: str) -> None:
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "inner.py").touch()
     assert missing_of(function(f'handler = "{module}:handle"')) == [
@@ -53,7 +53,7 @@ def test_a_missing_module_is_warned_of(missing_of: Missing, tmp_path: Path, modu
     ]
 
 
-def test_a_module_may_be_on_the_functions_own_path(missing_of: Missing, tmp_path: Path) -> None:
+def test_a_module_is_found_on_the_functions_own_path(missing_of: Missing, tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "shared.py").touch()
     handler = 'handler = "shared:handle"'
@@ -63,7 +63,7 @@ def test_a_module_may_be_on_the_functions_own_path(missing_of: Missing, tmp_path
     assert missing_of(function(handler), PYTHONPATH=path) == []
 
 
-def test_a_program_is_on_the_path_or_seen_from_the_files_folder(missing_of: Missing, tmp_path: Path) -> None:
+def test_a_program_is_found_on_the_path_or_from_the_folder_of_the_file(missing_of: Missing, tmp_path: Path) -> None:
     program = tmp_path / "bootstrap"
     program.write_text("#!/bin/sh")
     program.chmod(0o755)
@@ -86,7 +86,7 @@ def test_a_program_is_on_the_path_or_seen_from_the_files_folder(missing_of: Miss
     ]
 
 
-def test_the_states_folder_is_asked_for_where_a_stream_needs_it(missing_of: Missing) -> None:
+def test_a_missing_folder_of_the_state_causes_a_warning_if_a_stream_needs_it(missing_of: Missing) -> None:
     state = '[daemon]\nstate = "sqlite://${FOLDER}/poller.db"\n'
     assert missing_of(state + STREAM, FOLDER="nowhere") == [
         'daemon.state = "sqlite://${FOLDER}/poller.db": its folder does not exist'
@@ -106,5 +106,5 @@ def test_the_folder_of_the_event_queue_is_asked_for_where_the_file_names_it(miss
     assert missing_of('[daemon]\nstate = "sqlite://nowhere/poller.db"') == []
 
 
-def test_other_kinds_of_functions_need_nothing_here(missing_of: Missing) -> None:
+def test_other_kinds_of_functions_need_nothing_on_this_machine(missing_of: Missing) -> None:
     assert missing_of(function('url = "http://127.0.0.1:1"')) == []

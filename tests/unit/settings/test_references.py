@@ -41,24 +41,26 @@ def mapping(name: str, function: str, source: str = "eu-west-1:123456789012") ->
         ),
     ],
 )
-def test_a_lambda_function_is_meant_in_every_way_that_aws_accepts(reference: str, arn: str, kind: LambdaApi) -> None:
+def test_a_lambda_function_can_be_named_in_every_way_that_aws_accepts(
+    reference: str, arn: str, kind: LambdaApi
+) -> None:
     function = lambda_function(reference, User(region="eu-west-1", account="123456789012"))
     assert function is not None
     assert (function.name, str(function.arn), function.kind) == (reference, arn, kind)
 
 
 @pytest.mark.parametrize("reference", ["a b", "a" * 65, "a:b:c", "1:function:a", "arn:aws:sqs:r:1:q"])
-def test_what_is_no_lambda_function_is_refused(faults: Faults, reference: str) -> None:
+def test_a_text_that_names_no_lambda_function_is_refused(faults: Faults, reference: str) -> None:
     (fault,) = faults(mapping("m", reference))
     assert "names no function: neither a key of [functions] nor a Lambda function's name or ARN" in fault
 
 
-def test_a_key_that_was_probably_meant_is_named(faults: Faults) -> None:
+def test_the_fault_of_an_unknown_key_names_the_nearest_one(faults: Faults) -> None:
     (fault,) = faults(mapping("m", "insert records") + '[functions.insert_records]\nurl = "http://a"')
     assert fault.endswith("did you mean insert_records?")
 
 
-def test_a_key_comes_before_a_lambda_function_of_that_name(loaded: Load) -> None:
+def test_a_key_of_the_file_wins_over_a_lambda_function_of_that_name(loaded: Load) -> None:
     settings = loaded(mapping("m", "resize") + '[functions.resize]\nurl = "http://a"')
     assert [mapping.function_name for mapping in settings.queue_mappings] == ["resize"]
     assert not isinstance(settings.functions[settings.queue_mappings[0].function_name].kind, LambdaApi)
@@ -70,7 +72,7 @@ def test_mappings_that_name_the_same_lambda_function_share_it(loaded: Load) -> N
     assert [mapping.function_name for mapping in settings.queue_mappings] == ["resize"] * 3
 
 
-def test_an_arn_that_is_configured_means_that_function_with_its_limits(loaded: Load) -> None:
+def test_a_configured_arn_means_that_function_with_its_limits(loaded: Load) -> None:
     settings = loaded(f'[functions.small]\narn = "{ARN}"\nreserved_concurrency = 2\n{mapping("m", ARN)}')
     assert list(settings.functions) == ["small"]
     assert [mapping.function_name for mapping in settings.queue_mappings] == ["small"]

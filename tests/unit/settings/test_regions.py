@@ -43,7 +43,7 @@ STREAM = "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/s"
         ("aws-iso-f", "us-isof-south-1"),
     ],
 )
-def test_every_region_is_good_in_its_own_partition_and_in_no_other(
+def test_every_region_is_accepted_only_in_its_own_partition(
     loaded: Load, faults: Faults, partition: str, region: str
 ) -> None:
     assert loaded(mapping(queue(region, partition))).queue_mappings

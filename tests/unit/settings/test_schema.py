@@ -49,7 +49,7 @@ MAPPING = '[mappings.m]\nevent_source_arn = "a"\nfunction_name = "f"\n'
         f"{MAPPING}filter_criteria.filters = [{{ pattern = '{{}}' }}, {{ pattern = {{ body = {{}} }} }}]",
     ],
 )
-def test_the_schema_accepts_what_is_right(validator: jsonschema.Draft7Validator, text: str) -> None:
+def test_the_schema_accepts_valid_settings(validator: jsonschema.Draft7Validator, text: str) -> None:
     assert accepts(validator, text)
 
 
@@ -73,7 +73,7 @@ def test_the_schema_accepts_what_is_right(validator: jsonschema.Draft7Validator,
         f"{MAPPING}filter_criteria.filters = [{{}}]",
     ],
 )
-def test_the_schema_refuses_what_is_wrong_in_itself(validator: jsonschema.Draft7Validator, text: str) -> None:
+def test_the_schema_refuses_invalid_values(validator: jsonschema.Draft7Validator, text: str) -> None:
     assert not accepts(validator, text)
 
 
@@ -83,7 +83,7 @@ def test_every_option_is_described() -> None:
             assert its_schema.get("description"), f"{name}.{option}"
 
 
-def test_nothing_is_null() -> None:
+def test_the_schema_allows_no_null() -> None:
     """TOML has no null."""
     assert "null" not in str(json_schema())
     assert find(json_schema(), ("$defs", "MappingOptions", "properties", "batch_size", "default")) is ABSENT

@@ -57,7 +57,7 @@ filter_criteria.filters = [{ pattern = { dynamodb = { "a b" = ["$${x}\\u007f\\"\
 
 
 @pytest.mark.parametrize("text", ["", MINIMAL, EXAMPLE.read_text()])
-def test_what_is_shown_means_the_same_when_it_is_read_again(tmp_path: Path, text: str) -> None:
+def test_the_shown_settings_mean_the_same_when_they_are_read_again(tmp_path: Path, text: str) -> None:
     environ = {**ENVIRON, "REGION": "eu-west-1"}
     written, again = tmp_path / "written.toml", tmp_path / "again.toml"
     written.write_text(text)
@@ -66,7 +66,7 @@ def test_what_is_shown_means_the_same_when_it_is_read_again(tmp_path: Path, text
     assert shown(again, environ).count("# default") == 0
 
 
-def test_defaults_are_filled_in_and_said_to_be_defaults(tmp_path: Path) -> None:
+def test_defaults_are_shown_and_marked_as_defaults(tmp_path: Path) -> None:
     file = tmp_path / "poller.toml"
     file.write_text(MINIMAL)
     text = shown(file, {"REGION": "eu-west-1"})
@@ -83,7 +83,7 @@ def test_defaults_are_filled_in_and_said_to_be_defaults(tmp_path: Path) -> None:
     assert "# scaling_config.maximum_concurrency: the function's reserved_concurrency holds" in lines
 
 
-def test_no_value_out_of_the_environment_is_shown() -> None:
+def test_no_value_from_the_environment_is_shown() -> None:
     text = shown(EXAMPLE, ENVIRON)
     assert "${DATABASE_PASSWORD}" in text
     assert "${NOTIFY_TOKEN}" in text
@@ -114,7 +114,7 @@ def test_a_token_in_the_file_is_not_shown(tmp_path: Path, written: str) -> None:
     assert "s3cret" not in text
 
 
-def test_a_default_does_not_show_what_came_out_of_the_environment(tmp_path: Path) -> None:
+def test_a_default_shows_no_value_from_the_environment(tmp_path: Path) -> None:
     """The region of a mapping follows from its source's ARN."""
     file = tmp_path / "poller.toml"
     file.write_text(MINIMAL)

@@ -69,14 +69,14 @@ def fault(text: str) -> str:
         ("= 1", "line 1, column 1: not TOML: Invalid statement"),
     ],
 )
-def test_a_fault_names_its_line_its_key_and_what_to_write(text: str, told: str) -> None:
+def test_a_syntax_fault_names_its_line_its_key_and_what_to_write(text: str, told: str) -> None:
     assert fault(text) == told
 
 
 @pytest.mark.parametrize(
     "text", ["a = s3cret", 'a = "s3cret', "a = 5 s3cret", "a = 's3cret\n'", "a = [s3cret]", "a = {s3cret"]
 )
-def test_no_value_is_shown(text: str) -> None:
+def test_a_syntax_fault_shows_no_value(text: str) -> None:
     assert "s3cret" not in fault(text)
 
 
