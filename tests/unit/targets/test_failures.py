@@ -58,7 +58,9 @@ ID = RequestId("6f1d")
         ),
     ],
 )
-def test_lambda_speaks_for_a_function_that_cannot(error: FunctionError, error_type: str, message: str) -> None:
+def test_an_invocation_without_an_answer_gets_the_error_of_lambda(
+    error: FunctionError, error_type: str, message: str
+) -> None:
     assert (error.error_type, error.message) == (error_type, message)
     assert orjson.loads(error.payload) == {"errorType": error_type, "errorMessage": message}
 
@@ -70,14 +72,14 @@ def test_a_posted_document_is_passed_on_unchanged() -> None:
 
 
 @pytest.mark.parametrize("document", [b"", b"oops", b"[]", b'{"errorType": 3, "errorMessage": null}'])
-def test_a_document_that_says_nothing_leaves_the_word_to_the_runtime(document: bytes) -> None:
+def test_a_document_without_an_error_type_gets_the_type_of_the_header(document: bytes) -> None:
     assert posted(document, error_type="Runtime.BadThing").error_type == "Runtime.BadThing"
     assert posted(document, error_type="whatever 123").error_type == "Function.Unknown"
     assert posted(document, error_type=None).error_type == "Function.Unknown"
     assert posted(document, error_type=None).message == ""
 
 
-def test_only_so_much_of_an_error_goes_to_the_log() -> None:
+def test_the_error_in_the_log_has_a_limited_length() -> None:
     error = posted(orjson.dumps({"errorType": "E" * 10_000, "errorMessage": "m" * 10_000}), error_type=None)
     assert len(error.error_type) == 128
     assert len(error.message) == MESSAGE_LIMIT_IN_CHARACTERS
@@ -95,5 +97,5 @@ def test_only_so_much_of_an_error_goes_to_the_log() -> None:
         (b"", False),
     ],
 )
-def test_an_error_document_is_known_by_its_shape(body: bytes, is_error: bool) -> None:
+def test_an_error_document_is_recognised_by_its_keys(body: bytes, is_error: bool) -> None:
     assert is_error_document(body) is is_error

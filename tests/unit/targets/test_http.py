@@ -114,7 +114,7 @@ async def test_the_event_is_posted_as_json_and_the_body_is_the_answer() -> None:
     assert "x-amz-client-context" not in request.headers
 
 
-async def test_configured_headers_are_sent_and_win() -> None:
+async def test_configured_headers_are_sent_and_win_over_ours() -> None:
     headers = {"Authorization": "Bearer x", "Content-Type": "application/cloudevents+json"}
     _, request = await exchange(Reply(), headers=headers)
     assert request.headers["authorization"] == "Bearer x"
@@ -122,15 +122,15 @@ async def test_configured_headers_are_sent_and_win() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-async def test_any_2xx_is_an_answer(status: int) -> None:
+async def test_any_status_2xx_is_an_answer(status: int) -> None:
     assert (await exchange(Reply(status=status)))[0] == Answered(b"")
 
 
-async def test_a_proxy_that_nobody_configured_is_one_still() -> None:
+async def test_a_status_407_without_a_configured_proxy_is_unreachable() -> None:
     assert told((await exchange(Reply(status=407)))[0]) == Unreachable(reason="HTTP.407")
 
 
-async def test_an_answer_with_the_shape_of_an_error_is_an_answer() -> None:
+async def test_an_answer_that_looks_like_an_error_is_an_answer() -> None:
     body = b'{"errorMessage": "x", "errorType": "E"}'
     assert (await exchange(Reply(body=body)))[0] == Answered(body)
 
@@ -145,24 +145,24 @@ async def test_a_cookie_is_not_sent_back() -> None:
 
 
 @pytest.mark.parametrize(("encoding", "packed"), [("gzip", gzip.compress), ("Deflate", zlib.compress)])
-async def test_a_compressed_answer_is_unpacked(encoding: str, packed: Callable[[bytes], bytes]) -> None:
+async def test_a_compressed_answer_is_decompressed(encoding: str, packed: Callable[[bytes], bytes]) -> None:
     reply = Reply(body=packed(b"[1]"), headers={"Content-Encoding": encoding})
     assert (await exchange(reply))[0] == Answered(b"[1]")
 
 
 @pytest.mark.parametrize("packed", [gzip.compress, zlib.compress])
-async def test_a_packed_answer_that_something_follows_is_not_read_in_part(packed: Callable[[bytes], bytes]) -> None:
+async def test_a_compressed_answer_with_trailing_bytes_is_not_read(packed: Callable[[bytes], bytes]) -> None:
     encoding = "gzip" if packed is gzip.compress else "deflate"
     failures = b'{"batchItemFailures":[{"itemIdentifier":"m1"}]}'
     reply = Reply(body=packed(b"") + packed(failures), headers={"Content-Encoding": encoding})
     assert (await exchange(reply))[0] == LostAnswer(reason=UNREADABLE)
 
 
-async def test_an_answer_without_a_body_needs_no_unpacking() -> None:
+async def test_an_answer_without_a_body_is_not_decompressed() -> None:
     assert (await exchange(Reply(status=204, headers={"Content-Encoding": "gzip"})))[0] == Answered(b"")
 
 
-async def test_a_small_answer_that_unpacks_to_a_huge_one_is_not_unpacked_whole() -> None:
+async def test_a_small_answer_that_decompresses_to_a_huge_one_is_not_decompressed_fully() -> None:
     packing = zlib.compressobj()
     packed = b"".join([packing.compress(bytes(2**20)) for _ in range(64)]) + packing.flush()
     tracemalloc.start()
@@ -175,7 +175,7 @@ async def test_a_small_answer_that_unpacks_to_a_huge_one_is_not_unpacked_whole()
     assert response.error_type == "Function.ResponseSizeTooLarge"
 
 
-async def test_a_compressed_answer_is_measured_unpacked() -> None:
+async def test_the_limit_of_an_answer_holds_for_its_decompressed_size() -> None:
     reply = Reply(body=gzip.compress(bytes(RESPONSE_LIMIT_IN_BYTES + 1)), headers={"Content-Encoding": "gzip"})
     response, _ = await exchange(reply)
     assert isinstance(response, FunctionError)
@@ -205,14 +205,14 @@ async def test_a_failure_shows_the_beginning_of_its_body(body: bytes, words: str
     assert response.message == words
 
 
-async def test_a_failure_shows_nothing_of_its_reason_phrase() -> None:
+async def test_a_failure_does_not_show_its_reason_phrase() -> None:
     """RFC 9112 has a client ignore it: a proxy may have written another one."""
     response, _ = await exchange(Drop(b"HTTP/1.1 500 s3cret\r\nContent-Length: 0\r\n\r\n"))
     assert isinstance(response, FunctionError)
     assert response.message == "500"
 
 
-async def test_a_failure_that_repeats_the_event_shows_nothing_of_it() -> None:
+async def test_a_failure_that_repeats_the_event_does_not_show_it() -> None:
     event = b'{"Records": [{"body": "s3cret"}]}' * 100
     for said in (event, event[20:]):
         response, _ = await exchange(Reply(status=500, body=said), call=invocation(event))
@@ -221,7 +221,9 @@ async def test_a_failure_that_repeats_the_event_shows_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize(("status", "path"), [(429, "/"), (503, "/"), (500, EMULATOR), (504, EMULATOR)])
-async def test_a_refusal_names_the_host_and_has_the_services_own_words(status: int, path: str) -> None:
+async def test_a_throttled_or_unreachable_answer_names_the_host_and_shows_the_services_message(
+    status: int, path: str
+) -> None:
     response, request = await exchange(Reply(status=status, body=b"come back later"), path=f"{path}?token=s3cret")
     assert isinstance(response, Throttled | Unreachable)
     assert response.detail == f"{request.headers['host']}: {status}: come back later"
@@ -233,7 +235,7 @@ async def test_an_event_that_is_too_large_is_not_a_failure_of_the_function(path:
     assert response == TooLarge(error_type="HTTP.413", message="413")
 
 
-async def test_a_service_that_refuses_a_large_event_after_its_head_is_understood() -> None:
+async def test_a_413_that_arrives_before_the_body_is_sent_is_read() -> None:
     """As nginx does: the answer comes before the body is read, and the connection ends."""
 
     async def refuse(stream: SocketStream) -> None:
@@ -259,7 +261,7 @@ async def test_a_service_that_refuses_a_large_event_after_its_head_is_understood
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_full_service_is_busy_for_as_long_as_it_says(status: int) -> None:
+async def test_a_throttled_service_is_retried_after_the_time_that_it_states(status: int) -> None:
     reply = Reply(status=status, headers={"Retry-After": "7"})
     assert told((await exchange(reply))[0]) == Throttled(reason=f"HTTP.{status}", retry_after=7.0)
     assert told((await exchange(Reply(status=status)))[0]) == Throttled(reason=f"HTTP.{status}", retry_after=None)
@@ -303,7 +305,7 @@ async def test_a_function_that_refuses_the_connection_is_unreachable() -> None:
     assert "cannot connect to 127.0.0.1" in response.reason
 
 
-async def test_a_connection_that_is_not_made_in_half_the_timeout_is_no_connection() -> None:
+async def test_a_connection_that_is_not_made_in_half_the_timeout_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):  # fills the backlog: the next one gets no answer
@@ -362,7 +364,7 @@ async def test_an_answer_may_be_as_large_as_the_limit_and_no_larger() -> None:
     assert response.error_type == "Function.ResponseSizeTooLarge"
 
 
-async def test_an_answer_that_never_ends_is_read_no_further_than_twice_the_limit() -> None:
+async def test_an_endless_answer_is_read_up_to_twice_the_limit() -> None:
     sent = 0
 
     async def answer_for_ever(stream: SocketStream) -> None:
@@ -388,7 +390,7 @@ async def test_an_answer_that_never_ends_is_read_no_further_than_twice_the_limit
     assert sent < 4 * RESPONSE_LIMIT_IN_BYTES
 
 
-async def test_a_large_event_is_sent_whole() -> None:
+async def test_a_large_event_is_sent_completely() -> None:
     _, request = await exchange(Reply(), call=invocation(b"x" * 6_000_000))
     assert request.body == b"x" * 6_000_000
 
@@ -470,7 +472,7 @@ async def test_a_request_that_a_proxy_refuses_did_not_reach_the_function(
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])
-async def test_a_tunnel_that_a_proxy_refuses_is_busy_and_shows_no_password(
+async def test_a_tunnel_that_a_proxy_refuses_is_unreachable_and_shows_no_password(
     status: int, proxy_of: Callable[[HttpServer], None]
 ) -> None:
     async def handler(_: Request) -> Reply:
@@ -485,7 +487,7 @@ async def test_a_tunnel_that_a_proxy_refuses_is_busy_and_shows_no_password(
     assert response == Unreachable(reason=reason)
 
 
-async def test_a_proxy_that_hangs_up_before_the_tunnel_stands_sent_nothing_to_the_function(
+async def test_a_proxy_that_closes_before_the_tunnel_is_open_sent_nothing_to_the_function(
     proxy_of: Callable[[HttpServer], None],
 ) -> None:
     async def handler(_: Request) -> Drop:
@@ -499,7 +501,7 @@ async def test_a_proxy_that_hangs_up_before_the_tunnel_stands_sent_nothing_to_th
             assert await target.invoke(invocation()) == LostAnswer(reason="the server disconnected")
 
 
-async def test_a_proxy_that_never_opens_the_tunnel_is_no_timeout_of_the_function(
+async def test_a_proxy_that_never_opens_the_tunnel_is_not_a_timeout_of_the_function(
     proxy_of: Callable[[HttpServer], None],
 ) -> None:
     async def handler(_: Request) -> Reply:
@@ -535,7 +537,7 @@ async def test_an_unreachable_proxy_is_named_by_host_and_port_only(monkeypatch: 
 # The Runtime Interface Emulator
 
 
-async def test_an_emulator_is_given_the_client_context() -> None:
+async def test_an_emulator_gets_the_client_context() -> None:
     _, request = await exchange(Reply(body=b"null"), path=EMULATOR)
     context = orjson.loads(base64.b64decode(request.headers["x-amz-client-context"]))
     assert context == {"custom": {"mapping": "new_users", "request_id": "6f1d1d51-1", "attempt": "1"}}
@@ -598,7 +600,7 @@ THE_ERROR = FunctionError(error_type="ValueError", message="no", payload=ERROR)
         (Reply(status=301), FunctionError(error_type="HTTP.301", message="301")),
     ],
 )
-async def test_an_emulators_answers_are_read_as_it_means_them(reply: Reply, expected: Response) -> None:
+async def test_an_emulators_answers_are_read_as_those_of_lambda(reply: Reply, expected: Response) -> None:
     assert told((await exchange(reply, path=EMULATOR))[0]) == expected
 
 
@@ -609,14 +611,14 @@ async def test_an_emulator_behind_a_prefix_or_with_a_query_is_read_in_the_same_w
     assert (await exchange(Reply(body=ERROR), path=path))[0] == THE_ERROR
 
 
-async def test_an_emulators_timeout_is_the_functions() -> None:
+async def test_a_timeout_that_an_emulator_reports_is_a_timeout_of_the_function() -> None:
     response, _ = await exchange(Reply(body=b"Task timed out after 3.00 seconds"), path=EMULATOR)
     assert isinstance(response, FunctionError)
     assert response.error_type == "Sandbox.Timedout"
     assert response.message == "RequestId: 6f1d1d51-1 Error: Task timed out after 3.00 seconds"
 
 
-async def test_an_emulator_whose_runtime_died_silently_says_so() -> None:
+async def test_the_failure_of_an_emulator_whose_runtime_died_says_so() -> None:
     response, _ = await exchange(Reply(status=502), path=EMULATOR)
     assert isinstance(response, FunctionError)
     assert response.error_type == "Runtime.ExitError"
@@ -715,14 +717,14 @@ async def pool_of(first: Reply | Drop, *later: Reply | Drop) -> AsyncIterator[tu
         yield one, other
 
 
-async def test_urls_take_turns() -> None:
+async def test_the_urls_of_a_function_take_turns() -> None:
     async with pool_of(Reply(), Reply()) as (first, second), opened(http_kind(first.url, second.url)) as target:
         for _ in range(6):
             await target.invoke(invocation())
     assert len(first.requests) == len(second.requests) == 3
 
 
-async def test_a_dead_url_is_followed_by_a_live_one_and_put_aside() -> None:
+async def test_a_dead_url_is_suspended_and_a_live_one_is_tried() -> None:
     record = Recorded()
     dead = refused_url().replace("http://", "http://user:secret@") + "hook-secret?token=secret"
     async with (
@@ -739,7 +741,7 @@ async def test_a_dead_url_is_followed_by_a_live_one_and_put_aside() -> None:
 
 
 @pytest.mark.parametrize("reply", [Reply(status=503), Reply(status=429)])
-async def test_a_full_url_is_followed_by_another_one(reply: Reply) -> None:
+async def test_after_a_throttled_url_another_one_is_tried(reply: Reply) -> None:
     record = Recorded()
     async with (
         pool_of(reply, Reply()) as (first, second),
@@ -752,7 +754,7 @@ async def test_a_full_url_is_followed_by_another_one(reply: Reply) -> None:
 
 
 @pytest.mark.parametrize("reply", [Reply(status=502), Reply(status=504), Drop()])
-async def test_a_url_that_may_have_run_the_function_is_put_aside_but_its_failure_stands(reply: Reply | Drop) -> None:
+async def test_a_url_that_may_have_run_the_function_is_suspended_and_no_other_is_tried(reply: Reply | Drop) -> None:
     record = Recorded()
     async with (
         pool_of(reply, Reply()) as (first, second),
@@ -765,7 +767,7 @@ async def test_a_url_that_may_have_run_the_function_is_put_aside_but_its_failure
     assert len(record.of(EndpointSuspended)) == 1
 
 
-async def test_a_failing_function_does_not_put_its_url_aside() -> None:
+async def test_a_failing_function_does_not_suspend_its_url() -> None:
     record = Recorded()
     async with (
         pool_of(Reply(status=500), Reply()) as (first, second),
@@ -777,7 +779,7 @@ async def test_a_failing_function_does_not_put_its_url_aside() -> None:
     assert record.facts == []
 
 
-async def test_when_all_urls_refuse_a_throttle_is_what_is_told() -> None:
+async def test_a_throttle_is_reported_if_all_urls_fail_and_one_is_throttled() -> None:
     async with (
         pool_of(Reply(status=429, headers={"Retry-After": "3"}), Reply()) as (first, _),
         opened(http_kind(first.url, refused_url())) as target,
@@ -785,7 +787,7 @@ async def test_when_all_urls_refuse_a_throttle_is_what_is_told() -> None:
         assert told(await target.invoke(invocation())) == Throttled(reason="HTTP.429", retry_after=3.0)
 
 
-async def test_when_all_urls_are_aside_the_one_due_soonest_is_tried() -> None:
+async def test_if_all_urls_are_suspended_the_one_due_soonest_is_tried() -> None:
     later, sooner = (Reply(status=503, headers={"Retry-After": seconds}) for seconds in ("60", "30"))
     async with (
         pool_of(later, sooner, Reply(body=b"1")) as (first, second),
@@ -806,7 +808,7 @@ async def test_a_url_is_tried_again_after_its_pause() -> None:
     assert len(first.requests) >= 2
 
 
-async def test_a_single_url_is_never_put_aside() -> None:
+async def test_a_single_url_is_never_suspended() -> None:
     record = Recorded()
     async with opened(http_kind(refused_url()), record) as target:
         for _ in range(3):
@@ -819,7 +821,7 @@ async def test_a_single_url_is_never_put_aside() -> None:
 SECRETS = "/hook-s3cret?token=s3cret"
 
 
-async def test_a_connection_that_is_not_made_is_told_by_host_and_port_only() -> None:
+async def test_the_error_of_a_connection_that_is_not_made_shows_only_host_and_port() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
@@ -829,7 +831,7 @@ async def test_a_connection_that_is_not_made_is_told_by_host_and_port_only() -> 
     assert response == Unreachable(reason=f"no connection to 127.0.0.1:{port} in time")
 
 
-async def test_a_refused_connection_is_told_by_host_and_port_only() -> None:
+async def test_the_error_of_a_refused_connection_shows_only_host_and_port() -> None:
     url = refused_url().rstrip("/")
     async with opened(http_kind(url.replace("//", "//user:s3cret@") + SECRETS)) as target:
         response = await target.invoke(invocation())
@@ -850,7 +852,7 @@ async def test_a_request_that_cannot_be_made_is_not_sent_and_shows_no_value() ->
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64])
-async def test_a_host_that_no_name_server_can_be_asked_for_is_unreachable(host: str) -> None:
+async def test_a_host_name_that_cannot_be_resolved_is_unreachable(host: str) -> None:
     async with opened(http_kind(f"http://{host}{SECRETS}")) as target:
         response = await target.invoke(invocation())
     assert response == Unreachable(reason=f"cannot connect to {host}:80: UnicodeError")
@@ -882,12 +884,12 @@ UNREADABLE = "the answer's content-encoding cannot be read"
         (b"Content-Encoding: deflate\r\nContent-Length: 5\r\n\r\n" + zlib.compress(b"1")[:5], UNREADABLE),
     ],
 )
-async def test_an_answer_that_cannot_be_read_says_why_and_nothing_of_it(answer: bytes, reason: str) -> None:
+async def test_the_error_of_an_unreadable_answer_says_why_and_does_not_show_it(answer: bytes, reason: str) -> None:
     response, _ = await exchange(Drop(b"HTTP/1.1 200 OK\r\n" + answer), path=SECRETS)
     assert response == LostAnswer(reason=reason)
 
 
-async def test_a_large_header_is_no_hindrance() -> None:
+async def test_an_answer_with_a_large_header_is_read() -> None:
     assert (await exchange(Reply(headers={"X": "x" * 60_000}, body=b"1")))[0] == Answered(b"1")
 
 

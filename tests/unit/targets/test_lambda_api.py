@@ -98,7 +98,7 @@ async def response_to(reply: Reply | Drop | Replying, invocation: Invocation = I
 
 @pytest.mark.parametrize("name", ["bill", ARN, "123456789012:bill"])
 @pytest.mark.parametrize("qualifier", [None, "live", "$LATEST"])
-async def test_an_invocation_is_what_aiobotocore_would_send(name: str, qualifier: str | None) -> None:
+async def test_an_invocation_is_the_request_that_aiobotocore_would_send(name: str, qualifier: str | None) -> None:
     service = AwsService(lambda request: asyncio.sleep(0, Reply(body=b"{}")))
     service.knows(KEYS)
     async with http_server(service) as server:
@@ -113,7 +113,7 @@ async def test_an_invocation_is_what_aiobotocore_would_send(name: str, qualifier
     assert ours.headers["x-amz-log-type"] == theirs.headers["x-amz-log-type"] == "Tail"
 
 
-async def test_the_function_is_told_the_mapping_the_request_and_the_attempt_as_text() -> None:
+async def test_the_client_context_names_the_mapping_the_request_and_the_attempt_as_text() -> None:
     contexts: list[str] = []
 
     async def note(request: Request) -> Reply:
@@ -145,13 +145,13 @@ async def test_lambda_is_given_what_a_client_of_the_invoke_api_sent_and_the_log_
     assert not bare.keys() & {"x-amz-client-context", "x-amzn-trace-id"}
 
 
-def test_the_runtime_shows_it_to_a_handler_as_the_custom_part_of_the_client_context() -> None:
+def test_the_runtime_shows_our_client_context_to_a_handler_as_its_custom_part() -> None:
     as_sent = orjson.loads(client_context(INVOCATION))
     context = LambdaContext("aws-request-id", as_sent, None, 0)
     assert context.client_context.custom == {"mapping": "new_users", "request_id": "r-1", "attempt": "2"}
 
 
-async def test_an_answer_is_handed_on_with_the_version_that_ran() -> None:
+async def test_an_answer_is_returned_with_the_version_that_ran() -> None:
     reply = Reply(headers={"X-Amz-Executed-Version": "7"}, body=b'{"batchItemFailures":[]}')
     assert await response_to(reply) == Answered(b'{"batchItemFailures":[]}', "7")
     assert await response_to(Reply()) == Answered(b"")
@@ -173,7 +173,7 @@ async def test_a_function_error_carries_its_type_its_message_and_the_end_of_its_
     )
 
 
-async def test_of_a_function_that_makes_up_long_texts_a_bounded_part_is_kept() -> None:
+async def test_the_long_texts_of_a_function_error_are_shortened() -> None:
     body = orjson.dumps({"errorType": "T" * 200_000, "errorMessage": "m" * 200_000})
     response = await response_to(Reply(headers={"X-Amz-Function-Error": "Unhandled"}, body=body))
     assert isinstance(response, FunctionError)
@@ -181,7 +181,7 @@ async def test_of_a_function_that_makes_up_long_texts_a_bounded_part_is_kept() -
 
 
 @pytest.mark.parametrize("body", [b"", b"Task timed out", b"[]", b'{"errorType":null}'])
-async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> None:
+async def test_a_function_error_without_a_document_is_still_a_function_error(body: bytes) -> None:
     headers = {"X-Amz-Function-Error": "Unhandled", "X-Amz-Log-Result": "?abcd?"}
     expected = FunctionError(error_type="Unhandled", message="", payload=body)
     assert await response_to(Reply(headers=headers, body=body)) == expected
@@ -247,7 +247,7 @@ async def test_a_function_error_without_a_document_is_one_still(body: bytes) -> 
         (Reply(status=204), Unreachable(reason="Http204", detail=f"{ARN}: Http204 (204)")),
     ],
 )
-async def test_a_refusal_means_that_the_function_did_not_run_and_names_the_function(
+async def test_an_error_of_lambda_means_that_the_function_did_not_run_and_names_it(
     reply: Reply, expected: Throttled | Unreachable
 ) -> None:
     assert await response_to(reply) == expected
@@ -278,7 +278,7 @@ async def test_a_function_that_cannot_be_reached_did_not_run() -> None:
     assert response.detail.startswith(f"{ARN}: cannot connect to 127.0.0.1:{port}: ")
 
 
-async def test_want_of_credentials_means_that_the_function_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_credentials_mean_that_the_function_did_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     response = await response_to(Reply())
     assert isinstance(response, Unreachable)
@@ -310,7 +310,7 @@ async def test_an_answer_may_arrive_a_little_after_the_timeout_of_the_function()
         assert await target.invoke(INVOCATION) == Answered(b"1")
 
 
-async def test_a_function_that_overstays_its_timeout_and_the_slack_is_a_lost_answer() -> None:
+async def test_an_answer_long_after_the_timeout_of_the_function_is_lost() -> None:
     async def never(_: Request) -> Reply:
         jump(30 + lambda_api.ANSWER_SLACK_IN_SECONDS)
         await anyio.sleep_forever()
@@ -324,7 +324,7 @@ async def test_a_function_that_overstays_its_timeout_and_the_slack_is_a_lost_ans
     assert len(service.accepted) == 1
 
 
-async def test_six_megabytes_go_there_and_back() -> None:
+async def test_an_event_and_an_answer_may_have_six_megabytes() -> None:
     payload = b'"' + b"x" * 6_291_554 + b'"'
     response = await response_to(
         lambda request: asyncio.sleep(0, Reply(body=request.body)), INVOCATION._replace(payload=payload)
@@ -333,7 +333,7 @@ async def test_six_megabytes_go_there_and_back() -> None:
 
 
 @pytest.mark.parametrize("odd", [b"[" * 1000 + b"]" * 1000, b"5", b"null", b"{}"])
-async def test_a_value_of_an_answer_that_is_no_text_is_left_out(odd: bytes) -> None:
+async def test_a_value_of_an_answer_that_is_not_a_text_is_left_out(odd: bytes) -> None:
     failed = Answer(200, {"x-amz-function-error": "Unhandled"}, b'{"errorType":%b,"errorMessage":%b}' % (odd, odd))
     response = response_of(failed, Arn.parse(ARN), wants_log_tail=False)
     assert isinstance(response, FunctionError)

@@ -94,7 +94,7 @@ async def answer_to(handover: Handover) -> Response | None:
     return handover.response
 
 
-async def test_next_brings_the_event_and_all_that_a_runtime_needs_to_know() -> None:
+async def test_next_returns_the_event_and_all_headers_that_a_runtime_needs() -> None:
     async with serving() as (api, client):
         api.offer(Handover(invocation(b'{"Records": []}', request_id="6f1d-1", attempt=3)))
         before = time.time()
@@ -128,7 +128,7 @@ async def test_a_call_without_a_client_context_brings_none() -> None:
     assert "Lambda-Runtime-Client-Context" not in headers
 
 
-async def test_next_is_held_open_until_there_is_an_invocation() -> None:
+async def test_next_waits_until_there_is_an_invocation() -> None:
     async with serving() as (api, client), anyio.create_task_group() as tasks:
         bodies: list[bytes] = []
 
@@ -216,7 +216,7 @@ async def test_a_second_answer_is_refused() -> None:
         assert await answer_to(handover) == Answered(b"1")
 
 
-async def test_a_child_that_ends_in_the_middle_of_its_answer_gave_none() -> None:
+async def test_an_answer_that_the_child_does_not_finish_does_not_count() -> None:
     half_way, over = anyio.Event(), anyio.Event()
 
     async def halves() -> AsyncIterator[bytes]:
@@ -248,7 +248,7 @@ async def test_calls_out_of_turn_are_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["response", "error"])
-async def test_an_answer_that_is_too_large_fails_for_both_sides(kind: str) -> None:
+async def test_an_answer_that_is_too_large_fails_for_the_runtime_and_for_the_mapping(kind: str) -> None:
     async with serving() as (api, client):
         handover = Handover(invocation(request_id="a"))
         api.offer(handover)
@@ -275,7 +275,7 @@ async def test_an_answer_may_be_as_large_as_the_limit() -> None:
         assert len(answer.payload) == RESPONSE_LIMIT_IN_BYTES
 
 
-async def test_of_an_answer_that_is_too_large_no_more_than_the_limit_is_held() -> None:
+async def test_no_more_than_the_limit_of_a_large_answer_is_kept_in_memory() -> None:
     piece = bytes(2**16)
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -307,7 +307,7 @@ async def test_an_init_error_fails_the_invocation_that_waits() -> None:
         assert (await client.error("GET", "invocation/next"))[:2] == (403, "InvalidStateTransition")
 
 
-async def test_an_init_error_that_came_before_fails_the_invocation_at_once() -> None:
+async def test_an_earlier_init_error_fails_the_invocation_at_once() -> None:
     async with serving() as (api, client):
         await client.call("POST", "init/error", b'{"errorMessage": "no", "errorType": "E"}')
         handover = Handover(invocation())
@@ -322,7 +322,7 @@ async def test_the_first_answer_settles_an_invocation() -> None:
     assert handover.response == Answered(b"1")
 
 
-async def test_a_child_that_has_told_an_init_error_may_not_ask_for_an_invocation() -> None:
+async def test_a_child_that_has_posted_an_init_error_may_not_ask_for_an_invocation() -> None:
     async with serving() as (api, client):
         await client.call("POST", "init/error", b'{"errorMessage": "no", "errorType": "E"}')
         with anyio.fail_after(5):
@@ -340,7 +340,7 @@ async def test_an_invocation_for_a_child_that_ended_before_it_ever_asked_fails()
     assert handover.response.message == "RequestId: a Error: Runtime exited with error: exit status 4"
 
 
-async def test_a_client_that_hangs_up_while_it_waits_may_ask_again() -> None:
+async def test_a_client_that_disconnects_while_it_waits_may_ask_again() -> None:
     async with serving() as (api, client):
         with anyio.move_on_after(0.05):
             await client.call("GET", "invocation/next")
@@ -351,7 +351,7 @@ async def test_a_client_that_hangs_up_while_it_waits_may_ask_again() -> None:
         assert (await client.call("GET", "invocation/next"))[2] == b"1"
 
 
-async def test_curl_is_told_to_go_on_with_a_large_body() -> None:
+async def test_a_client_that_expects_100_continue_gets_it() -> None:
     async with serving() as (api, client):
         handover = Handover(invocation(request_id="a"))
         api.offer(handover)
@@ -400,7 +400,7 @@ async def test_a_process_of_another_session_gets_no_event() -> None:
     assert [(one.pid, one.reason) for one in record.of(RuntimeApiConnectionRefused)] == [(child, "not_the_child")]
 
 
-async def test_a_connection_that_is_closed_at_once_disturbs_nobody() -> None:
+async def test_a_connection_that_is_closed_at_once_disturbs_no_other() -> None:
     record = Recorded()
     async with listening(record) as (api, address):
         host, port = address.split(":")
@@ -436,7 +436,7 @@ async def test_a_child_has_a_limited_number_of_connections(monkeypatch: pytest.M
     assert [one.reason for one in record.of(RuntimeApiConnectionRefused)] == ["too_many"]
 
 
-async def test_a_child_that_ends_just_before_it_gets_its_event_does_not_get_it() -> None:
+async def test_a_child_that_has_ended_does_not_get_its_event() -> None:
     """Another child may have it by then."""
     begun, over = anyio.Event(), anyio.Event()
 

@@ -107,7 +107,7 @@ async def test_a_module_may_lie_in_a_package_of_the_folder() -> None:
     assert await answer_of("functions.sample:Group.inner", directory=SAMPLES.parent) == "reached"
 
 
-async def test_no_result_is_null() -> None:
+async def test_a_handler_without_a_result_returns_null() -> None:
     assert await responses_of("sample:nothing", None) == [Answered(b"null")]
 
 
@@ -158,7 +158,7 @@ async def test_an_exception_is_posted_with_the_handlers_own_frames() -> None:
         ),
     ],
 )
-async def test_an_error_arrives_whatever_its_text_and_name_are(
+async def test_an_error_with_any_text_and_any_name_is_posted(
     tmp_path: Path, code: str, error_type: str, message: str
 ) -> None:
     (tmp_path / "odd.py").write_text(f"def handle(event, context):\n    {code}\n")
@@ -168,7 +168,7 @@ async def test_an_error_arrives_whatever_its_text_and_name_are(
         assert (response.error_type, response.message) == (error_type, message)
 
 
-async def test_a_result_that_is_no_json_is_a_marshal_error() -> None:
+async def test_a_result_that_is_not_json_is_a_marshal_error() -> None:
     document = await error_of("sample:unserialisable")
     assert document["errorType"] == "Runtime.MarshalError"
     assert document["errorMessage"] == "Unable to marshal response: Object of type set is not JSON serializable"
@@ -189,7 +189,7 @@ async def test_a_result_that_is_too_large_is_an_error_and_the_child_goes_on() ->
     assert len(record.of(ChildProcessStarted)) == 1
 
 
-async def test_an_error_that_is_too_large_is_one_and_the_child_goes_on(tmp_path: Path) -> None:
+async def test_an_error_that_is_too_large_is_still_an_error_and_the_child_goes_on(tmp_path: Path) -> None:
     (tmp_path / "wordy.py").write_text("def handle(event, context):\n    raise ValueError('x' * event)\n")
     record = Recorded()
     too_much, enough = await responses_of("wordy:handle", 7_000_000, 10, directory=tmp_path, record=record)
@@ -228,7 +228,7 @@ async def test_a_module_with_a_syntax_error_is_an_init_error(tmp_path: Path) -> 
     assert f'File "{tmp_path}/typo.py" Line 1' in document["stackTrace"][0]
 
 
-async def test_another_interpreter_may_run_the_handler(tmp_path: Path) -> None:
+async def test_another_interpreter_can_run_the_handler(tmp_path: Path) -> None:
     """One that has none of the daemon's packages."""
     venv.create(tmp_path / "venv", symlinks=True)
     (tmp_path / "mine.py").write_text(
@@ -239,7 +239,7 @@ async def test_another_interpreter_may_run_the_handler(tmp_path: Path) -> None:
     assert await answer_of("mine:look", directory=tmp_path, python=python) == [str(tmp_path / "venv"), True]
 
 
-def test_the_bootstrap_is_understood_by_older_interpreters() -> None:
+def test_older_interpreters_can_run_the_bootstrap() -> None:
     ast.parse(BOOTSTRAP.read_text(), feature_version=(3, 9))
 
 
@@ -250,7 +250,7 @@ async def test_the_folder_of_the_bootstrap_is_not_importable(tmp_path: Path) -> 
     assert await answer_of("mine:names", directory=tmp_path) == [True]
 
 
-def test_a_child_whose_daemon_is_gone_exits() -> None:
+def test_a_child_exits_after_the_end_of_its_daemon() -> None:
     environment = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "_HANDLER": "sample:count"}
     ended = subprocess.run(
         [sys.executable, BOOTSTRAP], env=environment, cwd=SAMPLES, capture_output=True, text=True, timeout=120

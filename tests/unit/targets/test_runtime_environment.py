@@ -26,7 +26,7 @@ def variables(kind: ChildProcess, *, endpoint_url: str | None = None, **inherite
     )
 
 
-def test_a_child_finds_lambdas_variables() -> None:
+def test_a_child_has_the_environment_variables_of_lambda() -> None:
     kind = callable_kind("functions:insert")
     found = variables(kind)
     stream = found.pop("AWS_LAMBDA_LOG_STREAM_NAME")
@@ -96,7 +96,7 @@ def test_a_child_inherits_the_daemons_credentials() -> None:
     assert found.items() >= (CREDENTIALS | HARMLESS).items()
 
 
-def test_a_child_that_inherits_no_credentials_finds_no_way_to_them() -> None:
+def test_a_child_that_inherits_no_credentials_has_no_variable_that_leads_to_them() -> None:
     found = variables(replace(command_kind("x"), inherits_credentials=False), **CREDENTIALS, **HARMLESS)
     ways = {name: value for name, value in found.items() if name in CREDENTIALS or "METADATA" in name}
     assert ways == {
@@ -119,7 +119,7 @@ FIND = "import botocore.session; print(botocore.session.get_session().get_creden
 
 
 @pytest.mark.slow
-def test_an_sdk_finds_the_files_of_the_daemons_user_only_where_credentials_are_inherited(tmp_path: Path) -> None:
+def test_an_sdk_finds_the_files_of_the_daemons_user_only_if_credentials_are_inherited(tmp_path: Path) -> None:
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
     (tmp_path / ".boto").write_text("[Credentials]\naws_access_key_id = a\naws_secret_access_key = b\n")
@@ -132,11 +132,11 @@ def test_an_sdk_finds_the_files_of_the_daemons_user_only_where_credentials_are_i
     assert found[1] == b"None\n"
 
 
-def test_a_child_is_told_its_limit_of_memory() -> None:
+def test_a_child_has_its_memory_limit_in_a_variable() -> None:
     found = variables(replace(command_kind("x"), memory_size_in_mb=512))
     assert found["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "512"
 
 
-def test_an_emulator_of_the_daemon_is_the_childs_too() -> None:
+def test_a_child_uses_the_daemons_emulator_too() -> None:
     found = variables(command_kind("x"), endpoint_url="http://127.0.0.1:4566")
     assert found["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"

@@ -23,7 +23,7 @@ sys.stdin.read()
 
 @pytest.mark.slow
 @pytest.mark.skipif(not can_tell(), reason="only Linux tells what a process uses")
-def test_what_all_processes_of_a_session_use_counts_together() -> None:
+def test_the_memory_of_all_processes_of_a_session_counts_together() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", TWO_PROCESSES, str(64 * MIB)],
         stdin=subprocess.PIPE,

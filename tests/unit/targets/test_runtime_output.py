@@ -73,7 +73,7 @@ async def lines_of(*chunks: bytes) -> list[str]:
 # Lines
 
 
-async def test_a_line_may_come_in_any_pieces() -> None:
+async def test_a_line_may_arrive_in_any_pieces() -> None:
     assert await lines_of(b"o", b"ne\ntw", b"o\n", b"three\nfour\n") == ["one", "two", "three", "four"]
 
 
@@ -85,7 +85,7 @@ async def test_empty_lines_are_not_logged() -> None:
     assert await lines_of(b"\n\none\n\n\ntwo\n\n") == ["one", "two"]
 
 
-async def test_bytes_that_are_no_utf_8_are_replaced() -> None:
+async def test_bytes_that_are_not_utf_8_are_replaced() -> None:
     assert await lines_of(b"caf\xe9\n", "café\n".encode()) == ["caf\ufffd", "café"]
 
 
@@ -96,7 +96,7 @@ async def test_carriage_returns_break_lines_within_one_entry() -> None:
     ]
 
 
-async def test_a_line_that_is_too_long_comes_in_pieces() -> None:
+async def test_a_line_that_is_too_long_is_logged_in_pieces() -> None:
     limit = LINE_LIMIT_IN_BYTES
     assert await lines_of(b"x" * limit + b"\n" + b"y" * (limit + 3) + b"\n") == ["x" * limit, "y" * limit, "yyy"]
 
@@ -108,13 +108,13 @@ def test_a_line_as_long_as_the_limit_is_one_line() -> None:
     assert cutter.next_line() is None
 
 
-async def test_a_line_that_never_ends_does_not_pile_up() -> None:
+async def test_an_endless_line_does_not_fill_the_memory() -> None:
     told, limit = Told(), LINE_LIMIT_IN_BYTES
     async with written(told, b"x" * limit, b"x" * limit, b"x" * limit):
         assert told.lines == ["x" * limit] * 2
 
 
-def test_lines_that_are_skipped_are_counted_and_the_last_one_goes_on() -> None:
+def test_skipped_lines_are_counted_and_the_last_one_may_continue() -> None:
     cutter = LineCutter()
     cutter.add(b"one\ntwo\nthr")
     assert cutter.next_line() == b"one"
@@ -125,7 +125,7 @@ def test_lines_that_are_skipped_are_counted_and_the_last_one_goes_on() -> None:
     assert cutter.rest() == b"four"
 
 
-def test_a_line_that_never_ends_does_not_pile_up_while_lines_are_skipped() -> None:
+def test_an_endless_line_does_not_fill_the_memory_while_lines_are_skipped() -> None:
     cutter, skipped = LineCutter(), 0
     for _ in range(10):
         cutter.add(b"x" * LINE_LIMIT_IN_BYTES)

@@ -94,14 +94,14 @@ def connection_of(script: str) -> Iterator[tuple[socket.socket, int]]:
 @pytest.mark.parametrize(
     "script", ["exec CONNECT", "CONNECT; true", "(CONNECT; true); true", "exec 3<&0; CONNECT <&3 & wait"]
 )
-def test_a_process_of_the_session_is_known(script: str) -> None:
+def test_a_process_of_the_session_is_recognised(script: str) -> None:
     with connection_of(script) as (ours, session), other_session() as other:
         assert comes_from(ours, session)
         assert not comes_from(ours, other)
 
 
 @pytest.mark.slow
-def test_a_process_that_left_the_session_is_a_stranger() -> None:
+def test_a_process_that_left_the_session_is_not_recognised() -> None:
     with connection_of("setsid --wait CONNECT") as (ours, session):
         assert not comes_from(ours, session)
 
@@ -144,7 +144,7 @@ except PermissionError:
 
 
 @pytest.mark.slow
-def test_a_process_whose_descriptors_may_not_be_read_is_known_by_its_user() -> None:
+def test_a_process_whose_descriptors_are_unreadable_is_recognised_by_its_user() -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", UNREADABLE], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]

@@ -146,7 +146,7 @@ async def test_a_program_is_looked_for_on_the_functions_own_path(tmp_path: Path)
         assert error(await target.invoke(call()))[0] == "Runtime.ExitError"
 
 
-async def test_the_first_reason_to_end_a_child_is_told() -> None:
+async def test_the_first_reason_to_end_a_child_is_reported() -> None:
     record = Recorded()
     kind = command_kind("sleep", "60")
     child = Child(function(kind), init_in_seconds=10.0, output_limit=OutputLimit(), emit=record)
@@ -172,7 +172,7 @@ async def test_a_child_is_used_again_after_an_error() -> None:
     assert len(record.of(ChildProcessStarted)) == 1
 
 
-async def test_children_run_side_by_side_and_no_more_than_reserved() -> None:
+async def test_children_run_at_the_same_time_and_no_more_than_reserved() -> None:
     record = Recorded()
     async with (
         opened(callable_kind("sample:count"), record, reserved_concurrency=2) as target,
@@ -194,7 +194,7 @@ async def test_the_child_used_last_is_used_first() -> None:
     assert len(pids) == 1
 
 
-async def test_an_idle_child_is_reaped_and_another_one_started_when_needed() -> None:
+async def test_an_idle_child_is_ended_and_another_one_is_started_when_needed() -> None:
     record = Recorded()
     async with opened(callable_kind("sample:count"), record, idle_in_seconds=0.05) as target:
         await target.invoke(call())
@@ -246,9 +246,7 @@ async def test_a_renewal_lets_a_running_invocation_end_and_does_not_use_its_chil
     assert len(record.of(ChildProcessStarted)) == 2
 
 
-async def test_a_renewal_ends_the_pause_after_starts_that_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_renewal_ends_the_pause_after_failed_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.target.START", Backoff(initial=3600.0, maximum=3600.0))
     code = tmp_path / "broken.py"
     code.write_text("def handler(event, context)\n")
@@ -259,7 +257,7 @@ async def test_a_renewal_ends_the_pause_after_starts_that_failed(
         assert answer(await target.invoke(call())) == "good"
 
 
-async def test_of_the_free_children_the_one_that_was_used_longest_ago_is_reaped() -> None:
+async def test_the_free_child_that_was_used_longest_ago_is_ended() -> None:
     record = Recorded()
     async with opened(callable_kind("sample:count"), record, idle_in_seconds=60) as target:
         async with anyio.create_task_group() as tasks:
@@ -293,7 +291,7 @@ async def test_children_are_leaders_of_their_own_sessions() -> None:
         assert os.getsid(pid) == os.getpgid(pid) == pid
 
 
-async def test_what_a_child_writes_is_told_line_by_line() -> None:
+async def test_the_output_of_a_child_is_logged_line_by_line() -> None:
     record = Recorded()
     async with opened(callable_kind("sample:say"), record) as target:
         await target.invoke(call())
@@ -316,7 +314,7 @@ async def test_output_of_a_child_is_logged_with_its_invocation() -> None:
     assert {(one.line, one.request_id) for one in record.of(ChildProcessOutput)} == {(line, line) for line, *_ in told}
 
 
-async def test_output_of_a_child_belongs_to_its_invocation_where_logging_is_slow(
+async def test_output_of_a_child_belongs_to_its_invocation_even_if_logging_is_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("poller.targets.runtime.output.LINES_AT_A_TIME", 1)
@@ -417,7 +415,7 @@ async def test_a_handler_sees_what_a_client_of_the_invoke_api_sent() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "line"])
-async def test_a_child_that_writes_without_end_is_limited_and_delays_nobody(text: str) -> None:
+async def test_a_child_that_writes_without_end_is_limited_and_delays_no_other(text: str) -> None:
     record = Recorded()
     async with (
         opened(command_kind("/bin/sh", "-c", f"yes {text!r}"), record) as target,
@@ -450,7 +448,7 @@ async def test_another_process_cannot_take_the_event_of_a_child_that_is_still_st
     assert [(one.pid, one.reason) for one in record.of(RuntimeApiConnectionRefused)] == [(said.pid, "not_the_child")]
 
 
-async def test_a_runtime_client_may_be_a_process_that_the_child_starts() -> None:
+async def test_a_process_that_the_child_starts_may_be_the_runtime_client() -> None:
     """As with `npx`, or with `curl` in a runtime that is a shell script."""
     record = Recorded()
     kind = command_kind("/bin/sh", "-c", '"$0" one_shot.py; true', sys.executable)
@@ -553,7 +551,7 @@ async def test_a_signal_before_the_answer_is_a_function_error(name: str, told: s
     assert len(record.of(ChildProcessStarted)) == 2
 
 
-async def test_what_a_child_that_exits_leaves_behind_is_killed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_processes_that_an_exited_child_leaves_behind_are_killed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.child.LAST_OUTPUT_IN_SECONDS", 600.0)
     record = Recorded()
     async with opened(callable_kind("sample:exit_leaving_another"), record) as target:
@@ -571,7 +569,7 @@ async def test_a_child_that_died_while_it_was_idle_is_replaced() -> None:
     assert [one.reason for one in record.of(ChildProcessStopped)] == ["exit", "shutdown"]
 
 
-async def test_a_child_that_ends_before_it_asks_again_is_replaced_unseen() -> None:
+async def test_a_child_that_ends_after_its_answer_is_replaced_without_a_failure() -> None:
     record = Recorded()
     async with opened(command_kind(sys.executable, "one_shot.py"), record) as target:
         for n in range(3):
@@ -579,7 +577,7 @@ async def test_a_child_that_ends_before_it_asks_again_is_replaced_unseen() -> No
     assert len(record.of(ChildProcessStarted)) == 3
 
 
-async def test_a_child_that_never_asks_again_is_killed_and_replaced_unseen() -> None:
+async def test_a_child_that_never_asks_for_another_event_is_killed_and_replaced_without_a_failure() -> None:
     record = Recorded()
     kind = command_kind(sys.executable, "one_shot.py", "and stay")
     async with opened(kind, record, timeout_in_seconds=30, init_in_seconds=30) as target:
@@ -636,7 +634,7 @@ async def test_an_idle_child_ends_even_if_it_left_a_process_behind() -> None:
 
 
 @BOTH_LOOPS
-async def test_an_exit_is_seen_even_if_the_child_left_a_process_behind() -> None:
+async def test_an_exit_is_noticed_even_if_the_child_left_a_process_behind() -> None:
     record = Recorded()
     async with leaving_a_daemon(record, exit=True):
         stopped = await record.first(ChildProcessStopped)
@@ -654,14 +652,14 @@ async def test_an_exit_is_seen_even_if_the_child_left_a_process_behind() -> None
         (("./sample.py",), "cannot start ./sample.py: not executable"),
     ],
 )
-async def test_a_program_that_cannot_be_started_never_saw_the_batch(command: tuple[str, ...], reason: str) -> None:
+async def test_a_program_that_cannot_be_started_is_unreachable(command: tuple[str, ...], reason: str) -> None:
     record = Recorded()
     async with opened(command_kind(*command), record) as target:
         assert await target.invoke(call()) == Unreachable(reason=reason)
     assert record.facts == []
 
 
-async def test_a_folder_that_is_not_there_keeps_the_child_from_starting(tmp_path: Path) -> None:
+async def test_a_child_does_not_start_in_a_missing_folder(tmp_path: Path) -> None:
     kind = command_kind("/bin/sh", directory=tmp_path / "gone")
     async with opened(kind, Recorded()) as target:
         response = await target.invoke(call())
@@ -703,7 +701,7 @@ async def test_an_init_error_fails_the_invocation_and_the_next_one_gets_a_new_ch
     ],
     ids=["exits", "posts an init error", "outlasts the init", "fails in the handler"],
 )
-async def test_a_failure_before_the_first_invocation_differs_from_one_of_the_handler(
+async def test_a_failed_init_differs_from_a_failed_handler(
     kind: ChildProcess, init_in_seconds: float, is_init_failure: bool
 ) -> None:
     async with opened(kind, Recorded(), timeout_in_seconds=init_in_seconds, init_in_seconds=init_in_seconds) as target:
@@ -712,7 +710,7 @@ async def test_a_failure_before_the_first_invocation_differs_from_one_of_the_han
     assert response.is_init_failure is is_init_failure
 
 
-async def test_children_that_fail_to_start_are_given_a_pause() -> None:
+async def test_after_a_child_fails_to_start_the_next_one_waits() -> None:
     async with opened(command_kind("/bin/false"), Recorded()) as target:
         began = anyio.current_time()
         for _ in range(4):
@@ -720,7 +718,9 @@ async def test_children_that_fail_to_start_are_given_a_pause() -> None:
         assert anyio.current_time() - began >= 0.05 + 0.1 + 0.2
 
 
-async def test_a_good_init_forgives_the_failed_ones_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_successful_init_resets_the_pause_of_failed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failures_in_a_row: list[int] = []
 
     class Noting:
@@ -751,7 +751,7 @@ async def test_an_init_that_takes_too_long_is_killed() -> None:
     assert (stopped.reason, stopped.exit_status) == ("timeout", -signal.SIGKILL)
 
 
-async def test_init_may_take_as_long_as_the_function_if_that_is_longer() -> None:
+async def test_the_init_may_take_as_long_as_the_functions_timeout() -> None:
     kind = callable_kind("slow_import:handler")
     async with opened(kind, Recorded(), timeout_in_seconds=0.4, init_in_seconds=0.1) as target:
         assert "Init timed out after 0.40 seconds" in error(await target.invoke(call()))[1]
@@ -770,7 +770,7 @@ async def test_leaving_stops_every_child() -> None:
     ]
 
 
-async def test_an_error_of_the_block_goes_on_as_it_is_and_stops_every_child_too() -> None:
+async def test_an_error_of_the_block_is_raised_unchanged_and_stops_every_child() -> None:
     """In a group, the command line would not know a fault of the settings that comes after the target was opened."""
     record = Recorded()
 
@@ -784,7 +784,7 @@ async def test_an_error_of_the_block_goes_on_as_it_is_and_stops_every_child_too(
     assert [stopped.reason for stopped in record.of(ChildProcessStopped)] == ["shutdown"]
 
 
-async def test_a_child_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_that_ignores_the_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.targets.runtime.child.GRACE_IN_SECONDS", 0.1)
     record = Recorded()
     async with opened(callable_kind("stubborn:handler"), record) as target:
@@ -792,7 +792,7 @@ async def test_a_child_that_will_not_stop_is_killed(monkeypatch: pytest.MonkeyPa
     assert [(one.reason, one.exit_status) for one in record.of(ChildProcessStopped)] == [("shutdown", -signal.SIGKILL)]
 
 
-async def test_an_invocation_that_is_cancelled_takes_its_child_with_it() -> None:
+async def test_a_cancelled_invocation_ends_its_child() -> None:
     record = Recorded()
     async with opened(callable_kind("sample:sleep"), record) as target:
         async with anyio.create_task_group() as tasks:
