@@ -60,18 +60,18 @@ def seen(path: Path) -> Shown:
     return {key: (found.starting_position, found.checkpoints) for key, found in stored(path).items()}
 
 
-def test_of_a_missing_file_nothing_is_shown(tmp_path: Path) -> None:
+def test_a_missing_file_is_shown_as_empty(tmp_path: Path) -> None:
     assert stored(tmp_path / "poller.db") == {}
 
 
-async def test_everything_is_shown_also_while_the_daemon_runs(path: Path) -> None:
+async def test_every_position_is_shown_even_while_the_daemon_runs(path: Path) -> None:
     assert seen(path) == AS_SAVED
     async with SqliteStore(path) as store:
         await save(store, CLICKS, {A: AT_END})
         assert seen(path) == AS_SAVED | {CLICKS: (None, {A: AT_END, B: AT_END})}
 
 
-async def test_it_is_known_when_a_checkpoint_was_saved_last(path: Path) -> None:
+async def test_the_time_of_the_last_save_is_shown(path: Path) -> None:
     with closing(sqlite3.connect(path)) as file, file:
         file.execute("UPDATE checkpoint SET saved_at = 1")
     began = int(time.time())
@@ -83,9 +83,7 @@ async def test_it_is_known_when_a_checkpoint_was_saved_last(path: Path) -> None:
 
 
 @pytest.mark.parametrize("position", [TrimHorizon(), Latest(), AtTimestamp(12.5)])
-async def test_a_mapping_starts_over_where_it_is_told_until_it_is_told_again(
-    path: Path, position: StartingPosition
-) -> None:
+async def test_a_mapping_begins_at_the_position_that_was_set_last(path: Path, position: StartingPosition) -> None:
     with held(path) as hand:
         hand.start_over(CLICKS, TrimHorizon())
         hand.start_over(CLICKS, position)
@@ -100,7 +98,7 @@ async def test_a_mapping_starts_over_where_it_is_told_until_it_is_told_again(
     assert seen(path)[CLICKS] == (position, {A: AT_5})
 
 
-async def test_one_shard_moves_back_and_forth_and_loses_its_window(path: Path) -> None:
+async def test_one_shard_can_be_moved_back_and_forth_and_loses_its_window(path: Path) -> None:
     with held(path) as hand:
         for number in ["1", "900", "20"]:
             position = AfterSequence(SequenceNumber(number))
@@ -108,7 +106,7 @@ async def test_one_shard_moves_back_and_forth_and_loses_its_window(path: Path) -
             assert seen(path) == AS_SAVED | {CLICKS: (None, {A: Checkpoint(position), B: AT_END})}
 
 
-async def test_nothing_is_moved_while_the_daemon_runs_and_no_daemon_starts_meanwhile(path: Path) -> None:
+async def test_no_position_is_moved_while_the_daemon_runs_and_no_daemon_starts_during_a_move(path: Path) -> None:
     async with SqliteStore(path):
         with pytest.raises(InUse, match="another poller"), held(path):
             pass
@@ -123,11 +121,11 @@ async def test_a_move_that_fails_changes_nothing(path: Path) -> None:
     assert seen(path) == AS_SAVED
 
 
-async def test_memory_has_no_starting_position_of_its_own() -> None:
+async def test_a_store_in_memory_has_no_starting_position() -> None:
     assert await MemoryStore().starting_position(CLICKS) is None
 
 
-async def test_a_run_that_has_read_a_shard_before_a_person_moved_it_has_lost_it(path: Path) -> None:
+async def test_a_run_loses_a_shard_that_a_person_has_moved_since_it_was_read(path: Path) -> None:
     with held(path) as hand:
         hand.move_shard(CLICKS, A, TrimHorizon())
     async with SqliteStore(path) as store:
@@ -135,7 +133,7 @@ async def test_a_run_that_has_read_a_shard_before_a_person_moved_it_has_lost_it(
         assert await store.save(CLICKS, {A: AT_END}, Claim(WriterId("late"), {A: 2})) == {A}
 
 
-async def test_a_renamed_mapping_has_all_that_the_old_name_had(path: Path) -> None:
+async def test_a_renamed_mapping_has_everything_of_the_old_name(path: Path) -> None:
     new = MappingName("page_clicks")
     async with SqliteStore(path) as store:
         await store.pauses.pause(CLICKS.mapping)
@@ -153,7 +151,7 @@ async def test_a_renamed_mapping_has_all_that_the_old_name_had(path: Path) -> No
     }
 
 
-async def test_positions_of_two_mappings_are_never_mixed(path: Path) -> None:
+async def test_a_rename_never_mixes_the_positions_of_two_mappings(path: Path) -> None:
     with held(path) as hand, pytest.raises(AssertionError, match="would be mixed"):
         hand.rename(CLICKS.mapping, USERS.mapping)
     assert seen(path) == AS_SAVED

@@ -11,7 +11,7 @@ digits = st.from_regex(r"0{0,5}[0-9]{1,130}", fullmatch=True).map(SequenceNumber
 
 
 @given(one=digits, other=digits, kinds=st.tuples(*[st.sampled_from([AtSequence, AfterSequence])] * 2))
-def test_ranks_sort_as_the_numbers_do_and_after_a_record_is_later_than_at_it(
+def test_ranks_sort_like_the_numbers_and_after_a_record_is_later_than_at_it(
     one: SequenceNumber, other: SequenceNumber, kinds: tuple[type[AtSequence] | type[AfterSequence], ...]
 ) -> None:
     def obvious(number: SequenceNumber, kind: type) -> tuple[int, bool]:
@@ -23,13 +23,13 @@ def test_ranks_sort_as_the_numbers_do_and_after_a_record_is_later_than_at_it(
 
 
 @given(one=st.floats(0, 1e12), other=st.floats(0, 1e12))
-def test_an_earlier_moment_is_never_of_a_higher_rank(one: float, other: float) -> None:
+def test_an_earlier_time_never_has_a_higher_rank(one: float, other: float) -> None:
     earlier, later = sorted([one, other])
     assert rank(AtTimestamp(earlier)) <= rank(AtTimestamp(later))
 
 
 @pytest.mark.parametrize("number", ["", "-1", "1.5", "１２", "12 ", "1e3", "SHARD_END", "9" * 1000])
-def test_what_is_no_sequence_number_has_no_rank(number: str) -> None:
+def test_a_text_that_is_not_a_sequence_number_has_no_rank(number: str) -> None:
     with pytest.raises(AssertionError):
         rank(AfterSequence(SequenceNumber(number)))
 
@@ -42,12 +42,12 @@ def test_what_is_no_sequence_number_has_no_rank(number: str) -> None:
         (AfterSequence(SequenceNumber("0012")), "AFTER_SEQUENCE_NUMBER 0012"),
     ],
 )
-def test_positions_are_written_in_the_words_of_aws(position: Position, text: str) -> None:
+def test_positions_are_written_in_the_terms_of_aws(position: Position, text: str) -> None:
     assert format_position(position) == text
     assert parse_position(text) == position
 
 
 @pytest.mark.parametrize("text", ["", "latest", "AT_TIMESTAMP", "AT_TIMESTAMP soon", "AFTER_SEQUENCE_NUMBER 1 2"])
-def test_anything_else_is_not_read(text: str) -> None:
+def test_any_other_text_is_not_read(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_position(text)

@@ -87,7 +87,7 @@ def refused(path: Path) -> str:
     return fault.removeprefix(f'daemon.state = "sqlite://{path}": ')
 
 
-def test_a_file_of_the_format_before_is_migrated_without_loss(path: Path) -> None:
+def test_a_file_of_the_previous_format_is_migrated_without_loss(path: Path) -> None:
     with owned(path) as file:
         assert paused(file) == frozenset()
         assert file.execute("SELECT DISTINCT version, writer FROM checkpoint").fetchall() == [(1, "")]
@@ -135,7 +135,7 @@ def test_a_file_of_this_format_is_not_copied(path: Path) -> None:
     assert not list(path.parent.glob("*.format-*"))
 
 
-def test_an_older_copy_is_replaced_by_that_of_the_file_that_is_migrated(path: Path) -> None:
+def test_an_older_copy_is_replaced_by_a_copy_of_the_migrated_file(path: Path) -> None:
     copy = copy_of(path, BEFORE)
     copy.write_text("of a migration that was undone since")
     Path(f"{copy}.unfinished").write_text("of a copy that was cut off")
@@ -167,14 +167,14 @@ def test_a_damaged_row_is_refused_before_the_format_changes(path: Path) -> None:
     assert format_in(path) == BEFORE
 
 
-def test_to_look_at_a_file_of_the_format_before_changes_nothing(path: Path) -> None:
+def test_showing_a_file_of_the_previous_format_changes_nothing(path: Path) -> None:
     before = path.read_bytes()
     assert stored(path) == IN_THE_FIXTURE
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["poller.db"]
 
 
-def test_a_file_of_a_newer_format_is_refused_with_what_to_do(path: Path) -> None:
+def test_the_error_of_a_newer_format_says_what_to_do(path: Path) -> None:
     with owned(path) as file:
         file.execute(f"PRAGMA user_version = {FORMAT + 1}")
     assert refused(path) == (
@@ -186,7 +186,7 @@ def test_a_file_of_a_newer_format_is_refused_with_what_to_do(path: Path) -> None
         pass
 
 
-def test_a_file_of_a_much_older_format_is_refused_with_what_to_do(path: Path) -> None:
+def test_the_error_of_a_much_older_format_says_what_to_do(path: Path) -> None:
     with owned(path) as file:
         file.execute(f"PRAGMA user_version = {FORMAT - 2}")
     assert refused(path) == (
@@ -204,7 +204,7 @@ def test_a_full_disk_stops_the_copy_and_the_file_stays_as_it_was(path: Path) -> 
     assert not list(path.parent.glob("*.format-*"))
 
 
-def test_a_copy_that_cannot_be_written_is_refused(path: Path) -> None:
+def test_a_migration_whose_copy_cannot_be_written_is_refused(path: Path) -> None:
     copy_of(path, BEFORE).mkdir()
     with closing(sqlite3.connect(path)) as file, pytest.raises(SettingsError, match=r"poller\.db\.format-2 cannot be"):
         keep_copy(path, file, BEFORE)
@@ -212,7 +212,7 @@ def test_a_copy_that_cannot_be_written_is_refused(path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_store_tells_where_the_copy_of_a_migrated_file_is(path: Path) -> None:
+async def test_a_store_says_where_the_copy_of_a_migrated_file_is(path: Path) -> None:
     for kept_copy in (copy_of(path, BEFORE), None):
         async with SqliteStore(path) as store:
             assert store.kept_copy == kept_copy

@@ -56,14 +56,14 @@ def put_away(path: Path, *, another: bool) -> Iterator[None]:
     away.rename(path)
 
 
-async def test_it_is_there_after_a_restart(path: Path) -> None:
+async def test_a_saved_position_survives_a_restart(path: Path) -> None:
     async with SqliteStore(path) as store:
         await save(store, CLICKS, {A: after(5)})
     async with SqliteStore(path) as store:
         assert await load(store, CLICKS) == {A: after(5)}
 
 
-async def test_saves_that_wait_together_are_flushed_together(path: Path) -> None:
+async def test_saves_that_wait_at_the_same_time_are_flushed_together(path: Path) -> None:
     async with SqliteStore(path) as store:
         before = transactions(path)
         async with anyio.create_task_group() as savers:
@@ -73,7 +73,7 @@ async def test_saves_that_wait_together_are_flushed_together(path: Path) -> None
         assert len(await load(store, CLICKS)) == 500
 
 
-async def test_a_full_disk_refuses_a_save_whole_and_takes_it_once_there_is_room(path: Path) -> None:
+async def test_a_full_disk_rejects_the_whole_save_and_with_room_it_succeeds(path: Path) -> None:
     window = Window(start=0, end=60, state=b'"' + b"x" * 1_000_000 + b'"')
     big = {A: after(6)._replace(window=window), ShardId("b"): after(6)}
     async with SqliteStore(path) as store:
@@ -86,7 +86,7 @@ async def test_a_full_disk_refuses_a_save_whole_and_takes_it_once_there_is_room(
         assert await load(store, CLICKS) == big
 
 
-async def test_a_file_that_was_removed_takes_nothing_until_it_is_back(path: Path) -> None:
+async def test_a_removed_file_accepts_no_save_until_it_is_back(path: Path) -> None:
     async with SqliteStore(path) as store:
         await save(store, CLICKS, {A: after(5)})
         for another in (False, True):
@@ -98,7 +98,7 @@ async def test_a_file_that_was_removed_takes_nothing_until_it_is_back(path: Path
         assert await load(store, CLICKS) == {A: after(7)}
 
 
-async def test_the_store_tells_how_many_positions_it_held(path: Path) -> None:
+async def test_the_store_says_how_many_positions_it_had(path: Path) -> None:
     async with SqliteStore(path) as store:
         assert store.positions == 0
         await save(store, CLICKS, {ShardId(f"shard-{number}"): after(number) for number in range(7)})
@@ -118,7 +118,7 @@ async def test_damage_to_the_file_of_a_running_daemon_is_a_lasting_error(path: P
         assert await load(store, CLICKS) == {A: after(6)}
 
 
-async def test_a_transaction_of_a_person_is_waited_for_off_the_event_loop(path: Path) -> None:
+async def test_the_wait_for_another_programs_transaction_does_not_block_the_event_loop(path: Path) -> None:
     async with SqliteStore(path) as store:
         with closing(sqlite3.connect(path, isolation_level=None)) as person:
             person.execute("BEGIN IMMEDIATE")
@@ -143,7 +143,7 @@ async def test_a_file_that_another_program_keeps_locked_is_expected_to_come_back
         await save(store, CLICKS, {A: after(1)})
 
 
-async def test_last_checkpoints_are_saved_though_everything_around_is_cancelled(path: Path) -> None:
+async def test_the_last_checkpoints_are_saved_even_if_the_surrounding_scope_is_cancelled(path: Path) -> None:
     with anyio.CancelScope() as around:
         async with SqliteStore(path) as store:
             try:
@@ -156,7 +156,7 @@ async def test_last_checkpoints_are_saved_though_everything_around_is_cancelled(
         assert await load(store, CLICKS) == {A: after(1)}
 
 
-async def test_an_error_within_goes_out_as_it_is_and_the_file_is_closed(path: Path) -> None:
+async def test_an_error_in_the_block_is_raised_unchanged_and_the_file_is_closed(path: Path) -> None:
     with pytest.raises(KeyError, match="mine"):
         async with SqliteStore(path):
             raise KeyError("mine")

@@ -69,7 +69,7 @@ def in_another_process(path: Path) -> str:
     return ended.stderr.splitlines()[-1].removeprefix("poller.errors.InUse: ")
 
 
-def test_a_second_owner_is_told_who_the_first_is_and_the_file_is_free_afterwards(path: Path) -> None:
+def test_the_error_for_a_second_owner_names_the_first_and_the_file_is_free_afterwards(path: Path) -> None:
     with owned(path):
         assert in_use(path) == f"{path} is in use by another poller (process {os.getpid()})"
     with owned(path):
@@ -103,7 +103,7 @@ def test_a_replaced_database_lets_no_second_owner_in(path: Path) -> None:
         assert in_another_process(path) == f"{path} is in use by another poller (process {os.getpid()})"
 
 
-def test_another_way_to_the_same_file_is_no_way_around_its_owner(path: Path, tmp_path: Path) -> None:
+def test_another_path_to_the_same_file_is_locked_too(path: Path, tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(path)
     with owned(path):
         told = in_use(tmp_path / "link.db")
@@ -111,7 +111,7 @@ def test_another_way_to_the_same_file_is_no_way_around_its_owner(path: Path, tmp
 
 
 @pytest.mark.slow
-def test_a_killed_owner_leaves_the_file_free(path: Path) -> None:
+def test_a_killed_owner_no_longer_locks_the_file(path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -123,13 +123,13 @@ def test_a_killed_owner_leaves_the_file_free(path: Path) -> None:
         pass
 
 
-def test_a_folder_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
     path = tmp_path / "mistyped" / "poller.db"
     assert refused(path) == f"the folder {tmp_path}/mistyped does not exist"
     assert not path.parent.exists()
 
 
-def test_a_file_of_another_program_is_refused_and_left_as_it_was(path: Path) -> None:
+def test_a_file_of_another_program_is_refused_and_unchanged(path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE photos (name)")
     before = path.read_bytes()
@@ -137,14 +137,14 @@ def test_a_file_of_another_program_is_refused_and_left_as_it_was(path: Path) -> 
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(path: Path) -> None:
     path.write_text("[daemon]\nstate = 'memory:'\n" * 100)
     before = path.read_bytes()
     assert refused(path) == f"is damaged: file is not a database; {STATE.advice}"
     assert path.read_bytes() == before
 
 
-def test_a_folder_in_its_place_is_refused(path: Path) -> None:
+def test_a_folder_at_the_path_is_refused(path: Path) -> None:
     path.mkdir()
     assert refused(path) == "is a folder, not a file"
     with pytest.raises(SettingsError, match="is a folder, not a file"), shown(path):
@@ -171,7 +171,7 @@ def change(path: Path, statement: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["a page in the middle", "the end", "all but the first page", "a page of zeros"])
-def test_a_damaged_file_is_refused_with_what_to_do(path: Path, part: str) -> None:
+def test_the_error_of_a_damaged_file_says_what_to_do(path: Path, part: str) -> None:
     stored_in(path)
     whole = path.read_bytes()
     page, middle = 4096, len(whole) // 8192 * 4096
@@ -188,12 +188,12 @@ def test_a_damaged_file_is_refused_with_what_to_do(path: Path, part: str) -> Non
     assert path.read_bytes() == damaged
 
 
-def test_the_log_of_a_damaged_file_goes_before_a_copy_is_put_back() -> None:
+def test_the_advice_for_a_damaged_file_removes_its_log_before_a_copy_is_put_back() -> None:
     """SQLite would write the pages of an old log into the copy."""
     assert STATE.advice.index("-wal and -shm") < STATE.advice.index("copy")
 
 
-def test_a_page_without_a_row_of_ours_is_read_too(path: Path) -> None:
+def test_damage_in_a_page_of_another_table_is_found(path: Path) -> None:
     with owned(path) as file:
         file.execute("CREATE TABLE other (text)")
         file.execute("INSERT INTO other VALUES ('x')")
@@ -202,7 +202,7 @@ def test_a_page_without_a_row_of_ours_is_read_too(path: Path) -> None:
     assert refused(path).startswith("is damaged: ")
 
 
-def test_a_file_that_was_emptied_is_not_a_new_one(path: Path) -> None:
+def test_an_emptied_file_is_not_a_new_one(path: Path) -> None:
     stored_in(path, killed=True)
     os.truncate(path, 0)
     log = Path(f"{path}-wal").read_bytes()
@@ -212,7 +212,7 @@ def test_a_file_that_was_emptied_is_not_a_new_one(path: Path) -> None:
     assert Path(f"{path}-wal").read_bytes() == log
 
 
-def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
+def test_a_file_without_its_log_still_says_that_it_is_ours(path: Path) -> None:
     """Or it would be taken for a new one."""
     copy = path.with_suffix(".copy")
     with owned(path):
@@ -246,7 +246,7 @@ def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
         ("INSERT INTO start_over VALUES ('clicks', 'arn', '')", "'' is not a position"),
     ],
 )
-def test_a_row_that_cannot_be_understood_is_refused(path: Path, statement: str, what: str) -> None:
+def test_a_file_with_an_unreadable_row_is_refused(path: Path, statement: str, what: str) -> None:
     stored_in(path)
     change(path, statement)
     fault = refused(path)
@@ -264,7 +264,7 @@ def test_a_row_that_cannot_be_understood_is_refused(path: Path, statement: str, 
         ("window_state = '{}'", "the window is not whole"),
     ],
 )
-def test_a_row_that_cannot_be_understood_is_not_shown(path: Path, changed: str, what: str) -> None:
+def test_showing_a_file_with_an_unreadable_row_is_refused(path: Path, changed: str, what: str) -> None:
     stored_in(path)
     change(path, f"UPDATE checkpoint SET {changed} WHERE shard_id = 'shard-77'")
     with pytest.raises(SettingsError, match=f"is damaged: shard-77: {what}"):
@@ -272,7 +272,7 @@ def test_a_row_that_cannot_be_understood_is_not_shown(path: Path, changed: str, 
 
 
 @pytest.mark.parametrize("room", range(0, 32_000, 1500))
-def test_a_full_disk_is_reported_and_the_file_can_be_used_once_there_is_room(path: Path, room: int) -> None:
+def test_a_full_disk_is_reported_and_with_room_the_file_can_be_used(path: Path, room: int) -> None:
     rule = rf"^{path} cannot be written: [\w /]+; is its disk full\?$"
     with no_file_grows_beyond(room), pytest.raises(CannotStore, match=rule), owned(path):
         pass
@@ -301,7 +301,7 @@ def test_only_the_owner_may_read_the_files(path: Path, umask: int) -> None:
         os.umask(before)
 
 
-def test_files_that_others_could_read_are_closed_to_them(path: Path) -> None:
+def test_files_that_others_can_read_are_made_private(path: Path) -> None:
     stored_in(path, killed=True)
     Path(f"{path}-shm").write_bytes(bytes(32_768))  # SQLite itself would close an empty one
     for file in path.parent.iterdir():
@@ -320,7 +320,7 @@ def test_an_empty_file_is_a_new_one(path: Path) -> None:
         assert file.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
 
 
-def test_a_file_may_be_shown_while_it_is_owned_and_not_be_written(path: Path) -> None:
+def test_a_file_in_use_can_be_shown_but_not_written(path: Path) -> None:
     with owned(path), shown(path) as file:
         assert file is not None
         assert file.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
@@ -328,7 +328,7 @@ def test_a_file_may_be_shown_while_it_is_owned_and_not_be_written(path: Path) ->
             file.execute("DELETE FROM checkpoint")
 
 
-def test_to_look_at_a_file_that_nobody_uses_leaves_nothing_beside_it(path: Path) -> None:
+def test_showing_an_unused_file_leaves_no_other_file_behind(path: Path) -> None:
     with owned(path):
         pass
     before = sorted(path.parent.iterdir())
@@ -339,7 +339,7 @@ def test_to_look_at_a_file_that_nobody_uses_leaves_nothing_beside_it(path: Path)
     assert sorted(path.parent.iterdir()) == before
 
 
-def test_what_a_killed_owner_left_in_its_log_is_shown(path: Path, tmp_path: Path) -> None:
+def test_positions_in_the_log_of_a_killed_owner_are_shown(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     with owned(path) as file:
         file.execute("INSERT INTO start_over VALUES ('m', 'arn', 'LATEST')")
@@ -350,13 +350,13 @@ def test_what_a_killed_owner_left_in_its_log_is_shown(path: Path, tmp_path: Path
         assert file.execute("SELECT position FROM start_over").fetchone() == ("LATEST",)
 
 
-def test_a_path_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_examined_is_refused(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 300)
     with pytest.raises(SettingsError, match="cannot be read: File name too long"), shown(path):
         pass
 
 
-def test_what_was_never_written_shows_nothing_and_is_not_made(path: Path) -> None:
+def test_showing_a_file_that_does_not_exist_does_not_create_it(path: Path) -> None:
     with shown(path) as file:
         assert file is None
     assert not path.exists()
@@ -365,7 +365,7 @@ def test_what_was_never_written_shows_nothing_and_is_not_made(path: Path) -> Non
         assert file is None
 
 
-def test_no_one_moves_a_checkpoint_back_in_the_file(path: Path) -> None:
+def test_the_file_itself_refuses_a_checkpoint_that_moves_back(path: Path) -> None:
     with owned(path) as file:
         columns = "mapping, stream_arn, shard_id, position, rank"
         file.execute(f"INSERT INTO checkpoint ({columns}) VALUES ('m', 'arn', 's', 'SHARD_END', '3')")

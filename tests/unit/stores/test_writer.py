@@ -71,7 +71,7 @@ async def statements(file: sqlite3.Connection, waiting: list[list[Row]]) -> int:
     return sum(statement.lstrip().startswith("WITH new") for statement in seen)
 
 
-async def test_what_waits_is_written_by_one_statement(file: sqlite3.Connection) -> None:
+async def test_waiting_saves_are_written_by_one_statement(file: sqlite3.Connection) -> None:
     assert await statements(file, [[row(number, f"shard-{number}")] for number in range(100)]) == 1
     assert len(load(file, CLICKS)) == 100
 
@@ -88,7 +88,7 @@ async def test_large_windows_are_not_all_written_together(file: sqlite3.Connecti
     assert len(load(file, CLICKS)) == 6
 
 
-async def test_jobs_are_done_in_the_order_in_which_they_came(file: sqlite3.Connection) -> None:
+async def test_jobs_are_done_in_the_order_of_their_arrival(file: sqlite3.Connection) -> None:
     writer = Writer(file)
     seen: list[str] = []
 
@@ -106,7 +106,7 @@ async def test_jobs_are_done_in_the_order_in_which_they_came(file: sqlite3.Conne
     assert seen == ["9", "10", "100"]
 
 
-async def test_who_moved_back_within_a_group_is_told_and_only_that_one(file: sqlite3.Connection) -> None:
+async def test_only_the_save_of_a_group_that_moves_back_fails(file: sqlite3.Connection) -> None:
     writer = Writer(file)
     refused: list[int] = []
 
@@ -126,7 +126,7 @@ async def test_who_moved_back_within_a_group_is_told_and_only_that_one(file: sql
     assert at(file) == "11"
 
 
-async def test_what_is_cancelled_while_it_waits_is_not_written(file: sqlite3.Connection) -> None:
+async def test_a_save_that_is_cancelled_while_it_waits_is_not_written(file: sqlite3.Connection) -> None:
     writer = Writer(file)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(writer.save, [row(1)])
@@ -139,7 +139,9 @@ async def test_what_is_cancelled_while_it_waits_is_not_written(file: sqlite3.Con
     assert at(file) == "1"
 
 
-async def test_what_the_thread_has_begun_is_finished_though_its_task_is_cancelled(file: sqlite3.Connection) -> None:
+async def test_a_save_that_the_thread_has_begun_is_finished_even_if_its_task_is_cancelled(
+    file: sqlite3.Connection,
+) -> None:
     writer = Writer(file)
 
     def work(file: sqlite3.Connection) -> None:
