@@ -64,7 +64,7 @@ def described(*shards: Any, **more: Any) -> Any:
     return {"StreamDescription": {"StreamStatus": "ENABLED", "Shards": list(shards)} | more}
 
 
-async def test_the_pages_of_a_listing_follow_the_last_shard_of_each() -> None:
+async def test_each_page_of_a_listing_begins_after_the_last_shard_of_the_page_before() -> None:
     open_shard = {"ShardId": "b", "SequenceNumberRange": {"StartingSequenceNumber": "2"}, "ParentShardId": "a"}
     closed = {"ShardId": "a", "SequenceNumberRange": {"StartingSequenceNumber": "1", "EndingSequenceNumber": "2"}}
     client = Scripted(described(closed, LastEvaluatedShardId="a"), described(open_shard))
@@ -82,7 +82,7 @@ def child(name: str, parent: str) -> dict[str, Any]:
     return {"ShardId": name, "SequenceNumberRange": {"StartingSequenceNumber": "2"}, "ParentShardId": parent}
 
 
-async def test_the_children_of_a_shard_are_asked_for_by_a_filter_on_every_page() -> None:
+async def test_the_children_of_a_shard_are_requested_by_a_filter_on_every_page() -> None:
     client = Scripted(described(child("b", SHARD), LastEvaluatedShardId="b"), described(child("c", SHARD)))
     children = await source_of(client).children(SHARD)
     assert children == [Shard(ShardId("b"), (SHARD,), True), Shard(ShardId("c"), (SHARD,), True)]
@@ -90,7 +90,7 @@ async def test_the_children_of_a_shard_are_asked_for_by_a_filter_on_every_page()
     assert [request for _, request, _ in client.requests] == [asked, asked | {"ExclusiveStartShardId": "b"}]
 
 
-async def test_a_service_that_refuses_the_filter_is_asked_for_all_shards_and_never_for_the_filter_again() -> None:
+async def test_a_service_that_rejects_the_filter_is_asked_for_all_shards_from_then_on() -> None:
     error = Rejected("Unknown parameter in input: ShardFilter", code="ValidationException")
     whole = described(child("b", SHARD), child("z", "other"))
     client = Scripted(error, whole, whole)
@@ -100,7 +100,7 @@ async def test_a_service_that_refuses_the_filter_is_asked_for_all_shards_and_nev
     assert ["ShardFilter" in request for _, request, _ in client.requests] == [True, False, False]
 
 
-async def test_a_failure_to_list_children_says_nothing_about_the_filter() -> None:
+async def test_a_failure_to_list_children_does_not_turn_off_the_filter() -> None:
     client = Scripted(NotFound("no such shard", code="ResourceNotFoundException"), described(child("b", SHARD)))
     source = source_of(client)
     with pytest.raises(NotFound):
@@ -109,7 +109,7 @@ async def test_a_failure_to_list_children_says_nothing_about_the_filter() -> Non
     assert ["ShardFilter" in request for _, request, _ in client.requests] == [True, True]
 
 
-async def test_the_last_listing_tells_the_streams_status() -> None:
+async def test_the_status_of_the_stream_is_that_of_the_last_listing() -> None:
     source = source_of(Scripted(described(), described(StreamStatus="DISABLED")))
     assert source.status is None
     await source.shards()
@@ -123,7 +123,7 @@ async def test_a_stream_that_is_just_being_enabled_has_no_shards_yet() -> None:
     assert await source.shards() == []
 
 
-async def test_a_listing_without_end_is_no_listing() -> None:
+async def test_an_endless_listing_is_an_error() -> None:
     class Endless:
         clock = service_clock()
 
@@ -144,18 +144,20 @@ async def test_a_listing_without_end_is_no_listing() -> None:
         (AfterSequence(SequenceNumber("12")), {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": "12"}),
     ],
 )
-async def test_every_position_is_asked_for_in_dynamodbs_words(position: Position, expected: dict[str, Any]) -> None:
+async def test_every_position_is_requested_in_the_terms_of_dynamodb(
+    position: Position, expected: dict[str, Any]
+) -> None:
     client = Scripted({"ShardIterator": "i"})
     assert (await source_of(client).iterator(SHARD, position)).split(" ")[0] == "i"
     assert client.requests == [("GetShardIterator", {"StreamArn": USERS, "ShardId": SHARD} | expected, 10.0)]
 
 
-async def test_nobody_reads_at_a_shards_end() -> None:
+async def test_reading_at_the_end_of_a_shard_is_a_fault_of_ours() -> None:
     with pytest.raises(AssertionError):
         await source_of(Scripted()).iterator(SHARD, ShardEnd())
 
 
-async def test_a_service_that_refuses_times_is_asked_for_the_oldest_record_and_never_for_a_time_again() -> None:
+async def test_a_service_that_rejects_times_is_asked_for_the_oldest_record_from_then_on() -> None:
     error = Rejected("ShardIteratorType is not valid", code="ValidationException")
     client = Scripted(error, {"ShardIterator": "i"}, {"ShardIterator": "j"})
     source = source_of(client)
@@ -165,7 +167,7 @@ async def test_a_service_that_refuses_times_is_asked_for_the_oldest_record_and_n
     assert kinds == ["AT_TIMESTAMP", "TRIM_HORIZON", "TRIM_HORIZON"]
 
 
-async def test_a_service_that_fails_at_a_time_is_asked_for_the_oldest_record_only_this_time() -> None:
+async def test_a_service_that_fails_for_a_time_is_asked_for_the_oldest_record_only_once() -> None:
     failure = Unreachable("internal error", code="InternalFailure", was_sent=True)
     client = Scripted(failure, {"ShardIterator": "i"}, {"ShardIterator": "j"})
     source = source_of(client)
@@ -176,7 +178,7 @@ async def test_a_service_that_fails_at_a_time_is_asked_for_the_oldest_record_onl
 
 
 @pytest.mark.parametrize("error", [Throttled("slowly", code="T"), NotFound("no shard", code="N")])
-async def test_any_other_error_says_nothing_about_times(error: ServiceError) -> None:
+async def test_any_other_error_does_not_turn_off_times(error: ServiceError) -> None:
     client = Scripted(error, {"ShardIterator": "i"})
     source = source_of(client)
     with pytest.raises(type(error)):
@@ -217,12 +219,12 @@ async def read_from(time: float, *answers: Any) -> list[Read]:
     return reads
 
 
-async def test_reading_from_a_time_passes_over_what_is_older_than_its_second() -> None:
+async def test_reading_from_a_time_skips_records_older_than_its_second() -> None:
     [read] = await read_from(1000.7, {"Records": changes(998, 999, 1000, 1001), "NextShardIterator": "j"})
     assert (numbers(read), read.next_iterator, read.behind_in_seconds) == (["3", "4"], "j", None)
 
 
-async def test_a_read_that_passed_over_everything_is_behind_and_the_next_one_passes_over_too() -> None:
+async def test_a_read_that_skipped_every_record_is_behind_and_the_next_one_skips_too() -> None:
     passed_over, read, after = await read_from(
         1000.7,
         {"Records": changes(900, 990), "NextShardIterator": "j"},
@@ -242,12 +244,12 @@ async def test_an_empty_read_before_the_time_is_not_behind_and_older_records_may
     assert passed_over.records == []
 
 
-async def test_a_shard_that_ended_before_the_time_has_nothing() -> None:
+async def test_a_shard_that_ended_before_the_time_has_no_records() -> None:
     [read] = await read_from(1000.7, {"Records": changes(999)})
     assert (read.records, read.next_iterator) == ([], None)
 
 
-async def test_what_ages_out_while_it_would_be_passed_over_is_no_loss() -> None:
+async def test_records_that_expire_while_they_are_skipped_are_not_a_loss() -> None:
     gone = Trimmed("trimmed", code="TrimmedDataAccessException")
     with pytest.raises(ExpiredIterator):
         await read_from(1000.7, gone)
@@ -255,14 +257,14 @@ async def test_what_ages_out_while_it_would_be_passed_over_is_no_loss() -> None:
         await source_of(Scripted(gone)).read(ShardIterator("i"), limit=10)
 
 
-async def test_more_than_a_thousand_records_are_not_asked_for() -> None:
+async def test_at_most_a_thousand_records_are_requested() -> None:
     client = Scripted({"Records": []})
     read = await source_of(client).read(ShardIterator("i"), limit=10_000)
     assert read.next_iterator is None
     assert client.requests == [("GetRecords", {"ShardIterator": "i", "Limit": 1000}, 10.0)]
 
 
-async def test_an_items_lane_is_the_same_however_its_key_is_spelled() -> None:
+async def test_an_item_has_the_same_lane_in_any_spelling_of_its_key() -> None:
     def change(keys: dict[str, Any]) -> dict[str, Any]:
         seen = {"ApproximateCreationDateTime": 1480642020, "Keys": keys, "SequenceNumber": "1"}
         return {"eventID": "e", "eventName": "INSERT", "dynamodb": seen}
@@ -275,7 +277,7 @@ async def test_an_items_lane_is_the_same_however_its_key_is_spelled() -> None:
 
 
 @pytest.mark.parametrize("answer", [{"status": "ok"}, [], {"StreamDescription": [], "Records": [{}]}])
-async def test_an_endpoint_that_is_no_dynamodb_is_told_apart(answer: Any) -> None:
+async def test_an_endpoint_that_is_not_dynamodb_is_recognised(answer: Any) -> None:
     source = source_of(Scripted(answer, answer, answer))
     with pytest.raises(Rejected, match="is this DynamoDB Streams"):
         await source.shards()
@@ -285,7 +287,7 @@ async def test_an_endpoint_that_is_no_dynamodb_is_told_apart(answer: Any) -> Non
         await source.read(ShardIterator("i"), limit=10)
 
 
-async def test_many_pages_make_one_list() -> None:
+async def test_the_pages_of_a_listing_become_one_list() -> None:
     service = FakeDynamoDbStreams()
     table = service.create_table("users", shard_count=10)
     for _ in range(25):

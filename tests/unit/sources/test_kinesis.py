@@ -74,7 +74,7 @@ def expired_token() -> Rejected:
 
 
 @pytest.mark.parametrize("arn", [CLICKS, f"{CLICKS}/consumer/mapping:1767225600"])
-async def test_the_stream_is_named_by_its_arn_in_every_call_that_may_name_it(arn: str) -> None:
+async def test_every_call_that_can_name_the_stream_names_its_arn(arn: str) -> None:
     empty: dict[str, Any] = {"Records": []}
     client = Scripted({"Shards": [], "NextToken": "t"}, {"Shards": []}, {"ShardIterator": "AAA="}, empty)
     source = source_of(client, arn)
@@ -106,7 +106,9 @@ async def test_the_stream_is_named_by_its_arn_in_every_call_that_may_name_it(arn
         ),
     ],
 )
-async def test_every_position_is_asked_for_in_kinesis_words(position: Position, expected: dict[str, Any]) -> None:
+async def test_every_position_is_requested_in_the_terms_of_kinesis(
+    position: Position, expected: dict[str, Any]
+) -> None:
     client = Scripted({"ShardIterator": "AAA="})
     await source_of(client).iterator(SHARD, position)
     assert client.requests[0][1] == {"StreamARN": CLICKS, "ShardId": SHARD} | expected
@@ -133,14 +135,14 @@ async def reads_after(number: str, *answers: Any) -> tuple[list[list[SequenceNum
     return given, client
 
 
-async def test_the_record_that_reading_goes_on_after_is_met_and_left_out() -> None:
+async def test_reading_after_a_record_begins_at_this_record_and_leaves_it_out() -> None:
     given, _ = await reads_after("9", answer(), answer("9", "10"), answer("11", "12"))
     assert given == [[], ["10"], ["11", "12"]]
     alone, _ = await reads_after("9", answer("9"), answer("10"))
     assert alone == [[], ["10"]]
 
 
-async def test_the_record_met_at_the_end_is_left_out_too() -> None:
+async def test_the_record_to_read_after_is_left_out_at_the_end_of_a_shard_too() -> None:
     given, _ = await reads_after("9", answer("9", following=None))
     assert given == [[]]
 
@@ -150,12 +152,12 @@ async def test_the_record_met_at_the_end_is_left_out_too() -> None:
     [(answer("10"),), (answer(), answer("10")), (answer(following=None),), (answer("10", following=None),)],
     ids=["another comes first", "later", "the end comes first", "another comes at the end"],
 )
-async def test_that_the_record_is_not_there_any_more_is_said(answers: tuple[Any, ...]) -> None:
+async def test_a_missing_record_to_read_after_is_reported(answers: tuple[Any, ...]) -> None:
     with pytest.raises(Trimmed, match="9 is not in the shard"):
         await reads_after("9", *answers)
 
 
-async def test_a_search_that_stands_still_goes_on_from_the_oldest_record_and_leaves_out_what_is_older() -> None:
+async def test_a_search_without_progress_continues_at_the_oldest_record_and_leaves_out_older_ones() -> None:
     still = [answer(behind=86_400_000)] * 25
     oldest = {"ShardIterator": "OLD="}
     given, client = await reads_after("9", *still, oldest, *still, answer("7", "8"), answer("8", "9", "10"))
@@ -171,17 +173,17 @@ async def test_a_search_that_stands_still_goes_on_from_the_oldest_record_and_lea
     ]
 
 
-async def test_a_search_at_the_tip_goes_on_where_it_is() -> None:
+async def test_a_search_at_the_tip_continues_there() -> None:
     given, _ = await reads_after("9", *[answer()] * 60, answer("9", "10"))
     assert given == [[]] * 60 + [["10"]]
 
 
-async def test_nobody_reads_at_a_shards_end() -> None:
+async def test_reading_at_the_end_of_a_shard_is_a_fault_of_ours() -> None:
     with pytest.raises(AssertionError):
         await source_of(Scripted()).iterator(SHARD, ShardEnd())
 
 
-async def test_a_shards_parents_and_whether_it_is_open_are_told() -> None:
+async def test_a_listed_shard_has_its_parents_and_whether_it_is_open() -> None:
     closed = {"SequenceNumberRange": {"StartingSequenceNumber": "1", "EndingSequenceNumber": "2"}}
     parents = {"ParentShardId": "shardId-000000000000", "AdjacentParentShardId": "shardId-000000000001"}
     client = Scripted({"Shards": [wire_shard(1) | closed, wire_shard(2, **parents)]})
@@ -203,13 +205,13 @@ async def test_a_listing_whose_tokens_always_expire_is_given_up() -> None:
         await source_of(Scripted(*[first, expired_token()] * 3)).shards()
 
 
-async def test_what_else_is_said_of_a_listing_is_passed_on() -> None:
+async def test_any_other_error_of_a_listing_is_raised_unchanged() -> None:
     for error in (Rejected("no", code="InvalidArgumentException"), NotFound("no", code="ResourceNotFoundException")):
         with pytest.raises(type(error)):
             await source_of(Scripted(error)).shards()
 
 
-async def test_a_listing_without_end_is_no_listing() -> None:
+async def test_an_endless_listing_is_an_error() -> None:
     class Endless:
         clock = service_clock()
 
@@ -220,7 +222,7 @@ async def test_a_listing_without_end_is_no_listing() -> None:
         await source_of(Endless()).shards()
 
 
-async def test_where_a_number_is_of_no_place_in_the_stream_the_refusal_tells_what_to_do() -> None:
+async def test_the_error_of_a_sequence_number_of_another_stream_says_what_to_do() -> None:
     refused = Rejected("it did not come from this stream", code="InvalidArgumentException")
     for position in (AtSequence(SequenceNumber("1")), AfterSequence(SequenceNumber("1"))):
         with pytest.raises(Rejected, match=r"did not come from this stream.*`poller state set`"):
@@ -229,7 +231,7 @@ async def test_where_a_number_is_of_no_place_in_the_stream_the_refusal_tells_wha
         await source_of(Scripted(refused)).iterator(SHARD, AtTimestamp(1.0))
 
 
-async def test_more_than_ten_thousand_records_are_not_asked_for() -> None:
+async def test_at_most_ten_thousand_records_are_requested() -> None:
     client = Scripted({"ShardIterator": "AAA="}, {"Records": []})
     await first_read(client, limit=10_001)
     assert client.requests[1][1]["Limit"] == 10_000
@@ -240,7 +242,7 @@ async def first_read(client: Scripted, *, limit: int = 10) -> Read:
     return await source.read(await source.iterator(SHARD, TrimHorizon()), limit=limit)
 
 
-async def test_data_is_handed_through_without_a_look_at_it() -> None:
+async def test_data_is_passed_on_without_decoding() -> None:
     wire = {
         "SequenceNumber": "49590338271490256608559692538361571095921575989136588898",
         "ApproximateArrivalTimestamp": 1545084650.987,
@@ -259,7 +261,7 @@ async def test_data_is_handed_through_without_a_look_at_it() -> None:
     assert (read.next_iterator, read.behind_in_seconds) == (f"{SHARD} BBB=", 1.5)
 
 
-async def test_the_reader_is_asked_for_once_and_only_when_there_is_something_to_read() -> None:
+async def test_the_reading_client_is_opened_once_and_only_if_there_is_something_to_read() -> None:
     asked = []
 
     async def reader() -> str:
@@ -321,14 +323,14 @@ async def test_named_children_are_kept_as_long_as_their_parent_is_listed(listed:
 
 
 @pytest.mark.parametrize("named", [{}, {"ChildShards": None}, {"ChildShards": []}])
-async def test_if_the_answer_names_no_children_all_shards_are_listed(named: Any) -> None:
+async def test_all_shards_are_listed_if_the_answer_names_no_children(named: Any) -> None:
     client = Scripted({"ShardIterator": "AAA="}, {"Records": []} | named, {"Shards": [wire_shard(1)]})
     source = source_of(client)
     await source.read(await source.iterator(SHARD, TrimHorizon()), limit=10)
     assert [shard.shard_id for shard in await source.children(SHARD)] == ["shardId-000000000001"]
 
 
-async def test_children_without_parents_are_no_answer_of_kinesis() -> None:
+async def test_an_answer_with_children_without_parents_is_refused() -> None:
     client = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": [{"ShardId": "b"}]})
     source = source_of(client)
     with pytest.raises(Rejected, match="is this Kinesis"):
@@ -336,7 +338,7 @@ async def test_children_without_parents_are_no_answer_of_kinesis() -> None:
 
 
 @pytest.mark.parametrize("answer", [{"status": "ok"}, [], {"Shards": 1, "Records": [{}]}])
-async def test_an_endpoint_that_is_no_kinesis_is_told_apart(answer: Any) -> None:
+async def test_an_endpoint_that_is_not_kinesis_is_recognised(answer: Any) -> None:
     source = source_of(Scripted(answer, answer, answer))
     with pytest.raises(Rejected, match="is this Kinesis"):
         await source.shards()
@@ -346,7 +348,7 @@ async def test_an_endpoint_that_is_no_kinesis_is_told_apart(answer: Any) -> None
         await source.read(ShardIterator(f"{SHARD} AAA="), limit=10)
 
 
-async def test_many_pages_make_one_list() -> None:
+async def test_the_pages_of_a_listing_become_one_list() -> None:
     service = FakeKinesis()
     stream = service.create_stream("clicks", shard_count=2500)
     shards = await service.source(stream).shards()

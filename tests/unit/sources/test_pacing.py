@@ -46,7 +46,7 @@ def pace(calls_in_a_second: float = 10) -> Pace:
     return Pace("DescribeStream", Random(1), calls_in_a_second=calls_in_a_second)
 
 
-async def test_all_callers_of_a_pace_share_its_rate() -> None:
+async def test_all_requests_of_a_pace_share_its_rate() -> None:
     service, shared = Service(), pace()
 
     async def list_five_pages() -> None:
@@ -71,7 +71,7 @@ async def test_a_pace_that_was_not_used_for_a_while_allows_no_burst() -> None:
     assert [moment - began for moment in service.moments] == pytest.approx([0, 0.1, 0.2])
 
 
-async def test_other_operations_wait_for_nothing_and_are_not_tried_again() -> None:
+async def test_other_operations_do_not_wait_and_are_not_tried_again() -> None:
     service = Service()
     client = PacedClient(service, pace())
     began = anyio.current_time()
@@ -84,7 +84,7 @@ async def test_other_operations_wait_for_nothing_and_are_not_tried_again() -> No
 
 
 @pytest.mark.parametrize(("asked_for", "least", "most"), [(None, 0.25, 0.5), (7.0, 7.0, 7.0)])
-async def test_a_throttled_page_is_asked_for_again_later_and_meanwhile_nobody_asks(
+async def test_a_throttled_page_is_requested_again_later_and_meanwhile_no_page_is_requested(
     asked_for: float | None, least: float, most: float
 ) -> None:
     service, shared = Service(throttled(asked_for)), pace()
@@ -112,7 +112,7 @@ async def test_a_page_that_stays_throttled_is_given_up_after_half_a_minute() -> 
     assert 15 < anyio.current_time() - began < 45
 
 
-async def test_a_long_pause_that_the_service_asks_for_is_kept_and_told() -> None:
+async def test_a_long_pause_that_the_service_asks_for_is_kept_and_raised() -> None:
     """Ten such pauses would be most of an hour in which a mapping says nothing."""
     service = Service(throttled(300.0))
     client = PacedClient(service, pace())
@@ -128,7 +128,7 @@ def lost() -> Unreachable:
     return Unreachable("lost", code="ConnectionLost", was_sent=True)
 
 
-async def test_a_page_without_an_answer_is_asked_for_again_and_the_others_keep_their_turns() -> None:
+async def test_a_page_without_an_answer_is_requested_again_and_the_others_keep_their_turns() -> None:
     service, shared = Service(lost(), lost()), pace()
     began = anyio.current_time()
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from poller.sources.receive_attempts import MAXIMUM_LOST_ATTEMPTS, REPEATABLE_FOR_SECONDS, ReceiveAttempts
 
 
-def test_every_attempt_has_an_id_of_its_own() -> None:
+def test_every_attempt_has_its_own_id() -> None:
     attempts = [ReceiveAttempts(), ReceiveAttempts()]
     ids = {source.begin(10, now=0).attempt_id for source in attempts for _ in range(3)}
     assert len(ids) == 6
@@ -18,7 +18,7 @@ def test_a_lost_attempt_is_repeated_once() -> None:
     assert attempts.begin(10, now=1) != lost
 
 
-def test_a_lost_attempt_waits_for_a_receive_of_as_many_messages() -> None:
+def test_a_lost_attempt_is_repeated_by_a_receive_of_at_least_as_many_messages() -> None:
     attempts = ReceiveAttempts()
     lost = attempts.begin(5, now=0)
     attempts.lost(lost)
@@ -26,7 +26,7 @@ def test_a_lost_attempt_waits_for_a_receive_of_as_many_messages() -> None:
     assert attempts.begin(6, now=1) == lost
 
 
-def test_an_attempt_lost_twice_is_good_for_five_minutes_from_its_first_beginning() -> None:
+def test_an_attempt_that_is_lost_twice_is_valid_for_five_minutes_from_its_first_request() -> None:
     attempts = ReceiveAttempts()
     lost = attempts.begin(10, now=0)
     attempts.lost(lost)

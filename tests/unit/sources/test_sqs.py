@@ -56,7 +56,7 @@ def noted(sqs: FakeSqs, name: str) -> tuple[Transcript, SqsSource]:
     return transcript, source
 
 
-async def test_a_receive_asks_for_all_attributes_and_allows_more_time_than_it_waits() -> None:
+async def test_a_receive_requests_all_attributes_and_has_a_longer_timeout_than_its_wait() -> None:
     transcript, source = noted(FakeSqs(), "orders")
     await source.receive(count=7, wait_in_seconds=20, visibility_timeout_in_seconds=90)
     await source.receive(count=1, wait_in_seconds=0, visibility_timeout_in_seconds=None)
@@ -79,7 +79,7 @@ async def test_a_visibility_timeout_of_zero_is_sent() -> None:
     assert transcript.requests[0][1]["VisibilityTimeout"] == 0
 
 
-async def test_a_group_on_a_standard_queue_orders_nothing() -> None:
+async def test_a_group_on_a_standard_queue_has_no_order() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
     sqs.send(queue, "fair", group="tenant")
@@ -88,14 +88,14 @@ async def test_a_group_on_a_standard_queue_orders_nothing() -> None:
     assert message.record["attributes"]["MessageGroupId"] == "tenant"
 
 
-async def test_each_receive_from_a_fifo_queue_is_an_attempt_of_its_own() -> None:
+async def test_each_receive_from_a_fifo_queue_is_a_new_attempt() -> None:
     transcript, source = noted(FakeSqs(), "orders.fifo")
     await receive(source)
     await receive(source)
     assert len(set(transcript.attempt_ids)) == 2
 
 
-async def test_messages_whose_answer_was_lost_come_with_the_next_receive() -> None:
+async def test_messages_of_a_lost_answer_are_received_by_the_next_receive() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders.fifo", visibility_timeout_in_seconds=600)
     source = sqs.source(queue)
@@ -108,7 +108,7 @@ async def test_messages_whose_answer_was_lost_come_with_the_next_receive() -> No
     assert {message.record["attributes"]["ApproximateReceiveCount"] for message in messages} == {"1"}
 
 
-async def test_a_receive_that_never_left_is_not_repeated() -> None:
+async def test_a_receive_that_was_not_sent_is_not_repeated() -> None:
     sqs = FakeSqs()
     transcript, source = noted(sqs, "orders.fifo")
     for fault, error in ((Fault.UNREACHABLE, Unreachable), (Fault.NOT_FOUND, NotFound)):
@@ -119,7 +119,7 @@ async def test_a_receive_that_never_left_is_not_repeated() -> None:
     assert len(set(transcript.attempt_ids)) == 3
 
 
-async def test_messages_of_a_cancelled_receive_come_with_the_next_one() -> None:
+async def test_messages_of_a_cancelled_receive_are_received_by_the_next_one() -> None:
     sqs = FakeSqs(faults=FaultPlan(ghost_rate=1.0))
     queue = sqs.create_queue("orders.fifo", visibility_timeout_in_seconds=600)
     source = sqs.source(queue)
@@ -130,7 +130,7 @@ async def test_messages_of_a_cancelled_receive_come_with_the_next_one() -> None:
     assert [entry.kind for entry in queue.history] == ["sent", "received", "answer_lost", "repeated"]
 
 
-async def test_messages_of_a_cancelled_receive_come_with_the_first_one_of_the_next_source() -> None:
+async def test_messages_of_a_cancelled_receive_are_received_by_the_first_one_of_the_next_source() -> None:
     """A reload cancels the receives of one run of a mapping; the next run does not wait for the visibility timeout."""
     sqs, attempts = FakeSqs(faults=FaultPlan(ghost_rate=1.0)), ReceiveAttempts()
     queue = sqs.create_queue("orders.fifo", visibility_timeout_in_seconds=600)
@@ -144,7 +144,7 @@ async def test_messages_of_a_cancelled_receive_come_with_the_first_one_of_the_ne
     assert [message.message_id for message in await receive(after)] == [sent]
 
 
-async def test_an_entry_that_failed_by_chance_may_be_tried_again() -> None:
+async def test_an_entry_that_failed_at_the_service_may_be_tried_again() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
     for number in range(10):
@@ -173,7 +173,7 @@ async def test_an_entry_that_failed_by_chance_may_be_tried_again() -> None:
         ("SomethingNew", False),
     ],
 )
-def test_only_what_is_said_of_a_receipt_is_final(code: str, expected: bool) -> None:
+def test_only_an_error_about_the_receipt_handle_is_final(code: str, expected: bool) -> None:
     assert is_final(code) is expected
 
 
@@ -190,7 +190,7 @@ class Stranger:
 
 
 @pytest.mark.parametrize("messages", ["text", {"a": 1}, 5])
-async def test_an_answer_whose_messages_are_no_list_is_refused(messages: object) -> None:
+async def test_an_answer_whose_messages_are_not_a_list_is_refused(messages: object) -> None:
     stranger = Stranger({"Messages": messages})
     source = SqsSource(stranger, arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False)
     with pytest.raises(Rejected, match="no messages"):
@@ -231,7 +231,7 @@ async def test_the_code_of_a_failed_entry_is_bounded() -> None:
     assert len(entry.code) == 64
 
 
-async def test_an_endpoint_that_is_no_sqs_is_told_apart() -> None:
+async def test_an_endpoint_that_is_not_sqs_is_recognised() -> None:
     source = SqsSource(
         Stranger({"status": "ok"}), arn=ORDERS, queue_url="http://elsewhere/orders", has_batching_window=False
     )
