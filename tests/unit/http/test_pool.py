@@ -162,14 +162,14 @@ async def silent(peer: Peer) -> None:
 # Reuse
 
 
-async def test_a_connection_is_used_again(tls: ssl.SSLContext | None, tmp_path: Path) -> None:
+async def test_an_idle_connection_is_used_again(tls: ssl.SSLContext | None, tmp_path: Path) -> None:
     async with asking(answering(OK), tls, folder=tmp_path) as client:
         for _number in range(3):
             assert await client.send() == Received(200, {"content-length": "2"}, b"ok")
         assert client.server.connections == len(client.pool) == 1
 
 
-async def test_the_latest_used_of_the_resting_connections_is_used_first() -> None:
+async def test_the_idle_connection_that_was_used_last_is_used_first() -> None:
     both = asyncio.Event()
     used: list[int] = []
 
@@ -204,7 +204,7 @@ async def test_the_latest_used_of_the_resting_connections_is_used_first() -> Non
         OK + b"H",
     ],
 )
-async def test_a_connection_is_not_used_again_after_an_answer_that_leaves_it_unclean(answer: bytes) -> None:
+async def test_a_connection_is_not_used_again_after_an_answer_that_leaves_it_unusable(answer: bytes) -> None:
     async with asking(answering(answer)) as client:
         for number in (1, 2):
             received = await client.send()
@@ -213,7 +213,7 @@ async def test_a_connection_is_not_used_again_after_an_answer_that_leaves_it_unc
 
 
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
-async def test_a_resting_connection_that_the_server_closes_or_speaks_on_is_not_used_again(
+async def test_an_idle_connection_on_which_the_server_closes_or_sends_is_not_used_again(
     raw: bytes, tls: ssl.SSLContext | None, tmp_path: Path
 ) -> None:
     at_rest = asyncio.Event()
@@ -232,7 +232,7 @@ async def test_a_resting_connection_that_the_server_closes_or_speaks_on_is_not_u
         assert client.server.connections == 2
 
 
-async def test_a_connection_does_not_rest_for_longer_than_its_time(tls: ssl.SSLContext | None, tmp_path: Path) -> None:
+async def test_a_connection_is_not_idle_for_longer_than_its_limit(tls: ssl.SSLContext | None, tmp_path: Path) -> None:
     async with asking(answering(OK), tls, folder=tmp_path, keep_alive_in_seconds=0.02) as client:
         await client.send(timeout_in_seconds=3_600)
         await client.until(lambda: len(client.pool) == 0 and client.server.left == 1)
@@ -266,7 +266,7 @@ def hanging_up(*after: bytes | None) -> Script:
     return script
 
 
-async def test_a_repeatable_request_that_met_a_hang_up_is_sent_on_a_new_connection(
+async def test_a_repeatable_request_on_a_closed_connection_is_sent_on_a_new_one(
     tls: ssl.SSLContext | None, tmp_path: Path
 ) -> None:
     async with asking(hanging_up(b"", None), tls, folder=tmp_path) as client:
@@ -275,14 +275,14 @@ async def test_a_repeatable_request_that_met_a_hang_up_is_sent_on_a_new_connecti
         assert client.server.connections == 2
 
 
-async def test_any_other_request_that_met_a_hang_up_is_not() -> None:
+async def test_any_other_request_on_a_closed_connection_is_not_sent_again() -> None:
     async with asking(hanging_up(b"", None)) as client:
         await client.send()
         assert await client.fails() == ("ServerDisconnectedError", True)
         assert client.server.connections == 1
 
 
-async def test_a_request_is_not_repeated_once_a_byte_of_its_answer_came() -> None:
+async def test_a_request_is_not_repeated_after_a_byte_of_its_answer_has_arrived() -> None:
     async with asking(hanging_up(b"H", None)) as client:
         await client.send()
         assert await client.fails(is_repeatable=True) == ("ClientPayloadError", True)
@@ -296,7 +296,7 @@ async def test_a_request_is_repeated_once_at_most() -> None:
         assert client.server.connections == 2
 
 
-async def test_a_request_that_met_a_hang_up_on_a_new_connection_is_not_repeated() -> None:
+async def test_a_request_on_a_new_connection_that_the_server_closes_is_not_repeated() -> None:
     async def script(peer: Peer) -> None:
         await peer.asked()
 
@@ -305,7 +305,7 @@ async def test_a_request_that_met_a_hang_up_on_a_new_connection_is_not_repeated(
         assert client.server.connections == 1
 
 
-async def test_a_request_that_cannot_be_repeated_for_want_of_a_connection_may_have_arrived() -> None:
+async def test_a_request_that_cannot_be_repeated_without_a_new_connection_may_have_arrived() -> None:
     async def script(peer: Peer) -> None:
         await peer.asked()
         await peer.says(OK)
@@ -317,7 +317,9 @@ async def test_a_request_that_cannot_be_repeated_for_want_of_a_connection_may_ha
         assert await client.fails(is_repeatable=True) == ("ClientConnectorError", True)
 
 
-async def test_a_server_that_hangs_up_at_once_is_unreachable(tls: ssl.SSLContext | None, tmp_path: Path) -> None:
+async def test_a_server_that_closes_the_connection_at_once_is_unreachable(
+    tls: ssl.SSLContext | None, tmp_path: Path
+) -> None:
     async def script(peer: Peer) -> None:
         peer.writer.transport.abort()
 
@@ -338,7 +340,7 @@ async def test_a_server_that_hangs_up_at_once_is_unreachable(tls: ssl.SSLContext
         b"HTTP/1.1 103 Early Hints\r\nLink: y\r\n\r\n",
     ],
 )
-async def test_interim_answers_are_passed_over(interim: bytes) -> None:
+async def test_interim_answers_are_skipped(interim: bytes) -> None:
     async with asking(answering(interim + OK)) as client:
         for _number in range(2):
             assert await client.send() == Received(200, {"content-length": "2"}, b"ok")
@@ -366,14 +368,14 @@ async def test_an_answer_may_last_until_the_connection_ends(tls: ssl.SSLContext 
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-async def test_an_answer_that_is_no_http_is_unusable(raw: bytes) -> None:
+async def test_an_answer_that_is_not_http_is_unusable(raw: bytes) -> None:
     async with asking(answering(raw)) as client:
         assert await client.fails() == ("UnusableAnswer", True)
         await client.until(lambda: len(client.pool) == 0)
 
 
 @pytest.mark.parametrize("head", [b"Content-Length: 5000\r\n\r\n", b"\r\n", b"X: "])
-async def test_an_answer_that_never_ends_is_cut_off(head: bytes) -> None:
+async def test_an_answer_without_end_is_cut_off(head: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.asked()
         await peer.says(b"HTTP/1.1 200 OK\r\n" + head + b"x" * 1001)
@@ -384,7 +386,7 @@ async def test_an_answer_that_never_ends_is_cut_off(head: bytes) -> None:
         await client.until(lambda: client.server.left == 1)
 
 
-async def test_an_answer_before_the_whole_request_was_written_counts_and_ends_the_connection() -> None:
+async def test_an_answer_before_the_end_of_the_request_counts_and_the_connection_is_closed() -> None:
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
         await peer.says(OK.replace(b"200", b"413"))
@@ -401,7 +403,7 @@ async def test_an_answer_before_the_whole_request_was_written_counts_and_ends_th
 # Time
 
 
-async def test_a_call_ends_with_its_timeout_and_takes_its_connection_down(
+async def test_a_call_ends_at_its_timeout_and_its_connection_is_closed(
     tls: ssl.SSLContext | None, tmp_path: Path
 ) -> None:
     async def silent_at_the_second(peer: Peer) -> None:
@@ -416,7 +418,7 @@ async def test_a_call_ends_with_its_timeout_and_takes_its_connection_down(
         assert client.server.connections == 1
 
 
-async def test_a_body_that_trickles_does_not_put_the_timeout_off() -> None:
+async def test_a_slowly_arriving_body_does_not_extend_the_timeout() -> None:
     async def script(peer: Peer) -> None:
         await peer.asked()
         await peer.says(OK)
@@ -453,7 +455,9 @@ async def test_each_call_on_a_connection_has_its_own_timeout() -> None:
 
 
 @pytest.mark.parametrize(("connect_timeout", "timeout"), [(0.2, 60), (60, 0.2)])
-async def test_a_server_that_does_not_shake_hands_was_sent_nothing(connect_timeout: float, timeout: float) -> None:
+async def test_nothing_is_sent_to_a_server_that_does_not_finish_the_tls_handshake(
+    connect_timeout: float, timeout: float
+) -> None:
     async with asking(Peer.is_left, connect_timeout_in_seconds=connect_timeout) as client:
         client.origin = client.origin._replace(is_tls=True)
         with anyio.fail_after(60):
@@ -465,18 +469,18 @@ async def test_a_server_that_does_not_shake_hands_was_sent_nothing(connect_timeo
 # No connection
 
 
-async def test_a_server_that_is_not_there_was_sent_nothing() -> None:
+async def test_nothing_is_sent_to_a_server_that_does_not_listen() -> None:
     async with asking(silent) as client:
         client.listening.close()
         assert await client.fails() == ("ClientConnectorError", False)
 
 
-async def test_a_certificate_that_is_not_trusted_was_sent_nothing(tmp_path: Path) -> None:
+async def test_nothing_is_sent_to_a_server_with_an_untrusted_certificate(tmp_path: Path) -> None:
     async with asking(silent, self_signed(tmp_path)) as client:
         assert await client.fails() == ("ClientConnectorCertificateError", False)
 
 
-async def test_a_server_that_speaks_no_tls_was_sent_nothing() -> None:
+async def test_nothing_is_sent_to_a_server_without_tls() -> None:
     async def script(peer: Peer) -> None:
         await peer.says(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -486,13 +490,13 @@ async def test_a_server_that_speaks_no_tls_was_sent_nothing() -> None:
 
 
 @pytest.mark.parametrize("host", ["sqs.invalid", "x" * 64 + ".invalid"])
-async def test_a_name_that_is_not_known_was_sent_nothing(host: str) -> None:
+async def test_nothing_is_sent_to_an_unknown_host_name(host: str) -> None:
     async with asking(silent) as client:
         client.origin = client.origin._replace(host=host)
         assert await client.fails() == ("ClientConnectorDNSError", False)
 
 
-async def test_a_name_with_an_address_that_does_not_answer_is_reached_by_another(
+async def test_a_host_with_an_address_that_does_not_answer_is_reached_at_another_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with asking(answering(OK)) as client:
@@ -506,7 +510,7 @@ async def test_a_name_with_an_address_that_does_not_answer_is_reached_by_another
         assert (await client.send()).body == b"ok"
 
 
-async def test_the_final_dot_of_a_host_does_not_belong_to_the_name_in_its_certificate(tmp_path: Path) -> None:
+async def test_the_final_dot_of_a_host_name_is_not_compared_with_its_certificate(tmp_path: Path) -> None:
     async with asking(answering(OK), self_signed(tmp_path), folder=tmp_path) as client:
         infos = await asyncio.get_running_loop().getaddrinfo("127.0.0.1", client.origin.port, type=1)
 
@@ -533,7 +537,7 @@ class FakeResolver:
 
 
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
-async def test_a_cancelled_call_hangs_up_at_once_and_leaves_the_pool_as_good_as_before(
+async def test_a_cancelled_call_closes_its_connection_at_once_and_the_pool_still_works(
     raw: bytes, tls: ssl.SSLContext | None, tmp_path: Path
 ) -> None:
     asked = asyncio.Event()
@@ -558,7 +562,7 @@ async def test_a_cancelled_call_hangs_up_at_once_and_leaves_the_pool_as_good_as_
 
 
 @pytest.mark.parametrize("is_cancelled_first", [False, True])
-async def test_a_call_cancelled_as_its_answer_arrives_gives_its_connection_up(
+async def test_a_call_that_is_cancelled_as_its_answer_arrives_closes_its_connection(
     is_cancelled_first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with asking(answering(OK)) as client:
@@ -581,7 +585,7 @@ async def test_a_call_cancelled_as_its_answer_arrives_gives_its_connection_up(
         assert client.server.connections == 2
 
 
-async def test_a_call_cancelled_while_it_connects_leaves_nothing_open() -> None:
+async def test_a_call_that_is_cancelled_while_it_connects_leaves_no_connection_open() -> None:
     shaking = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -602,7 +606,7 @@ async def test_a_call_cancelled_while_it_connects_leaves_nothing_open() -> None:
 # The end
 
 
-async def test_closing_leaves_no_connection(tls: ssl.SSLContext | None, tmp_path: Path) -> None:
+async def test_closing_the_pool_leaves_no_connection_open(tls: ssl.SSLContext | None, tmp_path: Path) -> None:
     async with asking(answering(OK), tls, folder=tmp_path) as client:
         await asyncio.gather(*[client.send() for _ in range(3)])
         await client.pool.aclose()
@@ -610,7 +614,7 @@ async def test_closing_leaves_no_connection(tls: ssl.SSLContext | None, tmp_path
         await client.until(lambda: client.server.left == client.server.connections)
 
 
-async def test_closing_does_not_wait_long_for_a_server_that_says_no_goodbye(
+async def test_closing_does_not_wait_long_for_a_server_that_does_not_close_tls(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(pool, "CLOSE_TIMEOUT_IN_SECONDS", 0.05)
@@ -643,11 +647,11 @@ async def test_closing_does_not_wait_long_for_a_server_that_says_no_goodbye(
         ("http://localhost?x", Origin("localhost", 80, False)),
     ],
 )
-def test_an_origin_is_what_a_url_leads_to(url: str, origin: Origin) -> None:
+def test_the_origin_of_a_url_is_its_scheme_host_and_port(url: str, origin: Origin) -> None:
     assert Origin.of(url) == origin
 
 
-async def test_a_literal_address_of_the_new_family_is_reached() -> None:
+async def test_a_literal_ipv6_address_is_reached() -> None:
     try:
         async with asking(answering(OK), host="::1") as client:
             assert (await client.send()).body == b"ok"

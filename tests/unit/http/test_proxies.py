@@ -50,7 +50,7 @@ def test_the_environment_names_the_proxy_of_a_url(
     assert ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url) in (expected, expected or "")
 
 
-def test_a_user_in_the_url_does_not_hide_its_host_from_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_applies_to_the_host_of_a_url_with_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy")
     monkeypatch.setenv("NO_PROXY", "function.corp")
     assert proxy_of("http://user:secret@function.corp/") is None
