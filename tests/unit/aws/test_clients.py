@@ -40,7 +40,9 @@ async def empty(_: Request) -> Reply:
 # Where
 
 
-async def test_a_region_is_the_one_asked_for_else_the_settings_else_the_chains(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_region_is_the_requested_one_else_that_of_the_settings_else_that_of_the_aws_chain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(errors.SettingsError, match="region"):
         Aws(AwsSettings()).region()
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-3")
@@ -49,7 +51,7 @@ async def test_a_region_is_the_one_asked_for_else_the_settings_else_the_chains(m
     assert Aws(AwsSettings(region="eu-west-2")).region("eu-west-1") == "eu-west-1"
 
 
-async def test_an_endpoint_of_a_service_wins_over_the_common_one_and_both_over_the_environment(
+async def test_the_endpoint_of_a_service_wins_over_the_common_one_and_both_win_over_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://environment")
@@ -82,7 +84,7 @@ async def test_a_faulty_aws_configuration_is_a_fault_of_the_settings(monkeypatch
 @pytest.mark.parametrize("service", OPERATIONS)
 @pytest.mark.parametrize("variant", ["", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
 @pytest.mark.parametrize("region", ["us-east-1", "us-gov-west-1", "cn-north-1"])
-async def test_the_narrow_door_leads_where_aiobotocores_client_goes(
+async def test_our_client_calls_the_same_endpoint_as_aiobotocores(
     service: str, variant: str, region: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if variant:
@@ -138,14 +140,16 @@ async def test_a_ca_bundle_is_trusted_and_without_it_the_server_is_not(
             monkeypatch.delenv(name)
 
 
-async def test_a_ca_bundle_that_is_not_there_is_a_fault_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_ca_bundle_is_a_fault_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/bundle.pem")
     with pytest.raises(errors.SettingsError, match=r"/no/such/bundle\.pem"):
         async with Aws(AwsSettings()):
             raise AssertionError("no client must be made")
 
 
-async def test_a_proxy_of_the_environment_is_used_unless_it_is_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_of_the_environment_is_used_unless_no_proxy_names_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with http_server(empty) as proxy, http_server(empty) as direct:
         monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//user:secret@"))
         async with Aws(AwsSettings(endpoint_url="http://sqs.invalid", region="eu-west-1")) as aws:
@@ -232,7 +236,7 @@ async def test_a_role_of_the_aws_configuration_is_assumed_at_the_settings_endpoi
     assert len(service.accepted) == 1
 
 
-async def test_a_role_is_assumed_once_for_all_who_share_it() -> None:
+async def test_a_shared_role_is_assumed_once() -> None:
     sts = Sts()
     async with http_server(sts) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         await asyncio.gather(*[list_queues(aws, role_arn=ROLE) for _ in range(3)])
@@ -242,7 +246,7 @@ async def test_a_role_is_assumed_once_for_all_who_share_it() -> None:
     assert tokens == [OF_THE_ROLE.session_token] * 3 + [FIRST.session_token]
 
 
-async def test_a_role_is_assumed_anew_before_its_keys_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_role_is_assumed_again_before_its_credentials_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "CREDENTIALS_ARE_TRUSTED_FOR_IN_SECONDS", 0.0)
     sts = Sts()
     sts.lifetime = datetime.timedelta(seconds=30)
@@ -252,7 +256,7 @@ async def test_a_role_is_assumed_anew_before_its_keys_expire(monkeypatch: pytest
     assert sts.assumed == 2
 
 
-async def test_a_role_is_assumed_with_new_keys_once_the_old_ones_have_expired(
+async def test_a_role_is_assumed_with_new_credentials_after_the_old_ones_have_expired(
     credentials_file: CredentialsFile,
 ) -> None:
     sts = Sts()
@@ -274,7 +278,7 @@ async def test_a_role_cannot_be_assumed_without_credentials(credentials_file: Cr
     assert server.requests == []
 
 
-async def test_a_role_that_may_not_be_assumed_is_access_denied_and_nothing_was_sent() -> None:
+async def test_a_role_that_may_not_be_assumed_is_access_denied_and_nothing_is_sent() -> None:
     sts = Sts()
     async with http_server(sts) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         sts.service.expired.add(FIRST.session_token or "")
@@ -284,7 +288,7 @@ async def test_a_role_that_may_not_be_assumed_is_access_denied_and_nothing_was_s
     assert sts.service.accepted == []
 
 
-async def test_a_failing_sts_is_unreachable_and_nothing_was_sent() -> None:
+async def test_a_failing_sts_is_unreachable_and_nothing_is_sent() -> None:
     down = Reply(status=503, body=b"")
     async with (
         http_server(lambda request: asyncio.sleep(0, down)) as server,
@@ -311,7 +315,7 @@ IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2
         ("arn:aws:sts::123456789012:federated-user/ann", "arn:aws:sts::123456789012:federated-user/ann"),
     ],
 )
-async def test_a_caller_is_known_by_the_arn_of_its_user_or_role(
+async def test_the_identity_is_the_arn_of_the_user_or_of_the_role(
     said: str, arn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "IDENTITY_TIMEOUT_IN_SECONDS", 60)
@@ -321,7 +325,7 @@ async def test_a_caller_is_known_by_the_arn_of_its_user_or_role(
         assert await aws.identity_arn() == arn
 
 
-async def test_a_caller_that_sts_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_identity_is_unknown_if_sts_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     refusing = AwsService(lambda request: asyncio.sleep(0, Reply(status=403, body=sts_error("AccessDenied"))))
     refusing.knows(FIRST)
     async with http_server(refusing) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
@@ -339,7 +343,7 @@ async def test_a_caller_that_sts_does_not_tell_is_unknown(monkeypatch: pytest.Mo
 LAMBDA = "arn:aws:lambda:eu-west-1:123456789012:function:bill"
 
 
-async def test_lambda_tells_the_role_that_a_function_runs_under(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_execution_role_of_a_function_is_read_from_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "IDENTITY_TIMEOUT_IN_SECONDS", 60)
     service = AwsService(always(Reply(body=b'{"Role":"arn:aws:iam::123456789012:role/service/bill"}')))
     service.knows(FIRST)
@@ -364,14 +368,14 @@ async def test_lambda_tells_the_role_that_a_function_runs_under(monkeypatch: pyt
         Reply(body=b"<html>"),
     ],
 )
-async def test_a_role_that_lambda_does_not_show_is_unknown(reply: Reply) -> None:
+async def test_an_execution_role_that_lambda_does_not_show_is_unknown(reply: Reply) -> None:
     service = AwsService(always(reply))
     service.knows(FIRST)
     async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.execution_role("bill") is None
 
 
-async def test_a_role_is_awaited_for_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_wait_for_an_execution_role_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "IDENTITY_TIMEOUT_IN_SECONDS", 0.05)
     async with http_server(silent) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
         assert await aws.execution_role("bill") is None
@@ -388,7 +392,7 @@ async def silent(request: Request) -> Any:
     await asyncio.sleep(60)
 
 
-async def test_an_error_of_the_wide_door_comes_out_as_ours() -> None:
+async def test_an_error_of_aiobotocores_client_is_translated() -> None:
     service = AwsService(lambda request: asyncio.sleep(0, error(400, "QueueDoesNotExist", "no such queue")))
     service.knows(FIRST)
     async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
@@ -398,7 +402,7 @@ async def test_an_error_of_the_wide_door_comes_out_as_ours() -> None:
     assert type(caught.value.__cause__).__name__ == "QueueDoesNotExist"
 
 
-async def test_the_wide_door_too_gets_new_keys_after_the_old_ones_have_expired(
+async def test_aiobotocores_client_gets_new_credentials_after_the_old_ones_have_expired(
     credentials_file: CredentialsFile,
 ) -> None:
     service = AwsService(empty)

@@ -27,19 +27,19 @@ class Clocks:
         self.clock.heard(formatdate(date, usegmt=True), asked_at=self.steady)
 
 
-def test_before_any_answer_it_is_our_clock() -> None:
+def test_before_any_answer_our_own_clock_counts() -> None:
     clocks = Clocks()
     assert clocks.clock.now() == clocks.clock.reached() == NOON
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Mon, 01 Jan 99999999999 00:00:00 GMT"])
-def test_an_answer_without_a_date_tells_nothing(date: str | None) -> None:
+def test_an_answer_without_a_date_changes_nothing(date: str | None) -> None:
     clocks = Clocks()
     clocks.clock.heard(date, asked_at=100.0)
     assert clocks.clock.now() == clocks.clock.reached() == NOON
 
 
-def test_a_date_that_is_years_off_tells_nothing_and_takes_nothing_back() -> None:
+def test_a_date_that_is_years_off_changes_nothing() -> None:
     clocks = Clocks()
     clocks.hear(NOON - 3600)
     clocks.hear(NOON - 26 * 365 * 86_400)
@@ -47,7 +47,7 @@ def test_a_date_that_is_years_off_tells_nothing_and_takes_nothing_back() -> None
 
 
 @pytest.mark.parametrize("step", [-7200.0, 7200.0, 1e9])
-def test_a_step_of_our_own_clock_does_not_move_it(step: float) -> None:
+def test_a_step_of_our_own_clock_does_not_move_the_services_time(step: float) -> None:
     clocks = Clocks()
     clocks.hear(NOON)
     clocks.ours += step
@@ -63,7 +63,7 @@ def test_a_later_date_replaces_the_bounds_that_it_contradicts() -> None:
     assert clocks.clock.now() == NOON - 3590
 
 
-def test_all_answers_of_one_second_count() -> None:
+def test_all_answers_within_one_second_count() -> None:
     """The first one took long; the second, with the same Date, tells more."""
     clocks = Clocks()
     clocks.clock.heard(formatdate(NOON, usegmt=True), asked_at=70.0)

@@ -15,7 +15,7 @@ from poller.aws.wire import Answer
 from poller.http.proxied import no_answer
 
 
-def test_every_code_that_botocore_takes_for_a_throttle_is_one() -> None:
+def test_every_throttling_code_of_botocore_counts_as_a_throttle() -> None:
     definitions = create_loader().load_data("_retry")["definitions"]
     known = set(ThrottledRetryableChecker._THROTTLED_ERROR_CODES)
     for definition in definitions.values():
@@ -40,7 +40,7 @@ def test_every_code_that_botocore_takes_for_a_throttle_is_one() -> None:
         (503, errors.Unreachable),
     ],
 )
-def test_a_status_decides_where_the_code_is_not_known(status: int, expected: type[errors.ServiceError]) -> None:
+def test_the_status_decides_if_the_code_is_unknown(status: int, expected: type[errors.ServiceError]) -> None:
     error = service_error("why", code="NeverHeardOf", status=status)
     assert type(error) is expected
     assert error.code == "NeverHeardOf"
@@ -53,7 +53,7 @@ def test_only_the_beginning_of_a_messages_first_line_is_kept() -> None:
     assert str(service_error("\n", code="X", status=400)) == "X (400)"
 
 
-def test_a_throttle_is_one_even_with_a_status_of_5xx() -> None:
+def test_a_throttling_code_counts_even_with_a_status_of_5xx() -> None:
     assert type(service_error("", code="SlowDown", status=503)) is errors.Throttled
 
 
@@ -67,7 +67,9 @@ def test_a_throttle_is_one_even_with_a_status_of_5xx() -> None:
         ("ExpiredNextTokenException", errors.Rejected),
     ],
 )
-def test_what_is_said_of_a_read_cursor_is_told_apart(code: str, expected: type[errors.ServiceError]) -> None:
+def test_expired_iterators_trimmed_records_and_throttles_are_told_apart(
+    code: str, expected: type[errors.ServiceError]
+) -> None:
     assert type(service_error("", code=code, status=400)) is expected
 
 
@@ -80,7 +82,7 @@ def test_what_is_said_of_a_read_cursor_is_told_apart(code: str, expected: type[e
         "QueueDoesNotExist;S",
     ],
 )
-def test_a_code_is_freed_of_its_wrapping(wire: str) -> None:
+def test_a_code_is_read_without_its_namespace_and_its_url(wire: str) -> None:
     assert bare_code(wire) == "QueueDoesNotExist"
 
 
@@ -100,7 +102,7 @@ def test_a_code_is_freed_of_its_wrapping(wire: str) -> None:
         "a/b",
     ],
 )
-def test_a_text_that_does_not_look_like_a_code_is_no_code(wire: str) -> None:
+def test_a_text_that_does_not_look_like_a_code_is_not_one(wire: str) -> None:
     """It would be written into log lines, pages and messages."""
     assert bare_code(wire) == ""
     answer = Answer(400, {}, orjson.dumps({"__type": wire}))
@@ -118,11 +120,11 @@ def test_of_several_codes_in_an_answer_the_first_of_four_places_counts() -> None
     assert codes == ["First", "Second", "Third", "Fourth"]
 
 
-def test_a_code_of_128_characters_is_one() -> None:
+def test_a_code_may_have_128_characters() -> None:
     assert bare_code("x#" + "Z" * 128) == "Z" * 128
 
 
-def test_the_wide_door_knows_an_unusable_code_by_that_name() -> None:
+def test_an_unusable_code_of_botocore_becomes_unknown() -> None:
     with pytest.raises(errors.Rejected) as caught, translated():
         raise client_error("Z" * 5_000_000, 400)
     assert caught.value.code == "Unknown"
@@ -143,7 +145,7 @@ def test_the_wide_door_knows_an_unusable_code_by_that_name() -> None:
         ("Sun, 22 Nov 2026 07:00:00 GMT", None),
     ],
 )
-def test_a_retry_after_that_is_no_number_is_none(header: str | None, expected: float | None) -> None:
+def test_a_retry_after_that_is_not_a_number_is_ignored(header: str | None, expected: float | None) -> None:
     assert seconds(header) == expected
 
 
@@ -159,7 +161,9 @@ def test_a_retry_after_that_is_no_number_is_none(header: str | None, expected: f
         (TimeoutError(), True),
     ],
 )
-def test_only_what_never_connected_was_not_sent(error: aiohttp.ClientError | TimeoutError, was_sent: bool) -> None:
+def test_only_a_request_without_a_connection_counts_as_not_sent(
+    error: aiohttp.ClientError | TimeoutError, was_sent: bool
+) -> None:
     translated_error = no_answer(error)
     assert translated_error.was_sent is was_sent
     assert str(translated_error)
@@ -190,7 +194,7 @@ def endpoint_error(cause: Exception) -> boto.EndpointConnectionError:
         (boto.NoRegionError(), errors.Rejected, "NoRegionError"),
     ],
 )
-def test_what_botocore_raises_comes_out_as_ours(
+def test_every_exception_of_botocore_is_translated(
     error: Exception, expected: type[errors.ServiceError], code: str | None
 ) -> None:
     with pytest.raises(errors.ServiceError) as caught, translated():
@@ -213,12 +217,12 @@ def test_what_botocore_raises_comes_out_as_ours(
         (boto.HTTPClientError(error="x"), True),
     ],
 )
-def test_the_wide_door_too_says_whether_anything_was_sent(error: Exception, was_sent: bool) -> None:
+def test_a_translated_exception_of_botocore_says_whether_anything_was_sent(error: Exception, was_sent: bool) -> None:
     with pytest.raises(errors.Unreachable) as caught, translated():
         raise error
     assert caught.value.was_sent is was_sent
 
 
-def test_what_is_not_botocores_passes() -> None:
+def test_an_exception_that_is_not_botocores_is_raised_unchanged() -> None:
     with pytest.raises(KeyError), translated():
         raise KeyError("a fault of our own")

@@ -52,7 +52,7 @@ SHORT = datetime.timedelta(minutes=5)
 """Within aiobotocore's time to renew."""
 
 
-async def test_nothing_is_asked_before_the_first_call_and_nothing_again_while_the_keys_are_good() -> None:
+async def test_credentials_are_fetched_at_the_first_call_and_not_again_while_they_are_valid() -> None:
     vault = Vault(LONG)
     client = Identity(vault.session)
     assert vault.given == 0
@@ -60,7 +60,9 @@ async def test_nothing_is_asked_before_the_first_call_and_nothing_again_while_th
     assert vault.given == 1
 
 
-async def test_keys_about_to_expire_are_renewed_and_used_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_credentials_about_to_expire_are_renewed_and_used_without_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     vault = Vault(SHORT)
     client = Identity(vault.session)
     first = await client.credentials()
@@ -69,7 +71,7 @@ async def test_keys_about_to_expire_are_renewed_and_used_without_a_restart(monke
     assert await client.credentials() != first
 
 
-async def test_a_slow_renewal_holds_up_nobody_but_who_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_renewal_delays_only_the_call_that_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "CREDENTIALS_ARE_TRUSTED_FOR_IN_SECONDS", 0.0)
     vault = Vault(SHORT)
     client = Identity(vault.session)
@@ -84,7 +86,7 @@ async def test_a_slow_renewal_holds_up_nobody_but_who_asked_for_it(monkeypatch: 
         vault.gate.set()
 
 
-async def test_of_many_who_were_refused_only_the_first_searches() -> None:
+async def test_only_the_first_of_many_denied_calls_fetches_new_credentials() -> None:
     vault = Vault(LONG)
     client = Identity(vault.session)
     stale = await client.credentials()
@@ -99,5 +101,5 @@ async def test_credentials_that_arrive_expired_are_access_denied() -> None:
     assert caught.value.code == "ExpiredCredentials"
 
 
-def test_keys_do_not_show_their_secrets() -> None:
+def test_the_text_of_credentials_does_not_show_their_secrets() -> None:
     assert "secret" not in repr(Credentials("id", "secret", "secret-token"))

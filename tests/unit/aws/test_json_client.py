@@ -59,7 +59,7 @@ async def receive(client: JsonClient, timeout_in_seconds: float = 60) -> Any:
     return await client.call("ReceiveMessage", BODY, timeout_in_seconds=timeout_in_seconds)
 
 
-async def test_a_call_is_signed_and_answered_with_the_wires_json() -> None:
+async def test_a_call_is_signed_and_returns_the_json_of_the_answer() -> None:
     async with calling() as (client, service, _):
         assert await receive(client) == ANSWER
     [request] = service.accepted
@@ -70,7 +70,7 @@ async def test_a_call_is_signed_and_answered_with_the_wires_json() -> None:
 
 @pytest.mark.parametrize("service_name", ["sqs", "kinesis", "dynamodbstreams"])
 @pytest.mark.parametrize("path", ["", "/", "/base", "/base/"])
-async def test_a_call_looks_like_aiobotocores(service_name: str, path: str) -> None:
+async def test_a_request_has_the_same_form_as_aiobotocores(service_name: str, path: str) -> None:
     operation = {"sqs": "ListQueues", "kinesis": "ListStreams", "dynamodbstreams": "ListStreams"}[service_name]
     service = AwsService(lambda request: asyncio.sleep(0, Reply(body=b"{}")))
     service.knows(FIRST)
@@ -87,7 +87,7 @@ async def test_a_call_looks_like_aiobotocores(service_name: str, path: str) -> N
     assert ours.headers["authorization"][scope] == theirs.headers["authorization"][scope]
 
 
-async def test_a_connection_serves_one_call_after_the_other() -> None:
+async def test_a_connection_serves_one_call_after_another() -> None:
     async with calling() as (client, _, server):
         for _number in range(3):
             await receive(client)
@@ -101,7 +101,7 @@ async def test_a_body_of_megabytes_arrives_whole() -> None:
 
 
 @pytest.mark.parametrize("offset_in_seconds", [-3600, 3600])
-async def test_a_clock_that_is_off_is_learned_once(offset_in_seconds: float) -> None:
+async def test_the_offset_of_our_clock_is_learned_once(offset_in_seconds: float) -> None:
     async with calling() as (client, service, server):
         service.clock_offset_in_seconds = offset_in_seconds
         await asyncio.gather(*[receive(client) for _ in range(4)])
@@ -111,7 +111,7 @@ async def test_a_clock_that_is_off_is_learned_once(offset_in_seconds: float) -> 
         assert len(server.requests) <= 9
 
 
-async def test_a_wrong_secret_is_not_taken_for_a_wrong_clock(credentials_file: CredentialsFile) -> None:
+async def test_a_wrong_secret_is_not_mistaken_for_a_wrong_clock(credentials_file: CredentialsFile) -> None:
     credentials_file.write(FIRST._replace(secret_access_key="wrong"))
     async with calling() as (client, _, server):
         with pytest.raises(errors.AccessDenied) as caught:
@@ -120,7 +120,7 @@ async def test_a_wrong_secret_is_not_taken_for_a_wrong_clock(credentials_file: C
         assert len(server.requests) == 1
 
 
-async def test_an_expired_token_is_replaced_and_the_call_sent_again(credentials_file: CredentialsFile) -> None:
+async def test_an_expired_token_is_replaced_and_the_call_is_sent_again(credentials_file: CredentialsFile) -> None:
     async with calling(keys=(FIRST, SECOND)) as (client, service, server):
         await receive(client)
         service.expired.add(FIRST.session_token or "")
@@ -130,7 +130,7 @@ async def test_an_expired_token_is_replaced_and_the_call_sent_again(credentials_
         assert len(server.requests) <= 7
 
 
-async def test_keys_that_became_unknown_are_replaced(credentials_file: CredentialsFile) -> None:
+async def test_credentials_that_became_invalid_are_replaced(credentials_file: CredentialsFile) -> None:
     async with calling(keys=(SECOND,)) as (client, service, _):
         with pytest.raises(errors.AccessDenied) as caught:
             await receive(client)
@@ -140,7 +140,7 @@ async def test_keys_that_became_unknown_are_replaced(credentials_file: Credentia
         assert len(service.accepted) == 1
 
 
-async def test_an_expired_token_with_no_other_at_hand_is_said_and_not_tried_again() -> None:
+async def test_an_expired_token_without_a_replacement_is_reported_and_not_sent_again() -> None:
     async with calling() as (client, service, server):
         service.expired.add(FIRST.session_token or "")
         with pytest.raises(errors.AccessDenied) as caught:
@@ -149,7 +149,7 @@ async def test_an_expired_token_with_no_other_at_hand_is_said_and_not_tried_agai
         assert len(server.requests) == 1
 
 
-async def test_no_credentials_are_missed_at_the_call_and_found_once_they_are_there(
+async def test_missing_credentials_fail_the_call_and_later_ones_are_used(
     credentials_file: CredentialsFile,
 ) -> None:
     credentials_file.remove()
@@ -190,7 +190,7 @@ async def test_no_credentials_are_missed_at_the_call_and_found_once_they_are_the
         ),
     ],
 )
-async def test_a_refusal_becomes_the_error_that_says_what_to_do(
+async def test_an_error_answer_becomes_the_matching_exception(
     reply: Reply, expected: type[errors.ServiceError], code: str
 ) -> None:
     async with calling(lambda request: asyncio.sleep(0, reply)) as (client, _, server):
@@ -200,7 +200,7 @@ async def test_a_refusal_becomes_the_error_that_says_what_to_do(
         assert len(server.requests) == 1
 
 
-async def test_half_of_a_surrogate_pair_does_not_spoil_the_whole_answer() -> None:
+async def test_half_a_surrogate_pair_does_not_make_the_whole_answer_unreadable() -> None:
     """An emulator may let it through; the rest of the answer is as good as any."""
     body = b'{"Messages":[{"Body":"\\ud800"},{"Body":"fine"}]}'
     async with calling(lambda request: asyncio.sleep(0, Reply(body=body))) as (client, _, _server):
@@ -208,7 +208,7 @@ async def test_half_of_a_surrogate_pair_does_not_spoil_the_whole_answer() -> Non
 
 
 @pytest.mark.parametrize("offset_in_seconds", [-7200, 0, 7200])
-async def test_an_answer_tells_the_time_of_the_service(offset_in_seconds: float) -> None:
+async def test_the_date_of_an_answer_sets_the_clock_of_the_service(offset_in_seconds: float) -> None:
     async def dated(_: Request) -> Reply:
         return Reply(headers={"Date": formatdate(time.time() + offset_in_seconds, usegmt=True)}, body=b"{}")
 
@@ -237,7 +237,7 @@ async def test_the_clock_of_one_endpoint_says_nothing_about_another() -> None:
 
 
 @pytest.mark.parametrize("year", ["1999", "2199", "99999999999"])
-async def test_a_service_with_another_year_does_not_date_our_requests(year: str) -> None:
+async def test_a_service_with_a_wrong_year_does_not_change_the_date_of_our_requests(year: str) -> None:
     body = b'{"__type":"RequestTimeTooSkewed"}'
     reply = Reply(status=403, headers={"Date": f"Fri, 01 Jan {year} 00:00:00 GMT"}, body=body)
     async with calling(lambda request: asyncio.sleep(0, reply)) as (client, _, server):
@@ -248,7 +248,7 @@ async def test_a_service_with_another_year_does_not_date_our_requests(year: str)
         assert abs(client.clock.now() - time.time()) < 60
 
 
-async def test_a_throttle_carries_the_pause_that_was_asked_for() -> None:
+async def test_a_throttling_error_carries_the_requested_pause() -> None:
     reply = Reply(status=429, headers={"Retry-After": "7"}, body=b"{}")
     async with calling(lambda request: asyncio.sleep(0, reply)) as (client, _, _server):
         with pytest.raises(errors.Throttled) as caught:
@@ -280,14 +280,14 @@ def hanging_up_on_the_second() -> Callable[[Request], Awaitable[Reply | Drop]]:
         *("ListShards", "DescribeStream", "GetShardIterator", "GetRecords"),
     ],
 )
-async def test_a_call_that_may_be_done_twice_outlives_a_connection_that_the_service_closed(operation: str) -> None:
+async def test_an_idempotent_call_is_sent_again_if_the_service_closed_the_connection(operation: str) -> None:
     async with calling(hanging_up_on_the_second()) as (client, _, server):
         await receive(client)
         assert await client.call(operation, BODY, timeout_in_seconds=60) == ANSWER
         assert server.connections == 2
 
 
-async def test_a_call_that_may_not_be_done_twice_is_not_sent_again() -> None:
+async def test_a_call_that_is_not_idempotent_is_not_sent_again() -> None:
     async with calling(hanging_up_on_the_second()) as (client, _, server):
         await receive(client)
         with pytest.raises(errors.Unreachable) as caught:
@@ -296,7 +296,7 @@ async def test_a_call_that_may_not_be_done_twice_is_not_sent_again() -> None:
         assert server.connections == 1
 
 
-async def test_a_function_is_not_invoked_again_by_itself() -> None:
+async def test_an_invocation_is_not_sent_again_after_a_lost_connection() -> None:
     service = AwsService(hanging_up_on_the_second())
     service.knows(FIRST)
     async with http_server(service) as server, Aws(AwsSettings(endpoint_url=server.url, region="eu-west-1")) as aws:
@@ -308,7 +308,7 @@ async def test_a_function_is_not_invoked_again_by_itself() -> None:
         assert len(server.requests) == 2
 
 
-async def test_a_token_that_would_break_out_of_its_header_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_with_a_line_break_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     token = "token\r\nx-amz-target: AmazonSQS.DeleteQueue"
     for name, value in (("ACCESS_KEY_ID", "AKID"), ("SECRET_ACCESS_KEY", "secret"), ("SESSION_TOKEN", token)):
         monkeypatch.setenv(f"AWS_{name}", value)
@@ -336,12 +336,12 @@ async def test_a_token_with_a_control_character_is_not_sent_through_a_proxy(monk
 @pytest.mark.parametrize(
     "url", ["http://host/a b", "http://host/\N{LATIN SMALL LETTER E WITH ACUTE}", "http://ho\x7fst/"]
 )
-def test_a_url_that_would_break_out_of_its_line_is_a_fault_of_the_settings(url: str) -> None:
+def test_a_url_with_a_line_break_is_a_fault_of_the_settings(url: str) -> None:
     with pytest.raises(errors.SettingsError, match="endpoint"):
         Route.to(resource("POST", url), proxy=None)
 
 
-async def test_a_connection_that_never_came_about_had_no_effect() -> None:
+async def test_a_call_that_never_got_a_connection_had_no_effect() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -369,7 +369,7 @@ async def test_a_call_ends_with_its_timeout() -> None:
     assert server.connections == 1
 
 
-async def test_a_cancelled_call_gives_its_connection_up_and_the_next_gets_its_own_answer() -> None:
+async def test_a_cancelled_call_drops_its_connection_and_the_next_call_gets_its_own_answer() -> None:
     sent = anyio.Event()
 
     async def slow_at_first(request: Request) -> Reply:

@@ -51,7 +51,7 @@ async def test_many_calls_share_one_connection() -> None:
     assert service.accepted[0].body == b'{"QueueNamePrefix": "q"}'
 
 
-async def test_a_refusal_comes_out_as_ours_and_the_client_stays() -> None:
+async def test_an_error_of_aws_is_translated_and_the_client_is_kept() -> None:
     async with kept(lambda _: asyncio.sleep(0, error(400, "QueueDoesNotExist", "no such queue"))) as (
         client,
         _,
@@ -63,7 +63,7 @@ async def test_a_refusal_comes_out_as_ours_and_the_client_stays() -> None:
     assert server.connections == 1
 
 
-async def test_a_client_that_was_denied_is_followed_by_one_with_the_new_keys(
+async def test_after_a_denied_call_the_next_client_has_the_new_credentials(
     credentials_file: CredentialsFile,
 ) -> None:
     async with kept() as (client, service, _):
@@ -92,7 +92,7 @@ async def denied(client: KeptClient) -> None:
         await list_queues(client)
 
 
-async def test_without_credentials_a_call_is_denied_until_there_are_some(credentials_file: CredentialsFile) -> None:
+async def test_a_call_without_credentials_is_denied_until_credentials_exist(credentials_file: CredentialsFile) -> None:
     async with kept() as (client, _, _):
         credentials_file.remove()
         with pytest.raises(AccessDenied):
@@ -101,7 +101,7 @@ async def test_without_credentials_a_call_is_denied_until_there_are_some(credent
         await list_queues(client)
 
 
-async def test_credentials_that_do_not_come_in_time_are_named() -> None:
+async def test_a_call_that_waits_too_long_for_credentials_says_so() -> None:
     @asynccontextmanager
     async def without_credentials() -> AsyncIterator[Any]:
         await anyio.sleep_forever()
@@ -113,7 +113,7 @@ async def test_credentials_that_do_not_come_in_time_are_named() -> None:
     assert (caught.value.code, caught.value.was_sent) == ("Timeout", False)
 
 
-async def test_no_answer_in_time_is_unreachable_and_the_client_stays() -> None:
+async def test_a_call_without_an_answer_in_time_is_unreachable_and_the_client_is_kept() -> None:
     is_mute = False
 
     async def at_times(request: Request) -> Reply:
@@ -131,7 +131,7 @@ async def test_no_answer_in_time_is_unreachable_and_the_client_stays() -> None:
         await list_queues(client)
 
 
-async def test_whatever_is_wrong_with_a_request_is_a_service_error() -> None:
+async def test_every_error_of_a_request_becomes_a_service_error() -> None:
     async with kept() as (client, _, _):
         with pytest.raises(ServiceError):
             await client.call("list_queues", timeout_in_seconds=60, Nonsense=1)
@@ -169,7 +169,7 @@ class Opened:
             raise error
 
 
-async def test_calls_that_come_at_once_share_one_client_which_is_closed_at_the_end() -> None:
+async def test_simultaneous_calls_share_one_client_which_is_closed_at_the_end() -> None:
     clients, now = Clients(), anyio.Event()
     now.set()
     async with KeptClient(clients.client) as client:
@@ -181,7 +181,7 @@ async def test_calls_that_come_at_once_share_one_client_which_is_closed_at_the_e
     assert (clients.made, clients.open) == (1, set())
 
 
-async def test_a_denied_client_is_closed_by_its_last_call_and_its_follower_stays() -> None:
+async def test_a_denied_client_is_closed_by_its_last_call_and_its_successor_stays_open() -> None:
     clients, now, later = Clients(), anyio.Event(), anyio.Event()
     denial = AccessDenied("no", code="AccessDenied")
     async with KeptClient(clients.client) as client, anyio.create_task_group() as group:
@@ -199,7 +199,7 @@ async def test_a_denied_client_is_closed_by_its_last_call_and_its_follower_stays
         assert clients.made == 2
 
 
-async def test_a_call_that_succeeded_is_not_spoilt_by_the_closing_of_its_denied_client() -> None:
+async def test_an_error_while_a_denied_client_closes_does_not_fail_a_call_that_succeeded() -> None:
     clients, now, later = Clients(refuses_to_close=True), anyio.Event(), anyio.Event()
     async with KeptClient(clients.client) as client, anyio.create_task_group() as group:
         group.start_soon(ask, client, now, AccessDenied("no", code="AccessDenied"))

@@ -125,7 +125,7 @@ GARBLED = {
 @pytest.mark.parametrize("call", [narrow, narrow_with_a_role, wide, wide_with_a_role])
 @pytest.mark.parametrize("way", ["direct", "proxy"])
 @pytest.mark.parametrize("garbled", GARBLED.values(), ids=GARBLED)
-async def test_a_garbled_answer_shows_nothing_of_itself_or_of_the_way_to_it(
+async def test_the_error_of_a_garbled_answer_shows_neither_the_answer_nor_the_user_of_a_url(
     call: Call, way: str, garbled: Reply | Drop, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with http_server(always(garbled)) as server:
@@ -163,7 +163,7 @@ async def test_the_password_of_a_proxy_that_refuses_a_tunnel_is_not_shown(
         (wide, ["http_proxy"]),
     ],
 )
-async def test_a_host_that_cannot_be_reached_is_named_without_its_user(
+async def test_the_error_of_an_unreachable_host_does_not_show_the_user_of_the_url(
     call: Call, variables: list[str], shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://service.invalid")
@@ -212,7 +212,7 @@ async def test_the_output_of_a_failing_credential_process_is_not_shown(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", [narrow, wide])
-async def test_a_missing_credential_process_is_no_crash(
+async def test_a_missing_credential_process_does_not_crash(
     call: Call, shown: Shown, credentials_file: CredentialsFile, tmp_path: Path, monkeypatch: Any
 ) -> None:
     await of_a_process(call, "/no/such/program marked-password", shown, credentials_file, tmp_path, monkeypatch)
@@ -250,7 +250,7 @@ async def test_a_garbled_answer_of_the_containers_metadata_does_not_show_the_key
 
 
 @pytest.mark.parametrize("call", [narrow, wide])
-async def test_a_service_that_repeats_what_was_signed_is_quoted_to_the_end_of_its_first_line(
+async def test_of_a_message_that_repeats_the_signed_request_only_the_first_line_is_shown(
     call: Call, shown: Shown
 ) -> None:
     body = SIGNATURE if call is narrow else SIGNATURE_IN_XML
@@ -267,7 +267,7 @@ async def test_a_service_that_repeats_what_was_signed_is_quoted_to_the_end_of_it
 @pytest.mark.parametrize(
     "url", [f"{USER}host", f"http://{USER}ho st/marked", f"http://{USER}host:x1/", f"ftp://{USER}h"]
 )
-async def test_an_endpoint_that_cannot_be_used_is_named_without_its_user(url: str, shown: Shown) -> None:
+async def test_the_error_of_an_unusable_endpoint_does_not_show_the_user_of_the_url(url: str, shown: Shown) -> None:
     async with Aws(AwsSettings(endpoint_url=url, region="eu-west-1")) as aws:
         with pytest.raises(errors.SettingsError) as caught:
             await narrow(aws)

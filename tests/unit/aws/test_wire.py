@@ -75,13 +75,13 @@ async def test_the_search_for_credentials_counts_against_the_calls_deadline(post
 
 
 @pytest.mark.parametrize("error", [EXPIRED, SKEWED])
-async def test_a_request_that_is_sent_once_more_has_the_rest_of_the_time(post: Post, error: Received) -> None:
+async def test_a_repeated_request_has_only_the_rest_of_the_time(post: Post, error: Received) -> None:
     world = World(error, GOOD, calls_take=4)
     assert (await post(world)).status == 200
     assert world.timeouts == [10, 6]
 
 
-async def test_nothing_is_sent_when_no_time_is_left(post: Post) -> None:
+async def test_no_request_is_sent_when_no_time_is_left(post: Post) -> None:
     for world, sent in ((World(keys_take=10), 0), (World(EXPIRED, calls_take=4, renewal_takes=6), 1)):
         with pytest.raises(errors.Unreachable, match="no time is left") as caught:
             await post(world)
@@ -95,7 +95,7 @@ async def never() -> Credentials:
 
 
 @pytest.mark.parametrize(("hanging", "sent"), [("credentials", 0), ("renew", 1)])
-async def test_credentials_that_never_come_end_the_call_and_are_named(
+async def test_a_call_that_never_gets_credentials_fails_and_says_so(
     hanging: str, sent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(EXPIRED)
@@ -107,7 +107,7 @@ async def test_credentials_that_never_come_end_the_call_and_are_named(
     assert len(world.timeouts) == sent
 
 
-async def test_keys_that_are_known_are_used_without_asking() -> None:
+async def test_known_credentials_are_used_without_asking_for_new_ones() -> None:
     world = World(GOOD, keys_take=10)
     world.known_credentials = SECOND
     assert (await world.post()).status == 200
