@@ -121,7 +121,7 @@ def test_check_prints_the_effective_settings_and_warns_on_stderr(poller: Poller)
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_faults_come_one_to_a_line_after_their_count(poller: Poller, command: str) -> None:
+def test_faults_are_printed_one_in_each_line_after_their_count(poller: Poller, command: str) -> None:
     Path("poller.toml").write_text("[daemon]\nregoin = 1\n[mappings.m]")
     result = poller(command)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -134,7 +134,7 @@ def test_faults_come_one_to_a_line_after_their_count(poller: Poller, command: st
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_every_fault_of_a_file_is_told_at_once(poller: Poller, command: str) -> None:
+def test_every_fault_of_a_file_is_reported_at_once(poller: Poller, command: str) -> None:
     Path("poller.toml").write_text(TEN_FAULTS)
     ended = poller(command)
     headline, *faults = ended.stderr.splitlines()
@@ -144,7 +144,7 @@ def test_every_fault_of_a_file_is_told_at_once(poller: Poller, command: str) -> 
     assert [re.split(" = |: ", fault)[0] for fault in faults] == FAULTY_KEYS
 
 
-def test_the_file_is_named_by_an_option_or_by_the_environment_or_is_poller_toml(poller: Poller) -> None:
+def test_the_settings_file_comes_from_the_option_or_the_environment_or_is_poller_toml(poller: Poller) -> None:
     assert "poller.toml: there is no such file" in poller("check").stderr
     assert "a.toml: there is no such file" in poller("check", POLLER_CONFIG="a.toml").stderr
     assert "b.toml: there is no such file" in poller("check", "-c", "b.toml", POLLER_CONFIG="a.toml").stderr
@@ -162,7 +162,7 @@ def test_the_schema_needs_no_file(poller: Poller) -> None:
     assert json.loads(result.stdout)["properties"].keys() == {"daemon", "functions", "mappings"}
 
 
-def test_run_hands_the_settings_over_and_ends_as_the_daemon_does(
+def test_run_passes_on_the_settings_and_ends_with_the_daemons_exit_code(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed: list[tuple[Settings, Path, bool, bool]] = []
@@ -181,16 +181,16 @@ def test_run_hands_the_settings_over_and_ends_as_the_daemon_does(
     assert (verbose, quiet) == ([True, False], [False, True])
 
 
-def test_nobody_can_be_both_verbose_and_quiet(poller: Poller) -> None:
+def test_verbose_and_quiet_exclude_each_other(poller: Poller) -> None:
     result = poller("run", "-vq")
     assert (result.exit_code, result.stderr) == (2, "poller: --verbose and --quiet do not go together\n")
 
 
-def test_a_shell_can_be_taught_to_complete_the_command_line(poller: Poller) -> None:
+def test_help_offers_shell_completion(poller: Poller) -> None:
     assert "--install-completion" in poller("--help", COLUMNS="200").stdout
 
 
-def test_a_state_that_cannot_be_used_is_told_like_any_fault(poller: Poller) -> None:
+def test_a_state_that_cannot_be_used_is_reported_like_any_fault(poller: Poller) -> None:
     Path("poller.toml").write_text(STREAM)
     Path("poller.db").write_text("no database" * 100)
     result = poller("run")
@@ -198,7 +198,7 @@ def test_a_state_that_cannot_be_used_is_told_like_any_fault(poller: Poller) -> N
     assert result.stderr.startswith("poller.toml has 1 fault:\ndaemon.state = ")
 
 
-def test_a_state_in_use_may_be_free_another_time(poller: Poller) -> None:
+def test_a_state_in_use_ends_the_command_with_exit_code_1(poller: Poller) -> None:
     Path("poller.toml").write_text(STREAM)
     with owned(Path("poller.db")):
         result = poller("run")
@@ -214,7 +214,9 @@ def test_a_full_disk_at_the_start_is_reported_with_exit_code_1(poller: Poller) -
     assert result.stderr.endswith("poller.db cannot be written: File too large; is its disk full?\n")
 
 
-def test_the_demo_is_told_whether_to_stay_and_ends_as_it_does(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_option_of_the_demo_is_passed_on_and_its_exit_code_returned(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def run(*, keep: bool, reshard: bool) -> int:
         return 4 + keep + 2 * reshard
 
@@ -225,7 +227,7 @@ def test_the_demo_is_told_whether_to_stay_and_ends_as_it_does(poller: Poller, mo
 
 
 @pytest.mark.slow
-def test_python_runs_the_package_too() -> None:
+def test_python_m_poller_runs_the_program() -> None:
     environ = dict.fromkeys(("DATABASE_PASSWORD", "NOTIFY_TOKEN", "POLLER_ADMIN_TOKEN", "POLLER_API_SECRET"), "s3cret")
     command = [sys.executable, "-m", "poller", "check", "-c", str(EXAMPLE)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)

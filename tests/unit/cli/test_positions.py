@@ -88,19 +88,19 @@ def test_digits_for_a_shard_or_with_after_are_a_sequence_number(digits: str) -> 
         ("0", "before AWS had streams"),
     ],
 )
-def test_what_is_no_position_is_told_why(text: str, why: str) -> None:
+def test_the_error_of_an_invalid_position_says_why(text: str, why: str) -> None:
     with pytest.raises(NoPosition, match=why):
         given(text, is_of_shard=False, is_after=False)
 
 
 @pytest.mark.parametrize("text", ["TRIM_HORIZON", "LATEST", "2026-01-31T12:00:00Z", "1769860800.5"])
-def test_after_goes_with_a_sequence_number_only(text: str) -> None:
+def test_the_option_after_needs_a_sequence_number(text: str) -> None:
     with pytest.raises(NoPosition, match=r"--after goes with a sequence number, not with"):
         given(text, is_of_shard=True, is_after=True)
 
 
 @drawn(st.integers(min_value=1_385_856_000_000, max_value=int(time.time() * 1000)))
-def test_a_time_that_is_told_can_be_given_back(milliseconds: int) -> None:
+def test_a_printed_time_can_be_given_as_a_position(milliseconds: int) -> None:
     """Kinesis's times are in milliseconds."""
     position = given(when(milliseconds / 1000), is_of_shard=False, is_after=False)
     assert isinstance(position, AtTimestamp)
@@ -130,6 +130,6 @@ def test_a_time_that_is_told_can_be_given_back(milliseconds: int) -> None:
         (ShardEnd(), "at the end: the shard is closed, and all of it done", {"type": "SHARD_END"}),
     ],
 )
-def test_every_position_is_told(position: Position, words: str, document: dict[str, object]) -> None:
+def test_every_kind_of_position_is_printed(position: Position, words: str, document: dict[str, object]) -> None:
     assert in_words(position) == words
     assert for_programs(position) == document

@@ -43,7 +43,7 @@ def test_the_list_of_metrics_is_what_a_scrape_shows(poller: Poller) -> None:
         assert set(metric["labels"]) == labels or not labels, "a gauge has no series before a mapping has a status"
 
 
-def test_the_list_of_metrics_has_the_values_of_labels_that_are_known(poller: Poller) -> None:
+def test_the_list_of_metrics_has_the_known_values_of_labels(poller: Poller) -> None:
     listed = json.loads(poller("reference", "metrics", "--json").stdout)["metrics"]
     (deletes,) = [metric for metric in listed if metric["name"] == "poller_delete_failures_total"]
     assert deletes["labels"] == {"mapping": [], "outcome": ["retried", "given_up"]}
@@ -66,7 +66,7 @@ def test_the_list_of_log_events_says_how_they_are_logged(poller: Poller) -> None
 
 
 @pytest.mark.parametrize(("what", "entry"), [("metrics", "poller_retries_total"), ("log", "shard_blocked")])
-def test_the_list_for_people_has_each_entry_with_its_meaning_in_lines_of_a_hundred_columns(
+def test_the_plain_list_shows_each_entry_with_its_meaning_in_a_hundred_columns(
     poller: Poller, what: str, entry: str
 ) -> None:
     lines = poller("reference", what).stdout.splitlines()
@@ -84,7 +84,7 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_heading(poller: Poller, w
         assert len({row.count("|") for row in table}) == 1
 
 
-def test_the_metrics_that_stand_beside_those_of_aws_exist(poller: Poller) -> None:
+def test_the_metrics_in_the_table_of_aws_metrics_exist(poller: Poller) -> None:
     *_, comparison, listed = poller("reference", "metrics", "--markdown").stdout.split("\n\n")
     names = re.findall("poller_[a-z_]+", comparison)
     assert len(names) == 9

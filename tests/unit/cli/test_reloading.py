@@ -42,7 +42,7 @@ def changes(tmp_path: Path) -> Iterator[FakeChanges]:
             yield fake
 
 
-def test_what_changed_is_shown(poller: Poller, changes: FakeChanges, tmp_path: Path) -> None:
+def test_a_reload_prints_what_changed(poller: Poller, changes: FakeChanges, tmp_path: Path) -> None:
     changes.report = NOTHING | {
         "mappings": {"added": ["a", "b"], "replaced": ["c"], "removed": ["d"]},
         "functions": {"added": [], "replaced": ["f"], "removed": []},
@@ -64,23 +64,27 @@ def test_what_changed_is_shown(poller: Poller, changes: FakeChanges, tmp_path: P
     assert changes.asked == [(None, str(tmp_path / "poller.toml"))]
 
 
-def test_programs_get_the_daemons_own_answer(poller: Poller, changes: FakeChanges) -> None:
+def test_the_json_output_is_the_daemons_own_answer(poller: Poller, changes: FakeChanges) -> None:
     answer = poller("reload", "--json")
     assert (answer.exit_code, json.loads(answer.stdout)) == (0, NOTHING)
 
 
-def test_a_file_that_changes_nothing_is_told(poller: Poller, changes: FakeChanges) -> None:
+def test_a_reload_without_changes_says_so(poller: Poller, changes: FakeChanges) -> None:
     assert poller("reload").stdout == "nothing has changed\n"
 
 
-def test_a_function_gets_new_child_processes(poller: Poller, changes: FakeChanges, tmp_path: Path) -> None:
+def test_a_reload_of_a_function_restarts_its_child_processes(
+    poller: Poller, changes: FakeChanges, tmp_path: Path
+) -> None:
     changes.report = {"restarted": "store"}
     answer = poller("reload", "--function", "store")
     assert (answer.exit_code, answer.stdout) == (0, "the next invocations of store get new child processes\n")
     assert changes.asked == [("store", str(tmp_path / "poller.toml"))]
 
 
-def test_faults_are_shown_as_by_check_and_nothing_changed(poller: Poller, changes: FakeChanges, tmp_path: Path) -> None:
+def test_the_faults_of_a_file_are_shown_as_poller_check_shows_them(
+    poller: Poller, changes: FakeChanges, tmp_path: Path
+) -> None:
     file = tmp_path / "poller.toml"
     file.write_text('[daemon]\nstate = "memory:"\nshutdown_grace_in_seconds = -1\nlog_format = "${NO_SUCH}"\n')
     check = poller("check")
@@ -93,7 +97,7 @@ def test_faults_are_shown_as_by_check_and_nothing_changed(poller: Poller, change
 
 
 @pytest.mark.parametrize("text", ["[daemon", '[daemon]\nstate = "dynamodb://t"\nregion = ""', "daemon = 1"])
-def test_a_file_that_does_not_tell_where_the_daemon_is_is_faulty(
+def test_a_file_that_does_not_say_where_the_state_is_is_faulty(
     poller: Poller, changes: FakeChanges, tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "poller.toml").write_text(text)
@@ -103,21 +107,21 @@ def test_a_file_that_does_not_tell_where_the_daemon_is_is_faulty(
     assert changes.asked == []
 
 
-def test_a_mapping_that_could_not_be_changed_is_a_failure(poller: Poller, changes: FakeChanges) -> None:
+def test_a_mapping_that_could_not_be_changed_makes_the_command_fail(poller: Poller, changes: FakeChanges) -> None:
     changes.report = NOTHING | {"failed": {"orders": "the disk is full"}}
     answer = poller("reload")
     assert answer.exit_code == 1
     assert answer.stderr == "mappings.orders could not be changed: the disk is full\n"
 
 
-def test_what_the_daemon_refuses_is_told(poller: Poller, changes: FakeChanges) -> None:
+def test_a_change_that_the_daemon_refuses_is_reported(poller: Poller, changes: FakeChanges) -> None:
     changes.error = CannotReload("the daemon stops")
     answer = poller("reload")
     assert (answer.exit_code, answer.stdout, answer.stderr) == (1, "", "poller: the daemon stops\n")
 
 
 @pytest.mark.parametrize("was_killed", [False, True])
-def test_where_no_daemon_runs_that_is_told(poller: Poller, tmp_path: Path, was_killed: bool) -> None:
+def test_a_missing_daemon_is_reported(poller: Poller, tmp_path: Path, was_killed: bool) -> None:
     (tmp_path / "poller.toml").touch()
     path = tmp_path / "poller.db-control"
     if was_killed:
@@ -128,7 +132,7 @@ def test_where_no_daemon_runs_that_is_told(poller: Poller, tmp_path: Path, was_k
     assert answer.stderr.startswith(f"poller: no daemon listens at {path}: start it with `poller run`")
 
 
-def test_a_daemon_that_ends_before_its_answer_is_told(poller: Poller, tmp_path: Path) -> None:
+def test_a_daemon_that_ends_before_its_answer_is_reported(poller: Poller, tmp_path: Path) -> None:
     (tmp_path / "poller.toml").touch()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, start_blocking_portal() as portal:
         listener.bind(str(tmp_path / "poller.db-control"))

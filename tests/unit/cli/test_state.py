@@ -99,7 +99,7 @@ def shown(poller: Poller, *arguments: str) -> dict[str, Any]:
     return document
 
 
-def test_every_shard_is_shown_in_a_line_of_its_own(poller: Poller) -> None:
+def test_each_shard_is_shown_in_its_own_line(poller: Poller) -> None:
     with closing(sqlite3.connect("poller.db")) as file, file:
         file.execute("UPDATE checkpoint SET saved_at = ?", (int(time.time()) - 7300,))
     result = poller("state", "show")
@@ -126,7 +126,7 @@ def test_every_shard_is_shown_in_a_line_of_its_own(poller: Poller) -> None:
     assert "secret" not in result.stdout
 
 
-def test_programs_get_the_same_as_json(poller: Poller) -> None:
+def test_the_json_output_has_the_same_content(poller: Poller) -> None:
     began = int(time.time()) - 60
     document = shown(poller, "clicks")
     assert document["state"] == f"sqlite://{Path('poller.db').resolve()}"
@@ -155,7 +155,7 @@ def test_programs_get_the_same_as_json(poller: Poller) -> None:
 
 
 @pytest.mark.parametrize("command", [("show",), ("show", "--json"), ("set", "clicks", "LATEST", "--yes")])
-def test_a_folder_that_is_missing_is_no_first_start(poller: Poller, command: tuple[str, ...]) -> None:
+def test_a_missing_folder_is_an_error_and_not_a_first_start(poller: Poller, command: tuple[str, ...]) -> None:
     folder = Path("unmounted").resolve()
     daemon = f'[daemon]\nstate = "sqlite://{folder}/poller.db"\n'
     Path("poller.toml").write_text(daemon + Path("poller.toml").read_text().replace("[daemon]\n", ""))
@@ -165,7 +165,7 @@ def test_a_folder_that_is_missing_is_no_first_start(poller: Poller, command: tup
     assert not folder.exists()
 
 
-def test_before_the_first_start_it_is_shown_where_each_mapping_will_begin(poller: Poller) -> None:
+def test_before_the_first_start_each_mapping_is_shown_with_its_starting_position(poller: Poller) -> None:
     Path("poller.db").unlink()
     result = poller("state", "show")
     assert result.exit_code == 0
@@ -186,7 +186,7 @@ def test_before_the_first_start_it_is_shown_where_each_mapping_will_begin(poller
     assert not Path("poller.db").exists()
 
 
-def test_a_state_in_memory_is_neither_shown_nor_moved(poller: Poller) -> None:
+def test_a_state_in_memory_can_be_neither_shown_nor_changed(poller: Poller) -> None:
     Path("poller.toml").write_text(f'[daemon]\nstate = "memory:"\n{STREAMS}')
     result = poller("state", "show")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -198,7 +198,7 @@ def test_a_state_in_memory_is_neither_shown_nor_moved(poller: Poller) -> None:
 
 
 @pytest.mark.parametrize("command", [["show", "click"], ["set", "click", "LATEST", "--yes"]])
-def test_a_mapping_that_is_not_known_is_answered_with_those_that_are(poller: Poller, command: list[str]) -> None:
+def test_the_error_of_an_unknown_mapping_names_the_known_ones(poller: Poller, command: list[str]) -> None:
     result = poller("state", *command)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "poller: there is no mapping click of a stream; there are clicks, users\n"
@@ -215,7 +215,7 @@ def test_a_file_that_cannot_be_used_is_a_fault_of_the_settings(poller: Poller, c
     assert result.stderr.startswith('poller.toml has 1 fault:\ndaemon.state = "sqlite://')
 
 
-def test_the_state_is_shown_and_not_moved_while_a_daemon_runs(poller: Poller) -> None:
+def test_while_a_daemon_runs_the_state_can_be_shown_and_not_changed(poller: Poller) -> None:
     with owned(Path("poller.db")):
         assert [found["mapping"] for found in shown(poller)["mappings"]] == ["clicks", "users", "clicks"]
         result = poller("state", "set", "clicks", "LATEST", "--yes")
@@ -232,7 +232,7 @@ def test_the_state_is_shown_and_not_moved_while_a_daemon_runs(poller: Poller) ->
         ("2026-01-31T12:00:00Z", AtTimestamp(1769860800.0), "arrived at 2026-01-31T12:00:00Z or later, also those"),
     ],
 )
-def test_a_mapping_is_moved_after_it_was_told_what_that_means(
+def test_a_mapping_is_moved_after_the_consequences_were_printed(
     poller: Poller, position: str, expected: StartingPosition, meaning: str
 ) -> None:
     result = poller("state", "set", "clicks", position, "--yes")
@@ -258,7 +258,7 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(("arguments", "kind", "meaning"), NUMBERS)
-def test_a_shard_is_moved_alone(poller: Poller, arguments: list[str], kind: str, meaning: str) -> None:
+def test_one_shard_can_be_moved_alone(poller: Poller, arguments: list[str], kind: str, meaning: str) -> None:
     result = poller("state", "set", "clicks", *arguments, "--shard", A, "--yes")
     assert (result.exit_code, result.stderr) == (0, "")
     assert meaning in result.stdout
@@ -270,7 +270,7 @@ def test_a_shard_is_moved_alone(poller: Poller, arguments: list[str], kind: str,
     assert now().starting_position is None
 
 
-def test_a_shard_gives_its_window_up_and_a_drained_one_holds_up_its_children(poller: Poller) -> None:
+def test_a_moved_shard_loses_its_window_and_if_it_was_drained_blocks_its_children(poller: Poller) -> None:
     result = poller("state", "set", "clicks", str(FIRST), "--shard", B, "--yes")
     assert "Open windows are given up" in result.stdout
     assert now().checkpoints[B].window is None
@@ -278,12 +278,12 @@ def test_a_shard_gives_its_window_up_and_a_drained_one_holds_up_its_children(pol
     assert "its child shards wait until its end" in result.stdout
 
 
-def test_a_sequence_number_needs_no_shard_where_there_is_one(poller: Poller) -> None:
+def test_a_sequence_number_needs_no_shard_if_there_is_only_one(poller: Poller) -> None:
     assert poller("state", "set", "users", str(FIRST), "--after", "--yes").exit_code == 0
     assert now(USERS)[:2] == (None, {A: Checkpoint(after(0))})
 
 
-def test_a_tables_stream_may_go_on_at_a_time(poller: Poller) -> None:
+def test_the_stream_of_a_table_can_be_moved_to_a_time(poller: Poller) -> None:
     assert poller("state", "set", "users", "2026-01-31T12:00:00Z", "--yes").exit_code == 0
     assert now(USERS)[:2] == (AtTimestamp(1769860800), {})
 
@@ -299,14 +299,14 @@ def test_a_tables_stream_may_go_on_at_a_time(poller: Poller) -> None:
         (["users", "17698608"], "before AWS had streams"),
     ],
 )
-def test_a_position_that_does_not_fit_is_a_faulty_command_line(poller: Poller, arguments: list[str], why: str) -> None:
+def test_a_position_that_does_not_fit_is_a_usage_error(poller: Poller, arguments: list[str], why: str) -> None:
     result = poller("state", "set", *arguments, "--yes")
     assert (result.exit_code, result.stdout) == (2, "")
     assert why in result.stderr
     assert unchanged()
 
 
-def test_with_nobody_to_ask_nothing_is_changed(poller: Poller) -> None:
+def test_without_a_terminal_nothing_is_changed(poller: Poller) -> None:
     result = poller("state", "set", "clicks", "LATEST")
     assert result.exit_code == 1
     assert "clicks would go on at the records that are written after the next start" in result.stdout
@@ -324,7 +324,7 @@ def test_with_nobody_to_ask_nothing_is_changed(poller: Poller) -> None:
     ),
     is_after=st.booleans(),
 )
-def test_what_was_set_is_shown(poller: Poller, shard: ShardId | None, text: str, is_after: bool) -> None:
+def test_a_position_that_was_set_is_shown(poller: Poller, shard: ShardId | None, text: str, is_after: bool) -> None:
     """And what was refused has changed nothing."""
     before = shown(poller)
     options = [*(["--shard", shard] if shard else []), *(["--after"] if is_after else [])]
@@ -355,14 +355,14 @@ def test_a_renamed_mapping_keeps_its_positions(poller: Poller) -> None:
     assert CLICKS not in stored(Path("poller.db"))
 
 
-def test_a_mapping_may_be_renamed_after_the_file_was_changed(poller: Poller) -> None:
+def test_a_mapping_can_be_renamed_after_the_settings_file_was_changed(poller: Poller) -> None:
     Path("poller.toml").write_text(STREAMS.replace("mappings.clicks", "mappings.page_clicks"))
     result = poller("state", "rename", "clicks", "page_clicks")
     assert (result.exit_code, result.stdout) == (0, "Done; page_clicks has the positions of 4 shards.\n")
     assert shown(poller, "page_clicks")["mappings"][0]["shards"][0]["shard_id"] == A
 
 
-def test_a_pause_and_a_starting_position_are_renamed_too(poller: Poller) -> None:
+def test_a_renamed_mapping_keeps_its_pause_and_its_starting_position(poller: Poller) -> None:
     async def pause() -> None:
         async with SqliteStore(Path("poller.db")) as store:
             for name in ("users", "orders"):
@@ -389,7 +389,7 @@ def test_a_rename_that_would_lose_positions_is_refused(poller: Poller, old: str,
     assert unchanged()
 
 
-def test_nothing_is_renamed_while_a_daemon_holds_the_file(poller: Poller) -> None:
+def test_no_mapping_is_renamed_while_a_daemon_uses_the_file(poller: Poller) -> None:
     with owned(Path("poller.db")):
         result = poller("state", "rename", "clicks", "page_clicks")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -397,7 +397,7 @@ def test_nothing_is_renamed_while_a_daemon_holds_the_file(poller: Poller) -> Non
     assert unchanged()
 
 
-def test_nothing_is_renamed_where_nothing_is_stored(poller: Poller) -> None:
+def test_a_rename_without_stored_state_is_refused(poller: Poller) -> None:
     Path("poller.db").unlink()
     result = poller("state", "rename", "clicks", "page_clicks")
     assert result.exit_code == 1
