@@ -60,7 +60,7 @@ async def test_a_reload_is_answered_with_what_changed() -> None:
     assert changes.asked == [(None, None), (None, "/etc/poller.toml")]
 
 
-async def test_the_child_processes_of_a_function_are_started_anew() -> None:
+async def test_a_restart_request_restarts_the_child_processes_of_its_function() -> None:
     changes = FakeChanges()
     async with serving(changes) as client:
         assert await answer(client, '{"function": "store", "settings": "/p.toml"}') == (200, changes.report)
@@ -68,7 +68,7 @@ async def test_the_child_processes_of_a_function_are_started_anew() -> None:
 
 
 @pytest.mark.parametrize("body", ["{", "[]", '"store"', '{"functions": "store"}', '{"function": 7}', b"\xff"])
-async def test_a_body_of_another_shape_changes_nothing(body: str | bytes) -> None:
+async def test_a_request_body_of_another_shape_changes_nothing(body: str | bytes) -> None:
     changes = FakeChanges()
     async with serving(changes) as client:
         status, told = await answer(client, body)
@@ -90,14 +90,14 @@ async def test_a_body_with_a_content_encoding_is_refused_whatever_it_contains(en
     assert changes.asked == []
 
 
-async def test_a_large_body_is_refused() -> None:
+async def test_a_large_request_body_is_refused() -> None:
     changes = FakeChanges()
     async with serving(changes) as client:
         status, _ = await answer(client, b" " * MAXIMUM_BODY_BYTES + b"{}")
     assert (status, changes.asked) == (413, [])
 
 
-async def test_a_faulty_file_is_answered_with_all_its_faults() -> None:
+async def test_a_reload_of_a_faulty_file_is_answered_with_all_faults() -> None:
     changes = FakeChanges()
     changes.error = SettingsError(["a: one", "b: two"])
     async with serving(changes) as client:
@@ -105,7 +105,7 @@ async def test_a_faulty_file_is_answered_with_all_its_faults() -> None:
     assert (status, told["faults"]) == (422, ["a: one", "b: two"])
 
 
-async def test_what_cannot_be_done_now_is_answered_with_the_reason() -> None:
+async def test_a_change_that_is_impossible_now_is_answered_with_the_reason() -> None:
     changes = FakeChanges()
     changes.error = InUse("the daemon stops")
     async with serving(changes) as client:
@@ -113,14 +113,14 @@ async def test_what_cannot_be_done_now_is_answered_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-async def test_only_post_changes_something(method: str) -> None:
+async def test_only_a_post_request_changes_something(method: str) -> None:
     changes = FakeChanges()
     async with serving(changes) as client, client.request(method, "/api/reload") as reply:
         assert (reply.status, reply.headers["Allow"]) == (405, "POST")
     assert changes.asked == []
 
 
-async def test_a_change_may_take_longer_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_change_may_take_longer_than_the_time_limit_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection of a page is aborted after its time; the change's connection outlives one that sends nothing."""
     monkeypatch.setattr("poller.admin.connections.LONGEST_SECONDS", 0.3)
     changes = FakeChanges()
@@ -160,7 +160,9 @@ async def test_a_change_that_waits_keeps_its_connection_though_many_others_come(
 @pytest.mark.parametrize("headers", OF_ANOTHER_SITE)
 @pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/readyz", "/nothing", "/api/reload"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_page_of_another_site_gets_nothing(path: str, method: str, headers: dict[str, str]) -> None:
+async def test_a_request_from_a_page_of_another_site_is_refused(
+    path: str, method: str, headers: dict[str, str]
+) -> None:
     changes = FakeChanges()
     async with (
         serving(changes, access=WITH_TOKEN) as client,
@@ -171,14 +173,14 @@ async def test_a_page_of_another_site_gets_nothing(path: str, method: str, heade
     assert changes.asked == []
 
 
-async def test_our_own_page_may_ask_for_a_change() -> None:
+async def test_our_own_page_may_request_a_change() -> None:
     changes = FakeChanges()
     async with serving(changes) as client:
         origin = f"http://127.0.0.1:{client._base_url.port if client._base_url else 0}"
         assert (await answer(client, Origin=origin, **{"Sec-Fetch-Site": "same-origin"}))[0] == 200
 
 
-async def test_a_foreign_name_is_misdirected_before_anything_else() -> None:
+async def test_a_foreign_host_name_is_answered_with_421_before_any_other_check() -> None:
     changes = FakeChanges()
     async with serving(changes, access=WITH_TOKEN) as client:
         status, _ = await answer(client, Host="evil.example", Origin="http://evil.example", **RIGHT)
@@ -186,7 +188,7 @@ async def test_a_foreign_name_is_misdirected_before_anything_else() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-async def test_beyond_loopback_a_change_needs_a_token_however_near_the_caller_is(host: str) -> None:
+async def test_a_server_beyond_loopback_needs_a_token_even_from_local_clients(host: str) -> None:
     if host == "::" and not socket.has_dualstack_ipv6():
         pytest.skip("no IPv6")
     changes = FakeChanges()
@@ -200,7 +202,7 @@ async def test_beyond_loopback_a_change_needs_a_token_however_near_the_caller_is
         assert (await answer(client, **RIGHT))[0] == 200
 
 
-async def test_a_token_that_is_set_is_needed_on_loopback_too() -> None:
+async def test_a_configured_token_is_needed_on_loopback_too() -> None:
     changes = FakeChanges()
     async with serving(changes, access=WITH_TOKEN) as client:
         async with client.post("/api/reload") as reply:

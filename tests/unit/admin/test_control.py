@@ -20,13 +20,13 @@ def connected(path: Path) -> socket.socket:
     return client
 
 
-def test_the_socket_is_beside_the_state_or_else_beside_the_settings(tmp_path: Path) -> None:
+def test_the_socket_is_beside_the_state_file_or_else_beside_the_settings_file(tmp_path: Path) -> None:
     settings = tmp_path / "etc" / "poller.toml"
     assert control_path(f"sqlite://{tmp_path}/poller.db", settings) == tmp_path / "poller.db-control"
     assert control_path("memory:", settings) == tmp_path / "etc" / "poller.toml-control"
 
 
-def test_a_link_to_the_state_leads_to_the_same_socket(tmp_path: Path) -> None:
+def test_a_symbolic_link_to_the_state_file_leads_to_the_same_socket(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "poller.db")
     assert control_path(f"sqlite://{tmp_path}/link.db", tmp_path / "p.toml") == tmp_path / "poller.db-control"
 
@@ -62,7 +62,7 @@ def test_the_socket_is_removed_at_the_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_socket_that_nobody_answers_is_replaced(tmp_path: Path) -> None:
+def test_a_socket_without_a_listening_process_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "control"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
         killed.bind(str(path))
@@ -74,7 +74,7 @@ def another_daemon(path: Path) -> AbstractContextManager[socket.socket]:
     return listening_at(path)
 
 
-def test_a_socket_that_somebody_answers_is_left_alone(tmp_path: Path) -> None:
+def test_a_socket_with_a_listening_process_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "control"
     with another_daemon(path) as first:
         with pytest.raises(CannotListen, match="another daemon listens there"), listening_at(path):
@@ -84,7 +84,7 @@ def test_a_socket_that_somebody_answers_is_left_alone(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_socket_with_too_many_waiting_clients_is_in_use(tmp_path: Path) -> None:
+def test_a_socket_with_a_full_queue_of_clients_counts_as_in_use(tmp_path: Path) -> None:
     path, waiting = tmp_path / "control", []
     with another_daemon(path):
         for _ in range(10_000):
@@ -101,7 +101,7 @@ def test_a_socket_with_too_many_waiting_clients_is_in_use(tmp_path: Path) -> Non
         client.close()
 
 
-def test_a_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
+def test_a_regular_file_with_the_sockets_name_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "control"
     path.write_text("mine")
     with pytest.raises(CannotListen, match="is not a socket"), listening_at(path):
@@ -109,7 +109,7 @@ def test_a_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
-def test_the_end_does_not_remove_the_socket_of_another(tmp_path: Path) -> None:
+def test_the_end_of_a_daemon_does_not_remove_the_socket_of_another_one(tmp_path: Path) -> None:
     path = tmp_path / "control"
     with listening_at(path):
         path.unlink()
@@ -119,7 +119,7 @@ def test_the_end_does_not_remove_the_socket_of_another(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
-def test_a_path_that_is_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
+def test_a_path_that_is_too_long_for_a_socket_is_reported(tmp_path: Path) -> None:
     longest = tmp_path / ("x" * (LONGEST_PATH_IN_BYTES - len(os.fsencode(tmp_path)) - 1))
     with listening_at(longest), connected(longest):
         pass
@@ -130,6 +130,6 @@ def test_a_path_that_is_too_long_for_a_socket_is_told(tmp_path: Path) -> None:
         raise AssertionError("it cannot have been bound")
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CannotListen, match="No such file or directory"), listening_at(tmp_path / "none" / "control"):
         raise AssertionError("it cannot have been bound")

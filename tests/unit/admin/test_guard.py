@@ -17,7 +17,7 @@ from poller.admin.guard import NO_TOKEN_IS_SET, WRONG_TOKEN, Access, Denial, is_
         ([], ["none"]),
     ],
 )
-def test_programs_and_our_own_page_may_ask(origins: list[str], fetch_sites: list[str]) -> None:
+def test_programs_and_our_own_page_may_send_requests(origins: list[str], fetch_sites: list[str]) -> None:
     assert not is_of_another_site(origins=origins, fetch_sites=fetch_sites, hosts=["127.0.0.1:9464"])
 
 
@@ -40,23 +40,23 @@ def test_programs_and_our_own_page_may_ask(origins: list[str], fetch_sites: list
         ([], [""]),
     ],
 )
-def test_a_page_of_another_site_may_not(origins: list[str], fetch_sites: list[str]) -> None:
+def test_a_page_of_another_site_may_not_send_requests(origins: list[str], fetch_sites: list[str]) -> None:
     assert is_of_another_site(origins=origins, fetch_sites=fetch_sites, hosts=["127.0.0.1:9464"])
 
 
 @pytest.mark.parametrize("hosts", [[], ["127.0.0.1:9464", "evil.example"], [""]])
-def test_an_origin_is_ours_only_by_the_one_name_that_we_were_called_by(hosts: list[str]) -> None:
+def test_an_origin_is_ours_only_if_it_equals_the_one_host_of_the_request(hosts: list[str]) -> None:
     assert is_of_another_site(origins=["http://evil.example"], fetch_sites=[], hosts=hosts)
 
 
-def test_names_are_compared_without_case() -> None:
+def test_host_names_are_compared_without_case() -> None:
     assert not is_of_another_site(origins=["http://Poller.internal"], fetch_sites=[], hosts=["poller.INTERNAL"])
 
 
 @pytest.mark.parametrize(
     ("token", "is_loopback", "denial"), [(None, True, None), (None, False, NO_TOKEN_IS_SET), ("t", True, WRONG_TOKEN)]
 )
-def test_a_change_without_a_token_is_for_loopback_alone_and_only_where_none_is_set(
+def test_a_change_needs_no_token_only_on_loopback_and_only_if_no_token_is_set(
     token: str | None, is_loopback: bool, denial: Denial | None
 ) -> None:
     assert refused_change(authorizations=[], token=token, is_loopback=is_loopback) == denial
@@ -85,10 +85,10 @@ def test_the_token_allows_a_change(authorization: str, is_loopback: bool) -> Non
         ["Bearer s3cret", "Bearer s3cret"],
     ],
 )
-def test_anything_else_is_refused(authorizations: list[str]) -> None:
+def test_any_other_authorization_is_refused(authorizations: list[str]) -> None:
     for is_loopback in (True, False):
         assert refused_change(authorizations=authorizations, token="s3cret", is_loopback=is_loopback) == WRONG_TOKEN
 
 
-def test_no_text_shows_the_token() -> None:
+def test_no_text_of_the_guard_shows_the_token() -> None:
     assert "s3cret" not in repr(Access(admin_token="s3cret"))

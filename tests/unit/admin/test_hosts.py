@@ -55,7 +55,7 @@ def test_any_other_name_is_not_allowed(header: str) -> None:
     assert not is_allowed([header], NAMES)
 
 
-def test_a_request_without_the_header_comes_from_no_browser() -> None:
+def test_a_request_without_a_host_header_is_allowed() -> None:
     assert is_allowed([], NAMES)
 
 

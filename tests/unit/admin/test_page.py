@@ -124,7 +124,7 @@ def test_a_row_shows_the_mapping_its_state_its_gauges_and_its_counters() -> None
     ]
 
 
-def test_a_stream_has_a_table_of_its_own_with_its_shards_and_its_discards() -> None:
+def test_streams_have_a_table_of_their_own_with_their_shards_and_discards() -> None:
     telemetry = begun_telemetry()
     telemetry.emit(RecordsRead(CLICKS, 100))
     telemetry.emit(InvocationRecordDelivered(CLICKS, 3, "RetryAttemptsExhausted"))
@@ -178,7 +178,7 @@ def test_the_events_of_a_function_have_a_table_of_their_own() -> None:
     }
 
 
-def test_blocked_shards_have_a_table_that_tells_how_many_it_leaves_out() -> None:
+def test_the_table_of_blocked_shards_says_how_many_shards_it_leaves_out() -> None:
     page = render([READY, STREAM], begun_telemetry().registry)
     assert Reader(page).rows[-2:] == [
         {
@@ -191,19 +191,19 @@ def test_blocked_shards_have_a_table_that_tells_how_many_it_leaves_out() -> None
     ]
 
 
-def test_a_table_stands_only_where_it_has_rows() -> None:
+def test_a_table_without_rows_is_not_shown() -> None:
     idle = STREAM._replace(stream=StreamStatus())
     assert Reader(render([READY], begun_telemetry().registry)).tags.count("table") == 1
     assert Reader(render([idle], begun_telemetry().registry)).tags.count("table") == 1
     assert Reader(render([READY, idle], begun_telemetry().registry)).tags.count("table") == 2
 
 
-def test_a_mapping_in_trouble_says_why() -> None:
+def test_a_troubled_mapping_is_shown_with_its_reason() -> None:
     troubled = READY._replace(state="troubled", reason="the queue is gone")
     assert Reader(render([troubled], begun_telemetry().registry)).rows[1]["state"] == "troubled the queue is gone"
 
 
-def test_a_mapping_that_waits_says_since_when_how_often_and_when_it_tries_again() -> None:
+def test_a_waiting_mapping_is_shown_with_its_begin_its_tries_and_its_next_try() -> None:
     since = 1_769_860_800.0
     waiting = READY._replace(state="waiting", reason="throttled", since=since, attempt=1234, next_try=since + 20)
     said = "since 2026-01-31T12:00:00Z, attempt 1,234 failed, next try at 2026-01-31T12:00:20Z"
@@ -214,7 +214,7 @@ def test_a_mapping_that_waits_says_since_when_how_often_and_when_it_tries_again(
     )
 
 
-def test_what_comes_from_outside_is_escaped() -> None:
+def test_text_from_outside_is_escaped() -> None:
     evil = "</td><script>alert('x')</script>&"
     status = READY._replace(
         mapping=MappingName(evil),
@@ -236,12 +236,12 @@ def test_what_comes_from_outside_is_escaped() -> None:
     }
 
 
-def test_the_title_counts_the_ready_among_the_enabled() -> None:
+def test_the_title_counts_ready_mappings_among_the_enabled_ones() -> None:
     page = render([READY, READY._replace(state="starting"), DISABLED], begun_telemetry().registry)
     assert "<title>poller: 1 of 2 mappings ready</title>" in page
 
 
-def test_the_title_counts_the_paused_by_themselves() -> None:
+def test_the_title_counts_paused_mappings_separately() -> None:
     paused = READY._replace(state="paused")
     page = render([READY, paused, DISABLED], begun_telemetry().registry)
     assert "<title>poller: 1 of 1 mappings ready, 1 paused</title>" in page
@@ -250,13 +250,13 @@ def test_the_title_counts_the_paused_by_themselves() -> None:
 
 
 @pytest.mark.parametrize("state", get_args(MappingState))
-def test_each_state_has_a_colour_for_light_and_for_dark(state: MappingState) -> None:
+def test_each_state_has_a_colour_for_light_mode_and_for_dark_mode(state: MappingState) -> None:
     page = render([READY._replace(state=state)], begun_telemetry().registry)
     (colour,) = re.findall(rf"[.]{state}\b[^{{]*{{ color: var[(](--\w+)[)]", page)
     assert len(re.findall(rf"{colour}: #", page)) == 2
 
 
-def test_the_page_explains_each_number_that_is_no_counter() -> None:
+def test_the_page_explains_each_number_that_is_not_a_counter() -> None:
     counters = {"polled", "filtered out", "invoked", "failed", "deleted", "discarded"}
     counters |= {"accepted", "attempts", "ended", "delivered"}
     for status in (READY, STREAM, EVENTS):
@@ -266,7 +266,7 @@ def test_the_page_explains_each_number_that_is_no_counter() -> None:
         assert numbers <= set(explained)
 
 
-def test_the_page_loads_itself_again_and_nothing_from_elsewhere() -> None:
+def test_the_page_reloads_itself_and_loads_nothing_from_other_servers() -> None:
     page = render([READY], begun_telemetry().registry)
     assert '<meta http-equiv="refresh"' in page
     assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["/metrics", "/readyz", "/healthz"]

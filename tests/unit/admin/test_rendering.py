@@ -31,14 +31,14 @@ class Made:
         return b"%d" % number
 
 
-async def test_a_page_is_made_outside_the_event_loop() -> None:
+async def test_a_page_is_rendered_outside_the_event_loop() -> None:
     made = Made()
     made.may_end.set()
     assert await Rendering(made).get() == b"1"
     assert threading.get_ident() not in made.threads
 
 
-async def test_requests_that_wait_share_one_page_and_a_later_request_gets_a_newer_one() -> None:
+async def test_waiting_requests_share_one_page_and_a_later_request_gets_a_newer_one() -> None:
     made, pages = Made(), []
     rendering = Rendering(made)
 
@@ -56,14 +56,14 @@ async def test_requests_that_wait_share_one_page_and_a_later_request_gets_a_newe
     assert await rendering.get() == b"3"
 
 
-async def test_a_young_page_is_shown_again() -> None:
+async def test_a_recent_page_is_used_again() -> None:
     made = Made()
     made.may_end.set()
     rendering = Rendering(made, maximum_age_in_seconds=3600)
     assert [await rendering.get() for _ in range(3)] == [b"1"] * 3
 
 
-async def test_a_page_that_fails_is_made_again_for_the_next() -> None:
+async def test_a_page_that_could_not_be_rendered_is_rendered_again_for_the_next_request() -> None:
     failures = [ValueError("no page")]
 
     def make() -> bytes:

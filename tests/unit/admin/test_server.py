@@ -91,7 +91,7 @@ async def test_metrics_are_prometheus_text() -> None:
     assert 'poller_mapping_ready{mapping="orders"} 1.0\n' in text
 
 
-async def test_metrics_are_openmetrics_where_that_is_asked_for() -> None:
+async def test_metrics_are_openmetrics_if_the_client_accepts_it() -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0, text/plain; q=0.5"}
     async with serving([READY]) as client, client.get("/metrics", headers=accept) as answer:
         assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
@@ -118,7 +118,7 @@ async def test_ready_is_200_when_every_enabled_mapping_is_ready() -> None:
 
 
 @pytest.mark.parametrize("state", ["starting", "stopping"])
-async def test_ready_is_503_with_the_reason_while_one_mapping_has_no_source_yet_or_stops(state: MappingState) -> None:
+async def test_ready_is_503_with_the_reason_while_one_mapping_searches_its_source_or_stops(state: MappingState) -> None:
     without_source = TROUBLED._replace(state=state)
     async with serving([READY, without_source]) as client, client.get("/readyz") as answer:
         assert answer.status == 503
@@ -202,7 +202,7 @@ async def test_ready_is_503_while_the_events_of_a_function_have_not_found_their_
         assert answer.status == 503
 
 
-async def test_the_page_is_html_that_may_load_nothing_else() -> None:
+async def test_the_page_is_html_with_a_policy_that_forbids_loading_anything_else() -> None:
     async with serving([READY]) as client, client.get("/") as answer:
         assert answer.status == 200
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -211,7 +211,7 @@ async def test_the_page_is_html_that_may_load_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/readyz"])
-async def test_head_is_answered_like_get_without_a_body(path: str) -> None:
+async def test_a_head_request_is_answered_like_get_without_a_body(path: str) -> None:
     async with serving([READY]) as client, client.head(path) as answer:
         assert answer.status == 200
         assert int(answer.headers["Content-Length"]) > 0
@@ -219,7 +219,7 @@ async def test_head_is_answered_like_get_without_a_body(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/readyz"])
-async def test_statuses_are_read_in_the_event_loop(path: str) -> None:
+async def test_the_statuses_are_read_in_the_event_loop(path: str) -> None:
     threads: list[int] = []
 
     def statuses() -> Sequence[MappingStatus]:
@@ -236,21 +236,21 @@ async def test_statuses_are_read_in_the_event_loop(path: str) -> None:
     assert threads == [threading.get_ident()]
 
 
-async def test_an_unknown_path_is_404_in_json() -> None:
+async def test_an_unknown_path_is_answered_with_404_in_json() -> None:
     async with serving([READY]) as client, client.get("/nothing") as answer:
         assert answer.status == 404
         assert await answer.json() == {"error": "Not Found"}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_no_page_can_be_changed(method: str) -> None:
+async def test_a_page_refuses_every_method_but_get_and_head(method: str) -> None:
     async with serving([READY]) as client, client.request(method, "/readyz", data=b"x") as answer:
         assert answer.status == 405
         assert answer.headers["Allow"] == "GET,HEAD"
         assert await answer.json() == {"error": "Method Not Allowed"}
 
 
-async def test_a_page_that_fails_is_500_and_the_others_still_answer() -> None:
+async def test_a_page_that_fails_is_answered_with_500_and_other_pages_still_work() -> None:
     def broken() -> Sequence[MappingStatus]:
         raise RuntimeError("no statuses")
 
@@ -267,7 +267,7 @@ async def test_a_page_that_fails_is_500_and_the_others_still_answer() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/readyz", "/nothing"])
-async def test_a_name_that_is_not_allowed_is_misdirected(path: str) -> None:
+async def test_a_request_with_a_host_that_is_not_allowed_is_answered_with_421(path: str) -> None:
     async with serving([READY]) as client, client.get(path, headers={"Host": "evil.example"}) as answer:
         assert answer.status == 421
         assert await answer.json() == {"error": "this name is not in [daemon] http_hosts"}
@@ -275,24 +275,24 @@ async def test_a_name_that_is_not_allowed_is_misdirected(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/readyz"])
 @pytest.mark.parametrize("host", ["poller.internal", "localhost:9464", "[::1]"])
-async def test_a_name_that_is_allowed_is_answered(path: str, host: str) -> None:
+async def test_a_request_with_an_allowed_host_is_answered(path: str, host: str) -> None:
     async with serving([READY]) as client, client.get(path, headers={"Host": host}) as answer:
         assert answer.status == 200
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz"])
-async def test_probes_and_scrapers_may_use_any_name(path: str) -> None:
+async def test_probes_and_scrapers_may_use_any_host_name(path: str) -> None:
     async with serving([READY]) as client, client.get(path, headers={"Host": "evil.example"}) as answer:
         assert answer.status == 200
 
 
-async def test_a_connection_carries_one_request() -> None:
+async def test_a_connection_is_closed_after_one_request() -> None:
     async with serving([READY]) as client, await connected(client) as connection:
         await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
         assert (await everything(connection)).count(b"HTTP/1.1 200") == 1
 
 
-async def test_connections_that_send_nothing_make_room_for_others() -> None:
+async def test_silent_connections_make_room_for_others() -> None:
     async with serving([READY]) as client, AsyncExitStack() as idle:
         first = await idle.enter_async_context(await connected(client))
         for _ in range(MAXIMUM_CONNECTIONS + 5):
@@ -303,7 +303,7 @@ async def test_connections_that_send_nothing_make_room_for_others() -> None:
             assert await everything(first) == b""
 
 
-async def test_connections_that_have_ended_take_no_place() -> None:
+async def test_ended_connections_do_not_count_against_the_limit() -> None:
     async with serving([READY]) as client, await connected(client) as slow:
         for _ in range(MAXIMUM_CONNECTIONS + 5):
             async with client.get("/healthz") as answer:
@@ -313,7 +313,7 @@ async def test_connections_that_have_ended_take_no_place() -> None:
             assert (await everything(slow)).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_connection_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_is_closed_at_its_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poller.admin.connections.LONGEST_SECONDS", 0.2)
     async with serving([READY]) as client, await connected(client) as connection:
         await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
@@ -321,7 +321,7 @@ async def test_a_connection_ends_when_its_time_is_over(monkeypatch: pytest.Monke
             assert await everything(connection) == b""
 
 
-async def test_health_answers_repeatedly_when_no_descriptor_is_left() -> None:
+async def test_health_answers_repeatedly_if_no_file_descriptor_is_left() -> None:
     """The probes' own sockets stay open, so that none of them makes room for the next."""
     loop = asyncio.get_running_loop()
     async with serving([READY]) as client:
@@ -337,7 +337,7 @@ async def test_health_answers_repeatedly_when_no_descriptor_is_left() -> None:
                         await anyio.lowlevel.checkpoint()
 
 
-async def test_a_connection_waits_where_not_even_a_kept_descriptor_is_left() -> None:
+async def test_a_connection_waits_if_not_even_a_reserved_file_descriptor_is_left() -> None:
     loop = asyncio.get_running_loop()
     async with serving([READY]) as client, AsyncExitStack() as idle:
         sockets = [idle.enter_context(socket.socket()) for _ in range(DESCRIPTORS_KEPT + 1)]
@@ -357,7 +357,7 @@ def open_descriptors() -> set[Path]:
     return set(Path("/dev/fd").iterdir())
 
 
-async def test_kept_descriptors_are_closed_at_the_end() -> None:
+async def test_reserved_file_descriptors_are_closed_at_the_end() -> None:
     gc.collect()  # nothing that a former test left may be closed meanwhile
     before = open_descriptors()
     with Connections().keeping_descriptors():
@@ -365,7 +365,7 @@ async def test_kept_descriptors_are_closed_at_the_end() -> None:
     assert open_descriptors() == before
 
 
-async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
+async def test_a_port_in_use_is_reported_with_the_key_of_the_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(CannotListen) as caught:
@@ -378,13 +378,13 @@ async def test_a_port_that_is_taken_is_told_with_its_key() -> None:
 
 
 @pytest.mark.parametrize("listen", [("203.0.113.1", 8080), ("127.0.0.1", 70_000)])
-async def test_an_address_that_cannot_be_is_told_with_its_key(listen: tuple[str, int]) -> None:
+async def test_an_impossible_address_is_reported_with_the_key_of_the_option(listen: tuple[str, int]) -> None:
     with pytest.raises(CannotListen, match=r"daemon\.http_listen"):
         async with serve(listen, Pages(Telemetry().registry, list), access=Access, changes=FakeChanges()):
             raise AssertionError("it cannot have been bound")
 
 
-async def test_the_server_hangs_up_even_when_its_block_is_cancelled() -> None:
+async def test_the_server_closes_its_connections_even_if_its_block_is_cancelled() -> None:
     registry = Telemetry().registry
     with anyio.CancelScope() as scope:
         async with serve(("127.0.0.1", 0), Pages(registry, list), access=Access, changes=FakeChanges()) as (host, port):

@@ -21,20 +21,20 @@ from poller.admin.words import count, duration, size, written
         (354_240.0, "4.1 d"),
     ],
 )
-def test_a_duration_is_in_its_largest_unit(seconds: float, text: str) -> None:
+def test_a_duration_is_shown_in_its_largest_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("number", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (2**24, "16.0 MiB"), (2**30, "1.0 GiB")]
 )
-def test_a_size_is_in_its_largest_unit(number: int, text: str) -> None:
+def test_a_size_is_shown_in_its_largest_unit(number: int, text: str) -> None:
     assert size(number) == text
 
 
-def test_one_thing_has_no_plural() -> None:
+def test_a_count_of_one_has_a_singular_noun() -> None:
     assert [count(number, "shard") for number in (0, 1, 2500)] == ["0 shards", "1 shard", "2,500 shards"]
 
 
-def test_a_moment_is_in_utc_to_the_second() -> None:
+def test_a_time_is_shown_in_utc_to_the_second() -> None:
     assert written(1_769_860_800.75) == "2026-01-31T12:00:00Z"
