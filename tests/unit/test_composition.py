@@ -135,7 +135,7 @@ async def test_functions_close_in_any_order_and_the_last_mapping_closes_what_it_
         assert (len(opened), len(composition._aws)) == (0, 0)
 
 
-async def test_a_pause_survives_in_the_state_file_and_makes_none_where_nobody_pauses(tmp_path: Path) -> None:
+async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is_made(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, ["a"])
     facts: list[Fact] = []
     state = Path(settings.daemon.state.removeprefix("sqlite://"))

@@ -71,7 +71,7 @@ def test_a_reload_under_systemd_asks_the_daemon_that_the_unit_starts() -> None:
     assert reload == [start[0], "reload", *start[2:]]
 
 
-def test_both_start_the_command_that_the_project_installs() -> None:
+def test_the_unit_and_the_image_start_the_command_that_the_project_installs() -> None:
     scripts = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[2]
     assert scripts.lstrip().startswith('poller = "poller.__main__:main"')
     assert [Path(command[0]).name for command in commands()] == ["poller", "poller"]
@@ -90,7 +90,7 @@ def test_the_command_line_understands_the_command_and_looks_for_the_file_it_name
     assert "no such option" not in (answer.stderr + answer.stdout).lower()
 
 
-def test_the_image_is_built_of_files_that_exist() -> None:
+def test_the_image_is_built_from_files_that_exist() -> None:
     for instruction, arguments in dockerfile():
         if instruction == "COPY" and not arguments.startswith("--from"):
             *sources, _target = arguments.split()
@@ -103,7 +103,7 @@ def test_the_container_does_not_run_as_root_and_is_stopped_by_a_signal_that_drai
     assert "/var/lib/poller" in (last("VOLUME"), last("ENV").rpartition("=")[2])
 
 
-def test_the_health_check_is_a_program_that_asks_for_health() -> None:
+def test_the_health_check_requests_healthz() -> None:
     check = orjson.loads(last("HEALTHCHECK").partition("CMD")[2])
     assert check[:2] == ["python", "-c"]
     compile(check[2], "HEALTHCHECK", "exec")

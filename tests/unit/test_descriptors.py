@@ -21,7 +21,7 @@ def restored() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_the_soft_limit_is_raised_and_the_original_one_known(restored: int) -> None:
+def test_the_soft_limit_is_raised_and_the_original_one_is_returned(restored: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, restored))
     wanted = min(MOST, restored)
     assert raise_limit() == Limits(256, wanted)
@@ -37,7 +37,7 @@ def test_a_limit_that_is_higher_is_left_alone(restored: int, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("own", "wanted", "enough"), [(100, 100, True), (100, 101, False), (-1, 10**6, True)])
-def test_no_limit_is_always_enough(own: int, wanted: int, enough: bool) -> None:
+def test_an_unlimited_limit_is_always_enough(own: int, wanted: int, enough: bool) -> None:
     assert is_enough(Limits(50, own), wanted) is enough
 
 
@@ -75,7 +75,7 @@ def test_no_limit_is_always_enough(own: int, wanted: int, enough: bool) -> None:
         ),
     ],
 )
-def test_the_needed_limit_is_for_everything_busy_at_once(tmp_path: Path, mappings: str, count: int) -> None:
+def test_the_needed_limit_allows_everything_to_be_busy_at_once(tmp_path: Path, mappings: str, count: int) -> None:
     functions = """
         [functions.bill]
         arn = "arn:aws:lambda:eu-west-1:123456789012:function:bill"

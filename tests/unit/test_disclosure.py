@@ -90,7 +90,7 @@ def test_a_traceback_of_a_group_shows_its_members() -> None:
     assert SECRET not in trace
 
 
-def test_errors_that_led_to_each_other_end() -> None:
+def test_a_cycle_of_errors_ends() -> None:
     first, second = raised(KeyError()), raised(ValueError())
     first.__context__, second.__context__ = second, first
     assert safe_traceback(first).count("Traceback") == 2

@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
     return [text for named, text in fences if named == language]
 
 
-def test_the_minimal_settings_are_good(tmp_path: Path) -> None:
+def test_the_minimal_settings_are_valid(tmp_path: Path) -> None:
     (shown,) = blocks("toml")
     file = tmp_path / "poller.toml"
     file.write_text(shown)
@@ -29,13 +29,13 @@ def test_the_minimal_settings_are_good(tmp_path: Path) -> None:
     assert not settings.warnings
 
 
-def test_the_gate_runs_the_readmes_own_test_command() -> None:
+def test_the_gate_runs_the_test_command_of_the_readme() -> None:
     (command,) = [line for line in README.splitlines() if line.startswith("python3 -m venv") and "pytest" in line]
     assert command in blocks("sh")[1]
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_map_names_all_that_is_there_and_nothing_else() -> None:
+def test_the_map_names_exactly_the_files_that_exist() -> None:
     (shown,) = [block for block in blocks("") if block.startswith("poller/")]
     drawn = set(re.findall(r"^  (\S+)", shown, flags=re.MULTILINE))
     there = {

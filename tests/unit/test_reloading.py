@@ -162,7 +162,7 @@ async def test_a_second_reload_begins_where_the_first_one_ended(tmp_path: Path) 
         assert (await made.reloader.reload())["mappings"]["replaced"] == ()
 
 
-async def test_a_faulty_file_changes_nothing_and_all_its_faults_are_told(tmp_path: Path) -> None:
+async def test_a_faulty_file_changes_nothing_and_all_its_faults_are_reported(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         before = made.reloader.in_use
         made.write(queue("orders", options="batch_size = 0") + queue("new", function="no function"))
@@ -175,7 +175,7 @@ async def test_a_faulty_file_changes_nothing_and_all_its_faults_are_told(tmp_pat
         assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
 
 
-async def test_an_unexpected_error_refuses_one_reload_and_the_next_one_is_served(tmp_path: Path) -> None:
+async def test_an_unexpected_error_refuses_one_reload_and_the_next_one_works(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         made.write(queue("orders") + queue("new"))
         made.fails_to_read = RuntimeError("can't start new thread")
@@ -186,7 +186,7 @@ async def test_an_unexpected_error_refuses_one_reload_and_the_next_one_is_served
         assert (await made.reloader.reload())["mappings"]["added"] == ("new",)
 
 
-async def test_a_mapping_that_could_not_be_opened_is_told_and_the_next_reload_tries_again(tmp_path: Path) -> None:
+async def test_a_mapping_that_could_not_be_opened_is_reported_and_the_next_reload_tries_again(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders") + queue("returns")) as made:
         made.write(queue("orders", options="batch_size = 5") + queue("returns") + queue("new"))
         made.running.cannot_open = {MappingName("orders"), MappingName("new")}
@@ -251,7 +251,7 @@ async def test_an_option_that_needs_a_restart_stays_in_use_and_is_named_each_tim
             assert made.reloader.in_use.daemon.http_listen == ("127.0.0.1", 0)
 
 
-async def test_a_stream_under_another_name_is_warned_of_with_the_command_that_moves_its_positions(
+async def test_a_renamed_stream_mapping_causes_a_warning_with_the_command_that_moves_its_positions(
     tmp_path: Path,
 ) -> None:
     async with scene(tmp_path, stream("clicks")) as made:
@@ -262,7 +262,7 @@ async def test_a_stream_under_another_name_is_warned_of_with_the_command_that_mo
         assert made.said(SettingsWarning) == [SettingsWarning(warning)], "the file's own warning is an old one"
 
 
-async def test_a_sighup_is_a_reload(tmp_path: Path) -> None:
+async def test_a_sighup_causes_a_reload(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         made.write(queue("orders") + queue("new"))
         made.running.go = anyio.Event()
@@ -289,7 +289,7 @@ async def test_reloads_take_turns(tmp_path: Path) -> None:
     assert made.reads == 2
 
 
-async def test_what_a_caller_asked_for_goes_on_when_the_caller_has_gone(tmp_path: Path) -> None:
+async def test_a_reload_goes_on_after_its_client_has_disconnected(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         made.running.go = anyio.Event()
         made.write(queue("new"))
@@ -302,7 +302,7 @@ async def test_what_a_caller_asked_for_goes_on_when_the_caller_has_gone(tmp_path
         assert made.running.mappings == {"new"}
 
 
-async def test_only_so_many_reloads_wait(tmp_path: Path) -> None:
+async def test_the_number_of_waiting_reloads_is_limited(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         made.running.go = anyio.Event()
         made.reloader.reload_soon()
@@ -339,7 +339,7 @@ async def test_no_reload_begins_during_a_stop(tmp_path: Path) -> None:
     assert ReloadRefused(str(made.file), ("the daemon stops",)) in made.facts
 
 
-async def test_the_child_processes_of_a_function_are_started_anew_without_reading_the_file(tmp_path: Path) -> None:
+async def test_a_function_is_restarted_without_reading_the_file(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         made.write("no TOML")
         assert await made.reloader.restart_function("store") == {"restarted": "store"}
@@ -358,7 +358,7 @@ async def test_a_function_without_child_processes_cannot_be_restarted(tmp_path: 
         assert made.running.restarted == []
 
 
-async def test_a_caller_who_means_another_file_is_refused(tmp_path: Path) -> None:
+async def test_a_request_for_another_file_is_refused(tmp_path: Path) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         link = tmp_path / "link.toml"
         link.symlink_to(made.file)
@@ -371,7 +371,7 @@ async def test_a_caller_who_means_another_file_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", ["no\0path", "x" * 5000], ids=["NUL", "too long"])
-async def test_a_caller_who_means_what_cannot_be_a_file_is_refused(tmp_path: Path, path: str) -> None:
+async def test_a_request_for_an_impossible_file_is_refused(tmp_path: Path, path: str) -> None:
     async with scene(tmp_path, queue("orders")) as made:
         with pytest.raises(CannotReload, match="this daemon runs"):
             await made.reloader.reload(settings=path)

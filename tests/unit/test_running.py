@@ -120,7 +120,7 @@ async def test_after_a_change_everything_runs_as_the_file_says(settings: Callabl
     assert daemon.mappings[MappingName("c")] is untouched
 
 
-async def test_functions_are_watched_as_long_as_they_are_there(settings: Callable[[str], Settings]) -> None:
+async def test_functions_have_series_as_long_as_they_exist(settings: Callable[[str], Settings]) -> None:
     before, after = settings(file("a:f", "b:resize")), settings(file("a:shrink"))
     daemon = Daemon(before)
     await running(daemon, []).apply(changes(before, after))
@@ -137,7 +137,7 @@ async def test_a_function_is_watched_as_long_as_a_mapping_that_could_not_be_repl
     assert daemon.functions == {"f", "g", "resize"}
 
 
-async def test_a_mapping_that_drains_delays_no_other(settings: Callable[[str], Settings]) -> None:
+async def test_a_mapping_that_drains_does_not_delay_another(settings: Callable[[str], Settings]) -> None:
     before, after = settings(file("a:f", "b:g", "c:g")), settings(file("a:g", "c:f", "d:f"))
     daemon = Daemon(before)
     daemon.drains = {MappingName("a"): anyio.Event(), MappingName("b"): anyio.Event()}
@@ -158,7 +158,7 @@ async def test_a_mapping_that_drains_delays_no_other(settings: Callable[[str], S
         (RuntimeError("secret"), "RuntimeError"),
     ],
 )
-async def test_a_mapping_that_cannot_be_opened_is_told_and_the_others_change(
+async def test_a_mapping_that_cannot_be_opened_is_reported_and_the_others_change(
     settings: Callable[[str], Settings], error: Exception, why: str
 ) -> None:
     before, after = settings(file("a:f", "b:f")), settings(file("a:g", "b:g", "c:f", "d:f"))
@@ -172,7 +172,7 @@ async def test_a_mapping_that_cannot_be_opened_is_told_and_the_others_change(
     }
 
 
-async def test_settings_that_need_more_open_files_than_the_system_allows_are_warned_of(
+async def test_settings_that_need_too_many_open_files_cause_a_warning(
     settings: Callable[[str], Settings],
 ) -> None:
     before, after, facts = settings(file("a:f")), settings(file("a:f", "b:resize")), list[Fact]()
@@ -182,7 +182,7 @@ async def test_settings_that_need_more_open_files_than_the_system_allows_are_war
     assert len(facts) == 1
 
 
-async def test_a_function_is_restarted_as_it_is_now(settings: Callable[[str], Settings]) -> None:
+async def test_a_restart_uses_the_present_settings_of_the_function(settings: Callable[[str], Settings]) -> None:
     before, after = settings(file("a:f")), settings(file("a:f", timeout=4))
     daemon = Daemon(before)
     made = running(daemon, [])

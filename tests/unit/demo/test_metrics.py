@@ -59,7 +59,7 @@ def invoked(mapping: MappingName, *, records: int, failed: int) -> BatchInvoked:
     )
 
 
-def test_each_queue_is_counted_for_itself() -> None:
+def test_each_queue_is_counted_separately() -> None:
     metrics = metrics_after(
         MessagesReceived(FIFO, 7),
         RecordsFilteredOut(FIFO, 2),
@@ -96,6 +96,6 @@ def test_the_clicks_are_counted() -> None:
     )
 
 
-def test_a_number_that_the_daemon_does_not_tell_is_not_taken_for_zero() -> None:
+def test_a_number_that_the_daemon_does_not_show_is_not_mistaken_for_zero() -> None:
     with pytest.raises(DemoError, match="say nothing of poller_records_lost_total for the mapping clicks"):
         metrics_after().total("poller_records_lost_total", clicks.MAPPING)

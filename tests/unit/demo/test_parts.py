@@ -40,22 +40,22 @@ def loaded(tmp_path: Path) -> Settings:
     return load(path, {})
 
 
-def test_both_queues_are_read_and_failures_named_one_by_one(loaded: Settings) -> None:
+def test_both_queues_are_read_and_failed_items_are_reported(loaded: Settings) -> None:
     names = {mapping.name: mapping.event_source_arn.resource for mapping in loaded.queue_mappings}
     assert names == {queue.mapping: queue.name for queue in QUEUES}
     assert all(mapping.report_batch_item_failures and mapping.filters for mapping in loaded.queue_mappings)
 
 
-def test_both_streams_are_read_from_their_beginning(loaded: Settings) -> None:
+def test_both_streams_are_read_from_their_oldest_record(loaded: Settings) -> None:
     assert {mapping.name for mapping in loaded.stream_mappings} == {WELCOME, clicks.MAPPING}
     assert {mapping.starting_position for mapping in loaded.stream_mappings} == {TrimHorizon()}
 
 
-def test_the_settings_are_worth_copying(loaded: Settings) -> None:
+def test_the_settings_of_the_demo_need_no_advice(loaded: Settings) -> None:
     assert loaded.warnings == ()
 
 
-def test_new_users_of_the_fifo_queue_alone_are_welcomed(loaded: Settings) -> None:
+def test_only_new_users_of_the_fifo_queue_get_a_mail(loaded: Settings) -> None:
     [welcome] = [mapping for mapping in loaded.stream_mappings if mapping.name == WELCOME]
     filters = compile_filters(welcome.filters, data_key="dynamodb")
     assert filters.matches(change(FIFO.name, times_stored=1))
@@ -64,7 +64,7 @@ def test_new_users_of_the_fifo_queue_alone_are_welcomed(loaded: Settings) -> Non
     assert not filters.matches({"eventName": "REMOVE", "dynamodb": {"Keys": {"queue": {"S": FIFO.name}}}})
 
 
-def test_the_poison_is_bisected_out_of_a_lane_and_reported(loaded: Settings) -> None:
+def test_the_poison_record_is_isolated_in_a_lane_and_reported(loaded: Settings) -> None:
     [mapping] = [mapping for mapping in loaded.stream_mappings if mapping.name == clicks.MAPPING]
     assert mapping.bisect_batch_on_function_error
     assert mapping.parallelization_factor == clicks.LANES

@@ -40,7 +40,7 @@ async def test_a_process_that_ignores_sigterm_is_killed_when_its_grace_is_over(t
 
 
 @pytest.mark.slow
-async def test_a_process_ends_with_a_block_that_fails(tmp_path: Path) -> None:
+async def test_a_process_ends_if_its_block_fails(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with pytest.raises(DemoError, match="something else"):
         async with running(command, log=tmp_path / "log", grace_in_seconds=5) as process:
@@ -49,7 +49,7 @@ async def test_a_process_ends_with_a_block_that_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_process_that_ended_by_itself_tells_why(tmp_path: Path) -> None:
+async def test_the_error_of_a_process_that_ended_by_itself_says_why(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with running([sys.executable, "-c", "exit('no such port')"], log=log, grace_in_seconds=5) as process:
         await process.wait()
@@ -57,7 +57,7 @@ async def test_a_process_that_ended_by_itself_tells_why(tmp_path: Path) -> None:
             must_run(process, "the daemon", log)
 
 
-def test_nothing_of_this_machines_aws_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_aws_setting_of_this_machine_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
     before = dict(os.environ)

@@ -35,7 +35,7 @@ def cells(output: io.StringIO) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("table", [queues(BOTH_QUEUES), mails(MAILS), clicks(CLICKS), shards(SHARDS)])
-def test_every_table_fits_a_narrow_terminal_unbroken(table: Table) -> None:
+def test_every_table_fits_a_narrow_terminal_without_line_breaks(table: Table) -> None:
     shown, output = screen()
     shown.table(table)
     assert max(map(len, output.getvalue().splitlines())) <= NARROW
@@ -50,13 +50,13 @@ def test_the_verdict_names_every_fault() -> None:
     assert "second fault" in output.getvalue()
 
 
-def test_of_many_faults_the_first_are_named_and_the_others_counted() -> None:
+def test_the_first_of_many_faults_are_named_and_the_others_counted() -> None:
     shown, output = screen()
     shown.verdict([f"fault {number}" for number in range(50)], 12.3)
     assert "fault 19\n  … and 30 more\n" in output.getvalue()
 
 
-def test_without_a_terminal_progress_is_a_line_now_and_then_and_the_last_state_is_always_told() -> None:
+def test_without_a_terminal_progress_is_printed_now_and_then_and_always_at_the_end() -> None:
     shown, output = screen()
     with shown.progress() as progress:
         for count in (1, 2):
@@ -69,7 +69,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then_and_the_last_state_i
     ]
 
 
-def test_in_a_terminal_there_is_a_bar_for_each_book() -> None:
+def test_a_terminal_shows_a_progress_bar_for_each_account() -> None:
     shown, output = screen(is_terminal=True)
     with shown.progress() as progress:
         progress.show([*BOTH_QUEUES, MAILS, CLICKS])
@@ -77,7 +77,7 @@ def test_in_a_terminal_there_is_a_bar_for_each_book() -> None:
         assert any(name in line and count in line for line in output.getvalue().splitlines())
 
 
-def test_the_settings_are_shown_as_they_are() -> None:
+def test_the_settings_are_shown_unchanged() -> None:
     shown, output = screen()
     shown.settings(Path("poller.toml"), '[daemon]\nregion = "x"\n')
     assert '[daemon]\nregion = "x"\n' in output.getvalue()

@@ -115,7 +115,7 @@ async def test_an_object_has_no_limit() -> None:
     assert len(client.asked) == 1
 
 
-async def test_a_refusal_is_not_hidden() -> None:
+async def test_an_error_of_the_destination_is_raised() -> None:
     error = NotFound("no such bucket", code="NoSuchBucket")
     destination = S3Destination(Transcript(error), arn=BUCKET)
     with pytest.raises(NotFound):

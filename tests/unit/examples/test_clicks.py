@@ -30,7 +30,7 @@ def test_every_click_is_a_line_and_later_ones_come_after_it(file: Path) -> None:
     assert file.read_text(encoding="utf-8") == "ada 1 shardId-0:5\nbea 4 shardId-0:6\nada 2 shardId-0:7\n"
 
 
-def test_a_click_that_is_cut_short_raises_and_what_came_before_it_was_seen(file: Path) -> None:
+def test_a_malformed_click_raises_after_the_earlier_ones_were_handled(file: Path) -> None:
     records = [record('{"user": "ada", "number": 1}', 5), record('{"user": "a', 6), record("{}", 7)]
     with pytest.raises(ValueError, match="Unterminated"):
         count_clicks({"Records": records}, None)

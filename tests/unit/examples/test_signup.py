@@ -39,7 +39,7 @@ def named(records: list[dict[str, Any]], table: Table) -> list[str]:
     return [item["itemIdentifier"] for item in failures(records, table.store, max_receives=MAX_RECEIVES)]
 
 
-def test_nothing_failed_names_nothing() -> None:
+def test_without_a_failure_no_item_is_reported() -> None:
     table = Table()
     assert named([record("1", group="a"), record("2", group="b")], table) == []
     assert table.stored == ["1", "2"]
@@ -51,7 +51,7 @@ def test_a_record_of_a_standard_queue_fails_alone() -> None:
     assert table.stored == ["1", "3"]
 
 
-def test_a_group_on_a_standard_queue_has_no_order_to_keep() -> None:
+def test_a_group_on_a_standard_queue_has_no_order() -> None:
     table = Table("1")
     assert named([record("1", group="a", queue=STANDARD), record("2", group="a", queue=STANDARD)], table) == ["1"]
 
@@ -83,7 +83,7 @@ def test_an_address_needs_an_at_sign() -> None:
         check("ada.example", 3)
 
 
-def test_a_server_that_puts_strangers_off_takes_them_on_the_second_attempt() -> None:
+def test_a_server_with_greylisting_accepts_the_second_attempt() -> None:
     with pytest.raises(ValueError, match="come again"):
         check("ada@grey.acme.example", 1)
     check("ada@grey.acme.example", 2)
@@ -91,7 +91,7 @@ def test_a_server_that_puts_strangers_off_takes_them_on_the_second_attempt() -> 
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_no_healthy_record_follows_a_poisoned_one_into_the_dead_letter_queue(seed: int) -> None:
+def test_no_healthy_record_follows_a_poison_record_into_the_dead_letter_queue(seed: int) -> None:
     """A message group as SQS shows it: always its first messages, as many as a batch takes, none past its receives."""
     randomness = random.Random(seed)
     names = [str(number) for number in range(20)]
@@ -123,7 +123,7 @@ def test_every_new_user_gets_a_mail_and_a_repeat_replaces_it(tmp_path: Path, mon
     assert "Dear Ada King," in str(mail.get_payload())
 
 
-def test_an_address_cannot_lead_out_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_cannot_name_a_file_outside_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "mails"
     folder.mkdir()
     monkeypatch.setenv("MAIL_FOLDER", str(folder))

@@ -43,7 +43,7 @@ async def pass_through(gate: FunctionGate) -> None:
         await checkpoint()
 
 
-async def test_someone_who_leaves_the_line_takes_no_place_along() -> None:
+async def test_an_invocation_that_leaves_the_line_uses_no_slot() -> None:
     gate = FunctionGate(1)
     async with gate.slot(unless=anyio.Event()), anyio.create_task_group() as group:
         group.start_soon(pass_through, gate)
@@ -52,7 +52,7 @@ async def test_someone_who_leaves_the_line_takes_no_place_along() -> None:
     assert gate.running == 0
 
 
-async def test_someone_who_is_called_and_cancelled_at_once_gives_the_place_back() -> None:
+async def test_an_invocation_that_is_cancelled_as_it_gets_its_slot_gives_the_slot_back() -> None:
     gate = FunctionGate(1)
     async with anyio.create_task_group() as group:
         async with gate.slot(unless=anyio.Event()):
@@ -64,7 +64,7 @@ async def test_someone_who_is_called_and_cancelled_at_once_gives_the_place_back(
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_task_that_is_cancelled_after_it_was_called_keeps_no_place() -> None:
+async def test_a_task_that_is_cancelled_after_it_got_its_slot_keeps_no_slot() -> None:
     """anyio's scopes let such a task go on to its next wait; asyncio's own cancel, as at a loop's end, does not."""
     gate = FunctionGate(1)
     async with gate.slot(unless=anyio.Event()):
@@ -76,7 +76,7 @@ async def test_a_task_that_is_cancelled_after_it_was_called_keeps_no_place() -> 
     assert gate.running == 0
 
 
-async def test_a_stop_ends_the_waiting_in_line_at_once_and_gives_no_slot() -> None:
+async def test_a_stop_ends_the_wait_in_line_at_once_and_gives_no_slot() -> None:
     gate, stopping = FunctionGate(1), anyio.Event()
     answers: list[bool] = []
 

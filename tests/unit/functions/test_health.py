@@ -39,13 +39,13 @@ class Watched:
         return self.of_function.together_with(READY)
 
 
-def test_a_mapping_whose_function_never_refused_has_the_health_of_its_source() -> None:
+def test_a_mapping_whose_function_took_every_batch_has_the_health_of_its_source() -> None:
     troubled = Health("troubled", "gone", 1.0, 2, 3.0)
     assert Watched().health == READY
     assert Watched().of_function.together_with(troubled) == troubled
 
 
-def test_a_refused_batch_makes_the_mapping_wait_and_says_which_try_it_was_and_when_the_next_one_comes() -> None:
+def test_a_postponed_batch_makes_the_mapping_wait_and_shows_its_tries_and_its_next_try() -> None:
     watched = Watched()
     watched.of_function.postponed(THROTTLED, retry_in=2.0)
     reason = "function f is throttled: ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -56,20 +56,20 @@ def test_a_refused_batch_makes_the_mapping_wait_and_says_which_try_it_was_and_wh
     assert watched.health == Health("waiting", reason, since=100.0, attempt=2, next_try=107.0)
 
 
-def test_the_reason_is_the_functions_own_words_where_there_are_any() -> None:
+def test_the_reason_is_the_functions_own_message_if_it_has_one() -> None:
     watched = Watched()
     watched.of_function.postponed(Postponed("HTTP.503", None, True, "svc:80: 503: we are full"), retry_in=2.0)
     assert watched.health.reason == "function f is throttled: svc:80: 503: we are full"
 
 
-def test_with_many_waiting_batches_the_latest_refusal_gives_the_next_try() -> None:
+def test_with_many_waiting_batches_the_latest_postponement_gives_the_next_try() -> None:
     watched = Watched()
     for retry_in in (2.0, 9.0, 1.0):
         watched.of_function.postponed(THROTTLED, retry_in=retry_in)
         assert watched.health.next_try == 100.0 + retry_in
 
 
-def test_one_batch_that_the_function_runs_ends_the_waiting_of_all() -> None:
+def test_one_batch_that_the_function_runs_ends_the_wait_of_the_mapping() -> None:
     for answer in (Answered(b""), RAISED):
         watched = Watched()
         watched.of_function.postponed(THROTTLED, retry_in=2.0)
@@ -88,7 +88,7 @@ def test_a_function_that_cannot_start_makes_the_mapping_wait_and_the_queue_decid
     assert watched.health == Health("waiting", reason, since=100.0, attempt=2, next_try=None)
 
 
-def test_no_next_try_is_told_where_the_last_refusal_has_none() -> None:
+def test_no_next_try_is_shown_if_the_last_postponement_has_none() -> None:
     watched = Watched()
     watched.of_function.postponed(THROTTLED, retry_in=2.0)
     watched.of_function.answered(UNIMPORTABLE, retry_in=None)
@@ -102,7 +102,7 @@ def test_a_function_that_runs_and_fails_does_not_make_the_mapping_wait() -> None
 
 
 @pytest.mark.parametrize("response", [LostAnswer(reason="reset"), TooLarge(error_type="HTTP.413", message="413")])
-def test_an_answer_that_does_not_show_that_the_function_ran_neither_begins_nor_ends_the_waiting(
+def test_an_answer_that_does_not_show_that_the_function_ran_neither_begins_nor_ends_the_wait(
     response: Response,
 ) -> None:
     watched = Watched()
@@ -113,7 +113,7 @@ def test_an_answer_that_does_not_show_that_the_function_ran_neither_begins_nor_e
     assert watched.health.state == "waiting"
 
 
-def test_a_source_in_trouble_comes_first_and_the_reason_names_both() -> None:
+def test_a_troubled_source_is_shown_first_and_the_reason_names_both() -> None:
     watched = Watched()
     watched.of_function.postponed(REFUSED, retry_in=2.0)
     both = watched.of_function.together_with(Health("troubled", "the queue is gone", 50.0, 3, 60.0))
@@ -121,7 +121,7 @@ def test_a_source_in_trouble_comes_first_and_the_reason_names_both() -> None:
     assert both == Health("troubled", reason, 50.0, 3, 60.0)
 
 
-def test_the_waiting_is_logged_once_when_it_begins_and_once_when_it_ends() -> None:
+def test_the_wait_is_logged_once_when_it_begins_and_once_when_it_ends() -> None:
     watched = Watched()
     for _ in range(3):
         watched.of_function.postponed(THROTTLED, retry_in=2.0)
@@ -132,7 +132,7 @@ def test_the_waiting_is_logged_once_when_it_begins_and_once_when_it_ends() -> No
     assert watched.facts == [MappingWaiting(M, F, reason), MappingWaitEnded(M, F, 30.0)]
 
 
-def test_a_long_message_of_a_function_is_cut() -> None:
+def test_a_long_message_of_a_function_is_shortened() -> None:
     watched = Watched()
     watched.of_function.answered(
         FunctionError(error_type="Runtime.ImportModuleError", message="x" * 4096), retry_in=None

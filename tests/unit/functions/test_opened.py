@@ -56,7 +56,7 @@ async def invoked(function: OpenFunction, contents: Contents) -> Invoked:
         return await function.invoke(INVOCATION, contents, began_at=anyio.current_time())
 
 
-async def test_an_invocation_comes_back_with_its_response_its_outcome_and_how_long_it_took() -> None:
+async def test_an_invocation_returns_its_response_its_outcome_and_its_duration() -> None:
     target = Target(NAMED, seconds=0.05)
     contents = Contents(records=2, identifiers=iter(["a", "b"]), reports_item_failures=True)
     ended = await invoked(opened(target), contents)
@@ -66,7 +66,7 @@ async def test_an_invocation_comes_back_with_its_response_its_outcome_and_how_lo
     assert 0.05 <= ended.duration_in_seconds < 5.0
 
 
-async def test_an_asynchronous_event_names_no_records_so_its_answer_is_not_looked_at() -> None:
+async def test_an_asynchronous_event_names_no_records_so_its_answer_is_not_interpreted() -> None:
     assert (await invoked(opened(Target(NAMED)), Contents())).outcome == Succeeded()
     error = FunctionError(error_type="KeyError", message="'email'")
     assert (await invoked(opened(Target(error)), Contents())).outcome == Failed("KeyError", "'email'")
@@ -81,7 +81,7 @@ async def test_an_event_of_several_records_that_is_too_large_halves_the_room_for
     assert function.event_limit.in_bytes(anyio.current_time()) == limit
 
 
-async def test_a_single_record_that_is_too_large_teaches_nothing() -> None:
+async def test_a_single_record_that_is_too_large_does_not_change_the_limit() -> None:
     function = opened(Target(REFUSED))
     assert isinstance((await invoked(function, Contents(identifiers=["a"]))).outcome, Failed)
     assert function.event_limit.in_bytes(anyio.current_time()) == MAXIMUM_EVENT_BYTES

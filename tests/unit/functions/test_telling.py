@@ -66,21 +66,21 @@ class Told:
         ),
     ],
 )
-def test_an_invocation_that_the_function_may_have_run_is_told_once(response: Response, told: BatchInvoked) -> None:
+def test_an_invocation_that_the_function_may_have_run_is_reported_once(response: Response, told: BatchInvoked) -> None:
     assert Told().ended(response, reports=True) == [told]
 
 
-def test_an_answer_that_names_failures_in_vain_is_told_besides() -> None:
+def test_an_answer_that_reports_failures_without_effect_is_reported_too() -> None:
     invoked, ignored = Told().ended(NAMED)
     assert isinstance(invoked, BatchInvoked)
     assert ignored == BatchItemFailuresIgnored(M, F, ADVICE)
 
 
-def test_an_event_that_is_too_large_is_told_as_that_and_is_no_attempt_of_the_batch() -> None:
+def test_an_event_that_is_too_large_is_reported_as_such_and_is_not_an_attempt_of_the_batch() -> None:
     assert Told().ended(TooLarge(error_type="HTTP.413", message="413")) == [EventTooLarge(M, F, 3, 2, "HTTP.413")]
 
 
-def test_an_outcome_that_the_caller_has_changed_is_the_one_that_is_told() -> None:
+def test_an_outcome_that_was_changed_later_is_the_one_that_is_reported() -> None:
     told = Told()
     invoked = Invoked(Invocation(R, b"{}", M, 1), Contents(3), Answered(b""), PartlyFailed(frozenset({"b", "c"})), 0.0)
     told.invocations.ended(invoked, retry_in=None)
@@ -91,7 +91,7 @@ def test_an_outcome_that_the_caller_has_changed_is_the_one_that_is_told() -> Non
     assert (first.failed, second.failed, second.reason) == (2, 3, "InvalidResponse")
 
 
-def test_a_postponed_batch_is_told_with_its_next_try_and_makes_the_mapping_wait_until_the_function_runs() -> None:
+def test_a_postponed_batch_is_reported_with_its_next_try_and_the_mapping_waits_until_the_function_runs() -> None:
     told = Told()
     outcome = Postponed("Throttled", None, True, "f: Rate Exceeded")
     invoked = Invoked(Invocation(R, b"{}", M, 2), Contents(3), Answered(b""), outcome, 0.1)
@@ -107,7 +107,7 @@ def test_a_postponed_batch_is_told_with_its_next_try_and_makes_the_mapping_wait_
     assert isinstance(ran, BatchInvoked)
 
 
-def test_a_function_that_cannot_start_is_tried_again_when_the_caller_says() -> None:
+def test_a_function_that_cannot_start_is_tried_again_at_the_given_time() -> None:
     told = Told()
     told.ended(FunctionError(error_type="Runtime.ImportModuleError", message="no boto3"), retry_in=8.0)
     assert told.invocations.health.together_with(Health("ready")).next_try == 108.0

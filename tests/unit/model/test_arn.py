@@ -24,5 +24,5 @@ def test_a_queues_url_is_made_from_endpoint_account_and_name(endpoint_url: str) 
         ("dynamodb:eu-west-1:1:table/consumer/stream/2026", "dynamodb:eu-west-1:1:table/consumer/stream/2026"),
     ],
 )
-def test_a_consumers_stream_is_the_one_that_is_read(event_source: str, stream: str) -> None:
+def test_the_stream_of_a_consumer_is_the_one_that_is_read(event_source: str, stream: str) -> None:
     assert stream_arn(Arn.parse(f"arn:aws:{event_source}")) == f"arn:aws:{stream}"

@@ -15,7 +15,7 @@ from poller.model.function import is_emulator
         "http://host/rie/2015-03-31/functions/resize/invocations//?a=/b#c",
     ],
 )
-def test_a_path_that_ends_like_invokes_is_an_emulators(url: str) -> None:
+def test_a_url_whose_path_ends_like_that_of_invoke_is_an_emulator(url: str) -> None:
     assert is_emulator(url)
 
 
@@ -32,5 +32,5 @@ def test_a_path_that_ends_like_invokes_is_an_emulators(url: str) -> None:
         "http://host/hook#/2015-03-31/functions/function/invocations",
     ],
 )
-def test_any_other_path_is_a_services_own(url: str) -> None:
+def test_a_url_with_any_other_path_is_an_http_service(url: str) -> None:
     assert not is_emulator(url)

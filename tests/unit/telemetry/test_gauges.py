@@ -108,7 +108,7 @@ def test_the_statuses_are_not_read_before_the_first_scrape() -> None:
     Telemetry().watch(too_early)
 
 
-def test_a_paused_mapping_shows_that_it_is_paused_and_nothing_that_could_page_anyone() -> None:
+def test_a_paused_mapping_has_only_the_gauge_that_it_is_paused() -> None:
     paused = CLICKS._replace(mapping=MappingName("paused"), state="paused")
     telemetry = watching([READY, paused])
     assert gauge(telemetry, "poller_mapping_paused") == {"orders": 0, "paused": 1}

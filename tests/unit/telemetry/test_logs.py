@@ -149,7 +149,7 @@ def test_messages_of_libraries_are_logged_from_warning_upwards_even_when_verbose
     assert (line["logger"], line["message"]) == ("asyncio", "slow %s")
 
 
-def test_a_client_that_does_not_send_http_leaves_no_traceback(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_a_client_that_does_not_send_http_causes_no_traceback(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     logs.configure("json")
     for error in (BadStatusLine("GARBAGE"), ZeroDivisionError()):
         logging.getLogger("aiohttp.server").error("Error handling request", exc_info=error)

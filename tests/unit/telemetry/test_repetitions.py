@@ -43,7 +43,7 @@ def test_a_line_that_is_written_again_begins_a_new_pause_with_a_new_count() -> N
     assert repetitions.admit(("failed", "orders"), PAUSE_IN_SECONDS) == 1
 
 
-def test_keys_that_come_and_go_do_not_pile_up() -> None:
+def test_keys_that_are_no_longer_used_are_forgotten() -> None:
     watch = Watch()
     repetitions = Repetitions(watch)
     for shard in range(5 * MANY_KEYS):

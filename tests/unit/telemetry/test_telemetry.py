@@ -514,7 +514,7 @@ def series(of: Telemetry) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("fact", "level", "event", "moves"), EXPECTATIONS)
-def test_a_fact_moves_its_metrics_and_no_others_and_is_logged_at_its_level(
+def test_a_fact_changes_only_its_own_metrics_and_is_logged_at_its_level(
     fact: Fact, level: str, event: str, moves: dict[str, float]
 ) -> None:
     with capture_logs() as lines:
@@ -530,7 +530,7 @@ def test_every_fact_has_an_expectation() -> None:
     assert {type(fact) for fact, *_ in EXPECTATIONS} == set(DECLARATIONS)
 
 
-def test_every_counter_of_every_mapping_and_function_is_there_at_zero_from_the_start() -> None:
+def test_every_counter_of_every_mapping_and_function_begins_at_zero() -> None:
     telemetry = begun_telemetry()
     start = series(telemetry)
     told_of = {
@@ -606,7 +606,7 @@ def test_a_read_without_records_is_not_logged() -> None:
     assert lines == []
 
 
-def test_the_line_of_dropped_records_says_which_they_are() -> None:
+def test_the_line_of_dropped_records_has_their_sequence_numbers() -> None:
     with capture_logs() as lines:
         begun_telemetry().emit(facts.RecordsDropped(CLICKS, 3, "RecordAgeExceeded", SHARD, "4959", "4961"))
     (line,) = lines
@@ -847,7 +847,7 @@ def test_a_mapping_that_is_added_again_has_its_lines_logged_at_once() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"needs_restart": ("daemon.state",)}, {"failed": (ORDERS,)}])
-def test_a_reload_that_leaves_something_undone_is_a_warning(changes: dict[str, Any]) -> None:
+def test_a_reload_that_could_not_apply_everything_is_a_warning(changes: dict[str, Any]) -> None:
     with capture_logs() as lines:
         Telemetry().emit(RELOADED._replace(**changes))
     assert [line["log_level"] for line in lines] == ["warning"]

@@ -14,7 +14,7 @@ from tests.unit.demo.clicks.books import AT, COUNTED, GOOD, HEALTHY, PUT, report
 STRANGER = Sighting(Click("user-99", 1), "shard-9", "0")
 
 
-def test_good_books_add_up() -> None:
+def test_a_correct_account_has_no_fault() -> None:
     assert GOOD.discrepancies() == []
     assert GOOD.is_settled
     assert GOOD.is_in_order
@@ -69,7 +69,7 @@ def test_the_invocation_record_must_name_the_poison_alone(reported: list[Any], f
         ({"bisections": 0}, "the poison was never bisected out"),
     ],
 )
-def test_what_the_daemon_counted_is_held_against_the_others(doctored: dict[str, Any], fault: str) -> None:
+def test_the_daemons_numbers_are_compared_with_the_others(doctored: dict[str, Any], fault: str) -> None:
     assert replace(GOOD, counted=replace(COUNTED, **doctored)).discrepancies() == [f"clicks: {fault}"]
 
 
@@ -81,21 +81,21 @@ def test_a_users_click_before_an_earlier_one_is_a_broken_order() -> None:
     assert book.discrepancies() == ["clicks: click 4 of user-02 was first seen after click 5"]
 
 
-def test_one_overtaken_click_is_named_for_each_that_overtook_nothing() -> None:
+def test_one_overtaken_click_is_one_fault() -> None:
     """The first click comes last: it alone is out of order, not the nineteen before it."""
     late = [*HEALTHY[1:], HEALTHY[0]]
     assert replace(GOOD, seen=late).discrepancies() == ["clicks: click 1 of user-01 was first seen after click 20"]
 
 
-def test_users_are_ordered_each_for_itself() -> None:
+def test_each_user_has_an_order_of_its_own() -> None:
     assert replace(GOOD, seen=sorted(HEALTHY)).is_in_order
 
 
-def test_a_click_seen_again_late_breaks_no_order() -> None:
+def test_a_late_repetition_of_a_click_does_not_break_the_order() -> None:
     assert replace(GOOD, seen=(*HEALTHY, HEALTHY[0])).discrepancies() == []
 
 
-def test_before_anything_happened_the_books_are_not_settled() -> None:
+def test_an_account_without_any_event_is_not_settled() -> None:
     empty = replace(GOOD, put=(), seen=(), reported=(), counted=replace(COUNTED, polled=0))
     assert not empty.is_settled
     assert empty.is_in_order

@@ -16,7 +16,7 @@ def test_a_call_has_one_click_of_each_user_and_calls_count_up() -> None:
     assert [{click.number for click in clicks} for clicks in rounds()] == [{n} for n in range(1, CLICKS_OF_EACH + 1)]
 
 
-def test_only_the_poison_is_no_json() -> None:
+def test_only_the_poison_record_is_not_json() -> None:
     clicks = [click for clicks in rounds() for click in clicks]
     assert clicks.count(POISON) == 1
     for click in clicks:

@@ -11,7 +11,7 @@ from poller.demo.clicks.tables import clicks, failures
 from tests.unit.demo.clicks.books import GOOD, HEALTHY
 
 
-def test_what_became_of_the_clicks_is_shown() -> None:
+def test_the_outcome_of_the_clicks_is_shown() -> None:
     lines = clicks(GOOD).lines
     assert [line.numbers for line in lines[:6]] == [[480], [480], [479], [1], [2], ["kept"]]
     assert lines[-1] == Line("shards", [10], "the function's file")
@@ -22,7 +22,7 @@ def test_a_broken_order_is_shown() -> None:
     assert Line("order of each user", ["broken"], "the function's file") in table.lines
 
 
-def test_the_invocation_record_is_shown_whole_and_what_it_names_as_it_is() -> None:
+def test_the_whole_invocation_record_and_the_raw_record_that_it_names_are_shown() -> None:
     record, named = failures(GOOD)
     assert json.loads(record.partition("\n")[2]) == GOOD.reported[0].record
     assert named.endswith(POISON.data.decode())

@@ -12,11 +12,11 @@ from poller.demo.clicks.trace import Sighting, read_trace
 from poller.examples.clicks.functions import count_clicks
 
 
-def test_before_the_first_invocation_nothing_was_seen(tmp_path: Path) -> None:
+def test_before_the_first_invocation_the_trace_is_empty(tmp_path: Path) -> None:
     assert read_trace(tmp_path / "clicks.txt") == []
 
 
-def test_what_the_function_wrote_is_read_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_of_the_function_are_read_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "clicks.txt"
     monkeypatch.setenv("CLICKS_FILE", str(file))
     clicks = [Click("user-02", 7), Click("user-01", 1)]
@@ -30,7 +30,7 @@ def test_what_the_function_wrote_is_read_in_its_order(tmp_path: Path, monkeypatc
     assert read_trace(file) == [first, second, first]
 
 
-def test_a_half_written_line_waits_its_turn(tmp_path: Path) -> None:
+def test_a_half_written_line_is_read_when_it_is_complete(tmp_path: Path) -> None:
     file = tmp_path / "clicks.txt"
     file.write_text("user-01 1 shardId-0:1\nuser-01 2 sha", encoding="utf-8")
     assert read_trace(file) == [Sighting(Click("user-01", 1), "shardId-0", "1")]

@@ -26,7 +26,7 @@ SEEN = tuple(Sighting(Click("user", number), shard, str(number)) for number, sha
 GOOD = LineageBook(shards=SHARDS, wanted_shards=3, seen=SEEN, drained=2)
 
 
-def test_good_books_add_up() -> None:
+def test_a_correct_account_has_no_fault() -> None:
     assert GOOD.discrepancies() == []
     assert (GOOD.done, GOOD.total) == (2, 2)
 
@@ -53,5 +53,5 @@ def test_there_is_a_line_for_each_shard() -> None:
     ]
 
 
-def test_a_shard_of_which_nothing_was_seen_has_a_line_too() -> None:
+def test_a_shard_without_any_record_has_a_line_too() -> None:
     assert table(replace(GOOD, seen=())).lines[2].numbers == ["0 and 1", "open", 0, "none"]

@@ -40,17 +40,17 @@ async def refused(folder: Path, said: list[str]) -> str:
     return str(caught.value)
 
 
-async def test_without_node_it_says_what_to_install(programs: Path, tmp_path: Path) -> None:
+async def test_without_node_the_error_says_what_to_install(programs: Path, tmp_path: Path) -> None:
     assert "`poller demo --reshard` needs node, which is not on the PATH" in await refused(tmp_path, [])
 
 
-async def test_without_npm_it_says_so_too(programs: Path, tmp_path: Path) -> None:
+async def test_without_npm_the_error_says_what_to_install(programs: Path, tmp_path: Path) -> None:
     program(programs, "node")
     assert "`poller demo --reshard` needs npm, which is not on the PATH" in await refused(tmp_path, [])
 
 
 @pytest.mark.slow
-async def test_an_install_is_announced_and_one_that_fails_tells_why_and_leaves_nothing(
+async def test_an_installation_is_announced_and_if_it_fails_the_reason_is_shown_and_nothing_is_left(
     programs: Path, tmp_path: Path
 ) -> None:
     program(programs, "node")
@@ -61,14 +61,14 @@ async def test_an_install_is_announced_and_one_that_fails_tells_why_and_leaves_n
     assert list(cache().iterdir()) == []
 
 
-async def test_a_cache_that_cannot_be_written_is_no_crash(programs: Path, tmp_path: Path) -> None:
+async def test_a_cache_that_cannot_be_written_does_not_crash(programs: Path, tmp_path: Path) -> None:
     program(programs, "node")
     program(programs, "npm")
     (tmp_path / "cache").write_text("a file", encoding="utf-8")
     assert "kinesis-local cannot be installed" in await refused(tmp_path, [])
 
 
-def test_the_cache_is_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/home/ada")
     assert cache() == Path("/home/ada/.cache/poller")

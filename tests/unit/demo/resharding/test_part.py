@@ -13,11 +13,11 @@ def place(user: str) -> float:
     return int(hashlib.md5(user.encode()).hexdigest(), 16) / 2**128
 
 
-def test_the_poison_lies_in_the_shard_that_is_split_with_a_click_behind_it() -> None:
+def test_the_poison_record_is_in_the_shard_that_is_split_and_a_click_follows_it() -> None:
     assert place(POISON.user) < 1 / SHARDS_AT_FIRST
     assert POISON.number < BEFORE_THE_SPLIT < BEFORE_THE_MERGE < CLICKS_OF_EACH
 
 
-def test_every_shard_and_every_half_of_one_has_users() -> None:
+def test_every_shard_and_every_half_of_a_shard_has_users() -> None:
     quarters = {int(place(user) * 2 * SHARDS_AT_FIRST) for user in USERS}
     assert quarters == set(range(2 * SHARDS_AT_FIRST))

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.demo.signups.accounts import COUNTED, GOOD, HELD, STORED
 
 
-def test_good_books_add_up() -> None:
+def test_a_correct_account_has_no_fault() -> None:
     assert GOOD.discrepancies() == []
     assert GOOD.is_settled
     assert GOOD.is_in_order
@@ -31,7 +31,7 @@ def test_good_books_add_up() -> None:
         ),
     ],
 )
-def test_what_the_emulator_holds_is_checked(doctored: dict[str, Any], fault: str) -> None:
+def test_the_emulators_content_is_checked(doctored: dict[str, Any], fault: str) -> None:
     assert f"rows.fifo: {fault}" in replace(GOOD, held=replace(HELD, **doctored)).discrepancies()
 
 
@@ -49,15 +49,15 @@ def test_what_the_emulator_holds_is_checked(doctored: dict[str, Any], fault: str
         ),
     ],
 )
-def test_what_the_daemon_counted_is_held_against_the_emulator(doctored: dict[str, Any], fault: str) -> None:
+def test_the_daemons_numbers_are_compared_with_the_emulators(doctored: dict[str, Any], fault: str) -> None:
     assert f"rows.fifo: {fault}" in replace(GOOD, counted=replace(COUNTED, **doctored)).discrepancies()
 
 
-def test_a_row_that_was_not_sent_is_missed() -> None:
+def test_a_row_that_was_not_sent_is_a_fault() -> None:
     assert replace(GOOD, sent=4).discrepancies() == ["rows.fifo: rows sent: 4, should be 5"]
 
 
-def test_a_row_stored_twice_is_no_fault_when_the_daemon_knows_of_it() -> None:
+def test_a_row_that_was_stored_twice_is_not_a_fault_if_the_daemon_reports_it() -> None:
     twice = replace(HELD, stored=(STORED[0]._replace(times_stored=2), *STORED[1:]))
     known = replace(COUNTED, polled=9, invoked=8)
     assert twice.duplicates == 1
@@ -71,6 +71,6 @@ def test_a_standard_queue_promises_no_order() -> None:
     assert not account.is_in_order
 
 
-def test_companies_are_ordered_each_for_itself() -> None:
+def test_each_company_has_an_order_of_its_own() -> None:
     later_row_first = (STORED[0], STORED[1], STORED[2]._replace(company="aaa"))
     assert replace(GOOD, held=replace(HELD, stored=later_row_first)).is_in_order

@@ -21,7 +21,7 @@ MAILS = tuple(row.email for row in STORED)
 GOOD = MailBook(invited=frozenset(MAILS), stored=(*STORED, *OTHERS), mails=MAILS, counted=COUNTED)
 
 
-def test_good_books_add_up() -> None:
+def test_a_correct_account_has_no_fault() -> None:
     assert GOOD.discrepancies() == []
     assert (GOOD.done, GOOD.total, GOOD.changes) == (3, 3, 9)
 
@@ -35,7 +35,7 @@ def test_good_books_add_up() -> None:
         ({"stored": STORED}, "records that the daemon polled: 9, should be 3"),
     ],
 )
-def test_what_the_folder_and_the_table_hold_is_checked(doctored: dict[str, Any], fault: str) -> None:
+def test_the_content_of_the_folder_and_of_the_table_is_checked(doctored: dict[str, Any], fault: str) -> None:
     assert f"users table: {fault}" in replace(GOOD, **doctored).discrepancies()
 
 
@@ -48,17 +48,17 @@ def test_what_the_folder_and_the_table_hold_is_checked(doctored: dict[str, Any],
         ({"failed": 3}, "records that the function took: 2, should be 3"),
     ],
 )
-def test_what_the_daemon_counted_is_held_against_both(doctored: dict[str, Any], fault: str) -> None:
+def test_the_daemons_numbers_are_compared_with_both(doctored: dict[str, Any], fault: str) -> None:
     assert replace(GOOD, counted=replace(COUNTED, **doctored)).discrepancies() == [f"users table: {fault}"]
 
 
-def test_of_many_missing_mails_a_few_are_named() -> None:
+def test_only_a_few_of_many_missing_mails_are_named() -> None:
     book = replace(GOOD, invited=frozenset(f"{letter}@acme.example" for letter in "abcdefgh"), mails=())
     [missing] = [fault for fault in book.discrepancies() if "missing" in fault]
     assert missing.endswith("missing: a@acme.example, b@acme.example, c@acme.example, d@acme.example, e@acme.example …")
 
 
-def test_a_mail_is_known_by_its_address_and_an_unfinished_one_is_none(tmp_path: Path) -> None:
+def test_a_mail_is_identified_by_its_address_and_an_unfinished_file_is_not_a_mail(tmp_path: Path) -> None:
     (tmp_path / "1.eml").write_text("From: me@acme.example\nTo: you@acme.example\n\nHello\n", encoding="utf-8")
     (tmp_path / "2.4711").write_text("From: me@acme.example\n", encoding="utf-8")
     assert read_mails(tmp_path) == ["you@acme.example"]

@@ -7,7 +7,7 @@ from collections import Counter
 from poller.demo.signups.story import QUEUES, Row, expected, read_rows
 
 
-def test_every_row_has_one_fate() -> None:
+def test_every_row_has_one_expected_outcome() -> None:
     rows = read_rows()
     fates = expected(rows)
     assert (fates.rows, len(fates.filtered_out), len(fates.poisoned), len(fates.stored)) == (240, 24, 4, 212)
@@ -16,12 +16,12 @@ def test_every_row_has_one_fate() -> None:
     assert fates.filtered_out | fates.poisoned | fates.stored == {row.number for row in rows}
 
 
-def test_an_address_stands_in_one_row_only() -> None:
+def test_every_address_is_in_only_one_row() -> None:
     """The table's key: a second row with it would look like a row stored twice."""
     assert {count for _, count in Counter(row.email for row in read_rows()).items()} == {1}
 
 
-def test_each_troubled_row_has_healthy_ones_of_its_company_right_behind_it() -> None:
+def test_each_failing_row_is_followed_by_healthy_rows_of_its_company() -> None:
     """So that they come in one batch, where a careless function would let them overtake, or die with it."""
     rows = read_rows()
     for row, *behind in zip(rows, rows[1:], rows[2:], strict=False):
@@ -30,7 +30,7 @@ def test_each_troubled_row_has_healthy_ones_of_its_company_right_behind_it() -> 
             assert not any(other.is_poisoned or other.is_delayed for other in behind)
 
 
-def test_the_troubled_rows_are_of_different_companies() -> None:
+def test_the_failing_rows_belong_to_different_companies() -> None:
     companies = [row.company for row in read_rows() if row.is_poisoned or row.is_delayed]
     assert len(companies) == len(set(companies))
 

@@ -10,7 +10,7 @@ from tests.unit.demo.signups.accounts import GOOD, HELD, STORED
 from tests.unit.demo.signups.test_mails import GOOD as MAILS
 
 
-def test_there_is_a_column_for_each_queue() -> None:
+def test_the_table_has_a_column_for_each_queue() -> None:
     table = queues([GOOD, replace(GOOD, queue="rows", is_fifo=False)])
     assert table.columns == ["rows", "rows.fifo", "rows"]
     assert Line("sent", [5, 5], "the CSV") in table.lines
@@ -25,5 +25,5 @@ def test_a_broken_order_is_shown() -> None:
     assert Line("order in each company", ["broken"], "table users") in table.lines
 
 
-def test_what_the_stream_brought_about_is_shown() -> None:
+def test_the_effects_of_the_stream_are_shown() -> None:
     assert [line.numbers for line in mails(MAILS).lines] == [[9], [9], [6], [5], [3]]
