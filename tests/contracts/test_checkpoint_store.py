@@ -96,7 +96,7 @@ async def test_nothing_is_stored_at_first(store: CheckpointStore) -> None:
     assert await load(store, CLICKS) == {}
 
 
-async def test_what_was_saved_is_loaded_and_each_mapping_has_its_own(store: CheckpointStore) -> None:
+async def test_saved_positions_are_loaded_and_each_mapping_has_its_own(store: CheckpointStore) -> None:
     await save(store, CLICKS, {A: after(1), B: Checkpoint(TrimHorizon())})
     await save(store, USERS, {A: after(7)})
     await save(store, CLICKS, {A: after(2)})
@@ -104,7 +104,7 @@ async def test_what_was_saved_is_loaded_and_each_mapping_has_its_own(store: Chec
     assert await load(store, USERS) == {A: after(7)}
 
 
-async def test_a_mapping_that_is_given_another_stream_begins_anew_and_finds_its_places_when_it_returns(
+async def test_a_mapping_with_another_stream_begins_anew_and_with_the_old_one_has_its_old_positions(
     store: CheckpointStore,
 ) -> None:
     await save(store, CLICKS, {A: after(5), B: after(5)})
@@ -115,24 +115,24 @@ async def test_a_mapping_that_is_given_another_stream_begins_anew_and_finds_its_
     assert await load(store, MOVED) == {A: after(1)}
 
 
-async def test_nobody_has_set_a_starting_position(store: CheckpointStore) -> None:
+async def test_at_first_no_starting_position_is_set(store: CheckpointStore) -> None:
     await save(store, CLICKS, {A: after(5)})
     assert await store.starting_position(CLICKS) is None
 
 
-async def test_what_was_loaded_is_the_callers_own(store: CheckpointStore) -> None:
+async def test_a_change_of_loaded_positions_does_not_change_the_store(store: CheckpointStore) -> None:
     await save(store, CLICKS, {A: after(1)})
     (await load(store, CLICKS)).clear()
     assert await load(store, CLICKS) == {A: after(1)}
 
 
-async def test_to_save_nothing_is_nothing(store: CheckpointStore) -> None:
+async def test_an_empty_save_changes_nothing(store: CheckpointStore) -> None:
     await save(store, CLICKS, {})
     await store.forget(CLICKS, [])
     assert await load(store, CLICKS) == {}
 
 
-async def test_a_forgotten_shard_is_gone_and_may_begin_anew(store: CheckpointStore) -> None:
+async def test_a_forgotten_shard_is_not_loaded_and_may_begin_again(store: CheckpointStore) -> None:
     await save(store, CLICKS, {A: after(5), B: after(5)})
     await save(store, USERS, {A: after(5)})
     await store.forget(CLICKS, [A, ShardId("never seen")])
@@ -142,14 +142,14 @@ async def test_a_forgotten_shard_is_gone_and_may_begin_anew(store: CheckpointSto
     assert await load(store, USERS) == {A: after(5)}
 
 
-async def test_a_checkpoint_has_the_time_when_it_was_saved(store: CheckpointStore) -> None:
+async def test_a_checkpoint_has_the_time_of_its_save(store: CheckpointStore) -> None:
     before = floor(time())
     await save(store, CLICKS, {A: after(1), B: Checkpoint(ShardEnd())})
     stored = await store.load(CLICKS)
     assert before <= stored[B].saved_at <= time()
 
 
-async def test_who_reads_a_version_saves_the_next_one_as_often_as_it_likes(shared: CheckpointStore) -> None:
+async def test_a_writer_that_has_read_a_version_may_save_the_next_one_repeatedly(shared: CheckpointStore) -> None:
     assert await shared.save(CLICKS, {A: after(1)}, Claim(ME, {})) == frozenset()
     for version in (1, 2, 3):
         assert (await shared.load(CLICKS))[A].version == version
@@ -158,7 +158,7 @@ async def test_who_reads_a_version_saves_the_next_one_as_often_as_it_likes(share
             assert await shared.save(CLICKS, {A: after(number)}, claim) == frozenset()
 
 
-async def test_the_second_of_two_who_have_read_the_same_version_has_lost(shared: CheckpointStore) -> None:
+async def test_the_second_of_two_writers_that_read_the_same_version_loses_the_shard(shared: CheckpointStore) -> None:
     await save(shared, CLICKS, {A: after(1), B: after(1)})
     assert await shared.save(CLICKS, {A: after(5)}, Claim(OTHER, {A: 2})) == frozenset()
     both = {A: after(9), B: after(9)}
@@ -169,33 +169,33 @@ async def test_the_second_of_two_who_have_read_the_same_version_has_lost(shared:
     assert await load(shared, CLICKS) == {A: after(6), B: after(9)}
 
 
-async def test_the_second_of_two_who_begin_a_shard_has_lost(shared: CheckpointStore) -> None:
+async def test_the_second_of_two_writers_that_begin_a_shard_loses_it(shared: CheckpointStore) -> None:
     assert await shared.save(CLICKS, {A: after(1)}, Claim(OTHER, {})) == frozenset()
     assert await shared.save(CLICKS, {A: after(2), B: after(2)}, Claim(ME, {})) == {A}
     assert await load(shared, CLICKS) == {A: after(1), B: after(2)}
 
 
-async def test_a_lost_shard_is_no_checkpoint_that_moves_back(shared: CheckpointStore) -> None:
+async def test_a_save_of_a_lost_shard_is_not_a_checkpoint_that_moves_back(shared: CheckpointStore) -> None:
     await save(shared, CLICKS, {A: after(1)})
     await shared.save(CLICKS, {A: after(9)}, Claim(OTHER, {A: 2}))
     assert await shared.save(CLICKS, {A: after(5)}, Claim(ME, {A: 2})) == {A}
     assert await load(shared, CLICKS) == {A: after(9)}
 
 
-async def test_a_forgotten_shard_is_lost_to_who_had_read_it(shared: CheckpointStore) -> None:
+async def test_a_writer_that_had_read_a_forgotten_shard_loses_it(shared: CheckpointStore) -> None:
     await save(shared, CLICKS, {A: after(1)})
     await shared.forget(CLICKS, [A])
     assert await shared.save(CLICKS, {A: after(2)}, Claim(ME, {A: 2})) == {A}
     assert await shared.load(CLICKS) == {}
 
 
-async def test_versions_of_a_mapping_are_its_own(shared: CheckpointStore) -> None:
+async def test_each_mapping_has_its_own_versions(shared: CheckpointStore) -> None:
     await save(shared, CLICKS, {A: after(1)})
     assert await shared.save(USERS, {A: after(2)}, Claim(ME, {A: 2})) == {A}
     assert await shared.save(USERS, {A: after(2)}, Claim(ME, {})) == frozenset()
 
 
-async def test_of_saves_side_by_side_each_is_told_its_own_losses(store: CheckpointStore) -> None:
+async def test_each_of_several_simultaneous_saves_returns_only_its_own_lost_shards(store: CheckpointStore) -> None:
     shards = [ShardId(f"shard-{number}") for number in range(100)]
     await save(store, CLICKS, dict.fromkeys(shards, after(1)))
     await store.save(CLICKS, dict.fromkeys(shards[::3], after(2)), Claim(OTHER, dict.fromkeys(shards, 2)))
@@ -213,7 +213,7 @@ async def test_of_saves_side_by_side_each_is_told_its_own_losses(store: Checkpoi
     assert await load(store, CLICKS) == {shard_id: after(2 if shard_id in lost else 3) for shard_id in shards}
 
 
-async def test_every_store_decides_as_the_rule_says(shared: CheckpointStore) -> None:
+async def test_every_store_follows_the_rule_of_versions(shared: CheckpointStore) -> None:
     """Rows of up to three versions by two writers, and each claim on them."""
     cases = [(stored, by, version) for stored in range(4) for by in (ME, OTHER) for version in range(1, 6)]
     for number, (stored, by, version) in enumerate(cases):
@@ -226,7 +226,7 @@ async def test_every_store_decides_as_the_rule_says(shared: CheckpointStore) -> 
         assert (await load(shared, CLICKS)).get(shard_id) == (after(2) if allowed else after(1) if stored else None)
 
 
-async def test_a_window_comes_and_goes_with_its_position(store: CheckpointStore) -> None:
+async def test_a_window_is_stored_and_removed_with_its_position(store: CheckpointStore) -> None:
     window = Window(start=1_767_225_600, end=1_767_225_660, state='{"sum": "∑\\u0000\\ud800 \'\\""}'.encode())
     await save(store, CLICKS, {A: after(1, window)})
     assert await load(store, CLICKS) == {A: after(1, window)}
@@ -234,7 +234,7 @@ async def test_a_window_comes_and_goes_with_its_position(store: CheckpointStore)
     assert await load(store, CLICKS) == {A: after(1)}
 
 
-async def test_the_largest_window_state_fits(store: CheckpointStore) -> None:
+async def test_the_largest_window_state_can_be_stored(store: CheckpointStore) -> None:
     window = Window(start=0, end=900, state=b'"' + b"x" * 1024 * 1024 + b'"')
     await save(store, CLICKS, {A: after(1, window), B: after(1, window)})
     assert await load(store, CLICKS) == {A: after(1, window), B: after(1, window)}
@@ -288,7 +288,7 @@ async def test_latest_is_never_stored(store: CheckpointStore) -> None:
     assert await load(store, CLICKS) == {}
 
 
-async def test_saves_side_by_side_are_all_stored_and_a_refused_one_harms_no_other(store: CheckpointStore) -> None:
+async def test_simultaneous_saves_are_all_stored_and_a_refused_one_harms_no_other(store: CheckpointStore) -> None:
     await save(store, CLICKS, {A: after(1000)})
     refused = []
 
@@ -308,9 +308,7 @@ async def test_saves_side_by_side_are_all_stored_and_a_refused_one_harms_no_othe
 
 
 @pytest.mark.parametrize("passes", range(8))
-async def test_a_cancelled_save_is_stored_whole_or_not_at_all_and_later_ones_go_on(
-    store: CheckpointStore, passes: int
-) -> None:
+async def test_a_cancelled_save_is_atomic_and_later_ones_work(store: CheckpointStore, passes: int) -> None:
     """Cancelled after so many turns of the event loop; a load that follows knows which it was, for good."""
     both = {A: after(1), B: after(1)}
     async with anyio.create_task_group() as savers:
@@ -350,7 +348,7 @@ states = st.dictionaries(texts.map(ShardId), st.builds(Checkpoint, positions, wi
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @settings(deadline=None, max_examples=100)
 @given(state=states, key=st.builds(StateKey, texts.map(MappingName), texts))
-def test_every_position_and_window_comes_back_as_it_was(
+def test_every_position_and_window_is_loaded_as_it_was_saved(
     tmp_path_factory: pytest.TempPathFactory, kind: str, state: dict[ShardId, Checkpoint], key: StateKey
 ) -> None:
     async def there_and_back() -> None:

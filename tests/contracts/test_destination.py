@@ -105,7 +105,7 @@ async def test_a_document_arrives(place: Place) -> None:
     assert await place.arrived() == [parsed(one)]
 
 
-async def test_every_document_arrives_also_side_by_side(place: Place) -> None:
+async def test_every_document_arrives_even_if_they_are_sent_at_the_same_time(place: Place) -> None:
     documents = [document("n" * length) for length in range(1, 8)]
     async with anyio.create_task_group() as group:
         for each in documents:
@@ -115,13 +115,13 @@ async def test_every_document_arrives_also_side_by_side(place: Place) -> None:
     )
 
 
-async def test_a_batch_as_large_as_can_be_is_reported(place: Place) -> None:
+async def test_the_largest_possible_batch_is_reported(place: Place) -> None:
     large = document("large", event=b'{"Records":["%b"]}' % (b'\\"' * 3 * 1024 * 1024))
     await place.destination.deliver(large)
     assert await place.arrived() == [parsed(large)]
 
 
-async def test_a_document_may_be_delivered_again(place: Place) -> None:
+async def test_a_document_can_be_delivered_twice(place: Place) -> None:
     again = document("again")
     await place.destination.deliver(again)
     await place.destination.deliver(again)
@@ -134,7 +134,7 @@ async def test_a_destination_that_does_not_exist_is_not_found(place: Place) -> N
             await place.absent.deliver(document("lost"))
 
 
-async def test_a_destination_that_nobody_answers_for_is_unreachable(place: Place) -> None:
+async def test_a_destination_without_an_answer_is_unreachable(place: Place) -> None:
     with pytest.raises(Unreachable) as caught:
         await place.silent.deliver(document("lost"))
     assert not caught.value.was_sent

@@ -29,7 +29,7 @@ def anyio_backend() -> Any:
     ("fault", "error"),
     [(Fault.THROTTLED, Throttled), (Fault.UNREACHABLE, Unreachable), (Fault.ACCESS_DENIED, AccessDenied)],
 )
-async def test_what_failed_on_the_way_there_was_not_taken(fault: Fault, error: type[ServiceError]) -> None:
+async def test_a_request_lost_before_it_arrived_has_no_effect(fault: Fault, error: type[ServiceError]) -> None:
     destination = FakeDestination()
     destination.faults.script("deliver", fault)
     with pytest.raises(error):
@@ -38,7 +38,7 @@ async def test_what_failed_on_the_way_there_was_not_taken(fault: Fault, error: t
     assert destination.taken == [TWO]
 
 
-async def test_what_failed_on_the_way_back_was_taken() -> None:
+async def test_a_request_whose_answer_was_lost_has_an_effect() -> None:
     destination = FakeDestination()
     destination.faults.script("deliver", Fault.ANSWER_LOST)
     with pytest.raises(Unreachable) as caught:
@@ -49,7 +49,7 @@ async def test_what_failed_on_the_way_back_was_taken() -> None:
     assert destination.taken == [ONE, ONE, TWO]
 
 
-async def test_it_gives_up_after_ten_seconds() -> None:
+async def test_a_delivery_is_given_up_after_ten_seconds() -> None:
     destination = FakeDestination(faults=FaultPlan(slow_answer_in_seconds=60))
     destination.faults.script("deliver", Fault.ANSWER_SLOW)
     began = anyio.current_time()

@@ -39,7 +39,7 @@ async def test_the_time_of_day_follows_the_virtual_clock() -> None:
     assert VirtualClock().now() == EPOCH + 86_400
 
 
-async def test_timestamps_are_of_the_virtual_time_of_day() -> None:
+async def test_timestamps_have_the_virtual_time_of_day() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
     await anyio.sleep(2.5)
@@ -87,7 +87,7 @@ async def test_a_long_poll_wakes_when_a_message_group_becomes_free() -> None:
     assert anyio.current_time() == 0
 
 
-async def test_a_long_poll_wakes_when_a_visibility_timeout_has_passed_and_the_expiry_is_noted_at_its_time() -> None:
+async def test_a_long_poll_wakes_after_a_visibility_timeout_and_the_expiry_is_recorded_at_its_time() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders", visibility_timeout_in_seconds=5)
     sqs.send(queue, "m")
@@ -101,7 +101,7 @@ async def test_a_long_poll_wakes_when_a_visibility_timeout_has_passed_and_the_ex
     ]
 
 
-async def test_an_expiry_that_nobody_saw_is_noted_at_its_own_time() -> None:
+async def test_an_expiry_without_a_waiting_poll_is_recorded_at_its_own_time() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
     sqs.send(queue, "m")
@@ -111,7 +111,7 @@ async def test_an_expiry_that_nobody_saw_is_noted_at_its_own_time() -> None:
     assert [(entry.at, entry.kind) for entry in queue.history][-1] == (30, "expired")
 
 
-async def test_a_standard_delete_under_an_old_receipt_succeeds_and_deletes_nothing() -> None:
+async def test_a_standard_delete_with_an_old_receipt_succeeds_and_deletes_nothing() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
     source = sqs.source(queue)
@@ -125,7 +125,7 @@ async def test_a_standard_delete_under_an_old_receipt_succeeds_and_deletes_nothi
     assert kinds(queue)[-2:] == ["delete_ignored", "deleted"]
 
 
-async def test_a_standard_delete_under_an_expired_receipt_deletes_if_nobody_received_since() -> None:
+async def test_a_standard_delete_with_an_expired_receipt_deletes_a_message_not_received_since() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
     sqs.send(queue, "m")
@@ -135,7 +135,7 @@ async def test_a_standard_delete_under_an_expired_receipt_deletes_if_nobody_rece
     assert queue.message_ids == []
 
 
-async def test_a_fifo_delete_under_an_expired_receipt_is_refused_even_if_nobody_received_since() -> None:
+async def test_a_fifo_delete_with_an_expired_receipt_is_refused_even_if_not_received_since() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders.fifo")
     sqs.send(queue, "m", group="g")
@@ -145,7 +145,7 @@ async def test_a_fifo_delete_under_an_expired_receipt_is_refused_even_if_nobody_
     assert (entry.code, entry.is_final) == ("ReceiptHandleIsInvalid", True)
 
 
-async def test_an_old_receipt_can_not_hold_a_message() -> None:
+async def test_an_old_receipt_cannot_hide_a_message() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
     source = sqs.source(queue)
@@ -155,7 +155,7 @@ async def test_an_old_receipt_can_not_hold_a_message() -> None:
     assert [entry.is_final for entry in await source.change_visibility(old, timeout_in_seconds=60)] == [True]
 
 
-async def test_a_message_can_be_held_for_twelve_hours_after_its_receive_and_no_longer() -> None:
+async def test_a_message_can_be_hidden_for_twelve_hours_after_its_receive_and_no_longer() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
     source = sqs.source(queue)
@@ -167,7 +167,7 @@ async def test_a_message_can_be_held_for_twelve_hours_after_its_receive_and_no_l
     assert entry.is_final
 
 
-async def test_a_deduplication_id_is_forgotten_after_five_minutes_even_though_the_message_is_gone() -> None:
+async def test_a_deduplication_id_is_kept_for_five_minutes_even_after_the_message_is_deleted() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders.fifo")
     source = sqs.source(queue)
@@ -179,7 +179,7 @@ async def test_a_deduplication_id_is_forgotten_after_five_minutes_even_though_th
     assert sqs.send(queue, "m", group="g", deduplication_id="d") != first
 
 
-async def test_a_message_moved_to_the_dead_letter_queue_says_where_it_came_from() -> None:
+async def test_a_message_in_the_dead_letter_queue_names_the_queue_that_it_came_from() -> None:
     sqs = FakeSqs()
     dead_letters = sqs.create_queue("dead.fifo")
     queue = sqs.create_queue("orders.fifo", dead_letter_queue=dead_letters, maximum_receive_count=1)
@@ -207,7 +207,7 @@ async def test_a_message_group_stays_locked_while_any_message_of_it_is_in_flight
     assert [message.record["body"] for message in await receive(source)] == ["1"]
 
 
-async def test_in_a_message_group_a_delayed_message_holds_back_what_was_sent_after_it() -> None:
+async def test_a_delayed_message_holds_back_the_later_ones_of_its_message_group() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders.fifo")
     sqs.send(queue, "1", group="g", delay_in_seconds=5)
@@ -217,7 +217,7 @@ async def test_in_a_message_group_a_delayed_message_holds_back_what_was_sent_aft
     assert [message.record["body"] for message in messages] == ["1", "2"]
 
 
-async def test_a_repeated_receive_hides_its_messages_anew_unless_they_were_touched() -> None:
+async def test_a_repeated_receive_hides_its_messages_again_unless_they_were_changed() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders.fifo")
     sqs.send(queue, "m", group="g")
@@ -230,7 +230,7 @@ async def test_a_repeated_receive_hides_its_messages_anew_unless_they_were_touch
     assert second["ReceiptHandle"] != first["ReceiptHandle"]
 
 
-async def test_a_standard_queue_shuffles_and_returns_fewer_than_there_are() -> None:
+async def test_a_standard_queue_shuffles_its_messages_and_may_return_fewer_than_it_has() -> None:
     orders, counts = set(), Counter[int]()
     for seed in range(30):
         sqs = FakeSqs(seed=seed)
@@ -245,7 +245,7 @@ async def test_a_standard_queue_shuffles_and_returns_fewer_than_there_are() -> N
     assert sum(counts[few] for few in range(1, 10)) > 5
 
 
-async def test_a_standard_queue_delivers_twice_at_its_duplicate_rate() -> None:
+async def test_a_standard_queue_delivers_messages_twice_at_its_duplicate_rate() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders", duplicate_rate=1.0)
     message_id = sqs.send(queue, "m")
@@ -254,7 +254,7 @@ async def test_a_standard_queue_delivers_twice_at_its_duplicate_rate() -> None:
     assert first.receipt_handle != second.receipt_handle
 
 
-async def test_a_deleted_message_may_come_back() -> None:
+async def test_a_deleted_message_may_be_delivered_again() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders", undeleted_rate=1.0)
     message_id = sqs.send(queue, "m")
@@ -274,7 +274,9 @@ async def test_a_deleted_message_may_come_back() -> None:
         (Fault.NOT_FOUND, NotFound),
     ],
 )
-async def test_a_fault_on_the_way_there_leaves_the_messages_alone(fault: Fault, error: type[Exception]) -> None:
+async def test_a_request_lost_before_it_arrived_does_not_touch_the_messages(
+    fault: Fault, error: type[Exception]
+) -> None:
     sqs = FakeSqs(faults=FaultPlan(outages=[Outage(0, 10, fault)]))
     queue = sqs.create_queue("orders")
     sqs.send(queue, "m")
@@ -286,7 +288,7 @@ async def test_a_fault_on_the_way_there_leaves_the_messages_alone(fault: Fault, 
 
 
 @pytest.mark.parametrize("fault", [Fault.ANSWER_LOST, Fault.ANSWER_SLOW])
-async def test_a_lost_answer_takes_its_messages_along(fault: Fault) -> None:
+async def test_the_messages_of_a_lost_answer_are_in_flight(fault: Fault) -> None:
     sqs = FakeSqs(faults=FaultPlan(slow_answer_in_seconds=60))
     queue = sqs.create_queue("orders")
     sqs.send(queue, "m")
@@ -297,7 +299,7 @@ async def test_a_lost_answer_takes_its_messages_along(fault: Fault) -> None:
     assert kinds(queue) == ["sent", "received", "answer_lost"]
 
 
-async def test_a_delete_whose_answer_was_lost_has_deleted() -> None:
+async def test_a_delete_whose_answer_was_lost_has_an_effect() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
     sqs.send(queue, "m")
@@ -309,7 +311,7 @@ async def test_a_delete_whose_answer_was_lost_has_deleted() -> None:
     assert await sqs.source(queue).delete(messages) == []
 
 
-async def test_a_receive_cancelled_on_the_way_back_has_taken_its_messages() -> None:
+async def test_the_messages_of_a_receive_cancelled_before_its_answer_are_in_flight() -> None:
     sqs = FakeSqs(faults=FaultPlan(latency_in_seconds=(1, 1)))
     queue = sqs.create_queue("orders")
     sqs.send(queue, "m")
@@ -321,7 +323,7 @@ async def test_a_receive_cancelled_on_the_way_back_has_taken_its_messages() -> N
 @pytest.mark.parametrize(
     ("ghost_rate", "sent_after", "is_taken"), [(1.0, 10, True), (1.0, 20, False), (0.0, 10, False)]
 )
-async def test_a_cancelled_long_poll_may_take_what_comes_before_its_time_is_over(
+async def test_a_cancelled_long_poll_may_take_messages_until_its_time_is_over(
     ghost_rate: float, sent_after: float, is_taken: bool
 ) -> None:
     sqs = FakeSqs(faults=FaultPlan(ghost_rate=ghost_rate))
@@ -333,7 +335,7 @@ async def test_a_cancelled_long_poll_may_take_what_comes_before_its_time_is_over
     assert ("answer_lost" in kinds(queue)) is is_taken
 
 
-async def test_a_ghost_waits_until_there_is_something_to_take() -> None:
+async def test_a_cancelled_long_poll_waits_for_messages_to_take() -> None:
     sqs = FakeSqs(faults=FaultPlan(ghost_rate=1.0))
     queue = sqs.create_queue("orders")
     with anyio.move_on_after(5):
@@ -344,7 +346,7 @@ async def test_a_ghost_waits_until_there_is_something_to_take() -> None:
     assert queue.message_ids == [later, taken]
 
 
-async def test_polls_of_a_queue_that_is_deleted_learn_of_it() -> None:
+async def test_waiting_polls_of_a_deleted_queue_fail() -> None:
     sqs = FakeSqs()
     queue = sqs.create_queue("orders")
 
@@ -383,7 +385,7 @@ async def a_busy_hour(seed: int) -> list[Any]:
     return [entry._replace(at=round(entry.at - began_at, 6)) for entry in queue.history]
 
 
-async def test_the_same_seed_gives_the_same_history_and_everything_is_deleted_in_the_end() -> None:
+async def test_the_same_seed_gives_the_same_history_and_at_the_end_every_message_is_deleted() -> None:
     history = await a_busy_hour(1)
     assert history == await a_busy_hour(1)
     assert history != await a_busy_hour(2)

@@ -104,7 +104,7 @@ async def test_sequence_numbers_grow_and_their_length_changes() -> None:
     assert numbers != sorted(numbers)
 
 
-async def test_a_childs_sequence_numbers_come_after_its_parents() -> None:
+async def test_a_childs_sequence_numbers_are_higher_than_its_parents() -> None:
     service = FakeKinesis()
     stream = service.create_stream("clicks")
     last = service.put(stream, "k")
@@ -197,7 +197,7 @@ async def test_after_ten_mebibytes_a_shard_cannot_be_read_for_five_seconds() -> 
     assert len((await source.read(first.next_iterator, limit=10_000)).records) == 2
 
 
-async def test_many_smaller_answers_have_to_be_paid_for_too() -> None:
+async def test_many_smaller_answers_use_up_the_same_allowance() -> None:
     service = FakeKinesis()
     stream = service.create_stream("clicks")
     source = service.source(stream)
@@ -223,7 +223,7 @@ async def test_a_dynamodb_read_has_at_most_a_megabyte() -> None:
     assert len(await read(service.source(table))) == 2
 
 
-async def test_kinesis_goes_from_a_trimmed_place_to_the_oldest_record() -> None:
+async def test_kinesis_continues_a_trimmed_position_at_the_oldest_record() -> None:
     service = FakeKinesis()
     stream = service.create_stream("clicks")
     source = service.source(stream)
@@ -245,7 +245,7 @@ async def test_kinesis_goes_from_a_trimmed_place_to_the_oldest_record() -> None:
     assert [entry.detail for entry in stream.history if entry.kind == "skipped"] == ["1"]
 
 
-async def test_dynamodb_refuses_a_trimmed_place() -> None:
+async def test_dynamodb_refuses_a_trimmed_position() -> None:
     service = FakeDynamoDbStreams()
     table = service.create_table("users", shard_lifetime_in_seconds=None)
     source = service.source(table)
@@ -301,14 +301,14 @@ async def test_a_sequence_number_of_a_former_stream_by_the_same_name_is_refused(
         assert raised.value.code == "InvalidArgumentException"
 
 
-async def test_a_time_to_come_is_refused() -> None:
+async def test_a_future_time_is_refused() -> None:
     service = FakeKinesis()
     source = service.source(service.create_stream("clicks"))
     with pytest.raises(Rejected):
         await start(source, AtTimestamp(EPOCH + 1))
 
 
-async def test_a_closed_parent_can_be_read_until_its_records_are_gone_and_then_leaves() -> None:
+async def test_a_closed_parent_can_be_read_until_its_records_expire_and_then_leaves_the_stream() -> None:
     service = FakeKinesis()
     stream = service.create_stream("clicks")
     source = service.source(stream)
@@ -361,7 +361,7 @@ async def test_only_neighbours_can_be_merged_and_only_once() -> None:
         stream.split(first, now=0)
 
 
-async def test_the_end_of_a_shard_may_be_told_by_a_read_of_its_own() -> None:
+async def test_the_end_of_a_shard_may_be_reported_by_a_separate_read() -> None:
     service = FakeKinesis()
     stream = service.create_stream("clicks", late_end_rate=1.0)
     source = service.source(stream)
@@ -375,7 +375,7 @@ async def test_the_end_of_a_shard_may_be_told_by_a_read_of_its_own() -> None:
     assert (second.records, second.next_iterator) == ([], None)
 
 
-async def test_a_read_may_be_empty_though_there_are_records_and_says_that_it_is_behind() -> None:
+async def test_a_read_may_be_empty_although_there_are_records_and_reports_that_it_is_behind() -> None:
     service = FakeKinesis()
     stream = service.create_stream("clicks", empty_read_rate=1.0)
     source = service.source(stream)
@@ -406,7 +406,7 @@ async def test_a_shard_of_a_table_rolls_over_every_four_hours() -> None:
     assert rollovers == [4, 8, 12, 16, 20, 24]
 
 
-async def test_a_rollover_may_have_several_children_and_an_item_goes_on_in_one_of_them() -> None:
+async def test_a_rollover_may_have_several_children_and_an_item_continues_in_one_of_them() -> None:
     service = FakeDynamoDbStreams()
     table = service.create_table("users")
     children = table.roll_over(children=3)
@@ -428,7 +428,7 @@ async def test_a_shard_may_have_two_children_when_it_rolls_over_by_itself() -> N
     assert sum(shard.is_open for shard in await service.source(table).shards()) == 4
 
 
-async def test_an_item_that_dynamodb_deletes_by_age_says_so_as_events_do() -> None:
+async def test_a_record_of_an_item_that_dynamodb_deletes_by_age_names_the_service() -> None:
     service = FakeDynamoDbStreams()
     table = service.create_table("sessions")
     table.put_item(item("x"))
@@ -456,7 +456,7 @@ async def test_a_modification_shows_the_images_of_the_view_type(view_type: Any, 
     assert {"NewImage", "OldImage"} & modified.record["dynamodb"].keys() == images
 
 
-async def test_a_read_whose_answer_was_lost_gives_the_same_again() -> None:
+async def test_a_read_whose_answer_was_lost_returns_the_same_records_again() -> None:
     service = FakeKinesis()
     stream = service.create_stream("clicks")
     source = service.source(stream)
@@ -485,7 +485,7 @@ async def test_a_read_whose_answer_was_lost_gives_the_same_again() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["kinesis", "dynamodb"])
-async def test_for_a_while_every_call_may_fail(kind: str, fault: Fault, error: type[ServiceError]) -> None:
+async def test_every_call_may_fail_for_a_while(kind: str, fault: Fault, error: type[ServiceError]) -> None:
     faults = FaultPlan(outages=[Outage(10, 20, fault)])
     source: StreamSource
     if kind == "kinesis":
@@ -506,7 +506,7 @@ async def test_for_a_while_every_call_may_fail(kind: str, fault: Fault, error: t
     assert (await source.read(iterator, limit=10)).next_iterator is not None
 
 
-async def test_a_slow_answer_comes_too_late() -> None:
+async def test_a_slow_answer_arrives_too_late() -> None:
     service = FakeKinesis(faults=FaultPlan(slow_answer_rate=1.0, slow_answer_in_seconds=11))
     source = service.source(service.create_stream("clicks"))
     with pytest.raises(Unreachable):
@@ -578,7 +578,7 @@ async def a_busy_hour(seed: int) -> tuple[list[Any], dict[str, list[str]]]:
     return [entry._replace(at=round(entry.at - began_at, 6)) for entry in stream.history], found
 
 
-async def test_the_same_seed_gives_the_same_history_and_every_record_is_found_once_and_in_order() -> None:
+async def test_the_same_seed_gives_the_same_history_and_every_record_is_read_once_and_in_order() -> None:
     history, found = await a_busy_hour(1)
     assert (history, found) == await a_busy_hour(1)
     assert history != (await a_busy_hour(2))[0]

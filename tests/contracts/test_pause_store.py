@@ -55,7 +55,7 @@ async def test_a_mapping_is_paused_until_it_is_resumed_and_the_others_stay_as_th
     assert await store.load() == {USERS}
 
 
-async def test_to_pause_or_to_resume_twice_is_to_do_it_once(store: PauseStore) -> None:
+async def test_a_second_pause_or_resume_changes_nothing(store: PauseStore) -> None:
     for _ in range(2):
         await store.pause(CLICKS)
     assert await store.load() == {CLICKS}

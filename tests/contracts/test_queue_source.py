@@ -49,7 +49,7 @@ def bodies(messages: Sequence[Message]) -> list[str]:
     return [message.record["body"] for message in messages]
 
 
-async def test_a_message_arrives_in_the_shape_of_the_event(standard: Queue) -> None:
+async def test_a_message_has_the_form_of_the_event(standard: Queue) -> None:
     message_id = await standard.send('{"kind": "signup"}')
     message = await receive_one(standard.source())
     attributes = message.record["attributes"]
@@ -86,7 +86,7 @@ async def test_attributes_of_every_type_arrive_with_the_digest_of_aws(standard: 
     assert message.record["md5OfMessageAttributes"] == md5_of_attributes(ATTRIBUTES)
 
 
-async def test_the_trace_header_is_handed_through(standard: Queue) -> None:
+async def test_the_trace_header_is_passed_on(standard: Queue) -> None:
     header = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-5759e988-bd862e3fe1be46a994272793"}}
     await standard.send("traced", MessageSystemAttributes=header)
     message = await receive_one(standard.source())
@@ -121,21 +121,21 @@ async def test_a_queue_that_does_not_exist_is_not_found(broker: Broker, standard
         await missing.change_visibility([message], timeout_in_seconds=0)
 
 
-async def test_an_empty_queue_gives_nothing(standard: Queue) -> None:
+async def test_a_receive_from_an_empty_queue_returns_no_message(standard: Queue) -> None:
     assert await receive(standard.source()) == []
 
 
-async def test_a_long_poll_on_an_empty_queue_ends_with_nothing(standard: Queue) -> None:
+async def test_a_long_poll_on_an_empty_queue_returns_no_message(standard: Queue) -> None:
     assert await receive(standard.source(), wait_in_seconds=1) == []
 
 
-async def test_no_more_messages_come_than_were_asked_for(standard: Queue) -> None:
+async def test_a_receive_returns_at_most_the_requested_number_of_messages(standard: Queue) -> None:
     for number in range(5):
         await standard.send(str(number))
     assert 1 <= len(await receive(standard.source(), 3, wait_in_seconds=5)) <= 3
 
 
-async def test_ten_messages_come_and_go_in_one_call_each(standard: Queue) -> None:
+async def test_ten_messages_are_received_and_deleted_in_one_call_each(standard: Queue) -> None:
     source = standard.source()
     for number in range(10):
         await standard.send(str(number))
@@ -145,7 +145,7 @@ async def test_ten_messages_come_and_go_in_one_call_each(standard: Queue) -> Non
     assert await receive(source, wait_in_seconds=2) == []
 
 
-async def test_nothing_is_done_about_no_messages(broker: Broker) -> None:
+async def test_a_call_without_messages_does_nothing(broker: Broker) -> None:
     source = broker.queue("nobody-made-this").source()
     assert await source.delete([]) == []
     assert await source.change_visibility([], timeout_in_seconds=0) == []
@@ -158,7 +158,7 @@ async def test_a_message_in_flight_is_not_received_again(standard: Queue) -> Non
     assert await receive(source, wait_in_seconds=1) == []
 
 
-async def test_a_message_comes_again_under_a_new_receipt_once_its_visibility_timeout_has_passed(
+async def test_a_message_is_received_again_with_a_new_receipt_after_its_visibility_timeout(
     standard: Queue,
 ) -> None:
     source = standard.source()
@@ -193,7 +193,7 @@ async def test_a_long_poll_returns_as_soon_as_a_message_becomes_visible(standard
 
 
 @pytest.mark.needs(Needs.FORGIVING_DELETES)
-async def test_a_second_delete_is_no_refusal(standard: Queue) -> None:
+async def test_a_second_delete_is_not_an_error(standard: Queue) -> None:
     source = standard.source()
     await standard.send("gone")
     message = await receive_one(source)
@@ -201,7 +201,7 @@ async def test_a_second_delete_is_no_refusal(standard: Queue) -> None:
     assert await source.delete([message]) == []
 
 
-async def test_an_unknown_receipt_is_refused_for_good_and_alone(standard: Queue) -> None:
+async def test_an_unknown_receipt_is_a_final_error_of_its_own_entry_only(standard: Queue) -> None:
     source = standard.source()
     await standard.send("known")
     known = await receive_one(source)
@@ -214,7 +214,7 @@ async def test_an_unknown_receipt_is_refused_for_good_and_alone(standard: Queue)
 
 
 @pytest.mark.needs(Needs.REFUSALS_WHEN_NOT_IN_FLIGHT)
-async def test_a_message_not_in_flight_any_more_can_not_be_held(standard: Queue) -> None:
+async def test_a_message_that_is_no_longer_in_flight_cannot_be_hidden(standard: Queue) -> None:
     source = standard.source()
     await standard.send("let go")
     message = await receive_one(source)
@@ -223,7 +223,7 @@ async def test_a_message_not_in_flight_any_more_can_not_be_held(standard: Queue)
     assert entry.is_final
 
 
-async def test_a_message_group_comes_in_order_and_is_locked_while_in_flight(fifo: Queue) -> None:
+async def test_a_message_group_is_received_in_order_and_is_locked_while_in_flight(fifo: Queue) -> None:
     source = fifo.source()
     for body in ("a1", "a2", "a3", "b1"):
         await fifo.send(body, MessageGroupId=body[0])
@@ -266,7 +266,7 @@ async def test_fifo_attributes_are_in_the_record(fifo: Queue) -> None:
     assert attributes["SequenceNumber"].isdecimal()
 
 
-async def test_one_deduplication_id_makes_one_message(fifo: Queue) -> None:
+async def test_two_messages_with_one_deduplication_id_are_one_message(fifo: Queue) -> None:
     source = fifo.source()
     for body in ("first", "second"):
         await fifo.send(body, MessageGroupId="g", MessageDeduplicationId="same")
@@ -274,7 +274,7 @@ async def test_one_deduplication_id_makes_one_message(fifo: Queue) -> None:
 
 
 @pytest.mark.needs(Needs.EXPIRING_RECEIPTS)
-async def test_a_fifo_queue_refuses_for_good_a_delete_under_an_expired_receipt(fifo: Queue) -> None:
+async def test_a_delete_with_an_expired_receipt_is_a_final_error_on_a_fifo_queue(fifo: Queue) -> None:
     source = fifo.source()
     await fifo.send("slow", MessageGroupId="g")
     expired = await receive_one(source, visibility=1)

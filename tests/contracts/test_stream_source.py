@@ -156,14 +156,14 @@ async def test_a_shard_that_does_not_exist_is_not_found(stream: Stream) -> None:
         await stream.source().iterator(ShardId("shardId-00000000099999999999-0badcafe"), TrimHorizon())
 
 
-async def test_an_empty_shard_gives_nothing_and_goes_on(stream: Stream) -> None:
+async def test_a_read_of_an_empty_shard_has_no_records_and_a_next_iterator(stream: Stream) -> None:
     source = stream.source()
     read = await source.read(await start(source), limit=100)
     assert read.records == []
     assert read.next_iterator is not None
 
 
-async def test_records_come_in_the_order_in_which_they_were_put(stream: Stream) -> None:
+async def test_records_are_read_in_the_order_in_which_they_were_put(stream: Stream) -> None:
     source = stream.source()
     for number in range(20):
         await stream.put(str(number))
@@ -174,7 +174,7 @@ async def test_records_come_in_the_order_in_which_they_were_put(stream: Stream) 
     assert {record.lane_key for record in records} == {records[0].lane_key}
 
 
-async def test_no_more_records_come_than_were_asked_for_and_the_next_read_goes_on(stream: Stream) -> None:
+async def test_a_read_returns_at_most_the_requested_records_and_the_next_read_continues(stream: Stream) -> None:
     source = stream.source()
     for number in range(5):
         await stream.put(str(number))
@@ -191,7 +191,7 @@ async def test_a_limit_above_what_the_service_allows_is_lowered(stream: Stream) 
     assert texts(stream, read.records) == ["only"]
 
 
-async def test_an_iterator_can_be_used_again_and_gives_the_same(stream: Stream) -> None:
+async def test_an_iterator_can_be_used_twice_with_the_same_records(stream: Stream) -> None:
     source = stream.source()
     await stream.put("twice")
     iterator = await start(source)
@@ -202,7 +202,7 @@ async def test_an_iterator_can_be_used_again_and_gives_the_same(stream: Stream) 
     assert texts(stream, first.records) == ["twice"]
 
 
-async def test_latest_is_after_everything_put_before_it_was_taken_and_before_everything_after(stream: Stream) -> None:
+async def test_latest_is_between_the_records_before_it_was_taken_and_those_after(stream: Stream) -> None:
     source = stream.source()
     await stream.put("before")
     iterator = await start(source, Latest())
@@ -210,7 +210,7 @@ async def test_latest_is_after_everything_put_before_it_was_taken_and_before_eve
     assert texts(stream, await read_on(source, iterator, count=1)) == ["after"]
 
 
-async def test_reading_goes_on_at_and_after_a_sequence_number(stream: Stream) -> None:
+async def test_reading_can_begin_at_and_after_a_sequence_number(stream: Stream) -> None:
     source = stream.source()
     for number in range(3):
         await stream.put(str(number))
@@ -221,7 +221,7 @@ async def test_reading_goes_on_at_and_after_a_sequence_number(stream: Stream) ->
     assert texts(stream, await read_on(source, after, count=1)) == ["2"]
 
 
-async def test_a_record_that_reading_goes_on_after_does_not_come_again_however_often_it_begins(stream: Stream) -> None:
+async def test_a_record_to_read_after_is_not_read_again_at_any_restart(stream: Stream) -> None:
     source = stream.source()
     position: Position = TrimHorizon()
     for number in range(5):
@@ -232,7 +232,7 @@ async def test_a_record_that_reading_goes_on_after_does_not_come_again_however_o
 
 
 @on_the_fakes
-async def test_that_the_record_to_go_on_after_has_aged_out_is_said(stream: Stream) -> None:
+async def test_an_expired_record_to_read_after_is_reported(stream: Stream) -> None:
     source = stream.source()
     await stream.put("gone")
     [gone] = await read_on(source, await start(source), count=1)
@@ -243,7 +243,7 @@ async def test_that_the_record_to_go_on_after_has_aged_out_is_said(stream: Strea
     assert texts(stream, await read_on(source, await start(source), count=1)) == ["kept"]
 
 
-async def test_after_the_last_record_there_is_nothing_until_another_comes(stream: Stream) -> None:
+async def test_after_the_last_record_a_read_is_empty_until_another_is_put(stream: Stream) -> None:
     source = stream.source()
     await stream.put("last")
     [last] = await read_on(source, await start(source), count=1)
@@ -256,7 +256,7 @@ async def test_after_the_last_record_there_is_nothing_until_another_comes(stream
 
 
 @on_kinesis
-async def test_a_kinesis_record_arrives_in_the_shape_of_the_event(kinesis: KinesisStream) -> None:
+async def test_a_kinesis_record_has_the_form_of_the_event(kinesis: KinesisStream) -> None:
     shard_id, sequence_number = await kinesis.put_data(bytes(range(256)), key="schlüssel")
     record = await first_record(kinesis)
     assert record.record == {
@@ -284,7 +284,7 @@ async def test_a_kinesis_record_arrives_in_the_shape_of_the_event(kinesis: Kines
 
 
 @on_kinesis
-async def test_a_consumer_reads_the_stream_and_events_carry_its_arn(kinesis: KinesisStream) -> None:
+async def test_a_consumer_reads_the_stream_and_events_have_its_arn(kinesis: KinesisStream) -> None:
     await kinesis.put("x")
     consumer = Arn.parse(f"{kinesis.arn}/consumer/mapping:1767225600")
     source = kinesis.source(arn=consumer)
@@ -293,7 +293,7 @@ async def test_a_consumer_reads_the_stream_and_events_carry_its_arn(kinesis: Kin
 
 
 @on_kinesis
-async def test_reading_goes_on_at_a_time(kinesis: KinesisStream) -> None:
+async def test_reading_can_begin_at_a_time(kinesis: KinesisStream) -> None:
     source = kinesis.source()
     await kinesis.put("early")
     await anyio.sleep(0.02)  # arrival times are whole milliseconds
@@ -307,7 +307,7 @@ async def test_reading_goes_on_at_a_time(kinesis: KinesisStream) -> None:
 
 
 @on_dynamodb
-async def test_reading_goes_on_at_the_second_of_a_time(table: TableStream) -> None:
+async def test_reading_at_a_time_begins_at_its_full_second(table: TableStream) -> None:
     source = table.source()
     await table.put("early")
     await anyio.sleep(1.05)  # records tell whole seconds
@@ -322,7 +322,7 @@ async def test_reading_goes_on_at_the_second_of_a_time(table: TableStream) -> No
 
 
 @on_kinesis
-async def test_a_read_says_whether_it_is_behind_the_tip(kinesis: KinesisStream) -> None:
+async def test_a_read_reports_whether_it_is_behind_the_tip(kinesis: KinesisStream) -> None:
     source = kinesis.source()
     await kinesis.put("1")
     await kinesis.put("2")
@@ -349,7 +349,7 @@ async def test_records_are_spread_over_shards_by_their_hash_keys(broker: Kinesis
 
 @on_kinesis
 @pytest.mark.needs(Needs.PAGES)
-async def test_a_listing_of_several_pages_is_whole(broker: KinesisBroker) -> None:
+async def test_a_listing_of_several_pages_is_complete(broker: KinesisBroker) -> None:
     stream = await broker.create_with_shards(7)
     shards = await stream.source(shards_in_a_page=3).shards()
     assert sorted(shards) == sorted(await stream.source().shards())
@@ -396,7 +396,7 @@ async def test_the_children_of_a_shard_are_returned_once_it_was_read_to_its_end(
 
 @on_kinesis
 @pytest.mark.needs(Needs.RESHARDING)
-async def test_the_end_of_a_closed_shard_is_found_from_behind_its_last_record(kinesis: KinesisStream) -> None:
+async def test_reading_after_the_last_record_of_a_closed_shard_finds_its_end(kinesis: KinesisStream) -> None:
     source = kinesis.source()
     await kinesis.put("last")
     [last] = await read_on(source, await start(source), count=1)
@@ -410,7 +410,7 @@ async def test_the_end_of_a_closed_shard_is_found_from_behind_its_last_record(ki
 
 @on_kinesis
 @pytest.mark.needs(Needs.RESHARDING)
-async def test_a_merged_shard_has_both_as_parents(broker: KinesisBroker) -> None:
+async def test_a_merged_shard_has_two_parents(broker: KinesisBroker) -> None:
     stream = await broker.create_with_shards(2)
     source = stream.source()
     left, right = sorted(shard.shard_id for shard in await source.shards())
@@ -430,7 +430,7 @@ async def test_a_merged_shard_has_both_as_parents(broker: KinesisBroker) -> None
 
 
 @on_dynamodb
-async def test_a_dynamodb_record_arrives_in_the_shape_of_the_event(table: TableStream) -> None:
+async def test_a_dynamodb_record_has_the_form_of_the_event(table: TableStream) -> None:
     item = {
         "id": {"S": "a"},
         "n": {"N": "42"},
@@ -463,7 +463,7 @@ async def test_a_dynamodb_record_arrives_in_the_shape_of_the_event(table: TableS
 
 
 @on_dynamodb
-async def test_each_change_has_the_images_that_it_can_have_and_no_change_has_no_record(table: TableStream) -> None:
+async def test_each_change_has_its_images_and_a_write_without_a_change_has_no_record(table: TableStream) -> None:
     one, two = ({"id": {"S": "a"}, "n": {"N": number}} for number in ("1", "2"))
     for item in (one, one, two):
         await table.put_item(item)
@@ -488,7 +488,7 @@ async def test_a_disabled_stream_is_closed_and_can_be_read_to_its_end(table: Tab
 
 
 @on_dynamodb
-async def test_dynamodb_does_not_say_how_far_behind_a_read_is(table: TableStream) -> None:
+async def test_dynamodb_does_not_report_how_far_behind_a_read_is(table: TableStream) -> None:
     source = table.source()
     read = await source.read(await start(source), limit=10)
     assert read.behind_in_seconds is None
