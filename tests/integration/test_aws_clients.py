@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.parametrize("emulator", ["ministack", "moto"])
-async def test_a_message_is_received_hidden_shown_and_deleted(
+async def test_a_message_can_be_received_hidden_shown_and_deleted(
     emulator: str, account: str, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue(emulator)
@@ -60,7 +60,7 @@ async def test_a_message_is_received_hidden_shown_and_deleted(
 
 
 @pytest.mark.parametrize("emulator", ["ministack", "moto"])
-async def test_a_queue_that_is_not_there_is_not_found_through_either_client(
+async def test_a_missing_queue_is_not_found_by_either_client(
     emulator: str, account: str, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue(emulator)
@@ -74,7 +74,7 @@ async def test_a_queue_that_is_not_there_is_not_found_through_either_client(
                 await client.get_queue_attributes(QueueUrl=queue_url)
 
 
-async def test_a_role_is_assumed_and_its_account_is_the_caller(ministack: str, account: str) -> None:
+async def test_an_assumed_role_is_the_identity(ministack: str, account: str) -> None:
     role = f"arn:aws:iam::{account}:role/reader"
     async with Aws(AwsSettings(region=REGION, endpoint_url=ministack)) as aws:
         async with aws.client("iam") as client:
@@ -84,7 +84,7 @@ async def test_a_role_is_assumed_and_its_account_is_the_caller(ministack: str, a
         await (await aws.json_client("sqs", role_arn=role)).call("ListQueues", b"{}", timeout_in_seconds=60)
 
 
-async def test_a_function_answers_fails_and_is_missed(ministack: str, account: str) -> None:
+async def test_a_function_can_answer_fail_and_be_missing(ministack: str, account: str) -> None:
     async with Aws(AwsSettings(region=REGION, endpoint_url=ministack)) as aws:
         arn = await created_function(aws, account)
         by_name, by_arn, absent = [await target(aws, name, arn) for name in ("adder", arn, "absent")]

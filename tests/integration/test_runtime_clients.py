@@ -98,7 +98,7 @@ async def test_pythons_client_gives_its_handler_the_context() -> None:
     assert 10_000 < seen["remaining_in_ms"] <= 60_000
 
 
-async def test_pythons_client_posts_what_a_handler_raises() -> None:
+async def test_pythons_client_posts_the_error_of_a_handler() -> None:
     record = Recorded()
     first, second = await responses_of(python("fail"), {}, {}, record=record)
     assert error(first) == error(second) == ("ValueError", "no such user")
@@ -134,7 +134,7 @@ async def test_pythons_client_may_exit() -> None:
     )
 
 
-async def test_a_result_of_pythons_client_may_be_too_large() -> None:
+async def test_a_result_of_pythons_client_that_is_too_large_fails_the_invocation() -> None:
     (response,) = await responses_of(python("huge"), {"size": 7_000_000})
     assert error(response)[0] == "Function.ResponseSizeTooLarge"
 
@@ -155,7 +155,7 @@ async def test_nodes_client_runs_a_handler_again_and_again(javascript: Javascrip
     assert any(one.line.endswith("counting 3") for one in record.of(ChildProcessOutput))
 
 
-async def test_nodes_client_posts_what_a_handler_raises(javascript: Javascript) -> None:
+async def test_nodes_client_posts_the_error_of_a_handler(javascript: Javascript) -> None:
     record = Recorded()
     first, second = await responses_of(javascript("fail"), {}, {}, record=record)
     assert error(first) == error(second) == ("TypeError", "no such user")
@@ -177,12 +177,12 @@ async def test_nodes_client_may_exit(javascript: Javascript) -> None:
     assert error(response)[1] == "RequestId: 6f1d-0 Error: Runtime exited with error: exit status 5"
 
 
-async def test_a_result_of_nodes_client_may_be_too_large(javascript: Javascript) -> None:
+async def test_a_result_of_nodes_client_that_is_too_large_fails_the_invocation(javascript: Javascript) -> None:
     (response,) = await responses_of(javascript("huge"), {"size": 7_000_000})
     assert error(response)[0] == "Function.ResponseSizeTooLarge"
 
 
-async def test_the_example_for_node_does_what_it_says(tmp_path: Path) -> None:
+async def test_the_example_for_node_works_as_described(tmp_path: Path) -> None:
     assert orjson.loads((NODE_EXAMPLE / "package.json").read_bytes())["dependencies"] == dict([NODE_CLIENT])
     folder = tmp_path / "node"
     shutil.copytree(NODE_EXAMPLE, folder)

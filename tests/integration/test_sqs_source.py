@@ -53,7 +53,7 @@ def new_name() -> str:
     return f"source-{uuid4().hex}"
 
 
-async def test_a_record_holds_what_aiobotocore_receives(aws: Aws, account: str, client: Any) -> None:
+async def test_a_record_has_the_values_that_aiobotocore_receives(aws: Aws, account: str, client: Any) -> None:
     name = new_name()
     url = (await client.create_queue(QueueName=name))["QueueUrl"]
     await client.send_message(
@@ -81,7 +81,7 @@ async def test_a_record_holds_what_aiobotocore_receives(aws: Aws, account: str, 
     assert b64decode(ours["messageAttributes"]["Blob"]["binaryValue"]) == bytes(range(256))
 
 
-async def test_every_kind_of_character_comes_through(aws: Aws, account: str, client: Any) -> None:
+async def test_every_kind_of_character_is_received(aws: Aws, account: str, client: Any) -> None:
     name = new_name()
     body = '\t\n\r "quoted" \\ </script> \x7f \u2028\u2029 ñ 語 \ud7ff\ue000\ufffd 😀 ' + '{"a":[1.0,1e400]}'
     url = (await client.create_queue(QueueName=name))["QueueUrl"]
@@ -90,7 +90,7 @@ async def test_every_kind_of_character_comes_through(aws: Aws, account: str, cli
     assert json.loads(event([encode(message.record)]))["Records"][0]["body"] == body
 
 
-async def test_ten_long_messages_come_in_one_receive(aws: Aws, account: str, client: Any) -> None:
+async def test_ten_long_messages_are_received_at_once(aws: Aws, account: str, client: Any) -> None:
     name = new_name()
     url = (await client.create_queue(QueueName=name))["QueueUrl"]
     for number in range(10):
@@ -102,7 +102,7 @@ async def test_ten_long_messages_come_in_one_receive(aws: Aws, account: str, cli
     assert await source.delete(messages) == []
 
 
-async def test_a_queue_that_goes_away_is_not_found_any_more(aws: Aws, account: str, client: Any) -> None:
+async def test_a_deleted_queue_is_not_found(aws: Aws, account: str, client: Any) -> None:
     name = new_name()
     url = (await client.create_queue(QueueName=name))["QueueUrl"]
     source = await source_of(aws, account, name)
@@ -112,7 +112,7 @@ async def test_a_queue_that_goes_away_is_not_found_any_more(aws: Aws, account: s
         await receive(source)
 
 
-async def test_an_endpoint_that_nobody_listens_at_is_unreachable(account: str) -> None:
+async def test_an_endpoint_without_a_server_is_unreachable(account: str) -> None:
     listener = listening_socket()
     port = listener.getsockname()[1]
     listener.close()

@@ -108,7 +108,7 @@ class Resharded:
                 return summary
 
 
-async def test_parents_come_before_children_while_a_stream_is_split_and_merged(
+async def test_parents_are_read_before_children_while_a_stream_is_split_and_merged(
     world: World, bill: FakeTarget, kinesis_local: str
 ) -> None:
     """Before the start, while it runs, and while it is down."""
@@ -222,7 +222,7 @@ async def table_with_five(tables: Any, streams: Any) -> tuple[str, list[str]]:
     return arn, [record["dynamodb"]["SequenceNumber"] for record in records]
 
 
-async def test_streams_are_read_and_poison_is_reported_to_a_queue_a_topic_and_a_bucket(
+async def test_streams_are_read_and_poison_records_are_reported_to_a_queue_a_topic_and_a_bucket(
     world: World, bill: FakeTarget, ministack: str, account: str
 ) -> None:
     services = ("kinesis", "dynamodb", "dynamodbstreams", "sqs", "sns", "s3", "sts")

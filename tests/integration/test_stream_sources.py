@@ -72,7 +72,7 @@ def as_wire(value: Any) -> Any:
     return value
 
 
-async def test_kinesis_records_hold_what_aiobotocore_reads(aws: Aws) -> None:
+async def test_kinesis_records_have_the_values_that_aiobotocore_reads(aws: Aws) -> None:
     async with aws.client("kinesis") as client:
         name, source = await new_stream(aws, client)
         for data in (b"", bytes(range(256)), b'{"json": true}', b"x" * 100_000):
@@ -93,7 +93,7 @@ async def test_kinesis_records_hold_what_aiobotocore_reads(aws: Aws) -> None:
         assert our["kinesis"]["approximateArrivalTimestamp"] == pytest.approx(arrived_at, abs=0.001)
 
 
-async def test_dynamodb_records_hold_what_aiobotocore_reads(aws: Aws) -> None:
+async def test_dynamodb_records_have_the_values_that_aiobotocore_reads(aws: Aws) -> None:
     name = f"source-{uuid4().hex}"
     async with aws.client("dynamodb") as tables, aws.client("dynamodbstreams") as streams:
         created = await tables.create_table(
@@ -130,7 +130,7 @@ async def test_dynamodb_records_hold_what_aiobotocore_reads(aws: Aws) -> None:
     assert {record.lane_key for record in records} == {'{"at":{"N":"17"},"id":{"B":"AP8="}}'}
 
 
-async def test_an_iterator_that_is_not_known_any_more_is_expired(aws: Aws) -> None:
+async def test_an_unknown_iterator_counts_as_expired(aws: Aws) -> None:
     async with aws.client("kinesis") as client:
         _, source = await new_stream(aws, client)
     [shard] = await source.shards()
@@ -138,7 +138,7 @@ async def test_an_iterator_that_is_not_known_any_more_is_expired(aws: Aws) -> No
         await source.read(ShardIterator(f"{shard.shard_id} AAAAnobodygavethis"), limit=10)
 
 
-async def test_a_stream_that_goes_away_is_not_found_any_more(aws: Aws) -> None:
+async def test_a_deleted_stream_is_not_found(aws: Aws) -> None:
     async with aws.client("kinesis") as client:
         name, source = await new_stream(aws, client)
         await source.shards()
