@@ -16,7 +16,7 @@ from tests.e2e.harness import World, environment, poller
 
 
 @pytest.mark.anyio
-async def test_with_a_fault_nothing_is_asked_and_nothing_started(world: World) -> None:
+async def test_with_a_fault_the_daemon_sends_no_request_and_starts_nothing(world: World) -> None:
     (world.folder / "handlers.py").write_text("open('started', 'w')")
     orders = world.queue("orders")
     text = f"""
@@ -38,7 +38,9 @@ async def test_with_a_fault_nothing_is_asked_and_nothing_started(world: World) -
 
 
 @pytest.mark.parametrize("kind", ['handler = "handlers:handle"', 'url = "http://127.0.0.1:1"'])
-def test_a_port_in_use_is_told_and_may_be_free_another_time(tmp_path: Path, kind: str) -> None:
+def test_a_port_in_use_is_reported_and_the_exit_code_lets_a_service_manager_try_again(
+    tmp_path: Path, kind: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (tmp_path / "poller.toml").write_text(
@@ -93,16 +95,14 @@ def printing_into(stdout: int, folder: Path, command: list[str], **more: str) ->
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", PRINTING, ids=" ".join)
-def test_output_onto_a_full_disk_is_a_failure_in_a_sentence(
-    tmp_path: Path, command: list[str], unbuffered: str
-) -> None:
+def test_output_to_a_full_disk_fails_with_an_error_message(tmp_path: Path, command: list[str], unbuffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = printing_into(full.fileno(), tmp_path, command, PYTHONUNBUFFERED=unbuffered)
     assert ended == (1, "poller: the output cannot be written: No space left on device\n")
 
 
 @pytest.mark.parametrize("command", PRINTING, ids=" ".join)
-def test_a_reader_that_has_gone_is_no_reason_to_say_anything(tmp_path: Path, command: list[str]) -> None:
+def test_a_command_ends_silently_if_the_reader_of_its_output_has_gone(tmp_path: Path, command: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -112,7 +112,7 @@ def test_a_reader_that_has_gone_is_no_reason_to_say_anything(tmp_path: Path, com
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_daemon_that_is_told_to_stop_before_it_has_come_up_ends_well(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_daemon_that_is_stopped_during_its_start_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     """The signal comes while the program is being imported, when nothing is in hand."""
     code = f"""
 import os, runpy, sys

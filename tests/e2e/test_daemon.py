@@ -56,7 +56,7 @@ async def test_only_the_daemon_gets_a_higher_limit_of_open_files_and_it_warns_if
     assert [line["needed"] for line in daemon.said("too_few_file_descriptors")] == ([20_106] if own < 20_106 else [])
 
 
-async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world: World) -> None:
+async def test_batches_reach_a_lambda_function_and_the_pages_show_them(world: World) -> None:
     """50 of 60 messages match, 3 of these fail whenever they come: their second receive is one too many."""
     given_up = world.queue("given-up")
     orders = world.queue("orders", visibility_timeout_in_seconds=2, maximum_receive_count=1, dead_letter_queue=given_up)
@@ -99,7 +99,7 @@ async def test_batches_reach_a_lambda_function_and_the_pages_tell_of_them(world:
     check_no_expired_receipt_is_invoked(orders, bill.calls)
 
 
-async def test_a_broken_mapping_beside_a_good_one_harms_only_itself_and_recovers(world: World) -> None:
+async def test_a_broken_mapping_does_not_harm_another_and_recovers(world: World) -> None:
     bill = world.aws.functions[BILL] = FakeTarget()
     good = world.queue("good")
     world.queue("forbidden")
@@ -153,7 +153,7 @@ async def test_a_broken_mapping_beside_a_good_one_harms_only_itself_and_recovers
     assert {call.mapping for call in bill.calls} == {"good", "missing"}
 
 
-async def test_a_function_shared_by_two_mappings_runs_no_oftener_at_once_than_it_may(world: World) -> None:
+async def test_two_mappings_of_one_function_keep_to_its_reserved_concurrency(world: World) -> None:
     queues = [world.queue("left"), world.queue("right")]
     function = FakeTarget(FunctionPlan(duration_in_seconds=(0.005, 0.02)))
     for queue in queues:

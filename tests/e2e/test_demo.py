@@ -97,7 +97,7 @@ def assert_gone(pids: set[int]) -> None:
         assert time.monotonic() < deadline, f"still running: {left}"
 
 
-def test_a_stream_is_split_and_merged_and_order_holds_and_the_demo_ends_by_itself(tmp_path: Path) -> None:
+def test_the_demo_splits_and_merges_a_stream_keeps_the_order_and_ends_by_itself(tmp_path: Path) -> None:
     with_kinesis_local(tmp_path)
     with demo(tmp_path, "--reshard") as process:
         output, _ = process.communicate(timeout=LONGEST_IN_SECONDS)
@@ -114,7 +114,7 @@ def test_a_stream_is_split_and_merged_and_order_holds_and_the_demo_ends_by_itsel
     assert list(tmp_path.iterdir()) == []
 
 
-def test_its_numbers_add_up_and_kept_running_it_takes_what_the_user_sends_until_ctrl_c(tmp_path: Path) -> None:
+def test_the_demos_numbers_agree_and_with_keep_it_serves_the_user_until_ctrl_c(tmp_path: Path) -> None:
     """One whole tour answers all questions, as a tour takes half a minute."""
     with demo(tmp_path, "--keep") as process:
         output = read_until(process, "The status page: ")
@@ -140,7 +140,7 @@ def test_its_numbers_add_up_and_kept_running_it_takes_what_the_user_sends_until_
     ("options", "moment"),
     [((), "An emulator"), ((), "The daemon reads"), (("--reshard",), "clicks: ")],
 )
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, options: tuple[str, ...], moment: str) -> None:
+def test_ctrl_c_leaves_no_process_and_no_file_behind(tmp_path: Path, options: tuple[str, ...], moment: str) -> None:
     if options:
         with_kinesis_local(tmp_path)
     with demo(tmp_path, *options) as process:
@@ -155,14 +155,14 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, options: tuple[str, ...], 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_output_onto_a_full_disk_ends_the_demo_with_a_sentence(tmp_path: Path) -> None:
+def test_the_demo_ends_with_an_error_message_if_its_output_meets_a_full_disk(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb") as full, demo(tmp_path, stdout=full, stderr=subprocess.PIPE) as process:
         _, told = process.communicate(timeout=LONGEST_IN_SECONDS)
     assert (process.returncode, told) == (1, "poller: the output cannot be written: No space left on device\n")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_that_has_gone_ends_the_demo_without_a_word(tmp_path: Path) -> None:
+def test_the_demo_ends_silently_if_the_reader_of_its_output_has_gone(tmp_path: Path) -> None:
     with demo(tmp_path, stderr=subprocess.PIPE) as process:
         read_until(process, "An emulator")
         started = descendants(process.pid)
@@ -175,7 +175,7 @@ def test_a_reader_that_has_gone_ends_the_demo_without_a_word(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_daemon_that_dies_ends_the_demo_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_the_demo_ends_if_its_daemon_dies_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         read_until(process, "clicks: ")
         started = descendants(process.pid)

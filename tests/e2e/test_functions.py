@@ -32,7 +32,7 @@ MISDEEDS = {"crash": crash, "dawdle": dawdle, "refuse": refuse, "behave": int}
 """
 
 
-async def test_a_crash_a_timeout_and_an_exception_fail_their_batch_and_nothing_else(world: World) -> None:
+async def test_a_crash_a_timeout_and_an_exception_fail_only_their_own_batch(world: World) -> None:
     """What failed is invoked again after its visibility timeout, and then the handler behaves."""
     (world.folder / "handlers.py").write_text(HANDLERS)
     orders = world.queue("orders", visibility_timeout_in_seconds=2)
@@ -66,7 +66,7 @@ async def test_a_crash_a_timeout_and_an_exception_fail_their_batch_and_nothing_e
     assert daemon.said("child_process_stopped", function="store", reason="timeout", exit_status=-9)
 
 
-async def test_a_handler_that_cannot_be_imported_keeps_failing_and_says_why(world: World) -> None:
+async def test_a_handler_that_cannot_be_imported_fails_repeatedly_and_the_log_says_why(world: World) -> None:
     (world.folder / "broken.py").write_text("import no_such_package")
     orders = world.queue("orders")
     text = f"""

@@ -113,14 +113,14 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("tell", "message"), FAULTS)
-async def test_a_fault_is_seen(tell: Callable[[Story], None], message: str) -> None:
+async def test_every_kind_of_fault_in_a_history_is_found(tell: Callable[[Story], None], message: str) -> None:
     story = Story()
     tell(story)
     with pytest.raises(AssertionError, match=message):
         story.check()
 
 
-async def test_what_was_not_stored_may_come_again() -> None:
+async def test_records_that_were_not_stored_may_be_repeated() -> None:
     story = Story()
     story.did(1, 0)
     story.began(1, 1)
@@ -132,7 +132,7 @@ async def test_what_was_not_stored_may_come_again() -> None:
     assert story.check() == Summary(lives=3, records=4, invocations=4, succeeded=3, reported=1, repeated=1, shards=3)
 
 
-async def test_lanes_by_key_need_not_wait_for_each_other() -> None:
+async def test_records_of_different_lanes_may_have_any_order() -> None:
     story = Story()
     story.did(1, 1)
     story.did(1, 0, 2)

@@ -86,7 +86,7 @@ async def test_a_reload_changes_what_the_file_changes_and_nothing_else(world: Wo
     assert [entry.kind for entry in old.history if entry.kind == "received"] == []
 
 
-async def test_a_hangup_reloads_and_a_faulty_file_leaves_everything_as_it_is(world: World) -> None:
+async def test_a_sighup_reloads_and_a_faulty_file_changes_nothing(world: World) -> None:
     world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
     orders, returns = world.queue("orders"), world.queue("returns")
     async with world.daemon(mapping("orders", orders)) as daemon:
@@ -133,7 +133,7 @@ async def test_a_function_gets_its_new_code_by_a_reload_of_the_function_alone(wo
         assert await daemon.stop() == 0
 
 
-async def test_a_function_that_changes_is_started_anew_and_others_keep_their_child_processes(world: World) -> None:
+async def test_a_changed_function_gets_new_child_processes_and_others_keep_theirs(world: World) -> None:
     orders, returns = world.queue("orders"), world.queue("returns")
     (world.folder / "handlers.py").write_text(HANDLER)
 
@@ -169,7 +169,7 @@ async def test_a_function_that_changes_is_started_anew_and_others_keep_their_chi
     assert [len(pids["keep"]), len(set(pids["keep"]))] == [2, 1]
 
 
-async def test_the_control_socket_is_for_the_daemons_user_alone_and_ends_with_it(world: World) -> None:
+async def test_only_the_daemons_user_can_open_the_control_socket_and_it_ends_with_the_daemon(world: World) -> None:
     world.state = "sqlite://poller.db"
     path = world.folder / "poller.db-control"
     async with world.daemon(mapping("orders", world.queue("orders"))) as daemon:
@@ -287,7 +287,7 @@ class HeldWhereSlow(FakeTarget):
         return await super().invoke(invocation)
 
 
-async def test_an_invocation_that_outlasts_the_grace_holds_up_its_message_group_and_nothing_else(world: World) -> None:
+async def test_an_invocation_that_outlasts_the_grace_delays_only_its_message_group(world: World) -> None:
     function = HeldWhereSlow(world.watch)
     world.aws.functions[BILL] = function
     orders = world.queue("orders.fifo")

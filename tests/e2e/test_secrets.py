@@ -237,7 +237,7 @@ async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world:
     assert HEADER not in daemon.text + "".join(page.text for page in pages)
 
 
-async def test_an_answer_garbled_on_the_way_shows_no_secret(world: World) -> None:
+async def test_a_garbled_answer_shows_no_secret(world: World) -> None:
     """By a proxy that refuses, a proxy that forwards, STS, AWS and a function; each mapping meets one of them."""
     orders = world.queue("orders")
     world.send(orders, CANARY)
@@ -324,7 +324,7 @@ def credential_process(folder: Path) -> Callable[[Credentials], None]:
 
 
 @pytest.mark.parametrize("source", [shared_file, credential_process])
-async def test_new_keys_are_taken_up_while_it_runs(
+async def test_new_credentials_are_used_while_the_daemon_runs(
     world: World, source: Callable[[Path], Callable[[Credentials], None]]
 ) -> None:
     """The old ones are refused from one moment to the next, long before their own expiry."""
@@ -364,7 +364,7 @@ async def test_new_keys_are_taken_up_while_it_runs(
     assert len(bill.calls) == 2
 
 
-async def test_keys_that_come_late_are_taken_up_too(world: World) -> None:
+async def test_credentials_that_appear_late_are_used_too(world: World) -> None:
     """Until then the mapping says what is wrong."""
     orders = world.queue("orders")
     bill = world.aws.functions[BILL] = FakeTarget()

@@ -66,7 +66,7 @@ async def shown(world: World) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", [Clicks, Users])
-async def test_the_next_start_goes_on_where_the_mapping_was_put(world: World, kind: type[Clicks | Users]) -> None:
+async def test_the_next_start_continues_at_the_position_that_was_set(world: World, kind: type[Clicks | Users]) -> None:
     source = kind(world.aws, "events")
     text = mapping("events", source, BILL)
     first, second, third = source.put_all("k", "k", "k")
@@ -91,7 +91,7 @@ async def delivered_after_set(world: World, text: str, position: Sequence[str], 
     await delivered(world, text, expected)
 
 
-async def test_while_the_daemon_runs_its_state_is_shown_and_not_moved(world: World) -> None:
+async def test_while_the_daemon_runs_its_state_can_be_shown_and_not_changed(world: World) -> None:
     clicks = Clicks(world.aws, "clicks")
     function = new_function(world)
     async with world.daemon(mapping("clicks", clicks, BILL)) as daemon:
@@ -135,7 +135,7 @@ def asked(folder: Path, answer: bytes, *arguments: str) -> tuple[int, str]:
     return code, screen.decode()
 
 
-async def test_a_person_is_asked_and_no_is_the_default(world: World) -> None:
+async def test_a_change_asks_for_confirmation_and_no_is_the_default(world: World) -> None:
     clicks = Clicks(world.aws, "clicks")
     text = mapping("clicks", clicks, BILL)
     number = clicks.put("k")

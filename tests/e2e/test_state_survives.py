@@ -105,7 +105,7 @@ def test_every_acknowledged_save_survives_kill_9_at_any_moment(tmp_path: Path) -
         check(path, acknowledged)
 
 
-def test_a_copy_of_the_files_taken_at_any_moment_opens_with_every_save_acknowledged_by_then(tmp_path: Path) -> None:
+def test_a_copy_of_the_files_at_any_moment_has_every_save_acknowledged_by_then(tmp_path: Path) -> None:
     """What the disk holds is never older than the last acknowledged save, also in the middle of the next."""
     randomness = random.Random()
     path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
@@ -166,9 +166,7 @@ def state_of(path: Path) -> dict[ShardId, Checkpoint]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("log_began_anew", [False, True], ids=["first log", "log begun anew"])
-async def test_a_log_torn_anywhere_opens_to_the_last_save_that_is_wholly_before_the_tear(
-    tmp_path: Path, log_began_anew: bool
-) -> None:
+async def test_a_log_cut_off_anywhere_opens_with_the_last_complete_save(tmp_path: Path, log_began_anew: bool) -> None:
     randomness = random.Random()
     path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
     async with SqliteStore(path) as store:

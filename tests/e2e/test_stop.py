@@ -100,7 +100,7 @@ def everything(_message_id: str) -> bool:
     return True
 
 
-async def test_sigterm_cuts_a_long_poll_and_what_was_sent_at_that_moment_is_not_lost(world: World) -> None:
+async def test_sigterm_cancels_a_long_poll_and_loses_no_message_sent_at_that_moment(world: World) -> None:
     orders = world.queue("orders", visibility_timeout_in_seconds=2)
     bill = world.aws.functions[BILL] = FakeTarget()
     async with world.daemon(mapping(orders)) as daemon:
@@ -148,13 +148,15 @@ async def with_an_invocation_running(world: World, *, grace: float) -> AsyncIter
     assert bill.waiting == 0, "nobody waits for the answer any more"
 
 
-async def test_an_invocation_that_outlasts_the_grace_is_cut_and_its_message_visible_again(world: World) -> None:
+async def test_an_invocation_that_outlasts_the_grace_is_cancelled_and_its_message_is_visible_again(
+    world: World,
+) -> None:
     async with with_an_invocation_running(world, grace=0.2) as (daemon, _):
         daemon.signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-async def test_a_second_signal_hurries(world: World, second: signal.Signals) -> None:
+async def test_a_second_signal_ends_the_grace_at_once(world: World, second: signal.Signals) -> None:
     async with with_an_invocation_running(world, grace=600) as (daemon, _):
         daemon.signal(signal.SIGINT)
         await daemon.until_said("daemon_stopping", stage="draining")
@@ -184,7 +186,7 @@ async def test_a_handler_that_outlasts_the_grace_ends_with_the_daemon(world: Wor
     await until_gone(children)
 
 
-async def test_a_service_that_never_answers_does_not_hold_up_the_stop(world: World) -> None:
+async def test_a_service_that_never_answers_does_not_delay_the_stop(world: World) -> None:
     async def say_nothing(_request: Request) -> Reply:
         world.watch.ring()
         await anyio.sleep_forever()
@@ -205,7 +207,7 @@ async def test_a_service_that_never_answers_does_not_hold_up_the_stop(world: Wor
             assert await daemon.ended(within=9) == 0, "an answer may take 10 seconds"
 
 
-async def test_a_source_that_is_missing_does_not_hold_up_the_stop(world: World) -> None:
+async def test_a_missing_source_does_not_delay_the_stop(world: World) -> None:
     text = f"""
         [mappings.orders]
         event_source_arn = "arn:aws:sqs:eu-west-1:123456789012:orders"
@@ -216,7 +218,7 @@ async def test_a_source_that_is_missing_does_not_hold_up_the_stop(world: World) 
         assert await daemon.stop() == 0
 
 
-async def test_a_log_whose_reader_is_gone_stops_nothing(world: World) -> None:
+async def test_the_daemon_goes_on_if_the_reader_of_its_log_has_gone(world: World) -> None:
     orders = world.queue("orders")
     world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
     async with world.daemon(mapping(orders), "--verbose") as daemon:
@@ -227,7 +229,7 @@ async def test_a_log_whose_reader_is_gone_stops_nothing(world: World) -> None:
         assert await daemon.stop() == 0
 
 
-async def test_killed_amid_ten_thousand_messages_in_order_it_loses_none(world: World) -> None:
+async def test_kills_amid_ten_thousand_ordered_messages_lose_none(world: World) -> None:
     """A FIFO queue and a function of AWS Lambda, which goes on when the daemon is dead."""
     orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
     bill = world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.01)))
@@ -247,7 +249,7 @@ async def test_killed_amid_ten_thousand_messages_in_order_it_loses_none(world: W
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells of the end of somebody else's child")
-async def test_killed_amid_ten_thousand_messages_it_loses_none_and_leaves_no_child_behind(world: World) -> None:
+async def test_kills_amid_ten_thousand_messages_lose_none_and_leave_no_child_process_behind(world: World) -> None:
     orders = world.queue("orders", visibility_timeout_in_seconds=2)
     world.send(orders, *["{}"] * MESSAGES)
     (world.folder / "ledger.py").write_text(LEDGER)
@@ -279,7 +281,7 @@ async def test_killed_amid_ten_thousand_messages_it_loses_none_and_leaves_no_chi
     check_nothing_is_lost(orders, ledger(world.folder / "ledger.jsonl"), everything)
 
 
-async def test_daemons_that_share_a_queue_may_come_and_go_in_any_way(world: World) -> None:
+async def test_daemons_that_share_a_queue_may_start_and_end_in_any_way(world: World) -> None:
     """One stays while others beside it are cut short and killed, and the function has its bad days."""
     orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
     plan = FunctionPlan(
@@ -312,7 +314,7 @@ async def test_daemons_that_share_a_queue_may_come_and_go_in_any_way(world: Worl
     check_no_expired_receipt_is_invoked(orders, bill.calls)
 
 
-async def test_a_hangup_neither_stops_the_daemon_nor_hurries_a_stop(world: World) -> None:
+async def test_a_sighup_neither_stops_the_daemon_nor_hurries_a_stop(world: World) -> None:
     queue, function = world.queue("orders"), HeldTarget(world.watch)
     world.aws.functions[BILL] = function
     text = f"""

@@ -16,7 +16,7 @@ KILLS = 6
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells of the end of somebody else's child")
-async def test_killed_at_random_moments_it_loses_nothing_and_repeats_only_what_was_not_stored(world: World) -> None:
+async def test_kills_at_random_moments_lose_no_record_and_repeat_only_records_not_stored(world: World) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}: tests/e2e/kills.py --seed {seed}")
     summaries = await Killing(world, randomness=random.Random(seed)).run(KILLS)

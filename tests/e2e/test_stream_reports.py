@@ -25,7 +25,7 @@ def bodies(queue: FakeQueue) -> list[Mapping[str, Any]]:
     return [orjson.loads(wire["Body"]) for wire in queue.receive(10, now=anyio.current_time(), is_long_poll=True)]
 
 
-async def test_poison_is_bisected_out_and_reported_exactly(world: World) -> None:
+async def test_a_poison_record_is_isolated_and_reported_exactly(world: World) -> None:
     """To a queue, a topic and a bucket: what is in the record, and in the bucket also the event."""
     failures = world.queue("failures")
     topic = "arn:aws:sns:eu-west-1:123456789012:failures"
@@ -85,7 +85,7 @@ class Reading:
         return Answered(b"")
 
 
-async def test_records_name_the_role_of_their_lambda_function_if_lambda_tells_it_and_else_our_identity(
+async def test_events_name_the_execution_role_if_lambda_shows_it_and_else_our_identity(
     world: World,
 ) -> None:
     clicks = Clicks(world.aws, "clicks", shard_count=4)
@@ -136,7 +136,7 @@ def check_record(document: Mapping[str, Any], source: Source, last: Call, number
     ]
 
 
-async def test_a_destination_that_refuses_holds_the_shard_and_gets_its_report_later(world: World) -> None:
+async def test_a_destination_that_fails_blocks_the_shard_and_gets_the_invocation_record_later(world: World) -> None:
     """With if_unreachable = "drop" the records are dropped instead, and the shard goes on."""
     waiting, dropping = Clicks(world.aws, "waiting"), Users(world.aws, "dropping")
     poison = {source.put("k") for source in (waiting, dropping)}

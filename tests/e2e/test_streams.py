@@ -68,7 +68,7 @@ def two_shards(source: Source) -> tuple[str, str]:
     return "a", other
 
 
-async def test_all_records_arrive_in_order_and_after_a_clean_stop_none_comes_again(world: World) -> None:
+async def test_all_records_arrive_in_order_and_none_is_repeated_after_a_clean_stop(world: World) -> None:
     """Both kinds of streams, each with a function on AWS Lambda and with handlers in child processes."""
     clicks, users = Clicks(world.aws, "clicks", shard_count=2), Users(world.aws, "users", shard_count=2)
     sources: Mapping[str, Source] = {"clicks": clicks, "users": users}
@@ -116,7 +116,7 @@ def positions(world: World, name: str, source: Source) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("kind", [Clicks, Users])
-async def test_children_come_after_their_parent_and_a_drained_shard_stays_drained(
+async def test_children_are_read_after_their_parent_and_a_drained_shard_stays_drained(
     world: World, kind: type[Clicks | Users]
 ) -> None:
     source = kind(world.aws, "source")
@@ -140,7 +140,7 @@ async def test_children_come_after_their_parent_and_a_drained_shard_stays_draine
     assert sorted(ids_of(bill.calls)) == sorted(source.kinds), "each once"
 
 
-async def test_a_blocked_shard_is_told_of_and_the_others_go_on(world: World) -> None:
+async def test_a_blocked_shard_is_reported_and_the_others_go_on(world: World) -> None:
     """Nothing of it is lost: once the function can bear the record, the shard goes on in order."""
     source = Clicks(world.aws, "clicks", shard_count=2)
     left, right = two_shards(source)
@@ -168,7 +168,7 @@ async def test_a_blocked_shard_is_told_of_and_the_others_go_on(world: World) -> 
     assert in_order(source, dict.fromkeys(ids_of(bill.calls))) == in_order(source, source.kinds)
 
 
-async def test_what_a_stop_cut_comes_again_and_what_was_done_does_not(world: World) -> None:
+async def test_records_of_a_cancelled_invocation_are_repeated_and_records_that_are_done_are_not(world: World) -> None:
     """One shard is blocked, and the function outlasts the grace with a record of the other."""
     source = Clicks(world.aws, "clicks", shard_count=2)
     left, right = two_shards(source)
@@ -192,7 +192,7 @@ async def test_what_a_stop_cut_comes_again_and_what_was_done_does_not(world: Wor
         assert await daemon.stop() == 0
 
 
-async def test_a_stream_that_never_answers_does_not_hold_up_the_stop(world: World) -> None:
+async def test_a_stream_that_never_answers_does_not_delay_the_stop(world: World) -> None:
     async def say_nothing(_request: Request) -> Reply:
         world.watch.ring()
         await anyio.sleep_forever()
@@ -211,7 +211,7 @@ async def test_a_stream_that_never_answers_does_not_hold_up_the_stop(world: Worl
 
 
 @pytest.mark.parametrize("kind", [Clicks, Users])
-async def test_latest_means_after_readiness_and_survives_a_restart_before_the_first_record(
+async def test_latest_begins_at_readiness_and_survives_a_restart_before_the_first_record(
     world: World, kind: type[Clicks | Users]
 ) -> None:
     source = kind(world.aws, "source", shard_count=2)
@@ -235,7 +235,7 @@ async def test_latest_means_after_readiness_and_survives_a_restart_before_the_fi
     assert in_order(source, ids_of(bill.calls)) == in_order(source, between + after)
 
 
-async def test_who_we_are_is_asked_once_however_many_shards_begin_together(world: World) -> None:
+async def test_the_identity_is_requested_once_for_any_number_of_shards(world: World) -> None:
     source = Clicks(world.aws, "clicks", shard_count=12)
     bill = world.aws.functions[BILL] = instant()
     numbers = source.put_all(*(f"key-{number}" for number in range(60)))
@@ -246,7 +246,7 @@ async def test_who_we_are_is_asked_once_however_many_shards_begin_together(world
     assert len([request for request in world.aws.server.requests if b"GetCallerIdentity" in request.body]) == 1
 
 
-async def test_a_stop_that_cannot_store_where_it_came_says_so_and_fails(world: World) -> None:
+async def test_a_stop_that_cannot_store_checkpoints_is_logged_and_fails(world: World) -> None:
     source = Clicks(world.aws, "clicks")
     bill = world.aws.functions[BILL] = instant()
     async with world.daemon(mapping("clicks", source, BILL)) as daemon:
@@ -260,7 +260,7 @@ async def test_a_stop_that_cannot_store_where_it_came_says_so_and_fails(world: W
     assert (lost["level"], lost["mapping"], lost["shards"]) == ("error", "clicks", 1)
 
 
-async def test_what_is_probably_not_meant_stands_in_the_log(world: World) -> None:
+async def test_a_probable_mistake_in_the_settings_is_logged(world: World) -> None:
     unused = """
         [functions.unused]
         url = "http://127.0.0.1:9"
@@ -272,7 +272,7 @@ async def test_what_is_probably_not_meant_stands_in_the_log(world: World) -> Non
     assert (doubt["level"], doubt["warning"]) == ("warning", "functions.unused: no mapping uses it")
 
 
-async def test_a_second_daemon_on_the_same_state_is_turned_away(world: World) -> None:
+async def test_a_second_daemon_on_the_same_state_does_not_start(world: World) -> None:
     source = Clicks(world.aws, "clicks")
     bill = world.aws.functions[BILL] = instant()
     async with world.daemon(mapping("clicks", source, BILL)) as daemon:
@@ -310,7 +310,7 @@ async def test_all_mappings_of_an_account_list_shards_at_one_rate(world: World) 
     assert world.aws.tables.throttled_listings == 0
 
 
-async def test_a_broken_stream_mapping_harms_no_other_and_recovers(world: World) -> None:
+async def test_a_broken_stream_mapping_does_not_harm_another_and_recovers(world: World) -> None:
     bill = world.aws.functions[BILL] = instant()
     orders, good, denied = world.queue("orders"), Clicks(world.aws, "good"), Users(world.aws, "denied")
     world.aws.forbidden.add("denied")
@@ -350,7 +350,7 @@ async def test_a_broken_stream_mapping_harms_no_other_and_recovers(world: World)
     assert mappings["denied"]["reason"].startswith("DescribeStream: AccessDeniedException")
 
 
-async def test_a_state_in_memory_is_forgotten_at_the_end(world: World) -> None:
+async def test_a_state_in_memory_does_not_survive_a_restart(world: World) -> None:
     world.state = "memory:"
     source = Clicks(world.aws, "clicks")
     bill = world.aws.functions[BILL] = instant()
