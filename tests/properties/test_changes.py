@@ -112,7 +112,7 @@ def mappings_of(settings: Settings) -> dict[MappingName, AnyMapping]:
 
 
 @given(files(), files())
-def test_making_the_changes_gives_what_the_file_says(in_use: Settings, written: Settings) -> None:
+def test_after_the_changes_the_settings_are_those_of_the_file(in_use: Settings, written: Settings) -> None:
     found, running, wanted = changes(in_use, written), mappings_of(in_use), mappings_of(written)
     for name in found.mappings.removed:
         del running[name]
@@ -128,7 +128,7 @@ def test_making_the_changes_gives_what_the_file_says(in_use: Settings, written: 
 
 
 @given(files(), files())
-def test_what_stays_has_the_same_function_at_the_same_addresses(in_use: Settings, written: Settings) -> None:
+def test_a_mapping_that_stays_has_the_same_function_and_endpoints(in_use: Settings, written: Settings) -> None:
     found, before, now = changes(in_use, written), mappings_of(in_use), mappings_of(written)
     for name in before.keys() & now.keys():
         functions = in_use.functions[before[name].function_name], written.functions[now[name].function_name]

@@ -267,7 +267,7 @@ def test_a_leaf_accepts_what_the_model_accepts(leaf: list[Any], value: Any) -> N
 
 @given(patterns(ANY_KEYS, PRESENT, 2).flatmap(lambda pattern: st.tuples(st.just(pattern), spellings(pattern))))
 @settings(max_examples=300, deadline=None)
-def test_a_path_is_found_in_any_spelling_as_in_the_model(case: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def test_a_path_in_any_spelling_matches_as_in_the_model(case: tuple[dict[str, Any], dict[str, Any]]) -> None:
     assert agrees_with_the_model(*case)
 
 
@@ -276,7 +276,7 @@ def test_a_path_is_found_in_any_spelling_as_in_the_model(case: tuple[dict[str, A
 @example({"a": {"b": [1], "c": [2]}}, {"a": [{"b": 1}, {"c": 2}]})
 @example({"a": [1], "a.b": [2]}, {"a": [[1], {"b": 2}]})
 @example({"a": {"b": {"a": [1], "c": [2]}}}, {"a.b": {"a": 1}, "a": {"b.c": 2}})
-def test_what_must_be_present_is_found_as_in_the_model(pattern: dict[str, Any], record: dict[str, Any]) -> None:
+def test_a_leaf_that_must_be_present_matches_as_in_the_model(pattern: dict[str, Any], record: dict[str, Any]) -> None:
     assert agrees_with_the_model(pattern, record)
 
 
@@ -284,7 +284,7 @@ def test_what_must_be_present_is_found_as_in_the_model(pattern: dict[str, Any], 
 @settings(max_examples=300, deadline=None)
 @example({"a": {"b": [1], "c": [{"exists": False}]}}, {"a": [{"b": 1, "c": 1}, {"c": 2}, {"b": 1}]})
 @example({"a": {"b": [{"exists": False}], "c": [{"exists": False}]}}, {"a": [{"b": 1}, {"a": 2}]})
-def test_what_may_be_missing_is_judged_as_in_the_model(pattern: dict[str, Any], record: dict[str, Any]) -> None:
+def test_a_leaf_that_may_be_missing_matches_as_in_the_model(pattern: dict[str, Any], record: dict[str, Any]) -> None:
     assume(not has_a_leaf_above_another(pattern))
     assert agrees_with_the_model(pattern, record)
 
@@ -300,7 +300,9 @@ ONE_ARRAY_RECORDS = st.fixed_dictionaries({"a": st.lists(NESTED | st.lists(NESTE
 
 @given(ONE_ARRAY_PATTERNS, ONE_ARRAY_RECORDS)
 @settings(max_examples=300, deadline=None)
-def test_fields_of_one_element_are_told_from_fields_of_several(pattern: dict[str, Any], record: dict[str, Any]) -> None:
+def test_fields_of_one_element_are_distinguished_from_fields_of_several(
+    pattern: dict[str, Any], record: dict[str, Any]
+) -> None:
     assert agrees_with_the_model(pattern, record)
 
 
@@ -342,7 +344,7 @@ def test_metadata_and_body_are_matched_by_the_same_rules(pattern: dict[str, Any]
 
 @given(patterns(ANY_KEYS, st.lists(ALTERNATIVES, min_size=1, max_size=2), 2), ANY_JSON | ANY_JSON.map(json.dumps))
 @settings(deadline=None)
-def test_no_record_whatever_raises(pattern: dict[str, Any], value: Any) -> None:
+def test_no_record_raises(pattern: dict[str, Any], value: Any) -> None:
     data_keys: list[DataKey] = ["body", "data", "dynamodb"]
     for data_key in data_keys:
         for text in (json.dumps(pattern), json.dumps({data_key: pattern})):

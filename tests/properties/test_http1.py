@@ -136,9 +136,7 @@ class Socket(NamedTuple):
 
 @settings(max_examples=400, deadline=None)
 @given(wire=answers(), cuts=CUTS)
-def test_an_answer_is_the_same_however_it_is_cut_and_as_the_standard_library_reads_it(
-    wire: Wire, cuts: list[int]
-) -> None:
+def test_an_answer_in_any_pieces_is_read_as_the_standard_library_reads_it(wire: Wire, cuts: list[int]) -> None:
     results, is_open = read(cut(wire.raw, cuts), lasts=wire.lasts)
     assert results == [reference(wire)]
     assert is_open is not wire.lasts
@@ -146,7 +144,7 @@ def test_an_answer_is_the_same_however_it_is_cut_and_as_the_standard_library_rea
 
 @settings(max_examples=200, deadline=None)
 @given(first=answers(), second=answers(), cuts=CUTS)
-def test_an_answer_leaves_nothing_to_the_next(first: Wire, second: Wire, cuts: list[int]) -> None:
+def test_an_answer_leaves_no_bytes_for_the_next_one(first: Wire, second: Wire, cuts: list[int]) -> None:
     assume(not first.lasts)
     results, _ = read([first.raw], cut(second.raw, cuts), lasts=second.lasts)
     assert results == [reference(first), reference(second)]
@@ -154,7 +152,7 @@ def test_an_answer_leaves_nothing_to_the_next(first: Wire, second: Wire, cuts: l
 
 @settings(max_examples=200, deadline=None)
 @given(wire=answers(), surplus=st.binary(min_size=1, max_size=30) | st.just(b"HTTP/1.1 200 OK"), cuts=CUTS)
-def test_whatever_follows_an_answer_does_not_change_it_and_ends_the_connection(
+def test_bytes_after_an_answer_do_not_change_it_and_end_the_connection(
     wire: Wire, surplus: bytes, cuts: list[int]
 ) -> None:
     assume(not wire.lasts)
@@ -166,7 +164,7 @@ def test_whatever_follows_an_answer_does_not_change_it_and_ends_the_connection(
 
 @settings(max_examples=200, deadline=None)
 @given(wire=answers(), length=st.integers(0, 400), cuts=CUTS)
-def test_a_part_of_an_answer_is_none(wire: Wire, length: int, cuts: list[int]) -> None:
+def test_a_part_of_an_answer_is_not_an_answer(wire: Wire, length: int, cuts: list[int]) -> None:
     assume(not wire.lasts)
     part = wire.raw[: min(length, len(wire.raw) - 1)]
     [result], is_open = read(cut(part, cuts), lasts=True)
@@ -178,7 +176,7 @@ def test_a_part_of_an_answer_is_none(wire: Wire, length: int, cuts: list[int]) -
 @settings(max_examples=300, deadline=None)
 @example(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", cuts=[])
 @given(raw=st.binary(max_size=60).map(lambda rest: b"HTTP/1.1 200 OK\r\n" + rest) | st.binary(max_size=60), cuts=CUTS)
-def test_no_bytes_whatever_leave_a_call_without_a_result(raw: bytes, cuts: list[int]) -> None:
+def test_no_bytes_leave_a_call_without_a_result(raw: bytes, cuts: list[int]) -> None:
     [result], is_open = read(cut(raw, cuts), lasts=True)
     assert isinstance(result, Received | Unreachable)
     assert not is_open
@@ -236,7 +234,7 @@ def test_an_answers_headers_have_at_most_64_kib(place: tuple[int, int, int], siz
 
 
 @PIECES
-def test_the_places_for_headers_share_one_limit(size: int) -> None:
+def test_headers_and_trailers_share_one_limit(size: int) -> None:
     for number, expected in ((33, False), (34, True)):
         raw = with_heads(number, number, number, line=b"X-A: y\r\n")
         assert is_too_much(*read(in_pieces(raw, size))) is expected
@@ -252,11 +250,11 @@ def test_the_places_for_headers_share_one_limit(size: int) -> None:
     ],
     ids=["status line", "interim answers", "chunk extension"],
 )
-def test_64_kib_of_anything_else_without_a_byte_of_the_body_is_too_much(raw: bytes, size: int) -> None:
+def test_64_kib_without_a_byte_of_the_body_are_too_much(raw: bytes, size: int) -> None:
     assert is_too_much(*read(in_pieces(raw, size)))
 
 
-def test_a_body_in_many_chunks_is_no_head() -> None:
+def test_a_body_in_many_chunks_does_not_count_as_headers() -> None:
     count = LARGEST_HEAD_IN_BYTES // 4
     raw = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\n7\r\n" * count + b"0\r\n\r\n"
     [result], is_open = read(in_pieces(raw, 4_096))
@@ -288,7 +286,7 @@ def test_no_timer_keeps_a_lost_connection_until_the_deadline_of_its_call() -> No
 
 @settings(max_examples=200, deadline=None)
 @given(headers=st.dictionaries(NAMES, VALUES, max_size=5), body=st.binary(max_size=20))
-def test_a_request_is_its_lines_and_its_body(headers: dict[str, str], body: bytes) -> None:
+def test_a_request_consists_of_its_lines_and_its_body(headers: dict[str, str], body: bytes) -> None:
     head, _, rest = request("POST /x HTTP/1.1\r\nhost: y\r\n", headers, body).partition(b"\r\n\r\n")
     lines = [f"{name}: {value}" for name, value in headers.items()]
     expected = ["POST /x HTTP/1.1", "host: y", *lines, f"content-length: {len(body)}"]
@@ -298,7 +296,7 @@ def test_a_request_is_its_lines_and_its_body(headers: dict[str, str], body: byte
 
 @pytest.mark.parametrize("sign", ["\n", "\r", "\r\n", "\0", "\r\n\r\nPOST / HTTP/1.1"])
 @pytest.mark.parametrize("place", ["name", "value"])
-def test_a_header_cannot_break_out_of_its_line(sign: str, place: str) -> None:
+def test_a_header_cannot_contain_a_line_break(sign: str, place: str) -> None:
     name, value = ("x-a", f"secret{sign}b") if place == "value" else (f"x-a{sign}", "secret")
     with pytest.raises(Rejected, match="x-a") as caught:
         request("POST / HTTP/1.1\r\n", {"host": "y", name: value}, b"")

@@ -80,7 +80,7 @@ async def use_stream(source: StreamSource, position: Position) -> None:
 @pytest.mark.parametrize("looks_for_a_record", [False, True])
 @settings(max_examples=200)
 @given(seed=seeds)
-def test_an_odd_kinesis_breaks_nothing(operation: str, looks_for_a_record: bool, seed: int) -> None:
+def test_odd_answers_of_kinesis_break_nothing(operation: str, looks_for_a_record: bool, seed: int) -> None:
     async def main() -> None:
         service = FakeKinesis(has_limits=False)
         stream = service.create_stream("clicks")
@@ -97,7 +97,7 @@ def test_an_odd_kinesis_breaks_nothing(operation: str, looks_for_a_record: bool,
 @pytest.mark.parametrize("begins_at_a_time", [False, True])
 @settings(max_examples=200)
 @given(seed=seeds)
-def test_an_odd_dynamodb_breaks_nothing(operation: str, begins_at_a_time: bool, seed: int) -> None:
+def test_odd_answers_of_dynamodb_break_nothing(operation: str, begins_at_a_time: bool, seed: int) -> None:
     async def main() -> None:
         service = FakeDynamoDbStreams()
         table = service.create_table("users")
@@ -115,7 +115,7 @@ def test_an_odd_dynamodb_breaks_nothing(operation: str, begins_at_a_time: bool, 
 @pytest.mark.parametrize("operation", ["GetQueueAttributes", "ReceiveMessage", "DeleteMessageBatch"])
 @settings(max_examples=200)
 @given(seed=seeds)
-def test_an_odd_sqs_breaks_nothing(ending: str, operation: str, seed: int) -> None:
+def test_odd_answers_of_sqs_break_nothing(ending: str, operation: str, seed: int) -> None:
     async def main() -> None:
         sqs = FakeSqs()
         queue = sqs.create_queue(f"orders{ending}")

@@ -174,7 +174,7 @@ def test_no_message_is_invoked_after_an_earlier_one_of_its_group_was_given_up(
 
 
 @given(BATCHES, SCRIPT, st.integers(0, 12))
-def test_a_stop_at_any_time_gives_back_the_rest_and_keeps_busy_groups_hidden(
+def test_a_stop_at_any_time_releases_the_rest_and_keeps_busy_groups_hidden(
     groups: list[list[str]], script: list[Deed], invocations: int
 ) -> None:
     batches = name_all(groups)

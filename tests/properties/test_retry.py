@@ -149,7 +149,7 @@ def test_a_delivery_does_what_the_model_does(
 
 
 @given(st.integers(1, 12), st.integers(0, 4), st.booleans(), SCRIPT, st.sampled_from(["ok", "raise"]), st.data())
-def test_every_record_is_done_once_and_in_order_whatever_grows_old(
+def test_every_record_is_done_once_and_in_order_even_if_records_expire(
     size: int, retries: int, bisects: bool, script: list[str | int], after: str, data: st.DataObject
 ) -> None:
     arrivals = data.draw(st.lists(st.floats(-60, 0), min_size=size, max_size=size))
@@ -167,7 +167,7 @@ def test_every_record_is_done_once_and_in_order_whatever_grows_old(
 
 
 @given(st.integers(1, 12), st.integers(0, 4), st.booleans(), SCRIPT, st.sampled_from(["ok", "raise"]))
-def test_one_request_id_is_one_batch_within_its_budget(
+def test_one_request_id_belongs_to_one_batch_within_its_attempts(
     size: int, retries: int, bisects: bool, script: list[str | int], after: str
 ) -> None:
     run = run_of(held(size), RetryPolicy(maximum_retry_attempts=retries, bisects=bisects), script, after)
@@ -190,7 +190,7 @@ def test_one_request_id_is_one_batch_within_its_budget(
 
 
 @given(st.integers(0, 40), st.booleans(), st.integers(1, 5))
-def test_a_throttle_spends_nothing_and_splits_nothing(throttles: int, bisects: bool, size: int) -> None:
+def test_a_throttle_uses_no_attempt_and_splits_no_batch(throttles: int, bisects: bool, size: int) -> None:
     policy = RetryPolicy(maximum_retry_attempts=0, bisects=bisects)
     run = run_of(held(size), policy, ["throttle"] * throttles, "ok")
     assert {numbers(step.records) for step, _, _ in run.invocations} == {tuple(range(8, 8 + size))}

@@ -85,7 +85,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(tree=files)
-def test_any_file_is_sound_or_has_faults_of_one_line_each(file: Path, tree: dict[str, Any]) -> None:
+def test_any_file_is_valid_or_has_faults_of_one_line_each(file: Path, tree: dict[str, Any]) -> None:
     write(file, tree)
     faults: list[str] | None = None
     try:
@@ -97,12 +97,12 @@ def test_any_file_is_sound_or_has_faults_of_one_line_each(file: Path, tree: dict
 
 
 @given(tree=st.dictionaries(text, nodes, max_size=4))
-def test_toml_text_means_the_value_it_was_made_of(tree: dict[str, Any]) -> None:
+def test_written_toml_means_the_value_that_it_was_made_from(tree: dict[str, Any]) -> None:
     assert same(tomllib.loads(f"root = {as_toml(tree)}")["root"], tree)
 
 
 @given(tree=st.dictionaries(text, nodes, max_size=4))
-def test_what_took_a_value_from_the_environment_is_shown_as_it_was_written(tree: dict[str, Any]) -> None:
+def test_an_option_with_a_reference_to_the_environment_is_shown_as_it_was_written(tree: dict[str, Any]) -> None:
     substituted, _ = substitute(tree, {"SET": "s3cret"})
     assert as_toml(substituted) == as_toml(tree)
 
@@ -123,7 +123,7 @@ SOUND_OPTIONS = {
 
 
 @given(mapping=st.fixed_dictionaries(SOUND, optional=SOUND_OPTIONS))
-def test_the_effective_settings_are_a_fixed_point(file: Path, mapping: dict[str, Any]) -> None:
+def test_the_effective_settings_mean_themselves(file: Path, mapping: dict[str, Any]) -> None:
     """What `poller check` prints comes to the same settings, and prints the same but for its remarks."""
     environ = {"SET": "s3cret"}
     write(file, {"functions": {"first": {"url": "http://a"}}, "mappings": {"m": mapping}})

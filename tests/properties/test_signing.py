@@ -65,7 +65,7 @@ def urls(draw: st.DrawFn) -> str:
     region=st.sampled_from(["us-east-1", "eu-west-1", "cn-north-1"]),
     moment=st.datetimes(min_value=datetime.datetime(2000, 1, 1), max_value=datetime.datetime(2099, 12, 31)),
 )
-def test_our_signature_is_botocores(
+def test_our_signature_equals_botocores(
     url: str,
     headers: dict[str, str],
     body: bytes,
@@ -96,7 +96,7 @@ def test_a_signing_key_is_not_kept_beyond_its_day_or_its_secret() -> None:
         assert signer.sign(where, {}, b"", credentials=keys, now=now) == fresh
 
 
-def test_a_signer_that_has_signed_before_signs_as_a_new_one() -> None:
+def test_a_used_signer_signs_like_a_new_one() -> None:
     """What it keeps from one call to the next holds for one second, one resource, one identity and the same names."""
     signer = Signer(service="sqs", region="eu-west-1")
     for now, token, path, headers in itertools.product(

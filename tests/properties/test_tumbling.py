@@ -41,7 +41,7 @@ def test_records_in_order_of_arrival_fall_into_the_windows_of_the_clock(arrivals
 
 
 @given(ARRIVALS, st.integers(1, 900))
-def test_whatever_the_order_every_record_counts_once_and_no_window_holds_a_later_record(
+def test_in_any_order_every_record_counts_once_and_no_window_has_a_later_record(
     arrivals: list[float], length: int
 ) -> None:
     records = [Held(moment) for moment in arrivals]
