@@ -47,7 +47,7 @@ def ledger() -> Ledger:
     return Ledger(groups=2, find=find)
 
 
-def test_a_message_handed_out_is_hidden_until_its_deadline(ledger: Ledger) -> None:
+def test_a_received_message_is_hidden_until_its_deadline(ledger: Ledger) -> None:
     queue = Queue("orders", ledger)
     client = Client(queue)
     queue.send_canned(3, now=0)
@@ -67,7 +67,7 @@ def test_a_changed_visibility_replaces_the_first_deadline(ledger: Ledger) -> Non
     assert receipts(client.poll(now=31)) == [1]
 
 
-def test_a_deleted_message_does_not_come_again(ledger: Ledger) -> None:
+def test_a_deleted_message_is_not_received_again(ledger: Ledger) -> None:
     queue = Queue("orders", ledger)
     client = Client(queue)
     queue.send_canned(1, now=0)
@@ -90,7 +90,7 @@ def test_a_group_in_flight_is_locked_and_the_others_are_not(ledger: Ledger) -> N
     assert receipts(client.poll()) == [4]
 
 
-def test_expired_messages_of_a_group_come_again_in_order(ledger: Ledger) -> None:
+def test_expired_messages_of_a_group_are_received_again_in_order(ledger: Ledger) -> None:
     queue = Queue("orders.fifo", ledger)
     client = Client(queue)
     queue.send_canned(8, now=0)
@@ -100,7 +100,7 @@ def test_expired_messages_of_a_group_come_again_in_order(ledger: Ledger) -> None
     assert receipts(client.poll(now=30)) == [0, 2, 4, 6]
 
 
-def test_a_message_that_comes_back_late_is_put_before_its_successors(ledger: Ledger) -> None:
+def test_a_message_that_returns_late_is_put_before_its_successors(ledger: Ledger) -> None:
     queue = Queue("orders.fifo", ledger)
     client = Client(queue)
     queue.send_canned(8, now=0)
@@ -120,7 +120,7 @@ def test_a_waiting_poll_is_served_by_the_next_message(ledger: Ledger) -> None:
     assert [len(messages) for messages in served] == [1, 1]
 
 
-def test_the_book_finds_messages_and_times_in_a_payload(ledger: Ledger) -> None:
+def test_the_ledger_finds_messages_and_times_in_a_payload(ledger: Ledger) -> None:
     queue = Queue("orders", ledger)
     queue.send_canned(2, now=0)
     ledger.note_invoke(payload(*Client(queue).poll()))
@@ -131,7 +131,7 @@ def test_the_book_finds_messages_and_times_in_a_payload(ledger: Ledger) -> None:
     assert all(0 <= latency < 10_000_000 for latency in ledger.latencies)
 
 
-def test_the_book_tells_what_went_wrong() -> None:
+def test_the_ledger_reports_what_went_wrong() -> None:
     ledger = Ledger(groups=0, find=find)
     queue = Queue("orders", ledger)
     queue.send_canned(4, now=0)
@@ -144,7 +144,7 @@ def test_the_book_tells_what_went_wrong() -> None:
     assert ledger.faults() == wrong
 
 
-def test_the_book_tells_when_a_group_was_overtaken(ledger: Ledger) -> None:
+def test_the_ledger_reports_a_group_that_was_overtaken(ledger: Ledger) -> None:
     queue = Queue("orders.fifo", ledger)
     queue.send_canned(4, now=0)
     by_number = dict(enumerate(sorted(Client(queue).poll(), key=lambda message: str(message["MessageId"]))))
@@ -192,7 +192,7 @@ def in_a_loop(test: Callable[[], None]) -> Callable[[], None]:
 
 
 @in_a_loop
-def test_requests_are_cut_out_of_any_pieces_and_answered_in_order() -> None:
+def test_requests_in_any_pieces_are_answered_in_order() -> None:
     wire = Wire(Service(groups=0))
     both = request("GetQueueUrl", QueueName="orders") + request("DeleteMessageBatch", Entries=[])
     for byte in both:

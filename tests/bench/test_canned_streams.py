@@ -72,14 +72,14 @@ def test_a_shard_is_behind_until_its_last_record_was_read() -> None:
     assert client.read(first["NextShardIterator"])["MillisBehindLatest"] == 0
 
 
-def test_an_empty_shard_gives_what_comes_later(client: Client) -> None:
+def test_an_empty_shard_returns_later_records(client: Client) -> None:
     empty = client.read(client.iterator(2))
     assert empty["Records"] == []
     client.send(6)
     assert client.numbers(empty["NextShardIterator"]) == [2, 5]
 
 
-def test_places_in_a_shard_are_found(client: Client) -> None:
+def test_positions_in_a_shard_are_found(client: Client) -> None:
     client.send(9)
     second = client.read(client.iterator(0))["Records"][1]
     sequence = second["SequenceNumber"] if client.kind == "kinesis" else second["dynamodb"]["SequenceNumber"]
@@ -91,12 +91,12 @@ def test_places_in_a_shard_are_found(client: Client) -> None:
     assert client.numbers(latest) == [9]
 
 
-def test_an_iterator_of_a_kind_that_is_not_there_is_refused(client: Client) -> None:
+def test_an_unknown_type_of_iterator_is_refused(client: Client) -> None:
     with pytest.raises(RefusedError, match="AT_TIMESTAMP"):
         client.iterator(0, "AT_TIMESTAMP", Timestamp="1")
 
 
-def test_the_book_finds_every_record_of_an_event(client: Client) -> None:
+def test_the_ledger_finds_every_record_of_an_event(client: Client) -> None:
     client.send(7)
     for shard in range(3):
         client.service.ledger.note_invoke(client.event(client.read(client.iterator(shard))["Records"]))
@@ -105,7 +105,7 @@ def test_the_book_finds_every_record_of_an_event(client: Client) -> None:
     assert all(0 <= latency < 10_000_000 for latency in client.service.ledger.latencies)
 
 
-def test_the_book_tells_what_went_wrong_in_a_shard(client: Client) -> None:
+def test_the_ledger_reports_what_went_wrong_in_a_shard(client: Client) -> None:
     client.send(9)
     records = client.read(client.iterator(0))["Records"]
     for some in (records[1:2], records[:1], records[1:2]):
@@ -124,7 +124,7 @@ def test_shards_are_described_in_pages() -> None:
     assert len(set(ids)) == 150
 
 
-def test_a_kinesis_record_carries_a_kilobyte() -> None:
+def test_a_kinesis_record_has_a_kilobyte() -> None:
     client = Client("kinesis")
     client.send(1)
     (record,) = client.read(client.iterator(0))["Records"]

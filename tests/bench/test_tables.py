@@ -40,7 +40,7 @@ def test_the_markdown_has_medians_spreads_ratios_and_the_machine() -> None:
     ]
 
 
-def test_the_machine_is_described_with_the_versions_that_count() -> None:
+def test_the_machine_is_described_with_the_relevant_versions() -> None:
     text = described("rival 1.0")
     assert text.startswith("Measured on ")
     for name in ("CPython 3.", "uvloop ", "aiobotocore ", ", rival 1.0."):
