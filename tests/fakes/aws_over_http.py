@@ -6,9 +6,9 @@
                                                            ├─ PUT                       ──> buckets (reports.py)
                                                            └─ /…/functions/<arn>/…      ──> a function in memory
 
-All of it lives in the test's own process and event loop, so that a test waits for entries of a queue's or a stream's
-history, and asks the whole history afterwards. What the fakes raise or answer leaves as the services would write it.
-A client that hangs up cancels its long poll; a function goes on to its planned end, as its `Call` says.
+Everything runs in the test's own process and event loop, so a test can wait for entries of a queue's or a stream's
+history, and check the whole history afterwards. The answers and errors of the fakes are written as the services write
+them. A client that disconnects cancels its long poll, but a function goes on to its planned end, as its `Call` says.
 """
 
 from __future__ import annotations
@@ -57,20 +57,21 @@ from tests.fakes.stream_service import ACCOUNT, FakeStreamService
 from tests.fakes.watch import History, StreamHistory, Watch
 
 LONGEST_CALL_IN_SECONDS = 60.0
-"""No call is cut by the service: longer than the longest poll."""
+"""The service cancels no call; this is longer than the longest poll."""
 
 
 CALLER_ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/session"
-"""Who asks, says STS."""
+"""The identity that STS returns."""
 
 
 class AwsOverHttp:
-    """`functions` are the Lambda functions by ARN; `forbidden` the queues and streams by name that nobody may touch.
-    `roles` has the execution roles of functions that GetFunctionConfiguration tells; it is denied for the others.
+    """The services and their state.
 
-    `polls_waiting` counts the receives in the house, and `signatures` knows the keys.
-    `clients` tells of each invocation, by its request id, which access key it was made with.
-    Streams have no limits to their reads, so that no test waits for them.
+    `functions` are the Lambda functions by ARN. Access is denied to the queues and streams whose names are `forbidden`.
+    `roles` has the execution roles that GetFunctionConfiguration returns; for other functions it is denied.
+
+    `polls_waiting` counts the receives that wait, and `signatures` has the valid keys. `clients` has the access key of
+    each invocation, by its request id. Reads of streams have no limits, so that no test waits for them.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -92,7 +93,7 @@ class AwsOverHttp:
         self._watch = watch
 
     def listen_at(self, server: HttpServer) -> None:
-        """Queues are known by their urls, so this comes first."""
+        """Set the address. Urls of queues contain it, so this is called first."""
         self.server = server
         self.sqs = FakeSqs(endpoint_url=server.url)
 
@@ -101,15 +102,15 @@ class AwsOverHttp:
         return self.server.url
 
     def create_queue(self, name: str, **settings: Any) -> FakeQueue:
-        """`settings` are FakeQueue's fields; the history rings."""
+        """`settings` are FakeQueue's fields. The history notifies the watch."""
         return self.sqs.create_queue(name, history=History(self._watch), **settings)
 
     def create_stream(self, name: str, **settings: Any) -> FakeStream:
-        """`settings` are FakeStream's fields; the history rings."""
+        """`settings` are FakeStream's fields. The history notifies the watch."""
         return self._rings(self.kinesis.create_stream(name, **settings))
 
     def create_table(self, name: str, **settings: Any) -> FakeTable:
-        """`settings` are those of `FakeDynamoDbStreams.create_table`; the stream's history rings."""
+        """`settings` are those of `FakeDynamoDbStreams.create_table`. The stream's history notifies the watch."""
         table = self.tables.create_table(name, **settings)
         self._rings(table.stream)
         return table
@@ -166,7 +167,7 @@ class AwsOverHttp:
         return bool(self.forbidden) and orjson.loads(body)["QueueUrl"].rpartition("/")[2] in self.forbidden
 
     async def _invoke(self, request: Request) -> Reply | Drop:
-        """Lambda's Invoke, whose client context tells whose batch it is, and GetFunctionConfiguration."""
+        """Answer GetFunctionConfiguration, and Invoke, whose client context names the mapping of the batch."""
         name = unquote(request.target.split("/")[3])
         if request.method == "GET":
             self.roles_asked_for.append(name)
@@ -189,7 +190,7 @@ class AwsOverHttp:
 
 @asynccontextmanager
 async def aws_over_http(watch: Watch, *keys: Credentials) -> AsyncIterator[AwsOverHttp]:
-    """AWS on a free loopback port, open to these keys."""
+    """Serve AWS on a free loopback port, for these keys."""
     aws = AwsOverHttp(watch)
     aws.signatures.knows(*keys)
     async with http_server(aws.signatures) as server:
@@ -198,7 +199,7 @@ async def aws_over_http(watch: Watch, *keys: Credentials) -> AsyncIterator[AwsOv
 
 
 def refused(raised: ServiceError) -> Reply | Drop:
-    """An error of the fakes as a service of a JSON protocol would write it."""
+    """Return an error of the fakes as a service with a JSON protocol writes it."""
     match raised:
         case errors.Unreachable():
             return Drop()
@@ -210,7 +211,7 @@ def refused(raised: ServiceError) -> Reply | Drop:
 
 
 def invoked(response: Response) -> Reply | Drop:
-    """A function's response as Lambda's Invoke would write it."""
+    """Return a function's response as Lambda's Invoke writes it."""
     match response:
         case Answered(payload=payload):
             return Reply(headers={"X-Amz-Executed-Version": "$LATEST"}, body=payload)

@@ -1,4 +1,4 @@
-"""What AWS does with every request: check the signature (with botocore's own signer), the keys and the time.
+"""What does AWS check in every request? The signature (with botocore's own signer), the keys and the time.
 
 service = AwsService(reply)         what to answer once a request has been let in
 service.knows(keys, …)              the keys that are good
@@ -33,7 +33,7 @@ CREDENTIAL = re.compile(
 
 
 class AwsService:
-    """`accepted` holds the requests that were let in."""
+    """`accepted` has the requests that passed the checks."""
 
     def __init__(self, reply: Callable[[Request], Awaitable[Reply | Drop]]) -> None:
         self._reply = reply
@@ -73,7 +73,7 @@ class AwsService:
 
 
 def expected_authorization(request: Request, keys: Credentials, *, service: str, region: str) -> str:
-    """What botocore would have sent, given the headers that the request says are signed."""
+    """Return the authorization that botocore would send, for the headers that the request lists as signed."""
     names = request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
     as_boto = AWSRequest(
         method=request.method,
@@ -93,10 +93,10 @@ def expected_authorization(request: Request, keys: Credentials, *, service: str,
 
 
 def error(status: int, code: str, message: str = "") -> Reply:
-    """An error as the JSON protocols write it."""
+    """Return an error as the JSON protocols write it."""
     return Reply(status=status, body=orjson.dumps({"__type": f"com.amazonaws.some#{code}", "message": message}))
 
 
 def read_models_once(patch: pytest.MonkeyPatch) -> None:
-    """Let all sessions of a test run share the service models: to parse Lambda's takes longer than most tests."""
+    """Let all sessions of a test run share the service models: parsing Lambda's takes longer than most tests."""
     patch.setattr("botocore.session.create_loader", lambda *_: LOADER)

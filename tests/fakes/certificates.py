@@ -1,4 +1,7 @@
-"""A certificate for 127.0.0.1 and localhost that nobody trusts unless told to."""
+"""How does a test serve TLS?
+
+With a self-signed certificate for 127.0.0.1 and localhost, trusted only if a test says so.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:
-    """A server's context for 127.0.0.1 and localhost; its certificate is left in `certificate.pem`."""
+    """Return a server's TLS context for 127.0.0.1 and localhost, and write its certificate to `certificate.pem`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     today = datetime.datetime.now(datetime.UTC)

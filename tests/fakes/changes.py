@@ -1,4 +1,4 @@
-"""A daemon that may be asked for changes, and does what a test says."""
+"""What stands in for a daemon that clients ask for changes?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from poller.errors import PollerError
 
 
 class FakeChanges:
-    """Remembers what was asked; answers `report`, or raises `error` if there is one, once `go` is set."""
+    """Notes each request. It waits until `go` is set, and then raises `error` if there is one, or returns `report`."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str | None, str | None]] = []

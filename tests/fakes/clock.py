@@ -15,9 +15,9 @@ EPOCH = 1_767_225_600.0
 
 
 class VirtualClock:
-    """`ports.Clock` for tests. Under trio's MockClock it starts at EPOCH and jumps as the virtual time jumps.
+    """`ports.Clock` for tests. Under trio's MockClock it starts at EPOCH and follows the virtual time.
 
-    `ahead` is by how many seconds it is wrong.
+    It is wrong by `ahead` seconds.
     """
 
     def __init__(self, *, ahead: float = 0.0) -> None:
@@ -28,19 +28,22 @@ class VirtualClock:
 
 
 def service_clock(ours: VirtualClock | None = None) -> ServiceClock:
-    """What a process whose own clock is `ours`, a right one by default, knows of a service's clock."""
+    """Return a service's clock as seen by a process with the clock `ours`, which is correct by default."""
     return ServiceClock(ours=(ours or VirtualClock()).now, steady=anyio.current_time)
 
 
 def date_header(epoch: float = EPOCH) -> str:
-    """The Date of an answer that a service writes now. `epoch` is its time of day when anyio's clock stands at 0."""
+    """Return the Date header of an answer that a service writes now.
+
+    `epoch` is its time of day when anyio's clock stands at 0.
+    """
     return formatdate(floor(epoch + anyio.current_time()), usegmt=True)
 
 
 def jump(seconds: float) -> None:
     """Set the running event loop's clock forward: timers that are due by then fire on its next turn.
 
-    It lets a test reach a long timeout at the moment of its choice. For asyncio's own loop; uvloop has another clock.
+    A test can so reach a long timeout at once. It works for asyncio's own loop; uvloop has another clock.
     """
     loop = asyncio.get_running_loop()
     time = loop.time

@@ -1,4 +1,4 @@
-"""What does a program see when it has no descriptor left?"""
+"""What happens to a program that has no file descriptor left?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
-    """Holds for the whole process; one that is closed within may be used again."""
+    """Leave no free file descriptor in the whole process. One that is closed within the block can be used again."""
     gc.collect()  # nothing that a former test left may be closed within
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = [os.open(os.devnull, os.O_RDONLY)]

@@ -2,8 +2,8 @@
 
     deliver ──(faults, latency)──> taken ──(faults, latency)──> return
 
-It waits on anyio's clock, and gives up like the adapters do. A delivery that is cancelled or whose answer gets lost on
-the way back was taken; one that failed on the way there was not.
+It waits on anyio's clock, and gives up as the adapters do. A delivery that is cancelled, or whose answer is lost, has
+an effect; a request that is lost before it arrives has none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.fakes.faults import FaultPlan
 
 
 class Report(NamedTuple):
-    """What a document of a discarded batch says, in words of the code. `at` is in epoch seconds."""
+    """The content of an invocation record of a discarded batch. `at` is in epoch seconds."""
 
     request_id: str
     condition: str
@@ -34,7 +34,7 @@ class Report(NamedTuple):
 
     @property
     def numbers(self) -> list[str]:
-        """The sequence numbers of the event's records, which must be those that the document names."""
+        """Return the sequence numbers of the event's records, which must be those that the document names."""
         numbers = [_number_of(record) for record in self.event["Records"]]
         assert self.batch_info.get("batchSize", 0) == len(numbers)
         ends = [self.batch_info[key] for key in ("startSequenceNumber", "endSequenceNumber") if key in self.batch_info]
@@ -65,9 +65,9 @@ def _number_of(record: dict[str, Any]) -> str:
 
 
 class FakeDestination:
-    """`ports.Destination`. `taken` has each document as often as it was taken; the plan has `deliver`.
+    """`ports.Destination`. `taken` has each document as often as it was delivered. The fault plan names `deliver`.
 
-    `taken_at` has the time of each, on anyio's clock; `answered` has those whose taking the client was told.
+    `taken_at` has the time of each, on anyio's clock. `answered` has those whose delivery the client knows of.
     """
 
     def __init__(self, *, faults: FaultPlan | None = None) -> None:
@@ -78,7 +78,7 @@ class FakeDestination:
 
     @property
     def reports(self) -> list[Report]:
-        """What each taken document says."""
+        """Return the content of each delivered document."""
         return [Report.of(document) for document in self.taken]
 
     async def deliver(self, document: Document) -> None:

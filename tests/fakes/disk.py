@@ -1,4 +1,4 @@
-"""What does a program see on a full disk? Here, writes that no file may grow by."""
+"""What happens to a program on a full disk? Here, no file may grow beyond a limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_file_grows_beyond(size_in_bytes: int) -> Iterator[None]:
-    """Holds for the whole process."""
+    """Limit the size of every file that this process writes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_in_bytes, hard))
     try:

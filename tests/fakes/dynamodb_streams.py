@@ -1,4 +1,4 @@
-"""What stands in for DynamoDB Streams? Tables that write changes, and a service that lets them be read, in its JSON.
+"""What stands in for DynamoDB Streams? Tables that record changes, and a service that returns the records in its JSON.
 
 Beyond what every stream does (`tests/fakes/stream.py`):
 
@@ -11,8 +11,8 @@ Beyond what every stream does (`tests/fakes/stream.py`):
                 iterator and in an old one
     reads       a thousand records and 1 MB to an answer; neither the distance to the tip nor the children are told
 
-Simpler than DynamoDB: any number of readers, a record's size is that of its JSON, and disabling takes no time.
-That a shard lives for four hours is often said, and nowhere promised.
+Simpler than DynamoDB: any number of readers, a record's size is that of its JSON, and disabling takes no time. That a
+shard lives for four hours is often said, and nowhere promised.
 
 Sources: Amazon DynamoDB Streams API Reference, "DescribeStream", "GetShardIterator", "GetRecords"; Amazon DynamoDB
 Developer Guide, "Change data capture for DynamoDB Streams".
@@ -52,7 +52,10 @@ ViewType = Literal["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"]
 
 @dataclass(eq=False, kw_only=True)
 class FakeTable:
-    """A table and its stream. Each change returns its record's sequence number, or None when nothing changed."""
+    """A table and its stream.
+
+    Each method that writes returns the sequence number of its record, or None if nothing changed.
+    """
 
     stream: FakeStream
     key_names: tuple[str, ...] = ("id",)
@@ -69,7 +72,7 @@ class FakeTable:
         return self._write("INSERT" if old is None else "MODIFY", old, item)
 
     def delete_item(self, key: Item, *, is_by_age: bool = False) -> str | None:
-        """`is_by_age` makes it DynamoDB's own doing, by time to live."""
+        """Delete an item. With `is_by_age`, DynamoDB deletes it by time to live."""
         old = self.items.pop(self._key(key), None)
         return None if old is None else self._write("REMOVE", old, None, is_by_age=is_by_age)
 
@@ -94,7 +97,7 @@ class FakeTable:
         return self.stream.roll_over(shard.shard_id, now=now)
 
     def disable(self) -> None:
-        """Close the stream; what is in it can be read for its 24 hours."""
+        """Close the stream. Its records can still be read for 24 hours."""
         self.is_enabled = False
         self.stream.end(now=anyio.current_time())
 
@@ -131,9 +134,10 @@ class FakeTable:
 
 
 class FakeDynamoDbStreams(FakeStreamService):
-    """The streams of one account's tables in one region. `filters` is what becomes of a filter of shards.
+    """The streams of one account's tables in one region.
 
-    `finds_times` is false for a service that knows no iterator at a time.
+    `filters` says what the service does with a filter of shards. `finds_times` is false for a service without iterators
+    at a time.
     """
 
     iterator_lifetime_in_seconds = 900.0
@@ -181,7 +185,7 @@ class FakeDynamoDbStreams(FakeStreamService):
         return table
 
     def source(self, table: FakeTable, **options: Any) -> DynamoDbStreamsSource:
-        """The table's stream as `ports.StreamSource`; `options` are the source's."""
+        """Return the table's stream as `ports.StreamSource`; `options` are the source's."""
         settings: dict[str, Any] = {"client": self, "arn": table.stream.arn}
         return DynamoDbStreamsSource(**settings | options)
 
@@ -260,7 +264,7 @@ def _hash_key(keys: Item) -> int:
 
 
 def _shard_id(serial: int, now: float, randomness: Random) -> str:
-    """The time in milliseconds, twenty digits wide, and randomness; ours differ by the serial number too."""
+    """Return a shard id: the time in milliseconds with twenty digits, a random part, and here also a serial number."""
     return f"shardId-{round((EPOCH + now) * 1000) + serial:020d}-{randomness.getrandbits(32):08x}"
 
 

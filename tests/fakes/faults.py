@@ -1,10 +1,10 @@
-"""What goes wrong with a call? A seeded plan: the same seed draws the same faults in the same order.
+"""Which calls of a service fail, and how? A seeded plan: the same seed draws the same faults in the same order.
 
     on the way there     THROTTLED, UNREACHABLE, ACCESS_DENIED, NOT_FOUND: the service did nothing
     on the way back      ANSWER_LOST, ANSWER_SLOW: the service did what was asked, and the client may never learn of it
 
-Rates are chances from 0 to 1, drawn anew for each call. Faults of the plan end at `ends_at`, so that a simulation can
-ask whether everything comes right in the end. `script` makes the next calls of an operation fail in a fixed way.
+Rates are chances from 0 to 1, drawn anew for each call. Faults of the plan end at `ends_at`, so a simulation can check
+that everything recovers. `script` lets the next calls of an operation fail in a fixed way.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Fault(Enum):
 
 
 class Outage(NamedTuple):
-    """From `begins_at` until before `ends_at` (seconds on anyio's clock) every call meets `fault`."""
+    """From `begins_at` until before `ends_at` (seconds on anyio's clock) every call has the fault `fault`."""
 
     begins_at: float
     ends_at: float
@@ -41,11 +41,11 @@ class Outage(NamedTuple):
 
 @dataclass(kw_only=True)
 class FaultPlan:
-    """`latency_in_seconds` is the range of the way there and of the way back, each.
+    """`latency_in_seconds` is the range of the time that a request takes, and of the time that an answer takes.
 
-    `entry_failure_rate` is the chance of each entry of a batch call to fail with InternalError.
-    `ghost_rate` is the chance that a receive whose client went away goes on at the service, and takes messages that
-    nobody will see, until its waiting time has passed.
+    `entry_failure_rate` is the chance of each entry of a batch call to fail with InternalError. `ghost_rate` is the
+    chance that a receive whose client has disconnected goes on at the service until its wait is over, and takes
+    messages that no client gets.
     """
 
     seed: int = 0
@@ -65,7 +65,7 @@ class FaultPlan:
         self._scripts: defaultdict[str, deque[Fault]] = defaultdict(deque)
 
     def script(self, operation: str, *faults: Fault) -> None:
-        """The next calls of `operation` meet these faults, one each, before the rates are asked again."""
+        """Let the next calls of `operation` have these faults, one each. Then the rates apply again."""
         self._scripts[operation].extend(faults)
 
     def draw(self, operation: str, now: float) -> Fault:

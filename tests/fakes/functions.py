@@ -35,7 +35,7 @@ def callable_kind(
     python: str = sys.executable,
     memory_size_in_mb: int | None = None,
 ) -> ChildProcess:
-    """What the settings make of `handler = "module:callable"`."""
+    """Return the kind of function that the settings make from `handler = "module:callable"`."""
     return ChildProcess(
         command=(python, str(BOOTSTRAP)),
         handler=handler,

@@ -1,4 +1,4 @@
-"""A function in memory as an HTTP service, which takes the event as the body of a POST."""
+"""How is a function in memory reached over HTTP? As a service that gets the event as the body of a POST."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.fakes.http_server import Drop, Reply, Request
 
 
 def http_function(function: Target) -> Callable[[Request], Awaitable[Reply | Drop]]:
-    """The handler of a `tests.fakes.http_server.http_server`."""
+    """Return a handler for `tests.fakes.http_server.http_server`."""
 
     async def answer(request: Request) -> Reply | Drop:
         headers = request.headers

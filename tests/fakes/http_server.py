@@ -1,10 +1,11 @@
-"""A small HTTP server on a free loopback port that does what a test's handler says, misbehaviour included.
+"""What stands in for an HTTP server? A small one on a free loopback port, which does what a test's handler says.
 
     async with http_server(handler) as server:
         ... server.url, server.requests, server.connections ...
 
-The handler is a coroutine function: it gets a `Request` and returns a `Reply`, or `Drop` to hang up without one.
-A handler may wait for as long as it likes; it is cancelled when the client goes away, and `server.abandoned` counts it.
+The handler is a coroutine function: it gets a `Request` and returns a `Reply`, or `Drop` to close the connection
+without one. A handler may wait without limit. It is cancelled when the client disconnects, and `server.abandoned`
+counts it.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ class Drop:
 
 
 TURNS_UNTIL_SERVED = 5
-"""More turns of the event loop than it takes from an accepted connection to the start of its coroutine."""
+"""More turns of the event loop than there are between an accepted connection and the start of its coroutine."""
 
 Handler = Callable[[Request], Awaitable[Reply | Drop]]
 
 
 class HttpServer:
-    """What a test may look at. `connections` counts those ever made, `abandoned` the requests that clients gave up."""
+    """A running server. `connections` counts all connections so far, `abandoned` the requests that clients gave up."""
 
     def __init__(self, handler: Handler) -> None:
         self.url = ""
@@ -80,7 +81,7 @@ class HttpServer:
             del self._tasks[task]
 
     async def _handle(self, request: Request, reader: asyncio.StreamReader) -> Reply | Drop | None:
-        """The handler's answer; None when the client hung up first."""
+        """Return the handler's answer, or None if the client disconnected first."""
         handling = asyncio.ensure_future(self._handler(request))
         hanging_up = asyncio.ensure_future(reader.read(1))  # clients here never send the next request early
         try:
@@ -95,7 +96,10 @@ class HttpServer:
             await asyncio.gather(handling, hanging_up, return_exceptions=True)
 
     async def close(self) -> None:
-        """Returns once every connection is gone: one that outlives the event loop fails some later test."""
+        """Close the server and wait for the end of every connection.
+
+        One that outlives the event loop fails a later test.
+        """
         tasks = dict(self._tasks)
         for task, writer in tasks.items():
             task.cancel()
@@ -104,9 +108,9 @@ class HttpServer:
 
 
 async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None = None) -> Request | None:
-    """The next request of a connection; None at its end. Bodies need a Content-Length.
+    """Return the next request of a connection, or None at its end. A body needs a Content-Length.
 
-    With a writer, a client that asks first may go on.
+    With a writer, `Expect: 100-continue` is answered.
     """
     try:
         head = await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""What stands in for Kinesis? A service in memory, spoken to in Kinesis's own JSON, on anyio's clock.
+"""What stands in for Kinesis? A service in memory with Kinesis's own JSON, on anyio's clock.
 
 Beyond what every stream does (`tests/fakes/stream.py`):
 
@@ -8,8 +8,8 @@ Beyond what every stream does (`tests/fakes/stream.py`):
     listings    a hundred a second, if so limited (`listings_in_a_second`); pages by tokens, which are good for 300
                 seconds and may not be sent with the stream's name or ARN
 
-A throttled call does not count against the limit.
-`has_limits=False` lifts the limits of a service, for tests that do not wait.
+A throttled call does not count against the limit. `has_limits=False` removes the limits of a service, for tests that do
+not wait.
 
 Simpler than Kinesis: a stream is there and resharded at once, and filters of listings, consumers, encryption, tags and
 everything that no test needs are left out.
@@ -77,11 +77,11 @@ class FakeKinesis(FakeStreamService):
         del self.streams[str(stream.arn)]
 
     def put(self, stream: FakeStream, partition_key: str, data: bytes = b"", *, hash_key: int | None = None) -> str:
-        """Put without faults. Returns the sequence number; `hash_key` is Kinesis's explicit one."""
+        """Put a record without faults, and return its sequence number. `hash_key` is Kinesis's explicit hash key."""
         return self._put(stream, partition_key, b64encode(data).decode(), hash_key, anyio.current_time())[1]
 
     def source(self, stream: FakeStream, **options: Any) -> KinesisSource:
-        """The stream as `ports.StreamSource`; `options` are the source's."""
+        """Return the stream as `ports.StreamSource`; `options` are the source's."""
         settings: dict[str, Any] = {"arn": stream.arn, "reader": known(INVOKE_IDENTITY_ARN)}
         return KinesisSource(self, **settings | options)
 
@@ -130,7 +130,7 @@ class FakeKinesis(FakeStreamService):
         return stream.put(content, key=partition_key, hash_key=hash_key, size=size, now=now)
 
     def _list_shards(self, request: Mapping[str, Any], now: float) -> Any:
-        """A token names the stream, the last shard's id, the page's length and its own time."""
+        """List shards. A token has the stream, the last shard's id, the page's length and its own time."""
         self.limit_listings(now)
         after, count = "", min(request.get("MaxResults", 1000), 1000)
         if "NextToken" in request:
@@ -184,14 +184,17 @@ class FakeKinesis(FakeStreamService):
         return answer | {"NextShardIterator": token}
 
     def _pay(self, shard: tuple[str, str], size: int, now: float) -> None:
-        """A second's bytes may be read at once; beyond that there is nothing until all have had their time."""
+        """Count bytes that were read.
+
+        The bytes of one second may be read at once; after more, reads wait for their share.
+        """
         paid_until = max(now, self._paid_until.get(shard, now)) + size / BYTES_IN_A_SECOND
         self._paid_until[shard] = paid_until
         if paid_until - now >= 1:
             self._refused_until[shard] = paid_until
 
     def _limit(self, stream: FakeStream, shard_id: str, operation: str, now: float) -> None:
-        """Raises Throttled when the shard had five such calls within a second, or too many bytes read."""
+        """Raise Throttled if the shard had five such calls within a second, or if too many bytes were read."""
         if not self._has_limits:
             return
         calls = self._calls[str(stream.arn), shard_id, operation]
@@ -205,7 +208,7 @@ class FakeKinesis(FakeStreamService):
 
 
 def consumer_arn(stream: FakeStream, name: str) -> Arn:
-    """The ARN that Kinesis would give a consumer of the stream."""
+    """Return the ARN that Kinesis would give a consumer of the stream."""
     return Arn.parse(f"{stream_arn(stream.arn)}/consumer/{name}:1767225600")
 
 

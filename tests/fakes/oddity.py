@@ -1,4 +1,4 @@
-"""What may an odd service answer? What a good one does, with one part of it replaced, left out or repeated."""
+"""How may the answer of an odd service look? Like a correct one with one part replaced, left out or repeated."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ODD_VALUES: list[Any] = [
     ),
     *([], [[]], [None], ["a"], {}, {"a": {}}, {"": None}),
 ]
-"""Of every kind that JSON has, and numbers and texts that break what is done to them."""
+"""Values of every JSON type, and numbers and texts with which calculations and decoding fail."""
 
 DEEP = 900
-"""Levels of nesting: fewer than parsers refuse, more than encoders take."""
+"""A number of nested levels that parsers accept and encoders refuse."""
 
 
 def odd(answer: Any, randomness: Random) -> Any:
-    """A copy of the answer with one oddity."""
+    """Return a copy of the answer with one odd part."""
     document = {"answer": deepcopy(answer)}
     where, key = randomness.choice(list(_places(document)))
     match randomness.randrange(8):
@@ -55,7 +55,7 @@ def odd(answer: Any, randomness: Random) -> Any:
 
 
 def _places(node: Any) -> Any:
-    """Every place in the document, as the container and the key or index in it."""
+    """Yield every place in the document, as its container and its key or index."""
     keys = node.keys() if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
     for key in keys:
         yield node, key

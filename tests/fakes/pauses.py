@@ -1,4 +1,4 @@
-"""What stands in for the store of paused mappings? A set that outlives the daemon, and may refuse."""
+"""What stands in for the store of paused mappings? A set that outlives the daemon and can be made to fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from poller.model.ids import MappingName
 
 
 class FakePauses:
-    """`ports.PauseStore`. While it `is_broken`, it takes no change."""
+    """`ports.PauseStore`. While `is_broken` is true, every change fails."""
 
     def __init__(self) -> None:
         self.paused: set[MappingName] = set()

@@ -59,7 +59,7 @@ Kind = Literal[
 
 
 class Entry(NamedTuple):
-    """One fact of a queue's history. `at` is on anyio's clock; `receipt` is None where none is concerned.
+    """One fact of a queue's history. `at` is on anyio's clock. `receipt` is None if the fact has no receipt.
 
     `receive_count` is the message's after the fact; `detail` is a code, or the new timeout of visibility_changed.
     """
@@ -101,7 +101,7 @@ class Stored:
 
 @dataclass(eq=False, kw_only=True)
 class FakeQueue:
-    """`on_change` is called whenever there may be something new to receive, now or sooner than before."""
+    """`on_change` is called whenever a message may be received now, or earlier than before."""
 
     arn: Arn
     seed: int = 0
@@ -115,7 +115,10 @@ class FakeQueue:
     undeleted_rate: float = 0.0
     on_change: Callable[[], None] = lambda: None
     history: list[Entry] = field(default_factory=list)
-    """Every fact in order of time. An expiry is noted at its own time when the queue is next touched, see `settle`."""
+    """Every fact in order of time.
+
+    An expiry has its own time, and is noted at the next use of the queue; see `settle`.
+    """
 
     def __post_init__(self) -> None:
         assert (self.maximum_receive_count is None) == (self.dead_letter_queue is None)
@@ -138,7 +141,7 @@ class FakeQueue:
 
     @property
     def message_ids(self) -> list[str]:
-        """The messages that are in the queue, in flight or not, oldest first."""
+        """Return the ids of all messages in the queue, in flight or not, oldest first."""
         return list(self._messages)
 
     def send(
@@ -185,7 +188,7 @@ class FakeQueue:
         visibility_timeout_in_seconds: float | None = None,
         attempt_id: str | None = None,
     ) -> list[Wire]:
-        """What a receive gets at this moment, perhaps nothing."""
+        """Return the messages that a receive gets now, perhaps none."""
         self.settle(now)
         timeout = self.visibility_timeout_in_seconds
         hidden_until = now + (timeout if visibility_timeout_in_seconds is None else visibility_timeout_in_seconds)
@@ -246,12 +249,12 @@ class FakeQueue:
         return None
 
     def answer_lost(self, wires: Sequence[Wire], *, now: float) -> None:
-        """Note that the client never saw these messages."""
+        """Note that the client never got these messages."""
         for wire in wires:
             self._note(now, "answer_lost", self._receipts[wire["ReceiptHandle"]], wire["ReceiptHandle"])
 
     def settle(self, now: float) -> None:
-        """Let everything happen that time alone brings about."""
+        """Apply everything that has happened by the passing of time."""
         while self._alarms and self._alarms[0][0] <= now:
             at, _, message = heappop(self._alarms)
             if message.is_deleted or message.hidden_until != at or message.message_id not in self._messages:
@@ -261,11 +264,11 @@ class FakeQueue:
             self._show(message)
 
     def next_change_at(self) -> float | None:
-        """When time alone will next make something receivable, at the earliest."""
+        """Return the earliest time when a message becomes receivable without any call."""
         return self._alarms[0][0] if self._alarms else None
 
     def _original(self, deduplication_id: str | None, now: float) -> Stored | None:
-        """The message that was sent under this id, perhaps deleted since."""
+        """Return the message that was sent with this deduplication id, even if it was deleted since."""
         if deduplication_id is None or deduplication_id not in self._sent_under:
             return None
         sent_at, message_id = self._sent_under[deduplication_id]

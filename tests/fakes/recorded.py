@@ -1,4 +1,4 @@
-"""Facts as they come: a `Record` that keeps them, and lets a test wait for one."""
+"""How does a test see which facts were emitted? It gives the code a callable that keeps them, and may wait for one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Recorded:
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
     async def first(self, kind: type[F], such_that: Callable[[F], bool] = lambda _: True) -> F:
-        """The first such fact, as soon as there is one."""
+        """Wait for the first fact of this type, and return it."""
         with anyio.fail_after(PATIENCE_IN_SECONDS):
             while True:
                 for fact in self.of(kind):

@@ -1,4 +1,5 @@
-"""Where may discarded records be reported, besides queues? Topics and buckets in memory, in the words of SNS and S3.
+"""What stands in for topics and buckets, where discarded records are reported? Services in memory, with the APIs of SNS
+and S3.
 
     POST / Action=Publish&TopicArn=…&Message=…    a message of a topic that is there
     PUT /BUCKET/KEY                               an object of a bucket that is there
@@ -18,7 +19,7 @@ XML = {"Content-Type": "text/xml"}
 
 
 class FakeReports:
-    """`topics` has the messages by the topic's ARN, `buckets` the objects by the bucket's name and their key."""
+    """`topics` has the messages by topic ARN, and `buckets` has the objects by bucket name and key."""
 
     def __init__(self) -> None:
         self.topics: dict[str, list[str]] = {}
@@ -40,7 +41,7 @@ class FakeReports:
 
 
 def query_answer(operation: str, result: str) -> Reply:
-    """What a service of the query protocol answers."""
+    """Return an answer of a service with the query protocol."""
     text = f"<{operation}Response><{operation}Result>{result}</{operation}Result></{operation}Response>"
     return Reply(headers=XML, body=text.encode())
 

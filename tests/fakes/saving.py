@@ -1,4 +1,4 @@
-"""How do tests save positions that do not care about versions? As one writer, the first of each shard."""
+"""How do tests save positions if versions do not matter? As one writer, which is the first to write each shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in for telemetry at the supervisor? The names that have series now."""
+"""What stands in for telemetry in tests of the supervisor? The set of names that have series now."""
 
 from __future__ import annotations
 

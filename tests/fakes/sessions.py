@@ -1,4 +1,4 @@
-"""A session of its own, for tests that ask which session a process belongs to."""
+"""How does a test get a process in another session?"""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def other_session() -> Iterator[int]:
-    """A session with one process, which has no connection; gives its id.
+    """Start a session with one process without a connection, and yield its id.
 
-    The session of the tests would not do: in a container it may hold processes whose descriptors we may not read,
-    and each of them counts as a holder of all its user's sockets.
+    The session of the tests is not suitable: in a container it may have processes whose descriptors we may not read,
+    and each of these counts as a holder of all sockets of its user.
     """
     with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, start_new_session=True) as process:
         yield process.pid

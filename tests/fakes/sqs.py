@@ -1,13 +1,14 @@
-"""What stands in for SQS? A service in memory, spoken to in SQS's own JSON, on anyio's clock.
+"""What stands in for SQS? A service in memory with SQS's own JSON, on anyio's clock.
 
     SqsSource ──call──> FakeSqs ──(faults, latency, long polling)──> FakeQueue
 
-`FakeSqs` is a `Client` as those of aws/ are, so that the real `SqsSource` runs over it, and contract tests speak
-to it as to an emulator. How a queue behaves is in `tests/fakes/queue.py`; what goes wrong, in `faults.py`.
+`FakeSqs` is a `Client` as those of aws/ are, so the real `SqsSource` runs over it, and contract tests use it like an
+emulator. `tests/fakes/queue.py` says how a queue behaves, and `faults.py` which calls fail.
 
-A long poll wakes when a message comes, becomes visible again or is released, and when a message group becomes free.
-A receive that is cancelled or times out on the way back has taken its messages; one that is cancelled while it waits
-may go on as a ghost and take what comes next. Both are noted in the queue's history as `answer_lost`.
+A long poll wakes when a message is sent, becomes visible again or is released, and when a message group becomes free.
+If a receive is cancelled or times out while its answer is on the way, its messages are in flight. If it is cancelled
+while it waits, it may go on as a ghost and take the next messages. Both are noted in the queue's history as
+`answer_lost`.
 
 Simpler than SQS: permissions, tags, moving queues' settings and everything that no test needs are left out.
 """
@@ -29,7 +30,7 @@ from tests.fakes.queue import LONGEST_VISIBILITY_IN_SECONDS, Failure, FakeQueue,
 
 
 class Poll(NamedTuple):
-    """A receive at the service: what it asks for, and until when it waits."""
+    """A receive that waits at the service: its request, and the end of its wait."""
 
     asked: int
     until: float
@@ -39,7 +40,7 @@ class Poll(NamedTuple):
 
 
 class FakeSqs:
-    """Queues of one account in one region, by url. `seed` is for the queues; the faults have a seed of their own."""
+    """Queues of one account in one region, by url. `seed` is for the queues; the faults have their own seed."""
 
     def __init__(
         self, *, seed: int = 0, faults: FaultPlan | None = None, endpoint_url: str = "http://sqs.fake"
@@ -64,7 +65,7 @@ class FakeSqs:
         return queue
 
     def delete_queue(self, queue: FakeQueue) -> None:
-        """Polls that wait find out at their next look."""
+        """Delete a queue. Waiting polls fail at their next look at it."""
         url = self.url(queue)
         del self._queues[url]
         self._set_changed(url)
@@ -73,7 +74,7 @@ class FakeSqs:
         return queue_url(self._endpoint_url, queue.arn)
 
     def send(self, queue: FakeQueue, body: str, **options: Any) -> str:
-        """Send without faults; `options` are FakeQueue.send's. Returns the message's id."""
+        """Send a message without faults, and return its id; `options` are those of FakeQueue.send."""
         return queue.send(body, now=anyio.current_time(), **options)
 
     def source(self, queue: FakeQueue, *, has_batching_window: bool = False) -> SqsSource:
@@ -81,7 +82,7 @@ class FakeSqs:
         return SqsSource(self, arn=queue.arn, queue_url=self.url(queue), has_batching_window=has_batching_window)
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        """Answer one request. Raises errors.ServiceError, and only that."""
+        """Answer one request. Raise only errors.ServiceError."""
         asked_at = anyio.current_time()
         try:
             request = orjson.loads(body)
@@ -93,7 +94,7 @@ class FakeSqs:
 
     @property
     def date(self) -> str:
-        """The Date header of an answer that is written now."""
+        """Return the Date header of an answer that is written now."""
         return date_header()
 
     async def _call(self, operation: str, request: Wire, timeout_in_seconds: float) -> Any:
@@ -158,7 +159,7 @@ class FakeSqs:
             self._changed.pop(url).set()
 
     def _serve_ghosts(self, url: str) -> None:
-        """Polls whose client went away come first, each with at most one harvest."""
+        """Serve the polls whose client has disconnected, before all others; each takes messages at most once."""
         ghosts, self._ghosts[url] = self._ghosts[url], []
         queue, now = self._queues[url], anyio.current_time()
         for ghost in ghosts:
@@ -205,7 +206,7 @@ class FakeSqs:
         return queue
 
     def _batch(self, request: Mapping[str, Any], act: Any) -> Any:
-        """Carry out the entries one by one; an entry may fail by the plan, and then nothing happened to it."""
+        """Carry out the entries one by one. An entry that fails by the plan has no effect."""
         entries = request["Entries"]
         if not 1 <= len(entries) <= 10 or len({entry["Id"] for entry in entries}) != len(entries):
             raise Rejected("one to ten entries with distinct ids are wanted", code="TooManyEntriesInBatchRequest")
@@ -240,7 +241,7 @@ def _polled(queue: FakeQueue, poll: Poll, now: float) -> list[Wire]:
 
 
 def _selected(wire: Wire, request: Mapping[str, Any]) -> Wire:
-    """Attributes come only when they are asked for; asking for all is the only way that is understood here."""
+    """Return a message with the requested attributes. Only a request for all or for none is allowed here."""
     asked_for_system = [*request.get("MessageSystemAttributeNames", ()), *request.get("AttributeNames", ())]
     left_out = set() if "All" in asked_for_system else {"Attributes"}
     if "All" not in request.get("MessageAttributeNames", ()):

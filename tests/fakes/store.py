@@ -2,8 +2,8 @@
 
     save ──(faults, latency)──> stored, noted in `history` ──(faults, latency)──> return
 
-It compares versions as every store does, and stores also a checkpoint that moves back: a checker judges that.
-A save that is cancelled, or whose answer gets lost on the way back, may have happened.
+It compares versions as every store does. It also stores a checkpoint that moves back, which a checker finds. A save
+that is cancelled, or whose answer is lost, may have an effect.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from tests.fakes.faults import Fault, FaultPlan
 
 
 class Saved(NamedTuple):
-    """One save that happened. `asked_at` is when it was asked for, by which process is `life`.
+    """One save that happened. The process `life` asked for it at `asked_at`.
 
-    `wanted` are all the shards of the call, `checkpoints` those that were stored.
+    `wanted` are all shards of the call, `checkpoints` those that were stored.
     """
 
     asked_at: float
@@ -82,13 +82,13 @@ class FakeStore:
         await self._way_back(fault)
 
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
-        """Nobody sets one by hand here."""
+        """Return None, because no person sets a position here."""
         fault = await self._way_there("starting_position")
         await self._way_back(fault)
         return None
 
     def _is_next(self, key: StateKey, shard_id: ShardId, claim: Claim) -> bool:
-        """Whether nobody has stored the shard since this writer has read it."""
+        """Return whether no other writer has stored the shard since this writer read it."""
         version, writer = self._claims.get((key, shard_id), (0, None))
         step = claim.version_of(shard_id) - version
         return step == 1 or (step == 0 and writer == claim.writer)

@@ -5,15 +5,14 @@
 
 Records go to the open shard whose hash range holds their key's hash. Sequence numbers grow over the whole stream, by
 steps of chance, and pass a power of ten early, so that their length varies; a shard's range begins before its first
-record and, once it is closed, ends after its last.
-Records leave after the retention period, at once and exactly; a closed shard leaves with its last possible record.
-A cursor is a place: the number of records before it, trimmed ones included.
+record and, once it is closed, ends after its last. Records expire exactly at the end of the retention period; a closed
+shard leaves with its last possible record. A cursor is the number of records before it, including trimmed ones.
 
 What randomness does, by rates: a read is empty though there are records (`empty_read_rate`) or shorter than it could be
 (`short_read_rate`); the last records of a closed shard come without its end, which an empty read then tells
 (`late_end_rate`); an iterator expires before its time (`early_expiry_rate`); a rollover makes two children
-(`split_at_rollover_rate`).
-A cursor behind the oldest record is refused by DynamoDB (`refuses_trimmed`), and moved to it by Kinesis.
+(`split_at_rollover_rate`). A cursor behind the oldest record is refused by DynamoDB (`refuses_trimmed`), and moved to
+it by Kinesis.
 
 A number that lies outside of a shard's range is refused, as one of a former stream by the same name is.
 
@@ -82,7 +81,7 @@ class Stored(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The answer of a read. `next_place` is None at the shard's end."""
+    """The answer to a read. `next_place` is None at the shard's end."""
 
     records: list[Stored]
     next_place: int | None
@@ -131,7 +130,7 @@ class FakeStream:
     early_expiry_rate: float = 0.0
     split_at_rollover_rate: float = 0.0
     history: list[Entry] = field(default_factory=list)
-    """Every fact in order of time. What time alone brings about is noted at its own time, see `settle`."""
+    """Every fact in order of time. A fact that happens by the passing of time has its own time; see `settle`."""
 
     def __post_init__(self) -> None:
         self.randomness = Random(self.seed)
@@ -146,11 +145,11 @@ class FakeStream:
 
     @property
     def last_number(self) -> int:
-        """The highest sequence number given so far."""
+        """Return the highest sequence number so far."""
         return self._number
 
     def shards(self, *, now: float) -> list[FakeShard]:
-        """The shards that are listed, oldest first."""
+        """Return the listed shards, oldest first."""
         self.settle(now)
         return list(self._shards.values())
 
@@ -160,7 +159,10 @@ class FakeStream:
         return self._shards[shard_id]
 
     def put(self, content: Any, *, key: str, hash_key: int, size: int, now: float) -> tuple[str, str]:
-        """Returns the shard's id and the record's sequence number. `key` is noted for who checks order."""
+        """Put a record, and return its shard's id and its sequence number.
+
+        The history notes `key`, for checks of the order.
+        """
         self.settle(now)
         shard = next(
             shard
@@ -174,7 +176,7 @@ class FakeStream:
         return shard.shard_id, str(record.sequence_number)
 
     def split(self, shard_id: str, *, now: float, hash_key: int | None = None) -> list[str]:
-        """Into two, in the middle or so that the second begins at `hash_key`. Returns the children's ids."""
+        """Split a shard in the middle, or where the second child begins at `hash_key`. Return the children's ids."""
         self.settle(now)
         first, last = self.shard(shard_id).hash_keys
         second = (first + last + 1) // 2 if hash_key is None else hash_key
@@ -183,7 +185,7 @@ class FakeStream:
         return self._replace([shard_id], [(first, second - 1), (second, last)], "split", now)
 
     def merge(self, shard_id: str, adjacent_shard_id: str, *, now: float) -> str:
-        """Two neighbours into one. Returns its id; its parents stand in the order of the arguments."""
+        """Merge two adjacent shards, and return the child's id. Its parents are in the order of the arguments."""
         self.settle(now)
         ranges = sorted(self.shard(each).hash_keys for each in (shard_id, adjacent_shard_id))
         if ranges[0][1] + 1 != ranges[1][0]:
@@ -191,12 +193,12 @@ class FakeStream:
         return self._replace([shard_id, adjacent_shard_id], [(ranges[0][0], ranges[1][1])], "merge", now)[0]
 
     def roll_over(self, shard_id: str, *, now: float, children: int = 1) -> list[str]:
-        """Close a shard of a table's stream and open its children. Returns their ids."""
+        """Close a shard of a table's stream and open its children. Return their ids."""
         first, last = self.shard(shard_id).hash_keys
         return self._replace([shard_id], _shares(first, last, children), "rollover", now)
 
     def end(self, *, now: float) -> None:
-        """Close every shard without children, as when a table's stream is disabled."""
+        """Close every shard without opening children, as when a table's stream is switched off."""
         self.settle(now)
         for shard in [shard for shard in self._shards.values() if shard.is_open]:
             self._replace([shard.shard_id], [], "end", now)
@@ -210,7 +212,10 @@ class FakeStream:
         sequence_number: int | None = None,
         arrived_at: float | None = None,
     ) -> int:
-        """Where a position is. Raises NotFound, Rejected, and (only where that is refused) Trimmed."""
+        """Return the place of a position.
+
+        Raise NotFound, Rejected or, if the stream refuses trimmed positions, Trimmed.
+        """
         self.settle(now)
         shard = self.shard(shard_id)
         match kind:
@@ -227,7 +232,10 @@ class FakeStream:
         return self._place_of_number(shard, kind, sequence_number, now)
 
     def read(self, shard_id: str, place: int, *, limit: int, maximum_bytes: int, now: float) -> Page:
-        """What a read gets at this moment, perhaps nothing. Raises NotFound and, where that is refused, Trimmed."""
+        """Return the records that a read gets now, perhaps none.
+
+        Raise NotFound or, if the stream refuses trimmed positions, Trimmed.
+        """
         self.settle(now)
         shard = self.shard(shard_id)
         if place < shard.oldest:
@@ -244,22 +252,22 @@ class FakeStream:
         return Page(records, None if is_end else place, 0.0)
 
     def age_out(self, *, now: float) -> None:
-        """Let the retention period of all that there is be over now."""
+        """Let the retention period of all present records end now."""
         self.settle(now)
         for shard in self._shards.values():
             trimmed, shard.oldest = shard.records[shard.oldest :], len(shard.records)
             self._note(now, "trimmed", shard, trimmed)
 
     def refused(self, shard_id: str, code: str, *, now: float) -> None:
-        """Note that the service refused a call for a reason of its own."""
+        """Note that the service refused a call for its own reason."""
         self.history.append(Entry(now, "refused", shard_id, (), code))
 
     def answer_lost(self, shard_id: str, sequence_numbers: Sequence[str], *, now: float) -> None:
-        """Note that the client never saw these records."""
+        """Note that the client never got these records."""
         self.history.append(Entry(now, "answer_lost", shard_id, tuple(sequence_numbers)))
 
     def settle(self, now: float) -> None:
-        """Let everything happen that time alone brings about, each at its own time."""
+        """Apply everything that has happened by the passing of time, each fact at its own time."""
         while self._alarms and self._alarms[0][0] <= now:
             at, _, ring = heappop(self._alarms)
             ring(at)
@@ -343,13 +351,13 @@ class FakeStream:
 
 
 def _shares(first: int, last: int, count: int) -> list[tuple[int, int]]:
-    """A range of hash keys in so many parts."""
+    """Divide a range of hash keys into `count` parts."""
     bounds = [first + (last + 1 - first) * number // count for number in range(count + 1)]
     return [(begin, after - 1) for begin, after in pairwise(bounds)]
 
 
 def _within(records: list[Stored], maximum_bytes: int) -> list[Stored]:
-    """As many as fit, but at least one."""
+    """Return as many records as fit, but at least one."""
     total = 0
     for count, record in enumerate(records):
         total += record.size

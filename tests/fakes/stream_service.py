@@ -1,13 +1,13 @@
-"""What do the services behind both kinds of streams have in common? Calls with faults, and cursors that expire.
+"""What do the services of both kinds of streams have in common? Calls with faults, and iterators that expire.
 
     source ──call──> FakeStreamService ──(faults, latency)──> FakeStream
 
-A service is a `Client` as those of aws/ are, so that the real sources run over it, and contract tests speak to it
-as to an emulator. Requests and answers go through JSON, as on the wire. How a stream behaves is in
-`tests/fakes/stream.py`; what goes wrong, in `faults.py`.
+A service is a `Client` as those of aws/ are, so the real sources run over it, and contract tests use it like an
+emulator. Requests and answers go through JSON, as on the wire. `tests/fakes/stream.py` says how a stream behaves, and
+`faults.py` which calls fail.
 
-An iterator says in itself where it stands and when it was issued, so that it can be used twice: a read whose answer
-was lost gives the same again. The history notes such a loss as `answer_lost`.
+An iterator contains its place and the time of its issue, so it can be used twice: after a lost answer the same read
+returns the same records. The history notes a lost answer as `answer_lost`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ACCOUNT = "123456789012"
 
 
 class Cursor(NamedTuple):
-    """What an iterator of ours says."""
+    """The content of an iterator."""
 
     stream_arn: str
     shard_id: str
@@ -49,7 +49,7 @@ class Cursor(NamedTuple):
 
 
 class Bucket:
-    """A second's calls may come at once, and after that so many a second. A refused call is not counted."""
+    """A limit of calls: those of one second may come at once. A refused call is not counted."""
 
     def __init__(self, calls_in_a_second: float) -> None:
         self._rate = self._tokens = calls_in_a_second
@@ -65,7 +65,7 @@ class Bucket:
 
 
 class EveryNth:
-    """Refuses each call whose number is a multiple of `n`, whatever the time."""
+    """A limit that refuses every `n`-th call, independent of the time."""
 
     def __init__(self, n: int) -> None:
         self._n = n
@@ -77,11 +77,10 @@ class EveryNth:
 
 
 class FakeStreamService(ABC):
-    """Streams by ARN. `seed` is the streams' randomness; the faults have a seed of their own.
+    """Streams by ARN. `seed` is for the streams; the faults have their own seed.
 
-    `listings_in_a_second` is how often a page of a listing may be asked for, None for any number; `throttled_listings`
-    counts what was refused for it.
-    `epoch` is the time of day when anyio's clock stands at 0; answers tell the time if `tells_time`.
+    `listings_in_a_second` limits the pages of listings, None means no limit. `throttled_listings` counts the refused
+    ones. `epoch` is the time of day when anyio's clock is 0. Answers have a Date if `tells_time` is true.
     """
 
     iterator_lifetime_in_seconds: float
@@ -127,14 +126,14 @@ class FakeStreamService(ABC):
 
     @abstractmethod
     def answer(self, operation: str, request: Mapping[str, Any], now: float) -> Any:
-        """The answer to a request that has arrived."""
+        """Return the answer to a request that has arrived."""
 
     @abstractmethod
     def sequence_number(self, wire: Mapping[str, Any]) -> str:
-        """That of a record in the answer of a read."""
+        """Return the sequence number of a record in the answer to a read."""
 
     def stream(self, arn: str, now: float) -> FakeStream:
-        """The stream as it is now."""
+        """Return the stream as it is now."""
         stream = self.streams.get(arn)
         if stream is None:
             raise NotFound(f"Stream {arn} not found", code="ResourceNotFoundException")
@@ -142,7 +141,7 @@ class FakeStreamService(ABC):
         return stream
 
     def read(self, cursor: Cursor, *, limit: int, maximum_bytes: int, now: float) -> Page:
-        """A page of a stream, if the cursor is still good."""
+        """Return a page of a stream if the iterator is still valid."""
         stream = self.stream(cursor.stream_arn, now)
         is_too_old = now - cursor.issued_at >= self.iterator_lifetime_in_seconds
         if is_too_old or stream.randomness.random() < stream.early_expiry_rate:
@@ -151,7 +150,7 @@ class FakeStreamService(ABC):
         return stream.read(cursor.shard_id, cursor.place, limit=limit, maximum_bytes=maximum_bytes, now=now)
 
     def limit_listings(self, now: float) -> None:
-        """Raises Throttled when there were too many, of any stream."""
+        """Raise Throttled if too many listings were requested, over all streams."""
         if self.listings is not None and not self.listings.takes(now):
             self.throttled_listings += 1
             raise Throttled("Rate exceeded", code="LimitExceededException")

@@ -1,7 +1,7 @@
-"""How does a function behave? By a seeded plan: it takes its time, succeeds, fails, names failures, or is throttled.
+"""How does a function behave? By a seeded plan it takes time, succeeds, fails, fails partly, or is throttled.
 
-A function lives apart from the daemon that calls it: when the client goes away, it goes on to its planned end.
-Every call is in `calls`, in order of beginning, with what became of each message, so that a checker can ask afterwards.
+A function is independent of the daemon that calls it: if the client disconnects, it goes on to its planned end. `calls`
+has every call in the order of its beginning, with the outcome of each message, for checks afterwards.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ Ending = Literal["succeeded", "partly_failed", "failed", "answer_lost", "cut"]
 
 @dataclass(kw_only=True)
 class Call:
-    """One run of the function. `done` are the messages whose success the client was told; `ended_at` is planned.
+    """One run of the function. `done` are the messages whose success the client knows of; `ended_at` is planned.
 
-    A stream's record goes by its sequence number, and has neither receipt nor group; of a batch that failed partly,
-    only those before the first failed one are done.  `window` is the tumbling window, with its state, None without.
+    A stream's record is identified by its sequence number, and has neither receipt nor group. Of a batch that failed
+    partly, only the records before the first failed one are done. `window` is the tumbling window with its state, or
+    None.
     """
 
     mapping: str
@@ -53,13 +54,12 @@ class Call:
 
 @dataclass(kw_only=True)
 class FunctionPlan:
-    """Rates are chances from 0 to 1 for each call, as long as the time is before `ends_at`; then all goes well.
+    """Rates are chances from 0 to 1 for each call, until `ends_at`; after that every call succeeds.
 
-    A message whose id is in `poison` fails whenever it comes, for good. With `names_failures` it fails alone (and, on a
-    FIFO queue, with what follows it in its group), otherwise its whole batch does.
-    An event of more than `largest_event` bytes is refused, at any time.
-    With `answer`, every call that comes to its end answers just that.
-    In a tumbling window, the state returned lists the records that are done in it.
+    A message whose id is in `poison` always fails. With `names_failures` it fails alone (on a FIFO queue, together with
+    the later ones of its group), else its whole batch fails. An event of more than `largest_event` bytes is refused, at
+    any time. With `answer`, every call that ends gives exactly this answer. In a tumbling window, the state returned
+    lists the records that are done in it.
     """
 
     seed: int = 0
@@ -108,7 +108,7 @@ class FakeTarget:
         return self._end(call, troubled)
 
     def lose_answer(self, invocation: Invocation) -> None:
-        """The client never saw the answer of this invocation, which has just ended."""
+        """Note that the client never got the answer of this invocation, which has just ended."""
         for call in reversed(self.calls):
             if (call.request_id, call.attempt) == (invocation.request_id, invocation.attempt):
                 call.ending, call.done = "answer_lost", frozenset()
@@ -169,7 +169,10 @@ class FakeTarget:
         return Answered(orjson.dumps(answer))
 
     def _failed_items(self, call: Call, troubled: bool) -> frozenset[str]:
-        """Once a message of a group fails, so does all that follows it in its group, as AWS asks of FIFO handlers."""
+        """Return the failed messages.
+
+        After a failed message all later ones of its group fail, as AWS requires of FIFO handlers.
+        """
         failed: set[str] = set()
         failed_groups: set[str] = set()
         rate = self.plan.item_failure_rate if troubled and self.plan.names_failures else 0.0
@@ -182,7 +185,7 @@ class FakeTarget:
 
 
 def _identity(record: dict[str, Any]) -> tuple[str, str, str | None]:
-    """The record's id, receipt and group."""
+    """Return the record's id, receipt and group."""
     if "kinesis" in record:
         return record["kinesis"]["sequenceNumber"], "", None
     if "dynamodb" in record:
@@ -197,5 +200,5 @@ def _done(call: Call, failed: frozenset[str]) -> frozenset[str]:
 
 
 def ids_of(calls: Collection[Call]) -> list[str]:
-    """Every message id handed over, in order."""
+    """Yield every message id that was handed over, in order."""
     return [message_id for call in calls for message_id in call.message_ids]

@@ -1,4 +1,4 @@
-"""How does a test wait for something to happen? Whoever changes something rings; whoever waits looks again.
+"""How does a test wait for something to happen? Whoever changes something notifies it, and it looks again.
 
 watch.ring()                            something changed
 await watch.until(lambda: ...)          return as soon as this holds; give up after a while
@@ -19,11 +19,11 @@ from tests.fakes import stream
 from tests.fakes.queue import Entry
 
 LONGEST_WAIT_IN_SECONDS = 60.0
-"""Far more than anything takes that a test waits for, so that a loaded machine fails none."""
+"""Much longer than any wait of a test takes, so that a loaded machine fails no test."""
 
 
 class Watch:
-    """One for a whole test: all that happens in its process rings here."""
+    """One watch for a whole test: everything in its process notifies it."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
@@ -32,7 +32,7 @@ class Watch:
         self._changed.set()
 
     async def until(self, holds: Callable[[], object], within: float = LONGEST_WAIT_IN_SECONDS) -> None:
-        """Raises AssertionError when the time is over."""
+        """Wait until the condition holds. Raise AssertionError when the time is over."""
         with anyio.move_on_after(within):
             while not holds():
                 self._changed.clear()
@@ -42,7 +42,7 @@ class Watch:
 
 
 class History(list[Entry]):
-    """For `FakeQueue.history`. `counts` holds how many entries there are of each kind."""
+    """A list for `FakeQueue.history`. `counts` has the number of entries of each kind."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class History(list[Entry]):
 
 
 class StreamHistory(list[stream.Entry]):
-    """For `FakeStream.history`."""
+    """A list for `FakeStream.history`."""
 
     def __init__(self, watch: Watch, entries: Iterable[stream.Entry]) -> None:
         super().__init__(entries)
