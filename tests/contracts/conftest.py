@@ -1,7 +1,7 @@
-"""Which implementations must keep the contracts? The fake, on both of anyio's backends, and the emulators.
+"""Which implementations of SQS do the contract tests run against? The fake, on both of anyio's backends, and emulators.
 
-An implementation that is known to deviate from AWS says so in `LACKS`, with the reason; a test that needs what it lacks
-is expected to fail there, strictly, so that the list cannot outlive the fault.
+`LACKS` names the features that an implementation lacks, with the reason. A test that needs such a feature is expected
+to fail there; if it succeeds, the entry must be removed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ONLY_ACCOUNT_OF_MOTO = "123456789012"
 
 
 class Needs(Enum):
-    """What a test asks of a queue beyond what every emulator does."""
+    """The features of SQS that a test needs and that some emulator lacks."""
 
     FORGIVING_DELETES = auto()
     EXPIRING_RECEIPTS = auto()
@@ -54,14 +54,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """An implementation that is not a fake is an emulator, which is a process."""
+    """Mark the tests of emulators as slow, because an emulator is a process."""
     parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     if "fake" not in str(parameters.get("implementation", "fake")):
         item.add_marker("slow")
 
 
 class Queue(NamedTuple):
-    """A queue of its own for one test, and a way to send to it."""
+    """A new queue for one test, and a way to send messages to it."""
 
     client: Client
     arn: Arn
@@ -85,7 +85,7 @@ class Broker(NamedTuple):
     account: str
 
     def queue(self, name: str) -> Queue:
-        """A queue by this name, which need not exist."""
+        """Return a queue with this name; it may not exist."""
         arn = Arn(partition="aws", service="sqs", region=REGION, account=self.account, resource=name)
         return Queue(self.client, arn, queue_url(self.endpoint_url, arn))
 

@@ -1,7 +1,7 @@
-"""Which implementations must keep the contract of a stream's source, and how is a stream made and written to there?
+"""Which implementations of streams do the contract tests run against, and how do the tests create and write streams?
 
-An implementation that is known to deviate from AWS says so in `LACKS`, with the reason; a test that needs what it lacks
-is expected to fail there, strictly, so that the list cannot outlive the fault.
+`LACKS` names the features that an implementation lacks, with the reason. A test that needs such a feature is expected
+to fail there; if it succeeds, the entry must be removed.
 
     KinesisBroker    over the fake, ministack and kinesis-local, all spoken to in Kinesis's JSON
     FakeTables       } the fake has tables of its own; ministack's are DynamoDB's, spoken to in its JSON
@@ -35,7 +35,7 @@ TIMEOUT_IN_SECONDS = 20
 
 
 class Needs(Enum):
-    """What a test asks of a stream beyond what every emulator does."""
+    """The features of streams that a test needs and that some emulator lacks."""
 
     RESHARDING = auto()
     PAGES = auto()
@@ -60,13 +60,13 @@ DYNAMODB = [name for name in LACKS if name.startswith("dynamodb:")]
 
 
 class Stream(ABC):
-    """A stream of its own for one test."""
+    """A new stream for one test."""
 
     client: Client
     arn: Arn
 
     def age_out(self) -> None:
-        """Let all that was put age out now; only the fakes can."""
+        """Let all records expire now. Only the fakes can do this."""
         assert isinstance(self.client, FakeStreamService)
         self.client.streams[str(self.arn)].age_out(now=anyio.current_time())
 
@@ -76,11 +76,11 @@ class Stream(ABC):
 
     @abstractmethod
     async def put(self, text: str, *, key: str = "k") -> None:
-        """Write a record that carries a text."""
+        """Write a record with this text."""
 
     @abstractmethod
     def text(self, record: Mapping[str, Any]) -> str:
-        """The text that the record carries."""
+        """Return the text in the record."""
 
 
 class Broker(ABC):
@@ -88,11 +88,11 @@ class Broker(ABC):
 
     @abstractmethod
     async def create(self) -> Stream:
-        """A stream of one shard, ready to be used."""
+        """Create a stream of one shard, and return it when it is ready."""
 
     @abstractmethod
     def missing(self) -> StreamSource:
-        """The source of a stream that does not exist."""
+        """Return the source of a stream that does not exist."""
 
 
 class KinesisStream(Stream):
@@ -119,7 +119,7 @@ class KinesisStream(Stream):
         return answer["ShardId"], answer["SequenceNumber"]
 
     async def split(self, shard_id: str) -> None:
-        """In the middle of all hash keys."""
+        """Split the shard in the middle of all hash keys."""
         await self.order("SplitShard", ShardToSplit=shard_id, NewStartingHashKey=str(2**127))
         await self.active()
 
@@ -128,14 +128,14 @@ class KinesisStream(Stream):
         await self.active()
 
     async def active(self) -> None:
-        """Ask until it is; each question is a request, so nothing else need be waited for."""
+        """Ask until the stream is active. Each question is a request, so the loop needs no pause."""
         while True:
             answer = await self.call("DescribeStreamSummary")
             if answer["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE":
                 return
 
     async def order(self, operation: str, **request: Any) -> None:
-        """A call whose answer is empty; on AWS it is not even JSON."""
+        """Send a request whose answer is empty. On AWS the empty answer is not JSON."""
         try:
             await self.call(operation, **request)
         except Unreachable as error:
@@ -170,7 +170,7 @@ class KinesisBroker(Broker):
 
 
 class TableStream(Stream):
-    """A table with the hash key `id`, whose items carry their text in `text`."""
+    """A table with the hash key `id` and its texts in the attribute `text`."""
 
     def __init__(self, client: Client, arn: Arn) -> None:
         self.client = client
@@ -193,7 +193,7 @@ class TableStream(Stream):
 
     @abstractmethod
     async def disable(self) -> None:
-        """Let the table write no more changes into this stream."""
+        """Switch the stream of the table off."""
 
 
 class FakeTableStream(TableStream):

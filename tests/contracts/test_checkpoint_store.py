@@ -80,7 +80,7 @@ async def store(kind: str, tmp_path: Path, anyio_backend: str) -> AsyncIterator[
 
 @pytest.fixture(params=["fake", "memory", "sqlite"])
 async def shared(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[CheckpointStore]:
-    """Also over the fake, which compares versions, but does not mind a checkpoint that moves back."""
+    """Return each store and also the fake, which compares versions but accepts a checkpoint that moves back."""
     if request.param == "fake":
         yield FakeStore()
         return
@@ -214,7 +214,7 @@ async def test_each_of_several_simultaneous_saves_returns_only_its_own_lost_shar
 
 
 async def test_every_store_follows_the_rule_of_versions(shared: CheckpointStore) -> None:
-    """Rows of up to three versions by two writers, and each claim on them."""
+    """The cases are rows with up to three versions by two writers, and each claim on these rows."""
     cases = [(stored, by, version) for stored in range(4) for by in (ME, OTHER) for version in range(1, 6)]
     for number, (stored, by, version) in enumerate(cases):
         shard_id = ShardId(f"shard-{number}")
@@ -309,7 +309,7 @@ async def test_simultaneous_saves_are_all_stored_and_a_refused_one_harms_no_othe
 
 @pytest.mark.parametrize("passes", range(8))
 async def test_a_cancelled_save_is_atomic_and_later_ones_work(store: CheckpointStore, passes: int) -> None:
-    """Cancelled after so many turns of the event loop; a load that follows knows which it was, for good."""
+    """The save is cancelled after `passes` turns of the event loop. A later load shows whether it was stored."""
     both = {A: after(1), B: after(1)}
     async with anyio.create_task_group() as savers:
         savers.start_soon(save, store, USERS, both)

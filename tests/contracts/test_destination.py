@@ -1,4 +1,7 @@
-"""What must every destination do? See ports.Destination; one suite over the fake and, on an emulator, all services."""
+"""What must every destination do?
+
+See ports.Destination. The suite runs over the fake and over all services of an emulator.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +60,9 @@ BATCH = DiscardedBatch(
 
 
 class Place(NamedTuple):
-    """A destination, one that does not exist, one that nobody answers for, and what has arrived so far.
+    """A destination, one that does not exist, one without a server, and the documents that have arrived so far.
 
-    `is_idempotent` where a document that is delivered twice arrives once.
+    `is_idempotent` is true if a document that is delivered twice arrives once.
     """
 
     destination: Destination
@@ -154,7 +157,7 @@ def fake() -> Place:
 
 @asynccontextmanager
 async def service(kind: str, url: str, account: str) -> AsyncIterator[Place]:
-    """A queue, a topic with a queue subscribed, or a bucket of its own for one test."""
+    """Yield a new queue, a new topic with a subscribed queue, or a new bucket."""
     async with (
         Aws(AwsSettings(region=REGION, endpoint_url=url)) as aws,
         Aws(AwsSettings(region=REGION, endpoint_url="http://127.0.0.1:1")) as nobody,
@@ -198,7 +201,7 @@ async def a_queue(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
 
 @asynccontextmanager
 async def a_topic(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
-    """What arrives is what the topic hands on to a queue."""
+    """The queue that is subscribed to the topic receives the documents."""
     async with a_queue(aws, url, account) as (queue, _), aws.client("sns") as client, aws.client("sqs") as reader:
         topic = (await client.create_topic(Name=queue.resource))["TopicArn"]
         await client.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=str(queue))
@@ -238,7 +241,7 @@ async def a_bucket(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
 
 
 async def bodies(client: Any, url: str) -> list[str]:
-    """All messages of a queue that nobody sends to any more."""
+    """Return the bodies of all messages of a queue that gets no more messages."""
     found: list[str] = []
     while messages := (await client.receive_message(QueueUrl=url, MaxNumberOfMessages=10)).get("Messages"):
         found += [message["Body"] for message in messages]

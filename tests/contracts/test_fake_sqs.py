@@ -1,4 +1,4 @@
-"""Does the fake do what only real SQS does? What emulators lack, and the faults, under virtual time."""
+"""Does the fake of SQS do what emulators do not do? Rules of real SQS and faults, under virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the fakes do what only real streams do? What emulators lack, and the faults, under virtual time."""
+"""Do the fakes of streams do what emulators do not do? Rules of real streams and faults, under virtual time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def kinds(stream: FakeStream) -> list[str]:
 
 
 async def start(source: StreamSource, position: Position | None = None) -> ShardIterator:
-    """An iterator of the oldest shard."""
+    """Return an iterator of the oldest shard."""
     shards = await source.shards()
     return await source.iterator(shards[0].shard_id, position or TrimHorizon())
 
@@ -65,7 +65,7 @@ async def read(source: StreamSource, position: Position | None = None, *, limit:
 async def read_on_the_wire(
     service: FakeKinesis, stream: FakeStream, kind: str, number: SequenceNumber
 ) -> list[StreamRecord]:
-    """As the source would read, had it asked the service for this kind of position."""
+    """Read as the source would read if it requested this kind of position."""
     request = {
         "StreamARN": str(stream.arn),
         "ShardId": stream.shards(now=anyio.current_time())[0].shard_id,
@@ -530,7 +530,7 @@ async def test_the_token_of_a_listing_expires() -> None:
 
 
 async def read_everything(source: StreamSource, shard_id: ShardId) -> list[str]:
-    """As a careful reader does it; every kind of failure is met in the end by the same answer: once more."""
+    """Read all records of a shard. Every kind of failure is handled by another try."""
     numbers: list[str] = []
     iterator: ShardIterator | None = None
     while True:

@@ -1,4 +1,4 @@
-"""What must every queue source do? One suite over the fake and, through the real AWS clients, over the emulators."""
+"""What must every queue source do? The suite runs over the fake and, through the real AWS clients, over emulators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must every stream source do? One suite over the fakes and, through the real AWS clients, over the emulators."""
+"""What must every stream source do? The suite runs over the fakes and, through the real AWS clients, over emulators."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ on_the_fakes = pytest.mark.parametrize("implementation", FAKES, indirect=True)
 on_dynamodb = pytest.mark.parametrize("implementation", DYNAMODB, indirect=True)
 
 MANY_READS = 20
-"""Reads after which an emulator, and a fake without randomness, must have given what it has."""
+"""After this number of reads an emulator, and a fake without randomness, must have returned all records."""
 
 
 @pytest.fixture(params=list(LACKS))
@@ -107,12 +107,12 @@ async def only_shard(source: StreamSource) -> ShardId:
 
 
 async def start(source: StreamSource, position: Position | None = None) -> ShardIterator:
-    """An iterator of the only shard, from its beginning."""
+    """Return an iterator of the only shard, at its beginning."""
     return await source.iterator(await only_shard(source), position or TrimHorizon())
 
 
 async def read_on(source: StreamSource, iterator: ShardIterator, *, count: int | None = None) -> list[StreamRecord]:
-    """Read until there are so many records, or to the shard's end."""
+    """Read until `count` records have been read, or to the end of the shard."""
     records: list[StreamRecord] = []
     following: ShardIterator | None = iterator
     for _ in range(MANY_READS):
