@@ -1,4 +1,4 @@
-"""The world that every test of the daemon starts in."""
+"""Which surroundings does every test of the daemon start with?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """AWS over HTTP is made of asyncio's servers."""
+    """AWS over HTTP uses asyncio's servers."""
     return "asyncio"
 
 

@@ -1,10 +1,10 @@
-"""How does a test run the daemon? As a user does: a TOML file, a process, its log, its HTTP pages, signals.
+"""How does a test run the daemon? As a user does: with a TOML file, as a process, with its log, its pages and signals.
 
     world    a folder, AWS over HTTP and its keys; `world.daemon(text)` writes the file and runs `poller run -c FILE`
     daemon   the process; every line of its log has been parsed as JSON
 
-A test waits for entries of a queue's history or lines of the log through the one `watch`, never for time to pass.
-Whatever becomes of the test, the process has ended, by its own id, when the block is left.
+A test waits through `watch` for entries of a queue's history or for lines of the log, and never for a fixed time. At
+the end of the block the process has ended, also if the test fails.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ shutdown_grace_in_seconds = {grace}
 
 
 class Page(NamedTuple):
-    """What the daemon answered over HTTP."""
+    """An HTTP answer of the daemon."""
 
     status: int
     text: str
@@ -56,7 +56,7 @@ class Page(NamedTuple):
 
 
 class Daemon:
-    """A running `poller run`. `log` holds the parsed lines, `text` all of stderr as it came."""
+    """A running `poller run`. `log` has the parsed lines, `text` the unchanged text of stderr."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: LogPipe, watch: Watch) -> None:
         self.pid = process.pid
@@ -68,11 +68,11 @@ class Daemon:
         self._watch = watch
 
     def said(self, event: str, **fields: object) -> list[dict[str, Any]]:
-        """The log's lines of this event with these fields."""
+        """Return the log lines of this event with these fields."""
         return [line for line in self.log if line["event"] == event and fields.items() <= line.items()]
 
     def records(self, event: str, **fields: object) -> int:
-        """How many records the lines of this event are about, in all."""
+        """Return the sum of `records` over all lines of this event."""
         return sum(line["records"] for line in self.said(event, **fields))
 
     async def until_said(self, event: str, **fields: object) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Daemon:
         return self.said(event, **fields)[0]
 
     async def get(self, path: str) -> Page:
-        """A page of the daemon, at the address that its log names."""
+        """Request a page of the daemon, at the address that its log names."""
         address = (await self.until_said("daemon_started"))["http"]
         async with aiohttp.ClientSession() as session, session.get(f"http://{address}{path}") as reply:
             return Page(reply.status, await reply.text())
@@ -100,7 +100,7 @@ class Daemon:
         self._process.send_signal(number)
 
     async def ended(self, within: float = 30.0) -> int:
-        """The exit status, once the process and its log have ended."""
+        """Wait until the process and its log have ended, and return the exit status."""
         with anyio.fail_after(within):
             return await self._process.wait()
 
@@ -109,7 +109,7 @@ class Daemon:
         return await self.ended()
 
     async def read(self) -> None:
-        """Take in the log until its end; then every line must have been JSON."""
+        """Read the log to its end. Every line must be JSON."""
         no_json = []
         async for line in self._lines:
             self.text += line.decode()
@@ -130,7 +130,7 @@ class LogPipe(NamedTuple):
 
 
 async def log_pipe() -> LogPipe:
-    """A pipe of our own rather than asyncio's, so that a test may close it."""
+    """Return a pipe of our own instead of asyncio's, because a test may close it."""
     reading, writing = os.pipe()
     lines = asyncio.StreamReader(limit=1 << 20)
     loop = asyncio.get_running_loop()
@@ -139,7 +139,7 @@ async def log_pipe() -> LogPipe:
 
 
 class World:
-    """What surrounds a daemon. `environment` is all that it gets to see of the machine's; `state` is the setting."""
+    """The surroundings of a daemon. `environment` is its whole environment; `state` is the setting."""
 
     def __init__(self, folder: Path, watch: Watch, aws: AwsOverHttp) -> None:
         self.folder = folder
@@ -155,7 +155,10 @@ class World:
         return [self.aws.sqs.send(queue, body, **options) for body in bodies]
 
     async def until_deleted(self, queue: FakeQueue, count: int) -> None:
-        """So many messages of the queue are gone for good. Only the time from one delete to the next is limited."""
+        """Wait until `count` messages of the queue are deleted.
+
+        Only the time from one delete to the next is limited.
+        """
         assert isinstance(queue.history, History)
         counts = queue.history.counts
 
@@ -169,14 +172,17 @@ class World:
         await self.watch.until(lambda: any(entry.kind == kind and entry.detail == detail for entry in queue.history))
 
     def write(self, text: str, *, grace: float = 20) -> Path:
-        """The settings file; `text` is all of it but the [daemon] table."""
+        """Write the settings file and return its path. `text` is everything but the table [daemon]."""
         file = self.folder / "poller.toml"
         file.write_text(DAEMON.format(url=self.aws.url, state=self.state, grace=grace) + text)
         return file
 
     @asynccontextmanager
     async def daemon(self, text: str, *options: str, grace: float = 20) -> AsyncIterator[Daemon]:
-        """Runs with the settings that `write` makes. The process is killed on leaving, if it is there still."""
+        """Run the daemon with the settings that `write` makes.
+
+        At the end of the block a process that still runs is killed.
+        """
         file = self.write(text, grace=grace)
         log = await log_pipe()
         process = await asyncio.create_subprocess_exec(
@@ -212,7 +218,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
 
 
 def environment(keys: Credentials | None, **more: str) -> dict[str, str]:
-    """The machine's, without its AWS settings, its proxies and its virtual account."""
+    """Return the machine's environment without AWS settings, proxies and virtual environment."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -232,7 +238,7 @@ def _variables(keys: Credentials) -> Mapping[str, str]:
 
 
 def poller(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
+    """Run a command that ends by itself."""
     return subprocess.run(
         [sys.executable, "-m", "poller", *arguments],
         env=environment(KEYS),
@@ -246,7 +252,7 @@ def poller(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def descendants(pid: int) -> set[int]:
-    """The processes that this one has started, and theirs."""
+    """Return the descendants of this process."""
     table = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     parents = {int(child): int(parent) for child, parent in map(str.split, table.splitlines())}
     found = {pid}
@@ -256,12 +262,15 @@ def descendants(pid: int) -> set[int]:
 
 
 def ended_with(pids: Collection[int]) -> list[int]:
-    """A descriptor for each process, which becomes readable at its end; `until_gone` closes them."""
+    """Return a file descriptor for each process, which becomes readable at the process's end.
+
+    `until_gone` closes them.
+    """
     return [os.pidfd_open(pid) for pid in pids]
 
 
 async def until_gone(processes: Sequence[int]) -> None:
-    """Whatever is left has outlived its daemon: it is ended all the same, and the test fails."""
+    """Wait for the end of these processes. A process that outlives its daemon is killed, and the test fails."""
     left = 0
     for process in processes:
         with anyio.move_on_after(30) as waiting:

@@ -1,11 +1,11 @@
-"""Was anything lost, out of order or repeated without need, in all the lives of a daemon that is killed?
+"""Did a daemon that was killed repeatedly lose, disorder or needlessly repeat any record?
 
-One pass over what happened to one mapping, in order of time:
+The check passes once over the history of one mapping, in order of time:
 
     Began      a function was handed these records          Stored     a daemon has died; the positions in its file
     Ended      it has succeeded with them                   Reported   the destination has taken a record's report
 
-A record is done when it succeeded or was reported; what filters keep out asks for nothing.
+A record is done when it succeeded or was reported. A record that is filtered out needs nothing.
 
     handed over     never what is filtered out, nor what is at or before the position that was stored before the life
     in order        in each life, only after the record before it in its shard and lane (or, for the first ones of a
@@ -13,8 +13,8 @@ A record is done when it succeeded or was reported; what filters keep out asks f
     stored          never back, and never past a record that is not done
     at the end      everything is done
 
-By induction the record before stands for all earlier ones. An invocation that a killed daemon leaves behind belongs to
-that daemon's life, whenever it arrives.
+By induction it is enough to check the record before. An invocation that a killed daemon leaves behind belongs to that
+daemon's life, even if it arrives later.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ class Stored(NamedTuple):
 Event = Began | Ended | Reported | Stored
 
 PAST_ALL = 10**100
-"""The place of a drained shard's end."""
+"""The position of a drained shard."""
 
 
 @dataclass
 class Summary:
-    """What a history amounts to.
+    """Counts of a history.
 
-    `lives` are those that handed something over; `records` were for the function, `repeated` of them were handed over
-    in more than one life.
+    `lives` counts the lives that invoked a function, and `records` the records for the function. `repeated` counts
+    those that were handed over in more than one life.
     """
 
     lives: int = 0
@@ -78,7 +78,10 @@ class Summary:
 
 @dataclass
 class Life:
-    """`start` has the places that were stored before it began; `done` what was done in it."""
+    """One life of the daemon.
+
+    `start` has the positions that were stored before it began, `done` the records done in it.
+    """
 
     start: Mapping[ShardId, int] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
@@ -86,7 +89,7 @@ class Life:
 
 
 class KillHistory:
-    """The check of one mapping's history; `is_by_key` when its lanes go by key, else a shard is one lane."""
+    """The check of one mapping's history. `is_by_key` is true if keys have lanes; else a shard is one lane."""
 
     def __init__(self, source: Source, *, is_by_key: bool) -> None:
         self._source = source
@@ -101,7 +104,7 @@ class KillHistory:
         self._draw_lanes(is_by_key)
 
     def check(self, events: Iterable[Event]) -> Summary:
-        """Raises AssertionError for what must not be."""
+        """Raise AssertionError if the history breaks a rule."""
         for event in sorted(events, key=lambda each: each.at):
             match event:
                 case Began():
@@ -120,7 +123,7 @@ class KillHistory:
         return self._summary()
 
     def _draw_lanes(self, is_by_key: bool) -> None:
-        """For every record that is for the function, the ones just before it."""
+        """For every record that is for the function, find the ones directly before it."""
         last: dict[str, dict[str, str]] = {}
         parents = {shard.shard_id: shard.parent_ids for shard in self._source.shards}
         for shard_id, number, key in self._source.puts:
@@ -185,7 +188,7 @@ class KillHistory:
 def _ends(
     parent_ids: Iterable[str], parents: Mapping[str, Sequence[str]], last: dict[str, dict[str, str]]
 ) -> list[str]:
-    """The last records of these shards' lanes; an empty shard's own parents stand in for it."""
+    """Return the last records of the lanes of these shards; for an empty shard those of its parents."""
     ends: list[str] = []
     for parent_id in parent_ids:
         own = list(last.get(parent_id, {}).values())

@@ -1,11 +1,11 @@
-"""How is a daemon killed at random moments, and what is known of its streams afterwards?
+"""How does a test kill a daemon at random moments, and how does it check the streams afterwards?
 
 One daemon has four mappings: a Kinesis stream and a table's stream, each with handlers in child processes and with a
-function of AWS Lambda, one of the two with its lanes by key. While it is killed and started again at once, records are
-put (some are for the filter, some are poison), shards split, merge and roll over, functions fail at random and are
-throttled, and answers get lost; poison is bisected, and reported to a queue.
-Between a death and the next start the stored positions are read. In the end `kill_history.py` goes over the whole
-history of each mapping, and no child process must be left.
+function of AWS Lambda, one of the two with its lanes by key. The daemon is killed and started again at once. Meanwhile
+records are put (some are filtered out, some are poison), shards split, merge and roll over, functions fail at random
+and are throttled, and answers get lost. Poison records are isolated by bisection and reported to a queue. Between a
+death and the next start the stored positions are read. At the end `kill_history.py` checks the whole history of each
+mapping, and no child process may be left.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.fakes.queue import FakeQueue
 from tests.fakes.watch import History
 
 WORKING_LIVES = 2
-"""The first lives are killed only after each mapping has handed something over."""
+"""The first lives are killed only after each mapping has invoked its function."""
 
 STARTING_RATE = 0.15
 LONGEST_START_IN_SECONDS = 1.0
@@ -49,7 +49,7 @@ KINDS: tuple[Kind, ...] = (*("plain",) * 178, *("skipped",) * 21, "poison")
 KEYS = [f"key-{number}" for number in range(30)]
 TROUBLE_RATE = 0.02
 LONGEST_CATCHING_UP_IN_SECONDS = 60.0
-"""After the last kill, from one record that is done to the next; then the history tells what is missing."""
+"""The longest time, after the last kill, between two records that are done. Then the history says what is missing."""
 
 LAMBDA = "arn:aws:lambda:eu-west-1:123456789012:function:"
 SETTINGS = (
@@ -62,7 +62,7 @@ FACTOR = "parallelization_factor = 4"
 
 @dataclass(eq=False, kw_only=True)
 class Reader:
-    """A mapping, and what happened to it. `done` is what `catch_up` knows to be done."""
+    """A mapping and its history. `done` has the records that `catch_up` knows to be done."""
 
     name: str
     source: Source
@@ -81,7 +81,7 @@ class Reader:
         return mapping(self.name, self.source, self.function, *options, report)
 
     def catch_up(self) -> None:
-        """Take in what was reported, each record by itself, and what is done."""
+        """Read which records were reported, each alone, and which are done."""
         if self.failures_history.counts["sent"] > self._reports:
             self._take_in_reports()
         for event in self.events[self._seen :]:
@@ -92,7 +92,7 @@ class Reader:
         self._seen = len(self.events)
 
     def has_begun(self, life: int) -> bool:
-        """Whether the function was handed something in this life, which is the last one."""
+        """Return whether the function was invoked in the present life."""
         return any(isinstance(event, Began) and event.life == life for event in self.events[self._seen :])
 
     @property
@@ -112,7 +112,7 @@ class Reader:
 
 
 class OnLambda:
-    """A function that goes on when the daemon is dead."""
+    """A function that goes on after the daemon was killed."""
 
     def __init__(self, aws: AwsOverHttp, events: list[Event], randomness: random.Random) -> None:
         self._aws = aws
@@ -134,7 +134,7 @@ class OnLambda:
 
 
 class Ledger:
-    """What the handlers wrote down, read as it grows."""
+    """The lines that the handlers write, read as they are written."""
 
     def __init__(self, path: Path, events: Mapping[str, list[Event]]) -> None:
         self._path = path
@@ -143,7 +143,7 @@ class Ledger:
         path.touch()
 
     def read(self) -> None:
-        """A line may be seen before its end is; then it is left for the next time."""
+        """Read the new lines. An incomplete line is left for the next read."""
         with self._path.open("rb") as file:
             file.seek(self._read)
             whole = file.read().rpartition(b"\n")[0]
@@ -154,7 +154,10 @@ class Ledger:
 
 
 class Killing:
-    """The daemon's lives one after another, `run` until the end. `children` counts the processes that deaths left."""
+    """The daemon's lives, one after another.
+
+    `children` counts the processes that were left when the daemon was killed.
+    """
 
     def __init__(self, world: World, *, randomness: random.Random) -> None:
         self.children = 0
@@ -176,7 +179,7 @@ class Killing:
         self._settings = "".join(_handlers(reader, ledger) + reader.setting for reader in self.readers)
 
     async def run(self, kills: int, *, killed: Callable[[], object] = lambda: None) -> Mapping[str, Summary]:
-        """`killed` is told of each. Raises AssertionError for what must not be."""
+        """Run all lives. `killed` is called for each kill. Raise AssertionError if a rule was broken."""
         async with anyio.create_task_group() as group:
             writing = anyio.CancelScope()
             group.start_soon(self._write, writing)
@@ -220,7 +223,7 @@ class Killing:
 
     @asynccontextmanager
     async def _daemon(self) -> AsyncIterator[Daemon]:
-        """The next life: its keys and its environment tell it from the others."""
+        """Run the next life. Its credentials and its environment distinguish it from the others."""
         self._life += 1
         keys = Credentials(f"LIFE{self._life}", "secret-access-key", "session-token")
         self._world.aws.signatures.knows(keys)
@@ -239,7 +242,7 @@ class Killing:
             group.start_soon(until_gone, left)
 
     async def _random_moment(self) -> None:
-        """Mostly while it works, at first always; at times while it starts."""
+        """Wait for a random moment: at first always while the daemon works, later sometimes while it starts."""
         if self._life > WORKING_LIVES and self._randomness.random() < STARTING_RATE:
             await anyio.sleep(self._randomness.uniform(0, LONGEST_START_IN_SECONDS))
         else:
@@ -247,7 +250,7 @@ class Killing:
             await anyio.sleep(self._randomness.uniform(0, LONGEST_LIFE_IN_SECONDS))
 
     def _has_each_begun(self) -> bool:
-        """Each function was handed something in this life."""
+        """Return whether each function was invoked in this life."""
         self._ledger.read()
         return all(reader.has_begun(self._life) for reader in self.readers)
 
@@ -275,7 +278,7 @@ class Killing:
         return all(len(reader.done) >= reader.source.wanted for reader in self.readers)
 
     async def _is_anything_done(self) -> bool:
-        """Wait for it; false when the time is over."""
+        """Wait until a record is done; return False if the time is over."""
         before = self._done()
         with suppress(AssertionError):
             await self._world.watch.until(lambda: self._done() > before, within=LONGEST_CATCHING_UP_IN_SECONDS)
@@ -287,7 +290,7 @@ class Killing:
 
 
 def _handlers(reader: Reader, ledger: Path) -> str:
-    """A function in child processes, where it is not one of Lambda's."""
+    """Return the settings of a function in child processes, and nothing for a Lambda function."""
     if reader.function.startswith(LAMBDA):
         return ""
     return f"""
@@ -298,7 +301,7 @@ def _handlers(reader: Reader, ledger: Path) -> str:
 
 
 def left_behind(folder: Path, *, life: int | None = None) -> list[int]:
-    """A descriptor for each process of a daemon of this folder, or of one of its lives; for `until_gone`."""
+    """Return a file descriptor for each process of the daemons of this folder, or of one life; for `until_gone`."""
     wanted = {f"FOLDER={folder}".encode()} | (set() if life is None else {f"LIFE={life}".encode()})
     found = []
     for process in Path("/proc").glob("[0-9]*"):

@@ -1,8 +1,8 @@
-"""Does `kill -9` lose, disorder or needlessly repeat a record of a stream? A long look, by hand.
+"""Does `kill -9` lose, disorder or needlessly repeat a record of a stream? A long check, by hand.
 
     .venv/bin/python tests/e2e/kills.py --kills 200 --seed 1
 
-`killing.py` says what is done, `kill_history.py` what is checked; any fault ends it with an AssertionError.
+`killing.py` says what is done, `kill_history.py` what is checked. A fault ends the program with an AssertionError.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(
     kills: Annotated[int, typer.Option(help="How often the daemon is killed.")] = 200,
     seed: Annotated[int | None, typer.Option(help="Of what is drawn here; moments differ all the same.")] = None,
 ) -> None:
-    """Kill the daemon again and again, and tell what became of the records."""
+    """Kill the daemon repeatedly, and print how many records were repeated."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     console = Console()
     console.print(f"seed {seed}")

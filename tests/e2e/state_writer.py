@@ -1,7 +1,7 @@
-"""Saves positions for as long as it lives, and prints each when it is stored: `state_writer.py FILE` (see the tests).
+"""A program that saves positions without end, and prints each one after it is stored: `state_writer.py FILE`.
 
-Every shard is a task of its own; a pair of shards is saved by one call.
-A window's bounds and state repeat the number of its position, so that a mixture would show.
+Each pair of shards has its own task and is saved by one call. The bounds and the state of a window repeat the number of
+its position, so a test sees if two saves were mixed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What does a function of the stream tests do? It writes down each call, fails with poison, and sometimes without.
+"""What does a function of the stream tests do? It notes each call, fails with poison records, and sometimes at random.
 
-The ledger gets a line when a call begins, and one when it has succeeded, before the daemon is told.
-`tests/e2e/kill_history.py` reads it; this module is loaded in child processes, and so loads little itself.
+The ledger gets a line when a call begins and, before the daemon gets the answer, a line when it has succeeded.
+`tests/e2e/kill_history.py` reads the ledger. This module imports little, because child processes load it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def consume(event: dict[str, Any], context: Any) -> None:
 
 
 def note(what: Literal["began", "ended"], function: str, life: str, numbers: list[str]) -> None:
-    """One write, so that lines of several processes do not mix."""
+    """Write a line with one call of write, so that lines of several processes do not mix."""
     entry = json.dumps([what, time.monotonic(), function, int(life), numbers])
     ledger = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:

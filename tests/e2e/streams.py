@@ -1,10 +1,10 @@
-"""How does a test of the daemon write into a stream? Into Kinesis and a table alike, and every record tells its kind.
+"""How does a test of the daemon write into a stream? In the same way to Kinesis and to a table; each record has a kind:
 
     plain      one for the function
     skipped    one that FILTERS keep out
     poison     one that the function fails with, whenever it comes (stream_functions.py)
 
-A record is named by its sequence number, which no other record of the stream has.
+A record is identified by its sequence number, which is unique in the stream.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Kind = Literal["plain", "skipped", "poison"]
 
 
 class Source(ABC):
-    """A stream of its own. `kinds` has every record that was ever put; `wanted` counts those for the function."""
+    """A new stream. `kinds` has every record that was put; `wanted` counts those for the function."""
 
     filters: str
-    """The setting that keeps `skipped` out."""
+    """The setting that filters out the records of the kind `skipped`."""
 
     stream: FakeStream
 
@@ -47,7 +47,7 @@ class Source(ABC):
 
     @property
     def puts(self) -> list[tuple[str, str, str]]:
-        """Shard, sequence number and key of every record, in order."""
+        """Return shard, sequence number and key of every record, in order."""
         history = self.stream.history
         return [(entry.shard_id, entry.sequence_numbers[0], entry.detail) for entry in history if entry.kind == "put"]
 
@@ -69,11 +69,11 @@ class Source(ABC):
 
     @abstractmethod
     def split(self, shard_id: str) -> list[str]:
-        """Let an open shard go on as two. Returns their ids."""
+        """Split an open shard. Return the ids of its children."""
 
     @abstractmethod
     def join(self, randomness: Random) -> None:
-        """Let two open shards go on as one, or where there is no such thing, one as another."""
+        """Merge two open shards; in a table's stream, let one roll over into another."""
 
 
 class Clicks(Source):
@@ -87,7 +87,7 @@ class Clicks(Source):
         self._aws = aws
 
     def put_at(self, arrived_at: float) -> None:
-        """A plain record that arrived at this time, on anyio's clock, into the first shard."""
+        """Put a plain record with this arrival time, on anyio's clock, into the first shard."""
         content = {"Data": b64encode(b'{"kind": "plain"}').decode(), "PartitionKey": "k"}
         number = self.stream.put(content, key="k", hash_key=0, size=1, now=arrived_at)[1]
         self.kinds[number] = "plain"
@@ -128,7 +128,7 @@ class Users(Source):
 
 
 def mapping(name: str, source: Source | str, function: str, *options: str) -> str:
-    """A mapping in the settings file, from the oldest record on if `options` say nothing else."""
+    """Return a mapping of the settings file, which begins at the oldest record unless `options` say otherwise."""
     lines = [f"[mappings.{name}]", f'event_source_arn = "{source if isinstance(source, str) else source.arn}"']
     lines += [f'function_name = "{function}"', *options]
     if not any(option.startswith("starting_position") for option in options):

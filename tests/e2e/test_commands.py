@@ -1,4 +1,4 @@
-"""What does the command line answer, and with which exit code, when there is nothing to run?"""
+"""What does the command line print, and with which exit code does it end, if it cannot run the daemon?"""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_command_ends_silently_if_the_reader_of_its_output_has_gone(tmp_path: 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_daemon_that_is_stopped_during_its_start_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
-    """The signal comes while the program is being imported, when nothing is in hand."""
+    """The signal arrives during the program's imports."""
     code = f"""
 import os, runpy, sys
 

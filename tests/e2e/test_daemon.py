@@ -1,4 +1,4 @@
-"""Does the daemon do its work, and does it show truly how it is doing?"""
+"""Does the daemon do its work, and are its log, its metrics and its pages true?"""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ async def test_only_the_daemon_gets_a_higher_limit_of_open_files_and_it_warns_if
 
 
 async def test_batches_reach_a_lambda_function_and_the_pages_show_them(world: World) -> None:
-    """50 of 60 messages match, 3 of these fail whenever they come: their second receive is one too many."""
+    """Of 60 messages 50 match the filter.
+
+    Of these, 3 always fail, and move to the dead-letter queue after one receive.
+    """
     given_up = world.queue("given-up")
     orders = world.queue("orders", visibility_timeout_in_seconds=2, maximum_receive_count=1, dead_letter_queue=given_up)
     signups = world.send(orders, *['{"kind": "signup"}'] * 50)

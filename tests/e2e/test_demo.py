@@ -1,8 +1,8 @@
 """Does `poller demo` end by itself with numbers that add up, and does it leave nothing behind?
 
-The demo runs as a user runs it, as a process with a pipe for its output. Its folder for temporary files is the test's,
-so that what it leaves there is seen, and so is its cache. The machine it runs on is made hostile: a profile that does
-not exist, a proxy that refuses.
+The demo runs as a user runs it, as a process with a pipe for its output. The test has its own folder for temporary
+files and for the cache, so it sees which files the demo leaves there. The environment is hostile: an AWS profile that
+does not exist, and a proxy that refuses every request.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def demo(
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """The output up to the line with this text."""
+    """Read the output up to the line with this text, and return it."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -69,12 +69,12 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def cache(folder: Path) -> Path:
-    """The cache folder of a demo whose folder for temporary files this is."""
+    """Return the cache folder of a demo with this folder for temporary files."""
     return folder.with_name(f"{folder.name}-cache")
 
 
 def numbers(output: str, name: str) -> list[str]:
-    """A line of a table, less its name and where the numbers were seen."""
+    """Return the numbers of a line of a table."""
     [line] = [line for line in output.splitlines() if re.match(rf"│ +{name} +│", line)]
     return [cell.strip() for cell in line.strip("│").split("│")][1:-1]
 
@@ -84,14 +84,14 @@ def command_of(pid: int) -> str:
 
 
 def alive(pids: set[int]) -> set[int]:
-    """Those that still run; a zombie that waits for its parent does not."""
+    """Return the processes that still run. A zombie does not count."""
     table = subprocess.run(["ps", "-axo", "pid=,stat="], capture_output=True, text=True, check=True).stdout
     states = {int(pid): state for pid, state in map(str.split, table.splitlines())}
     return {pid for pid in pids if not states.get(pid, "Z").startswith("Z")}
 
 
 def assert_gone(pids: set[int]) -> None:
-    """The last ones are ended by signals nobody waits for, so they get a moment."""
+    """Assert that the processes end soon. The demo does not wait for the end of the last ones."""
     deadline = time.monotonic() + 60
     while left := alive(pids):
         assert time.monotonic() < deadline, f"still running: {left}"
@@ -115,7 +115,7 @@ def test_the_demo_splits_and_merges_a_stream_keeps_the_order_and_ends_by_itself(
 
 
 def test_the_demos_numbers_agree_and_with_keep_it_serves_the_user_until_ctrl_c(tmp_path: Path) -> None:
-    """One whole tour answers all questions, as a tour takes half a minute."""
+    """One tour answers all questions, because a tour takes half a minute."""
     with demo(tmp_path, "--keep") as process:
         output = read_until(process, "The status page: ")
         assert_numbers_add_up(output)
@@ -240,7 +240,7 @@ def assert_numbers_add_up(output: str) -> None:
 
 
 def invocation_record(output: str) -> dict[str, Any]:
-    """The invocation record that was shown."""
+    """Return the invocation record in the output."""
     _, _, text = output.partition("holds an invocation record:\n")
     record, _ = json.JSONDecoder().raw_decode(text)
     assert isinstance(record, dict)
@@ -248,7 +248,7 @@ def invocation_record(output: str) -> dict[str, Any]:
 
 
 def deleted(output: str) -> float:
-    """What the daemon's metrics say, at the address that was printed."""
+    """Return the number of deleted messages in the daemon's metrics, at the address in the output."""
     [page] = re.findall(r"The status page: (\S+)", output)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"{page}metrics") as answer:
@@ -257,7 +257,7 @@ def deleted(output: str) -> float:
 
 
 def send_as_invited(output: str) -> None:
-    """The first `aws sqs … send-message` that was printed."""
+    """Send the message of the first command `aws sqs … send-message` of the output."""
     [url, *_] = re.findall(r"send-message --queue-url (\S+)", output)
     [body, *_] = re.findall(r"--message-body '(.*)'", output)
     assert json.loads(body)["kind"] == "signup"
@@ -266,7 +266,7 @@ def send_as_invited(output: str) -> None:
 
 
 def put_as_invited(output: str) -> None:
-    """Each `aws kinesis put-record` that was printed: a click, and one that is given up."""
+    """Put the record of each command `aws kinesis put-record` of the output: a click, and one that is given up."""
     invitations = re.findall(r"echo '(.*)' \| aws kinesis put-record --stream-name (\S+) --partition-key (\S+)", output)
     assert len(invitations) == 2
     with client("kinesis", output) as kinesis:
@@ -275,7 +275,7 @@ def put_as_invited(output: str) -> None:
 
 
 def received_as_invited(output: str) -> str:
-    """What the `aws sqs … receive-message` that waits brings."""
+    """Receive a message as the command `aws sqs … receive-message` of the output does, and return its body."""
     [(url, seconds)] = re.findall(r"receive-message --queue-url (\S+) --wait-time-seconds (\d+)", output)
     with client("sqs", output) as sqs:
         [message] = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=int(seconds))["Messages"]
@@ -284,7 +284,7 @@ def received_as_invited(output: str) -> str:
 
 @contextmanager
 def client(service: str, output: str) -> Iterator[Any]:
-    """A client with the variables that were printed."""
+    """Yield a client with the variables of the output."""
     variables = dict(pair.split("=", 1) for pair in re.findall(r"AWS_\w+=\S+", output))
     made = botocore.session.get_session().create_client(
         service,

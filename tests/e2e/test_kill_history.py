@@ -1,4 +1,4 @@
-"""Does the check of a killed daemon's history see what must not be?"""
+"""Does the check of a killed daemon's history find every kind of fault?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Story:
         self.events.append(Reported(len(self.events), self.numbers[place]))
 
     def stored(self, life: int, place: int | None) -> None:
-        """None is the shard's end."""
+        """Return the entry of stored positions. None is the shard's end."""
         position = ShardEnd() if place is None else AfterSequence(SequenceNumber(self.numbers[place]))
         self.events.append(Stored(len(self.events), life, {self.shard: position}))
 

@@ -53,7 +53,7 @@ def mapping(name: str, queue: FakeQueue, function: str = BILL, options: str = ""
 
 
 async def reloaded(world: World, *options: str) -> dict[str, object]:
-    """What `poller reload --json` says, as another process."""
+    """Run `poller reload --json` as another process, and return its answer."""
     command = partial(poller, world.folder, "reload", "-c", str(world.folder / "poller.toml"), "--json", *options)
     answer = await to_thread.run_sync(command)
     assert answer.returncode == 0, answer.stderr
@@ -109,7 +109,7 @@ async def test_a_sighup_reloads_and_a_faulty_file_changes_nothing(world: World) 
 
 
 async def test_a_function_gets_its_new_code_by_a_reload_of_the_function_alone(world: World) -> None:
-    """The new child process lacks a variable to which the file has referred since the first one was started."""
+    """The new child process lacks a variable, because the file has begun to refer to it."""
     orders = world.queue("orders")
     world.environment["TOKEN"] = "t0ken"
     code = world.folder / "handlers.py"
@@ -238,7 +238,10 @@ async def test_reloads_under_load_lose_nothing_and_keep_the_order(world: World) 
 
 
 async def test_reloads_of_a_stream_lose_nothing_repeat_nothing_and_keep_the_order(world: World) -> None:
-    """Each reload replaces the mapping; the one beside it reads the same shards for another function, untouched."""
+    """Each reload replaces one mapping.
+
+    A second mapping, which no reload touches, reads the same shards for another function.
+    """
     world.state = "sqlite://poller.db"
     clicks, rounds = Clicks(world.aws, "clicks", shard_count=2), 8
     bill, audit = (FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.02))) for _ in range(2))
@@ -271,7 +274,7 @@ async def test_reloads_of_a_stream_lose_nothing_repeat_nothing_and_keep_the_orde
 
 
 class HeldWhereSlow(FakeTarget):
-    """An invocation with a message `slow` does not end before the test lets it."""
+    """A function whose invocation with a message `slow` waits until the test lets it end."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(FunctionPlan(duration_in_seconds=(0, 0)))

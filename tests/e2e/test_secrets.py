@@ -39,7 +39,7 @@ def echo(event, context):
 
 
 class Parrot:
-    """A function that answers with all that it was given, each time in another way."""
+    """A function that answers with everything that it got, each time in another way."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -85,7 +85,7 @@ async def test_a_child_inherits_no_secret_of_the_daemon_or_of_another_function(w
 
 
 async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:
-    """Each mapping's function fails in its own way; the log is as chatty as it can be."""
+    """Each mapping's function fails in its own way, and the log is verbose."""
     (world.folder / "handlers.py").write_text(HANDLERS)
     parrot = world.aws.functions[BILL] = Parrot()
     answers: list[int] = []
@@ -156,7 +156,7 @@ async def test_neither_bodies_nor_secrets_are_ever_logged(world: World) -> None:
 
 
 async def test_neither_data_nor_keys_of_a_stream_are_ever_logged(world: World) -> None:
-    """Whatever the function does with them: poison is tried, bisected and reported, and a report is refused."""
+    """Poison records are tried, bisected and reported, and the destination refuses one invocation record."""
     world.aws.functions[BILL] = Parrot()
     clicks, users = world.aws.create_stream("clicks"), world.aws.create_table("users")
     failures = world.queue("failures")
@@ -194,7 +194,7 @@ async def test_neither_data_nor_keys_of_a_stream_are_ever_logged(world: World) -
 
 
 async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world: World) -> None:
-    """Neither when nobody listens nor when nobody answers; its user, path and query are all secret."""
+    """One host does not listen, another does not answer; the user, the path and the query of the url are secret."""
     queues = {name: world.queue(f"queue-of-{name}") for name in ("refused", "silent", "pool")}
     for queue in queues.values():
         world.send(queue, "{}")
@@ -238,7 +238,7 @@ async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world:
 
 
 async def test_a_garbled_answer_shows_no_secret(world: World) -> None:
-    """By a proxy that refuses, a proxy that forwards, STS, AWS and a function; each mapping meets one of them."""
+    """Each mapping gets one: from a proxy that refuses, a proxy that forwards, STS, AWS or a function."""
     orders = world.queue("orders")
     world.send(orders, CANARY)
     world.environment["HEADER"] = HEADER
@@ -299,7 +299,7 @@ async def test_a_garbled_answer_shows_no_secret(world: World) -> None:
 
 
 def shared_file(folder: Path) -> Callable[[Credentials], None]:
-    """The credentials file, and how it is written anew."""
+    """Return a function that writes credentials into the shared file."""
 
     def write(keys: Credentials) -> None:
         (folder / "credentials").write_text(
@@ -311,7 +311,7 @@ def shared_file(folder: Path) -> Callable[[Credentials], None]:
 
 
 def credential_process(folder: Path) -> Callable[[Credentials], None]:
-    """A process that prints what was last written."""
+    """Return a function that writes the credentials that a credential process prints."""
     answer = folder / "answer.json"
     command = f"{sys.executable} -c \"print(open('{answer}').read())\""
     (folder / "config").write_text(f"[default]\ncredential_process = {command}\n")
@@ -327,7 +327,7 @@ def credential_process(folder: Path) -> Callable[[Credentials], None]:
 async def test_new_credentials_are_used_while_the_daemon_runs(
     world: World, source: Callable[[Path], Callable[[Credentials], None]]
 ) -> None:
-    """The old ones are refused from one moment to the next, long before their own expiry."""
+    """The service suddenly refuses the old ones, long before their own expiry."""
     orders = world.queue("orders")
     bill = world.aws.functions[BILL] = FakeTarget()
     world.environment = environment(
@@ -365,7 +365,7 @@ async def test_new_credentials_are_used_while_the_daemon_runs(
 
 
 async def test_credentials_that_appear_late_are_used_too(world: World) -> None:
-    """Until then the mapping says what is wrong."""
+    """Until then the mapping shows the reason."""
     orders = world.queue("orders")
     bill = world.aws.functions[BILL] = FakeTarget()
     world.environment = environment(None, AWS_SHARED_CREDENTIALS_FILE=str(world.folder / "credentials"))

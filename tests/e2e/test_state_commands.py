@@ -1,4 +1,4 @@
-"""Does the daemon go on where a person has put it, and is nothing put there that the person did not want?"""
+"""Does the daemon continue at the position that a person has set, and is nothing set without a confirmation?"""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ ASKED = b"Is that what you want?"
 
 @pytest.fixture
 def world(world: World) -> World:
-    """With a state that survives."""
+    """The state is a file, so it survives a restart."""
     world.state = "sqlite://poller.db"
     return world
 
 
 def new_function(world: World) -> FakeTarget:
-    """One that takes no time, and has had no call yet."""
+    """Return a new function that takes no time."""
     function = world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0)))
     return function
 
 
 async def delivered(world: World, text: str, expected: Sequence[str]) -> None:
-    """One life of the daemon, in which exactly these records come, in this order."""
+    """Run the daemon once; it must deliver exactly these records, in this order."""
     function = new_function(world)
     async with world.daemon(text) as daemon:
         await daemon.until_said("mapping_ready")
@@ -53,7 +53,7 @@ async def delivered(world: World, text: str, expected: Sequence[str]) -> None:
 
 
 async def run(world: World, *arguments: str) -> Result:
-    """Run a command in this process, which is another one than the daemon's."""
+    """Run a command in the test's process, not in the daemon's."""
     invoke = partial(CliRunner().invoke, app, [*arguments, "--config", str(world.folder / "poller.toml")])
     return await anyio.to_thread.run_sync(invoke)
 
@@ -108,7 +108,7 @@ async def test_while_the_daemon_runs_its_state_can_be_shown_and_not_changed(worl
 
 
 def asked(folder: Path, answer: bytes, *arguments: str) -> tuple[int, str]:
-    """The exit code, and what stood on the terminal, where a person types this when asked."""
+    """Run a command on a terminal with this answer; return the exit code and the text on the terminal."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "poller", *arguments],

@@ -1,7 +1,7 @@
 """Do stored positions survive `kill -9` and a loss of power at any moment?
 
-A writer (`state_writer.py`) is killed after a random number of acknowledged saves, at whatever it is doing just then.
-A loss of power keeps what was flushed and tears what was not: the write-ahead log is cut off or damaged anywhere.
+A writer (`state_writer.py`) is killed at a random moment, after a random number of acknowledged saves. A loss of power
+keeps the flushed bytes, and damages the others: the write-ahead log is cut off or damaged anywhere.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Acknowledged = dict[ShardId, int]
 
 
 class Writer:
-    """A running writer, and what it has acknowledged of the saves that were read so far."""
+    """A running writer, and the saves that it has acknowledged so far."""
 
     def __init__(self, process: subprocess.Popen[str], acknowledged: Acknowledged) -> None:
         self.process = process
@@ -50,7 +50,7 @@ class Writer:
             self._acknowledged[ShardId(shard_id)] = int(number)
 
     def kill(self) -> None:
-        """What it had printed is still in the pipe, and counts; its last line may be cut."""
+        """Kill the writer. The lines in the pipe still count; the last line may be incomplete."""
         self.process.kill()
         assert self.process.stdout is not None
         for line in self.process.stdout.read().splitlines(keepends=True):
@@ -75,7 +75,7 @@ def writing(path: Path, acknowledged: Acknowledged) -> Iterator[Writer]:
 def check(path: Path, acknowledged: Acknowledged) -> None:
     """The file is whole, every pair and window is of one save, and nothing acknowledged is missing.
 
-    What was found stored counts as acknowledged from then on, as the next writer begins there.
+    The stored positions count as acknowledged from then on, because the next writer begins there.
     """
     with owned(path) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -106,7 +106,7 @@ def test_every_acknowledged_save_survives_kill_9_at_any_moment(tmp_path: Path) -
 
 
 def test_a_copy_of_the_files_at_any_moment_has_every_save_acknowledged_by_then(tmp_path: Path) -> None:
-    """What the disk holds is never older than the last acknowledged save, also in the middle of the next."""
+    """The files are never older than the last acknowledged save, also in the middle of the next one."""
     randomness = random.Random()
     path, copy = tmp_path / "poller.db", tmp_path / "copy" / "poller.db"
     acknowledged: Acknowledged = {}
@@ -121,7 +121,7 @@ def test_a_copy_of_the_files_at_any_moment_has_every_save_acknowledged_by_then(t
 
 
 def check_prefix(path: Path, acknowledged: Acknowledged) -> None:
-    """As `check`, but there may be saves whose acknowledgement is still in the pipe."""
+    """Do the same as `check`, but allow saves whose acknowledgement is still in the pipe."""
     with owned(path):
         pass
     for shard_id, stored_there in stored(path)[KEY].checkpoints.items():
@@ -130,7 +130,7 @@ def check_prefix(path: Path, acknowledged: Acknowledged) -> None:
 
 
 def copied(path: Path, copy: Path) -> Path:
-    """The database and its log, without what was only in memory."""
+    """Copy the database and its log, as they are on the disk."""
     shutil.rmtree(copy.parent, ignore_errors=True)
     copy.parent.mkdir()
     for suffix in ["", "-wal"]:
@@ -139,7 +139,7 @@ def copied(path: Path, copy: Path) -> Path:
 
 
 def log_end(path: Path) -> int:
-    """Where the frames that count end: what follows in the file is left from before the log began anew."""
+    """Return where the valid frames of the log end. Later bytes of the file are from before the log began anew."""
     log = Path(f"{path}-wal").read_bytes()
     step = 24 + int.from_bytes(log[8:12], "big")
     at = 32
@@ -149,7 +149,7 @@ def log_end(path: Path) -> int:
 
 
 def torn(path: Path, tear: int, randomness: random.Random) -> int:
-    """Spoil the log from there on; returns how far it is as it was, since a zero may have been one before."""
+    """Damage the log from there on. Return the length of its unchanged part, because a zero may replace a zero."""
     log = Path(f"{path}-wal")
     before = log.read_bytes()
     tail = len(before) - tear

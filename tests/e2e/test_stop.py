@@ -1,4 +1,4 @@
-"""How does the daemon end, and what becomes of what it had in hand?"""
+"""How does the daemon stop, and what happens to the batches that it has in hand?"""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write(event, context):
 
 
 class HeldTarget(FakeTarget):
-    """A function that does not return before the test lets it."""
+    """A function that returns only when the test lets it."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(FunctionPlan(duration_in_seconds=(0, 0)))
@@ -70,7 +70,7 @@ class HeldTarget(FakeTarget):
 
 
 def mapping(queue: FakeQueue) -> str:
-    """Of the function `bill`, as AWS Lambda has it."""
+    """Return the settings of a mapping of the Lambda function `bill`."""
     return f"""
         [functions.bill]
         arn = "{BILL}"
@@ -83,7 +83,7 @@ def mapping(queue: FakeQueue) -> str:
 
 
 def ledger(path: Path) -> list[Call]:
-    """The calls that handlers wrote down; one that was killed has no end."""
+    """Return the calls that handlers noted. A killed call has no end."""
     calls: dict[str, Call] = {}
     for entry in map(orjson.loads, path.read_bytes().splitlines()):
         what, at = entry.pop("what"), entry.pop("at")
@@ -133,7 +133,7 @@ async def test_an_invocation_that_ends_within_the_grace_is_finished_and_deleted(
 
 @asynccontextmanager
 async def with_an_invocation_running(world: World, *, grace: float) -> AsyncIterator[tuple[Daemon, FakeQueue]]:
-    """When the block is left, the daemon has ended well, and has shown the message again at once."""
+    """At the end of the block the daemon must end with status 0 and show the message again at once."""
     orders = world.queue("orders")
     bill = world.aws.functions[BILL] = HeldTarget(world.watch)
     world.send(orders, "{}")
@@ -230,7 +230,7 @@ async def test_the_daemon_goes_on_if_the_reader_of_its_log_has_gone(world: World
 
 
 async def test_kills_amid_ten_thousand_ordered_messages_lose_none(world: World) -> None:
-    """A FIFO queue and a function of AWS Lambda, which goes on when the daemon is dead."""
+    """A FIFO queue and a Lambda function, which goes on after the daemon was killed."""
     orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
     bill = world.aws.functions[BILL] = FakeTarget(FunctionPlan(duration_in_seconds=(0, 0.01)))
     for number in range(MESSAGES):
@@ -282,7 +282,7 @@ async def test_kills_amid_ten_thousand_messages_lose_none_and_leave_no_child_pro
 
 
 async def test_daemons_that_share_a_queue_may_start_and_end_in_any_way(world: World) -> None:
-    """One stays while others beside it are cut short and killed, and the function has its bad days."""
+    """One daemon stays while others are stopped and killed, and the function fails at random."""
     orders = world.queue("orders.fifo", visibility_timeout_in_seconds=2)
     plan = FunctionPlan(
         duration_in_seconds=(0, 0.2),

@@ -1,4 +1,4 @@
-"""Does `kill -9` lose, disorder or needlessly repeat a record of a stream? A short look; kills.py has the long one."""
+"""Does `kill -9` lose, disorder or needlessly repeat a record of a stream? A short check; kills.py is the long one."""
 
 from __future__ import annotations
 

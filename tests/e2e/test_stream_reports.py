@@ -1,4 +1,4 @@
-"""What becomes of records that the function cannot bear: what do a queue, a topic and a bucket receive, and when?"""
+"""What happens to records with which the function always fails: what do a queue, a topic and a bucket receive?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def bodies(queue: FakeQueue) -> list[Mapping[str, Any]]:
 
 
 async def test_a_poison_record_is_isolated_and_reported_exactly(world: World) -> None:
-    """To a queue, a topic and a bucket: what is in the record, and in the bucket also the event."""
+    """The queue, the topic and the bucket get the invocation record, and the bucket also the event."""
     failures = world.queue("failures")
     topic = "arn:aws:sns:eu-west-1:123456789012:failures"
     messages = world.aws.reports.topics[topic] = []
@@ -75,7 +75,7 @@ async def test_a_poison_record_is_isolated_and_reported_exactly(world: World) ->
 
 
 class Reading:
-    """A function that notes which reader its records name."""
+    """A function that notes which identity its records name."""
 
     def __init__(self) -> None:
         self.readers: list[str] = []

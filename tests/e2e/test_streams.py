@@ -1,4 +1,4 @@
-"""Does the daemon read streams in order, from where it stood, and does it say truly what holds it up?"""
+"""Does the daemon read streams in order and from the stored positions, and does it say what blocks it?"""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def write(event, context):
 
 @pytest.fixture
 def world(world: World) -> World:
-    """With a state that survives."""
+    """The state is a file, so it survives a restart."""
     world.state = "sqlite://poller.db"
     return world
 
 
 def in_order(source: Source, numbers: Iterable[str]) -> dict[str, list[str]]:
-    """By shard, as they came."""
+    """Return the sequence numbers of each shard, in the order of their arrival."""
     by_shard = defaultdict(list)
     for number in numbers:
         by_shard[source.shard_of(number)].append(number)
@@ -56,13 +56,13 @@ def in_order(source: Source, numbers: Iterable[str]) -> dict[str, list[str]]:
 
 
 def written(path: Path) -> list[str]:
-    """The sequence numbers in a handler's ledger."""
+    """Return the sequence numbers in a handler's ledger."""
     lines = path.read_bytes().splitlines() if path.exists() else []
     return [number for line in lines for number in orjson.loads(line)]
 
 
 def two_shards(source: Source) -> tuple[str, str]:
-    """Keys whose records go to different shards; both have a record then."""
+    """Put two records into different shards, and return their keys."""
     first = source.put("a")
     other = next(key for key in map(str, range(100)) if source.shard_of(source.put(key)) != source.shard_of(first))
     return "a", other
@@ -141,7 +141,7 @@ async def test_children_are_read_after_their_parent_and_a_drained_shard_stays_dr
 
 
 async def test_a_blocked_shard_is_reported_and_the_others_go_on(world: World) -> None:
-    """Nothing of it is lost: once the function can bear the record, the shard goes on in order."""
+    """No record is lost: when the function succeeds with the record, the shard goes on in order."""
     source = Clicks(world.aws, "clicks", shard_count=2)
     left, right = two_shards(source)
     poison = source.put(left)
@@ -291,7 +291,7 @@ async def test_a_second_daemon_on_the_same_state_does_not_start(world: World) ->
 
 
 async def test_all_mappings_of_an_account_list_shards_at_one_rate(world: World) -> None:
-    """Thirty pages; the service takes ten at once and ten a second."""
+    """The listings have thirty pages; the service allows ten at once and ten a second."""
     tables = [
         Users(world.aws, f"users-{number}", shard_count=10, shard_lifetime_in_seconds=None) for number in range(3)
     ]
