@@ -1,4 +1,4 @@
-"""Whatever two files say, making the changes gives what the second says, and leaves alone what both say."""
+"""Do the changes between any two files lead to the second file, and leave alone what both files have?"""
 
 from __future__ import annotations
 

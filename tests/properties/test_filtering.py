@@ -1,8 +1,8 @@
-"""The filter beside an obvious model that flattens the record and tries every combination.
+"""Does the filter match the same records as an obvious model, which flattens the record and tries every combination?
 
-The model: a record is a list of fields, each with its path, its value, and its place in every array around it.
-A rule is satisfied by a choice of one field for each of its leaves, such that no two of them lie in different elements
-of one array; a leaf that allows absence may go without, if no field at its path agrees with the chosen ones.
+The model: a record is a list of fields, each with its path, its value, and its place in every array around it. A rule
+is satisfied by a choice of one field for each of its leaves, such that no two of them lie in different elements of one
+array; a leaf that allows absence may go without, if no field at its path agrees with the chosen ones.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def flatten(record: dict[str, Any]) -> list[Field]:
 
 
 def agree(memberships: list[Membership]) -> bool:
-    """Whether no array is entered at two elements."""
+    """Return whether no two fields are in different elements of one array."""
     places = frozenset[tuple[int, int]]().union(*memberships)
     return len(places) == len({array for array, _ in places})
 
 
 def spells_an_array_twice(record: dict[str, Any]) -> bool:
-    """Whether there are arrays at one path that is written in two ways, with dots and nested, which count as one."""
+    """Return whether one path with an array is written in two ways, with dots and nested; these arrays count as one."""
     spellings_of: dict[Path, set[Path]] = {}
 
     def visit(value: Any, keys: Path) -> None:

@@ -1,4 +1,4 @@
-"""Is an answer read the same however it is cut? And the same as the standard library reads it?"""
+"""Is an answer that arrives in any pieces read as the standard library reads it?"""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 class Pipe(asyncio.Transport):
-    """A transport that leads nowhere."""
+    """A transport without a peer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,8 @@ class Pipe(asyncio.Transport):
 
 
 def read(*streams: list[bytes], lasts: bool = False) -> tuple[list[Received | Unreachable], bool]:
-    """What a connection makes of one answer after the other, each cut so, and whether it may be asked again.
+    """Read the answers one after another, each in these pieces. Return them, and whether the connection can be used
+    again.
 
     The last one may last until the connection ends.
     """
@@ -117,7 +118,7 @@ def read(*streams: list[bytes], lasts: bool = False) -> tuple[list[Received | Un
 
 
 def reference(wire: Wire) -> Received:
-    """The standard library's reading."""
+    """Read an answer with the standard library."""
     response = http.client.HTTPResponse(cast(Any, Socket(wire.raw)), method="POST")
     response.begin()
     headers: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Lineage beside an obvious model, over a stream that reshards, expires shards and is restarted at any time.
+"""Does the lineage agree with an obvious model, while shards are split, merged and expired, and while it restarts?
 
 Listings leave shards out, and a store may fail to store what they change.
 """
@@ -91,7 +91,7 @@ class Resharding(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 9))
     def expire(self, place: int) -> None:
-        """Parents go before their children."""
+        """Remove a shard from the stream; parents are removed before their children."""
         gone = [s for s in self.shards.values() if not s.is_open and not self.shards.keys() & set(s.parent_ids)]
         if gone:
             del self.shards[sorted(gone)[place % len(gone)].shard_id]
@@ -131,7 +131,7 @@ class Resharding(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 9))
     def list_some(self, place: int) -> None:
-        """Only some shards are asked for: the children of one."""
+        """List only some shards: the children of one."""
         parent = sorted(self.shards)[place % len(self.shards)]
         seen = [shard for shard in self.shards.values() if parent in shard.parent_ids]
         listing = self.lineage.compared(seen, now=self.now, is_complete=False)

@@ -1,6 +1,6 @@
-"""Whatever a service answers, does nothing leave a source but what the port allows?
+"""Does a source return and raise only what its port allows, if the service answers oddly?
 
-Each answer of a fake that behaves is made odd in one place (`tests/fakes/oddity.py`), and the source takes it apart.
+Each answer of a correct fake is changed in one place (`tests/fakes/oddity.py`) before the source reads it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ seeds = st.integers(0, 2**32)
 
 
 class OddClient:
-    """The way to a service whose answers to one operation are odd, once `is_odd`."""
+    """A client of a service whose answers to one operation are odd if `is_odd` is set."""
 
     def __init__(self, client: Client, operation: str, randomness: Random) -> None:
         self._client = client
@@ -52,7 +52,7 @@ class OddClient:
 
 
 async def allowed(result: Awaitable[Any]) -> Any:
-    """The result; None where the source says what went wrong in one of the port's words."""
+    """Return the result, or None if the source raises an error that its port allows."""
     try:
         return await result
     except ServiceError:
@@ -60,7 +60,7 @@ async def allowed(result: Awaitable[Any]) -> Any:
 
 
 async def use_stream(source: StreamSource, position: Position) -> None:
-    """As the engine does: what comes out of one call goes into the next, and records are handed out."""
+    """Use a stream as the engine does: each call uses the result of the one before."""
     for shard in await allowed(source.shards()) or ():
         assert all(type(each) is str for each in (shard.shard_id, *shard.parent_ids))
         iterator: ShardIterator | None = await allowed(source.iterator(shard.shard_id, position))

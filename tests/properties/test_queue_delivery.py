@@ -1,4 +1,4 @@
-"""A delivery of queue messages beside an obvious model: recursion over lists."""
+"""Does a delivery of queue messages agree with an obvious model, a recursion over lists?"""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ BATCHES = st.lists(st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, ma
 """The group of each message of each batch; one without a group is of a standard queue."""
 
 SCRIPT = st.lists(st.sampled_from(["ok", "raise", "throttle", "too large"]) | st.sets(st.integers(0, 5)), max_size=30)
-"""What the function does at each call; numbers are the places of the messages that it reports. Then it succeeds."""
+"""The function's outcome at each call; numbers are the indexes of the messages that it reports.
+
+After the script it succeeds.
+"""
 
 Deed = str | set[int]
 
 
 def name_all(batches: list[list[str]]) -> list[Names]:
-    """Each message has a name of its own, which begins with its group."""
+    """Give each message its own name, which begins with its group."""
     numbers = count()
     return [[f"{group}{next(numbers)}" for group in batch] for batch in batches]
 
@@ -42,7 +45,7 @@ def group_of(name: str) -> str:
 
 @dataclass
 class Model:
-    """What should happen, said as plainly as can be."""
+    """The expected result, in the simplest form."""
 
     script: Iterator[Deed]
     invoked: list[Names] = field(default_factory=list)
@@ -107,7 +110,7 @@ def names(messages: object) -> Names:
 
 @dataclass
 class Seen:
-    """What a delivery asked for, as far as it was driven."""
+    """The steps that a delivery asked for."""
 
     delivery: Delivery
     invoked: list[Names] = field(default_factory=list)
@@ -116,7 +119,7 @@ class Seen:
     is_running: bool = False
 
     def drive(self, script: Iterator[Deed], *, invocations: int) -> None:
-        """Carry its steps out; stop in the middle of the invocation that would be one too many."""
+        """Carry out the steps of a delivery, and stop it during the invocation after the last allowed one."""
         delivery = self.delivery
         while (step := delivery.step()) is not None:
             match step:

@@ -1,4 +1,4 @@
-"""A delivery beside an obvious model: recursion over lists."""
+"""Does a delivery agree with an obvious model, a recursion over lists?"""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ class Held(NamedTuple):
 Event = tuple[str, tuple[int, ...]]
 
 SCRIPT = st.lists(st.sampled_from(["ok", "raise", "throttle", "too large"]) | st.integers(0, 20), max_size=60)
-"""What the function does at each call; a number is the place of the record that it reports. Then it raises for ever,
-or succeeds."""
+"""The function's outcome at each call; a number is the index of the record that it reports.
+
+After the script it always raises, or always succeeds.
+"""
 
 
 @dataclass
 class Model:
-    """What should happen, said as plainly as can be."""
+    """The expected result, in the simplest form."""
 
     retries: int
     bisects: bool
@@ -60,7 +62,7 @@ class Model:
         self.events.append(("discarded", batch))
 
     def invoke(self, batch: tuple[int, ...]) -> int | None:
-        """The place of the first failed record; None for success."""
+        """Return the index of the first failed record, or None for a success."""
         while True:
             self.events.append(("invoked", batch))
             word = next(self.script)
@@ -93,7 +95,7 @@ def outcome_of(word: str | int, records: tuple[int, ...]) -> Outcome:
 
 @dataclass
 class Run:
-    """A delivery carried out on a script, its waits taken as given."""
+    """A delivery that is carried out over a script, without waiting."""
 
     delivery: Delivery[Held]
     now: float = 0.0

@@ -1,4 +1,4 @@
-"""Whatever is written, the answer is settings or faults, each fault in one line, and nothing else is raised."""
+"""Does any file lead to settings or to faults of one line each, and never to another error?"""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WORDS = [
     "${UNSET}",
     "${",
 ]
-"""What gets further than a random text would."""
+"""Texts that reach more code than random ones."""
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 scalars = (
@@ -124,7 +124,7 @@ SOUND_OPTIONS = {
 
 @given(mapping=st.fixed_dictionaries(SOUND, optional=SOUND_OPTIONS))
 def test_the_effective_settings_mean_themselves(file: Path, mapping: dict[str, Any]) -> None:
-    """What `poller check` prints comes to the same settings, and prints the same but for its remarks."""
+    """The output of `poller check`, read as a file, has the same settings and the same output, except for comments."""
     environ = {"SET": "s3cret"}
     write(file, {"functions": {"first": {"url": "http://a"}}, "mappings": {"m": mapping}})
     first = examine(file, environ)
@@ -213,7 +213,7 @@ def _request(node: Any) -> Any:
 
 
 def _in_request(fault: str) -> str:
-    """The same fault with the members' names in its path, and in a table within its value."""
+    """Return the same fault with the names of the request's members in its path and in its value."""
     found = re.fullmatch(r"mappings\.m\.?([a-z_.0-9\[\]]*)(.*)", fault, flags=re.DOTALL)
     assert found is not None
     path, rest = found.groups()
@@ -235,7 +235,7 @@ def plain(toml: str) -> list[str]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, and of one type; nan is nan."""
+    """Return whether the values are equal and of one type; NaN equals NaN."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):

@@ -1,4 +1,4 @@
-"""Is our signature botocore's? For any request that AWS could be sent, byte for byte."""
+"""Is our signature the same as botocore's, byte for byte, for any request to AWS?"""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_signing_key_is_not_kept_beyond_its_day_or_its_secret() -> None:
 
 
 def test_a_used_signer_signs_like_a_new_one() -> None:
-    """What it keeps from one call to the next holds for one second, one resource, one identity and the same names."""
+    """A signer keeps values for one second, one resource, one identity and the same header names."""
     signer = Signer(service="sqs", region="eu-west-1")
     for now, token, path, headers in itertools.product(
         (0.0, 0.5, 1.0),

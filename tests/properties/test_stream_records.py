@@ -1,4 +1,4 @@
-"""What `mismatch` says of a pattern for a DynamoDB stream is what the filter itself does."""
+"""Does `mismatch` agree with the filter about patterns for DynamoDB streams?"""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def written(path: list[str], leaf: list[Any]) -> str:
 
 
 def leaves_of(value: Any, path: list[str]) -> list[tuple[list[str], Any]]:
-    """Each scalar of an image, with the path at which a pattern asks for it."""
+    """Yield each scalar of an image with the path that a pattern uses for it."""
     if isinstance(value, dict):
         return [leaf for key, below in value.items() for leaf in leaves_of(below, [*path, key])]
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Windows beside an obvious model: sort what arrived into drawers."""
+"""Do the windows agree with an obvious model, which sorts the records by their time?"""
 
 from __future__ import annotations
 

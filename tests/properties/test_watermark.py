@@ -1,4 +1,4 @@
-"""A watermark beside an obvious model: the list of all records, each with a tick."""
+"""Does the watermark agree with an obvious model, a list of all records with a mark for each that is done?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from poller.core.streams.watermark import Watermark
 from poller.model.stream import AfterSequence, Position, SequenceNumber, ShardEnd, TrimHorizon
 
 STEPS = st.lists(st.lists(st.booleans(), max_size=5) | st.integers(0, 30), max_size=60)
-"""A list hands out so many records, some of them kept by the filter; a number finishes that one of those in hand."""
+"""A list adds records, some of which the filter accepts; a number finishes the record in hand with this index."""
 
 
 def expected(records: list[tuple[int, bool]], *, has_ended: bool) -> Position:
