@@ -1,4 +1,4 @@
-"""Does what mappings open and share go when they go?"""
+"""Is everything that mappings open and share closed when they end?"""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def anyio_backend() -> str:
 
 
 def settings_of(directory: Path, names: list[str]) -> Settings:
-    """Queues and streams in turn, each with a function of its own in child processes; AWS cannot be reached."""
+    """Return settings with queues and streams in turn, each with its own function in child processes.
+
+    AWS is unreachable.
+    """
     text = '[daemon]\nregion = "eu-west-1"\nendpoint_url = "http://127.0.0.1:9"\n'
     for number, name in enumerate(names):
         text += f'[functions.{name}]\nhandler = "f:handler"\n[mappings.{name}]\nfunction_name = "{name}"\n'
@@ -113,7 +116,7 @@ async def test_a_thousand_mappings_that_come_and_go_leave_nothing_behind(
 
 
 async def test_functions_close_in_any_order_and_the_last_mapping_closes_what_it_shares(tmp_path: Path) -> None:
-    """Two targets with a task group each: to close the first one first raised when mappings shared one task."""
+    """Each target has a task group: if mappings shared one task, closing the first one first would raise."""
     settings = settings_of(tmp_path, ["a", "b"])
     facts: list[Fact] = []
     stop = Stop()

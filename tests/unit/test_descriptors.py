@@ -15,7 +15,7 @@ QUEUE = "arn:aws:sqs:eu-west-1:123456789012"
 
 @pytest.fixture
 def restored() -> Iterator[int]:
-    """The hard limit; the soft one is what it was afterwards."""
+    """Yield the hard limit, and restore the soft limit at the end."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -97,7 +97,7 @@ def test_a_cycle_of_errors_ends() -> None:
 
 
 def even(depth: int) -> None:
-    """Two functions in turn: equal frames would be counted instead of shown."""
+    """Two functions call each other, because Python counts equal frames instead of showing them."""
     if depth == 0:
         raise ExceptionGroup("", [KeyError(number) for number in range(MEMBERS_SHOWN + 5)])
     odd(depth - 1)

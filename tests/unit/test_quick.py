@@ -1,4 +1,4 @@
-"""Is a new test quick, and can a quick test start no process? These tests ask it of themselves."""
+"""Is a new test quick, and can a quick test start no process? These tests check themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a running daemon take over what its settings file says now?"""
+"""How does a running daemon apply its changed settings file?"""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def stream(name: str) -> str:
 
 
 class FakeRunning:
-    """Knows which mappings run, and finds that what it is asked for fits them; `go` holds a change back.
+    """Knows which mappings run, and checks that each change fits them. A change waits until `go` is set.
 
     `error` is raised once by `apply`, after it has removed and added, and before it replaces.
     """
@@ -86,7 +86,7 @@ class FakeRunning:
 
 
 class Scene:
-    """A settings file, what runs of it, and a reloader between them."""
+    """A settings file, its running mappings, and a reloader between them."""
 
     def __init__(self, file: Path, text: str) -> None:
         self.file = file

@@ -1,4 +1,4 @@
-"""What runs now, and how is it changed?"""
+"""Which mappings and functions run, and how are they changed?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FUNCTIONS = (
 
 
 def file(*mappings: str, timeout: int = 3, grace: int = 30) -> str:
-    """Each mapping is `name:function`."""
+    """Return a settings file with these mappings; each is `name:function`."""
     text = f'[daemon]\nstate = "memory:"\nshutdown_grace_in_seconds = {grace}\n' + FUNCTIONS.format(timeout=timeout)
     for mapping in mappings:
         name, _, function = mapping.partition(":")
@@ -38,7 +38,7 @@ def file(*mappings: str, timeout: int = 3, grace: int = 30) -> str:
 
 
 class Daemon:
-    """A supervisor, a composition and series, which behave as the real ones do to those who ask."""
+    """A stand-in for the supervisor, the composition and the series."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -1,4 +1,4 @@
-"""How does a client change something, and who may?"""
+"""How does a client change the daemon, and which clients may do it?"""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def anyio_backend() -> str:
 async def serving(
     changes: FakeChanges, *, access: Access = OPEN, host: str = "127.0.0.1"
 ) -> AsyncIterator[ClientSession]:
-    """A client on loopback, wherever the server listens."""
+    """Yield a client on loopback, for any listening address of the server."""
     async with (
         serve((host, 0), Pages(Telemetry().registry, list), access=lambda: access, changes=changes) as (_, port),
         ClientSession(f"http://127.0.0.1:{port}") as client,

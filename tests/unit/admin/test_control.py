@@ -1,4 +1,4 @@
-"""Where do the commands reach a running daemon?"""
+"""At which socket do the commands reach a running daemon?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests are refused, before anything is done for them?"""
+"""Which requests are refused before anything else is done?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is the daemon doing, for a person's eyes?"""
+"""What does the status page show a person?"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def anyio_backend() -> str:
 
 
 class Made:
-    """Pages that are numbered, made in `threads`; none is finished before `may_end`."""
+    """Numbered pages. `threads` has the threads that made them; no page is finished before `may_end` is set."""
 
     def __init__(self) -> None:
         self.threads: list[int] = []

@@ -44,7 +44,7 @@ def anyio_backend() -> str:
 
 
 async def connected(client: ClientSession) -> SocketStream:
-    """A connection to the client's server, on which nothing was sent yet."""
+    """Return a new connection to the client's server."""
     return await anyio.connect_tcp(*address_of(client))
 
 
@@ -57,7 +57,7 @@ def address_of(client: ClientSession) -> tuple[str, int]:
 
 
 async def everything(connection: SocketStream) -> bytes:
-    """All that comes until the other side ends the connection."""
+    """Read everything until the other side ends the connection."""
     received = b""
     with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
         while True:
@@ -67,7 +67,7 @@ async def everything(connection: SocketStream) -> bytes:
 
 @asynccontextmanager
 async def serving(statuses: Sequence[MappingStatus]) -> AsyncIterator[ClientSession]:
-    """A client of a server that shows these statuses; the mapping `orders` has polled ten records."""
+    """Yield a client of a server that shows these statuses. The mapping `orders` has polled ten records."""
     telemetry = Telemetry()
     for status in statuses:
         telemetry.begin_mapping(status.mapping, status.function, is_stream=False)
@@ -322,7 +322,7 @@ async def test_a_connection_is_closed_at_its_time_limit(monkeypatch: pytest.Monk
 
 
 async def test_health_answers_repeatedly_if_no_file_descriptor_is_left() -> None:
-    """The probes' own sockets stay open, so that none of them makes room for the next."""
+    """The sockets of the probes stay open, so that no probe frees a descriptor for the next one."""
     loop = asyncio.get_running_loop()
     async with serving([READY]) as client:
         with ExitStack() as probes:

@@ -1,4 +1,4 @@
-"""How is a number written for a person's eyes?"""
+"""How is a number written for people?"""
 
 from __future__ import annotations
 

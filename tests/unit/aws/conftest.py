@@ -1,4 +1,7 @@
-"""What every test of the AWS clients starts from: no AWS settings of the machine, and one file of keys."""
+"""Which environment does every test of the AWS clients have?
+
+No AWS setting of the machine, and one file of credentials.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class CredentialsFile:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The clients are made of aiohttp and aiobotocore: asyncio only."""
+    """The clients use aiohttp and aiobotocore, which need asyncio."""
     return "asyncio"
 
 

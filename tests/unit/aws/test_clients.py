@@ -108,7 +108,7 @@ async def test_our_client_calls_the_same_endpoint_as_aiobotocores(
 
 
 class Unsent(AWSResponse):  # type: ignore[misc]  # botocore is not typed
-    """An empty answer to a request that never left."""
+    """An empty answer to a request that was not sent."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, 200, {}, None)
@@ -170,7 +170,7 @@ async def list_queues(aws: Aws, *, role_arn: str | None = None) -> Any:
 
 
 class Sts:
-    """Both STS and another service at one endpoint; it hands out the role's keys."""
+    """STS and another service at one endpoint. STS issues the credentials of the role."""
 
     def __init__(self) -> None:
         self.assumed = 0
@@ -211,7 +211,7 @@ SOURCE_PROFILE = (
 async def test_a_role_of_the_aws_configuration_is_assumed_at_the_settings_endpoint(
     of_whom: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The credential provider asks STS by itself."""
+    """botocore's credential provider sends the request to STS."""
     token, config = tmp_path / "token", tmp_path / "config"
     token.write_text("a-token")
     config.write_text(f"[profile reader]\nrole_arn = {ROLE}\nregion = eu-west-1\n{of_whom.format(token=token)}\n")

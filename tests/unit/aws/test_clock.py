@@ -1,4 +1,4 @@
-"""Is an endpoint's clock ours, until its answers tell that ours is wrong?"""
+"""Is our clock used for an endpoint, until its answers show that our clock is wrong?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOON = 1_767_268_800.0
 
 
 class Clocks:
-    """Two clocks of ours, which do not move; the endpoint's is right when ours is `NOON`."""
+    """Our two clocks, which stand at a fixed time, and the clock of the endpoint."""
 
     def __init__(self) -> None:
         self.ours = NOON
@@ -64,7 +64,7 @@ def test_a_later_date_replaces_the_bounds_that_it_contradicts() -> None:
 
 
 def test_all_answers_within_one_second_count() -> None:
-    """The first one took long; the second, with the same Date, tells more."""
+    """The first answer took long. The second one, with the same Date, gives closer bounds."""
     clocks = Clocks()
     clocks.clock.heard(formatdate(NOON, usegmt=True), asked_at=70.0)
     clocks.ours += 20

@@ -1,4 +1,4 @@
-"""Does the one table know what botocore knows, and is it honest about what was sent?"""
+"""Does the table of errors have every code of botocore, and does it know whether a request was sent?"""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_code_is_read_without_its_namespace_and_its_url(wire: str) -> None:
     ],
 )
 def test_a_text_that_does_not_look_like_a_code_is_not_one(wire: str) -> None:
-    """It would be written into log lines, pages and messages."""
+    """A code is written into log lines, pages and messages."""
     assert bare_code(wire) == ""
     answer = Answer(400, {}, orjson.dumps({"__type": wire}))
     assert answer.error_code() == "Http400"

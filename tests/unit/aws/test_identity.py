@@ -1,4 +1,4 @@
-"""When are credentials asked for, and does a slow answer hold anybody up?"""
+"""When are credentials requested, and does a slow answer delay other calls?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Vault:
-    """A credential provider whose keys last for `lifetime` and are numbered; `gate` holds its answers back."""
+    """A credential provider. Its credentials are numbered and valid for `lifetime`; its answers wait for `gate`."""
 
     METHOD = "vault"
     CANONICAL_NAME = None
@@ -49,7 +49,7 @@ class Vault:
 
 LONG = datetime.timedelta(hours=1)
 SHORT = datetime.timedelta(minutes=5)
-"""Within aiobotocore's time to renew."""
+"""A lifetime within aiobotocore's time to renew."""
 
 
 async def test_credentials_are_fetched_at_the_first_call_and_not_again_while_they_are_valid() -> None:

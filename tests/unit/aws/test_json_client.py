@@ -1,4 +1,4 @@
-"""Does the fast client carry a call, and say honestly what became of it?"""
+"""Does the fast client carry out a call, and report truly what happened to it?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Both event loops that the daemon may run on: they tell of lost connections in their own ways."""
+    """Run on both event loops of the daemon, because they report lost connections differently."""
     return "asyncio", {"use_uvloop": request.param}
 
 
@@ -201,7 +201,7 @@ async def test_an_error_answer_becomes_the_matching_exception(
 
 
 async def test_half_a_surrogate_pair_does_not_make_the_whole_answer_unreadable() -> None:
-    """An emulator may let it through; the rest of the answer is as good as any."""
+    """An emulator may send it; the rest of the answer is valid."""
     body = b'{"Messages":[{"Body":"\\ud800"},{"Body":"fine"}]}'
     async with calling(lambda request: asyncio.sleep(0, Reply(body=body))) as (client, _, _server):
         assert (await receive(client))["Messages"] == [{"Body": "\ud800"}, {"Body": "fine"}]
@@ -352,7 +352,7 @@ async def test_a_call_that_never_got_a_connection_had_no_effect() -> None:
 
 
 async def test_a_call_ends_with_its_timeout() -> None:
-    """The second one, whose connection is there: what it sends leaves at once, however slow the machine is."""
+    """It is the second call, which has a connection: its request is sent at once, even on a slow machine."""
     is_mute = False
 
     async def at_times(request: Request) -> Reply:

@@ -1,4 +1,4 @@
-"""Is a general client kept open for as long as it is good, and no longer?"""
+"""Is a general client kept open as long as its credentials are valid, and no longer?"""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_every_error_of_a_request_becomes_a_service_error() -> None:
 
 
 class Clients:
-    """Clients by number, and which of them are open. A call is an awaitable of the test's own."""
+    """Numbered clients, and the set of the open ones. A call is an awaitable of the test."""
 
     def __init__(self, *, refuses_to_close: bool = False) -> None:
         self.refuses_to_close = refuses_to_close

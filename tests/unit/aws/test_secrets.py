@@ -1,6 +1,7 @@
-"""Does an error show a secret, whoever garbles an answer on the way? And is it always one of ours?
+"""Does an error never show a secret, whatever garbles an answer, and is it always one of our exceptions?
 
-Each place has its marker: the keys, a role's keys, a proxy's password, a url's user, a record's body, a cookie.
+Each secret has its own marker: credentials, those of a role, a proxy's password, a url's user, a record's body, a
+cookie.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _keys(credentials_file: CredentialsFile, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def shown(capfd: pytest.CaptureFixture[str]) -> Iterator[Shown]:
-    """All that is shown of an error, with what the libraries have logged meanwhile."""
+    """Return every text that an error shows, and everything that the libraries have logged meanwhile."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     logs.configure("json", verbose=True)

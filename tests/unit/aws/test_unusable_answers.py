@@ -1,4 +1,4 @@
-"""What becomes of an answer that is too large or cannot be read: directly, through a proxy, by the general client?"""
+"""What happens to an answer that is too large or unreadable: directly, through a proxy, and in the general client?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 HEAD = b"HTTP/1.1 200 -\r\n\r\n"
 HEAD_IN_BYTES = 200
-"""More than the head of an answer here, which counts for an answer without a proxy."""
+"""More bytes than the head of an answer in these tests. The head counts for an answer without a proxy."""
 
 
 async def narrow(aws: Aws) -> Any:
@@ -72,7 +72,7 @@ async def test_an_answer_is_read_up_to_its_limit_and_no_further(
 async def test_an_answer_is_never_decompressed(
     call: Callable[[Aws], Awaitable[Any]], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing asks for an encoding; a few kilobytes of one may be gigabytes."""
+    """No request asks for an encoding, and a few compressed kilobytes may be gigabytes."""
     packed = Reply(headers={"Content-Encoding": "gzip"}, body=gzip.compress(b'{"Messages":[{"Body":"x"}]}'))
     async with answering(packed, way, monkeypatch) as (aws, server):
         with pytest.raises(errors.Unreachable) as caught:
@@ -106,7 +106,7 @@ WIDE_CALLS: dict[str, tuple[str, dict[str, str]]] = {
 async def test_an_answer_of_another_shape_than_botocore_expects_is_unusable(
     service: str, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its parsers raise what comes: that must not crash the mapping whose destination answers so."""
+    """botocore's parsers raise any exception. It must not crash the mapping whose destination answers in this way."""
     monkeypatch.setattr(
         clients, "GENERAL_CLIENT", clients.GENERAL_CLIENT.merge(AioConfig(retries={"total_max_attempts": 1}))
     )

@@ -1,4 +1,4 @@
-"""Is one deadline for the whole call: the credentials, and the request that is sent once more?"""
+"""Does one deadline hold for the whole call: for the credentials and for a repeated request?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AN_HOUR_EARLIER = 1_767_222_000
 
 
 class World:
-    """Credentials and connections that take their time, on a clock that only they move."""
+    """Credentials and connections that take time, on a clock that only they move."""
 
     def __init__(
         self, *answers: Received, keys_take: float = 0, calls_take: float = 0, renewal_takes: float = 0

@@ -13,7 +13,7 @@ Poller = Callable[..., Result]
 
 @pytest.fixture
 def poller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Poller:
-    """Runs a command in an empty folder; keywords are the environment."""
+    """Return a function that runs a command in an empty folder; its keywords are the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("POLLER_CONFIG", raising=False)
     return lambda *arguments, **environ: CliRunner().invoke(app, arguments, env=environ)

@@ -101,7 +101,7 @@ def test_the_option_after_needs_a_sequence_number(text: str) -> None:
 
 @drawn(st.integers(min_value=1_385_856_000_000, max_value=int(time.time() * 1000)))
 def test_a_printed_time_can_be_given_as_a_position(milliseconds: int) -> None:
-    """Kinesis's times are in milliseconds."""
+    """The times of Kinesis have milliseconds."""
     position = given(when(milliseconds / 1000), is_of_shard=False, is_after=False)
     assert isinstance(position, AtTimestamp)
     assert round(position.timestamp * 1000) == milliseconds

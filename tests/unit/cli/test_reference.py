@@ -1,4 +1,4 @@
-"""Do `poller reference metrics` and `poller reference log` list all there is?"""
+"""Do `poller reference metrics` and `poller reference log` list everything?"""
 
 from __future__ import annotations
 

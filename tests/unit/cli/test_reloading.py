@@ -1,4 +1,4 @@
-"""What does `poller reload` say? A daemon that answers as a test wants stands behind a real control socket."""
+"""What does `poller reload` print? A stand-in for the daemon answers at a real control socket."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NOTHING: dict[str, Any] = {
 
 @pytest.fixture
 def changes(tmp_path: Path) -> Iterator[FakeChanges]:
-    """What the daemon is asked, and what it answers; its state is in memory."""
+    """Yield the daemon's requests and answers. Its state is in memory."""
     (tmp_path / "poller.toml").write_text('[daemon]\nstate = "memory:"\n')
     with start_blocking_portal() as portal:
         fake = portal.call(FakeChanges)

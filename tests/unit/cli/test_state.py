@@ -325,7 +325,7 @@ def test_without_a_terminal_nothing_is_changed(poller: Poller) -> None:
     is_after=st.booleans(),
 )
 def test_a_position_that_was_set_is_shown(poller: Poller, shard: ShardId | None, text: str, is_after: bool) -> None:
-    """And what was refused has changed nothing."""
+    """A position that is refused changes nothing."""
     before = shown(poller)
     options = [*(["--shard", shard] if shard else []), *(["--after"] if is_after else [])]
     result = poller("state", "set", "clicks", text, *options, "--yes")

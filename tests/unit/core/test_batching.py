@@ -71,7 +71,7 @@ LIMIT = 60
 
 
 def by_hand(records: list[bytes], batch_size: int) -> list[list[bytes]]:
-    """The obvious way: encode the event with one record more, and look how long it became."""
+    """Cut batches in the obvious way: encode the event with one more record, and measure its length."""
     batches: list[list[bytes]] = []
     for record in records:
         if batches and len(batches[-1]) < batch_size and len(event([*batches[-1], record])) <= LIMIT:

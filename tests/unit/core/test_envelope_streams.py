@@ -70,14 +70,16 @@ WIRE: dict[str, Any] = {
 
 
 def test_the_record_of_these_tests_has_the_fields_that_the_service_names() -> None:
-    """The service's own model is the judge, because a name changed here and in the code would be noticed by no test."""
+    """The names come from the service's own model, because no test would notice a name that is wrong here and in the
+    code.
+    """
     model = botocore.session.get_session().get_service_model("dynamodbstreams")
     assert WIRE.keys() <= model.shape_for("Record").members.keys()
     assert WIRE["dynamodb"].keys() == model.shape_for("StreamRecord").members.keys()
 
 
 def compact(text: str) -> bytes:
-    """The same JSON without spaces, its keys in their order."""
+    """Return the same JSON without spaces, with its keys in the same order."""
     return json.dumps(json.loads(text), separators=(",", ":")).encode()
 
 

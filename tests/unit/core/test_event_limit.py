@@ -43,7 +43,7 @@ def test_a_limit_is_forgotten_some_time_after_the_last_rejected_event() -> None:
 def test_the_rejected_events_of_one_batch_set_a_limit_for_all_later_batches(
     sizes: list[int], room: int, batch_size: int
 ) -> None:
-    """The rule beside a service with a limit: batches are packed, sent, and cut where they are refused."""
+    """The rule is tried with a service that has a limit: batches are packed, sent, and split if they are rejected."""
     service = EMPTY_EVENT_BYTES + room
     limit = EventLimit()
     delivered: list[int] = []

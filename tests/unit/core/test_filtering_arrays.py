@@ -1,4 +1,7 @@
-"""Arrays in a record: any element will do, but all fields asked for below an array come from the same element."""
+"""How does a pattern match arrays?
+
+Any element can match, but all fields below one array must be of the same element.
+"""
 
 from __future__ import annotations
 

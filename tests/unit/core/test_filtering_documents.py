@@ -1,4 +1,4 @@
-"""What the data key holds and what its pattern asks for: the tables of AWS's filtering pages, source by source."""
+"""Does a pattern match the body, the data or the image as the tables of AWS's filtering pages say, for each source?"""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_plain_pattern_for_stream_data_is_refused(data_key: Any) -> None:
 
 
 class CountingRecord(dict[str, Any]):
-    """A record that counts how often its body is looked at."""
+    """A record that counts how often its body is read."""
 
     looks = 0
 

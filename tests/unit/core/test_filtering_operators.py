@@ -1,4 +1,4 @@
-"""Each operator: what it accepts, what it does not, and how it may not be written."""
+"""Which values does each operator accept and reject, and which forms of it are malformed?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from poller.core.filtering import InvalidPattern, compile_filters
 
 
 class Missing(Enum):
-    """A field that the record does not have. An enumeration's member gives a test the same name in every process."""
+    """A field that the record does not have.
+
+    It is a member of an enumeration, so that the test has the same name in every process.
+    """
 
     MISSING = "missing"
 

@@ -1,4 +1,4 @@
-"""How a pattern is put together: nesting, dots, keys written twice, `$or`, and what is wrong with the others."""
+"""How is a pattern built: nesting, dots, keys that are written twice, `$or`? And which patterns are wrong?"""
 
 from __future__ import annotations
 

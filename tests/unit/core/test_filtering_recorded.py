@@ -1,4 +1,4 @@
-"""What AWS was seen to do: filters and records as recorded on real event source mappings.
+"""Do filters match as recorded on real event source mappings of AWS?
 
 Each row of the tables: the pattern, a record that reaches the function, a record that does not (None where every
 recorded one does, or none).  Rows for SQS give the message's body, rows for DynamoDB the stream record.

@@ -69,7 +69,7 @@ ID = UUID("12345678-1234-5678-1234-567812345678")
 
 
 def compact(text: str) -> str:
-    """The same JSON without spaces, its keys in their order."""
+    """Return the same JSON without spaces, with its keys in the same order."""
     return json.dumps(json.loads(text), separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""The table of what AWS makes of a function's answer, one row a case."""
+"""What does a function's answer mean? The table of AWS, one row for each case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a service's Date tell its time, however late it comes, and never more than it proves?"""
+"""Is a service's time known from the Dates of its answers, even of late ones, and never later than they prove?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOUR = 3600.0
 
 
 def heard(*answers: tuple[float, float, float]) -> Bounds:
-    """What these answers tell: each with its Date, and the moments of the request and the answer."""
+    """Return what these answers show: each has its Date, and the times of the request and of the answer."""
     known: Bounds | None = None
     for date, asked_at, answered_at in answers:
         known = narrowed(known, bounds(date, asked_at=asked_at, answered_at=answered_at))
@@ -68,7 +68,7 @@ def test_a_date_of_another_day_is_not_plausible(difference: float, expected: boo
 def test_the_services_time_is_never_later_than_its_answers_prove(
     ahead: float, answers: list[tuple[float, float, float, float]]
 ) -> None:
-    """Whatever the way there and back takes, and a Date that the server wrote up to a second ago."""
+    """Requests and answers take any time, and the server wrote its Date up to a second before."""
     now = 0.0
     known: Bounds | None = None
     for pause, there, back, stale in answers:

@@ -1,4 +1,4 @@
-"""Does the settings file name the services that are elsewhere, and is what it says sound?"""
+"""Is the demo's settings file valid, and does it name the services that have another address?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the daemon's own numbers read right?"""
+"""Are the daemon's own numbers read correctly?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the settings file sound that the parts make together, and does it say what their stories need?"""
+"""Is the settings file that the parts make together valid, and does it have the options that the parts need?"""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_functions_are_the_packages_examples(loaded: Settings) -> None:
 
 
 def test_the_queues_visibility_timeout_is_long_enough_to_be_the_one_in_use(loaded: Settings) -> None:
-    """A longer one would be used in its place, and the poisoned rows would take minutes to die."""
+    """If it were shorter, a longer one would be used instead, and the poison rows would fail for minutes."""
     for mapping in loaded.queue_mappings:
         visibility = effective_visibility(
             queue_timeout_in_seconds=VISIBILITY_TIMEOUT_IN_SECONDS,

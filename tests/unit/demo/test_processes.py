@@ -1,4 +1,4 @@
-"""Do the demo's processes end with it, and is this machine's AWS out of their sight?"""
+"""Do the demo's processes end with it, and do they get no AWS settings of this machine?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the screen say what happened, also where it is no terminal?"""
+"""Does the screen show what happened, also if it is not a terminal?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def screen(*, is_terminal: bool = False) -> tuple[Screen, io.StringIO]:
 
 
 def cells(output: io.StringIO) -> list[list[str]]:
-    """What stands in the lines of a table, below its head."""
+    """Return the cells of a table, without its heading."""
     lines = [line for line in output.getvalue().splitlines() if line.startswith("│")]
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
 

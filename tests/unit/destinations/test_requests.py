@@ -1,4 +1,4 @@
-"""What does each destination ask its service for?"""
+"""Which request does each destination send?"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 
 
 class Transcript:
-    """A client that notes what it is asked, and answers or refuses."""
+    """A client that notes its requests, and answers or raises an error."""
 
     def __init__(self, error: NotFound | None = None) -> None:
         self.asked: list[Asked] = []
@@ -90,7 +90,7 @@ async def test_a_bucket_gets_the_document_and_the_event_as_an_object() -> None:
 
 
 def of_size(size_in_bytes: int) -> Document:
-    """Two bytes a character: a limit counts bytes."""
+    """Return a document of this size. Each character has two bytes, because a limit counts bytes."""
     return DOCUMENT._replace(text=b'"' + ("ñ" * (size_in_bytes // 2 - 1) + "x" * (size_in_bytes % 2)).encode() + b'"')
 
 

@@ -1,4 +1,4 @@
-"""Is what mappings share opened once, and closed by the task that opened it, whoever leaves last?"""
+"""Is a value that mappings share opened once, and closed by the task that opened it after the last user has left?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 class Things:
-    """Things with a task group each, as a pool of child processes is; `log` tells what happened to them."""
+    """Values with a task group each, like a pool of child processes. `log` has what happened to them."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -64,7 +64,7 @@ async def test_all_users_of_a_key_get_one_value_and_the_last_one_closes_it() -> 
 
 
 async def test_users_may_leave_in_any_order() -> None:
-    """Entering two task groups in one task and leaving the first one first raises in anyio."""
+    """anyio raises if one task enters two task groups and leaves the first one first."""
     things = Things()
     async with anyio.create_task_group() as tasks:
         shared = Shared(things.open, tasks=tasks)
@@ -97,7 +97,7 @@ async def test_simultaneous_users_wait_for_the_same_opening() -> None:
 
 
 async def test_a_user_that_arrives_during_the_closing_waits_and_gets_a_new_value() -> None:
-    """A file with a lock cannot be open twice."""
+    """For example, a file with a lock cannot be open twice."""
     things = Things()
 
     async def use() -> None:

@@ -1,4 +1,4 @@
-"""What does a mapping say of its source when many shards are in trouble?"""
+"""What does a mapping report about its source if many shards have a trouble?"""
 
 from __future__ import annotations
 

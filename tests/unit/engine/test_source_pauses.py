@@ -22,7 +22,7 @@ def anyio_backend() -> Any:
 
 
 async def failures(pauses: SourcePauses, count: int) -> list[float]:
-    """The pauses after so many calls, each of which begins a second after the one before has failed."""
+    """Return the pauses after `count` failed calls. Each call begins a second after the failure of the one before."""
     seconds = []
     for _ in range(count):
         await anyio.sleep(1.0)

@@ -1,4 +1,4 @@
-"""Does the stop of the daemon reach each run, and the stop of a run nobody else?"""
+"""Does the stop of the daemon reach each run, and the stop of one run no other?"""
 
 from __future__ import annotations
 

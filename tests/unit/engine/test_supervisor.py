@@ -1,4 +1,4 @@
-"""Do mappings come, go, crash and pause as the supervisor says? With runners that do what a test tells them."""
+"""How does the supervisor add, replace, remove, pause and restart mappings? The runners do what a test says."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def mapping(name: str = NAME, **options: Any) -> QueueMapping:
 
 
 class FakeRunner:
-    """A run that works until its stop, and then ends its invocation `busy_for` seconds later, unless it is cut.
+    """A run that works until its stop, and ends its invocation `busy_for` seconds later, unless it is cancelled.
 
-    It crashes after `crashes_after` seconds, if that is not None; its invocation goes on.
+    If `crashes_after` is not None, it crashes after so many seconds, and its invocation goes on.
     """
 
     def __init__(self, world: World, mapping: AnyMapping, stop: Stop, crashes_after: float | None) -> None:
@@ -149,7 +149,7 @@ class World:
 
 
 async def pauses_after_crashes(*crashes_after: float) -> list[float]:
-    """The pauses after runs that crashed so long after they had begun."""
+    """Return the pauses after runs that crashed after these times."""
     world = World()
     world.busy_for = 0.0
     world.crashes_after = list(crashes_after)
@@ -165,7 +165,7 @@ async def pauses_after_crashes(*crashes_after: float) -> list[float]:
 
 
 async def test_each_crash_in_a_row_doubles_the_pause_up_to_its_limit() -> None:
-    """Half of a pause is randomness."""
+    """Half of a pause is random."""
     longest = [1, 2, 4, 8, 16, 32, 60, 60]
     told = await pauses_after_crashes(*[1.0] * len(longest))
     assert all(most / 2 <= pause <= most for pause, most in zip(told, longest, strict=True)), told

@@ -1,4 +1,4 @@
-"""Does the example handler see clicks in order, and does a click that is no JSON fail the batch at its place?"""
+"""Does the example handler write the clicks in order, and raise at a click that is not JSON?"""
 
 from __future__ import annotations
 

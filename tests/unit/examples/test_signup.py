@@ -1,4 +1,4 @@
-"""Do the example handlers fail each record alone, keep a message group's order, spare the healthy ones, and write?"""
+"""Do the example handlers fail each record alone, keep the order of a message group, and write the healthy records?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def record(message_id: str, *, group: str | None = None, receives: int = 1, queu
 
 
 class Table:
-    """Takes every record but the poisoned ones."""
+    """A table that accepts every record except poison records."""
 
     def __init__(self, *poisoned: str) -> None:
         self.poisoned = poisoned
@@ -92,7 +92,7 @@ def test_a_server_with_greylisting_accepts_the_second_attempt() -> None:
 
 @pytest.mark.parametrize("seed", range(50))
 def test_no_healthy_record_follows_a_poison_record_into_the_dead_letter_queue(seed: int) -> None:
-    """A message group as SQS shows it: always its first messages, as many as a batch takes, none past its receives."""
+    """The group behaves as in SQS: a receive returns its first messages, and each message has a maximum of receives."""
     randomness = random.Random(seed)
     names = [str(number) for number in range(20)]
     poisoned = randomness.sample(names, randomness.randint(1, 6))

@@ -65,7 +65,10 @@ async def test_an_invocation_that_is_cancelled_as_it_gets_its_slot_gives_the_slo
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_task_that_is_cancelled_after_it_got_its_slot_keeps_no_slot() -> None:
-    """anyio's scopes let such a task go on to its next wait; asyncio's own cancel, as at a loop's end, does not."""
+    """A task that anyio cancels goes on to its next wait.
+
+    One that asyncio itself cancels, as at the end of its loop, does not.
+    """
     gate = FunctionGate(1)
     async with gate.slot(unless=anyio.Event()):
         task = asyncio.create_task(pass_through(gate))

@@ -1,4 +1,4 @@
-"""What does a mapping say of its function, after these answers?"""
+"""What does a mapping report about its function after these answers?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes back when a function is invoked, and what does the function keep of it?"""
+"""What does an invocation return, and what does the function learn from it?"""
 
 from __future__ import annotations
 

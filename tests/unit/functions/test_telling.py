@@ -1,4 +1,4 @@
-"""Which facts tell an invocation, and what do they do to the mapping's health?"""
+"""Which facts are emitted about an invocation, and how does it change the mapping's health?"""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Clock:
 
 
 class Told:
-    """The facts of these invocations, in order."""
+    """An invoked function, and the emitted facts in order."""
 
     def __init__(self) -> None:
         self.facts: list[Fact] = []
         self.invocations = Invocations(mapping=M, function=F, clock=Clock(), emit=self.facts.append)
 
     def ended(self, response: Response, *, reports: bool = False, retry_in: float | None = None) -> list[Fact]:
-        """A batch of the records a, b and c, the second attempt, 1.5 s long; the oldest record is 9 s old."""
+        """End the second attempt of a batch of three records, which took 1.5 s; the oldest record is 9 s old."""
         identifiers = ["a", "b", "c"]
         contents = Contents(3, identifiers, reports, 9.0)
         outcome = interpret(response, identifiers=identifiers, reports_item_failures=reports, event=b"{}")

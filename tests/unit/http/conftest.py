@@ -1,4 +1,4 @@
-"""What every test of the HTTP client starts from: no proxy of the machine's own."""
+"""Which environment does every test of the HTTP client have? No proxy of the machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The client is made of asyncio and aiohttp."""
+    """The client uses asyncio and aiohttp."""
     return "asyncio"
 
 

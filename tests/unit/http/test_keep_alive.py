@@ -58,7 +58,7 @@ async def test_a_silent_connection_is_probed(call: Callable[[str], Awaitable[Non
 
 
 def probe_of_the_client(port: int) -> int:
-    """When this process's own connection to a port of its own is probed, in seconds; 0 for never."""
+    """Return when this process's connection to its own port is probed next, in seconds; 0 means never."""
     for descriptor in filter(Path.is_socket, Path("/proc/self/fd").iterdir()):
         with socket.socket(fileno=os.dup(int(descriptor.name))) as sock:
             if sock.family in (socket.AF_INET, socket.AF_INET6) and peer_port(sock) == port:

@@ -1,4 +1,4 @@
-"""Does the pool carry a request over whatever connections it has, and say honestly what became of it?"""
+"""Does the pool send a request over any connection that it has, and report truly what happened to it?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Both event loops that the daemon may run on: they tell of lost connections in their own ways."""
+    """Run on both event loops of the daemon, because they report lost connections differently."""
     return "asyncio", {"use_uvloop": request.param}
 
 
@@ -54,7 +54,7 @@ class Peer:
         await self.writer.drain()
 
     async def is_left(self) -> None:
-        """Returns when the client has hung up, in whatever way."""
+        """Wait until the client has closed or aborted the connection."""
         with contextlib.suppress(ConnectionError):
             while await self.reader.read(65536):
                 pass
@@ -64,7 +64,7 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 class Scripted:
-    """A server that runs the script on each connection, and hangs up at its end."""
+    """A server that runs the script on each connection, and closes the connection at its end."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -94,7 +94,7 @@ class Scripted:
 
 
 class Client:
-    """The pool under test, and the server that it asks."""
+    """The pool under test, and the server of its requests."""
 
     def __init__(self, pool: Pool, origin: Origin, server: Scripted, listening: asyncio.Server) -> None:
         self.pool = pool
@@ -143,7 +143,7 @@ async def asking(
 
 
 def answering(*raw: bytes) -> Script:
-    """Each connection answers each request with the next of these, the last for ever."""
+    """Return a script that answers each request with the next of these, and later ones with the last."""
 
     async def script(peer: Peer) -> None:
         for each in itertools.chain(raw, itertools.repeat(raw[-1])):
@@ -250,7 +250,10 @@ async def test_connections_of_different_origins_are_kept_apart() -> None:
 
 
 def hanging_up(*after: bytes | None) -> Script:
-    """Connection n answers once, then with the n-th of these bytes before it hangs up; None is an answer for ever."""
+    """Return a script: connection n answers once, then sends the n-th of these bytes and closes.
+
+    None answers without end.
+    """
 
     async def script(peer: Peer) -> None:
         await peer.asked()

@@ -1,4 +1,4 @@
-"""Which proxy does the environment name for a url? The same one that botocore would take."""
+"""Which proxy does the environment name for a url? The same one that botocore uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from an ARN?"""
+"""What is derived from an ARN?"""
 
 from __future__ import annotations
 

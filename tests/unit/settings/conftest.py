@@ -17,7 +17,7 @@ DYNAMODB = "arn:aws:dynamodb:eu-west-1:123456789012:table/users/stream/2026-01-0
 
 @pytest.fixture
 def loaded(tmp_path: Path) -> Callable[..., Settings]:
-    """Loads a text as the file `poller.toml`; keywords are the environment."""
+    """Return a function that loads a text as the file `poller.toml`; its keywords are the environment."""
 
     def load_text(text: str, **environ: str) -> Settings:
         file = tmp_path / "poller.toml"
@@ -29,7 +29,7 @@ def loaded(tmp_path: Path) -> Callable[..., Settings]:
 
 @pytest.fixture
 def faults(loaded: Callable[..., Settings]) -> Callable[..., list[str]]:
-    """Loads a text as above, and gives its faults."""
+    """Return a function that loads a text in the same way, and returns its faults."""
 
     def faults_of(text: str, **environ: str) -> list[str]:
         with pytest.raises(SettingsError) as caught:
@@ -41,7 +41,7 @@ def faults(loaded: Callable[..., Settings]) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def mapping_faults(faults: Callable[..., list[str]]) -> Callable[[str, str], list[str]]:
-    """The faults of one mapping `m` of the source to a function that is fine; without the mapping's name."""
+    """Return a function that returns the faults of one mapping `m`, without its name. Its function is valid."""
     sources = {"queue": QUEUE, "fifo": FIFO, "kinesis": KINESIS, "dynamodb": DYNAMODB}
 
     def faults_of(source: str, options: str) -> list[str]:

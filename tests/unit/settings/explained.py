@@ -1,7 +1,7 @@
 """How does config/poller.toml explain an option? With the text of its declaration, above the option's first line.
 
-`python -m tests.unit.settings.explained` writes these texts into the file, after a declaration has changed.
-An option that the file lacks comes behind the one that is declared before it, with its example or its default.
+`python -m tests.unit.settings.explained` writes these texts into the file, after a declaration has changed. An option
+that the file lacks is added after the one that is declared before it, with its example or its default.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MODELS: dict[str, type[Options]] = {
 
 
 class Statement(NamedTuple):
-    """The lines of one option in the file, without its comment; `options` are those that it states."""
+    """The lines of one option in the file, without its comment. `options` are the options that it sets."""
 
     table: str
     options: tuple[tuple[str, ...], ...]
@@ -35,7 +35,7 @@ class Statement(NamedTuple):
 
 
 def explained(text: str) -> str:
-    """The text with the explanation of each option above the first statement of it."""
+    """Return the text with the explanation of each option above its first statement."""
     lines = text.splitlines()
     for table, model in MODELS.items():
         before: tuple[str, ...] | None = None
@@ -52,7 +52,7 @@ def explained(text: str) -> str:
 
 
 def firsts(lines: list[str]) -> dict[tuple[str, tuple[str, ...]], Statement]:
-    """The first statement of each option, by table and option, in the order of the file."""
+    """Return the first statement of each option, by table and option, in the order of the file."""
     firsts: dict[tuple[str, tuple[str, ...]], Statement] = {}
     for statement in _statements(lines):
         for option in statement.options:
@@ -76,7 +76,7 @@ def _statements(lines: list[str]) -> Iterator[Statement]:
 
 
 def _insert(lines: list[str], table: str, before: tuple[str, ...] | None, option: tuple[str, ...]) -> None:
-    """Behind the first statement of the option that is declared before it."""
+    """Insert an option after the first statement of the option that is declared before it."""
     end = next(
         one.end for one in _statements(lines) if one.table == table and (before is None or before in one.options)
     )

@@ -1,4 +1,4 @@
-"""How does a mapping come from a request of AWS Lambda's API?"""
+"""How does a request of AWS Lambda's API become a mapping?"""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_a_new_function_of_aws_lambda_is_added(settings: Settings) -> None:
 
 
 def test_a_name_means_the_function_of_the_mappings_region(settings: Settings) -> None:
-    """The file names `resize` too, but of another region."""
+    """The file has a function `resize` too, but of another region."""
     source = QUEUE.replace("eu-west-1", "us-east-1")
     now = with_mapping(settings, "new", {"EventSourceArn": source, "FunctionName": "resize"}, {})
     arn = "arn:aws:lambda:us-east-1:123456789012:function:resize"

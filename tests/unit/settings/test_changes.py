@@ -54,13 +54,13 @@ ALL = ["orders", "returns", "invoices", "clicks", "users"]
 
 
 def told(difference: Difference[Any]) -> dict[str, list[str]]:
-    """The lists that are not empty."""
+    """Return the lists that are not empty."""
     return {kind: list(names) for kind, names in dataclasses.asdict(difference).items() if names}
 
 
 @pytest.fixture
 def edited(loaded: Load) -> ChangesOf:
-    """The changes when a part of the file becomes another."""
+    """Return a function that returns the changes after a part of the file is replaced."""
 
     def changes_of(part: str, other: str) -> Changes:
         text = DAEMON + FILE
@@ -256,7 +256,7 @@ def test_a_new_name_causes_no_warning_for_a_queue_or_another_stream(edited: Chan
 
 
 def test_a_mapping_that_takes_over_the_stream_of_another_begins_anew_with_a_warning(loaded: Load) -> None:
-    """`users` reads what `clicks` read, under a name that is not new."""
+    """`users` now reads the stream that `clicks` read; the name `users` is not new."""
     before, users = FILE[FILE.index("[functions.audit]") : FILE.index("[functions.bill]")], "[mappings.users]\n"
     clicks = FILE[FILE.index("[mappings.clicks]") : FILE.index("[mappings.users]")]
     in_use = loaded(FILE)

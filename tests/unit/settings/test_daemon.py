@@ -1,4 +1,4 @@
-"""What may [daemon] say, and what holds where it says nothing?"""
+"""Which options may [daemon] have, and what are their defaults?"""
 
 from __future__ import annotations
 

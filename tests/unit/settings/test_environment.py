@@ -1,4 +1,4 @@
-"""What stands for ${NAME}?"""
+"""How is ${NAME} replaced?"""
 
 from __future__ import annotations
 

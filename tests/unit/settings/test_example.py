@@ -1,4 +1,4 @@
-"""config/poller.toml explains every option, and is sound."""
+"""Is config/poller.toml valid, and does it explain every option?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.settings.explained import EXAMPLE, MODELS, explained, firsts
 ENVIRON = {"DATABASE_PASSWORD": "a", "NOTIFY_TOKEN": "b", "POLLER_ADMIN_TOKEN": "c", "POLLER_API_SECRET": "d"}
 ESSENTIAL = {*KINDS, "event_source_arn", "function_name", "starting_position", "starting_position_timestamp"}
 OPTIONS = [(model, option) for model in MODELS.values() for option in leaves(model) if option[0] not in ESSENTIAL]
-"""Those that may be left out."""
+"""The options that may be left out."""
 
 
 def test_the_example_is_valid_and_needs_no_advice() -> None:
@@ -31,7 +31,7 @@ def test_the_example_is_valid_and_needs_no_advice() -> None:
 
 
 def test_the_example_shows_and_explains_every_option_as_it_is_declared() -> None:
-    """Where this fails, `python -m tests.unit.settings.explained` mends the file."""
+    """If this fails, `python -m tests.unit.settings.explained` corrects the file."""
     text = EXAMPLE.read_text()
     assert explained(text) == text
 
@@ -64,7 +64,7 @@ def test_an_explanation_that_is_not_the_declared_one_is_replaced(right: str, wro
 
 @pytest.mark.parametrize(("model", "option"), OPTIONS)
 def test_no_option_is_ignored(tmp_path: Path, model: type[Options], option: tuple[str, ...]) -> None:
-    """The settings depend on it. A field that the value in `model/` lacks is the likely fault."""
+    """Each option changes the settings. If this fails, the value in `model/` probably lacks a field."""
     lines = EXAMPLE.read_text().splitlines()
     (table,) = (name for name, one in MODELS.items() if one is model)
     statement = firsts(lines)[table, option]
@@ -78,7 +78,7 @@ def test_no_option_is_ignored(tmp_path: Path, model: type[Options], option: tupl
 
 
 def other_values(model: type[Options], option: tuple[str, ...]) -> Iterator[str]:
-    """Values that the option may have, for those whose example is what holds without it."""
+    """Other values for the options whose example is their default."""
     field = declaration(model, option)
     assert field is not None
     if (numbers := marker(field, Range)) is not None:
@@ -98,7 +98,7 @@ def other_values(model: type[Options], option: tuple[str, ...]) -> Iterator[str]
 
 
 def outcome(folder: Path, lines: list[str]) -> Settings | list[str]:
-    """But for the warnings, which also depend on options."""
+    """Return the settings without warnings, because warnings also depend on options."""
     file = folder / "poller.toml"
     file.write_text("\n".join(lines))
     try:

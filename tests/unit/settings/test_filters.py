@@ -1,4 +1,4 @@
-"""Is a filter pattern one that AWS would take?"""
+"""Is a filter pattern one that AWS accepts?"""
 
 from __future__ import annotations
 

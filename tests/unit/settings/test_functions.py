@@ -1,4 +1,4 @@
-"""What may [functions.*] say, and what holds where it says nothing?"""
+"""Which options may [functions.*] have, and what are their defaults?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every fault is told, at once, with its path, its value and the rule."""
+"""Is every fault reported at once, with its path, its value and the rule?"""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_file_with_ten_faults_names_all_ten(faults: Faults) -> None:
 
 
 def test_a_value_that_cannot_be_read_is_reported_once(faults: Faults) -> None:
-    """Neither "is required" nor the rules that look at it are told besides."""
+    """Neither "is required" nor the rules that read the value are reported too."""
     text = """
         [functions.f]
         url = 5
@@ -197,7 +197,7 @@ def test_a_file_that_is_nested_too_deeply_is_a_fault_even_if_only_the_state_is_r
 
 
 def test_a_huge_number_is_a_fault_in_every_option(faults: Faults) -> None:
-    """A hexadecimal one has no limit in TOML."""
+    """A hexadecimal number has no limit in TOML."""
     huge = f"0x{'f' * 10_000}"
     told = faults(f"""
         [daemon]
@@ -260,7 +260,7 @@ def test_an_empty_file_is_valid_and_causes_a_warning(loaded: Load) -> None:
 
 
 def test_the_settings_have_only_plain_values(loaded: Load) -> None:
-    """Nothing of pydantic, and no text that remembers where it came from, leaves settings/."""
+    """No value of pydantic, and no text with its origin, leaves settings/."""
     settings = loaded('[daemon]\nendpoints = { sqs = "http://${HOST}" }', HOST="h")
     assert type(settings.daemon.endpoints) is dict
     assert [type(url) for url in settings.daemon.endpoints.values()] == [str]

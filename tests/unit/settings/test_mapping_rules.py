@@ -1,4 +1,4 @@
-"""Which options go together?"""
+"""Which options of a mapping can be combined?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STREAM_OPTIONS = {
 @pytest.mark.parametrize("source", ["queue", "fifo"])
 @pytest.mark.parametrize("option", STREAM_OPTIONS)
 def test_a_queue_takes_no_option_of_streams(mapping_faults: MappingFaults, source: str, option: str) -> None:
-    """Not even with the value that would hold without it."""
+    """An option of streams is refused even with its default value."""
     name = "".join(word.capitalize() for word in option.split("_"))
     (fault,) = mapping_faults(source, f"{option} = {STREAM_OPTIONS[option]}")
     assert f"Unsupported {name} parameter for given event source mapping type." in fault
@@ -186,7 +186,7 @@ def test_only_on_failure_has_a_destination(mapping_faults: MappingFaults) -> Non
 
 
 def test_a_source_and_a_function_have_only_one_mapping(faults: Faults) -> None:
-    """However the function is named, and whether or not the mapping is enabled."""
+    """The function may be named in any way, and the mapping may be disabled."""
     arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"
     text = "".join(
         f"""

@@ -1,4 +1,4 @@
-"""What may [mappings.*] say, and what does it come to?"""
+"""Which options may [mappings.*] have, and what are their values?"""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_every_option_of_a_stream_mapping_is_read(loaded: Load) -> None:
 @pytest.mark.parametrize("moment", ["2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00", "1769860800", "1769860800.0"])
 @pytest.mark.parametrize("source", [KINESIS, DYNAMODB])
 def test_a_starting_timestamp_is_a_date_time_or_seconds(loaded: Load, source: str, moment: str) -> None:
-    """On AWS Lambda, for Kinesis only."""
+    """On AWS Lambda only mappings of Kinesis have it."""
     text = f"""{FUNCTION}
         [mappings.m]
         event_source_arn = "{source}"
@@ -157,7 +157,7 @@ def test_the_default_uuid_is_derived_from_the_mappings_name(loaded: Load) -> Non
 
 
 def test_a_pattern_as_a_table_equals_the_same_pattern_as_json(loaded: Load) -> None:
-    """Numbers, switches, nesting and quotes; what JSON text says twice stays twice."""
+    """The table has numbers, booleans, nesting and quotes. A key that is written twice in JSON stays twice."""
     text = f"""{FUNCTION}
         [mappings.m]
         event_source_arn = "{QUEUE}"

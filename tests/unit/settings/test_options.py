@@ -162,7 +162,10 @@ def _written_defaults(model: type[BaseModel], option: tuple[str, ...]) -> Iterat
 
 @pytest.mark.parametrize(("model", "option"), OPTIONS)
 def test_an_option_without_a_default_says_what_applies_instead(model: type[BaseModel], option: tuple[str, ...]) -> None:
-    """`poller check` shows it. What says how a function is reached, or what a mapping binds, is always written."""
+    """`poller check` shows the text.
+
+    The options that say how a function is reached, or what a mapping connects, are always in the file.
+    """
     field = declaration(model, option)
     numbers, is_shown = marker(field, Range), marker(field, Follows) or marker(field, Unstated)
     assert field is not None

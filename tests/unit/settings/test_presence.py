@@ -1,4 +1,4 @@
-"""Is what the file names there, on this machine?"""
+"""Do the programs, modules and folders that the file names exist on this machine?"""
 
 from __future__ import annotations
 

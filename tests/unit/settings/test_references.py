@@ -86,7 +86,7 @@ def test_a_name_means_the_configured_function_of_that_name_and_account(loaded: L
 
 
 def test_a_name_that_may_mean_two_functions_means_the_first(loaded: Load) -> None:
-    """The name in the request is the one of `a`, and the ARN is the one of `small`."""
+    """The name belongs to `a`, and the ARN belongs to `small`."""
     text = f'[functions.small]\narn = "{ARN}"\n{mapping("a", "resize", "eu-west-1:999999999999")}'
     settings = loaded(text + mapping("b", "resize"))
     assert [mapping.function_name for mapping in settings.queue_mappings] == ["resize", "small"]
@@ -107,7 +107,7 @@ def test_a_name_means_the_function_of_the_mappings_region(loaded: Load) -> None:
 
 
 def test_a_name_means_one_function_wherever_the_sources_accounts_are(loaded: Load) -> None:
-    """The function is looked for in the daemon's own account."""
+    """The function is searched in the daemon's own account."""
     settings = loaded(
         mapping("a", "resize", "eu-west-1:111111111111") + mapping("b", "resize", "eu-west-1:222222222222")
     )

@@ -1,4 +1,4 @@
-"""Is there such a region, and is it in the partition that the ARN names?"""
+"""Does a region exist, and is it in the partition of the ARN?"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).parents[3] / "config" / "poller.toml"
 
 
 def as_json(node: Any) -> Any:
-    """As an editor hands a TOML file to a JSON Schema: date-times are text."""
+    """Return the TOML as an editor passes it to a JSON Schema: date-times are texts."""
     if isinstance(node, dict):
         return {key: as_json(value) for key, value in node.items()}
     if isinstance(node, list):

@@ -115,7 +115,7 @@ def test_a_token_in_the_file_is_not_shown(tmp_path: Path, written: str) -> None:
 
 
 def test_a_default_shows_no_value_from_the_environment(tmp_path: Path) -> None:
-    """The region of a mapping follows from its source's ARN."""
+    """The region of a mapping is derived from its source's ARN."""
     file = tmp_path / "poller.toml"
     file.write_text(MINIMAL)
     assert "xx-mars-1" not in shown(file, {"REGION": "xx-mars-1"})

@@ -1,4 +1,4 @@
-"""What is wrong with a file that is no TOML?"""
+"""Which faults has a file that is not TOML?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is an answer that lacks what the service always sends refused, without a word on what was there instead?"""
+"""Is an answer without a value that the service always sends refused, and does the error not show the answer?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_what_is_missed_is_named_and_what_was_there_is_not(answer: Any, message:
 
 @pytest.mark.parametrize("key", ["it's secret", "x" * 65, "", "7", "two words"])
 def test_a_key_that_no_service_would_use_is_not_named(key: str) -> None:
-    """It comes from the answer, such as the id of an entry that nobody asked about."""
+    """The key is text of the answer, such as the id of an entry that was not in the request."""
     with pytest.raises(Rejected) as raised, understood("Things", "list"):
         raise KeyError(key)
     assert str(raised.value) == "the answer has no list: is this Things?"

@@ -1,4 +1,7 @@
-"""The source over the fake, and over answers that no fake gives: what it sends, and what it makes of them."""
+"""What does the source send, and how does it read the answers?
+
+Over the fake, and over answers that the fake never gives.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def anyio_backend() -> Any:
 
 
 class Scripted:
-    """Gives its answers one after the other (an error is raised), and notes what was asked."""
+    """A client that returns its answers one after another, or raises an error among them, and notes the requests."""
 
     def __init__(self, *answers: Any) -> None:
         self.clock = service_clock()
@@ -188,7 +191,7 @@ async def test_any_other_error_does_not_turn_off_times(error: ServiceError) -> N
 
 
 def changes(*seconds: float) -> list[dict[str, Any]]:
-    """Records of these times, numbered from 1."""
+    """Return records with these times, numbered from 1."""
     return [
         {
             "eventID": "e",
@@ -208,7 +211,7 @@ def numbers(read: Read) -> list[str]:
 
 
 async def read_from(time: float, *answers: Any) -> list[Read]:
-    """What the reads from a time on give, one for each answer."""
+    """Return what the reads from a time return, one list for each answer."""
     source = source_of(Scripted({"ShardIterator": "i"}, *answers))
     iterator: ShardIterator | None = await source.iterator(SHARD, AtTimestamp(time))
     reads = []

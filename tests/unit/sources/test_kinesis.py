@@ -1,4 +1,7 @@
-"""The source over the fake, and over answers that no fake gives: what it sends, and what it makes of them."""
+"""What does the source send, and how does it read the answers?
+
+Over the fake, and over answers that the fake never gives.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def anyio_backend() -> Any:
 
 
 class Scripted:
-    """Gives its answers one after the other (an error is raised), and notes what was asked."""
+    """A client that returns its answers one after another, or raises an error among them, and notes the requests."""
 
     def __init__(self, *answers: Any) -> None:
         self.clock = service_clock()
@@ -123,7 +126,7 @@ def answer(*numbers: str, following: str | None = "BBB=", behind: int = 0) -> di
 
 
 async def reads_after(number: str, *answers: Any) -> tuple[list[list[SequenceNumber]], Scripted]:
-    """The numbers that the reads after a record give, one list for each answer to a read, and what was asked."""
+    """Return the numbers that the reads after a record return, one list for each answer, and the client."""
     client = Scripted({"ShardIterator": "AAA="}, *answers)
     source = source_of(client)
     iterator: ShardIterator | None = await source.iterator(SHARD, AfterSequence(SequenceNumber(number)))
@@ -300,7 +303,7 @@ async def test_the_answer_that_ends_a_shard_names_its_children() -> None:
 
 
 async def test_named_children_are_returned_once() -> None:
-    """They are kept no longer than until the shard is done."""
+    """The source keeps them only until the shard is done."""
     named = [{"ShardId": "shardId-000000000002", "ParentShards": [SHARD]}]
     client = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named}, {"Shards": [wire_shard(1)]})
     source = source_of(client)
@@ -311,7 +314,7 @@ async def test_named_children_are_returned_once() -> None:
 
 @pytest.mark.parametrize(("listed", "asks"), [(0, False), (1, True)])
 async def test_named_children_are_kept_as_long_as_their_parent_is_listed(listed: int, asks: bool) -> None:
-    """A mapping that has found them in a listing never asks for them; shards that left would fill the memory."""
+    """A mapping that found them in a listing never asks for them, so without this rule they fill the memory."""
     named = [{"ShardId": "shardId-000000000002", "ParentShards": [SHARD]}]
     listings = [{"Shards": [wire_shard(listed)]}, {"Shards": [wire_shard(1)]}]
     client = Scripted({"ShardIterator": "AAA="}, {"Records": [], "ChildShards": named}, *listings)

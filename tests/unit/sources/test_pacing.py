@@ -20,7 +20,7 @@ def anyio_backend() -> Any:
 
 
 class Service:
-    """Answers at once, with what it was scripted first; notes when it was asked for what."""
+    """A service that answers at once, first with its script, and notes the time of each request."""
 
     def __init__(self, *errors: Exception) -> None:
         self.clock = service_clock()
@@ -113,7 +113,7 @@ async def test_a_page_that_stays_throttled_is_given_up_after_half_a_minute() -> 
 
 
 async def test_a_long_pause_that_the_service_asks_for_is_kept_and_raised() -> None:
-    """Ten such pauses would be most of an hour in which a mapping says nothing."""
+    """Ten such pauses would be most of an hour without a word from the mapping."""
     service = Service(throttled(300.0))
     client = PacedClient(service, pace())
     began = anyio.current_time()

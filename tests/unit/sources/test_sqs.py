@@ -1,4 +1,7 @@
-"""The source over the fake, under virtual time: what it sends, and what it makes of lost answers and failed entries."""
+"""What does the source send, and what does it do about lost answers and failed entries?
+
+Over the fake, in virtual time.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def anyio_backend() -> Any:
 
 
 class Transcript:
-    """A client that notes what goes through it to the fake."""
+    """A client that notes the requests, and passes them on to the fake."""
 
     def __init__(self, sqs: FakeSqs) -> None:
         self.clock = service_clock()
@@ -178,7 +181,7 @@ def test_only_an_error_about_the_receipt_handle_is_final(code: str, expected: bo
 
 
 class Stranger:
-    """Answers in JSON, but is no SQS."""
+    """A service that answers in JSON, but is not SQS."""
 
     clock = service_clock()
 

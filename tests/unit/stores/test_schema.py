@@ -60,7 +60,7 @@ IN_THE_FIXTURE = {
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file of the format before, as that version of poller left it."""
+    """Return a file of the previous format, as that version of poller left it."""
     path = tmp_path / "poller.db"
     with closing(sqlite3.connect(path)) as file:
         file.execute("PRAGMA journal_mode = WAL")

@@ -38,7 +38,7 @@ def after(number: int) -> Checkpoint:
 
 
 def transactions(path: Path) -> int:
-    """How many commits the write-ahead log holds: of each, the last frame tells the size of the database."""
+    """Return the number of commits in the write-ahead log. The last frame of a commit has the size of the database."""
     log = Path(f"{path}-wal").read_bytes()
     page = int.from_bytes(log[8:12], "big")
     heads = [log[at : at + 24] for at in range(32, len(log), 24 + page)]
@@ -47,7 +47,7 @@ def transactions(path: Path) -> int:
 
 @contextmanager
 def put_away(path: Path, *, another: bool) -> Iterator[None]:
-    """Move the file, and perhaps put another one in its place; within the block."""
+    """Move the file away during the block, and perhaps put another one in its place."""
     away = path.with_suffix(".away")
     path.rename(away)
     if another:

@@ -61,7 +61,7 @@ def test_a_commit_is_flushed_to_the_disk_before_it_returns(path: Path) -> None:
 
 
 def in_another_process(path: Path) -> str:
-    """Why that could not have the file."""
+    """Open the file in another process, and return the error."""
     ended = subprocess.run(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -152,7 +152,7 @@ def test_a_folder_at_the_path_is_refused(path: Path) -> None:
 
 
 def stored_in(path: Path, *, killed: bool = False) -> None:
-    """A file with ten thousand checkpoints, as its owner leaves it when it closes the file or is killed."""
+    """Write a file with ten thousand checkpoints, as an owner leaves it that closes the file or is killed."""
     with owned(path) as file:
         rows = [row_of(KEY, ShardId(f"shard-{number}"), AT_5, FIRST) for number in range(10_000)]
         save(file, rows)
@@ -213,7 +213,7 @@ def test_an_emptied_file_is_not_a_new_one(path: Path) -> None:
 
 
 def test_a_file_without_its_log_still_says_that_it_is_ours(path: Path) -> None:
-    """Or it would be taken for a new one."""
+    """Otherwise the file would look like a new one."""
     copy = path.with_suffix(".copy")
     with owned(path):
         shutil.copyfile(path, copy)
@@ -281,7 +281,7 @@ def test_a_full_disk_is_reported_and_with_room_the_file_can_be_used(path: Path, 
 
 
 def test_a_file_that_may_not_grow_is_reported_as_a_full_disk(path: Path) -> None:
-    """SQLite says SQLITE_FULL where the system says ENOSPC, and also beyond a limit of its own."""
+    """SQLite reports SQLITE_FULL if the system reports ENOSPC, and also beyond a limit of SQLite itself."""
     with owned(path) as file:
         file.execute("PRAGMA max_page_count = 1")  # it becomes the file's present size
         with pytest.raises(CannotStore, match="is its disk full"), STATE.faults(path):

@@ -57,7 +57,7 @@ async def running(writer: Writer) -> AsyncIterator[None]:
 
 
 async def statements(file: sqlite3.Connection, waiting: list[list[Row]]) -> int:
-    """How many it takes to save these, all of which wait when the writer begins."""
+    """Return how many statements save these, if all of them wait when the writer begins."""
     seen: list[str] = []
     writer = Writer(file)
     async with anyio.create_task_group() as tasks:

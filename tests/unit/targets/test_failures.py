@@ -1,4 +1,4 @@
-"""What does Lambda say when a function fails?"""
+"""What does Lambda report if a function fails?"""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ async def opened(
 
 
 def told(response: Response) -> Response:
-    """The response without what a person is told of it."""
+    """Return the response without its detail for people."""
     return replace(response, detail="") if isinstance(response, Throttled | Unreachable) else response
 
 
@@ -82,7 +82,7 @@ async def exchange(
     call: Invocation | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> tuple[Response, Request]:
-    """One call of a function at `path` that always answers with `reply`."""
+    """Call a function at `path` that always answers with `reply`."""
 
     async def handler(_: Request) -> Reply | Drop:
         return reply
@@ -93,7 +93,7 @@ async def exchange(
 
 
 def refused_url() -> str:
-    """A url on which nobody listens."""
+    """Return a url without a server."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
@@ -136,7 +136,10 @@ async def test_an_answer_that_looks_like_an_error_is_an_answer() -> None:
 
 
 async def test_a_cookie_is_not_sent_back() -> None:
-    """One invocation must not know of another; a host name is used, since no client keeps cookies of an address."""
+    """One invocation must not influence another.
+
+    The test uses a host name, because no client keeps cookies of an address.
+    """
     async with pool_of(Reply(headers={"Set-Cookie": "session=1"}), Reply()) as (server, _):
         async with opened(http_kind(server.url.replace("127.0.0.1", "localhost"))) as target:
             for _number in range(2):
@@ -206,7 +209,7 @@ async def test_a_failure_shows_the_beginning_of_its_body(body: bytes, words: str
 
 
 async def test_a_failure_does_not_show_its_reason_phrase() -> None:
-    """RFC 9112 has a client ignore it: a proxy may have written another one."""
+    """By RFC 9112 a client ignores it, because a proxy may have changed it."""
     response, _ = await exchange(Drop(b"HTTP/1.1 500 s3cret\r\nContent-Length: 0\r\n\r\n"))
     assert isinstance(response, FunctionError)
     assert response.message == "500"
@@ -236,7 +239,7 @@ async def test_an_event_that_is_too_large_is_not_a_failure_of_the_function(path:
 
 
 async def test_a_413_that_arrives_before_the_body_is_sent_is_read() -> None:
-    """As nginx does: the answer comes before the body is read, and the connection ends."""
+    """nginx does this: it answers before it has read the body, and closes the connection."""
 
     async def refuse(stream: SocketStream) -> None:
         async with stream:
@@ -424,7 +427,7 @@ async def test_a_connection_that_was_idle_for_as_long_as_gunicorn_keeps_one_is_n
 
 @pytest.fixture
 def proxy_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[HttpServer], None]:
-    """Let urls of `.invalid` hosts, with http or https, go through this server, which wants a password."""
+    """Use this server, which needs a password, as the proxy of all `.invalid` hosts, with http and https."""
 
     def through(proxy: HttpServer) -> None:
         for name in ("http_proxy", "https_proxy"):
@@ -625,7 +628,10 @@ async def test_the_failure_of_an_emulator_whose_runtime_died_says_so() -> None:
 
 
 class Crowd:
-    """A handler that answers only when so many calls are under way at once, or when it is told to; counts the most."""
+    """A handler that answers only when `size` calls run at once, or when the test says so.
+
+    It counts the most calls at once.
+    """
 
     def __init__(self) -> None:
         self.under_way = 0
@@ -704,7 +710,7 @@ async def test_more_calls_at_once_than_aiohttp_makes_by_default_do_not_wait_for_
 
 @asynccontextmanager
 async def pool_of(first: Reply | Drop, *later: Reply | Drop) -> AsyncIterator[tuple[HttpServer, HttpServer]]:
-    """Two servers: one always gives the first reply, the other the later ones, and the last of them for ever."""
+    """Yield two servers: one always sends the first reply, the other the later ones in turn and then the last one."""
     left = list(later)
 
     async def always(_: Request) -> Reply | Drop:

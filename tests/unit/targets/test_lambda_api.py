@@ -1,4 +1,4 @@
-"""Does every answer of the Invoke API become the response that it is?"""
+"""Does every answer of the Invoke API become the right response?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a child see of the Runtime API?"""
+"""How does the Runtime API answer a child?"""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def anyio_backend() -> str:
 
 
 async def nothing_before(event: Invocation) -> None:
-    """No output to be read."""
+    """There is no output to read before the event."""
 
 
 class Client:
-    """A runtime client that does as the test says."""
+    """A runtime client that does what the test says."""
 
     def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
         self._session = session
@@ -64,7 +64,7 @@ class Client:
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[RuntimeApi, Client]]:
-    """Served to the session of these tests, as if they were the child."""
+    """Yield an API whose child is the session of these tests, and a client of it."""
     api = RuntimeApi(function(command_kind("x"), timeout_in_seconds=30), before_event=nothing_before, emit=Recorded())
     with api.listening() as address:
         async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as session:
@@ -79,7 +79,7 @@ async def listening(
     before_event: Callable[[Invocation], Awaitable[None]] = nothing_before,
     child: int | None = None,
 ) -> AsyncIterator[tuple[RuntimeApi, str]]:
-    """The same, without a client, and to another child if one is given; gives the address."""
+    """Yield an API for this child, or for the session of these tests, and its address."""
     api = RuntimeApi(function(command_kind("x")), before_event=before_event, emit=record)
     with api.listening() as address:
         async with anyio.create_task_group() as tasks:
@@ -382,7 +382,7 @@ except ConnectionError:
 
 
 def status_for_a_stranger(address: str) -> int:
-    """What a process of another session is answered when it asks for an event."""
+    """Return the status that a process of another session gets when it asks for an event."""
     command = [sys.executable, "-c", STRANGER, address]
     return int(subprocess.run(command, start_new_session=True, capture_output=True, check=True).stdout)
 
@@ -412,7 +412,7 @@ async def test_a_connection_that_is_closed_at_once_disturbs_no_other() -> None:
 
 @pytest.mark.parametrize("turns", range(5))
 async def test_a_connection_that_is_accepted_as_the_api_ends_is_closed(turns: int) -> None:
-    """An accepted socket that nobody closes is a ResourceWarning, and so an error."""
+    """An accepted socket that stays open causes a ResourceWarning, and so an error."""
     async with listening(Recorded()) as (_, address):
         await anyio.wait_all_tasks_blocked()  # until it waits for connections
         host, port = address.split(":")
@@ -437,7 +437,7 @@ async def test_a_child_has_a_limited_number_of_connections(monkeypatch: pytest.M
 
 
 async def test_a_child_that_has_ended_does_not_get_its_event() -> None:
-    """Another child may have it by then."""
+    """Another child may already have the event."""
     begun, over = anyio.Event(), anyio.Event()
 
     async def before_event(event: Invocation) -> None:
@@ -495,7 +495,7 @@ async def test_a_connection_waits_while_its_process_cannot_be_found(monkeypatch:
 
 
 async def test_closing_the_api_waits_for_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that the child left behind may hold the connection for ever, in the middle of anything."""
+    """A process that the child left behind may keep the connection open without end, in the middle of a request."""
     monkeypatch.setattr("poller.targets.runtime.api.CLOSE_IN_SECONDS", 3600.0)
     clients: list[socket.socket] = []
     with anyio.fail_after(60):

@@ -1,4 +1,4 @@
-"""How does a Python callable run as a child? What handlers see, and what becomes of what they do."""
+"""How does a Python callable run as a child: what does a handler get, and what happens to its results and errors?"""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ async def test_a_module_with_a_syntax_error_is_an_init_error(tmp_path: Path) -> 
 
 
 async def test_another_interpreter_can_run_the_handler(tmp_path: Path) -> None:
-    """One that has none of the daemon's packages."""
+    """The other interpreter has none of the daemon's packages."""
     venv.create(tmp_path / "venv", symlinks=True)
     (tmp_path / "mine.py").write_text(
         "import importlib.util, sys\n\n"

@@ -1,4 +1,4 @@
-"""What does a child find in its environment?"""
+"""Which variables are in the environment of a child?"""
 
 from __future__ import annotations
 

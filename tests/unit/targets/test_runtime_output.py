@@ -1,4 +1,4 @@
-"""How do a child's bytes become lines, and how many of them are told?"""
+"""How does the output of a child become lines, and how many of them are logged?"""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def _one_long_period(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow machine is not to reach the next second in the middle of a test."""
+    """One period is so long that no test reaches its end, even on a slow machine."""
     monkeypatch.setattr(output_limit, "PERIOD_IN_SECONDS", 3600.0)
 
 
 class Told:
-    """What an output tells."""
+    """The lines and counts that an output reports."""
 
     def __init__(self) -> None:
         self.limit = OutputLimit()
@@ -52,7 +52,7 @@ class Told:
 
 @asynccontextmanager
 async def written(told: Told, *chunks: bytes) -> AsyncIterator[Output]:
-    """An output that is read to its end; a chunk must fit into a pipe."""
+    """Yield an output that was read to its end. A chunk must fit into a pipe."""
     with told.output() as output:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(output.run)
@@ -140,7 +140,7 @@ def test_an_endless_line_does_not_fill_the_memory_while_lines_are_skipped() -> N
 @pytest.mark.usefixtures("_one_long_period")
 @pytest.mark.parametrize("line", [b"\n", b"x\n"], ids=["empty", "short"])
 async def test_other_tasks_run_after_a_few_lines(line: bytes) -> None:
-    """Each turn of a neighbour sees at most so many lines more than the turn before."""
+    """Between two turns of another task, only a limited number of lines is read."""
     told, turns, ended = Told(), [0], anyio.Event()
 
     async def neighbour() -> None:

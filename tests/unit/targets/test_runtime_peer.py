@@ -29,7 +29,7 @@ def listener() -> Iterator[socket.socket]:
 def connected(
     server: socket.socket, family: socket.AddressFamily = socket.AF_INET
 ) -> tuple[socket.socket, socket.socket]:
-    """Both ends of a connection: the client's, and ours."""
+    """Yield both ends of a connection: the client's end and ours."""
     host, port = server.getsockname()
     client = socket.socket(family)
     client.connect((host if family == socket.AF_INET else f"::ffff:{host}", port))
@@ -77,7 +77,7 @@ CONNECT = "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sy
 
 @contextmanager
 def connection_of(script: str) -> Iterator[tuple[socket.socket, int]]:
-    """Our end of a connection that a shell script makes, and the session of that shell.
+    """Yield our end of a connection that a shell script makes, and the session of this shell.
 
     In the script CONNECT stands for a program that connects and waits.
     """

@@ -1,4 +1,4 @@
-"""Which child runs an invocation, and how does it live and die? All with real processes."""
+"""Which child runs an invocation, and when do children start and end? All tests use real processes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def _much_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, a child that obeys SIGTERM ends by it."""
+    """Give children much time, so that a child which obeys SIGTERM ends by it even on a slow machine."""
     monkeypatch.setattr("poller.targets.runtime.child.GRACE_IN_SECONDS", 60.0)
 
 
@@ -102,7 +102,7 @@ def error(response: Response) -> tuple[str, str]:
 
 
 class Watched:
-    """Another process, known by its id before it ends, so that its end can be waited for."""
+    """Another process. It is opened by its id before it ends, so that a test can wait for its end."""
 
     def __init__(self, pid: int) -> None:
         try:
@@ -111,7 +111,7 @@ class Watched:
             self._handle = -1
 
     def ends(self) -> bool:
-        """Wait for its end, up to half a minute."""
+        """Wait for its end for up to half a minute, and return whether it has ended."""
         if self._handle == -1:
             return True
         ready, *_ = select.select([self._handle], [], [], 30)
@@ -449,7 +449,7 @@ async def test_another_process_cannot_take_the_event_of_a_child_that_is_still_st
 
 
 async def test_a_process_that_the_child_starts_may_be_the_runtime_client() -> None:
-    """As with `npx`, or with `curl` in a runtime that is a shell script."""
+    """This is so with `npx`, or with `curl` in a runtime that is a shell script."""
     record = Recorded()
     kind = command_kind("/bin/sh", "-c", '"$0" one_shot.py; true', sys.executable)
     async with opened(kind, record) as target:
@@ -724,7 +724,7 @@ async def test_a_successful_init_resets_the_pause_of_failed_ones(
     failures_in_a_row: list[int] = []
 
     class Noting:
-        """In place of a Backoff: there is no pause."""
+        """A stand-in for Backoff, without pauses."""
 
         def delay(self, failures: int, _: random.Random) -> float:
             failures_in_a_row.append(failures)
@@ -771,7 +771,7 @@ async def test_leaving_stops_every_child() -> None:
 
 
 async def test_an_error_of_the_block_is_raised_unchanged_and_stops_every_child() -> None:
-    """In a group, the command line would not know a fault of the settings that comes after the target was opened."""
+    """In a group of errors, the command line would not recognise a settings error."""
     record = Recorded()
 
     async def fail() -> None:
@@ -825,7 +825,7 @@ anyio.run(main, backend_options={"use_uvloop": sys.argv[1] == "uvloop"})
 
 @contextmanager
 def host(loop: str, handler: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """A process that invokes the handler once and then stops; its facts come line by line."""
+    """Start a process that invokes the handler once and then stops. It prints its facts, one in a line."""
     command = [sys.executable, "-c", HOST, loop, handler]
     here = Path(__file__).parents[3]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=here) as process:

@@ -1,4 +1,4 @@
-"""How is each mapping now?"""
+"""Which gauges does each mapping have?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a scrape see? The same as if prometheus_client's own metrics had counted."""
+"""What does a scrape return? The same as prometheus_client's own metrics would show."""
 
 from __future__ import annotations
 

@@ -504,7 +504,7 @@ def forget(telemetry: Telemetry) -> None:
 
 
 def series(of: Telemetry) -> dict[str, float]:
-    """Every sample of ours but for the times of creation and the buckets."""
+    """Return every sample of ours without the times of creation and the buckets."""
     return {
         f"{sample.name}{{{','.join(f'{name}={value}' for name, value in sorted(sample.labels.items()))}}}": sample.value
         for family in of.registry.collect()
@@ -780,7 +780,10 @@ def test_a_thousand_mappings_and_functions_that_come_and_go_leave_nothing_behind
 
 
 def _come_and_go(telemetry: Telemetry, number: int) -> int:
-    """Add a mapping and its function, emit facts about them and remove them; returns the size of what is left."""
+    """Add mappings and their functions, emit facts about them and remove them.
+
+    Return the number of objects that are left.
+    """
     mapping, function = MappingName(f"mapping-{number}"), FunctionName(f"function-{number}")
     telemetry.begin_mapping(mapping, function, is_stream=number % 2 == 0)
     telemetry.begin_function(function)
@@ -795,7 +798,7 @@ def _come_and_go(telemetry: Telemetry, number: int) -> int:
 
 
 def _objects_of(telemetry: Telemetry) -> int:
-    """How many objects the telemetry holds."""
+    """Return the number of objects that the telemetry refers to."""
     seen: set[int] = set()
     waiting: list[object] = [vars(telemetry)]
     while waiting:

@@ -1,4 +1,4 @@
-"""What becomes of messages that were gathered together, outcome by outcome?"""
+"""What happens to the messages of a gathered batch, for each outcome?"""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postp
 
 SUCCEEDED = Succeeded()
 TIMEOUT = 100.0
-"""When the messages return by themselves; they were received at 0."""
+"""The time when the messages become visible by themselves; they were received at 0."""
 
 MAY_RUN_UNTIL = 500.0
 
 
 def held(name: str) -> MessageInHand:
-    """A message; `g2` is the second one of group g, and `2` one of a standard queue."""
+    """Return a message. `g2` is the second one of group g, and `2` one of a standard queue."""
     group = MessageGroupId(name[0]) if name[0].isalpha() else None
     message = Message(MessageId(name), ReceiptHandle(name), group, 0.0, {})
     return MessageInHand(message, b"", Receive(0.0, 0.0, 200, int(TIMEOUT)))
@@ -33,7 +33,7 @@ def names(messages: Sequence[MessageInHand]) -> str:
 
 
 class Hand:
-    """A delivery and what it asks for. `batches` are separated by bars, as in `a1 a2 | a3`."""
+    """A delivery and its steps. `batches` are separated by bars, as in `a1 a2 | a3`."""
 
     def __init__(self, batches: str = "", *, aside: str = "", filtered_out: str = "") -> None:
         ids = count(1)
@@ -51,7 +51,7 @@ class Hand:
         return self.messages[name]
 
     def invoke(self) -> str:
-        """The next step must be an invocation; returns its messages, its request id and its attempt."""
+        """Take the next step, which must be an invocation; return its messages, its request id and its attempt."""
         step = self.delivery.step()
         assert isinstance(step, Invoke), step
         self.delivery.begin()
@@ -76,7 +76,7 @@ class Hand:
         return " ".join(sorted(one.message.message_id for one in self.delivery.hidden()))
 
     def give_back(self) -> dict[str, str | float]:
-        """`deleted`, or when it is shown, for each message that is given back."""
+        """Return for each released message `deleted`, or the time when it is shown."""
         delete, show = give_back([self.delivery], may_run_until=MAY_RUN_UNTIL)
         return {one.message.message_id: "deleted" for one in delete} | {
             one.message.message_id: one.returns_at for one in show

@@ -45,7 +45,7 @@ def lineage(stored: Mapping[Any, Position], *, drained_at: float = NOW) -> Linea
 
 
 def listed(known: Lineage, shards: list[Shard], *, now: float = NOW, is_complete: bool = True) -> Listing:
-    """The listing, taken in."""
+    """Apply a listing, and return the result."""
     listing = known.compared(shards, now=now, is_complete=is_complete)
     known.take_in(listing)
     return listing
@@ -56,7 +56,7 @@ def started(known: Lineage) -> dict[str, Position]:
 
 
 def drained(known: Lineage, name: str, *, now: float = NOW) -> bool:
-    """Whether a child of it is known."""
+    """Drain a shard, and return whether a child of it is known."""
     return known.drained(ShardId(name), now=now)
 
 
@@ -160,7 +160,7 @@ def test_a_parent_that_is_read_and_not_listed_any_more_blocks_until_it_is_done()
 
 
 def test_a_stored_shard_that_one_listing_leaves_out_still_waits_for_its_parent() -> None:
-    """After a restart only a listing tells whose child it is."""
+    """After a restart only a listing shows which shard is its parent."""
     known = lineage({"parent": SOMEWHERE, "left": HORIZON, "right": HORIZON})
     listed(known, [shard("left", "parent"), closed("parent")])
     assert started(known) == {"parent": SOMEWHERE}
@@ -240,7 +240,7 @@ def test_the_time_to_remember_a_shard_begins_when_it_is_drained() -> None:
 
 
 def test_a_listing_that_was_not_stored_changes_nothing() -> None:
-    """It finds the same the next time."""
+    """The next listing finds the same."""
     known = lineage({"parent": SOMEWHERE, "old": END}, drained_at=NOW - MEMORY - 1)
     first = known.compared(SPLIT, now=NOW)
     assert first == known.compared(SPLIT, now=NOW)

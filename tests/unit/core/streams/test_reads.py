@@ -1,4 +1,4 @@
-"""Is a read that the engine cannot rely on told apart, and every other one let through?"""
+"""Is a read with impossible values refused, and every other read accepted?"""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def test_sequence_numbers_must_be_numbers_that_increase(numbers: list[Any], faul
     "arrived_at", [-1.0, nan, inf, -inf, 1e300, 1_767_225_600_000.0, 10**400, "1767225600", None, []]
 )
 def test_an_arrival_time_must_be_a_possible_time(arrived_at: Any) -> None:
-    """Beside others that are, in any place; milliseconds for seconds would end in the year 58000."""
+    """The impossible time is among possible ones, at any index.
+
+    Milliseconds in place of seconds mean the year 58000.
+    """
     odd = record("11", arrived_at=arrived_at)
     assert fault_in(read(record("10"), odd, record("12"))) is not None
     assert fault_in(read(record("10"), record("11")._replace(arrived_at=odd.arrived_at))) is not None

@@ -209,7 +209,7 @@ def test_a_record_that_just_fits_is_invoked() -> None:
 
 
 def test_a_record_that_is_too_large_is_invoked_if_others_are_in_its_batch() -> None:
-    """Beside others it is invoked, so that none of them is given up with it."""
+    """It is invoked with the others, so that none of them is discarded with it."""
     records = [Held(SequenceNumber("0"), 0.0, b"x" * 11), Held(SequenceNumber("1"), 0.0)]
     delivery = Delivery(
         records,

@@ -1,4 +1,4 @@
-"""Every case of `stream_failures.txt`, carried out as the engine does, on a clock that only waits move."""
+"""Does a delivery do what AWS did in every case of `stream_failures.txt`? The clock moves only by waits."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class AverageLuck(random.Random):
 
 @dataclass
 class Play:
-    """One case being carried out. `now` counts from the case's beginning."""
+    """One case that is carried out. `now` counts from its beginning."""
 
     case: Case
     now: float = 0.0
@@ -97,7 +97,11 @@ class Play:
             self.deliver(batch)
 
     def batches(self) -> Iterator[list[Held]]:
-        """All records are there at the beginning; a batch that is not full waits for its window or its head's age."""
+        """Yield the batches.
+
+        All records exist at the beginning; a batch that is not full waits for its window, or until its first record
+        expires.
+        """
 
         def builder() -> BatchBuilder:
             return BatchBuilder(

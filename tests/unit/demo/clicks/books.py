@@ -1,4 +1,4 @@
-"""Books of the clicks that add up, for tests to spoil."""
+"""A correct account of the clicks, which tests change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PUT = tuple(
 HEALTHY = tuple(sighting for sighting in PUT if sighting != AT)
 
 AGAIN = HEALTHY[3:5]
-"""Two that were seen a second time."""
+"""Two clicks that were seen a second time."""
 
 
 def report(**batch: Any) -> Reported:

@@ -1,4 +1,4 @@
-"""Is every click that is lost, invented or out of order found, and every number that does not fit?"""
+"""Is every lost, invented or disordered click found, and every number that does not agree?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the tables of the clicks show the books?"""
+"""Do the tables of the clicks show the account?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the function's file read as it was written?"""
+"""Is the function's file read correctly while it is written?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a child that was read before its parents were drained found, and a shard that was forgotten?"""
+"""Is a child that was read before its parents were drained found as a fault, and a shard that was left out?"""
 
 from __future__ import annotations
 

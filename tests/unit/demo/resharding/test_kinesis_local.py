@@ -1,4 +1,4 @@
-"""Does whoever has no Node.js learn what to install, and does nothing half installed stay?"""
+"""Does a user without Node.js learn what to install, and does a failed installation leave nothing behind?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """All that is on the PATH; the cache is beside it, empty."""
+    """Yield the only folder on the PATH. The empty cache is beside it."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))

@@ -1,4 +1,4 @@
-"""Does the story of the split hold: have the children something to wait for, and clicks of their own?"""
+"""Does the split show what it promises: children that wait for their parent and have clicks of their own?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from poller.demo.resharding.part import BEFORE_THE_MERGE, BEFORE_THE_SPLIT, SHAR
 
 
 def place(user: str) -> float:
-    """Where Kinesis puts it among all hash keys, from 0 to 1."""
+    """Return where Kinesis puts a key among all hash keys, from 0 to 1."""
     return int(hashlib.md5(user.encode()).hexdigest(), 16) / 2**128
 
 

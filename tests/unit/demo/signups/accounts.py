@@ -1,4 +1,4 @@
-"""Books that add up, for tests to spoil."""
+"""A correct account of the sign-ups, which tests change."""
 
 from __future__ import annotations
 

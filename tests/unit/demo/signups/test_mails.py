@@ -1,4 +1,4 @@
-"""Is every mail that is missing, needless or doubled found, and every record that the daemon lost count of?"""
+"""Is every missing, unexpected or double mail found, and every wrong number of the daemon?"""
 
 from __future__ import annotations
 

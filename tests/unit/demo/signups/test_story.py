@@ -1,4 +1,4 @@
-"""Do the example's rows tell the story that the demo promises?"""
+"""Do the rows of the example cause what the demo promises?"""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def test_every_row_has_one_expected_outcome() -> None:
 
 
 def test_every_address_is_in_only_one_row() -> None:
-    """The table's key: a second row with it would look like a row stored twice."""
+    """The address is the table's key: a second row with it would look like a row that was stored twice."""
     assert {count for _, count in Counter(row.email for row in read_rows()).items()} == {1}
 
 
 def test_each_failing_row_is_followed_by_healthy_rows_of_its_company() -> None:
-    """So that they come in one batch, where a careless function would let them overtake, or die with it."""
+    """They are in one batch: a careless function would let them overtake the failing row, or fail them too."""
     rows = read_rows()
     for row, *behind in zip(rows, rows[1:], rows[2:], strict=False):
         if row.is_poisoned or row.is_delayed:

@@ -1,4 +1,4 @@
-"""Do the tables of the sign-ups show the books?"""
+"""Do the tables of the sign-ups show the account?"""
 
 from __future__ import annotations
 

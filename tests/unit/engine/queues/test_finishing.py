@@ -1,4 +1,4 @@
-"""In which calls are messages deleted and shown again? Over a queue that refuses what the test says."""
+"""With which calls are messages deleted and shown again? The queue fails as the test says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may work on a message group while an old run still has a batch of it?"""
+"""Which run may take a message group while an old run still has a batch of it?"""
 
 from __future__ import annotations
 

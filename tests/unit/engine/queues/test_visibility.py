@@ -1,4 +1,4 @@
-"""Which messages does the keeper hide again? Over a queue whose calls take as long as the test says."""
+"""Which messages does the keeper hide again? The calls of the queue take as long as the test says."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ M = MappingName("m")
 TIMEOUT = 100
 MAY_RUN_UNTIL = 90.0
 HALF = 62.5
-"""The tick at which the keeper hides again what was received at 0."""
+"""The time when the keeper hides again the messages that were received at 0."""
 
 
 class Queue:

@@ -27,7 +27,7 @@ def at(number: int) -> Checkpoint:
 
 
 class SlowStore(MemoryStore):
-    """A store that takes a second, and fails as often as it is told."""
+    """A store whose saves take a second, and fail as often as the test says."""
 
     def __init__(self, *, failures: int = 0, seconds: float = 1.0) -> None:
         super().__init__()

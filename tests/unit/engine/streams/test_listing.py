@@ -1,4 +1,4 @@
-"""When is a stream listed? On a virtual clock, over a source whose listings take as long as the test says."""
+"""When is a stream listed? The clock is virtual, and listings take as long as the test says."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class SlowSource:
 
 
 def listing_over(source: SlowSource, then: Callable[[Listings], Coroutine[Any, Any, None]]) -> list[Fact]:
-    """Runs the listings, begun at 0 without a listing of their own, until `then` returns."""
+    """Run the listings until `then` returns. They begin at 0 without a first listing."""
     facts: list[Fact] = []
 
     async def main() -> None:
@@ -218,7 +218,7 @@ def test_many_shards_drained_at_once_cause_one_listing_and_a_later_one_alone_a_r
 
 
 def test_an_answer_with_the_children_of_one_shard_does_not_show_that_the_others_have_left() -> None:
-    """Else a shard that was drained long ago, and is still listed, would be found again and read from its beginning."""
+    """Otherwise a shard that was drained long ago and is still listed would be read again from its beginning."""
     b, child = ShardId("shard-b"), ShardId("shard-c")
     source = SlowSource(shard_ids=[A, b], open_until=5.0)
     started: list[ShardId] = []

@@ -26,7 +26,7 @@ def at(number: int) -> Checkpoint:
 
 
 class Run:
-    """One run of a mapping, and what it was told."""
+    """One run of a mapping, and the facts that it emitted."""
 
     def __init__(self, store: CheckpointStore, writer: str = "me") -> None:
         self.facts: list[Fact] = []

@@ -1,4 +1,4 @@
-"""Who may read a shard while an old run still has it?"""
+"""Which run may read a shard while an old run still has it?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a mapping say of its position store, and how does it try again?"""
+"""What does a mapping report about its store of positions, and how does it repeat a failed call?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GONE = Rejected("/var/poller.db was removed", code="FileGone")
 
 
 class Watched:
-    """A store's health, and calls that fail as they are told."""
+    """A store's health, and calls that fail as the test says."""
 
     def __init__(self) -> None:
         self.facts: list[Fact] = []
@@ -34,7 +34,7 @@ class Watched:
         )
 
     async def call(self, *errors: ServiceError) -> str:
-        """Fails with each of the errors, then succeeds."""
+        """Return a call that fails with each of the errors, and then succeeds."""
         left = list(errors)
 
         async def once() -> str:

@@ -1,4 +1,4 @@
-"""Does a read ask for what fits, whatever is known of the records' weight?"""
+"""Does a read ask for as many records as fit, for any knowledge of their weight?"""
 
 from __future__ import annotations
 
