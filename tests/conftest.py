@@ -1,15 +1,15 @@
 """Which emulators do the integration and contract tests run against? ministack first, moto as a second opinion.
 
-Each is a process of its own for the whole test session; with `pytest -n 2` each of the two test processes has one.
-Its listening socket is opened here and handed down, so that there is no race for a port and nothing to wait for: a
-connection made early lies in the backlog until the emulator accepts it, and is refused if the emulator died.
+Each is a process of its own for the whole test session; with `pytest -n 2` each of the two test processes has one. This
+process opens the listening socket and passes it on, so there is no race for a port and no wait for the start: an early
+connection waits in the backlog until the emulator accepts it, and is refused if the emulator has died.
 
     ministack, moto   -> the endpoint's url
     kinesis_local     -> the endpoint's url of the one that can be resharded; it runs on node
     account           -> 12 digits that no other test uses; the environment's credentials name it
 
-ministack takes a 12-digit access key id for an account of its own, so tests need no reset between them.
-moto knows one account only: there, a test must name its queues so that no other test meets them.
+ministack treats a 12-digit access key id as a separate account, so tests need no reset between them. moto has only one
+account: there, each test must give its queues unique names.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of collected tests stay until the end; without them each full collection of garbage is shorter."""
+    """The thousands of collected tests stay until the end, so no garbage collection needs to look at them."""
     gc.freeze()
 
 
@@ -101,7 +101,7 @@ def kinesis_local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh account, whose credentials are in the environment; nothing of the machine's own AWS settings is seen."""
+    """Return a new account. Its credentials are in the environment, and no AWS setting of the machine is."""
     number = f"{random.SystemRandom().randrange(10**11, 10**12)}"
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

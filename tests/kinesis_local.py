@@ -1,8 +1,8 @@
-"""What can be resharded honestly? kinesis-local, a Kinesis of the Node world, whose closed shards stay to be read.
+"""Which emulator of Kinesis can really reshard? kinesis-local, a Node program, whose closed shards can still be read.
 
 It would listen on every interface, on ports that it is told; `loopback.cjs` gives it the socket that was opened here
-instead, so that there is no race for a port and nothing to wait for.
-An access key id of 12 digits is an account of its own. Small volumes only: it is slow.
+instead, so that there is no race for a port and nothing to wait for. An access key id of 12 digits is an account of its
+own. Small volumes only: it is slow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VERSION = "0.6.2"
 PRELOADED = Path(__file__).with_name("loopback.cjs")
 
 PLAIN_PORT = "4568"
-"""Only a name here, for the listener that speaks plain HTTP."""
+"""Only a name here, for the listener of plain HTTP."""
 
 DURATIONS = ("CREATE_STREAM", "DELETE_STREAM", "SPLIT_SHARD", "MERGE_SHARDS", "UPDATE_SHARD_COUNT")
 

@@ -1,7 +1,7 @@
-"""Programs of the Node world that tests run: installed by npm once, in a cache folder outside the project.
+"""How do tests get the Node programs that they run? npm installs them once, in a cache folder outside the project.
 
-Processes that run tests side by side share the folder: the first one installs, the others wait.
-Where node or npm is missing, or an install fails, the test is skipped and says why; in CI it fails instead.
+Processes that run tests side by side share the folder: the first one installs, the others wait. Where node or npm is
+missing, or an install fails, the test is skipped and says why; in CI it fails instead.
 """
 
 from __future__ import annotations

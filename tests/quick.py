@@ -3,8 +3,8 @@
 `pytest -m quick` is for the inner loop. A test is quick unless it is marked `slow`; a folder's conftest.py may mark all
 of its tests. So a new test is quick by default.
 
-A quick test starts no process: a hook of the interpreter sees each start and fails the test at that line, also when all
-tests run.
+A quick test starts no process: a hook of the interpreter notices each start, and fails the test at that line, also when
+all tests run.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ Javascript = Callable[[str], ChildProcess]
 
 @pytest.fixture(scope="session")
 def javascript() -> Javascript:
-    """Makes a child of a handler; Node's client is installed first, which takes a minute where it was not yet."""
+    """Return the child process of a handler. Node's client is installed first, which takes a minute the first time."""
     client = installed(*NODE_CLIENT) / "index.mjs"
     return lambda handler: command_kind(node(), str(client), f"sample.{handler}")
 

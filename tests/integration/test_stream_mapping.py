@@ -1,6 +1,7 @@
-"""Does the daemon read real streams? The process on kinesis-local, which reshards honestly, and on ministack.
+"""Does the daemon read real streams?
 
-The function is one in memory, as AWS Lambda has it (tests/e2e/harness.py): its calls tell what was handed over when.
+The daemon runs as a process over kinesis-local, which can reshard, and over ministack. The function is in memory
+(tests/e2e/harness.py), and its calls say which records it got and when.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def world(anyio_backend: str, tmp_path: Path, account: str) -> AsyncIterator[World]:
-    """The daemon's keys name the test's own account."""
+    """The daemon's credentials name the test's own account."""
     keys = Credentials(account, "test", None)
     async with harness.world(tmp_path) as world:
         world.aws.signatures.knows(keys)
@@ -65,12 +66,12 @@ class Resharded:
         self._client = client
 
     async def create(self) -> str:
-        """Two shards; returns the ARN."""
+        """Create the stream with two shards, and return its ARN."""
         await self._client.create_stream(StreamName=self.name, ShardCount=2)
         return str((await self._active())["StreamARN"])
 
     async def put(self) -> None:
-        """Two records into each quarter of the hash keys."""
+        """Put two records into each quarter of the hash keys."""
         for number in range(8):
             answer = await self._client.put_record(
                 StreamName=self.name, Data=b"{}", PartitionKey="k", ExplicitHashKey=str(number % 4 * QUARTER)
@@ -91,7 +92,7 @@ class Resharded:
         return {shard["ShardId"]: {shard[name] for name in names if shard.get(name)} for shard in shards}
 
     async def open_shards(self) -> list[str]:
-        """In the order of their hash keys."""
+        """Return the open shards in the order of their hash keys."""
         shards = (await self._client.list_shards(StreamName=self.name))["Shards"]
         still_open = [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
         return [
@@ -100,7 +101,7 @@ class Resharded:
         ]
 
     async def _active(self) -> Mapping[str, Any]:
-        """Ask until it is; each question is a request, so nothing else need be waited for."""
+        """Ask until the stream is active. Each question is a request, so the loop needs no pause."""
         while True:
             answer = await self._client.describe_stream_summary(StreamName=self.name)
             summary: Mapping[str, Any] = answer["StreamDescriptionSummary"]
@@ -111,7 +112,7 @@ class Resharded:
 async def test_parents_are_read_before_children_while_a_stream_is_split_and_merged(
     world: World, bill: FakeTarget, kinesis_local: str
 ) -> None:
-    """Before the start, while it runs, and while it is down."""
+    """The stream changes before the start, while the daemon runs, and while it is stopped."""
     async with (
         Aws(AwsSettings(region=REGION, endpoint_url=kinesis_local)) as aws,
         aws.client("kinesis") as client,
@@ -170,7 +171,7 @@ class Reports:
         await s3.create_bucket(Bucket=self.name, CreateBucketConfiguration={"LocationConstraint": REGION})
 
     async def arrived(self) -> dict[str, dict[str, Any]]:
-        """The one report of each; the topic's is in an envelope."""
+        """Return the one invocation record of each destination. The topic puts it into an envelope."""
         return {
             "to_queue": await self._received(self.name),
             "to_topic": orjson.loads((await self._received(self._listener))["Message"]),

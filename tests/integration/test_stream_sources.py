@@ -150,7 +150,7 @@ async def test_a_deleted_stream_is_not_found(aws: Aws) -> None:
 async def test_ten_thousand_shards_are_listed_over_http_and_only_a_throttled_page_is_repeated(
     account: str,
 ) -> None:
-    """The pace is twenty times DynamoDB's, so that the test takes seconds; the service refuses every twentieth page."""
+    """The service allows twenty times DynamoDB's rate, so the test is short, and throttles every twentieth page."""
     watch = Watch()
     async with aws_over_http(watch, Credentials(account, "test", None)) as service:
         table = service.create_table("orders", shard_count=100, shard_lifetime_in_seconds=None)

@@ -1,3 +1,3 @@
-"""A module whose import fails by a fault of its own."""
+"""A module whose import raises an error."""
 
 raise RuntimeError("no database")

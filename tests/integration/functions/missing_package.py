@@ -1,4 +1,4 @@
-"""A module that needs what is not installed."""
+"""A module that needs a package that is not installed."""
 
 import importlib
 

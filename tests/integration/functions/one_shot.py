@@ -1,4 +1,4 @@
-"""A runtime of somebody's own: it serves one invocation, then it exits, or with an argument just stays."""
+"""A custom runtime: it serves one invocation, and then exits or, with an argument, stays."""
 
 import http.client
 import os

@@ -1,4 +1,4 @@
-"""Handlers as somebody would have written them for Lambda: nothing here knows of poller."""
+"""Handlers as users write them for Lambda; this module does not know poller."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ class Group:
 
 
 def count(event: Any, context: Any) -> dict[str, int]:
-    """State that lives as long as the process."""
+    """Return how often this process was called."""
     global invocations
     invocations += 1
     return {"invocations": invocations, "pid": os.getpid(), "records": len(event.get("Records", []))}
@@ -98,7 +98,7 @@ def kill_self(event: Any, context: Any) -> None:
 
 
 def sleep(event: Any, context: Any) -> None:
-    """Leaves a process of its own behind and says its id, then takes its time."""
+    """Start a process that outlives the call, write its id, and sleep."""
     other = subprocess.Popen(["sleep", "600"])
     print("grandchild", other.pid)
     time.sleep(event["seconds"])
@@ -111,7 +111,7 @@ def exit_leaving_another(event: Any, context: Any) -> None:
 
 
 def leave_a_daemon(event: Any, context: Any) -> None:
-    """Leaves a process in a session of its own, which has every file open that this one has. May exit then."""
+    """Start a process in its own session, which inherits every open file. Then perhaps exit."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -125,7 +125,7 @@ def leave_a_daemon(event: Any, context: Any) -> None:
 
 
 def hoard(event: Any, context: Any) -> int:
-    """Keeps so many megabytes, itself or in a process that it starts."""
+    """Allocate this number of megabytes, in this process or in a new one."""
     size = event["megabytes"] * 2**20
     if event.get("elsewhere"):
         subprocess.run([sys.executable, "-c", f"import time; kept = b'x' * {size}; time.sleep(600)"])

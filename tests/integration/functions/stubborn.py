@@ -1,4 +1,4 @@
-"""A module that neither lets itself be asked to stop nor ends when its runtime does."""
+"""A module that ignores SIGTERM and does not end with its runtime."""
 
 import signal
 import threading
