@@ -22,7 +22,7 @@ from anyio import to_thread
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
 from poller.errors import CannotReload, PollerError, SettingsError
-from poller.facts import Emit, FunctionRestarted, Reloaded, ReloadRefused, SettingsWarning
+from poller.facts import Emit, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName, MappingName
 from poller.settings.changes import Changes, Renamed, changes
@@ -200,7 +200,7 @@ class Reloader:
         if not isinstance(function.kind, ChildProcess):
             raise CannotReload(f"the function {name} has no child processes: it has neither a handler nor a command")
         self._running.restart_function(function)
-        self._emit(FunctionRestarted(function.name))
+        self._emit(FunctionRestartedByRequest(function.name))
         return {"restarted": function.name}
 
 

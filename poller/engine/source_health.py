@@ -108,7 +108,7 @@ class SourceHealth:
                 code=error.code,
                 detail=str(error),
                 retry_in_seconds=retry_in,
-                is_lasting=isinstance(error, LASTING),
+                needs_action=isinstance(error, LASTING),
             )
         )
 

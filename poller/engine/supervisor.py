@@ -33,7 +33,14 @@ from anyio.abc import TaskGroup, TaskStatus
 from poller.core.backoff import CRASH
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
-from poller.facts import DaemonStopping, Emit, EventsCrashed, MappingCrashed, MappingPaused, MappingResumed
+from poller.facts import (
+    DaemonStopping,
+    Emit,
+    EventsCrashed,
+    MappingCrashed,
+    MappingPausedByRequest,
+    MappingResumedByRequest,
+)
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
@@ -194,7 +201,7 @@ class Supervisor:
             self._paused.add(name)
             if not supervised.is_paused:
                 supervised.is_paused = True
-                self._emit(MappingPaused(name))
+                self._emit(MappingPausedByRequest(name))
             if supervised.run is not None:
                 supervised.run.stop.begin()
 
@@ -219,7 +226,7 @@ class Supervisor:
                 raise
             supervised.run = run
             self._paused.discard(name)
-            self._emit(MappingResumed(name))
+            self._emit(MappingResumedByRequest(name))
 
     def status(self, name: MappingName) -> MappingStatus:
         return self._status(self._mappings[name])

@@ -18,10 +18,10 @@ from poller.facts.daemon import *
 from poller.facts.declaration import Emit as Emit
 from poller.facts.declaration import Fact as Fact
 from poller.facts.discards import *
-from poller.facts.endpoints import *
 from poller.facts.events import *
 from poller.facts.mappings import *
 from poller.facts.queues import *
 from poller.facts.sources import *
 from poller.facts.stores import *
 from poller.facts.streams import *
+from poller.facts.urls import *

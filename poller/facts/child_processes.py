@@ -75,25 +75,26 @@ class ChildProcessOutputLeftOut(NamedTuple):
     lines: int
 
 
-ApiRefusalReason = Literal["not_the_child", "too_many"]
+RejectionReason = Literal["another_process", "too_many_connections"]
 
 
 @declare(
     Line("warning", once_per=("function", "reason")),
     Counter(
-        "poller_runtime_api_connections_refused_total",
-        "Connections to the Runtime API of a child process that were refused: another process made them, "
-        "or the child process has too many.",
+        "poller_runtime_api_connections_rejected_total",
+        "Connections to the Runtime API of a child process that the daemon rejected, because another process made them "
+        "or because the child process has too many.",
         of="function",
-        labels=(Label("reason", ("not_the_child", "too_many")),),
+        labels=(Label("reason", ("another_process", "too_many_connections")),),
     ).by(1),
 )
-class RuntimeApiConnectionRefused(NamedTuple):
-    """A connection to a child process's Runtime API was refused: another process made it, or the child has too many.
+class RuntimeApiConnectionRejected(NamedTuple):
+    """The daemon rejected a connection to a child process's Runtime API, because another process made the connection
+    or because the child process has too many.
 
-    `pid` is the id of the child process.
+    `child_pid` is the id of the child process; the other process is not known.
     """
 
     function: FunctionName
-    pid: int
-    reason: ApiRefusalReason
+    child_pid: int
+    reason: RejectionReason

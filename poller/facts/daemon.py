@@ -78,8 +78,8 @@ class ReloadRefused(NamedTuple):
 
 
 @declare(Line("info"))
-class FunctionRestarted(NamedTuple):
-    """A person restarted the function: its next invocations run in new child processes, with new code."""
+class FunctionRestartedByRequest(NamedTuple):
+    """A person has restarted the function: its next invocations run in new child processes, with new code."""
 
     function: FunctionName
 

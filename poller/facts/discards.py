@@ -84,15 +84,15 @@ class InvocationRecordDelivered(NamedTuple):
     ).by(1),
 )
 class DestinationFailed(NamedTuple):
-    """The on-failure destination did not accept an invocation record.
-
-    `retry_in_seconds` is None if the destination is not tried again; then the records are dropped.
+    """The on-failure destination did not accept an invocation record. If `is_given_up` is true, the records are
+    dropped; otherwise the destination is tried again in `retry_in_seconds`.
     """
 
     mapping: MappingName
     records: int
     code: str
     detail: str
+    is_given_up: bool
     retry_in_seconds: float | None
     shard: str | None = None
     destination: str | None = None

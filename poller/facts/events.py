@@ -218,7 +218,7 @@ class EventClaimLost(NamedTuple):
 
 
 @declare(
-    Line("error", when=lambda fact: fact.is_lasting, once_per=("function", CODE)),
+    Line("error", when=lambda fact: fact.needs_action, once_per=("function", CODE)),
     Line("warning", once_per=("function", CODE)),
     Counter(
         "poller_event_queue_errors_total",
@@ -227,9 +227,8 @@ class EventClaimLost(NamedTuple):
     ).by(1),
 )
 class EventQueueFailed(NamedTuple):
-    """A call to the function's event queue failed, and is made again in `retry_in_seconds`.
-
-    `is_lasting` means that waiting will hardly help, so a person should look.
+    """A call to the function's event queue failed, and is made again in `retry_in_seconds`. If `needs_action` is true,
+    waiting will hardly help, so a person should act.
     """
 
     function: FunctionName
@@ -238,7 +237,7 @@ class EventQueueFailed(NamedTuple):
     code: str
     detail: str
     retry_in_seconds: float
-    is_lasting: bool
+    needs_action: bool
 
 
 @declare(Line("info"))

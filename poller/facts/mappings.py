@@ -42,15 +42,15 @@ class MappingWaitEnded(NamedTuple):
 
 
 @declare(Line("info"))
-class MappingPaused(NamedTuple):
-    """A person paused the mapping: it finishes the batches in hand, and polls nothing until it is resumed."""
+class MappingPausedByRequest(NamedTuple):
+    """A person has paused the mapping: it finishes the batches in hand, and polls nothing until a person resumes it."""
 
     mapping: MappingName
 
 
 @declare(Line("info"))
-class MappingResumed(NamedTuple):
-    """A person resumed the mapping."""
+class MappingResumedByRequest(NamedTuple):
+    """A person has resumed the mapping, so it polls again."""
 
     mapping: MappingName
 

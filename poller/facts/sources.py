@@ -36,16 +36,16 @@ SOURCE_ERRORS = Counter(
 
 
 @declare(
-    Line("error", when=lambda fact: fact.is_lasting, once_per=("mapping", CODE)),
+    Line("error", when=lambda fact: fact.needs_action, once_per=("mapping", CODE)),
     Line("warning", once_per=("mapping", CODE)),
     SOURCE_ERRORS.by(1),
 )
 class SourceFailed(NamedTuple):
-    """A request to the source failed; the mapping tries again in `retry_in_seconds`.
+    """A request to the source failed; the mapping tries again in `retry_in_seconds`. If `needs_action` is true, waiting
+    will hardly help, so a person should act.
 
-    `source` is the ARN of the source.
-    `is_lasting` means that waiting will hardly help, so a person should look: the source is missing, access is denied,
-    or AWS rejects the request.
+    `source` is the ARN of the source. `needs_action` is true if the source is missing, if access is denied, or if AWS
+    rejects the request.
     """
 
     mapping: MappingName
@@ -54,7 +54,7 @@ class SourceFailed(NamedTuple):
     code: str
     detail: str
     retry_in_seconds: float
-    is_lasting: bool = False
+    needs_action: bool = False
 
 
 @declare(Line("debug"), SOURCE_ERRORS.by(1))

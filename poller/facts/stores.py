@@ -11,7 +11,7 @@ CODE = Label("code", ("FileGone", "SQLITE_BUSY", "SQLITE_CORRUPT", "SQLITE_FULL"
 
 
 @declare(
-    Line("error", when=lambda fact: fact.is_lasting, once_per=("mapping", CODE)),
+    Line("error", when=lambda fact: fact.needs_action, once_per=("mapping", CODE)),
     Line("warning", once_per=("mapping", CODE)),
     Counter(
         "poller_store_errors_total",
@@ -21,9 +21,10 @@ CODE = Label("code", ("FileGone", "SQLITE_BUSY", "SQLITE_CORRUPT", "SQLITE_FULL"
     ).by(1),
 )
 class StoreFailed(NamedTuple):
-    """The state file could not be read or written; the mapping tries again in `retry_in_seconds`.
+    """The state file could not be read or written; the mapping tries again in `retry_in_seconds`. If `needs_action` is
+    true, waiting will hardly help, so a person should act.
 
-    `is_lasting` means that waiting will hardly help, so a person should look; `detail` names the file.
+    `detail` names the file.
     """
 
     mapping: MappingName
@@ -31,7 +32,7 @@ class StoreFailed(NamedTuple):
     code: str
     detail: str
     retry_in_seconds: float
-    is_lasting: bool = False
+    needs_action: bool = False
 
 
 @declare(Line("info"))

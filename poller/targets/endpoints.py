@@ -18,7 +18,7 @@ import anyio
 from yarl import URL
 
 from poller.core.backoff import Backoff
-from poller.facts import Emit, EndpointSuspended
+from poller.facts import Emit, UrlSuspended
 from poller.http.pool import Origin
 from poller.http.proxies import proxy_of
 from poller.model.function import is_emulator
@@ -94,7 +94,7 @@ class Endpoints:
         retry_in = ASIDE.delay(endpoint.failures, self._randomness) if pause is None else pause
         endpoint.aside_until = anyio.current_time() + retry_in
         shown = str(endpoint.url.origin())  # no user, path or query: they may be secrets
-        self._emit(EndpointSuspended(function=self._function, url=shown, detail=detail, retry_in_seconds=retry_in))
+        self._emit(UrlSuspended(function=self._function, url=shown, detail=detail, retry_in_seconds=retry_in))
 
     async def _ready(self, but: Collection[Endpoint]) -> Endpoint | None:
         while candidates := [one for one in self._pool if one not in but]:

@@ -230,7 +230,7 @@ async def test_a_url_that_cannot_be_reached_is_logged_without_its_secrets(world:
             async with world.daemon(text, "--verbose") as daemon:
                 for name in queues:
                     await daemon.until_said("invocation_postponed", mapping=name)
-                await daemon.until_said("endpoint_suspended", function="pool")
+                await daemon.until_said("url_suspended", function="pool")
                 pages = [await daemon.get(path) for path in ("/", "/metrics", "/readyz")]
                 assert await daemon.stop() == 0
     assert f"no connection to 127.0.0.1:{silent} in time" in daemon.text

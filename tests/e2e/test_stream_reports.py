@@ -152,8 +152,8 @@ async def test_a_destination_that_fails_blocks_the_shard_and_gets_the_invocation
         "dropping", dropping, BILL, *options, 'destination_config.on_failure.if_unreachable = "drop"'
     )
     async with world.daemon(text) as daemon:
-        refused = await daemon.until_said("destination_failed", mapping="waiting", level="error")
-        await daemon.until_said("destination_failed", mapping="dropping", level="error")
+        refused = await daemon.until_said("destination_failed", mapping="waiting", level="error", is_given_up=False)
+        await daemon.until_said("destination_failed", mapping="dropping", level="error", is_given_up=True)
         await daemon.until_said("records_dropped", mapping="dropping", records=1)
         await world.watch.until(lambda: later["dropping"] in ids_of(bill.calls))
         entry = (await daemon.get("/readyz")).json()["mappings"]["waiting"]

@@ -642,7 +642,7 @@ def test_a_stream_that_its_table_has_switched_off_is_read_to_its_end_and_is_a_tr
     assert [state for state, _ in watch.seen] == ["ready", *["troubled"] * 4]
     assert all("the stream is DISABLED" in reason for _, reason in watch.seen[1:])
     assert "table users has another stream" in watch.seen[1][1]
-    assert {(fact.code, fact.is_lasting) for fact in facts_of(world, SourceFailed)} == {("StreamEnded", True)}
+    assert {(fact.code, fact.needs_action) for fact in facts_of(world, SourceFailed)} == {("StreamEnded", True)}
     assert len(facts_of(world, SourceFailed)) == 7, "once a minute"
 
 

@@ -12,7 +12,7 @@ from anyio import from_thread
 
 from poller.engine.stop import Stop
 from poller.errors import CannotReload, SettingsError
-from poller.facts import Fact, FunctionRestarted, Reloaded, ReloadRefused, SettingsWarning
+from poller.facts import Fact, FunctionRestartedByRequest, Reloaded, ReloadRefused, SettingsWarning
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.reloading import MAXIMUM_WAITING, Reloader
@@ -344,7 +344,7 @@ async def test_a_function_is_restarted_without_reading_the_file(tmp_path: Path) 
         made.write("no TOML")
         assert await made.reloader.restart_function("store") == {"restarted": "store"}
         assert made.running.restarted == ["store"]
-        assert made.facts == [FunctionRestarted(FunctionName("store"))]
+        assert made.facts == [FunctionRestartedByRequest(FunctionName("store"))]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,9 @@ class Discarding:
                 is_dropped = on_failure.if_unreachable == "drop" and gives_up
                 retry_in = None if is_dropped else SOURCE.delay(failures, self.randomness)
                 at = str(on_failure.destination_arn)
-                self.emit(DestinationFailed(name, count, error.code, str(error), retry_in, self.shard_id, at))
+                self.emit(
+                    DestinationFailed(name, count, error.code, str(error), is_dropped, retry_in, self.shard_id, at)
+                )
                 if retry_in is None:
                     self.emit(RecordsDropped(name, count, discard.condition, *where))
                     return True

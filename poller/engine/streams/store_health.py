@@ -76,7 +76,7 @@ class StoreHealth:
                 code=error.code,
                 detail=str(error),
                 retry_in_seconds=delay,
-                is_lasting=isinstance(error, LASTING),
+                needs_action=isinstance(error, LASTING),
             )
         )
 

@@ -29,7 +29,7 @@ import anyio.to_thread
 import orjson
 from aiohttp import web
 
-from poller.facts import ApiRefusalReason, Emit, RuntimeApiConnectionRefused
+from poller.facts import Emit, RejectionReason, RuntimeApiConnectionRejected
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
@@ -155,7 +155,7 @@ class RuntimeApi:
                 return
             with suppress(OSError):
                 connection.send(REFUSAL)
-        self._emit(RuntimeApiConnectionRefused(function=self._function.name, pid=session, reason=reason))
+        self._emit(RuntimeApiConnectionRejected(function=self._function.name, child_pid=session, reason=reason))
 
     def offer(self, handover: Handover) -> None:
         """Give the child its next invocation when it asks, or now if it is asking. A child has one at a time."""
@@ -258,11 +258,11 @@ class RuntimeApi:
         return _accepted(body)
 
 
-async def _reason_to_refuse(connection: socket.socket, server: web.Server, session: int) -> ApiRefusalReason | None:
+async def _reason_to_refuse(connection: socket.socket, server: web.Server, session: int) -> RejectionReason | None:
     if len(server.connections) >= CONNECTION_LIMIT:
-        return "too_many"
+        return "too_many_connections"
     if can_tell() and not await _comes_from(connection, session):
-        return "not_the_child"
+        return "another_process"
     return None
 
 

@@ -21,7 +21,7 @@ import orjson
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from poller.facts import EndpointSuspended
+from poller.facts import UrlSuspended
 from poller.http.http1 import TOO_MUCH_HEAD
 from poller.model.function import HttpService
 from poller.model.invocation import (
@@ -739,7 +739,7 @@ async def test_a_dead_url_is_suspended_and_a_live_one_is_tried() -> None:
     ):
         for _ in range(6):
             assert await target.invoke(invocation()) == Answered(b"")
-    (fact,) = record.of(EndpointSuspended)
+    (fact,) = record.of(UrlSuspended)
     assert fact.url == dead.replace("user:secret@", "").removesuffix("/hook-secret?token=secret")
     assert "cannot connect" in fact.detail
     assert 0.5 <= fact.retry_in_seconds <= 1.0
@@ -756,7 +756,7 @@ async def test_after_a_throttled_url_another_one_is_tried(reply: Reply) -> None:
         for _ in range(3):
             assert await target.invoke(invocation()) == Answered(b"")
     assert (len(first.requests), len(second.requests)) == (1, 3)
-    assert [fact.detail for fact in record.of(EndpointSuspended)] == [f"HTTP.{reply.status}"]
+    assert [fact.detail for fact in record.of(UrlSuspended)] == [f"HTTP.{reply.status}"]
 
 
 @pytest.mark.parametrize("reply", [Reply(status=502), Reply(status=504), Drop()])
@@ -770,7 +770,7 @@ async def test_a_url_that_may_have_run_the_function_is_suspended_and_no_other_is
         for _ in range(3):
             assert await target.invoke(invocation()) == Answered(b"")
     assert (len(first.requests), len(second.requests)) == (1, 3)
-    assert len(record.of(EndpointSuspended)) == 1
+    assert len(record.of(UrlSuspended)) == 1
 
 
 async def test_a_failing_function_does_not_suspend_its_url() -> None:

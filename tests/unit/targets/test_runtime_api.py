@@ -24,7 +24,7 @@ import anyio.to_thread
 import orjson
 import pytest
 
-from poller.facts import RuntimeApiConnectionRefused
+from poller.facts import RuntimeApiConnectionRejected
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES, exited
 from poller.targets.runtime.api import Handover, RuntimeApi
@@ -397,7 +397,8 @@ async def test_a_process_of_another_session_gets_no_event() -> None:
             status = await anyio.to_thread.run_sync(status_for_a_stranger, address)
             assert status == 403
             assert not handover.taken.is_set()
-    assert [(one.pid, one.reason) for one in record.of(RuntimeApiConnectionRefused)] == [(child, "not_the_child")]
+    (rejected,) = record.of(RuntimeApiConnectionRejected)
+    assert (rejected.child_pid, rejected.reason) == (child, "another_process")
 
 
 async def test_a_connection_that_is_closed_at_once_disturbs_no_other() -> None:
@@ -433,7 +434,7 @@ async def test_a_child_has_a_limited_number_of_connections(monkeypatch: pytest.M
             assert (await streams[2].receive()).startswith(b"HTTP/1.1 403 ")
         for stream in streams:
             await stream.aclose()
-    assert [one.reason for one in record.of(RuntimeApiConnectionRefused)] == ["too_many"]
+    assert [one.reason for one in record.of(RuntimeApiConnectionRejected)] == ["too_many_connections"]
 
 
 async def test_a_child_that_has_ended_does_not_get_its_event() -> None:

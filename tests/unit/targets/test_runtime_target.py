@@ -27,7 +27,7 @@ from poller.facts import (
     ChildProcessStarted,
     ChildProcessStopped,
     Fact,
-    RuntimeApiConnectionRefused,
+    RuntimeApiConnectionRejected,
 )
 from poller.model.function import ChildProcess
 from poller.model.invocation import Answered, FunctionError, Invocation, Response, Unreachable
@@ -445,7 +445,8 @@ async def test_another_process_cannot_take_the_event_of_a_child_that_is_still_st
         async with await anyio.connect_tcp(host, int(port)) as stranger:
             assert (await stranger.receive()).startswith(b"HTTP/1.1 403 ")
         tasks.cancel_scope.cancel()
-    assert [(one.pid, one.reason) for one in record.of(RuntimeApiConnectionRefused)] == [(said.pid, "not_the_child")]
+    (rejected,) = record.of(RuntimeApiConnectionRejected)
+    assert (rejected.child_pid, rejected.reason) == (said.pid, "another_process")
 
 
 async def test_a_process_that_the_child_starts_may_be_the_runtime_client() -> None:
@@ -454,7 +455,7 @@ async def test_a_process_that_the_child_starts_may_be_the_runtime_client() -> No
     kind = command_kind("/bin/sh", "-c", '"$0" one_shot.py; true', sys.executable)
     async with opened(kind, record) as target:
         assert answer(await target.invoke(call())) == "done"
-    assert record.of(RuntimeApiConnectionRefused) == []
+    assert record.of(RuntimeApiConnectionRejected) == []
 
 
 # A function that runs too long

@@ -110,7 +110,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
             code="AccessDenied",
             detail="no",
             retry_in_seconds=1.0,
-            is_lasting=True,
+            needs_action=True,
         ),
         "error",
         "source_failed",
@@ -123,8 +123,8 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "mapping_crashed",
         {"poller_mapping_crashes_total{mapping=orders}": 1},
     ),
-    (facts.MappingPaused(ORDERS), "info", "mapping_paused", {}),
-    (facts.MappingResumed(ORDERS), "info", "mapping_resumed", {}),
+    (facts.MappingPausedByRequest(ORDERS), "info", "mapping_paused_by_request", {}),
+    (facts.MappingResumedByRequest(ORDERS), "info", "mapping_resumed_by_request", {}),
     (
         facts.MessagesReceived(ORDERS, 10),
         "debug",
@@ -271,7 +271,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         },
     ),
     (
-        facts.DestinationFailed(CLICKS, 3, "NoSuchBucket", "there is none", None),
+        facts.DestinationFailed(CLICKS, 3, "NoSuchBucket", "there is none", True, None),
         "error",
         "destination_failed",
         {"poller_destination_errors_total{mapping=clicks}": 1},
@@ -294,7 +294,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     ),
     (
         facts.StoreFailed(
-            mapping=CLICKS, operation="save", code="FileGone", detail="removed", retry_in_seconds=1.0, is_lasting=True
+            mapping=CLICKS, operation="save", code="FileGone", detail="removed", retry_in_seconds=1.0, needs_action=True
         ),
         "error",
         "store_failed",
@@ -303,7 +303,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (facts.StoreRecovered(CLICKS), "info", "store_recovered", {}),
     (facts.TooFewFileDescriptors(limit=1024, needed=1320), "warning", "too_few_file_descriptors", {}),
     (RELOADED, "info", "reloaded", {}),
-    (facts.FunctionRestarted(STORE), "info", "function_restarted", {}),
+    (facts.FunctionRestartedByRequest(STORE), "info", "function_restarted_by_request", {}),
     (facts.MappingNotChanged(ORDERS, "the disk is full"), "error", "mapping_not_changed", {}),
     (facts.ControlSocketFailed("the control socket /p: in use"), "warning", "control_socket_failed", {}),
     (facts.ReloadRefused("p.toml", ("a: b",)), "error", "reload_refused", {}),
@@ -346,16 +346,16 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_child_process_lines_left_out_total{function=store}": 12},
     ),
     (
-        facts.RuntimeApiConnectionRefused(function=STORE, pid=7, reason="not_the_child"),
+        facts.RuntimeApiConnectionRejected(function=STORE, child_pid=7, reason="another_process"),
         "warning",
-        "runtime_api_connection_refused",
-        {"poller_runtime_api_connections_refused_total{function=store,reason=not_the_child}": 1},
+        "runtime_api_connection_rejected",
+        {"poller_runtime_api_connections_rejected_total{function=store,reason=another_process}": 1},
     ),
     (
-        facts.EndpointSuspended(function=STORE, url=URL, detail="refused", retry_in_seconds=1.0),
+        facts.UrlSuspended(function=STORE, url=URL, detail="refused", retry_in_seconds=1.0),
         "warning",
-        "endpoint_suspended",
-        {"poller_endpoint_suspensions_total{function=store}": 1},
+        "url_suspended",
+        {"poller_url_suspensions_total{function=store}": 1},
     ),
     (
         facts.ReadThrottled(CLICKS, "ProvisionedThroughputExceededException"),
@@ -617,7 +617,7 @@ def test_the_line_of_a_failed_destination_names_it_and_the_next_try() -> None:
     bucket = "arn:aws:s3:::failures"
     with capture_logs() as lines:
         begun_telemetry().emit(
-            facts.DestinationFailed(CLICKS, 3, "NoSuchBucket", "there is none", 0.857000995, SHARD, bucket)
+            facts.DestinationFailed(CLICKS, 3, "NoSuchBucket", "there is none", False, 0.857000995, SHARD, bucket)
         )
     (line,) = lines
     assert (line["shard"], line["destination"], line["retry_in_seconds"]) == (SHARD, bucket, 0.857)

@@ -60,7 +60,7 @@ def test_a_call_is_repeated_until_it_succeeds_with_growing_pauses() -> None:
         assert [fact.retry_in_seconds for fact in failed] == pytest.approx(watched.pauses), (
             "the pause that is told is made"
         )
-        assert {(fact.operation, fact.code, fact.detail, fact.is_lasting) for fact in failed} == {
+        assert {(fact.operation, fact.code, fact.detail, fact.needs_action) for fact in failed} == {
             ("save", "SQLITE_BUSY", "/var/poller.db: database is locked", False)
         }
         assert watched.facts[9:] == [StoreRecovered(M)]
@@ -113,7 +113,7 @@ def test_each_kind_of_call_has_its_own_trouble() -> None:
             assert watched.of_store.together_with(READY).state == "troubled"
             assert StoreRecovered(M) not in watched.facts
         [failed] = [fact for fact in watched.facts if isinstance(fact, StoreFailed)]
-        assert failed.is_lasting
+        assert failed.needs_action
         assert watched.of_store.together_with(READY).state == "ready"
 
     run_seeded(1, main)

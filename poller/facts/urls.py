@@ -11,13 +11,16 @@ from poller.model.ids import FunctionName
 @declare(
     Line("warning", once_per=("function", "url")),
     Counter(
-        "poller_endpoint_suspensions_total",
-        "Times that a url of a function failed and was not used for a while.",
+        "poller_url_suspensions_total",
+        "Times that one url of a function failed, so that invocations went to the other urls for a while.",
         of="function",
     ).by(1),
 )
-class EndpointSuspended(NamedTuple):
-    """One url of a function failed. Calls go to the other urls of the function for `retry_in_seconds`."""
+class UrlSuspended(NamedTuple):
+    """One url of a function failed, so its invocations go to the function's other urls for `retry_in_seconds`.
+
+    `url` has only the scheme, the host and the port, because the rest may be secret.
+    """
 
     function: FunctionName
     url: str
