@@ -25,6 +25,7 @@ Only app.py, reloading.py, running.py and composition.py stand in the reverse or
     targets/     functions       }
     destinations/ discards       }
     stores/      positions       }
+    event_queues/ events         }
     functions/   what a function is at run time, and one way to invoke it
     engine/      THE WAITING    structured tasks that ask core/ for decisions and call the ports
     admin/       the HTTP server: metrics, health, readiness

@@ -163,6 +163,7 @@ class EventQueue(Protocol):
 
     Several processes may share a queue. The claim on an event ends at its deadline, so a dead process keeps no event.
     An event may be taken twice: after a crash, or if a claim was not extended in time.
+    A claim whose deadline has passed is lost once another process has taken the event, and may be lost before.
     """
 
     async def put(self, events: Sequence[Event]) -> None:
@@ -180,12 +181,13 @@ class EventQueue(Protocol):
         """
 
     async def extend(self, taken: TakenEvent, *, by_seconds: float) -> TakenEvent | None:
-        """Extend the claim, and return it with its new deadline. Return None if the claim is lost."""
+        """Let the claim last for `by_seconds` from now, and return it. Return None if the claim is lost."""
 
     async def put_back(self, taken: TakenEvent, event: Event) -> None:
         """Replace the claimed event by `event`, durably, and end the claim. Does nothing if the claim is lost.
 
         `event` is the claimed event with other attempts, another due time, an ending or a reason why it is stuck.
+        Raises errors.QueueFull if the event has grown, and the disk has no room for that.
         """
 
     async def remove(self, taken: TakenEvent) -> None:

@@ -18,6 +18,9 @@ from typing import Literal
 
 from poller.model.ids import FunctionName, RequestId
 
+CLAIM_IN_SECONDS = 60
+"""How long a claim lasts unless it is extended. So long the events of a killed process are delayed."""
+
 Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
 """How an event ended, in the words of AWS's invocation record."""
 

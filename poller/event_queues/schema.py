@@ -1,0 +1,137 @@
+"""Which tables has the file of events, and how do several processes open it?
+
+The first process that opens a new file creates its tables. A lock file beside it makes the others wait meanwhile.
+There is no earlier format to migrate from. A file of any other format is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from poller.sqlite.kind import Kind, keep_private
+
+EVENTS = Kind(
+    option="daemon.event_queue",
+    application_id=0x506F6576,  # the bytes spell "Poev"
+    advice="move it away together with the files ending in -wal and -shm; the events in it are lost unless you can "
+    "restore a copy",
+)
+
+FORMAT = 1
+"""The number of this format; the file has it as `user_version`."""
+
+SCHEMA = (
+    """
+    CREATE TABLE event (
+        id INTEGER PRIMARY KEY,
+        function TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        accepted_at INTEGER NOT NULL,       -- times are in microseconds since the epoch
+        due_at INTEGER NOT NULL,
+        free_at INTEGER NOT NULL,           -- the deadline of the claim, or due_at without a claim
+        claim TEXT NOT NULL,                -- empty without a claim
+        attempts INTEGER NOT NULL,
+        postponements INTEGER NOT NULL,
+        stuck TEXT NOT NULL,
+        rest TEXT NOT NULL                  -- JSON (notation.py)
+    )
+    """,
+    # `depth` reads only this index, because a scan of the table would take several times as long.
+    "CREATE INDEX event_by_function ON event (function, stuck, free_at, due_at, accepted_at)",
+    # The payload has a table of its own, so that a claim does not write it again.
+    "CREATE TABLE payload (id INTEGER PRIMARY KEY, payload BLOB NOT NULL)",
+    """
+    CREATE TRIGGER payload_of_a_removed_event AFTER DELETE ON event
+        BEGIN DELETE FROM payload WHERE id = old.id; END
+    """,
+    f"PRAGMA application_id = {EVENTS.application_id}",
+    f"PRAGMA user_version = {FORMAT}",
+)
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file for this process and others. Create it if there is none. Raises SettingsError or CannotStore."""
+    with ExitStack() as stack:
+        with _one_at_a_time(path):
+            _create(path)
+            file = stack.enter_context(EVENTS.connection(path, "rw"))
+            with EVENTS.faults(path):
+                is_new = not _has_tables(path, file)
+                EVENTS.use_log(path, file)
+                file.execute("PRAGMA temp_store = MEMORY")  # for the copy that VACUUM makes of a small file
+                if is_new:
+                    _create_tables(file)
+        if not is_new:
+            with EVENTS.faults(path):
+                EVENTS.check_pages(path, file)
+        yield file
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open the file for reading. Yields None if nothing was stored yet. Raises SettingsError."""
+    with EVENTS.reading(path) as file:
+        with EVENTS.faults(path):
+            has_tables = file is not None and _has_tables(path, file)
+        yield file if has_tables else None
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open the file for a person's changes. Yields None if nothing was stored yet. Raises SettingsError."""
+    if not EVENTS.is_there(path):
+        yield None
+        return
+    with EVENTS.connection(path, "rw") as file:
+        with EVENTS.faults(path):
+            has_tables = _has_tables(path, file)
+            if has_tables:
+                EVENTS.use_log(path, file)
+        yield file if has_tables else None
+
+
+def _has_tables(path: Path, file: sqlite3.Connection) -> bool:
+    found = EVENTS.format_of(path, file)
+    if found not in (None, FORMAT):
+        raise EVENTS.unusable(
+            path,
+            f"was written by another version of poller (its format is {found}, not {FORMAT}): run that version until "
+            "its events have ended, or move the file away",
+        )
+    return found is not None
+
+
+def _create_tables(file: sqlite3.Connection) -> None:
+    with file:
+        file.execute("BEGIN IMMEDIATE")
+        for statement in SCHEMA:
+            file.execute(statement)
+    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file has tables even without its log
+
+
+def _create(path: Path) -> None:
+    """Create an empty file if there is none.
+
+    A file that exists is not opened: when a process closes any descriptor of a file, it loses the locks that SQLite
+    holds on that file, also those of another connection.
+    """
+    with suppress(FileExistsError):
+        os.close(EVENTS.descriptor(path, path, os.O_EXCL))
+    EVENTS.is_there(path)
+    keep_private(path)
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    lock = EVENTS.descriptor(path, Path(f"{path.resolve()}-lock"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

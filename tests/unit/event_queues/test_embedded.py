@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from poller.errors import QueueFull, Rejected, Unreachable
+from poller.event_queues import jobs
+from poller.event_queues.embedded import EmbeddedEventQueue
+from poller.model.event import CLAIM_IN_SECONDS, Ending, Event, LastAttempt, TakenEvent
+from poller.model.ids import FunctionName
+from poller.sqlite import kind as sqlite_kind
+from tests.fakes.clock import VirtualClock
+from tests.fakes.disk import no_file_grows_beyond, put_away, transactions
+from tests.fakes.events import MAIL, RESIZE, event
+
+pytestmark = pytest.mark.anyio
+
+MAXIMUM_BYTES = 10_000_000
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.db"
+
+
+class Process:
+    """What one process has: a clock, which a test may set, and the queue in its file."""
+
+    def __init__(self, path: Path, *, maximum_bytes: int = MAXIMUM_BYTES, ahead: float = 0.0) -> None:
+        self.clock = VirtualClock(ahead=ahead)
+        self.queue = EmbeddedEventQueue(path, clock=self.clock, maximum_bytes=maximum_bytes)
+
+    def event(self, *, due_in: float = 0.0, payload: bytes = b"{}") -> Event:
+        return event(self.clock.now(), due_in=due_in, payload=payload)
+
+    async def take(self, *, wait_in_seconds: float = 0.0) -> list[TakenEvent]:
+        return await self.queue.take(RESIZE, count=10, wait_in_seconds=wait_in_seconds)
+
+
+def size_of(path: Path) -> int:
+    """The bytes of the database, also those that are still in its log."""
+    with closing(sqlite3.connect(path)) as file:
+        return int(file.execute("PRAGMA page_count").fetchone()[0]) * 4096
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program holds the file's write lock within the block."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as program:
+        program.execute("BEGIN IMMEDIATE")
+        yield
+        program.execute("ROLLBACK")
+
+
+async def test_events_survive_a_restart(path: Path) -> None:
+    before = Process(path)
+    put = before.event()
+    async with before.queue as queue:
+        await queue.put([put])
+    after = Process(path)
+    async with after.queue:
+        assert [taken.event for taken in await after.take()] == [put]
+
+
+async def test_the_events_of_a_dead_process_become_free_when_its_claims_end(path: Path) -> None:
+    before = Process(path)
+    put = before.event()
+    async with before.queue as queue:
+        await queue.put([put])
+        await before.take()
+    for ahead, taken in ((0.0, []), (CLAIM_IN_SECONDS, [put])):
+        after = Process(path, ahead=ahead)
+        async with after.queue:
+            assert [each.event for each in await after.take()] == taken
+
+
+async def test_puts_side_by_side_share_a_flush(path: Path) -> None:
+    process = Process(path)
+    async with process.queue as queue:
+        before = transactions(path)
+        async with anyio.create_task_group() as putters:
+            for _ in range(500):
+                putters.start_soon(queue.put, [process.event()])
+        assert 1 <= transactions(path) - before <= 3
+        assert (await queue.depth(RESIZE)).waiting == 500
+
+
+async def test_a_take_that_is_cancelled_while_it_claims_ends_its_claims(path: Path) -> None:
+    process = Process(path)
+    put = process.event()
+    async with process.queue as queue:
+        await queue.put([put])
+        async with anyio.create_task_group() as takers:
+            with locked(path):
+                takers.start_soon(process.take)
+                await anyio.wait_all_tasks_blocked()
+                takers.cancel_scope.cancel()
+        with anyio.fail_after(CLAIM_IN_SECONDS / 2):
+            assert [taken.event for taken in await process.take(wait_in_seconds=CLAIM_IN_SECONDS)] == [put]
+
+
+async def test_the_disk_of_the_checkpoints_keeps_a_reserve(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process(path)
+    answer = LastAttempt(status_code=200, payload=b"1" * 100_000)
+    ending = Ending(condition="Success", at=1.0, last=answer, deliveries=("on_success",))
+    async with process.queue as queue:
+        await queue.put([process.event(), process.event()])
+        [first, second] = await process.take()
+        monkeypatch.setattr(jobs, "RESERVE_IN_BYTES", 1 << 60)
+        with pytest.raises(QueueFull, match="free space") as caught:
+            await queue.put([process.event()])
+        assert caught.value.code == "DiskNearlyFull"
+        with pytest.raises(QueueFull, match="free space"):
+            await queue.put_back(first, replace(first.event, ending=ending))
+        await queue.put_back(first, replace(first.event, attempts=1, due_at=process.clock.now() + 100))
+        await queue.remove(second)
+        assert (await queue.depth(RESIZE)).waiting == 1
+
+
+async def test_an_event_that_has_grown_is_put_back_into_a_full_queue(path: Path) -> None:
+    """Otherwise the answer would be lost, and the function would be invoked again."""
+    process = Process(path, maximum_bytes=100_000)
+    ending = Ending(
+        condition="Success", at=1.0, last=LastAttempt(status_code=200, payload=b"1" * 100_000), deliveries=()
+    )
+    async with process.queue as queue:
+        await queue.put([process.event(payload=b"1" * 50_000)])
+        [taken] = await process.take()
+        await queue.put_back(taken, replace(taken.event, ending=ending))
+        [taken] = await process.take()
+        assert taken.event.ending == ending
+        with pytest.raises(QueueFull):
+            await queue.put([process.event()])
+        await queue.remove(taken)
+        await queue.put([process.event()])
+
+
+async def test_a_full_queue_takes_what_fits_of_puts_side_by_side(path: Path) -> None:
+    process = Process(path, maximum_bytes=100_000)
+    refused: list[int] = []
+
+    async def put(size: int) -> None:
+        try:
+            await process.queue.put([process.event(payload=b"1" * size)])
+        except QueueFull:
+            refused.append(size)
+
+    async with process.queue as queue:
+        async with anyio.create_task_group() as putters:
+            for size in (60_000, 61_000, 62_000, 2):
+                putters.start_soon(put, size)
+                await anyio.wait_all_tasks_blocked()
+        assert sorted(refused) == [61_000, 62_000]
+        assert (await queue.depth(RESIZE)).waiting == 2
+
+
+async def test_a_full_disk_refuses_a_put_whole_and_takes_it_once_there_is_room(path: Path) -> None:
+    process = Process(path)
+    put = [process.event(payload=b"1" * 1_000_000), process.event()]
+    async with process.queue as queue:
+        with no_file_grows_beyond(200_000), pytest.raises(QueueFull) as caught:
+            await queue.put(put)
+        assert caught.value.code.startswith("SQLITE_")
+        assert await process.take() == []
+        await queue.put(put)
+        assert len(await process.take()) == 2
+
+
+async def test_a_file_that_was_removed_takes_no_event(path: Path) -> None:
+    process = Process(path)
+    async with process.queue as queue:
+        for another in (False, True):
+            with put_away(path, another=another), pytest.raises(Rejected, match="was removed or replaced") as caught:
+                await queue.put([process.event()])
+            assert caught.value.code == "FileGone"
+        await queue.put([process.event()])
+
+
+async def test_a_take_that_waits_is_told_that_the_file_was_removed(path: Path) -> None:
+    process = Process(path)
+    async with process.queue:
+        told: list[str] = []
+        is_told = anyio.Event()
+
+        async def wait() -> None:
+            with pytest.raises(Rejected) as caught:
+                await process.take(wait_in_seconds=60)
+            told.append(caught.value.code)
+            is_told.set()
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as takers:
+                takers.start_soon(wait)
+                await anyio.wait_all_tasks_blocked()
+                assert await process.take() == []  # so the other take has found nothing before
+                with put_away(path, another=False):
+                    await is_told.wait()
+        assert told == ["FileGone"]
+
+
+async def test_a_file_that_another_program_keeps_locked_is_expected_to_come_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_kind, "BUSY_TIMEOUT_IN_SECONDS", 0)
+    process = Process(path)
+    put = process.event()
+    async with process.queue as queue:
+        with locked(path), pytest.raises(Unreachable, match="database is locked") as caught:
+            await queue.put([put])
+        assert not caught.value.was_sent
+        await queue.put([put])
+        assert [taken.event for taken in await process.take()] == [put]
+
+
+async def test_a_damaged_row_is_an_error_of_its_function_alone(path: Path) -> None:
+    process = Process(path)
+    async with process.queue as queue:
+        await queue.put([process.event(), replace(process.event(), function=MAIL)])
+        with closing(sqlite3.connect(path)) as person, person:
+            person.execute("UPDATE event SET rest = '[]' WHERE function = 'resize'")
+        answers: list[object] = []
+
+        async def take(function: FunctionName) -> None:
+            try:
+                answers.append(len(await queue.take(function, count=1, wait_in_seconds=0)))
+            except Rejected as error:
+                answers.append(str(error))
+
+        async with anyio.create_task_group() as takers:
+            with locked(path):  # so that the second take and the third are done in one transaction
+                for function in (MAIL, RESIZE, MAIL):
+                    takers.start_soon(take, function)
+                    await anyio.wait_all_tasks_blocked()
+        assert set(answers) == {1, 0, f"{path}: the event in row 1 cannot be read"}
+
+
+async def test_a_flood_leaves_no_large_file_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "WORTH_A_REBUILD_IN_BYTES", 500_000)
+    process = Process(path)
+    async with process.queue as queue:
+        last = process.event()
+        await queue.put([process.event(payload=b"1" * 10_000) for _ in range(100)])
+        await queue.put([last])
+        assert size_of(path) > 1_000_000
+        while (taken := await process.take()) != []:
+            for each in taken:
+                if each.event != last:
+                    await queue.remove(each)
+        assert size_of(path) < 100_000
+        process.clock.ahead += CLAIM_IN_SECONDS
+        assert [each.event for each in await process.take()] == [last]
+
+
+async def test_functions_that_left_the_settings_are_found_by_their_events(path: Path) -> None:
+    process = Process(path)
+    async with process.queue as queue:
+        assert await queue.functions() == frozenset()
+        await queue.put([process.event(), process.event(), replace(process.event(), function=MAIL)])
+        assert await queue.functions() == {RESIZE, MAIL}

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from poller.errors import CannotStore, SettingsError
+from poller.event_queues.rows import put
+from poller.event_queues.schema import EVENTS, FORMAT, reading, shared
+from tests.fakes.clock import EPOCH
+from tests.fakes.disk import no_file_grows_beyond
+from tests.fakes.events import event
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.db"
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(SettingsError) as caught, shared(path):
+        pass
+    (fault,) = caught.value.faults
+    prefix = f'daemon.event_queue = "sqlite://{path}": '
+    assert fault.startswith(prefix)
+    return fault.removeprefix(prefix)
+
+
+def test_a_commit_is_flushed_to_the_disk_before_it_returns(path: Path) -> None:
+    for _ in range(2):
+        with shared(path) as file:
+            assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            assert file.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_processes_that_open_a_new_file_at_the_same_time_all_get_its_tables(path: Path) -> None:
+    def count(_: int) -> int:
+        with shared(path) as file:
+            file.execute("BEGIN IMMEDIATE")
+            put(file, [event(EPOCH)])
+            file.execute("COMMIT")
+            return int(file.execute("SELECT count(*) FROM event").fetchone()[0])
+
+    with ThreadPoolExecutor(8) as processes:
+        assert max(processes.map(count, range(8))) == 8
+
+
+def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
+    with shared(path):
+        Path(f"{path}-wal").unlink()
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("PRAGMA application_id").fetchone() == (EVENTS.application_id,)
+            assert other.execute("PRAGMA user_version").fetchone() == (FORMAT,)
+
+
+@pytest.mark.parametrize("found", [FORMAT + 1, FORMAT - 1])
+def test_a_file_of_another_format_is_refused_with_what_to_do(path: Path, found: int) -> None:
+    with shared(path) as file:
+        file.execute(f"PRAGMA user_version = {found}")
+    rule = f"was written by another version of poller (its format is {found}, not {FORMAT}): run that version until its"
+    assert refused(path).startswith(rule)
+    with pytest.raises(SettingsError, match="another version"), reading(path):
+        pass
+
+
+def test_a_state_file_is_no_file_of_events(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript("PRAGMA application_id = 1349479532; CREATE TABLE checkpoint (mapping)")
+    before = path.read_bytes()
+    assert refused(path) == "is a database of another program"
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path) -> None:
+    path.write_bytes(b"a text that is longer than the header of a database" * 10)
+    before = path.read_bytes()
+    assert refused(path) == f"is damaged: file is not a database; {EVENTS.advice}"
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_page_is_refused_with_what_to_do(path: Path) -> None:
+    with shared(path) as file:
+        put(file, [event(EPOCH, payload=b"1" * 1000) for _ in range(100)])
+    with path.open("r+b") as raw:
+        raw.seek(4096 * 6)
+        raw.write(b"\xff" * 4096)
+    assert refused(path).endswith(f"; {EVENTS.advice}")
+
+
+def test_a_file_that_was_emptied_is_not_a_new_one(path: Path) -> None:
+    with shared(path) as file:
+        put(file, [event(EPOCH)])
+        log = Path(f"{path}-wal").read_bytes()
+    path.write_bytes(b"")
+    Path(f"{path}-wal").write_bytes(log)
+    assert refused(path) == f"is damaged: it is empty, but events.db-wal is not; {EVENTS.advice}"
+
+
+def test_a_folder_is_not_made(tmp_path: Path) -> None:
+    assert refused(tmp_path / "missing" / "events.db") == f"the folder {tmp_path / 'missing'} does not exist"
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_folder_in_its_place_is_refused(path: Path) -> None:
+    path.mkdir()
+    assert refused(path) == "is a folder, not a file"
+
+
+def test_a_full_disk_may_pass(path: Path) -> None:
+    with no_file_grows_beyond(100), pytest.raises(CannotStore, match="is its disk full"), shared(path):
+        pass
+    with shared(path):
+        pass
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_only_the_owner_may_read_the_files(path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with shared(path) as file:
+            put(file, [event(EPOCH)])
+            modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(["events.db", "events.db-lock", "events.db-wal", "events.db-shm"], 0o600)
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    with shared(path):
+        pass
+    path.chmod(0o644)
+    with shared(path):
+        assert path.stat().st_mode & 0o777 == 0o600
