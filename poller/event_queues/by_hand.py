@@ -1,0 +1,126 @@
+"""What may a person do to the stored events? All of it works while daemons use the file.
+
+    listed()    the events of a function, without their payloads, the oldest first
+    shown()     one event with its payload
+    retry()     lets stuck events be taken again, at once
+    drop()      removes events that nobody has claimed; they are never invoked or delivered again
+
+A daemon sees a change within a second.
+All functions raise SettingsError if the file cannot be used, and CannotStore if its disk is full.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from poller.event_queues.rows import event_of, microseconds
+from poller.event_queues.schema import EVENTS, changing, reading
+from poller.model.event import Event
+from poller.model.ids import FunctionName, RequestId
+
+MAXIMUM_LISTED = 1000
+"""How many events are listed at most. The rest is only counted."""
+
+
+class Listed(NamedTuple):
+    """An event without its payload. All times are epoch seconds.
+
+    `is_claimed` is true while a daemon is at work with the event. `has_ended` is true if only deliveries are left.
+    `size_in_bytes` is the payload's. `stuck` is as in Event.
+    """
+
+    request_id: RequestId
+    accepted_at: float
+    due_at: float
+    attempts: int
+    is_claimed: bool
+    has_ended: bool
+    stuck: str
+    size_in_bytes: int
+
+
+class Listing(NamedTuple):
+    """The oldest events of a function, and how many it has in all."""
+
+    events: list[Listed]
+    total: int
+
+
+LIST = """
+SELECT request_id, accepted_at, due_at, attempts, free_at > ? AND free_at != due_at,
+    json_type(rest, '$.ending') NOTNULL, stuck, (SELECT length(payload) FROM payload WHERE payload.id = event.id)
+FROM event WHERE function = ? ORDER BY accepted_at, id LIMIT ?
+"""
+
+SHOW = """
+SELECT id, function, request_id, accepted_at, due_at, attempts, postponements, stuck, rest,
+    (SELECT payload FROM payload WHERE payload.id = event.id)
+FROM event WHERE function = ? AND request_id = ? ORDER BY id DESC LIMIT 1
+"""
+
+RETRY = """
+UPDATE event SET stuck = '', due_at = ?1, free_at = ?1, claim = '',
+    rest = json_remove(rest, '$.ending.rejections', '$.ending.rejected_since')
+WHERE function = ?2 AND stuck != '' AND ?3 IN ('', request_id)
+"""
+"""The count of rejections begins anew; otherwise the next one would make the event stuck again."""
+
+DROP = """
+DELETE FROM event WHERE function = ?2 AND ?3 IN ('', request_id) AND NOT (free_at > ?1 AND free_at != due_at)
+"""
+
+
+def listed(path: Path, function: FunctionName, *, now: float) -> Listing:
+    with reading(path) as file, EVENTS.faults(path):
+        if file is None:
+            return Listing([], 0)
+        (total,) = file.execute("SELECT count(*) FROM event WHERE function = ?", (function,)).fetchone()
+        rows = file.execute(LIST, (microseconds(now), function, MAXIMUM_LISTED)).fetchall()
+    return Listing([_listed(*row) for row in rows], total)
+
+
+def shown(path: Path, function: FunctionName, request_id: RequestId) -> Event | None:
+    """Return the event, or None if the function has no such event."""
+    with reading(path) as file, EVENTS.faults(path):
+        row = None if file is None else file.execute(SHOW, (function, request_id)).fetchone()
+        return None if row is None else event_of(row)
+
+
+def retry(path: Path, function: FunctionName, request_id: RequestId | None, *, now: float) -> int:
+    """Let one stuck event be taken again, or all of the function. Return how many there were."""
+    return _change(path, RETRY, function, request_id, now)
+
+
+def drop(path: Path, function: FunctionName, request_id: RequestId | None, *, now: float) -> int:
+    """Remove one event, or all of the function, unless a daemon has claimed it. Return how many were removed."""
+    return _change(path, DROP, function, request_id, now)
+
+
+def _change(path: Path, statement: str, function: FunctionName, request_id: RequestId | None, now: float) -> int:
+    with changing(path) as file, EVENTS.faults(path):
+        if file is None:
+            return 0
+        return file.execute(statement, (microseconds(now), function, request_id or "")).rowcount
+
+
+def _listed(
+    request_id: str,
+    accepted_at: int,
+    due_at: int,
+    attempts: int,
+    is_claimed: int,
+    has_ended: int,
+    stuck: str,
+    size_in_bytes: int,
+) -> Listed:
+    return Listed(
+        request_id=RequestId(request_id),
+        accepted_at=accepted_at / 1e6,
+        due_at=due_at / 1e6,
+        attempts=attempts,
+        is_claimed=bool(is_claimed),
+        has_ended=bool(has_ended),
+        stuck=stuck,
+        size_in_bytes=size_in_bytes,
+    )
