@@ -29,6 +29,16 @@ class Violation(AssertionError):
     """An invariant did not hold."""
 
 
+def check_queue(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
+    """After all is quiet: what must hold whatever went wrong."""
+    check_nothing_is_lost(queue, calls, matches)
+    check_nothing_filtered_is_invoked(calls, matches)
+    check_no_expired_receipt_is_invoked(queue, calls)
+    if queue.is_fifo:
+        check_order(queue, calls, matches)
+        check_one_batch_at_a_time(calls)
+
+
 def check_nothing_is_lost(queue: FakeQueue, calls: Iterable[Call], matches: Matches) -> None:
     """After all is quiet: every message is done, and none was deleted before it had succeeded."""
     succeeded_at = _first_success(calls)

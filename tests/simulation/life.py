@@ -31,11 +31,8 @@ from poller.model.ids import MappingName, RequestId
 from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
 from poller.model.stream import Checkpoint, ShardId, StateKey
 from poller.ports import StreamSource
-from poller.sources.dynamodb_streams import DynamoDbStreamsSource
-from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import CALLS_IN_A_SECOND, Pace, PacedClient
 from poller.sources.sqs import SqsSource
-from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
 from tests.fakes.series import FakeSeries
 from tests.simulation.process import (
     Process,
@@ -69,8 +66,8 @@ class Life:
         self._runs = 0
         self._request_ids = 0
         self._world = world
-        self._budget = Budget(world.budget_in_bytes)
-        self._functions = {
+        self.budget = Budget(world.budget_in_bytes)
+        self.functions = {
             name: OpenFunction(definition, ProcessTarget(self.process, world.targets[name], crashes=world.draw_crash))
             for name, definition in world.functions.items()
         }
@@ -127,7 +124,7 @@ class Life:
         queue = world.queue_of(mapping)
         return QueueContext(
             mapping=mapping,
-            function=self._functions[mapping.function_name],
+            function=self.functions[mapping.function_name],
             room=self._rooms[mapping.name],
             groups=self._groups[mapping.event_source_arn],
             source=SqsSource(
@@ -150,7 +147,7 @@ class Life:
         source = self._source(mapping)
         lane = LaneContext(
             mapping=mapping,
-            function=self._functions[mapping.function_name],
+            function=self.functions[mapping.function_name],
             invocations=Invocations(
                 mapping=mapping.name, function=mapping.function_name, clock=world.clock, emit=world.note
             ),
@@ -167,7 +164,7 @@ class Life:
             source=source,
             store=ProcessStore(self.process, world.store),
             filters=_filters(mapping.filters, data_key="data" if mapping.is_kinesis else "dynamodb"),
-            budget=self._budget,
+            budget=self.budget,
             in_hand=self._shards[mapping.state_key],
         )
 
@@ -178,18 +175,13 @@ class Life:
                 self.process,
                 world.streams[mapping.event_source_arn].service,
                 mapping=mapping.name,
-                reads=world.reads,
-                listings=world.listings,
+                notes=world.notes,
                 ours=world.clock,
             ),
             self._paces["ListShards" if mapping.is_kinesis else "DescribeStream"],
         )
-        source: StreamSource
-        if mapping.is_kinesis:
-            source = KinesisSource(client, arn=mapping.event_source_arn, reader=known(INVOKE_IDENTITY_ARN))
-        else:
-            source = DynamoDbStreamsSource(client, arn=mapping.event_source_arn)
-        return WatchedSource(self.process, source, run=self._runs, mapping=mapping.name, sights=world.sights)
+        source = world.source(mapping, client)
+        return WatchedSource(self.process, source, run=self._runs, mapping=mapping.name, notes=world.notes)
 
     def _new_request_id(self) -> RequestId:
         self._request_ids += 1

@@ -1,238 +1,138 @@
-"""What do tests of one stream mapping live in? The real engine and source on a virtual clock, over a fake that behaves.
+"""What do tests of one stream mapping live in? A world with one stream and its mapping `m`, whose records have names.
 
-World ── a stream, a store, a destination, and a function that notes what it gets
-  └ life after life: a supervisor with the one mapping, until a crash or a stop
+The world itself is the function: it notes the names of each invocation's records, and fails with those of `poison`.
+A test's own world overrides `invoke` or `source` to let the function or the source behave oddly.
 """
 
 from __future__ import annotations
 
-import random
+from abc import ABC, abstractmethod
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import orjson
 
-from poller.core.filtering import compile_filters
-from poller.engine.stop import Stop
-from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
-from poller.engine.streams.lane import LaneContext
-from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
-from poller.engine.streams.shards_in_hand import ShardsInHand
-from poller.engine.supervisor import Runner, Supervisor
-from poller.errors import Unreachable
-from poller.facts import Fact
-from poller.functions.opened import OpenFunction
-from poller.functions.telling import Invocations
-from poller.model.arn import Arn
-from poller.model.function import Function, HttpService
-from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.invocation import Answered, FunctionError, Invocation, Response
-from poller.model.mapping import AnyMapping, OnFailure, StreamMapping
-from poller.model.stream import TrimHorizon
-from poller.ports import CheckpointStore, StreamSource
-from poller.sources.kinesis import KinesisSource, known
-from poller.stores.memory import MemoryStore
-from tests.fakes.clock import VirtualClock, service_clock
+from poller.model.mapping import OnFailure, StreamMapping
 from tests.fakes.destinations import FakeDestination
+from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
 from tests.fakes.faults import FaultPlan
-from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
-from tests.fakes.pauses import FakePauses
-from tests.fakes.series import FakeSeries
+from tests.fakes.kinesis import FakeKinesis
 from tests.fakes.stream import FakeStream
-from tests.fakes.stream_service import FakeStreamService
-from tests.simulation.world import run_seeded
+from tests.fakes.target import FakeTarget
+from tests.simulation.life import Life
+from tests.simulation.streams import DynamoDbStream, KinesisStream, SimulatedStream
+from tests.simulation.world import FAILURES as FAILURES_QUEUE
+from tests.simulation.world import Beside, World, run_seeded
 
-FAILURES = OnFailure(destination_arn=Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures"))
+FAILURES = OnFailure(destination_arn=FAILURES_QUEUE)
 ERROR = FunctionError(error_type="ValueError", message="by plan")
-FUNCTION = Function(
-    name=FunctionName("f"),
-    arn=Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:f"),
-    kind=HttpService(urls=("http://function.fake",)),
-    timeout_in_seconds=10,
-    reserved_concurrency=50,
-)
 
 
-class Process:
-    """The way of one process to the stream, and to the store. Once it is dead, nothing goes through any more."""
+class OneStreamWorld(World, ABC):
+    """`options` are StreamMapping's fields; each life begins with the present ones.
 
-    def __init__(self, service: FakeStreamService, store: CheckpointStore, *, ours: VirtualClock) -> None:
-        self.clock = service_clock(ours)
-        self._service = service
-        self.store = store
-        self.is_dead = False
+    `calls` has the names of each invocation; `succeeded` has the names whose invocation succeeded, `succeeded_at` when.
+    """
 
-    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        self._check()
-        asked_at = anyio.current_time()
-        answer = await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
-        self.clock.heard(self._service.date, asked_at=asked_at)
-        return answer
+    stream: FakeStream
 
-    async def load(self, *arguments: Any) -> Any:
-        self._check()
-        return await self.store.load(*arguments)
-
-    async def save(self, *arguments: Any) -> Any:
-        await anyio.sleep(0.01)
-        self._check()
-        return await self.store.save(*arguments)
-
-    async def forget(self, *arguments: Any) -> None:
-        self._check()
-        await self.store.forget(*arguments)
-
-    async def starting_position(self, *arguments: Any) -> Any:
-        self._check()
-        return await self.store.starting_position(*arguments)
-
-    def _check(self) -> None:
-        if self.is_dead:
-            raise Unreachable("the process is dead", code="Dead", was_sent=False)
-
-
-class World:
-    """A stream, a function that notes what it gets, and life after life of the daemon."""
-
-    def __init__(self, *, faults: FaultPlan | None = None, **options: Any) -> None:
-        self.service = FakeKinesis(faults=faults)
-        self.clock = VirtualClock()
-        self.store = MemoryStore(self.clock.now)
-        self.destination = FakeDestination()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(seed=1, grace_in_seconds=10)
         self.options = options
+        self.destination = FakeDestination()
         self.poison: set[str] = set()
         self.duration = 0.01
-        self.budget_in_bytes = BYTES_OF_THE_PROCESS
         self.calls: list[list[str]] = []
         self.succeeded: list[str] = []
-        self.facts: list[Fact] = []
-        self.stream: FakeStream
-        self._ids = 0
+        self.succeeded_at: list[float] = []
+        self.add_function("f", target=_Function(self), concurrency=50)
+
+    @abstractmethod
+    def new_stream(self, **settings: Any) -> SimulatedStream:
+        """Create the stream. `settings` are FakeStream's fields."""
+
+    @abstractmethod
+    def put_one(self, key: str = "a", name: str = "") -> str:
+        """Put a record, and return its sequence number."""
+
+    def put(self, key: str, *names: str) -> None:
+        for name in names:
+            self.put_one(key, name)
+
+    def create_stream(self, **settings: Any) -> None:
+        self.stream = self.add_stream(self.new_stream(**settings)).stream
 
     async def invoke(self, invocation: Invocation) -> Response:
-        records = orjson.loads(invocation.payload)["Records"]
-        names = [b64decode(record["kinesis"]["data"]).decode() for record in records]
+        names = [name_of(record) for record in orjson.loads(invocation.payload)["Records"]]
         self.calls.append(names)
         await anyio.sleep(self.duration)
         if self.poison & set(names):
             return ERROR
         self.succeeded += names
+        self.succeeded_at += [anyio.current_time()] * len(names)
         return Answered(b"")
 
-    def create_stream(self, **settings: Any) -> None:
-        """`settings` are FakeStream's fields."""
-        self.stream = self.service.create_stream("clicks", **settings)
-
-    def put(self, key: str, *names: str) -> None:
-        for name in names:
-            self.service.put(self.stream, key, name.encode())
-
     @property
-    def client(self) -> FakeStreamService:
-        return self.service
+    def mapping(self) -> StreamMapping:
+        return self.stream_mappings[0]
 
-    def source(self, process: Process) -> StreamSource:
-        return KinesisSource(process, arn=self.stream.arn, reader=known(INVOKE_IDENTITY_ARN))
-
-    async def live(self, until: Callable[[Stop, Supervisor], Coroutine[Any, Any, bool]]) -> None:
-        """`until` ends the life: true is a crash, false a stop."""
-        stop, process = Stop(), Process(self.client, self.store, ours=self.clock)
-        shards = ShardsInHand()
-
-        @asynccontextmanager
-        async def open_runner(_mapping: AnyMapping, _function: Function, stop: Stop) -> AsyncIterator[Runner]:
-            await anyio.lowlevel.checkpoint()
-            yield StreamMappingRunner(replace(self._parts(stop, process), in_hand=shards))
-
-        supervisor = Supervisor(
-            open_runner,
-            pauses=FakePauses(),
-            series=FakeSeries(),
-            stop=stop,
-            grace_in_seconds=10,
-            clock=self.clock,
-            emit=self.facts.append,
-            randomness=random.Random(1),
-        )
-        with anyio.CancelScope() as scope:
-
-            async def end() -> None:
-                if await until(stop, supervisor):
-                    process.is_dead = True
-                    scope.cancel()
-                else:
-                    stop.begin()
-
-            async with anyio.create_task_group() as group:
-                group.start_soon(end)
-                async with supervisor.running():
-                    await supervisor.add(self._mapping(), FUNCTION)
-                    supervisor.begin()
-
-    def _mapping(self) -> StreamMapping:
-        return StreamMapping(
-            name=MappingName("m"),
-            event_source_arn=self.stream.arn,
-            function_name=FUNCTION.name,
-            region="eu-west-1",
-            uuid="u",
-            **{"starting_position": TrimHorizon()} | self.options,
-        )
-
-    def _parts(self, stop: Stop, process: Process) -> StreamContext:
-        mapping = self._mapping()
-        source = self.source(process)
-        lane = LaneContext(
-            mapping=mapping,
-            function=OpenFunction(FUNCTION, self),
-            invocations=Invocations(
-                mapping=mapping.name, function=FUNCTION.name, clock=self.clock, emit=self.facts.append
-            ),
-            destination=self.destination if mapping.on_failure else None,
-            clock=self.clock,
-            source_clock=source.clock,
-            randomness=random.Random(1),
-            new_request_id=self._new_id,
-            emit=self.facts.append,
-            stop=stop,
-        )
-        return StreamContext(
-            lane=lane,
-            source=source,
-            store=process,
-            filters=compile_filters(mapping.filters, data_key="data") if mapping.filters else None,
-            budget=Budget(self.budget_in_bytes),
-            in_hand=ShardsInHand(),
-        )
-
-    def _new_id(self) -> RequestId:
-        self._ids += 1
-        return RequestId(f"id-{self._ids}")
+    async def live(self, until: Beside, *, beside: Beside | None = None) -> Life:
+        self.stream_mappings.clear()
+        self.add_stream_mapping("m", self.streams[self.stream.arn], "f", **self.options)
+        if self.mapping.on_failure is not None:
+            self.destinations["m"] = self.destination
+        return await super().live(until, beside=beside)
 
 
-def stopping_after(seconds: float) -> Callable[[Stop, Supervisor], Coroutine[Any, Any, bool]]:
-    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-        await anyio.sleep(seconds)
-        return False
+class KinesisWorld(OneStreamWorld):
+    """The data of each record is its name."""
 
-    return until
+    def __init__(self, *, faults: FaultPlan | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.service = FakeKinesis(faults=faults)
+
+    def new_stream(self, **settings: Any) -> SimulatedStream:
+        return KinesisStream("clicks", service=self.service, **settings)
+
+    def put_one(self, key: str = "a", name: str = "") -> str:
+        return self.service.put(self.stream, key, name.encode())
+
+    def put_at(self, hash_key: int, name: str, *, key: str = "") -> str:
+        """Put a record into the shard that has this hash key, and return its sequence number."""
+        return self.service.put(self.stream, key, name.encode(), hash_key=hash_key)
 
 
-def crashing_after(seconds: float) -> Callable[[Stop, Supervisor], Coroutine[Any, Any, bool]]:
-    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-        await anyio.sleep(seconds)
-        return True
+class TableWorld(OneStreamWorld):
+    """A table's stream, which does not tell how far behind a reader is; each record's new image has its name."""
 
-    return until
+    def __init__(self, *, service: FakeDynamoDbStreams | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.service = service or FakeDynamoDbStreams()
+        self.table: FakeTable
+        self._puts = 0
+
+    def new_stream(self, **settings: Any) -> SimulatedStream:
+        stream = DynamoDbStream("users", service=self.service, **settings)
+        self.table = stream.table
+        return stream
+
+    def put_one(self, key: str = "a", name: str = "") -> str:
+        self._puts += 1
+        number = self.table.put_item({"id": {"S": key}, "name": {"S": name}, "version": {"N": str(self._puts)}})
+        assert number is not None, "each put changes the version"
+        return number
 
 
 def play(
-    world: World, main: Callable[[], Coroutine[Any, Any, None]], *, shards: int = 1, seed: int = 1, **settings: Any
+    world: OneStreamWorld,
+    main: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    shards: int = 1,
+    seed: int = 1,
+    **settings: Any,
 ) -> None:
     """`settings` are the stream's."""
 
@@ -241,3 +141,29 @@ def play(
         await main()
 
     run_seeded(seed, with_a_stream)
+
+
+def play_life(world: OneStreamWorld, until: Beside, *, beside: Beside | None = None, **options: Any) -> None:
+    """One life; `options` are those of `play`."""
+
+    async def main() -> None:
+        await world.live(until, beside=beside)
+
+    play(world, main, **options)
+
+
+def name_of(record: dict[str, Any]) -> str:
+    if "kinesis" in record:
+        return b64decode(record["kinesis"]["data"]).decode()
+    return str(record["dynamodb"]["NewImage"]["name"]["S"])
+
+
+class _Function(FakeTarget):
+    """The world as a function."""
+
+    def __init__(self, world: OneStreamWorld) -> None:
+        super().__init__()
+        self._world = world
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        return await self._world.invoke(invocation)

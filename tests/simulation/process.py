@@ -11,6 +11,7 @@ What the dead process had asked for goes on in the world: a function runs to its
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -90,6 +91,17 @@ class Sight(NamedTuple):
     numbers: tuple[str, ...]
 
 
+class Notes:
+    """What the processes of a world asked of the streams' services, and which records their engines got to see."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        """How often each operation was called."""
+        self.reads: list[ReadNote] = []
+        self.listings: list[ListingNote] = []
+        self.sights: list[Sight] = []
+
+
 class ProcessClient:
     """The way to a service."""
 
@@ -115,16 +127,14 @@ class StreamClient:
         service: FakeStreamService,
         *,
         mapping: str,
-        reads: list[ReadNote],
-        listings: list[ListingNote],
+        notes: Notes,
         ours: VirtualClock,
     ) -> None:
         self.clock = service_clock(ours)
         self._process = process
         self._service = service
         self._mapping = mapping
-        self._reads = reads
-        self._listings = listings
+        self._notes = notes
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         asked_at = anyio.current_time()
@@ -134,8 +144,9 @@ class StreamClient:
 
     async def _call(self, operation: str, body: bytes, timeout_in_seconds: float) -> Any:
         self._process.check()
+        self._notes.calls[operation] += 1
         if operation in CALLS_IN_A_SECOND:
-            self._listings.append(ListingNote(self._process.number, operation, anyio.current_time()))
+            self._notes.listings.append(ListingNote(self._process.number, operation, anyio.current_time()))
         if operation != "GetRecords":
             return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
         note = ReadNote(
@@ -144,7 +155,7 @@ class StreamClient:
             shard_id=_shard_of(body),
             began_at=anyio.current_time(),
         )
-        self._reads.append(note)
+        self._notes.reads.append(note)
         try:
             return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
         finally:
@@ -152,14 +163,14 @@ class StreamClient:
 
 
 class WatchedSource:
-    """`ports.StreamSource`, with what it gave noted in `sights`."""
+    """`ports.StreamSource`; `notes` have what it gave."""
 
-    def __init__(self, process: Process, source: StreamSource, *, run: int, mapping: str, sights: list[Sight]) -> None:
+    def __init__(self, process: Process, source: StreamSource, *, run: int, mapping: str, notes: Notes) -> None:
         self._process = process
         self._source = source
         self._run = run
         self._mapping = mapping
-        self._sights = sights
+        self._notes = notes
 
     @property
     def limits(self) -> StreamLimits:
@@ -186,7 +197,8 @@ class WatchedSource:
         read = await self._source.read(iterator, limit=limit)
         if read.records:
             numbers = tuple(record.sequence_number for record in read.records)
-            self._sights.append(Sight(self._process.number, self._run, self._mapping, anyio.current_time(), numbers))
+            sight = Sight(self._process.number, self._run, self._mapping, anyio.current_time(), numbers)
+            self._notes.sights.append(sight)
         return read
 
 

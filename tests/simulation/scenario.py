@@ -1,240 +1,121 @@
-"""What does a seed stand for? A world drawn from it: queues, functions, options, faults, crashes, and a load.
+"""What happens in the world of a seed? Life after life of the daemon, until all is quiet; then everything is checked.
 
-Each seed draws one shape; `describe` prints it, so that a failing seed can be read before it is replayed.
+Shape ── drawn by a seed: when and how lives end, how wrong the daemon's clock is
+Part  ── queues (queue_part.py) or streams (stream_part.py): what is sent to them, and what must hold
+Scenario ── runs the parts in their world, with changes.py beside every life if it has them
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Literal, Protocol
 
 import anyio
-import orjson
 
-from poller.facts import BatchInvoked
-from poller.model.mapping import QueueMapping
-from tests.fakes.faults import Fault, FaultPlan, Outage
-from tests.fakes.queue import FakeQueue
-from tests.fakes.target import Call, FunctionPlan
-from tests.simulation import checker
+from tests.simulation.changes import Changes
+from tests.simulation.checker import Violation
 from tests.simulation.life import Life
-from tests.simulation.world import ClockStep, World, draw_clock
+from tests.simulation.world import Beside, ClockStep, World
 
-FILTER = '{"body": {"kind": ["order"]}}'
-TROUBLE_ENDS_AT = 400.0
 LONGEST_RUN = 50_000.0
-REDELIVERY_SLACK_IN_SECONDS = 3.0
-"""A visibility timeout has whole seconds, and its call comes after that of the delete, with 0.1 s each way."""
+"""By then all must have come to rest."""
+
+LOOK_EVERY_SECONDS = 2.0
+
+Load = list[tuple[float, Callable[[], object]]]
+"""What is done to the sources, at which time."""
+
+How = Literal["crash", "stop", "hurry"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """`is_calm`: SQS does all that it is asked and nothing crashes; only the function and our limits are in the way.
+    """`clock` is the daemon's own.
 
-    `clock` is the daemon's own.
+    `ends` are the moments and the ways in which lives end, before the last one that goes on until all is quiet.
     """
 
     seed: int
-    is_calm: bool
-    crashes: tuple[float, ...]
-    stops: tuple[float, ...]
-    messages: int
-    mappings: int
-    concurrency: int
+    begins_at: float = 0.0
+    ends: tuple[tuple[float, How], ...]
     clock: tuple[ClockStep, ...]
 
 
-def draw(seed: int) -> Shape:
-    randomness = Random(seed)
-    is_calm = randomness.random() < 0.35
-    moments = sorted(randomness.uniform(1.0, TROUBLE_ENDS_AT) for _ in range(randomness.choice([0, 1, 2, 3])))
-    is_crash = [not is_calm and randomness.random() < 0.6 for _ in moments]
-    return Shape(
-        seed=seed,
-        is_calm=is_calm,
-        crashes=tuple(at for at, crash in zip(moments, is_crash, strict=True) if crash),
-        stops=tuple(at for at, crash in zip(moments, is_crash, strict=True) if not crash),
-        messages=randomness.choice([5, 40, 120, 300]),
-        mappings=randomness.choice([1, 1, 2, 3]),
-        concurrency=randomness.choice([1, 2, 5, 20]),
-        clock=draw_clock(Random(seed + 2), TROUBLE_ENDS_AT),
-    )
+class Part(Protocol):
+    """Sources of one kind in a world, with their mappings."""
+
+    load: Load
+
+    def is_quiet(self) -> bool:
+        """Return whether all that was sent is done."""
+
+    def check_life(self, life: Life) -> None:
+        """Check what must hold after a life that has ended."""
+
+    def check(self) -> None:
+        """Check what must hold after all is quiet."""
 
 
 class Scenario:
-    """The world of a shape, and the run through it."""
+    """The run of `parts`, which are all in `world`."""
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        randomness = self._randomness = Random(shape.seed + 1)
-        self.world = World(
-            seed=shape.seed, faults=self._faults(randomness), grace_in_seconds=randomness.choice([0.5, 5.0, 60.0])
-        )
-        plan = self._function_plan(randomness)
-        self.timeout = randomness.choice([2.0, 10.0, 60.0])
-        plan.duration_in_seconds = (0.0, randomness.choice([0.05, 1.0, self.timeout]))
-        self.plan = plan
-        self.target = self.world.add_function(
-            "function", plan, timeout_in_seconds=self.timeout, concurrency=shape.concurrency
-        )
-        self.matching: dict[str, bool] = {}
-        self._load: list[tuple[float, FakeQueue, str | None, bool, bool]] = []
-        for number in range(shape.mappings):
-            self._add_mapping(number, randomness)
-        if not shape.is_calm:  # a half that fails holds back messages of a FIFO queue that were received
-            plan.largest_event = Random(shape.seed + 2).choice([None, None, 1_500, 4_000])
-
-    def _faults(self, randomness: Random) -> FaultPlan:
-        if self.shape.is_calm:
-            return FaultPlan(seed=self.shape.seed, latency_in_seconds=(0.0, randomness.choice([0.0, 0.01, 0.1])))
-        rate = randomness.choice([0.0, 0.02, 0.1, 0.3])
-        outages = []
-        if randomness.random() < 0.3:
-            begins_at = randomness.uniform(0, TROUBLE_ENDS_AT / 2)
-            fault = randomness.choice([Fault.UNREACHABLE, Fault.ACCESS_DENIED, Fault.THROTTLED, Fault.NOT_FOUND])
-            outages = [Outage(begins_at, begins_at + randomness.uniform(5, 150), fault)]
-        return FaultPlan(
-            seed=self.shape.seed,
-            latency_in_seconds=(0.0, randomness.choice([0.0, 0.01, 0.3])),
-            throttle_rate=rate / 2,
-            unreachable_rate=rate / 2,
-            lost_answer_rate=rate / 2,
-            slow_answer_rate=rate / 2,
-            slow_answer_in_seconds=randomness.choice([1.0, 5.0, 12.0]),
-            entry_failure_rate=rate / 2,
-            ghost_rate=randomness.choice([0.0, 0.5]),
-            outages=outages,
-            ends_at=TROUBLE_ENDS_AT,
-        )
-
-    def _function_plan(self, randomness: Random) -> FunctionPlan:
-        trouble = randomness.choice([0.0, 0.05, 0.3])
-        return FunctionPlan(
-            seed=self.shape.seed,
-            throttle_rate=randomness.choice([0.0, 0.1, 0.6]),
-            failure_rate=trouble / 2,
-            lost_answer_rate=trouble / 4,
-            item_failure_rate=trouble / 2,
-            names_failures=randomness.random() < 0.6,
-            ends_at=TROUBLE_ENDS_AT,
-        )
-
-    def _add_mapping(self, number: int, randomness: Random) -> None:
-        is_fifo = randomness.random() < 0.55
-        ending = ".fifo" if is_fifo else ""
-        has_poison = randomness.random() < 0.3
-        settings: dict[str, Any] = {
-            "visibility_timeout_in_seconds": randomness.choice([0, 5, 12, 30, 65, 120])
-            if not self.shape.is_calm
-            else 30,
-            "short_receive_rate": randomness.choice([0.0, 0.5]),
-        }
-        if not self.shape.is_calm:
-            settings |= {
-                "duplicate_rate": randomness.choice([0.0, 0.05]),
-                "undeleted_rate": randomness.choice([0.0, 0.05]),
-            }
-        if has_poison or randomness.random() < 0.3:
-            settings["dead_letter_queue"] = self.world.add_queue(f"dead-{number}{ending}")
-            settings["maximum_receive_count"] = randomness.choice([2, 3, 5])
-        queue = self.world.add_queue(f"queue-{number}{ending}", **settings)
-        has_window = not is_fifo and randomness.random() < 0.4
-        self.world.add_mapping(
-            f"mapping-{number}",
-            queue,
-            "function",
-            batch_size=randomness.choice([11, 50, 1000])
-            if has_window and randomness.random() < 0.5
-            else randomness.choice([1, 3, 10]),
-            maximum_batching_window_in_seconds=randomness.choice([1, 5, 40]) if has_window else 0,
-            filters=(FILTER,) if randomness.random() < 0.4 else (),
-            report_batch_item_failures=self.plan.names_failures,
-            maximum_concurrency=randomness.choice([None, None, 1, 3]),
-        )
-        groups = randomness.choice([1, 3, 20])
-        for _ in range(self.shape.messages):
-            at = randomness.choice([0.0, randomness.uniform(0, 30), randomness.uniform(0, TROUBLE_ENDS_AT)])
-            group = f"g{randomness.randrange(groups)}" if is_fifo else None
-            is_poison = has_poison and randomness.random() < 0.05
-            self._load.append((at, queue, group, randomness.random() < 0.7, is_poison))
+    def __init__(self, world: World, shape: Shape, *parts: Part, changes: Changes | None = None) -> None:
+        self.world = world
+        self.changes = changes
+        self._shape = shape
+        self._parts = parts
+        self._randomness = Random(shape.seed + 2)
+        self._is_sent = False
 
     async def run(self) -> None:
         """Send the load while the daemon lives, dies and lives again; then let it come to rest, and stop it."""
-        async with anyio.create_task_group() as producers:
-            producers.start_soon(self._produce)
-            producers.start_soon(self.world.set_clock, self.shape.clock)
-            for at in sorted([*self.shape.crashes, *self.shape.stops]):
-                end = Life.crash if at in self.shape.crashes else _stop
-                await self.world.live(_ended_at(at, end))
-                self._check_after_a_life()
-                await anyio.sleep(self._randomness.choice([0.0, 1.0, 40.0]))
-            await self.world.live(self._until_quiet)
-        self._check_after_a_life()
-        self.check()
+        try:
+            async with anyio.create_task_group() as producers:
+                producers.start_soon(self._send)
+                producers.start_soon(self.world.set_clock, self._shape.clock)
+                await anyio.sleep(self._shape.begins_at)
+                for at, how in self._shape.ends:
+                    await self._live(_ending_at(at, how))
+                    await anyio.sleep(self._randomness.choice([0.0, 1.0, 20.0, 40.0]))
+                await self._live(self._until_quiet)
+            for part in self._parts:
+                part.check()
+        except BaseException as error:
+            error.add_note("\n".join(map(str, [self._shape, *self.world.all_mappings])))
+            raise
 
-    async def _produce(self) -> None:
-        for at, queue, group, is_order, is_poison in sorted(self._load, key=lambda item: item[0]):
+    async def _live(self, until: Beside) -> None:
+        life = await self.world.live(until, beside=self.changes.make if self.changes else None)
+        for part in self._parts:
+            part.check_life(life)
+
+    async def _send(self) -> None:
+        load = [each for part in self._parts for each in part.load]
+        for at, act in sorted(load, key=lambda item: item[0]):
             await anyio.sleep(max(0.0, at - anyio.current_time()))
-            body = orjson.dumps({"kind": "order" if is_order else "other"}).decode()
-            deduplication_id = str(len(self.matching)) if group is not None else None
-            message_id = self.world.sqs.send(queue, body, group=group, deduplication_id=deduplication_id)
-            self.matching[message_id] = is_order
-            if is_poison:
-                self.plan.poison.add(message_id)
+            act()
+        self._is_sent = True
 
     async def _until_quiet(self, life: Life) -> None:
-        queues = [self.world.queue_of(mapping) for mapping in self.world.mappings]
-        while len(self.matching) < len(self._load) or any(queue.message_ids for queue in queues):
-            await anyio.sleep(5.0)
-            if anyio.current_time() > LONGEST_RUN:
-                break
-        life.stop.begin()
-
-    def check(self) -> None:
-        for mapping in self.world.mappings:
-            queue, matches = self.world.queue_of(mapping), self._matches(mapping)
-            calls = self._calls(mapping)
-            checker.check_nothing_is_lost(queue, calls, matches)
-            checker.check_nothing_filtered_is_invoked(calls, matches)
-            checker.check_no_expired_receipt_is_invoked(queue, calls)
-            if queue.is_fifo:
-                checker.check_order(queue, calls, matches)
-                checker.check_one_batch_at_a_time(calls)
-            if self.shape.is_calm:
-                checker.check_every_receive_is_invoked(queue, calls, matches)
-                checker.check_failed_messages_come_again_in_time(
-                    queue, calls, timeout_in_seconds=self.timeout, slack_in_seconds=REDELIVERY_SLACK_IN_SECONDS
-                )
-                if queue.is_fifo:
-                    checker.check_groups_are_shown_in_order(queue, calls, matches)
-            most = min(self.shape.concurrency, mapping.maximum_concurrency or self.shape.concurrency)
-            assert self.target.most_running_of.get(mapping.name, 0) <= most, "the mapping's maximum concurrency"
-        checker.check_ages(self.world.facts_of(BatchInvoked), anyio.current_time())
-        assert self.target.most_running <= self.shape.concurrency, "the function's reserved concurrency"
-
-    def _check_after_a_life(self) -> None:
-        life, now = self.world.lives[-1], anyio.current_time()
-        if life.has_crashed or not self.shape.is_calm:
-            return
-        for mapping in self.world.mappings:
-            checker.check_given_back(self.world.queue_of(mapping), self._calls(mapping), now)
-
-    def _matches(self, mapping: QueueMapping) -> Callable[[str], bool]:
-        return self.matching.__getitem__ if mapping.filters else lambda _: True
-
-    def _calls(self, mapping: QueueMapping) -> list[Call]:
-        return [call for call in self.target.calls if call.mapping == mapping.name]
+        while anyio.current_time() < LONGEST_RUN:
+            await anyio.sleep(LOOK_EVERY_SECONDS)
+            if self._is_sent and all(part.is_quiet() for part in self._parts):
+                life.begin_stop()
+                return
+        raise Violation(f"it has not come to rest: {[status.reason for status in life.supervisor.statuses()]}")
 
 
-def _ended_at(at: float, end: Callable[[Life], None]) -> Callable[[Life], Coroutine[Any, Any, None]]:
+def _ending_at(at: float, how: How) -> Beside:
     async def until(life: Life) -> None:
         await anyio.sleep(max(0.0, at - anyio.current_time()))
-        end(life)
+        if how == "crash":
+            life.crash()
+            return
+        life.begin_stop()
+        if how == "hurry":
+            await anyio.sleep(0.3)
+            life.stop.hurry()
 
     return until
-
-
-def _stop(life: Life) -> None:
-    life.stop.begin()

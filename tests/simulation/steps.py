@@ -12,28 +12,41 @@ import pytest
 from tests.fakes.queue import FakeQueue
 from tests.simulation.life import Life
 from tests.simulation.process import ProcessClient
-from tests.simulation.world import World, run_seeded
-
-Until = Callable[[Life], Coroutine[Any, Any, None]]
-"""Runs beside one life of the daemon and ends it."""
+from tests.simulation.world import Beside, World, run_seeded
 
 Call = Callable[..., Coroutine[Any, Any, Any]]
 """One call of a process to SQS."""
 
 
-def live(world: World, until: Until) -> Life:
+def live(world: World, until: Beside) -> Life:
     return run_seeded(1, world.live, until)
 
 
-def stopping_at(at: float) -> Until:
+def stopping_at(at: float) -> Beside:
     async def until(life: Life) -> None:
         await anyio.sleep_until(at)
-        life.stop.begin()
+        life.begin_stop()
 
     return until
 
 
-def sending(world: World, queue: FakeQueue, *bodies: str, group: str = "g", at: float = 0.0, stop_at: float) -> Until:
+def stopping_after(seconds: float) -> Beside:
+    async def until(life: Life) -> None:
+        await anyio.sleep(seconds)
+        life.begin_stop()
+
+    return until
+
+
+def crashing_after(seconds: float) -> Beside:
+    async def until(life: Life) -> None:
+        await anyio.sleep(seconds)
+        life.crash()
+
+    return until
+
+
+def sending(world: World, queue: FakeQueue, *bodies: str, group: str = "g", at: float = 0.0, stop_at: float) -> Beside:
     """Send all at once, on a FIFO queue in one group, and stop at a time."""
 
     async def until(life: Life) -> None:

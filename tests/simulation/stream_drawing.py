@@ -11,10 +11,13 @@ from poller.model.mapping import StreamMapping
 from poller.model.stream import AtTimestamp, Latest, StartingPosition, TrimHorizon
 from tests.fakes.clock import EPOCH
 from tests.fakes.destinations import FakeDestination
+from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
 from tests.fakes.faults import Fault, FaultPlan, Outage
+from tests.fakes.kinesis import FakeKinesis
 from tests.fakes.store import FakeStore
 from tests.fakes.target import FunctionPlan
-from tests.simulation.stream_shape import TROUBLE_ENDS_AT, Shape
+from tests.simulation.scenario import Load
+from tests.simulation.stream_shape import TROUBLE_ENDS_AT, StreamShape
 from tests.simulation.streams import CANARY, DynamoDbStream, KinesisStream, SimulatedStream
 from tests.simulation.world import World
 
@@ -24,7 +27,7 @@ FOR_EVER = 1e9
 class Drawing:
     """`load` are the puts and reshards to come; `matching` and `sizes` are of the records that were put."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: StreamShape) -> None:
         self.shape = shape
         randomness = Random(shape.seed + 1)
         self.world = World(
@@ -33,7 +36,7 @@ class Drawing:
             store=FakeStore(faults=self._store_faults(randomness)),
             budget_in_bytes=shape.budget_in_bytes,
         )
-        self.load: list[tuple[float, Callable[[], object]]] = []
+        self.load: Load = []
         self.matching: dict[tuple[str, str], bool] = {}
         self.sizes: dict[tuple[str, str], int] = {}
         self._has_function_of_its_own = randomness.random() < 0.3
@@ -154,11 +157,13 @@ class Drawing:
         }
         stream: SimulatedStream
         if randomness.random() < 0.65:
-            stream = KinesisStream(f"clicks-{number}", seed=self.shape.seed * 10 + number, faults=faults, **settings)
+            kinesis = FakeKinesis(seed=self.shape.seed * 10 + number, faults=faults)
+            stream = KinesisStream(f"clicks-{number}", service=kinesis, **settings)
         else:
             settings["shard_lifetime_in_seconds"] = randomness.choice([14_400.0, 30.0])
             settings["split_at_rollover_rate"] = 0.2
-            stream = DynamoDbStream(f"users-{number}", seed=self.shape.seed * 10 + number, faults=faults, **settings)
+            tables = FakeDynamoDbStreams(seed=self.shape.seed * 10 + number, faults=faults)
+            stream = DynamoDbStream(f"users-{number}", service=tables, **settings)
         return self.world.add_stream(stream)
 
     def _options(self, stream: SimulatedStream, plan: FunctionPlan, randomness: Random) -> dict[str, Any]:

@@ -65,8 +65,8 @@ class History:
         self.mapping = mapping
         self.stream = world.streams[mapping.event_source_arn].stream
         self.matches = matches if mapping.filters else lambda _: True
-        self.calls: list[Call] = [c for c in world.targets[mapping.function_name].calls if c.mapping == mapping.name]
-        self.reads: list[ReadNote] = [read for read in world.reads if read.mapping == mapping.name]
+        self.calls: list[Call] = world.calls_of(mapping)
+        self.reads: list[ReadNote] = [read for read in world.notes.reads if read.mapping == mapping.name]
         self.saves = [s for s in world.store.history if isinstance(s, Saved) and s.key == mapping.state_key]
         destination = world.destinations.get(mapping.name)
         self.reports: list[tuple[float, Report]] = (
@@ -82,7 +82,7 @@ class History:
         self.trimmed_at: dict[str, float] = {}
         self._read_the_stream()
         self.seen: defaultdict[int, dict[str, float]] = defaultdict(dict)
-        self.sights: list[Sight] = [sight for sight in world.sights if sight.mapping == mapping.name]
+        self.sights: list[Sight] = [sight for sight in world.notes.sights if sight.mapping == mapping.name]
         for sight in self.sights:
             self.seen[sight.life] |= dict.fromkeys(sight.numbers, sight.at)
         self._scope_begins_at = self._when_scope_begins()

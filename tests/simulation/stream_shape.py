@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from tests.simulation.world import ClockStep, draw_clock
+from tests.simulation.scenario import Shape
+from tests.simulation.world import draw_clock
 
 TROUBLE_ENDS_AT = 60.0
 
@@ -18,36 +19,27 @@ Kind = Literal["trouble", "neighbour"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
-    """`clock` is the daemon's own.
-
-    `ends` are the moments and the ways in which lives end, before the last one that goes on until all is quiet.
-    """
-
-    seed: int
+class StreamShape(Shape):
     kind: Kind
-    begins_at: float
     mappings: int
     has_queue: bool
     shards: int
     records: int
     reshards: int
-    ends: tuple[tuple[float, Literal["crash", "stop", "hurry"]], ...]
     has_store_faults: bool
     retention_in_seconds: float
     concurrency: int
     budget_in_bytes: int
-    clock: tuple[ClockStep, ...]
 
 
-def draw(seed: int) -> Shape:
+def draw(seed: int) -> StreamShape:
     randomness = Random(seed)
     kind: Kind = "neighbour" if randomness.random() < 0.2 else "trouble"
     is_trouble = kind == "trouble"
     moments = sorted(
         randomness.uniform(0.5, TROUBLE_ENDS_AT) for _ in range(randomness.choice([0, 1, 2, 4]) if is_trouble else 0)
     )
-    return Shape(
+    return StreamShape(
         seed=seed,
         kind=kind,
         begins_at=randomness.choice([0.0, 3.0]),

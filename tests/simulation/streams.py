@@ -13,7 +13,6 @@ import orjson
 
 from poller.model.arn import Arn
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
-from tests.fakes.faults import FaultPlan
 from tests.fakes.kinesis import FakeKinesis
 from tests.fakes.stream import FakeStream
 from tests.fakes.stream_service import FakeStreamService
@@ -47,8 +46,8 @@ class KinesisStream:
 
     filter = KINESIS_FILTER
 
-    def __init__(self, name: str, *, seed: int = 0, faults: FaultPlan | None = None, **settings: Any) -> None:
-        self.service = FakeKinesis(seed=seed, faults=faults)
+    def __init__(self, name: str, *, service: FakeKinesis | None = None, **settings: Any) -> None:
+        self.service = service or FakeKinesis()
         self.stream = self.service.create_stream(name, **settings)
 
     @property
@@ -76,8 +75,8 @@ class DynamoDbStream:
 
     filter = DYNAMODB_FILTER
 
-    def __init__(self, name: str, *, seed: int = 0, faults: FaultPlan | None = None, **settings: Any) -> None:
-        self.service = FakeDynamoDbStreams(seed=seed, faults=faults)
+    def __init__(self, name: str, *, service: FakeDynamoDbStreams | None = None, **settings: Any) -> None:
+        self.service = service or FakeDynamoDbStreams()
         self.table = self.service.create_table(name, **settings)
         self.stream = self.table.stream
         self._puts = 0

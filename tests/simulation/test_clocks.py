@@ -7,13 +7,10 @@ from typing import TypeVar
 import anyio
 import pytest
 
-from poller.engine.stop import Stop
-from poller.engine.supervisor import Supervisor
 from poller.facts import BatchInvoked, Fact, RecordsDropped
 from tests.simulation.life import Life
-from tests.simulation.one_stream import World as StreamWorld
-from tests.simulation.one_stream import play, stopping_after
-from tests.simulation.steps import live, sending
+from tests.simulation.one_stream import KinesisWorld, play, play_life
+from tests.simulation.steps import live, sending, stopping_after
 from tests.simulation.world import World
 
 F = TypeVar("F")
@@ -29,14 +26,14 @@ def facts_of(facts: list[Fact], kind: type[F]) -> list[F]:
 @pytest.mark.parametrize("window", [0, 5])
 def test_records_are_discarded_at_their_age_and_no_fresh_one_is(ahead: float, window: int) -> None:
     """`poison` fails for ever, so only its age ends it; a batching window is another place that looks at ages."""
-    world = StreamWorld(
+    world = KinesisWorld(
         maximum_record_age_in_seconds=60, batch_size=1 if window == 0 else 10, maximum_batching_window_in_seconds=window
     )
     world.clock.ahead = ahead
     world.poison = {"poison"}
     dropped: list[list[RecordsDropped]] = []
 
-    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         for number in range(10):
             world.put("a", f"fresh/{number}")
             await anyio.sleep(1)
@@ -44,13 +41,10 @@ def test_records_are_discarded_at_their_age_and_no_fresh_one_is(ahead: float, wi
         world.put("a", "poison")
         for seconds in (58, 7):
             await anyio.sleep(seconds)
-            dropped.append(facts_of(world.facts, RecordsDropped))
-        return False
+            dropped.append(world.facts_of(RecordsDropped))
+        life.begin_stop()
 
-    async def main() -> None:
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert world.succeeded == [f"fresh/{number}" for number in range(10)]
     if window:
         assert len(world.calls[0]) >= 4, "a batching window is not cut short by an age that is none"
@@ -59,30 +53,27 @@ def test_records_are_discarded_at_their_age_and_no_fresh_one_is(ahead: float, wi
 
 @wrong_clocks
 def test_the_iterator_age_is_by_the_clock_that_dates_the_records(ahead: float) -> None:
-    world = StreamWorld()
+    world = KinesisWorld()
     world.clock.ahead = ahead
     world.duration = 8.0
     ages: list[float] = []
 
-    async def until(_stop: Stop, supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         world.put("a", "slow")
         for _ in range(5):
             await anyio.sleep(1)
-            [status] = supervisor.statuses()
+            [status] = life.supervisor.statuses()
             assert status.stream is not None
             ages.append(status.stream.iterator_age_in_seconds)
-        return False
+        life.begin_stop()
 
-    async def main() -> None:
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert ages == pytest.approx([1, 2, 3, 4, 5], abs=2)
 
 
 @wrong_clocks
 def test_a_batchs_oldest_age_is_by_the_clock_that_dates_the_records(ahead: float) -> None:
-    world = StreamWorld(batch_size=1)
+    world = KinesisWorld(batch_size=1)
     world.clock.ahead = ahead
 
     async def main() -> None:
@@ -92,10 +83,8 @@ def test_a_batchs_oldest_age_is_by_the_clock_that_dates_the_records(ahead: float
         await world.live(stopping_after(5))
 
     play(world, main)
-    assert [fact.oldest_record_age_seconds for fact in facts_of(world.facts, BatchInvoked)] == pytest.approx(
-        [50, 0], abs=2
-    )
-    assert all(fact.oldest_record_age_seconds >= 0 for fact in facts_of(world.facts, BatchInvoked))
+    assert [fact.oldest_record_age_seconds for fact in world.facts_of(BatchInvoked)] == pytest.approx([50, 0], abs=2)
+    assert all(fact.oldest_record_age_seconds >= 0 for fact in world.facts_of(BatchInvoked))
 
 
 @wrong_clocks
@@ -122,7 +111,7 @@ def test_an_age_does_not_become_negative_when_our_clock_goes_back() -> None:
         world.clock.ahead = -7200
         world.sqs.send(queue, "after")
         await anyio.sleep(5)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert [fact.oldest_record_age_seconds for fact in world.facts_of(BatchInvoked)] == pytest.approx([0, 0], abs=2)

@@ -122,7 +122,7 @@ def test_a_defective_message_costs_the_others_nothing_and_comes_again_in_the_que
             (status,) = life.supervisor.statuses()
             states.append(status.state)
         assert "messages cannot be delivered and come again: " in (status.reason or "")
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert len(ids_of(target.calls)) == 2
@@ -232,7 +232,7 @@ def test_the_trouble_ends_when_the_defective_message_is_gone(monkeypatch: pytest
         assert life.supervisor.statuses()[0].state == "troubled"
         await anyio.sleep_until(65)
         assert life.supervisor.statuses()[0].state == "ready"
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert len(world.facts_of(SourceRecovered)) == 1

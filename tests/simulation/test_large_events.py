@@ -11,15 +11,13 @@ import anyio
 import pytest
 
 from poller.core.event_limit import FORGOTTEN_AFTER_IN_SECONDS
-from poller.engine.stop import Stop
-from poller.engine.supervisor import Supervisor
 from poller.facts import BatchInvoked, EventTooLarge, ShardBlocked
 from poller.model.invocation import Answered, Invocation, Response, TooLarge
 from tests.fakes.target import FunctionPlan, ids_of
 from tests.simulation import checker
 from tests.simulation.life import Life
-from tests.simulation.one_stream import FAILURES, play, stopping_after
-from tests.simulation.steps import live, sending, stopping_at
+from tests.simulation.one_stream import FAILURES, play_life
+from tests.simulation.steps import live, sending, stopping_after, stopping_at
 from tests.simulation.windows import WindowWorld
 from tests.simulation.world import World, run_seeded
 
@@ -59,7 +57,7 @@ def test_a_learnt_limit_spares_later_batches_a_refusal_until_it_is_forgotten() -
                 world.sqs.send(queue, body)
             await anyio.sleep(30.0)
             refused.append(len(target.too_large))
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     first, second, third = refused
@@ -81,7 +79,7 @@ def test_a_mapping_uses_a_limit_that_another_mapping_learnt_during_its_poll() ->
             for body in bodies(5):
                 world.sqs.send(queue, body)
             await anyio.sleep(5)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert target.too_large == [5, 3], "by the first mapping's batch only"
@@ -118,7 +116,7 @@ def test_a_half_that_fails_holds_back_its_message_group_in_the_half_after_it() -
         assert other in ids_of(target.calls), "the other group does not wait"
         plan.poison.clear()
         await anyio.sleep(100)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     checker.check_order(queue, target.calls, lambda _: True)
@@ -226,25 +224,22 @@ def test_records_of_a_window_are_cut_in_order_and_each_counts_once_in_its_state(
     """Records of 1 KB and a state that grows with each of them, at a function that takes 8 KB."""
     world = LimitedWorld(8_000, length=60, maximum_retry_attempts=0, on_failure=FAILURES)
 
-    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         for _ in range(3):
             for _ in range(20):
-                world.service.put(world.stream, "a", b"x" * 600)
+                world.put_one("a", "x" * 600)
             await anyio.sleep(5)
         await anyio.sleep(200)
-        return False
+        life.begin_stop()
 
-    async def main() -> None:
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert world.refused, "the limit had to be learnt"
     assert world.seen_in() == world.put_into()
     numbers = [number for call in world.windows for number in call.numbers]
     assert numbers == sorted(numbers, key=int), "in order"
     assert len(numbers) == len(set(numbers)) == 60
     assert not world.destination.taken, "no attempt was spent"
-    assert not [fact for fact in world.facts if isinstance(fact, ShardBlocked)]
+    assert not world.facts_of(ShardBlocked)
     assert len(world.refused) < 20, "most batches were packed by what was learnt"
 
 
@@ -257,18 +252,15 @@ def test_batches_of_a_window_are_packed_by_the_learnt_limit_beside_the_present_s
     world.answer = lambda call: Answered(b'{"state":"%b"}' % (b"x" * state_bytes)) if call.numbers else None
     refused: list[int] = []
 
-    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         for records in (1, 10, 10):
             for _ in range(records):
-                world.service.put(world.stream, "a", b"x" * 1_000)
+                world.put_one("a", "x" * 1_000)
             await anyio.sleep(10)
             refused.append(len(world.refused))
-        return False
+        life.begin_stop()
 
-    async def main() -> None:
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert refused[0] < refused[1] == refused[2], "the last records were sent once each"
     taken = [len(call.numbers) for call in world.windows]
     assert sum(taken) == 21
@@ -279,18 +271,15 @@ def test_shards_learn_from_each_other_how_large_an_event_may_be() -> None:
     world = LimitedWorld(20_000)
     refused: list[int] = []
 
-    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         for key in ("a", "b", "c", "d"):
             for _ in range(30):
-                world.service.put(world.stream, key, b"x" * 1_000)
+                world.put_one(key, "x" * 1_000)
             await anyio.sleep(10)
             refused.append(len(world.refused))
-        return False
+        life.begin_stop()
 
-    async def main() -> None:
-        await world.live(until)
-
-    play(world, main, shards=4)
+    play_life(world, until, shards=4)
     assert len(set(refused)) == 1, "only the first records were sent in vain"
     assert refused[0] > 0
     assert sum(len(call.numbers) for call in world.windows) == 120
@@ -301,16 +290,13 @@ def test_a_single_record_that_is_too_large_spends_its_attempts_and_the_others_go
     """Nothing of it came to the function, so the invocation record has no response."""
     world = LimitedWorld(8_000, maximum_retry_attempts=retries, on_failure=FAILURES)
 
-    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         world.put_one()
-        world.service.put(world.stream, "a", b"x" * 8_000)
+        world.put_one("a", "x" * 8_000)
         world.put_one()
-        return await stopping_after(60)(_stop, _supervisor)
+        await stopping_after(60)(life)
 
-    async def main() -> None:
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     (report,) = world.destination.reports
     assert (report.condition, report.invoke_count) == (
         "RetryAttemptsExhausted",

@@ -6,8 +6,8 @@ A failing seed is in the test's name, and replays to the letter:
 
 from __future__ import annotations
 
-from tests.simulation import scenario, stream_shape
-from tests.simulation.lifecycle import ChangingQueues, ChangingStreams
+from tests.simulation import queue_part, stream_shape
+from tests.simulation.lifecycle import changing_queues, changing_streams
 from tests.simulation.world import run_seeded
 
 SEEDS_IN_THE_GATE = 25
@@ -15,13 +15,13 @@ SEEDS_IN_THE_GATE = 25
 
 def test_nothing_is_lost_or_reordered_while_mappings_of_queues_change(seed: int) -> None:
     async def main() -> None:
-        await ChangingQueues(scenario.draw(seed)).run()
+        await changing_queues(queue_part.draw(seed)).run()
 
     run_seeded(seed, main)
 
 
 def test_nothing_is_lost_or_reordered_while_mappings_of_queues_and_streams_change(seed: int) -> None:
     async def main() -> None:
-        await ChangingStreams(stream_shape.draw(seed)).run()
+        await changing_streams(stream_shape.draw(seed)).run()
 
     run_seeded(seed, main)

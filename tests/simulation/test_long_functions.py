@@ -9,9 +9,10 @@ from poller.facts import VisibilityChangeFailed
 from tests.fakes.faults import FaultPlan
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan, ids_of
-from tests.simulation import checker, one_stream
+from tests.simulation import checker
 from tests.simulation.life import Life
-from tests.simulation.steps import live, sending, stopping_at
+from tests.simulation.one_stream import KinesisWorld, play
+from tests.simulation.steps import crashing_after, live, sending, stopping_after, stopping_at
 from tests.simulation.world import World, run_seeded
 
 pytestmark = pytest.mark.slow
@@ -145,16 +146,16 @@ def test_a_message_that_fails_after_hours_comes_again_at_once(name: str) -> None
 
 
 def test_a_shard_keeps_its_order_and_its_place_over_hours() -> None:
-    world = one_stream.World(batch_size=10)
+    world = KinesisWorld(batch_size=10)
     world.duration = HOUR
     records = [str(number) for number in range(20)]
 
     async def main() -> None:
         world.put("key", *records)
-        await world.live(one_stream.crashing_after(1.5 * HOUR))
+        await world.live(crashing_after(1.5 * HOUR))
         assert world.succeeded == records[:10]
-        await world.live(one_stream.stopping_after(1.5 * HOUR))
+        await world.live(stopping_after(1.5 * HOUR))
 
-    one_stream.play(world, main)
+    play(world, main)
     assert world.calls == [records[:10], records[10:], records[10:]]
     assert world.succeeded == records

@@ -8,16 +8,16 @@ from typing import Any
 import anyio
 import pytest
 
-from poller.engine.stop import Stop
 from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, LARGEST_ANSWER, LEAST
-from poller.engine.supervisor import Supervisor
 from tests.fakes.faults import FaultPlan
-from tests.simulation.one_stream import World, play, stopping_after
+from tests.simulation.life import Life
+from tests.simulation.one_stream import KinesisWorld, play
+from tests.simulation.steps import stopping_after
 
 MEBIBYTE = 2**20
 
 
-class ManyShards(World):
+class ManyShards(KinesisWorld):
     """Each shard has its records at the start; their names are `shard/number`, and `padding` follows."""
 
     def __init__(self, *, shards: int, latency: float = 0.05, **options: Any) -> None:
@@ -28,8 +28,7 @@ class ManyShards(World):
         width = 2**128 // self.shards
         for shard in shards or range(self.shards):
             for number in range(records):
-                name = f"{shard}/{number} ".encode() + b"x" * padding
-                self.service.put(self.stream, "", name, hash_key=width * shard + width // 2)
+                self.put_at(width * shard + width // 2, f"{shard}/{number} " + "x" * padding)
 
     def first_batches(self) -> dict[str, int]:
         """How many records the first batch of each shard had."""
@@ -58,12 +57,12 @@ def test_a_shard_whose_records_come_late_is_not_waited_for() -> None:
     world = ManyShards(shards=100, batch_size=100)
     first_at: list[float] = []
 
-    async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         while not world.calls:  # noqa: ASYNC110
             await anyio.sleep(0.01)
         first_at.append(anyio.current_time())
         await anyio.sleep(20)
-        return False
+        life.begin_stop()
 
     async def main() -> None:
         world.fill(20, shards=range(90, 100))
@@ -82,14 +81,14 @@ def test_the_first_reads_of_many_shards_stay_within_the_bound(padding: int) -> N
     world.duration = 1_000.0
     in_hand: list[int] = []
 
-    async def until(stop: Stop, supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         for _ in range(20):
             await anyio.sleep(0.5)
-            [status] = supervisor.statuses()
+            [status] = life.supervisor.statuses()
             assert status.stream is not None
             in_hand.append(status.stream.bytes_buffered)
-        stop.hurry()
-        return True
+        life.stop.hurry()
+        life.crash()
 
     async def main() -> None:
         world.fill(4 * MEBIBYTE // padding, padding=padding)

@@ -10,18 +10,18 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
-from poller.engine.stop import Stop
-from poller.engine.supervisor import Supervisor
 from poller.facts import MappingCrashed, SourceFailed, SourceRecovered
 from poller.model.invocation import Answered, Invocation, Response
+from poller.model.mapping import StreamMapping
 from poller.model.stream import Read, SequenceNumber, ShardIterator, StreamRecord
 from poller.ports import StreamSource
+from poller.sources.client import Client
 from tests.fakes.oddity import odd
-from tests.simulation.one_stream import FAILURES, Process, World, play, stopping_after
-from tests.simulation.process import ProcessClient
-from tests.simulation.steps import live
-from tests.simulation.test_stream_source_troubles import TableWorld
-from tests.simulation.world import World as QueueWorld
+from tests.simulation.life import Life
+from tests.simulation.one_stream import FAILURES, KinesisWorld, OneStreamWorld, TableWorld, play
+from tests.simulation.process import ProcessClient, StreamClient
+from tests.simulation.steps import live, stopping_after
+from tests.simulation.world import World
 
 F = TypeVar("F")
 Twist = Callable[[list[StreamRecord]], list[StreamRecord]]
@@ -36,19 +36,15 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-def facts_of(world: World | QueueWorld, kind: type[F]) -> list[F]:
-    return [fact for fact in world.facts if isinstance(fact, kind)]
-
-
-class Twisted(World):
+class Twisted(KinesisWorld):
     """A source whose reads are odd until `ODD_UNTIL`."""
 
     def __init__(self, twist: Twist, **options: Any) -> None:
         super().__init__(**options)
         self._twist = twist
 
-    def source(self, process: Process) -> StreamSource:
-        source = super().source(process)
+    def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+        source = super().source(mapping, client)
         read = source.read
 
         async def twisted(iterator: ShardIterator, *, limit: int) -> Read:
@@ -100,40 +96,42 @@ def test_an_odd_read_is_logged_and_none_of_its_records_is_delivered(twist: Twist
     sent = [f"a/{number}" for number in range(6)]
     states: list[tuple[str, str | None]] = []
 
-    async def until(_stop: Stop, supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         await anyio.sleep(ODD_UNTIL - 1)
         assert world.calls == []
-        [status] = supervisor.statuses()
+        [status] = life.supervisor.statuses()
         states.append((status.state, status.reason))
         await anyio.sleep(70)
-        return False
+        life.begin_stop()
 
     async def main() -> None:
         world.put("a", *sent)
         await world.live(until)
 
     play(world, main)
-    assert facts_of(world, MappingCrashed) == []
+    assert world.facts_of(MappingCrashed) == []
     [(state, reason)] = states
     assert state == "troubled"
     assert "the answer of shardId-000000000000 has" in str(reason)
-    assert {fact.code for fact in facts_of(world, SourceFailed)} == {"UnusableAnswer"}
-    assert len(facts_of(world, SourceRecovered)) == 1
+    assert {fact.code for fact in world.facts_of(SourceFailed)} == {"UnusableAnswer"}
+    assert len(world.facts_of(SourceRecovered)) == 1
     assert world.succeeded == sent
 
 
-@pytest.mark.parametrize("kind", [World, TableWorld])
-def test_an_odd_stream_crashes_no_mapping(kind: type[World], seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [KinesisWorld, TableWorld])
+def test_an_odd_stream_crashes_no_mapping(
+    kind: type[OneStreamWorld], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     randomness = Random(seed)
     options = randomness.choice(OPTIONS)
     world = kind(maximum_retry_attempts=0, on_failure=FAILURES, maximum_record_age_in_seconds=60, **options)
-    original = Process.call
+    original = StreamClient.call
 
-    async def call(self: Process, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
+    async def call(self: StreamClient, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         answer = await original(self, operation, body, timeout_in_seconds=timeout_in_seconds)
         return odd(answer, randomness) if anyio.current_time() < ODD_UNTIL and randomness.random() < 0.3 else answer
 
-    monkeypatch.setattr(Process, "call", call)
+    monkeypatch.setattr(StreamClient, "call", call)
     monkeypatch.setattr(world, "invoke", succeed)
 
     async def main() -> None:
@@ -148,13 +146,13 @@ def test_an_odd_stream_crashes_no_mapping(kind: type[World], seed: int, monkeypa
             await world.live(stopping_after(300))
 
     play(world, main)
-    assert facts_of(world, MappingCrashed) == []
+    assert world.facts_of(MappingCrashed) == []
 
 
 @pytest.mark.parametrize("ending", ["", ".fifo"])
 def test_an_odd_queue_crashes_no_mapping(ending: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     randomness = Random(seed)
-    world = QueueWorld(seed=seed)
+    world = World(seed=seed)
     queue = world.add_queue(f"q{ending}", visibility_timeout_in_seconds=10)
     target = world.add_function("f")
     world.add_mapping("m", queue, "f", filters=randomness.choice([(), ('{"body": {"a": [1]}}',)]))
@@ -173,7 +171,7 @@ def test_an_odd_queue_crashes_no_mapping(ending: str, seed: int, monkeypatch: py
             world.sqs.send(queue, '{"a": 1}', **options)
             await anyio.sleep(1)
         await anyio.sleep(600)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
-    assert facts_of(world, MappingCrashed) == []
+    assert world.facts_of(MappingCrashed) == []

@@ -111,7 +111,7 @@ def test_named_failures_of_a_group_come_again_together() -> None:
         ids = [world.sqs.send(queue, body, group="g", deduplication_id=body) for body in bodies(4)]
         plan.poison.add(ids[1])
         await anyio.sleep(100)
-        life.stop.begin()
+        life.begin_stop()
         assert [call.message_ids for call in target.calls][:2] == [ids, ids[1:]]
         assert ids_of(target.calls)[-1] == ids[3]
         assert dead.message_ids[0] == ids[1]
@@ -260,7 +260,7 @@ def test_polls_grow_with_a_backlog_and_fall_back_to_one() -> None:
             await anyio.sleep(0.5)
             (status,) = life.supervisor.statuses()
             polls.append(status.polls_in_flight)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert target.most_running > 20
@@ -374,7 +374,7 @@ def test_failures_lower_the_concurrency_and_success_restores_it() -> None:
         for _ in range(150):
             await anyio.sleep(1)
             limits.append(life.supervisor.statuses()[0].concurrency_limit)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert min(limits) == 1
@@ -393,7 +393,7 @@ def test_partial_failures_do_not_lower_the_concurrency() -> None:
             world.sqs.send(queue, body)
         await anyio.sleep(30)
         assert life.supervisor.statuses()[0].concurrency_limit == 8
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
 
@@ -420,7 +420,7 @@ def test_a_broken_mapping_does_not_touch_the_others_and_recovers() -> None:
         world.sqs.send(again, "hello")
         await anyio.sleep(90)
         assert not again.message_ids
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert world.facts_of(SourceFailed)
@@ -441,7 +441,7 @@ def test_a_mapping_whose_queue_is_missing_at_first_starts_when_it_is_there() -> 
         world.sqs.send(queue, "hello")
         await anyio.sleep(150)
         assert not queue.message_ids
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert len(world.facts_of(MappingReady)) == 1

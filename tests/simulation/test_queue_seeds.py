@@ -1,4 +1,4 @@
-"""Does everything hold on queues, whatever the seed draws? The whole engine on a virtual clock; see scenario.py.
+"""Does everything hold on queues, whatever the seed draws? The whole engine on a virtual clock; see queue_part.py.
 
 A failing seed is in the test's name, and replays to the letter:
 `pytest tests/simulation/test_queue_seeds.py --first-seed SEED --seeds 1`.
@@ -6,22 +6,28 @@ A failing seed is in the test's name, and replays to the letter:
 
 from __future__ import annotations
 
-from tests.simulation.scenario import Scenario, draw
+from tests.simulation.queue_part import Queues, draw
+from tests.simulation.scenario import Scenario
 from tests.simulation.world import run_seeded
 
 SEEDS_IN_THE_GATE = 250
 
 
+def scenario_of(seed: int) -> Scenario:
+    queues = Queues(draw(seed))
+    return Scenario(queues.world, queues.shape, queues)
+
+
 def test_nothing_is_lost_or_reordered(seed: int) -> None:
     async def main() -> None:
-        await Scenario(draw(seed)).run()
+        await scenario_of(seed).run()
 
     run_seeded(seed, main)
 
 
 def test_a_seed_replays_to_the_letter() -> None:
     async def main() -> list[str]:
-        scenario = Scenario(draw(17))
+        scenario = scenario_of(17)
         await scenario.run()
         return [repr(fact) for fact in scenario.world.facts]
 

@@ -56,7 +56,7 @@ def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_anew(monkeypatch: 
                 status = life.supervisor.statuses()[0]
                 states.append(status.state)
                 reasons.update([status.reason] if status.state == "troubled" else [])
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     crashes = world.facts_of(MappingCrashed)
@@ -90,7 +90,7 @@ def test_a_mapping_that_crashed_polls_again_soon_while_its_other_batches_end(mon
             await anyio.sleep(1.0)
             statuses.append(life.supervisor.status(MappingName("m")))
         await anyio.sleep(100)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert began[0] < 1, "the batch beside the crash"
@@ -140,7 +140,7 @@ def test_a_mapping_waits_while_its_function_takes_no_batch_or_cannot_start(
         for _ in range(150):
             statuses.append(life.supervisor.statuses()[0])
             await anyio.sleep(1)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     states = [status.state for status in statuses]
@@ -172,7 +172,7 @@ def test_a_mapping_that_crashes_before_it_found_its_source_is_still_starting(mon
         for _ in range(20):
             await anyio.sleep(1.0)
             statuses.append(life.supervisor.statuses()[0])
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert {status.state for status in statuses} == {"starting"}
@@ -236,7 +236,7 @@ def test_a_role_that_may_not_change_visibility_dead_letters_nothing_unseen(
         for _ in range(300):
             await anyio.sleep(1.0)
             states.add(life.supervisor.statuses()[0].state)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert not dead.message_ids, f"dead-lettered after {len(target.calls)} invocations; /readyz said {states}"
@@ -359,7 +359,7 @@ def test_a_mapping_that_may_not_delete_says_so(monkeypatch: pytest.MonkeyPatch) 
         for _ in range(600):
             await anyio.sleep(1.0)
             states.append(life.supervisor.statuses()[0].state)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     said = states.count("troubled") / len(states)
@@ -382,7 +382,7 @@ def test_one_failure_on_a_quiet_queue_does_not_take_the_concurrency_down_to_one(
         while len(queue.message_ids) > 1:  # noqa: ASYNC110  # the time is virtual
             await anyio.sleep(0.5)
         drained_at.append(anyio.current_time() - 30)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert drained_at[0] < 25, f"1,000 messages of 1 s at a concurrency of 100 took {drained_at[0]:.0f} s, not about 10"
@@ -409,7 +409,7 @@ def test_one_poison_message_does_not_starve_a_steady_load() -> None:
             f"{len(queue.message_ids)} messages behind after 600 s (without the one that fails: 30); 6 a second need "
             f"30 invocations at once, allowed are 100, the limit stood at {sum(limits[60:]) // len(limits[60:])}"
         )
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
 
@@ -679,7 +679,7 @@ def test_a_batch_that_loses_its_messages_while_it_waits_lowers_the_concurrency(
             limits.extend(
                 status.concurrency_limit for status in life.supervisor.statuses() if status.mapping == "waits"
             )
-        life.stop.begin()
+        life.begin_stop()
 
     around_calls(monkeypatch, forbidden)
     live(world, until)
@@ -783,7 +783,7 @@ def test_messages_being_gathered_at_a_stop_are_shown_at_once() -> None:
         await anyio.sleep_until(5)
         assert [len(call.message_ids) for call in target.calls] == [2]
         assert len(checker.in_flight(queue)) == 3
-        life.stop.begin()
+        life.begin_stop()
         await anyio.sleep(1)
         assert len(checker.in_flight(queue)) == 2, "the one that nobody invoked"
 
@@ -826,7 +826,7 @@ def test_after_a_receive_that_succeeds_the_next_failure_has_the_shortest_pause_a
         await anyio.sleep(400)
         faults.script("ReceiveMessage", Fault.UNREACHABLE)
         await anyio.sleep(60)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     pauses = [fact.retry_in_seconds for fact in world.facts_of(SourceFailed)]
@@ -873,7 +873,7 @@ def test_deliveries_that_are_done_are_not_kept() -> None:
         await anyio.sleep(60)
         assert not queue.message_ids
         kept.append(count() - before)
-        life.stop.begin()
+        life.begin_stop()
 
     live(world, until)
     assert kept[0] <= 3, "those of the polls that wait for messages"

@@ -7,9 +7,6 @@ from typing import Any
 import anyio
 import pytest
 
-from poller.engine.stop import Stop
-from poller.engine.streams.mapping import StreamContext
-from poller.engine.supervisor import Supervisor
 from poller.facts import (
     CheckpointsLost,
     MappingCrashed,
@@ -34,27 +31,24 @@ from poller.model.stream import (
 )
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.store import FakeStore
-from tests.simulation.one_stream import Process, World, play, stopping_after
+from tests.simulation.life import Life
+from tests.simulation.one_stream import KinesisWorld, play, play_life
 from tests.simulation.process import OurFault
+from tests.simulation.steps import stopping_after
 
 PARENT = ShardId("shardId-000000000000")
 A_MINUTE = Outage(begins_at=10, ends_at=70, fault=Fault.UNREACHABLE)
 
 
-class StoreWorld(World):
+class StoreWorld(KinesisWorld):
     """Positions are kept by a store that may fail."""
 
-    def __init__(self, *, faults: FaultPlan | None = None, **options: object) -> None:
-        super().__init__()
-        self.options = options
-        self.failing_store = FakeStore(faults=faults)
-
-    def _parts(self, stop: Stop, process: Process) -> StreamContext:
-        process.store = self.failing_store
-        return super()._parts(stop, process)
+    def __init__(self, *, faults: FaultPlan | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.store = FakeStore(faults=faults)
 
     def positions(self) -> dict[ShardId, Position]:
-        (stored,) = self.failing_store.stored.values()
+        (stored,) = self.store.stored.values()
         return {shard_id: checkpoint.position for shard_id, checkpoint in stored.items()}
 
 
@@ -76,26 +70,23 @@ def test_records_are_delivered_while_no_position_can_be_stored_and_the_source_is
     world = StoreWorld(faults=FaultPlan(outages=[A_MINUTE]))
     seen: list[MappingStatus] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
-            await anyio.sleep(10)
-            for number in range(50):
-                world.put("key", f"{number}")
-                await anyio.sleep(1)
-            seen.extend(supervisor.statuses())
-            await anyio.sleep(100)
-            seen.extend(supervisor.statuses())
-            return False
+    async def until(life: Life) -> None:
+        await anyio.sleep(10)
+        for number in range(50):
+            world.put("key", f"{number}")
+            await anyio.sleep(1)
+        seen.extend(life.supervisor.statuses())
+        await anyio.sleep(100)
+        seen.extend(life.supervisor.statuses())
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert world.succeeded == [str(number) for number in range(50)]
-    failed = [fact for fact in world.facts if isinstance(fact, StoreFailed)]
+    failed = world.facts_of(StoreFailed)
     assert 3 < len(failed) < 15, "it waits longer after each failure"
     assert {fact.operation for fact in failed} == {"save"}
-    assert [fact for fact in world.facts if isinstance(fact, StoreRecovered)] == [StoreRecovered(failed[0].mapping)]
-    assert not [fact for fact in world.facts if isinstance(fact, SourceFailed)]
+    assert world.facts_of(StoreRecovered) == [StoreRecovered(failed[0].mapping)]
+    assert not world.facts_of(SourceFailed)
     during, after = seen
     assert (during.state, during.reason) == ("troubled", "the position store fails: save: the store refuses, by plan")
     assert (during.attempt or 0) > 3
@@ -104,23 +95,20 @@ def test_records_are_delivered_while_no_position_can_be_stored_and_the_source_is
 
 def test_after_a_fault_of_ours_in_the_store_the_next_run_reads_the_shards() -> None:
     world = StoreWorld()
-    world.failing_store = StoreWithOurFault(begins_at=10, ends_at=13)
+    world.store = StoreWithOurFault(begins_at=10, ends_at=13)
     seen: list[MappingStatus] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
-            await anyio.sleep(11)
-            world.put("key", "before")
-            await anyio.sleep(20)
-            world.put("key", "after")
-            await anyio.sleep(20)
-            seen.extend(supervisor.statuses())
-            return False
+    async def until(life: Life) -> None:
+        await anyio.sleep(11)
+        world.put("key", "before")
+        await anyio.sleep(20)
+        world.put("key", "after")
+        await anyio.sleep(20)
+        seen.extend(life.supervisor.statuses())
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
-    assert [fact for fact in world.facts if isinstance(fact, MappingCrashed)]
+    play_life(world, until)
+    assert world.facts_of(MappingCrashed)
     assert [status.polls_in_flight for status in seen] == [1], "the crashed run has freed its shard"
     assert world.succeeded[-1] == "after"
 
@@ -129,19 +117,16 @@ def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
     """A minute of failing saves, then one failed listing: it is tried again after a second, not after a minute."""
     world = StoreWorld(faults=FaultPlan(outages=[A_MINUTE]))
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            await anyio.sleep(10)
-            world.put("key", "a")
-            await anyio.sleep(50)
-            world.service.faults.script("ListShards", Fault.THROTTLED)
-            await anyio.sleep(60)
-            return False
+    async def until(life: Life) -> None:
+        await anyio.sleep(10)
+        world.put("key", "a")
+        await anyio.sleep(50)
+        world.service.faults.script("ListShards", Fault.ACCESS_DENIED)
+        await anyio.sleep(60)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
-    [failed] = [fact for fact in world.facts if isinstance(fact, SourceFailed)]
+    play_life(world, until)
+    [failed] = world.facts_of(SourceFailed)
     assert failed.operation == "ListShards"
     assert failed.retry_in_seconds <= 1
 
@@ -152,14 +137,14 @@ def test_a_mapping_starts_once_its_store_works_and_says_meanwhile_that_the_store
     seen: list[MappingStatus] = []
 
     async def main() -> None:
-        world.failing_store.faults.script(operation, *[Fault.UNREACHABLE] * 3)
+        world.store.faults.script(operation, *[Fault.UNREACHABLE] * 3)
 
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             await anyio.sleep(0.4)
-            seen.extend(supervisor.statuses())
+            seen.extend(life.supervisor.statuses())
             world.put("key", "while the store fails")
             await anyio.sleep(30)
-            return False
+            life.begin_stop()
 
         await world.live(until)
 
@@ -168,8 +153,8 @@ def test_a_mapping_starts_once_its_store_works_and_says_meanwhile_that_the_store
     assert status.state == "starting"
     assert status.reason == f"the position store fails: {operation}: the store refuses, by plan"
     assert [fact.operation for fact in world.facts if isinstance(fact, StoreFailed)] == [operation] * 3
-    assert not [fact for fact in world.facts if isinstance(fact, SourceFailed)]
-    assert len([fact for fact in world.facts if isinstance(fact, MappingReady)]) == 1
+    assert not world.facts_of(SourceFailed)
+    assert len(world.facts_of(MappingReady)) == 1
     if operation == "save":
         assert world.succeeded == ["while the store fails"], "the place was fixed before"
 
@@ -178,15 +163,15 @@ def test_found_children_are_stored_before_they_are_read_though_the_store_fails_f
     world = StoreWorld(starting_position=Latest())
 
     async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             await anyio.sleep(5)
             world.stream.split(PARENT, now=anyio.current_time())
             world.put("key", "of a child")
-            world.failing_store.faults.outages.append(Outage(5, 60, Fault.UNREACHABLE))
+            world.store.faults.outages.append(Outage(5, 60, Fault.UNREACHABLE))
             await anyio.sleep(50)
             assert world.calls == []
             await anyio.sleep(100)
-            return True
+            life.crash()
 
         await world.live(until)
         await world.live(stopping_after(60))
@@ -203,54 +188,48 @@ def test_a_shard_that_another_writer_takes_is_read_and_stored_no_more_and_the_ot
     lost, kept = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")
     seen: list[int] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            for shard in range(2):
-                for number in range(20):
-                    world.service.put(world.stream, "", f"{shard}/{number}".encode(), hash_key=shard * 2**127)
-            await anyio.sleep(5.5)
-            await take(world, lost)
-            await anyio.sleep(1)
-            seen.append(len(world.calls))
-            await anyio.sleep(60)
-            return False
+    async def until(life: Life) -> None:
+        for shard in range(2):
+            for number in range(20):
+                world.put_at(shard * 2**127, f"{shard}/{number}")
+        await anyio.sleep(5.5)
+        await take(world, lost)
+        await anyio.sleep(1)
+        seen.append(len(world.calls))
+        await anyio.sleep(60)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main, shards=2)
-    assert [fact for fact in world.facts if isinstance(fact, ShardLost)] == [ShardLost(MappingName("m"), lost)]
+    play_life(world, until, shards=2)
+    assert world.facts_of(ShardLost) == [ShardLost(MappingName("m"), lost)]
     assert world.positions()[lost] == TrimHorizon()
     assert {f"1/{number}" for number in range(20)} <= set(world.succeeded), "the other shard is delivered to its end"
     assert not [names for names in world.calls[seen[0] :] if names[0].startswith("0/")], "no invocation after the loss"
-    assert not [fact for fact in world.facts if isinstance(fact, CheckpointsLost)]
+    assert not world.facts_of(CheckpointsLost)
     assert isinstance(world.positions()[kept], AfterSequence)
 
 
 async def take(world: StoreWorld, shard_id: ShardId) -> None:
     """Store a shard as another writer that has read the present version."""
-    (key,) = world.failing_store.stored
-    stored = (await world.failing_store.load(key)).get(shard_id)
+    (key,) = world.store.stored
+    stored = (await world.store.load(key)).get(shard_id)
     claim = Claim(WriterId("the other"), {shard_id: stored.version + 1 if stored else 1})
-    assert not await world.failing_store.save(key, {shard_id: Checkpoint(TrimHorizon())}, claim)
+    assert not await world.store.save(key, {shard_id: Checkpoint(TrimHorizon())}, claim)
 
 
 def test_a_found_child_that_another_writer_has_stored_first_is_not_read() -> None:
     world = StoreWorld(batch_size=1)
     children = ShardId("shardId-000000000001"), ShardId("shardId-000000000002")
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            await anyio.sleep(5)
-            world.stream.split(PARENT, now=anyio.current_time())
-            await take(world, children[0])
-            for number, name in enumerate(("theirs", "ours")):
-                world.service.put(world.stream, "", name.encode(), hash_key=number * 2**127)
-            await anyio.sleep(60)
-            return False
+    async def until(life: Life) -> None:
+        await anyio.sleep(5)
+        world.stream.split(PARENT, now=anyio.current_time())
+        await take(world, children[0])
+        for number, name in enumerate(("theirs", "ours")):
+            world.put_at(number * 2**127, name)
+        await anyio.sleep(60)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert world.succeeded == ["ours"]
     assert world.positions()[children[0]] == TrimHorizon()
 
@@ -258,22 +237,19 @@ def test_a_found_child_that_another_writer_has_stored_first_is_not_read() -> Non
 def test_the_children_of_a_shard_that_is_lost_at_its_end_are_not_read() -> None:
     """Who has the parent now may not be done with it."""
     world = StoreWorld(batch_size=1)
-    world.duration = 2.0
+    world.duration = 2.5
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            await anyio.sleep(5)
-            world.put("", "last of the parent")
-            world.stream.split(PARENT, now=anyio.current_time())
-            for number in range(2):
-                world.service.put(world.stream, "", f"child {number}".encode(), hash_key=number * 2**127)
-            await anyio.sleep(2)
-            await take(world, PARENT)
-            await anyio.sleep(60)
-            return False
+    async def until(life: Life) -> None:
+        await anyio.sleep(5)
+        world.put("", "last of the parent")
+        world.stream.split(PARENT, now=anyio.current_time())
+        for number in range(2):
+            world.put_at(number * 2**127, f"child {number}")
+        await anyio.sleep(2)
+        await take(world, PARENT)
+        await anyio.sleep(60)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert world.calls == [["last of the parent"]]
     assert world.positions()[PARENT] == TrimHorizon()

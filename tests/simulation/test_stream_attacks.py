@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from base64 import b64decode
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import orjson
 import pytest
 
-from poller.engine.stop import Stop
-from poller.engine.streams.budget import LEAST, Budget
-from poller.engine.streams.mapping import StreamContext
-from poller.engine.supervisor import Supervisor
+from poller.engine.streams.budget import LEAST
 from poller.facts import MappingCrashed, PositionTrimmed, RecordsRead, SourceFailed
-from poller.functions.opened import OpenFunction
 from poller.model.invocation import Invocation, Response, Throttled
-from poller.model.stream import Read, Shard, ShardIterator, StreamRecord
+from poller.model.mapping import StreamMapping
+from poller.model.stream import Read, Shard, ShardId, ShardIterator, StreamRecord
 from poller.ports import StreamSource
-from tests.fakes.clock import EPOCH
+from poller.sources.client import Client
 from tests.fakes.faults import Fault, FaultPlan, Outage
-from tests.simulation.one_stream import FAILURES, Process, World, crashing_after, play, stopping_after
-from tests.simulation.test_stream_source_troubles import DAY, TableWorld, facts_of, reshard
+from tests.fakes.store import FakeStore
+from tests.simulation.life import Life
+from tests.simulation.one_stream import FAILURES, KinesisWorld, TableWorld, play, play_life
+from tests.simulation.steps import crashing_after, stopping_after
+from tests.simulation.test_stream_source_troubles import DAY, reshard
 
 MEBIBYTE = 2**20
 LAST_HASH_KEY = 2**128 - 1
@@ -31,42 +32,20 @@ def names(key: str, count: int) -> list[str]:
     return [f"{key}/{number}" for number in range(count)]
 
 
-class SmallWorld(World):
-    """What mappings share outlives a crash: the process's budget, here a small one, and the function."""
-
-    def __init__(self, *, faults: FaultPlan | None = None, capacity: int = 50, **options: object) -> None:
-        super().__init__(faults=faults, **options)
-        self.budget = Budget(4 * MEBIBYTE)
-        self._capacity = capacity
-        self.function: OpenFunction | None = None
-
-    def _parts(self, stop: Stop, process: Process) -> StreamContext:
-        parts = super()._parts(stop, process)
-        if self.function is None:
-            definition = replace(parts.lane.function.definition, reserved_concurrency=self._capacity)
-            self.function = OpenFunction(definition, self)
-        return replace(parts, budget=self.budget, lane=replace(parts.lane, function=self.function))
-
-
-class SlowStore(World):
+class SlowStore(FakeStore):
     """What is saved takes `save_in_seconds` to be there."""
 
-    save_in_seconds = 0.3
+    def __init__(self, save_in_seconds: float) -> None:
+        super().__init__()
+        self._save_in_seconds = save_in_seconds
 
-    def _parts(self, stop: Stop, process: Process) -> StreamContext:
-        save = process.save
-
-        async def slowly(*arguments: object) -> object:
-            await anyio.sleep(self.save_in_seconds)
-            return await save(*arguments)
-
-        process.save = slowly  # type: ignore[method-assign]  # the same store, on a slow disk
-        return super()._parts(stop, process)
+    async def save(self, *arguments: Any, **options: Any) -> frozenset[ShardId]:
+        await anyio.sleep(self._save_in_seconds)
+        return await super().save(*arguments, **options)
 
 
 def test_a_parent_does_not_come_again_once_a_child_has_begun() -> None:
-    class Telling(SlowStore):
-        save_in_seconds = 3.0
+    class Telling(KinesisWorld):
         begun: anyio.Event
 
         async def invoke(self, invocation: Invocation) -> Response:
@@ -75,17 +54,18 @@ def test_a_parent_does_not_come_again_once_a_child_has_begun() -> None:
             return await super().invoke(invocation)
 
     world = Telling(batch_size=1)
+    world.store = SlowStore(3.0)
 
     async def main() -> None:
         world.begun = anyio.Event()
         for name in ("parent/0", "parent/1"):
-            world.service.put(world.stream, "", name.encode(), hash_key=0)
+            world.put_at(0, name)
         world.stream.split("shardId-000000000000", now=anyio.current_time())
-        world.service.put(world.stream, "", b"child", hash_key=0)
+        world.put_at(0, "child")
 
-        async def until_the_child_begins(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until_the_child_begins(life: Life) -> None:
             await world.begun.wait()
-            return True
+            life.crash()
 
         await world.live(until_the_child_begins)
         await world.live(stopping_after(30))
@@ -95,43 +75,40 @@ def test_a_parent_does_not_come_again_once_a_child_has_begun() -> None:
 
 
 def test_children_begin_though_the_other_shards_move_their_checkpoints_all_the_time() -> None:
-    world = SlowStore(batch_size=1)
+    world = KinesisWorld(batch_size=1)
+    world.store = SlowStore(0.3)
     world.duration = 0.1
 
-    async def feed() -> None:
+    async def feed(_life: Life) -> None:
         parent = "shardId-000000000000"
         for number in range(400):
             if number == 100:
                 world.stream.split(parent, now=anyio.current_time())
-                world.service.put(world.stream, "", b"child", hash_key=0)
+                world.put_at(0, "child")
             for shard in world.stream.shards(now=anyio.current_time())[1:8]:
-                world.service.put(world.stream, "", str(number).encode(), hash_key=shard.hash_keys[0])
+                world.put_at(shard.hash_keys[0], str(number))
             await anyio.sleep(0.1)
 
-    async def main() -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(feed)
-            await world.live(stopping_after(35))
-
-    play(world, main, shards=8)
+    play_life(world, stopping_after(35), beside=feed, shards=8)
     assert "child" in world.succeeded
 
 
 def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -> None:
-    world = SmallWorld(faults=FaultPlan(latency_in_seconds=(0.01, 0.02)))
+    world = KinesisWorld(faults=FaultPlan(latency_in_seconds=(0.01, 0.02)))
+    world.budget_in_bytes = 4 * MEBIBYTE
     world.duration = 5.0
     seen: list[int] = []
 
     async def main() -> None:
         for shard in world.stream.shards(now=0):
             for _ in range(8):
-                world.service.put(world.stream, "", b"x" * 1_000_000, hash_key=shard.hash_keys[0])
+                world.put_at(shard.hash_keys[0], "x" * 1_000_000)
 
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             for _ in range(200):
-                seen.append(world.budget.used)
+                seen.append(life.budget.used)
                 await anyio.sleep(0.1)
-            return False
+            life.begin_stop()
 
         await world.live(until)
 
@@ -141,38 +118,32 @@ def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -
 
 
 def test_hundreds_of_quiet_shards_are_read_side_by_side_however_slow_the_service() -> None:
-    world = World(faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
+    world = KinesisWorld(faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
 
-    async def main() -> None:
-        await world.live(stopping_after(30))
-
-    play(world, main, shards=120)
-    assert len(facts_of(world, RecordsRead)) > 120 * 25, "one read a second each"
+    play_life(world, stopping_after(30), shards=120)
+    assert len(world.facts_of(RecordsRead)) > 120 * 25, "one read a second each"
 
 
 @pytest.mark.slow
 def test_hundreds_of_shards_that_are_read_at_once_leave_each_other_their_batching_windows() -> None:
-    world = World(
+    world = KinesisWorld(
         faults=FaultPlan(latency_in_seconds=(0.01, 0.06)), batch_size=10_000, maximum_batching_window_in_seconds=30
     )
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            for _ in range(29):
-                for shard in world.stream.shards(now=anyio.current_time()):
-                    world.service.put(world.stream, "", b"x", hash_key=shard.hash_keys[0])
-                await anyio.sleep(1)
-            await anyio.sleep(10)
-            return False
+    async def until(life: Life) -> None:
+        for _ in range(29):
+            for shard in world.stream.shards(now=anyio.current_time()):
+                world.put_at(shard.hash_keys[0], "x")
+            await anyio.sleep(1)
+        await anyio.sleep(10)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main, shards=100)
+    play_life(world, until, shards=100)
     assert len(world.calls) == 100
 
 
 def test_a_shard_that_left_while_the_daemon_was_down_is_said_if_it_was_not_done() -> None:
-    world = World()
+    world = KinesisWorld()
 
     async def main() -> None:
         world.put("a", "a/0")
@@ -186,12 +157,12 @@ def test_a_shard_that_left_while_the_daemon_was_down_is_said_if_it_was_not_done(
 
     play(world, main)
     assert list(dict.fromkeys(world.succeeded)) == ["a/0", "a/1"]
-    trimmed = [fact.shard for fact in facts_of(world, PositionTrimmed)]
+    trimmed = [fact.shard for fact in world.facts_of(PositionTrimmed)]
     assert trimmed == ["shardId-000000000000"], "the merged ones were never seen"
 
 
 def test_a_crash_leaks_neither_bytes_nor_places_at_the_function() -> None:
-    class Crashing(SmallWorld):
+    class Crashing(KinesisWorld):
         crashes = 12
 
         async def invoke(self, invocation: Invocation) -> Response:
@@ -210,14 +181,15 @@ def test_a_crash_leaks_neither_bytes_nor_places_at_the_function() -> None:
         await world.live(stopping_after(300))
 
     play(world, main, shards=4)
-    assert facts_of(world, MappingCrashed)
-    assert world.function is not None
-    assert (world.budget.used, world.function.gate.running) == (0, 0)
+    assert world.facts_of(MappingCrashed)
+    [life] = world.lives
+    assert (life.budget.used, life.functions["f"].gate.running) == (0, 0)
     assert set(world.succeeded) == {name for key in "abcdefgh" for name in names(key, 5)}
 
 
 def test_a_hundred_lanes_take_turns_at_a_function_with_one_place() -> None:
-    world = SmallWorld(capacity=1, parallelization_factor=10, batch_size=1)
+    world = KinesisWorld(parallelization_factor=10, batch_size=1)
+    world.functions["f"] = replace(world.functions["f"], reserved_concurrency=1)
     world.duration = 1.0
 
     async def main() -> None:
@@ -231,55 +203,49 @@ def test_a_hundred_lanes_take_turns_at_a_function_with_one_place() -> None:
 
 @pytest.mark.slow
 def test_a_shard_that_stands_still_for_hours_with_its_buffer_full_goes_on_where_it_was() -> None:
-    world = SmallWorld(batch_size=3)
+    world = KinesisWorld(batch_size=3)
+    world.budget_in_bytes = 4 * MEBIBYTE
     world.poison = {"a/0"}
 
     async def main() -> None:
         world.put("a", "a/0", *[f"a/{number}".ljust(300_000) for number in range(1, 60)])
 
-        async def cure() -> None:
+        async def cure(_life: Life) -> None:
             await anyio.sleep(7 * 3600)
             world.poison.clear()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(cure)
-            await world.live(stopping_after(8 * 3600))
+        await world.live(stopping_after(8 * 3600), beside=cure)
 
     play(world, main)
     assert [name.strip() for name in world.succeeded] == names("a", 60)
-    assert facts_of(world, PositionTrimmed, SourceFailed, MappingCrashed) == []
+    assert world.facts_of(PositionTrimmed, SourceFailed, MappingCrashed) == []
 
 
 @pytest.mark.slow
 def test_a_merged_shard_waits_for_a_parent_that_stands_still_longer_than_it_is_listed() -> None:
-    world = World(batch_size=2)
+    world = KinesisWorld(batch_size=2)
     world.poison = {"low/0"}
 
     def put(hash_key: int, name: str) -> None:
-        world.service.put(world.stream, "", name.encode(), hash_key=hash_key)
+        world.put_at(hash_key, name)
 
-    async def main() -> None:
-        async def go_on() -> None:
-            for name in names("low", 3):
-                put(0, name)
-            put(LAST_HASH_KEY, "high/0")
-            await anyio.sleep(10)
-            parents = [shard.shard_id for shard in world.stream.shards(now=anyio.current_time())]
-            world.stream.merge(parents[0], parents[1], now=anyio.current_time())
-            await anyio.sleep(DAY + 100)
-            assert len(world.stream.shards(now=anyio.current_time())) == 1, "the parents are listed no more"
-            put(0, "low/3")
-            put(LAST_HASH_KEY, "high/1")
-            await anyio.sleep(DAY - 200)
-            world.poison.clear()
+    async def go_on(_life: Life) -> None:
+        for name in names("low", 3):
+            put(0, name)
+        put(LAST_HASH_KEY, "high/0")
+        await anyio.sleep(10)
+        parents = [shard.shard_id for shard in world.stream.shards(now=anyio.current_time())]
+        world.stream.merge(parents[0], parents[1], now=anyio.current_time())
+        await anyio.sleep(DAY + 100)
+        assert len(world.stream.shards(now=anyio.current_time())) == 1, "the parents are listed no more"
+        put(0, "low/3")
+        put(LAST_HASH_KEY, "high/1")
+        await anyio.sleep(DAY - 200)
+        world.poison.clear()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(go_on)
-            await world.live(stopping_after(2 * DAY))
-
-    play(world, main, shards=2)
+    play_life(world, stopping_after(2 * DAY), beside=go_on, shards=2)
     assert world.succeeded == ["high/0", *names("low", 4), "high/1"]
-    assert facts_of(world, PositionTrimmed) == []
+    assert world.facts_of(PositionTrimmed) == []
 
 
 @pytest.mark.slow
@@ -287,14 +253,12 @@ def test_a_table_whose_shards_roll_over_every_minute_keeps_up_and_keeps_the_orde
     world = TableWorld(parallelization_factor=2)
 
     async def main() -> None:
-        async def feed() -> None:
+        async def feed(_life: Life) -> None:
             for number in range(1_400):
                 world.put(f"k{number % 7}", f"k{number % 7}/{number // 7}")
                 await anyio.sleep(0.5)
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(feed)
-            await world.live(stopping_after(750))
+        await world.live(stopping_after(750), beside=feed)
 
     play(
         world,
@@ -306,11 +270,11 @@ def test_a_table_whose_shards_roll_over_every_minute_keeps_up_and_keeps_the_orde
     )
     for key in range(7):
         assert [name for name in world.succeeded if name.startswith(f"k{key}/")] == names(f"k{key}", 200)
-    assert facts_of(world, PositionTrimmed, MappingCrashed) == []
+    assert world.facts_of(PositionTrimmed, MappingCrashed) == []
 
 
 def test_another_number_of_lanes_at_every_start_keeps_the_order() -> None:
-    world = World(batch_size=3)
+    world = KinesisWorld(batch_size=3)
     world.duration = 0.3
 
     async def main() -> None:
@@ -328,18 +292,7 @@ def test_another_number_of_lanes_at_every_start_keeps_the_order() -> None:
 
 
 def test_a_clock_that_is_set_forward_and_back_discards_nothing_that_is_young() -> None:
-    class Jumping(World):
-        jumps = ((10.0, 3600.0), (40.0, -7200.0), (80.0, 3600.0))
-
-        def now(self) -> float:
-            passed = anyio.current_time()
-            return EPOCH + passed + sum(seconds for at, seconds in self.jumps if at <= passed)
-
-        def _parts(self, stop: Stop, process: Process) -> StreamContext:
-            parts = super()._parts(stop, process)
-            return replace(parts, lane=replace(parts.lane, clock=self))
-
-    world = Jumping(
+    world = KinesisWorld(
         maximum_batching_window_in_seconds=3, batch_size=5, maximum_record_age_in_seconds=6000, on_failure=FAILURES
     )
 
@@ -351,6 +304,7 @@ def test_a_clock_that_is_set_forward_and_back_discards_nothing_that_is_young() -
 
         async with anyio.create_task_group() as group:
             group.start_soon(feed)
+            group.start_soon(world.set_clock, ((10.0, 3600.0), (40.0, -3600.0), (80.0, 0.0)))
             await world.live(stopping_after(110))
 
     play(world, main)
@@ -358,7 +312,7 @@ def test_a_clock_that_is_set_forward_and_back_discards_nothing_that_is_young() -
 
 
 def test_a_function_that_asks_for_a_day_of_rest_is_asked_again_after_five_minutes() -> None:
-    class Resting(World):
+    class Resting(KinesisWorld):
         is_rested = False
 
         async def invoke(self, invocation: Invocation) -> Response:
@@ -378,28 +332,25 @@ def test_a_function_that_asks_for_a_day_of_rest_is_asked_again_after_five_minute
 
 
 def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
-    world = World(faults=FaultPlan(outages=[Outage(5, 1000, Fault.ACCESS_DENIED)]))
+    world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, 1000, Fault.ACCESS_DENIED)]))
     ages: list[float] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
-            for _ in range(3):
-                stream = supervisor.statuses()[0].stream
-                assert stream is not None
-                ages.append(stream.iterator_age_in_seconds)
-                await anyio.sleep(900)
-            return False
+    async def until(life: Life) -> None:
+        for _ in range(3):
+            stream = life.supervisor.statuses()[0].stream
+            assert stream is not None
+            ages.append(stream.iterator_age_in_seconds)
+            await anyio.sleep(900)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert ages == [0, pytest.approx(895, abs=5), 0]
 
 
 def test_a_listing_without_an_answer_does_not_hold_up_the_stop() -> None:
-    class Silent(World):
-        def source(self, process: Process) -> StreamSource:
-            source = super().source(process)
+    class Silent(KinesisWorld):
+        def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
             listed = source.shards
 
             async def shards() -> list[Shard]:
@@ -421,8 +372,8 @@ def test_a_listing_without_an_answer_does_not_hold_up_the_stop() -> None:
 
 
 def test_a_long_batching_window_does_not_hold_up_the_reading_once_there_is_no_room() -> None:
-    world = SmallWorld(batch_size=10_000, maximum_batching_window_in_seconds=300, parallelization_factor=10)
-    world.budget = Budget(2_000)
+    world = KinesisWorld(batch_size=10_000, maximum_batching_window_in_seconds=300, parallelization_factor=10)
+    world.budget_in_bytes = 2_000
 
     async def main() -> None:
         for key in "abcdefghij":
@@ -434,9 +385,9 @@ def test_a_long_batching_window_does_not_hold_up_the_reading_once_there_is_no_ro
 
 
 def test_a_source_that_repeats_records_repeats_none_to_the_function() -> None:
-    class Stuttering(World):
-        def source(self, process: Process) -> StreamSource:
-            source = super().source(process)
+    class Stuttering(KinesisWorld):
+        def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
             read_on, before = source.read, list[StreamRecord]()
 
             async def read(iterator: ShardIterator, *, limit: int) -> Read:
@@ -459,4 +410,4 @@ def test_a_source_that_repeats_records_repeats_none_to_the_function() -> None:
 
     play(world, feed)
     assert world.succeeded == names("a", 30)
-    assert not [fact for fact in world.facts if isinstance(fact, MappingCrashed)]
+    assert not world.facts_of(MappingCrashed)

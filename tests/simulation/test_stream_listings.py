@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -11,58 +10,55 @@ from typing import Any
 import anyio
 import pytest
 
-from poller.engine.stop import Stop
-from poller.engine.streams.mapping import StreamContext
-from poller.engine.supervisor import Supervisor
 from poller.errors import Rejected, Throttled, Unreachable
 from poller.facts import MappingCrashed, PositionTrimmed, SourceFailed, StoreFailed, StoreRecovered
 from poller.model.ids import MappingName
-from poller.model.stream import Claim, Latest, Shard, ShardEnd, ShardId, StateKey, TrimHorizon
+from poller.model.mapping import StreamMapping
+from poller.model.stream import Checkpoint, Latest, Shard, ShardEnd, ShardId, StateKey, TrimHorizon
 from poller.ports import StreamSource
+from poller.sources.client import Client
 from poller.sources.kinesis import KinesisSource, known
 from poller.sources.pacing import Pace, PacedClient
 from tests.fakes.dynamodb_streams import FakeDynamoDbStreams
 from tests.fakes.faults import Fault
 from tests.fakes.kinesis import INVOKE_IDENTITY_ARN, FakeKinesis
 from tests.fakes.saving import load
-from tests.simulation.one_stream import Process, World, crashing_after, play, stopping_after
-from tests.simulation.test_stream_source_troubles import Counting, CountingWorld, TableWorld, Watch, facts_of
+from tests.fakes.store import FakeStore
+from tests.simulation.life import Life
+from tests.simulation.one_stream import KinesisWorld, OneStreamWorld, TableWorld, play, play_life
+from tests.simulation.process import Process, StreamClient
+from tests.simulation.steps import crashing_after, stopping_after
+from tests.simulation.streams import SimulatedStream
+from tests.simulation.test_stream_source_troubles import Watch
 from tests.simulation.world import run_seeded
 
 PARENT = "shardId-000000000000"
 HOUR = 3600.0
 
 
-class FailingStore(World):
-    """The first two calls of one operation of the store that name a shard other than the first one fail."""
+class FailingStore(FakeStore):
+    """The first two saves that name a shard other than the first one fail."""
 
-    def __init__(self, operation: str, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self) -> None:
+        super().__init__()
         self.failures = 0
-        self._operation = operation
 
-    def _parts(self, stop: Stop, process: Process) -> StreamContext:
-        call = getattr(process, self._operation)
-
-        async def fail_once(key: StateKey, shards: Any, *claim: Claim) -> object:
-            if self.failures < 2 and any(shard_id != PARENT for shard_id in shards):
-                self.failures += 1
-                raise Rejected("the disk is full", code="SQLITE_FULL")
-            return await call(key, shards, *claim)
-
-        setattr(process, self._operation, fail_once)
-        return super()._parts(stop, process)
+    async def save(self, key: StateKey, checkpoints: Mapping[ShardId, Checkpoint], *more: Any, **options: Any) -> Any:
+        if self.failures < 2 and checkpoints.keys() != {PARENT}:
+            self.failures += 1
+            raise Rejected("the disk is full", code="SQLITE_FULL")
+        return await super().save(key, checkpoints, *more, **options)
 
 
-class Flickering(World):
+class Flickering(KinesisWorld):
     """Listings leave out the shards of `left_out` for a while. Records go to the first or the last hash key."""
 
     def __init__(self, *, since: float, until: float, left_out: Callable[[Shard], bool], **options: Any) -> None:
         super().__init__(batch_size=1, **options)
         self._since, self._until, self._left_out = since, until, left_out
 
-    def source(self, process: Process) -> StreamSource:
-        source = super().source(process)
+    def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+        source = super().source(mapping, client)
         listed = source.shards
 
         async def shards() -> list[Shard]:
@@ -76,7 +72,7 @@ class Flickering(World):
 
     def put_low(self, *names: str) -> None:
         for name in names:
-            self.service.put(self.stream, "", name.encode(), hash_key=0)
+            self.put_at(0, name)
 
 
 class LargeTable(TableWorld):
@@ -86,26 +82,14 @@ class LargeTable(TableWorld):
     """
 
     def __init__(self, *, generations: int, filters: Any = "known", **options: Any) -> None:
-        super().__init__(**options)
-        self.tables = FakeDynamoDbStreams(listings_in_a_second=10, filters=filters)
-        self.counts: Counter[str] = Counter()
-        self._paced = PacedClient(Counting(self.tables, self.counts), Pace("DescribeStream", Random(1)))
+        super().__init__(service=FakeDynamoDbStreams(listings_in_a_second=10, filters=filters), **options)
         self._generations = generations
 
-    def create_stream(self, **settings: Any) -> None:
-        super().create_stream(shard_lifetime_in_seconds=None, **settings)
+    def new_stream(self, **settings: Any) -> SimulatedStream:
+        stream = super().new_stream(shard_lifetime_in_seconds=None, **settings)
         for _ in range(self._generations - 1):
             self.table.roll_over()
-
-    def source(self, process: Process) -> StreamSource:
-        return self.paced_source()
-
-    def paced_source(self) -> StreamSource:
-        return self.tables.source(self.table, client=self._paced)
-
-    @property
-    def described(self) -> int:
-        return self.counts["DescribeStream"]
+        return stream
 
     def put_now(self) -> None:
         self.put("a", str(anyio.current_time()))
@@ -113,11 +97,10 @@ class LargeTable(TableWorld):
     @property
     def delays(self) -> list[float]:
         """How long each record was on its way, in the order of their puts."""
-        ends = zip(self.succeeded, self.succeeded_at, strict=True)
-        return [at - float(name) for name, at in ends]
+        return [at - float(name) for name, at in zip(self.succeeded, self.succeeded_at, strict=True)]
 
 
-def key_of(world: World) -> StateKey:
+def key_of(world: OneStreamWorld) -> StateKey:
     return StateKey(MappingName("m"), str(world.stream.arn))
 
 
@@ -125,45 +108,40 @@ def key_of(world: World) -> StateKey:
 @pytest.mark.parametrize("ending", [stopping_after, crashing_after])
 def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: Any) -> None:
     """Else nothing would be stored once its parent has aged out, and the next start would begin at LATEST."""
-    world = FailingStore("save", starting_position=Latest())
+    world = KinesisWorld(starting_position=Latest())
+    world.store = store = FailingStore()
 
     async def main() -> None:
-        async def go_on() -> None:
+        async def go_on(_life: Life) -> None:
             await anyio.sleep(10)
             world.put("a", "a/0")
             await anyio.sleep(10)
             world.stream.split(PARENT, now=anyio.current_time())
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(go_on)
-            await world.live(ending(HOUR + 200))
+        await world.live(ending(HOUR + 200), beside=go_on)
         assert len(await load(world.store, key_of(world))) == 3
         world.put("a", "written while down")
         await world.live(stopping_after(60))
 
     play(world, main, retention_in_seconds=HOUR)
-    assert world.failures == 2
+    assert store.failures == 2
     assert world.succeeded == ["a/0", "written while down"]
 
 
 def test_a_save_that_fails_at_a_listing_is_the_stores_trouble_and_ends_with_the_next_try() -> None:
-    world = FailingStore("save")
+    world = KinesisWorld()
+    world.store = store = FailingStore()
     watch = Watch(100, 70)
 
-    async def main() -> None:
-        async def go_on() -> None:
-            await anyio.sleep(10)
-            world.stream.split(PARENT, now=anyio.current_time())
+    async def go_on(_life: Life) -> None:
+        await anyio.sleep(10)
+        world.stream.split(PARENT, now=anyio.current_time())
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(go_on)
-            await world.live(watch)
-
-    play(world, main)
+    play_life(world, watch, beside=go_on)
     assert [state for state, _ in watch.seen] == ["ready", "ready"]
-    assert facts_of(world, SourceFailed) == []
-    assert len(facts_of(world, StoreFailed)) == world.failures == 2
-    assert len(facts_of(world, StoreRecovered)) == 1
+    assert world.facts_of(SourceFailed) == []
+    assert len(world.facts_of(StoreFailed)) == store.failures == 2
+    assert len(world.facts_of(StoreRecovered)) == 1
 
 
 def test_a_drained_shard_that_listings_leave_out_for_a_while_is_not_read_again() -> None:
@@ -172,16 +150,14 @@ def test_a_drained_shard_that_listings_leave_out_for_a_while_is_not_read_again()
     async def main() -> None:
         world.put_low("parent/0", "parent/1")
 
-        async def go_on() -> None:
+        async def go_on(_life: Life) -> None:
             await anyio.sleep(10)
             world.stream.split(PARENT, now=anyio.current_time())
             for number in range(100):
                 world.put_low(f"child/{number}")
                 await anyio.sleep(1)
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(go_on)
-            await world.live(stopping_after(130))
+        await world.live(stopping_after(130), beside=go_on)
 
     play(world, main)
     assert world.succeeded == ["parent/0", "parent/1", *[f"child/{number}" for number in range(100)]]
@@ -224,7 +200,7 @@ def test_a_waiting_child_that_listings_leave_out_for_a_while_still_waits_for_its
 
     play(world, main)
     assert world.succeeded == ["parent/0", "child/0"]
-    assert facts_of(world, PositionTrimmed) == []
+    assert world.facts_of(PositionTrimmed) == []
 
 
 def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_by_its_child() -> None:
@@ -235,7 +211,7 @@ def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_b
     async def main() -> None:
         world.put_low("grandparent")
 
-        async def go_on() -> None:
+        async def go_on(_life: Life) -> None:
             await anyio.sleep(5)
             left, right = world.stream.split(PARENT, now=anyio.current_time())
             world.put_low("parent")
@@ -245,45 +221,41 @@ def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_b
             await anyio.sleep(80)
             world.poison.clear()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(go_on)
-            await world.live(stopping_after(200))
+        await world.live(stopping_after(200), beside=go_on)
 
     play(world, main)
     assert world.succeeded == ["grandparent", "parent", "child"]
 
 
 def test_a_waiting_shard_that_has_left_the_stream_unread_is_logged_and_its_children_go_on() -> None:
-    world = World(batch_size=1)
+    world = KinesisWorld(batch_size=1)
     world.poison = {"grandparent"}
 
     async def main() -> None:
-        world.service.put(world.stream, "", b"grandparent", hash_key=0)
+        world.put_at(0, "grandparent")
 
-        async def go_on() -> None:
+        async def go_on(_life: Life) -> None:
             await anyio.sleep(5)
             left, right = world.stream.split(PARENT, now=anyio.current_time())
-            world.service.put(world.stream, "", b"lost", hash_key=0)
+            world.put_at(0, "lost")
             await anyio.sleep(30)
             world.stream.merge(left, right, now=anyio.current_time())
             await anyio.sleep(HOUR + 60)
-            world.service.put(world.stream, "", b"child", hash_key=0)
+            world.put_at(0, "child")
             world.poison.clear()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(go_on)
-            await world.live(stopping_after(HOUR + 400))
+        await world.live(stopping_after(HOUR + 400), beside=go_on)
 
     play(world, main, retention_in_seconds=HOUR)
     assert world.succeeded == ["grandparent", "child"]
-    assert len(facts_of(world, PositionTrimmed)) == 2, "one for each half"
+    assert len(world.facts_of(PositionTrimmed)) == 2, "one for each half"
 
 
 def test_a_shard_that_listings_leave_out_has_not_left_while_the_whole_stream_is_missing() -> None:
     world = Flickering(since=30, until=100, left_out=lambda shard: shard.shard_id == PARENT)
 
     async def main() -> None:
-        async def hide() -> None:
+        async def hide(_life: Life) -> None:
             await anyio.sleep(60)
             del world.service.streams[str(world.stream.arn)]
             await anyio.sleep(30)
@@ -291,13 +263,11 @@ def test_a_shard_that_listings_leave_out_has_not_left_while_the_whole_stream_is_
             world.put_low("after")
 
         world.put_low("before")
-        async with anyio.create_task_group() as group:
-            group.start_soon(hide)
-            await world.live(stopping_after(200))
+        await world.live(stopping_after(200), beside=hide)
 
     play(world, main, shards=2)
     assert world.succeeded == ["before", "after"]
-    assert facts_of(world, PositionTrimmed) == []
+    assert world.facts_of(PositionTrimmed) == []
 
 
 @pytest.mark.parametrize("fault", [Fault.UNREACHABLE, Fault.THROTTLED, Fault.ACCESS_DENIED])
@@ -305,19 +275,17 @@ def test_a_shard_that_listings_leave_out_has_not_left_while_a_read_fails_for_ano
     world = Flickering(since=30, until=100, left_out=lambda shard: shard.shard_id == PARENT)
 
     async def main() -> None:
-        async def fail() -> None:
+        async def fail(_life: Life) -> None:
             await anyio.sleep(60)
             world.service.faults.script("GetRecords", *[fault] * 4)
             world.put_low("after")
 
         world.put_low("before")
-        async with anyio.create_task_group() as group:
-            group.start_soon(fail)
-            await world.live(stopping_after(200))
+        await world.live(stopping_after(200), beside=fail)
 
     play(world, main, shards=2)
     assert world.succeeded == ["before", "after"]
-    assert facts_of(world, PositionTrimmed) == []
+    assert world.facts_of(PositionTrimmed) == []
 
 
 def test_stored_ends_of_a_tables_drained_shards_are_removed_after_a_day() -> None:
@@ -341,19 +309,14 @@ def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() ->
     world = LargeTable(generations=500, starting_position=Latest())
     watch = Watch(40, 9, 13)
 
-    async def main() -> None:
-        async def put() -> None:
-            await anyio.sleep(20)
-            world.put_now()
+    async def put(_life: Life) -> None:
+        await anyio.sleep(20)
+        world.put_now()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(put)
-            await world.live(watch)
-
-    play(world, main, shards=20)
+    play_life(world, watch, beside=put, shards=20)
     assert [state for state, _ in watch.seen] == ["starting", "ready", "ready"]
-    assert world.described == 200, "once at the start, and once beside the reading, after a pause"
-    assert world.tables.throttled_listings == 0
+    assert world.notes.calls["DescribeStream"] == 200, "once at the start, and once beside the reading, after a pause"
+    assert world.service.throttled_listings == 0
     assert max(world.delays) < 1
 
 
@@ -362,18 +325,13 @@ def test_ten_thousand_shards_are_listed_at_the_rate_that_the_service_allows() ->
 def test_the_child_of_one_of_ten_thousand_shards_is_read_soon_after_its_parent(filters: Any, longest: float) -> None:
     world = LargeTable(generations=500, filters=filters, starting_position=Latest())
 
-    async def main() -> None:
-        async def roll_over() -> None:
-            for seconds in (40, 45, 50):
-                await anyio.sleep_until(seconds)
-                world.table.roll_over_for("a")
-                world.put_now()
+    async def roll_over(_life: Life) -> None:
+        for seconds in (40, 45, 50):
+            await anyio.sleep_until(seconds)
+            world.table.roll_over_for("a")
+            world.put_now()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(roll_over)
-            await world.live(stopping_after(70))
-
-    play(world, main, shards=20)
+    play_life(world, stopping_after(70), beside=roll_over, shards=20)
     assert len(world.delays) == 3
     assert max(world.delays) < longest
 
@@ -386,11 +344,14 @@ def test_mappings_of_one_account_share_the_rate_and_only_a_throttled_page_is_rep
         async def ask() -> None:
             for _ in range(150):
                 with suppress(Throttled):
-                    world.tables.limit_listings(anyio.current_time())
+                    world.service.limit_listings(anyio.current_time())
                 await anyio.sleep(0.1)
 
+        client = StreamClient(Process(1), world.service, mapping="m", notes=world.notes, ours=world.clock)
+        paced = PacedClient(client, Pace("DescribeStream", Random(1)))
+
         async def whole() -> None:
-            shards = await world.paced_source().shards()
+            shards = await world.service.source(world.table, client=paced).shards()
             assert len(shards) == 2000
 
         async with anyio.create_task_group() as group:
@@ -398,7 +359,7 @@ def test_mappings_of_one_account_share_the_rate_and_only_a_throttled_page_is_rep
             for _ in range(3):
                 group.start_soon(whole)
         assert anyio.current_time() < 20
-        assert 60 < world.described <= 90
+        assert 60 < world.notes.calls["DescribeStream"] <= 90
 
     play(world, main, shards=100)
 
@@ -408,18 +369,16 @@ def test_many_shards_that_are_drained_at_once_cost_one_listing() -> None:
     world = LargeTable(generations=1)
 
     async def main() -> None:
-        async def roll_over() -> None:
+        async def roll_over(_life: Life) -> None:
             await anyio.sleep(3)
-            world.counts.clear()
+            world.notes.calls.clear()
             world.table.roll_over()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(roll_over)
-            await world.live(stopping_after(8))
+        await world.live(stopping_after(8), beside=roll_over)
         assert len(await load(world.store, key_of(world))) == 600
 
     play(world, main, shards=300)
-    assert world.described <= 10 + 2 * 6, "some were asked for one by one, before there were many"
+    assert world.notes.calls["DescribeStream"] <= 10 + 2 * 6, "some were asked for one by one, before there were many"
 
 
 @pytest.mark.slow
@@ -446,47 +405,40 @@ def test_ten_thousand_shards_of_kinesis_are_listed_within_the_limits_too() -> No
 
 
 def test_the_children_of_a_kinesis_shard_are_known_without_a_listing() -> None:
-    world = CountingWorld()
+    world = KinesisWorld()
 
-    async def main() -> None:
-        async def split() -> None:
-            await anyio.sleep(5)
-            world.stream.split(PARENT, now=anyio.current_time())
-            world.put("a", "child")
+    async def split(_life: Life) -> None:
+        await anyio.sleep(5)
+        world.stream.split(PARENT, now=anyio.current_time())
+        world.put("a", "child")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(split)
-            await world.live(stopping_after(10))
-
-    play(world, main)
+    play_life(world, stopping_after(10), beside=split)
     assert world.succeeded == ["child"]
-    assert world.counts["ListShards"] == 1
+    assert world.notes.calls["ListShards"] == 1
 
 
 def test_a_merged_child_waits_for_a_parent_that_no_listing_has_shown_yet() -> None:
     """The first shard is split, and its lower half merged with the second shard: the half is told by the first one's
     end, which comes late, and the child by the second one's."""
-    world = World(batch_size=1)
+    world = KinesisWorld(batch_size=1)
     first, second = "shardId-000000000000", "shardId-000000000001"
 
     async def main() -> None:
         lower, upper = 0, 2**127
         world.poison = {"first"}
-        world.service.put(world.stream, "", b"first", hash_key=lower)
-        world.service.put(world.stream, "", b"second", hash_key=upper)
+        world.put_at(lower, "first")
+        world.put_at(upper, "second")
 
-        async def go_on() -> None:
+        async def go_on(_life: Life) -> None:
             await anyio.sleep(5)
             _, half = world.stream.split(first, now=anyio.current_time())
-            world.service.put(world.stream, "", b"half", hash_key=upper - 1)
+            world.put_at(upper - 1, "half")
             world.stream.merge(half, second, now=anyio.current_time())
-            world.service.put(world.stream, "", b"child", hash_key=upper)
+            world.put_at(upper, "child")
             await anyio.sleep(40)
             world.poison.clear()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(go_on)
-            await world.live(stopping_after(150))
+        await world.live(stopping_after(150), beside=go_on)
 
     play(world, main, shards=2)
     assert world.succeeded == ["second", "first", "half", "child"]
@@ -495,41 +447,33 @@ def test_a_merged_child_waits_for_a_parent_that_no_listing_has_shown_yet() -> No
 def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
     """Else its second save could come after its first checkpoint, and move it back."""
 
-    class SlowToStoreFound(World):
-        def _parts(self, stop: Stop, process: Process) -> StreamContext:
-            save, pauses = process.save, iter([5, 8])
+    class SlowToStoreFound(FakeStore):
+        pauses = iter([5, 8])
 
-            async def save_slowly(key: StateKey, checkpoints: Any, claim: Claim) -> object:
-                if any(checkpoint.position == TrimHorizon() for checkpoint in checkpoints.values()):
-                    await anyio.sleep(next(pauses))
-                return await save(key, checkpoints, claim)
+        async def save(self, key: StateKey, checkpoints: Any, *more: Any, **options: Any) -> Any:
+            if any(checkpoint.position == TrimHorizon() for checkpoint in checkpoints.values()):
+                await anyio.sleep(next(self.pauses))
+            return await super().save(key, checkpoints, *more, **options)
 
-            process.save = save_slowly  # type: ignore[method-assign]  # the same store, on a slow disk
-            return super()._parts(stop, process)
-
-    world = SlowToStoreFound(starting_position=Latest())
+    world = KinesisWorld(starting_position=Latest())
+    world.store = SlowToStoreFound()
     world.duration = 1.0
 
-    async def main() -> None:
-        async def split() -> None:
-            await anyio.sleep(19.5)
-            world.put("a", "parent")
-            world.stream.split(PARENT, now=anyio.current_time())
-            world.put("a", "child")
+    async def split(_life: Life) -> None:
+        await anyio.sleep(19.5)
+        world.put("a", "parent")
+        world.stream.split(PARENT, now=anyio.current_time())
+        world.put("a", "child")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(split)
-            await world.live(stopping_after(40))
-
-    play(world, main)
+    play_life(world, stopping_after(40), beside=split)
     assert world.calls == [["parent"], ["child"]]
-    assert facts_of(world, MappingCrashed) == []
+    assert world.facts_of(MappingCrashed) == []
 
 
 def test_children_that_cannot_be_asked_for_are_found_by_a_listing_at_once() -> None:
-    class Childless(World):
-        def source(self, process: Process) -> StreamSource:
-            source = super().source(process)
+    class Childless(KinesisWorld):
+        def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
 
             async def children(shard_id: ShardId) -> list[Shard]:
                 raise Unreachable("no answer", code="Timeout", was_sent=True)
@@ -539,39 +483,29 @@ def test_children_that_cannot_be_asked_for_are_found_by_a_listing_at_once() -> N
 
     world = Childless()
 
-    async def main() -> None:
-        async def split() -> None:
-            await anyio.sleep(2)
-            world.stream.split(PARENT, now=anyio.current_time())
-            world.put("a", "child")
+    async def split(_life: Life) -> None:
+        await anyio.sleep(2)
+        world.stream.split(PARENT, now=anyio.current_time())
+        world.put("a", "child")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(split)
-            await world.live(stopping_after(6))
-
-    play(world, main)
+    play_life(world, stopping_after(6), beside=split)
     assert world.succeeded == ["child"]
 
 
-@pytest.mark.parametrize("world", [World(), TableWorld()])
-def test_a_child_is_read_at_once_after_its_parent_before_the_next_listing_is_due(world: World) -> None:
-    async def main() -> None:
-        async def reshard() -> None:
-            await anyio.sleep(2)
-            [parent] = [shard.shard_id for shard in world.stream.shards(now=anyio.current_time())]
-            world.stream.roll_over(parent, now=anyio.current_time())
-            world.put("a", "child")
+@pytest.mark.parametrize("world", [KinesisWorld(), TableWorld()])
+def test_a_child_is_read_at_once_after_its_parent_before_the_next_listing_is_due(world: OneStreamWorld) -> None:
+    async def reshard(_life: Life) -> None:
+        await anyio.sleep(2)
+        [parent] = [shard.shard_id for shard in world.stream.shards(now=anyio.current_time())]
+        world.stream.roll_over(parent, now=anyio.current_time())
+        world.put("a", "child")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(reshard)
-            await world.live(stopping_after(6))
-
-    play(world, main)
+    play_life(world, stopping_after(6), beside=reshard)
     assert world.succeeded == ["child"]
 
 
 def test_children_that_are_listed_already_are_not_asked_for() -> None:
-    world = CountingWorld()
+    world = KinesisWorld()
 
     async def main() -> None:
         world.put("a", "parent")
@@ -581,15 +515,15 @@ def test_children_that_are_listed_already_are_not_asked_for() -> None:
 
     play(world, main)
     assert world.succeeded == ["parent", "child"]
-    assert world.counts["ListShards"] == 1
+    assert world.notes.calls["ListShards"] == 1
 
 
 def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_of_another_stream() -> None:
-    class Late(World):
+    class Late(KinesisWorld):
         """A listing tells the shards of ten seconds ago; answers do not name children."""
 
-        def source(self, process: Process) -> StreamSource:
-            source = super().source(process)
+        def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
             listed = source.shards
             told: list[tuple[float, list[Shard]]] = []
 
@@ -608,42 +542,32 @@ def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_of_another_st
 
     world = Late()
 
-    async def main() -> None:
-        async def split() -> None:
-            await anyio.sleep(18)
-            world.stream.split(PARENT, now=anyio.current_time())
-            world.put("a", "child")
+    async def split(_life: Life) -> None:
+        await anyio.sleep(18)
+        world.stream.split(PARENT, now=anyio.current_time())
+        world.put("a", "child")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(split)
-            await world.live(stopping_after(80))
-
-    play(world, main)
+    play_life(world, stopping_after(80), beside=split)
     assert world.succeeded == ["child"]
-    assert facts_of(world, SourceFailed) == []
+    assert world.facts_of(SourceFailed) == []
 
 
 def test_a_stream_that_its_table_has_switched_off_is_read_to_its_end_and_is_a_trouble_meanwhile() -> None:
     world = TableWorld()
     watch = Watch(400, 10, 60, 120, 390)
 
-    async def main() -> None:
-        async def disable() -> None:
-            await anyio.sleep(20)
-            world.put("a", "last")
-            world.table.disable()
+    async def disable(_life: Life) -> None:
+        await anyio.sleep(20)
+        world.put("a", "last")
+        world.table.disable()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(disable)
-            await world.live(watch)
-
-    play(world, main)
+    play_life(world, watch, beside=disable)
     assert world.succeeded == ["last"]
     assert [state for state, _ in watch.seen] == ["ready", *["troubled"] * 4]
     assert all("the stream is DISABLED" in reason for _, reason in watch.seen[1:])
     assert "table users has another stream" in watch.seen[1][1]
-    assert {(fact.code, fact.needs_action) for fact in facts_of(world, SourceFailed)} == {("StreamEnded", True)}
-    assert len(facts_of(world, SourceFailed)) == 7, "once a minute"
+    assert {(fact.code, fact.needs_action) for fact in world.facts_of(SourceFailed)} == {("StreamEnded", True)}
+    assert len(world.facts_of(SourceFailed)) == 7, "once a minute"
 
 
 def test_a_stream_that_is_switched_off_already_is_reported_at_the_start() -> None:
@@ -661,20 +585,15 @@ def test_a_stream_that_is_switched_off_already_is_reported_at_the_start() -> Non
 
 
 def test_a_stream_whose_shards_are_all_drained_and_have_no_children_is_a_trouble() -> None:
-    world = World()
+    world = KinesisWorld()
     watch = Watch(100, 15, 35)
 
-    async def main() -> None:
-        async def end() -> None:
-            await anyio.sleep(10)
-            world.put("a", "last")
-            world.stream.end(now=anyio.current_time())
+    async def end(_life: Life) -> None:
+        await anyio.sleep(10)
+        world.put("a", "last")
+        world.stream.end(now=anyio.current_time())
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(end)
-            await world.live(watch)
-
-    play(world, main)
+    play_life(world, watch, beside=end)
     assert world.succeeded == ["last"]
     assert [state for state, _ in watch.seen] == ["ready", "ready", "troubled"]
     assert "every shard of the stream is closed" in watch.seen[2][1]
@@ -684,15 +603,12 @@ def test_a_stream_whose_shards_are_all_drained_and_have_no_children_is_a_trouble
 def test_at_a_start_at_latest_only_the_iterators_that_fail_are_taken_again(
     failures: int, calls: int, told: int
 ) -> None:
-    world = CountingWorld(starting_position=Latest())
+    world = KinesisWorld(starting_position=Latest())
     world.service.faults.script("GetShardIterator", *[Fault.UNREACHABLE] * failures)
 
-    async def main() -> None:
-        await world.live(stopping_after(10))
-
-    play(world, main, shards=100)
-    assert len(facts_of(world, SourceFailed)) == told
-    assert world.counts["GetShardIterator"] == calls
+    play_life(world, stopping_after(10), shards=100)
+    assert len(world.facts_of(SourceFailed)) == told
+    assert world.notes.calls["GetShardIterator"] == calls
 
 
 def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
@@ -701,8 +617,8 @@ def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
     class New(TableWorld):
         """A stream that was switched on a moment ago."""
 
-        def source(self, process: Process) -> StreamSource:
-            source = super().source(process)
+        def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
             listed = source.shards
 
             async def shards() -> list[Shard]:
@@ -713,13 +629,13 @@ def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
 
     world = New(starting_position=Latest())
 
-    async def until(_stop: Stop, supervisor: Supervisor) -> bool:
+    async def until(life: Life) -> None:
         for _ in range(150):
-            if supervisor.statuses()[0].state == "ready":
+            if life.supervisor.statuses()[0].state == "ready":
                 break
             await anyio.sleep(0.1)
         world.put("a", "written once the mapping is ready")
-        return True
+        life.crash()
 
     async def main() -> None:
         await world.live(until)
@@ -728,7 +644,7 @@ def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
 
     play(world, main)
     assert world.succeeded == ["written once the mapping is ready"]
-    assert {fact.code for fact in facts_of(world, SourceFailed)} == {"NoShards"}
+    assert {fact.code for fact in world.facts_of(SourceFailed)} == {"NoShards"}
 
 
 def test_a_stream_without_shards_that_is_switched_off_is_told() -> None:

@@ -10,13 +10,13 @@ import anyio
 import orjson
 import pytest
 
-from poller.engine.stop import Stop
-from poller.engine.supervisor import Supervisor
 from poller.facts import RecordsRead
 from poller.model.invocation import Invocation, Response
 from poller.model.stream import Latest
 from tests.fakes.faults import FaultPlan
-from tests.simulation.one_stream import FAILURES, World, crashing_after, play, stopping_after
+from tests.simulation.life import Life
+from tests.simulation.one_stream import FAILURES, KinesisWorld, play, play_life
+from tests.simulation.steps import crashing_after, stopping_after
 
 
 def names(key: str, count: int) -> list[str]:
@@ -40,7 +40,7 @@ def assert_in_order(invoked: Sequence[str]) -> None:
 
 
 def test_every_record_goes_once_and_in_order() -> None:
-    world = World()
+    world = KinesisWorld()
 
     async def main() -> None:
         for key in "abcdef":
@@ -54,7 +54,7 @@ def test_every_record_goes_once_and_in_order() -> None:
 
 @pytest.mark.parametrize("factor", [1, 4])
 def test_a_split_and_a_merge_keep_the_order(factor: int) -> None:
-    world = World(parallelization_factor=factor, batch_size=7)
+    world = KinesisWorld(parallelization_factor=factor, batch_size=7)
     keys = [f"k{number}" for number in range(20)]
     sent: defaultdict[str, int] = defaultdict(int)
 
@@ -64,27 +64,24 @@ def test_a_split_and_a_merge_keep_the_order(factor: int) -> None:
                 world.put(key, f"{key}/{sent[key]}")
                 sent[key] += 1
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            put_some()
-            await anyio.sleep(3)
-            now = anyio.current_time()
-            children = world.stream.split(world.stream.shards(now=now)[0].shard_id, now=now)
-            put_some()
-            await anyio.sleep(0.5)
-            world.stream.merge(*children, now=anyio.current_time())
-            put_some()
-            await anyio.sleep(120)
-            return False
+    async def until(life: Life) -> None:
+        put_some()
+        await anyio.sleep(3)
+        now = anyio.current_time()
+        children = world.stream.split(world.stream.shards(now=now)[0].shard_id, now=now)
+        put_some()
+        await anyio.sleep(0.5)
+        world.stream.merge(*children, now=anyio.current_time())
+        put_some()
+        await anyio.sleep(120)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main, shards=2)
+    play_life(world, until, shards=2)
     assert len(world.succeeded) == 180
     assert_in_order(world.succeeded)
 
 
-class TimedWorld(World):
+class TimedWorld(KinesisWorld):
     """Notes when the function began and ended with records of each shard."""
 
     def __init__(self, **options: Any) -> None:
@@ -130,7 +127,7 @@ def test_both_children_of_a_split_run_side_by_side_after_it_and_a_merged_shard_a
 
 
 def test_after_a_crash_only_what_was_not_stored_comes_again() -> None:
-    world = World(batch_size=10)
+    world = KinesisWorld(batch_size=10)
 
     async def main() -> None:
         for key in "abc":
@@ -148,7 +145,7 @@ def test_after_a_crash_only_what_was_not_stored_comes_again() -> None:
 
 
 def test_a_clean_stop_repeats_nothing() -> None:
-    world = World(batch_size=10)
+    world = KinesisWorld(batch_size=10)
 
     async def main() -> None:
         world.put("a", *names("a", 200))
@@ -162,7 +159,7 @@ def test_a_clean_stop_repeats_nothing() -> None:
 
 
 def test_a_poison_record_blocks_its_shard_only_until_it_is_reported() -> None:
-    world = World(maximum_retry_attempts=2, bisect_batch_on_function_error=True, on_failure=FAILURES)
+    world = KinesisWorld(maximum_retry_attempts=2, bisect_batch_on_function_error=True, on_failure=FAILURES)
     world.poison = {"a/7"}
 
     async def main() -> None:
@@ -176,30 +173,27 @@ def test_a_poison_record_blocks_its_shard_only_until_it_is_reported() -> None:
 
 
 def test_a_blocked_shard_says_so_and_others_go_on() -> None:
-    world = World()
+    world = KinesisWorld()
     world.poison = {"a/0"}
     reasons: list[str] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
-            for key in "abcdefgh":
-                world.put(key, *names(key, 5))
-            await anyio.sleep(30)
-            stream = supervisor.statuses()[0].stream
-            assert stream is not None
-            reasons.extend(shard.reason for shard in stream.blocked)
-            return False
+    async def until(life: Life) -> None:
+        for key in "abcdefgh":
+            world.put(key, *names(key, 5))
+        await anyio.sleep(30)
+        stream = life.supervisor.statuses()[0].stream
+        assert stream is not None
+        reasons.extend(shard.reason for shard in stream.blocked)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main, shards=8)
+    play_life(world, until, shards=8)
     assert reasons == ["ValueError"]
     assert "a/0" not in world.succeeded
     assert len(world.succeeded) >= 5
 
 
 def test_filtered_records_move_the_checkpoint() -> None:
-    world = World(filters=('{"data": {"kind": ["click"]}}',))
+    world = KinesisWorld(filters=('{"data": {"kind": ["click"]}}',))
 
     async def main() -> None:
         world.put("a", *['{"kind": "view"}'] * 30)
@@ -213,7 +207,7 @@ def test_filtered_records_move_the_checkpoint() -> None:
 
 
 def test_latest_sees_what_comes_after_the_mapping_is_ready_even_over_a_restart() -> None:
-    world = World(starting_position=Latest())
+    world = KinesisWorld(starting_position=Latest())
 
     async def main() -> None:
         world.put("a", "a/old")
@@ -228,16 +222,16 @@ def test_latest_sees_what_comes_after_the_mapping_is_ready_even_over_a_restart()
 
 @pytest.mark.parametrize("ahead", [-3600.0, 60.0, 3600.0])
 def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: float) -> None:
-    world = World(starting_position=Latest(), batch_size=1)
+    world = KinesisWorld(starting_position=Latest(), batch_size=1)
     world.clock.ahead = ahead
     world.poison = {"a/0"}
 
     async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             await anyio.sleep(3)
             world.put("a", "a/0", "a/1")
             await anyio.sleep(3)
-            return True
+            life.crash()
 
         await world.live(until)
         world.poison.clear()
@@ -249,16 +243,16 @@ def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: floa
 
 def test_latest_is_a_moment_that_the_source_has_reached_where_our_clock_is_a_little_ahead() -> None:
     """So little that the source's answers do not contradict it."""
-    world = World(starting_position=Latest(), batch_size=1)
+    world = KinesisWorld(starting_position=Latest(), batch_size=1)
     world.clock.ahead = 1.5
     world.poison = {"a/0"}
 
     async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             await anyio.sleep(0.5)
             world.put("a", "a/0")
             await anyio.sleep(3)
-            return True
+            life.crash()
 
         await world.live(until)
         world.poison.clear()
@@ -272,7 +266,7 @@ def test_throttles_and_lost_answers_cost_time_and_nothing_else() -> None:
     faults = FaultPlan(
         seed=3, throttle_rate=0.2, unreachable_rate=0.2, lost_answer_rate=0.2, latency_in_seconds=(0, 0.2), ends_at=200
     )
-    world = World(faults=faults)
+    world = KinesisWorld(faults=faults)
 
     async def main() -> None:
         for key in "abcdef":
@@ -285,10 +279,7 @@ def test_throttles_and_lost_answers_cost_time_and_nothing_else() -> None:
 
 
 def test_an_idle_shard_is_read_once_a_second() -> None:
-    world = World()
+    world = KinesisWorld()
 
-    async def main() -> None:
-        await world.live(stopping_after(60))
-
-    play(world, main)
+    play_life(world, stopping_after(60))
     assert 55 <= sum(isinstance(fact, RecordsRead) for fact in world.facts) <= 62

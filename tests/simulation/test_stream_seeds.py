@@ -1,4 +1,4 @@
-"""Does everything hold on streams, whatever the seed draws? The engine on a virtual clock; see stream_scenario.py.
+"""Does everything hold on streams, whatever the seed draws? The engine on a virtual clock; see stream_part.py.
 
 A failing seed is in the test's name, and replays to the letter:
 `pytest tests/simulation/test_stream_seeds.py --first-seed SEED --seeds 1`.
@@ -6,23 +6,29 @@ A failing seed is in the test's name, and replays to the letter:
 
 from __future__ import annotations
 
-from tests.simulation.stream_scenario import StreamScenario
+from tests.simulation.scenario import Scenario
+from tests.simulation.stream_part import Streams
 from tests.simulation.stream_shape import draw
 from tests.simulation.world import run_seeded
 
 SEEDS_IN_THE_GATE = 80
 
 
+def scenario_of(seed: int) -> Scenario:
+    streams = Streams(draw(seed))
+    return Scenario(streams.world, streams.shape, streams)
+
+
 def test_nothing_is_lost_or_reordered_on_streams(seed: int) -> None:
     async def main() -> None:
-        await StreamScenario(draw(seed)).run()
+        await scenario_of(seed).run()
 
     run_seeded(seed, main)
 
 
 def test_a_seed_of_streams_replays_to_the_letter() -> None:
     async def main() -> list[str]:
-        scenario = StreamScenario(draw(17))
+        scenario = scenario_of(17)
         await scenario.run()
         return [repr(fact) for fact in scenario.world.facts]
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
-
 import anyio
-import orjson
 import pytest
 
-from poller.engine.stop import Stop
-from poller.engine.supervisor import Supervisor
 from poller.errors import NotFound, Trimmed
 from poller.facts import PositionTrimmed, ReadThrottled, SourceFailed, SourceRecovered
 from poller.model.ids import MappingName
-from poller.model.invocation import Answered, Invocation, Response
+from poller.model.mapping import StreamMapping
 from poller.model.stream import (
     AtTimestamp,
     Latest,
@@ -27,70 +21,17 @@ from poller.model.stream import (
     StateKey,
     TrimHorizon,
 )
-from poller.ports import SourceClock, StreamSource
+from poller.ports import StreamSource
 from poller.sources.client import Client
-from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.clock import EPOCH
-from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
 from tests.fakes.faults import Fault, FaultPlan, Outage
-from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
 from tests.fakes.saving import load
-from tests.simulation.one_stream import Process, World, crashing_after, play, stopping_after
+from tests.simulation.life import Life
+from tests.simulation.one_stream import KinesisWorld, TableWorld, play, play_life
+from tests.simulation.steps import crashing_after, stopping_after
 
 DAY = 86_400.0
 MEBIBYTE = 1024 * 1024
-
-
-class CountingWorld(World):
-    """Counts the calls of each operation."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.counts: Counter[str] = Counter()
-
-    def source(self, process: Process) -> StreamSource:
-        return KinesisSource(Counting(process, self.counts), arn=self.stream.arn, reader=known(INVOKE_IDENTITY_ARN))
-
-
-class TableWorld(World):
-    """A table's stream; the records' names are in their images."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.tables = FakeDynamoDbStreams()
-        self.table: FakeTable
-        self.succeeded_at: list[float] = []
-
-    def create_stream(self, **settings: Any) -> None:
-        self.table = self.tables.create_table("users", **settings)
-        self.stream = self.table.stream
-
-    def source(self, process: Process) -> StreamSource:
-        return self.tables.source(self.table)
-
-    def put(self, key: str, *names: str) -> None:
-        for name in names:
-            self.table.put_item({"id": {"S": key}, "name": {"S": name}})
-
-    async def invoke(self, invocation: Invocation) -> Response:
-        records = orjson.loads(invocation.payload)["Records"]
-        self.succeeded += [record["dynamodb"]["NewImage"]["name"]["S"] for record in records]
-        self.succeeded_at.append(anyio.current_time())
-        return Answered(b"")
-
-
-class Counting:
-    def __init__(self, client: Client, counts: Counter[str]) -> None:
-        self._client = client
-        self._counts = counts
-
-    @property
-    def clock(self) -> SourceClock:
-        return self._client.clock
-
-    async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
-        self._counts[operation] += 1
-        return await self._client.call(operation, body, timeout_in_seconds=timeout_in_seconds)
 
 
 class Watch:
@@ -101,21 +42,17 @@ class Watch:
         self._look_at = look_at
         self.seen: list[tuple[str, str]] = []
 
-    async def __call__(self, _stop: Stop, supervisor: Supervisor) -> bool:
+    async def __call__(self, life: Life) -> None:
         passed = 0.0
         for moment in (*self._look_at, self._seconds):
             await anyio.sleep(moment - passed)
             passed = moment
-            [status] = supervisor.statuses()
+            [status] = life.supervisor.statuses()
             self.seen.append((status.state, status.reason or ""))
-        return False
+        life.begin_stop()
 
 
-def facts_of(world: World, *kinds: type[Any]) -> list[Any]:
-    return [fact for fact in world.facts if isinstance(fact, kinds)]
-
-
-def reshard(world: World, times: int) -> None:
+def reshard(world: KinesisWorld, times: int) -> None:
     """The only open shard is split in two, and these are merged again; every time three shards are closed."""
     for _ in range(times):
         [open_shard] = [shard for shard in world.stream.shards(now=anyio.current_time()) if shard.is_open]
@@ -124,7 +61,7 @@ def reshard(world: World, times: int) -> None:
 
 
 def test_a_start_at_a_time_asks_little_of_the_shards_that_closed_before() -> None:
-    world = CountingWorld(
+    world = KinesisWorld(
         faults=FaultPlan(latency_in_seconds=(0.01, 0.01)),
         starting_position=AtTimestamp(EPOCH + 3600),
     )
@@ -141,9 +78,9 @@ def test_a_start_at_a_time_asks_little_of_the_shards_that_closed_before() -> Non
     play(world, main)
     closed = 3 * 68
     assert world.succeeded == ["a/0", "a/1"]
-    assert world.counts["GetShardIterator"] == closed + 1
-    assert world.counts["GetRecords"] <= closed + 20
-    assert world.counts["ListShards"] <= closed
+    assert world.notes.calls["GetShardIterator"] == closed + 1
+    assert world.notes.calls["GetRecords"] <= closed + 20
+    assert world.notes.calls["ListShards"] <= closed
 
 
 @pytest.mark.parametrize("finds_times", [True, False])
@@ -151,7 +88,7 @@ def test_a_table_begun_at_latest_goes_on_from_then_and_older_records_are_skipped
     finds_times: bool,
 ) -> None:
     world = TableWorld(starting_position=Latest())
-    world.tables.finds_times = finds_times
+    world.service.finds_times = finds_times
 
     async def main() -> None:
         world.put("a", *[f"old/{number}" for number in range(8_000)])
@@ -173,7 +110,7 @@ def test_a_table_may_begin_at_a_time_and_does_so_at_its_oldest_record_if_that_is
     hour: int, finds_times: bool
 ) -> None:
     world = TableWorld(starting_position=AtTimestamp(EPOCH + hour * 3600))
-    world.tables.finds_times = finds_times
+    world.service.finds_times = finds_times
 
     async def main() -> None:
         for number in range(34):
@@ -187,7 +124,7 @@ def test_a_table_may_begin_at_a_time_and_does_so_at_its_oldest_record_if_that_is
 
 
 def test_what_aged_out_while_the_daemon_was_down_is_said_once_and_reading_goes_on_at_the_oldest_record() -> None:
-    world = World()
+    world = KinesisWorld()
 
     async def main() -> None:
         world.put("a", "a/0")
@@ -200,11 +137,11 @@ def test_what_aged_out_while_the_daemon_was_down_is_said_once_and_reading_goes_o
 
     play(world, main)
     assert world.succeeded == ["a/0", "a/1", "a/2"]
-    assert len(facts_of(world, PositionTrimmed)) == 1
+    assert len(world.facts_of(PositionTrimmed)) == 1
 
 
 def test_a_restart_says_nothing_of_positions_that_are_still_there() -> None:
-    world = World()
+    world = KinesisWorld()
 
     async def main() -> None:
         for number in range(5):
@@ -213,27 +150,27 @@ def test_a_restart_says_nothing_of_positions_that_are_still_there() -> None:
 
     play(world, main)
     assert world.succeeded == [f"a/{number}" for number in range(5)]
-    assert facts_of(world, PositionTrimmed) == []
+    assert world.facts_of(PositionTrimmed) == []
 
 
 def test_throttled_reads_of_large_records_are_no_trouble() -> None:
-    world = World(batch_size=10_000)
+    world = KinesisWorld(batch_size=10_000)
     watch = Watch(60, *[float(second) for second in range(1, 60)])
 
     async def main() -> None:
         for number in range(40):
-            world.service.put(world.stream, "", f"{number}".encode().ljust(MEBIBYTE))
+            world.put_one("", f"{number}".ljust(MEBIBYTE))
         await world.live(watch)
 
     play(world, main)
     assert [int(name) for name in world.succeeded] == list(range(40))
-    assert len(facts_of(world, ReadThrottled)) >= 3
-    assert facts_of(world, SourceFailed, SourceRecovered) == []
+    assert len(world.facts_of(ReadThrottled)) >= 3
+    assert world.facts_of(SourceFailed, SourceRecovered) == []
     assert {state for state, _ in watch.seen} == {"ready"}
 
 
 def test_reads_that_are_throttled_for_long_are_a_trouble_and_tried_often_enough() -> None:
-    world = World()
+    world = KinesisWorld()
     world.service.faults.script("GetRecords", *[Fault.THROTTLED] * 60)
     watch = Watch(300, 10, 100, 59 * 5)
 
@@ -244,13 +181,13 @@ def test_reads_that_are_throttled_for_long_are_a_trouble_and_tried_often_enough(
     play(world, main)
     assert [state for state, _ in watch.seen] == ["ready", "troubled", "ready", "ready"]
     assert "ProvisionedThroughputExceededException" in watch.seen[1][1]
-    assert (len(facts_of(world, ReadThrottled)), len(facts_of(world, SourceFailed))) == (9, 51)
-    assert len(facts_of(world, SourceRecovered)) == 1
+    assert (len(world.facts_of(ReadThrottled)), len(world.facts_of(SourceFailed))) == (9, 51)
+    assert len(world.facts_of(SourceRecovered)) == 1
     assert world.succeeded == ["a/0"]
 
 
 def test_a_shard_that_cannot_be_read_is_a_trouble_while_the_others_go_well() -> None:
-    world = World()
+    world = KinesisWorld()
     watch = Watch(60, *[20 + second for second in range(40)])
 
     async def main() -> None:
@@ -259,18 +196,18 @@ def test_a_shard_that_cannot_be_read_is_a_trouble_while_the_others_go_well() -> 
         world.service.delete_stream(world.stream)
         world.create_stream(shard_count=4)
         for shard, name in zip(world.stream.shards(now=0), ("a/1", "b/0", "c/0", "d/0"), strict=True):
-            world.service.put(world.stream, "k", name.encode(), hash_key=shard.hash_keys[0])
+            world.put_at(shard.hash_keys[0], name)
         await world.live(watch)
 
     play(world, main)
     assert sorted(world.succeeded) == ["a/0", "b/0", "c/0", "d/0"], "what may have been passed over is left alone"
     assert {state for state, _ in watch.seen} == {"troubled"}
     assert "`poller state set`" in watch.seen[0][1]
-    assert facts_of(world, SourceRecovered) == []
+    assert world.facts_of(SourceRecovered) == []
 
 
 def test_a_shard_of_a_new_stream_is_not_taken_for_the_drained_one_of_the_former() -> None:
-    world = World()
+    world = KinesisWorld()
     watch = Watch(60, 30)
 
     async def main() -> None:
@@ -290,23 +227,21 @@ def test_a_shard_of_a_new_stream_is_not_taken_for_the_drained_one_of_the_former(
 
 
 def test_nor_is_it_when_the_stream_is_made_anew_under_a_running_mapping() -> None:
-    world = World()
+    world = KinesisWorld()
     watch = Watch(200, 10, 60, 199)
 
     async def main() -> None:
         world.put("a", "a/0")
         reshard(world, 1)
 
-        async def replace() -> None:
+        async def replace(_life: Life) -> None:
             await anyio.sleep(30)
             world.service.delete_stream(world.stream)
             await anyio.sleep(40)
             world.create_stream(shard_count=1)
             world.put("a", "a/1")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(replace)
-            await world.live(watch)
+        await world.live(watch, beside=replace)
 
     play(world, main)
     assert world.succeeded == ["a/0"]
@@ -316,13 +251,13 @@ def test_nor_is_it_when_the_stream_is_made_anew_under_a_running_mapping() -> Non
 
 
 def test_a_stream_that_is_missing_for_a_while_is_waited_for() -> None:
-    world = World()
+    world = KinesisWorld()
     watch = Watch(200, 20, 199)
 
     async def main() -> None:
         world.put("a", "a/0")
 
-        async def hide() -> None:
+        async def hide(_life: Life) -> None:
             await anyio.sleep(5)
             del world.service.streams[str(world.stream.arn)]
             world.put("a", "a/1")
@@ -330,9 +265,7 @@ def test_a_stream_that_is_missing_for_a_while_is_waited_for() -> None:
             world.service.streams[str(world.stream.arn)] = world.stream
             world.put("a", "a/2")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(hide)
-            await world.live(watch)
+        await world.live(watch, beside=hide)
         [checkpoint] = (await load(world.store, StateKey(MappingName("m"), str(world.stream.arn)))).values()
         assert not isinstance(checkpoint.position, ShardEnd)
 
@@ -342,42 +275,34 @@ def test_a_stream_that_is_missing_for_a_while_is_waited_for() -> None:
 
 
 def test_iterators_that_expire_at_once_are_taken_no_oftener_than_kinesis_allows_and_are_a_trouble() -> None:
-    world = CountingWorld()
+    world = KinesisWorld()
     watch = Watch(120, 1, 10, 59)
 
-    async def main() -> None:
-        async def end() -> None:
-            await anyio.sleep(60)
-            world.stream.early_expiry_rate = 0.0
-            world.put("a", "a/0")
+    async def end(_life: Life) -> None:
+        await anyio.sleep(60)
+        world.stream.early_expiry_rate = 0.0
+        world.put("a", "a/0")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(end)
-            await world.live(watch)
-
-    play(world, main, early_expiry_rate=1.0)
-    assert len(facts_of(world, ReadThrottled)) <= 3, "five a second, to the limit"
+    play_life(world, watch, beside=end, early_expiry_rate=1.0)
+    assert len(world.facts_of(ReadThrottled)) <= 3, "five a second, to the limit"
     assert [state for state, _ in watch.seen] == ["ready", "troubled", "troubled", "ready"]
-    assert {fact.code for fact in facts_of(world, SourceFailed)} == {"ExpiredIteratorException"}
-    assert world.counts["GetShardIterator"] < 25, "with a pause that grows"
+    assert {fact.code for fact in world.facts_of(SourceFailed)} == {"ExpiredIteratorException"}
+    assert world.notes.calls["GetShardIterator"] < 25, "with a pause that grows"
     assert world.succeeded == ["a/0"]
 
 
 def test_iterators_that_expire_between_good_reads_are_no_trouble() -> None:
-    world = CountingWorld()
+    world = KinesisWorld()
 
-    async def main() -> None:
-        await world.live(stopping_after(120))
-
-    play(world, main, early_expiry_rate=0.3)
-    assert world.counts["GetShardIterator"] > 20
-    assert facts_of(world, SourceFailed) == []
+    play_life(world, stopping_after(120), early_expiry_rate=0.3)
+    assert world.notes.calls["GetShardIterator"] > 20
+    assert world.facts_of(SourceFailed) == []
 
 
 def test_a_shard_that_is_gone_is_left_though_the_service_says_only_that_its_records_are_trimmed() -> None:
     class Forgetful(TableWorld):
-        def source(self, process: Process) -> StreamSource:
-            source = super().source(process)
+        def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
             take = source.iterator
 
             async def iterator(shard_id: ShardId, position: Position) -> ShardIterator:
@@ -402,15 +327,15 @@ def test_a_shard_that_is_gone_is_left_though_the_service_says_only_that_its_reco
 
     play(world, main, shard_lifetime_in_seconds=None)
     assert world.succeeded == ["a/0", "child"]
-    assert 1 <= len(facts_of(world, PositionTrimmed)) <= 2
+    assert 1 <= len(world.facts_of(PositionTrimmed)) <= 2
 
 
 def test_oldest_records_that_age_out_just_before_the_read_are_said_to_be_trimmed_once() -> None:
     class Ageing(TableWorld):
         """The first two iterators point at a record that has aged out by the time of the read."""
 
-        def source(self, process: Process) -> StreamSource:
-            source = super().source(process)
+        def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
             read = source.read
             left = ["aged out", "aged out"]
 
@@ -430,16 +355,16 @@ def test_oldest_records_that_age_out_just_before_the_read_are_said_to_be_trimmed
 
     play(world, main)
     assert world.succeeded == ["a/0"]
-    assert len(facts_of(world, PositionTrimmed)) == 1
-    assert facts_of(world, SourceFailed) == []
+    assert len(world.facts_of(PositionTrimmed)) == 1
+    assert world.facts_of(SourceFailed) == []
 
 
 def test_a_listing_without_shards_does_not_say_that_a_shard_has_left() -> None:
-    class Unlisted(World):
+    class Unlisted(KinesisWorld):
         """After a while, the stream is there without any shard, and then it is whole again."""
 
-        def source(self, process: Process) -> StreamSource:
-            source = super().source(process)
+        def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+            source = super().source(mapping, client)
             listed, read = source.shards, source.read
 
             async def shards() -> list[Shard]:
@@ -459,36 +384,29 @@ def test_a_listing_without_shards_does_not_say_that_a_shard_has_left() -> None:
     async def main() -> None:
         world.put("a", "a/0")
 
-        async def put_later() -> None:
+        async def put_later(_life: Life) -> None:
             await anyio.sleep(30)
             world.put("a", "a/1")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(put_later)
-            await world.live(stopping_after(150))
+        await world.live(stopping_after(150), beside=put_later)
 
     play(world, main)
     assert world.succeeded == ["a/0", "a/1"]
-    assert facts_of(world, PositionTrimmed) == []
+    assert world.facts_of(PositionTrimmed) == []
 
 
 def test_a_shard_that_left_before_it_was_read_to_its_end_holds_nobody_up_and_that_is_said() -> None:
-    world = World(faults=FaultPlan(outages=[Outage(5, DAY + 60, Fault.UNREACHABLE)]))
+    world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, DAY + 60, Fault.UNREACHABLE)]))
     watch = Watch(DAY + 300, 60)
 
-    async def main() -> None:
-        async def go_on() -> None:
-            await anyio.sleep(20)
-            world.put("a", "lost")
-            reshard(world, 1)
-            await anyio.sleep(DAY)
-            world.put("a", "a/0")
+    async def go_on(_life: Life) -> None:
+        await anyio.sleep(20)
+        world.put("a", "lost")
+        reshard(world, 1)
+        await anyio.sleep(DAY)
+        world.put("a", "a/0")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(go_on)
-            await world.live(watch)
-
-    play(world, main)
+    play_life(world, watch, beside=go_on)
     assert world.succeeded == ["a/0"]
-    assert len(facts_of(world, PositionTrimmed)) == 1
+    assert len(world.facts_of(PositionTrimmed)) == 1
     assert [state for state, _ in watch.seen] == ["troubled", "ready"]

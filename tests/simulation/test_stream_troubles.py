@@ -8,6 +8,7 @@ import anyio
 
 from poller.model.stream import Latest
 from tests.fakes.faults import FaultPlan
+from tests.fakes.kinesis import FakeKinesis
 from tests.fakes.target import FunctionPlan
 from tests.simulation.life import Life
 from tests.simulation.streams import KinesisStream
@@ -80,7 +81,8 @@ def test_the_pace_is_counted_from_the_read_and_not_from_the_iterator_taken_befor
     world.add_function("function")
 
     async def main() -> None:
-        clicks = KinesisStream("clicks", faults=FaultPlan(latency_in_seconds=(0.04, 0.04)), empty_read_rate=1.0)
+        kinesis = FakeKinesis(faults=FaultPlan(latency_in_seconds=(0.04, 0.04)))
+        clicks = KinesisStream("clicks", service=kinesis, empty_read_rate=1.0)
         world.add_stream_mapping("mapping", world.add_stream(clicks), "function")
         clicks.put("key")
 
@@ -91,7 +93,7 @@ def test_the_pace_is_counted_from_the_read_and_not_from_the_iterator_taken_befor
         await world.live(stop)
 
     run_seeded(1, main)
-    began = [read.began_at for read in world.reads]
+    began = [read.began_at for read in world.notes.reads]
     assert len(began) > 20
     assert min(after - before for before, after in pairwise(began)) > 0.199
 

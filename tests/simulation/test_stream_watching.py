@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
-from poller.engine.stop import Stop
-from poller.engine.supervisor import Supervisor
 from poller.facts import (
     BatchBisected,
     BatchInvoked,
@@ -28,7 +26,8 @@ from poller.model.stream import SequenceNumber, ShardId
 from tests.fakes.clock import EPOCH
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import Fault, FaultPlan, Outage
-from tests.simulation.one_stream import FAILURES, World, play
+from tests.simulation.life import Life
+from tests.simulation.one_stream import FAILURES, KinesisWorld, play, play_life
 
 F = TypeVar("F")
 
@@ -36,7 +35,7 @@ LOWER, UPPER = 0, 2**127
 """Hash keys of the first and of the second of two shards."""
 
 
-class Watched(World):
+class Watched(KinesisWorld):
     """Two shards with five records each, `a` in the first and `b` in the second, looked at every second."""
 
     busy_until = 0.0
@@ -58,14 +57,14 @@ class Watched(World):
     def watch(self, *, seconds: int = 120) -> list[MappingStatus]:
         statuses: list[MappingStatus] = []
 
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             for number in range(self.records):
-                self.put_at(LOWER, f"a/{number}")
-                self.put_at(UPPER, f"b/{number}")
+                self.put_in(LOWER, f"a/{number}")
+                self.put_in(UPPER, f"b/{number}")
             for _ in range(seconds):
                 await anyio.sleep(1)
-                statuses.append(supervisor.statuses()[0])
-            return False
+                statuses.append(life.supervisor.statuses()[0])
+            life.begin_stop()
 
         async def main() -> None:
             await self.live(until)
@@ -73,14 +72,12 @@ class Watched(World):
         play(self, main, shards=2)
         return statuses
 
-    def put_at(self, hash_key: int, name: str) -> None:
-        self.numbers[name] = SequenceNumber(self.service.put(self.stream, name, name.encode(), hash_key=hash_key))
+    def put_in(self, hash_key: int, name: str) -> None:
+        """Note the record's sequence number. Each name has a key of its own, so that lanes share the records."""
+        self.numbers[name] = SequenceNumber(self.put_at(hash_key, name, key=name))
 
     def shard(self, index: int) -> ShardId:
         return ShardId(self.stream.shards(now=0.0)[index].shard_id)
-
-    def told(self, kind: type[F]) -> list[F]:
-        return [fact for fact in self.facts if isinstance(fact, kind)]
 
 
 def streams(statuses: list[MappingStatus]) -> list[StreamStatus]:
@@ -102,7 +99,7 @@ def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> 
     assert {status.shards_blocked for status in standing} == {1}
     assert {(status.state, status.reason) for status in statuses} == {("ready", None)}
     assert set(world.succeeded) == {f"b/{number}" for number in range(5)}
-    [blocked], [unblocked] = world.told(ShardBlocked), world.told(ShardUnblocked)
+    [blocked], [unblocked] = world.facts_of(ShardBlocked), world.facts_of(ShardUnblocked)
     assert blocked == ShardBlocked(blocked.mapping, world.shard(0), "ValueError", *batch, detail="by plan")
     assert unblocked.shard == world.shard(0)
     assert unblocked.blocked_seconds == pytest.approx(len(standing), abs=2)
@@ -125,7 +122,7 @@ def test_a_throttled_function_makes_the_mapping_wait_until_the_first_batch_is_ta
     assert {(status.state, status.reason, status.attempt) for status in statuses[len(waiting) :]} == {
         ("ready", None, None)
     }
-    assert len(world.told(MappingWaiting)) == len(world.told(MappingWaitEnded)) == 1
+    assert len(world.facts_of(MappingWaiting)) == len(world.facts_of(MappingWaitEnded)) == 1
 
 
 def test_a_batch_that_fails_in_the_init_of_the_function_waits_for_its_next_try() -> None:
@@ -155,18 +152,15 @@ def look_after_putting(world: Watched, *names: str, every: float, then: float) -
     """The status `then` seconds after these were put into the first shard, one by one."""
     statuses: list[MappingStatus] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
-            for name in names:
-                world.put_at(LOWER, name)
-                await anyio.sleep(every)
-            await anyio.sleep(then)
-            statuses.append(supervisor.statuses()[0])
-            return False
+    async def until(life: Life) -> None:
+        for name in names:
+            world.put_in(LOWER, name)
+            await anyio.sleep(every)
+        await anyio.sleep(then)
+        statuses.append(life.supervisor.statuses()[0])
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main, shards=2)
+    play_life(world, until, shards=2)
     return streams(statuses)[0]
 
 
@@ -187,20 +181,22 @@ def test_a_shard_is_as_old_and_as_long_blocked_as_the_worst_of_its_lanes() -> No
     assert status.iterator_age_in_seconds == pytest.approx(100, abs=0.1)
     [blocked] = status.blocked
     assert blocked.since == pytest.approx(EPOCH, abs=2)
-    assert len(world.told(ShardBlocked)) > 1, "several lanes are blocked, and the shard is listed once"
+    assert len(world.facts_of(ShardBlocked)) > 1, "several lanes are blocked, and the shard is listed once"
 
 
 def test_every_retry_is_counted_and_what_is_given_up_is_said_once() -> None:
     world = Watched(maximum_retry_attempts=5)
     world.poison = {"a/0"}
     world.watch()
-    retried = world.told(BatchRetried)
+    retried = world.facts_of(BatchRetried)
     assert [(fact.attempt, fact.records, fact.reason) for fact in retried] == [
         (attempt, 5, "ValueError") for attempt in range(1, 6)
     ]
     assert all(fact.retry_in_seconds > 0 for fact in retried)
-    assert [(fact.records, fact.condition) for fact in world.told(RecordsDropped)] == [(5, "RetryAttemptsExhausted")]
-    assert sum(fact.outcome == "failed" for fact in world.told(BatchInvoked)) == 6
+    assert [(fact.records, fact.condition) for fact in world.facts_of(RecordsDropped)] == [
+        (5, "RetryAttemptsExhausted")
+    ]
+    assert sum(fact.outcome == "failed" for fact in world.facts_of(BatchInvoked)) == 6
 
 
 def test_a_bisection_is_said_for_each_batch_that_is_cut() -> None:
@@ -208,10 +204,10 @@ def test_a_bisection_is_said_for_each_batch_that_is_cut() -> None:
     world.records = 8
     world.poison = {"a/5"}
     world.watch()
-    assert [fact.records for fact in world.told(BatchBisected)] == [8, 4, 2]
-    assert [fact.records for fact in world.told(RecordsDropped)] == [1]
-    assert not world.told(BatchRetried)
-    assert not world.told(ShardBlocked)
+    assert [fact.records for fact in world.facts_of(BatchBisected)] == [8, 4, 2]
+    assert [fact.records for fact in world.facts_of(RecordsDropped)] == [1]
+    assert not world.facts_of(BatchRetried)
+    assert not world.facts_of(ShardBlocked)
 
 
 def test_a_throttled_function_blocks_the_shards_and_is_no_retry() -> None:
@@ -221,11 +217,11 @@ def test_a_throttled_function_blocks_the_shards_and_is_no_retry() -> None:
     assert {status.shards_blocked for status in seen[:28]} == {2}
     assert {one.reason for status in seen[:28] for one in status.blocked} == {"TooManyRequestsException"}
     assert {status.shards_blocked for status in seen[60:]} == {0}
-    assert sorted(fact.shard for fact in world.told(ShardBlocked)) == [world.shard(0), world.shard(1)]
-    assert sorted(fact.shard for fact in world.told(ShardUnblocked)) == [world.shard(0), world.shard(1)]
-    assert world.told(BatchRetried) == []
-    assert all(fact.is_throttled and fact.retry_in_seconds > 0 for fact in world.told(InvocationPostponed))
-    assert len(world.told(InvocationPostponed)) > 4
+    assert sorted(fact.shard for fact in world.facts_of(ShardBlocked)) == [world.shard(0), world.shard(1)]
+    assert sorted(fact.shard for fact in world.facts_of(ShardUnblocked)) == [world.shard(0), world.shard(1)]
+    assert world.facts_of(BatchRetried) == []
+    assert all(fact.is_throttled and fact.retry_in_seconds > 0 for fact in world.facts_of(InvocationPostponed))
+    assert len(world.facts_of(InvocationPostponed)) > 4
 
 
 def test_a_destination_that_refuses_is_the_same_block_for_another_reason() -> None:
@@ -237,12 +233,12 @@ def test_a_destination_that_refuses_is_the_same_block_for_another_reason() -> No
     assert list(dict.fromkeys(reason for reason, _ in shown)) == ["ValueError", "destination: AccessDenied"]
     assert len({since for _, since in shown}) == 1
     assert (
-        len(world.told(ShardBlocked))
-        == len(world.told(ShardUnblocked))
-        == len(world.told(InvocationRecordDelivered))
+        len(world.facts_of(ShardBlocked))
+        == len(world.facts_of(ShardUnblocked))
+        == len(world.facts_of(InvocationRecordDelivered))
         == 1
     )
-    assert {fact.code for fact in world.told(DestinationFailed)} == {"AccessDenied"}
+    assert {fact.code for fact in world.facts_of(DestinationFailed)} == {"AccessDenied"}
     assert seen[-1].shards_blocked == 0
 
 
@@ -251,21 +247,18 @@ def test_children_wait_for_a_parent_that_is_blocked() -> None:
     world.poison = {"a/0"}
     states: list[tuple[int, int, int]] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
-            world.put_at(LOWER, "a/0")
-            await anyio.sleep(2)
-            world.stream.split(world.shard(0), now=anyio.current_time())
-            for _ in range(2):
-                await anyio.sleep(60)
-                [stream] = streams(list(supervisor.statuses()))
-                states.append((stream.shards_reading, stream.shards_waiting, stream.shards_drained))
-                world.poison.clear()
-            return False
+    async def until(life: Life) -> None:
+        world.put_in(LOWER, "a/0")
+        await anyio.sleep(2)
+        world.stream.split(world.shard(0), now=anyio.current_time())
+        for _ in range(2):
+            await anyio.sleep(60)
+            [stream] = streams(list(life.supervisor.statuses()))
+            states.append((stream.shards_reading, stream.shards_waiting, stream.shards_drained))
+            world.poison.clear()
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main, shards=2)
+    play_life(world, until, shards=2)
     assert states == [(2, 2, 0), (3, 0, 1)]
 
 
@@ -273,19 +266,16 @@ def test_only_the_shards_that_stand_still_longest_are_named_and_all_are_counted(
     world = Watched()
     world.busy_until = 1000.0
 
-    async def main() -> None:
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
-            for index in range(12):
-                world.put_at(index * 2**128 // 12, f"{index}/0")
-                await anyio.sleep(2)
-            [stream] = streams(list(supervisor.statuses()))
-            assert stream.shards_blocked == 12
-            assert [one.shard_id for one in stream.blocked] == [world.shard(n) for n in range(BLOCKED_SHARDS_SHOWN)]
-            return False
+    async def until(life: Life) -> None:
+        for index in range(12):
+            world.put_in(index * 2**128 // 12, f"{index}/0")
+            await anyio.sleep(2)
+        [stream] = streams(list(life.supervisor.statuses()))
+        assert stream.shards_blocked == 12
+        assert [one.shard_id for one in stream.blocked] == [world.shard(n) for n in range(BLOCKED_SHARDS_SHOWN)]
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main, shards=12)
+    play_life(world, until, shards=12)
 
 
 def test_with_nothing_in_hand_the_age_is_what_the_source_says() -> None:
@@ -294,14 +284,14 @@ def test_with_nothing_in_hand_the_age_is_what_the_source_says() -> None:
 
     async def main() -> None:
         for number in range(10_001):
-            world.put_at(LOWER, f"a/{number}")
+            world.put_in(LOWER, f"a/{number}")
         await anyio.sleep(100)
 
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             for seconds in (0.1, 10):
                 await anyio.sleep(seconds)
-                ages.append(streams(list(supervisor.statuses()))[0].iterator_age_in_seconds)
-            return False
+                ages.append(streams(list(life.supervisor.statuses()))[0].iterator_age_in_seconds)
+            life.begin_stop()
 
         await world.live(until)
 

@@ -9,14 +9,14 @@ import anyio
 import orjson
 import pytest
 
-from poller.engine.stop import Stop
-from poller.engine.supervisor import Supervisor
 from poller.facts import RecordsDropped
 from poller.model.invocation import Answered, FunctionError, Response, Throttled
 from poller.model.stream import Checkpoint, ShardEnd, ShardId
 from tests.fakes.saving import load
-from tests.simulation.one_stream import ERROR, FAILURES, FUNCTION, crashing_after, play, stopping_after
-from tests.simulation.windows import Call, TableWorld, WindowWorld, gathered
+from tests.simulation.life import Life
+from tests.simulation.one_stream import ERROR, FAILURES, play, play_life
+from tests.simulation.steps import crashing_after, stopping_after
+from tests.simulation.windows import Call, Windows, WindowTable, WindowWorld, gathered
 
 SEEDS_IN_THE_GATE = 50
 
@@ -24,7 +24,7 @@ LARGE = "x" * 1_048_640
 """A state that was seen to end a window early on AWS."""
 
 
-def shown(world: WindowWorld) -> list[tuple[int, int, list[str] | str, list[str]]]:
+def shown(world: Windows) -> list[tuple[int, int, list[str] | str, list[str]]]:
     """Each call in short: the window, the records (or which last call it is), and what its state has seen."""
     words = {False: "final", True: "early"}
     return [
@@ -33,12 +33,12 @@ def shown(world: WindowWorld) -> list[tuple[int, int, list[str] | str, list[str]
     ]
 
 
-async def stored(world: WindowWorld) -> list[Checkpoint]:
-    (checkpoints,) = [await load(world.store, key) for key in list(world.store._rows)]
+async def stored(world: Windows) -> list[Checkpoint]:
+    (checkpoints,) = [await load(world.store, key) for key in list(world.store.stored)]
     return list(checkpoints.values())
 
 
-def assert_each_window_saw_its_records(world: WindowWorld) -> None:
+def assert_each_window_saw_its_records(world: Windows) -> None:
     assert world.seen_in() == world.put_into()
 
 
@@ -48,18 +48,15 @@ def test_the_state_of_a_window_is_stored_five_times_a_second() -> None:
     world.duration = 0.1
     positions: set[str] = set()
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            for _ in range(100):
-                world.put_one()
-            for _ in range(100):
-                await anyio.sleep(0.1)
-                positions.update(str(checkpoint.position) for checkpoint in await stored(world))
-            return False
+    async def until(life: Life) -> None:
+        for _ in range(100):
+            world.put_one()
+        for _ in range(100):
+            await anyio.sleep(0.1)
+            positions.update(str(checkpoint.position) for checkpoint in await stored(world))
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert len(positions) >= 40
 
 
@@ -68,17 +65,14 @@ def test_windows_of_ten_seconds_lie_at_multiples_of_ten_and_end_with_a_call_with
     world = WindowWorld(batch_size=2)
     numbers: list[str] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            for at in (1.0, 1.1, 5.0, 12.0):
-                await anyio.sleep(at - anyio.current_time())
-                numbers.append(world.put_one())
-            await anyio.sleep(100)
-            return False
+    async def until(life: Life) -> None:
+        for at in (1.0, 1.1, 5.0, 12.0):
+            await anyio.sleep(at - anyio.current_time())
+            numbers.append(world.put_one())
+        await anyio.sleep(100)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     first, second, third, fourth = numbers
     assert [(start, end, what) for start, end, what, _ in shown(world) if what == "final"] == [
         (0, 10, "final"),
@@ -106,17 +100,14 @@ def test_a_wrong_clock_of_ours_does_not_close_windows_that_are_open(ahead: float
     world = WindowWorld()
     world.clock.ahead = ahead
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            for _ in range(12):
-                world.put_one()
-                await anyio.sleep(2)
-            await anyio.sleep(200)
-            return False
+    async def until(life: Life) -> None:
+        for _ in range(12):
+            world.put_one()
+            await anyio.sleep(2)
+        await anyio.sleep(200)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert_each_window_saw_its_records(world)
     assert [(call.start, call.end) for call in world.finals()] == [(0, 10), (10, 20), (20, 30)]
 
@@ -258,12 +249,12 @@ def test_a_last_call_that_fails_is_tried_again_then_reported_without_records_and
     numbers: list[str] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             numbers.append(world.put_one())
             await anyio.sleep(12)
             numbers.append(world.put_one())
             await anyio.sleep(60)
-            return False
+            life.begin_stop()
 
         await world.live(until)
         assert [checkpoint.window for checkpoint in await stored(world)] == [None]
@@ -286,21 +277,18 @@ def test_without_a_limit_a_last_call_holds_its_shard_up_until_it_succeeds() -> N
     world.answer = lambda call: ERROR if call.is_final and call.start == 0 and call.at < 100 else None
     reasons: list[str] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
-            world.put_one()
-            await anyio.sleep(12)
-            world.put_one()
-            await anyio.sleep(60)
-            stream = supervisor.statuses()[0].stream
-            assert stream is not None
-            reasons.extend(shard.reason for shard in stream.blocked)
-            await anyio.sleep(120)
-            return False
+    async def until(life: Life) -> None:
+        world.put_one()
+        await anyio.sleep(12)
+        world.put_one()
+        await anyio.sleep(60)
+        stream = life.supervisor.statuses()[0].stream
+        assert stream is not None
+        reasons.extend(shard.reason for shard in stream.blocked)
+        await anyio.sleep(120)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert reasons == ["ValueError"]
     assert_each_window_saw_its_records(world)
     second = next(call for call in world.windows if call.start == 10)
@@ -319,7 +307,7 @@ def test_a_last_call_ages_from_when_it_became_due() -> None:
     finals = world.finals()
     assert finals[-1].at - finals[0].at <= 60
     assert 40 <= finals[0].at <= 42
-    dropped = [fact for fact in world.facts if isinstance(fact, RecordsDropped)]
+    dropped = world.facts_of(RecordsDropped)
     assert [(fact.records, fact.condition) for fact in dropped] == [(0, "RecordAgeExceeded")]
 
 
@@ -329,28 +317,25 @@ def test_records_grow_too_old_while_their_window_waits() -> None:
     world.answer = lambda call: ERROR if call.is_final and call.start == 0 else None
     numbers: list[str] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            world.put_one()
-            await anyio.sleep(12)
-            numbers.append(world.put_one())
-            await anyio.sleep(200)
-            return False
+    async def until(life: Life) -> None:
+        world.put_one()
+        await anyio.sleep(12)
+        numbers.append(world.put_one())
+        await anyio.sleep(200)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert [report.condition for report in world.destination.reports] == ["RecordAgeExceeded"] * 2
     assert [report.numbers for report in world.destination.reports] == [[], numbers]
     assert all(numbers[0] not in call.numbers for call in world.windows)
 
 
-@pytest.mark.parametrize("kind", [WindowWorld, TableWorld])
-def test_a_window_does_not_outlive_its_shard(kind: type[WindowWorld]) -> None:
+@pytest.mark.parametrize("kind", [WindowWorld, WindowTable])
+def test_a_window_does_not_outlive_its_shard(kind: type[Windows]) -> None:
     world = kind(length=900)
 
     async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             for key in "abcdef":
                 world.put_one(key)
             await anyio.sleep(5)
@@ -361,7 +346,7 @@ def test_a_window_does_not_outlive_its_shard(kind: type[WindowWorld]) -> None:
             for key in "abcdef":
                 world.put_one(key)
             await anyio.sleep(100)
-            return False
+            life.begin_stop()
 
         await world.live(until)
         (final,) = world.finals()
@@ -384,7 +369,7 @@ def test_a_crash_at_the_shards_end_with_the_last_call_failing_keeps_the_window_a
     async def main() -> None:
         nonlocal failing
 
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             for key in "abcdef":
                 world.put_one(key)
             now = anyio.current_time()
@@ -393,10 +378,10 @@ def test_a_crash_at_the_shards_end_with_the_last_call_failing_keeps_the_window_a
             for key in "abcdef":
                 world.put_one(key)
             await anyio.sleep(100)
-            return True
+            life.crash()
 
         await world.live(until)
-        key = next(iter(world.store._rows))
+        key = next(iter(world.store.stored))
         parent = (await load(world.store, key))[ShardId(parents[0])]
         assert parent.window is not None
         assert not isinstance(parent.position, ShardEnd)
@@ -409,16 +394,18 @@ def test_a_crash_at_the_shards_end_with_the_last_call_failing_keeps_the_window_a
     assert_each_window_saw_its_records(world)
 
 
-@pytest.mark.parametrize("kind", [WindowWorld, TableWorld])
-def test_a_stored_window_that_became_due_meanwhile_closes_after_catching_up(kind: type[WindowWorld]) -> None:
+@pytest.mark.parametrize("kind", [WindowWorld, WindowTable])
+def test_a_stored_window_that_became_due_meanwhile_closes_after_catching_up(
+    kind: type[Windows],
+) -> None:
     world = kind(batch_size=5)
     second: list[str] = []
 
     async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             world.put_one()
             await anyio.sleep(3)
-            return True
+            life.crash()
 
         await world.live(until)
         second.append(world.put_one())
@@ -437,10 +424,10 @@ def test_a_window_is_not_idle_while_its_reader_lags_behind() -> None:
     world = WindowWorld(batch_size=3)
 
     async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
+        async def until(life: Life) -> None:
             world.put_one()
             await anyio.sleep(3)
-            return True
+            life.crash()
 
         await world.live(until)
         for _ in range(50):
@@ -458,19 +445,16 @@ def test_a_record_that_comes_late_counts_in_the_window_that_is_open() -> None:
     world = WindowWorld()
     numbers: list[str] = []
 
-    async def main() -> None:
-        async def until(_stop: Stop, _supervisor: Supervisor) -> bool:
-            numbers.append(world.put_one())
-            await anyio.sleep(12)
-            numbers.extend([world.put_one(), world.put_one()])
-            (shard,) = world.stream.shards(now=anyio.current_time())
-            shard.records[-1] = shard.records[-1]._replace(arrived_at=9.5)
-            await anyio.sleep(60)
-            return False
+    async def until(life: Life) -> None:
+        numbers.append(world.put_one())
+        await anyio.sleep(12)
+        numbers.extend([world.put_one(), world.put_one()])
+        (shard,) = world.stream.shards(now=anyio.current_time())
+        shard.records[-1] = shard.records[-1]._replace(arrived_at=9.5)
+        await anyio.sleep(60)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert shown(world) == [
         (0, 10, numbers[:1], []),
         (0, 10, "final", numbers[:1]),
@@ -497,22 +481,19 @@ def test_a_crash_between_the_last_call_and_its_checkpoint_repeats_that_call_only
 def test_a_run_that_waited_for_the_last_call_of_the_old_run_does_not_repeat_it() -> None:
     world = WindowWorld()
 
-    async def main() -> None:
-        async def until(_stop: Stop, supervisor: Supervisor) -> bool:
-            world.put_one()
-            await anyio.sleep(39)
-            world.duration = 12.0  # the last call begins at about 40 and outlasts the grace of ten seconds
-            await anyio.sleep(2)
-            assert len(world.finals()) == 1
-            await supervisor.replace(world._mapping(), FUNCTION)
-            assert not [call for call in world.ended if call.is_final], "the old run still runs"
-            world.duration = 0.01
-            await anyio.sleep(60)
-            return False
+    async def until(life: Life) -> None:
+        world.put_one()
+        await anyio.sleep(39)
+        world.duration = 12.0  # the last call begins at about 40 and outlasts the grace of ten seconds
+        await anyio.sleep(2)
+        assert len(world.finals()) == 1
+        await life.supervisor.replace(world.mapping, life.function(world.mapping))
+        assert not [call for call in world.ended if call.is_final], "the old run still runs"
+        world.duration = 0.01
+        await anyio.sleep(60)
+        life.begin_stop()
 
-        await world.live(until)
-
-    play(world, main)
+    play_life(world, until)
     assert [call.is_final for call in world.windows] == [False, True]
     assert_each_window_saw_its_records(world)
 
@@ -541,7 +522,7 @@ def test_a_mapping_without_windows_any_more_forgets_the_one_stored() -> None:
 
 def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
     """Crashes and stops at any moment, failures of all kinds, splits, early ends: each window saw its records once."""
-    kind = (WindowWorld, TableWorld)[seed % 2]
+    kind = (WindowWorld, WindowTable)[seed % 2]
     randomness = random.Random(seed)
     world = kind(
         length=randomness.choice([1, 5, 10]),

@@ -16,12 +16,8 @@ import anyio
 import orjson
 
 from poller.model.invocation import Answered, Invocation, Response
-from poller.ports import StreamSource
-from poller.sources.dynamodb_streams import DynamoDbStreamsSource
 from tests.fakes.clock import EPOCH
-from tests.fakes.dynamodb_streams import FakeDynamoDbStreams, FakeTable
-from tests.fakes.stream_service import FakeStreamService
-from tests.simulation.one_stream import Process, World
+from tests.simulation.one_stream import KinesisWorld, OneStreamWorld, TableWorld
 
 WindowName = tuple[str, int]
 """A shard and the beginning of a window, on anyio's clock."""
@@ -46,7 +42,7 @@ class Call:
         return self.shard_id, self.start
 
 
-class WindowWorld(World):
+class Windows(OneStreamWorld):
     """`answer` may say what a call gets back; where it says nothing, the function adds what it sees to its state.
 
     `windows` are all calls, `ended` those in which the function came to an end and returned something.
@@ -58,7 +54,6 @@ class WindowWorld(World):
         self.windows: list[Call] = []
         self.ended: list[Call] = []
         self.answer: Callable[[Call], Response | None] = lambda _call: None
-        self._puts = 0
 
     async def invoke(self, invocation: Invocation) -> Response:
         call = call_of(invocation, anyio.current_time())
@@ -68,10 +63,6 @@ class WindowWorld(World):
         if isinstance(response, Answered):
             self.ended.append(call)
         return response
-
-    def put_one(self, key: str = "a") -> str:
-        """Returns the sequence number."""
-        return self.service.put(self.stream, key, b"")
 
     def finals(self) -> list[Call]:
         return [call for call in self.windows if call.is_final]
@@ -97,30 +88,12 @@ class WindowWorld(World):
         return seen
 
 
-class TableWorld(WindowWorld):
-    """The same over a table's stream, which does not tell how far behind a reader is."""
+class WindowWorld(Windows, KinesisWorld):
+    """Windows of a Kinesis stream."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.tables = FakeDynamoDbStreams(faults=self.service.faults)
-        self.table: FakeTable
 
-    def create_stream(self, **settings: Any) -> None:
-        self.table = self.tables.create_table("users", **settings)
-        self.stream = self.table.stream
-
-    @property
-    def client(self) -> FakeStreamService:
-        return self.tables
-
-    def source(self, process: Process) -> StreamSource:
-        return DynamoDbStreamsSource(process, arn=self.stream.arn)
-
-    def put_one(self, key: str = "a") -> str:
-        self._puts += 1
-        number = self.table.put_item({"id": {"S": key}, "version": {"N": str(self._puts)}})
-        assert number is not None, "each put changes the version"
-        return number
+class WindowTable(Windows, TableWorld):
+    """Windows of a table's stream."""
 
 
 def call_of(invocation: Invocation, at: float) -> Call:

@@ -23,22 +23,30 @@ from poller.model.function import Function, HttpService
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
 from poller.model.stream import TrimHorizon
+from poller.ports import StreamSource
+from poller.sources.client import Client
+from poller.sources.dynamodb_streams import DynamoDbStreamsSource
+from poller.sources.kinesis import KinesisSource, known
 from tests.fakes.clock import VirtualClock
 from tests.fakes.destinations import FakeDestination
 from tests.fakes.faults import FaultPlan
+from tests.fakes.kinesis import INVOKE_IDENTITY_ARN
 from tests.fakes.pauses import FakePauses
 from tests.fakes.queue import FakeQueue
 from tests.fakes.sqs import FakeSqs
 from tests.fakes.store import FakeStore
-from tests.fakes.target import FakeTarget, FunctionPlan
+from tests.fakes.target import Call, FakeTarget, FunctionPlan
 from tests.simulation.life import Life
-from tests.simulation.process import Killed, ListingNote, ReadNote, Sight
+from tests.simulation.process import Killed, Notes
 from tests.simulation.streams import SimulatedStream
 
 T = TypeVar("T")
 
 FAILURES = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:failures")
 
+
+Beside = Callable[[Life], Coroutine[Any, Any, None]]
+"""What runs beside one life of the daemon, and may end it."""
 
 ClockStep = tuple[float, float]
 """When the daemon's clock is set, and by how many seconds it is ahead from then on."""
@@ -94,12 +102,8 @@ class World:
         self.stream_mappings: list[StreamMapping] = []
         self.facts: list[Fact] = []
         self.ready_at: dict[str, float] = {}
-        self.reads: list[ReadNote] = []
-        self.listings: list[ListingNote] = []
-        self.sights: list[Sight] = []
+        self.notes = Notes()
         self.lives: list[Life] = []
-        self.beside: Callable[[Life], Coroutine[Any, Any, None]] | None = None
-        """What runs beside every life."""
         self.crash_rate = 0.0
         """How often an invocation meets a fault of our own, from 0 to 1, until `crashes_end_at`."""
         self.crashes_end_at = 0.0
@@ -115,9 +119,15 @@ class World:
         return stream
 
     def add_function(
-        self, name: str, plan: FunctionPlan | None = None, *, timeout_in_seconds: float = 10.0, concurrency: int = 10
+        self,
+        name: str,
+        plan: FunctionPlan | None = None,
+        *,
+        target: FakeTarget | None = None,
+        timeout_in_seconds: float = 10.0,
+        concurrency: int = 10,
     ) -> FakeTarget:
-        self.targets[name] = FakeTarget(plan)
+        self.targets[name] = target or FakeTarget(plan)
         self.functions[name] = Function(
             name=FunctionName(name),
             arn=Arn.parse(f"arn:aws:lambda:eu-west-1:123456789012:function:{name}"),
@@ -178,8 +188,17 @@ class World:
     def queue_of(self, mapping: QueueMapping) -> FakeQueue:
         return self.queues[mapping.event_source_arn.resource]
 
-    def facts_of(self, kind: type[T]) -> list[T]:
-        return [fact for fact in self.facts if isinstance(fact, kind)]
+    def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
+        """Return the source of a mapping; `client` is the way of its process to the service."""
+        if mapping.is_kinesis:
+            return KinesisSource(client, arn=mapping.event_source_arn, reader=known(INVOKE_IDENTITY_ARN))
+        return DynamoDbStreamsSource(client, arn=mapping.event_source_arn)
+
+    def calls_of(self, mapping: QueueMapping | StreamMapping) -> list[Call]:
+        return [call for call in self.targets[mapping.function_name].calls if call.mapping == mapping.name]
+
+    def facts_of(self, *kinds: type[T]) -> list[T]:
+        return [fact for fact in self.facts if isinstance(fact, kinds)]
 
     def draw_crash(self) -> bool:
         is_possible = self.crash_rate > 0 and anyio.current_time() < self.crashes_end_at
@@ -190,7 +209,7 @@ class World:
         if isinstance(fact, MappingReady):
             self.ready_at.setdefault(fact.mapping, anyio.current_time())
 
-    async def live(self, until: Callable[[Life], Coroutine[Any, Any, None]]) -> Life:
+    async def live(self, until: Beside, *, beside: Beside | None = None) -> Life:
         """One process, from start to end. `until` runs beside it and ends it with `crash`, or by beginning its stop."""
         life = Life(self)
         self.lives.append(life)
@@ -198,8 +217,8 @@ class World:
             with life.scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(until, life)
-                    if self.beside is not None:
-                        group.start_soon(self.beside, life)
+                    if beside is not None:
+                        group.start_soon(beside, life)
                     await life.run()
                     group.cancel_scope.cancel()
         except* Killed:
