@@ -138,7 +138,7 @@ def check_failed_messages_come_again_in_time(
 ) -> None:
     """A failed message is shown when the queue's own visibility timeout is over, or at its failure where that is later.
 
-    A group whose answer was lost may wait for as long as its function may run.
+    A group whose answer was lost may wait from then on for as long as its function may run.
     """
     received_at = {entry.receipt: entry.at for entry in queue.history if entry.kind in ("received", "repeated")}
     shown_at = {entry.receipt: entry.at for entry in queue.history if _is_shown(entry)}
@@ -151,7 +151,7 @@ def check_failed_messages_come_again_in_time(
             due_at = received_at[receipt] + queue.visibility_timeout_in_seconds
             latest = max(due_at, call.ended_at)
             if queue.is_fifo and call.ending == "answer_lost":
-                latest = max(latest, call.began_at + timeout_in_seconds)
+                latest = max(latest, call.ended_at + timeout_in_seconds)
             if not due_at <= shown_at[receipt] <= latest + slack_in_seconds:
                 raise Violation(f"{message_id} was shown at {shown_at[receipt]}, not at {latest}: {call}")
 
