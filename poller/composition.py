@@ -42,11 +42,12 @@ from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.engine.streams.shards_in_hand import ShardsInHand
 from poller.engine.supervisor import Runner
 from poller.facts import Emit, StateOpened
+from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
 from poller.model.arn import Arn, queue_url
 from poller.model.function import ChildProcess, Function, HttpService, LambdaApi
-from poller.model.ids import MappingName, RequestId
+from poller.model.ids import FunctionName, MappingName, RequestId
 from poller.model.mapping import AnyMapping, EventMapping, QueueMapping, StreamMapping
 from poller.model.stream import StateKey
 from poller.ports import CheckpointStore, Destination, PauseStore, StreamSource, Target
@@ -109,6 +110,7 @@ class Composition:
         self._paces: WeakValueDictionary[tuple[str, str, str, str], Pace] = WeakValueDictionary()
         self._rooms: WeakValueDictionary[MappingName, MappingRoom] = WeakValueDictionary()
         self._groups: WeakValueDictionary[Arn, GroupTurns] = WeakValueDictionary()
+        self._capacities: WeakValueDictionary[FunctionName, FunctionCapacity] = WeakValueDictionary()
         self._attempts: WeakValueDictionary[Arn, ReceiveAttempts] = WeakValueDictionary()
         self._shards: WeakValueDictionary[StateKey, ShardsInHand] = WeakValueDictionary()
 
@@ -268,7 +270,8 @@ class Composition:
                     )
                 case _:
                     assert_never(function.kind)
-            yield SharedFunction(OpenFunction(function, target), target)
+            capacity = self._capacities.setdefault(function.name, FunctionCapacity(function.reserved_concurrency))
+            yield SharedFunction(OpenFunction(function, target, capacity), target)
 
 
 class State(NamedTuple):

@@ -1,10 +1,11 @@
 """What is a function at run time? One object for each function, shared by everything that invokes it.
 
-    opened.py   an open function has a target and one way to invoke it
-    telling.py  reports a mapping's invocations as facts
-    gate.py     limits how many invocations run at once; the others wait in line
-    room.py     counts the batches in hand, so that mappings fetch no more than the function can take
-    health.py   tells a mapping whether its function takes batches
+    opened.py    an open function has a target and one way to invoke it
+    telling.py   reports a mapping's invocations as facts
+    capacity.py  keeps the gate and the room of a function while the function is replaced
+    gate.py      limits how many invocations run at once; the others wait in line
+    room.py      counts the batches in hand, so that mappings fetch no more than the function can take
+    health.py    tells a mapping whether its function takes batches
 
 Belongs here: code for batches of any source.
 Does not belong here: how a function is reached (targets/), what becomes of a batch (core/), when a batch is tried again

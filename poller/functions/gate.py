@@ -48,7 +48,7 @@ class FunctionGate:
 
     def enter(self, unless: anyio.Event) -> bool:
         """Take a slot at once. Return False if no slot is free or `unless` is set."""
-        if self.running == self.capacity or unless.is_set():
+        if self.running >= self.capacity or unless.is_set():
             return False
         assert not self._line, "nobody stands in line while there is room"
         self.running += 1
@@ -77,13 +77,23 @@ class FunctionGate:
         return waiter.has_slot
 
     def leave(self) -> None:
-        """Give the slot to the first in line; if the line is empty, the slot becomes free."""
-        if self._line:
+        """Free the slot, and give it to the first in line."""
+        self.running -= 1
+        self._call()
+
+    def resize(self, capacity: int) -> None:
+        """Allow this number of invocations at once. If more are running, they go on."""
+        assert capacity >= 1, capacity
+        self.capacity = capacity
+        self._call()
+
+    def _call(self) -> None:
+        """Give free slots to the first in line."""
+        while self._line and self.running < self.capacity:
             waiter = self._line.popleft()
             waiter.has_slot = True
             waiter.called.set()
-        else:
-            self.running -= 1
+            self.running += 1
 
 
 class Slot:

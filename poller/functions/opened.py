@@ -19,8 +19,7 @@ import anyio
 
 from poller.core.event_limit import EventLimit
 from poller.core.outcome import interpret
-from poller.functions.gate import FunctionGate
-from poller.functions.room import FunctionRoom
+from poller.functions.capacity import FunctionCapacity
 from poller.model.function import Function
 from poller.model.invocation import Invocation, Response
 from poller.model.outcome import Outcome, Oversized
@@ -54,10 +53,14 @@ class Invoked(NamedTuple):
 class OpenFunction:
     """A function with an open target. The task that opened the target closes it after the last user."""
 
-    def __init__(self, definition: Function, target: Target) -> None:
+    def __init__(self, definition: Function, target: Target, capacity: FunctionCapacity | None = None) -> None:
+        """`capacity` is shared with the function that this one replaces; None if it replaces none."""
+        capacity = capacity or FunctionCapacity(definition.reserved_concurrency)
+        capacity.resize(definition.reserved_concurrency)
         self.definition = definition
-        self.gate = FunctionGate(definition.reserved_concurrency)
-        self.room = FunctionRoom(definition.reserved_concurrency)
+        self.capacity = capacity  # it lives as long as one of its functions is open
+        self.gate = capacity.gate
+        self.room = capacity.room
         self.event_limit = EventLimit()
         self._target = target
 

@@ -38,3 +38,8 @@ class FunctionRoom(Room):
         assert capacity >= 1, capacity
         self.capacity = capacity
         self.short_polls = 0
+
+    def resize(self, capacity: int) -> None:
+        assert capacity >= 1, capacity
+        self.capacity = capacity
+        self.changed()

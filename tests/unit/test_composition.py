@@ -15,8 +15,10 @@ import pytest
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.composition import Composition, Pauses, SharedAws, SharedFunction, compose
+from poller.engine.queues.mapping import QueueMappingRunner
 from poller.engine.stop import Stop
-from poller.engine.supervisor import Supervisor
+from poller.engine.streams.mapping import StreamMappingRunner
+from poller.engine.supervisor import Runner, Supervisor
 from poller.facts import Fact
 from poller.functions.opened import OpenFunction
 from poller.model.arn import Arn
@@ -136,6 +138,39 @@ async def test_functions_close_in_any_order_and_the_last_mapping_closes_what_it_
         assert len(opened) == 1
         await second.__aexit__(None, None, None)
         assert (len(opened), len(composition._aws)) == (0, 0)
+
+
+async def test_a_function_and_the_one_that_it_replaces_share_one_gate_and_one_room(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, ["a", "b"])
+    facts: list[Fact] = []
+    async with compose(settings, emit=facts.append, descriptor_limit=1024) as composition:
+        mapping = settings.mappings[0]
+        old = settings.functions[mapping.function_name]
+        new = replace(old, timeout_in_seconds=77, reserved_concurrency=5)
+        other = settings.mappings[1]
+        async with (
+            composition.open(mapping, old, Stop()) as first,
+            composition.open(mapping, new, Stop()) as second,
+            composition.open(other, settings.functions[other.function_name], Stop()) as third,
+        ):
+            before, after, beside = (opened_function(run) for run in (first, second, third))
+            assert before is not after
+            assert before.gate is after.gate
+            assert before.room is after.room
+            assert (after.gate.capacity, after.room.capacity) == (5, 5)
+            assert beside.gate is not after.gate
+        del before, after, beside, first, second, third
+        gc.collect()
+        assert not composition._capacities
+
+
+def opened_function(run: Runner) -> OpenFunction:
+    match run:
+        case QueueMappingRunner():
+            return run._context.function
+        case StreamMappingRunner():
+            return run._context.lane.function
+    raise AssertionError(run)
 
 
 async def test_a_pause_survives_in_the_state_file_and_without_a_pause_no_file_is_made(tmp_path: Path) -> None:

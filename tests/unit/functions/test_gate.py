@@ -140,3 +140,46 @@ async def test_the_line_is_first_come_first_served() -> None:
             group.start_soon(invoke, number)
             await anyio.wait_all_tasks_blocked()
     assert order == [0, 1, 2, 3]
+
+
+async def test_a_gate_that_is_made_smaller_cuts_nothing_and_gives_no_slot_until_fewer_invocations_run() -> None:
+    gate, done = FunctionGate(3), [anyio.Event() for _ in range(5)]
+    begun: list[int] = []
+
+    async def invoke(number: int) -> None:
+        async with gate.slot(unless=anyio.Event()):
+            begun.append(number)
+            await done[number].wait()
+
+    async with anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(invoke, number)
+            await anyio.wait_all_tasks_blocked()
+        gate.resize(1)
+        group.start_soon(invoke, 4)
+        running = []
+        for number in range(3):
+            done[number].set()
+            await anyio.wait_all_tasks_blocked()
+            running.append((gate.running, len(begun)))
+        assert running == [(2, 3), (1, 3), (1, 4)]
+        done[3].set()
+        done[4].set()
+    assert (begun, gate.running) == ([0, 1, 2, 3, 4], 0)
+
+
+async def test_a_gate_that_is_made_larger_gives_slots_to_those_in_line() -> None:
+    gate, done = FunctionGate(1), anyio.Event()
+
+    async def invoke() -> None:
+        async with gate.slot(unless=anyio.Event()):
+            await done.wait()
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(invoke)
+        await anyio.wait_all_tasks_blocked()
+        gate.resize(3)
+        assert gate.running == 3
+        done.set()
+    assert gate.running == 0

@@ -111,6 +111,20 @@ async def test_further_polls_use_the_functions_concurrency() -> None:
     assert not second.has_room
 
 
+async def test_a_function_that_may_run_more_wakes_a_mapping() -> None:
+    room = FunctionRoom(1)
+    permits, _, _ = permits_for(room)
+    for _ in range(2):  # the first one needs no room
+        assert await permits.begin_poll()
+    async with anyio.create_task_group() as group:
+        group.start_soon(permits.begin_poll)
+        await anyio.wait_all_tasks_blocked()
+        assert permits.polls_in_flight == 2
+        room.resize(2)
+        await anyio.wait_all_tasks_blocked()
+        assert permits.polls_in_flight == 3
+
+
 async def test_free_concurrency_of_the_function_wakes_another_mapping() -> None:
     room = FunctionRoom(1)
     first, _, _ = permits_for(room)
