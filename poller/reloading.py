@@ -46,7 +46,7 @@ class Running(Protocol):
 
     @property
     def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
-        """The mappings that exist now, each with the function that it invokes."""
+        """The mappings of the file that exist now, each with the function that it invokes."""
         ...
 
     def restart_function(self, function: Function) -> None:

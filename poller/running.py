@@ -108,8 +108,8 @@ class Running:
 
     @property
     def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
-        """The mappings that exist now, each with the function that it invokes."""
-        return {status.mapping: status.function for status in self._supervisor.statuses()}
+        """The mappings of the file that exist now, each with the function that it invokes."""
+        return {status.mapping: status.function for status in self._supervisor.statuses() if status.events is None}
 
     def check_descriptors(self, settings: Settings) -> None:
         """Warn if the system allows fewer open files than these settings need."""

@@ -8,9 +8,11 @@
 
 A stream is found once its starting positions are stored.  A later failure changes the body of /readyz, but not its
 status code: a restart would not help, and a function that takes no batches must not stop a rolling deploy.
+Therefore a reload that replaces a ready mapping does not change the status code either, unless it gives the mapping
+another source.
 
     state      what it means                                               status code
-    starting   the source has not been found yet                           503
+    starting   the source has not been found yet                           503; 200 if an earlier run has found it
     ready      the mapping polls its source                                200
     waiting    the function takes no batches, or cannot start              200
     troubled   the source was found; it or the position store fails now    200
@@ -259,7 +261,7 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
 def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
     """Return the body of /readyz."""
     return {
-        "ready": all(status.state not in ("starting", "stopping") for status in statuses),
+        "ready": all(_is_ready(status) for status in statuses),
         "mappings": {status.mapping: _entry(status) for status in statuses if status.events is None},
         "events": {
             status.function: _entry(status) | status.events._asdict()
@@ -267,6 +269,10 @@ def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
             if status.events is not None
         },
     }
+
+
+def _is_ready(status: MappingStatus) -> bool:
+    return status.was_found if status.state == "starting" else status.state != "stopping"
 
 
 def _entry(status: MappingStatus) -> dict[str, Any]:

@@ -244,6 +244,8 @@ class Supervisor:
         """
         if not mapping.is_enabled or supervised.is_paused or self._stop.has_begun:
             return None
+        if supervised.run is not None and (last := supervised.run.runner.status()).state != "starting":
+            supervised.found = last.source
         run = _Run(mapping, function)
         await self._tasks.start(self._live, supervised, run, after)
         supervised.crash = None
@@ -357,8 +359,8 @@ class Supervisor:
                 batches_in_flight=status.batches_in_flight + finishing.batches_in_flight,
                 messages_held=status.messages_held + finishing.messages_held,
             )
-        health = self._health(supervised, status)
-        return status._replace(**health._asdict())
+        was_found = supervised.found == status.source
+        return status._replace(**self._health(supervised, status)._asdict(), was_found=was_found)
 
     def _health(self, supervised: _Supervised, status: MappingStatus) -> Health:
         run = supervised.run
@@ -390,7 +392,10 @@ class Supervisor:
 
 
 class _Supervised:
-    """A mapping's wanted state, and its runs: `run` is the newest one, `runs` are all that have not ended."""
+    """A mapping's wanted state, and its runs: `run` is the newest one, `runs` are all that have not ended.
+
+    `found` is the source that an earlier run than `run` has found; None if no earlier run has found one.
+    """
 
     def __init__(self, mapping: AnyMapping, function: Function, *, is_paused: bool) -> None:
         self.mapping = mapping
@@ -398,6 +403,7 @@ class _Supervised:
         self.is_paused = is_paused
         self.run: _Run | None = None
         self.runs: set[_Run] = set()
+        self.found: str | None = None
         self.crash: Health | None = None
         self.crashes = 0
         self.changing = anyio.Lock()

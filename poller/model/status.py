@@ -95,6 +95,7 @@ class MappingStatus(NamedTuple):
     `concurrency_limit` is how many invocations may run at once now.
     `since`, `attempt` and `next_try` are the same as in `Health`.
     `stream` is None unless the source is a stream, `events` unless the source is a function's event queue.
+    `was_found` is true if an earlier run of the mapping has found the same source.
     """
 
     mapping: MappingName
@@ -111,3 +112,4 @@ class MappingStatus(NamedTuple):
     attempt: int | None = None
     next_try: float | None = None
     events: EventsStatus | None = None
+    was_found: bool = False

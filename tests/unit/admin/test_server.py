@@ -127,6 +127,18 @@ async def test_ready_is_503_with_the_reason_while_one_mapping_searches_its_sourc
     assert body["mappings"]["invoices"] == {"state": state, "reason": "the queue is gone"} | NOTHING_FAILED
 
 
+@pytest.mark.parametrize(("state", "expected"), [("starting", 200), ("stopping", 503)])
+async def test_a_mapping_whose_source_an_earlier_run_has_found_is_ready_while_it_starts_again(
+    state: MappingState, expected: int
+) -> None:
+    again = TROUBLED._replace(state=state, was_found=True)
+    async with serving([READY, again]) as client, client.get("/readyz") as answer:
+        assert answer.status == expected
+        body = await answer.json()
+    assert body["ready"] is (expected == 200)
+    assert body["mappings"]["invoices"]["state"] == state
+
+
 @pytest.mark.parametrize("state", ["waiting", "troubled"])
 async def test_a_failure_after_the_source_was_found_changes_only_the_body(state: MappingState) -> None:
     since = 1_769_860_800.75

@@ -70,7 +70,7 @@ class FakeRunner:
         return MappingStatus(
             mapping=self.mapping.name,
             function=self.mapping.function_name,
-            source="the source",
+            source="the source" if isinstance(self.mapping, EventMapping) else str(self.mapping.event_source_arn),
             state="ready" if self.began_at is not None else "starting",
             reason=None,
             polls_in_flight=int(is_running and not self._stop.has_begun),
@@ -517,6 +517,49 @@ async def test_nothing_is_polled_before_the_daemon_has_begun_or_if_it_cannot_beg
     with pytest.raises(SettingsError):
         await fail_to_begin()
     assert [run.began_at for run in world.runs] == [None]
+
+
+@pytest.mark.parametrize("change", ["replaced", "resumed", "crashed"])
+async def test_a_mapping_that_begins_another_run_of_the_same_source_was_found(change: str) -> None:
+    world = World()
+    world.busy_for = 20.0
+    world.crashes_after = [10.0] if change == "crashed" else []
+
+    async def until() -> None:
+        assert not world.status().was_found, "there is no earlier run"
+        await anyio.sleep(5)
+        if change == "replaced":
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(world.supervisor.replace, replace(mapping(), batch_size=3), FUNCTION)
+                await anyio.sleep(5)
+                assert (world.status().state, world.status().was_found) == ("starting", True)
+        elif change == "resumed":
+            await world.supervisor.pause(NAME)
+            await world.supervisor.resume(NAME)
+        await anyio.sleep(50)
+        assert (len(world.runs), world.status().was_found) == (2, True)
+        await world.supervisor.replace(replace(mapping(), maximum_concurrency=2), FUNCTION)
+        assert world.status().was_found
+
+    await world.live(mapping(), until=until)
+
+
+async def test_a_mapping_that_gets_another_source_was_not_found_and_neither_was_one_that_never_began() -> None:
+    world = World()
+
+    async def until() -> None:
+        await anyio.sleep(5)
+        await world.supervisor.replace(replace(mapping(), event_source_arn=mapping("other").event_source_arn), FUNCTION)
+        assert not world.status().was_found
+
+    await world.live(mapping(), until=until)
+    world = World()
+    async with world.supervisor.running():
+        await world.supervisor.add(mapping(), FUNCTION)
+        await world.supervisor.pause(NAME)
+        await world.supervisor.resume(NAME)
+        assert not world.status().was_found
+        world.stop.begin()
 
 
 async def test_a_hundred_changes_leave_no_task_behind() -> None:
