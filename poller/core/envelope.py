@@ -29,6 +29,9 @@ import orjson
 
 from poller.model.stream import Window
 
+DATA_KEY = b',"data":"'
+"""What precedes the data in the JSON of a Kinesis record."""
+
 LEFT_OUT_ATTRIBUTE = "SqsManagedSseEnabled"
 """An attribute that ReceiveMessage returns with each message and that Lambda does not pass to functions."""
 
@@ -107,6 +110,16 @@ class KinesisEnvelope:
                 return record(wire, encode)
 
         return record
+
+
+def kinesis_data(encoded: bytes) -> bytes:
+    """Return a record's data, in base64 and in quotation marks, cut out of the JSON that `KinesisEnvelope` made.
+
+    A quotation mark within a JSON string follows a backslash, so no string before the data contains `DATA_KEY`.
+    Raises ValueError if the data are no string.
+    """
+    start = encoded.index(DATA_KEY) + len(DATA_KEY)
+    return encoded[start - 1 : encoded.index(b'"', start) + 1]
 
 
 def dynamodb_record(wire: Mapping[str, Any], *, arn: str, region: str) -> dict[str, Any]:

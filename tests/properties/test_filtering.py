@@ -10,13 +10,16 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from base64 import b64encode, encodebytes
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
+from poller.core.envelope import KinesisEnvelope
 from poller.core.filtering import DataKey, compile_filters
+from poller.model.stream import SequenceNumber, StreamRecord
 
 # The model
 
@@ -351,3 +354,32 @@ def test_no_record_raises(pattern: dict[str, Any], value: Any) -> None:
             compiled = compile_filters([text], data_key=data_key)
             compiled.matches({data_key: value, "a": value, "kinesis": {"data": value, "a": value}})
             compiled.matches({"kinesis": value})
+
+
+@given(
+    st.fixed_dictionaries({"data": ANY_PATTERNS}, optional={"partitionKey": st.just(["a"])}),
+    ANY_RECORDS.map(json.dumps).map(str.encode) | st.binary(max_size=20),
+    st.sampled_from(["a", "é", 'a,"data":"', ',"data":"', "\ud800", "\\"]),
+    st.booleans(),
+)
+@settings(deadline=None)
+@example({"data": {"a": [1]}}, b'{"a": 1}', ',"data":"', False)
+@example({"data": {"a": [1]}}, b'{"a": 1%s}' % (b" " * 100), "a", True)
+@example({"data": {"a": [2**64]}}, b'{"a": %d}' % (2**64 + 1), "a", False)
+@example({"data": {"a": [1]}, "partitionKey": ["a"]}, b'{"a": 1}', "é", False)
+def test_an_encoded_kinesis_record_matches_as_the_parsed_one(
+    pattern: dict[str, Any], data: bytes, partition_key: str, has_line_breaks: bool
+) -> None:
+    text = (encodebytes(data) if has_line_breaks else b64encode(data)).decode()
+    wire = {"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1.5, "Data": text, "PartitionKey": partition_key}
+    encoded = KinesisEnvelope(arn="arn", region="r", role_arn="role").of_shard("shardId-0")(wire)
+    record = StreamRecord(SequenceNumber("1"), partition_key, 1.5, encoded)
+    compiled = compile_filters([json.dumps(pattern)], data_key="data")
+    assert compiled.matches_record(record) is compiled.matches(record.record)
+
+
+def test_kinesis_data_that_are_no_string_have_no_document() -> None:
+    envelope = KinesisEnvelope(arn="arn", region="r", role_arn="role").of_shard("shardId-0")
+    encoded = envelope({"SequenceNumber": "1", "ApproximateArrivalTimestamp": 1.5, "Data": 5})
+    compiled = compile_filters(['{"data": {"a": [{"exists": false}]}}'], data_key="data")
+    assert not compiled.matches_record(StreamRecord(SequenceNumber("1"), "1", 1.5, encoded))

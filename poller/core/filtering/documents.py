@@ -23,11 +23,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NoReturn
 
 import orjson
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from poller.core.envelope import kinesis_data
 
 DataKey = Literal["body", "data", "dynamodb"]
 Document = Any
 """A dict or a list (JSON), a str (an SQS body that is a plain string), or ABSENT."""
 
+_BASE64 = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
 _SPACE = " \t\r\n"
 _MAX_DIGITS = 4_000
 """An integer with this number of digits or more is parsed as a float, because Python refuses more than 4,300 digits."""
@@ -67,6 +71,30 @@ def document_reader(data_key: DataKey, *, exact_integers: bool) -> Callable[[Map
         return image if type(image) is dict else ABSENT
 
     return {"body": read_body, "data": read_data, "dynamodb": read_dynamodb}[data_key]
+
+
+def encoded_data_reader(*, exact_integers: bool) -> Callable[[bytes], Document]:
+    """Return a function that returns the document of an encoded Kinesis record. That function never raises.
+
+    It takes half the time of parsing the record for `document_reader`.
+    """
+    decode = _decode_exactly if exact_integers else _decode
+
+    def read_encoded(encoded: bytes) -> Document:
+        try:
+            return decode(str(_from_base64(kinesis_data(encoded)), "utf-8"))
+        except ValueError:
+            return ABSENT
+
+    return read_encoded
+
+
+def _from_base64(text: bytes) -> bytes:
+    """Decode a JSON string in base64. Python's own decoder takes two to four times as long, but skips line breaks."""
+    try:
+        return _BASE64.validate_json(text)
+    except ValidationError:
+        return a2b_base64(orjson.loads(text))
 
 
 def _decode(text: str) -> Document:

@@ -23,12 +23,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from poller.core.filtering.arrays import Verdict, judge
-from poller.core.filtering.documents import ABSENT, Absent, DataKey, Document, document_reader
+from poller.core.filtering.documents import ABSENT, Absent, DataKey, Document, document_reader, encoded_data_reader
 from poller.core.filtering.invalid import InvalidPattern
 from poller.core.filtering.notation import KINDS
 from poller.core.filtering.parsing import Rule, parse_pattern
 from poller.core.filtering.predicates import Predicate, constant, never
 from poller.core.filtering.tree import Branch, Node, grow
+from poller.model.stream import StreamRecord
 
 _Table = dict[type, Predicate]
 
@@ -43,17 +44,20 @@ class _CompiledRule(NamedTuple):
 class RecordFilter:
     """The compiled patterns of one mapping."""
 
-    __slots__ = ("_fields", "_read", "_rules")
+    __slots__ = ("_fields", "_read", "_read_encoded", "_rules")
 
     def __init__(
         self,
         rules: tuple[_CompiledRule, ...],
         read: Callable[[Mapping[str, Any]], Document],
+        *,
         fields: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None,
+        read_encoded: Callable[[bytes], Document] | None,
     ) -> None:
         self._rules = rules
         self._read = read
         self._fields = fields
+        self._read_encoded = read_encoded
 
     def matches(self, record: Mapping[str, Any]) -> bool:
         """Return whether the record matches one of the patterns; True if there are no patterns. It never raises.
@@ -73,6 +77,16 @@ class RecordFilter:
                 return True
         return not self._rules
 
+    def matches_record(self, record: StreamRecord) -> bool:
+        """Return the same for a record of a stream. If only Kinesis data are tested, the rest is not parsed."""
+        if self._read_encoded is None:
+            return self.matches(record.record)
+        document = self._read_encoded(record.encoded)
+        for _, data in self._rules:
+            if data is None or data[type(document)](document):
+                return True
+        return not self._rules
+
 
 def compile_filters(patterns: Sequence[str], *, data_key: DataKey) -> RecordFilter:
     """Return the compiled filter of these patterns, which are JSON texts. Raises InvalidPattern for an invalid one."""
@@ -80,10 +94,12 @@ def compile_filters(patterns: Sequence[str], *, data_key: DataKey) -> RecordFilt
     rules = tuple(_compile_rule(rule, data_key) for pattern in parsed for rule in pattern.rules)
     exact_integers = any(pattern.has_long_integer for pattern in parsed)
     asks_metadata = any(rule.metadata is not None for rule in rules)
+    is_kinesis = data_key == "data"
     return RecordFilter(
         rules,
         document_reader(data_key, exact_integers=exact_integers),
-        _with_kinesis_fields if asks_metadata and data_key == "data" else None,
+        fields=_with_kinesis_fields if is_kinesis and asks_metadata else None,
+        read_encoded=encoded_data_reader(exact_integers=exact_integers) if is_kinesis and not asks_metadata else None,
     )
 
 

@@ -247,7 +247,7 @@ class ShardReader:
         if context.filters is None:
             watermark.hand_out(sequence_numbers)
         else:
-            matching = [context.filters.matches(record.record) for record in records]
+            matching = list(map(context.filters.matches_record, records))
             watermark.hand_out(sequence_numbers, kept=matching)
             kept = list(compress(records, matching))
         size = size_in_bytes(kept)
