@@ -1,9 +1,11 @@
-"""The command line: `poller run | check | reload | state | reference | demo`.
+"""The command line: `poller run | check | reload | state | events | reference | demo`.
 
     commands     run, check, demo: read the settings, show their faults, and call the program
     reloading    reload: ask the running daemon to read its file again
     reference    reference metrics, reference log: list what the daemon counts and logs
     state        state show, set, rename: show, move and rename stored positions
+    events       events list, show, retry, drop: see the asynchronous events that wait, and act on them
+    times        how a time is shown to a person
     positions    how a person writes a position on the command line
     moving       what a move of stored positions changes, and what this means for the records
     tables       how stored positions are shown to people and to programs

@@ -31,6 +31,7 @@ from poller.cli.ending import (
     refused,
     warn,
 )
+from poller.cli.events import events_commands
 from poller.cli.reference import reference_commands
 from poller.cli.reloading import OF_RELOADS, reload
 from poller.cli.state import state_commands
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 
 app.add_typer(state_commands, name="state")
+app.add_typer(events_commands, name="events")
 app.add_typer(reference_commands, name="reference")
 app.command(epilog=OF_RELOADS)(reload)
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poller.cli.positions import for_programs, in_words, when
+from poller.cli.times import ago
 from poller.model.mapping import StreamMapping
 from poller.model.stream import StateKey, Window
 from poller.stores.by_hand import Stored
@@ -75,20 +76,13 @@ def _table(stored: Stored, now: float) -> Table:
     for column in ("  SHARD", "SAVED", "POSITION", *(["OPEN WINDOW"] if has_windows else [])):
         table.add_column(column, no_wrap=True)
     for shard_id, (position, window) in sorted(stored.checkpoints.items()):
-        cells = [f"  {shard_id}", _ago(now - stored.saved_at[shard_id]), in_words(position)]
+        cells = [f"  {shard_id}", ago(now - stored.saved_at[shard_id]), in_words(position)]
         table.add_row(*map(Text, cells), *([Text(_window(window))] if has_windows else []))
     return table
 
 
 def _window(window: Window | None) -> str:
     return "" if window is None else f"{when(window.start)} to {when(window.end)}, {len(window.state)} bytes of state"
-
-
-def _ago(seconds: float) -> str:
-    for size, name in ((86_400, "days"), (3_600, "hours"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{int(seconds / size)} {name} ago"
-    return f"{max(0, int(seconds))} s ago"
 
 
 def document(entry: Entry) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What may a person do to the stored events? All of it works while daemons use the file.
 
+    depths()    how many events each function has
     listed()    the events of a function, without their payloads, the oldest first
     shown()     one event with its payload
     retry()     lets stuck events be taken again, at once
@@ -14,9 +15,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from poller.event_queues.rows import event_of, microseconds
+from poller.event_queues.rows import depth, event_of, functions, microseconds
 from poller.event_queues.schema import EVENTS, changing, reading
-from poller.model.event import Event
+from poller.model.event import Event, EventQueueDepth
 from poller.model.ids import FunctionName, RequestId
 
 MAXIMUM_LISTED = 1000
@@ -69,6 +70,14 @@ WHERE function = ?2 AND stuck != '' AND ?3 IN ('', request_id)
 DROP = """
 DELETE FROM event WHERE function = ?2 AND ?3 IN ('', request_id) AND NOT (free_at > ?1 AND free_at != due_at)
 """
+
+
+def depths(path: Path, *, now: float) -> dict[FunctionName, EventQueueDepth]:
+    """Return how many events each function has, for all functions that have any."""
+    with reading(path) as file, EVENTS.faults(path):
+        if file is None:
+            return {}
+        return {function: depth(file, function, now=now) for function in sorted(functions(file))}
 
 
 def listed(path: Path, function: FunctionName, *, now: float) -> Listing:

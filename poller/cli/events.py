@@ -1,0 +1,290 @@
+"""What can a person do with the asynchronous events that wait or are stuck? List, show, retry and drop them.
+
+The commands work on the file of events itself, so they need no running daemon, and a running daemon is not disturbed.
+A daemon sees a change within a second.
+If a function has an `event_queue_arn`, its events wait in that SQS queue. The file then has only those that ended and
+whose deliveries are not done.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from poller.cli.ending import OF_CHANGES, Config, counted, examined, failures_told, refused
+from poller.cli.times import ago, duration
+from poller.event_queues import by_hand
+from poller.event_queues.by_hand import Listed, Listing
+from poller.model.event import Ending, Event, EventQueueDepth
+from poller.model.ids import FunctionName, RequestId
+from poller.settings.values import Settings
+
+WIDEST_LINE = 100_000
+"""Columns. No row is so wide, so rich never breaks one."""
+
+events_commands = typer.Typer(
+    help="See which asynchronous events wait or are stuck; retry or drop them.",
+    epilog=OF_CHANGES,
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(metavar="FUNCTION", help="A key of [functions].")]
+Id = Annotated[str | None, typer.Argument(metavar="ID", help="The event's request id.")]
+All = Annotated[bool, typer.Option("--all", help="Every such event of the function.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; times are seconds since 1970.")]
+
+
+@events_commands.command("list", epilog=OF_CHANGES)
+def list_events(
+    function: Annotated[str | None, typer.Argument(metavar="FUNCTION", help="Only this one.")] = None,
+    config: Config = Path("poller.toml"),
+    as_json: AsJson = False,
+) -> None:
+    """List the events of a function, the oldest first; without a name, count those of each function.
+
+    Example: `poller events list process_csv`
+
+    Example: `poller events list process_csv --json | jq '.events[] | select(.stuck != "")'`
+    """
+    settings = examined(config, tells_warnings=False).settings
+    now = time.time()
+    with failures_told(config):
+        path = _file_of(settings)
+        depths = by_hand.depths(path, now=now)
+        if function is None:
+            _print_depths(path, depths, now, as_json=as_json)
+            return
+        name = _known(function, settings, depths)
+        listing = by_hand.listed(path, name, now=now)
+    if as_json:
+        _print_json({"function": name, "total": listing.total, "events": [one._asdict() for one in listing.events]})
+        return
+    for line in _notes(name, settings, listing):
+        typer.echo(line)
+    if listing.events:
+        _print_events(listing, now)
+
+
+@events_commands.command(epilog=OF_CHANGES)
+def show(function: Name, request_id: Annotated[str, Id], config: Config = Path("poller.toml")) -> None:
+    """Show one event with its payload and, if it has ended, how. Prints JSON.
+
+    Example: `poller events show process_csv 5d3a3a5e-…  | jq .payload`
+    """
+    settings = examined(config, tells_warnings=False).settings
+    with failures_told(config):
+        event = by_hand.shown(_file_of(settings), FunctionName(function), RequestId(request_id))
+    if event is None:
+        raise refused(f"the function {function} has no event {request_id} in the file", code=1)
+    _print_json(_document(event))
+
+
+@events_commands.command(epilog=OF_CHANGES)
+def retry(
+    function: Name,
+    request_id: Id = None,
+    config: Config = Path("poller.toml"),
+    every: All = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a stuck event be tried again, at once, by the running daemon.
+
+    Example: `poller events retry process_csv --all`, after the permission of its destination is right
+
+    An event that has ended is not invoked again: its deliveries are tried again.
+    """
+    path, name, one = _asked(function, request_id, config, is_all=every)
+    with failures_told(config):
+        count = by_hand.retry(path, name, one, now=time.time())
+    _tell("retried", count, name, one, as_json=as_json, otherwise="is stuck")
+
+
+@events_commands.command(epilog=OF_CHANGES)
+def drop(
+    function: Name,
+    request_id: Id = None,
+    config: Config = Path("poller.toml"),
+    every: All = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove an event for good: it is neither invoked nor delivered any more.
+
+    Example: `poller events drop process_csv 5d3a3a5e-…`
+
+    An event with which a daemon is at work stays.
+    """
+    path, name, one = _asked(function, request_id, config, is_all=every)
+    if not yes:
+        _ask(path, name, one)
+    with failures_told(config):
+        count = by_hand.drop(path, name, one, now=time.time())
+    _tell("dropped", count, name, one, as_json=as_json, otherwise="waits or is stuck")
+
+
+def _asked(
+    function: str, request_id: str | None, config: Path, *, is_all: bool
+) -> tuple[Path, FunctionName, RequestId | None]:
+    """Return the file, the function, and the event; None stands for all events."""
+    if (request_id is None) != is_all:
+        raise refused("give the event's ID, or --all", code=2)
+    settings = examined(config, tells_warnings=False).settings
+    with failures_told(config):
+        path = _file_of(settings)
+        name = _known(function, settings, by_hand.depths(path, now=time.time()))
+    return path, name, None if request_id is None else RequestId(request_id)
+
+
+def _ask(path: Path, name: FunctionName, request_id: RequestId | None) -> None:
+    which = "all events" if request_id is None else f"the event {request_id}"
+    if not sys.stdin.isatty():
+        raise refused("nothing was changed: standard input is not a terminal; use --yes", code=1)
+    if not typer.confirm(f"Drop {which} of {name} from {path} for good?"):
+        raise refused("nothing was changed", code=1)
+
+
+def _tell(
+    done: str, count: int, name: FunctionName, request_id: RequestId | None, *, as_json: bool, otherwise: str
+) -> None:
+    if as_json:
+        _print_json({"function": name, done: count})
+    elif count or request_id is None:
+        typer.echo(f"{counted(count, 'event')} of {name} {done}.")
+    if not count and request_id is not None:
+        raise refused(f"nothing was changed: no event {request_id} of {name} {otherwise}", code=1)
+
+
+def _file_of(settings: Settings) -> Path:
+    """Return the path of the file of events. Ends the program if the settings have none."""
+    address = settings.daemon.event_queue
+    if address is None:
+        raise refused('daemon.state is "memory:" and there is no daemon.event_queue: no event is stored', code=1)
+    return Path(address.removeprefix("sqlite://"))
+
+
+def _known(function: str, settings: Settings, depths: Mapping[FunctionName, EventQueueDepth]) -> FunctionName:
+    """Return the function's name. A function that left the settings may still have events in the file."""
+    names = dict.fromkeys([*settings.functions, *depths])
+    if function not in names:
+        raise refused(f"there is no function {function}; there are {', '.join(names) or 'none'}", code=2)
+    return FunctionName(function)
+
+
+def _notes(name: FunctionName, settings: Settings, listing: Listing) -> list[str]:
+    function = settings.functions.get(name)
+    notes = []
+    if function is None:
+        notes.append(f"{name} is not in the settings any more, so its events wait until it is, or until you drop them.")
+    elif (arn := function.event_invoke_config.event_queue_arn) is not None:
+        notes.append(f"The events of {name} wait in {arn}; here are those that ended and are not delivered yet.")
+    if not listing.events:
+        notes.append(f"No event of {name} waits.")
+    elif len(listing.events) < listing.total:
+        notes.append(f"The oldest {len(listing.events)} of {listing.total} events:")
+    return notes
+
+
+def _print_depths(path: Path, depths: Mapping[FunctionName, EventQueueDepth], now: float, *, as_json: bool) -> None:
+    if as_json:
+        counts = {name: _counts(depth) for name, depth in depths.items()}
+        _print_json({"event_queue": str(path), "functions": counts})
+        return
+    typer.echo(f"{path}{'' if depths else ': no event waits'}")
+    if not depths:
+        return
+    rows = [
+        [name, str(depth.waiting), str(depth.in_flight), str(depth.stuck), _oldest(depth, now)]
+        for name, depth in depths.items()
+    ]
+    _print_table(["FUNCTION", "WAITING", "IN FLIGHT", "STUCK", "OLDEST"], rows)
+
+
+def _counts(depth: EventQueueDepth) -> dict[str, Any]:
+    return {
+        "waiting": depth.waiting,
+        "in_flight": depth.in_flight,
+        "stuck": depth.stuck,
+        "oldest_accepted_at": depth.oldest_accepted_at,
+    }
+
+
+def _oldest(depth: EventQueueDepth, now: float) -> str:
+    return "" if depth.oldest_accepted_at is None else ago(now - depth.oldest_accepted_at)
+
+
+def _print_events(listing: Listing, now: float) -> None:
+    rows = [
+        [one.request_id, ago(now - one.accepted_at), str(one.attempts), f"{one.size_in_bytes:,}", _state(one, now)]
+        for one in listing.events
+    ]
+    _print_table(["ID", "ACCEPTED", "ATTEMPTS", "BYTES", "STATE"], rows)
+
+
+def _state(one: Listed, now: float) -> str:
+    if one.stuck:
+        return f"stuck: {one.stuck}"
+    what = "is delivered" if one.has_ended else "is invoked"
+    if one.is_claimed:
+        return f"{what} now"
+    return f"{what} in {duration(one.due_at - now)}" if one.due_at > now else f"{what} next"
+
+
+def _print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table whose lines are never broken, so that ids can be copied and grep can read the lines."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(width=WIDEST_LINE, highlight=False)
+    with console.capture() as lines:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in lines.get().splitlines()))
+
+
+def _document(event: Event) -> dict[str, Any]:
+    return {
+        "request_id": event.request_id,
+        "function": event.function,
+        "accepted_at": event.accepted_at,
+        "due_at": event.due_at,
+        "attempts": event.attempts,
+        "stuck": event.stuck,
+        "payload": _as_json(event.payload),
+        "ending": None if event.ending is None else _ending(event.ending),
+    }
+
+
+def _ending(ending: Ending) -> dict[str, Any]:
+    last = ending.last
+    return {
+        "condition": ending.condition,
+        "at": ending.at,
+        "deliveries": ending.deliveries,
+        "rejections": ending.rejections,
+        "status_code": None if last is None else last.status_code,
+        "error_message": None if last is None else last.error_message,
+        "response_payload": None if last is None or last.payload is None else _as_json(last.payload),
+    }
+
+
+def _as_json(text: bytes) -> Any:
+    """Return the value, or the text itself if it is no JSON."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text.decode(errors="replace")
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

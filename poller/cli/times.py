@@ -1,0 +1,15 @@
+"""How does a command show a time to a person? By its distance from now, in the largest unit that fits twice."""
+
+from __future__ import annotations
+
+
+def ago(seconds: float) -> str:
+    """Return `seconds` in the past as words, such as "3 hours ago". A time in the future counts as now."""
+    return f"{duration(seconds)} ago"
+
+
+def duration(seconds: float) -> str:
+    for size, name in ((86_400, "days"), (3_600, "hours"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{int(seconds / size)} {name}"
+    return f"{max(0, int(seconds))} s"
