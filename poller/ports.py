@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from poller.core.invocation_record import Document
+from poller.core.document import Document
 from poller.model.event import Event, EventQueueDepth, TakenEvent
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import Invocation, Response

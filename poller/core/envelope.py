@@ -196,6 +196,11 @@ def iso_seconds(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def iso_milliseconds(moment: float) -> str:
+    """Return epoch seconds in the format of invocation records: 2020-12-09T07:04:00.123Z."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def md5_of_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the MD5 digest of message attributes, as SQS computes it. It is used if the source does not send it.
 

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import orjson
 
-from poller.core.envelope import iso_seconds
+from poller.core.document import Document
+from poller.core.envelope import iso_milliseconds, iso_seconds
 from poller.core.streams.retry import Condition, Deliverable
 from poller.model.arn import Arn
 from poller.model.ids import RequestId
@@ -67,24 +67,6 @@ class DiscardedBatch:
         return self.stream_arn.service == "kinesis"
 
 
-class Document(NamedTuple):
-    """What a destination receives. It is the same for every try of a delivery.
-
-    `text` is the invocation record as JSON. `event` is the event of the batch, even if the function never got it.
-    A destination that stores objects makes their names from `folder`, `at` (epoch seconds) and `document_id`.
-    """
-
-    text: bytes
-    event: bytes
-    folder: str
-    at: float
-    document_id: UUID
-
-    @property
-    def text_with_event(self) -> bytes:
-        return self.text[:-1] + b',"payload":' + orjson.dumps(self.event.decode()) + b"}"
-
-
 def document_of(batch: DiscardedBatch, *, event: bytes, document_id: UUID) -> Document:
     return Document(
         text=orjson.dumps(_fields(batch)),
@@ -107,7 +89,7 @@ def _fields(batch: DiscardedBatch) -> dict[str, Any]:
     if batch.response is not None and batch.condition != "RecordAgeExceeded":
         document |= _response_context(batch.response)
     document["version"] = "1.0"
-    document["timestamp"] = _iso_milliseconds(batch.at)
+    document["timestamp"] = iso_milliseconds(batch.at)
     document["KinesisBatchInfo" if batch.is_kinesis else "DDBStreamBatchInfo"] = _batch_info(batch)
     if batch.window_call is not None:
         document["timeWindowInfo"] = _window_info(batch.window_call)
@@ -127,7 +109,7 @@ def _batch_info(batch: DiscardedBatch) -> dict[str, Any]:
     if not batch.records:
         return {"shardId": batch.shard_id, "streamArn": str(batch.stream_arn)}
     first, last = batch.records[0], batch.records[-1]
-    iso = _iso_milliseconds if batch.is_kinesis else iso_seconds
+    iso = iso_milliseconds if batch.is_kinesis else iso_seconds
     return {
         "shardId": batch.shard_id,
         "startSequenceNumber": first.sequence_number,
@@ -145,7 +127,3 @@ def _window_info(call: WindowCall) -> dict[str, Any]:
         "isFinalInvokeForWindow": call.is_final,
         "isWindowTerminatedEarly": call.is_terminated_early,
     }
-
-
-def _iso_milliseconds(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,7 +5,7 @@ The invocation record of a batch that a stream mapping discards has less than 4 
 
 from __future__ import annotations
 
-from poller.core.invocation_record import Document
+from poller.core.document import Document
 from poller.errors import Rejected
 
 

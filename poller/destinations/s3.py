@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from poller.core.invocation_record import Document
+from poller.core.document import Document
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
 from poller.model.arn import Arn
 

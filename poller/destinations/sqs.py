@@ -6,7 +6,7 @@ Lambda"; Amazon SQS API Reference, "SendMessage".
 
 from __future__ import annotations
 
-from poller.core.invocation_record import Document
+from poller.core.document import Document
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
 from poller.destinations.messages import message_of
 

@@ -20,7 +20,8 @@ from trio.testing import MockClock
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
-from poller.core.invocation_record import DiscardedBatch, Document, document_of
+from poller.core.document import Document
+from poller.core.invocation_record import DiscardedBatch, document_of
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination

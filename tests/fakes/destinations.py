@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import anyio
 import orjson
 
-from poller.core.invocation_record import Document
+from poller.core.document import Document
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS
 from poller.errors import Unreachable
 from tests.fakes.faults import FaultPlan

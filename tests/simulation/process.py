@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import anyio
 import orjson
 
-from poller.core.invocation_record import Document
+from poller.core.document import Document
 from poller.model.invocation import Invocation, Response
 from poller.model.stream import (
     Checkpoint,

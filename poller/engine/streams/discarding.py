@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from poller.core.backoff import SOURCE
-from poller.core.invocation_record import DiscardedBatch, Document, WindowCall, document_of
+from poller.core.document import Document
+from poller.core.invocation_record import DiscardedBatch, WindowCall, document_of
 from poller.core.streams.retry import Discard, R, Wait
 from poller.engine.streams.blocking import LaneBlock, ends_of
 from poller.errors import LASTING, ServiceError

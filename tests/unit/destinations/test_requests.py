@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from poller.core.invocation_record import Document
+from poller.core.document import Document
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
