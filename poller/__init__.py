@@ -14,6 +14,7 @@ Only app.py, reloading.py, running.py and composition.py stand in the reverse or
     core/        THE DECISIONS  pure: no I/O, no clock, no randomness of its own; each file answers one question
       queues/    delivery, ordering, scaling, visibility
       streams/   retry, watermark, lineage, lanes, tumbling windows, positions
+      events/    attempts, records, dead letters and senders of asynchronous events
     ports.py     THE SEAMS      the interfaces between the engine and the outside world
     facts/       THE FACTS      one class for each fact
     telemetry/   facts -> log and Prometheus

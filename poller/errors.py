@@ -21,6 +21,7 @@
         ├── ExpiredIterator   a shard's iterator is too old; the engine takes a new one
         ├── Trimmed           the stream no longer has the records at a position
         └── Rejected          any other error: the request itself is at fault
+            └── DocumentTooLarge  a destination accepts no document of this size; the engine sends a smaller one
 
 A function's answer is always a `Response`, never an exception, even if the function fails.
 Two responses have the same names as exceptions, Throttled and Unreachable. A module that needs both writes
@@ -114,6 +115,10 @@ class Trimmed(ServiceError):
 
 class Rejected(ServiceError):
     """The service refused the request itself. The same request will fail again later."""
+
+
+class DocumentTooLarge(Rejected):
+    """The document has more bytes than the destination accepts. A smaller document may be accepted."""
 
 
 LASTING = (AccessDenied, NotFound, Rejected)

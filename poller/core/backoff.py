@@ -69,3 +69,12 @@ STREAM_RETRY = Backoff(initial=0.5, maximum=30.0)
 
 AWS was seen to do the same.
 """
+
+THROTTLED_EVENT = Backoff(initial=2.0, maximum=300.0)
+"""For an asynchronous event whose function has no room: from 1 second to 5 minutes, as on AWS.
+
+Source: AWS Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous invocation".
+"""
+
+DELIVERY = Backoff(initial=2.0, maximum=300.0)
+"""For a record of an ended event that its destination did not accept."""

@@ -1,4 +1,11 @@
-"""What is sent to a destination? A JSON document, and what a service needs besides to store it."""
+"""What is sent to a destination? A text, mostly JSON, and what a service needs besides to deliver or to store it.
+
+A destination receives one of three kinds of document:
+
+discarded batch     the invocation record of the batch; an object in a bucket also has the batch's event
+ended event         the invocation record of the event, which contains the event
+dead letter         the event itself, with message attributes that say why it failed
+"""
 
 from __future__ import annotations
 
@@ -8,19 +15,37 @@ from uuid import UUID
 import orjson
 
 
+class Attribute(NamedTuple):
+    """An attribute of a message. `data_type` is "String" or "Number"; `value` is never empty."""
+
+    name: str
+    data_type: str
+    value: str
+
+
 class Document(NamedTuple):
     """What a destination receives. It is the same for every try of a delivery.
 
-    `text` is the invocation record as JSON. `event` is the event of the batch, even if the function never got it.
+    `text` is the document. `event` is the event of a discarded batch, even if the function never got it; else None.
     A destination that stores objects makes their names from `folder`, `at` (epoch seconds) and `document_id`.
+    `detail_type` and `function_arn` are for an event bus: they say how which function's event ended.
+    `attributes` are the attributes of the message.
+    `trace` is the header X-Amzn-Trace-Id that goes on with the document; it is empty if there is none.
     """
 
     text: bytes
-    event: bytes
+    event: bytes | None
     folder: str
     at: float
     document_id: UUID
+    detail_type: str = ""
+    function_arn: str = ""
+    attributes: tuple[Attribute, ...] = ()
+    trace: str = ""
 
     @property
     def text_with_event(self) -> bytes:
+        """The text of an object in a bucket, which keeps the event of a discarded batch too."""
+        if self.event is None:
+            return self.text
         return self.text[:-1] + b',"payload":' + orjson.dumps(self.event.decode()) + b"}"

@@ -21,6 +21,9 @@ from poller.model.ids import FunctionName, RequestId
 CLAIM_IN_SECONDS = 60
 """How long a claim lasts unless it is extended. So long the events of a killed process are delayed."""
 
+MAXIMUM_PAYLOAD_BYTES = 1_048_576
+"""The largest payload of an event. Source: AWS Lambda Developer Guide, "Lambda quotas", asynchronous invocation."""
+
 Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
 """How an event ended, in the words of AWS's invocation record."""
 

@@ -45,6 +45,7 @@ class Report(NamedTuple):
     def of(cls, document: Document) -> Report:
         said = orjson.loads(document.text)
         context = said["requestContext"]
+        assert document.event is not None, "the document of a batch has the batch's event"
         info = said.get("KinesisBatchInfo") or said["DDBStreamBatchInfo"]
         return cls(
             context["requestId"],

@@ -1,0 +1,13 @@
+"""The rules for asynchronous events: what becomes of an event after an attempt, and what its destinations receive.
+
+    attempts     does the function get the event, and when is the event tried again?
+    deliveries   when is the record of an ended event sent again, and when is the event stuck?
+    record       what does a destination receive about an ended event?
+    dead_letter  what does the dead-letter queue receive?
+    senders      which event does the message of S3, SNS or EventBridge become?
+    trace        which trace header goes on, and how often did a loop bring the event back to its function?
+    json_text    is a payload JSON?
+
+All functions are pure, as everywhere in `core/`. `core/queues/`, `core/streams/` and `core/events/` do not import each
+other.
+"""

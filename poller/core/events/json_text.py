@@ -1,0 +1,47 @@
+"""Is a payload JSON? A payload is checked once, and after that its bytes go on unchanged."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+
+class NotJson(ValueError):
+    """The payload is not JSON in UTF-8, or it is nested too deeply."""
+
+
+def parsed(payload: bytes) -> Any:
+    """Return what the payload says. Raises NotJson."""
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        pass
+    try:  # orjson rejects half of a surrogate pair, and JSON allows it
+        return json.loads(payload.decode(), parse_constant=_no_constant)
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
+    except ValueError as error:
+        raise NotJson("not JSON") from error
+
+
+def dumped(document: Any) -> bytes:
+    """Return a document that `parsed` returned as JSON."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # half of a surrogate pair
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+def as_json(payload: bytes) -> bytes:
+    """Return the payload if it is JSON, else its text as a JSON string; bytes that are not UTF-8 are replaced."""
+    try:
+        parsed(payload)
+    except NotJson:
+        return orjson.dumps(payload.decode(errors="replace"))
+    return payload
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,79 @@
+"""Which event does the message of a sender become? The one that Lambda would have passed to the function.
+
+S3, SNS and EventBridge put messages into the event queue of a function. Messages of our own carry a mark, and do not
+come here, so a payload that looks like an SNS message arrives as it was sent.
+
+    S3 notification        the body, as it is
+    S3's test message      no event: S3 sends it when a person sets up the notification
+    SNS message            {"Records": [{"EventSource": "aws:sns", …, "Sns": {…}}]}
+    SNS, raw delivery      the body, which is the message that was published
+    EventBridge            the body, as it is
+    any other JSON         the body, as it is
+    no JSON                an event that ends at once, and never reaches the function
+
+Source: AWS Lambda Developer Guide, "Process Amazon S3 event notifications" and "Invoking Lambda functions with Amazon
+SNS notifications"; Amazon SNS Developer Guide, "Parsing message formats".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from poller.core.events.attempts import INVALID_REQUEST
+from poller.core.events.json_text import dumped, parsed
+from poller.model.event import LastAttempt
+
+NOT_JSON = LastAttempt(status_code=INVALID_REQUEST, error_message="Could not parse request body into json.")
+"""`Event.last` of an event whose payload is not JSON. `attempts.before_attempt` ends such an event."""
+
+_TEST_KEYS = {"Service": "Amazon S3", "Event": "s3:TestEvent"}
+
+_SNS_KEYS = ("MessageId", "TopicArn", "Message", "Timestamp", "Signature", "SignatureVersion")
+"""What every SNS message has, beside its Type."""
+
+
+def payload_of(body: bytes) -> bytes | None:
+    """Return the payload of the event that the message's body becomes; None if it is S3's test message.
+
+    Raises NotJson if the body is not JSON: then the event has the body as its payload, and NOT_JSON as its `last`.
+    """
+    document = parsed(body)
+    if not isinstance(document, dict):
+        return body
+    if _TEST_KEYS.items() <= {key: document.get(key) for key in _TEST_KEYS}.items():
+        return None
+    if document.get("Type") == "Notification" and all(isinstance(document.get(key), str) for key in _SNS_KEYS):
+        return dumped({"Records": [_sns_record(document)]})
+    return body
+
+
+def _sns_record(message: dict[str, Any]) -> dict[str, Any]:
+    unsubscribe = message.get("UnsubscribeURL", "")
+    return {
+        "EventSource": "aws:sns",
+        "EventVersion": "1.0",
+        "EventSubscriptionArn": _subscription(unsubscribe) or message["TopicArn"],
+        "Sns": {
+            "Type": message["Type"],
+            "MessageId": message["MessageId"],
+            "TopicArn": message["TopicArn"],
+            "Subject": message.get("Subject"),
+            "Message": message["Message"],
+            "Timestamp": message["Timestamp"],
+            "SignatureVersion": message["SignatureVersion"],
+            "Signature": message["Signature"],
+            "SigningCertUrl": message.get("SigningCertURL", ""),
+            "UnsubscribeUrl": unsubscribe,
+            "MessageAttributes": message.get("MessageAttributes", {}),
+        },
+    }
+
+
+def _subscription(unsubscribe_url: object) -> str:
+    """Return the ARN of the subscription that the url ends, or an empty text."""
+    try:
+        query = parse_qs(urlsplit(unsubscribe_url).query) if isinstance(unsubscribe_url, str) else {}
+    except ValueError:
+        return ""
+    return query.get("SubscriptionArn", [""])[0]

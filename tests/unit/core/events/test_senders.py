@@ -1,0 +1,109 @@
+"""Which event does the message of a sender become?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from poller.core.events.json_text import NotJson
+from poller.core.events.senders import payload_of
+
+S3 = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"object": {"key": "a+b.csv"}}}]}
+S3_TEST = {
+    "Service": "Amazon S3",
+    "Event": "s3:TestEvent",
+    "Time": "2014-10-13T15:57:02.089Z",
+    "Bucket": "uploads",
+    "RequestId": "5582815E1AEA5ADF",
+    "HostId": "8cLeGAmw098X5cv4Zkwcmo8vvZa3eH3eKxsPzbB9wrR",
+}
+EVENTBRIDGE = {"version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3", "detail": {"a": 1}}
+SUBSCRIPTION = "arn:aws:sns:eu-west-1:123456789012:uploads:21be56ed-a058-49f5-8c98-aedd2564c486"
+SNS: dict[str, Any] = {
+    "Type": "Notification",
+    "MessageId": "95df01b4-ee98-5cb9-9903-4c221d41eb5e",
+    "TopicArn": "arn:aws:sns:eu-west-1:123456789012:uploads",
+    "Subject": "TestInvoke",
+    "Message": "Hello – from SNS!",
+    "Timestamp": "2019-01-02T12:45:07.000Z",
+    "SignatureVersion": "1",
+    "Signature": "tcc6faL2yUC6dgZdmrwh1Y4cGa==",
+    "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-ac565b8b.pem",
+    "UnsubscribeURL": f"https://sns.eu-west-1.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={SUBSCRIPTION}",
+    "MessageAttributes": {"Test": {"Type": "String", "Value": "TestString"}},
+}
+
+
+def text(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def sns_event(message: dict[str, Any]) -> dict[str, Any]:
+    payload = payload_of(text(message))
+    assert payload is not None
+    (record,) = json.loads(payload)["Records"]
+    assert isinstance(record, dict)
+    return record
+
+
+@pytest.mark.parametrize(
+    "body", [text(S3), text(EVENTBRIDGE), b'{ "a" : 1 }', b"[1]", b'"text"', b"null", b'"\\ud800"', b'{"Type":[]}']
+)
+def test_json_becomes_the_event_as_it_is(body: bytes) -> None:
+    assert payload_of(body) == body
+
+
+def test_the_test_message_of_s3_is_no_event() -> None:
+    assert payload_of(text(S3_TEST)) is None
+    for key in ("Service", "Event"):
+        body = text({name: value for name, value in S3_TEST.items() if name != key})
+        assert payload_of(body) == body
+
+
+def test_a_message_of_sns_becomes_what_lambda_passes() -> None:
+    """As in the sample of "Invoking Lambda functions with Amazon SNS notifications"."""
+    record = sns_event(SNS)
+    assert list(record) == ["EventSource", "EventVersion", "EventSubscriptionArn", "Sns"]
+    assert (record["EventSource"], record["EventVersion"], record["EventSubscriptionArn"]) == (
+        "aws:sns",
+        "1.0",
+        SUBSCRIPTION,
+    )
+    renamed = {"SigningCertURL": "SigningCertUrl", "UnsubscribeURL": "UnsubscribeUrl"}
+    assert record["Sns"] == {renamed.get(name, name): value for name, value in SNS.items()}
+
+
+def test_a_message_of_sns_without_subject_and_attributes_has_their_empty_values() -> None:
+    message = {name: value for name, value in SNS.items() if name not in ("Subject", "MessageAttributes")}
+    sns = sns_event(message)["Sns"]
+    assert (sns["Subject"], sns["MessageAttributes"]) == (None, {})
+
+
+@pytest.mark.parametrize("url", [None, 7, "", "https://[", "https://sns/?Action=Unsubscribe"])
+def test_a_subscription_that_is_not_named_is_the_topic(url: Any) -> None:
+    message = {name: value for name, value in SNS.items() if name != "UnsubscribeURL"}
+    if url is not None:
+        message["UnsubscribeURL"] = url
+    assert sns_event(message)["EventSubscriptionArn"] == SNS["TopicArn"]
+
+
+@pytest.mark.parametrize("key", ["Type", "MessageId", "TopicArn", "Message", "Timestamp", "Signature"])
+def test_what_only_looks_like_a_message_of_sns_is_taken_as_it_is(key: str) -> None:
+    for body in (
+        text({name: value for name, value in SNS.items() if name != key}),
+        text(SNS | {key: 7}),
+        text(SNS | {"Type": "SubscriptionConfirmation"}),
+    ):
+        assert payload_of(body) == body
+
+
+def test_half_of_a_surrogate_pair_goes_on() -> None:
+    assert sns_event(SNS | {"Message": "\ud800"})["Sns"]["Message"] == "\ud800"
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", b"{", b"NaN", b"\xff"])
+def test_a_body_that_is_no_json_is_named(body: bytes) -> None:
+    with pytest.raises(NotJson):
+        payload_of(body)

@@ -1,0 +1,90 @@
+"""Which trace header goes on, and how often did a loop bring an event back?"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from poller.core.events.trace import MAXIMUM_LINEAGE, is_loop, passed_on
+from poller.model.arn import Arn
+from poller.model.ids import RequestId
+from tests.fakes.ended_events import EVENT, FUNCTION
+
+ROOT, PARENT = "1-5759e988-bd862e3fe1be46a994272793", "53995c3f42cd8ad8"
+OTHER = Arn.parse("arn:aws:lambda:eu-west-1:123456789012:function:other")
+
+
+def sent_on(trace: str) -> str:
+    return passed_on(replace(EVENT, trace=trace), FUNCTION.arn)
+
+
+OWN = sent_on("").partition("Lineage=")[2].partition(":")[0]
+
+
+def test_a_header_goes_on_with_one_more_pass_of_the_function() -> None:
+    start = f"Root={ROOT};Parent={PARENT};Sampled=1"
+    assert sent_on(start) == f"{start};Lineage={OWN}:1"
+    assert sent_on(f"{start};Lineage={OWN}:1") == f"{start};Lineage={OWN}:2"
+    assert sent_on(f"{start};Lineage=c512fbe3:2|{OWN}:7") == f"{start};Lineage=c512fbe3:2|{OWN}:8"
+
+
+def test_an_event_without_a_header_gets_the_same_one_for_each_attempt() -> None:
+    first = sent_on("")
+    assert re.fullmatch(rf"Root=1-6553f100-[0-9a-f]{{24}};Parent=[0-9a-f]{{16}};Sampled=0;Lineage={OWN}:1", first)
+    assert sent_on("") == first
+    other = replace(EVENT, request_id=RequestId("another"))
+    assert passed_on(other, FUNCTION.arn) != first
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "Root=1-5759e988-BD862E3FE1BE46A994272793",
+        "Root=\r\nX-Injected: 1",
+        "Parent=53995c3f42cd8ad8aaaa",
+        "Sampled=yes",
+        "Lineage=c512fbe3",
+        "Lineage=c512fbe3:100000",
+        "Lineage=c512fbe3:1|x",
+        "Lineage=|",
+        "Self=1-5759e988-bd862e3fe1be46a994272793",
+        "x" * 10_000,
+        "",
+        ";;=;",
+    ],
+)
+def test_a_part_that_is_malformed_or_unknown_does_not_go_on(part: str) -> None:
+    assert sent_on(part) == sent_on("")
+
+
+def test_a_header_is_read_up_to_its_limit() -> None:
+    assert sent_on(f"{' ' * 2000};Sampled=1") != sent_on("")
+    assert sent_on(f"{' ' * 2048};Sampled=1") == sent_on("")
+
+
+def test_the_order_of_the_parts_and_spaces_do_not_matter_and_the_first_of_two_counts() -> None:
+    expected = sent_on(f"Root={ROOT};Parent={PARENT};Sampled=1")
+    assert sent_on(f" Sampled=1; Parent={PARENT} ;Root={ROOT};Sampled=0") == expected
+
+
+def test_a_lineage_stays_short_and_keeps_its_own_function_and_the_most_frequent_ones() -> None:
+    lineage = "|".join(f"{number:08x}:{number + 1}" for number in range(60))
+    kept = sent_on(f"Lineage={lineage}").partition("Lineage=")[2].split("|")
+    assert len(kept) == MAXIMUM_LINEAGE
+    assert kept[-1] == f"{OWN}:1"
+    assert kept[0] == "0000001d:30"
+
+
+def test_a_loop_is_the_sixteenth_pass_of_the_same_function() -> None:
+    for count, found in ((15, False), (16, True), (99_999, True)):
+        event = replace(EVENT, trace=f"Lineage={OWN}:{count}")
+        assert is_loop(event, FUNCTION.arn) == found
+        assert not is_loop(event, OTHER)
+    assert not is_loop(EVENT, FUNCTION.arn)
+
+
+def test_a_function_is_the_same_with_each_qualifier() -> None:
+    live = replace(FUNCTION.arn, resource=f"{FUNCTION.arn.resource}:live")
+    assert passed_on(EVENT, live) == passed_on(EVENT, FUNCTION.arn)
