@@ -5,6 +5,7 @@
     reference    reference metrics, reference log: list what the daemon counts and logs
     state        state show, set, rename: show, move and rename stored positions
     events       events list, show, retry, drop: see the asynchronous events that wait, and act on them
+    samples      the sample events of `poller invoke`
     times        how a time is shown to a person
     positions    how a person writes a position on the command line
     moving       what a move of stored positions changes, and what this means for the records

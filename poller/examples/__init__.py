@@ -6,5 +6,6 @@ No module imports the handlers; settings files name them.
 
     signup/   a CSV of users, a function that stores them in a table, and one that writes a mail to each new user
     clicks/   a function that writes down each click of a stream
+    events/   events as services of AWS send them, and a function that says what it finds in each
     node/     a function for Node.js under AWS's own runtime client, with its settings file
 """
