@@ -12,22 +12,35 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
+from poller.composition import WallClock
 from poller.errors import QueueFull, Rejected
 from poller.event_queues.embedded import EmbeddedEventQueue
+from poller.event_queues.sqs import SqsEventQueue
 from poller.model.event import Ending, Event, EventQueueDepth, LastAttempt, TakenEvent
 from poller.model.ids import FunctionName
 from poller.ports import Clock, EventQueue
+from tests.contracts.conftest import ONLY_ACCOUNT_OF_MOTO, Broker, Queue, json_client
 from tests.fakes.clock import VirtualClock
 from tests.fakes.event_queue import FakeEventQueue
 from tests.fakes.events import MAIL, RESIZE
 from tests.fakes.events import event as new_event
+from tests.fakes.sqs import FakeSqs
 
 pytestmark = pytest.mark.anyio
 
 MAXIMUM_BYTES = 100_000
 
-KINDS = {"fake": 60.0, "embedded on asyncio": 0.2, "embedded on trio": 0.2}
-"""The implementations, and how many seconds a claim lasts where a test waits for its end."""
+FILES = {"fake": 60.0, "embedded on asyncio": 0.2, "embedded on trio": 0.2}
+"""The queues of any number of functions, and how many seconds a claim lasts where a test waits for its end."""
+
+SQS = {"SQS in memory": 60.0, "ministack": 1.0, "moto": 1.0}
+"""The same for the queues of one function."""
+
+LACKS = {
+    ("moto", "test_a_lost_claim_is_not_extended"): "it hides a message under any receipt that it ever had",
+    ("moto", "test_a_lost_claim_puts_nothing_back"): "it hides a message under any receipt that it ever had",
+    ("moto", "test_a_lost_claim_removes_nothing"): "any receipt that a message ever had deletes it",
+}
 
 
 class Shared(NamedTuple):
@@ -41,51 +54,92 @@ class Shared(NamedTuple):
 class Opener:
     """Opens queues of one kind; they are closed at the end of the test."""
 
-    def __init__(self, kind: str, folder: Path, stack: AsyncExitStack) -> None:
-        self.soon_in_seconds = KINDS[kind]
+    def __init__(self, kind: str, folder: Path, stack: AsyncExitStack, broker: Broker | None) -> None:
+        self.soon_in_seconds = (FILES | SQS)[kind]
         self._kind = kind
         self._folder = folder
         self._stack = stack
+        self._broker = broker
 
     async def open(self, *, claims_end_soon: bool = False) -> Shared:
-        clock = VirtualClock()
         claim_in_seconds = self.soon_in_seconds if claims_end_soon else 60.0
+        clock = WallClock() if self._kind in ("ministack", "moto") else VirtualClock()
         if self._kind == "fake":
             fake = FakeEventQueue(clock, claim_in_seconds=claim_in_seconds, maximum_bytes=MAXIMUM_BYTES)
             return Shared(fake, fake, clock)
+        if self._broker is not None:
+            queue = await self._broker.create_queue(MaximumMessageSize=str(MAXIMUM_BYTES))
+            ours, other = [sqs_queue(queue, clock, claim_in_seconds=int(claim_in_seconds)) for _ in range(2)]
+            await ours.describe()
+            return Shared(ours, other, clock)
         files = [
             EmbeddedEventQueue(
                 self._folder / "events.db", clock=clock, maximum_bytes=MAXIMUM_BYTES, claim_in_seconds=claim_in_seconds
             )
             for _ in range(2)
         ]
-        ours, other = [await self._stack.enter_async_context(file) for file in files]
-        return Shared(ours, other, clock)
+        first, second = [await self._stack.enter_async_context(file) for file in files]
+        return Shared(first, second, clock)
 
 
-@pytest.fixture(params=list(KINDS))
-def kind(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+def sqs_queue(queue: Queue, clock: Clock, *, claim_in_seconds: int = 60) -> SqsEventQueue:
+    return SqsEventQueue(
+        queue.client,
+        queue.source(),
+        queue_url=queue.url,
+        function=RESIZE,
+        clock=clock,
+        of_sender=lambda event: event,
+        claim_in_seconds=claim_in_seconds,
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of what only a file can do asks for the fixture `file`."""
+    kinds = [pytest.param(kind) for kind in FILES]
+    if "file" not in metafunc.fixturenames:
+        kinds += [pytest.param(kind, marks=[] if "memory" in kind else pytest.mark.slow) for kind in SQS]
+    metafunc.parametrize("kind", kinds)
 
 
 @pytest.fixture
 def anyio_backend(kind: str) -> Any:
-    """The fake waits in virtual time: each test has a clock of its own that jumps when nothing runs."""
-    if kind == "fake":
+    """A fake waits in virtual time: each test has a clock of its own that jumps when nothing runs."""
+    if kind in ("fake", "SQS in memory"):
         return "trio", {"clock": MockClock(autojump_threshold=0)}
     return "trio" if "trio" in kind else "asyncio"
 
 
 @pytest.fixture
-async def opener(kind: str, tmp_path: Path, anyio_backend: Any) -> AsyncIterator[Opener]:
+async def broker(kind: str, request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIterator[Broker | None]:
+    """The SQS of the test; None for a file."""
+    if reason := LACKS.get((kind, request.node.originalname)):
+        request.applymarker(pytest.mark.xfail(reason=f"{kind}: {reason}", run=False))
+    if kind in FILES:
+        yield None
+    elif kind == "SQS in memory":
+        yield Broker(FakeSqs(), "http://sqs.fake", ONLY_ACCOUNT_OF_MOTO)
+    else:
+        endpoint_url: str = request.getfixturevalue(kind)
+        account: str = request.getfixturevalue("account")
+        async with json_client(endpoint_url) as client:
+            yield Broker(client, endpoint_url, ONLY_ACCOUNT_OF_MOTO if kind == "moto" else account)
+
+
+@pytest.fixture
+async def opener(kind: str, tmp_path: Path, broker: Broker | None) -> AsyncIterator[Opener]:
     async with AsyncExitStack() as stack:
-        yield Opener(kind, tmp_path, stack)
+        yield Opener(kind, tmp_path, stack, broker)
 
 
 @pytest.fixture
 async def shared(opener: Opener) -> Shared:
     return await opener.open()
+
+
+@pytest.fixture
+async def file(shared: Shared) -> Shared:
+    return shared
 
 
 @pytest.fixture
@@ -109,6 +163,11 @@ async def take_one(queue: EventQueue) -> TakenEvent:
     with anyio.fail_after(200):
         [taken] = await take(queue, count=1, wait_in_seconds=100)
     return taken
+
+
+def again(event: Event) -> Event:
+    """The event without its postponements: SQS cannot tell a lost claim from a postponement."""
+    return replace(event, postponements=0)
 
 
 def events(taken: Sequence[TakenEvent]) -> list[Event]:
@@ -153,7 +212,7 @@ async def test_an_event_is_taken_again_after_its_claim_has_ended(hasty: Shared) 
     await hasty.ours.put([event(hasty.clock)])
     first = await take_one(hasty.ours)
     second = await take_one(hasty.other)
-    assert second.event == first.event
+    assert again(second.event) == first.event
     assert second.handle != first.handle
     assert hasty.clock.now() >= first.claimed_until - 0.01  # a queue may round the deadline
 
@@ -188,7 +247,7 @@ async def test_a_lost_claim_removes_nothing(hasty: Shared) -> None:
     lost = await take_one(hasty.ours)
     await take_one(hasty.other)
     await hasty.ours.remove(lost)
-    assert (await take_one(hasty.ours)).event == put
+    assert again((await take_one(hasty.ours)).event) == put
 
 
 async def test_a_lost_claim_puts_nothing_back(hasty: Shared, opener: Opener) -> None:
@@ -223,11 +282,11 @@ async def test_an_event_is_not_taken_before_it_is_due(shared: Shared) -> None:
     assert shared.clock.now() >= later.due_at
 
 
-async def test_events_that_became_due_first_come_first(shared: Shared) -> None:
-    put = [event(shared.clock, due_in=due_in) for due_in in (-1.0, -3.0, 100.0, -2.0)]
-    await shared.ours.put(put)
-    assert events(await take(shared.ours, count=2)) == [put[1], put[3]]
-    assert events(await take(shared.ours, count=2)) == [put[0]]
+async def test_events_that_became_due_first_come_first(file: Shared) -> None:
+    put = [event(file.clock, due_in=due_in) for due_in in (-1.0, -3.0, 100.0, -2.0)]
+    await file.ours.put(put)
+    assert events(await take(file.ours, count=2)) == [put[1], put[3]]
+    assert events(await take(file.ours, count=2)) == [put[0]]
 
 
 async def test_no_more_events_are_taken_than_asked_for(shared: Shared) -> None:
@@ -240,11 +299,11 @@ async def test_no_more_events_are_taken_than_asked_for(shared: Shared) -> None:
     assert len({each.event.request_id for each in seen}) == 5
 
 
-async def test_events_of_another_function_are_not_taken(shared: Shared) -> None:
-    ours, others = event(shared.clock), event(shared.clock, function=MAIL)
-    await shared.ours.put([others, ours])
-    assert events(await take(shared.ours)) == [ours]
-    assert events(await take(shared.ours, function=MAIL)) == [others]
+async def test_events_of_another_function_are_not_taken(file: Shared) -> None:
+    ours, others = event(file.clock), event(file.clock, function=MAIL)
+    await file.ours.put([others, ours])
+    assert events(await take(file.ours)) == [ours]
+    assert events(await take(file.ours, function=MAIL)) == [others]
 
 
 @pytest.mark.parametrize("process", ["ours", "other"])
@@ -264,14 +323,14 @@ async def test_a_take_that_waits_gets_the_next_event_of_any_process(shared: Shar
     assert events(seen) == [put]
 
 
-async def test_an_ended_event_is_taken_with_its_ending(shared: Shared) -> None:
-    await shared.ours.put([event(shared.clock)])
-    taken = await take_one(shared.ours)
+async def test_an_ended_event_is_taken_with_its_ending(file: Shared) -> None:
+    await file.ours.put([event(file.clock)])
+    taken = await take_one(file.ours)
     answer = LastAttempt(status_code=200, executed_version="7", payload=b'{"done": true}')
     ending = Ending(condition="Success", at=1.25, last=answer, deliveries=("on_success",))
     ended = replace(taken.event, attempts=1, ending=ending)
-    await shared.ours.put_back(taken, ended)
-    taken = await take_one(shared.other)
+    await file.ours.put_back(taken, ended)
+    taken = await take_one(file.other)
     assert taken.event == ended
     rejected = replace(
         ended,
@@ -284,16 +343,16 @@ async def test_an_ended_event_is_taken_with_its_ending(shared: Shared) -> None:
             rejected_since=17.5,
         ),
     )
-    await shared.other.put_back(taken, rejected)
-    assert (await take_one(shared.ours)).event == rejected
+    await file.other.put_back(taken, rejected)
+    assert (await take_one(file.ours)).event == rejected
 
 
-async def test_a_stuck_event_is_not_taken(shared: Shared, opener: Opener) -> None:
-    await shared.ours.put([event(shared.clock)])
-    taken = await take_one(shared.ours)
-    await shared.ours.put_back(taken, replace(taken.event, stuck="AccessDenied"))
-    assert await take(shared.other, wait_in_seconds=0.1) == []
-    assert (await shared.other.depth(RESIZE)).stuck == 1
+async def test_a_stuck_event_is_not_taken(file: Shared) -> None:
+    await file.ours.put([event(file.clock)])
+    taken = await take_one(file.ours)
+    await file.ours.put_back(taken, replace(taken.event, stuck="AccessDenied"))
+    assert await take(file.other, wait_in_seconds=0.1) == []
+    assert (await file.other.depth(RESIZE)).stuck == 1
 
 
 async def test_the_depth_counts_each_event_once(shared: Shared) -> None:
@@ -307,26 +366,26 @@ async def test_the_depth_counts_each_event_once(shared: Shared) -> None:
     assert depth.oldest_accepted_at in (None, put[0].accepted_at)
 
 
-async def test_the_depth_of_another_function_is_its_own(shared: Shared) -> None:
-    await shared.ours.put([event(shared.clock, function=MAIL), event(shared.clock)])
-    assert await shared.ours.depth(MAIL) == await shared.ours.depth(RESIZE)
-    assert (await shared.ours.depth(MAIL)).waiting == 1
+async def test_the_depth_of_another_function_is_its_own(file: Shared) -> None:
+    await file.ours.put([event(file.clock, function=MAIL), event(file.clock)])
+    assert await file.ours.depth(MAIL) == await file.ours.depth(RESIZE)
+    assert (await file.ours.depth(MAIL)).waiting == 1
 
 
-async def test_a_full_queue_refuses_the_whole_put_until_there_is_room(shared: Shared) -> None:
-    first = event(shared.clock, payload=b"1" * (MAXIMUM_BYTES * 6 // 10))
-    small, large = event(shared.clock), event(shared.clock, payload=b"1" * (MAXIMUM_BYTES * 5 // 10))
-    await shared.ours.put([first])
-    for queue in (shared.ours, shared.other):
+async def test_a_full_queue_refuses_the_whole_put_until_there_is_room(file: Shared) -> None:
+    first = event(file.clock, payload=b"1" * (MAXIMUM_BYTES * 6 // 10))
+    small, large = event(file.clock), event(file.clock, payload=b"1" * (MAXIMUM_BYTES * 5 // 10))
+    await file.ours.put([first])
+    for queue in (file.ours, file.other):
         with pytest.raises(QueueFull) as caught:
             await queue.put([small, large])
         assert 1 <= caught.value.retry_after <= 60
-    taken = await take_one(shared.ours)
+    taken = await take_one(file.ours)
     assert taken.event == first
-    assert await take(shared.ours) == []
-    await shared.ours.remove(taken)
-    await shared.other.put([large])
-    assert (await take_one(shared.ours)).event == large
+    assert await take(file.ours) == []
+    await file.ours.remove(taken)
+    await file.other.put([large])
+    assert (await take_one(file.ours)).event == large
 
 
 async def test_an_event_that_is_too_large_is_rejected_with_all_of_its_put(shared: Shared) -> None:
@@ -364,4 +423,4 @@ async def test_a_take_that_is_cancelled_loses_no_event(hasty: Shared) -> None:
         await hasty.ours.put([put])
         scope.cancel()
         await take(hasty.ours, wait_in_seconds=10)
-    assert (await take_one(hasty.ours)).event == put
+    assert again((await take_one(hasty.ours)).event) == put

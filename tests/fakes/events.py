@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from math import floor
 from typing import Any
 
 from poller.model.event import Event
@@ -15,7 +16,7 @@ _NUMBERS = count(1)
 
 def event(now: float, *, due_in: float = 0.0, **fields: Any) -> Event:
     """Return an event that is accepted now, to the millisecond; `fields` are Event's."""
-    now = round(now, 3)
+    now = floor(now * 1000) / 1000
     request_id = RequestId(f"00000000-0000-4000-8000-{next(_NUMBERS):012}")
     defaults: dict[str, Any] = {"function": RESIZE, "payload": b"{}", "accepted_at": now, "due_at": now + due_in}
     return Event(**{"request_id": request_id} | defaults | fields)

@@ -107,6 +107,8 @@ class FakeQueue:
     seed: int = 0
     visibility_timeout_in_seconds: int = 30
     delay_in_seconds: float = 0.0
+    maximum_message_bytes: int = 1_048_576
+    retention_in_seconds: int = 345_600
     maximum_receive_count: int | None = None
     dead_letter_queue: FakeQueue | None = None
     has_content_based_deduplication: bool = False
@@ -143,6 +145,18 @@ class FakeQueue:
     def message_ids(self) -> list[str]:
         """Return the ids of all messages in the queue, in flight or not, oldest first."""
         return list(self._messages)
+
+    @property
+    def messages(self) -> list[Stored]:
+        """The messages that are in the queue, in flight or not, oldest first."""
+        return list(self._messages.values())
+
+    def counts(self, now: float) -> tuple[int, int, int]:
+        """Return how many messages are visible, delayed and in flight."""
+        self.settle(now)
+        in_flight = sum(message.is_in_flight for message in self._messages.values())
+        delayed = sum(message.hidden_until > now and not message.is_in_flight for message in self._messages.values())
+        return len(self._messages) - delayed - in_flight, delayed, in_flight
 
     def send(
         self,

@@ -178,8 +178,13 @@ class FakeSqs:
         match operation:
             case "SendMessage":
                 return {"MessageId": _send(queue, request, now)}
+            case "SendMessageBatch":
+                return self._batch(request, lambda entry: _send_entry(queue, entry, now))
             case "GetQueueAttributes":
-                return {"Attributes": {"VisibilityTimeout": str(queue.visibility_timeout_in_seconds)}}
+                attributes = _attributes(queue, now)
+                return {
+                    "Attributes": {name: attributes[name] for name in request["AttributeNames"] if name in attributes}
+                }
             case "DeleteMessageBatch":
                 return self._batch(request, lambda entry: queue.delete(entry["ReceiptHandle"], now=now))
             case "ChangeMessageVisibilityBatch":
@@ -191,6 +196,10 @@ class FakeSqs:
         settings: dict[str, Any] = {}
         if "VisibilityTimeout" in attributes:
             settings["visibility_timeout_in_seconds"] = int(attributes["VisibilityTimeout"])
+        if "MaximumMessageSize" in attributes:
+            settings["maximum_message_bytes"] = int(attributes["MaximumMessageSize"])
+        if "MessageRetentionPeriod" in attributes:
+            settings["retention_in_seconds"] = int(attributes["MessageRetentionPeriod"])
         if "RedrivePolicy" in attributes:
             policy = orjson.loads(attributes["RedrivePolicy"])
             by_arn = {str(queue.arn): queue for queue in self._queues.values()}
@@ -259,6 +268,25 @@ def _send(queue: FakeQueue, request: Mapping[str, Any], now: float) -> str:
         trace_header=request.get("MessageSystemAttributes", {}).get("AWSTraceHeader", {}).get("StringValue"),
         delay_in_seconds=request.get("DelaySeconds"),
     )
+
+
+def _send_entry(queue: FakeQueue, entry: Mapping[str, Any], now: float) -> None:
+    _send(queue, entry, now)
+
+
+def _attributes(queue: FakeQueue, now: float) -> dict[str, str]:
+    visible, delayed, in_flight = queue.counts(now)
+    attributes: dict[str, object] = {
+        "ApproximateNumberOfMessages": visible,
+        "ApproximateNumberOfMessagesDelayed": delayed,
+        "ApproximateNumberOfMessagesNotVisible": in_flight,
+        "MaximumMessageSize": queue.maximum_message_bytes,
+        "MessageRetentionPeriod": queue.retention_in_seconds,
+        "VisibilityTimeout": queue.visibility_timeout_in_seconds,
+    }
+    if queue.dead_letter_queue is not None:
+        attributes["RedrivePolicy"] = f'{{"maxReceiveCount":{queue.maximum_receive_count}}}'
+    return {name: str(value) for name, value in attributes.items()}
 
 
 def _change_visibility(queue: FakeQueue, entry: Mapping[str, Any], now: float) -> Failure | None:
