@@ -42,6 +42,7 @@ Only app.py, reloading.py, running.py and composition.py stand in the reverse or
 
 To follow one message through the code, begin at `engine/queues/mapping.py`.
 To follow one record of a stream, begin at `engine/streams/shard.py`.
+To follow one asynchronous event, begin at `engine/events/mapping.py`.
 """
 
 __version__ = "0.1.0"

@@ -77,7 +77,7 @@ from poller.admin.page import render
 from poller.admin.rendering import Rendering
 from poller.admin.words import written
 from poller.errors import CannotListen
-from poller.model.status import MappingStatus
+from poller.model.status import EventsStatus, MappingStatus
 
 Address = tuple[str, int]
 Statuses = Callable[[], Sequence[MappingStatus]]
@@ -264,7 +264,7 @@ def readiness(statuses: Sequence[MappingStatus]) -> dict[str, Any]:
         "ready": all(_is_ready(status) for status in statuses),
         "mappings": {status.mapping: _entry(status) for status in statuses if status.events is None},
         "events": {
-            status.function: _entry(status) | status.events._asdict()
+            status.function: _entry(status) | _numbers(status.events)
             for status in statuses
             if status.events is not None
         },
@@ -298,6 +298,15 @@ def _entry(status: MappingStatus) -> dict[str, Any]:
             for shard in status.stream.blocked
         ]
     return entry
+
+
+def _numbers(events: EventsStatus) -> dict[str, Any]:
+    return {
+        "waiting": events.waiting,
+        "in_flight": events.in_flight,
+        "stuck": events.stuck,
+        "oldest_age_in_seconds": events.oldest_age_in_seconds,
+    }
 
 
 def _written(epoch_seconds: float | None) -> str | None:

@@ -162,6 +162,23 @@ class EventDelivered(NamedTuple):
 
 
 @declare(
+    Line("warning", once_per=("function", "delivery")),
+    Counter(
+        "poller_event_records_shortened_total",
+        "Records of ended events that were delivered without payloads, because they were too large with them.",
+        of="function",
+    ).by(1),
+)
+class EventRecordShortened(NamedTuple):
+    """A record was delivered without the payload of the answer, or without both payloads: it was too large."""
+
+    function: FunctionName
+    request_id: RequestId
+    delivery: Delivery
+    destination: str
+
+
+@declare(
     Line("error", once_per=("function", "delivery", CODE)),
     Counter(
         "poller_event_delivery_failures_total",

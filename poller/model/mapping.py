@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from poller.model.arn import Arn, stream_arn
+from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.stream import StartingPosition, StateKey
 
@@ -98,10 +99,18 @@ class EventMapping:
     function_name: FunctionName
     event_queue_arn: Arn | None = None
 
+    @classmethod
+    def of(cls, function: Function) -> EventMapping:
+        return cls(function_name=function.name, event_queue_arn=function.event_invoke_config.event_queue_arn)
+
+    @staticmethod
+    def named(function: FunctionName) -> MappingName:
+        """Return a name that no table of the file can have, because a mapping's name contains no colon."""
+        return MappingName(f"{function}:events")
+
     @property
     def name(self) -> MappingName:
-        """Return a name that no table of the file can have, because a mapping's name contains no colon."""
-        return MappingName(f"{self.function_name}:events")
+        return self.named(self.function_name)
 
     @property
     def source(self) -> str:

@@ -58,12 +58,14 @@ class EventsStatus(NamedTuple):
     those that a destination refuses for good.
     `oldest_age_in_seconds` is the time since the oldest of all was accepted; it is 0 if there is none, or if the queue
     cannot tell.
+    `is_in_use` is true if the settings say something about the function's events, or if there was an event.
     """
 
     waiting: int = 0
     in_flight: int = 0
     stuck: int = 0
     oldest_age_in_seconds: float = 0.0
+    is_in_use: bool = True
 
 
 class Health(NamedTuple):

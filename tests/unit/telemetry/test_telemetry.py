@@ -436,6 +436,12 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_event_deliveries_total{delivery=dead_letter,function=store}": 1},
     ),
     (
+        facts.EventRecordShortened(STORE, ID, "on_success", "arn"),
+        "warning",
+        "event_record_shortened",
+        {"poller_event_records_shortened_total{function=store}": 1},
+    ),
+    (
         facts.EventDeliveryFailed(STORE, ID, "on_failure", "arn", "AccessDenied", "no", 30.0),
         "error",
         "event_delivery_failed",

@@ -1,0 +1,12 @@
+"""What happens to an asynchronous event?  accept -> store -> take -> invoke -> (wait | end -> deliver -> remove).
+
+mapping.py      takes events and runs all these steps for one function; begin here to follow an event
+accepting.py    stores an event that a client or another function sends
+permits.py      decides how many events may be taken now
+pace.py         slows the taking while the function is throttled
+claims.py       keeps the claims on the events in hand
+attempting.py   invokes the function with one event, as core/events/attempts.py decides
+delivering.py   delivers an ended event to its destinations and to the dead-letter queue
+settling.py     writes to the queue what became of an event
+health.py       does the event queue work, and do the destinations accept ended events?
+"""

@@ -1,0 +1,72 @@
+"""How is an event accepted? It is stored in the function's event queue, and only then its sender gets an answer.
+
+    a client of Lambda's API ────────┐
+    `poller invoke --event` ─────────┼──> accept ──(stored durably)──> the request id
+    another function's destination ──┘
+
+The request id is the same for every attempt, and stands in the records about the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from poller.errors import ServiceError
+from poller.facts import Emit, EventsRefused, EventsStored
+from poller.model.event import Event
+from poller.model.ids import FunctionName, RequestId
+from poller.ports import Clock, EventQueue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptor:
+    """Accepts events for the functions of the daemon.
+
+    `queue_of` opens the event queue of a function. It raises Rejected if the settings allow no events.
+    """
+
+    queue_of: Callable[[FunctionName], AbstractAsyncContextManager[EventQueue]]
+    clock: Clock
+    emit: Emit
+
+    async def accept(
+        self,
+        function: FunctionName,
+        payload: bytes,
+        *,
+        request_id: RequestId,
+        invoked_arn: str | None = None,
+        trace: str = "",
+        traceparent: str = "",
+    ) -> None:
+        """Store an event, and return once it is durable.
+
+        Raises QueueFull if the queue has no room, Rejected if it never takes this event, and Unreachable or another
+        ServiceError if the queue fails; then nobody knows whether it has the event.
+        """
+        now = self.clock.now()
+        event = Event(
+            request_id=request_id,
+            function=function,
+            payload=payload,
+            accepted_at=now,
+            due_at=now,
+            invoked_arn=invoked_arn,
+            trace=trace,
+            traceparent=traceparent,
+        )
+        await self.put([event])
+
+    async def put(self, events: Sequence[Event]) -> None:
+        """Store events of one function. Raises the same errors as `accept`."""
+        function = events[0].function
+        assert all(event.function == function for event in events), "one call stores events of one function"
+        try:
+            async with self.queue_of(function) as queue:
+                await queue.put(events)
+        except ServiceError as error:
+            self.emit(EventsRefused(function, len(events), error.code, str(error)))
+            raise
+        self.emit(EventsStored(function, len(events)))

@@ -1,0 +1,103 @@
+"""How do the events in hand stay claimed?
+
+An event in hand belongs to a `Claim`, from its take until its queue knows what became of it.
+The queue gives an event to no other process before the end of its claim.  The keeper extends a claim when less than
+`EXTENDED_BELOW_IN_SECONDS` of it are left, so a dead process keeps no event for long.
+A claim that the queue has ended, or that could not be extended in time, is lost: the function is not invoked with its
+event, because another process may have the event.
+The time left is counted on anyio's clock, because a person may set the time of day while the event is in hand.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from poller.engine.events.health import EventHealth
+from poller.errors import ServiceError
+from poller.facts import Emit, EventClaimLost
+from poller.model.event import CLAIM_IN_SECONDS, Event, TakenEvent
+from poller.ports import Clock, EventQueue
+
+EXTENDED_BELOW_IN_SECONDS = 40.0
+TICK_IN_SECONDS = 5.0
+
+
+class Claim:
+    """An event in hand, and the queue that it came from.
+
+    `event` is the event as it is now. The queue still has it as it was when it was taken.
+    `is_moved` is true once a queue of undelivered events has stored `event`; then this claim's event only needs to be
+    removed.
+    """
+
+    __slots__ = ("ends_at", "event", "is_lost", "is_moved", "queue", "taken")
+
+    def __init__(self, queue: EventQueue, taken: TakenEvent, *, seconds_left: float) -> None:
+        self.queue = queue
+        self.taken = taken
+        self.event: Event = taken.event
+        self.ends_at = anyio.current_time() + seconds_left
+        self.is_lost = False
+        self.is_moved = False
+
+    @property
+    def is_held(self) -> bool:
+        return not self.is_lost and anyio.current_time() < self.ends_at
+
+
+class ClaimKeeper:
+    """Keeps the claims of one run."""
+
+    def __init__(self, *, health: EventHealth, clock: Clock, emit: Emit) -> None:
+        self.claims: dict[Claim, None] = {}
+        self._health = health
+        self._clock = clock
+        self._emit = emit
+        self._has_claims = anyio.Event()
+
+    def hold(self, queue: EventQueue, taken: TakenEvent) -> Claim:
+        claim = Claim(queue, taken, seconds_left=taken.claimed_until - self._clock.now())
+        self.claims[claim] = None
+        self._has_claims.set()
+        return claim
+
+    def drop(self, claim: Claim) -> None:
+        """Let the claim end by itself, unless its queue has ended it already."""
+        self.claims.pop(claim, None)
+
+    async def run(self) -> None:
+        """Extend the claims that would end soon, until cancelled."""
+        while True:
+            await self._has_claims.wait()
+            await self.run_once()
+            if not self.claims:
+                self._has_claims = anyio.Event()
+            await anyio.sleep(TICK_IN_SECONDS)
+
+    async def run_once(self) -> None:
+        soon = anyio.current_time() + EXTENDED_BELOW_IN_SECONDS
+        async with anyio.create_task_group() as tasks:
+            for claim in self.claims:
+                if not claim.is_lost and claim.ends_at < soon:
+                    tasks.start_soon(self._extend, claim)
+
+    async def _extend(self, claim: Claim) -> None:
+        asked_at = anyio.current_time()
+        try:
+            taken = await claim.queue.extend(claim.taken, by_seconds=CLAIM_IN_SECONDS)
+        except ServiceError as error:
+            self._health.queue_failed("extend", error, retry_in=TICK_IN_SECONDS)
+            if not claim.is_held:
+                self.lost(claim)
+            return
+        self._health.succeeded("extend")
+        if taken is None:
+            self.lost(claim)
+        else:
+            claim.taken, claim.ends_at = taken, asked_at + CLAIM_IN_SECONDS
+
+    def lost(self, claim: Claim) -> None:
+        """Note that another process may take the event of this claim."""
+        if claim in self.claims and not claim.is_lost:
+            claim.is_lost = True
+            self._emit(EventClaimLost(claim.event.function, claim.event.request_id))

@@ -1,0 +1,119 @@
+"""How is an ended event delivered? To all its destinations and its dead-letter queue at the same time.
+
+None waits for another.  A place that accepted the event is crossed out at once, so that a stop does not make it get the
+event again.
+A record that is too large for its destination is sent without the payload of the answer, then without both payloads.
+core/events/deliveries.py decides when the places that did not accept the event are tried again, and when the event is
+stuck.
+
+Source: AWS Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations".
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import anyio
+
+from poller.core.document import Document
+from poller.core.events.deliveries import after_deliveries
+from poller.core.events.record import dead_letter_of, records_of
+from poller.engine.events.claims import Claim
+from poller.engine.events.health import EventHealth
+from poller.errors import DocumentTooLarge, ServiceError
+from poller.facts import Emit, EventDelivered, EventRecordShortened, EventStuck
+from poller.model.event import Delivery, Ending, Event
+from poller.model.function import Function
+from poller.ports import Clock, Destination
+
+
+class Place(NamedTuple):
+    """A place of delivery. `name` is for a person: an ARN, or the name of a function."""
+
+    name: str
+    destination: Destination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliverer:
+    """Delivers the ended events of one function. `places` has those that the file names."""
+
+    function: Function
+    places: Mapping[Delivery, Place]
+    health: EventHealth
+    clock: Clock
+    randomness: random.Random
+    emit: Emit
+
+    async def deliver(self, claim: Claim) -> None:
+        """Deliver the claim's event wherever it still has to go, and change it accordingly.
+
+        A place that the file does not name any more gets nothing.
+        """
+        failures: dict[Delivery, ServiceError] = {}
+        async with anyio.create_task_group() as tasks:
+            for delivery in _ending(claim.event).deliveries:
+                tasks.start_soon(self._deliver, claim, delivery, failures)
+        now = self.clock.now()
+        event = after_deliveries(claim.event, failures, now=now, randomness=self.randomness)
+        if event is not None:
+            claim.event = event
+            self._say_what_failed(event, failures, now)
+
+    async def _deliver(self, claim: Claim, delivery: Delivery, failures: dict[Delivery, ServiceError]) -> None:
+        event, place = claim.event, self.places.get(delivery)
+        if place is not None:
+            try:
+                is_short = await _send(place.destination, self._documents(event, delivery))
+            except ServiceError as error:
+                failures[delivery] = error
+                return
+            self.health.succeeded(delivery)
+            self.emit(EventDelivered(event.function, event.request_id, delivery, place.name))
+            if is_short:
+                self.emit(EventRecordShortened(event.function, event.request_id, delivery, place.name))
+        claim.event = _crossed_out(claim.event, delivery)
+
+    def _documents(self, event: Event, delivery: Delivery) -> Iterable[Document]:
+        if delivery == "dead_letter":
+            return [dead_letter_of(event, self.function)]
+        return records_of(event, self.function)
+
+    def _say_what_failed(self, event: Event, failures: Mapping[Delivery, ServiceError], now: float) -> None:
+        retry_in = None if event.stuck else event.due_at - now
+        for delivery, error in failures.items():
+            self.health.delivery_failed(event, delivery, self.places[delivery].name, error, retry_in=retry_in)
+        if event.stuck:
+            self.emit(EventStuck(event.function, event.request_id, _ending(event).condition, event.stuck))
+
+
+async def _send(destination: Destination, documents: Iterable[Document]) -> bool:
+    """Send the first document that is not too large. Return whether it is not the first of all.
+
+    Raises the error of the last one if all are too large.
+    """
+    error: DocumentTooLarge | None = None
+    for document in documents:
+        try:
+            await destination.deliver(document)
+        except DocumentTooLarge as too_large:
+            error = too_large
+            continue
+        return error is not None
+    assert error is not None, "there is at least one document"
+    raise error
+
+
+def _ending(event: Event) -> Ending:
+    assert event.ending is not None, "only an ended event is delivered"
+    return event.ending
+
+
+def _crossed_out(event: Event, delivery: Delivery) -> Event:
+    ending = _ending(event)
+    return replace(
+        event, ending=replace(ending, deliveries=tuple(each for each in ending.deliveries if each != delivery))
+    )

@@ -1,0 +1,76 @@
+"""Do the event queues of a function work, and do its destinations accept ended events?
+
+    starting ── a call succeeds ──> ready ── a call fails ──> troubled ── the same kind of call succeeds ──> ready
+
+Each kind of call has a trouble of its own, and so has each place of delivery.
+"""
+
+from __future__ import annotations
+
+from poller.engine.troubles import Troubles
+from poller.errors import LASTING, ServiceError
+from poller.facts import Emit, EventDeliveryFailed, EventQueueFailed, EventQueueRecovered
+from poller.model.event import Delivery, Event
+from poller.model.ids import FunctionName
+from poller.model.status import Health
+from poller.ports import Clock
+
+SHOWN_TROUBLES = 3
+"""How many different troubles the reason names."""
+
+
+class EventHealth:
+    """One run's view of the event queues and destinations. `source` says where the events wait."""
+
+    def __init__(self, *, function: FunctionName, source: str, clock: Clock, emit: Emit) -> None:
+        self._function = function
+        self._source = source
+        self._clock = clock
+        self._emit = emit
+        self._is_found = False
+        self._since = clock.now()
+        self._troubles = Troubles()
+
+    @property
+    def health(self) -> Health:
+        if self._troubles:
+            reason = "; ".join(self._troubles.reasons[:SHOWN_TROUBLES])
+            return self._troubles.health("troubled" if self._is_found else "starting", reason)
+        if not self._is_found:
+            return Health("starting", "the event queue has not been looked up yet", self._since)
+        return Health("ready", None, self._since)
+
+    def queue_failed(self, operation: str, error: ServiceError, *, retry_in: float) -> None:
+        reason = f"{operation}: {error.code}: {error} ({self._source})"
+        self._troubles.failed(operation, reason, now=self._clock.now(), retry_in=retry_in)
+        self._emit(
+            EventQueueFailed(
+                function=self._function,
+                queue=self._source,
+                operation=operation,
+                code=error.code,
+                detail=str(error),
+                retry_in_seconds=retry_in,
+                needs_action=isinstance(error, LASTING),
+            )
+        )
+
+    def delivery_failed(
+        self, event: Event, delivery: Delivery, destination: str, error: ServiceError, *, retry_in: float | None
+    ) -> None:
+        """Note that a place of delivery did not accept an event. `retry_in` is None if the event is stuck now."""
+        if retry_in is not None:
+            reason = f"{delivery}: {error.code}: {error} ({destination})"
+            self._troubles.failed(delivery, reason, now=self._clock.now(), retry_in=retry_in)
+        self._emit(
+            EventDeliveryFailed(
+                self._function, event.request_id, delivery, destination, error.code, str(error), retry_in
+            )
+        )
+
+    def succeeded(self, kind: str) -> None:
+        """Note that a call of this kind, or a delivery to this place, succeeded: so the queue was found."""
+        self._is_found = True
+        if self._troubles and self._troubles.end(kind) and not self._troubles:
+            self._since = self._clock.now()
+            self._emit(EventQueueRecovered(self._function))

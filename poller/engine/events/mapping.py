@@ -1,0 +1,257 @@
+"""How do the asynchronous events of a function run?  permit -> take -> invoke -> interpret -> (wait | end -> deliver).
+
+    taker of each queue ──(permits, pace)── take ──> a task for each event: attempt, deliver, settle
+    keeper                                           extends the claims on the events in hand
+    watcher                                          reads how many events wait
+
+The daemon's own queue holds the events of the function, or only its undelivered endings if the function has an SQS
+queue for its events; then there are two takers.
+At the stop, the takers end at once, and the invocations that run may finish within the grace.  Then everything that is
+still in hand is cut and put back: each event as the last decision about it left it.
+
+Source: AWS Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous invocation".
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+
+from poller.core.backoff import HASTY
+from poller.core.events.attempts import EventPolicy
+from poller.engine.events.attempting import Attempts
+from poller.engine.events.claims import Claim, ClaimKeeper
+from poller.engine.events.delivering import Deliverer, Place
+from poller.engine.events.health import EventHealth
+from poller.engine.events.pace import Pace
+from poller.engine.events.permits import EventPermits
+from poller.engine.events.settling import Settler
+from poller.engine.source_pauses import SourcePauses
+from poller.engine.stop import Stop
+from poller.errors import ServiceError
+from poller.facts import Emit
+from poller.functions.health import FunctionHealth
+from poller.functions.opened import OpenFunction
+from poller.model.event import Delivery, EventQueueDepth
+from poller.model.function import EventInvokeConfig, Function
+from poller.model.mapping import EventMapping
+from poller.model.status import EventsStatus, MappingStatus
+from poller.ports import Clock, EventQueue
+
+WAIT_IN_SECONDS = 20.0
+"""How long a take waits for the first event. It is the longest wait of SQS's ReceiveMessage."""
+
+DEPTH_IN_SECONDS = 15.0
+"""How often the number of waiting events is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventContext:
+    """Everything that a run of a function's events needs.
+
+    `definition` has the options of the events; that of the open function has none, because it outlives their change.
+    `own_queue` is the daemon's own queue. `sqs_queue` holds the events that wait, if the function has such a queue.
+    """
+
+    mapping: EventMapping
+    function: OpenFunction
+    definition: Function
+    own_queue: EventQueue
+    sqs_queue: EventQueue | None
+    places: Mapping[Delivery, Place]
+    clock: Clock
+    randomness: random.Random
+    emit: Emit
+    stop: Stop
+
+    @property
+    def queues(self) -> tuple[EventQueue, ...]:
+        return (self.own_queue,) if self.sqs_queue is None else (self.own_queue, self.sqs_queue)
+
+
+class EventMappingRunner:
+    """Runs the events of one function once, until the stop."""
+
+    def __init__(self, context: EventContext) -> None:
+        mapping, clock, emit = context.mapping, context.clock, context.emit
+        self.mapping = mapping
+        self._context = context
+        self._pace = Pace(context.randomness)
+        self._permits = EventPermits(room=context.function.room, pace=self._pace)
+        self._depth = EventQueueDepth(waiting=0, in_flight=0)
+        self._is_in_use = context.definition.event_invoke_config != EventInvokeConfig()
+        self._health = EventHealth(function=mapping.function_name, source=mapping.source, clock=clock, emit=emit)
+        self._function_health = FunctionHealth(
+            mapping=mapping.name, function=mapping.function_name, clock=clock, emit=emit
+        )
+        self._keeper = ClaimKeeper(health=self._health, clock=clock, emit=emit)
+        self._attempts = Attempts(
+            function=context.function,
+            policy=EventPolicy.of(context.definition),
+            health=self._function_health,
+            pace=self._pace,
+            clock=clock,
+            randomness=context.randomness,
+            emit=emit,
+            stop=context.stop,
+        )
+        self._deliverer = Deliverer(
+            function=context.definition,
+            places=context.places,
+            health=self._health,
+            clock=clock,
+            randomness=context.randomness,
+            emit=emit,
+        )
+        self._settler = Settler(
+            own_queue=context.own_queue, keeper=self._keeper, health=self._health, randomness=context.randomness
+        )
+
+    async def run(self) -> None:
+        """Take and invoke events until the stop. At the end, however it comes, put all events in hand back."""
+        self._permits.enter()
+        try:
+            async with anyio.create_task_group() as services:
+                services.start_soon(self._keeper.run)
+                with anyio.CancelScope() as working:
+                    await self._work(services, working)
+                services.cancel_scope.cancel()
+        finally:
+            try:
+                await self._settler.release(list(self._keeper.claims))
+            finally:
+                self._permits.leave()
+
+    async def _work(self, services: TaskGroup, working: anyio.CancelScope) -> None:
+        async with anyio.create_task_group() as events:
+            with anyio.CancelScope() as taking:
+                services.start_soon(self._obey_the_stop, taking, working)
+                async with anyio.create_task_group() as takers:
+                    takers.start_soon(self._guarded, self._watch_depth)
+                    for queue in self._context.queues:
+                        takers.start_soon(self._guarded, partial(self._take, queue, events))
+
+    async def _obey_the_stop(self, taking: anyio.CancelScope, working: anyio.CancelScope) -> None:
+        stop = self._context.stop
+        await stop.draining.wait()
+        taking.cancel()
+        self._context.function.gate.send_home(stop.draining)
+        await stop.releasing.wait()
+        working.cancel()
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work. An unexpected exception begins the stop of this run, and the events in hand go on."""
+        try:
+            await work()
+        except Exception as error:  # a bug met here must not cancel the events in hand
+            self._context.stop.fail(error)
+
+    async def _take(self, queue: EventQueue, events: TaskGroup) -> None:
+        """Take events from one queue until cancelled."""
+        pauses, hasty = SourcePauses(self._context.randomness), 0
+        while True:
+            free = await self._permits.some()
+            if (pause := self._pace.pause) > 0:
+                await anyio.sleep(pause)
+                continue
+            asked_at = anyio.current_time()
+            try:
+                taken = await queue.take(self.mapping.function_name, count=free, wait_in_seconds=WAIT_IN_SECONDS)
+            except ServiceError as error:
+                pause = pauses.after_failure(error, asked_at=asked_at)
+                self._health.queue_failed("take", error, retry_in=pause)
+                await anyio.sleep(pause)
+                continue
+            pauses.succeeded()
+            self._health.succeeded("take")
+            for each in taken:
+                self._is_in_use = True
+                self._permits.begin()
+                events.start_soon(self._see_to, self._keeper.hold(queue, each))
+            is_hasty = not taken and anyio.current_time() - asked_at < WAIT_IN_SECONDS / 2
+            hasty = hasty + 1 if is_hasty else 0
+            if is_hasty:  # a queue that does not wait must not be asked without a pause
+                await anyio.sleep(HASTY.delay(hasty, self._context.randomness))
+
+    async def _see_to(self, claim: Claim) -> None:
+        """Invoke the function with the event, deliver it if it has ended, and write what became of it.
+
+        An unexpected exception begins the stop of this run; the other events in hand go on.
+        """
+        try:
+            try:
+                if claim.event.ending is None:
+                    await self._attempts.attempt(claim)
+            finally:
+                self._permits.answered()
+            if claim.event.ending is not None:
+                await self._deliverer.deliver(claim)
+            await self._settler.settle(claim)
+        except Exception as error:  # a bug met here must not cancel the other events
+            self._context.stop.fail(error)
+            await self._settler.release([claim])
+        finally:
+            self._permits.end()
+
+    async def _watch_depth(self) -> None:
+        """Read how many events wait, again and again until cancelled; the first answer shows that the queue works."""
+        pauses = SourcePauses(self._context.randomness)
+        while True:
+            asked_at = anyio.current_time()
+            try:
+                depths = [await queue.depth(self.mapping.function_name) for queue in self._context.queues]
+            except ServiceError as error:
+                pause = pauses.after_failure(error, asked_at=asked_at)
+                self._health.queue_failed("depth", error, retry_in=pause)
+                await anyio.sleep(pause)
+                continue
+            pauses.succeeded()
+            self._health.succeeded("depth")
+            self._depth = _sum_of(depths)
+            self._is_in_use |= any(depth.waiting or depth.in_flight or depth.stuck for depth in depths)
+            await anyio.sleep(DEPTH_IN_SECONDS)
+
+    def status(self) -> MappingStatus:
+        health = self._function_health.together_with(self._health.health)
+        return MappingStatus(
+            mapping=self.mapping.name,
+            function=self.mapping.function_name,
+            source=self.mapping.source,
+            state=health.state,
+            reason=health.reason,
+            polls_in_flight=0,
+            batches_in_flight=self._permits.invoking,
+            messages_held=self._permits.in_hand,
+            concurrency_limit=self._context.function.gate.capacity,
+            since=health.since,
+            attempt=health.attempt,
+            next_try=health.next_try,
+            events=self._events_status(),
+        )
+
+    def _events_status(self) -> EventsStatus:
+        depth = self._depth
+        oldest = depth.oldest_accepted_at
+        return EventsStatus(
+            waiting=depth.waiting,
+            in_flight=depth.in_flight,
+            stuck=depth.stuck,
+            oldest_age_in_seconds=0.0 if oldest is None else max(0.0, self._context.clock.now() - oldest),
+            is_in_use=self._is_in_use,
+        )
+
+
+def _sum_of(depths: Sequence[EventQueueDepth]) -> EventQueueDepth:
+    return EventQueueDepth(
+        waiting=sum(depth.waiting for depth in depths),
+        in_flight=sum(depth.in_flight for depth in depths),
+        stuck=sum(depth.stuck for depth in depths),
+        oldest_accepted_at=min(
+            (depth.oldest_accepted_at for depth in depths if depth.oldest_accepted_at is not None), default=None
+        ),
+    )

@@ -1,0 +1,491 @@
+"""Do asynchronous events run as Lambda runs them? The engine on a virtual clock; see events_world.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import orjson
+import pytest
+from trio.testing import MockClock
+
+from poller.core.document import Document
+from poller.errors import DocumentTooLarge, QueueFull, Rejected
+from poller.facts import (
+    EventClaimLost,
+    EventDelivered,
+    EventDeliveryFailed,
+    EventDropped,
+    EventEnded,
+    EventQueueFailed,
+    EventRecordShortened,
+    EventsCrashed,
+    EventsRefused,
+    EventsStored,
+    EventStuck,
+)
+from poller.model.ids import RequestId
+from tests.fakes.clock import EPOCH
+from tests.fakes.destinations import FakeDestination
+from tests.fakes.event_queue import FakeEventQueue
+from tests.fakes.faults import Fault, FaultPlan, Outage
+from tests.simulation.events_checker import request_id_of
+from tests.simulation.events_function import EventFunctionPlan
+from tests.simulation.events_life import EventsLife
+from tests.simulation.events_world import NAME, EventsWorld
+
+pytestmark = pytest.mark.anyio
+
+ALWAYS_FAILS = EventFunctionPlan(failure_rate=1.0, duration_in_seconds=(1.0, 1.0))
+WORKS_FOR_A_SECOND = EventFunctionPlan(duration_in_seconds=(1.0, 1.0))
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+async def accept(life: EventsLife, *names: str) -> None:
+    for name in names:
+        await life.acceptor.accept(NAME, orjson.dumps(name), request_id=RequestId(name))
+
+
+Beside = Callable[[EventsLife], Coroutine[Any, Any, None]]
+
+
+async def live(world: EventsWorld, *names: str, for_seconds: float = 0.0, then: Beside | None = None) -> EventsLife:
+    """Accept these events and live until none waits any more, or for so many seconds; do `then`, and stop."""
+
+    async def until(life: EventsLife) -> None:
+        await life.has_begun.wait()
+        await accept(life, *names)
+        if for_seconds:
+            await anyio.sleep(for_seconds)
+        else:
+            await until_done(world)
+        if then is not None:
+            await then(life)
+        life.stop.begin()
+
+    return await world.live(until)
+
+
+async def until_done(world: EventsWorld) -> None:
+    with anyio.fail_after(7 * 3600):
+        while world.waiting:  # noqa: ASYNC110  # the time is virtual
+            await anyio.sleep(1.0)
+
+
+def said(document: Document) -> tuple[str, int]:
+    """The condition and the number of attempts that a record says."""
+    context = orjson.loads(document.text)["requestContext"]
+    return context["condition"], context["approximateInvokeCount"]
+
+
+async def test_a1_an_event_that_fails_is_tried_three_times_with_one_id_and_growing_waits() -> None:
+    destination = FakeDestination()
+    world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination})
+    await live(world, "a")
+    calls = world.function.calls
+    assert [(call.request_id, call.attempt) for call in calls] == [("a", 1), ("a", 2), ("a", 3)]
+    gaps = [later.began_at - earlier.ended_at for earlier, later in pairwise(calls)]
+    assert gaps == pytest.approx([60.0, 120.0], abs=1.0)
+    assert [said(document) for document in destination.taken] == [("RetriesExhausted", 3)]
+
+
+async def test_a2_without_retries_an_event_is_tried_once() -> None:
+    destination = FakeDestination()
+    world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_retry_attempts=0)
+    await live(world, "a")
+    assert [said(document) for document in destination.taken] == [("RetriesExhausted", 1)]
+
+
+@pytest.mark.parametrize(("age", "attempts", "at"), [(60, 1, 1.0), (90, 2, 62.0)], ids=["a3", "a4"])
+async def test_an_event_whose_next_attempt_would_be_too_late_ends_at_once(age: int, attempts: int, at: float) -> None:
+    destination = FakeDestination()
+    world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_event_age_in_seconds=age)
+    await live(world, "a")
+    assert [said(document) for document in destination.taken] == [("EventAgeExceeded", attempts)]
+    assert destination.taken_at == pytest.approx([at], abs=1.0)
+
+
+async def test_a5_the_destination_and_the_dead_letter_queue_both_get_an_event_that_fails() -> None:
+    destination, dead_letters = FakeDestination(), FakeDestination()
+    world = EventsWorld(
+        plan=ALWAYS_FAILS,
+        destinations={"on_failure": destination, "dead_letter": dead_letters},
+        maximum_retry_attempts=0,
+    )
+    await live(world, "a")
+    assert len(destination.taken) == len(dead_letters.taken) == 1
+    assert {fact.delivery for fact in world.facts_of(EventDelivered)} == {"on_failure", "dead_letter"}
+
+
+async def test_a6_an_event_that_succeeds_reaches_the_destination_for_success_alone() -> None:
+    success, failure = FakeDestination(), FakeDestination()
+    world = EventsWorld(destinations={"on_success": success, "on_failure": failure})
+    await live(world, "a")
+    assert [said(document) for document in success.taken] == [("Success", 1)]
+    assert failure.taken == []
+    assert world.own_queue.events == []
+
+
+async def test_an_event_that_fails_with_no_place_to_go_is_counted_as_dropped() -> None:
+    world = EventsWorld(plan=ALWAYS_FAILS, maximum_retry_attempts=0)
+    await live(world, "a")
+    assert world.facts_of(EventDropped) == [EventDropped(NAME, RequestId("a"), "RetriesExhausted", 1)]
+
+
+async def test_an_accepted_event_is_invoked_at_once() -> None:
+    world = EventsWorld(plan=WORKS_FOR_A_SECOND)
+
+    async def until(life: EventsLife) -> None:
+        await life.has_begun.wait()
+        await anyio.sleep(100.0)
+        await accept(life, "a")
+        await until_done(world)
+        life.stop.begin()
+
+    await world.live(until)
+    assert world.function.calls[0].began_at == pytest.approx(100.0, abs=0.01)
+
+
+async def test_no_more_events_are_taken_than_the_function_can_run() -> None:
+    world = EventsWorld(plan=EventFunctionPlan(duration_in_seconds=(30.0, 30.0)), concurrency=2)
+
+    async def count(_life: EventsLife) -> None:
+        depth = await world.own_queue.depth(NAME)
+        assert (depth.in_flight, depth.waiting) == (2, 8)
+
+    await live(world, *"abcdefghij", for_seconds=20.0, then=count)
+    assert world.function.most_running == 2
+
+
+async def test_slow_destinations_do_not_use_up_the_function() -> None:
+    slow = FakeDestination(faults=FaultPlan(latency_in_seconds=(4.0, 4.0)))
+    world = EventsWorld(plan=WORKS_FOR_A_SECOND, concurrency=1, destinations={"on_success": slow})
+    await live(world, *"abcde")
+    assert world.function.calls[-1].ended_at < 8.0, "the function goes on while records are delivered"
+    assert len(slow.taken) == 5
+
+
+async def test_an_event_that_runs_for_long_stays_claimed() -> None:
+    queue = FakeEventQueue(EventsWorld().clock, claim_in_seconds=60.0)
+    world = EventsWorld(
+        plan=EventFunctionPlan(duration_in_seconds=(800.0, 800.0)), timeout_in_seconds=900.0, own_queue=queue
+    )
+    await live(world, "a")
+    assert len(world.function.calls) == 1
+    assert world.facts_of(EventClaimLost) == []
+
+
+async def test_an_event_whose_claim_was_lost_in_line_is_not_invoked() -> None:
+    world = EventsWorld(own_queue=FakeEventQueue(EventsWorld().clock, claim_in_seconds=30.0), concurrency=1)
+    world.own_queue.faults.outages.append(Outage(2.0, 95.0, Fault.UNREACHABLE))
+
+    async def until(life: EventsLife) -> None:
+        await life.has_begun.wait()
+        async with life.function.gate.slot(unless=anyio.Event()):
+            await accept(life, "a")
+            await anyio.sleep(150.0)
+            assert len(world.facts_of(EventClaimLost)) == 1
+        await until_done(world)
+        life.stop.begin()
+
+    await world.live(until)
+    assert len(world.function.calls) == 1, "it was taken twice"
+
+
+async def test_an_event_whose_claim_is_lost_while_it_runs_may_run_twice_and_says_so() -> None:
+    world = EventsWorld(
+        plan=EventFunctionPlan(duration_in_seconds=(100.0, 100.0)),
+        timeout_in_seconds=900.0,
+        own_queue=FakeEventQueue(EventsWorld().clock, claim_in_seconds=30.0),
+    )
+    world.own_queue.faults.outages.append(Outage(0.5, 60.0, Fault.UNREACHABLE))
+    await live(world, "a")
+    assert len(world.facts_of(EventClaimLost)) == 1
+    assert [call.attempt for call in world.function.calls] == [1, 1]
+
+
+async def test_a_throttled_function_gets_few_calls_and_then_all_events_run() -> None:
+    world = EventsWorld(
+        plan=EventFunctionPlan(throttled=(0.0, 600.0)), concurrency=5, destinations={"on_failure": FakeDestination()}
+    )
+    names = [str(number) for number in range(300)]
+    await live(world, *names)
+    assert len(world.function.refused_at) < 100
+    assert {call.request_id for call in world.function.calls} == set(names)
+    assert max(call.began_at for call in world.function.calls) < 600.0 + 330.0
+    assert all(call.attempt == 1 for call in world.function.calls), "a throttle does not count"
+
+
+async def test_a_destination_that_cannot_be_reached_keeps_the_event_and_says_so() -> None:
+    destination, dead_letters = FakeDestination(), FakeDestination()
+    destination.faults.outages.append(Outage(0.0, 1000.0, Fault.UNREACHABLE))
+    world = EventsWorld(
+        plan=ALWAYS_FAILS,
+        destinations={"on_failure": destination, "dead_letter": dead_letters},
+        maximum_retry_attempts=0,
+    )
+
+    async def look(life: EventsLife) -> None:
+        status = life.supervisor.statuses()[0]
+        assert (status.state, status.events is not None and status.events.waiting) == ("troubled", 1)
+        assert "on_failure: ConnectionRefused" in (status.reason or "")
+        await until_done(world)
+        assert life.supervisor.statuses()[0].state == "ready"
+
+    await live(world, "a", for_seconds=500.0, then=look)
+    assert len(world.function.calls) == 1, "an event that has ended is not invoked again"
+    assert len(destination.taken) == len(dead_letters.taken) == 1
+    assert dead_letters.taken_at[0] < 5.0, "it does not wait for the destination"
+
+
+async def test_an_event_that_a_destination_refuses_for_good_becomes_stuck() -> None:
+    destination, dead_letters = FakeDestination(), FakeDestination()
+    destination.faults.outages.append(Outage(0.0, 1e9, Fault.ACCESS_DENIED))
+    world = EventsWorld(
+        plan=ALWAYS_FAILS,
+        destinations={"on_failure": destination, "dead_letter": dead_letters},
+        maximum_retry_attempts=0,
+    )
+
+    async def look(life: EventsLife) -> None:
+        status = life.supervisor.statuses()[0]
+        assert status.events is not None
+        assert (status.events.stuck, status.events.waiting) == (1, 0)
+
+    await live(world, "a", for_seconds=1000.0, then=look)
+    assert [event.request_id for event in world.own_queue.events] == ["a"], "its data is kept"
+    assert len(world.facts_of(EventStuck)) == 1
+    assert len(dead_letters.taken) == 1
+    failures = world.facts_of(EventDeliveryFailed)
+    assert [fact.retry_in_seconds is None for fact in failures][-1]
+    assert len(failures) >= 3
+
+
+class SmallDestination(FakeDestination):
+    """A destination that accepts no document of more than `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    async def deliver(self, document: Document) -> None:
+        if len(document.text) > self.limit:
+            raise DocumentTooLarge("too large", code="DocumentTooLarge")
+        await super().deliver(document)
+
+
+@pytest.mark.parametrize(
+    ("limit", "payloads"),
+    [(100_000, {"requestPayload", "responsePayload"}), (2_000, {"requestPayload"}), (1_000, set())],
+)
+async def test_a_record_that_is_too_large_is_delivered_with_fewer_payloads(limit: int, payloads: set[str]) -> None:
+    destination = SmallDestination(limit)
+    world = EventsWorld(
+        plan=EventFunctionPlan(answer=orjson.dumps("x" * 3_000)), destinations={"on_success": destination}
+    )
+    await live(world, "a" * 500)
+    (document,) = destination.taken
+    assert {"requestPayload", "responsePayload"} & orjson.loads(document.text).keys() == payloads
+    assert len(world.facts_of(EventRecordShortened)) == (limit < 100_000)
+
+
+async def test_a_record_that_no_shortening_makes_small_enough_becomes_stuck() -> None:
+    world = EventsWorld(destinations={"on_success": SmallDestination(10)})
+    await live(world, "a", for_seconds=1000.0)
+    (event,) = world.own_queue.events
+    assert "too large" in event.stuck
+
+
+async def test_at_the_stop_running_events_end_and_waiting_ones_go_back_at_once() -> None:
+    world = EventsWorld(plan=EventFunctionPlan(duration_in_seconds=(20.0, 20.0)), concurrency=1)
+    await live(world, "a", "b", for_seconds=5.0)
+    assert [call.answer for call in world.function.calls] == ["succeeded"]
+    assert anyio.current_time() == pytest.approx(20.0, abs=1.0)
+    assert [event.request_id for event in world.own_queue.events] == ["b"]
+    assert len(await world.own_queue.take(NAME, count=9, wait_in_seconds=0)) == 1, "nobody has claimed it"
+
+
+async def test_at_the_stop_an_event_in_line_for_a_slot_goes_back_before_the_grace_is_over() -> None:
+    world = EventsWorld(concurrency=1)
+
+    async def until(life: EventsLife) -> None:
+        await life.has_begun.wait()
+        async with life.function.gate.slot(unless=anyio.Event()):
+            await accept(life, "a")
+            await anyio.sleep(5.0)
+            life.stop.begin()
+            await anyio.sleep(20.0)
+
+    with anyio.move_on_after(1000.0):
+        await world.live(until)
+    assert world.own_queue.history[-1].kind == "put_back"
+    assert world.own_queue.history[-1].at == EPOCH + 5.0
+    assert world.function.calls == []
+
+
+async def test_an_event_that_becomes_too_old_in_line_for_a_slot_is_not_invoked() -> None:
+    world = EventsWorld(concurrency=1, maximum_event_age_in_seconds=60)
+
+    async def until(life: EventsLife) -> None:
+        await life.has_begun.wait()
+        async with life.function.gate.slot(unless=anyio.Event()):
+            await accept(life, "a")
+            await anyio.sleep(61.0)
+        await until_done(world)
+        life.stop.begin()
+
+    await world.live(until)
+    assert world.function.calls == []
+    assert [fact.condition for fact in world.facts_of(EventEnded)] == ["EventAgeExceeded"]
+
+
+async def test_what_runs_longer_than_the_grace_is_cut_and_put_back_unchanged() -> None:
+    world = EventsWorld(
+        plan=EventFunctionPlan(duration_in_seconds=(500.0, 500.0)), grace_in_seconds=30.0, timeout_in_seconds=900.0
+    )
+    await live(world, "a", for_seconds=5.0)
+    assert [call.answer for call in world.function.calls] == ["cut"]
+    assert anyio.current_time() == pytest.approx(35.0, abs=1.0)
+    (taken,) = await world.own_queue.take(NAME, count=9, wait_in_seconds=0)
+    assert (taken.event.attempts, taken.event.ending) == (0, None)
+
+
+async def test_a_stop_in_the_midst_of_deliveries_keeps_what_was_decided() -> None:
+    hangs, dead_letters = FakeDestination(faults=FaultPlan(latency_in_seconds=(9.0, 9.0))), FakeDestination()
+    world = EventsWorld(
+        plan=ALWAYS_FAILS,
+        destinations={"on_failure": hangs, "dead_letter": dead_letters},
+        maximum_retry_attempts=0,
+        grace_in_seconds=2.0,
+    )
+    await live(world, "a", for_seconds=2.0)
+    (taken,) = await world.own_queue.take(NAME, count=9, wait_in_seconds=0)
+    assert taken.event.ending is not None
+    assert taken.event.ending.deliveries == ("on_failure",), "the dead-letter queue has it"
+
+
+async def test_an_undelivered_event_of_an_sqs_queue_moves_into_the_own_queue() -> None:
+    destination = FakeDestination()
+    destination.faults.outages.append(Outage(0.0, 100.0, Fault.UNREACHABLE))
+    clock = EventsWorld().clock
+    sqs = FakeEventQueue(clock)
+    world = EventsWorld(
+        plan=ALWAYS_FAILS, sqs_queue=sqs, destinations={"on_failure": destination}, maximum_retry_attempts=0
+    )
+
+    async def look(_life: EventsLife) -> None:
+        assert sqs.events == []
+        assert [event.ending is not None for event in world.own_queue.events] == [True]
+        await until_done(world)
+
+    await live(world, "a", for_seconds=20.0, then=look)
+    assert len(destination.taken) == len(world.function.calls) == 1
+
+
+async def test_an_ended_event_moves_once_even_if_its_removal_fails() -> None:
+    destination, sqs = FakeDestination(), FakeEventQueue(EventsWorld().clock)
+    destination.faults.outages.append(Outage(0.0, 100.0, Fault.UNREACHABLE))
+    sqs.faults.script("remove", Fault.UNREACHABLE, Fault.THROTTLED)
+    world = EventsWorld(
+        plan=ALWAYS_FAILS, sqs_queue=sqs, destinations={"on_failure": destination}, maximum_retry_attempts=0
+    )
+    await live(world, "a")
+    assert len(destination.taken) == len(world.function.calls) == 1
+
+
+async def test_while_the_own_queue_is_full_an_ended_event_of_an_sqs_queue_is_not_lost() -> None:
+    destination = FakeDestination()
+    destination.faults.outages.append(Outage(0.0, 100.0, Fault.UNREACHABLE))
+    clock = EventsWorld().clock
+    own, sqs = FakeEventQueue(clock), FakeEventQueue(clock)
+    own.maximum_bytes = 3
+    world = EventsWorld(
+        plan=ALWAYS_FAILS,
+        own_queue=own,
+        sqs_queue=sqs,
+        destinations={"on_failure": destination},
+        maximum_retry_attempts=0,
+    )
+
+    async def look(life: EventsLife) -> None:
+        assert {event.request_id for event in [*own.events, *sqs.events]} == {"a", "b"}
+        assert world.facts_of(EventQueueFailed)[0].code == "QueueFull"
+        assert life.supervisor.statuses()[0].state == "troubled"
+        await until_done(world)
+
+    await live(world, "a", "b", for_seconds=50.0, then=look)
+    assert len(destination.taken) == len(world.function.calls) == 2
+
+
+async def test_a_fault_of_ours_puts_its_event_back_and_the_others_go_on() -> None:
+    class Broken(FakeDestination):
+        async def deliver(self, document: Document) -> None:
+            if request_id_of(document) == "a" and not self.taken:
+                raise ZeroDivisionError
+            await super().deliver(document)
+
+    broken = Broken()
+    world = EventsWorld(plan=WORKS_FOR_A_SECOND, destinations={"on_success": broken})
+    await live(world, "a", "b")
+    assert len(world.facts_of(EventsCrashed)) >= 1
+    assert sorted(map(request_id_of, broken.taken)) == ["a", "b"]
+    assert len(world.function.calls) == 2, "an event that has ended is not invoked again"
+
+
+async def test_an_event_is_accepted_only_when_it_is_stored() -> None:
+    world = EventsWorld(own_queue=FakeEventQueue(EventsWorld().clock, maximum_bytes=8))
+
+    async def until(life: EventsLife) -> None:
+        with pytest.raises(Rejected):
+            await accept(life, "much too long")
+        life.crash()
+        await anyio.lowlevel.checkpoint()
+
+    await world.live(until)
+    assert world.own_queue.events == []
+    assert [type(fact) for fact in world.facts if isinstance(fact, EventsRefused | EventsStored)] == [EventsRefused]
+
+
+async def test_a_full_queue_refuses_events_and_takes_them_when_there_is_room() -> None:
+    world = EventsWorld(
+        plan=EventFunctionPlan(duration_in_seconds=(10.0, 10.0)),
+        own_queue=FakeEventQueue(EventsWorld().clock, maximum_bytes=6),
+    )
+
+    async def until(life: EventsLife) -> None:
+        await life.has_begun.wait()
+        await accept(life, "a", "b")
+        with pytest.raises(QueueFull):
+            await accept(life, "c")
+        await until_done(world)
+        await accept(life, "c")
+        await until_done(world)
+        life.stop.begin()
+
+    await world.live(until)
+    assert [call.request_id for call in world.function.calls] == ["a", "b", "c"]
+
+
+async def test_the_age_of_an_event_counts_from_its_acceptance_over_restarts() -> None:
+    destination = FakeDestination()
+    world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_event_age_in_seconds=100)
+
+    async def kill(life: EventsLife) -> None:
+        await life.has_begun.wait()
+        await accept(life, "a")
+        await anyio.sleep(10.0)
+        life.crash()
+
+    await world.live(kill)
+    await anyio.sleep(200.0)
+    await live(world)
+    assert len(world.function.calls) == 1
+    assert [said(document) for document in destination.taken] == [("EventAgeExceeded", 1)]
+    assert world.facts_of(EventEnded)[-1].condition == "EventAgeExceeded"

@@ -1,0 +1,39 @@
+"""Does no accepted event vanish, whatever the seed draws? The engine on a virtual clock; see events_scenario.py.
+
+A failing seed is in the test's name, and replays to the letter:
+`pytest tests/simulation/test_events_seeds.py --first-seed SEED --seeds 1`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.simulation.events_scenario import EventsScenario
+from tests.simulation.world import run_seeded
+
+SEEDS_IN_THE_GATE = 80
+
+
+def test_no_accepted_event_vanishes(seed: int) -> None:
+    async def main() -> None:
+        await EventsScenario(seed).run()
+
+    run_seeded(seed, main)
+
+
+def test_a_seed_of_events_replays_to_the_letter() -> None:
+    async def main() -> list[str]:
+        scenario = EventsScenario(17)
+        await scenario.run()
+        return [repr(fact) for fact in scenario.world.facts]
+
+    assert run_seeded(17, main) == run_seeded(17, main)
+
+
+def test_many_events_of_the_first_seeds_have_no_trouble_and_many_have_some() -> None:
+    async def main(seed: int) -> Counter[str]:
+        return await EventsScenario(seed).run()
+
+    counts: Counter[str] = sum((run_seeded(seed, main, seed) for seed in range(10)), Counter())
+    assert counts["without trouble"] > 50
+    assert counts["with trouble"] > 20

@@ -1,0 +1,104 @@
+"""How many events may be taken now?"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from poller.engine.events.pace import Pace
+from poller.engine.events.permits import IN_DELIVERY, MOST_AT_ONCE, EventPermits
+from poller.functions.room import FunctionRoom
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+def permits_of(capacity: int) -> tuple[EventPermits, FunctionRoom, Pace]:
+    room, pace = FunctionRoom(capacity), Pace(random.Random(1))
+    permits = EventPermits(room=room, pace=pace)
+    permits.enter()
+    return permits, room, pace
+
+
+async def test_as_many_events_as_the_function_has_room_for() -> None:
+    permits, room, _ = permits_of(5)
+    assert permits.free == 5
+    room.batches, room.short_polls = 1, 1
+    assert permits.free == 3
+    permits.begin()
+    assert (permits.free, room.batches) == (2, 2)
+
+
+async def test_never_more_than_one_call_may_bring() -> None:
+    assert permits_of(1000)[0].free == MOST_AT_ONCE
+
+
+async def test_one_event_if_others_use_up_the_room_and_none_is_in_hand() -> None:
+    permits, room, _ = permits_of(2)
+    room.batches = 2
+    assert permits.free == 1
+    permits.begin()
+    assert permits.free == 0
+
+
+async def test_an_answered_event_takes_no_room_of_the_function_but_counts_in_hand() -> None:
+    permits, room, _ = permits_of(1)
+    for _ in range(IN_DELIVERY):
+        permits.begin()
+        permits.answered()
+    assert (room.batches, permits.invoking, permits.in_hand, permits.free) == (0, 0, IN_DELIVERY, 1)
+    permits.begin()
+    permits.answered()
+    assert permits.free == 0
+    permits.end()
+    assert permits.free == 1
+
+
+async def test_one_event_at_a_time_while_the_function_is_throttled() -> None:
+    permits, _, pace = permits_of(5)
+    pace.postponed(retry_after=None, began_at=0.0)
+    assert permits.free == 1
+    permits.begin()
+    assert permits.free == 0
+
+
+async def waits(permits: EventPermits, room: FunctionRoom, *, until: str) -> int:
+    """How many events may be taken when `until` has happened; before it, none may."""
+    found: list[int] = []
+
+    async def wait() -> None:
+        found.append(await permits.some())
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            assert found == []
+            if until == "an event is answered":
+                permits.answered()
+            else:
+                room.batches -= 1
+                room.changed()
+    return found[0]
+
+
+@pytest.mark.parametrize("until", ["an event is answered", "a batch of a mapping ends"])
+async def test_who_waits_goes_on_when_there_is_room(until: str) -> None:
+    permits, room, _ = permits_of(2)
+    permits.begin()
+    room.batches += 1
+    assert await waits(permits, room, until=until) == 1
+
+
+async def test_a_run_that_has_left_is_not_called_any_more() -> None:
+    permits, room, _ = permits_of(1)
+    permits.leave()
+    assert room._listeners == []
