@@ -208,13 +208,13 @@ class Target(Protocol):
 
 
 class Destination(Protocol):
-    """A receiver of invocation records. The composition root opens and closes destinations."""
+    """A receiver of documents, such as invocation records. The composition root opens and closes destinations."""
 
     async def deliver(self, document: Document) -> None:
         """Send the document, and return once the service has accepted it.
 
         Raises Unreachable if the service does not answer within a fixed time.
-        Raises Rejected, without a call, if the document is larger than the service accepts.
+        Raises DocumentTooLarge if the document is larger than the destination accepts.
         A document may be sent again after a lost answer; the receiver may then get it twice.
         """
 

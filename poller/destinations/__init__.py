@@ -1,13 +1,16 @@
 """DESTINATIONS: adapters that send documents to a service, one module for each service.
 
-    sqs, sns    send the document as a message to a standard queue or topic
-    s3          stores the document and the event as an object in a bucket
-    messages    rejects a document that is too large for a message
-    client      the protocol of the client that a destination uses; aws/ implements it
+    sqs, sns         send the document as a message to a standard queue or topic
+    s3               stores the document as an object in a bucket, with the event of a discarded batch
+    eventbridge      puts the document onto an event bus
+    lambda_function  invokes a function of AWS Lambda asynchronously with the document
+    function         puts the document into the event queue of a function of the same settings file
+    messages         makes a message of a document, and rejects a document that is too large
+    client           the protocol of the client that a destination uses; aws/ implements it
 
 Belongs here: how a document is sent, how large it may be, and how long one try may take.
-Does not belong here: the content of a document (core/invocation_record.py); when to send it, and what to do while the
-service does not accept it (engine/); credentials and the translation of errors (aws/).
+Does not belong here: the content of a document (core/); when to send it, and what to do while the service does not
+accept it (engine/); credentials and the translation of errors (aws/).
 A new destination is a module here, the shape of its ARN in settings/arns.py, and a case in composition.py.
 Only composition.py imports an adapter; no adapter knows another.
 """

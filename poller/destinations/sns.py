@@ -1,5 +1,7 @@
 """How is a document sent to a topic? It is the text of one message, which has no subject.
 
+"Publish" has no parameter for a trace, so the trace does not go on.
+
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda"; Amazon SNS API Reference, "Publish".
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 from poller.core.document import Document
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
-from poller.destinations.messages import message_of
+from poller.destinations.messages import attributes_of, message_of
 from poller.model.arn import Arn
 
 MAXIMUM_MESSAGE_IN_BYTES = 256 * 1024
@@ -29,4 +31,5 @@ class SnsDestination:
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,
             TopicArn=self._arn,
             Message=message_of(document, limit_in_bytes=MAXIMUM_MESSAGE_IN_BYTES),
+            **({"MessageAttributes": attributes_of(document)} if document.attributes else {}),
         )

@@ -5,6 +5,8 @@ See ports.Destination. The suite runs over the fake and over all services of an 
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,24 +22,35 @@ from trio.testing import MockClock
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.kept_client import KeptClient
-from poller.core.document import Document
+from poller.core.document import Attribute, Document
 from poller.core.invocation_record import DiscardedBatch, document_of
+from poller.destinations.eventbridge import EventBridgeDestination
+from poller.destinations.function import FunctionDestination
+from poller.destinations.lambda_function import LambdaDestination
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
-from poller.errors import NotFound, Unreachable
+from poller.errors import DocumentTooLarge, NotFound, Unreachable
 from poller.model.arn import Arn, queue_url
-from poller.model.ids import RequestId
+from poller.model.ids import FunctionName, RequestId
 from poller.model.stream import SequenceNumber, ShardId
 from poller.ports import Destination
+from tests.contracts.conftest import ONLY_ACCOUNT_OF_MOTO
+from tests.fakes.clock import VirtualClock
 from tests.fakes.destinations import FakeDestination
+from tests.fakes.event_queue import FakeEventQueue
 from tests.fakes.faults import Fault, FaultPlan
+from tests.fakes.http_server import Reply, Request, http_server
+from tests.fakes.watch import Watch
 
 pytestmark = pytest.mark.anyio
 
 REGION = "eu-west-1"
 
 Json = dict[str, Any]
+
+EMULATORS = {"events": "moto"}
+"""The emulator of a service, if it is not ministack, which takes an event for a bus that does not exist."""
 
 
 class Held(NamedTuple):
@@ -59,29 +72,34 @@ BATCH = DiscardedBatch(
     records=[Held()],
 )
 
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=c512fbe3:2"
+
 
 class Place(NamedTuple):
     """A destination, one that does not exist, one without a server, and the documents that have arrived so far.
 
-    `is_idempotent` is true if a document that is delivered twice arrives once.
+    `is_bucket` is true if a document that is delivered twice arrives once, and a document may have any size.
     """
 
     destination: Destination
     absent: Destination
     silent: Destination
     arrived: Callable[[], Awaitable[list[Json]]]
-    is_idempotent: bool = False
+    is_bucket: bool = False
 
 
 def document(name: str, *, event: bytes = b'{"Records":[]}') -> Document:
-    return document_of(replace(BATCH, request_id=RequestId(name)), event=event, document_id=UUID(int=len(name)))
+    made = document_of(replace(BATCH, request_id=RequestId(name)), event=event, document_id=UUID(int=len(name)))
+    return made._replace(
+        detail_type="Lambda Function Invocation Result - Failure", function_arn=BATCH.function_arn, trace=TRACE
+    )
 
 
 def parsed(document: Document) -> Json:
     return cast(Json, orjson.loads(document.text))
 
 
-@pytest.fixture(params=["fake on asyncio", "fake on trio", "sqs", "sns", "s3"])
+@pytest.fixture(params=["fake on asyncio", "fake on trio", "fake event queue", "sqs", "sns", "s3", "events", "lambda"])
 def implementation(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -95,9 +113,9 @@ def anyio_backend(implementation: str) -> Any:
 @pytest.fixture
 async def place(implementation: str, request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIterator[Place]:
     if implementation.startswith("fake"):
-        yield fake()
+        yield function_of_the_file() if implementation == "fake event queue" else fake()
         return
-    url: str = request.getfixturevalue("ministack")
+    url: str = request.getfixturevalue(EMULATORS.get(implementation, "ministack"))
     account: str = request.getfixturevalue("account")
     async with service(implementation, url, account) as place:
         yield place
@@ -129,7 +147,26 @@ async def test_a_document_can_be_delivered_twice(place: Place) -> None:
     again = document("again")
     await place.destination.deliver(again)
     await place.destination.deliver(again)
-    assert await place.arrived() == [parsed(again)] * (1 if place.is_idempotent else 2)
+    assert await place.arrived() == [parsed(again)] * (1 if place.is_bucket else 2)
+
+
+async def test_a_document_that_is_too_large_is_refused_as_such_unless_it_becomes_an_object(place: Place) -> None:
+    one = document("large")
+    large = one._replace(text=one.text[:-1] + b',"x":"%b"}' % (b"x" * 2 * 1024 * 1024))
+    if place.is_bucket:
+        await place.destination.deliver(large)
+        assert await place.arrived() == [parsed(large)]
+    else:
+        with pytest.raises(DocumentTooLarge):
+            await place.destination.deliver(large)
+        assert await place.arrived() == []
+
+
+async def test_a_document_with_attributes_arrives(place: Place) -> None:
+    attributes = Attribute("RequestID", "String", "e4b46cbf"), Attribute("ErrorCode", "Number", "200")
+    letter = document("letter")._replace(attributes=attributes)
+    await place.destination.deliver(letter)
+    assert await place.arrived() == [parsed(letter)]
 
 
 async def test_a_destination_that_does_not_exist_is_not_found(place: Place) -> None:
@@ -148,12 +185,34 @@ def fake() -> Place:
     absent, silent = FaultPlan(), FaultPlan()
     absent.script("deliver", Fault.NOT_FOUND, Fault.NOT_FOUND)
     silent.script("deliver", Fault.UNREACHABLE)
-    destination = FakeDestination()
+    destination = FakeDestination(limit_in_bytes=1024 * 1024)
 
     async def arrived() -> list[Json]:
         return [parsed(each) for each in destination.taken]
 
     return Place(destination, FakeDestination(faults=absent), FakeDestination(faults=silent), arrived)
+
+
+def function_of_the_file() -> Place:
+    """A function of the same settings file: its events are in a queue, which fails in the places that do."""
+    absent, silent, clock = FaultPlan(), FaultPlan(), VirtualClock()
+    absent.script("put", Fault.NOT_FOUND, Fault.NOT_FOUND)
+    silent.script("put", Fault.UNREACHABLE)
+    queues = [FakeEventQueue(clock, faults=plan) for plan in (FaultPlan(), absent, silent)]
+    destination, without_function, without_answer = (
+        FunctionDestination(FunctionName("audit"), queue=queue, clock=clock, new_request_id=new_request_id)
+        for queue in queues
+    )
+
+    async def arrived() -> list[Json]:
+        assert all(event.trace == TRACE for event in queues[0].events)
+        return [orjson.loads(event.payload) for event in queues[0].events]
+
+    return Place(destination, without_function, without_answer, arrived)
+
+
+def new_request_id() -> RequestId:
+    return RequestId(str(uuid4()))
 
 
 @asynccontextmanager
@@ -165,7 +224,16 @@ async def service(kind: str, url: str, account: str) -> AsyncIterator[Place]:
         KeptClient(lambda: aws.client(kind)) as client,
         KeptClient(lambda: nobody.client(kind)) as silent,
     ):
-        make, open_place = {"sqs": (sqs, a_queue), "sns": (sns, a_topic), "s3": (s3, a_bucket)}[kind]
+        if kind == "lambda":
+            async with a_function(aws, nobody, account) as place:
+                yield place
+            return
+        make, open_place = {
+            "sqs": (sqs, a_queue),
+            "sns": (sns, a_topic),
+            "s3": (s3, a_bucket),
+            "events": (events, a_bus),
+        }[kind]
         async with open_place(aws, url, account) as (arn, arrived):
             absent = replace(arn, resource=f"{arn.resource}-absent")
             yield Place(
@@ -183,6 +251,10 @@ def sns(client: KeptClient, arn: Arn, url: str) -> Destination:
 
 def s3(client: KeptClient, arn: Arn, url: str) -> Destination:
     return S3Destination(client, arn=arn)
+
+
+def events(client: KeptClient, arn: Arn, url: str) -> Destination:
+    return EventBridgeDestination(client, arn=arn)
 
 
 Opened = tuple[Arn, Callable[[], Awaitable[list[Json]]]]
@@ -213,6 +285,83 @@ async def a_topic(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
             return [orjson.loads(envelope["Message"]) for envelope in envelopes]
 
         yield Arn.parse(topic), arrived
+
+
+@asynccontextmanager
+async def a_bus(aws: Aws, url: str, account: str) -> AsyncIterator[Opened]:
+    """What arrives is what a rule of the bus hands on to a queue."""
+    async with (
+        a_queue(aws, url, ONLY_ACCOUNT_OF_MOTO) as (queue, _),
+        aws.client("events") as client,
+        aws.client("sqs") as reader,
+    ):
+        bus = Arn.parse((await client.create_event_bus(Name=queue.resource))["EventBusArn"])
+        rule = {"Name": queue.resource, "EventBusName": queue.resource}
+        await client.put_rule(**rule, EventPattern='{"source": ["lambda"]}')
+        await client.put_targets(
+            Rule=queue.resource, EventBusName=queue.resource, Targets=[{"Id": "1", "Arn": str(queue)}]
+        )
+
+        async def arrived() -> list[Json]:
+            found = [orjson.loads(body) for body in await bodies(reader, queue_url(url, queue))]
+            for each in found:
+                assert each["detail-type"] == "Lambda Function Invocation Result - Failure"
+                assert each["resources"] == [str(bus), BATCH.function_arn]
+            return [each["detail"] for each in found]
+
+        yield bus, arrived
+
+
+HANDLER = """
+import json, os, urllib.request
+def handle(event, context):
+    urllib.request.urlopen(os.environ["RECEIVER"], json.dumps(event).encode(), timeout=30).read()
+"""
+"""A function that posts each event to the test's own server."""
+
+
+@asynccontextmanager
+async def a_function(aws: Aws, nobody: Aws, account: str) -> AsyncIterator[Place]:
+    watch, received, accepted = Watch(), list[Json](), list[Document]()
+
+    async def receive(request: Request) -> Reply:
+        received.append(orjson.loads(request.body))
+        watch.ring()
+        return Reply()
+
+    class Counting(LambdaDestination):
+        async def deliver(self, document: Document) -> None:
+            await super().deliver(document)
+            accepted.append(document)
+
+    async def arrived() -> list[Json]:
+        """The function runs later, so this waits for as many events as were accepted."""
+        await watch.until(lambda: len(received) >= len(accepted))
+        return received
+
+    async with http_server(receive) as server, aws.client("lambda") as client:
+        await client.create_function(
+            FunctionName="receiver",
+            Runtime="python3.11",
+            Handler="index.handle",
+            Timeout=30,
+            Role=f"arn:aws:iam::{account}:role/any",
+            Code={"ZipFile": zipped("index.py", HANDLER)},
+            Environment={"Variables": {"RECEIVER": server.url}},
+        )
+        yield Place(
+            Counting(await aws.invoker("receiver", timeout_in_seconds=10)),
+            LambdaDestination(await aws.invoker("absent", timeout_in_seconds=10)),
+            LambdaDestination(await nobody.invoker("receiver", timeout_in_seconds=10)),
+            arrived,
+        )
+
+
+def zipped(name: str, text: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, text)
+    return file.getvalue()
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ an effect; a request that is lost before it arrives has none.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, NamedTuple
 
 import anyio
@@ -15,7 +16,7 @@ import orjson
 
 from poller.core.document import Document
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS
-from poller.errors import Unreachable
+from poller.errors import DocumentTooLarge, Unreachable
 from tests.fakes.faults import FaultPlan
 
 
@@ -71,8 +72,9 @@ class FakeDestination:
     `taken_at` has the time of each, on anyio's clock. `answered` has those whose delivery the client knows of.
     """
 
-    def __init__(self, *, faults: FaultPlan | None = None) -> None:
+    def __init__(self, *, faults: FaultPlan | None = None, limit_in_bytes: float = inf) -> None:
         self.faults = faults or FaultPlan()
+        self.limit_in_bytes = limit_in_bytes
         self.taken: list[Document] = []
         self.taken_at: list[float] = []
         self.answered: list[Document] = []
@@ -83,6 +85,8 @@ class FakeDestination:
         return [Report.of(document) for document in self.taken]
 
     async def deliver(self, document: Document) -> None:
+        if len(document.text) > self.limit_in_bytes:
+            raise DocumentTooLarge("the document is too large", code="DocumentTooLarge")
         fault = self.faults.draw("deliver", anyio.current_time())
         with anyio.move_on_after(DELIVERY_TIMEOUT_IN_SECONDS):
             await self.faults.way_there(fault)

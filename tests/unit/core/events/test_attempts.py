@@ -186,7 +186,17 @@ def test_an_event_that_never_ran_is_tried_until_it_is_too_old(response: Response
     life = live(function_with(maximum_event_age_in_seconds=60), response)
     assert max(life.invoked_at) < 60
     assert life.ending == Ending(condition="EventAgeExceeded", at=NOW + 60, last=last, deliveries=())
-    assert life.event.attempts == 0
+    assert (life.event.attempts, life.event.postponements) == (0, 0)
+
+
+def test_an_event_that_became_too_old_during_its_attempt_ends_at_once() -> None:
+    policy = EventPolicy.of(function_with(maximum_event_age_in_seconds=60))
+    after = after_attempt(EVENT, THROTTLE, policy, now=NOW + 70, randomness=random.Random(0))
+    assert after.due_at == NOW + 70
+    over = before_attempt(after, policy, now=NOW + 70)
+    assert over is not None
+    assert over.ending is not None
+    assert over.ending.condition == "EventAgeExceeded"
 
 
 def test_an_event_that_ran_once_and_was_then_throttled_shows_its_real_answer() -> None:
