@@ -25,7 +25,8 @@ from anyio import from_thread
 from poller import __version__, process_memory
 from poller.admin.control import control_path
 from poller.admin.guard import Access
-from poller.admin.server import Address, Pages, serve, serve_control
+from poller.admin.listening import Address
+from poller.admin.server import Pages, serve, serve_control
 from poller.composition import Pauses, compose
 from poller.descriptors import raise_limit
 from poller.engine.stop import Stop

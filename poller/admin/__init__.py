@@ -4,6 +4,7 @@
     changing.py     the calls that change something
     guard.py        which requests are refused before anything is done for them
     control.py      where the control socket is, and who may connect
+    listening.py    at which addresses a server listens
     connections.py  which connections are accepted, and for how long
     hosts.py        by which names a browser may call the server
     rendering.py    when a page is rendered
@@ -12,6 +13,6 @@
 
 Belongs here: /metrics, /healthz, /readyz, the status page and /api/.
 Does not belong here: counting (telemetry/), knowing how a mapping is doing (engine/), making a change (reloading.py).
-Who imports it: app.py, and the command line for the control socket.
+Who imports it: app.py, the command line for the control socket, and lambda_api/ for what both servers share.
 It imports facts/, model/ and errors, and is one of the few packages that know aiohttp.
 """

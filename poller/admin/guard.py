@@ -38,6 +38,7 @@ class Denial(NamedTuple):
     reason: str
 
 
+WRONG_HOST = Denial(421, "this name is not in [daemon] http_hosts")
 ANOTHER_SITE = Denial(403, "a page of another site sent this request")
 NO_TOKEN_IS_SET = Denial(
     403, "this server listens beyond loopback, so a change needs [daemon] admin_token, which is not set"

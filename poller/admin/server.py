@@ -50,7 +50,6 @@ If rendering a page fails, the answer is 500 and aiohttp logs the error; the dae
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -63,7 +62,6 @@ import anyio
 import orjson
 from aiohttp import web
 from anyio import from_thread
-from anyio.abc import SocketAttribute
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
@@ -71,17 +69,18 @@ from poller.admin import changing
 from poller.admin.changing import Changes
 from poller.admin.connections import Connections
 from poller.admin.control import listening_at
-from poller.admin.guard import ANOTHER_SITE, Access, Denial, GetAccess, is_of_another_site, refused_change
+from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, Access, Denial, GetAccess, is_of_another_site, refused_change
 from poller.admin.hosts import is_allowed
+from poller.admin.listening import Address, bound
 from poller.admin.page import render
 from poller.admin.rendering import Rendering
 from poller.admin.words import written
-from poller.errors import CannotListen
 from poller.model.status import EventsStatus, MappingStatus
 
-Address = tuple[str, int]
 Statuses = Callable[[], Sequence[MappingStatus]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPTION = "daemon.http_listen"
 
 _SHUTDOWN_SECONDS = 1.0
 """How long an answer may still take when the server closes."""
@@ -92,8 +91,6 @@ _PAGE_SECONDS = 1.0
 _OF_ANY_HOST = ("/healthz", "/metrics")
 
 _READING = ("GET", "HEAD")
-
-_WRONG_HOST = Denial(421, "this name is not in [daemon] http_hosts")
 
 _ENCODED = Denial(415, "the body must have no Content-Encoding")
 
@@ -123,7 +120,7 @@ async def serve(listen: Address, pages: Pages, *, access: GetAccess, changes: Ch
     Raises CannotListen if the address cannot be bound.
     """
     with ExitStack() as stack:
-        listeners = [stack.enter_context(listener) for listener in await _bound(listen)]
+        listeners = [stack.enter_context(listener) for listener in await bound(listen, option=OPTION)]
         is_loopback = all(ip_address(listener.getsockname()[0]).is_loopback for listener in listeners)
         async with _serving(listeners, pages, Guard(access, is_loopback=is_loopback), changes):
             host, port, *_ = listeners[0].getsockname()
@@ -168,22 +165,6 @@ async def _serving(
             await runner.cleanup()
 
 
-async def _bound(listen: Address) -> list[socket.socket]:
-    """Return one listening socket for each address of the host. Raises CannotListen."""
-    host, port = listen
-    try:
-        multi = await anyio.create_tcp_listener(local_host=host, local_port=port)
-    except (OSError, OverflowError) as error:
-        raise CannotListen(f"daemon.http_listen: {host}:{port}: cannot listen there: {_reason(error)}") from error
-    return [listener.extra(SocketAttribute.raw_socket) for listener in multi.listeners]  # noqa: S610  # not Django's
-
-
-def _reason(error: Exception) -> str:
-    """Return the system's words alone, because asyncio's own text repeats the address."""
-    number = error.errno if isinstance(error, OSError) else None
-    return os.strerror(number) if number is not None and number > 0 else str(error)
-
-
 class Guard(NamedTuple):
     """Decides who may call one server."""
 
@@ -195,7 +176,7 @@ class Guard(NamedTuple):
         access, headers = self.access(), request.headers
         hosts = headers.getall("Host", ())
         if request.path not in _OF_ANY_HOST and not is_allowed(hosts, access.hosts):
-            return _WRONG_HOST
+            return WRONG_HOST
         if is_of_another_site(
             origins=headers.getall("Origin", ()), fetch_sites=headers.getall("Sec-Fetch-Site", ()), hosts=hosts
         ):

@@ -1,0 +1,29 @@
+"""At which addresses does a server listen? At each address of its host."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import anyio
+from anyio.abc import SocketAttribute
+
+from poller.errors import CannotListen
+
+Address = tuple[str, int]
+
+
+async def bound(listen: Address, *, option: str) -> list[socket.socket]:
+    """Return one listening socket for each address of the host. Raises CannotListen, which names the option."""
+    host, port = listen
+    try:
+        multi = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    except (OSError, OverflowError) as error:
+        raise CannotListen(f"{option}: {host}:{port}: cannot listen there: {_reason(error)}") from error
+    return [listener.extra(SocketAttribute.raw_socket) for listener in multi.listeners]  # noqa: S610  # not Django's
+
+
+def _reason(error: Exception) -> str:
+    """Return the system's words alone, because asyncio's own text repeats the address."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number is not None and number > 0 else str(error)
