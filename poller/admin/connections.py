@@ -1,10 +1,10 @@
-"""Which connections does the admin server accept? At most 64 at once, each for one request and for a short time.
+"""Which connections does an HTTP server accept? At most 64 at once, and each rests for a short time only.
 
-    listener ── accept ──> a connection ── one request, one answer ──> closed
-                                └── it lasts too long, or too many others come ──> aborted
+    listener ── accept ──> resting ── a request has come ──> working ── its answer ──> resting, or closed
+                              └── it rests too long, or too many others come ──> aborted
 
-So a client that neither sends nor reads soon loses its connection.  If too many come, the connection with the least
-time left is aborted, so a change that takes long keeps its connection.
+So a client that neither sends nor reads soon loses its connection.
+If all connections are working, further clients wait until one of them ends its work.
 A few file descriptors are reserved. If the process has no other descriptor left, a connection gets a reserved one:
 a liveness probe that is not answered would kill the daemon when it is busiest. The reserve is filled up again as soon
 as descriptors are free.
@@ -27,7 +27,7 @@ from aiohttp import web
 MAXIMUM_CONNECTIONS = 64
 
 LONGEST_SECONDS = 30.0
-"""The longest time from the accept of a connection to the end of its answer."""
+"""How long a connection may rest: wait for a request, receive it, and send its answer."""
 
 DESCRIPTORS_KEPT = 8
 
@@ -42,6 +42,7 @@ class Connections:
 
     def __init__(self) -> None:
         self._ends_at: dict[asyncio.Transport, float] = {}
+        self._working: set[asyncio.Transport] = set()
         self._kept: list[int] = []
 
     @contextmanager
@@ -54,11 +55,23 @@ class Connections:
             while self._kept:
                 os.close(self._kept.pop())
 
-    def allow(self, transport: asyncio.BaseTransport | None, seconds: float) -> None:
-        """Let this connection last `seconds` from now on, because its request takes longer than others."""
-        for known in self._ends_at:
-            if known is transport:
-                self._ends_at[known] = anyio.current_time() + seconds
+    @contextmanager
+    def working(self, transport: asyncio.Transport | None, seconds: float) -> Iterator[None]:
+        """Let this connection last `seconds` in the block, because its request takes longer than others.
+
+        After the block it rests again.
+        """
+        if transport not in self._ends_at:  # it was closed meanwhile
+            yield
+            return
+        self._ends_at[transport] = anyio.current_time() + seconds
+        self._working.add(transport)
+        try:
+            yield
+        finally:
+            self._working.discard(transport)
+            if transport in self._ends_at:
+                self._ends_at[transport] = anyio.current_time() + LONGEST_SECONDS
 
     async def take(self, listener: socket.socket, server: web.Server) -> None:
         """Accept every connection to this listener, until cancelled."""
@@ -66,9 +79,12 @@ class Connections:
         while True:
             with anyio.move_on_after(self._seconds_to_rest()) as waiting:
                 await anyio.wait_readable(listener)
-            self._abort_late()
+            self._abort_late(is_awaited=not waiting.cancelled_caught)
             self._keep()
             if waiting.cancelled_caught:  # no client waits, and accept would only use up a reserved descriptor
+                continue
+            if len(self._ends_at) >= MAXIMUM_CONNECTIONS:
+                await anyio.sleep(PAUSE_SECONDS)
                 continue
             connection = self._accepted(listener)
             if connection is None:
@@ -84,15 +100,16 @@ class Connections:
     def _seconds_to_rest(self) -> float:
         if len(self._kept) < DESCRIPTORS_KEPT:
             return PAUSE_SECONDS
-        return max(PAUSE_SECONDS, min(self._ends_at.values(), default=inf) - anyio.current_time())
+        first_end = min(self._ends_at.values(), default=inf) - anyio.current_time()
+        return min(max(PAUSE_SECONDS, first_end), LONGEST_SECONDS)  # a connection that works now may rest soon
 
-    def _abort_late(self) -> None:
-        """Abort connections that last too long, and the one with the least time left if no other fits."""
+    def _abort_late(self, *, is_awaited: bool) -> None:
+        """Abort connections that last too long, and a resting one with the least time left if a client waits."""
         now = anyio.current_time()
         self._ends_at = {transport: at for transport, at in self._ends_at.items() if not transport.is_closing()}
-        places = MAXIMUM_CONNECTIONS - 1
+        places = MAXIMUM_CONNECTIONS - is_awaited
         for transport, at in sorted(self._ends_at.items(), key=itemgetter(1)):
-            if at <= now or len(self._ends_at) > places:
+            if at <= now or (len(self._ends_at) > places and transport not in self._working):
                 transport.abort()
                 del self._ends_at[transport]
 

@@ -222,8 +222,8 @@ def _application(pages: Pages, guard: Guard, changes: Changes, connections: Conn
 
     async def reload_settings(request: web.Request) -> web.Response:
         body = await request.read()
-        connections.allow(request.transport, changing.LONGEST_SECONDS)
-        return _json(*await changing.reload(changes, body))
+        with connections.working(request.transport, changing.LONGEST_SECONDS):
+            return _json(*await changing.reload(changes, body))
 
     application = web.Application(middlewares=[_errors_as_json, check], client_max_size=changing.MAXIMUM_BODY_BYTES)
     application.add_routes(
