@@ -13,6 +13,7 @@ Who imports it: telemetry/, admin/ and every package that emits facts; it import
 """
 
 from poller.facts.batches import *
+from poller.facts.calls import *
 from poller.facts.child_processes import *
 from poller.facts.daemon import *
 from poller.facts.declaration import Emit as Emit

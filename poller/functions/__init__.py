@@ -4,6 +4,7 @@
     telling.py   reports a mapping's invocations as facts
     capacity.py  keeps the gate and the room of a function while the function is replaced
     gate.py      limits how many invocations run at once; the others wait in line
+    calling.py   decides whether a client's call runs, waits or is refused
     room.py      counts the batches in hand, so that mappings fetch no more than the function can take
     health.py    tells a mapping whether its function takes batches
 

@@ -26,11 +26,12 @@ class Waiter:
 class FunctionGate:
     """Gives slots to the invocations of one function, at most `capacity` at once.
 
+    With capacity 0 no invocation gets a slot.
     Each invocation runs within `async with gate.slot(unless=…) as has_slot:`.
     """
 
     def __init__(self, capacity: int) -> None:
-        assert capacity >= 1, capacity
+        assert capacity >= 0, capacity
         self.capacity = capacity
         self.running = 0
         self._line: deque[Waiter] = deque()
@@ -83,7 +84,7 @@ class FunctionGate:
 
     def resize(self, capacity: int) -> None:
         """Allow this number of invocations at once. If more are running, they go on."""
-        assert capacity >= 1, capacity
+        assert capacity >= 0, capacity
         self.capacity = capacity
         self._call()
 

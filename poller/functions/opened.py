@@ -62,6 +62,7 @@ class OpenFunction:
         self.gate = capacity.gate
         self.room = capacity.room
         self.event_limit = EventLimit()
+        self.calls_waiting = 0  # of clients, in the gate's line (calling.py)
         self._target = target
 
     async def invoke(self, invocation: Invocation, contents: Contents, *, began_at: float) -> Invoked:

@@ -35,11 +35,11 @@ class FunctionRoom(Room):
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
-        assert capacity >= 1, capacity
+        assert capacity >= 0, capacity
         self.capacity = capacity
         self.short_polls = 0
 
     def resize(self, capacity: int) -> None:
-        assert capacity >= 1, capacity
+        assert capacity >= 0, capacity
         self.capacity = capacity
         self.changed()

@@ -95,6 +95,7 @@ class Function:
     `arn` is its ARN in contexts and invocation records: the configured one, unchanged, or one made from its name.
     `reserved_concurrency` is the maximum number of invocations that run at once, over all that invoke the function.
     If it is 0, the function is never invoked.
+    `is_concurrency_reserved` says whether the file states this number; a call beyond it is then refused at once.
     """
 
     name: FunctionName
@@ -102,4 +103,5 @@ class Function:
     kind: FunctionKind
     timeout_in_seconds: float
     reserved_concurrency: int
+    is_concurrency_reserved: bool = False
     event_invoke_config: EventInvokeConfig = EventInvokeConfig()

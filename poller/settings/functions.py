@@ -55,7 +55,12 @@ TIMEOUT = Range(
     source="ours: SQS hides a message for 43,200 seconds in all, and it is received before its function begins",
     is_whole=False,
 )
-CONCURRENCY = Range(1, 10_000, "invocations at once", source="ours")
+CONCURRENCY = Range(
+    0,
+    10_000,
+    "invocations at once",
+    source="AWS Lambda API Reference, PutFunctionConcurrency, for the lowest; the highest is ours",
+)
 MEMORY_SIZE = Range(
     128,
     1_048_576,
@@ -109,8 +114,10 @@ class FunctionOptions(Options):
     and started again.
     Default: 30, for every kind of function."""
 
-    reserved_concurrency: Annotated[int | None, CONCURRENCY, Follows()] = None
-    """How many invocations may run at once, over all that invoke the function, from 1 to 10000.
+    reserved_concurrency: Annotated[int | None, CONCURRENCY, Follows(is_less_than_stated=True)] = None
+    """How many invocations may run at once, over all that invoke the function, from 0 to 10000.
+    With 0 the function is never invoked: its mappings read nothing, its events fail, and calls are refused.
+    A client's call beyond it is refused with status 429; without it, such a call waits, at most for the timeout.
     Default: the number of processors for handler and command, 10 for each url, 1000 for an arn.
     A Runtime Interface Emulator serves one call at a time, so its url counts 1."""
 
@@ -207,6 +214,7 @@ def configured_function(name: str, options: FunctionOptions, user: User, directo
         reserved_concurrency=(
             default_concurrency(kind) if options.reserved_concurrency is None else options.reserved_concurrency
         ),
+        is_concurrency_reserved=options.reserved_concurrency is not None,
         event_invoke_config=event_invoke_config(options.event_invoke_config, options.dead_letter_config),
     )
 

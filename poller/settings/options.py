@@ -72,7 +72,12 @@ class Unstated:
 
 @dataclass(frozen=True, slots=True)
 class Follows:
-    """The default of the option depends on other settings. The field of that name in `model/` has the default."""
+    """The default of the option depends on other settings. The field of that name in `model/` has the default.
+
+    `is_less_than_stated` is true if the same value in the file would have a further meaning; then it is only remarked.
+    """
+
+    is_less_than_stated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,9 @@ def _lines(
         elif (unstated := marker(field, Unstated)) is not None:
             yield Line("", f"{key}: {unstated.text}")
         elif (default := _default(model, option, table, value)) is not None:
+            if (follows := marker(field, Follows)) is not None and follows.is_less_than_stated:
+                yield Line("", f"{key}: {as_toml(default)}, not reserved")
+                continue
             yield Line(f"{key} = {as_toml(default)}", "default")
 
 

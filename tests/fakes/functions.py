@@ -17,13 +17,20 @@ SAMPLES = Path(__file__).parent.parent / "integration" / "functions"
 BOOTSTRAP = Path(poller.__file__).parent / "targets" / "runtime" / "bootstrap.py"
 
 
-def function(kind: FunctionKind, *, timeout_in_seconds: float = 60.0, reserved_concurrency: int = 2) -> Function:
+def function(
+    kind: FunctionKind,
+    *,
+    timeout_in_seconds: float = 60.0,
+    reserved_concurrency: int = 2,
+    is_concurrency_reserved: bool = False,
+) -> Function:
     return Function(
         name=FunctionName("insert_records"),
         arn=ARN,
         kind=kind,
         timeout_in_seconds=timeout_in_seconds,
         reserved_concurrency=reserved_concurrency,
+        is_concurrency_reserved=is_concurrency_reserved,
     )
 
 

@@ -110,12 +110,14 @@ def test_an_arn_is_kept_unchanged_and_invoked_without_its_qualifier(function: Ca
         ('handler = "a:b"', os.cpu_count()),
         ('command = ["a"]', os.cpu_count()),
         ('handler = "a:b"\nreserved_concurrency = 1', 1),
+        ('handler = "a:b"\nreserved_concurrency = 0', 0),
     ],
 )
 def test_each_kind_has_its_own_default_concurrency(
     function: Callable[[str], Function], options: str, concurrency: int
 ) -> None:
     assert function(options).reserved_concurrency == concurrency
+    assert function(options).is_concurrency_reserved == ("reserved_concurrency" in options)
 
 
 def test_the_default_timeout_is_thirty_seconds(function: Callable[[str], Function]) -> None:
@@ -216,7 +218,10 @@ def test_a_generated_arn_is_in_the_partition_of_the_source(loaded: Load, faults:
             'arn = "arn:aws:lambda:eu-west-1:123456789012:function:a"\ntimeout_in_seconds = 1801',
             "timeout_in_seconds = 1801: must be a number of seconds from 0.1 to 1800 for a function with arn",
         ),
-        ('url = "http://a"\nreserved_concurrency = 0', "must be a whole number of invocations at once from 1 to 10000"),
+        (
+            'url = "http://a"\nreserved_concurrency = -1',
+            "must be a whole number of invocations at once from 0 to 10000",
+        ),
         ('url = "http://a"\nreserved_concurrency = 1.0', "must be a whole number of invocations at once"),
         ('url = "http://a"\nheaders = { "A b" = "c" }', '.headers."A b" = "c": is not the name of an HTTP header'),
         ('url = "http://a"\nheaders = { A = "b\\r\\nC: d" }', "an HTTP header's value is one line"),

@@ -73,13 +73,13 @@ def test_defaults_are_shown_and_marked_as_defaults(tmp_path: Path) -> None:
     tree = tomllib.loads(text)
     assert tree["mappings"]["q"]["batch_size"] == 10
     assert tree["mappings"]["k"]["batch_size"] == 100
-    assert tree["functions"]["bill"]["reserved_concurrency"] == 1000
     assert tree["mappings"]["k"]["destination_config"]["on_failure"]["if_unreachable"] == "wait"
     lines = text.splitlines()
     assert remarks(lines, 'function_name = "resize:live"') == ["a function of AWS Lambda, 30 seconds, 1000 at once"]
     assert remarks(lines, "batch_size = 10") == ["default"]
     assert remarks(lines, "maximum_retry_attempts = -1") == ["default"] * 2
     assert remarks(lines, "tumbling_window_in_seconds = 0") == ["default"] * 2
+    assert "# reserved_concurrency: 1000, not reserved" in lines
     assert "# scaling_config.maximum_concurrency: the function's reserved_concurrency holds" in lines
 
 

@@ -478,6 +478,26 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         "events_crashed",
         {"poller_events_crashes_total{function=store}": 1},
     ),
+    (
+        facts.FunctionCalled(STORE, RequestId("r"), "succeeded", 0.3),
+        "debug",
+        "function_called",
+        {
+            "poller_calls_total{function=store,outcome=succeeded}": 1,
+            "poller_call_duration_seconds_count{function=store}": 1,
+            "poller_call_duration_seconds_sum{function=store}": 0.3,
+        },
+    ),
+    (
+        facts.FunctionCalled(STORE, RequestId("r"), "throttled", 0.0, "HTTP.429", "host: 429"),
+        "warning",
+        "call_failed",
+        {
+            "poller_calls_total{function=store,outcome=throttled}": 1,
+            "poller_call_duration_seconds_count{function=store}": 1,
+        },
+    ),
+    (facts.FunctionCrashed(STORE, ZeroDivisionError()), "error", "function_crashed", {}),
 ]
 
 

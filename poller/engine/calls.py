@@ -1,0 +1,145 @@
+"""How do clients call functions of the daemon? A function is opened at its first call, and stays open.
+
+    client ── call ──> open function ──> slot of its gate (functions/calling.py) ──> response ──> fact
+
+Mappings and clients share one open function, with its gate and its child processes.
+After a reload, `settle` closes the functions that have changed or are gone, once their last calls have ended.
+At the stop, calls that wait in line are sent home, and calls that run may end within the grace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import NamedTuple, assert_never
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from poller.engine.stop import Stop
+from poller.facts import Emit, FunctionCalled, FunctionCrashed
+from poller.functions.calling import STOPPING, call
+from poller.functions.opened import OpenFunction
+from poller.model.function import Function
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    Invocation,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
+
+
+class Opening(NamedTuple):
+    """How a function is opened now. Two openings with the same key share one open function."""
+
+    key: Hashable
+    open: Callable[[], AbstractAsyncContextManager[OpenFunction]]
+
+
+class Calls:
+    """Calls functions while the block of `running` lasts."""
+
+    def __init__(self, opening: Callable[[Function], Opening], *, stop: Stop, emit: Emit) -> None:
+        self._opening = opening
+        self._stop = stop
+        self._emit = emit
+        self._kept: dict[Hashable, anyio.Event] = {}  # with the event that ends the keeping
+        self._running = 0
+        self._all_ended = anyio.Event()
+        self._tasks: TaskGroup
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The end of the block waits for the calls that run, at most until the stop's grace is over."""
+        failure: Exception | None = None
+        async with anyio.create_task_group() as self._tasks:
+            try:
+                yield
+                await self._drained()
+            except Exception as error:  # raised again below: the task group would wrap it
+                failure = error
+            self.settle(keep=())
+        if failure is not None:
+            raise failure
+
+    async def call(self, function: Function, invocation: Invocation) -> Response:
+        """Call the function when it has room, and return its response.
+
+        Raises PollerError or OSError if the function cannot be opened.
+        """
+        if self._stop.has_begun:
+            return STOPPING
+        began_at = anyio.current_time()
+        opening = self._opening(function)
+        self._running += 1
+        try:
+            async with opening.open() as opened:
+                if opening.key not in self._kept:
+                    self._kept[opening.key] = release = anyio.Event()
+                    await self._tasks.start(self._keep, function, opening, release)
+                response = await call(opened, invocation, unless=self._stop.draining)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._all_ended.set()
+                self._all_ended = anyio.Event()
+        self._emit(_fact(function, invocation, response, anyio.current_time() - began_at))
+        return response
+
+    def settle(self, *, keep: tuple[Hashable, ...]) -> None:
+        """Close the functions that are open for calls, except those with these keys."""
+        for key in self._kept.keys() - set(keep):
+            self._kept.pop(key).set()
+
+    async def _keep(
+        self, function: Function, opening: Opening, release: anyio.Event, *, task_status: TaskStatus[None]
+    ) -> None:
+        try:
+            async with opening.open() as opened, anyio.create_task_group() as tasks:
+                tasks.start_soon(self._send_home_at_stop, opened)
+                task_status.started()
+                await release.wait()
+                tasks.cancel_scope.cancel()
+        except Exception as error:  # a crash of one function must not end the others
+            self._emit(FunctionCrashed(function.name, error))
+        finally:
+            if self._kept.get(opening.key) is release:
+                del self._kept[opening.key]
+
+    async def _send_home_at_stop(self, function: OpenFunction) -> None:
+        await self._stop.draining.wait()
+        function.gate.send_home(self._stop.draining)
+
+    async def _drained(self) -> None:
+        """Wait until no call runs, at most until the grace is over."""
+        while self._running and not self._stop.releasing.is_set():
+            async with anyio.create_task_group() as tasks:
+
+                async def end(event: anyio.Event) -> None:
+                    await event.wait()
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(end, self._all_ended)
+                tasks.start_soon(end, self._stop.releasing)
+
+
+def _fact(function: Function, invocation: Invocation, response: Response, seconds: float) -> FunctionCalled:
+    name, request_id = function.name, invocation.request_id
+    match response:
+        case Answered():
+            return FunctionCalled(name, request_id, "succeeded", seconds)
+        case FunctionError(error_type=error_type, message=message):
+            return FunctionCalled(name, request_id, "failed", seconds, error_type, message)
+        case TooLarge(error_type=error_type, message=message):
+            return FunctionCalled(name, request_id, "failed", seconds, error_type, message)
+        case LostAnswer(reason=reason):
+            return FunctionCalled(name, request_id, "failed", seconds, "LostAnswer", reason)
+        case Throttled(reason=reason, detail=detail):
+            return FunctionCalled(name, request_id, "throttled", seconds, reason, detail)
+        case Unreachable(reason=reason, detail=detail):
+            return FunctionCalled(name, request_id, "unreachable", seconds, reason, detail)
+    assert_never(response)

@@ -1,0 +1,51 @@
+"""What happens to the calls of clients: of Lambda's API, and of `poller invoke`?"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from poller.facts.batches import SECONDS_OF_WORK
+from poller.facts.declaration import Counter, Histogram, Label, Line, declare
+from poller.model.ids import FunctionName, RequestId
+
+CallOutcome = Literal["succeeded", "failed", "throttled", "unreachable"]
+
+
+@declare(
+    Line("debug", when=lambda fact: fact.outcome == "succeeded", meaning="A client called a function, which answered."),
+    Line(
+        "warning",
+        "call_failed",
+        once_per=("function", "outcome"),
+        meaning="A client called a function, which failed, had no room, or could not be reached.",
+    ),
+    Counter(
+        "poller_calls_total",
+        "Synchronous calls of a function by clients.",
+        of="function",
+        labels=(Label("outcome", ("succeeded", "failed", "throttled", "unreachable")),),
+    ).by(1),
+    Histogram(
+        "poller_call_duration_seconds",
+        "Time from a client's synchronous call to its answer, with the wait in line.",
+        of="function",
+        buckets=SECONDS_OF_WORK,
+    ).by("duration_seconds"),
+)
+class FunctionCalled(NamedTuple):
+    """A client's synchronous call of a function ended. `reason` and `detail` are empty after a success."""
+
+    function: FunctionName
+    request_id: RequestId
+    outcome: CallOutcome
+    duration_seconds: float
+    reason: str = ""
+    detail: str = ""
+
+
+@declare(Line("error"))
+class FunctionCrashed(NamedTuple):
+    """A fault of poller itself ended a function that clients call; the next call opens it again."""
+
+    function: FunctionName
+    error: BaseException

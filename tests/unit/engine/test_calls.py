@@ -1,0 +1,194 @@
+"""How do clients call functions of the daemon?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from poller.engine.calls import Calls, Opening
+from poller.engine.sharing import Shared
+from poller.engine.stop import Stop
+from poller.errors import SettingsError
+from poller.facts import FunctionCalled, FunctionCrashed
+from poller.functions.calling import STOPPING
+from poller.functions.opened import OpenFunction
+from poller.model.function import Function
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    Invocation,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
+from tests.fakes.functions import bare_call, function, http_kind
+from tests.fakes.recorded import Recorded
+
+pytestmark = pytest.mark.anyio
+
+OLD = function(http_kind("http://old.fake"), reserved_concurrency=1)
+NEW = function(http_kind("http://new.fake"), reserved_concurrency=1)
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class World:
+    """Functions that answer `response` when `let_go` is set. `log` tells which were opened and closed."""
+
+    def __init__(self) -> None:
+        self.response: Response = Answered(b"1")
+        self.let_go = anyio.Event()
+        self.let_go.set()
+        self.log: list[str] = []
+        self.error: Exception | None = None
+        self.crash: Exception | None = None
+        self.record = Recorded()
+        self.stop = Stop()
+
+    @asynccontextmanager
+    async def open(self, definition: Function) -> AsyncIterator[OpenFunction]:
+        if self.error is not None:
+            raise self.error
+        name = "old" if definition is OLD else "new"
+        self.log.append(f"opened {name}")
+        yield OpenFunction(definition, self)
+        self.log.append(f"closed {name}")
+        if self.crash is not None:
+            raise self.crash
+
+    async def invoke(self, invocation: Invocation) -> Response:
+        await self.let_go.wait()
+        return self.response
+
+    @asynccontextmanager
+    async def calls(self) -> AsyncIterator[Calls]:
+        async with anyio.create_task_group() as tasks:
+            shared = Shared(self.open, tasks=tasks)
+            calls = Calls(
+                lambda function: Opening(function, lambda: shared.use(function)), stop=self.stop, emit=self.record
+            )
+            async with calls.running():
+                yield calls
+
+
+async def test_a_function_is_opened_at_its_first_call_and_stays_open() -> None:
+    world = World()
+    async with world.calls() as calls:
+        assert world.log == []
+        for _ in range(3):
+            assert await calls.call(OLD, bare_call()) == Answered(b"1")
+        await anyio.wait_all_tasks_blocked()
+        assert world.log == ["opened old"]
+    assert world.log == ["opened old", "closed old"]
+
+
+async def test_after_a_reload_the_old_function_closes_once_its_calls_have_ended() -> None:
+    world = World()
+    async with world.calls() as calls, anyio.create_task_group() as tasks:
+        world.let_go = anyio.Event()
+        tasks.start_soon(calls.call, OLD, bare_call())
+        await anyio.wait_all_tasks_blocked()
+        calls.settle(keep=(NEW,))
+        await anyio.wait_all_tasks_blocked()
+        assert world.log == ["opened old"]
+        world.let_go.set()
+        await calls.call(NEW, bare_call())
+        await anyio.wait_all_tasks_blocked()
+        assert sorted(world.log) == ["closed old", "opened new", "opened old"]
+        calls.settle(keep=(NEW,))
+        await anyio.wait_all_tasks_blocked()
+        assert "closed new" not in world.log
+
+
+async def test_a_function_that_cannot_be_opened_fails_its_call_and_no_later_one() -> None:
+    world = World()
+    async with world.calls() as calls:
+        world.error = SettingsError(["no such program"])
+        with pytest.raises(SettingsError):
+            await calls.call(OLD, bare_call())
+        world.error = None
+        assert await calls.call(OLD, bare_call()) == Answered(b"1")
+        await anyio.wait_all_tasks_blocked()
+        assert world.log == ["opened old"]
+
+
+async def test_at_the_stop_running_calls_may_end_and_the_others_are_refused() -> None:
+    world = World()
+    world.let_go = anyio.Event()
+    responses: list[Response] = []
+
+    async def call_once() -> None:
+        responses.append(await calls.call(OLD, bare_call()))
+
+    async with anyio.create_task_group() as tasks:
+        async with world.calls() as calls:
+            for _ in range(2):
+                tasks.start_soon(call_once)
+            await anyio.wait_all_tasks_blocked()
+            world.stop.begin()
+            await anyio.wait_all_tasks_blocked()
+            await call_once()
+            assert responses == [STOPPING, STOPPING]
+
+            async def end_later() -> None:
+                await anyio.wait_all_tasks_blocked()
+                world.let_go.set()
+
+            tasks.start_soon(end_later)
+        assert responses[2:] == [Answered(b"1")]
+
+
+async def test_after_the_grace_the_end_does_not_wait_for_calls() -> None:
+    world = World()
+    world.let_go = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        shared = Shared(world.open, tasks=tasks)
+        calls = Calls(lambda one: Opening(one, lambda: shared.use(one)), stop=world.stop, emit=world.record)
+        with anyio.fail_after(60):
+            async with calls.running():
+                tasks.start_soon(calls.call, OLD, bare_call())
+                await anyio.wait_all_tasks_blocked()
+                world.stop.hurry()
+        assert world.record.of(FunctionCalled) == []
+        world.let_go.set()
+
+
+async def test_a_function_that_crashes_is_told_and_opened_again() -> None:
+    world = World()
+    world.crash = ValueError("a fault")
+    async with world.calls() as calls:
+        await calls.call(OLD, bare_call())
+        calls.settle(keep=())
+        (fact,) = [await world.record.first(FunctionCrashed)]
+        assert (fact.function, fact.error) == (OLD.name, world.crash)
+        assert await calls.call(OLD, bare_call()) == Answered(b"1")
+        world.crash = None
+
+
+@pytest.mark.parametrize(
+    ("response", "told"),
+    [
+        (Answered(b"1"), ("succeeded", "", "")),
+        (FunctionError(error_type="KeyError", message="'id'"), ("failed", "KeyError", "'id'")),
+        (TooLarge(error_type="HTTP.413", message="413"), ("failed", "HTTP.413", "413")),
+        (LostAnswer(reason="reset"), ("failed", "LostAnswer", "reset")),
+        (Throttled(reason="HTTP.429", detail="host: 429"), ("throttled", "HTTP.429", "host: 429")),
+        (Unreachable(reason="HTTP.500", detail="host: 500"), ("unreachable", "HTTP.500", "host: 500")),
+    ],
+)
+async def test_each_call_is_told_with_its_outcome(response: Response, told: tuple[str, str, str]) -> None:
+    world = World()
+    world.response = response
+    async with world.calls() as calls:
+        assert await calls.call(OLD, bare_call()) == response
+    (fact,) = world.record.of(FunctionCalled)
+    assert (fact.outcome, fact.reason, fact.detail) == told
+    assert (fact.function, fact.request_id) == (OLD.name, bare_call().request_id)
