@@ -31,6 +31,7 @@ from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
+from poller.engine.idle import IdleRunner
 from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.queues.permits import MappingRoom
@@ -120,6 +121,9 @@ class Composition:
 
         Raises PollerError or OSError if the function, a client or the state cannot be opened.
         """
+        if function.reserved_concurrency == 0 and not isinstance(mapping, EventMapping):
+            yield IdleRunner(mapping, stop=stop, clock=self.clock, emit=self._emit)
+            return
         async with AsyncExitStack() as stack:
             aws = await stack.enter_async_context(self._aws.use(self._aws_settings))
             shared = await stack.enter_async_context(self._functions.use(self._key(function)))

@@ -5,6 +5,7 @@
     streams/           takes a record of a shard from its read to its checkpoint
     events/            takes an asynchronous event from its acceptance to its end
     calls.py           calls functions for clients
+    idle.py            the run of a mapping whose function is never invoked
     source_health.py   does the source work, and what is wrong with it?
     source_pauses.py   how long does a mapping wait after its source has failed?
     troubles.py        which calls to a source or to the store fail now?

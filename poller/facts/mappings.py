@@ -25,7 +25,7 @@ class MappingReady(NamedTuple):
 
 @declare(Line("warning", once_per=("mapping",)))
 class MappingWaiting(NamedTuple):
-    """The mapping begins to wait, because its function is throttled, cannot be reached or cannot start."""
+    """The mapping begins to wait, because its function is throttled, cannot be reached, started or invoked at all."""
 
     mapping: MappingName
     function: FunctionName
