@@ -6,14 +6,18 @@
 The daemon binds the socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
 path. So no other user can ever connect.
 A socket that a killed daemon left behind is replaced.  A socket at which another daemon listens is not.
+Of daemons that start at once, only the first one gets the socket: each holds a lock of the directory while it looks at
+the socket and replaces it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +28,12 @@ MODE = 0o600
 
 LONGEST_PATH_IN_BYTES = 103
 """A socket's address has 104 bytes on BSD and macOS, and 108 on Linux (unix(7)); the last byte is zero."""
+
+
+LONGEST_WAIT_IN_SECONDS = 1.0
+"""How long a daemon waits for the lock. The others need it for some milliseconds each."""
+
+PAUSE_IN_SECONDS = 0.01
 
 
 def control_path(state: str, settings_file: Path) -> Path:
@@ -42,8 +52,9 @@ def listening_at(path: Path) -> Iterator[socket.socket]:
     if (length := len(os.fsencode(path))) > LONGEST_PATH_IN_BYTES:
         raise _refused(path, f"the path has {length} bytes; that of a socket has at most {LONGEST_PATH_IN_BYTES}")
     try:
-        _refuse_if_in_use(path)
-        listener = _listener(path)
+        with _locked(path.parent):
+            _refuse_if_in_use(path)
+            listener = _listener(path)
     except OSError as error:
         raise _refused(path, os.strerror(error.errno) if error.errno else str(error)) from error
     with listener:
@@ -54,6 +65,29 @@ def listening_at(path: Path) -> Iterator[socket.socket]:
             with suppress(OSError):
                 if os.path.samestat(path.lstat(), ours):  # another process may have put another socket there
                     path.unlink()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of the directory. Raises OSError if another process holds it for too long."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        until = time.monotonic() + LONGEST_WAIT_IN_SECONDS
+        while not _is_locked(descriptor):
+            if time.monotonic() > until:
+                raise BlockingIOError("another process holds the lock of its directory")
+            time.sleep(PAUSE_IN_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _listener(path: Path) -> socket.socket:

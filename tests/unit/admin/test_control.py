@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -133,3 +136,46 @@ def test_a_path_that_is_too_long_for_a_socket_is_reported(tmp_path: Path) -> Non
 def test_a_folder_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CannotListen, match="No such file or directory"), listening_at(tmp_path / "none" / "control"):
         raise AssertionError("it cannot have been bound")
+
+
+@pytest.mark.parametrize("is_left_behind", [False, True], ids=["no socket", "the socket of a killed daemon"])
+def test_of_daemons_that_start_at_once_one_alone_listens(is_left_behind: bool, tmp_path: Path) -> None:
+    path, starts, at_once = tmp_path / "control", 20, 4
+    all_daemons = Barrier(at_once, timeout=60)
+
+    def listen(daemon: int) -> list[bool]:
+        listened = []
+        for _ in range(starts):
+            if daemon == 0 and is_left_behind:
+                with socket.socket(socket.AF_UNIX) as dead:
+                    dead.bind(str(path))
+            with ExitStack() as stack:
+                all_daemons.wait()
+                try:
+                    stack.enter_context(listening_at(path))
+                except CannotListen:
+                    listened.append(False)
+                else:
+                    listened.append(True)
+                all_daemons.wait()
+            all_daemons.wait()
+        return listened
+
+    with ThreadPoolExecutor(at_once) as daemons:
+        listened = [*daemons.map(listen, range(at_once))]
+    assert [sum(each) for each in zip(*listened, strict=True)] == [1] * starts
+
+
+def test_a_daemon_does_not_wait_forever_for_the_lock_of_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poller.admin.control.LONGEST_WAIT_IN_SECONDS", 0.05)
+    path, directory = tmp_path / "control", os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        with pytest.raises(CannotListen, match="another process holds the lock"), listening_at(path):
+            raise AssertionError("it cannot have been bound")
+    finally:
+        os.close(directory)
+    with listening_at(path):
+        assert path.is_socket()
