@@ -7,6 +7,7 @@ Without `ReportBatchItemFailures`, any answer of the function means success, and
 With it, the body should be `{"batchItemFailures": [{"itemIdentifier": "<id>"}, ...]}`. It means:
 
     succeeded      no body, null, {}, [], "", an object without batchItemFailures, batchItemFailures null or []
+    lost           no body, and only the end of the connection says that there is none: it may have broken
     partly failed  batchItemFailures is a list, and every item names a record of this batch
     failed         everything else: no JSON, another scalar or list, batchItemFailures that is no list,
                    an item without itemIdentifier, an identifier that is empty, null, no string, or of no record here
@@ -35,6 +36,8 @@ GATEWAY_ERRORS = frozenset({"HTTP.502", "HTTP.504"})
 
 That service may still be running.
 """
+
+EMPTY_AND_UNFINISHED = "the connection ended before a body, and no header says that the answer has none"
 
 INVALID_RESPONSE = "InvalidResponse"
 """The reason of a failure if the function's answer has a wrong format."""
@@ -72,7 +75,9 @@ def interpret(response: Response, *, identifiers: Iterable[str], reports_item_fa
     `identifiers` may be a generator, because most responses do not need them. `event` is the event that was sent.
     """
     match response:
-        case Answered(payload=payload):
+        case Answered(payload=payload, is_whole=is_whole):
+            if reports_item_failures and not is_whole:
+                return Failed("LostAnswer", EMPTY_AND_UNFINISHED, may_still_run=True)
             if not reports_item_failures or payload in _PLAIN_SUCCESSES:
                 return SUCCEEDED
             return _item_failures(payload, identifiers, event)

@@ -51,11 +51,13 @@ class Answered:
     """The function ran. `payload` is its result as JSON; it is empty if the answer had no body.
 
     `log_tail` is the end of the function's log; it is empty if the invocation did not ask for it.
+    `is_whole` is false if the payload is empty and may be lost: only the end of the connection ended the answer.
     """
 
     payload: bytes
     executed_version: str = "$LATEST"
     log_tail: str = ""
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

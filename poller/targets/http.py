@@ -13,6 +13,8 @@
     a proxy refuses, or 407    Unreachable (*)                the same
     no request can be made     Unreachable (*)                the same
     answer lost or unreadable  LostAnswer                     the same
+    2xx without a body         Answered, not whole if only    the same
+                               the closed connection ends it
     no answer in time          FunctionError Sandbox.Timedout               the same
     more than 6 MB             FunctionError Function.ResponseSizeTooLarge  the same
 
@@ -53,7 +55,7 @@ from yarl import URL
 from poller import __version__, errors
 from poller.core.service_time import parsed_date
 from poller.facts import Emit
-from poller.http.http1 import AnswerTooLarge, Received, header_lines, request
+from poller.http.http1 import LENGTH_HEADERS, AnswerTooLarge, Received, header_lines, request
 from poller.http.pool import Pool, trusting_the_system
 from poller.http.proxied import Proxied
 from poller.model.function import Function, HttpService
@@ -114,6 +116,11 @@ class _Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def says_its_length(self) -> bool:
+        """Whether the end of the body is known without the end of the connection. A status 204 has no body."""
+        return self.status == 204 or any(name in self.headers for name in LENGTH_HEADERS)
 
     def words(self, invocation: Invocation) -> str:
         """Return the status and the beginning of the body, in one line. A body that repeats the event is left out."""
@@ -336,7 +343,8 @@ def _unreadable() -> errors.Unreachable:
 
 
 def _answered(reply: _Reply, invocation: Invocation) -> Answered:
-    return Answered(reply.body, log_tail=log_tail_of(reply.headers) if invocation.wants_log_tail else "")
+    log_tail = log_tail_of(reply.headers) if invocation.wants_log_tail else ""
+    return Answered(reply.body, log_tail=log_tail, is_whole=bool(reply.body) or reply.says_its_length)
 
 
 def _emulators_answer(reply: _Reply, invocation: Invocation) -> Response:

@@ -127,6 +127,18 @@ def test_an_error_fails_the_batch_under_its_type(reports: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("reports", [True, False])
+def test_an_empty_answer_that_may_have_lost_its_body_fails_a_batch_whose_body_would_name_the_failures(
+    reports: bool,
+) -> None:
+    outcome = interpret(Answered(b"", is_whole=False), identifiers=BATCH, reports_item_failures=reports, event=EVENT)
+    if reports:
+        assert isinstance(outcome, Failed)
+        assert (outcome.reason, outcome.may_still_run) == ("LostAnswer", True)
+    else:
+        assert outcome == Succeeded()
+
+
 def test_a_lost_answer_counts_as_a_failure() -> None:
     outcome = interpret(LostAnswer(reason="timeout"), identifiers=BATCH, reports_item_failures=True, event=EVENT)
     assert outcome == Failed("LostAnswer", "timeout", may_still_run=True)

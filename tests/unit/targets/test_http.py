@@ -126,6 +126,21 @@ async def test_any_status_2xx_is_an_answer(status: int) -> None:
     assert (await exchange(Reply(status=status)))[0] == Answered(b"")
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_whole"),
+    [
+        (b"200 OK\r\nContent-Type: text/plain\r\n\r\n", False),
+        (b"200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", True),
+        (b"204 No Content\r\n\r\n", True),
+        (b"200 OK\r\n\r\n{}", True),
+    ],
+)
+async def test_an_empty_answer_that_only_the_closed_connection_ends_is_not_whole(answer: bytes, is_whole: bool) -> None:
+    response, _ = await exchange(Drop(b"HTTP/1.1 " + answer))
+    assert response == Answered(b"{}" if answer.endswith(b"{}") else b"", is_whole=is_whole)
+
+
 async def test_a_status_407_without_a_configured_proxy_is_unreachable() -> None:
     assert told((await exchange(Reply(status=407)))[0]) == Unreachable(reason="HTTP.407")
 
