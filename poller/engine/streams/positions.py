@@ -9,11 +9,21 @@ again, because the other writer may have got further.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+import anyio
 
 from poller.engine.streams.store_health import StoreHealth
 from poller.facts import Emit, ShardLost
 from poller.model.stream import Checkpoint, Claim, ShardId, StartingPosition, StateKey, StoredCheckpoint, WriterId
 from poller.ports import CheckpointStore
+
+
+class _Load(NamedTuple):
+    """A load that has ended: its number, counted from 1, and what it found."""
+
+    number: int
+    stored: Mapping[ShardId, StoredCheckpoint]
 
 
 class StoredPositions:
@@ -34,6 +44,9 @@ class StoredPositions:
         self._versions: dict[ShardId, int] = {}
         self._claim = Claim(writer, self._versions)
         self._lost: set[ShardId] = set()
+        self._loads_begun = 0
+        self._last_load = _Load(0, {})
+        self._loading = anyio.Lock()
         self._until_done = health.until_done
         self._emit = emit
         self._on_loss = on_loss
@@ -47,10 +60,19 @@ class StoredPositions:
         return stored
 
     async def load_shard(self, shard_id: ShardId) -> Checkpoint:
-        """Load the checkpoint of one shard again, after an earlier run of the mapping has stored it."""
-        stored = await self._until_done("load", lambda: self._store.load(self._key))
-        self._versions[shard_id] = stored[shard_id].version + 1
-        return stored[shard_id].checkpoint
+        """Load the checkpoint of one shard again, after an earlier run of the mapping has stored it.
+
+        Calls that come while a load runs share the next load: an earlier run may free a thousand shards at once.
+        """
+        begun_before = self._loads_begun
+        async with self._loading:
+            if self._last_load.number <= begun_before:  # it may have begun before the shard was stored
+                self._loads_begun += 1
+                stored = await self._until_done("load", lambda: self._store.load(self._key))
+                self._last_load = _Load(self._loads_begun, stored)
+        row = self._last_load.stored[shard_id]
+        self._versions[shard_id] = row.version + 1
+        return row.checkpoint
 
     async def starting_position(self) -> StartingPosition | None:
         return await self._until_done("starting_position", lambda: self._store.starting_position(self._key))

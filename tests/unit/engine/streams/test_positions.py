@@ -3,11 +3,22 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import anyio
+
 from poller.engine.streams.positions import StoredPositions
 from poller.engine.streams.store_health import StoreHealth
 from poller.facts import Fact, ShardLost, StoreFailed
 from poller.model.ids import MappingName
-from poller.model.stream import AfterSequence, Checkpoint, Claim, SequenceNumber, ShardId, StateKey, WriterId
+from poller.model.stream import (
+    AfterSequence,
+    Checkpoint,
+    Claim,
+    SequenceNumber,
+    ShardId,
+    StateKey,
+    StoredCheckpoint,
+    WriterId,
+)
 from poller.ports import CheckpointStore
 from tests.fakes.clock import VirtualClock
 from tests.fakes.faults import Fault
@@ -107,5 +118,54 @@ def test_a_run_that_has_forgotten_a_shard_may_begin_it_again() -> None:
         await run.positions.forget([A])
         await run.positions.save({A: at(1)})
         assert not run.lost
+
+    run_seeded(1, main)
+
+
+class SlowStore(FakeStore):
+    """A store whose load takes a second, and returns what was stored when it began."""
+
+    loads = 0
+
+    async def load(self, key: StateKey) -> dict[ShardId, StoredCheckpoint]:
+        self.loads += 1
+        stored = await super().load(key)
+        await anyio.sleep(1)
+        return stored
+
+
+def test_shards_that_are_loaded_again_at_the_same_time_share_a_load() -> None:
+    async def main() -> None:
+        store, names = SlowStore(), [ShardId(f"s{number}") for number in range(100)]
+        await save(store, KEY, dict.fromkeys(names, at(1)))
+        run = Run(store)
+        found: dict[ShardId, Checkpoint] = {}
+
+        async def load_again(shard_id: ShardId) -> None:
+            found[shard_id] = await run.positions.load_shard(shard_id)
+
+        async with anyio.create_task_group() as tasks:
+            for name in names:
+                tasks.start_soon(load_again, name)
+        assert found == dict.fromkeys(names, at(1))
+        assert store.loads <= 2
+
+    run_seeded(1, main)
+
+
+def test_a_shard_is_never_loaded_by_a_load_that_began_earlier() -> None:
+    async def main() -> None:
+        store = SlowStore()
+        await save(store, KEY, {A: at(1), B: at(1)})
+        run = Run(store)
+        with anyio.move_on_after(0.5):
+            await run.positions.load_shard(A)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run.positions.load_shard, A)
+            await anyio.sleep(0.5)
+            await save(store, KEY, {B: at(2)})
+            assert await run.positions.load_shard(B) == at(2)
+        await run.positions.save({B: at(3)})
+        assert not run.lost, "it has read the newest version"
 
     run_seeded(1, main)
