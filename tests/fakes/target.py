@@ -90,6 +90,7 @@ class FakeTarget:
         self.running_of: dict[str, int] = {}
         self.most_running_of: dict[str, int] = {}
         self._randomness = Random(self.plan.seed)
+        self._starts_until = 0.0
 
     async def invoke(self, invocation: Invocation) -> Response:
         now = anyio.current_time()
@@ -107,6 +108,10 @@ class FakeTarget:
             self._count(call.mapping, -1)
         return self._end(call, troubled)
 
+    def restart(self, *, until: float) -> None:
+        """Let each invocation that begins before then last as long as any may: its child process starts."""
+        self._starts_until = until
+
     def lose_answer(self, invocation: Invocation) -> None:
         """Note that the client never got the answer of this invocation, which has just ended."""
         for call in reversed(self.calls):
@@ -123,13 +128,14 @@ class FakeTarget:
 
     def _begin(self, invocation: Invocation, now: float) -> Call:
         event = orjson.loads(invocation.payload)
+        duration, longest = self._randomness.uniform(*self.plan.duration_in_seconds), self.plan.duration_in_seconds[1]
         identities = [_identity(record) for record in event["Records"]]
         call = Call(
             mapping=invocation.mapping or "",
             request_id=invocation.request_id,
             attempt=invocation.attempt,
             began_at=now,
-            ended_at=now + self._randomness.uniform(*self.plan.duration_in_seconds),
+            ended_at=now + (longest if now < self._starts_until else duration),
             message_ids=[identity[0] for identity in identities],
             receipts=[identity[1] for identity in identities],
             groups=[identity[2] for identity in identities],

@@ -1,79 +1,120 @@
 """What may a person do while the daemon runs, and what faults of our own may come between? By seed, one after another.
 
-    replace          with other options, also while the old run still has batches in hand
-    remove, add      the same mapping comes back later
-    pause, resume    a pause may survive the death of the process; the next one begins with it
-    crash            a run fails by a fault of our own, before or while a function runs
+    replace            a mapping with other options, also while the old run still has batches in hand
+    remove, add        the same mapping comes back later
+    pause, resume      a pause may survive the death of the process; the next one begins with it
+    replace, restart   a function: all its mappings get the new one at once; or its child processes start anew
+    crash              a run fails by a fault of our own, before or while a function runs
 
 All of this ends before the trouble of the scenario ends, with every mapping at work.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 import anyio
 
-from poller.model.ids import MappingName
+from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import QueueMapping, StreamMapping
 from tests.simulation.life import Life
 from tests.simulation.world import World
 
+SourceMapping = QueueMapping | StreamMapping
+
 LONGEST_PAUSE_IN_SECONDS = 20.0
+START_IN_SECONDS = 10.0
 
 
 class Changes:
-    """The changes of one world, to the mappings `names`."""
+    """The changes of one world, to the mappings `names` and to the functions that only these invoke."""
 
     def __init__(self, world: World, names: list[MappingName], *, seed: int, end_at: float, is_calm: bool) -> None:
         self._world = world
-        self._names = names
+        self._mappings = {mapping.name: mapping for mapping in world.all_mappings if mapping.name in names}
+        others = {mapping.function_name for mapping in world.all_mappings if mapping.name not in names}
+        self._functions = {name: function for name, function in world.functions.items() if name not in others}
         self._randomness = Random(seed)
         self._end_at = end_at
         world.crash_rate = 0.0 if is_calm else self._randomness.choice([0.0, 0.02, 0.1])
         world.crashes_end_at = end_at
         self._interval = self._randomness.choice([0.5, 5.0, 30.0])
-        self.made = 0
+        self._changing: defaultdict[MappingName, anyio.Lock] = defaultdict(anyio.Lock)
+        self._removed: set[MappingName] = set()
 
     async def make(self, life: Life) -> None:
-        """Change the mappings of this life, several of them side by side, until the changes end."""
-        async with anyio.create_task_group() as tasks:
-            for name in self._names:
-                tasks.start_soon(self._change_one, life, name)
-
-    async def _change_one(self, life: Life, name: MappingName) -> None:
-        mapping = next(mapping for mapping in self._world.all_mappings if mapping.name == name)
+        """Change the mappings and functions of this life, several of them side by side, until the changes end."""
+        self._removed.clear()
+        self._world.changing.clear()
         await life.has_begun.wait()
+        async with anyio.create_task_group() as tasks:
+            for mapping in self._mappings:
+                tasks.start_soon(self._change_mapping, life, mapping)
+            for function in self._functions:
+                tasks.start_soon(self._change_function, life, FunctionName(function))
+
+    async def _change_mapping(self, life: Life, name: MappingName) -> None:
+        mapping = self._mappings[name]
         await anyio.sleep(self._randomness.uniform(0, self._interval))
-        await self._resume(life, name)
-        while anyio.current_time() < self._end_at and not life.stop.has_begun:
-            self.made += 1
+        await life.supervisor.resume(name)
+        while self._goes_on(life):
             match self._randomness.choice(["replace", "remove", "pause"]):
                 case "replace":
-                    await life.supervisor.replace(self._varied(mapping), self._function(mapping))
+                    await self._replace(life, self._varied(mapping))
                 case "remove":
-                    await life.supervisor.remove(name)
+                    async with self._changing[name]:
+                        self._removed.add(name)
+                        await life.supervisor.remove(name)
                     await self._rest()
-                    await life.supervisor.add(self._varied(mapping), self._function(mapping))
+                    async with self._changing[name]:
+                        varied = self._varied(mapping)
+                        await life.supervisor.add(varied, life.function(varied))
+                        self._removed.remove(name)
                 case "pause":
                     await life.supervisor.pause(name)
                     await self._rest()
-                    await self._resume(life, name)
+                    await life.supervisor.resume(name)
             await anyio.sleep(self._randomness.uniform(0, 2 * self._interval))
 
-    async def _resume(self, life: Life, name: MappingName) -> None:
-        await life.supervisor.resume(name)
+    async def _change_function(self, life: Life, name: FunctionName) -> None:
+        await anyio.sleep(self._randomness.uniform(0, 2 * self._interval))
+        while self._goes_on(life):
+            if self._randomness.random() < 0.5:
+                self._world.targets[name].restart(until=anyio.current_time() + START_IN_SECONDS)
+            else:
+                self._world.changing.add(name)
+                self._vary_function(name)
+                async with anyio.create_task_group() as tasks:
+                    for mapping in self._mappings.values():
+                        if mapping.function_name == name:
+                            tasks.start_soon(self._replace, life, mapping)
+                self._world.changing.remove(name)
+            await anyio.sleep(self._randomness.uniform(0, 4 * self._interval))
+
+    def _goes_on(self, life: Life) -> bool:
+        return anyio.current_time() < self._end_at and not life.stop.has_begun
+
+    async def _replace(self, life: Life, mapping: SourceMapping) -> None:
+        async with self._changing[mapping.name]:
+            if mapping.name not in self._removed:
+                await life.supervisor.replace(mapping, life.function(mapping))
 
     async def _rest(self) -> None:
         await anyio.sleep(self._randomness.choice([0.0, 1.0, self._randomness.uniform(0, LONGEST_PAUSE_IN_SECONDS)]))
 
-    def _function(self, mapping: QueueMapping | StreamMapping) -> Any:
-        return self._world.functions[mapping.function_name]
+    def _vary_function(self, name: FunctionName) -> None:
+        """Give it limits that allow no more than its own, by which the checkers judge."""
+        function, (_, longest) = self._functions[name], self._world.targets[name].plan.duration_in_seconds
+        self._world.functions[name] = replace(
+            function,
+            timeout_in_seconds=self._randomness.choice([max(longest, 0.1), function.timeout_in_seconds]),
+            reserved_concurrency=self._randomness.randint(1, function.reserved_concurrency),
+        )
 
-    def _varied(self, mapping: QueueMapping | StreamMapping) -> QueueMapping | StreamMapping:
-        """With options that allow no more than the mapping's own, by which the checkers judge."""
+    def _varied(self, mapping: SourceMapping) -> SourceMapping:
+        """Give it options that allow no more than the mapping's own, by which the checkers judge."""
         varied = replace(mapping, batch_size=self._randomness.randint(1, mapping.batch_size))
         if isinstance(varied, QueueMapping) and mapping.batch_size > 10:
             return mapping

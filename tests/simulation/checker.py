@@ -6,7 +6,7 @@ no expired receipt       what the queue shows again is not handed over under the
 one batch at a time      two runs of a function with the same group never overlap, whatever died in between
 room before receive      nothing is received and then not invoked (where only we and the function are to blame)
 redelivery               a failed message comes again when the queue's own timeout is over, a group's in their order
-bounds                   concurrency of the function, of the mapping
+bounds                   concurrency of the mapping
 ages                     nothing is older than the world, whatever the daemon's own clock says
 a clean stop             what was not handed over is visible again
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,6 +18,7 @@ from poller.core.filtering import DataKey, RecordFilter, compile_filters
 from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
 from poller.engine.queues.permits import MappingRoom
+from poller.engine.sharing import Shared
 from poller.engine.stop import Stop
 from poller.engine.streams.budget import Budget
 from poller.engine.streams.lane import LaneContext
@@ -32,6 +34,7 @@ from poller.model.mapping import AnyMapping, QueueMapping, StreamMapping
 from poller.model.stream import Checkpoint, ShardId, StateKey
 from poller.ports import StreamSource
 from poller.sources.pacing import CALLS_IN_A_SECOND, Pace, PacedClient
+from poller.sources.receive_attempts import ReceiveAttempts
 from poller.sources.sqs import SqsSource
 from tests.fakes.series import FakeSeries
 from tests.simulation.process import (
@@ -67,13 +70,13 @@ class Life:
         self._request_ids = 0
         self._world = world
         self.budget = Budget(world.budget_in_bytes)
-        self.functions = {
-            name: OpenFunction(definition, ProcessTarget(self.process, world.targets[name], crashes=world.draw_crash))
-            for name, definition in world.functions.items()
-        }
+        self.opened: list[tuple[OpenFunction, ProcessTarget]] = []
+        """The functions with the ways to them, in the order in which they were opened."""
         self._paces = {operation: Pace(operation, world.randomness) for operation in CALLS_IN_A_SECOND}
         self._rooms: defaultdict[MappingName, MappingRoom] = defaultdict(MappingRoom)
+        self._functions: Shared[Function, OpenFunction]
         self._groups: defaultdict[Arn, GroupTurns] = defaultdict(GroupTurns)
+        self._attempts: defaultdict[Arn, ReceiveAttempts] = defaultdict(ReceiveAttempts)
         self._shards: defaultdict[StateKey, ShardsInHand] = defaultdict(ShardsInHand)
         self.supervisor = Supervisor(
             self._open,
@@ -103,28 +106,40 @@ class Life:
 
     async def run(self) -> None:
         """Returns when every mapping of the world has stopped."""
-        async with self.supervisor.running():
-            for mapping in self._world.all_mappings:
-                await self.supervisor.add(mapping, self._world.functions[mapping.function_name])
-            self.supervisor.begin()
-            self.has_begun.set()
+        async with anyio.create_task_group() as tasks:
+            self._functions = Shared(self._open_function, tasks=tasks)
+            async with self.supervisor.running():
+                for mapping in self._world.all_mappings:
+                    await self.supervisor.add(mapping, self.function(mapping))
+                self.supervisor.begin()
+                self.has_begun.set()
 
     @asynccontextmanager
-    async def _open(self, mapping: AnyMapping, function: Function, stop: Stop) -> AsyncIterator[Runner]:
+    async def _open_function(self, definition: Function) -> AsyncIterator[OpenFunction]:
         await anyio.lowlevel.checkpoint()
-        self._runs += 1
-        match mapping:
-            case QueueMapping():
-                yield QueueMappingRunner(self._queue_context(mapping, stop))
-            case StreamMapping():
-                yield StreamMappingRunner(self._stream_context(mapping, stop))
+        way = ProcessTarget(self.process, self._world.targets[definition.name], crashes=self._world.draw_crash)
+        function = OpenFunction(definition, way)
+        self.opened.append((function, way))
+        yield function
 
-    def _queue_context(self, mapping: QueueMapping, stop: Stop) -> QueueContext:
+    @asynccontextmanager
+    async def _open(self, mapping: AnyMapping, definition: Function, stop: Stop) -> AsyncIterator[Runner]:
+        is_changing = definition.name in self._world.changing
+        assert is_changing or definition == self.function(mapping), "a run begins with a function that was replaced"
+        async with self._functions.use(definition) as function:
+            self._runs += 1
+            match mapping:
+                case QueueMapping():
+                    yield QueueMappingRunner(self._queue_context(mapping, function, stop))
+                case StreamMapping():
+                    yield StreamMappingRunner(self._stream_context(mapping, function, stop))
+
+    def _queue_context(self, mapping: QueueMapping, function: OpenFunction, stop: Stop) -> QueueContext:
         world = self._world
         queue = world.queue_of(mapping)
         return QueueContext(
             mapping=mapping,
-            function=self.functions[mapping.function_name],
+            function=function,
             room=self._rooms[mapping.name],
             groups=self._groups[mapping.event_source_arn],
             source=SqsSource(
@@ -132,22 +147,23 @@ class Life:
                 arn=queue.arn,
                 queue_url=world.sqs.url(queue),
                 has_batching_window=mapping.maximum_batching_window_in_seconds > 0,
+                attempts=self._attempts[mapping.event_source_arn],
             ),
             filters=_filters(mapping.filters, data_key="body"),
             clock=world.clock,
             randomness=world.randomness,
-            new_request_id=self._new_request_id,
+            new_request_id=partial(self._new_request_id, self._runs),
             emit=world.note,
             stop=stop,
         )
 
-    def _stream_context(self, mapping: StreamMapping, stop: Stop) -> StreamContext:
+    def _stream_context(self, mapping: StreamMapping, function: OpenFunction, stop: Stop) -> StreamContext:
         world = self._world
         destination = world.destinations.get(mapping.name)
         source = self._source(mapping)
         lane = LaneContext(
             mapping=mapping,
-            function=self.functions[mapping.function_name],
+            function=function,
             invocations=Invocations(
                 mapping=mapping.name, function=mapping.function_name, clock=world.clock, emit=world.note
             ),
@@ -155,7 +171,7 @@ class Life:
             clock=world.clock,
             source_clock=source.clock,
             randomness=world.randomness,
-            new_request_id=self._new_request_id,
+            new_request_id=partial(self._new_request_id, self._runs),
             emit=world.note,
             stop=stop,
         )
@@ -174,6 +190,7 @@ class Life:
             StreamClient(
                 self.process,
                 world.streams[mapping.event_source_arn].service,
+                run=self._runs,
                 mapping=mapping.name,
                 notes=world.notes,
                 ours=world.clock,
@@ -183,9 +200,9 @@ class Life:
         source = world.source(mapping, client)
         return WatchedSource(self.process, source, run=self._runs, mapping=mapping.name, notes=world.notes)
 
-    def _new_request_id(self) -> RequestId:
+    def _new_request_id(self, run: int) -> RequestId:
         self._request_ids += 1
-        return RequestId(f"{self.number}-{self._request_ids}")
+        return RequestId(f"{self.number}-{run}-{self._request_ids}")
 
 
 def _filters(patterns: tuple[str, ...], *, data_key: DataKey) -> RecordFilter | None:

@@ -52,7 +52,7 @@ class Killed(BaseException):
 
 @dataclass(eq=False)
 class Process:
-    """`number` counts the world's processes from 1."""
+    """`number` counts the world's processes from 1; the runs of a process (of all its mappings) are counted from 1."""
 
     number: int
     is_dead: bool = False
@@ -64,9 +64,10 @@ class Process:
 
 @dataclass(eq=False, kw_only=True)
 class ReadNote:
-    """One GetRecords. `ended_at` is None until it has ended."""
+    """One GetRecords of a run. `ended_at` is None until it has ended."""
 
     life: int
+    run: int
     mapping: str
     shard_id: str
     began_at: float
@@ -82,7 +83,7 @@ class ListingNote(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """The engine was given these records. `run` counts the runs of all mappings of one life from 1."""
+    """A run of the engine was given these records."""
 
     life: int
     run: int
@@ -126,6 +127,7 @@ class StreamClient:
         process: Process,
         service: FakeStreamService,
         *,
+        run: int,
         mapping: str,
         notes: Notes,
         ours: VirtualClock,
@@ -133,6 +135,7 @@ class StreamClient:
         self.clock = service_clock(ours)
         self._process = process
         self._service = service
+        self._run = run
         self._mapping = mapping
         self._notes = notes
 
@@ -151,6 +154,7 @@ class StreamClient:
             return await self._service.call(operation, body, timeout_in_seconds=timeout_in_seconds)
         note = ReadNote(
             life=self._process.number,
+            run=self._run,
             mapping=self._mapping,
             shard_id=_shard_of(body),
             began_at=anyio.current_time(),
@@ -246,12 +250,22 @@ class ProcessTarget:
     """The way to a function. `crashes` tells for each invocation whether the engine fails while it runs, or before."""
 
     def __init__(self, process: Process, target: FakeTarget, *, crashes: Callable[[], bool] = lambda: False) -> None:
+        self.most_running = 0
         self._process = process
         self._target = target
         self._crashes = crashes
+        self._running = 0
 
     async def invoke(self, invocation: Invocation) -> Response:
         self._process.check()
+        self._running += 1
+        self.most_running = max(self.most_running, self._running)
+        try:
+            return await self._invoke(invocation)
+        finally:
+            self._running -= 1
+
+    async def _invoke(self, invocation: Invocation) -> Response:
         if self._crashes():
             with anyio.move_on_after(CRASH_AFTER_IN_SECONDS):
                 await self._target.invoke(invocation)

@@ -17,9 +17,10 @@ import anyio
 from tests.simulation.changes import Changes
 from tests.simulation.checker import Violation
 from tests.simulation.life import Life
+from tests.simulation.life_checker import check_concurrency, check_facts
 from tests.simulation.world import Beside, ClockStep, World
 
-LONGEST_RUN = 50_000.0
+LONGEST_RUN = 20_000.0
 """By then all must have come to rest."""
 
 LOOK_EVERY_SECONDS = 2.0
@@ -87,7 +88,10 @@ class Scenario:
             raise
 
     async def _live(self, until: Beside) -> None:
+        told = len(self.world.facts)
         life = await self.world.live(until, beside=self.changes.make if self.changes else None)
+        check_concurrency(life)
+        check_facts(self.world.facts[told:])
         for part in self._parts:
             part.check_life(life)
 

@@ -211,8 +211,13 @@ class History:
 
 
 def life_of(call: Call) -> int:
-    """Which process called: the world's request ids begin with its number."""
+    """Return which process called: the world's request ids begin with its number."""
     return int(call.request_id.partition("-")[0])
+
+
+def run_of(call: Call) -> str:
+    """Return which run of which process called."""
+    return call.request_id.rpartition("-")[0]
 
 
 def by_beginning(calls: list[Call]) -> list[Call]:

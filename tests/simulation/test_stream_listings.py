@@ -347,7 +347,7 @@ def test_mappings_of_one_account_share_the_rate_and_only_a_throttled_page_is_rep
                     world.service.limit_listings(anyio.current_time())
                 await anyio.sleep(0.1)
 
-        client = StreamClient(Process(1), world.service, mapping="m", notes=world.notes, ours=world.clock)
+        client = StreamClient(Process(1), world.service, run=1, mapping="m", notes=world.notes, ours=world.clock)
         paced = PacedClient(client, Pace("DescribeStream", Random(1)))
 
         async def whole() -> None:

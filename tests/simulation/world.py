@@ -97,6 +97,8 @@ class World:
         self.streams: dict[Arn, SimulatedStream] = {}
         self.targets: dict[str, FakeTarget] = {}
         self.functions: dict[str, Function] = {}
+        self.changing: set[str] = set()
+        """The functions that are being replaced: some runs have the old one still."""
         self.destinations: dict[str, FakeDestination] = {}
         self.mappings: list[QueueMapping] = []
         self.stream_mappings: list[StreamMapping] = []

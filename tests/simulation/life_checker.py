@@ -1,0 +1,40 @@
+"""What must hold in every life, whatever the sources of its mappings are?
+
+concurrency   no function runs more often at once than its reserved concurrency allows
+facts         none shows what is in a record, and none tells of a fault of our own
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+
+from poller.facts import Fact, MappingCrashed
+from tests.simulation.checker import Violation
+from tests.simulation.life import Life
+from tests.simulation.process import OurFault
+from tests.simulation.streams import CANARY
+
+
+def check_concurrency(life: Life) -> None:
+    """A function that is replaced is another one: what still runs of the old one does not count."""
+    for function, way in life.opened:
+        if way.most_running > function.definition.reserved_concurrency:
+            raise Violation(f"{way.most_running} invocations at once: {function.definition}")
+
+
+def check_facts(facts: Iterable[Fact]) -> None:
+    """No mapping crashed but by plan; no fact shows what is in a record, neither as text nor as base64 of its data."""
+    encoded = b64encode(b'{"kind":"').decode()[:11]
+    for fact in facts:
+        text = repr(fact)
+        if isinstance(fact, MappingCrashed) and not _is_planned(fact.error):
+            raise Violation(f"a fault of our own: {text}")
+        if CANARY in text or encoded in text:
+            raise Violation(f"a record's content in {type(fact).__name__}: {text[:300]}")
+
+
+def _is_planned(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_planned, error.exceptions))
+    return isinstance(error, OurFault)
