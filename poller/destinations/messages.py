@@ -16,7 +16,7 @@ def message_of(document: Document, *, limit_in_bytes: int) -> str:
     """Return the document as the text of a message. Raises DocumentTooLarge if it has more bytes than the limit."""
     size = len(document.text) + sum(len(part.encode()) for attribute in document.attributes for part in attribute)
     check_size(size, limit_in_bytes=limit_in_bytes)
-    return document.text.decode()
+    return document.text.decode(errors="replace")  # a dead letter has the bytes that were sent, JSON or not
 
 
 def attributes_of(document: Document) -> dict[str, dict[str, str]]:

@@ -133,6 +133,12 @@ async def test_a_dead_letter_has_its_attributes_and_its_trace_in_a_queue() -> No
     }
 
 
+async def test_a_dead_letter_that_is_no_text_is_sent_all_the_same() -> None:
+    client = Transcript()
+    request = await asked(client, SqsDestination(client, queue_url=QUEUE_URL), DEAD_LETTER._replace(text=b"a\xff"))
+    assert request.parameters["MessageBody"] == "a\ufffd"
+
+
 async def test_a_dead_letter_has_its_attributes_in_a_topic() -> None:
     client = Transcript()
     request = await asked(client, SnsDestination(client, arn=Arn.parse(TOPIC)), DEAD_LETTER)
