@@ -35,7 +35,8 @@ Delivery = Literal["on_success", "on_failure", "dead_letter"]
 class LastAttempt:
     """What the last call of the function answered, as far as an invocation record states it.
 
-    `status_code` is 200 if the function ran, 429 if it was throttled, 404 if it does not exist.
+    `status_code` is 200 if the function ran, 429 if it was throttled, 404 if it does not exist, 500 if the service
+    failed, and 400 if the event cannot be invoked.
     `executed_version` and `function_error` are None where the record leaves them out.
     `payload` is the function's answer or its error document, as JSON; None if there is none.
     `error_message` is the text for the dead-letter message; it is empty after a success.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.model.arn import Arn
-from poller.model.function import ChildProcess, Function, FunctionKind, HttpService, LambdaApi
+from poller.model.function import ChildProcess, EventInvokeConfig, Function, FunctionKind, HttpService, LambdaApi
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import QueueMapping, StreamMapping
 from poller.model.stream import Latest
@@ -20,6 +20,9 @@ KINDS: tuple[FunctionKind, ...] = (
     HttpService(urls=("http://127.0.0.1:8080",)),
     ChildProcess(command=("node",), handler=None, environment={}, directory="/"),
 )
+
+TOPIC = Arn.parse("arn:aws:sns:eu-west-1:000000000000:t")
+CONFIGS = [EventInvokeConfig(), EventInvokeConfig(maximum_retry_attempts=1), EventInvokeConfig(on_failure=TOPIC)]
 
 DAEMON = Daemon(
     region=None,
@@ -45,7 +48,7 @@ names = st.sampled_from("abc")
 
 @st.composite
 def functions_of_a_file(draw: st.DrawFn) -> dict[FunctionName, Function]:
-    """The three functions of every file, each with one of two timeouts."""
+    """The three functions of every file, each with one of two timeouts and one of three configs for its events."""
     return {
         name: Function(
             name=name,
@@ -55,6 +58,7 @@ def functions_of_a_file(draw: st.DrawFn) -> dict[FunctionName, Function]:
             kind=kind,
             timeout_in_seconds=draw(st.sampled_from([3, 4])),
             reserved_concurrency=1,
+            event_invoke_config=draw(st.sampled_from(CONFIGS)),
         )
         for name, kind in zip(map(FunctionName, "xyz"), KINDS, strict=True)
     }
@@ -87,12 +91,13 @@ def files(draw: st.DrawFn) -> Settings:
     daemon = replace(
         DAEMON,
         state=draw(st.sampled_from(["memory:", "sqlite:///p.db"])),
+        event_queue=draw(st.sampled_from([None, "sqlite:///e.db"])),
         http_listen=draw(st.sampled_from([None, ("127.0.0.1", 0)])),
         http_hosts=draw(st.sampled_from([(), ("poller",)])),
         endpoint_url=draw(url),
         endpoints={
             service: found
-            for service in ("sqs", "kinesis", "sts", "lambda")
+            for service in ("sqs", "kinesis", "sts", "lambda", "sns")
             if (found := draw(st.sampled_from([None, "http://one"])))
         },
     )
@@ -123,7 +128,9 @@ def test_after_the_changes_the_settings_are_those_of_the_file(in_use: Settings, 
         assert name in running
         running[name] = wanted[name]
     assert running == wanted
-    in_force = {option: getattr(in_use.daemon, option) for option in ("state", "http_listen", "log_format")}
+    in_force = {
+        option: getattr(in_use.daemon, option) for option in ("state", "event_queue", "http_listen", "log_format")
+    }
     assert found.settings == replace(written, daemon=replace(written.daemon, **in_force))
 
 
@@ -136,7 +143,8 @@ def test_a_mapping_that_stays_has_the_same_function_and_endpoints(in_use: Settin
             (in_use.daemon.endpoint_url, in_use.daemon.endpoints),
             (written.daemon.endpoint_url, written.daemon.endpoints),
         )
-        is_equal = before[name] == now[name] and functions[0] == functions[1]
+        without_events = [replace(function, event_invoke_config=EventInvokeConfig()) for function in functions]
+        is_equal = before[name] == now[name] and without_events[0] == without_events[1]
         if not is_equal:
             assert name in found.mappings.replaced
         elif endpoints[0] == endpoints[1]:
@@ -148,11 +156,36 @@ def test_a_mapping_that_stays_has_the_same_function_and_endpoints(in_use: Settin
 
 
 @given(files(), files())
+def test_what_runs_the_events_of_a_function_is_replaced_with_it_or_with_its_config(
+    in_use: Settings, written: Settings
+) -> None:
+    found = changes(in_use, written)
+    if in_use.daemon.event_queue is None:
+        nothing: Difference[FunctionName] = Difference()
+        assert found.events == nothing
+        return
+    assert (found.events.added, found.events.removed) == ((), ()), "every file has the same functions"
+    for name, function in written.functions.items():
+        services = {"sts", "sns"} if function.event_invoke_config.on_failure is not None else {"sts"}
+        endpoints = [
+            [one.daemon.endpoints.get(service, one.daemon.endpoint_url) for service in sorted(services)]
+            for one in (in_use, written)
+        ]
+        is_replaced = (
+            name in found.functions.replaced
+            or function.event_invoke_config != in_use.functions[name].event_invoke_config
+            or endpoints[0] != endpoints[1]
+        )
+        assert (name in found.events.replaced) == is_replaced
+
+
+@given(files(), files())
 def test_a_second_reading_of_the_same_file_changes_nothing(in_use: Settings, written: Settings) -> None:
     first = changes(in_use, written)
     second = changes(first.settings, written)
     nothing: Difference[MappingName] = Difference()
     no_function: Difference[FunctionName] = Difference()
     assert (second.mappings, second.functions, second.options, second.renamed) == (nothing, no_function, (), ())
+    assert second.events == no_function
     assert second.needs_restart == first.needs_restart
     assert second.settings == first.settings
