@@ -78,7 +78,7 @@ def _whole(event: Event, function: Function, text: bytes) -> Document:
         event=None,
         folder=f"aws/lambda/async/{unqualified(function.arn).resource.removeprefix('function:')}",
         at=ending.at,
-        document_id=uuid.uuid5(uuid.NAMESPACE_OID, f"{function.arn} {event.request_id}"),
+        document_id=uuid.uuid5(uuid.NAMESPACE_OID, event.request_id),
         detail_type=f"Lambda Function Invocation Result - {result}",
         function_arn=_function_arn(event, function),
         trace=passed_on(event, function.arn),

@@ -107,6 +107,7 @@ def test_the_function_is_named_with_its_qualifier(invoked_arn: str | None, resou
 def test_a_qualifier_in_the_file_is_named_unless_the_client_asked_for_another() -> None:
     function = replace(FUNCTION, arn=replace(FUNCTION.arn, resource="function:insert_records:7"))
     assert whole(EXHAUSTED, function)["requestContext"]["functionArn"].endswith(":insert_records:7")
+    assert next(records_of(EXHAUSTED, function)).folder == "aws/lambda/async/insert_records"
 
 
 def test_all_documents_of_an_event_have_what_the_services_need() -> None:
