@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from poller.facts.declaration import Line, declare
+from poller.facts.declaration import Counter, Line, declare
 from poller.model.ids import FunctionName, MappingName
 
 
@@ -36,6 +36,7 @@ class DaemonStopping(NamedTuple):
 @declare(
     Line("warning", when=lambda fact: fact.needs_restart or fact.failed),
     Line("info"),
+    Counter("poller_reloads_total", "Reloads of the settings that were applied.", of="daemon").by(1),
 )
 class Reloaded(NamedTuple):
     """The daemon has read its settings again and applied what changed.
@@ -69,7 +70,12 @@ class MappingNotChanged(NamedTuple):
     detail: str
 
 
-@declare(Line("error"))
+@declare(
+    Line("error"),
+    Counter(
+        "poller_reloads_refused_total", "Reloads of the settings that changed nothing, because of faults.", of="daemon"
+    ).by(1),
+)
 class ReloadRefused(NamedTuple):
     """A reload changed nothing, because the settings have `faults`; the daemon keeps its present settings."""
 

@@ -34,8 +34,8 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
 Level = Literal["debug", "info", "warning", "error"]
-Owner = Literal["mapping", "queue", "stream", "function"]
-"""What a series belongs to: any mapping, a mapping whose source is a queue or a stream, or a function."""
+Owner = Literal["daemon", "mapping", "queue", "stream", "function"]
+"""What a series belongs to: the daemon, any mapping, a mapping whose source is a queue or a stream, or a function."""
 
 PAUSE_IN_SECONDS = 10.0
 
@@ -73,9 +73,9 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric whose series belong to mappings or functions.
+    """A metric whose series belong to mappings, to functions or to the daemon.
 
-    `labels` are the labels after the first one, which is always `mapping` or `function`.
+    `labels` are the labels after the first one, which is `mapping` or `function`. A metric of the daemon has only them.
     """
 
     name: str
@@ -86,7 +86,8 @@ class Metric:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        return ("function" if self.of == "function" else "mapping", *(label.name for label in self.labels))
+        owner = {"daemon": (), "function": ("function",)}.get(self.of, ("mapping",))
+        return (*owner, *(label.name for label in self.labels))
 
     def by(self, amount: str | int, *, when: Condition | None = None) -> Count:
         """Declare what a fact adds to the metric: a number, or the value of the field or property with this name."""

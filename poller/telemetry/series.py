@@ -1,4 +1,4 @@
-"""Which series does a scrape show? Those of every mapping and function, and those of the process.
+"""Which series does a scrape show? Those of every mapping and function, those of the daemon, and those of the process.
 
 A scrape runs in a worker thread while the event loop counts facts, so each dict is copied in one step and then read.
 """
@@ -48,13 +48,14 @@ class MetricCollector(Collector):
     def collect(self) -> Iterator[Family]:
         name, family = self._metric.name, _family(self._metric)
         for subject in list(self._subjects.values()):
+            owner = [] if subject.kind == "daemon" else [subject.name]
             if name in subject.counts:
-                family.add_metric([subject.name], subject.counts[name])
+                family.add_metric(owner, subject.counts[name])
             elif name in subject.labelled:
                 for values, value in list(subject.labelled[name].items()):
-                    family.add_metric([subject.name, *values], value)
+                    family.add_metric([*owner, *values], value)
             elif name in subject.distributions:
-                family.add_metric([subject.name], **_values(subject.distributions[name]))
+                family.add_metric(owner, **_values(subject.distributions[name]))
         yield family
 
 

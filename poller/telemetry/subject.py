@@ -24,7 +24,7 @@ from poller.facts.declaration import Count, Fact, Histogram, Label, Metric, Owne
 from poller.telemetry.labels import OTHER, BoundedValues
 from poller.telemetry.repetitions import Repetitions
 
-Kind = Literal["queue", "stream", "function"]
+Kind = Literal["queue", "stream", "function", "daemon"]
 Values = tuple[str, ...]
 """The values of a metric's labels, without the first label."""
 
@@ -32,6 +32,7 @@ _OWNERS: dict[Kind, tuple[Owner, ...]] = {
     "queue": ("mapping", "queue"),
     "stream": ("mapping", "stream"),
     "function": ("function",),
+    "daemon": ("daemon",),
 }
 
 
@@ -51,7 +52,7 @@ class Distribution:
 
 
 class Subject:
-    """A mapping or a function. `function` is the one that the mapping invokes, or the function itself.
+    """A mapping, a function or the daemon. `function` is the one that the mapping invokes, or the function itself.
 
     All three dicts have the names of metrics as keys. `counts` has the metrics without further labels, `labelled` those
     with further labels, and `distributions` the histograms.

@@ -5,8 +5,8 @@
     scrape ───────────────────────────────────┬── the series of every subject                         (series.py)
                                               └── gauges, read from the statuses                      (gauges.py)
 
-The subject of a fact is the mapping or the function that it is about; a fact may have none.
-A Subject holds what is counted and remembered of a mapping or function, from `begin_…` to `forget_…`.
+The subject of a fact is the mapping or the function that it is about, else the daemon.
+A Subject holds what is counted and remembered of it: of a mapping or function, from `begin_…` to `forget_…`.
 A fact that comes later is logged but not counted, so that no removed series comes back.
 
 A batch of a queue emits three facts (received, invoked, deleted), and there are thousands of batches a second.  So each
@@ -41,10 +41,11 @@ class Telemetry:
         self._now = now
         self._mappings: dict[str, Subject] = {}
         self._functions: dict[str, Subject] = {}
+        self._daemon = {"daemon": Subject("daemon", "daemon", "", now=now)}
         self.registry = CollectorRegistry()
         register_process(self.registry)
         for metric in metrics():
-            subjects = self._functions if metric.of == "function" else self._mappings
+            subjects = {"daemon": self._daemon, "function": self._functions}.get(metric.of, self._mappings)
             self.registry.register(MetricCollector(metric, subjects))
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("poller").bind()
         self._compiled = {
@@ -91,8 +92,7 @@ class Telemetry:
             return _interpreter(self._mappings, attrgetter("mapping"), adders, write_line)
         if "function" in fields:
             return _interpreter(self._functions, attrgetter("function"), adders, write_line)
-        assert not adders, "what is counted is counted of a mapping or of a function"
-        return lambda fact: write_line(fact, None) if write_line is not None else None
+        return _interpreter(self._daemon, lambda _: "daemon", adders, write_line)
 
 
 def _interpreter(
