@@ -20,7 +20,7 @@ from poller.cli.positions import NoPosition
 from poller.cli.tables import Entry, document, entries, table
 from poller.model.ids import MappingName
 from poller.settings.values import Settings
-from poller.stores.by_hand import Renamed, held, stored
+from poller.stores.by_hand import Renamed, held, stored, stored_pauses
 from poller.stores.schema import STATE
 
 state_commands = typer.Typer(
@@ -43,21 +43,26 @@ def show(
     Example: `poller state show --json | jq '.mappings[].shards[]'`
 
     Positions in a stream that a mapping no longer reads are kept and shown, and used if it reads the stream again.
+    Paused mappings are named too, also those that read a queue.
     """
     settings = examined(config).settings
     path = _file_of(settings)
     with failures_told(config):
         has_file = path is not None and STATE.is_there(path)
         found = entries(settings.stream_mappings, {} if path is None else stored(path))
+        paused = sorted(frozenset() if path is None else stored_pauses(path))
     if mapping is not None:
         _refuse_unless_known(mapping, (entry.key.mapping for entry in found), settings)
     found = [entry for entry in found if mapping in (None, entry.key.mapping)]
+    paused = [name for name in paused if mapping in (None, name)]
     if as_json:
-        _print_json(settings, has_file, found)
+        _print_json(settings, has_file, found, paused)
     elif path is None:
         typer.echo('daemon.state is "memory:": positions end with the process, and nothing is stored.')
     else:
         typer.echo(f"{path}{'' if has_file else ': there is no such file, so a daemon would begin anew'}")
+        if paused:
+            typer.echo(f"Paused by a person, until they are resumed: {', '.join(paused)}")
         for entry in found:
             typer.echo()
             typer.echo(table(entry))
@@ -193,6 +198,11 @@ def _file_of(settings: Settings) -> Path | None:
     return None if state == "memory:" else Path(state.removeprefix("sqlite://"))
 
 
-def _print_json(settings: Settings, has_file: bool, found: list[Entry]) -> None:
-    shown = {"state": settings.daemon.state, "exists": has_file, "mappings": [document(entry) for entry in found]}
+def _print_json(settings: Settings, has_file: bool, found: list[Entry], paused: list[MappingName]) -> None:
+    shown = {
+        "state": settings.daemon.state,
+        "exists": has_file,
+        "mappings": [document(entry) for entry in found],
+        "paused": paused,
+    }
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))

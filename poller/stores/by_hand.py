@@ -1,6 +1,6 @@
 """What may a person do to the stored positions?
 
-    stored()  reads them, even while a daemon runs
+    stored()  reads them, even while a daemon runs; stored_pauses() reads the pauses
     held()    lets a person move them, or give them to a mapping's new name; it locks the file until its block ends, so
               no daemon can run meanwhile
 
@@ -56,6 +56,12 @@ def stored(path: Path) -> dict[StateKey, Stored]:
     """Return all rows, sorted by mapping and stream. A daemon may run meanwhile."""
     with shown(path) as file, STATE.faults(path):
         return {} if file is None else _stored(file)
+
+
+def stored_pauses(path: Path) -> frozenset[MappingName]:
+    """Return the mappings that a person has paused. A daemon may run meanwhile."""
+    with shown(path) as file, STATE.faults(path):
+        return frozenset() if file is None else paused(file)
 
 
 @contextmanager

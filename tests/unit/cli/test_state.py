@@ -362,13 +362,25 @@ def test_a_mapping_can_be_renamed_after_the_settings_file_was_changed(poller: Po
     assert shown(poller, "page_clicks")["mappings"][0]["shards"][0]["shard_id"] == A
 
 
-def test_a_renamed_mapping_keeps_its_pause_and_its_starting_position(poller: Poller) -> None:
-    async def pause() -> None:
-        async with SqliteStore(Path("poller.db")) as store:
-            for name in ("users", "orders"):
-                await store.pauses.pause(MappingName(name))
+async def pause(*names: str) -> None:
+    async with SqliteStore(Path("poller.db")) as store:
+        for name in names:
+            await store.pauses.pause(MappingName(name))
 
-    anyio.run(pause)
+
+def test_paused_mappings_are_shown_also_those_of_queues(poller: Poller) -> None:
+    assert shown(poller)["paused"] == []
+    assert "Paused" not in poller("state", "show").stdout
+    anyio.run(pause, "users", "orders")
+    assert shown(poller)["paused"] == ["orders", "users"]
+    assert shown(poller, "users")["paused"] == ["users"]
+    assert shown(poller, "clicks")["paused"] == []
+    lines = poller("state", "show").stdout.splitlines()
+    assert lines[1] == "Paused by a person, until they are resumed: orders, users"
+
+
+def test_a_renamed_mapping_keeps_its_pause_and_its_starting_position(poller: Poller) -> None:
+    anyio.run(pause, "users", "orders")
     assert poller("state", "set", "users", "TRIM_HORIZON", "--yes").exit_code == 0
     result = poller("state", "rename", "users", "people")
     assert result.stdout.startswith("Done; people has the starting position that was set by hand and the pause.\n")
