@@ -6,6 +6,7 @@
       rows      reads and writes events in the file
       schema    has the file's tables, and opens the file
       by_hand   shows and changes the file for a person
+    on_demand   opens a queue at its first call
     sqs         stores them in an SQS standard queue, for the daemons of many hosts
       messages  writes an event as an SQS message
     notation    writes parts of an event as JSON

@@ -17,12 +17,13 @@ SNS notifications"; Amazon SNS Developer Guide, "Parsing message formats".
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from poller.core.events.attempts import INVALID_REQUEST
-from poller.core.events.json_text import dumped, parsed
-from poller.model.event import LastAttempt
+from poller.core.events.json_text import NotJson, dumped, parsed
+from poller.model.event import Event, LastAttempt
 
 NOT_JSON = LastAttempt(status_code=INVALID_REQUEST, error_message="Could not parse request body into json.")
 """`Event.last` of an event whose payload is not JSON. `attempts.before_attempt` ends such an event."""
@@ -31,6 +32,18 @@ _TEST_KEYS = {"Service": "Amazon S3", "Event": "s3:TestEvent"}
 
 _SNS_KEYS = ("MessageId", "TopicArn", "Message", "Timestamp", "Signature", "SignatureVersion")
 """What every SNS message has, beside its Type."""
+
+
+def of_sender(message: Event) -> Event | None:
+    """Return the event that a sender's message becomes; None if it becomes none.
+
+    `message` is an event with the message's body as its payload.
+    """
+    try:
+        payload = payload_of(message.payload)
+    except NotJson:
+        return replace(message, last=NOT_JSON)
+    return None if payload is None else replace(message, payload=payload)
 
 
 def payload_of(body: bytes) -> bytes | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from poller.core.events.json_text import NotJson
-from poller.core.events.senders import payload_of
+from poller.core.events.senders import NOT_JSON, of_sender, payload_of
+from poller.model.event import Event
+from poller.model.ids import FunctionName, RequestId
 
 S3 = {"Records": [{"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"object": {"key": "a+b.csv"}}}]}
 S3_TEST = {
@@ -46,6 +49,17 @@ def sns_event(message: dict[str, Any]) -> dict[str, Any]:
     (record,) = json.loads(payload)["Records"]
     assert isinstance(record, dict)
     return record
+
+
+def message(body: bytes) -> Event:
+    return Event(request_id=RequestId("8f3"), function=FunctionName("f"), payload=body, accepted_at=1.0, due_at=1.0)
+
+
+def test_a_message_becomes_an_event_with_another_payload_no_event_or_one_that_ends_at_once() -> None:
+    sns = of_sender(message(text(SNS)))
+    assert sns == message(payload_of(text(SNS)) or b"")
+    assert of_sender(message(text(S3_TEST))) is None
+    assert of_sender(message(b"no JSON")) == replace(message(b"no JSON"), last=NOT_JSON)
 
 
 @pytest.mark.parametrize(

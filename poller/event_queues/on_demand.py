@@ -1,0 +1,78 @@
+"""When is an event queue opened? At its first call, so that a queue that cannot be opened stops nothing else.
+
+    the queue does not exist    put makes it; a take waits for that; there are no events
+    the queue exists            the first call opens it, and it stays open
+
+So a daemon that gets no events has no file for them.  Another process may make the file, so a take looks for it each
+time that its wait is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+
+from poller.errors import PollerError, Rejected, ServiceError
+from poller.model.event import Event, EventQueueDepth, TakenEvent
+from poller.model.ids import FunctionName
+from poller.ports import EventQueue
+
+
+class OnDemandEventQueue:
+    """`ports.EventQueue` over a queue that may not be open yet.
+
+    `exists` says whether there is a queue to open. `open_queue` opens it, and makes it if there is none.
+    """
+
+    def __init__(
+        self, *, exists: Callable[[], Awaitable[bool]], open_queue: Callable[[], Awaitable[EventQueue]]
+    ) -> None:
+        self._exists = exists
+        self._open_queue = open_queue
+        self._opening = anyio.Lock()
+        self._is_open = anyio.Event()
+        self._queue: EventQueue | None = None
+
+    async def put(self, events: Sequence[Event]) -> None:
+        await (await self._opened()).put(events)
+
+    async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
+        until = anyio.current_time() + wait_in_seconds
+        if not await self._may_have_events():
+            with anyio.move_on_after(wait_in_seconds):
+                await self._is_open.wait()
+            if not await self._may_have_events():
+                return []
+        queue, left = await self._opened(), max(0.0, until - anyio.current_time())
+        return await queue.take(function, count=count, wait_in_seconds=left)
+
+    async def extend(self, taken: TakenEvent, *, by_seconds: float) -> TakenEvent | None:
+        return await (await self._opened()).extend(taken, by_seconds=by_seconds)
+
+    async def put_back(self, taken: TakenEvent, event: Event) -> None:
+        await (await self._opened()).put_back(taken, event)
+
+    async def remove(self, taken: TakenEvent) -> None:
+        await (await self._opened()).remove(taken)
+
+    async def depth(self, function: FunctionName) -> EventQueueDepth:
+        if not await self._may_have_events():
+            return EventQueueDepth(waiting=0, in_flight=0)
+        return await (await self._opened()).depth(function)
+
+    async def _may_have_events(self) -> bool:
+        return self._queue is not None or await self._exists()
+
+    async def _opened(self) -> EventQueue:
+        """Return the open queue. Raises ServiceError if it cannot be opened; the next call tries again."""
+        async with self._opening:
+            if self._queue is None:
+                try:
+                    self._queue = await self._open_queue()
+                except ServiceError:
+                    raise
+                except PollerError as error:
+                    raise Rejected(str(error), code="EventQueueUnusable") from error
+                self._is_open.set()
+            return self._queue
