@@ -29,10 +29,12 @@ from poller.admin.listening import Address
 from poller.admin.server import Pages, serve, serve_control
 from poller.composition import Pauses, compose
 from poller.descriptors import raise_limit
+from poller.engine.events.orphans import OrphanedEvents
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
 from poller.errors import CannotListen
 from poller.facts import ControlSocketFailed, DaemonStarted, Emit, SettingsWarning
+from poller.model.status import MappingStatus
 from poller.reloading import Reloader
 from poller.running import Running
 from poller.settings.loading import load
@@ -85,9 +87,9 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         running = Running(supervisor, composition, series=telemetry, limits=limits, emit=telemetry.emit)
         running.check_descriptors(settings)
         await stack.enter_async_context(supervisor.running())
-        for mapping in settings.mappings:
-            await supervisor.add(mapping, settings.functions[mapping.function_name])
-        telemetry.watch(lambda: from_thread.run_sync(supervisor.statuses))  # a worker thread renders /metrics
+        await running.start(settings)
+        statuses = partial(_shown, supervisor, composition.events.orphans)
+        telemetry.watch(lambda: from_thread.run_sync(statuses))  # a worker thread renders /metrics
         reloader = Reloader(
             settings,
             file=settings_path,
@@ -96,11 +98,12 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             stop=stop,
             emit=telemetry.emit,
         )
-        pages = Pages(telemetry.registry, supervisor.statuses)
+        pages = Pages(telemetry.registry, statuses)
         http = await stack.enter_async_context(_served(pages, reloader, settings_path, telemetry.emit))
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stop, reloader)
             services.start_soon(reloader.run)
+            services.start_soon(composition.events.orphans.run)
             telemetry.emit(
                 DaemonStarted(
                     version=__version__,
@@ -116,6 +119,19 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             await supervisor.stopped()
             services.cancel_scope.cancel()
     return 1 if stop.is_unclean.is_set() else 0
+
+
+def _shown(supervisor: Supervisor, orphans: OrphanedEvents) -> list[MappingStatus]:
+    """Return the statuses for pages and metrics.
+
+    The events of a function are shown if they are in use, or if a call for them fails now.
+    """
+    shown = [
+        status
+        for status in supervisor.statuses()
+        if status.events is None or status.events.is_in_use or status.attempt is not None
+    ]
+    return [*shown, *orphans.statuses()]
 
 
 @asynccontextmanager

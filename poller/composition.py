@@ -1,7 +1,8 @@
 """Which objects does a mapping run with? This module makes them: it chooses the concrete classes.
 
-    a mapping of a queue     SqsSource ─┐
-    a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┴─ a function
+    a mapping of a queue     SqsSource ────────────────────────────────────────────────────────┐
+    a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┼─ a function
+    a function's events      their queue, destinations (event_composition.py) ─────────────────┘
 
 `Composition.open` makes one run of a mapping for the supervisor, with all that the run needs, and closes it afterwards.
 Runs share functions and AWS clients: the first run that needs one opens it, and it is closed after the last one.
@@ -26,11 +27,8 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.json_client import JsonClient
-from poller.aws.kept_client import KeptClient
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
-from poller.destinations.s3 import S3Destination
-from poller.destinations.sns import SnsDestination
-from poller.destinations.sqs import SqsDestination
+from poller.engine.events.mapping import EventMappingRunner
 from poller.engine.idle import IdleRunner
 from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.mapping import QueueContext, QueueMappingRunner
@@ -42,6 +40,7 @@ from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.engine.streams.shards_in_hand import ShardsInHand
 from poller.engine.supervisor import Runner
+from poller.event_composition import EventComposition, aws_settings, open_destination
 from poller.facts import Emit, StateOpened
 from poller.functions.capacity import FunctionCapacity
 from poller.functions.opened import OpenFunction
@@ -114,6 +113,16 @@ class Composition:
         self._capacities: WeakValueDictionary[FunctionName, FunctionCapacity] = WeakValueDictionary()
         self._attempts: WeakValueDictionary[Arn, ReceiveAttempts] = WeakValueDictionary()
         self._shards: WeakValueDictionary[StateKey, ShardsInHand] = WeakValueDictionary()
+        self.events = EventComposition(
+            lambda: self.settings,
+            open_aws=self._clients,
+            tasks=tasks,
+            is_over=self.is_over,
+            clock=self.clock,
+            randomness=self.randomness,
+            new_request_id=new_request_id,
+            emit=emit,
+        )
 
     @asynccontextmanager
     async def open(self, mapping: AnyMapping, function: Function, stop: Stop) -> AsyncIterator[Runner]:
@@ -125,7 +134,7 @@ class Composition:
             yield IdleRunner(mapping, stop=stop, clock=self.clock, emit=self._emit)
             return
         async with AsyncExitStack() as stack:
-            aws = await stack.enter_async_context(self._aws.use(self._aws_settings))
+            aws = await stack.enter_async_context(self._aws.use(aws_settings(self.settings)))
             shared = await stack.enter_async_context(self._functions.use(self._key(function)))
             match mapping:
                 case QueueMapping():
@@ -134,7 +143,8 @@ class Composition:
                     destination = await stack.enter_async_context(_destination(mapping, aws))
                     yield StreamMappingRunner(await self._stream_context(mapping, shared, stop, aws, destination))
                 case EventMapping():
-                    raise AssertionError("no settings make events run yet")
+                    context = await self.events.context(mapping, function, shared.opened, stop, stack)
+                    yield EventMappingRunner(context)
                 case _:
                     assert_never(mapping)
 
@@ -242,10 +252,10 @@ class Composition:
         whose = (operation, client.endpoint_url, arn.region, arn.account)
         return PacedClient(client, self._paces.setdefault(whose, Pace(operation, self.randomness)))
 
-    @property
-    def _aws_settings(self) -> AwsSettings:
-        daemon = self.settings.daemon
-        return AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints)
+    @asynccontextmanager
+    async def _clients(self, settings: AwsSettings) -> AsyncIterator[Aws]:
+        async with self._aws.use(settings) as aws:
+            yield aws.clients
 
     def _key(self, function: Function) -> FunctionKey:
         return function_key(function, self.settings.daemon)
@@ -257,7 +267,7 @@ class Composition:
             target: Target
             match function.kind:
                 case LambdaApi() as kind:
-                    aws = await stack.enter_async_context(self._aws.use(self._aws_settings))
+                    aws = await stack.enter_async_context(self._aws.use(aws_settings(self.settings)))
                     target = await LambdaApiTarget.of(function, kind, aws.clients)
                 case HttpService():
                     target = await stack.enter_async_context(HttpTarget(function, emit=self._emit))
@@ -369,18 +379,8 @@ async def _destination(mapping: StreamMapping, aws: SharedAws) -> AsyncIterator[
         yield None
         return
     arn = mapping.on_failure.destination_arn
-    region, role_arn = arn.region or mapping.region, mapping.role_arn
-    async with KeptClient(lambda: aws.clients.client(arn.service, region=region, role_arn=role_arn)) as client:
-        match arn.service:
-            case "sqs":
-                endpoint_url = (await aws.clients.json_client("sqs", region=region, role_arn=role_arn)).endpoint_url
-                yield SqsDestination(client, queue_url=queue_url(endpoint_url, arn))
-            case "sns":
-                yield SnsDestination(client, arn=arn)
-            case "s3":
-                yield S3Destination(client, arn=arn)
-            case service:
-                raise AssertionError(f"settings refuse a destination of {service}")
+    async with open_destination(arn, aws.clients, region=mapping.region, role_arn=mapping.role_arn) as destination:
+        yield destination
 
 
 def _file_of(settings: Settings) -> Path:

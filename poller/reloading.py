@@ -231,6 +231,7 @@ def _fact(found: Changes, failures: Collection[MappingName], file: Path) -> Relo
         functions_added=found.functions.added,
         functions_replaced=found.functions.replaced,
         functions_removed=found.functions.removed,
+        events_replaced=_events_replaced(found),
         options=found.options,
         needs_restart=found.needs_restart,
     )
@@ -242,7 +243,13 @@ def _report(found: Changes, failures: Mapping[MappingName, str], warnings: Seque
         "mappings": asdict(found.mappings),
         "failed": failures,
         "functions": asdict(found.functions),
+        "events": {"replaced": _events_replaced(found)},
         "options": found.options,
         "needs_restart": found.needs_restart,
         "warnings": warnings,
     }
+
+
+def _events_replaced(found: Changes) -> tuple[FunctionName, ...]:
+    """Return the functions that run on, but whose asynchronous events have other options."""
+    return tuple(function for function in found.events.replaced if function not in found.functions.replaced)

@@ -3,13 +3,15 @@
     Changes ──> first: new runs use the new settings, and the supervisor the new grace
             └─> then: remove, replace, add; each mapping waits for its own invocations only
 
+The events of each function are a mapping, too, if the settings name a file for them.
+
 If one mapping cannot be opened, all others are still changed.
 A mapping that could not be added does not exist; a mapping that could not be replaced goes on as before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -20,7 +22,7 @@ from poller.disclosure import safe_text
 from poller.facts import Emit, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import AnyMapping
+from poller.model.mapping import AnyMapping, EventMapping
 from poller.model.status import MappingStatus
 from poller.settings.changes import Changes
 from poller.settings.values import Settings
@@ -56,6 +58,10 @@ class Series(Protocol):
     def forget_function(self, function: FunctionName) -> None: ...
 
 
+Change = tuple[MappingName, Callable[[], Awaitable[None]]]
+"""The mapping that is changed, and what changes it."""
+
+
 class Running:
     """The mappings and functions of the daemon."""
 
@@ -68,6 +74,14 @@ class Running:
         self._composition = composition
         self._series = series
         self._emit = emit
+        self._events_not_replaced: frozenset[FunctionName] = frozenset()
+
+    async def start(self, settings: Settings) -> None:
+        """Add all mappings, and the events of all functions. Raises the error of one that cannot be opened."""
+        for mapping in settings.mappings:
+            await self._supervisor.add(mapping, settings.functions[mapping.function_name])
+        for events in event_mappings(settings).values():
+            await self._supervisor.add(events, settings.functions[events.function_name])
 
     async def apply(self, found: Changes) -> Mapping[MappingName, str]:
         """Change the running mappings, wait until all are changed, and return the reason of each one that failed.
@@ -88,23 +102,45 @@ class Running:
                 failures[name] = safe_text(error)
                 self._emit(MappingNotChanged(name, failures[name]))
 
-        mappings = {mapping.name: mapping for mapping in settings.mappings}
         async with anyio.create_task_group() as tasks:
-            for name in found.mappings.removed:
-                tasks.start_soon(change, name, partial(self._supervisor.remove, name))
-            for make, names in (
-                (self._supervisor.replace, found.mappings.replaced),
-                (self._supervisor.add, found.mappings.added),
-            ):
-                for name in names:
-                    mapping = mappings[name]
-                    invoked = settings.functions[mapping.function_name]
-                    tasks.start_soon(change, name, partial(make, mapping, invoked))
+            for name, make in (*self._changes_of_mappings(found), *self._changes_of_events(found)):
+                tasks.start_soon(change, name, make)
+        self._events_not_replaced = frozenset(
+            name for name in settings.functions if EventMapping.named(name) in failures
+        )
         still_invoked = {*self.functions_of_mappings.values()}
         for function in found.functions.removed:
             if function not in still_invoked:
                 self._series.forget_function(function)
         return failures
+
+    def _changes_of_mappings(self, found: Changes) -> Iterator[Change]:
+        mappings = {mapping.name: mapping for mapping in found.settings.mappings}
+        for name in found.mappings.removed:
+            yield name, partial(self._supervisor.remove, name)
+        for make, names in (
+            (self._supervisor.replace, found.mappings.replaced),
+            (self._supervisor.add, found.mappings.added),
+        ):
+            for name in names:
+                mapping = mappings[name]
+                yield name, partial(make, mapping, found.settings.functions[mapping.function_name])
+
+    def _changes_of_events(self, found: Changes) -> Iterator[Change]:
+        """Compare with the events that run, because a change that failed is made again by the next reload."""
+        wanted = event_mappings(found.settings)
+        running = {
+            status.function: status.mapping for status in self._supervisor.statuses() if status.events is not None
+        }
+        for function, name in running.items():
+            if function not in wanted:
+                yield name, partial(self._supervisor.remove, name)
+        for function, events in wanted.items():
+            definition = found.settings.functions[function]
+            if function not in running:
+                yield events.name, partial(self._supervisor.add, events, definition)
+            elif function in self._events_not_replaced or function in found.events.replaced:
+                yield events.name, partial(self._supervisor.replace, events, definition)
 
     @property
     def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
@@ -119,3 +155,10 @@ class Running:
     def restart_function(self, function: Function) -> None:
         """Use new child processes for later invocations of this function."""
         self._composition.renew(function)
+
+
+def event_mappings(settings: Settings) -> Mapping[FunctionName, EventMapping]:
+    """Return the events of each function; nothing if no file may hold them."""
+    if settings.daemon.event_queue is None:
+        return {}
+    return {name: EventMapping.of(function) for name, function in settings.functions.items()}

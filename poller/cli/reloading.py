@@ -103,6 +103,7 @@ def _in_words(answer: Mapping[str, Any]) -> Iterator[str]:
         for kind in ("mappings", "functions")
         for change in ("added", "replaced", "removed")
     ]
+    lines += [("events replaced", answer["events"]["replaced"])]
     lines += [("options changed", answer["options"]), ("needs a restart", answer["needs_restart"])]
     found = [f"{what}: {', '.join(names)}" for what, names in lines if names]
     yield from found or ["nothing has changed"]

@@ -6,23 +6,28 @@ destination is invoked asynchronously.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from poller.core.document import Document
 from poller.destinations.messages import check_size
 from poller.model.event import MAXIMUM_PAYLOAD_BYTES, Event
 from poller.model.ids import FunctionName, RequestId
-from poller.ports import Clock, EventQueue
+from poller.ports import Clock
 
 
 class FunctionDestination:
-    """A function of the same settings file, as `ports.Destination`. `queue` holds the events of the function."""
+    """A function of the same settings file, as `ports.Destination`. `put` stores events of the function."""
 
     def __init__(
-        self, function: FunctionName, *, queue: EventQueue, clock: Clock, new_request_id: Callable[[], RequestId]
+        self,
+        function: FunctionName,
+        *,
+        put: Callable[[Sequence[Event]], Awaitable[None]],
+        clock: Clock,
+        new_request_id: Callable[[], RequestId],
     ) -> None:
         self._function = function
-        self._queue = queue
+        self._put = put
         self._clock = clock
         self._new_request_id = new_request_id
 
@@ -38,4 +43,4 @@ class FunctionDestination:
             due_at=now,
             trace=document.trace,
         )
-        await self._queue.put([event])
+        await self._put([event])

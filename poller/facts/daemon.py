@@ -42,6 +42,7 @@ class Reloaded(NamedTuple):
     """The daemon has read its settings again and applied what changed.
 
     `added`, `replaced` and `removed` are mappings; `options` are those of [daemon] that changed.
+    `events_replaced` are functions that run on, but whose asynchronous events have other options.
     `failed` are the mappings among them that could not be changed; `mapping_not_changed` is logged for each.
     `needs_restart` are changed options that the daemon reads only at its start.
     """
@@ -54,6 +55,7 @@ class Reloaded(NamedTuple):
     functions_added: tuple[FunctionName, ...]
     functions_replaced: tuple[FunctionName, ...]
     functions_removed: tuple[FunctionName, ...]
+    events_replaced: tuple[FunctionName, ...]
     options: tuple[str, ...]
     needs_restart: tuple[str, ...]
 

@@ -264,6 +264,14 @@ class EventQueueRecovered(NamedTuple):
     function: FunctionName
 
 
+@declare(Line("warning"))
+class EventsOrphaned(NamedTuple):
+    """Events wait for a function that the settings no longer have; a person drops them, or adds the function again."""
+
+    function: FunctionName
+    events: int
+
+
 @declare(
     Line("error"),
     Counter(

@@ -200,7 +200,7 @@ def function_of_the_file() -> Place:
     silent.script("put", Fault.UNREACHABLE)
     queues = [FakeEventQueue(clock, faults=plan) for plan in (FaultPlan(), absent, silent)]
     destination, without_function, without_answer = (
-        FunctionDestination(FunctionName("audit"), queue=queue, clock=clock, new_request_id=new_request_id)
+        FunctionDestination(FunctionName("audit"), put=queue.put, clock=clock, new_request_id=new_request_id)
         for queue in queues
     )
 

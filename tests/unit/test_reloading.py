@@ -134,6 +134,7 @@ async def test_a_reload_applies_what_changed_and_names_it(tmp_path: Path) -> Non
             "mappings": {"added": ("new",), "replaced": ("orders",), "removed": ("old",)},
             "failed": {},
             "functions": {"added": (), "replaced": (), "removed": ()},
+            "events": {"replaced": ()},
             "options": (),
             "needs_restart": (),
             "warnings": ["functions.audit: no mapping uses it"],
@@ -148,10 +149,25 @@ async def test_a_reload_applies_what_changed_and_names_it(tmp_path: Path) -> Non
                 functions_added=(),
                 functions_replaced=(),
                 functions_removed=(),
+                events_replaced=(),
                 options=(),
                 needs_restart=(),
             )
         ]
+
+
+async def test_a_reload_names_functions_that_run_on_while_the_options_of_their_events_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "DAEMON", f'{DAEMON}event_queue = "sqlite://{tmp_path}/events.db"\n')
+    async with scene(tmp_path, queue("orders")) as made:
+        made.write(queue("orders") + "[functions.store.event_invoke_config]\nmaximum_retry_attempts = 0\n")
+        report = await made.reloader.reload()
+        assert report["events"] == {"replaced": ("store",)}
+        assert report["functions"] == {"added": (), "replaced": (), "removed": ()}
+        (fact,) = made.said(Reloaded)
+        assert isinstance(fact, Reloaded)
+        assert fact.events_replaced == ("store",)
 
 
 async def test_a_second_reload_begins_where_the_first_one_ended(tmp_path: Path) -> None:

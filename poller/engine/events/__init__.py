@@ -8,5 +8,6 @@ claims.py       keeps the claims on the events in hand
 attempting.py   invokes the function with one event, as core/events/attempts.py decides
 delivering.py   delivers an ended event to its destinations and to the dead-letter queue
 settling.py     writes to the queue what became of an event
+orphans.py      finds events of functions that the settings no longer have
 health.py       does the event queue work, and do the destinations accept ended events?
 """

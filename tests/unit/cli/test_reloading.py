@@ -24,6 +24,7 @@ NOTHING: dict[str, Any] = {
     "mappings": {"added": [], "replaced": [], "removed": []},
     "failed": {},
     "functions": {"added": [], "replaced": [], "removed": []},
+    "events": {"replaced": []},
     "options": [],
     "needs_restart": [],
     "warnings": [],
@@ -46,6 +47,7 @@ def test_a_reload_prints_what_changed(poller: Poller, changes: FakeChanges, tmp_
     changes.report = NOTHING | {
         "mappings": {"added": ["a", "b"], "replaced": ["c"], "removed": ["d"]},
         "functions": {"added": [], "replaced": ["f"], "removed": []},
+        "events": {"replaced": ["g"]},
         "options": ["daemon.http_hosts"],
         "needs_restart": ["daemon.state"],
         "warnings": ["functions.g: no mapping uses it"],
@@ -57,6 +59,7 @@ def test_a_reload_prints_what_changed(poller: Poller, changes: FakeChanges, tmp_
         "mappings replaced: c",
         "mappings removed: d",
         "functions replaced: f",
+        "events replaced: g",
         "options changed: daemon.http_hosts",
         "needs a restart: daemon.state",
     ]

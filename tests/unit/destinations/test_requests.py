@@ -211,7 +211,7 @@ async def test_a_function_of_the_file_gets_the_record_as_an_event_of_its_own() -
     queue = FakeEventQueue(clock)
     ids = iter(["r-1", "r-2"])
     destination = FunctionDestination(
-        FunctionName("audit"), queue=queue, clock=clock, new_request_id=lambda: RequestId(next(ids))
+        FunctionName("audit"), put=queue.put, clock=clock, new_request_id=lambda: RequestId(next(ids))
     )
     earliest = clock.now()
     await destination.deliver(RECORD)
@@ -233,7 +233,7 @@ async def test_a_full_queue_of_a_function_is_an_error() -> None:
     clock = VirtualClock()
     queue = FakeEventQueue(clock, maximum_bytes=len(DOCUMENT.text))
     destination = FunctionDestination(
-        FunctionName("audit"), queue=queue, clock=clock, new_request_id=lambda: RequestId("r-1")
+        FunctionName("audit"), put=queue.put, clock=clock, new_request_id=lambda: RequestId("r-1")
     )
     await destination.deliver(RECORD)
     with pytest.raises(QueueFull):
@@ -275,7 +275,7 @@ def destination_of(kind: str, client: Transcript) -> Destination:
             clock = VirtualClock()
             return FunctionDestination(
                 FunctionName("audit"),
-                queue=FakeEventQueue(clock),
+                put=FakeEventQueue(clock).put,
                 clock=clock,
                 new_request_id=lambda: RequestId("r-1"),
             )

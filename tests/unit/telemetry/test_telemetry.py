@@ -78,6 +78,7 @@ RELOADED = facts.Reloaded(
     functions_added=(),
     functions_replaced=(),
     functions_removed=(),
+    events_replaced=(),
     options=(),
     needs_restart=(),
 )
@@ -479,6 +480,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
         {"poller_event_queue_errors_total{function=store}": 1},
     ),
     (facts.EventQueueRecovered(STORE), "info", "event_queue_recovered", {}),
+    (facts.EventsOrphaned(STORE, 3), "warning", "events_orphaned", {}),
     (
         facts.EventsCrashed(STORE, ValueError("secret"), 1.0),
         "error",

@@ -1,0 +1,242 @@
+"""Which objects do the asynchronous events of a function run with? This module makes them for composition.py.
+
+    a function's events    the daemon's own queue, perhaps an SQS queue ─┐
+                           its destinations and its dead-letter queue ───┴─ the function (composition.py)
+
+Each queue is opened at its first call (`event_queues/on_demand.py`). The daemon's own queue is in a file, and stays
+open until the daemon ends.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+from anyio.lowlevel import checkpoint
+
+from poller.aws.clients import Aws, AwsSettings
+from poller.aws.kept_client import KeptClient
+from poller.core.events.senders import of_sender
+from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS
+from poller.destinations.eventbridge import EventBridgeDestination
+from poller.destinations.function import FunctionDestination
+from poller.destinations.lambda_function import LambdaDestination
+from poller.destinations.s3 import S3Destination
+from poller.destinations.sns import SnsDestination
+from poller.destinations.sqs import SqsDestination
+from poller.engine.events.accepting import Acceptor
+from poller.engine.events.delivering import Place
+from poller.engine.events.mapping import EventContext
+from poller.engine.events.orphans import OrphanedEvents
+from poller.engine.sharing import Shared
+from poller.engine.stop import Stop
+from poller.errors import Rejected
+from poller.event_queues.embedded import EmbeddedEventQueue
+from poller.event_queues.on_demand import OnDemandEventQueue
+from poller.event_queues.sqs import SqsEventQueue
+from poller.facts import Emit
+from poller.functions.opened import OpenFunction
+from poller.model.arn import Arn, queue_url, unqualified
+from poller.model.event import Delivery, EventQueueDepth
+from poller.model.function import EventDestination, Function, LambdaApi
+from poller.model.ids import FunctionName, RequestId
+from poller.model.mapping import EventMapping
+from poller.ports import Clock, Destination, EventQueue
+from poller.settings.values import Settings
+from poller.sources.sqs import SqsSource
+
+NO_QUEUE = '[daemon] event_queue names no file, and state = "memory:" keeps nothing: there are no asynchronous events'
+
+
+class SqsKey(NamedTuple):
+    """What an SQS queue of events is opened with. Two users with the same key share one queue."""
+
+    arn: Arn
+    function: FunctionName
+    role_arn: str | None
+    aws: AwsSettings
+
+
+class EventComposition:
+    """Opens what the events of functions need, with the settings that are in use at that moment."""
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        *,
+        open_aws: Callable[[AwsSettings], AbstractAsyncContextManager[Aws]],
+        tasks: TaskGroup,
+        is_over: anyio.Event,
+        clock: Clock,
+        randomness: random.Random,
+        new_request_id: Callable[[], RequestId],
+        emit: Emit,
+    ) -> None:
+        """`tasks` must outlive all runs; its owner sets `is_over` after the last one."""
+        self._settings = settings
+        self._open_aws = open_aws
+        self._tasks = tasks
+        self._is_over = is_over
+        self._clock = clock
+        self._randomness = randomness
+        self._new_request_id = new_request_id
+        self._emit = emit
+        self._file: EmbeddedEventQueue | None = None
+        self._own_queue = OnDemandEventQueue(exists=self._file_exists, open_queue=self._open_file)
+        self._sqs_queues = Shared(self._open_sqs_queue, tasks=tasks)
+        self.acceptor = Acceptor(queue_of=self.queue_of, clock=clock, emit=emit)
+        self.orphans = OrphanedEvents(stored=self._stored, known=lambda: settings().functions, clock=clock, emit=emit)
+
+    async def context(
+        self, mapping: EventMapping, function: Function, opened: OpenFunction, stop: Stop, stack: AsyncExitStack
+    ) -> EventContext:
+        """Return what a run of the function's events needs. It is open until the stack is left."""
+        sqs_queue = None
+        if mapping.event_queue_arn is not None:
+            sqs_queue = await stack.enter_async_context(self._sqs_queues.use(self._sqs_key(mapping, function)))
+        return EventContext(
+            mapping=mapping,
+            function=opened,
+            definition=function,
+            own_queue=self._own_queue,
+            sqs_queue=sqs_queue,
+            places=await self._places(function, stack),
+            clock=self._clock,
+            randomness=self._randomness,
+            emit=self._emit,
+            stop=stop,
+        )
+
+    @asynccontextmanager
+    async def queue_of(self, name: FunctionName) -> AsyncIterator[EventQueue]:
+        """Yield the queue into which the events of a function are put. Raises Rejected if there is none."""
+        settings = self._settings()
+        function = settings.functions.get(name)
+        if settings.daemon.event_queue is None:
+            raise Rejected(NO_QUEUE, code="NoEventQueue")
+        if function is None:
+            raise Rejected(f"there is no function {name}", code="NoSuchFunction")
+        mapping = EventMapping.of(function)
+        if mapping.event_queue_arn is None:
+            yield self._own_queue
+            return
+        async with self._sqs_queues.use(self._sqs_key(mapping, function)) as queue:
+            yield queue
+
+    async def _places(self, function: Function, stack: AsyncExitStack) -> dict[Delivery, Place]:
+        config = function.event_invoke_config
+        receivers: dict[Delivery, EventDestination | None] = {
+            "on_success": config.on_success,
+            "on_failure": config.on_failure,
+            "dead_letter": config.dead_letter_arn,
+        }
+        aws = await stack.enter_async_context(self._open_aws(aws_settings(self._settings())))
+        places: dict[Delivery, Place] = {}
+        for delivery, receiver in receivers.items():
+            match receiver:
+                case None:
+                    continue
+                case Arn():
+                    opening = open_destination(receiver, aws, region=receiver.region, role_arn=_role_of(function))
+                    destination = await stack.enter_async_context(opening)
+                case _:
+                    destination = FunctionDestination(
+                        receiver, put=self.acceptor.put, clock=self._clock, new_request_id=self._new_request_id
+                    )
+            places[delivery] = Place(str(receiver), destination)
+        return places
+
+    async def _file_exists(self) -> bool:
+        return await anyio.Path(self._path).exists()
+
+    async def _stored(self) -> dict[FunctionName, EventQueueDepth]:
+        """Return the functions that have events in the file, with how many. The file is not opened for this."""
+        file = self._file
+        return {} if file is None else {name: await file.depth(name) for name in await file.functions()}
+
+    async def _open_file(self) -> EventQueue:
+        self._file = await self._tasks.start(self._keep_file)
+        return self._file
+
+    async def _keep_file(self, *, task_status: TaskStatus[EmbeddedEventQueue]) -> None:
+        maximum_bytes = self._settings().daemon.event_queue_maximum_bytes
+        async with EmbeddedEventQueue(self._path, clock=self._clock, maximum_bytes=maximum_bytes) as queue:
+            task_status.started(queue)
+            await self._is_over.wait()
+
+    @asynccontextmanager
+    async def _open_sqs_queue(self, key: SqsKey) -> AsyncIterator[EventQueue]:
+        async with self._open_aws(key.aws) as aws:
+
+            async def open_queue() -> EventQueue:
+                client = await aws.json_client("sqs", region=key.arn.region, role_arn=key.role_arn)
+                url = queue_url(client.endpoint_url, key.arn)
+                source = SqsSource(client, arn=key.arn, queue_url=url, has_batching_window=False)
+                queue = SqsEventQueue(
+                    client, source, queue_url=url, function=key.function, clock=self._clock, of_sender=of_sender
+                )
+                await queue.describe()
+                return queue
+
+            yield OnDemandEventQueue(exists=_always, open_queue=open_queue)
+
+    @property
+    def _path(self) -> Path:
+        address = self._settings().daemon.event_queue
+        assert address is not None, "without a file no events run"
+        return Path(address.removeprefix("sqlite://"))
+
+    def _sqs_key(self, mapping: EventMapping, function: Function) -> SqsKey:
+        assert mapping.event_queue_arn is not None, "the events wait in SQS"
+        return SqsKey(mapping.event_queue_arn, function.name, _role_of(function), aws_settings(self._settings()))
+
+
+def aws_settings(settings: Settings) -> AwsSettings:
+    daemon = settings.daemon
+    return AwsSettings(region=daemon.region, endpoint_url=daemon.endpoint_url, endpoints=daemon.endpoints)
+
+
+@asynccontextmanager
+async def open_destination(arn: Arn, aws: Aws, *, region: str, role_arn: str | None) -> AsyncIterator[Destination]:
+    """Yield the adapter that sends documents to this AWS resource. `region` counts if the ARN has none."""
+    region = arn.region or region
+    if arn.service == "lambda":
+        _, _, qualifier = arn.resource.removeprefix("function:").partition(":")
+        yield LambdaDestination(
+            await aws.invoker(
+                str(unqualified(arn)),
+                qualifier=qualifier or None,
+                timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,
+                region=region,
+                role_arn=role_arn,
+            )
+        )
+        return
+    async with KeptClient(lambda: aws.client(arn.service, region=region, role_arn=role_arn)) as client:
+        match arn.service:
+            case "sqs":
+                endpoint_url = (await aws.json_client("sqs", region=region, role_arn=role_arn)).endpoint_url
+                yield SqsDestination(client, queue_url=queue_url(endpoint_url, arn))
+            case "sns":
+                yield SnsDestination(client, arn=arn)
+            case "s3":
+                yield S3Destination(client, arn=arn)
+            case "events":
+                yield EventBridgeDestination(client, arn=arn)
+            case service:
+                raise AssertionError(f"settings refuse a destination of {service}")
+
+
+def _role_of(function: Function) -> str | None:
+    """Return the role with which the daemon calls the function on Lambda. Its events use the same role."""
+    return function.kind.role_arn if isinstance(function.kind, LambdaApi) else None
+
+
+async def _always() -> bool:
+    await checkpoint()
+    return True

@@ -1,0 +1,212 @@
+"""Do the events of functions run with the real objects? Functions are HTTP services on loopback, a file has events."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import orjson
+import pytest
+
+from poller.composition import Composition, Pauses, compose
+from poller.descriptors import Limits
+from poller.engine.stop import Stop
+from poller.engine.supervisor import Supervisor
+from poller.errors import Rejected
+from poller.model.ids import FunctionName, RequestId
+from poller.model.status import EventsStatus
+from poller.running import Running
+from poller.settings.changes import changes
+from poller.settings.loading import load
+from poller.settings.values import Settings
+from poller.telemetry.telemetry import Telemetry
+from tests.fakes.http_server import Reply, Request, http_server
+
+pytestmark = pytest.mark.anyio
+
+RESIZE, AUDIT = FunctionName("resize"), FunctionName("audit")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Service:
+    """A function behind HTTP. It answers 500 as often as `failures` says, and keeps all that it was asked."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[Request] = []
+        self.failures = 0
+        self.was_asked = anyio.Event()
+
+    async def answer(self, request: Request) -> Reply:
+        self.requests.append(request)
+        self.was_asked.set()
+        self.was_asked = anyio.Event()
+        if self.failures:
+            self.failures -= 1
+            return Reply(status=500)
+        return Reply(body=b'{"done": true}')
+
+    async def until_asked(self, times: int) -> None:
+        with anyio.fail_after(30):
+            while len(self.requests) < times:
+                await self.was_asked.wait()
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[dict[FunctionName, Service]]:
+    resize, audit = Service(), Service()
+    async with http_server(resize.answer) as one, http_server(audit.answer) as two:
+        resize.url, audit.url = one.url, two.url
+        yield {RESIZE: resize, AUDIT: audit}
+
+
+def settings_of(folder: Path, services: dict[FunctionName, Service], config: str = "", *, state: str = "") -> Settings:
+    """`config` is the table of the events of `resize`."""
+    text = f'[daemon]\nregion = "eu-west-1"\n{state}\n'
+    for name, service in services.items():
+        text += f'[functions.{name}]\nurl = "{service.url}"\n'
+    file = folder / "poller.toml"
+    file.write_text(f"{text}[functions.resize.event_invoke_config]\n{config}\n" if config else text)
+    return load(file, {})
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+class Daemon:
+    """What a test asks a running daemon."""
+
+    def __init__(self, composition: Composition, supervisor: Supervisor, running: Running, stop: Stop) -> None:
+        self.composition = composition
+        self.supervisor = supervisor
+        self.running = running
+        self.stop = stop
+
+    async def accept(self, name: FunctionName, payload: bytes, request_id: str = "8f3") -> None:
+        await self.composition.events.acceptor.accept(name, payload, request_id=RequestId(request_id))
+
+    def events(self) -> dict[str, EventsStatus]:
+        return {each.function: each.events for each in self.supervisor.statuses() if each.events is not None}
+
+
+@asynccontextmanager
+async def daemon_of(settings: Settings) -> AsyncIterator[Daemon]:
+    stop, telemetry = Stop(), Telemetry()
+    async with compose(settings, emit=telemetry.emit, descriptor_limit=1024) as composition:
+        supervisor = Supervisor(
+            composition.open,
+            pauses=Pauses(composition),
+            series=telemetry,
+            stop=stop,
+            grace_in_seconds=5.0,
+            clock=composition.clock,
+            emit=telemetry.emit,
+            randomness=random.Random(1),
+        )
+        limits = Limits(original=1024, own=65_536)
+        running = Running(supervisor, composition, series=telemetry, limits=limits, emit=telemetry.emit)
+        async with supervisor.running():
+            await running.start(settings)
+            supervisor.begin()
+            yield Daemon(composition, supervisor, running, stop)
+            stop.begin()
+
+
+async def test_an_event_reaches_its_function_and_the_record_the_function_that_is_its_destination(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
+    settings = settings_of(tmp_path, services, 'destination_config.on_success.destination = "audit"')
+    async with daemon_of(settings) as daemon:
+        await daemon.accept(RESIZE, b'{"image": 1}')
+        await services[AUDIT].until_asked(1)
+    (call,), (record,) = services[RESIZE].requests, services[AUDIT].requests
+    assert call.body == b'{"image": 1}'
+    said = orjson.loads(record.body)
+    assert (said["requestContext"]["requestId"], said["requestContext"]["condition"]) == ("8f3", "Success")
+    assert (said["requestPayload"], said["responsePayload"]) == ({"image": 1}, {"done": True})
+
+
+async def test_without_events_there_is_no_file_and_nothing_is_in_use(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
+    settings = settings_of(tmp_path, services)
+    async with daemon_of(settings) as daemon:
+        await anyio.wait_all_tasks_blocked()
+        assert daemon.events().keys() == {RESIZE, AUDIT}
+        assert not any(events.is_in_use for events in daemon.events().values())
+        assert names_in(tmp_path) == ["poller.toml"]
+        await daemon.accept(RESIZE, b"{}")
+        await services[RESIZE].until_asked(1)
+        assert daemon.events()[RESIZE].is_in_use
+        assert not daemon.events()[AUDIT].is_in_use
+
+
+async def test_an_event_that_waits_survives_the_daemon(tmp_path: Path, services: dict[FunctionName, Service]) -> None:
+    services[RESIZE].failures = 1
+    settings = settings_of(tmp_path, services, "retry_waits_in_seconds = [0.5, 0]")
+    async with daemon_of(settings) as daemon:
+        await daemon.accept(RESIZE, b"{}")
+        await services[RESIZE].until_asked(1)
+    async with daemon_of(settings):
+        await services[RESIZE].until_asked(2)
+    assert len(services[RESIZE].requests) == 2
+
+
+async def test_without_a_file_no_event_is_accepted(tmp_path: Path, services: dict[FunctionName, Service]) -> None:
+    settings = settings_of(tmp_path, services, state='state = "memory:"')
+    async with daemon_of(settings) as daemon:
+        assert daemon.events() == {}
+        with pytest.raises(Rejected, match="there are no asynchronous events") as error:
+            await daemon.accept(RESIZE, b"{}")
+    assert error.value.code == "NoEventQueue"
+
+
+async def test_an_event_for_a_function_that_is_not_there_is_not_accepted(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
+    async with daemon_of(settings_of(tmp_path, services)) as daemon:
+        with pytest.raises(Rejected, match="there is no function other"):
+            await daemon.accept(FunctionName("other"), b"{}")
+
+
+async def test_a_reload_changes_the_events_of_the_function_that_it_names_and_of_no_other(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
+    before = settings_of(tmp_path, services)
+    after = settings_of(tmp_path, services, 'destination_config.on_success.destination = "audit"')
+    async with daemon_of(before) as daemon:
+        runs = {supervised.mapping.name: supervised.run for supervised in daemon.supervisor._mappings.values()}
+        assert await daemon.running.apply(changes(before, after)) == {}
+        changed = {
+            supervised.mapping.name
+            for supervised in daemon.supervisor._mappings.values()
+            if supervised.run is not runs[supervised.mapping.name]
+        }
+        assert changed == {"resize:events"}
+        await daemon.accept(RESIZE, b"{}")
+        await services[AUDIT].until_asked(1)
+
+
+async def test_the_events_of_a_function_that_leaves_the_file_stay_in_the_queue(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
+    before = settings_of(tmp_path, services)
+    after = settings_of(tmp_path, {AUDIT: services[AUDIT]})
+    services[RESIZE].failures = 1
+    async with daemon_of(before) as daemon:
+        await daemon.accept(RESIZE, b"{}")
+        await services[RESIZE].until_asked(1)
+        assert await daemon.running.apply(changes(before, after)) == {}
+        assert daemon.events().keys() == {AUDIT}
+        assert await daemon.running.apply(changes(after, before)) == {}
+        assert daemon.events().keys() == {AUDIT, RESIZE}
+        async with daemon.composition.events.queue_of(RESIZE) as queue:
+            assert (await queue.depth(RESIZE)).waiting == 1
