@@ -31,6 +31,7 @@ import those below it.
     functions/   what a function is at run time, and one way to invoke it
     engine/      THE WAITING    structured tasks that ask core/ for decisions and call the ports
     admin/       the HTTP server: metrics, health, readiness
+    lambda_api/  the server of AWS Lambda's own API
     app.py       the daemon, from the settings to the exit code
     reloading.py       SIGHUP and `poller reload`: reads the file again
     running.py         the mappings and functions that run, and how they are changed

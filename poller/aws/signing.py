@@ -130,10 +130,16 @@ class Signer:
 
     def _renew_key(self, day: str, secret: str) -> None:
         if self._key_of != (day, secret):
-            key = f"AWS4{secret}".encode()
-            for part in (day, self._region, self._service, "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
+            key = signing_key(secret, day=day, region=self._region, service=self._service)
             self._key_of, self._key = (day, secret), key
+
+
+def signing_key(secret: str, *, day: str, region: str, service: str) -> bytes:
+    """Return the key for the signatures of one day. `day` is such as 20260131."""
+    key = f"AWS4{secret}".encode()
+    for part in (day, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 class _Form(NamedTuple):

@@ -12,6 +12,7 @@ Does not belong here: how a log line or a series is written (telemetry/), and an
 Who imports it: telemetry/, admin/ and every package that emits facts; it imports model/ only.
 """
 
+from poller.facts.api import *
 from poller.facts.batches import *
 from poller.facts.calls import *
 from poller.facts.child_processes import *

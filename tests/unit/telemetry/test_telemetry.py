@@ -506,6 +506,8 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
             "poller_call_duration_seconds_count{function=store}": 1,
         },
     ),
+    (facts.ApiRequestRejected("InvalidSignatureException", "no"), "warning", "api_request_rejected", {}),
+    (facts.ApiRequestFailed(RequestId("r"), ZeroDivisionError()), "error", "api_request_failed", {}),
     (facts.FunctionCrashed(STORE, ZeroDivisionError()), "error", "function_crashed", {}),
 ]
 

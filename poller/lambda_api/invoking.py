@@ -1,0 +1,253 @@
+"""What do the calls do that invoke a function? They check the request, call the function, and write its answer.
+
+    Invoke                    RequestResponse   200 when the function has answered, also if it failed
+                              Event             202 when the event is stored
+                              DryRun            204, and nothing is done
+    InvokeWithResponseStream  the same as RequestResponse and DryRun; the whole answer is one part of the stream
+    InvokeAsync               202, the old form of an Event
+
+What a response of the function becomes:
+
+    Answered               200
+    FunctionError          200 with X-Amz-Function-Error: Unhandled
+    LostAnswer             the same: clients repeat a call that gets 5xx, and the function may have run
+    Throttled              429
+    TooLarge               413
+    Unreachable            502
+
+Source: AWS Lambda API Reference, "Invoke", "InvokeAsync", "InvokeWithResponseStream"; answers that AWS Lambda gave.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol, assert_never
+
+import orjson
+
+from poller import errors
+from poller.lambda_api.errors import (
+    failed_validation,
+    invalid_content,
+    not_ready,
+    refused_as_too_large,
+    throttled,
+    too_large,
+    unavailable,
+)
+from poller.lambda_api.event_stream import CONTENT_TYPE, streamed
+from poller.lambda_api.exchange import Answer, Request
+from poller.lambda_api.names import Found
+from poller.model.function import Function
+from poller.model.ids import FunctionName, RequestId
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    Invocation,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
+
+MAXIMUM_PAYLOAD_IN_BYTES = 6_291_456
+MAXIMUM_EVENT_IN_BYTES = 1_048_576
+MAXIMUM_LEGACY_EVENT_IN_BYTES = 262_144
+"""Source: AWS Lambda Developer Guide, "Lambda quotas"; InvokeAsync keeps its old limit."""
+
+MAXIMUM_CONTEXT_LENGTH = 3583
+"""The longest client context, in Base64. Source: AWS Lambda API Reference, "Invoke", ClientContext."""
+
+MAXIMUM_TRACE_LENGTH = 1024
+"""A longer trace header is ignored. The number is ours."""
+
+INVOCATION_TYPES = ("Event", "RequestResponse", "DryRun")
+LOG_TYPES = ("None", "Tail")
+
+AWS_REASON = re.compile("[A-Z][A-Za-z]+Exceeded")
+OTHER_REASON = "ConcurrentInvocationLimitExceeded"
+"""The reason in an answer if the function's service gave none of AWS's reasons."""
+
+_VISIBLE = re.compile("[ -~]*")
+
+
+class Call(Protocol):
+    """Calls a function when it has room, and returns its response. Raises PollerError if it cannot be opened."""
+
+    async def __call__(self, function: Function, invocation: Invocation, /) -> Response: ...
+
+
+class Accept(Protocol):
+    """Stores an event for a function, and returns once it is durable.
+
+    `trace` and `traceparent` are the client's headers; they are empty if it sent none.
+    Raises errors.QueueFull if there is no room, errors.Rejected if the event can never be stored, and
+    errors.Unreachable.
+    """
+
+    async def __call__(
+        self,
+        function: FunctionName,
+        payload: bytes,
+        *,
+        request_id: RequestId,
+        invoked_arn: str | None,
+        trace: str,
+        traceparent: str,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoking:
+    """The calls that invoke a function."""
+
+    call: Call
+    accept: Accept
+
+    async def invoke(self, found: Found, request: Request) -> Answer:
+        kind = _choice(
+            request, "x-amz-invocation-type", "invocationType", INVOCATION_TYPES, otherwise="RequestResponse"
+        )
+        invocation = _invocation(found, request)
+        match kind:
+            case "Event":
+                return await self._accepted(found, request, kind, MAXIMUM_EVENT_IN_BYTES)
+            case "DryRun":
+                _check_payload(request, kind, MAXIMUM_PAYLOAD_IN_BYTES)
+                return Answer(status=204)
+            case _:
+                _check_payload(request, kind, MAXIMUM_PAYLOAD_IN_BYTES)
+                response = await self.call(found.function, invocation)
+                return _answer(response, wants_log_tail=invocation.wants_log_tail)
+
+    async def invoke_async(self, found: Found, request: Request) -> Answer:
+        return await self._accepted(found, request, "Event", MAXIMUM_LEGACY_EVENT_IN_BYTES)
+
+    async def invoke_with_response_stream(self, found: Found, request: Request) -> Answer:
+        answer = await self.invoke(found, request)
+        if answer.status != 200:
+            return answer
+        headers = dict(answer.headers)
+        error, log_result = headers.pop("X-Amz-Function-Error", None), headers.pop("X-Amz-Log-Result", None)
+        body = streamed(answer.body, error=error, log_result=log_result)
+        return replace(answer, body=body, content_type=CONTENT_TYPE, headers=headers)
+
+    async def _accepted(self, found: Found, request: Request, kind: str, limit_in_bytes: int) -> Answer:
+        payload = _check_payload(request, kind, limit_in_bytes)
+        try:
+            await self.accept(
+                found.function.name,
+                payload,
+                request_id=request.request_id,
+                invoked_arn=found.invoked_arn,
+                trace=_trace(request.headers, "x-amzn-trace-id"),
+                traceparent=_trace(request.headers, "traceparent"),
+            )
+        except errors.QueueFull as error:
+            raise throttled("CallerRateLimitExceeded", error.retry_after) from error
+        except errors.Rejected as error:
+            raise refused_as_too_large(str(error)) from error
+        except errors.ServiceError as error:
+            raise unavailable(f"the event may not be stored: {error}") from error
+        return Answer(status=202)
+
+
+def _invocation(found: Found, request: Request) -> Invocation:
+    return Invocation(
+        request.request_id,
+        request.body or b"{}",
+        None,
+        1,
+        invoked_arn=found.invoked_arn,
+        trace=_trace(request.headers, "x-amzn-trace-id"),
+        traceparent=_trace(request.headers, "traceparent"),
+        client_context=_client_context(request.headers.get("x-amz-client-context")),
+        wants_log_tail=_choice(request, "x-amz-log-type", "logType", LOG_TYPES, otherwise="None") == "Tail",
+    )
+
+
+def _choice(request: Request, header: str, parameter: str, values: tuple[str, ...], *, otherwise: str) -> str:
+    value = request.headers.get(header, otherwise)
+    if value not in values:
+        allowed = f"Member must satisfy enum value set: [{', '.join(values)}]"
+        raise failed_validation([f"Value '{value}' at '{parameter}' failed to satisfy constraint: {allowed}"])
+    return value
+
+
+def _check_payload(request: Request, kind: str, limit_in_bytes: int) -> bytes:
+    """Return the payload, which is `{}` if the request has none. Raises ApiError unless it is JSON within the limit."""
+    payload = request.body or b"{}"
+    if len(payload) > limit_in_bytes:
+        raise too_large(len(payload), kind, limit_in_bytes)
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        prefix = "Could not parse request body into json: Could not parse payload into json"
+        raise invalid_content(f"{prefix}: {error}") from error
+    return payload
+
+
+def _client_context(encoded: str | None) -> bytes:
+    """Return the client context in one line of ASCII; empty if there is none."""
+    if encoded is None:
+        return b""
+    if len(encoded) > MAXIMUM_CONTEXT_LENGTH:
+        raise invalid_content(f"Client context must have at most {MAXIMUM_CONTEXT_LENGTH} bytes in Base64.")
+    try:
+        written = base64.b64decode(encoded, validate=True)
+        is_object = isinstance(orjson.loads(written), dict)  # it refuses what json accepts: NaN, and deep nesting
+        document = json.loads(written)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise invalid_content("Client context must be a valid Base64-encoded JSON object.")
+    return json.dumps(document).encode()
+
+
+def _trace(headers: Mapping[str, str], name: str) -> str:
+    """Return a trace header; empty if it is not there, or is not plain text of a usual length."""
+    value = headers.get(name, "")
+    return value if len(value) <= MAXIMUM_TRACE_LENGTH and _VISIBLE.fullmatch(value) else ""
+
+
+def _answer(response: Response, *, wants_log_tail: bool) -> Answer:
+    match response:
+        case Answered(payload=payload, executed_version=version, log_tail=log_tail):
+            headers = _headers(version, log_tail if wants_log_tail else None)
+            return Answer(body=payload or b"null", headers=headers)
+        case FunctionError(executed_version=version, log_tail=log_tail):
+            headers = _headers(version, log_tail if wants_log_tail else None)
+            headers["X-Amz-Function-Error"] = "Unhandled"
+            return Answer(body=_document(response), headers=headers)
+        case LostAnswer(reason=reason):
+            message = f"The answer of the function was lost, so nobody knows whether it ran: {reason}"
+            lost = FunctionError(error_type="LostAnswer", message=message)
+            return _answer(lost, wants_log_tail=False)
+        case Throttled(reason=reason, retry_after=retry_after):
+            raise throttled(reason if AWS_REASON.fullmatch(reason) else OTHER_REASON, retry_after)
+        case TooLarge(message=message):
+            raise refused_as_too_large(message)
+        case Unreachable(reason=reason, detail=detail):
+            raise not_ready(f"The function cannot be reached: {detail or reason}")
+    assert_never(response)
+
+
+def _headers(version: str, log_tail: str | None) -> dict[str, str]:
+    headers = {"X-Amz-Executed-Version": version}
+    if log_tail is not None:
+        headers["X-Amz-Log-Result"] = base64.b64encode(log_tail.encode()).decode()
+    return headers
+
+
+def _document(error: FunctionError) -> bytes:
+    """Return the function's own error document. If it wrote no JSON, as an HTTP service may, return one for it."""
+    try:
+        orjson.loads(error.payload)
+    except orjson.JSONDecodeError:
+        return orjson.dumps({"errorType": error.error_type, "errorMessage": error.message})
+    return error.payload

@@ -1,0 +1,159 @@
+"""Which function does a request name? By a name or an ARN, with a version or alias in it or in `Qualifier`.
+
+    resize                                                  the name
+    resize:live                                             with a qualifier
+    123456789012:function:resize                            a partial ARN
+    arn:aws:lambda:eu-west-1:123456789012:function:resize   the ARN; both may end in a qualifier
+
+A function that runs here has the qualifier $LATEST only. A function on AWS Lambda has the one of its ARN in the
+settings. Both may be left out.
+The words of the errors are those of AWS.
+
+Source: AWS Lambda API Reference, "Invoke", FunctionName and Qualifier; answers that AWS Lambda gave.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from poller.lambda_api.errors import ApiError, failed_validation, invalid_parameter, not_found
+from poller.model.arn import Arn
+from poller.model.function import Function, LambdaApi
+from poller.model.ids import FunctionName
+
+NAME_PATTERN = (
+    r"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?"
+    r"([a-zA-Z0-9-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_]+))?"
+)
+QUALIFIER_PATTERN = r"\$(LATEST(\.PUBLISHED)?)|[a-zA-Z0-9-_$]+"
+"""AWS's own patterns, as its errors show them."""
+
+MAXIMUM_NAME_LENGTH = 170
+MAXIMUM_QUALIFIER_LENGTH = 128
+
+LATEST = "$LATEST"
+
+_NAME = re.compile(
+    r"(?:arn:(?P<partition>aws[a-zA-Z-]*)?:lambda:)?"
+    r"(?:(?P<region>(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-[0-9]):)??"  # as late as possible: us-east-1:live
+    r"(?:(?P<account>[0-9]{12}):)?(?:function:)?(?P<name>[a-zA-Z0-9\-_.]+)"
+    r"(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9\-_]+))?"
+)
+_QUALIFIER = re.compile(r"\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9\-_$]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """The partition, region and account in which the API finds its functions."""
+
+    partition: str = "aws"
+    region: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """What a request wrote. A part that it left out is None."""
+
+    partition: str | None = None
+    region: str | None = None
+    account: str | None = None
+    name: str
+    qualifier: str | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        return self.partition is None and self.region is None and self.account is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The function that a request means. `invoked_arn` is its ARN with the qualifier that the request wrote, if any."""
+
+    function: Function
+    qualifier: str | None
+    invoked_arn: str
+
+
+def parse(written: str, qualifier: str | None) -> Name:
+    """Return the parts of a function's name and of the parameter `Qualifier`. Raises ApiError."""
+    match = _NAME.fullmatch(written) if len(written) <= MAXIMUM_NAME_LENGTH else None
+    faults = [] if match is not None else [_fault(written, "functionName", _must_match(NAME_PATTERN))]
+    if qualifier is not None:
+        if len(qualifier) > MAXIMUM_QUALIFIER_LENGTH:
+            limit = f"Member must have length less than or equal to {MAXIMUM_QUALIFIER_LENGTH}"
+            faults.append(_fault(qualifier, "qualifier", limit))
+        if _QUALIFIER.fullmatch(qualifier) is None:
+            faults.append(_fault(qualifier, "qualifier", _must_match(QUALIFIER_PATTERN)))
+    if match is None or faults:
+        raise failed_validation(faults)
+    named = Name(**match.groupdict())
+    if qualifier is not None and named.qualifier not in (None, qualifier):
+        raise invalid_parameter("The derived qualifier from the function name does not match the specified qualifier.")
+    return replace(named, qualifier=named.qualifier or qualifier)
+
+
+def find(name: Name, functions: Mapping[FunctionName, Function], home: Home, *, shows_latest: bool = False) -> Found:
+    """Return the function of this name. Raises ApiError if there is none.
+
+    `shows_latest` says whether the error shows the qualifier $LATEST where the request wrote none: Invoke does.
+    """
+    function = functions.get(FunctionName(name.name)) if name.is_bare else None
+    if function is None:
+        function = next((one for one in functions.values() if _is_meant(one, name)), None)
+    if function is None:
+        raise _no_function(name, home, shows_latest=shows_latest)
+    if name.qualifier not in (None, qualifier_of(function)):
+        raise not_found(f"Function not found: {unqualified_arn(function)}:{name.qualifier}")
+    return Found(function=function, qualifier=name.qualifier, invoked_arn=_invoked_arn(function, name.qualifier))
+
+
+def qualifier_of(function: Function) -> str:
+    """Return the only version or alias that the function has here."""
+    kind = function.kind
+    return kind.qualifier or LATEST if isinstance(kind, LambdaApi) else LATEST
+
+
+def name_of(function: Function) -> str:
+    """Return the name that the function's ARN has."""
+    return function.arn.resource.split(":")[1]
+
+
+def unqualified_arn(function: Function) -> str:
+    return str(replace(function.arn, resource=f"function:{name_of(function)}"))
+
+
+def _invoked_arn(function: Function, qualifier: str | None) -> str:
+    if isinstance(function.kind, LambdaApi) or qualifier is None:
+        return str(function.arn)
+    return f"{unqualified_arn(function)}:{qualifier}"
+
+
+def _is_meant(function: Function, name: Name) -> bool:
+    arn = function.arn
+    return (
+        name_of(function) == name.name
+        and name.partition in (None, arn.partition)
+        and name.region in (None, arn.region)
+        and name.account in (None, arn.account)
+    )
+
+
+def _no_function(name: Name, home: Home, *, shows_latest: bool) -> ApiError:
+    if name.region not in (None, home.region):
+        return not_found(f"Functions from '{name.region}' are not reachable in this region ('{home.region}')")
+    qualifier = name.qualifier or (LATEST if shows_latest else None)
+    resource = f"function:{name.name}" + (f":{qualifier}" if qualifier else "")
+    account = name.account or home.account
+    arn = Arn(partition=home.partition, service="lambda", region=home.region, account=account, resource=resource)
+    return not_found(f"Function not found: {arn}")
+
+
+def _fault(value: str, parameter: str, constraint: str) -> str:
+    return f"Value '{value}' at '{parameter}' failed to satisfy constraint: {constraint}"
+
+
+def _must_match(pattern: str) -> str:
+    return f"Member must satisfy regular expression pattern: {pattern}"

@@ -1,0 +1,214 @@
+"""What does the server of Lambda's API do with a request before it is carried out, and with its answer?
+
+    head ── another site, wrong host, no such key ──> refused
+      └──> body, up to its limit ── wrong signature ──> refused
+             └──> routes.py ──> answer, or error in AWS's form
+
+A request of a web page of another site gets 403, and a host that is not allowed gets 421, as in admin/.
+With [daemon] api_keys every request must be signed. Without them signatures are not looked at; then the server must
+listen on loopback only.
+A call goes on if its client closes the connection, as on AWS.
+At the daemon's stop, no connection is accepted any more, and calls in flight may end within the grace.
+
+A connection carries one request after another. It may take 30 seconds for each of them, apart from the time of the
+call itself, and rests as long between two.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+import anyio
+import orjson
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from poller.admin.connections import LONGEST_SECONDS, Connections
+from poller.admin.guard import ANOTHER_SITE, WRONG_HOST, is_of_another_site
+from poller.admin.hosts import is_allowed
+from poller.admin.listening import Address, bound
+from poller.disclosure import safe_text
+from poller.errors import PollerError
+from poller.facts import ApiRequestFailed, ApiRequestRejected, Emit
+from poller.lambda_api.errors import ApiError, internal_error, invalid_content, refused_by_guard, too_large, unavailable
+from poller.lambda_api.exchange import Answer, Request
+from poller.lambda_api.invoking import MAXIMUM_PAYLOAD_IN_BYTES
+from poller.lambda_api.routes import Routes
+from poller.lambda_api.signatures import Head, signature_of
+from poller.model.ids import RequestId
+
+OPTION = "daemon.api_listen"
+
+LONGEST_CALL_IN_SECONDS = 100_000.0
+"""How long a call may take: twice the longest timeout of a function, because it may wait in line as long as it runs."""
+
+_SHUTDOWN_SECONDS = 1.0
+"""How long an answer may still take when the server closes."""
+
+_DISCONNECTED = (ConnectionError, ClientError, HttpProcessingError)
+"""What reading a body raises if the client goes away or sends a body that is not HTTP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """The settings that say who may call. `hosts` are the allowed host names, in lower case.
+
+    `keys` are the secrets by access key; None if signatures are not looked at. `region` is the one that a signature
+    must have; None if any will do.
+    """
+
+    hosts: Collection[str] = ()
+    keys: Mapping[str, str] | None = field(default=None, repr=False)
+    region: str | None = None
+
+
+@asynccontextmanager
+async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIterator[Address]:
+    """Answer requests until the block is left. Gives the address in use, with the system's choice for port 0.
+
+    Once `stopping` is set, no connection is accepted. Raises CannotListen if the address cannot be bound.
+    """
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listener) for listener in await bound(listen, option=OPTION)]
+        connections = Connections()
+        server = web.Server(
+            lambda request: api.respond(request, connections),
+            access_log=None,
+            auto_decompress=False,  # the signature is of the body as it was sent
+        )
+        try:
+            with connections.keeping_descriptors():
+                async with anyio.create_task_group() as tasks:
+
+                    async def accept_until_stop() -> None:
+                        async with anyio.create_task_group() as accepting:
+                            for listener in listeners:
+                                accepting.start_soon(connections.take, listener, server)
+                            await stopping.wait()
+                            accepting.cancel_scope.cancel()
+                        for listener in listeners:
+                            listener.close()
+
+                    tasks.start_soon(accept_until_stop)
+                    host, port, *_ = listeners[0].getsockname()
+                    yield host, port
+                    tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await server.shutdown(_SHUTDOWN_SECONDS)
+
+
+class Api:
+    """Lambda's API over HTTP. `access` is called for each request, because a reload may change the settings."""
+
+    def __init__(
+        self, routes: Routes, *, access: Callable[[], Access], emit: Emit, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._routes = routes
+        self._access = access
+        self._emit = emit
+        self._clock = clock
+
+    async def respond(self, request: web.BaseRequest, connections: Connections) -> web.StreamResponse:
+        """Return the answer to any request; an error has AWS's form."""
+        request_id = RequestId(str(uuid.uuid4()))
+        try:
+            with connections.working(request.transport, LONGEST_SECONDS):
+                let_in = await self._let_in(request, request_id)
+            with connections.working(request.transport, LONGEST_CALL_IN_SECONDS):
+                return _response(await self._routes.answer(let_in), request_id)
+        except ApiError as error:
+            if error.status in (403, 421):
+                self._emit(ApiRequestRejected(error.code, str(error)[:256]))
+            return _error(error, request_id)
+        except PollerError as error:
+            return _error(unavailable(safe_text(error)), request_id)
+        except _DISCONNECTED:
+            return _error(invalid_content("The body of the request cannot be read."), request_id)
+        except Exception as error:  # an error met in one request must not end the others
+            self._emit(ApiRequestFailed(request_id, error))
+            return _error(internal_error(), request_id)
+
+    async def _let_in(self, request: web.BaseRequest, request_id: RequestId) -> Request:
+        """Return the request with its body. Raises ApiError if it is refused."""
+        access = self._access()
+        _check_origin(request, access.hosts)
+        signature = None
+        if access.keys is not None:
+            headers = [(name.lower(), value) for name, value in request.headers.items()]
+            head = Head(request.method, request.raw_path, headers)
+            signature = signature_of(head, keys=access.keys, region=access.region, now=self._clock())
+        path, _, query = request.raw_path.partition("?")
+        body = await _body(request)
+        if signature is not None:
+            signature.check(body)
+        return Request(
+            method=request.method,
+            segments=[_decoded(segment) for segment in path.split("/") if segment],
+            query={_decoded(name): _decoded(value) for name, _, value in _pairs(query)},
+            headers={name.lower(): _plain(value) for name, value in request.headers.items()},
+            body=body,
+            request_id=request_id,
+        )
+
+
+def _check_origin(request: web.BaseRequest, allowed: Collection[str]) -> None:
+    hosts = request.headers.getall("Host", ())
+    if not is_allowed(hosts, allowed):
+        raise refused_by_guard(WRONG_HOST.status, WRONG_HOST.reason)
+    origins, fetch_sites = request.headers.getall("Origin", ()), request.headers.getall("Sec-Fetch-Site", ())
+    if is_of_another_site(origins=origins, fetch_sites=fetch_sites, hosts=hosts):
+        raise refused_by_guard(ANOTHER_SITE.status, ANOTHER_SITE.reason)
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    """Read the body to its end, so that the client gets the answer. Raises ApiError if it is too large for any call."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size <= MAXIMUM_PAYLOAD_IN_BYTES:
+            chunks.append(chunk)
+    if size > MAXIMUM_PAYLOAD_IN_BYTES:
+        raise too_large(size, "RequestResponse", MAXIMUM_PAYLOAD_IN_BYTES)
+    return b"".join(chunks)
+
+
+def _pairs(query: str) -> Iterable[tuple[str, str, str]]:
+    return (pair.partition("=") for pair in query.split("&") if pair)
+
+
+def _decoded(text: str) -> str:
+    """Return a part of a path or query without its percent-encoding. What is not UTF-8 is replaced."""
+    return unquote_to_bytes(text.encode(errors="surrogateescape")).decode(errors="replace")
+
+
+def _plain(text: str) -> str:
+    """Return a header's value. What is not UTF-8 is replaced."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def _error(error: ApiError, request_id: RequestId) -> web.Response:
+    headers = {"X-Amzn-ErrorType": error.code}
+    if error.retry_after_in_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_in_seconds)
+    return _response(Answer(status=error.status, body=orjson.dumps(error.body), headers=headers), request_id)
+
+
+def _response(answer: Answer, request_id: RequestId) -> web.Response:
+    headers = {
+        "Content-Type": answer.content_type,
+        "X-Amzn-RequestId": request_id,
+        "Server": "poller",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return web.Response(status=answer.status, body=answer.body, headers={**headers, **answer.headers})

@@ -1,0 +1,81 @@
+"""Lambda's API over functions in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from poller.lambda_api.invoking import Invoking
+from poller.lambda_api.names import Home
+from poller.lambda_api.routes import Directory, Routes
+from poller.lambda_api.server import Access, Api, serve
+from poller.model.event import Event
+from poller.model.function import Function
+from poller.model.ids import FunctionName, RequestId
+from poller.model.invocation import Answered, Invocation, Response
+from tests.fakes.functions import callable_kind, function
+from tests.fakes.recorded import Recorded
+
+HOME = Home(region="eu-west-1", account="123456789012")
+
+
+class FakeFunctions:
+    """Answers each call with `response`, or with its own payload if that is None, and keeps what it got.
+
+    If `error` is set, calls and events raise it.
+    """
+
+    def __init__(self, *functions: Function) -> None:
+        self.functions = {one.name: one for one in functions or (function(callable_kind("f:handler")),)}
+        self.response: Response | None = None
+        self.error: Exception | None = None
+        self.called: list[Invocation] = []
+        self.accepted: list[Event] = []
+        self.record = Recorded()
+
+    async def call(self, _function: Function, invocation: Invocation) -> Response:
+        if self.error is not None:
+            raise self.error
+        self.called.append(invocation)
+        return Answered(invocation.payload) if self.response is None else self.response
+
+    async def accept(
+        self,
+        function: FunctionName,
+        payload: bytes,
+        *,
+        request_id: RequestId,
+        invoked_arn: str | None,
+        trace: str,
+        traceparent: str,
+    ) -> None:
+        if self.error is not None:
+            raise self.error
+        self.accepted.append(
+            Event(
+                request_id=request_id,
+                function=function,
+                payload=payload,
+                accepted_at=0.0,
+                due_at=0.0,
+                invoked_arn=invoked_arn,
+                trace=trace,
+                traceparent=traceparent,
+            )
+        )
+
+    def api(self, access: Access | None = None) -> Api:
+        routes = Routes(
+            directory=lambda: Directory(functions=self.functions, home=HOME, file="/etc/poller.toml"),
+            invoking=Invoking(call=self.call, accept=self.accept),
+        )
+        return Api(routes, access=lambda: access or Access(), emit=self.record)
+
+    @asynccontextmanager
+    async def served(self, access: Access | None = None, stopping: anyio.Event | None = None) -> AsyncIterator[str]:
+        """Give the url of a server of the API."""
+        api = self.api(access)
+        async with serve(("127.0.0.1", 0), api, stopping=stopping or anyio.Event()) as (host, port):
+            yield f"http://{host}:{port}"

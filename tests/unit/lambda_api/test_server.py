@@ -1,0 +1,470 @@
+"""Do AWS's own clients understand the server of Lambda's API, and who is refused?"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import botocore.session
+import orjson
+import pytest
+from aiohttp import ClientSession
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from poller import errors
+from poller.facts import ApiRequestFailed, ApiRequestRejected
+from poller.lambda_api.server import Access
+from poller.model.invocation import (
+    Answered,
+    FunctionError,
+    LostAnswer,
+    Response,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
+from tests.fakes.api import FakeFunctions
+from tests.fakes.functions import ALIAS, ARN, TRACE, TRACEPARENT
+
+pytestmark = pytest.mark.anyio
+
+KEYS = Access(keys={"AKID": "secret"}, region="eu-west-1")
+ERROR = FunctionError(error_type="ValueError", message="no", payload=b'{"errorType":"ValueError","errorMessage":"no"}')
+PATH = "/2015-03-31/functions/insert_records/invocations"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+SESSION = botocore.session.Session()
+
+
+def client_of(url: str, *, secret: str = "secret", token: str | None = None) -> Any:
+    return SESSION.create_client(
+        "lambda",
+        region_name="eu-west-1",
+        endpoint_url=url,
+        aws_access_key_id="AKID",
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        config=Config(retries={"total_max_attempts": 1}, proxies={}),
+    )
+
+
+async def asked(functions: FakeFunctions, ask: Callable[[Any], Any], *, access: Access = KEYS) -> Any:
+    """What botocore's client gets from a server."""
+    async with functions.served(access) as url:
+        with anyio.fail_after(60):
+            return await anyio.to_thread.run_sync(lambda: ask(client_of(url)))
+
+
+async def refused(functions: FakeFunctions, ask: Callable[[Any], Any]) -> tuple[int, str, dict[str, Any]]:
+    """The status, the code and the whole answer of an error, as botocore reads it."""
+
+    def ask_in_vain(client: Any) -> Any:
+        with pytest.raises(ClientError) as caught:
+            ask(client)
+        return caught.value.response
+
+    answer = await asked(functions, ask_in_vain)
+    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"], answer
+
+
+def invoked(**how: Any) -> Callable[[Any], Any]:
+    def ask(client: Any) -> Any:
+        answer = client.invoke(**{"FunctionName": "insert_records"} | how)
+        return answer | {"Payload": answer["Payload"].read()}
+
+    return ask
+
+
+async def test_a_call_brings_the_functions_answer() -> None:
+    functions = FakeFunctions()
+    answer = await asked(functions, invoked(Payload=b'{"n": 1}'))
+    assert (answer["StatusCode"], answer["Payload"], answer["ExecutedVersion"]) == (200, b'{"n": 1}', "$LATEST")
+    assert not answer.keys() & {"FunctionError", "LogResult"}
+    (call,) = functions.called
+    assert call.mapping is None
+    assert call.invoked_arn == str(ARN)
+    assert answer["ResponseMetadata"]["RequestId"] == call.request_id
+
+
+async def test_a_call_hands_on_all_that_a_client_may_send() -> None:
+    functions = FakeFunctions()
+    functions.response = Answered(b"1", "7", "END")
+    context = base64.b64encode('{"custom": {"user": "Zoë"},\n "n": 1}'.encode()).decode()
+
+    def ask(client: Any) -> Any:
+        def add(request: Any, **_: Any) -> None:
+            request.headers["X-Amzn-Trace-Id"] = TRACE
+            request.headers["traceparent"] = TRACEPARENT
+
+        client.meta.events.register("before-sign", add)
+        return invoked(LogType="Tail", ClientContext=context, Qualifier="$LATEST")(client)
+
+    answer = await asked(functions, ask)
+    (call,) = functions.called
+    assert (call.trace, call.traceparent, call.wants_log_tail) == (TRACE, TRACEPARENT, True)
+    assert (call.payload, call.invoked_arn) == (b"{}", ALIAS.replace("live", "$LATEST"))
+    assert b"\n" not in call.client_context
+    assert call.client_context.isascii()
+    assert orjson.loads(call.client_context) == {"custom": {"user": "Zoë"}, "n": 1}
+    assert (answer["ExecutedVersion"], base64.b64decode(answer["LogResult"])) == ("7", b"END")
+
+
+async def test_an_event_is_accepted_before_it_is_answered() -> None:
+    functions = FakeFunctions()
+    answer = await asked(functions, invoked(InvocationType="Event", Payload=b"[1]"))
+    assert (answer["StatusCode"], answer["Payload"]) == (202, b"")
+    assert "ExecutedVersion" not in answer
+    (event,) = functions.accepted
+    assert (event.payload, event.invoked_arn, event.function) == (b"[1]", str(ARN), "insert_records")
+    assert event.request_id == answer["ResponseMetadata"]["RequestId"]
+    assert functions.called == []
+
+
+async def test_a_dry_run_does_nothing() -> None:
+    functions = FakeFunctions()
+    answer = await asked(functions, invoked(InvocationType="DryRun"))
+    assert (answer["StatusCode"], answer["Payload"]) == (204, b"")
+    assert functions.called == []
+
+
+async def test_the_legacy_call_stores_an_event() -> None:
+    functions = FakeFunctions()
+    answer = await asked(
+        functions, lambda client: client.invoke_async(FunctionName="insert_records", InvokeArgs=b"[2]")
+    )
+    assert answer["Status"] == 202
+    assert [event.payload for event in functions.accepted] == [b"[2]"]
+
+
+@pytest.mark.parametrize("response", [Answered(b'{"n":1}', log_tail="END"), ERROR])
+async def test_a_client_that_wants_a_stream_gets_the_answer_as_one_part(response: Response) -> None:
+    functions = FakeFunctions()
+    functions.response = response
+
+    def ask(client: Any) -> Any:
+        answer = client.invoke_with_response_stream(FunctionName="insert_records", LogType="Tail")
+        return answer["StatusCode"], answer["ExecutedVersion"], list(answer["EventStream"])
+
+    status, version, events = await asked(functions, ask)
+    assert (status, version) == (200, "$LATEST")
+    if isinstance(response, Answered):
+        assert events[0] == {"PayloadChunk": {"Payload": b'{"n":1}'}}
+        assert events[1] == {"InvokeComplete": {"LogResult": base64.b64encode(b"END").decode()}}
+    else:
+        (complete,) = (event["InvokeComplete"] for event in events)
+        assert (complete["ErrorCode"], json.loads(complete["ErrorDetails"])["errorMessage"]) == ("Unhandled", "no")
+
+
+@pytest.mark.parametrize(
+    ("response", "document"),
+    [
+        (ERROR, {"errorType": "ValueError", "errorMessage": "no"}),
+        (
+            FunctionError(error_type="HTTP.500", message="500: oops", payload=b"<html>"),
+            {"errorType": "HTTP.500", "errorMessage": "500: oops"},
+        ),
+        (
+            LostAnswer(reason="reset"),
+            {
+                "errorType": "LostAnswer",
+                "errorMessage": "The answer of the function was lost, so nobody knows whether it ran: reset",
+            },
+        ),
+    ],
+)
+async def test_a_functions_error_is_an_answer(response: Response, document: dict[str, str]) -> None:
+    functions = FakeFunctions()
+    functions.response = response
+    answer = await asked(functions, invoked())
+    assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
+    assert orjson.loads(answer["Payload"]) == document
+
+
+async def test_a_function_that_returns_nothing_answers_null() -> None:
+    functions = FakeFunctions()
+    functions.response = Answered(b"")
+    assert (await asked(functions, invoked()))["Payload"] == b"null"
+
+
+RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
+
+
+@pytest.mark.parametrize(
+    ("response", "status", "code", "members"),
+    [
+        (Throttled(reason=RESERVED), 429, "TooManyRequestsException", {"Reason": RESERVED, "Type": "User"}),
+        (
+            Throttled(reason="HTTP.429", retry_after=0.2),
+            429,
+            "TooManyRequestsException",
+            {"Reason": "ConcurrentInvocationLimitExceeded"},
+        ),
+        (TooLarge(error_type="HTTP.413", message="413"), 413, "RequestTooLargeException", {"Type": "User"}),
+        (Unreachable(reason="no process"), 502, "ResourceNotReadyException", {"Type": "Service"}),
+    ],
+)
+async def test_a_function_that_did_not_run_is_an_error(
+    response: Response, status: int, code: str, members: dict[str, str]
+) -> None:
+    functions = FakeFunctions()
+    functions.response = response
+    answered = await refused(functions, invoked())
+    assert answered[:2] == (status, code)
+    assert members.items() <= answered[2].items()
+    wanted = "1" if response == Throttled(reason="HTTP.429", retry_after=0.2) else None
+    assert answered[2]["ResponseMetadata"]["HTTPHeaders"].get("retry-after") == wanted
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (errors.QueueFull("full", code="full", retry_after=900.0), 429, "TooManyRequestsException"),
+        (errors.Rejected("no events here", code="x"), 413, "RequestTooLargeException"),
+        (errors.Unreachable("reset", code="x", was_sent=True), 503, "ServiceException"),
+    ],
+)
+async def test_an_event_that_is_not_stored_is_an_error(error: Exception, status: int, code: str) -> None:
+    functions = FakeFunctions()
+    functions.error = error
+    answered = await refused(functions, invoked(InvocationType="Event"))
+    assert answered[:2] == (status, code)
+    if status == 429:
+        assert answered[2]["Reason"] == "CallerRateLimitExceeded"
+        assert answered[2]["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "60"
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "code", "message"),
+    [
+        ({"Payload": b"{"}, 400, "InvalidRequestContentException", "Could not parse request body into json: Could not"),
+        ({"Payload": b"\x87"}, 400, "InvalidRequestContentException", "Could not parse request body into json"),
+        ({"FunctionName": "other"}, 404, "ResourceNotFoundException", "Function not found: arn:aws:lambda:eu-west-1:"),
+        ({"InvocationType": "Now"}, 400, "ValidationException", "1 validation error detected: Value 'Now' at 'invoc"),
+        ({"LogType": "All"}, 400, "ValidationException", "1 validation error detected: Value 'All' at 'logType'"),
+        ({"ClientContext": "W10="}, 400, "InvalidRequestContentException", "Client context must be a valid Base64"),
+        ({"ClientContext": "no"}, 400, "InvalidRequestContentException", "Client context must be a valid Base64"),
+        ({"ClientContext": "A" * 3584}, 400, "InvalidRequestContentException", "Client context must have at most"),
+        (
+            {"Payload": b" " * 1_048_577, "InvocationType": "Event"},
+            413,
+            "RequestTooLargeException",
+            "1048577 byte payload is too large for the Event invocation type (limit 1048576 bytes)",
+        ),
+        (
+            {"Payload": b" " * 6_291_457},
+            413,
+            "RequestTooLargeException",
+            "6291457 byte payload is too large for the RequestResponse invocation type (limit 6291456 bytes)",
+        ),
+    ],
+)
+async def test_a_request_that_is_wrong_gets_awss_error(
+    how: dict[str, Any], status: int, code: str, message: str
+) -> None:
+    functions = FakeFunctions()
+    answered = await refused(functions, invoked(**how))
+    assert answered[:2] == (status, code)
+    assert answered[2]["Error"]["Message"].startswith(message)
+    assert (functions.called, functions.accepted) == ([], [])
+
+
+async def test_the_letter_case_of_errors_is_awss() -> None:
+    functions = FakeFunctions()
+    async with functions.served() as url, ClientSession(url) as client:
+        async with client.post("/2015-03-31/functions/x/invocations") as answer:
+            assert answer.headers["x-amzn-errortype"] == "ResourceNotFoundException"
+            assert (await answer.json()).keys() == {"Type", "Message"}
+        async with client.post(PATH, data=b"{") as answer:
+            assert (await answer.json()).keys() == {"Type", "message"}
+        async with client.post("/2015-03-31/functions/a:b:c/invocations/") as answer:
+            assert (await answer.json()).keys() == {"message"}
+
+
+async def test_functions_are_described() -> None:
+    functions = FakeFunctions()
+
+    def ask(client: Any) -> list[Any]:
+        name = {"FunctionName": "insert_records"}
+        return [
+            client.list_functions()["Functions"],
+            client.get_function(**name)["Configuration"],
+            client.get_function_configuration(**name, Qualifier="$LATEST"),
+            client.list_versions_by_function(**name, MaxItems=10000)["Versions"],
+            client.get_function_code_signing_config(**name),
+            client.list_tags(Resource=str(ARN))["Tags"],
+            client.get_account_settings()["AccountUsage"]["FunctionCount"],
+            client.list_aliases(**name)["Aliases"],
+        ]
+
+    (listed,), got, qualified, (version,), signing, tags, count, aliases = await asked(functions, ask)
+    assert listed == got
+    assert (got["FunctionArn"], got["Handler"], got["Timeout"]) == (str(ARN), "f:handler", 60)
+    assert qualified["FunctionArn"] == version["FunctionArn"] == f"{ARN}:$LATEST"
+    assert signing["FunctionName"] == "insert_records"
+    assert (tags, count, aliases) == ({}, 1, [])
+    assert "Environment" not in got
+
+
+async def test_a_call_that_would_change_the_settings_names_their_file() -> None:
+    functions = FakeFunctions()
+    for ask in (
+        lambda client: client.delete_function(FunctionName="insert_records"),
+        lambda client: client.put_function_event_invoke_config(FunctionName="insert_records", MaximumRetryAttempts=0),
+        lambda client: client.delete_function_concurrency(FunctionName="insert_records"),
+    ):
+        status, code, answer = await refused(functions, ask)
+        assert (status, code) == (403, "AccessDeniedException")
+        assert "/etc/poller.toml" in answer["Error"]["Message"]
+
+
+# Who is refused?
+
+
+@pytest.mark.parametrize("how", [{"secret": "wrong"}, {"token": "t"}])
+async def test_a_wrong_signature_and_a_session_token_are_refused_and_told(how: dict[str, str]) -> None:
+    functions = FakeFunctions()
+    async with functions.served(KEYS) as url:
+        with pytest.raises(ClientError) as caught:
+            await anyio.to_thread.run_sync(lambda: invoked()(client_of(url, **how)))
+    answer: Any = caught.value.response
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert [fact.code for fact in functions.record.of(ApiRequestRejected)] == [answer["Error"]["Code"]]
+    assert functions.called == []
+
+
+async def test_without_keys_signatures_are_not_looked_at() -> None:
+    functions = FakeFunctions()
+    signed = {"Authorization": "whatever"}
+    async with (
+        functions.served() as url,
+        ClientSession(url) as client,
+        client.post(PATH + "/", data=b"[1]", headers=signed) as answer,
+    ):
+        assert (answer.status, await answer.read()) == (200, b"[1]")
+    assert (await asked(functions, invoked(), access=Access()))["StatusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "poller.internal"}, 200),
+    ],
+)
+async def test_pages_of_other_sites_and_foreign_names_are_refused(headers: dict[str, str], status: int) -> None:
+    functions = FakeFunctions()
+    access = Access(hosts=["poller.internal"])
+    async with (
+        functions.served(access) as url,
+        ClientSession(url) as client,
+        client.post(PATH, headers=headers) as answer,
+    ):
+        assert answer.status == status
+        assert "X-Amzn-RequestId" in answer.headers
+
+
+async def test_a_fault_of_ours_is_told_and_shows_nothing() -> None:
+    functions = FakeFunctions()
+    functions.error = ZeroDivisionError("s3cret")
+    async with functions.served() as url, ClientSession(url) as client, client.post(PATH) as answer:
+        assert answer.status == 500
+        assert "s3cret" not in await answer.text()
+    assert len(functions.record.of(ApiRequestFailed)) == 1
+
+
+async def test_a_function_that_cannot_be_opened_is_unavailable() -> None:
+    functions = FakeFunctions()
+    functions.error = errors.SettingsError(["no such program"])
+    async with functions.served() as url, ClientSession(url) as client, client.post(PATH) as answer:
+        assert answer.status == 503
+
+
+async def test_after_the_stop_has_begun_nobody_can_connect() -> None:
+    functions, stopping = FakeFunctions(), anyio.Event()
+    async with functions.served(stopping=stopping) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        stopping.set()
+        with anyio.fail_after(60):
+            while True:
+                try:
+                    await (await anyio.connect_tcp(host, int(port))).aclose()
+                except OSError:
+                    break
+
+
+async def test_a_connection_carries_one_call_after_another() -> None:
+    functions = FakeFunctions()
+    async with functions.served() as url, ClientSession(url) as client:
+        for number in range(3):
+            async with client.post(PATH, data=str(number)) as answer:
+                assert await answer.read() == str(number).encode()
+        assert len(client.connector._conns) == 1  # type: ignore[union-attr]
+
+
+# Anything else
+
+
+TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
+SEGMENT = TEXT | st.sampled_from(
+    [
+        "2015-03-31",
+        "functions",
+        "insert_records",
+        "invocations",
+        "invoke-async",
+        "2014-11-13",
+        "2017-03-31",
+        "tags",
+        "%ff",
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    requests=st.lists(
+        st.tuples(
+            st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]),
+            st.lists(SEGMENT, max_size=6).map("/".join) | st.just(PATH[1:]),
+            st.dictionaries(st.sampled_from(["Qualifier", "Marker", "MaxItems", "x"]), TEXT, max_size=3),
+            st.dictionaries(
+                st.sampled_from(
+                    ["X-Amz-Invocation-Type", "X-Amz-Log-Type", "X-Amz-Client-Context", "X-Amzn-Trace-Id", "Expect"]
+                ),
+                TEXT | st.sampled_from(["Event", "DryRun", "Tail", "e30=", "é"]),
+            ),
+            st.binary(max_size=30) | st.sampled_from([b"{}", b"[" * 2000]),
+        ),
+        max_size=8,
+    )
+)
+def test_whatever_is_asked_the_answer_is_awss(requests: list[Any]) -> None:
+    functions = FakeFunctions()
+
+    async def ask_all() -> None:
+        async with functions.served() as url, ClientSession() as client:
+            for method, path, query, headers, body in requests:
+                target = url + "/" + path.replace("?", "").replace("#", "")
+                async with client.request(method, target, params=query, headers=headers, data=body) as answer:
+                    content = await answer.read()
+                    assert answer.status != 500
+                    if answer.status >= 400 and answer.headers.get("Server") == "poller":
+                        assert answer.headers["X-Amzn-ErrorType"]
+                        assert orjson.loads(content).keys() & {"message", "Message"}
+
+    anyio.run(ask_all)
+    assert functions.record.of(ApiRequestFailed) == []
