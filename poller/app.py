@@ -42,8 +42,11 @@ from poller.settings.values import Settings
 from poller.telemetry import logs
 from poller.telemetry.telemetry import Telemetry
 
-GC_THRESHOLDS = (20_000, 20, 20)
-"""The garbage collector runs less often than by default: records in hand are many, and they form no cycles."""
+GC_THRESHOLDS = (100_000, 20, 20)
+"""The garbage collector runs less often than by default.
+
+The objects of a start and the records in hand are many, and they form no cycles.
+"""
 
 
 def run(settings: Settings, *, settings_path: Path, verbose: bool = False, quiet: bool = False) -> int:
@@ -55,6 +58,8 @@ def run(settings: Settings, *, settings_path: Path, verbose: bool = False, quiet
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the counters' series
     logs.configure(settings.daemon.log_format, verbose, quiet)
     with_uvloop = importlib.util.find_spec("uvloop") is not None
+    gc.freeze()  # the collector skips the modules, which live until the end
+    gc.set_threshold(*GC_THRESHOLDS)
     return anyio.run(_run, settings, settings_path, backend_options={"use_uvloop": with_uvloop})
 
 
@@ -113,8 +118,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
                 )
             )
             gc.collect()
-            gc.freeze()  # the collector skips these objects, which live until the end
-            gc.set_threshold(*GC_THRESHOLDS)
+            gc.freeze()  # it skips the mappings, too
             supervisor.begin()
             await supervisor.stopped()
             services.cancel_scope.cancel()
