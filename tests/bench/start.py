@@ -28,6 +28,7 @@ from tests.bench.processes import Child, running
 
 LONGEST_START_IN_SECONDS = 120.0
 LOOKS_IN_SECONDS = 0.2
+READS_WATCHED_IN_SECONDS = 5.0
 SOURCES = {
     "sqs": f"arn:aws:sqs:us-east-1:{ACCOUNT}:queue-%d",
     "kinesis": f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/stream-%d",
@@ -55,11 +56,25 @@ def main(
             with running(poller_command(settings), folder=folder, name="daemon") as child:
                 _wait_until_ready(child, folder / "daemon.log", mappings)
                 seconds, cpu, memory = time.monotonic() - began, child.cpu_seconds(), child.memory()
-                reads = sum(source.report().calls.get(name, 0) for name in ("ReceiveMessage", "GetRecords"))
+                reads = _reads(source)
+                of_reads = reads * _cpu_of_a_read(child, source)
     Console().print(
         f"{mappings} mappings of {kind}, {functions} functions: ready after {seconds:.1f} s and {cpu:.2f} s of CPU, "
-        f"{of_settings:.2f} s of these for the settings, with {reads} reads by then; {memory / 1e6:.0f} MB resident"
+        f"{of_settings:.2f} s of these for the settings and some {of_reads:.2f} s for the {reads} reads by then; "
+        f"{memory / 1e6:.0f} MB resident"
     )
+
+
+def _reads(source: Source) -> int:
+    calls = source.report().calls
+    return calls.get("ReceiveMessage", 0) + calls.get("GetRecords", 0)
+
+
+def _cpu_of_a_read(child: Child, source: Source) -> float:
+    """CPU seconds, by the reads of some seconds in which the daemon does nothing else."""
+    cpu, reads = child.cpu_seconds(), _reads(source)
+    time.sleep(READS_WATCHED_IN_SECONDS)
+    return (child.cpu_seconds() - cpu) / max(1, _reads(source) - reads)
 
 
 @contextmanager
