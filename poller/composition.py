@@ -39,7 +39,7 @@ from poller.engine.streams.budget import BYTES_OF_THE_PROCESS, Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.engine.streams.shards_in_hand import ShardsInHand
-from poller.engine.supervisor import Runner
+from poller.engine.supervised import Runner
 from poller.event_composition import EventComposition, aws_settings, open_destination
 from poller.facts import Emit, StateOpened
 from poller.functions.capacity import FunctionCapacity

@@ -1,6 +1,7 @@
 """How do mappings run? The tasks of the engine ask core/ what to do, call ports to do it, and wait.
 
     supervisor.py      adds, replaces, removes, pauses and resumes mappings; restarts a mapping that crashes
+    supervised.py      what is the status of a supervised mapping?
     queues/            takes a message from its receive to its delete
     streams/           takes a record of a shard from its read to its checkpoint
     events/            takes an asynchronous event from its acceptance to its end

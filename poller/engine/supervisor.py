@@ -33,6 +33,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from poller.core.backoff import CRASH
 from poller.disclosure import safe_text
 from poller.engine.stop import Stop
+from poller.engine.supervised import Run, Runner, Supervised, status_of
 from poller.facts import (
     DaemonStopping,
     Emit,
@@ -44,7 +45,7 @@ from poller.facts import (
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
-from poller.model.status import EventsStatus, Health, MappingStatus, StreamStatus
+from poller.model.status import Health, MappingStatus
 from poller.ports import Clock, PauseStore
 
 FORGIVEN_AFTER_IN_SECONDS = 600.0
@@ -54,14 +55,6 @@ DRAIN_SLACK_IN_SECONDS = 30.0
 """After its stop, a run may take its function's timeout plus this time to finish what is in hand.
 
 An answer may come up to 15 s after the timeout (on Lambda), and after the answer the messages must be deleted."""
-
-
-class Runner(Protocol):
-    """One run of one mapping. `run` returns after its stop. If it crashes, it calls `Stop.fail` or raises."""
-
-    def status(self) -> MappingStatus: ...
-
-    async def run(self) -> None: ...
 
 
 OpenRunner = Callable[[AnyMapping, Function, Stop], AbstractAsyncContextManager[Runner]]
@@ -99,8 +92,8 @@ class Supervisor:
         self._clock = clock
         self._emit = emit
         self._randomness = randomness
-        self._mappings: dict[MappingName, _Supervised] = {}
-        self._runs: set[_Run] = set()
+        self._mappings: dict[MappingName, Supervised] = {}
+        self._runs: set[Run] = set()
         self._paused: set[MappingName] = set()
         self._begun = anyio.Event()
         self._tasks: TaskGroup
@@ -145,7 +138,7 @@ class Supervisor:
         If the mapping cannot be opened, raises that error, and the mapping does not exist.
         """
         assert mapping.name not in self._mappings, f"{mapping.name} is there already"
-        supervised = _Supervised(mapping, function, is_paused=mapping.name in self._paused)
+        supervised = Supervised(mapping, function, is_paused=mapping.name in self._paused)
         self._mappings[mapping.name] = supervised
         self._begin_series(mapping)
         try:
@@ -229,15 +222,15 @@ class Supervisor:
             self._emit(MappingResumedByRequest(name))
 
     def status(self, name: MappingName) -> MappingStatus:
-        return self._status(self._mappings[name])
+        return status_of(self._mappings[name], is_stopping=self._stop.has_begun)
 
     def statuses(self) -> Sequence[MappingStatus]:
         """Return the status of each mapping, in the order in which the mappings were added."""
-        return [self._status(supervised) for supervised in self._mappings.values()]
+        return [status_of(supervised, is_stopping=self._stop.has_begun) for supervised in self._mappings.values()]
 
     async def _begin(
-        self, supervised: _Supervised, mapping: AnyMapping, function: Function, *, after: _Run | None = None
-    ) -> _Run | None:
+        self, supervised: Supervised, mapping: AnyMapping, function: Function, *, after: Run | None = None
+    ) -> Run | None:
         """Open a run and return it; it works once the run `after` has ended or the grace is over.
 
         Returns None if the mapping is disabled or paused, or the daemon stops.
@@ -246,14 +239,14 @@ class Supervisor:
             return None
         if supervised.run is not None and (last := supervised.run.runner.status()).state != "starting":
             supervised.found = last.source
-        run = _Run(mapping, function)
+        run = Run(mapping, function)
         await self._tasks.start(self._live, supervised, run, after)
         supervised.crash = None
         self._tasks.start_soon(self._see_to_the_end, supervised, run)
         return run
 
     async def _live(
-        self, supervised: _Supervised, run: _Run, after: _Run | None, *, task_status: TaskStatus[None]
+        self, supervised: Supervised, run: Run, after: Run | None, *, task_status: TaskStatus[None]
     ) -> None:
         """Open a run, let it work, and close it, all in this task."""
         try:
@@ -275,7 +268,7 @@ class Supervisor:
             run.began.set()
             run.ended.set()
 
-    async def _work(self, run: _Run, after: _Run | None) -> None:
+    async def _work(self, run: Run, after: Run | None) -> None:
         if after is not None:
             with anyio.move_on_after(self.grace_in_seconds):
                 await run.stop.before(after.ended)
@@ -293,13 +286,13 @@ class Supervisor:
                 run.stop.fail(error)
             beside.cancel_scope.cancel()
 
-    async def _drained(self, runs: Collection[_Run]) -> None:
+    async def _drained(self, runs: Collection[Run]) -> None:
         """Wait until these runs have ended, at most for the grace."""
         with anyio.move_on_after(self.grace_in_seconds):
             for run in runs:
                 await run.ended.wait()
 
-    async def _see_to_the_end(self, supervised: _Supervised, run: _Run) -> None:
+    async def _see_to_the_end(self, supervised: Supervised, run: Run) -> None:
         """After a crash, pause and begin another run, without waiting for what this run still has in hand."""
         await run.stop.draining.wait()
         if run.stop.crash is None:
@@ -312,7 +305,7 @@ class Supervisor:
             await self._leave_alone(supervised, run, error)
             error = await self._run_again(supervised, run)
 
-    async def _leave_alone(self, supervised: _Supervised, run: _Run, error: Exception) -> None:
+    async def _leave_alone(self, supervised: Supervised, run: Run, error: Exception) -> None:
         delay, now = CRASH.delay(supervised.crashes, self._randomness), self._clock.now()
         self._emit(_crashed(run.mapping, error, delay))
         if not self._is_current(supervised, run):
@@ -326,7 +319,7 @@ class Supervisor:
         )
         await self._stop.sleep(delay)
 
-    async def _run_again(self, supervised: _Supervised, run: _Run) -> Exception | None:
+    async def _run_again(self, supervised: Supervised, run: Run) -> Exception | None:
         """Begin the next run. Return the error if the run could not be opened, else None."""
         async with supervised.changing:
             if self._is_current(supervised, run):
@@ -337,7 +330,7 @@ class Supervisor:
                     return error
         return None
 
-    def _is_current(self, supervised: _Supervised, run: _Run) -> bool:
+    def _is_current(self, supervised: Supervised, run: Run) -> bool:
         """Return whether the mapping should go on after this run: it is not stopped, replaced, paused or removed."""
         return supervised.run is run and not supervised.is_paused and not self._stop.has_begun
 
@@ -349,32 +342,6 @@ class Supervisor:
     def _forget_series(self, mapping: AnyMapping) -> None:
         if not isinstance(mapping, EventMapping):
             self._series.forget_mapping(mapping.name)
-
-    def _status(self, supervised: _Supervised) -> MappingStatus:
-        run = supervised.run
-        status = _idle(supervised.mapping) if run is None else run.runner.status()
-        for other in supervised.runs - {run}:
-            finishing = other.runner.status()
-            status = status._replace(
-                batches_in_flight=status.batches_in_flight + finishing.batches_in_flight,
-                messages_held=status.messages_held + finishing.messages_held,
-            )
-        was_found = supervised.found == status.source
-        return status._replace(**self._health(supervised, status)._asdict(), was_found=was_found)
-
-    def _health(self, supervised: _Supervised, status: MappingStatus) -> Health:
-        run = supervised.run
-        if not supervised.mapping.is_enabled:
-            return Health("disabled")
-        if self._stop.has_begun:
-            return Health("stopping", status.reason)
-        if supervised.is_paused:
-            return Health("paused", "paused by a person, until it is resumed")
-        if supervised.crash is not None:
-            return supervised.crash
-        if run is not None and not run.began.is_set():
-            return Health("starting", "the invocations of its last run end first")
-        return Health(status.state, status.reason, status.since, status.attempt, status.next_try)
 
     async def _hurry_after_grace(self) -> None:
         await self._stop.draining.wait()
@@ -391,56 +358,7 @@ class Supervisor:
         self._emit(DaemonStopping(stage=stage, batches_in_flight=batches))
 
 
-class _Supervised:
-    """A mapping's wanted state, and its runs: `run` is the newest one, `runs` are all that have not ended.
-
-    `found` is the source that an earlier run than `run` has found; None if no earlier run has found one.
-    """
-
-    def __init__(self, mapping: AnyMapping, function: Function, *, is_paused: bool) -> None:
-        self.mapping = mapping
-        self.function = function
-        self.is_paused = is_paused
-        self.run: _Run | None = None
-        self.runs: set[_Run] = set()
-        self.found: str | None = None
-        self.crash: Health | None = None
-        self.crashes = 0
-        self.changing = anyio.Lock()
-
-
-class _Run:
-    """One run of one mapping. `began` is set when the run may poll, or when it ends without that."""
-
-    stop: Stop
-    runner: Runner
-
-    def __init__(self, mapping: AnyMapping, function: Function) -> None:
-        self.mapping = mapping
-        self.function = function
-        self.is_open = False
-        self.began_at = 0.0
-        self.began = anyio.Event()
-        self.ended = anyio.Event()
-
-
 def _crashed(mapping: AnyMapping, error: Exception, delay: float) -> MappingCrashed | EventsCrashed:
     if isinstance(mapping, EventMapping):
         return EventsCrashed(function=mapping.function_name, error=error, retry_in_seconds=delay)
     return MappingCrashed(mapping=mapping.name, error=error, retry_in_seconds=delay)
-
-
-def _idle(mapping: AnyMapping) -> MappingStatus:
-    return MappingStatus(
-        mapping=mapping.name,
-        function=mapping.function_name,
-        source=mapping.source if isinstance(mapping, EventMapping) else str(mapping.event_source_arn),
-        state="disabled",
-        reason=None,
-        polls_in_flight=0,
-        batches_in_flight=0,
-        messages_held=0,
-        concurrency_limit=0,
-        stream=StreamStatus() if isinstance(mapping, StreamMapping) else None,
-        events=EventsStatus() if isinstance(mapping, EventMapping) else None,
-    )

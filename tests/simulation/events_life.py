@@ -18,7 +18,8 @@ from poller.engine.events.accepting import Acceptor
 from poller.engine.events.delivering import Place
 from poller.engine.events.mapping import EventContext, EventMappingRunner
 from poller.engine.stop import Stop
-from poller.engine.supervisor import Runner, Supervisor
+from poller.engine.supervised import Runner
+from poller.engine.supervisor import Supervisor
 from poller.functions.opened import OpenFunction
 from poller.model.event import Event, EventQueueDepth, TakenEvent
 from poller.model.function import Function

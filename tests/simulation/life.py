@@ -24,7 +24,8 @@ from poller.engine.streams.budget import Budget
 from poller.engine.streams.lane import LaneContext
 from poller.engine.streams.mapping import StreamContext, StreamMappingRunner
 from poller.engine.streams.shards_in_hand import ShardsInHand
-from poller.engine.supervisor import Runner, Supervisor
+from poller.engine.supervised import Runner
+from poller.engine.supervisor import Supervisor
 from poller.functions.opened import OpenFunction
 from poller.functions.telling import Invocations
 from poller.model.arn import Arn

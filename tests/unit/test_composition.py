@@ -18,7 +18,8 @@ from poller.composition import Composition, Pauses, SharedAws, SharedFunction, c
 from poller.engine.queues.mapping import QueueMappingRunner
 from poller.engine.stop import Stop
 from poller.engine.streams.mapping import StreamMappingRunner
-from poller.engine.supervisor import Runner, Supervisor
+from poller.engine.supervised import Runner
+from poller.engine.supervisor import Supervisor
 from poller.facts import Fact
 from poller.functions.opened import OpenFunction
 from poller.model.arn import Arn

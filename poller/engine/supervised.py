@@ -1,0 +1,106 @@
+"""What is the status of a supervised mapping? It depends on what is wanted of the mapping, and on its runs.
+
+    disabled, the daemon stops, or paused    this decides first
+    crashed                                  until the next run begins
+    the newest run has not begun             the invocations of the last run end first
+    otherwise                                the newest run says how it is
+
+`Supervised` is what the supervisor keeps of one mapping, and `Run` is what it keeps of one run.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import anyio
+
+from poller.engine.stop import Stop
+from poller.model.function import Function
+from poller.model.mapping import AnyMapping, EventMapping, StreamMapping
+from poller.model.status import EventsStatus, Health, MappingStatus, StreamStatus
+
+
+class Runner(Protocol):
+    """One run of one mapping. `run` returns after its stop. If it crashes, it calls `Stop.fail` or raises."""
+
+    def status(self) -> MappingStatus: ...
+
+    async def run(self) -> None: ...
+
+
+class Supervised:
+    """A mapping's wanted state, and its runs: `run` is the newest one, `runs` are all that have not ended.
+
+    `found` is the source that an earlier run than `run` has found; None if no earlier run has found one.
+    """
+
+    def __init__(self, mapping: AnyMapping, function: Function, *, is_paused: bool) -> None:
+        self.mapping = mapping
+        self.function = function
+        self.is_paused = is_paused
+        self.run: Run | None = None
+        self.runs: set[Run] = set()
+        self.found: str | None = None
+        self.crash: Health | None = None
+        self.crashes = 0
+        self.changing = anyio.Lock()
+
+
+class Run:
+    """One run of one mapping. `began` is set when the run may poll, or when it ends without that."""
+
+    stop: Stop
+    runner: Runner
+
+    def __init__(self, mapping: AnyMapping, function: Function) -> None:
+        self.mapping = mapping
+        self.function = function
+        self.is_open = False
+        self.began_at = 0.0
+        self.began = anyio.Event()
+        self.ended = anyio.Event()
+
+
+def status_of(supervised: Supervised, *, is_stopping: bool) -> MappingStatus:
+    """Return the status of the newest run, with the batches and messages that older runs still have in hand."""
+    run = supervised.run
+    status = _idle(supervised.mapping) if run is None else run.runner.status()
+    for other in supervised.runs - {run}:
+        finishing = other.runner.status()
+        status = status._replace(
+            batches_in_flight=status.batches_in_flight + finishing.batches_in_flight,
+            messages_held=status.messages_held + finishing.messages_held,
+        )
+    was_found = supervised.found == status.source
+    return status._replace(**_health(supervised, status, is_stopping=is_stopping)._asdict(), was_found=was_found)
+
+
+def _health(supervised: Supervised, status: MappingStatus, *, is_stopping: bool) -> Health:
+    run = supervised.run
+    if not supervised.mapping.is_enabled:
+        return Health("disabled")
+    if is_stopping:
+        return Health("stopping", status.reason)
+    if supervised.is_paused:
+        return Health("paused", "paused by a person, until it is resumed")
+    if supervised.crash is not None:
+        return supervised.crash
+    if run is not None and not run.began.is_set():
+        return Health("starting", "the invocations of its last run end first")
+    return Health(status.state, status.reason, status.since, status.attempt, status.next_try)
+
+
+def _idle(mapping: AnyMapping) -> MappingStatus:
+    return MappingStatus(
+        mapping=mapping.name,
+        function=mapping.function_name,
+        source=mapping.source if isinstance(mapping, EventMapping) else str(mapping.event_source_arn),
+        state="disabled",
+        reason=None,
+        polls_in_flight=0,
+        batches_in_flight=0,
+        messages_held=0,
+        concurrency_limit=0,
+        stream=StreamStatus() if isinstance(mapping, StreamMapping) else None,
+        events=EventsStatus() if isinstance(mapping, EventMapping) else None,
+    )
