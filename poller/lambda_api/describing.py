@@ -15,9 +15,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from poller.lambda_api.errors import invalid_parameter
+from poller.lambda_api.errors import invalid_parameter, not_found
 from poller.lambda_api.exchange import Answer, Request, json_answer
 from poller.lambda_api.names import Found, name_of, qualifier_of, unqualified_arn
+from poller.model.arn import Arn
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName
 
@@ -62,6 +63,19 @@ def get_code_signing_config(found: Found) -> Answer:
     return json_answer({"FunctionName": name_of(found.function)})
 
 
+def get_event_invoke_config(found: Found, functions: Mapping[FunctionName, Function]) -> Answer:
+    document = _event_invoke_config(found.function, functions)
+    if document is None:
+        qualified = f"{unqualified_arn(found.function)}:{qualifier_of(found.function)}"
+        raise not_found(f"The function {qualified} doesn't have an EventInvokeConfig")
+    return json_answer(document)
+
+
+def list_event_invoke_configs(found: Found, functions: Mapping[FunctionName, Function]) -> Answer:
+    document = _event_invoke_config(found.function, functions)
+    return json_answer({"FunctionEventInvokeConfigs": [] if document is None else [document]})
+
+
 def list_tags() -> Answer:
     return json_answer({"Tags": {}})
 
@@ -89,6 +103,25 @@ def _configuration(function: Function, qualifier: str | None) -> dict[str, Any]:
         if kind.memory_size_in_mb is not None:
             document["MemorySize"] = kind.memory_size_in_mb
     return document
+
+
+def _event_invoke_config(function: Function, functions: Mapping[FunctionName, Function]) -> dict[str, Any] | None:
+    """Return what AWS would say of the function's events; None if the file says nothing that AWS knows, too."""
+    config = function.event_invoke_config
+    destinations = {"OnSuccess": config.on_success, "OnFailure": config.on_failure}
+    numbers = {
+        "MaximumRetryAttempts": config.maximum_retry_attempts,
+        "MaximumEventAgeInSeconds": config.maximum_event_age_in_seconds,
+    }
+    stated = {name: number for name, number in numbers.items() if number is not None}
+    if not stated and not any(destinations.values()):
+        return None
+    written = {
+        name: {} if place is None else {"Destination": str(place if isinstance(place, Arn) else functions[place].arn)}
+        for name, place in destinations.items()
+    }
+    arn = f"{unqualified_arn(function)}:{qualifier_of(function)}"
+    return {"FunctionArn": arn, "DestinationConfig": written} | stated
 
 
 def _reserved(function: Function) -> dict[str, int]:

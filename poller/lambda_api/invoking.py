@@ -33,6 +33,7 @@ from poller import errors
 from poller.lambda_api.errors import (
     failed_validation,
     invalid_content,
+    invalid_parameter,
     not_ready,
     refused_as_too_large,
     throttled,
@@ -65,6 +66,9 @@ MAXIMUM_CONTEXT_LENGTH = 3583
 
 MAXIMUM_TRACE_LENGTH = 1024
 """A longer trace header is ignored. The number is ours."""
+
+TOO_LARGE = "EventTooLarge"
+"""The code of an event queue's error for an event that is larger than the queue takes (event_queues/)."""
 
 INVOCATION_TYPES = ("Event", "RequestResponse", "DryRun")
 LOG_TYPES = ("None", "Tail")
@@ -151,7 +155,8 @@ class Invoking:
         except errors.QueueFull as error:
             raise throttled("CallerRateLimitExceeded", error.retry_after) from error
         except errors.Rejected as error:
-            raise refused_as_too_large(str(error)) from error
+            refused = refused_as_too_large if error.code == TOO_LARGE else invalid_parameter
+            raise refused(str(error)) from error
         except errors.ServiceError as error:
             raise unavailable(f"the event may not be stored: {error}") from error
         return Answer(status=202)

@@ -86,6 +86,10 @@ def _description(request: Request, directory: Directory) -> Answer:
         case "2017-03-31", "tags", name:
             find(parse(name, None), directory.functions, directory.home)
             return describing.list_tags()
+        case "2019-09-25", "functions", name, "event-invoke-config", *rest if rest in ([], ["list"]):
+            found = find(parse(name, request.query.get("Qualifier")), directory.functions, directory.home)
+            describe = describing.list_event_invoke_configs if rest else describing.get_event_invoke_config
+            return describe(found, directory.functions)
         case version, "functions", name, *rest if (version, tuple(rest)) in OF_A_FUNCTION:
             named = parse(name, request.query.get("Qualifier"))
             found = find(named, directory.functions, directory.home)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -21,6 +22,9 @@ from hypothesis import strategies as st
 from poller import errors
 from poller.facts import ApiRequestFailed, ApiRequestRejected
 from poller.lambda_api.server import Access
+from poller.model.arn import Arn
+from poller.model.function import EventInvokeConfig
+from poller.model.ids import FunctionName
 from poller.model.invocation import (
     Answered,
     FunctionError,
@@ -31,7 +35,7 @@ from poller.model.invocation import (
     Unreachable,
 )
 from tests.fakes.api import FakeFunctions
-from tests.fakes.functions import ALIAS, ARN, TRACE, TRACEPARENT
+from tests.fakes.functions import ALIAS, ARN, TRACE, TRACEPARENT, callable_kind, function
 
 pytestmark = pytest.mark.anyio
 
@@ -231,7 +235,8 @@ async def test_a_function_that_did_not_run_is_an_error(
     ("error", "status", "code"),
     [
         (errors.QueueFull("full", code="full", retry_after=900.0), 429, "TooManyRequestsException"),
-        (errors.Rejected("no events here", code="x"), 413, "RequestTooLargeException"),
+        (errors.Rejected("no events here", code="NoEventQueue"), 400, "InvalidParameterValueException"),
+        (errors.Rejected("too large for SQS", code="EventTooLarge"), 413, "RequestTooLargeException"),
         (errors.Unreachable("reset", code="x", was_sent=True), 503, "ServiceException"),
     ],
 )
@@ -315,6 +320,33 @@ async def test_functions_are_described() -> None:
     assert signing["FunctionName"] == "insert_records"
     assert (tags, count, aliases) == ({}, 1, [])
     assert "Environment" not in got
+
+
+async def test_the_settings_of_asynchronous_events_are_described() -> None:
+    sent_on = function(callable_kind("f:handler"))
+    config = EventInvokeConfig(
+        maximum_retry_attempts=0, on_success=sent_on.name, on_failure=Arn.parse("arn:aws:sqs:eu-west-1:123456789012:q")
+    )
+    functions = FakeFunctions(sent_on, replace(sent_on, name=FunctionName("set"), event_invoke_config=config))
+
+    def ask(client: Any) -> list[Any]:
+        listed = client.list_function_event_invoke_configs(FunctionName="set")["FunctionEventInvokeConfigs"]
+        plain = client.list_function_event_invoke_configs(FunctionName="insert_records")["FunctionEventInvokeConfigs"]
+        return [client.get_function_event_invoke_config(FunctionName="set"), listed, plain]
+
+    got, (listed,), plain = await asked(functions, ask)
+    assert got["DestinationConfig"] == {
+        "OnSuccess": {"Destination": str(ARN)},
+        "OnFailure": {"Destination": "arn:aws:sqs:eu-west-1:123456789012:q"},
+    }
+    assert (got["MaximumRetryAttempts"], got["FunctionArn"]) == (0, f"{ARN}:$LATEST")
+    assert "MaximumEventAgeInSeconds" not in got
+    assert (listed["FunctionArn"], plain) == (got["FunctionArn"], [])
+    status, _, answer = await refused(
+        functions, lambda client: client.get_function_event_invoke_config(FunctionName="insert_records")
+    )
+    assert status == 404
+    assert answer["Error"]["Message"] == f"The function {ARN}:$LATEST doesn't have an EventInvokeConfig"
 
 
 async def test_a_call_that_would_change_the_settings_names_their_file() -> None:
