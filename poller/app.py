@@ -27,6 +27,7 @@ from poller.admin.control import control_path
 from poller.admin.guard import Access
 from poller.admin.listening import Address
 from poller.admin.server import Pages, serve, serve_control
+from poller.api_composition import serve_api
 from poller.composition import Pauses, compose
 from poller.descriptors import raise_limit
 from poller.engine.events.orphans import OrphanedEvents
@@ -105,6 +106,9 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         )
         pages = Pages(telemetry.registry, statuses)
         http = await stack.enter_async_context(_served(pages, reloader, settings_path, telemetry.emit))
+        api = await stack.enter_async_context(
+            serve_api(composition, lambda: reloader.in_use, file=str(settings_path), stop=stop, emit=telemetry.emit)
+        )
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stop, reloader)
             services.start_soon(reloader.run)
@@ -115,6 +119,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
                     settings=str(settings_path),
                     mappings=sum(mapping.is_enabled for mapping in settings.mappings),
                     http=_written(http) if http else None,
+                    api=_written(api) if api else None,
                 )
             )
             gc.collect()

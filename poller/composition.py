@@ -28,6 +28,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from poller.aws.clients import Aws, AwsSettings
 from poller.aws.json_client import JsonClient
 from poller.core.filtering import DataKey, RecordFilter, compile_filters
+from poller.engine.calls import Calls, Opening
 from poller.engine.events.mapping import EventMappingRunner
 from poller.engine.idle import IdleRunner
 from poller.engine.queues.groups import GroupTurns
@@ -95,6 +96,7 @@ class Composition:
 
     def __init__(self, settings: Settings, *, emit: Emit, tasks: TaskGroup, descriptor_limit: int) -> None:
         self._inherited: dict[str, str] = {}  # the environment of child processes that start from now on
+        self._calls: Calls | None = None
         self.use(settings)
         self.randomness = random.Random()
         self.clock = WallClock()
@@ -153,6 +155,13 @@ class Composition:
         self.settings = settings
         self._inherited.clear()
         self._inherited.update(_without(settings.withheld_variables, os.environ))
+        if self._calls is not None:
+            self._calls.settle(keep=tuple(map(self._key, settings.functions.values())))
+
+    def calls_of_clients(self, stop: Stop) -> Calls:
+        """Return what calls functions for clients; `use` lets functions go that are no longer in the settings."""
+        self._calls = Calls(self._opening, stop=stop, emit=self._emit)
+        return self._calls
 
     def renew(self, function: Function) -> None:
         """Use new child processes for later invocations. Does nothing if no run has opened the function."""
@@ -259,6 +268,15 @@ class Composition:
 
     def _key(self, function: Function) -> FunctionKey:
         return function_key(function, self.settings.daemon)
+
+    def _opening(self, function: Function) -> Opening:
+        key = self._key(function)
+        return Opening(key, lambda: self._opened(key))
+
+    @asynccontextmanager
+    async def _opened(self, key: FunctionKey) -> AsyncIterator[OpenFunction]:
+        async with self._functions.use(key) as shared:
+            yield shared.opened
 
     @asynccontextmanager
     async def _open_function(self, key: FunctionKey) -> AsyncIterator[SharedFunction]:

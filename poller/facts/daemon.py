@@ -12,13 +12,15 @@ from poller.model.ids import FunctionName, MappingName
 class DaemonStarted(NamedTuple):
     """The daemon has read its settings and starts its mappings.
 
-    `http` is the address where it listens, `host:port`; instead of port 0 it has the port that the system chose.
+    `http` and `api` are the addresses where it listens, `host:port`; instead of port 0 they have the port that the
+    system chose.
     """
 
     version: str
     settings: str
     mappings: int
     http: str | None = None
+    api: str | None = None
 
 
 @declare(Line("info"))
