@@ -29,7 +29,7 @@ from tests.simulation.events_function import EventCall
 from tests.simulation.events_world import EventsWorld
 
 SLACK_IN_SECONDS = 31.0
-"""How late a retry may begin if nothing but the function's own work delays it."""
+"""How late a retry may begin if the function has room: a process that stops may need its grace of 30 seconds."""
 
 
 @dataclass(kw_only=True)

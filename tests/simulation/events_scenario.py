@@ -50,7 +50,8 @@ class EventsScenario:
             retry_waits_in_seconds=randomness.choice([(60, 120), (0, 0), (1.5, 7.0)]),
         )
         self.world.has_good_queues = self.is_calm
-        self.world.has_no_delays = self.is_calm and self.world.function.plan.refusal_rate == 0 and self.events <= 3
+        is_free = self.events <= self.world.definition.reserved_concurrency
+        self.world.has_no_delays = self.is_calm and is_free and self.world.function.plan.refusal_rate == 0
         self.sent: list[Sent] = []
 
     def _plan(self) -> EventFunctionPlan:

@@ -133,6 +133,15 @@ async def test_a6_an_event_that_succeeds_reaches_the_destination_for_success_alo
     assert world.own_queue.events == []
 
 
+async def test_a7_with_no_reserved_concurrency_an_event_ends_at_once_without_an_invocation() -> None:
+    destination, dead_letters = FakeDestination(), FakeDestination()
+    world = EventsWorld(concurrency=0, destinations={"on_failure": destination, "dead_letter": dead_letters})
+    await live(world, "a", "b")
+    assert world.function.calls == []
+    assert [said(document) for document in destination.taken] == [("ZeroReservedConcurrency", 0)] * 2
+    assert len(dead_letters.taken) == 2
+
+
 async def test_an_event_that_fails_with_no_place_to_go_is_counted_as_dropped() -> None:
     world = EventsWorld(plan=ALWAYS_FAILS, maximum_retry_attempts=0)
     await live(world, "a")
@@ -437,6 +446,41 @@ async def test_a_fault_of_ours_puts_its_event_back_and_the_others_go_on() -> Non
     assert len(world.facts_of(EventsCrashed)) >= 1
     assert sorted(map(request_id_of, broken.taken)) == ["a", "b"]
     assert len(world.function.calls) == 2, "an event that has ended is not invoked again"
+
+
+async def test_a_fault_of_ours_puts_its_event_back_at_once_while_others_of_its_run_go_on() -> None:
+    class Broken(FakeDestination):
+        async def deliver(self, document: Document) -> None:
+            if request_id_of(document) == "slow":
+                await anyio.sleep(100.0)
+            elif not self.taken:
+                self.taken_at.append(anyio.current_time())
+                self.taken.append(document)
+                raise ZeroDivisionError
+            await super().deliver(document)
+
+    broken = Broken()
+    world = EventsWorld(plan=WORKS_FOR_A_SECOND, destinations={"on_success": broken})
+    await live(world, "slow", "a")
+    assert [request_id_of(document) for document in broken.taken] == ["a", "a", "slow"]
+    assert broken.taken_at[1] < 10.0
+
+
+async def test_an_ended_event_of_an_sqs_queue_does_not_move_if_its_claim_is_lost() -> None:
+    """SQS gives it again, so there would be two."""
+    destination, sqs = FakeDestination(), FakeEventQueue(EventsWorld().clock, claim_in_seconds=30.0)
+    destination.faults.outages.append(Outage(0.0, 200.0, Fault.UNREACHABLE))
+    sqs.faults.outages.append(Outage(1.0, 100.0, Fault.UNREACHABLE))
+    world = EventsWorld(
+        plan=EventFunctionPlan(failure_rate=1.0, duration_in_seconds=(80.0, 80.0)),
+        timeout_in_seconds=90.0,
+        sqs_queue=sqs,
+        destinations={"on_failure": destination},
+        maximum_retry_attempts=0,
+    )
+    await live(world, "a")
+    assert len(world.function.calls) == 2
+    assert len(destination.taken) == 1
 
 
 async def test_an_event_is_accepted_only_when_it_is_stored() -> None:

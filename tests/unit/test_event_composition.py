@@ -11,23 +11,29 @@ import anyio
 import orjson
 import pytest
 
+from poller.aws.signing import Credentials
 from poller.composition import Composition, Pauses, compose
 from poller.descriptors import Limits
 from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
 from poller.errors import Rejected
 from poller.model.ids import FunctionName, RequestId
-from poller.model.status import EventsStatus
+from poller.model.mapping import EventMapping
+from poller.model.status import EventsStatus, MappingStatus
 from poller.running import Running
 from poller.settings.changes import changes
 from poller.settings.loading import load
 from poller.settings.values import Settings
 from poller.telemetry.telemetry import Telemetry
+from tests.fakes.aws_over_http import AwsOverHttp, aws_over_http
+from tests.fakes.clock import VirtualClock
 from tests.fakes.http_server import Reply, Request, http_server
+from tests.fakes.watch import Watch
 
 pytestmark = pytest.mark.anyio
 
 RESIZE, AUDIT = FunctionName("resize"), FunctionName("audit")
+QUEUE = "arn:aws:sqs:eu-west-1:123456789012:"
 
 
 @pytest.fixture
@@ -92,6 +98,9 @@ class Daemon:
 
     async def accept(self, name: FunctionName, payload: bytes, request_id: str = "8f3") -> None:
         await self.composition.events.acceptor.accept(name, payload, request_id=RequestId(request_id))
+
+    def status(self, function: FunctionName) -> MappingStatus:
+        return self.supervisor.status(EventMapping.named(function))
 
     def events(self) -> dict[str, EventsStatus]:
         return {each.function: each.events for each in self.supervisor.statuses() if each.events is not None}
@@ -210,3 +219,65 @@ async def test_the_events_of_a_function_that_leaves_the_file_stay_in_the_queue(
         assert daemon.events().keys() == {AUDIT, RESIZE}
         async with daemon.composition.events.queue_of(RESIZE) as queue:
             assert (await queue.depth(RESIZE)).waiting == 1
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+async def aws(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AwsOverHttp]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDFIRST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr("poller.composition.WallClock", VirtualClock)  # the queues in memory have this clock, too
+    async with aws_over_http(watch, Credentials("AKIDFIRST", "secret", None)) as service:
+        yield service
+
+
+def with_an_sqs_queue(folder: Path, services: dict[FunctionName, Service], aws: AwsOverHttp) -> Settings:
+    """Settings of `resize` with the queue `events` for its events, and the queue `done` for its successes."""
+    config = f"""
+        event_queue_arn = "{QUEUE}events"
+        destination_config.on_success.destination = "{QUEUE}done"
+        """
+    return settings_of(folder, services, config, state=f'endpoint_url = "{aws.url}"')
+
+
+async def test_the_events_of_a_function_may_wait_in_sqs(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
+) -> None:
+    events, done = aws.create_queue("events"), aws.create_queue("done")
+    async with daemon_of(with_an_sqs_queue(tmp_path, services, aws)) as daemon:
+        await daemon.accept(RESIZE, b'{"image": 1}')
+        await services[RESIZE].until_asked(1)
+        await watch.until(lambda: done.message_ids and not events.message_ids)
+    assert services[RESIZE].requests[0].body == b'{"image": 1}'
+    assert [entry.kind for entry in events.history if entry.kind in ("sent", "deleted")] == ["sent", "deleted"]
+    assert names_in(tmp_path) == ["poller.toml"], "the file of events is only for what was not delivered"
+
+
+async def test_the_message_of_a_sender_becomes_its_event(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
+) -> None:
+    events = aws.create_queue("events")
+    aws.create_queue("done")
+    events.send('{"Service": "Amazon S3", "Event": "s3:TestEvent"}', now=anyio.current_time())
+    events.send('{"Records": [{"eventSource": "aws:s3"}]}', now=anyio.current_time())
+    async with daemon_of(with_an_sqs_queue(tmp_path, services, aws)):
+        await services[RESIZE].until_asked(1)
+        await watch.until(lambda: not events.message_ids)
+    assert [request.body for request in services[RESIZE].requests] == [b'{"Records": [{"eventSource": "aws:s3"}]}']
+
+
+async def test_an_event_queue_that_is_missing_stops_nothing_else_and_is_named(
+    tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
+) -> None:
+    async with daemon_of(with_an_sqs_queue(tmp_path, services, aws)) as daemon:
+        await watch.until(lambda: daemon.status(RESIZE).attempt is not None)
+        status = daemon.status(RESIZE)
+        assert status.state == "starting"
+        assert "QueueDoesNotExist" in (status.reason or "")
+        assert f"{QUEUE}events" in (status.reason or "")
+        await daemon.accept(AUDIT, b"{}")
+        await services[AUDIT].until_asked(1)
