@@ -42,7 +42,7 @@ from poller.aws.signing import Signer, resource
 from poller.aws.wire import USER_AGENT, Route, Wire
 from poller.disclosure import host_of, safe_text
 from poller.errors import AccessDenied, ServiceError, SettingsError
-from poller.http.pool import DEFAULT_PORTS, Origin, Pool
+from poller.http.pool import DEFAULT_PORTS, Limits, Origin, Pool
 from poller.http.proxied import Proxied
 from poller.http.proxies import proxy_of
 from poller.model.arn import Arn
@@ -95,8 +95,8 @@ class Aws:
 
     async def __aenter__(self) -> Self:
         tls = await asyncio.to_thread(tls_context, self._configured("ca_bundle"))
-        self._pool = await self._stack.enter_async_context(aclosing(Pool(tls)))
-        self._proxied = await self._stack.enter_async_context(aclosing(Proxied(tls)))
+        self._pool = await self._stack.enter_async_context(aclosing(Pool(tls, Limits())))
+        self._proxied = await self._stack.enter_async_context(aclosing(Proxied(tls, Limits())))
         return self
 
     async def __aexit__(self, *exception: object) -> None:

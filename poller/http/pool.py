@@ -30,12 +30,6 @@ from poller.http.keep_alive import probe_when_silent
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-CONNECT_TIMEOUT_IN_SECONDS = 5.0
-"""How long it may take to open a connection, including TLS."""
-
-KEEP_ALIVE_IN_SECONDS = 12.0
-"""How long a connection rests before it is closed. aiobotocore has the same default; services wait longer."""
-
 HAPPY_EYEBALLS_DELAY_IN_SECONDS = 0.25
 """After this time without a connection, the next address is tried too. Source: RFC 8305."""
 
@@ -47,6 +41,20 @@ CLOSE_TIMEOUT_IN_SECONDS = 1.0
 def trusting_the_system() -> ssl.SSLContext:
     """Return a TLS context that trusts the system's certificate authorities. They are read only once."""
     return ssl.create_default_context()
+
+
+class Limits(NamedTuple):
+    """The limits of each connection, direct or through a proxy.
+
+    `connect_timeout_in_seconds` is how long it may take to open it, including TLS.
+    `keep_alive_in_seconds` is how long it rests before it is closed. aiobotocore has the same default; services wait
+    longer.
+    `largest_answer_in_bytes` is the limit of an answer's head and body together.
+    """
+
+    connect_timeout_in_seconds: float = 5.0
+    keep_alive_in_seconds: float = 12.0
+    largest_answer_in_bytes: int = LARGEST_ANSWER_IN_BYTES
 
 
 class Origin(NamedTuple):
@@ -63,20 +71,11 @@ class Origin(NamedTuple):
 
 
 class Pool:
-    """Connections with the same TLS context, timeouts and limit. Make it and `aclose` it inside one event loop."""
+    """Connections with the same TLS context and limits. Make it and `aclose` it inside one event loop."""
 
-    def __init__(
-        self,
-        tls: ssl.SSLContext,
-        *,
-        connect_timeout_in_seconds: float = CONNECT_TIMEOUT_IN_SECONDS,
-        keep_alive_in_seconds: float = KEEP_ALIVE_IN_SECONDS,
-        largest_answer_in_bytes: int = LARGEST_ANSWER_IN_BYTES,
-    ) -> None:
+    def __init__(self, tls: ssl.SSLContext, limits: Limits) -> None:
         self._tls = tls
-        self._connect_timeout_in_seconds = connect_timeout_in_seconds
-        self._keep_alive_in_seconds = keep_alive_in_seconds
-        self._largest_answer_in_bytes = largest_answer_in_bytes
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._resting: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._connections: set[Connection] = set()
@@ -124,7 +123,7 @@ class Pool:
             connection.abort()
             raise
         if connection.is_open:
-            connection.rest(deadline=self._loop.time() + self._keep_alive_in_seconds)
+            connection.rest(deadline=self._loop.time() + self._limits.keep_alive_in_seconds)
             resting.append(connection)
         if isinstance(result, Unreachable):
             raise result
@@ -139,7 +138,7 @@ class Pool:
 
     async def _connected(self, origin: Origin, deadline: float) -> Connection:
         try:
-            async with asyncio.timeout_at(min(deadline, self._loop.time() + self._connect_timeout_in_seconds)):
+            async with asyncio.timeout_at(min(deadline, self._loop.time() + self._limits.connect_timeout_in_seconds)):
                 return await self._connect(origin)
         except (OSError, UnicodeError) as error:
             code = next(code for kind, code in NOT_CONNECTED_CODES if isinstance(error, kind))
@@ -153,7 +152,7 @@ class Pool:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         probe_when_silent(sock)
         _, connection = await self._loop.create_connection(
-            lambda: Connection(self._lost, largest_answer_in_bytes=self._largest_answer_in_bytes),
+            lambda: Connection(self._lost, largest_answer_in_bytes=self._limits.largest_answer_in_bytes),
             sock=sock,
             ssl=self._tls if origin.is_tls else None,
             server_hostname=origin.host.rstrip(".") if origin.is_tls else None,

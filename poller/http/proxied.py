@@ -19,7 +19,7 @@ from poller.disclosure import safe_text
 from poller.errors import Rejected, Unreachable
 from poller.http.http1 import LARGEST_ANSWER_IN_BYTES, LARGEST_HEAD_IN_BYTES, AnswerTooLarge, Received
 from poller.http.keep_alive import probed_socket
-from poller.http.pool import CONNECT_TIMEOUT_IN_SECONDS, KEEP_ALIVE_IN_SECONDS
+from poller.http.pool import Limits
 
 LARGE_BODY_IN_BYTES = 1 << 20
 """A larger body is written in pieces, so that other calls can run meanwhile."""
@@ -37,18 +37,9 @@ NOT_CONNECTED = (
 class Proxied:
     """Sends requests through proxies. Call `aclose` at the end."""
 
-    def __init__(
-        self,
-        tls: ssl.SSLContext,
-        *,
-        connect_timeout_in_seconds: float = CONNECT_TIMEOUT_IN_SECONDS,
-        keep_alive_in_seconds: float = KEEP_ALIVE_IN_SECONDS,
-        largest_answer_in_bytes: int = LARGEST_ANSWER_IN_BYTES,
-    ) -> None:
+    def __init__(self, tls: ssl.SSLContext, limits: Limits) -> None:
         self._tls = tls
-        self._connect_timeout_in_seconds = connect_timeout_in_seconds
-        self._keep_alive_in_seconds = keep_alive_in_seconds
-        self._largest_answer_in_bytes = largest_answer_in_bytes
+        self._limits = limits
         self._opened: aiohttp.ClientSession | None = None
 
     async def send(
@@ -65,12 +56,14 @@ class Proxied:
                 URL(url, encoded=True).with_user(None),  # aiohttp rejects a user beside an authorization header
                 data=data,
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout_in_seconds, connect=self._connect_timeout_in_seconds),
+                timeout=aiohttp.ClientTimeout(
+                    total=timeout_in_seconds, connect=self._limits.connect_timeout_in_seconds
+                ),
                 proxy=proxy,
                 trace_request_ctx=sent_heads,
                 allow_redirects=False,
             )
-            body = await body_of(response, self._largest_answer_in_bytes)
+            body = await body_of(response, self._limits.largest_answer_in_bytes)
             return Received(response.status, response.headers, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise no_answer(error, was_begun=bool(sent_heads)) from error
@@ -85,7 +78,7 @@ class Proxied:
         if self._opened is None:
             connector = aiohttp.TCPConnector(
                 limit=0,
-                keepalive_timeout=self._keep_alive_in_seconds,
+                keepalive_timeout=self._limits.keep_alive_in_seconds,
                 ssl=self._tls,
                 resolver=aiohttp.ThreadedResolver(),
                 socket_factory=probed_socket,

@@ -56,7 +56,7 @@ from poller import __version__, errors
 from poller.core.service_time import parsed_date
 from poller.facts import Emit
 from poller.http.http1 import LENGTH_HEADERS, AnswerTooLarge, Received, header_lines, request
-from poller.http.pool import Pool, trusting_the_system
+from poller.http.pool import Limits, Pool, trusting_the_system
 from poller.http.proxied import Proxied
 from poller.model.function import Function, HttpService
 from poller.model.invocation import (
@@ -147,18 +147,13 @@ class HttpTarget:
     async def __aenter__(self) -> Self:
         connect_timeout = min(CONNECT_IN_SECONDS, self._function.timeout_in_seconds / 2)
         tls = trusting_the_system()
-        self._pool = Pool(
-            tls,
+        limits = Limits(
             connect_timeout_in_seconds=connect_timeout,
             keep_alive_in_seconds=KEEP_ALIVE_IN_SECONDS,
             largest_answer_in_bytes=LARGEST_ANSWER_IN_BYTES,
         )
-        self._proxied = Proxied(
-            tls,
-            connect_timeout_in_seconds=connect_timeout,
-            keep_alive_in_seconds=KEEP_ALIVE_IN_SECONDS,
-            largest_answer_in_bytes=LARGEST_ANSWER_IN_BYTES,
-        )
+        self._pool = Pool(tls, limits)
+        self._proxied = Proxied(tls, limits)
         return self
 
     async def __aexit__(

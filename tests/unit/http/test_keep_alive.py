@@ -14,7 +14,7 @@ from yarl import URL
 
 from poller.http.http1 import request
 from poller.http.keep_alive import PROBE_AFTER_IN_SECONDS
-from poller.http.pool import Origin, Pool
+from poller.http.pool import Limits, Origin, Pool
 from poller.http.proxied import Proxied
 from poller.targets.http import HttpTarget
 from tests.fakes.functions import function, http_kind, invocation
@@ -30,12 +30,12 @@ CLIENT = ssl.create_default_context()
 
 
 async def call_aws(url: str) -> None:
-    async with aclosing(Pool(CLIENT)) as pool:
+    async with aclosing(Pool(CLIENT, Limits())) as pool:
         await pool.send(Origin.of(url), request("POST / HTTP/1.1\r\n", {"host": "x"}, b""), timeout_in_seconds=60)
 
 
 async def call_aws_through_a_proxy(url: str) -> None:
-    async with aclosing(Proxied(CLIENT)) as proxied:
+    async with aclosing(Proxied(CLIENT, Limits())) as proxied:
         await proxied.send("http://sqs.invalid/", url, {}, b"", timeout_in_seconds=60)
 
 

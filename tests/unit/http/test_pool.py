@@ -9,7 +9,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -17,9 +16,11 @@ import pytest
 from poller.errors import Unreachable
 from poller.http import pool
 from poller.http.http1 import Received, request
-from poller.http.pool import Origin, Pool
+from poller.http.pool import Limits, Origin, Pool
 from tests.fakes.certificates import self_signed
 from tests.fakes.http_server import Request, close, read_request
+
+DEFAULT_LIMITS = Limits()
 
 pytestmark = pytest.mark.anyio
 
@@ -127,15 +128,15 @@ async def asking(
     *,
     folder: Path | None = None,
     host: str = "127.0.0.1",
-    **options: Any,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> AsyncIterator[Client]:
-    """`options` are the pool's."""
+    """Yield a client of a server that follows the script."""
     server = Scripted(script)
     listening = await asyncio.start_server(server.serve, host, 0, ssl=tls)
     trusted = ssl.create_default_context(cafile=folder / "certificate.pem" if tls and folder else None)
     origin = Origin(host, listening.sockets[0].getsockname()[1], tls is not None)
     try:
-        async with aclosing(Pool(trusted, **options)) as opened:
+        async with aclosing(Pool(trusted, limits)) as opened:
             yield Client(opened, origin, server, listening)
     finally:
         await close(listening)
@@ -233,7 +234,7 @@ async def test_an_idle_connection_on_which_the_server_closes_or_sends_is_not_use
 
 
 async def test_a_connection_is_not_idle_for_longer_than_its_limit(tls: ssl.SSLContext | None, tmp_path: Path) -> None:
-    async with asking(answering(OK), tls, folder=tmp_path, keep_alive_in_seconds=0.02) as client:
+    async with asking(answering(OK), tls, folder=tmp_path, limits=Limits(keep_alive_in_seconds=0.02)) as client:
         await client.send(timeout_in_seconds=3_600)
         await client.until(lambda: len(client.pool) == 0 and client.server.left == 1)
 
@@ -384,7 +385,7 @@ async def test_an_answer_without_end_is_cut_off(head: bytes) -> None:
         await peer.says(b"HTTP/1.1 200 OK\r\n" + head + b"x" * 1001)
         await peer.is_left()
 
-    async with asking(script, largest_answer_in_bytes=1000) as client:
+    async with asking(script, limits=Limits(largest_answer_in_bytes=1000)) as client:
         assert await client.fails() == ("UnusableAnswer", True)
         await client.until(lambda: client.server.left == 1)
 
@@ -461,7 +462,7 @@ async def test_each_call_on_a_connection_has_its_own_timeout() -> None:
 async def test_nothing_is_sent_to_a_server_that_does_not_finish_the_tls_handshake(
     connect_timeout: float, timeout: float
 ) -> None:
-    async with asking(Peer.is_left, connect_timeout_in_seconds=connect_timeout) as client:
+    async with asking(Peer.is_left, limits=Limits(connect_timeout_in_seconds=connect_timeout)) as client:
         client.origin = client.origin._replace(is_tls=True)
         with anyio.fail_after(60):
             assert await client.fails(timeout_in_seconds=timeout) == ("ConnectionTimeoutError", False)
