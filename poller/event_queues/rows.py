@@ -48,7 +48,7 @@ FROM json_each(?)
 
 PUT_PAYLOADS = """
 INSERT INTO payload (id, payload)
-SELECT ? + key, substr(?, json_extract(value, '$[0]'), json_extract(value, '$[1]')) FROM json_each(?)
+SELECT ? + key, coalesce(substr(?, json_extract(value, '$[0]'), json_extract(value, '$[1]')), x'') FROM json_each(?)
 """
 """The payloads are one blob, of which each row gets its part."""
 
