@@ -73,10 +73,10 @@ def poller(
 ) -> None:
     """AWS Lambda's event source mapping as a daemon of your own.
 
-    It reads queues and streams, forms batches, invokes functions wherever they run, and deals with failure as Lambda
+    It reads queues and streams, forms batches, invokes functions wherever they run, and handles failures as Lambda
     does.
 
-    See it with `poller demo`, write a poller.toml, look at it with `poller check`, and start it with `poller run`.
+    Try it with `poller demo`, write a poller.toml, check it with `poller check`, and start it with `poller run`.
     """
 
 
@@ -96,7 +96,7 @@ def run(
     again, and stores the last positions. A second signal ends the grace.
     """
     if verbose and quiet:
-        raise refused("--verbose and --quiet do not go together", code=2)
+        raise refused("--verbose and --quiet exclude each other", code=2)
     settings = examined(config, tells_warnings=False).settings  # the daemon's log has them
     from poller.app import run as run_daemon
 
@@ -110,14 +110,14 @@ def check(
     config: Config = Path("poller.toml"),
     schema: Annotated[bool, typer.Option("--schema", help="Print a JSON Schema of the file, for editors.")] = False,
 ) -> None:
-    """Show the faults of the settings, or else the settings with every default filled in.
+    """Check the settings: show their faults or, if there are none, the settings with every default.
 
     Example: `poller check -c poller.toml`
 
     Example: `poller check --schema > poller.schema.json`, then `#:schema ./poller.schema.json` in the TOML file.
 
-    It warns of modules, programs and folders that are not there, asks nothing of the network, and shows `${NAME}`
-    where a value comes from the environment.
+    It warns of missing modules, programs and folders. It sends no request over the network, and shows `${NAME}` in
+    place of a value from the environment.
     """
     if schema:
         typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
@@ -130,16 +130,16 @@ def check(
 
 @app.command(epilog=EXIT_CODES)
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave it running, to play with, until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C, to try it.")] = False,
     reshard: Annotated[
-        bool, typer.Option("--reshard", help="Show instead how a stream is split and merged; needs Node.js.")
+        bool, typer.Option("--reshard", help="Instead show how a stream is split and merged; needs Node.js.")
     ] = False,
 ) -> None:
-    """See it at work: an emulator, two queues and two streams, and the way of each record.
+    """Run a guided tour on an emulator, with two queues and two streams.
 
     Example: `poller demo --keep`
 
-    It needs no AWS account, and the extra `demo`: `pip install '.[demo]'` beside the sources.
+    It needs no AWS account. It needs the extra `demo`: run `pip install '.[demo]'` in the folder of the sources.
     """
     from poller.demo import run as run_demo
 
@@ -148,7 +148,7 @@ def demo(
 
 def _tell_counts(settings: Settings, config: Path) -> None:
     mappings = counted(len(settings.queue_mappings) + len(settings.stream_mappings), "mapping")
-    typer.secho(f"# {config} is sound: {mappings}, {counted(len(settings.functions), 'function')}", fg="green")
+    typer.secho(f"# {config} is valid: {mappings}, {counted(len(settings.functions), 'function')}", fg="green")
 
 
 def _print_toml(text: str) -> None:

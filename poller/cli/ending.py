@@ -1,6 +1,6 @@
 """Which exit code does a command have, and where does a person read why it failed?
 
-    exit code   0   all went well
+    exit code   0   success
                 1   the daemon, the demo, a reload or a change of the state failed, or the output could not be written
                 2   the settings or the command line have faults
 
@@ -22,11 +22,11 @@ import typer
 from poller.errors import PollerError, SettingsError
 from poller.settings.loading import Examined, examine
 
-OF_CHANGES = "Exit codes: 0 all went well, 1 nothing was changed, 2 faulty settings or a faulty command line."
-EXIT_CODES = "Exit codes: 0 all went well, 1 the daemon or the demo failed, 2 faulty settings or a faulty command line."
+OF_CHANGES = "Exit codes: 0 success, 1 nothing was changed, 2 faulty settings or a faulty command line."
+EXIT_CODES = "Exit codes: 0 success, 1 the daemon or the demo failed, 2 faulty settings or a faulty command line."
 
 Config = Annotated[
-    Path, typer.Option("--config", "-c", metavar="FILE", envvar="POLLER_CONFIG", help="The settings, one TOML file.")
+    Path, typer.Option("--config", "-c", metavar="FILE", envvar="POLLER_CONFIG", help="The settings file, in TOML.")
 ]
 
 

@@ -51,21 +51,21 @@ class Move(NamedTuple):
     def told(self) -> Iterable[str]:
         """Yield sentences: the new position, what it means for the records, and whether open windows are given up."""
         what = self.before.key.mapping if self.shard_id is None else f"{self.before.key.mapping}, {self.shard_id}"
-        yield f"{what} would go on {in_words(self.position)}."
+        yield f"{what} would continue {in_words(self.position)}."
         yield self._meaning()
         if any(checkpoint.window for checkpoint in self.before.stored.checkpoints.values()):
-            yield "Open windows are given up, and the state that the function has returned for them."
+            yield "Open windows are lost, with the state that the function has returned for them."
 
     def _meaning(self) -> str:
         if self.shard_id is not None:
             return _meaning_in_shard(self.before.stored.checkpoints[self.shard_id].position, self.position)
         match self.position:
             case TrimHorizon():
-                return "The function gets every record that the stream still has, also those that it has had."
+                return "The function gets every record that the stream still has, also those that it already got."
             case Latest():
                 return (
                     "The function gets only the records that are written after the next start of the daemon: "
-                    "all undelivered records before it, also those from now until that start, are skipped."
+                    "all undelivered records before it, including those from now until that start, are skipped."
                 )
             case AtTimestamp(timestamp):
                 return _meaning_of_time(timestamp)
@@ -74,8 +74,8 @@ class Move(NamedTuple):
 
 def _meaning_of_time(timestamp: float) -> str:
     return (
-        f"The function gets every record that arrived at {when(timestamp)} or later, also those that it has had; "
-        "undelivered records that arrived before are skipped."
+        f"The function gets every record that arrived at {when(timestamp)} or later, also those that it already got. "
+        "Undelivered records that arrived before are skipped."
     )
 
 
@@ -85,7 +85,7 @@ def _meaning_in_shard(now: Position, then: Position) -> str:
         return "The function gets its records from there on again; its child shards wait until its end."
     kinds = {type(now), type(then)}
     if AtTimestamp in kinds and kinds & {AtSequence, AfterSequence}:
-        return "The function gets the records from there on, also those that it has had; any others are skipped."
+        return "The function gets the records from there on, also those that it already got; any others are skipped."
     if rank(now) == rank(then):
         return "The position stays the same."
     if rank(now) > rank(then):
@@ -107,7 +107,7 @@ def planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> M
     position = given(text, is_of_shard=shard is not None, is_after=is_after)
     match position:
         case Latest() if shard is not None:
-            raise NoPosition("LATEST goes for a whole mapping: leave --shard out")
+            raise NoPosition("LATEST applies to a whole mapping: leave out --shard")
         case AtSequence() | AfterSequence() if shard is None:
             if len(checkpoints) != 1:
                 raise NoPosition(f"a sequence number belongs to one shard: give it by --shard; {_stored(checkpoints)}")
@@ -124,4 +124,4 @@ def planned(before: Entry, text: str, *, shard: str | None, is_after: bool) -> M
 def _stored(shard_ids: Iterable[ShardId]) -> str:
     names = sorted(shard_ids)
     more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
-    return f"stored are {', '.join(names[:NAMES_TOLD])}{more}" if names else "nothing is stored of it"
+    return f"stored are {', '.join(names[:NAMES_TOLD])}{more}" if names else "nothing is stored for it"

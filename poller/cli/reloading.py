@@ -23,18 +23,16 @@ from poller.cli.ending import Config, faults_shown, refused, warn
 from poller.errors import SettingsError
 from poller.settings.loading import state_of
 
-OF_RELOADS = (
-    "Exit codes: 0 all went well, 1 no daemon runs, or it could not change everything, 2 a faulty command line."
-)
+OF_RELOADS = "Exit codes: 0 success, 1 no daemon runs or it could not change everything, 2 a faulty command line."
 
 
 def reload(
     config: Config = Path("poller.toml"),
     function: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only start the child processes of this function anew, with new code."),
+        typer.Option(metavar="NAME", help="Only restart the child processes of this function, with new code."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was changed as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the changes as JSON.")] = False,
 ) -> None:
     """Let the running daemon read its settings again.
 
@@ -42,8 +40,8 @@ def reload(
 
     Example: `poller reload --function insert_records` after its code has changed
 
-    Only what the file changes is drained and started anew. If the file has a fault, nothing changes. It returns when
-    everything is in use, which may take as long as the grace.
+    Only mappings and functions that the file changes are drained and started again. If the file has a fault, nothing
+    changes. The command returns when every change is in use, which may take as long as the grace.
     """
     try:
         path = control_path(state_of(config, os.environ), config)
@@ -84,7 +82,7 @@ def _asked(path: Path, body: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         reply = connection.getresponse()
         return reply.status, json.loads(reply.read())
     except (FileNotFoundError, ConnectionRefusedError):
-        why = "start it with `poller run`; one that was started with another daemon.state takes SIGHUP"
+        why = "start it with `poller run`; send SIGHUP to a daemon that was started with another daemon.state"
         raise refused(f"no daemon listens at {path}: {why}", code=1) from None
     except (http.client.HTTPException, ConnectionError):
         raise refused("the daemon ended before it answered", code=1) from None

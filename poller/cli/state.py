@@ -24,7 +24,7 @@ from poller.stores.by_hand import Renamed, held, stored, stored_pauses
 from poller.stores.schema import STATE
 
 state_commands = typer.Typer(
-    help="See where each stream is read, move it by hand, and rename its mapping.",
+    help="Show the positions of streams, move them by hand, and rename their mappings.",
     epilog=OF_CHANGES,
     no_args_is_help=True,
 )
@@ -32,18 +32,18 @@ state_commands = typer.Typer(
 
 @state_commands.command(epilog=OF_CHANGES)
 def show(
-    mapping: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    mapping: Annotated[str | None, typer.Argument(help="Only this mapping.")] = None,
     config: Config = Path("poller.toml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; times are seconds since 1970.")] = False,
 ) -> None:
-    """Show where each shard goes on, and since when. A running daemon is not disturbed.
+    """Show the position of each shard, and when it was saved. It works while the daemon runs.
 
     Example: `poller state show -c poller.toml clicks`
 
     Example: `poller state show --json | jq '.mappings[].shards[]'`
 
-    Positions in a stream that a mapping no longer reads are kept and shown, and used if it reads the stream again.
-    Paused mappings are named too, also those that read a queue.
+    It also shows the positions of streams that a mapping no longer reads; the mapping uses them if it reads the stream
+    again. It names all paused mappings, also those of queues.
     """
     settings = examined(config).settings
     path = _file_of(settings)
@@ -62,7 +62,7 @@ def show(
     else:
         typer.echo(f"{path}{'' if has_file else ': there is no such file, so a daemon would begin anew'}")
         if paused:
-            typer.echo(f"Paused by a person, until they are resumed: {', '.join(paused)}")
+            typer.echo(f"Paused by a person, until a person resumes them: {', '.join(paused)}")
         for entry in found:
             typer.echo()
             typer.echo(table(entry))
@@ -80,24 +80,24 @@ def set_position(
     ],
     config: Config = Path("poller.toml"),
     shard: Annotated[
-        str | None, typer.Option(metavar="SHARD", help="Move this shard only; needed for a sequence number.")
+        str | None, typer.Option(metavar="SHARD", help="Move only this shard; needed for a sequence number.")
     ] = None,
     after: Annotated[
-        bool, typer.Option("--after", help="Go on after the record of this sequence number, not with it.")
+        bool, typer.Option("--after", help="Continue after the record with this sequence number, not at it.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation; for scripts.")] = False,
 ) -> None:
     """Move a mapping, or one of its shards, forward or back. The daemon must be stopped.
 
-    Example: `poller state set clicks TRIM_HORIZON` delivers everything again that the stream still has.
+    Example: `poller state set clicks TRIM_HORIZON` delivers again all records that the stream still has.
 
-    Example: `poller state set clicks LATEST` skips all records that the next start finds undelivered.
+    Example: `poller state set clicks LATEST` skips all undelivered records that are in the stream at the next start.
 
-    Example: `poller state set clicks 2026-01-31T12:00:00Z` goes back, or forward, to the records of that time.
+    Example: `poller state set clicks 2026-01-31T12:00:00Z` goes to the first record that arrived then or later.
 
     Example: `poller state set clicks --shard shardId-000000000001 --after 495903...` skips the records that block.
 
-    It shows the old and the new position and the effect, and asks. Open windows are given up.
+    It shows the old position, the new position and the effect, and asks for confirmation. Open windows are lost.
     """
     settings = examined(config).settings
     _refuse_unless_known(mapping, (known.name for known in settings.stream_mappings), settings)
@@ -113,7 +113,7 @@ def set_position(
             move = _planned(before, position, shard=shard, is_after=after)
             _ask(move, is_sure=yes)
             move.make(hand)
-    typer.echo("Done; the next start of the daemon goes on from there.")
+    typer.echo("Done; the next start of the daemon begins there.")
 
 
 @state_commands.command("rename", epilog=OF_CHANGES)
@@ -126,8 +126,8 @@ def rename_mapping(
 
     Example: `poller state rename clicks page_clicks`, before or after the name is changed in the file.
 
-    Without it, a renamed mapping begins anew at its starting_position. The pause of a mapping moves too. It refuses if
-    positions are stored under the new name.
+    Without this command, a renamed mapping begins again at its starting_position. The pause of the mapping is renamed
+    too. The command fails if positions are stored under the new name.
     """
     settings = examined(config).settings
     path = _file_of(settings)
@@ -139,9 +139,9 @@ def rename_mapping(
         with held(path) as hand:
             names = {key.mapping for key in hand.stored()}
             if old not in names | hand.paused():
-                raise refused(f"nothing is stored of a mapping {old}; {_there_are(sorted(names))}", code=2)
+                raise refused(f"nothing is stored for a mapping {old}; {_there_are(sorted(names))}", code=2)
             if new in names:
-                raise refused(f"nothing was changed: positions of a mapping {new} are stored already", code=1)
+                raise refused(f"nothing was changed: positions are already stored for a mapping {new}", code=1)
             renamed = hand.rename(MappingName(old), MappingName(new))
     typer.echo(f"Done; {new} has {_in_words(renamed)}.")
     if any(mapping.name == old for mapping in settings.stream_mappings):

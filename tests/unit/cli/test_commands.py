@@ -95,21 +95,21 @@ def test_help_teaches_by_an_example_and_names_the_exit_codes(poller: Poller, com
     result = poller(command, "--help", COLUMNS="200")
     assert result.exit_code == 0
     assert f"Example: poller {command}" in result.stdout
-    assert "Exit codes: 0 all went well, 1 the daemon or the demo failed, 2" in result.stdout
+    assert "Exit codes: 0 success, 1 the daemon or the demo failed, 2" in result.stdout
 
 
 def test_help_names_every_command(poller: Poller) -> None:
     for arguments in ((), ("--help",)):
         text = poller(*arguments).output
         assert all(f" {command} " in text for command in ("run", "check", "state", "reference", "demo"))
-        assert "Exit codes: 0 all went well" in " ".join(text.replace("│", " ").split())
+        assert "Exit codes: 0 success" in " ".join(text.replace("│", " ").split())
 
 
 def test_check_prints_the_effective_settings_and_warns_on_stderr(poller: Poller) -> None:
     Path("poller.toml").write_text(SOUND)
     result = poller("check", TOKEN="s3cret")
     assert result.exit_code == 0
-    assert result.stdout.startswith("# poller.toml is sound: 1 mapping, 2 functions\n[daemon]\n")
+    assert result.stdout.startswith("# poller.toml is valid: 1 mapping, 2 functions\n[daemon]\n")
     assert "batch_size = 10 " in result.stdout
     assert "Bearer ${TOKEN}" in result.stdout
     assert "s3cret" not in result.output
@@ -183,7 +183,7 @@ def test_run_passes_on_the_settings_and_ends_with_the_daemons_exit_code(
 
 def test_verbose_and_quiet_exclude_each_other(poller: Poller) -> None:
     result = poller("run", "-vq")
-    assert (result.exit_code, result.stderr) == (2, "poller: --verbose and --quiet do not go together\n")
+    assert (result.exit_code, result.stderr) == (2, "poller: --verbose and --quiet exclude each other\n")
 
 
 def test_help_offers_shell_completion(poller: Poller) -> None:
@@ -233,7 +233,7 @@ def test_python_m_poller_runs_the_program() -> None:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr.startswith("warning: functions.insert_records.python = "), "the example's interpreter is nowhere"
-    assert done.stdout.startswith(f"# {EXAMPLE} is sound: 5 mappings, 6 functions\n")
+    assert done.stdout.startswith(f"# {EXAMPLE} is valid: 5 mappings, 6 functions\n")
 
 
 def test_an_error_in_our_code_ends_the_program_with_a_traceback_that_shows_no_secret(

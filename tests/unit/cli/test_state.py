@@ -239,8 +239,8 @@ def test_a_mapping_is_moved_after_the_consequences_were_printed(
     assert (result.exit_code, result.stderr) == (0, "")
     assert f"after {FIRST + 5}" in result.stdout, "what was stored is told"
     assert meaning in result.stdout
-    assert "Open windows are given up" in result.stdout
-    assert result.stdout.endswith("Done; the next start of the daemon goes on from there.\n")
+    assert "Open windows are lost" in result.stdout
+    assert result.stdout.endswith("Done; the next start of the daemon begins there.\n")
     assert now()[:2] == (expected, {})
     assert now(EARLIER).checkpoints == SAVED[EARLIER]
     assert now(USERS).checkpoints == SAVED[USERS]
@@ -253,7 +253,7 @@ NUMBERS = [
     ([str(FIRST + 6)], "AT_SEQUENCE_NUMBER", "The records in between are skipped: the function never gets them."),
     (["1"], "AT_SEQUENCE_NUMBER", "The function gets the records in between again"),
     (["TRIM_HORIZON"], "TRIM_HORIZON", "The function gets the records in between again"),
-    (["2026-01-31T12:00:00Z"], "AT_TIMESTAMP", "also those that it has had; any others are skipped"),
+    (["2026-01-31T12:00:00Z"], "AT_TIMESTAMP", "also those that it already got; any others are skipped"),
 ]
 
 
@@ -272,7 +272,7 @@ def test_one_shard_can_be_moved_alone(poller: Poller, arguments: list[str], kind
 
 def test_a_moved_shard_loses_its_window_and_if_it_was_drained_blocks_its_children(poller: Poller) -> None:
     result = poller("state", "set", "clicks", str(FIRST), "--shard", B, "--yes")
-    assert "Open windows are given up" in result.stdout
+    assert "Open windows are lost" in result.stdout
     assert now().checkpoints[B].window is None
     result = poller("state", "set", "clicks", str(FIRST), "--shard", C, "--yes")
     assert "its child shards wait until its end" in result.stdout
@@ -293,7 +293,7 @@ def test_the_stream_of_a_table_can_be_moved_to_a_time(poller: Poller) -> None:
     [
         (["clicks", str(FIRST)], f"one shard: give it by --shard; stored are {A}, {B}, {C}\n"),
         (["clicks", "1", "--shard", "x"], f"clicks has no stored shard x; stored are {A}, {B}, {C}\n"),
-        (["clicks", "LATEST", "--shard", A], "LATEST goes for a whole mapping: leave --shard out\n"),
+        (["clicks", "LATEST", "--shard", A], "LATEST applies to a whole mapping: leave out --shard\n"),
         (["clicks", "LATEST", "--after"], "--after goes with a sequence number, not with LATEST\n"),
         (["clicks", "soon"], "soon is not a position"),
         (["users", "17698608"], "before AWS had streams"),
@@ -309,7 +309,7 @@ def test_a_position_that_does_not_fit_is_a_usage_error(poller: Poller, arguments
 def test_without_a_terminal_nothing_is_changed(poller: Poller) -> None:
     result = poller("state", "set", "clicks", "LATEST")
     assert result.exit_code == 1
-    assert "clicks would go on at the records that are written after the next start" in result.stdout
+    assert "clicks would continue at the records that are written after the next start" in result.stdout
     assert result.stderr == "poller: nothing was changed: standard input is not a terminal; use --yes\n"
     assert unchanged()
 
@@ -376,7 +376,7 @@ def test_paused_mappings_are_shown_also_those_of_queues(poller: Poller) -> None:
     assert shown(poller, "users")["paused"] == ["users"]
     assert shown(poller, "clicks")["paused"] == []
     lines = poller("state", "show").stdout.splitlines()
-    assert lines[1] == "Paused by a person, until they are resumed: orders, users"
+    assert lines[1] == "Paused by a person, until a person resumes them: orders, users"
 
 
 def test_a_renamed_mapping_keeps_its_pause_and_its_starting_position(poller: Poller) -> None:
@@ -390,9 +390,9 @@ def test_a_renamed_mapping_keeps_its_pause_and_its_starting_position(poller: Pol
 @pytest.mark.parametrize(
     ("old", "new", "code", "why"),
     [
-        ("clocks", "page_clicks", 2, "nothing is stored of a mapping clocks; there are clicks, users"),
-        ("clicks", "users", 1, "nothing was changed: positions of a mapping users are stored already"),
-        ("clicks", "clicks", 1, "nothing was changed: positions of a mapping clicks are stored already"),
+        ("clocks", "page_clicks", 2, "nothing is stored for a mapping clocks; there are clicks, users"),
+        ("clicks", "users", 1, "nothing was changed: positions are already stored for a mapping users"),
+        ("clicks", "clicks", 1, "nothing was changed: positions are already stored for a mapping clicks"),
     ],
 )
 def test_a_rename_that_would_lose_positions_is_refused(poller: Poller, old: str, new: str, code: int, why: str) -> None:
@@ -426,5 +426,5 @@ def test_help_teaches_by_examples(poller: Poller) -> None:
     for example in ("TRIM_HORIZON", "LATEST", "2026-01-31T12:00:00Z", "--shard shardId-000000000001 --after"):
         assert f"Example: poller state set clicks {example}" in text
     assert "LATEST, for the records written after the next start of the daemon" in text
-    assert "Exit codes: 0 all went well, 1 nothing was changed, 2" in text
+    assert "Exit codes: 0 success, 1 nothing was changed, 2" in text
     assert "Example: poller state show" in poller("state", "show", "--help", COLUMNS="300").stdout
