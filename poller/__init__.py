@@ -41,7 +41,7 @@ Only app.py, reloading.py, running.py and the compositions stand in the reverse 
     process_memory.py  who may read the process's memory
     demo/        the guided tour, on an embedded emulator
     examples/    handlers to copy from
-    cli/         poller run | check | reload | state | events | reference | demo
+    cli/         poller run | check | reload | invoke | state | events | reference | demo
 
 To follow one message through the code, begin at `engine/queues/mapping.py`.
 To follow one record of a stream, begin at `engine/streams/shard.py`.

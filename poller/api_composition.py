@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from poller.admin.listening import Address
 from poller.composition import Composition
+from poller.engine.calls import Calls
 from poller.engine.stop import Stop
 from poller.facts import Emit
 from poller.lambda_api.invoking import Invoking
@@ -26,26 +27,33 @@ UNKNOWN_ACCOUNT = "000000000000"
 """What stands in ARNs if neither the file nor one of its functions names a region or an account."""
 
 
+def routes_of(composition: Composition, calls: Calls, in_use: Callable[[], Settings], *, file: str) -> Routes:
+    """Return what carries out requests. `file` is the settings file."""
+    return Routes(
+        directory=lambda: directory_of(in_use(), file),
+        invoking=Invoking(call=calls.call, accept=composition.events.acceptor.accept),
+    )
+
+
+def control_api(routes: Routes, *, emit: Emit) -> Api:
+    """Return the API for the control socket, where only the daemon's own user can connect."""
+    return Api(routes, access=Access, emit=emit)
+
+
 @asynccontextmanager
 async def serve_api(
-    composition: Composition, in_use: Callable[[], Settings], *, file: str, stop: Stop, emit: Emit
+    routes: Routes, in_use: Callable[[], Settings], *, stop: Stop, emit: Emit
 ) -> AsyncIterator[Address | None]:
     """Serve Lambda's API until the block is left, if the settings ask for it. Yields the address, None without it.
 
-    The end of the block waits for the calls that run, at most until the stop's grace is over.
     Raises CannotListen if the address cannot be bound.
     """
     listen = in_use().daemon.api_listen
     if listen is None:
         yield None
         return
-    calls = composition.calls_of_clients(stop)
-    routes = Routes(
-        directory=lambda: directory_of(in_use(), file),
-        invoking=Invoking(call=calls.call, accept=composition.events.acceptor.accept),
-    )
     api = Api(routes, access=lambda: access_of(in_use()), emit=emit)
-    async with serve(listen, api, stopping=stop.draining) as address, calls.running():
+    async with serve(listen, api, stopping=stop.draining) as address:
         yield address
 
 

@@ -27,7 +27,7 @@ from poller.admin.control import control_path
 from poller.admin.guard import Access
 from poller.admin.listening import Address
 from poller.admin.server import Pages, serve, serve_control
-from poller.api_composition import serve_api
+from poller.api_composition import control_api, routes_of, serve_api
 from poller.composition import Pauses, compose
 from poller.descriptors import raise_limit
 from poller.engine.events.orphans import OrphanedEvents
@@ -35,6 +35,7 @@ from poller.engine.stop import Stop
 from poller.engine.supervisor import Supervisor
 from poller.errors import CannotListen
 from poller.facts import ControlSocketFailed, DaemonStarted, Emit, SettingsWarning
+from poller.lambda_api.server import Api
 from poller.model.status import MappingStatus
 from poller.reloading import Reloader
 from poller.running import Running
@@ -105,10 +106,14 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
             emit=telemetry.emit,
         )
         pages = Pages(telemetry.registry, statuses)
-        http = await stack.enter_async_context(_served(pages, reloader, settings_path, telemetry.emit))
+        calls = composition.calls_of_clients(stop)
+        routes = routes_of(composition, calls, lambda: reloader.in_use, file=str(settings_path))
+        control = control_api(routes, emit=telemetry.emit)
+        http = await stack.enter_async_context(_served(pages, reloader, control, settings_path, telemetry.emit))
         api = await stack.enter_async_context(
-            serve_api(composition, lambda: reloader.in_use, file=str(settings_path), stop=stop, emit=telemetry.emit)
+            serve_api(routes, lambda: reloader.in_use, stop=stop, emit=telemetry.emit)
         )
+        await stack.enter_async_context(calls.running())  # it ends first, so that running calls are still answered
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stop, reloader)
             services.start_soon(reloader.run)
@@ -144,7 +149,9 @@ def _shown(supervisor: Supervisor, orphans: OrphanedEvents) -> list[MappingStatu
 
 
 @asynccontextmanager
-async def _served(pages: Pages, reloader: Reloader, settings_path: Path, emit: Emit) -> AsyncIterator[Address | None]:
+async def _served(
+    pages: Pages, reloader: Reloader, api: Api, settings_path: Path, emit: Emit
+) -> AsyncIterator[Address | None]:
     """Serve HTTP, if the settings ask for it, and the control socket. Yields the HTTP address, None without HTTP."""
     daemon = reloader.in_use.daemon
     async with AsyncExitStack() as stack:
@@ -153,7 +160,8 @@ async def _served(pages: Pages, reloader: Reloader, settings_path: Path, emit: E
             server = serve(daemon.http_listen, pages, access=partial(_access, reloader), changes=reloader)
             http = await stack.enter_async_context(server)
         try:
-            control = serve_control(control_path(daemon.state, settings_path), pages, changes=reloader)
+            path = control_path(daemon.state, settings_path)
+            control = serve_control(path, pages, changes=reloader, invoke=api.respond)
             await stack.enter_async_context(control)
         except CannotListen as error:  # mappings run without the socket
             emit(ControlSocketFailed(str(error)))

@@ -6,6 +6,8 @@
     /          the same as a page for people
     /api/...   changes (`changing.py`)
 
+The control socket serves Lambda's Invoke API, too, for `poller invoke`.
+
 A stream is found once its starting positions are stored.  A later failure changes the body of /readyz, but not its
 status code: a restart would not help, and a function that takes no batches must not stop a rolling deploy.
 Therefore a reload that replaces a ready mapping does not change the status code either, unless it gives the mapping
@@ -56,7 +58,7 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 import orjson
@@ -80,6 +82,8 @@ from poller.model.status import EventsStatus, MappingStatus
 Statuses = Callable[[], Sequence[MappingStatus]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+INVOKE_PATH = "/2015-03-31/functions/{name}/invocations"
+
 OPTION = "daemon.http_listen"
 
 _SHUTDOWN_SECONDS = 1.0
@@ -100,6 +104,12 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+class Invoke(Protocol):
+    """Answers a request of Lambda's Invoke API (`lambda_api.server.Api`)."""
+
+    async def __call__(self, request: web.Request, /, *, connections: Connections) -> web.StreamResponse: ...
 
 
 class Pages(NamedTuple):
@@ -128,22 +138,27 @@ async def serve(listen: Address, pages: Pages, *, access: GetAccess, changes: Ch
 
 
 @asynccontextmanager
-async def serve_control(path: Path, pages: Pages, *, changes: Changes) -> AsyncIterator[None]:
+async def serve_control(
+    path: Path, pages: Pages, *, changes: Changes, invoke: Invoke | None = None
+) -> AsyncIterator[None]:
     """Answer requests at a Unix socket until the block is left. Only the daemon's own user can connect: no token.
 
+    `invoke` answers the requests of Lambda's Invoke API, which `poller invoke` sends; None if they are not served.
     Raises CannotListen if the socket cannot be made.
     """
     with listening_at(path) as listener:
-        async with _serving([listener], pages, Guard(Access, is_loopback=True), changes):
+        async with _serving([listener], pages, Guard(Access, is_loopback=True), changes, invoke):
             yield
 
 
 @asynccontextmanager
 async def _serving(
-    listeners: Sequence[socket.socket], pages: Pages, guard: Guard, changes: Changes
+    listeners: Sequence[socket.socket], pages: Pages, guard: Guard, changes: Changes, invoke: Invoke | None = None
 ) -> AsyncIterator[None]:
     connections = Connections()
     application = _application(pages, guard, changes, connections)
+    if invoke is not None:
+        application.router.add_post(INVOKE_PATH, partial(invoke, connections=connections))
     runner = web.AppRunner(
         application,
         access_log=None,

@@ -32,6 +32,7 @@ from poller.cli.ending import (
     warn,
 )
 from poller.cli.events import events_commands
+from poller.cli.invoking import OF_INVOCATIONS, invoke
 from poller.cli.reference import reference_commands
 from poller.cli.reloading import OF_RELOADS, reload
 from poller.cli.state import state_commands
@@ -52,6 +53,7 @@ app.add_typer(state_commands, name="state")
 app.add_typer(events_commands, name="events")
 app.add_typer(reference_commands, name="reference")
 app.command(epilog=OF_RELOADS)(reload)
+app.command(epilog=OF_INVOCATIONS)(invoke)
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def reload(
         raise typer.Exit(1)
 
 
-class _Connection(http.client.HTTPConnection):
+class ControlConnection(http.client.HTTPConnection):
     """A connection to a Unix socket. Its timeout is long, because the daemon answers only when the change is made."""
 
     def __init__(self, path: Path) -> None:
@@ -76,7 +76,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def _asked(path: Path, body: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-    connection = _Connection(path)
+    connection = ControlConnection(path)
     try:
         connection.request("POST", "/api/reload", json.dumps(body))
         reply = connection.getresponse()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
 from typing import Any
 
 import anyio.to_thread
@@ -11,7 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.e2e.harness import World
+from tests.e2e.harness import World, poller
 
 pytestmark = pytest.mark.anyio
 
@@ -75,3 +77,26 @@ async def test_a_function_without_a_mapping_is_called_changed_and_called_again(w
         assert b'"said": "HELLO Zo"' in (await greeting(client))["Payload"]
         assert await daemon.stop() == 0
     assert daemon.said("api_request_failed") == []
+
+
+async def test_poller_invoke_calls_a_function_through_the_control_socket(world: World) -> None:
+    (world.folder / "handlers.py").write_text(HANDLERS)
+    (world.folder / "event.json").write_text('{"name": "Zo"}')
+    async with world.daemon(API) as daemon:
+        await daemon.until_said("daemon_started")
+
+        async def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return await anyio.to_thread.run_sync(lambda: poller(world.folder, "invoke", "greet", *arguments))
+
+        called = await ran("--payload", "@event.json", "--tail")
+        assert (called.returncode, json.loads(called.stdout)["said"]) == (0, "WORD Zo")
+        assert "greeting Zo" in called.stderr
+        failed = await ran("--payload", "{}")
+        assert (failed.returncode, json.loads(failed.stdout)["errorType"]) == (1, "KeyError")
+        stored = await ran("--payload", "@event.json", "--event")
+        assert stored.returncode == 0
+        await daemon.until_said("child_process_output", request_id=stored.stdout.strip())
+        assert (await ran("--payload", "{")).returncode == 1
+        assert (await ran("--payload", "@missing.json")).returncode == 2
+        assert await daemon.stop() == 0
+    assert (await ran()).returncode == 1
