@@ -191,6 +191,14 @@ async def test_an_event_that_runs_for_long_stays_claimed() -> None:
     assert world.facts_of(EventClaimLost) == []
 
 
+async def test_a_claim_that_the_queue_ends_while_it_is_extended_is_not_lost() -> None:
+    queue = FakeEventQueue(EventsWorld().clock, claim_in_seconds=30.0, faults=FaultPlan(latency_in_seconds=(0.0, 4.0)))
+    plan = EventFunctionPlan(duration_in_seconds=(15.0, 45.0))
+    world = EventsWorld(plan=plan, own_queue=queue, concurrency=60, timeout_in_seconds=60.0)
+    await live(world, *(str(number) for number in range(60)))
+    assert world.facts_of(EventClaimLost) == []
+
+
 async def test_an_event_whose_claim_was_lost_in_line_is_not_invoked() -> None:
     world = EventsWorld(own_queue=FakeEventQueue(EventsWorld().clock, claim_in_seconds=30.0), concurrency=1)
     world.own_queue.faults.outages.append(Outage(2.0, 95.0, Fault.UNREACHABLE))

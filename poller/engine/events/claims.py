@@ -26,11 +26,12 @@ class Claim:
     """An event in hand, and the queue that it came from.
 
     `event` is the event as it is now. The queue still has it as it was when it was taken.
+    `is_being_settled` is true while a call to the queue ends the claim.
     `is_moved` is true once a queue of undelivered events has stored `event`; then this claim's event only needs to be
     removed.
     """
 
-    __slots__ = ("ends_at", "event", "is_lost", "is_moved", "queue", "taken")
+    __slots__ = ("ends_at", "event", "is_being_settled", "is_lost", "is_moved", "queue", "taken")
 
     def __init__(self, queue: EventQueue, taken: TakenEvent, *, seconds_left: float) -> None:
         self.queue = queue
@@ -38,6 +39,7 @@ class Claim:
         self.event: Event = taken.event
         self.ends_at = anyio.current_time() + seconds_left
         self.is_lost = False
+        self.is_being_settled = False
         self.is_moved = False
 
     @property
@@ -98,6 +100,6 @@ class ClaimKeeper:
 
     def lost(self, claim: Claim) -> None:
         """Note that another process may take the event of this claim."""
-        if claim in self.claims and not claim.is_lost:
+        if claim in self.claims and not claim.is_lost and not claim.is_being_settled:
             claim.is_lost = True
             self._emit(EventClaimLost(claim.event.function, claim.event.request_id))

@@ -42,9 +42,11 @@ class Settler:
         """Write what became of the event, as often as it takes. Afterwards the event is not in hand any more."""
         failures = 0
         while True:
+            claim.is_being_settled = True
             try:
                 await self._write(claim)
             except ServiceError as error:
+                claim.is_being_settled = False
                 failures += 1
                 delay = SOURCE.delay(failures, self.randomness)
                 self.health.queue_failed("settle", error, retry_in=delay)
