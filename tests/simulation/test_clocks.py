@@ -24,7 +24,7 @@ def facts_of(facts: list[Fact], kind: type[F]) -> list[F]:
 
 @wrong_clocks
 @pytest.mark.parametrize("window", [0, 5])
-def test_records_are_discarded_at_their_age_and_no_fresh_one_is(ahead: float, window: int) -> None:
+def test_records_are_discarded_at_their_maximum_age_and_no_younger_one_is(ahead: float, window: int) -> None:
     """`poison` fails for ever, so only its age ends it; a batching window is another place that looks at ages."""
     world = KinesisWorld(
         maximum_record_age_in_seconds=60, batch_size=1 if window == 0 else 10, maximum_batching_window_in_seconds=window
@@ -52,7 +52,7 @@ def test_records_are_discarded_at_their_age_and_no_fresh_one_is(ahead: float, wi
 
 
 @wrong_clocks
-def test_the_iterator_age_is_by_the_clock_that_dates_the_records(ahead: float) -> None:
+def test_the_iterator_age_is_measured_by_the_clock_that_dates_the_records(ahead: float) -> None:
     world = KinesisWorld()
     world.clock.ahead = ahead
     world.duration = 8.0
@@ -72,7 +72,7 @@ def test_the_iterator_age_is_by_the_clock_that_dates_the_records(ahead: float) -
 
 
 @wrong_clocks
-def test_a_batchs_oldest_age_is_by_the_clock_that_dates_the_records(ahead: float) -> None:
+def test_the_age_of_a_batch_is_measured_by_the_clock_that_dates_the_records(ahead: float) -> None:
     world = KinesisWorld(batch_size=1)
     world.clock.ahead = ahead
 
@@ -88,7 +88,7 @@ def test_a_batchs_oldest_age_is_by_the_clock_that_dates_the_records(ahead: float
 
 
 @wrong_clocks
-def test_a_messages_age_is_by_the_clock_that_dates_the_messages(ahead: float) -> None:
+def test_the_age_of_a_message_is_measured_by_the_clock_that_dates_the_messages(ahead: float) -> None:
     world = World()
     queue = world.add_queue("q")
     world.add_function("f")

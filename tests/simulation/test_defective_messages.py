@@ -49,7 +49,7 @@ NO_RECEIPT = without("ReceiptHandle")
 
 @pytest.mark.parametrize("name", QUEUES)
 @pytest.mark.parametrize("known", ["AttributeNames", "MessageSystemAttributeNames"])
-def test_a_server_that_knows_one_name_of_the_attributes_is_served(
+def test_messages_of_a_server_that_knows_only_one_name_of_the_attributes_are_delivered(
     name: str, known: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
@@ -78,7 +78,7 @@ def test_a_server_that_knows_one_name_of_the_attributes_is_served(
         ("q.fifo", without("Attributes", "SentTimestamp")),
     ],
 )
-def test_a_message_without_an_attribute_that_nobody_needs_is_delivered(
+def test_a_message_without_an_optional_attribute_is_delivered(
     name: str, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
@@ -104,7 +104,7 @@ def test_a_message_without_an_attribute_that_nobody_needs_is_delivered(
         ("q.fifo", lambda message: message["Attributes"].update(MessageGroupId=["g"])),
     ],
 )
-def test_a_defective_message_costs_the_others_nothing_and_comes_again_in_the_queues_own_time(
+def test_a_defective_message_does_not_harm_others_and_returns_after_the_queues_own_timeout(
     name: str, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
@@ -136,7 +136,7 @@ def test_a_defective_message_costs_the_others_nothing_and_comes_again_in_the_que
     assert received == (pytest.approx([0, 5, 10, 15, 20, 25], abs=1.3) if can_be_shown else [0])
 
 
-def test_a_defective_message_comes_again_in_time_when_the_message_beside_it_fails(
+def test_a_defective_message_returns_in_time_if_another_message_of_its_receive_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -170,7 +170,7 @@ def test_a_message_does_not_overtake_a_defective_one_of_its_group(monkeypatch: p
     assert world.facts_of(SourceRecovered)
 
 
-def test_a_group_is_shown_in_order_though_the_message_before_a_defective_one_waits_for_long(
+def test_a_group_is_shown_in_order_even_if_the_message_before_a_defective_one_waits_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -192,7 +192,7 @@ def test_a_group_is_shown_in_order_though_the_message_before_a_defective_one_wai
     assert not queue.message_ids
 
 
-def test_a_group_is_shown_in_order_though_its_defective_message_is_in_a_later_batch(
+def test_a_group_is_shown_in_order_even_if_its_defective_message_is_in_a_later_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two batches by the limit of 6 MB; the answer to the first is lost, and its group waits for whole seconds."""
@@ -216,7 +216,7 @@ def test_a_group_is_shown_in_order_though_its_defective_message_is_in_a_later_ba
     assert not queue.message_ids
 
 
-def test_the_trouble_ends_when_the_defective_message_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trouble_ends_after_the_defective_message_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     world.add_function("f")
@@ -238,7 +238,7 @@ def test_the_trouble_ends_when_the_defective_message_is_gone(monkeypatch: pytest
     assert len(world.facts_of(SourceRecovered)) == 1
 
 
-def test_a_stop_gives_a_defective_message_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_shows_a_defective_message_again(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=5)
     world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=60)

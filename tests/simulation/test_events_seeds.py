@@ -21,7 +21,7 @@ def test_no_accepted_event_vanishes(seed: int) -> None:
     run_seeded(seed, main)
 
 
-def test_a_seed_of_events_replays_to_the_letter() -> None:
+def test_a_seed_of_events_replays_exactly() -> None:
     async def main() -> list[str]:
         scenario = EventsScenario(17)
         await scenario.run()

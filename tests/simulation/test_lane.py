@@ -136,7 +136,7 @@ def putting(scene: Scene, *names: str) -> Callable[[], Coroutine[Any, Any, None]
     return script
 
 
-def test_batches_go_one_after_another_in_order() -> None:
+def test_batches_are_invoked_one_after_another_in_order() -> None:
     scene = Scene(options={"batch_size": 2}, duration=1.0)
     scene.play(putting(scene, "1", "2", "3", "4", "5"))
     assert scene.batches() == [["1", "2"], ["3", "4"], ["5"]]
@@ -144,7 +144,7 @@ def test_batches_go_one_after_another_in_order() -> None:
     assert scene.done == ["1", "2", "3", "4", "5"]
 
 
-def test_a_failing_batch_is_tried_again_unchanged_under_its_request_id() -> None:
+def test_a_failing_batch_is_retried_unchanged_with_the_same_request_id() -> None:
     scene = Scene(
         answer=lambda names: ERROR if "2" in names and len(scene.invoked) < 3 else Answered(b""),
         options={"batch_size": 2},
@@ -160,7 +160,7 @@ def test_a_failing_batch_is_tried_again_unchanged_under_its_request_id() -> None
     assert scene.done == ["1", "2", "3"]
 
 
-def test_a_poison_record_is_bisected_out_and_reported_before_it_is_done() -> None:
+def test_a_poison_record_is_isolated_and_reported_before_it_is_done() -> None:
     """[S5] over the engine"""
     scene = Scene(
         answer=lambda names: ERROR if "2" in names else Answered(b""),
@@ -178,7 +178,7 @@ def test_a_poison_record_is_bisected_out_and_reported_before_it_is_done() -> Non
     assert [fact.records for fact in scene.facts if isinstance(fact, InvocationRecordDelivered)] == [1]
 
 
-def test_a_destination_that_refuses_holds_the_lane_up_until_it_takes_the_report() -> None:
+def test_a_failing_destination_blocks_the_lane_until_it_accepts_the_invocation_record() -> None:
     faults = FaultPlan()
     faults.script("deliver", Fault.ACCESS_DENIED, Fault.UNREACHABLE)
     scene = Scene(
@@ -202,7 +202,7 @@ def test_a_destination_that_refuses_holds_the_lane_up_until_it_takes_the_report(
     assert len({document.document_id for document in scene.destination.taken}) == 1
 
 
-def test_with_drop_a_destination_that_refuses_costs_the_report() -> None:
+def test_with_drop_a_destination_that_rejects_the_invocation_record_does_not_get_it() -> None:
     """[S16]"""
     faults = FaultPlan()
     faults.script("deliver", Fault.ACCESS_DENIED)
@@ -223,7 +223,7 @@ def test_with_drop_a_destination_that_refuses_costs_the_report() -> None:
 
 
 @pytest.mark.parametrize(("throttles", "reported"), [(2, 1), (3, 0)])
-def test_with_drop_a_destination_that_is_busy_is_asked_three_times(throttles: int, reported: int) -> None:
+def test_with_drop_an_unreachable_destination_is_tried_three_times(throttles: int, reported: int) -> None:
     faults = FaultPlan()
     for _ in range(throttles):
         faults.script("deliver", Fault.THROTTLED)
@@ -250,7 +250,7 @@ def test_without_a_destination_discarded_records_are_dropped_and_counted() -> No
     assert (dropped.start_sequence_number, dropped.end_sequence_number) == ("1", "3")
 
 
-def test_a_window_gathers_and_the_last_record_waits_it_out() -> None:
+def test_a_batching_window_gathers_records_and_the_last_one_waits_for_its_end() -> None:
     """[S13]"""
     scene = Scene(options={"batch_size": 2, "maximum_batching_window_in_seconds": 5})
 
@@ -263,7 +263,7 @@ def test_a_window_gathers_and_the_last_record_waits_it_out() -> None:
     assert [(at, names) for at, _, names in scene.invoked] == [(0, ["1", "2"]), (0, ["3", "4"]), (5, ["5"])]
 
 
-def test_a_record_that_becomes_too_old_in_an_open_window_is_discarded_then() -> None:
+def test_a_record_that_becomes_too_old_in_a_batching_window_is_discarded_at_once() -> None:
     scene = Scene(options={"maximum_batching_window_in_seconds": 300, "maximum_record_age_in_seconds": 60})
 
     async def script() -> None:
@@ -277,7 +277,7 @@ def test_a_record_that_becomes_too_old_in_an_open_window_is_discarded_then() -> 
 
 
 @pytest.mark.parametrize("answer", [ERROR, Throttled(reason="TooManyRequests")])
-def test_a_stop_ends_the_wait_and_leaves_undone_what_is(answer: Response) -> None:
+def test_a_stop_ends_the_wait_and_leaves_undone_records_undone(answer: Response) -> None:
     scene = Scene(answer=lambda _names: answer)
 
     async def script() -> None:
@@ -303,7 +303,7 @@ def test_a_stop_lets_the_running_invocation_finish_and_begins_no_other() -> None
     assert scene.done == ["1"]
 
 
-def test_throttles_spend_no_retry() -> None:
+def test_throttles_use_no_retry() -> None:
     """[S15]"""
     scene = Scene(
         answer=lambda _names: Throttled(reason="TooManyRequests") if len(scene.invoked) < 9 else Answered(b""),
@@ -331,7 +331,7 @@ def test_a_record_that_becomes_too_old_in_line_at_the_gate_is_not_invoked() -> N
     assert dropped == [(1, "RecordAgeExceeded")]
 
 
-def test_a_record_still_young_behind_the_gate_is_invoked() -> None:
+def test_a_record_that_is_young_enough_after_the_gate_is_invoked() -> None:
     scene = Scene(options={"maximum_record_age_in_seconds": 60})
 
     async def script() -> None:
@@ -345,7 +345,7 @@ def test_a_record_still_young_behind_the_gate_is_invoked() -> None:
     assert not [fact for fact in scene.facts if isinstance(fact, RecordsDropped)]
 
 
-def test_a_lane_says_since_when_it_stands_still_until_the_batch_is_done() -> None:
+def test_a_lane_reports_since_when_it_is_blocked_until_the_batch_is_done() -> None:
     scene = Scene(
         answer=lambda _names: Answered(b"") if len(scene.invoked) > 6 else ERROR if len(scene.invoked) % 2 else FULL,
         options={"batch_size": 1},
@@ -368,7 +368,7 @@ def test_a_lane_says_since_when_it_stands_still_until_the_batch_is_done() -> Non
     assert seen[-1] is None
 
 
-def test_a_lane_says_which_records_wait_together_and_looks_closer_with_each_half() -> None:
+def test_a_blocked_lane_reports_the_range_of_its_records_which_shrinks_with_each_half() -> None:
     scene = Scene(
         answer=lambda names: ERROR if "3" in names else Answered(b""),
         options={"batch_size": 4, "bisect_batch_on_function_error": True, "maximum_retry_attempts": 3},
@@ -387,7 +387,7 @@ def test_a_lane_says_which_records_wait_together_and_looks_closer_with_each_half
     assert list(dict.fromkeys(seen)) == [(1, "3", "3", "by plan")]
 
 
-def test_a_batch_that_is_not_bisected_waits_as_a_whole() -> None:
+def test_a_blocked_batch_that_is_not_bisected_is_reported_as_a_whole() -> None:
     scene = Scene(answer=lambda names: ERROR if "3" in names else Answered(b""), options={"batch_size": 4})
     seen: list[BlockedShard | None] = []
 
@@ -411,7 +411,7 @@ def test_a_batch_that_is_not_bisected_waits_as_a_whole() -> None:
         (TooLarge(error_type="HTTP.413", message="413 Content Too Large"), ("HTTP.413", "413 Content Too Large")),
     ],
 )
-def test_a_blocked_lane_has_the_reason_and_the_words_of_the_last_answer(
+def test_a_blocked_lane_has_the_reason_and_the_message_of_the_last_answer(
     answer: Response, expected: tuple[str, str]
 ) -> None:
     scene = Scene(answer=lambda _names: answer)
@@ -430,7 +430,7 @@ def test_a_blocked_lane_has_the_reason_and_the_words_of_the_last_answer(
     assert (blocked.reason, blocked.detail) == (told.reason, told.detail) == expected
 
 
-def test_the_words_of_a_blocked_lane_are_cut() -> None:
+def test_the_message_of_a_blocked_lane_is_shortened() -> None:
     scene = Scene(answer=lambda _names: FunctionError(error_type="ValueError", message="x" * 4_096))
     seen: list[BlockedShard | None] = []
 
@@ -446,7 +446,7 @@ def test_the_words_of_a_blocked_lane_are_cut() -> None:
     assert blocked.detail == "x" * 1_024
 
 
-def test_a_lane_that_its_destination_blocks_names_the_destination_with_its_words() -> None:
+def test_a_lane_that_is_blocked_by_its_destination_shows_the_destination_and_its_message() -> None:
     faults = FaultPlan()
     faults.script("deliver", *[Fault.ACCESS_DENIED] * 9)
     options = {"maximum_retry_attempts": 0, "on_failure": OnFailure(destination_arn=FAILURES)}
@@ -466,7 +466,7 @@ def test_a_lane_that_its_destination_blocks_names_the_destination_with_its_words
     assert blocked.detail.startswith(f"{FAILURES}: ")
 
 
-def test_a_lane_blocked_by_a_record_that_fits_in_no_event_shows_its_size() -> None:
+def test_a_lane_that_is_blocked_by_a_record_too_large_for_any_event_shows_its_size() -> None:
     scene = Scene()
     seen: list[BlockedShard | None] = []
 
@@ -484,7 +484,7 @@ def test_a_lane_blocked_by_a_record_that_fits_in_no_event_shows_its_size() -> No
     assert blocked.detail == f"the record has {size} bytes; an event has room for {room}"
 
 
-def test_a_record_that_fits_in_no_event_is_discarded_unasked_and_the_next_delivered() -> None:
+def test_a_record_too_large_for_any_event_is_discarded_without_an_invocation_and_the_next_is_delivered() -> None:
     """[S12]"""
     scene = Scene(options={"maximum_retry_attempts": 2, "on_failure": OnFailure(destination_arn=FAILURES)})
 
@@ -501,7 +501,7 @@ def test_a_record_that_fits_in_no_event_is_discarded_unasked_and_the_next_delive
 
 
 @pytest.mark.parametrize("is_shard_end", [True, False])
-def test_no_event_of_a_window_is_too_long_whatever_the_state(is_shard_end: bool) -> None:
+def test_no_event_of_a_window_is_too_long_with_any_state(is_shard_end: bool) -> None:
     """Batches are cut for the largest state, since it may come in the middle of one."""
     scene = Scene(options={"tumbling_window_in_seconds": 10, "report_batch_item_failures": True})
     state = b'"' + b"x" * (MAXIMUM_STATE_BYTES - 2) + b'"'
@@ -539,7 +539,7 @@ def test_failures_under_a_misspelt_key_are_logged() -> None:
     assert scene.done == ["1", "2"]
 
 
-def test_what_comes_after_a_failed_record_is_told_as_not_done() -> None:
+def test_records_after_a_failed_one_are_counted_as_failed() -> None:
     scene = Scene(
         answer=lambda names: Answered(b'{"batchItemFailures":[{"itemIdentifier":"2"}]}' if "2" in names else b""),
         options={"report_batch_item_failures": True, "maximum_retry_attempts": 0},
@@ -550,7 +550,7 @@ def test_what_comes_after_a_failed_record_is_told_as_not_done() -> None:
     assert scene.done == ["1", "2", "3", "4"]
 
 
-def test_a_batching_window_holds_again_when_records_arrive_after_there_was_no_room() -> None:
+def test_a_batching_window_applies_again_to_records_that_arrive_after_the_buffer_was_full() -> None:
     scene = Scene(options={"batch_size": 10, "maximum_batching_window_in_seconds": 5}, duration=0.1)
 
     async def script() -> None:

@@ -29,7 +29,7 @@ def bodies(count: int) -> list[str]:
     return [f"{HUNDRED_KB}{number:09}" for number in range(count)]
 
 
-def test_a_batch_that_is_too_large_goes_on_as_two_halves_and_is_received_once() -> None:
+def test_a_batch_that_is_too_large_is_invoked_as_two_halves_and_received_once() -> None:
     world = World()
     queue = world.add_queue("q")
     target = world.add_function("f", FunctionPlan(largest_event=250_000))
@@ -43,7 +43,7 @@ def test_a_batch_that_is_too_large_goes_on_as_two_halves_and_is_received_once() 
     assert told == [(5, "HTTP.413"), (3, "HTTP.413")]
 
 
-def test_a_learnt_limit_spares_later_batches_a_refusal_until_it_is_forgotten() -> None:
+def test_later_batches_keep_to_a_learnt_limit_until_it_is_forgotten() -> None:
     world = World()
     queue = world.add_queue("q")
     target = world.add_function("f", FunctionPlan(largest_event=450_000, duration_in_seconds=QUARTER_OF_A_SECOND))
@@ -86,7 +86,7 @@ def test_a_mapping_uses_a_limit_that_another_mapping_learnt_during_its_poll() ->
     assert len(ids_of(target.calls)) == 10
 
 
-def test_the_halves_of_a_message_group_stay_in_order_and_no_other_batch_of_it_comes_between() -> None:
+def test_the_halves_of_a_message_group_stay_in_order_without_another_batch_between_them() -> None:
     world = World()
     queue = world.add_queue("q.fifo")
     target = world.add_function("f", FunctionPlan(largest_event=250_000, duration_in_seconds=QUARTER_OF_A_SECOND))
@@ -99,7 +99,7 @@ def test_the_halves_of_a_message_group_stay_in_order_and_no_other_batch_of_it_co
     assert target.most_running == 1
 
 
-def test_a_half_that_fails_holds_back_its_message_group_in_the_half_after_it() -> None:
+def test_a_half_that_fails_holds_back_its_message_group_in_the_second_half() -> None:
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=30)
     plan = FunctionPlan(largest_event=250_000, names_failures=True, duration_in_seconds=QUARTER_OF_A_SECOND)
@@ -123,7 +123,7 @@ def test_a_half_that_fails_holds_back_its_message_group_in_the_half_after_it() -
     assert not queue.message_ids
 
 
-def test_a_stop_between_the_halves_gives_the_second_one_back() -> None:
+def test_a_stop_between_the_halves_releases_the_second_one() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
     target = world.add_function("f", FunctionPlan(largest_event=250_000, duration_in_seconds=(5.0, 5.0)))
@@ -134,7 +134,7 @@ def test_a_stop_between_the_halves_gives_the_second_one_back() -> None:
     checker.check_given_back(queue, target.calls, 10.0)
 
 
-def test_a_cut_shows_a_group_of_the_second_half_no_sooner_than_in_the_first() -> None:
+def test_a_cancelled_batch_shows_a_group_of_the_second_half_no_earlier_than_that_of_the_first() -> None:
     world = World(seed=1, grace_in_seconds=0)
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=300)
     plan = FunctionPlan(largest_event=250_000, duration_in_seconds=(60.0, 60.0))
@@ -168,7 +168,7 @@ def test_the_second_half_stays_hidden_while_the_first_one_runs() -> None:
     assert not queue.message_ids
 
 
-def test_a_single_message_that_is_too_large_fails_and_comes_again_after_its_visibility_timeout() -> None:
+def test_a_single_message_that_is_too_large_fails_and_is_received_again_after_its_visibility_timeout() -> None:
     world = World()
     dead = world.add_queue("dead")
     queue = world.add_queue("q", visibility_timeout_in_seconds=5, dead_letter_queue=dead, maximum_receive_count=2)
@@ -182,7 +182,7 @@ def test_a_single_message_that_is_too_large_fails_and_comes_again_after_its_visi
     assert failures == ["HTTP.413", "HTTP.413"]
 
 
-def test_a_function_that_no_mapping_can_please_does_not_shrink_the_batches_of_another() -> None:
+def test_a_function_that_rejects_every_event_does_not_shrink_the_batches_of_another() -> None:
     world = World()
     small, whole = world.add_queue("small"), world.add_queue("whole")
     narrow = world.add_function("narrow", FunctionPlan(largest_event=250_000))
@@ -220,7 +220,7 @@ class LimitedWorld(WindowWorld):
         return await super().invoke(invocation)
 
 
-def test_records_of_a_window_are_cut_in_order_and_each_counts_once_in_its_state() -> None:
+def test_batches_of_a_window_are_split_in_order_and_each_record_counts_once_in_its_state() -> None:
     """Records of 1 KB and a state that grows with each of them, at a function that takes 8 KB."""
     world = LimitedWorld(8_000, length=60, maximum_retry_attempts=0, on_failure=FAILURES)
 
@@ -244,7 +244,7 @@ def test_records_of_a_window_are_cut_in_order_and_each_counts_once_in_its_state(
 
 
 @pytest.mark.parametrize(("state_bytes", "records_that_fit"), [(10_000, 5), (17_000, 1)])
-def test_batches_of_a_window_are_packed_by_the_learnt_limit_beside_the_present_state(
+def test_batches_of_a_window_keep_to_the_learnt_limit_together_with_the_state(
     state_bytes: int, records_that_fit: int
 ) -> None:
     """A record has 1.6 KB in its event, and the function takes 20 KB."""
@@ -267,7 +267,7 @@ def test_batches_of_a_window_are_packed_by_the_learnt_limit_beside_the_present_s
     assert max(taken[-10 // records_that_fit :]) == records_that_fit
 
 
-def test_shards_learn_from_each_other_how_large_an_event_may_be() -> None:
+def test_shards_share_the_learnt_limit_of_an_event() -> None:
     world = LimitedWorld(20_000)
     refused: list[int] = []
 
@@ -286,7 +286,7 @@ def test_shards_learn_from_each_other_how_large_an_event_may_be() -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_a_single_record_that_is_too_large_spends_its_attempts_and_the_others_go_on(retries: int) -> None:
+def test_a_single_record_that_is_too_large_uses_its_attempts_and_the_others_go_on(retries: int) -> None:
     """Nothing of it came to the function, so the invocation record has no response."""
     world = LimitedWorld(8_000, maximum_retry_attempts=retries, on_failure=FAILURES)
 

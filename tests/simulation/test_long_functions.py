@@ -49,7 +49,7 @@ def test_a_function_may_run_for_eleven_hours(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "again_at"), [("q", 2 * HOUR + 1_230), ("q.fifo", 2 * HOUR + TIMEOUT)])
-def test_a_kill_hides_only_groups_for_as_long_as_their_function_may_run(name: str, again_at: float) -> None:
+def test_after_a_kill_only_groups_stay_hidden_as_long_as_their_function_may_run(name: str, again_at: float) -> None:
     world = World()
     queue = world.add_queue(name)
     plan = FunctionPlan(duration_in_seconds=(11 * HOUR, 11 * HOUR))
@@ -73,7 +73,7 @@ def test_a_kill_hides_only_groups_for_as_long_as_their_function_may_run(name: st
         checker.check_one_batch_at_a_time(target.calls)
 
 
-def test_a_message_is_shown_again_after_twelve_hours_and_the_log_says_so() -> None:
+def test_a_message_becomes_visible_after_twelve_hours_and_the_log_says_so() -> None:
     world = World()
     queue = world.add_queue("q")
     plan = FunctionPlan(duration_in_seconds=(13 * HOUR, 13 * HOUR))
@@ -95,7 +95,7 @@ def test_a_message_is_shown_again_after_twelve_hours_and_the_log_says_so() -> No
     checker.check_nothing_is_lost(queue, target.calls, lambda _: True)
 
 
-def test_a_group_that_waited_too_long_for_another_whole_run_comes_again_at_once() -> None:
+def test_a_group_with_too_little_time_left_for_a_whole_run_is_shown_at_once() -> None:
     """The function may run for 11 h 40 min; after an hour of throttles, the twelve hours would end before that."""
     world = World()
     queue = world.add_queue("q.fifo")
@@ -122,7 +122,7 @@ def test_a_group_that_waited_too_long_for_another_whole_run_comes_again_at_once(
     checker.check_groups_are_shown_in_order(queue)
 
 
-def test_a_message_that_cannot_be_hidden_for_longer_is_not_asked_for_again_and_again() -> None:
+def test_a_message_that_cannot_be_hidden_for_longer_causes_no_further_calls() -> None:
     world = World(faults=FaultPlan(latency_in_seconds=(0.1, 0.2)))
     queue = world.add_queue("q", visibility_timeout_in_seconds=36_000)
     target = world.add_function("f", FunctionPlan(throttle_rate=1.0, ends_at=42_000.0))
@@ -133,7 +133,7 @@ def test_a_message_that_cannot_be_hidden_for_longer_is_not_asked_for_again_and_a
 
 
 @pytest.mark.parametrize("name", QUEUES)
-def test_a_message_that_fails_after_hours_comes_again_at_once(name: str) -> None:
+def test_a_message_that_fails_after_hours_is_received_again_at_once(name: str) -> None:
     world = World()
     queue = world.add_queue(name)
     plan = FunctionPlan(failure_rate=1.0, duration_in_seconds=(11 * HOUR, 11 * HOUR), ends_at=1.0)
@@ -145,7 +145,7 @@ def test_a_message_that_fails_after_hours_comes_again_at_once(name: str) -> None
     assert not queue.message_ids
 
 
-def test_a_shard_keeps_its_order_and_its_place_over_hours() -> None:
+def test_a_shard_keeps_its_order_and_its_position_over_hours() -> None:
     world = KinesisWorld(batch_size=10)
     world.duration = HOUR
     records = [str(number) for number in range(20)]

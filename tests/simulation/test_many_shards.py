@@ -40,7 +40,7 @@ class ManyShards(KinesisWorld):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shards", [36, 100, 300])
-def test_the_shards_beyond_the_budget_do_not_begin_with_single_records(shards: int) -> None:
+def test_shards_beyond_the_budget_do_not_begin_with_single_records(shards: int) -> None:
     assert BYTES_OF_THE_PROCESS < 37 * LARGEST_ANSWER
     world = ManyShards(shards=shards, batch_size=100)
 
@@ -52,7 +52,7 @@ def test_the_shards_beyond_the_budget_do_not_begin_with_single_records(shards: i
     assert world.first_batches() == {str(shard): 20 for shard in range(shards)}
 
 
-def test_a_shard_whose_records_come_late_is_not_waited_for() -> None:
+def test_the_first_reads_do_not_wait_for_a_shard_whose_records_arrive_late() -> None:
     """Of a hundred shards only the last ones have records; the others answer with none."""
     world = ManyShards(shards=100, batch_size=100)
     first_at: list[float] = []

@@ -119,7 +119,7 @@ def test_an_odd_read_is_logged_and_none_of_its_records_is_delivered(twist: Twist
 
 
 @pytest.mark.parametrize("kind", [KinesisWorld, TableWorld])
-def test_an_odd_stream_crashes_no_mapping(
+def test_odd_answers_of_a_stream_crash_no_mapping(
     kind: type[OneStreamWorld], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     randomness = Random(seed)
@@ -150,7 +150,7 @@ def test_an_odd_stream_crashes_no_mapping(
 
 
 @pytest.mark.parametrize("ending", ["", ".fifo"])
-def test_an_odd_queue_crashes_no_mapping(ending: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_odd_answers_of_a_queue_crash_no_mapping(ending: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     randomness = Random(seed)
     world = World(seed=seed)
     queue = world.add_queue(f"q{ending}", visibility_timeout_in_seconds=10)

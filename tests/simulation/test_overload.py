@@ -21,7 +21,7 @@ WITHIN_SECONDS = 40
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["q", "q.fifo"])
-def test_a_service_that_is_slow_under_many_calls_is_called_less(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_is_slow_under_many_calls_gets_fewer_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One call after another, each of 10 ms: with 400 at once, each takes longer than messages stay hidden."""
     world = World()
     queue = world.add_queue(name, visibility_timeout_in_seconds=2)

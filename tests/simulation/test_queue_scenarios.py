@@ -48,7 +48,7 @@ def bodies(count: int) -> list[str]:
     return [f"m{number:04}" for number in range(count)]
 
 
-def test_a_failed_batch_comes_again_after_its_visibility_timeout_and_ends_in_the_dead_letter_queue() -> None:
+def test_a_failed_batch_is_received_again_after_its_visibility_timeout_until_the_dead_letter_queue_gets_it() -> None:
     """[Q1]"""
     world = World()
     dead = world.add_queue("dead")
@@ -86,7 +86,7 @@ def test_an_empty_response_deletes_the_whole_batch(answer: bytes) -> None:
     assert not queue.message_ids
 
 
-def test_without_the_option_named_failures_have_no_effect_and_are_logged() -> None:
+def test_without_the_option_reported_failures_have_no_effect_and_are_logged() -> None:
     world = World()
     queue = world.add_queue("q")
     world.add_function("f", FunctionPlan(item_failure_rate=1.0, names_failures=True))
@@ -98,7 +98,7 @@ def test_without_the_option_named_failures_have_no_effect_and_are_logged() -> No
     assert "function_response_types" in told.advice
 
 
-def test_named_failures_of_a_group_come_again_together() -> None:
+def test_reported_failures_of_a_group_are_received_again_together() -> None:
     """[Q4]"""
     world = World()
     dead = world.add_queue("dead.fifo")
@@ -119,7 +119,7 @@ def test_named_failures_of_a_group_come_again_together() -> None:
     live(world, until)
 
 
-def test_one_group_at_a_batch_size_of_one_goes_strictly_one_at_a_time() -> None:
+def test_one_group_with_a_batch_size_of_one_is_invoked_one_message_at_a_time() -> None:
     """[Q5]"""
     world = World()
     queue = world.add_queue("q.fifo")
@@ -131,7 +131,7 @@ def test_one_group_at_a_batch_size_of_one_goes_strictly_one_at_a_time() -> None:
     assert ids_of(target.calls) == [entry.message_id for entry in queue.history if entry.kind == "sent"]
 
 
-def test_groups_go_side_by_side() -> None:
+def test_different_groups_are_invoked_at_the_same_time() -> None:
     world = World()
     queue = world.add_queue("q.fifo")
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(5.0, 5.0)))
@@ -146,7 +146,7 @@ def test_groups_go_side_by_side() -> None:
     assert target.most_running == 4
 
 
-def test_what_the_filter_keeps_out_is_deleted_and_not_invoked() -> None:
+def test_filtered_out_messages_are_deleted_and_not_invoked() -> None:
     """[Q6]"""
     world = World()
     queue = world.add_queue("q")
@@ -209,7 +209,7 @@ def test_no_batch_is_longer_than_six_megabytes() -> None:
     assert not queue.message_ids
 
 
-def test_what_was_cut_off_a_failed_fifo_batch_does_not_overtake_it() -> None:
+def test_the_rest_of_a_receive_does_not_overtake_a_failed_fifo_batch() -> None:
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=20)
     plan = FunctionPlan(failure_rate=1.0, ends_at=10.0)
@@ -230,7 +230,7 @@ def test_an_idle_queue_costs_three_receives_a_minute() -> None:
     assert receives(world, queue) == pytest.approx(30, abs=1)
 
 
-def test_a_queue_that_knows_no_long_polls_is_not_stormed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_without_long_polls_is_not_polled_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q")
     world.add_function("f")
@@ -285,7 +285,7 @@ def test_a_slow_function_does_not_keep_the_next_message_waiting() -> None:
 
 
 @pytest.mark.parametrize("shared", [1, 2])
-def test_a_reserved_concurrency_of_one_works_and_spoils_no_receive_count(shared: int) -> None:
+def test_a_reserved_concurrency_of_one_works_without_raising_receive_counts(shared: int) -> None:
     world = World()
     plan = FunctionPlan(duration_in_seconds=(20.0, 20.0))
     target = world.add_function("f", plan, timeout_in_seconds=25, concurrency=1)
@@ -312,7 +312,7 @@ def test_a_reserved_concurrency_of_one_works_and_spoils_no_receive_count(shared:
         assert receive_counts(queue) == [1] * 20
 
 
-def test_an_idle_mapping_does_not_hold_the_place_of_another() -> None:
+def test_an_idle_mapping_does_not_use_the_concurrency_of_another() -> None:
     world = World()
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.5, 0.5)), concurrency=1)
     idle, busy = world.add_queue("idle"), world.add_queue("busy")
@@ -339,7 +339,7 @@ def test_throttles_keep_the_batch_in_hand_and_the_receive_count_at_one() -> None
     assert len({call.request_id for call in target.calls}) == len(target.calls)
 
 
-def test_visibility_is_kept_alive_while_the_function_runs() -> None:
+def test_messages_stay_hidden_while_the_function_runs() -> None:
     world = World()
     dead = world.add_queue("dead")
     queue = world.add_queue("q", visibility_timeout_in_seconds=30, dead_letter_queue=dead, maximum_receive_count=1)
@@ -398,7 +398,7 @@ def test_partial_failures_do_not_lower_the_concurrency() -> None:
     live(world, until)
 
 
-def test_a_broken_mapping_does_not_touch_the_others_and_recovers() -> None:
+def test_a_broken_mapping_does_not_harm_others_and_recovers() -> None:
     world = World()
     good, bad = world.add_queue("good"), world.add_queue("bad")
     world.add_function("f")
@@ -427,7 +427,7 @@ def test_a_broken_mapping_does_not_touch_the_others_and_recovers() -> None:
     assert world.facts_of(SourceRecovered)
 
 
-def test_a_mapping_whose_queue_is_missing_at_first_starts_when_it_is_there() -> None:
+def test_a_mapping_whose_queue_is_missing_starts_when_the_queue_exists() -> None:
     world = World(faults=FaultPlan(outages=[Outage(0.0, 100.0, Fault.NOT_FOUND)]))
     queue = world.add_queue("q")
     world.add_function("f")
@@ -447,7 +447,7 @@ def test_a_mapping_whose_queue_is_missing_at_first_starts_when_it_is_there() -> 
     assert len(world.facts_of(MappingReady)) == 1
 
 
-def test_a_crash_of_one_mapping_is_said_and_it_runs_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_of_one_mapping_is_reported_and_it_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     target = world.add_function("f")
@@ -479,7 +479,7 @@ def test_a_failed_delete_is_tried_again_and_counted() -> None:
     assert sum(fact.records for fact in world.facts_of(MessagesDeleted)) == 1
 
 
-def test_a_stop_lets_what_runs_finish_and_gives_the_rest_back() -> None:
+def test_a_stop_lets_running_invocations_finish_and_releases_the_rest() -> None:
     world = World(grace_in_seconds=30)
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(8.0, 8.0)), concurrency=1)
@@ -504,7 +504,7 @@ def test_a_stop_lets_what_runs_finish_and_gives_the_rest_back() -> None:
     assert not checker.in_flight(other)
 
 
-def test_what_outlasts_the_grace_is_cut_and_visible_again_at_once() -> None:
+def test_an_invocation_that_outlasts_the_grace_is_cancelled_and_its_messages_are_visible_at_once() -> None:
     world = World(grace_in_seconds=3)
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=100)
@@ -519,7 +519,7 @@ def test_what_outlasts_the_grace_is_cut_and_visible_again_at_once() -> None:
     assert not checker.in_flight(queue)
 
 
-def test_a_group_that_is_cut_stays_hidden_while_its_function_may_still_run() -> None:
+def test_a_group_of_a_cancelled_invocation_stays_hidden_while_its_function_may_still_run() -> None:
     world = World(grace_in_seconds=3)
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=300)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=100)
@@ -568,7 +568,7 @@ def test_a_call_that_waited_for_an_emulator_keeps_its_group_hidden_for_the_whole
     assert not queue.message_ids
 
 
-def test_a_second_signal_does_not_wait_for_the_grace() -> None:
+def test_a_second_signal_ends_the_grace_at_once() -> None:
     world = World(grace_in_seconds=1000)
     queue = world.add_queue("q")
     world.add_function("f", FunctionPlan(duration_in_seconds=(60.0, 60.0)), timeout_in_seconds=100)
@@ -587,7 +587,7 @@ def test_a_second_signal_does_not_wait_for_the_grace() -> None:
     assert not checker.in_flight(queue)
 
 
-def test_a_stop_cuts_the_long_poll_at_once() -> None:
+def test_a_stop_cancels_the_long_poll_at_once() -> None:
     world = World()
     queue = world.add_queue("q")
     world.add_function("f")
@@ -620,7 +620,7 @@ def test_a_kill_in_the_middle_of_many_messages_loses_none() -> None:
     checker.check_nothing_is_lost(queue, target.calls, lambda _: True)
 
 
-def test_a_batch_is_invoked_with_the_event_that_functions_know() -> None:
+def test_a_batch_is_invoked_with_lambdas_event() -> None:
     world = World()
     queue = world.add_queue("q")
     target = world.add_function("f")
@@ -640,7 +640,7 @@ def test_a_batch_is_invoked_with_the_event_that_functions_know() -> None:
     assert record["eventSourceARN"] == str(queue.arn)
 
 
-def test_every_invocation_is_told() -> None:
+def test_every_invocation_is_reported() -> None:
     world = World()
     queue = world.add_queue("q")
     world.add_function("f", FunctionPlan(failure_rate=1.0, ends_at=5.0))

@@ -35,7 +35,7 @@ from tests.simulation.steps import Call, around_calls, live, sending, stopping_a
 from tests.simulation.world import World, run_seeded
 
 
-def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crashed_mapping_is_not_ready_while_it_waits_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q")
     target = world.add_function("f")
@@ -120,7 +120,7 @@ def test_a_mapping_that_crashed_polls_again_soon_while_its_other_batches_end(mon
     ],
     ids=["throttled", "throttled, in words", "unreachable", "cannot start"],
 )
-def test_a_mapping_waits_while_its_function_takes_no_batch_or_cannot_start(
+def test_a_mapping_waits_while_its_function_is_throttled_unreachable_or_cannot_start(
     answer: Response, reason: str, tells_the_next_try: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
@@ -183,7 +183,7 @@ def test_a_mapping_that_crashes_before_it_found_its_source_is_still_starting(mon
 
 
 @pytest.mark.slow
-def test_one_blip_under_many_polls_does_not_stall_the_mapping_for_half_a_minute() -> None:
+def test_one_short_failure_of_many_polls_does_not_delay_the_mapping_for_half_a_minute() -> None:
     world = World(faults=FaultPlan(latency_in_seconds=(0.05, 0.05), outages=[Outage(1.5, 1.7, Fault.UNREACHABLE)]))
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.01, 0.01)), concurrency=50)
@@ -195,7 +195,7 @@ def test_one_blip_under_many_polls_does_not_stall_the_mapping_for_half_a_minute(
     assert longest_gap < 5.0, f"nothing was invoked for {longest_gap:.1f} s after 0.2 s of outage, {counted} failures"
 
 
-def test_one_failed_visibility_call_does_not_throw_away_a_message_that_is_still_hidden() -> None:
+def test_after_one_failed_visibility_call_a_message_that_is_still_hidden_is_invoked() -> None:
     faults = FaultPlan()
     faults.script("ChangeMessageVisibilityBatch", Fault.UNREACHABLE)
     world = World(faults=faults)
@@ -209,7 +209,7 @@ def test_one_failed_visibility_call_does_not_throw_away_a_message_that_is_still_
 
 
 @pytest.mark.parametrize(("name", "timeout"), [("q", 12), ("q.fifo", 30)])
-def test_a_role_that_may_not_change_visibility_dead_letters_nothing_unseen(
+def test_without_permission_to_change_visibility_no_message_is_dead_lettered_without_an_invocation(
     name: str, timeout: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AWS asks for ReceiveMessage, DeleteMessage and GetQueueAttributes only (AWSLambdaSQSQueueExecutionRole)."""
@@ -243,7 +243,7 @@ def test_a_role_that_may_not_change_visibility_dead_letters_nothing_unseen(
     assert len(target.calls) == 1
 
 
-def test_a_queue_that_does_not_answer_does_not_hold_the_place_of_another_mapping(
+def test_a_queue_that_does_not_answer_does_not_use_the_concurrency_of_another_mapping(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -294,7 +294,7 @@ def test_no_invocation_begins_once_the_stop_has_begun() -> None:
     assert all(at <= 5.0 for at, _ in began), f"began (and ended): {began}; the daemon ended at {life.ended_at}"
 
 
-def test_a_stop_gives_a_batch_that_waits_in_line_back_at_once() -> None:
+def test_a_stop_releases_a_batch_that_waits_in_line_at_once() -> None:
     """The function may run for hours; another consumer of the queue need not wait for that."""
     world = World(grace_in_seconds=30)
     world.add_function("f", FunctionPlan(duration_in_seconds=(20.0, 20.0)), timeout_in_seconds=60, concurrency=1)
@@ -314,7 +314,7 @@ def test_a_stop_gives_a_batch_that_waits_in_line_back_at_once() -> None:
     assert len(still_hidden) == 1, "only the message of the running invocation is still in hand"
 
 
-def test_what_was_cut_off_a_batch_does_not_begin_after_the_stop() -> None:
+def test_the_rest_of_a_receive_does_not_begin_after_the_stop() -> None:
     world = World(grace_in_seconds=30)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(20.0, 20.0)), timeout_in_seconds=60)
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
@@ -324,7 +324,7 @@ def test_what_was_cut_off_a_batch_does_not_begin_after_the_stop() -> None:
 
 
 @pytest.mark.slow
-def test_a_stop_gives_a_large_batch_back_within_the_grace() -> None:
+def test_a_stop_releases_a_large_batch_within_the_grace() -> None:
     """10,000 messages are 1,000 calls, ten at once: with 60 ms a call, 6 s; the grace is 30."""
     world = World(faults=FaultPlan(latency_in_seconds=(0.03, 0.03)), grace_in_seconds=30)
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
@@ -340,7 +340,7 @@ def test_a_stop_gives_a_large_batch_back_within_the_grace() -> None:
     assert not target.calls
 
 
-def test_a_mapping_that_may_not_delete_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapping_without_permission_to_delete_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)))
@@ -414,7 +414,7 @@ def test_one_poison_message_does_not_starve_a_steady_load() -> None:
     live(world, until)
 
 
-def test_a_group_is_not_run_beside_itself_after_a_kill() -> None:
+def test_after_a_kill_a_group_does_not_run_twice_at_once() -> None:
     """Docstring of invoking.py: whatever becomes of us meanwhile, no group begins again beside itself."""
     faults = FaultPlan(slow_answer_in_seconds=6.0)
     faults.script("ReceiveMessage", Fault.ANSWER_SLOW)
@@ -436,7 +436,7 @@ def test_a_group_is_not_run_beside_itself_after_a_kill() -> None:
     checker.check_one_batch_at_a_time(target.calls)
 
 
-def test_a_long_visibility_timeout_does_not_make_a_throttled_batch_lapse_at_half_of_it() -> None:
+def test_a_throttled_batch_with_a_long_visibility_timeout_does_not_expire_at_half_of_it() -> None:
     """SQS holds a message for 12 hours in all, so a second whole timeout is refused once it would pass that."""
     world = World()
     dead = world.add_queue("dead")
@@ -466,7 +466,7 @@ def test_a_pause_that_a_service_asks_for_is_bounded(monkeypatch: pytest.MonkeyPa
     assert target.calls, "one answer with Retry-After: 86400 stopped the mapping for a day"
 
 
-def test_a_batch_in_hand_does_not_wait_for_a_delete_of_what_was_filtered_out() -> None:
+def test_a_batch_in_hand_does_not_wait_for_the_delete_of_filtered_out_messages() -> None:
     world = World(faults=FaultPlan())
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
     target = world.add_function("f")
@@ -476,7 +476,7 @@ def test_a_batch_in_hand_does_not_wait_for_a_delete_of_what_was_filtered_out() -
     assert target.calls[0].began_at < 5, f"invoked {target.calls[0].began_at:.0f} s after it came"
 
 
-def test_a_crash_does_not_push_what_ran_beside_it_towards_the_dead_letter_queue(
+def test_a_crash_does_not_move_messages_of_other_batches_towards_the_dead_letter_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -501,7 +501,7 @@ def test_a_crash_does_not_push_what_ran_beside_it_towards_the_dead_letter_queue(
 
 
 @pytest.mark.parametrize(("owner", "step"), [(envelope, "encode"), (Delivery, "put")])
-def test_messages_are_shown_at_once_if_gathering_them_crashed_though_another_batch_runs_for_long(
+def test_messages_are_shown_at_once_if_gathering_them_crashed_even_while_another_batch_runs(
     owner: Any, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
@@ -550,7 +550,7 @@ def test_a_gathered_batch_does_not_wait_for_the_pause_of_its_source(monkeypatch:
     assert target.calls[0].began_at < 6, f"window 5 s, invoked after {target.calls[0].began_at:.0f} s"
 
 
-def test_a_stop_does_not_wait_for_deletes_of_what_was_filtered_out() -> None:
+def test_a_stop_does_not_wait_for_deletes_of_filtered_out_messages() -> None:
     world = World(faults=FaultPlan(), grace_in_seconds=30)
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
     world.add_function("f")
@@ -587,7 +587,7 @@ def test_a_stop_while_filtered_out_messages_are_deleted_frees_their_group(
     assert life.ended_at < 10
 
 
-def test_a_release_is_not_held_up_by_a_delete_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delete_without_an_answer_does_not_delay_a_release(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(grace_in_seconds=2)
     queue = world.add_queue("q", visibility_timeout_in_seconds=300)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)))
@@ -687,7 +687,7 @@ def test_a_batch_that_loses_its_messages_while_it_waits_lowers_the_concurrency(
     assert limits == [2, 1]
 
 
-def test_an_answer_that_is_no_object_is_a_service_error_and_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_not_an_object_is_a_service_error_and_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue("q")
     world.add_function("f")
@@ -702,7 +702,7 @@ def test_an_answer_that_is_no_object_is_a_service_error_and_no_crash(monkeypatch
     assert world.facts_of(SourceFailed)
 
 
-def test_a_message_is_hidden_from_when_it_was_asked_for_and_not_from_the_answer(
+def test_the_visibility_timeout_of_a_message_counts_from_the_request_and_not_from_the_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -770,7 +770,7 @@ def test_a_batch_keeps_its_request_id_over_throttles_and_counts_its_attempts(mon
     assert [invocation.attempt for invocation in invocations] == list(range(1, len(invocations) + 1))
 
 
-def test_messages_being_gathered_at_a_stop_are_shown_at_once() -> None:
+def test_messages_that_are_gathered_at_a_stop_are_shown_at_once() -> None:
     """And not when the batch that runs beside it has ended."""
     world = World(grace_in_seconds=60)
     queue = world.add_queue("q", visibility_timeout_in_seconds=600)
@@ -834,7 +834,7 @@ def test_after_a_receive_that_succeeds_the_next_failure_has_the_shortest_pause_a
     assert pauses[-1] <= 1
 
 
-def test_a_stop_gives_a_postponed_batch_back_at_once_though_another_one_of_the_mapping_still_runs() -> None:
+def test_a_stop_releases_a_postponed_batch_at_once_even_while_another_one_of_the_mapping_runs() -> None:
     world = World(grace_in_seconds=30)
     plan = FunctionPlan(duration_in_seconds=(20.0, 20.0))
     world.add_function("f", plan, timeout_in_seconds=60)
@@ -855,7 +855,7 @@ def test_a_stop_gives_a_postponed_batch_back_at_once_though_another_one_of_the_m
     assert still_hidden == [1]
 
 
-def test_deliveries_that_are_done_are_not_kept() -> None:
+def test_finished_deliveries_are_not_kept_in_memory() -> None:
     world = World()
     world.add_function("f", FunctionPlan(duration_in_seconds=(0.0, 0.0)))
     queue = world.add_queue("q")

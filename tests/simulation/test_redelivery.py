@@ -35,7 +35,7 @@ def changes(queue: FakeQueue) -> list[str]:
     ],
     ids=["failed", "invalid response", "named failures"],
 )
-def test_a_failed_message_comes_again_when_the_queues_own_timeout_is_over(
+def test_a_failed_message_is_received_again_after_the_queues_own_timeout(
     name: str, plan: FunctionPlan, reports: bool
 ) -> None:
     world = World()
@@ -47,7 +47,7 @@ def test_a_failed_message_comes_again_when_the_queues_own_timeout_is_over(
 
 
 @pytest.mark.parametrize("name", QUEUES)
-def test_a_message_that_fails_after_the_queues_own_timeout_comes_again_at_once(name: str) -> None:
+def test_a_message_that_fails_after_the_queues_own_timeout_is_received_again_at_once(name: str) -> None:
     world = World()
     queue = world.add_queue(name, visibility_timeout_in_seconds=5)
     target = world.add_function(
@@ -59,7 +59,7 @@ def test_a_message_that_fails_after_the_queues_own_timeout_comes_again_at_once(n
     assert changes(queue)[-1] == "0"
 
 
-def test_each_message_of_a_window_counts_from_its_own_receive() -> None:
+def test_the_timeout_of_each_message_of_a_window_counts_from_its_own_receive() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=60)
     plan = FunctionPlan(failure_rate=1.0, duration_in_seconds=(0.3, 0.3), ends_at=50.0)
@@ -87,7 +87,7 @@ def test_no_call_is_made_for_a_message_that_sqs_shows_at_the_right_time() -> Non
     assert not changes(queue)
 
 
-def test_a_message_that_was_hidden_again_comes_back_at_the_queues_own_time() -> None:
+def test_a_message_that_was_hidden_again_is_shown_after_the_queues_own_timeout() -> None:
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=30)
     target = world.add_function(
@@ -99,7 +99,7 @@ def test_a_message_that_was_hidden_again_comes_back_at_the_queues_own_time() -> 
 
 
 @pytest.mark.parametrize(("name", "timeout", "again_at"), [("q", 5, 5), ("q.fifo", 5, 60), ("q.fifo", 90, 90)])
-def test_after_a_lost_answer_a_group_waits_until_the_function_has_had_its_timeout(
+def test_after_a_lost_answer_a_group_waits_for_the_whole_timeout_of_the_function(
     name: str, timeout: int, again_at: float
 ) -> None:
     """Nobody knows whether it still runs, and a group must not run beside itself. A standard queue has no order."""
@@ -114,7 +114,7 @@ def test_after_a_lost_answer_a_group_waits_until_the_function_has_had_its_timeou
     assert not queue.message_ids
 
 
-def test_without_the_permission_a_failed_message_comes_when_the_timeout_of_its_receive_ends(
+def test_without_permission_a_failed_message_is_received_again_after_the_timeout_of_its_receive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -167,7 +167,7 @@ def test_an_entry_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> 
     assert again == pytest.approx([5.5, 5.5], abs=0.6)
 
 
-def test_a_call_that_hides_the_message_again_cannot_come_after_the_one_that_shows_it(
+def test_a_call_that_hides_a_message_never_follows_the_one_that_shows_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -221,7 +221,7 @@ def test_an_expired_receipt_is_not_tried_again(
     assert bool(refused) == is_deleted
 
 
-def test_a_group_is_shown_in_order_where_a_receive_made_several_batches() -> None:
+def test_a_group_is_shown_in_order_if_a_receive_became_several_batches() -> None:
     """Three batches by the limit of 6 MB; the first fails, and takes its group out of the two others."""
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=20)
@@ -246,7 +246,7 @@ def test_a_group_is_shown_in_order_where_a_receive_made_several_batches() -> Non
 
 
 @pytest.mark.parametrize("name", QUEUES)
-def test_a_stop_that_cancels_the_call_makes_it_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_that_cancels_a_call_repeats_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     queue = world.add_queue(name, visibility_timeout_in_seconds=5)
     world.add_function("f", FunctionPlan(failure_rate=1.0, duration_in_seconds=(10.0, 10.0)), timeout_in_seconds=60)

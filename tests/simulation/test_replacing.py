@@ -136,7 +136,9 @@ def test_only_the_shard_of_an_invocation_that_outlasts_the_grace_waits_and_nothi
     run_seeded(1, main)
 
 
-def test_after_a_crash_a_shard_whose_invocation_was_cut_waits_for_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_crash_a_shard_with_a_cancelled_invocation_waits_for_its_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def main() -> None:
         world, stream, target, _ = world_of_two_shards()
         first = stream.put("k1")

@@ -66,7 +66,7 @@ class StoreWithOurFault(FakeStore):
         return await super().save(*arguments, **options)
 
 
-def test_records_are_delivered_while_no_position_can_be_stored_and_the_source_is_not_blamed() -> None:
+def test_records_are_delivered_while_the_store_fails_and_the_source_has_no_trouble() -> None:
     world = StoreWorld(faults=FaultPlan(outages=[A_MINUTE]))
     seen: list[MappingStatus] = []
 
@@ -132,7 +132,7 @@ def test_a_failing_store_does_not_lengthen_the_pauses_of_the_source() -> None:
 
 
 @pytest.mark.parametrize("operation", ["load", "starting_position", "save"])
-def test_a_mapping_starts_once_its_store_works_and_says_meanwhile_that_the_store_fails(operation: str) -> None:
+def test_a_mapping_starts_when_its_store_works_and_reports_the_failure_until_then(operation: str) -> None:
     world = StoreWorld(starting_position=Latest())
     seen: list[MappingStatus] = []
 
@@ -159,7 +159,7 @@ def test_a_mapping_starts_once_its_store_works_and_says_meanwhile_that_the_store
         assert world.succeeded == ["while the store fails"], "the place was fixed before"
 
 
-def test_found_children_are_stored_before_they_are_read_though_the_store_fails_for_a_while() -> None:
+def test_found_children_are_stored_before_they_are_read_even_if_the_store_fails_for_a_while() -> None:
     world = StoreWorld(starting_position=Latest())
 
     async def main() -> None:
@@ -182,7 +182,7 @@ def test_found_children_are_stored_before_they_are_read_though_the_store_fails_f
     assert len(world.positions()) == 3
 
 
-def test_a_shard_that_another_writer_takes_is_read_and_stored_no_more_and_the_others_go_on() -> None:
+def test_a_shard_that_another_writer_has_stored_is_no_longer_read_and_the_others_go_on() -> None:
     world = StoreWorld(batch_size=1)
     world.duration = 1.0
     lost, kept = ShardId("shardId-000000000000"), ShardId("shardId-000000000001")

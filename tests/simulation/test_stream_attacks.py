@@ -44,7 +44,7 @@ class SlowStore(FakeStore):
         return await super().save(*arguments, **options)
 
 
-def test_a_parent_does_not_come_again_once_a_child_has_begun() -> None:
+def test_a_parent_is_not_read_again_after_a_child_has_begun() -> None:
     class Telling(KinesisWorld):
         begun: anyio.Event
 
@@ -74,7 +74,7 @@ def test_a_parent_does_not_come_again_once_a_child_has_begun() -> None:
     assert [name for (name,) in world.calls] == ["parent/0", "parent/1", "child", "child"]
 
 
-def test_children_begin_though_the_other_shards_move_their_checkpoints_all_the_time() -> None:
+def test_children_begin_even_if_other_shards_move_their_checkpoints_all_the_time() -> None:
     world = KinesisWorld(batch_size=1)
     world.store = SlowStore(0.3)
     world.duration = 0.1
@@ -117,7 +117,7 @@ def test_many_shards_that_are_read_at_once_keep_to_the_budget_of_the_process() -
     assert max(seen) <= 4 * MEBIBYTE + 10 * (LEAST + a_record)
 
 
-def test_hundreds_of_quiet_shards_are_read_side_by_side_however_slow_the_service() -> None:
+def test_hundreds_of_quiet_shards_are_read_at_the_same_time_from_a_slow_service() -> None:
     world = KinesisWorld(faults=FaultPlan(latency_in_seconds=(0.5, 0.5)))
 
     play_life(world, stopping_after(30), shards=120)
@@ -125,7 +125,7 @@ def test_hundreds_of_quiet_shards_are_read_side_by_side_however_slow_the_service
 
 
 @pytest.mark.slow
-def test_hundreds_of_shards_that_are_read_at_once_leave_each_other_their_batching_windows() -> None:
+def test_hundreds_of_shards_that_are_read_at_once_keep_their_batching_windows() -> None:
     world = KinesisWorld(
         faults=FaultPlan(latency_in_seconds=(0.01, 0.06)), batch_size=10_000, maximum_batching_window_in_seconds=30
     )
@@ -142,7 +142,7 @@ def test_hundreds_of_shards_that_are_read_at_once_leave_each_other_their_batchin
     assert len(world.calls) == 100
 
 
-def test_a_shard_that_left_while_the_daemon_was_down_is_said_if_it_was_not_done() -> None:
+def test_a_shard_that_left_undone_while_the_daemon_was_stopped_is_reported() -> None:
     world = KinesisWorld()
 
     async def main() -> None:
@@ -161,7 +161,7 @@ def test_a_shard_that_left_while_the_daemon_was_down_is_said_if_it_was_not_done(
     assert trimmed == ["shardId-000000000000"], "the merged ones were never seen"
 
 
-def test_a_crash_leaks_neither_bytes_nor_places_at_the_function() -> None:
+def test_a_crash_leaks_neither_bytes_nor_slots_of_the_function() -> None:
     class Crashing(KinesisWorld):
         crashes = 12
 
@@ -187,7 +187,7 @@ def test_a_crash_leaks_neither_bytes_nor_places_at_the_function() -> None:
     assert set(world.succeeded) == {name for key in "abcdefgh" for name in names(key, 5)}
 
 
-def test_a_hundred_lanes_take_turns_at_a_function_with_one_place() -> None:
+def test_a_hundred_lanes_take_turns_at_a_function_with_one_slot() -> None:
     world = KinesisWorld(parallelization_factor=10, batch_size=1)
     world.functions["f"] = replace(world.functions["f"], reserved_concurrency=1)
     world.duration = 1.0
@@ -202,7 +202,7 @@ def test_a_hundred_lanes_take_turns_at_a_function_with_one_place() -> None:
 
 
 @pytest.mark.slow
-def test_a_shard_that_stands_still_for_hours_with_its_buffer_full_goes_on_where_it_was() -> None:
+def test_a_shard_that_is_blocked_for_hours_with_a_full_buffer_continues_at_its_position() -> None:
     world = KinesisWorld(batch_size=3)
     world.budget_in_bytes = 4 * MEBIBYTE
     world.poison = {"a/0"}
@@ -222,7 +222,7 @@ def test_a_shard_that_stands_still_for_hours_with_its_buffer_full_goes_on_where_
 
 
 @pytest.mark.slow
-def test_a_merged_shard_waits_for_a_parent_that_stands_still_longer_than_it_is_listed() -> None:
+def test_a_merged_shard_waits_for_a_parent_that_is_blocked_longer_than_it_is_listed() -> None:
     world = KinesisWorld(batch_size=2)
     world.poison = {"low/0"}
 
@@ -291,7 +291,7 @@ def test_another_number_of_lanes_at_every_start_keeps_the_order() -> None:
         assert list(dict.fromkeys(done)) == names(f"k{key}", 30)
 
 
-def test_a_clock_that_is_set_forward_and_back_discards_nothing_that_is_young() -> None:
+def test_a_clock_that_is_set_forward_and_back_discards_no_young_record() -> None:
     world = KinesisWorld(
         maximum_batching_window_in_seconds=3, batch_size=5, maximum_record_age_in_seconds=6000, on_failure=FAILURES
     )
@@ -311,7 +311,7 @@ def test_a_clock_that_is_set_forward_and_back_discards_nothing_that_is_young() -
     assert world.succeeded == names("a", 100)
 
 
-def test_a_function_that_asks_for_a_day_of_rest_is_asked_again_after_five_minutes() -> None:
+def test_a_function_that_asks_for_a_pause_of_a_day_is_tried_again_after_five_minutes() -> None:
     class Resting(KinesisWorld):
         is_rested = False
 
@@ -347,7 +347,7 @@ def test_the_iterator_age_grows_while_a_shard_cannot_be_read() -> None:
     assert ages == [0, pytest.approx(895, abs=5), 0]
 
 
-def test_a_listing_without_an_answer_does_not_hold_up_the_stop() -> None:
+def test_a_listing_without_an_answer_does_not_delay_the_stop() -> None:
     class Silent(KinesisWorld):
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)
@@ -371,7 +371,7 @@ def test_a_listing_without_an_answer_does_not_hold_up_the_stop() -> None:
     assert ended[0] < 23
 
 
-def test_a_long_batching_window_does_not_hold_up_the_reading_once_there_is_no_room() -> None:
+def test_a_long_batching_window_does_not_delay_the_reading_when_the_buffer_is_full() -> None:
     world = KinesisWorld(batch_size=10_000, maximum_batching_window_in_seconds=300, parallelization_factor=10)
     world.budget_in_bytes = 2_000
 
@@ -384,7 +384,7 @@ def test_a_long_batching_window_does_not_hold_up_the_reading_once_there_is_no_ro
     assert len(world.succeeded) > 180, "only what there was room for at the end waits for its window"
 
 
-def test_a_source_that_repeats_records_repeats_none_to_the_function() -> None:
+def test_records_that_the_source_repeats_are_not_repeated_to_the_function() -> None:
     class Stuttering(KinesisWorld):
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)

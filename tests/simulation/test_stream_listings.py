@@ -128,7 +128,7 @@ def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: A
     assert world.succeeded == ["a/0", "written while down"]
 
 
-def test_a_save_that_fails_at_a_listing_is_the_stores_trouble_and_ends_with_the_next_try() -> None:
+def test_a_save_that_fails_at_a_listing_is_a_trouble_of_the_store_until_the_next_try() -> None:
     world = KinesisWorld()
     world.store = store = FailingStore()
     watch = Watch(100, 70)
@@ -227,7 +227,7 @@ def test_a_waiting_parent_that_listings_leave_out_for_a_while_is_not_overtaken_b
     assert world.succeeded == ["grandparent", "parent", "child"]
 
 
-def test_a_waiting_shard_that_has_left_the_stream_unread_is_logged_and_its_children_go_on() -> None:
+def test_a_waiting_shard_that_left_the_stream_unread_is_logged_and_its_children_are_read() -> None:
     world = KinesisWorld(batch_size=1)
     world.poison = {"grandparent"}
 
@@ -470,7 +470,7 @@ def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
     assert world.facts_of(MappingCrashed) == []
 
 
-def test_children_that_cannot_be_asked_for_are_found_by_a_listing_at_once() -> None:
+def test_children_whose_request_fails_are_found_by_a_listing_at_once() -> None:
     class Childless(KinesisWorld):
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)
@@ -504,7 +504,7 @@ def test_a_child_is_read_at_once_after_its_parent_before_the_next_listing_is_due
     assert world.succeeded == ["child"]
 
 
-def test_children_that_are_listed_already_are_not_asked_for() -> None:
+def test_children_that_are_already_listed_are_not_requested() -> None:
     world = KinesisWorld()
 
     async def main() -> None:
@@ -518,7 +518,7 @@ def test_children_that_are_listed_already_are_not_asked_for() -> None:
     assert world.notes.calls["ListShards"] == 1
 
 
-def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_of_another_stream() -> None:
+def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_mistaken_for_another_stream() -> None:
     class Late(KinesisWorld):
         """A listing tells the shards of ten seconds ago; answers do not name children."""
 
@@ -552,7 +552,7 @@ def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_of_another_st
     assert world.facts_of(SourceFailed) == []
 
 
-def test_a_stream_that_its_table_has_switched_off_is_read_to_its_end_and_is_a_trouble_meanwhile() -> None:
+def test_a_stream_that_its_table_has_switched_off_is_read_to_its_end_and_troubles_the_mapping() -> None:
     world = TableWorld()
     watch = Watch(400, 10, 60, 120, 390)
 
@@ -570,7 +570,7 @@ def test_a_stream_that_its_table_has_switched_off_is_read_to_its_end_and_is_a_tr
     assert len(world.facts_of(SourceFailed)) == 7, "once a minute"
 
 
-def test_a_stream_that_is_switched_off_already_is_reported_at_the_start() -> None:
+def test_a_stream_that_is_already_switched_off_is_reported_at_the_start() -> None:
     world = TableWorld()
     watch = Watch(10, 1)
 
@@ -584,7 +584,7 @@ def test_a_stream_that_is_switched_off_already_is_reported_at_the_start() -> Non
     assert [state for state, _ in watch.seen] == ["troubled", "troubled"]
 
 
-def test_a_stream_whose_shards_are_all_drained_and_have_no_children_is_a_trouble() -> None:
+def test_a_stream_whose_shards_are_all_drained_without_children_troubles_the_mapping() -> None:
     world = KinesisWorld()
     watch = Watch(100, 15, 35)
 
@@ -600,9 +600,7 @@ def test_a_stream_whose_shards_are_all_drained_and_have_no_children_is_a_trouble
 
 
 @pytest.mark.parametrize(("failures", "calls", "told"), [(3, 103, 0), (101, 201, 1)])
-def test_at_a_start_at_latest_only_the_iterators_that_fail_are_taken_again(
-    failures: int, calls: int, told: int
-) -> None:
+def test_at_a_start_at_latest_only_failed_iterators_are_requested_again(failures: int, calls: int, told: int) -> None:
     world = KinesisWorld(starting_position=Latest())
     world.service.faults.script("GetShardIterator", *[Fault.UNREACHABLE] * failures)
 
@@ -611,7 +609,7 @@ def test_at_a_start_at_latest_only_the_iterators_that_fail_are_taken_again(
     assert world.notes.calls["GetShardIterator"] == calls
 
 
-def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
+def test_a_stream_without_listed_shards_has_no_positions() -> None:
     """Else a restart before the next listing would begin at LATEST again, after what was written since."""
 
     class New(TableWorld):
@@ -647,7 +645,7 @@ def test_a_stream_that_lists_no_shards_yet_has_no_positions_yet() -> None:
     assert {fact.code for fact in world.facts_of(SourceFailed)} == {"NoShards"}
 
 
-def test_a_stream_without_shards_that_is_switched_off_is_told() -> None:
+def test_a_switched_off_stream_without_shards_is_reported() -> None:
     world = TableWorld(starting_position=Latest())
     watch = Watch(100, 30)
 

@@ -39,7 +39,7 @@ def assert_in_order(invoked: Sequence[str]) -> None:
         assert firsts == list(range(len(firsts))), f"{key} has gaps: {firsts}"
 
 
-def test_every_record_goes_once_and_in_order() -> None:
+def test_every_record_is_delivered_once_and_in_order() -> None:
     world = KinesisWorld()
 
     async def main() -> None:
@@ -96,7 +96,7 @@ class TimedWorld(KinesisWorld):
         return response
 
 
-def test_both_children_of_a_split_run_side_by_side_after_it_and_a_merged_shard_after_both() -> None:
+def test_both_children_of_a_split_are_read_at_the_same_time_and_a_merged_shard_after_both() -> None:
     """[S14]"""
     world = TimedWorld(batch_size=2)
     world.duration = 5.0
@@ -126,7 +126,7 @@ def test_both_children_of_a_split_run_side_by_side_after_it_and_a_merged_shard_a
     assert len(world.succeeded) == 60
 
 
-def test_after_a_crash_only_what_was_not_stored_comes_again() -> None:
+def test_after_a_crash_only_records_that_were_not_stored_are_repeated() -> None:
     world = KinesisWorld(batch_size=10)
 
     async def main() -> None:
@@ -144,7 +144,7 @@ def test_after_a_crash_only_what_was_not_stored_comes_again() -> None:
     assert_in_order(world.succeeded)
 
 
-def test_a_clean_stop_repeats_nothing() -> None:
+def test_after_a_clean_stop_no_record_is_repeated() -> None:
     world = KinesisWorld(batch_size=10)
 
     async def main() -> None:
@@ -172,7 +172,7 @@ def test_a_poison_record_blocks_its_shard_only_until_it_is_reported() -> None:
     assert [report.condition for report in world.destination.reports] == ["RetryAttemptsExhausted"]
 
 
-def test_a_blocked_shard_says_so_and_others_go_on() -> None:
+def test_a_blocked_shard_is_reported_and_others_go_on() -> None:
     world = KinesisWorld()
     world.poison = {"a/0"}
     reasons: list[str] = []
@@ -206,7 +206,7 @@ def test_filtered_records_move_the_checkpoint() -> None:
     assert not world.calls
 
 
-def test_latest_sees_what_comes_after_the_mapping_is_ready_even_over_a_restart() -> None:
+def test_latest_delivers_records_written_after_the_mapping_is_ready_even_over_a_restart() -> None:
     world = KinesisWorld(starting_position=Latest())
 
     async def main() -> None:
@@ -241,7 +241,7 @@ def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: floa
     assert world.succeeded == ["a/0", "a/1"]
 
 
-def test_latest_is_a_moment_that_the_source_has_reached_where_our_clock_is_a_little_ahead() -> None:
+def test_latest_is_a_time_that_the_source_has_reached_even_if_our_clock_is_ahead() -> None:
     """So little that the source's answers do not contradict it."""
     world = KinesisWorld(starting_position=Latest(), batch_size=1)
     world.clock.ahead = 1.5
@@ -262,7 +262,7 @@ def test_latest_is_a_moment_that_the_source_has_reached_where_our_clock_is_a_lit
     assert world.succeeded == ["a/0"]
 
 
-def test_throttles_and_lost_answers_cost_time_and_nothing_else() -> None:
+def test_throttles_and_lost_answers_cost_only_time() -> None:
     faults = FaultPlan(
         seed=3, throttle_rate=0.2, unreachable_rate=0.2, lost_answer_rate=0.2, latency_in_seconds=(0, 0.2), ends_at=200
     )

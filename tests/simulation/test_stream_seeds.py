@@ -26,7 +26,7 @@ def test_nothing_is_lost_or_reordered_on_streams(seed: int) -> None:
     run_seeded(seed, main)
 
 
-def test_a_seed_of_streams_replays_to_the_letter() -> None:
+def test_a_seed_of_streams_replays_exactly() -> None:
     async def main() -> list[str]:
         scenario = scenario_of(17)
         await scenario.run()

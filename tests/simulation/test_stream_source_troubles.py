@@ -60,7 +60,7 @@ def reshard(world: KinesisWorld, times: int) -> None:
         world.stream.merge(left, right, now=anyio.current_time())
 
 
-def test_a_start_at_a_time_asks_little_of_the_shards_that_closed_before() -> None:
+def test_a_start_at_a_time_sends_few_requests_for_shards_that_closed_before() -> None:
     world = KinesisWorld(
         faults=FaultPlan(latency_in_seconds=(0.01, 0.01)),
         starting_position=AtTimestamp(EPOCH + 3600),
@@ -84,7 +84,7 @@ def test_a_start_at_a_time_asks_little_of_the_shards_that_closed_before() -> Non
 
 
 @pytest.mark.parametrize("finds_times", [True, False])
-def test_a_table_begun_at_latest_goes_on_from_then_and_older_records_are_skipped_without_a_pause(
+def test_a_tables_stream_that_began_at_latest_continues_there_and_skips_older_records_without_a_pause(
     finds_times: bool,
 ) -> None:
     world = TableWorld(starting_position=Latest())
@@ -106,7 +106,7 @@ def test_a_table_begun_at_latest_goes_on_from_then_and_older_records_are_skipped
 
 @pytest.mark.parametrize("finds_times", [True, False])
 @pytest.mark.parametrize("hour", [0, 13, 30])
-def test_a_table_may_begin_at_a_time_and_does_so_at_its_oldest_record_if_that_is_younger(
+def test_a_tables_stream_can_begin_at_a_time_or_at_its_oldest_record_if_that_is_younger(
     hour: int, finds_times: bool
 ) -> None:
     world = TableWorld(starting_position=AtTimestamp(EPOCH + hour * 3600))
@@ -123,7 +123,9 @@ def test_a_table_may_begin_at_a_time_and_does_so_at_its_oldest_record_if_that_is
     assert world.succeeded == [f"a/{number}" for number in range(max(hour, oldest), 34)]
 
 
-def test_what_aged_out_while_the_daemon_was_down_is_said_once_and_reading_goes_on_at_the_oldest_record() -> None:
+def test_records_that_expired_while_the_daemon_was_stopped_are_reported_once_and_reading_continues_at_the_oldest() -> (
+    None
+):
     world = KinesisWorld()
 
     async def main() -> None:
@@ -140,7 +142,7 @@ def test_what_aged_out_while_the_daemon_was_down_is_said_once_and_reading_goes_o
     assert len(world.facts_of(PositionTrimmed)) == 1
 
 
-def test_a_restart_says_nothing_of_positions_that_are_still_there() -> None:
+def test_a_restart_reports_no_position_that_still_exists() -> None:
     world = KinesisWorld()
 
     async def main() -> None:
@@ -169,7 +171,7 @@ def test_throttled_reads_of_large_records_are_no_trouble() -> None:
     assert {state for state, _ in watch.seen} == {"ready"}
 
 
-def test_reads_that_are_throttled_for_long_are_a_trouble_and_tried_often_enough() -> None:
+def test_reads_that_are_throttled_for_long_are_a_trouble_and_are_tried_often_enough() -> None:
     world = KinesisWorld()
     world.service.faults.script("GetRecords", *[Fault.THROTTLED] * 60)
     watch = Watch(300, 10, 100, 59 * 5)
@@ -186,7 +188,7 @@ def test_reads_that_are_throttled_for_long_are_a_trouble_and_tried_often_enough(
     assert world.succeeded == ["a/0"]
 
 
-def test_a_shard_that_cannot_be_read_is_a_trouble_while_the_others_go_well() -> None:
+def test_a_shard_that_cannot_be_read_is_a_trouble_while_the_others_are_read() -> None:
     world = KinesisWorld()
     watch = Watch(60, *[20 + second for second in range(40)])
 
@@ -206,7 +208,7 @@ def test_a_shard_that_cannot_be_read_is_a_trouble_while_the_others_go_well() -> 
     assert world.facts_of(SourceRecovered) == []
 
 
-def test_a_shard_of_a_new_stream_is_not_taken_for_the_drained_one_of_the_former() -> None:
+def test_a_shard_of_a_new_stream_is_not_mistaken_for_the_drained_one_of_the_old_stream() -> None:
     world = KinesisWorld()
     watch = Watch(60, 30)
 
@@ -226,7 +228,7 @@ def test_a_shard_of_a_new_stream_is_not_taken_for_the_drained_one_of_the_former(
     assert "`poller state set`" in watch.seen[0][1]
 
 
-def test_nor_is_it_when_the_stream_is_made_anew_under_a_running_mapping() -> None:
+def test_a_shard_of_a_stream_created_again_while_the_mapping_runs_is_not_mistaken_for_the_drained_one() -> None:
     world = KinesisWorld()
     watch = Watch(200, 10, 60, 199)
 
@@ -250,7 +252,7 @@ def test_nor_is_it_when_the_stream_is_made_anew_under_a_running_mapping() -> Non
     assert "`poller state set`" in watch.seen[2][1]
 
 
-def test_a_stream_that_is_missing_for_a_while_is_waited_for() -> None:
+def test_a_mapping_waits_for_a_stream_that_is_missing_for_a_while() -> None:
     world = KinesisWorld()
     watch = Watch(200, 20, 199)
 
@@ -274,7 +276,7 @@ def test_a_stream_that_is_missing_for_a_while_is_waited_for() -> None:
     assert [state for state, _ in watch.seen] == ["troubled", "ready", "ready"]
 
 
-def test_iterators_that_expire_at_once_are_taken_no_oftener_than_kinesis_allows_and_are_a_trouble() -> None:
+def test_iterators_that_expire_at_once_are_a_trouble_and_requested_no_more_often_than_kinesis_allows() -> None:
     world = KinesisWorld()
     watch = Watch(120, 1, 10, 59)
 
@@ -299,7 +301,7 @@ def test_iterators_that_expire_between_good_reads_are_no_trouble() -> None:
     assert world.facts_of(SourceFailed) == []
 
 
-def test_a_shard_that_is_gone_is_left_though_the_service_says_only_that_its_records_are_trimmed() -> None:
+def test_a_shard_that_no_longer_exists_is_left_even_if_the_service_reports_only_trimmed_records() -> None:
     class Forgetful(TableWorld):
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)
@@ -330,7 +332,7 @@ def test_a_shard_that_is_gone_is_left_though_the_service_says_only_that_its_reco
     assert 1 <= len(world.facts_of(PositionTrimmed)) <= 2
 
 
-def test_oldest_records_that_age_out_just_before_the_read_are_said_to_be_trimmed_once() -> None:
+def test_oldest_records_that_expire_just_before_the_read_are_reported_as_trimmed_once() -> None:
     class Ageing(TableWorld):
         """The first two iterators point at a record that has aged out by the time of the read."""
 
@@ -359,7 +361,7 @@ def test_oldest_records_that_age_out_just_before_the_read_are_said_to_be_trimmed
     assert world.facts_of(SourceFailed) == []
 
 
-def test_a_listing_without_shards_does_not_say_that_a_shard_has_left() -> None:
+def test_a_listing_without_shards_does_not_show_that_a_shard_has_left() -> None:
     class Unlisted(KinesisWorld):
         """After a while, the stream is there without any shard, and then it is whole again."""
 
@@ -395,7 +397,7 @@ def test_a_listing_without_shards_does_not_say_that_a_shard_has_left() -> None:
     assert world.facts_of(PositionTrimmed) == []
 
 
-def test_a_shard_that_left_before_it_was_read_to_its_end_holds_nobody_up_and_that_is_said() -> None:
+def test_a_shard_that_left_before_it_was_read_to_its_end_is_reported_and_blocks_no_other() -> None:
     world = KinesisWorld(faults=FaultPlan(outages=[Outage(5, DAY + 60, Fault.UNREACHABLE)]))
     watch = Watch(DAY + 300, 60)
 

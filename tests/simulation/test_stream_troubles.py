@@ -15,7 +15,7 @@ from tests.simulation.streams import KinesisStream
 from tests.simulation.world import World, run_seeded
 
 
-def test_what_is_in_hand_is_not_overtaken_by_a_grandchild_whose_parents_expired_before_they_were_begun() -> None:
+def test_records_in_hand_are_not_overtaken_by_a_grandchild_whose_parents_expired_unread() -> None:
     world = World()
     plan = FunctionPlan(duration_in_seconds=(0.0, 0.0))
     target = world.add_function("function", plan)
@@ -47,7 +47,7 @@ def test_what_is_in_hand_is_not_overtaken_by_a_grandchild_whose_parents_expired_
     assert [number for call in target.calls for number in call.done] == numbers
 
 
-def test_a_start_at_latest_is_no_later_than_it_was_told_to_the_millisecond() -> None:
+def test_a_start_at_latest_is_no_later_than_requested_to_the_millisecond() -> None:
     """Kinesis tells arrivals in whole milliseconds: what is stored may not be rounded up."""
     world = World()
     target = world.add_function("function", FunctionPlan(duration_in_seconds=(0.0, 0.0)))
@@ -75,7 +75,7 @@ def test_a_start_at_latest_is_no_later_than_it_was_told_to_the_millisecond() -> 
     assert [number for call in target.calls for number in call.done] == numbers
 
 
-def test_the_pace_is_counted_from_the_read_and_not_from_the_iterator_taken_before_it() -> None:
+def test_the_pace_counts_from_the_read_and_not_from_the_request_of_its_iterator() -> None:
     """Otherwise the first six reads come within a second, and Kinesis allows five."""
     world = World()
     world.add_function("function")

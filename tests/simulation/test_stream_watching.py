@@ -84,7 +84,7 @@ def streams(statuses: list[MappingStatus]) -> list[StreamStatus]:
     return [status.stream for status in statuses if status.stream is not None]
 
 
-def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> None:
+def test_a_shard_with_a_poison_record_is_shown_as_blocked_until_the_record_is_given_up() -> None:
     world = Watched(maximum_retry_attempts=5)
     world.poison = {"a/0"}
     statuses = world.watch()
@@ -105,7 +105,7 @@ def test_a_poisoned_shard_is_shown_and_said_until_its_records_are_given_up() -> 
     assert unblocked.blocked_seconds == pytest.approx(len(standing), abs=2)
 
 
-def test_a_throttled_function_makes_the_mapping_wait_until_the_first_batch_is_taken() -> None:
+def test_a_throttled_function_makes_the_mapping_wait_until_it_runs_a_batch() -> None:
     world = Watched()
     world.busy_until = 30.0
     statuses = world.watch()
@@ -164,7 +164,7 @@ def look_after_putting(world: Watched, *names: str, every: float, then: float) -
     return streams(statuses)[0]
 
 
-def test_of_a_batch_that_is_partly_done_the_rest_makes_the_age() -> None:
+def test_the_age_of_a_batch_that_is_partly_done_is_that_of_its_rest() -> None:
     world = Watched(batch_size=2, maximum_batching_window_in_seconds=60, bisect_batch_on_function_error=True)
     world.poison = {"a/3"}
     names = [f"a/{number}" for number in range(6)]
@@ -184,7 +184,7 @@ def test_a_shard_is_as_old_and_as_long_blocked_as_the_worst_of_its_lanes() -> No
     assert len(world.facts_of(ShardBlocked)) > 1, "several lanes are blocked, and the shard is listed once"
 
 
-def test_every_retry_is_counted_and_what_is_given_up_is_said_once() -> None:
+def test_every_retry_is_counted_and_a_discarded_batch_is_reported_once() -> None:
     world = Watched(maximum_retry_attempts=5)
     world.poison = {"a/0"}
     world.watch()
@@ -199,7 +199,7 @@ def test_every_retry_is_counted_and_what_is_given_up_is_said_once() -> None:
     assert sum(fact.outcome == "failed" for fact in world.facts_of(BatchInvoked)) == 6
 
 
-def test_a_bisection_is_said_for_each_batch_that_is_cut() -> None:
+def test_a_bisection_is_reported_for_each_batch_that_is_split() -> None:
     world = Watched(maximum_retry_attempts=0, bisect_batch_on_function_error=True)
     world.records = 8
     world.poison = {"a/5"}
@@ -210,7 +210,7 @@ def test_a_bisection_is_said_for_each_batch_that_is_cut() -> None:
     assert not world.facts_of(ShardBlocked)
 
 
-def test_a_throttled_function_blocks_the_shards_and_is_no_retry() -> None:
+def test_a_throttled_function_blocks_the_shards_and_does_not_count_as_a_retry() -> None:
     world = Watched()
     world.busy_until = 30.0
     seen = streams(world.watch())
@@ -224,7 +224,7 @@ def test_a_throttled_function_blocks_the_shards_and_is_no_retry() -> None:
     assert len(world.facts_of(InvocationPostponed)) > 4
 
 
-def test_a_destination_that_refuses_is_the_same_block_for_another_reason() -> None:
+def test_a_failing_destination_continues_the_same_block_for_another_reason() -> None:
     world = Watched(maximum_retry_attempts=2, on_failure=FAILURES)
     world.poison = {"a/0"}
     world.destination = FakeDestination(faults=FaultPlan(outages=[Outage(0.0, 60.0, Fault.ACCESS_DENIED)]))
@@ -262,7 +262,7 @@ def test_children_wait_for_a_parent_that_is_blocked() -> None:
     assert states == [(2, 2, 0), (3, 0, 1)]
 
 
-def test_only_the_shards_that_stand_still_longest_are_named_and_all_are_counted() -> None:
+def test_only_the_shards_that_are_blocked_longest_are_named_and_all_are_counted() -> None:
     world = Watched()
     world.busy_until = 1000.0
 
@@ -278,7 +278,7 @@ def test_only_the_shards_that_stand_still_longest_are_named_and_all_are_counted(
     play_life(world, until, shards=12)
 
 
-def test_with_nothing_in_hand_the_age_is_what_the_source_says() -> None:
+def test_without_records_in_hand_the_age_is_the_lag_that_the_source_reports() -> None:
     world = Watched(filters=('{"data": {"kind": ["click"]}}',))
     ages: list[float] = []
 

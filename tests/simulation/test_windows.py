@@ -60,7 +60,7 @@ def test_the_state_of_a_window_is_stored_five_times_a_second() -> None:
     assert len(positions) >= 40
 
 
-def test_windows_of_ten_seconds_lie_at_multiples_of_ten_and_end_with_a_call_without_records() -> None:
+def test_windows_of_ten_seconds_begin_at_multiples_of_ten_and_end_with_a_call_without_records() -> None:
     """[S17]"""
     world = WindowWorld(batch_size=2)
     numbers: list[str] = []
@@ -112,7 +112,7 @@ def test_a_wrong_clock_of_ours_does_not_close_windows_that_are_open(ahead: float
     assert [(call.start, call.end) for call in world.finals()] == [(0, 10), (10, 20), (20, 30)]
 
 
-def test_an_idle_window_is_not_closed_early_where_our_clock_is_a_little_ahead() -> None:
+def test_an_idle_window_is_not_closed_early_if_our_clock_is_ahead() -> None:
     world = WindowWorld()
     world.clock.ahead = 1.5
 
@@ -154,7 +154,7 @@ def test_a_state_above_a_megabyte_ends_its_window_early_and_the_next_begins_empt
     assert world.windows[2].state == {}
 
 
-def test_a_restart_before_the_early_end_was_told_tells_it_first() -> None:
+def test_a_restart_before_the_call_for_an_early_end_makes_this_call_first() -> None:
     world = WindowWorld(batch_size=1)
     numbers: list[str] = []
     failing = True
@@ -179,7 +179,7 @@ def test_a_restart_before_the_early_end_was_told_tells_it_first() -> None:
     assert_each_window_saw_its_records(world)
 
 
-def test_what_failed_partly_hands_its_state_on_with_the_records_before() -> None:
+def test_a_partly_failed_batch_passes_on_its_state_with_the_earlier_records() -> None:
     world = WindowWorld(report_batch_item_failures=True)
     numbers: list[str] = []
     calls = 0
@@ -221,7 +221,7 @@ def test_an_answer_without_state_fails_and_is_tried_again() -> None:
     assert_each_window_saw_its_records(world)
 
 
-def test_discarded_records_leave_the_state_as_it_was() -> None:
+def test_discarded_records_do_not_change_the_state() -> None:
     world = WindowWorld(batch_size=1, maximum_retry_attempts=1, on_failure=FAILURES)
     numbers: list[str] = []
     world.answer = lambda call: ERROR if numbers[1] in call.numbers else None
@@ -241,7 +241,7 @@ def test_discarded_records_leave_the_state_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_a_last_call_that_fails_is_tried_again_then_reported_without_records_and_the_next_window_is_free(
+def test_a_failing_last_call_is_retried_then_reported_without_records_and_the_next_window_begins(
     retries: int,
 ) -> None:
     world = WindowWorld(maximum_retry_attempts=retries, on_failure=FAILURES)
@@ -272,7 +272,7 @@ def test_a_last_call_that_fails_is_tried_again_then_reported_without_records_and
     assert report.window["isFinalInvokeForWindow"]
 
 
-def test_without_a_limit_a_last_call_holds_its_shard_up_until_it_succeeds() -> None:
+def test_without_a_limit_a_failing_last_call_blocks_its_shard_until_it_succeeds() -> None:
     world = WindowWorld()
     world.answer = lambda call: ERROR if call.is_final and call.start == 0 and call.at < 100 else None
     reasons: list[str] = []
@@ -295,7 +295,7 @@ def test_without_a_limit_a_last_call_holds_its_shard_up_until_it_succeeds() -> N
     assert second.at > 100
 
 
-def test_a_last_call_ages_from_when_it_became_due() -> None:
+def test_the_age_of_a_last_call_counts_from_when_it_became_due() -> None:
     world = WindowWorld(maximum_record_age_in_seconds=60)
     world.answer = lambda call: ERROR if call.is_final else None
 
@@ -311,7 +311,7 @@ def test_a_last_call_ages_from_when_it_became_due() -> None:
     assert [(fact.records, fact.condition) for fact in dropped] == [(0, "RecordAgeExceeded")]
 
 
-def test_records_grow_too_old_while_their_window_waits() -> None:
+def test_records_can_become_too_old_while_their_window_waits() -> None:
     """The last call of one window fails; the records of the next become too old meanwhile, and are never seen."""
     world = WindowWorld(maximum_record_age_in_seconds=60, on_failure=FAILURES)
     world.answer = lambda call: ERROR if call.is_final and call.start == 0 else None
@@ -360,7 +360,7 @@ def test_a_window_does_not_outlive_its_shard(kind: type[Windows]) -> None:
     assert_each_window_saw_its_records(world)
 
 
-def test_a_crash_at_the_shards_end_with_the_last_call_failing_keeps_the_window_and_the_children_waiting() -> None:
+def test_a_crash_during_a_failing_last_call_at_the_shards_end_keeps_the_window_and_the_children_wait() -> None:
     world = WindowWorld(length=900)
     failing = True
     world.answer = lambda call: ERROR if failing and call.is_final else None
@@ -440,7 +440,7 @@ def test_a_window_is_not_idle_while_its_reader_lags_behind() -> None:
     assert_each_window_saw_its_records(world)
 
 
-def test_a_record_that_comes_late_counts_in_the_window_that_is_open() -> None:
+def test_a_late_record_counts_in_the_window_that_is_open() -> None:
     """The fake's clock stood still for it: it arrived in the first window, behind one of the second."""
     world = WindowWorld()
     numbers: list[str] = []
@@ -498,7 +498,7 @@ def test_a_run_that_waited_for_the_last_call_of_the_old_run_does_not_repeat_it()
     assert_each_window_saw_its_records(world)
 
 
-def test_a_mapping_without_windows_any_more_forgets_the_one_stored() -> None:
+def test_a_mapping_that_no_longer_has_windows_forgets_the_stored_one() -> None:
     world = WindowWorld(batch_size=1)
     calls: list[Any] = []
 
