@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, cast
 
@@ -67,7 +68,8 @@ class Canned(asyncio.Protocol):
 
 def serve(ready: Connection, document: object) -> None:
     body = orjson.dumps(document)
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+    lines = ("Content-Type: application/x-amz-json-1.0", f"Date: {formatdate(usegmt=True)}")
+    head = "\r\n".join(("HTTP/1.1 200 OK", *lines, f"Content-Length: {len(body)}", "", ""))
 
     async def run() -> None:
         server = await asyncio.get_running_loop().create_server(lambda: Canned(head.encode() + body), "127.0.0.1", 0)
