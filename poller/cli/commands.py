@@ -137,7 +137,7 @@ def demo(
         bool, typer.Option("--reshard", help="Instead show how a stream is split and merged; needs Node.js.")
     ] = False,
 ) -> None:
-    """Run a guided tour on an emulator, with two queues and two streams.
+    """Run a guided tour on an emulator, with a bucket, two queues and two streams.
 
     Example: `poller demo --keep`
 

@@ -8,7 +8,8 @@ Only the command line imports this package, and only `run` of it. It needs the e
     tour.py         what does the tour do, step by step?
     scenes.py       which emulators and which parts has a tour?
     books.py        what does each part of the tour do, and how does it report what became of its records?
-    signups/        PART  a CSV of users goes through two queues into a table; the table's stream causes mails
+    signups/        PART  uploaded CSV files become events of a function, which sends their rows through two queues into
+                    a table; the table's stream causes mails
     clicks/         PART  a Kinesis stream of clicks, in order, with one record that always fails
     resharding/     PART  the clicks again, while shards are split and merged
     watch.py        when is the tour over?

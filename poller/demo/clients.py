@@ -1,4 +1,4 @@
-"""How does the tour itself call the emulators? With plain AWS calls, through the general client of `aws/`."""
+"""How does the tour itself call the emulators and the daemon? With plain AWS calls, by the general client of `aws/`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,34 @@ AWS_SQS = "aws sqs --endpoint-url $AWS_ENDPOINT_URL"
 """The AWS CLI for SQS at the emulator. For SQS alone, version 1 of the CLI ignores the variable by itself."""
 
 
+CALL_TIMEOUT_IN_SECONDS = 60.0
+
+
 class Clients(NamedTuple):
+    """`process_csv` calls the function of this name through the daemon's Invoke API."""
+
+    s3: Any
+    process_csv: Any
     sqs: Any
     dynamodb: Any
     kinesis: Any
 
 
 @asynccontextmanager
-async def clients(endpoint_url: str, endpoints: Mapping[str, str]) -> AsyncIterator[Clients]:
-    """Open clients of the emulator at `endpoint_url`. `endpoints` are the urls of services that are elsewhere."""
+async def clients(endpoint_url: str, endpoints: Mapping[str, str], *, api: str) -> AsyncIterator[Clients]:
+    """Open clients of the emulator at `endpoint_url`. `endpoints` are the urls of services that are elsewhere.
+
+    `api` is the address of the daemon's Invoke API.
+    """
+    endpoints = {**endpoints, "lambda": f"http://{api}"}
     async with (
         Aws(AwsSettings(region=REGION, endpoint_url=endpoint_url, endpoints=endpoints)) as aws,
+        aws.client("s3") as s3,
         aws.client("sqs") as sqs,
         aws.client("dynamodb") as dynamodb,
         aws.client("kinesis") as kinesis,
     ):
-        yield Clients(sqs, dynamodb, kinesis)
+        process_csv = await aws.invoker(
+            "process_csv", qualifier=None, region=REGION, role_arn=None, timeout_in_seconds=CALL_TIMEOUT_IN_SECONDS
+        )
+        yield Clients(s3, process_csv, sqs, dynamodb, kinesis)

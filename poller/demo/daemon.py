@@ -70,10 +70,12 @@ class Daemon:
             return False
 
 
-def settings(endpoint_url: str, http_listen: str, endpoints: Mapping[str, str]) -> str:
+def settings(endpoint_url: str, http_listen: str, api_listen: str, endpoints: Mapping[str, str]) -> str:
     """Return the table [daemon] of the settings file. `endpoints` are services that are not at `endpoint_url`."""
     template = files("poller.demo").joinpath("daemon.toml").read_text(encoding="utf-8")
-    text = Template(template).substitute(region=REGION, endpoint_url=endpoint_url, http_listen=http_listen)
+    text = Template(template).substitute(
+        region=REGION, endpoint_url=endpoint_url, http_listen=http_listen, api_listen=api_listen
+    )
     elsewhere = ", ".join(f'{service} = "{url}"' for service, url in endpoints.items())
     return text + (f"endpoints = {{ {elsewhere} }}\n" if elsewhere else "")
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from poller.demo.books import Part
 from poller.demo.clicks.part import Clicks
 from poller.demo.clients import clients
+from poller.demo.daemon import free_address
 from poller.demo.emulator import Emulator, emulator
 from poller.demo.processes import must_run
 from poller.demo.resharding.kinesis_local import kinesis_local
@@ -26,8 +27,12 @@ Say = Callable[[str], None]
 
 
 class Scene(NamedTuple):
-    """`endpoints` are the urls of single services by name. All other services are at `endpoint_url`."""
+    """`endpoints` are the urls of single services by name. All other services are at `endpoint_url`.
 
+    `api` is the address of the daemon's Invoke API.
+    """
+
+    api: str
     endpoint_url: str
     endpoints: Mapping[str, str]
     emulators: Sequence[Emulator]
@@ -41,15 +46,16 @@ class Scene(NamedTuple):
 
 @asynccontextmanager
 async def whole(place: Path, say: Say) -> AsyncIterator[Scene]:
-    async with emulator(place) as aws, clients(aws.url, {}) as hands:
-        say(f"An emulator of SQS, DynamoDB and Kinesis runs at {aws.url}")
-        yield Scene(aws.url, {}, [aws], [Signups(hands, place), Clicks(hands, place)])
+    api = free_address()
+    async with emulator(place) as aws, clients(aws.url, {}, api=api) as hands:
+        say(f"An emulator of S3, SQS, DynamoDB and Kinesis runs at {aws.url}")
+        yield Scene(api, aws.url, {}, [aws], [Signups(hands, place, api=api), Clicks(hands, place)])
 
 
 @asynccontextmanager
 async def resharding(place: Path, say: Say) -> AsyncIterator[Scene]:
     async with kinesis_local(place, say) as kinesis, emulator(place) as aws:
-        endpoints = {"kinesis": kinesis.url}
-        async with clients(aws.url, endpoints) as hands:
+        endpoints, api = {"kinesis": kinesis.url}, free_address()
+        async with clients(aws.url, endpoints, api=api) as hands:
             say(f"An emulator of Kinesis runs at {kinesis.url}, and one of SQS at {aws.url}")
-            yield Scene(aws.url, endpoints, [kinesis, aws], [Resharding(hands, place)])
+            yield Scene(api, aws.url, endpoints, [kinesis, aws], [Resharding(hands, place)])

@@ -129,7 +129,9 @@ class Tour:
     def _write_settings(self, scene: Scene, address: str) -> Path:
         file = self._place / "poller.toml"
         of_parts = (part.settings() for part in scene.parts)
-        file.write_text(settings(scene.endpoint_url, address, scene.endpoints) + "".join(of_parts), encoding="utf-8")
+        file.write_text(
+            settings(scene.endpoint_url, address, scene.api, scene.endpoints) + "".join(of_parts), encoding="utf-8"
+        )
         self._screen.settings(file, file.read_text(encoding="utf-8"))
         return file
 

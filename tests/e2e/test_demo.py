@@ -7,6 +7,7 @@ does not exist, and a proxy that refuses every request.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -123,6 +124,7 @@ def test_the_demos_numbers_agree_and_with_keep_it_serves_the_user_until_ctrl_c(t
         deleted_before = deleted(output)
         send_as_invited(output)
         put_as_invited(output)
+        assert called_as_invited(output) == {"rows": 10}
         [place] = tmp_path.iterdir()
         deadline = time.monotonic() + 120
         while deleted(output) == deleted_before or "user-99" not in (place / "clicks.txt").read_text(encoding="utf-8"):
@@ -226,6 +228,9 @@ def with_kinesis_local(folder: Path) -> None:
 
 def assert_numbers_add_up(output: str) -> None:
     assert "The numbers add up" in output
+    assert numbers(output, "attempts") == ["4"]
+    assert numbers(output, "files processed") == ["1"]
+    assert numbers(output, "rows sent to each queue") == ["240"]
     assert numbers(output, "sent") == ["240", "240"]
     assert numbers(output, "filtered out") == ["24", "24"]
     assert numbers(output, "stored") == ["212", "212"]
@@ -265,6 +270,18 @@ def send_as_invited(output: str) -> None:
         sqs.send_message(QueueUrl=url, MessageBody=body)
 
 
+def called_as_invited(output: str) -> Any:
+    """Call the function as the `aws lambda invoke` of the output does, and return its answer."""
+    [(endpoint, function, payload)] = re.findall(
+        r"lambda invoke --endpoint-url (\S+) --function-name (\S+) .*--payload '(.*)'", output
+    )
+    with client("lambda", output, endpoint_url=endpoint) as functions:
+        answer = functions.invoke(FunctionName=function, Payload=payload, LogType="Tail")
+        assert "FunctionError" not in answer
+        assert b"REPORT RequestId" in base64.b64decode(answer["LogResult"])
+        return json.loads(answer["Payload"].read())
+
+
 def put_as_invited(output: str) -> None:
     """Put the record of each command `aws kinesis put-record` of the output: a click, and one that is given up."""
     invitations = re.findall(r"echo '(.*)' \| aws kinesis put-record --stream-name (\S+) --partition-key (\S+)", output)
@@ -283,13 +300,13 @@ def received_as_invited(output: str) -> str:
 
 
 @contextmanager
-def client(service: str, output: str) -> Iterator[Any]:
-    """Yield a client with the variables of the output."""
+def client(service: str, output: str, *, endpoint_url: str | None = None) -> Iterator[Any]:
+    """Yield a client with the variables of the output. `endpoint_url` takes precedence over the printed one."""
     variables = dict(pair.split("=", 1) for pair in re.findall(r"AWS_\w+=\S+", output))
     made = botocore.session.get_session().create_client(
         service,
         region_name=variables["AWS_DEFAULT_REGION"],
-        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        endpoint_url=endpoint_url or variables["AWS_ENDPOINT_URL"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
     )

@@ -35,7 +35,7 @@ class CountedClicks:
     @classmethod
     def of(cls, metrics: Metrics) -> CountedClicks:
         def count(what: str) -> int:
-            return metrics.total(f"poller_{what}_total", MAPPING)
+            return metrics.total(f"poller_{what}_total", mapping=MAPPING)
 
         return cls(
             polled=count("records_polled"),

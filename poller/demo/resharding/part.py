@@ -65,7 +65,7 @@ class Resharding(Clicks):
             shards=await self.stage.shards(),
             wanted_shards=SHARDS_IN_THE_END,
             seen=clicks.seen,
-            drained=metrics.by("state", "poller_shards", MAPPING)["drained"],
+            drained=metrics.by("state", "poller_shards", mapping=MAPPING)["drained"],
         )
         return [clicks, lineage]
 

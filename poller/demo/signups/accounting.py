@@ -65,15 +65,15 @@ class Counted:
     @classmethod
     def of(cls, metrics: Metrics, queue: Queue) -> Counted:
         def records(what: str) -> int:
-            return metrics.total(f"poller_records_{what}_total", queue.mapping)
+            return metrics.total(f"poller_records_{what}_total", mapping=queue.mapping)
 
         return cls(
             polled=records("polled"),
             filtered_out=records("filtered_out"),
             invoked=records("invoked"),
             failed=records("failed"),
-            deleted=metrics.total("poller_messages_deleted_total", queue.mapping),
-            invocations=metrics.by("outcome", "poller_invocations_total", queue.mapping),
+            deleted=metrics.total("poller_messages_deleted_total", mapping=queue.mapping),
+            invocations=metrics.by("outcome", "poller_invocations_total", mapping=queue.mapping),
         )
 
 

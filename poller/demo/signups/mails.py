@@ -32,7 +32,7 @@ class CountedMails:
     @classmethod
     def of(cls, metrics: Metrics) -> CountedMails:
         def records(what: str) -> int:
-            return metrics.total(f"poller_records_{what}_total", WELCOME)
+            return metrics.total(f"poller_records_{what}_total", mapping=WELCOME)
 
         return cls(
             polled=records("polled"),

@@ -1,7 +1,10 @@
-"""What does the part `signups` do? It sends a CSV of users through two queues into a table, and from there a mail."""
+"""What does the part `signups` do? A CSV of users goes through a bucket, a function and two queues into a table.
+
+From the table's stream, each user gets a mail."""
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
@@ -14,28 +17,36 @@ from poller.demo.metrics import Metrics
 from poller.demo.signups import story, tables
 from poller.demo.signups.accounting import Account, Counted
 from poller.demo.signups.mails import CountedMails, MailBook, read_mails
-from poller.demo.signups.stage import COMPANIES, MESSAGES_PER_CALL, USERS, Stage
-from poller.demo.signups.story import FIFO, QUEUES, STANDARD, Row, expected, read_rows
+from poller.demo.signups.stage import BUCKET, COMPANIES, CSV_EVENTS, DONE, FAILED, INCOMING, USERS, Stage
+from poller.demo.signups.story import FIFO, PROCESS_CSV, QUEUES, STANDARD, Row, csv_of, expected, read_rows
+from poller.demo.signups.uploads import CountedEvents, UploadBook, records_of, shortened
 
 SAMPLE = Row(number=1001, kind="signup", name="Ada King", email="ada.king@acme.example", company="acme")
 """The row of the command lines that a user can try."""
+
+CALLED_KEY = f"by-hand/{story.CALLED_COMPANY}.csv"
 
 
 class Signups:
     """A `books.Part`. The mails go to a folder in `place`."""
 
-    def __init__(self, clients: Clients, place: Path) -> None:
+    def __init__(self, clients: Clients, place: Path, *, api: str) -> None:
+        """`api` is the address of the daemon's Invoke API."""
+        self._api = api
         self.stage = Stage(clients)
         self._mails = place / "mails"
         self._rows = read_rows()
         self._expected = expected(self._rows)
         self._invited = frozenset(row.email for row in self._rows if row.number in self._expected.stored)
-        self._sent = {queue.name: 0 for queue in QUEUES}
+        self._called = [row for row in self._rows if row.company == story.CALLED_COMPANY]
+        self._incoming = [row for row in self._rows if row.company != story.CALLED_COMPANY]
+        self._answered: int | None = None
 
     async def build(self) -> Sequence[str]:
         self._mails.mkdir()
         await self.stage.build()
         return [
+            f"Bucket {BUCKET}; S3 tells the queue {CSV_EVENTS} of each file under {INCOMING}",
             *(f"Queue {queue.name}, with the dead-letter queue {queue.dead_letter_queue}" for queue in QUEUES),
             f"Table {USERS}, with a stream of its changes",
         ]
@@ -52,29 +63,45 @@ class Signups:
             fifo_arn=self.stage.arns[FIFO.name],
             standard_arn=self.stage.arns[STANDARD.name],
             stream_arn=self.stage.arns[USERS],
+            queue_urls=" ".join(self.stage.urls[queue.name] for queue in QUEUES),
+            events_arn=self.stage.arns[CSV_EVENTS],
+            done_arn=self.stage.arns[DONE],
+            failed_arn=self.stage.arns[FAILED],
+            retry_waits=list(story.RETRY_WAITS_IN_SECONDS),
         )
 
     def intention(self) -> str:
         fates = self._expected
         return (
-            f"The {len(self._rows)} rows of users.csv go into each queue:\n  {len(fates.filtered_out)} for the filter "
-            f"to drop, {len(fates.poisoned)} that always fail, {len(fates.delayed)} that fail once"
+            f"Two files are uploaded, and one of them is broken; a client calls {PROCESS_CSV} for a third file.\n"
+            f"  Their {len(self._rows)} rows go into each queue: {len(fates.filtered_out)} for the filter to drop, "
+            f"{len(fates.poisoned)} that always fail, {len(fates.delayed)} that fail once"
         )
 
     async def send(self) -> AsyncIterator[None]:
-        """Send all rows to both queues. Each step sends ten rows to one queue."""
-        for start in range(0, len(self._rows), MESSAGES_PER_CALL):
-            for queue in QUEUES:
-                rows = self._rows[start : start + MESSAGES_PER_CALL]
-                self._sent[queue.name] += await self.stage.send(queue, rows)
-                yield
+        """Upload the files, and call process_csv for the one of which S3 tells nobody."""
+        await self.stage.upload(f"{INCOMING}users.csv", csv_of(self._incoming))
+        yield
+        await self.stage.upload(f"{INCOMING}broken.csv", csv_of(self._incoming, without="email"))
+        yield
+        await self.stage.upload(CALLED_KEY, csv_of(self._called))
+        self._answered = await self.stage.call(CALLED_KEY)
+        yield
 
     async def look(self, metrics: Metrics) -> Sequence[Book]:
+        uploads = UploadBook(
+            rows_by_event=len(self._incoming),
+            rows_by_call=len(self._called),
+            answered=self._answered,
+            done_records=records_of(await self.stage.bodies(DONE)),
+            failed_records=records_of(await self.stage.bodies(FAILED)),
+            counted=CountedEvents.of(metrics),
+        )
         accounts = [
             Account(
                 queue=queue.name,
                 is_fifo=queue.is_fifo,
-                sent=self._sent[queue.name],
+                sent=uploads.rows_sent,
                 expected=self._expected,
                 held=await self.stage.held(queue),
                 counted=Counted.of(metrics, queue),
@@ -87,20 +114,33 @@ class Signups:
             mails=read_mails(self._mails),
             counted=CountedMails.of(metrics),
         )
-        return [*accounts, mails]
+        return [uploads, *accounts, mails]
 
     def tables(self, books: Sequence[Book]) -> Sequence[Table]:
         accounts = [book for book in books if isinstance(book, Account)]
-        return [tables.queues(accounts), *(tables.mails(book) for book in books if isinstance(book, MailBook))]
+        return [
+            *(tables.uploads(book) for book in books if isinstance(book, UploadBook)),
+            tables.queues(accounts),
+            *(tables.mails(book) for book in books if isinstance(book, MailBook)),
+        ]
 
     def story(self, books: Sequence[Book]) -> Sequence[str]:
-        return []
+        return [
+            f"The queue {FAILED} holds the invocation record of broken.csv; without the event and the stack trace, it "
+            f"says:\n{json.dumps(shortened(record), indent=2)}"
+            for book in books
+            if isinstance(book, UploadBook)
+            for record in book.failed_records
+        ]
 
     def invitation(self) -> Sequence[str]:
         urls = self.stage.urls
         send = f"--message-body {shlex.quote(SAMPLE.body())}"
         row = shlex.quote(f'{{":row": {{"N": "{SAMPLE.number}"}}}}')
+        event = json.dumps({"Records": [{"s3": {"bucket": {"name": BUCKET}, "object": {"key": CALLED_KEY}}}]})
         return [
+            f"aws lambda invoke --endpoint-url http://{self._api} --function-name {PROCESS_CSV} --log-type Tail "
+            f"--cli-binary-format raw-in-base64-out --payload {shlex.quote(event)} /dev/stdout",
             f"{AWS_SQS} send-message --queue-url {urls[STANDARD.name]} {send}",
             f"{AWS_SQS} send-message --queue-url {urls[FIFO.name]} --message-group-id {SAMPLE.company} "
             f"--message-deduplication-id {SAMPLE.number} {send}",

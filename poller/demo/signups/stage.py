@@ -1,28 +1,38 @@
-"""How does the tour create, fill and read the queues and tables? With plain AWS calls to the emulator.
+"""How does the tour create, fill and read the bucket, queues and tables? With plain AWS calls to the emulator.
+
+    bucket uploads    ── notification of incoming/*.csv ──> csv-events
+    uploads-done, uploads-failed                            the destinations of process_csv
 
     buffer-queue.fifo ── redrive ──> failed-rows.fifo          table users       with the keys queue and email
     buffer-queue      ── redrive ──> failed-rows               table companies   with the keys queue and company
 
 The table users has a stream. A record of the stream has the new image of a row.
 
-Source of the queues' attributes: SQS API reference, "CreateQueue".
+Source of the queues' attributes: SQS API reference, "CreateQueue". Source of the notification: S3 API reference,
+"PutBucketNotificationConfiguration".
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from poller.demo.clients import Clients
+from poller.demo.processes import DemoError
 from poller.demo.signups.accounting import Held, StoredRow
-from poller.demo.signups.story import MAX_RECEIVES, QUEUES, VISIBILITY_TIMEOUT_IN_SECONDS, Queue, Row
+from poller.demo.signups.story import MAX_RECEIVES, PROCESS_CSV, QUEUES, VISIBILITY_TIMEOUT_IN_SECONDS, Queue
 
 USERS = "users"
 COMPANIES = "companies"
+BUCKET = "uploads"
+INCOMING = "incoming/"
+CSV_EVENTS = "csv-events"
+DONE = "uploads-done"
+FAILED = "uploads-failed"
 
 MESSAGES_PER_CALL = 10
-"""The largest number of messages in one SendMessageBatch or ReceiveMessage. Source: SQS API reference."""
+"""The largest number of messages in one ReceiveMessage. Source: SQS API reference."""
 
 COUNTS = (
     "ApproximateNumberOfMessages",
@@ -38,13 +48,15 @@ class Stage:
     """
 
     def __init__(self, clients: Clients) -> None:
+        self._s3 = clients.s3
+        self._process_csv = clients.process_csv
         self._sqs = clients.sqs
         self._dynamodb = clients.dynamodb
         self.urls: dict[str, str] = {}
         self.arns: dict[str, str] = {}
 
     async def build(self) -> None:
-        """Create the queues, the tables and the stream."""
+        """Create the queues, the tables, the stream and the bucket."""
         stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
         users = await self._create_table(USERS, "email", StreamSpecification=stream)
         self.arns[USERS] = users["LatestStreamArn"]
@@ -58,23 +70,45 @@ class Stage:
                 VisibilityTimeout=str(VISIBILITY_TIMEOUT_IN_SECONDS),
                 RedrivePolicy=json.dumps(redrive),
             )
+        for name in (CSV_EVENTS, DONE, FAILED):
+            self.arns[name] = await self._create_queue(name, is_fifo=False)
+        await self._create_bucket()
 
-    async def send(self, queue: Queue, rows: Sequence[Row]) -> int:
-        """Send up to ten rows, in order. Return how many of them the queue accepted."""
-        entries = [_entry(queue, row) for row in rows]
-        answer = await self._sqs.send_message_batch(QueueUrl=self.urls[queue.name], Entries=entries)
-        return len(answer["Successful"])
+    async def upload(self, key: str, text: str) -> None:
+        """Upload a file. S3 tells process_csv of each file under `incoming/`."""
+        await self._s3.put_object(Bucket=BUCKET, Key=key, Body=text.encode())
+
+    async def call(self, key: str) -> int:
+        """Call process_csv for a file, and return the number of rows of its answer."""
+        record = {"s3": {"bucket": {"name": BUCKET}, "object": {"key": key}}}
+        answer = await self._process_csv.invoke(json.dumps({"Records": [record]}).encode(), {})
+        if answer.status != 200 or "x-amz-function-error" in answer.headers:
+            raise DemoError(f"the call of {PROCESS_CSV} failed with {answer.status}: {answer.body.decode()}")
+        return int(json.loads(answer.body)["rows"])
+
+    async def bodies(self, queue: str) -> list[str]:
+        """Return the bodies of the messages in the queue, at most ten."""
+        answer = await self._sqs.receive_message(
+            QueueUrl=self.urls[queue], MaxNumberOfMessages=MESSAGES_PER_CALL, VisibilityTimeout=0
+        )
+        return [message["Body"] for message in answer.get("Messages", [])]
 
     async def held(self, queue: Queue) -> Held:
         """Return what the emulator holds of the rows of this queue now."""
-        dead_letters = await self._sqs.receive_message(
-            QueueUrl=self.urls[queue.dead_letter_queue], MaxNumberOfMessages=MESSAGES_PER_CALL, VisibilityTimeout=0
-        )
+        dead_letters = await self.bodies(queue.dead_letter_queue)
         return Held(
             left_over=await self._count(queue.name),
             dead_letter_count=await self._count(queue.dead_letter_queue),
-            dead_letters=[json.loads(message["Body"])["row"] for message in dead_letters.get("Messages", [])],
+            dead_letters=[json.loads(body)["row"] for body in dead_letters],
             stored=[_stored_row(item) async for item in self._items(queue)],
+        )
+
+    async def _create_bucket(self) -> None:
+        await self._s3.create_bucket(Bucket=BUCKET)
+        is_incoming = {"Key": {"FilterRules": [{"Name": "prefix", "Value": INCOMING}]}}
+        told = {"QueueArn": self.arns[CSV_EVENTS], "Events": ["s3:ObjectCreated:*"], "Filter": is_incoming}
+        await self._s3.put_bucket_notification_configuration(
+            Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [told]}
         )
 
     async def _create_table(self, name: str, sort_key: str, **options: object) -> Mapping[str, Any]:
@@ -112,13 +146,6 @@ class Stage:
         async for page in pages:
             for item in page["Items"]:
                 yield item
-
-
-def _entry(queue: Queue, row: Row) -> dict[str, str]:
-    entry = {"Id": str(row.number), "MessageBody": row.body()}
-    if queue.is_fifo:
-        entry |= {"MessageGroupId": row.company, "MessageDeduplicationId": str(row.number)}
-    return entry
 
 
 def _stored_row(item: Mapping[str, Any]) -> StoredRow:

@@ -1,6 +1,9 @@
-"""Which rows go into the queues, and what should become of each?
+"""Which files are uploaded, which rows go into the queues, and what should become of each?
 
-Every row of the example's `users.csv` goes into both queues as a JSON body. Its message group is its company.
+The rows of the example's `users.csv` are uploaded in two files: those of one company in a file of its own, which a
+client names in a call of process_csv, and all others in a file of which S3 tells process_csv.
+A third file is broken.
+process_csv sends every row into both queues as a JSON body. Its message group is its company.
 
     kind is not "signup"     filtered out: the function never sees it
     email without an "@"     poisoned: every attempt fails, and the row ends in the dead-letter queue
@@ -14,12 +17,13 @@ So a user is stored twice, once from each queue. Only a row from the FIFO queue 
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from poller.model.ids import MappingName
+from poller.model.ids import FunctionName, MappingName
 
 VISIBILITY_TIMEOUT_IN_SECONDS = 3
 """So short that a poisoned row uses up its attempts (MAX_RECEIVES) in about ten seconds."""
@@ -30,6 +34,17 @@ BATCHING_WINDOW_IN_SECONDS = 1
 
 WELCOME = MappingName("welcome")
 """The mapping that reads the table's stream."""
+
+PROCESS_CSV = FunctionName("process_csv")
+"""The function that reads uploaded files."""
+
+RETRY_WAITS_IN_SECONDS = (0.5, 1)
+"""The waits before the retries of an event. AWS waits for one and for two minutes."""
+
+ATTEMPTS = 1 + len(RETRY_WAITS_IN_SECONDS)
+
+CALLED_COMPANY = "tundra"
+"""The company whose rows stand in the file that a client names in its call."""
 
 MAX_RECEIVES = 3
 """The redrive policies' `maxReceiveCount`."""
@@ -57,10 +72,20 @@ class Row:
     def is_delayed(self) -> bool:
         return not self.is_filtered_out and "@grey." in self.email
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """The columns of an uploaded file."""
+        return {
+            "row": self.number,
+            "kind": self.kind,
+            "name": self.name,
+            "email": self.email,
+            "company": self.company,
+        }
+
     def body(self) -> str:
-        """Return the body of the row's message."""
-        fields = {"row": self.number, "kind": self.kind, "name": self.name, "email": self.email}
-        return json.dumps(fields | {"company": self.company})
+        """Return the body of the row's message, as process_csv makes it."""
+        return json.dumps(self.fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +135,13 @@ def expected(rows: Sequence[Row]) -> Expected:
     stored = frozenset(row.number for row in rows) - filtered_out - poisoned
     delayed = frozenset(row.number for row in rows if row.is_delayed)
     return Expected(filtered_out=filtered_out, poisoned=poisoned, stored=stored, delayed=delayed)
+
+
+def csv_of(rows: Sequence[Row], *, without: str | None = None) -> str:
+    """Return the rows as the text of a CSV. `without` is a column to leave out."""
+    columns = [column for column in rows[0].fields if column != without]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row.fields for row in rows)
+    return text.getvalue()

@@ -1,4 +1,4 @@
-"""What does a person see at the end? A table with a column for each queue, and a table of the stream's records."""
+"""What does a person see at the end? A table of the uploads, one of the queues, and one of the stream's records."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ from collections.abc import Iterator, Sequence
 from poller.demo.books import Line, Table
 from poller.demo.signups.accounting import Account
 from poller.demo.signups.mails import MailBook
+from poller.demo.signups.uploads import UploadBook
+
+
+def uploads(book: UploadBook) -> Table:
+    attempts = [record["requestContext"]["approximateInvokeCount"] for record in book.failed_records]
+    return Table(
+        "The uploads",
+        ["events of process_csv", "number"],
+        [
+            Line("attempts", [book.counted.attempts], "/metrics"),
+            Line("files processed", [len(book.done_records)], "queue uploads-done"),
+            Line("files given up: broken.csv", [len(book.failed_records)], "queue uploads-failed"),
+            Line("  after attempts", [sum(attempts)], "its invocation record"),
+            Line("calls that were answered", [int(book.answered is not None)], "Invoke API"),
+            Line("rows sent to each queue", [book.rows_sent], "answers of the function"),
+        ],
+    )
 
 
 def queues(accounts: Sequence[Account]) -> Table:
@@ -14,7 +31,7 @@ def queues(accounts: Sequence[Account]) -> Table:
 
 
 def _queue_lines(accounts: Sequence[Account]) -> Iterator[Line]:
-    yield Line("sent", [account.sent for account in accounts], "the CSV")
+    yield Line("sent", [account.sent for account in accounts], "process_csv")
     yield Line("filtered out", [account.counted.filtered_out for account in accounts], "/metrics")
     yield Line("stored", [len(account.held.stored) for account in accounts], "table users")
     yield Line("failed for good", [account.held.dead_letter_count for account in accounts], "dead-letter queue")

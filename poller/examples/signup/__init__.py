@@ -1,1 +1,1 @@
-"""Sign-ups: each row of `users.csv` goes into a queue. `functions.py` stores the rows, and writes to new users."""
+"""Sign-ups: `uploads.py` sends the rows of a CSV to queues; `functions.py` stores them, and writes to new users."""

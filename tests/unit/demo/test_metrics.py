@@ -98,4 +98,4 @@ def test_the_clicks_are_counted() -> None:
 
 def test_a_number_that_the_daemon_does_not_show_is_not_mistaken_for_zero() -> None:
     with pytest.raises(DemoError, match="say nothing of poller_records_lost_total for the mapping clicks"):
-        metrics_after().total("poller_records_lost_total", clicks.MAPPING)
+        metrics_after().total("poller_records_lost_total", mapping=clicks.MAPPING)

@@ -15,27 +15,29 @@ from poller.demo.clicks.part import Clicks
 from poller.demo.clients import Clients
 from poller.demo.daemon import settings
 from poller.demo.signups.part import Signups
-from poller.demo.signups.stage import USERS
+from poller.demo.signups.stage import CSV_EVENTS, DONE, FAILED, USERS
 from poller.demo.signups.story import FIFO, QUEUES, STANDARD, VISIBILITY_TIMEOUT_IN_SECONDS, WELCOME
 from poller.model.function import ChildProcess
 from poller.model.stream import TrimHorizon
 from poller.settings.loading import load
 from poller.settings.values import Settings
 
-NOBODY = Clients(None, None, None)
+NOBODY = Clients(None, None, None, None, None)
 ACCOUNT = "us-east-1:000000000000"
 
 
 @pytest.fixture
 def loaded(tmp_path: Path) -> Settings:
-    signups, stream = Signups(NOBODY, tmp_path), Clicks(NOBODY, tmp_path)
-    signups.stage.arns |= {queue.name: f"arn:aws:sqs:{ACCOUNT}:{queue.name}" for queue in QUEUES}
+    signups, stream = Signups(NOBODY, tmp_path, api="127.0.0.1:9465"), Clicks(NOBODY, tmp_path)
+    queues = [*(queue.name for queue in QUEUES), CSV_EVENTS, DONE, FAILED]
+    signups.stage.arns |= {queue: f"arn:aws:sqs:{ACCOUNT}:{queue}" for queue in queues}
+    signups.stage.urls |= {queue: f"http://127.0.0.1:4566/000000000000/{queue}" for queue in queues}
     signups.stage.arns[USERS] = f"arn:aws:dynamodb:{ACCOUNT}:table/{USERS}/stream/2026-01-01T00:00:00.000"
     stream.stage.arns[clicks.STREAM] = f"arn:aws:kinesis:{ACCOUNT}:stream/{clicks.STREAM}"
     stream.stage.arns[clicks.FAILURES] = f"arn:aws:sqs:{ACCOUNT}:{clicks.FAILURES}"
     parts: list[Part] = [signups, stream]
     path = tmp_path / "poller.toml"
-    head = settings("http://127.0.0.1:4566", "127.0.0.1:9464", {})
+    head = settings("http://127.0.0.1:4566", "127.0.0.1:9464", "127.0.0.1:9465", {})
     path.write_text(head + "".join(part.settings() for part in parts), encoding="utf-8")
     return load(path, {})
 
@@ -76,6 +78,7 @@ def test_the_poison_record_is_isolated_in_a_lane_and_reported(loaded: Settings) 
 def test_the_functions_are_the_packages_examples(loaded: Settings) -> None:
     kinds = {name: function.kind for name, function in loaded.functions.items()}
     assert {name: kind.handler for name, kind in kinds.items() if isinstance(kind, ChildProcess)} == {
+        "process_csv": "poller.examples.signup.uploads:process_csv",
         "insert_records": "poller.examples.signup.functions:insert_records",
         "send_email": "poller.examples.signup.functions:send_email",
         "count_clicks": "poller.examples.clicks.functions:count_clicks",

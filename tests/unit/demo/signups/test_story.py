@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from poller.demo.signups.story import QUEUES, Row, expected, read_rows
+from poller.demo.signups.story import CALLED_COMPANY, QUEUES, Row, csv_of, expected, read_rows
+from poller.examples.signup.uploads import rows_of
 
 
 def test_every_row_has_one_expected_outcome() -> None:
@@ -44,3 +45,16 @@ def test_a_row_without_an_address_that_is_filtered_out_is_not_poisoned() -> None
 def test_a_fifo_queue_has_a_fifo_dead_letter_queue() -> None:
     assert all(queue.dead_letter_queue.endswith(".fifo") == queue.is_fifo for queue in QUEUES)
     assert len({queue.dead_letter_queue for queue in QUEUES}) == 2
+
+
+def test_process_csv_reads_the_rows_that_are_uploaded() -> None:
+    rows = read_rows()
+    assert rows_of(csv_of(rows), name="users.csv") == [
+        {name: str(value) for name, value in row.fields.items()} for row in rows
+    ]
+
+
+def test_the_called_company_has_rows_and_is_not_alone() -> None:
+    companies = {row.company for row in read_rows()}
+    assert CALLED_COMPANY in companies
+    assert len(companies) > 1
