@@ -99,11 +99,15 @@ def request_id_of(document: Document) -> RequestId:
 
 
 def _troubled(world: EventsWorld) -> Iterator[RequestId]:
-    """Yield the event of each call to a queue that failed, came too late, or was given up, and of each lost claim."""
+    """Yield the event of each call to a queue that failed, came too late, or was given up, and of each lost claim.
+
+    If the queues took every call, no call has an excuse for coming too late.
+    """
     yield from (event.request_id for event in world.lost_in_queues)
     yield from (fact.request_id for fact in world.facts_of(EventClaimLost))
-    for queue in world.queues:
-        yield from (entry.event.request_id for entry in queue.history if entry.kind == "too_late")
+    if not world.has_good_queues:
+        for queue in world.queues:
+            yield from (entry.event.request_id for entry in queue.history if entry.kind == "too_late")
 
 
 def _check_end(world: EventsWorld, each: Sent) -> None:
