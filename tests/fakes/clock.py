@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from email.utils import formatdate
+from functools import lru_cache
 from math import floor
 
 import anyio
@@ -37,7 +38,12 @@ def date_header(epoch: float = EPOCH) -> str:
 
     `epoch` is its time of day when anyio's clock stands at 0.
     """
-    return formatdate(floor(epoch + anyio.current_time()), usegmt=True)
+    return _written(floor(epoch + anyio.current_time()))
+
+
+@lru_cache(maxsize=16)
+def _written(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def jump(seconds: float) -> None:

@@ -1,7 +1,7 @@
 """How many seeds? As many as the test says; by hand `pytest tests/simulation --seeds 5000 --first-seed 100000`.
 
-The first seeds are quick. Coverage watches only the quick tests of this folder: a watched test takes almost three times
-as long, and the slow ones run the same lines.
+The first seeds are quick. Coverage watches only the quick tests of this folder, and of the seeds only a few: a watched
+test takes almost three times as long, and the others run the same lines.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 QUICK_SEEDS = 10
+WATCHED_SEEDS = 3
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -21,6 +22,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         first = int(metafunc.config.getoption("--first-seed"))
         seeds = metafunc.config.getoption("--seeds")
         count = metafunc.module.SEEDS_IN_THE_GATE if seeds is None else int(seeds)
-        quick = [pytest.param(seed) for seed in range(first, first + min(count, QUICK_SEEDS))]
-        slow = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(first + QUICK_SEEDS, first + count)]
-        metafunc.parametrize("seed", [*quick, *slow])
+        seeds_with_marks = [pytest.param(seed, marks=_marks(seed - first)) for seed in range(first, first + count)]
+        metafunc.parametrize("seed", seeds_with_marks)
+
+
+def _marks(index: int) -> list[pytest.MarkDecorator]:
+    if index >= QUICK_SEEDS:
+        return [pytest.mark.slow]
+    return [pytest.mark.no_cover] if index >= WATCHED_SEEDS else []

@@ -23,7 +23,7 @@ from tests.simulation.world import Beside, ClockStep, World
 LONGEST_RUN = 20_000.0
 """By then all must have come to rest."""
 
-LOOK_EVERY_SECONDS = 2.0
+LOOK_EVERY_SECONDS = 5.0
 
 Load = list[tuple[float, Callable[[], object]]]
 """What is done to the sources, at which time."""
