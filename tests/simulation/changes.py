@@ -1,4 +1,4 @@
-"""What may a person do while the daemon runs, and what faults of our own may come between? By seed, one after another.
+"""Which changes does a person make while the daemon runs, and which faults of ours happen meanwhile? A seed draws them.
 
     replace            a mapping with other options, also while the old run still has batches in hand
     remove, add        the same mapping comes back later
@@ -45,7 +45,7 @@ class Changes:
         self._removed: set[MappingName] = set()
 
     async def make(self, life: Life) -> None:
-        """Change the mappings and functions of this life, several of them side by side, until the changes end."""
+        """Change the mappings and functions of this life, several of them at the same time, until the changes end."""
         self._removed.clear()
         self._world.changing.clear()
         await life.has_begun.wait()
@@ -105,7 +105,7 @@ class Changes:
         await anyio.sleep(self._randomness.choice([0.0, 1.0, self._randomness.uniform(0, LONGEST_PAUSE_IN_SECONDS)]))
 
     def _vary_function(self, name: FunctionName) -> None:
-        """Give it limits that allow no more than its own, by which the checkers judge."""
+        """Give the function limits that allow no more than its own ones, because the checkers judge by these."""
         function, (_, longest) = self._functions[name], self._world.targets[name].plan.duration_in_seconds
         self._world.functions[name] = replace(
             function,
@@ -114,7 +114,7 @@ class Changes:
         )
 
     def _varied(self, mapping: SourceMapping) -> SourceMapping:
-        """Give it options that allow no more than the mapping's own, by which the checkers judge."""
+        """Give the mapping options that allow no more than its own ones, because the checkers judge by these."""
         varied = replace(mapping, batch_size=self._randomness.randint(1, mapping.batch_size))
         if isinstance(varied, QueueMapping) and mapping.batch_size > 10:
             return mapping

@@ -1,4 +1,4 @@
-"""Did everything hold? Asks the history of queues and functions, after the fact, and knows nothing of the engine.
+"""Were the promises for queues kept? The checker reads the history, and does not know the engine.
 
 nothing is lost          every message is deleted after a success or by the filter, or in the dead-letter queue
 order                    before a message of a group is handed over, every earlier one of its group is done with
@@ -30,7 +30,7 @@ class Violation(AssertionError):
 
 
 def check_queue(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
-    """After all is quiet: what must hold whatever went wrong."""
+    """Check, after the world has come to rest, what must hold after any trouble."""
     check_nothing_is_lost(queue, calls, matches)
     check_nothing_filtered_is_invoked(calls, matches)
     check_no_expired_receipt_is_invoked(queue, calls)
@@ -40,7 +40,7 @@ def check_queue(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
 
 
 def check_nothing_is_lost(queue: FakeQueue, calls: Iterable[Call], matches: Matches) -> None:
-    """After all is quiet: every message is done, and none was deleted before it had succeeded."""
+    """Check, after the world has come to rest, that every message is done, and none was deleted before its success."""
     succeeded_at = _first_success(calls)
     gone: set[str] = set()
     for entry in queue.history:
@@ -65,7 +65,7 @@ def check_nothing_filtered_is_invoked(calls: Iterable[Call], matches: Matches) -
 
 
 def check_order(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
-    """A message is handed over only when all before it in its group are done with, or before it in the same batch."""
+    """Check that a message is handed over only after, or in one batch with, all earlier messages of its group."""
     sent: dict[str | None, list[str]] = defaultdict(list)
     moved_at: dict[str, float] = {}
     for entry in queue.history:
@@ -101,7 +101,7 @@ def check_order(queue: FakeQueue, calls: list[Call], matches: Matches) -> None:
 
 
 def check_one_batch_at_a_time(calls: list[Call]) -> None:
-    """Runs with a common group do not overlap, not even with one whose client is long dead."""
+    """Check that runs with a common group do not overlap, even if the client of one has died."""
     busy_until: dict[str, Call] = {}
     for call in sorted(calls, key=lambda call: call.began_at):
         for group in {group for group in call.groups if group is not None}:
@@ -112,9 +112,9 @@ def check_one_batch_at_a_time(calls: list[Call]) -> None:
 
 
 def check_every_receive_is_invoked(queue: FakeQueue, calls: Iterable[Call], matches: Matches) -> None:
-    """Each growth of a receive count led to an invocation, or a delete by the filter.
+    """Check that each receive led to an invocation, or to a delete of a filtered-out message.
 
-    Only a stop may give a message back uninvoked, and a receive that it cuts may lose its answer.
+    Only a stop may release a message that was not invoked, and a receive that it cancels may lose its answer.
     """
     spent: set[str | None] = {receipt for call in calls for receipt in call.receipts}
     spent |= {entry.receipt for entry in queue.history if entry.kind == "answer_lost"}
@@ -125,7 +125,7 @@ def check_every_receive_is_invoked(queue: FakeQueue, calls: Iterable[Call], matc
 
 
 def check_no_expired_receipt_is_invoked(queue: FakeQueue, calls: Iterable[Call]) -> None:
-    """Under an expired receipt, a message would be handed over that the queue is free to show to someone else."""
+    """Check that no message is invoked with an expired receipt, because the queue may deliver it to another client."""
     expired_at = {entry.receipt: entry.at for entry in queue.history if entry.kind == "expired"}
     for call in calls:
         for receipt in call.receipts:
@@ -136,9 +136,9 @@ def check_no_expired_receipt_is_invoked(queue: FakeQueue, calls: Iterable[Call])
 def check_failed_messages_come_again_in_time(
     queue: FakeQueue, calls: Iterable[Call], *, timeout_in_seconds: float, slack_in_seconds: float
 ) -> None:
-    """A failed message is shown when the queue's own visibility timeout is over, or at its failure where that is later.
+    """Check that a failed message is shown after the queue's own timeout, or at its failure if that is later.
 
-    A group whose answer was lost may wait from then on for as long as its function may run.
+    A group whose answer was lost may wait from then on for the whole timeout of its function.
     """
     received_at = {entry.receipt: entry.at for entry in queue.history if entry.kind in ("received", "repeated")}
     shown_at = {entry.receipt: entry.at for entry in queue.history if _is_shown(entry)}
@@ -159,9 +159,9 @@ def check_failed_messages_come_again_in_time(
 def check_groups_are_shown_in_order(
     queue: FakeQueue, calls: Iterable[Call] = (), matches: Matches = lambda _: True
 ) -> None:
-    """No message of a group is visible again while an earlier one of the group is still hidden by a receive.
+    """Check that no message of a group is visible again while a receive still hides an earlier one of the group.
 
-    One that has succeeded, or that the filter keeps out, may still be hidden: it is about to be deleted.
+    A message that has succeeded or is filtered out may still be hidden, because it will soon be deleted.
     """
     succeeded_at = _first_success(calls)
     sent_at = {entry.message_id: index for index, entry in enumerate(queue.history) if entry.kind == "sent"}
@@ -185,7 +185,7 @@ def check_groups_are_shown_in_order(
 
 
 def check_given_back(queue: FakeQueue, calls: Iterable[Call], now: float) -> None:
-    """After a clean stop: what is still in flight was handed over, or its answer was lost on the way to us."""
+    """Check after a clean stop that messages in flight were handed over, or that their receive's answer was lost."""
     queue.settle(now)
     invoked = {receipt for call in calls for receipt in call.receipts}
     lost = {entry.receipt for entry in queue.history if entry.kind == "answer_lost"}
@@ -195,14 +195,14 @@ def check_given_back(queue: FakeQueue, calls: Iterable[Call], now: float) -> Non
 
 
 def check_ages(invoked: Iterable[BatchInvoked], now: float) -> None:
-    """The world began when anyio's clock stood at 0; a source's clock is known within two seconds."""
+    """Check that no age exceeds the world's age by more than two seconds, within which a source's clock is known."""
     for fact in invoked:
         if not 0 <= fact.oldest_record_age_seconds <= now + 2:
             raise Violation(f"an age of {fact.oldest_record_age_seconds} s, {now} s after the world began: {fact}")
 
 
 def in_flight(queue: FakeQueue) -> list[Entry]:
-    """The receives whose messages are hidden by them still."""
+    """Return the receives that still hide their messages."""
     open_receives: dict[str, Entry] = {}
     for entry in queue.history:
         if entry.kind in ("received", "repeated"):
@@ -213,7 +213,7 @@ def in_flight(queue: FakeQueue) -> list[Entry]:
 
 
 def _is_shown(entry: Entry) -> bool:
-    """Whether the message is visible again."""
+    """Return whether the message is visible again."""
     return entry.kind == "expired" or (entry.kind == "visibility_changed" and entry.detail == "0")
 
 

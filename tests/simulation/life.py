@@ -1,4 +1,4 @@
-"""What is one process of the daemon? The real engine and sources, all its mappings side by side, until it ends.
+"""What is one process of the daemon in a simulation? The real engine and sources, with all mappings, until it ends.
 
 A crash is `kill -9`: from that moment on, no call of the dead process reaches anything.
 """
@@ -53,7 +53,10 @@ if TYPE_CHECKING:
 
 
 class Life:
-    """One process. `stopped_at` is when its stop was asked for; `stored` is what it found in the store."""
+    """One process.
+
+    `stopped_at` is the time when its stop began; `stored` are the positions that it found in the store.
+    """
 
     def __init__(self, world: World) -> None:
         self.number = len(world.lives) + 1
@@ -106,7 +109,7 @@ class Life:
         return self._world.functions[mapping.function_name]
 
     async def run(self) -> None:
-        """Returns when every mapping of the world has stopped."""
+        """Run the process until every mapping of the world has stopped."""
         async with anyio.create_task_group() as tasks:
             self._functions = Shared(self._open_function, tasks=tasks)
             async with self.supervisor.running():

@@ -1,4 +1,4 @@
-"""What must hold in every life, whatever the sources of its mappings are?
+"""What must hold in every life, for any kind of source?
 
 concurrency   no function runs more often at once than its reserved concurrency allows
 facts         none shows what is in a record, and none tells of a fault of our own
@@ -17,14 +17,14 @@ from tests.simulation.streams import CANARY
 
 
 def check_concurrency(life: Life) -> None:
-    """A function that is replaced is another one: what still runs of the old one does not count."""
+    """Check the reserved concurrency. A replaced function is a new one: invocations of the old one do not count."""
     for function, way in life.opened:
         if way.most_running > function.definition.reserved_concurrency:
             raise Violation(f"{way.most_running} invocations at once: {function.definition}")
 
 
 def check_facts(facts: Iterable[Fact]) -> None:
-    """No mapping crashed but by plan; no fact shows what is in a record, neither as text nor as base64 of its data."""
+    """Check that mappings crashed only by plan, and that no fact shows a record, as text or as base64."""
     encoded = b64encode(b'{"kind":"').decode()[:11]
     for fact in facts:
         text = repr(fact)

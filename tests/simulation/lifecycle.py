@@ -1,4 +1,4 @@
-"""Does all hold while mappings are replaced, removed, added, paused and resumed, and crash? Scenarios with changes.
+"""Are all promises kept while mappings are replaced, removed, added, paused and resumed, and crash?
 
 The parts and the checkers are those of the other scenarios.  A FIFO queue is added to the streams, so that queues and
 streams change in one daemon.

@@ -1,7 +1,7 @@
-"""What do tests of one stream mapping live in? A world with one stream and its mapping `m`, whose records have names.
+"""What surrounds a test of one stream mapping? A world with one stream and its mapping `m`, whose records have names.
 
-The world itself is the function: it notes the names of each invocation's records, and fails with those of `poison`.
-A test's own world overrides `invoke` or `source` to let the function or the source behave oddly.
+The world itself is the function: it notes the names of each invocation's records, and fails with those of `poison`. A
+test's own world overrides `invoke` or `source` to let the function or the source behave oddly.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class OneStreamWorld(World, ABC):
 
 
 class KinesisWorld(OneStreamWorld):
-    """The data of each record is its name."""
+    """A Kinesis stream, in which the data of each record is its name."""
 
     def __init__(self, *, faults: FaultPlan | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -106,7 +106,7 @@ class KinesisWorld(OneStreamWorld):
 
 
 class TableWorld(OneStreamWorld):
-    """A table's stream, which does not tell how far behind a reader is; each record's new image has its name."""
+    """A table's stream, which does not report the lag of a reader. The new image of each record has its name."""
 
     def __init__(self, *, service: FakeDynamoDbStreams | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -134,7 +134,7 @@ def play(
     seed: int = 1,
     **settings: Any,
 ) -> None:
-    """`settings` are the stream's."""
+    """Run one life in a new world. `settings` are those of the stream."""
 
     async def with_a_stream() -> None:
         world.create_stream(shard_count=shards, **settings)
@@ -144,7 +144,7 @@ def play(
 
 
 def play_life(world: OneStreamWorld, until: Beside, *, beside: Beside | None = None, **options: Any) -> None:
-    """One life; `options` are those of `play`."""
+    """Run one life; `options` are those of `play`."""
 
     async def main() -> None:
         await world.live(until, beside=beside)

@@ -1,4 +1,4 @@
-"""How does one process reach the world? Through these ways; once it is dead, nothing goes through any of them.
+"""How does one process reach the world? Through these clients, which let nothing pass after the process has died.
 
     ProcessClient, StreamClient   to a service; the second notes every read and every page of a listing
     WatchedSource                 is no way of its own: it notes which records the engine got to see
@@ -43,11 +43,11 @@ from tests.fakes.stream_service import Cursor, FakeStreamService
 from tests.fakes.target import FakeTarget
 
 CRASH_AFTER_IN_SECONDS = 0.01
-"""How long a function runs at most when the engine fails by plan."""
+"""The longest run of a function during which the engine fails by plan."""
 
 
 class Killed(BaseException):
-    """A dead process tried to reach the world: it ends here, whatever it shields itself with."""
+    """A dead process tried to reach the world. It ends here, even in a shielded scope."""
 
 
 @dataclass(eq=False)
@@ -93,7 +93,7 @@ class Sight(NamedTuple):
 
 
 class Notes:
-    """What the processes of a world asked of the streams' services, and which records their engines got to see."""
+    """The requests of a world's processes to the services of streams, and the records that their engines got."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -104,7 +104,7 @@ class Notes:
 
 
 class ProcessClient:
-    """The way to a service."""
+    """The client of a service."""
 
     def __init__(self, process: Process, service: FakeSqs, *, ours: VirtualClock) -> None:
         self.clock = service_clock(ours)
@@ -120,7 +120,7 @@ class ProcessClient:
 
 
 class StreamClient:
-    """The way of one mapping to a stream's service."""
+    """The client of a stream's service for one mapping."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class StreamClient:
 
 
 class WatchedSource:
-    """`ports.StreamSource`; `notes` have what it gave."""
+    """`ports.StreamSource`. `notes` have the records that it returned."""
 
     def __init__(self, process: Process, source: StreamSource, *, run: int, mapping: str, notes: Notes) -> None:
         self._process = process
@@ -207,7 +207,7 @@ class WatchedSource:
 
 
 class ProcessStore:
-    """The way to the store. A save that was on its way when the process died may happen or not."""
+    """The client of the store. A save that was on its way when the process died may have an effect or not."""
 
     def __init__(self, process: Process, store: FakeStore) -> None:
         self._process = process
@@ -231,7 +231,7 @@ class ProcessStore:
 
 
 class ProcessDestination:
-    """The way to a destination."""
+    """The client of a destination."""
 
     def __init__(self, process: Process, destination: Destination) -> None:
         self._process = process
@@ -243,11 +243,14 @@ class ProcessDestination:
 
 
 class OurFault(Exception):
-    """A fault of poller itself, in the midst of a batch."""
+    """A fault of poller itself, during a batch."""
 
 
 class ProcessTarget:
-    """The way to a function. `crashes` tells for each invocation whether the engine fails while it runs, or before."""
+    """The client of a function.
+
+    `crashes` says for each invocation whether the engine fails while it runs, or before.
+    """
 
     def __init__(self, process: Process, target: FakeTarget, *, crashes: Callable[[], bool] = lambda: False) -> None:
         self.most_running = 0

@@ -1,4 +1,4 @@
-"""What does a seed stand for on queues? A world drawn from it: queues, functions, options, faults, crashes, and a load.
+"""What does a seed of queues draw? A world: queues, functions, options, faults, crashes and a load.
 
 Each seed draws one shape, printed with a violation, so that a failing seed can be read before it is replayed.
 """
@@ -32,7 +32,7 @@ REDELIVERY_SLACK_IN_SECONDS = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class QueueShape(Shape):
-    """`is_calm`: SQS does all that it is asked and nothing crashes; only the function and our limits are in the way."""
+    """With `is_calm`, SQS answers every call and nothing crashes; only the function and our limits cause trouble."""
 
     is_calm: bool
     messages: int

@@ -1,4 +1,5 @@
-"""What happens in the world of a seed? Life after life of the daemon, until all is quiet; then everything is checked.
+"""What happens in the world of a seed? The daemon lives repeatedly until the world has come to rest; then all is
+checked.
 
 Shape ── drawn by a seed: when and how lives end, how wrong the daemon's clock is
 Part  ── queues (queue_part.py) or streams (stream_part.py): what is sent to them, and what must hold
@@ -21,21 +22,21 @@ from tests.simulation.life_checker import check_concurrency, check_facts
 from tests.simulation.world import Beside, ClockStep, World
 
 LONGEST_RUN = 20_000.0
-"""By then all must have come to rest."""
+"""The time by which the world must have come to rest."""
 
 LOOK_EVERY_SECONDS = 5.0
 
 Load = list[tuple[float, Callable[[], object]]]
-"""What is done to the sources, at which time."""
+"""The changes of the sources, each with its time."""
 
 How = Literal["crash", "stop", "hurry"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """`clock` is the daemon's own.
+    """The daemon's own clock, and the times and ways in which its lives end.
 
-    `ends` are the moments and the ways in which lives end, before the last one that goes on until all is quiet.
+    The last life is not in `ends`: it goes on until the world has come to rest.
     """
 
     seed: int

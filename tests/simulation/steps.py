@@ -1,4 +1,4 @@
-"""What does a test do beside the daemon? The steps that most of them take."""
+"""Which steps does a test take while the daemon runs?"""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def crashing_after(seconds: float) -> Beside:
 
 
 def sending(world: World, queue: FakeQueue, *bodies: str, group: str = "g", at: float = 0.0, stop_at: float) -> Beside:
-    """Send all at once, on a FIFO queue in one group, and stop at a time."""
+    """Send all messages at once, on a FIFO queue in one group, and stop at the given time."""
 
     async def until(life: Life) -> None:
         await anyio.sleep_until(at)

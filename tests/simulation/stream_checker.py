@@ -1,4 +1,4 @@
-"""Did everything hold on a stream? Asks the history of one mapping, after the fact, and knows nothing of the engine.
+"""Were the promises for a stream kept? The checker reads the history of one mapping, and does not know the engine.
 
 nothing is lost       every record in scope is done: see stream_history.py
 order                 no record is handed over before all before it in its lane are done, or before it in the batch
@@ -29,7 +29,10 @@ from tests.simulation.stream_history import EPSILON, History, Put, by_beginning,
 
 
 def check_stream(history: History, *, may_repeat: bool = False) -> None:
-    """All that must hold at any moment of any run. With `may_repeat`, a process may hand over again what is done."""
+    """Check what must hold at any time of any run.
+
+    With `may_repeat`, a process may hand over again records that are done.
+    """
     check_batches(history)
     check_order(history)
     if not may_repeat:
@@ -41,17 +44,19 @@ def check_stream(history: History, *, may_repeat: bool = False) -> None:
 
 
 THE_END = 1e9
-"""After all that happens, and before what never does."""
+"""A time after all events, and before events that never happen."""
 
 
 def check_no_shard_is_lost_to_an_own_run(history: History) -> None:
-    """There is no other writer, so the runs of a mapping, also after crashes and reloads, hand their shards over."""
+    """Check that no run loses a shard: there is no other writer, and each run of a mapping passes its shards on to the
+    next.
+    """
     if lost := [fact for fact in history.world.facts if isinstance(fact, ShardLost)]:
         raise Violation(f"a run of a mapping has lost a shard to another run: {lost[:3]}")
 
 
 def check_nothing_is_lost(history: History) -> None:
-    """After all is quiet."""
+    """Check, after the world has come to rest, that every record is done."""
     life = history.lives[-1].number
     lost = [put for put in history.puts.values() if not history.is_done(put, THE_END, life)]
     if lost:
@@ -60,10 +65,10 @@ def check_nothing_is_lost(history: History) -> None:
 
 
 def check_trimming_is_said(history: History) -> None:
-    """Where a place in a shard was stored, and records after it were trimmed unread, it is said by the next record.
+    """Check that the trimming of unread records after a stored position is reported before the next record.
 
-    A shard that is gone with all its records is read no more, and before its first record there is no place to miss.
-    Kinesis moves a cursor that is in use on without a word: only who goes on from a stored place can know.
+    A shard that has left with all its records is no longer read, and before its first record no position can be missed.
+    Kinesis silently moves an iterator that is in use, so only a start at a stored position can notice it.
     """
     said = {fact.shard for fact in history.world.facts if isinstance(fact, PositionTrimmed)}
     for shard_id, puts in history.shards.items():
@@ -169,7 +174,10 @@ def check_lineage(history: History) -> None:
         found_at = dict.fromkeys(save.checkpoints, save.asked_at) | found_at
 
     def ancestors(shard_id: str) -> Iterable[str]:
-        """A parent that was gone when its child was found tells nobody of its own parents."""
+        """Return the ancestors of a shard.
+
+        If a parent had left when its child was found, its own parents are unknown.
+        """
         for parent in history.parents[shard_id]:
             if found_at.get(shard_id, inf) < history.gone_at.get(parent, inf):
                 yield parent

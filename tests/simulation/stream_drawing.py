@@ -1,4 +1,4 @@
-"""Which world belongs to a shape? Streams, functions, mappings and a load, drawn by its seed."""
+"""Which world does the seed of a shape draw? Streams, functions, mappings and a load."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Drawing:
         )
 
     def _function(self, number: int, randomness: Random) -> str:
-        """One for all mappings, or one for each."""
+        """Draw one function for all mappings, or one for each."""
         name = f"function-{number if self._has_function_of_its_own else 0}"
         if name not in self.world.functions:
             trouble = randomness.choice([0.0, 0.1, 0.4]) if self.shape.kind == "trouble" else 0.0
@@ -97,7 +97,7 @@ class Drawing:
         return name
 
     def _largest_event(self, function: str) -> int | None:
-        """Every record fits, beside any state of a window; a large batch does not."""
+        """Draw a limit of events: every record fits with any state of a window, and a large batch does not."""
         is_limited = self.shape.kind == "trouble" and Random(f"{self.shape.seed} {function}").random() < 0.4
         return 20_000 if is_limited else None
 
@@ -120,7 +120,7 @@ class Drawing:
         self._draw_load(mapping, stream, plan, poison_rate, randomness)
 
     def _add_queue(self, number: int, randomness: Random) -> None:
-        """Beside the streams, perhaps with the same function."""
+        """Add a queue to the streams, perhaps with the same function."""
         queue, function = (
             self.world.add_queue("orders", visibility_timeout_in_seconds=30),
             self._function(number, randomness),
@@ -132,7 +132,9 @@ class Drawing:
             self.load.append((randomness.uniform(0, TROUBLE_ENDS_AT), partial(self.world.sqs.send, queue, body)))
 
     def _break(self, stream: SimulatedStream, options: dict[str, Any], randomness: Random) -> FakeDestination | None:
-        """For good: the source is gone, or every record is poison, and perhaps the destination refuses too."""
+        """Break a mapping permanently: its source is deleted, or every record is poison, and perhaps the destination
+        fails too.
+        """
         what = randomness.choice(["source", "function", "destination"])
         if what == "source":
             outage = Outage(0, FOR_EVER, randomness.choice([Fault.NOT_FOUND, Fault.THROTTLED]))

@@ -1,4 +1,4 @@
-"""What is known of one stream mapping's records, from outside the engine?
+"""What is known about the records of one stream mapping from outside the engine?
 
 The stream's history says what was put, trimmed and resharded; the function, what it was called with and answered; the
 destination, what it took; the way to the stream, what was read.  From these a record is done, at a moment and for the
@@ -47,7 +47,7 @@ LATE_BY_A_WRONG_CLOCK = 15.0
 
 
 class Put(NamedTuple):
-    """A record as it came into the stream. `arrived_at` is what the mapping is told of it."""
+    """A record as it was put. `arrived_at` is the arrival time that the mapping gets."""
 
     number: str
     place: int
@@ -94,7 +94,10 @@ class History:
         return self.world.lives
 
     def is_in_scope(self, put: Put) -> bool:
-        """With LATEST, all that comes after the mapping was ready for the first time is."""
+        """Return whether a record is in scope.
+
+        With LATEST, every record is that is put after the mapping was first ready.
+        """
         if self.mapping.starting_position == Latest():
             return put.put_at > self._scope_begins_at
         return put.arrived_at >= self._scope_begins_at
@@ -124,23 +127,23 @@ class History:
         return {number: each.at for each in sights if each.run == sights[-1].run for number in each.numbers}
 
     def shard_of(self, call: Call) -> str:
-        """The last invocation of a tumbling window has no records, and names its shard."""
+        """Return the shard of a call. The last invocation of a tumbling window has no records, but names its shard."""
         if call.message_ids:
             return self.puts[call.message_ids[0]].shard_id
         assert call.window is not None
         return str(call.window["shardId"])
 
     def lane_of(self, put: Put) -> tuple[str, str]:
-        """What order is kept by: the shard, or within it the key where there are several lanes."""
+        """Return the lane of a record: its shard or, with several lanes, its shard and key."""
         return put.shard_id, put.key if self.mapping.parallelization_factor > 1 else ""
 
     def too_old_from(self, put: Put) -> float:
-        """When the record may be given up for its age."""
+        """Return the time from which the record may be discarded for its age."""
         early = EARLY_BY_A_WRONG_CLOCK if self.world.clock_was_wrong else 0.0
         return self._age_limit_of(put) - early
 
     def too_old_by(self, put: Put) -> float:
-        """When the record must have been given up for its age, if it has not been handed over."""
+        """Return the time by which the record must be discarded for its age if it was not handed over."""
         late = LATE_BY_A_WRONG_CLOCK if self.world.clock_was_wrong else 0.0
         return self._age_limit_of(put) + late
 
@@ -195,7 +198,7 @@ class History:
         return done
 
     def _may_be_dropped(self) -> dict[str, float]:
-        """When a record may be given up: too old, or its batch has failed as often as it may."""
+        """Return when a record may be discarded: it is too old, or its batch has used its attempts."""
         dropped = {put.number: self.too_old_from(put) for put in self.puts.values()}
         retries = self.mapping.maximum_retry_attempts
         if retries is None:
@@ -225,7 +228,7 @@ def by_beginning(calls: list[Call]) -> list[Call]:
 
 
 def by_request(calls: list[Call]) -> dict[str, list[Call]]:
-    """The calls under each request id, in order."""
+    """Return the calls of each request id, in order."""
     grouped: defaultdict[str, list[Call]] = defaultdict(list)
     for call in calls:
         grouped[call.request_id].append(call)
@@ -233,13 +236,13 @@ def by_request(calls: list[Call]) -> dict[str, list[Call]]:
 
 
 def reached(checkpoints: dict[ShardId, Checkpoint], shard_id: str) -> float:
-    """The number of the last record that the shard's checkpoint has passed; -1 for none, infinite for all."""
+    """Return the number of the last record that the shard's checkpoint has passed: -1 for none, infinity for all."""
     checkpoint = checkpoints.get(ShardId(shard_id))
     return -1 if checkpoint is None else passed(checkpoint.position)
 
 
 def passed(position: Position) -> float:
-    """As an integer, if there is one, for floats are too coarse for sequence numbers."""
+    """Return the position as an integer if it has one, because a float is too coarse for a sequence number."""
     match position:
         case AfterSequence(number):
             return int(number)

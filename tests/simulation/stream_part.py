@@ -1,4 +1,4 @@
-"""Is all well on the streams of a seed, and all quiet?
+"""Are the streams of a seed correct, and have they come to rest?
 
 The shape of a seed is in stream_shape.py, the world drawn for it in stream_drawing.py; the checks are in
 stream_checker.py, stream_rules.py and stream_bounds.py.
@@ -26,7 +26,7 @@ LONGEST_WAIT_BESIDE_A_BROKEN_MAPPING = 60.0
 class Streams:
     """The streams of a shape in a world of their own, perhaps with a queue.
 
-    With `has_changes`, a mapping has several runs in a process. Each gives back in the end what it had read ahead, so
+    With `has_changes`, a mapping has several runs in a process. Each gives back its unfinished records at its end, so
     the bytes in hand are not known from outside.
     """
 
@@ -48,9 +48,10 @@ class Streams:
         return all(self._is_quiet(mapping) for mapping in mappings)
 
     def _is_quiet(self, mapping: StreamMapping) -> bool:
-        """All that was read is done, and the store says so: of closed shards the end, of others all of interest.
+        """Return whether all records are done and stored: the ends of closed shards, and the relevant positions of
+        others.
 
-        A shard that has left unread is found out by reading it, after two listings without it.
+        A shard that left unread is noticed by a read, after two listings without it.
         """
         if mapping.name not in self.world.ready_at:
             return False
@@ -107,9 +108,9 @@ class Streams:
             checker.check_queue(self.world.queue_of(mapping), self.world.calls_of(mapping), lambda _: True)
 
     def _may_repeat(self, mapping: StreamMapping) -> bool:
-        """Whether one process may hand over records of this mapping again that are done.
+        """Return whether one process may hand over finished records of this mapping again.
 
-        The next run of a mapping goes on at the checkpoint: behind what other lanes have done, or has not stored.
+        The next run of a mapping begins at the checkpoint, which may be behind records that other lanes have done.
         """
         return self._has_changes and (mapping.parallelization_factor > 1 or self.shape.has_store_faults)
 

@@ -1,4 +1,4 @@
-"""Was every rule of failure kept on a stream? Retries, ages, invocation records and windows of one mapping's history.
+"""Did one mapping of a stream obey every rule of failures: retries, ages, invocation records and windows?
 
 retries   in one run, an unchanged batch keeps its request id, and is invoked as often as it may and no more
 ages      no batch is handed over whose head is too old
@@ -76,7 +76,7 @@ def check_invocation_records(history: History) -> None:
 
 
 def check_windows(history: History) -> None:
-    """Each invocation of a window has the state that its done records have made, none lost and none twice.
+    """Check that each invocation of a window has the state of the window's finished records, each counted once.
 
     A record that was given up is not in it; one that succeeded for a process that died before it was stored, and was
     given up later, may be.  After a window's last invocation nothing of it comes, but from the checkpoint before it.
@@ -118,7 +118,10 @@ def check_windows(history: History) -> None:
 
 
 def _must_be_in_state(history: History, put: Put, succeeded_in: set[int], life: int) -> bool:
-    """What succeeded, was not stored and was trimmed before the next process could read it is in no state any more."""
+    """Return whether a record must be in the state.
+
+    One that succeeded, was not stored, and was trimmed before the next process read it is in no state.
+    """
 
     def is_stored_after(ended: int) -> bool:
         stored = history.lives[ended].stored.get(history.mapping.state_key, {})

@@ -1,4 +1,4 @@
-"""What does a seed stand for on streams? Its shape, printed with a violation, so that it can be read before a replay.
+"""What does a seed of streams draw first? Its shape, which is printed with a violation, so a person can read it.
 
 trouble     everything goes wrong everywhere, and the daemon dies, stops and lives again, until the trouble is over
 neighbour   one life without faults, in which the first mapping is broken for good: the others must not notice

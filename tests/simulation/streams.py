@@ -1,4 +1,4 @@
-"""What do scenarios need of a stream, of whichever kind? Put a record, reshard, and know where its fake is.
+"""How do scenarios use a stream of either kind? They put records, reshard, and reach its fake.
 
 A record has a key, a kind that filters look at, and a body that must never be seen in a fact or log line.
 """
@@ -23,7 +23,7 @@ DYNAMODB_FILTER = '{"dynamodb": {"NewImage": {"kind": {"S": ["order"]}}}}'
 
 
 class SimulatedStream(Protocol):
-    """One stream and the service that it is alone in."""
+    """One stream, which is the only one of its service."""
 
     filter: str
 
@@ -38,7 +38,7 @@ class SimulatedStream(Protocol):
         """Returns the sequence number. `size` is of the body."""
 
     def reshard(self, randomness: Random) -> None:
-        """Whatever this kind of stream can do, to shards chosen by randomness."""
+        """Split, merge or roll over random shards, as this kind of stream allows."""
 
 
 class KinesisStream:

@@ -1,4 +1,7 @@
-"""What becomes of messages that lack what SQS always sends? The others go on, and the mapping says so."""
+"""What happens to messages without a value that SQS always sends?
+
+The others go on, and the mapping reports a trouble.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ Edit = Callable[[dict[str, Any]], object]
 
 
 def damaging(monkeypatch: pytest.MonkeyPatch, edit: Edit) -> list[str]:
-    """Let the server send messages with the body "bad" as `edit` leaves them; returns the receipts that come back."""
+    """Let `edit` change the messages with the body "bad" that the server sends.
+
+    Return the receipts that are used later.
+    """
     receipts: list[str] = []
 
     async def damages(call: Call, operation: str, request: dict[str, Any]) -> Any:
@@ -121,7 +127,7 @@ def test_a_defective_message_does_not_harm_others_and_returns_after_the_queues_o
             await anyio.sleep(1)
             (status,) = life.supervisor.statuses()
             states.append(status.state)
-        assert "messages cannot be delivered and come again: " in (status.reason or "")
+        assert "messages cannot be delivered and are received again: " in (status.reason or "")
         life.begin_stop()
 
     live(world, until)

@@ -46,7 +46,10 @@ FULL = Throttled(reason="TooManyRequests", detail="the function's own words")
 
 @dataclass
 class Scene:
-    """A lane, and all that it meets. `invoked` holds (seconds, request id, the records' names), `sizes` the events'."""
+    """A lane and its surroundings.
+
+    `invoked` has (seconds, request id, names of the records), `sizes` the sizes of the events.
+    """
 
     answer: Answer = lambda _names: Answered(b"")
     options: dict[str, Any] = field(default_factory=dict)

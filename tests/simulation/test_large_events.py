@@ -1,6 +1,6 @@
-"""What becomes of a batch whose event is larger than the function's service takes?
+"""What happens to a batch whose event is larger than the function's service accepts?
 
-It goes on as two halves and spends no attempt, and the batches after it are packed by what was learnt.
+It is invoked as two halves and uses no attempt, and later batches keep to the learnt limit.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def test_a_function_that_rejects_every_event_does_not_shrink_the_batches_of_anot
 
 
 class LimitedWorld(WindowWorld):
-    """Its function takes events of so many bytes. `sizes` are of the events that it took."""
+    """A world whose function accepts events of a limited size. `sizes` has the sizes of the accepted events."""
 
     def __init__(self, limit: int, **options: Any) -> None:
         super().__init__(**options)

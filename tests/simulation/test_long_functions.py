@@ -1,4 +1,4 @@
-"""What if a function runs for hours? SQS hides a message for twelve hours from its receive, and no longer."""
+"""What happens if a function runs for hours? SQS hides a message for at most twelve hours after its receive."""
 
 from __future__ import annotations
 

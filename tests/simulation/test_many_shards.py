@@ -1,4 +1,4 @@
-"""How does a mapping of more shards begin than the process's budget has room for the largest answers of?"""
+"""How does a mapping begin if the process's budget has no room for the largest answers of all its shards?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ManyShards(KinesisWorld):
                 self.put_at(width * shard + width // 2, f"{shard}/{number} " + "x" * padding)
 
     def first_batches(self) -> dict[str, int]:
-        """How many records the first batch of each shard had."""
+        """Return the number of records in the first batch of each shard."""
         batches: defaultdict[str, list[int]] = defaultdict(list)
         for call in self.calls:
             batches[call[0].partition("/")[0]].append(len(call))
@@ -75,7 +75,7 @@ def test_the_first_reads_do_not_wait_for_a_shard_whose_records_arrive_late() -> 
 
 @pytest.mark.parametrize("padding", [20_000, 300_000])
 def test_the_first_reads_of_many_shards_stay_within_the_bound(padding: int) -> None:
-    """Room for one largest answer, and a little for each shard with nothing in hand; nothing is ever done."""
+    """The budget has room for one largest answer, and a little for each shard. No record is ever done."""
     world = ManyShards(shards=20, batch_size=1)
     world.budget_in_bytes = LARGEST_ANSWER
     world.duration = 1_000.0

@@ -1,4 +1,4 @@
-"""What becomes of a mapping whose source answers oddly for a while? It is troubled, says so, and never crashes."""
+"""What happens to a mapping whose source answers oddly for a while? It is troubled, says so, and never crashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a mapping that receives more than can be invoked in time? It receives less."""
+"""What does a mapping do that receives more than it can invoke in time? It receives less."""
 
 from __future__ import annotations
 

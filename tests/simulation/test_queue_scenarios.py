@@ -1,4 +1,4 @@
-"""What does a queue mapping do, case by case? The real engine and SQS source on a virtual clock.
+"""What does a queue mapping do in each case? The real engine and SQS source run on a virtual clock.
 
 Names in brackets are cases recorded on AWS.
 """

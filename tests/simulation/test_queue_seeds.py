@@ -1,7 +1,7 @@
-"""Does everything hold on queues, whatever the seed draws? The whole engine on a virtual clock; see queue_part.py.
+"""Are all promises for queues kept for any seed? The whole engine runs on a virtual clock; see queue_part.py.
 
-A failing seed is in the test's name, and replays to the letter:
-`pytest tests/simulation/test_queue_seeds.py --first-seed SEED --seeds 1`.
+A failing seed is in the test's name, and replays to the letter: `pytest tests/simulation/test_queue_seeds.py
+--first-seed SEED --seeds 1`.
 """
 
 from __future__ import annotations

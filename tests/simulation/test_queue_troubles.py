@@ -1,4 +1,4 @@
-"""What does a queue mapping do in trouble? Each case was once got wrong, and found by a reader."""
+"""What does a queue mapping do in trouble? In each case an earlier version of poller was wrong."""
 
 from __future__ import annotations
 
@@ -415,7 +415,7 @@ def test_one_poison_message_does_not_starve_a_steady_load() -> None:
 
 
 def test_after_a_kill_a_group_does_not_run_twice_at_once() -> None:
-    """Docstring of invoking.py: whatever becomes of us meanwhile, no group begins again beside itself."""
+    """A crash cannot make one message group run twice at once (invoking.py)."""
     faults = FaultPlan(slow_answer_in_seconds=6.0)
     faults.script("ReceiveMessage", Fault.ANSWER_SLOW)
     world = World(faults=faults)
@@ -437,7 +437,7 @@ def test_after_a_kill_a_group_does_not_run_twice_at_once() -> None:
 
 
 def test_a_throttled_batch_with_a_long_visibility_timeout_does_not_expire_at_half_of_it() -> None:
-    """SQS holds a message for 12 hours in all, so a second whole timeout is refused once it would pass that."""
+    """SQS hides a message for 12 hours in all, so it rejects a second whole timeout that would end later."""
     world = World()
     dead = world.add_queue("dead")
     queue = world.add_queue("q", visibility_timeout_in_seconds=36_000, dead_letter_queue=dead, maximum_receive_count=1)
@@ -771,7 +771,7 @@ def test_a_batch_keeps_its_request_id_over_throttles_and_counts_its_attempts(mon
 
 
 def test_messages_that_are_gathered_at_a_stop_are_shown_at_once() -> None:
-    """And not when the batch that runs beside it has ended."""
+    """They do not wait for the end of another batch that runs."""
     world = World(grace_in_seconds=60)
     queue = world.add_queue("q", visibility_timeout_in_seconds=600)
     target = world.add_function("f", FunctionPlan(duration_in_seconds=(40.0, 40.0)), timeout_in_seconds=60)
@@ -791,7 +791,7 @@ def test_messages_that_are_gathered_at_a_stop_are_shown_at_once() -> None:
 
 
 def test_a_delete_is_not_tried_again_when_the_message_may_be_visible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has it then decides what becomes of it; it is told that the delete is given up."""
+    """Another client may have it then. The fact says that the delete is given up."""
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=12)
     world.add_function("f", FunctionPlan(duration_in_seconds=(0.1, 0.1)), timeout_in_seconds=8)

@@ -1,4 +1,4 @@
-"""When does a message that failed come again? The real engine and SQS source on a virtual clock."""
+"""When is a failed message received again? The real engine and SQS source run on a virtual clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUEUES = ("q", "q.fifo")
 
 
 def changes(queue: FakeQueue) -> list[str]:
-    """The visibility timeouts that were set after the receive, in order."""
+    """Return the visibility timeouts that were set after the receive, in order."""
     return [entry.detail for entry in queue.history if entry.kind == "visibility_changed"]
 
 
@@ -196,7 +196,7 @@ def test_a_call_that_hides_a_message_never_follows_the_one_that_shows_it(
 def test_an_expired_receipt_is_not_tried_again(
     is_deleted: bool, duration: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has the message now decides when it comes again."""
+    """Another client may have the message now."""
     world = World()
     queue = world.add_queue("q", visibility_timeout_in_seconds=5)
     target = world.add_function(
@@ -225,7 +225,7 @@ def test_an_expired_receipt_is_not_tried_again(
 
 
 def test_a_group_is_shown_in_order_if_a_receive_became_several_batches() -> None:
-    """Three batches by the limit of 6 MB; the first fails, and takes its group out of the two others."""
+    """The limit of 6 MB makes three batches. The first one fails, so the others lose the messages of its group."""
     world = World()
     queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=20)
     target = world.add_function(

@@ -1,4 +1,4 @@
-"""What waits when an invocation outlasts the grace of a replacement? Its message group or shard, and nothing else."""
+"""What waits if an invocation outlasts the grace of a replacement? Only its message group or shard."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMEOUT = 200.0
 
 
 def running_long(monkeypatch: pytest.MonkeyPatch, target: FakeTarget, is_long: Callable[[str], bool]) -> None:
-    """The first invocation whose event matches runs for LONG seconds."""
+    """Let the first invocation whose event matches run for LONG seconds."""
     invoke, plan, waiting = target.invoke, target.plan, [True]
 
     async def invoke_long(invocation: Invocation) -> Response:

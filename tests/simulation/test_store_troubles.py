@@ -1,4 +1,4 @@
-"""What does a stream mapping do while its positions cannot be stored? On a virtual clock, over a store that fails."""
+"""What does a stream mapping do while its store fails? The clock is virtual."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_found_child_that_another_writer_has_stored_first_is_not_read() -> Non
 
 
 def test_the_children_of_a_shard_that_is_lost_at_its_end_are_not_read() -> None:
-    """Who has the parent now may not be done with it."""
+    """The writer that has the parent now may not have finished it."""
     world = StoreWorld(batch_size=1)
     world.duration = 2.5
 

@@ -1,4 +1,4 @@
-"""What would break a mapping of a stream? Scenarios of people who tried to, on a virtual clock, over the fakes."""
+"""Which situations could break a mapping of a stream? Scenarios of reviewers, on a virtual clock, over the fakes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def names(key: str, count: int) -> list[str]:
 
 
 class SlowStore(FakeStore):
-    """What is saved takes `save_in_seconds` to be there."""
+    """A store whose saves take `save_in_seconds`."""
 
     def __init__(self, save_in_seconds: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What does a mapping make of listings that are late, leave shards out or cannot be stored? On a virtual clock."""
+"""What does a mapping do if listings are late, leave out shards or cannot be stored? The clock is virtual."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOUR = 3600.0
 
 
 class FailingStore(FakeStore):
-    """The first two saves that name a shard other than the first one fail."""
+    """A store whose first two saves of a shard other than the first one fail."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class LargeTable(TableWorld):
 
     @property
     def delays(self) -> list[float]:
-        """How long each record was on its way, in the order of their puts."""
+        """Return the delay of each record, in the order of their puts."""
         return [at - float(name) for name, at in zip(self.succeeded, self.succeeded_at, strict=True)]
 
 
@@ -107,7 +107,7 @@ def key_of(world: OneStreamWorld) -> StateKey:
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [stopping_after, crashing_after])
 def test_a_found_child_whose_save_failed_is_stored_by_the_next_listing(ending: Any) -> None:
-    """Else nothing would be stored once its parent has aged out, and the next start would begin at LATEST."""
+    """Otherwise nothing would be stored after its parent has expired, and the next start would begin at LATEST."""
     world = KinesisWorld(starting_position=Latest())
     world.store = store = FailingStore()
 
@@ -337,7 +337,7 @@ def test_the_child_of_one_of_ten_thousand_shards_is_read_soon_after_its_parent(f
 
 
 def test_mappings_of_one_account_share_the_rate_and_only_a_throttled_page_is_repeated() -> None:
-    """Somebody else, whom we know nothing of, uses the same limit."""
+    """Another client, which the daemon does not know of, uses the same limit."""
     world = LargeTable(generations=20)
 
     async def main() -> None:
@@ -445,7 +445,7 @@ def test_a_merged_child_waits_for_a_parent_that_no_listing_has_shown_yet() -> No
 
 
 def test_a_child_that_two_listings_find_at_once_is_stored_once() -> None:
-    """Else its second save could come after its first checkpoint, and move it back."""
+    """Otherwise its second save could follow its first checkpoint, and move it back."""
 
     class SlowToStoreFound(FakeStore):
         pauses = iter([5, 8])
@@ -520,7 +520,7 @@ def test_children_that_are_already_listed_are_not_requested() -> None:
 
 def test_a_listing_that_still_shows_a_drained_shard_as_open_is_not_mistaken_for_another_stream() -> None:
     class Late(KinesisWorld):
-        """A listing tells the shards of ten seconds ago; answers do not name children."""
+        """Listings show the shards of ten seconds ago, and answers to reads do not name children."""
 
         def source(self, mapping: StreamMapping, client: Client) -> StreamSource:
             source = super().source(mapping, client)
@@ -610,7 +610,7 @@ def test_at_a_start_at_latest_only_failed_iterators_are_requested_again(failures
 
 
 def test_a_stream_without_listed_shards_has_no_positions() -> None:
-    """Else a restart before the next listing would begin at LATEST again, after what was written since."""
+    """Otherwise a restart before the next listing would begin at LATEST again, after records written since."""
 
     class New(TableWorld):
         """A stream that was switched on a moment ago."""

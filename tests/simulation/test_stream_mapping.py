@@ -1,4 +1,4 @@
-"""What does a Kinesis mapping do? The real engine and source on a virtual clock, over a fake Kinesis that behaves."""
+"""What does a Kinesis mapping do? The real engine and source run on a virtual clock, over a fake of Kinesis."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def by_key(invoked: Sequence[str]) -> dict[str, list[int]]:
 
 
 def assert_in_order(invoked: Sequence[str]) -> None:
-    """For each key, the first time of each record comes in order, and none is left out before it."""
+    """Assert that for each key the first deliveries are in order, without a gap."""
     for key, numbers in by_key(invoked).items():
         firsts = list(dict.fromkeys(numbers))
         assert firsts == sorted(firsts), f"{key}: {firsts}"
@@ -242,7 +242,7 @@ def test_latest_loses_nothing_over_a_restart_when_our_clock_is_wrong(ahead: floa
 
 
 def test_latest_is_a_time_that_the_source_has_reached_even_if_our_clock_is_ahead() -> None:
-    """So little that the source's answers do not contradict it."""
+    """Our clock is ahead by so little that the source's answers do not contradict it."""
     world = KinesisWorld(starting_position=Latest(), batch_size=1)
     world.clock.ahead = 1.5
     world.poison = {"a/0"}

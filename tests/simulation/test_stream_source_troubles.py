@@ -1,4 +1,4 @@
-"""What does a mapping do when its stream is old, throttled, deleted or made anew? On a virtual clock, over the fake."""
+"""What does a mapping do if its stream is old, throttled, deleted or created again? The clock is virtual."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MEBIBYTE = 1024 * 1024
 
 
 class Watch:
-    """Ends a life after so long, and notes the mapping's state at the times that it was told."""
+    """Ends a life after some time, and notes the mapping's state at the given times."""
 
     def __init__(self, seconds: float, *look_at: float) -> None:
         self._seconds = seconds
@@ -53,7 +53,7 @@ class Watch:
 
 
 def reshard(world: KinesisWorld, times: int) -> None:
-    """The only open shard is split in two, and these are merged again; every time three shards are closed."""
+    """Split the only open shard, and merge its children again. This closes three shards each time."""
     for _ in range(times):
         [open_shard] = [shard for shard in world.stream.shards(now=anyio.current_time()) if shard.is_open]
         left, right = world.stream.split(open_shard.shard_id, now=anyio.current_time())

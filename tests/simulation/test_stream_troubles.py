@@ -1,4 +1,4 @@
-"""What went wrong once on streams, when seeds were drawn: each is a scenario of its own, and may not come back."""
+"""Which faults of streams did seeds find in earlier versions? Each one has a scenario."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_records_in_hand_are_not_overtaken_by_a_grandchild_whose_parents_expired
 
 
 def test_a_start_at_latest_is_no_later_than_requested_to_the_millisecond() -> None:
-    """Kinesis tells arrivals in whole milliseconds: what is stored may not be rounded up."""
+    """Kinesis reports arrivals in whole milliseconds, so a stored time may not be rounded up."""
     world = World()
     target = world.add_function("function", FunctionPlan(duration_in_seconds=(0.0, 0.0)))
     numbers: list[str] = []

@@ -1,4 +1,4 @@
-"""What does a person see of a stream that does not go well? The status over time, and the facts, each once."""
+"""What does a person see of a stream with trouble? The status over time, and each fact once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOWER, UPPER = 0, 2**127
 
 
 class Watched(KinesisWorld):
-    """Two shards with five records each, `a` in the first and `b` in the second, looked at every second."""
+    """Two shards with five records each, `a` in the first and `b` in the second. Their status is read every second."""
 
     busy_until = 0.0
     answer_until: tuple[float, Response] = (0.0, Answered(b""))
@@ -149,7 +149,7 @@ def test_the_iterator_age_grows_with_the_oldest_record_that_is_not_done() -> Non
 
 
 def look_after_putting(world: Watched, *names: str, every: float, then: float) -> StreamStatus:
-    """The status `then` seconds after these were put into the first shard, one by one."""
+    """Return the status `then` seconds after these records were put into the first shard, one by one."""
     statuses: list[MappingStatus] = []
 
     async def until(life: Life) -> None:

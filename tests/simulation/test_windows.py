@@ -1,4 +1,4 @@
-"""What do tumbling windows see? Each of its records once, whatever fails, splits, stops or crashes."""
+"""Which records does a tumbling window count? Each of its own once, through failures, splits, stops and crashes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGE = "x" * 1_048_640
 
 
 def shown(world: Windows) -> list[tuple[int, int, list[str] | str, list[str]]]:
-    """Each call in short: the window, the records (or which last call it is), and what its state has seen."""
+    """Return each call in short: the window, the records (or which last call it is), and the records in its state."""
     words = {False: "final", True: "early"}
     return [
         (call.start, call.end, words[call.is_early] if call.is_final else call.numbers, call.state.get("seen", []))
@@ -43,7 +43,7 @@ def assert_each_window_saw_its_records(world: Windows) -> None:
 
 
 def test_the_state_of_a_window_is_stored_five_times_a_second() -> None:
-    """A crash forgets what a function has returned since, and hands it the records again."""
+    """A crash loses the states that the function has returned since then, and delivers these records again."""
     world = WindowWorld(batch_size=1)
     world.duration = 0.1
     positions: set[str] = set()
@@ -521,7 +521,9 @@ def test_a_mapping_that_no_longer_has_windows_forgets_the_stored_one() -> None:
 
 
 def test_a_restart_neither_loses_nor_repeats_a_state(seed: int) -> None:
-    """Crashes and stops at any moment, failures of all kinds, splits, early ends: each window saw its records once."""
+    """With crashes and stops at any time, failures of all kinds, splits and early ends, each window counts its records
+    once.
+    """
     kind = (WindowWorld, WindowTable)[seed % 2]
     randomness = random.Random(seed)
     world = kind(

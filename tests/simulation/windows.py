@@ -1,6 +1,6 @@
-"""What do tests of tumbling windows live in? A function that gathers in its state what it was given, and its books.
+"""What do tests of tumbling windows use? A function whose state lists the records that it got, and a log of its calls.
 
-The state is `{"seen": [sequence numbers]}`, so that what is lost or counted twice shows.
+The state is `{"seen": [sequence numbers]}`, so a test sees records that are lost or counted twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.fakes.clock import EPOCH
 from tests.simulation.one_stream import KinesisWorld, OneStreamWorld, TableWorld
 
 WindowName = tuple[str, int]
-"""A shard and the beginning of a window, on anyio's clock."""
+"""The shard and the start of a window, on anyio's clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Windows(OneStreamWorld):
         return [call for call in self.windows if call.is_final]
 
     def put_into(self) -> dict[WindowName, list[str]]:
-        """What the windows should have seen: every record of the stream, where it arrived."""
+        """Return the records that each window must count, by their arrival times."""
         windows: defaultdict[WindowName, list[str]] = defaultdict(list)
         for entry in self.stream.history:
             if entry.kind == "put":
@@ -76,7 +76,10 @@ class Windows(OneStreamWorld):
         return windows
 
     def seen_in(self) -> dict[WindowName, list[str]]:
-        """What the last calls were given that came to an end, early ones included; a repeated one counts once."""
+        """Return the records in the states of all finished last calls, including early ones.
+
+        A repeated call counts once.
+        """
         seen: defaultdict[WindowName, list[str]] = defaultdict(list)
         finals = sorted((call for call in self.ended if call.is_final), key=lambda call: call.window)
         for window, calls in groupby(finals, lambda call: call.window):
@@ -117,10 +120,10 @@ def number_of(record: dict[str, Any]) -> str:
 
 
 def seconds_of(text: str) -> int:
-    """The events' spelling of a time, on anyio's clock."""
+    """Return the time of an event in seconds on anyio's clock."""
     return int(datetime.fromisoformat(text).timestamp() - EPOCH)
 
 
 def gathered(call: Call, numbers: list[str], **also: Any) -> bytes:
-    """The answer that adds these to the state."""
+    """Return the answer that adds these records to the state."""
     return orjson.dumps({"state": {"seen": call.state.get("seen", []) + numbers}} | also)

@@ -1,4 +1,5 @@
-"""What does the daemon live in? Sources and functions that outlive it, a virtual clock, faults and crashes by seed.
+"""What surrounds the daemon in a simulation? Sources and functions that outlive it, a virtual clock, and faults by
+seed.
 
     World ── queues (tests/fakes/sqs.py), streams (kinesis.py, dynamodb_streams.py), functions, destinations, a store
       └ life after life: a supervisor over the real engine and sources (life.py), until a crash, a stop, or all is done
