@@ -13,7 +13,7 @@ from poller.demo.screen import Bars, Lines
 
 LOOK_EVERY_SECONDS = 0.4
 NOTHING_MOVES_AFTER_SECONDS = 15.0
-"""Several visibility timeouts, so every message that comes again has come again by then."""
+"""Several visibility timeouts, so that every message that is received again was received by then."""
 
 LONGEST_WATCH_IN_SECONDS = 90.0
 

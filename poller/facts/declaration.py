@@ -17,7 +17,7 @@ If several facts count one metric, the metric is a constant, and each of these f
 The levels of a log line:
 
     error     a human should look: a mapping crashed, a source is missing or forbidden, something was lost
-    warning   a batch failed or waits, a shard is blocked, a message will come again, a child process died
+    warning   a batch failed or waits, a shard is blocked, a message is received again, a child process died
     info      started, ready, recovered, stopping; and what child processes print
     debug     what went well, and what always follows from a failure that was logged
 

@@ -57,9 +57,9 @@ class MappingResumedByRequest(NamedTuple):
 
 @declare(
     Line("error"),
-    Counter(
-        "poller_mapping_crashes_total", "Times that a mapping stopped by a fault of poller itself.", of="mapping"
-    ).by(1),
+    Counter("poller_mapping_crashes_total", "Times that a fault of poller itself stopped a mapping.", of="mapping").by(
+        1
+    ),
 )
 class MappingCrashed(NamedTuple):
     """A fault of poller itself stopped the mapping, which starts again in `retry_in_seconds`; other mappings go on."""

@@ -18,7 +18,7 @@ MESSAGES_DELETED = Counter("poller_messages_deleted_total", "Messages that were 
     Line("debug"),
     RECORDS_POLLED.by("records"),
     Counter("poller_receives_total", "ReceiveMessage requests that were answered.", of="queue").by(1),
-    Counter("poller_empty_receives_total", "ReceiveMessage requests that brought no message.", of="queue").by(
+    Counter("poller_empty_receives_total", "ReceiveMessage requests that returned no message.", of="queue").by(
         1, when=lambda fact: not fact.records
     ),
 )
@@ -41,7 +41,7 @@ class MessagesDeleted(NamedTuple):
     Line("warning", once_per=("mapping", "is_given_up")),
     Counter(
         "poller_delete_failures_total",
-        "Messages that could not be deleted, counted at each try; those given up come again.",
+        "Messages that could not be deleted, counted at each try; those given up are received again.",
         of="queue",
         labels=(OUTCOME,),
     ).by("records"),

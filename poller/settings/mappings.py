@@ -156,7 +156,7 @@ class MappingOptions(Options):
     """Which records are for the function."""
 
     function_response_types: ResponseTypes = Field(default_factory=list)
-    """["ReportBatchItemFailures"] if the function's answer names the records that failed, so that only they come again.
+    """["ReportBatchItemFailures"] if the function's answer names the failed records, so that only these are repeated.
     Default: []."""
 
     scaling_config: Annotated[ScalingConfigOptions, QUEUES] = Field(default_factory=ScalingConfigOptions)

@@ -39,19 +39,19 @@ CREATE TABLE checkpoint (
     stream_arn TEXT NOT NULL,
     shard_id TEXT NOT NULL,
     position TEXT NOT NULL,
-    rank TEXT NOT NULL,         -- sorts as the positions do
+    rank TEXT NOT NULL,         -- the order of ranks is the order of positions
     window_start INTEGER,
     window_end INTEGER,
     window_state TEXT,
     saved_at INTEGER NOT NULL DEFAULT ({NOW}),
     version INTEGER NOT NULL DEFAULT 1,     -- the same for all saves of one writer, larger for the next writer
-    writer TEXT NOT NULL DEFAULT '',        -- the run of a mapping that saved the row last; empty: a person
+    writer TEXT NOT NULL DEFAULT '',        -- the run that saved the row last; empty after a person's change
     PRIMARY KEY (mapping, stream_arn, shard_id),
     CHECK ((window_start IS NULL) = (window_end IS NULL) AND (window_start IS NULL) = (window_state IS NULL))
 ) WITHOUT ROWID;
 CREATE TRIGGER checkpoint_never_moves_back BEFORE UPDATE ON checkpoint WHEN new.rank < old.rank
     BEGIN SELECT RAISE(ABORT, 'the checkpoint would move back'); END;
-CREATE TABLE start_over (       -- a person's, instead of the mapping's starting_position
+CREATE TABLE start_over (       -- positions that a person has set; a mapping uses them instead of starting_position
     mapping TEXT NOT NULL,
     stream_arn TEXT NOT NULL,
     position TEXT NOT NULL,

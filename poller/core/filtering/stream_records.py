@@ -84,4 +84,4 @@ def _explained(path: Path) -> str:
         return 'is text, because DynamoDB writes numbers as text: a number or "numeric" never matches'
     if path[1] in _ITEMS and path[-1] not in _SCALARS:
         return f"names no type; write the type below the attribute ({', '.join(TYPES)}), as in salary.N"
-    return "is never of the kind that the pattern asks for"
+    return "never has the type that the pattern requires"

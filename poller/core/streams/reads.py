@@ -29,20 +29,20 @@ def fault_in(read: Read) -> str | None:
     """Return what is wrong with the read, or None. The text continues a sentence that begins with "the answer has"."""
     behind = read.behind_in_seconds
     if behind is not None and not 0 <= behind < YEAR_3000:
-        return "a time behind the tip that cannot be"
+        return "an impossible lag behind the tip"
     if not read.records:
         return None
     sequence_numbers, lane_keys, arrivals, _ = zip(*read.records, strict=True)
     try:
         if not _are_numbers(sequence_numbers):
-            return "a sequence number that is no number"
+            return "a sequence number that is not a number"
         if not are_in_order(sequence_numbers):
             return "records whose sequence numbers do not increase"
         "".join(lane_keys)
         if not (min(arrivals) >= 0 and max(arrivals) < YEAR_3000 and isfinite(sum(arrivals))):
-            return "an arrival time that cannot be"
+            return "an impossible arrival time"
     except TypeError:
-        return "a record with a value of another kind"
+        return "a record with a value of a wrong type"
     return None
 
 

@@ -23,7 +23,7 @@ def why_nothing_comes(arn: Arn, status: str | None, *, is_drained: bool) -> str 
     `status` is the stream's status in the service's spelling, or None. `is_drained` is true if every shard is drained.
     """
     if status in ENDED:
-        return f"the stream is {status}: it takes no new records, and what it holds is still read. {_what_to_do(arn)}"
+        return f"the stream is {status}: it takes no new records, and its old ones are still read. {_what_to_do(arn)}"
     if is_drained:
         return f"every shard of the stream is closed and done, and none has a child. {_what_to_do(arn)}"
     return None

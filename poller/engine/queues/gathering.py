@@ -295,7 +295,9 @@ class Gatherer:
         ids = {id(message) for message in sound}
         aside = [message for message in messages if id(message) not in ids]
         defects = dict.fromkeys(message.defect for message in aside if message.defect)
-        text = f"{len(aside)} of {len(messages)} messages cannot be delivered and come again: {'; '.join(defects)}"
+        text = (
+            f"{len(aside)} of {len(messages)} messages cannot be delivered and are received again: {'; '.join(defects)}"
+        )
         self._defective_until = receive.answered_at + receive.timeout_in_seconds
         error = Rejected(text, code="UnusableMessage")
         self._health.background_failure(MESSAGES, error, retry_in=receive.queue_timeout_in_seconds)

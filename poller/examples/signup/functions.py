@@ -1,7 +1,7 @@
 """How does a function store the messages of a queue, and another one send a mail for each new row of the table?
 
 `insert_records` is for standard and for FIFO queues.
-It needs `function_response_types = ["ReportBatchItemFailures"]`, and answers with the records that must come again:
+It needs `function_response_types = ["ReportBatchItemFailures"]`, and answers with the records to be delivered again:
 
     standard queue   each record that failed
     FIFO queue       each record that failed, and all later records of its message group, because the queue deletes
@@ -38,7 +38,7 @@ Record = dict[str, Any]
 
 
 def insert_records(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """The handler: store every record of the batch, and answer with those that must come again."""
+    """The handler: store every record of the batch, and answer with those that must be delivered again."""
     return {"batchItemFailures": failures(event["Records"], store, max_receives=int(os.environ["MAX_RECEIVES"]))}
 
 
@@ -121,7 +121,7 @@ def check(email: str, attempt: int) -> None:
     if not at:
         raise ValueError("no email address")
     if server.startswith("grey.") and attempt == 1:
-        raise ValueError("the server of this address asks to come again")
+        raise ValueError("the server of this address asks for another attempt")
 
 
 def welcome(name: str, email: str, event_id: str) -> EmailMessage:

@@ -9,7 +9,7 @@ from poller.core.filtering import mismatch
 
 NUMBERS_ARE_TEXT = 'is text, because DynamoDB writes numbers as text: a number or "numeric" never matches'
 NO_TYPE = "names no type; write the type below the attribute (S, N, B, SS, NS, BS, BOOL, NULL, M, L), as in salary.N"
-ANOTHER_KIND = "is never of the kind that the pattern asks for"
+ANOTHER_KIND = "never has the type that the pattern requires"
 NUMERIC = [{"numeric": [">", 50_000]}]
 
 
