@@ -3,6 +3,8 @@
 A new fact takes two edits: its class, in the file of its area, and the call of `emit` where the fact happens.
 `declaration.py` defines what a declaration can say, and telemetry/ carries it out.  The names of log events and metrics
 are nowhere else, so they cannot differ from each other.  `poller reference` lists them.
+The tests then ask for two more: an entry in EXPECTATIONS (tests/unit/telemetry/test_telemetry.py), and the lists in
+deploy/, which `poller reference log --markdown` and `poller reference metrics --markdown` print.
 
 Numbers count records unless a name says otherwise; times are in seconds.
 Every field is safe to log: no fact has the body of a record, or a secret.
