@@ -188,6 +188,7 @@ class EventQueue(Protocol):
 
         `event` is the claimed event with other attempts, another due time, an ending or a reason why it is stuck.
         Raises errors.QueueFull if the event has grown, and the disk has no room for that.
+        Raises errors.Rejected if the queue never accepts the changed event, for example because it is now too large.
         """
 
     async def remove(self, taken: TakenEvent) -> None:

@@ -133,6 +133,7 @@ class SqsEventQueue:
         """Send the changed event and delete its message, or hide its message until the event is due.
 
         If the attempts are unchanged, only the due time and the postponements are kept.
+        Raises Rejected if the queue does not accept the changed event; its message then stays claimed.
         """
         assert (event.request_id, event.function) == (taken.event.request_id, taken.event.function)
         now = self._clock.now()

@@ -27,8 +27,7 @@ class Claim:
 
     `event` is the event as it is now. The queue still has it as it was when it was taken.
     `is_being_settled` is true while a call to the queue ends the claim.
-    `is_moved` is true once a queue of undelivered events has stored `event`; then this claim's event only needs to be
-    removed.
+    `is_moved` is true once the daemon's own queue has stored `event`; then this claim's event only needs to be removed.
     """
 
     __slots__ = ("ends_at", "event", "is_being_settled", "is_lost", "is_moved", "queue", "taken")

@@ -4,7 +4,7 @@
     keeper                                           extends the claims on the events in hand
     watcher                                          reads how many events wait
 
-The daemon's own queue holds the events of the function, or only its undelivered endings if the function has an SQS
+The daemon's own queue holds the events of the function, or only those that SQS cannot keep if the function has an SQS
 queue for its events; then there are two takers.
 At the stop, the takers end at once, and the invocations that run may finish within the grace.  Then everything that is
 still in hand is cut and put back: each event as the last decision about it left it.

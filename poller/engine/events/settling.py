@@ -4,6 +4,8 @@
     it changed, or must wait          put back
     an ended event of an SQS queue    store it in the daemon's own queue, then remove it from SQS: a message of SQS
                                       cannot say how its event ended
+    SQS rejects the changed event     the same: an event that fits exactly has no room for what it must say of its
+                                      attempts
 
 A crash between the two calls makes a duplicate, never a loss.
 While the calls fail, the event stays in hand and claimed, so that the run takes fewer events.
@@ -21,7 +23,7 @@ import anyio
 from poller.core.backoff import SOURCE
 from poller.engine.events.claims import Claim, ClaimKeeper
 from poller.engine.events.health import EventHealth
-from poller.errors import ServiceError
+from poller.errors import Rejected, ServiceError
 from poller.model.event import Event
 from poller.ports import EventQueue
 
@@ -31,7 +33,7 @@ RELEASE_IN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """Settles the events in hand of one run. `own_queue` is the daemon's own queue, which keeps endings."""
+    """Settles the events in hand of one run. `own_queue` is the daemon's own queue, which keeps what SQS cannot."""
 
     own_queue: EventQueue
     keeper: ClaimKeeper
@@ -70,10 +72,20 @@ class Settler:
         event = claim.event
         if claim.is_moved or is_done(event):
             await claim.queue.remove(claim.taken)
-        elif event.ending is None or claim.queue is self.own_queue:
+        elif claim.queue is self.own_queue:
             await claim.queue.put_back(claim.taken, event)
-        elif claim.is_held:
-            await self.own_queue.put([event])
+        elif event.ending is not None:
+            await self._move(claim)
+        else:
+            try:
+                await claim.queue.put_back(claim.taken, event)
+            except Rejected:
+                await self._move(claim)
+
+    async def _move(self, claim: Claim) -> None:
+        """Store the event in the daemon's own queue, unless its claim is lost, and remove it from its queue."""
+        if claim.is_held:
+            await self.own_queue.put([claim.event])
             claim.is_moved = True
             await claim.queue.remove(claim.taken)
 
