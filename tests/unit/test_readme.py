@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from poller.cli import app
 from poller.settings.loading import load
+from poller.settings.values import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -20,13 +21,24 @@ def blocks(language: str) -> list[str]:
     return [text for named, text in fences if named == language]
 
 
+def shown_settings(file: Path, text: str) -> Settings:
+    file.write_text(text)
+    return load(file, {})
+
+
 def test_the_minimal_settings_are_valid(tmp_path: Path) -> None:
-    (shown,) = blocks("toml")
-    file = tmp_path / "poller.toml"
-    file.write_text(shown)
-    settings = load(file, {})
+    settings = shown_settings(tmp_path / "poller.toml", blocks("toml")[0])
     assert [mapping.name for mapping in settings.queue_mappings] == ["new_users"]
     assert not settings.warnings
+
+
+def test_the_settings_of_asynchronous_events_are_valid(tmp_path: Path) -> None:
+    settings = shown_settings(tmp_path / "poller.toml", blocks("toml")[1])
+    (function,) = settings.functions.values()
+    config = function.event_invoke_config
+    assert None not in (config.on_success, config.on_failure, config.dead_letter_arn)
+    assert not settings.warnings
+    assert len(blocks("toml")) == 2, "each block has a test"
 
 
 def test_the_gate_runs_the_test_command_of_the_readme() -> None:
