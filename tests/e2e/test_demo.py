@@ -25,7 +25,8 @@ import botocore.session
 import pytest
 
 from poller.demo.resharding.kinesis_local import PACKAGE, VERSION
-from tests.e2e.harness import descendants
+from tests.aws_cli import aws_cli
+from tests.e2e.harness import descendants, environment
 from tests.node import installed
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,7 @@ WITHOUT_ITS_EMULATOR = "import sys; sys.modules['ministack'] = None; from poller
 def demo(
     folder: Path, *options: str, stdout: int | IO[bytes] = subprocess.PIPE, stderr: int = subprocess.STDOUT
 ) -> Iterator[subprocess.Popen[str]]:
-    environment = os.environ | {
+    hostile = os.environ | {
         "TMPDIR": str(folder),
         "XDG_CACHE_HOME": str(cache(folder)),
         "PYTHONPATH": str(ROOT),
@@ -47,7 +48,7 @@ def demo(
     }
     with subprocess.Popen(
         [sys.executable, "-m", "poller", "demo", *options],
-        env=environment,
+        env=hostile,
         stdout=stdout,
         stderr=stderr,
         text=True,
@@ -115,7 +116,9 @@ def test_the_demo_splits_and_merges_a_stream_keeps_the_order_and_ends_by_itself(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_demos_numbers_agree_and_with_keep_it_serves_the_user_until_ctrl_c(tmp_path: Path) -> None:
+def test_the_demos_numbers_agree_and_with_keep_it_serves_the_user_until_ctrl_c(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """One tour answers all questions, because a tour takes half a minute."""
     with demo(tmp_path, "--keep") as process:
         output = read_until(process, "The status page: ")
@@ -124,7 +127,7 @@ def test_the_demos_numbers_agree_and_with_keep_it_serves_the_user_until_ctrl_c(t
         deleted_before = deleted(output)
         send_as_invited(output)
         put_as_invited(output)
-        assert called_as_invited(output) == {"rows": 10}
+        assert called_as_invited(output, tmp_path_factory.mktemp("aws")) == {"rows": 10}
         [place] = tmp_path.iterdir()
         deadline = time.monotonic() + 120
         while deleted(output) == deleted_before or "user-99" not in (place / "clicks.txt").read_text(encoding="utf-8"):
@@ -270,16 +273,17 @@ def send_as_invited(output: str) -> None:
         sqs.send_message(QueueUrl=url, MessageBody=body)
 
 
-def called_as_invited(output: str) -> Any:
-    """Call the function as the `aws lambda invoke` of the output does, and return its answer."""
-    [(endpoint, function, payload)] = re.findall(
-        r"lambda invoke --endpoint-url (\S+) --function-name (\S+) .*--payload '(.*)'", output
-    )
-    with client("lambda", output, endpoint_url=endpoint) as functions:
-        answer = functions.invoke(FunctionName=function, Payload=payload, LogType="Tail")
-        assert "FunctionError" not in answer
-        assert b"REPORT RequestId" in base64.b64decode(answer["LogResult"])
-        return json.loads(answer["Payload"].read())
+def called_as_invited(output: str, folder: Path) -> Any:
+    """Run the `aws lambda invoke` of the output with AWS's command line, and return the function's answer."""
+    [command] = re.findall(r"echo '.*' \| aws lambda invoke .*", output)
+    path = f"{aws_cli(folder)}{os.pathsep}{os.environ['PATH']}"
+    variables = environment(None, PATH=path, **variables_of(output))
+    done = subprocess.run(["sh", "-c", command], env=variables, capture_output=True, text=True, timeout=60, check=True)
+    answer, end = json.JSONDecoder().raw_decode(done.stdout)
+    printed = json.loads(done.stdout[end:])
+    assert "FunctionError" not in printed
+    assert b"REPORT RequestId" in base64.b64decode(printed["LogResult"])
+    return answer
 
 
 def put_as_invited(output: str) -> None:
@@ -299,14 +303,19 @@ def received_as_invited(output: str) -> str:
     return str(message["Body"])
 
 
+def variables_of(output: str) -> dict[str, str]:
+    """Return the environment variables that the output names for AWS's clients."""
+    return dict(pair.split("=", 1) for pair in re.findall(r"AWS_\w+=\S+", output))
+
+
 @contextmanager
-def client(service: str, output: str, *, endpoint_url: str | None = None) -> Iterator[Any]:
-    """Yield a client with the variables of the output. `endpoint_url` takes precedence over the printed one."""
-    variables = dict(pair.split("=", 1) for pair in re.findall(r"AWS_\w+=\S+", output))
+def client(service: str, output: str) -> Iterator[Any]:
+    """Yield a client with the variables of the output."""
+    variables = variables_of(output)
     made = botocore.session.get_session().create_client(
         service,
         region_name=variables["AWS_DEFAULT_REGION"],
-        endpoint_url=endpoint_url or variables["AWS_ENDPOINT_URL"],
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
         aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
     )

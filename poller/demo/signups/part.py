@@ -139,8 +139,8 @@ class Signups:
         row = shlex.quote(f'{{":row": {{"N": "{SAMPLE.number}"}}}}')
         event = json.dumps({"Records": [{"s3": {"bucket": {"name": BUCKET}, "object": {"key": CALLED_KEY}}}]})
         return [
-            f"aws lambda invoke --endpoint-url http://{self._api} --function-name {PROCESS_CSV} --log-type Tail "
-            f"--cli-binary-format raw-in-base64-out --payload {shlex.quote(event)} /dev/stdout",
+            f"echo {shlex.quote(event)} | aws lambda invoke --endpoint-url http://{self._api} "
+            f"--function-name {PROCESS_CSV} --log-type Tail --payload fileb:///dev/stdin /dev/stdout",
             f"{AWS_SQS} send-message --queue-url {urls[STANDARD.name]} {send}",
             f"{AWS_SQS} send-message --queue-url {urls[FIFO.name]} --message-group-id {SAMPLE.company} "
             f"--message-deduplication-id {SAMPLE.number} {send}",
