@@ -50,7 +50,8 @@ class Listing(NamedTuple):
 
 LIST = """
 SELECT request_id, accepted_at, due_at, attempts, free_at > ? AND free_at != due_at,
-    json_type(rest, '$.ending') NOTNULL, stuck, (SELECT length(payload) FROM payload WHERE payload.id = event.id)
+    CASE json_valid(rest) WHEN 1 THEN json_type(rest, '$.ending') NOTNULL ELSE 0 END, stuck,
+    (SELECT length(payload) FROM payload WHERE payload.id = event.id)
 FROM event WHERE function = ? ORDER BY accepted_at, id LIMIT ?
 """
 
@@ -62,7 +63,8 @@ FROM event WHERE function = ? AND request_id = ? ORDER BY id DESC LIMIT 1
 
 RETRY = """
 UPDATE event SET stuck = '', due_at = ?1, free_at = ?1, claim = '',
-    rest = json_remove(rest, '$.ending.rejections', '$.ending.rejected_since')
+    rest = CASE json_valid(rest) WHEN 1 THEN json_remove(rest, '$.ending.rejections', '$.ending.rejected_since')
+        ELSE rest END
 WHERE function = ?2 AND stuck != '' AND ?3 IN ('', request_id)
 """
 """The count of rejections begins anew; otherwise the next one would make the event stuck again."""

@@ -2,7 +2,7 @@
 
     free_at <= now      may be taken: due, or its claim has ended
     free_at > now       not yet due, or claimed
-    stuck               is never taken
+    stuck               is never taken, until a person retries it
 
 A claim names the taker and the take. Whoever takes the event later writes another claim, and the earlier one is lost.
 
@@ -58,6 +58,8 @@ UPDATE event SET claim = ?, free_at = ? WHERE id IN (
 ) RETURNING id, function, request_id, accepted_at, due_at, attempts, postponements, stuck, rest,
     (SELECT payload FROM payload WHERE payload.id = event.id)
 """
+
+SET_ASIDE = "UPDATE event SET claim = '', free_at = due_at, stuck = ? WHERE id = ?"
 
 RELEASE = """
 UPDATE event SET claim = '', free_at = due_at WHERE claim = ? AND id IN (SELECT value FROM json_each(?))
@@ -125,12 +127,17 @@ def put(file: sqlite3.Connection, events: Sequence[Event]) -> None:
 def take(
     file: sqlite3.Connection, function: FunctionName, *, claim: str, count: int, now: float, until: float
 ) -> list[TakenEvent]:
-    """Claim up to `count` events until that time. Raises DamagedRow for a row that this program cannot have written."""
+    """Claim up to `count` events until that time.
+
+    A row that this program cannot have written becomes stuck, so that it does not hold up the events behind it.
+    """
     asked = (claim, microseconds(until), function, microseconds(now), count)
-    taken = [
-        TakenEvent(event=event_of(row), handle=f"{row[0]} {claim}", claimed_until=until)
-        for row in file.execute(TAKE, asked).fetchall()
-    ]
+    taken = []
+    for row in file.execute(TAKE, asked).fetchall():
+        try:
+            taken.append(TakenEvent(event=event_of(row), handle=f"{row[0]} {claim}", claimed_until=until))
+        except DamagedRow as error:
+            file.execute(SET_ASIDE, (str(error), row[0]))
     taken.sort(key=lambda each: each.event.due_at)
     return taken
 
@@ -180,9 +187,11 @@ def functions(file: sqlite3.Connection) -> frozenset[FunctionName]:
 
 
 def event_of(row: tuple[Any, ...]) -> Event:
-    """Return the event of a row with the columns that TAKE returns."""
+    """Return the event of a row with the columns that TAKE returns. Raises DamagedRow."""
     row_id, function, request_id, accepted_at, due_at, attempts, postponements, stuck, rest, payload = row
     try:
+        if not isinstance(payload, bytes):
+            raise ValueError("the event has no payload")
         return Event(
             request_id=RequestId(request_id),
             function=FunctionName(function),

@@ -10,10 +10,9 @@ import anyio
 import pytest
 
 from poller.errors import QueueFull, Rejected, Unreachable
-from poller.event_queues import jobs
+from poller.event_queues import by_hand, jobs
 from poller.event_queues.embedded import EmbeddedEventQueue
 from poller.model.event import CLAIM_IN_SECONDS, Ending, Event, LastAttempt, TakenEvent
-from poller.model.ids import FunctionName
 from poller.sqlite import kind as sqlite_kind
 from tests.fakes.clock import VirtualClock
 from tests.fakes.disk import no_file_grows_beyond, put_away, transactions
@@ -224,26 +223,30 @@ async def test_a_file_that_another_program_keeps_locked_is_expected_to_come_back
         assert [taken.event for taken in await process.take()] == [put]
 
 
-async def test_a_damaged_row_is_an_error_of_its_function_alone(path: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE event SET rest = '[]' WHERE id < 3",
+        "UPDATE event SET rest = '{' WHERE id < 3",
+        "DELETE FROM payload WHERE id < 3",
+    ],
+)
+async def test_events_in_damaged_rows_become_stuck_and_the_others_are_taken(path: Path, damage: str) -> None:
     process = Process(path)
     async with process.queue as queue:
-        await queue.put([process.event(), replace(process.event(), function=MAIL)])
+        await queue.put([process.event(), process.event(), good := process.event()])
         with closing(sqlite3.connect(path)) as person, person:
-            person.execute("UPDATE event SET rest = '[]' WHERE function = 'resize'")
-        answers: list[object] = []
-
-        async def take(function: FunctionName) -> None:
-            try:
-                answers.append(len(await queue.take(function, count=1, wait_in_seconds=0)))
-            except Rejected as error:
-                answers.append(str(error))
-
-        async with anyio.create_task_group() as takers:
-            with locked(path):  # so that the second take and the third are done in one transaction
-                for function in (MAIL, RESIZE, MAIL):
-                    takers.start_soon(take, function)
-                    await anyio.wait_all_tasks_blocked()
-        assert set(answers) == {1, 0, f"{path}: the event in row 1 cannot be read"}
+            person.execute(damage)
+        with anyio.fail_after(10):
+            [taken] = await queue.take(RESIZE, count=1, wait_in_seconds=5.0)
+        assert taken.event == good
+        depth = await queue.depth(RESIZE)
+        assert (depth.waiting, depth.in_flight, depth.stuck) == (0, 1, 2)
+    now = process.clock.now()
+    stuck = [event.stuck for event in by_hand.listed(path, RESIZE, now=now).events if event.stuck]
+    assert stuck == ["the event in row 1 cannot be read", "the event in row 2 cannot be read"]
+    assert by_hand.retry(path, RESIZE, None, now=now) == 2
+    assert by_hand.drop(path, RESIZE, None, now=now) == 2
 
 
 async def test_a_flood_leaves_no_large_file_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
