@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from poller.model.arn import stream_arn
 from poller.model.function import Function
+from poller.model.ids import FunctionName
 from poller.settings.event_rules import destinations
 from poller.settings.faults import nearest
 from poller.settings.file import File
@@ -27,6 +28,7 @@ def advice(file: File, functions: Functions) -> Iterator[str]:
             yield f"{dotted(('functions', name))}: no mapping uses it"
     for function in file.functions.values():
         yield from _equal_urls(function)
+        yield from _more_than_the_emulators(function, functions)
         yield from _unused_event_settings(function, file)
     for mapping in file.mappings.values():
         yield from _mapping_advice(mapping, functions.by_name[functions.of_mapping[mapping.name]], file.functions)
@@ -66,6 +68,13 @@ def _equal_urls(function: Entry[FunctionOptions]) -> Iterator[str]:
     for index, url in enumerate(urls):
         if (first := urls.index(url)) != index:
             yield f"{dotted(function.at('urls', index))}: is the same as urls[{first}]"
+
+
+def _more_than_the_emulators(function: Entry[FunctionOptions], functions: Functions) -> Iterator[str]:
+    stated = function.options.reserved_concurrency
+    if stated is not None and stated > functions.by_name[FunctionName(function.name)].reserved_concurrency:
+        at = f"{dotted(function.at('reserved_concurrency'))} = {stated}"
+        yield f"{at}: is never reached, as an emulator takes one call at a time"
 
 
 def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Collection[str]) -> Iterator[str]:

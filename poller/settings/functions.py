@@ -119,7 +119,8 @@ class FunctionOptions(Options):
     With 0 the function is never invoked: its mappings read nothing, its events fail, and calls are refused.
     A client's call beyond it is refused with status 429; without it, such a call waits, at most for the timeout.
     Default: the number of processors for handler and command, 10 for each url, 1000 for an arn.
-    A Runtime Interface Emulator serves one call at a time, so its url counts 1."""
+    A Runtime Interface Emulator serves one call at a time, so its url counts 1; if all urls are emulators', a higher
+    number has no effect."""
 
     memory_size_in_mb: Annotated[int | None, MEMORY_SIZE, CHILD_PROCESSES, Unstated("no limit")] = None
     """How much memory a child process may use, together with the processes that it starts, from 128 to 1048576 MB; for
@@ -211,12 +212,19 @@ def configured_function(name: str, options: FunctionOptions, user: User, directo
         name=FunctionName(name),
         arn=options.arn or _derived_arn(name, user),
         kind=kind,
-        reserved_concurrency=(
-            default_concurrency(kind) if options.reserved_concurrency is None else options.reserved_concurrency
-        ),
+        reserved_concurrency=_concurrency(kind, options.reserved_concurrency),
         is_concurrency_reserved=options.reserved_concurrency is not None,
         event_invoke_config=event_invoke_config(options.event_invoke_config, options.dead_letter_config),
     )
+
+
+def _concurrency(kind: FunctionKind, stated: int | None) -> int:
+    """Return how many invocations may run at once: the stated number, but at most one for each emulator."""
+    if stated is None:
+        return default_concurrency(kind)
+    if isinstance(kind, HttpService) and all(is_emulator(url) for url in kind.urls):
+        return min(stated, default_concurrency(kind))
+    return stated
 
 
 def default_concurrency(kind: FunctionKind) -> int:

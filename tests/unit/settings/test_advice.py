@@ -26,6 +26,7 @@ CONSUMER = """
     starting_position = "LATEST"
 """
 FUNCTION = '[functions.insert_records]\nurl = "http://a"\nreserved_concurrency = 4\n'
+EMULATOR = '[functions.insert_records]\nurl = "http://a/2015-03-31/functions/function/invocations"\n'
 QUEUE = 'event_invoke_config.event_queue_arn = "arn:aws:sqs:eu-west-1:123456789012:events"\n'
 RECORDS = 'event_invoke_config.destination_config.on_success.destination = "insert_records"\n'
 RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
@@ -61,6 +62,12 @@ RETRIES = "event_invoke_config.maximum_retry_attempts = 0\n"
             "as the function's reserved_concurrency is 4",
         ),
         (f'{MAPPING}function_name = "insert_records"\nscaling_config.maximum_concurrency = 4\n{FUNCTION}', None),
+        (
+            f'{MAPPING}function_name = "insert_records"\n{EMULATOR}reserved_concurrency = 2\n',
+            "functions.insert_records.reserved_concurrency = 2: is never reached, "
+            "as an emulator takes one call at a time",
+        ),
+        (f'{MAPPING}function_name = "insert_records"\n{EMULATOR}reserved_concurrency = 1\n', None),
         (
             f'{MAPPING}function_name = "resize"\nregion = "eu-west-2"',
             'mappings.m.region = "eu-west-2": is not the region in event_source_arn, where AWS would look',

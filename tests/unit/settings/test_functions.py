@@ -109,11 +109,15 @@ def test_an_arn_is_kept_unchanged_and_invoked_without_its_qualifier(function: Ca
         (f'urls = ["http://a", "{EMULATOR}", "http://b"]', 21),
         ('handler = "a:b"', os.cpu_count()),
         ('command = ["a"]', os.cpu_count()),
+        (f'url = "{EMULATOR}"\nreserved_concurrency = 5', 1),
+        (f'urls = ["{EMULATOR}", "{EMULATOR}?second"]\nreserved_concurrency = 5', 2),
+        (f'urls = ["{EMULATOR}", "{EMULATOR}?second"]\nreserved_concurrency = 1', 1),
+        (f'urls = ["http://a", "{EMULATOR}"]\nreserved_concurrency = 50', 50),
         ('handler = "a:b"\nreserved_concurrency = 1', 1),
         ('handler = "a:b"\nreserved_concurrency = 0', 0),
     ],
 )
-def test_each_kind_has_its_own_default_concurrency(
+def test_each_kind_has_its_own_default_concurrency_and_emulators_also_a_highest_one(
     function: Callable[[str], Function], options: str, concurrency: int
 ) -> None:
     assert function(options).reserved_concurrency == concurrency
