@@ -2,7 +2,8 @@
 
     in use ── failed ──> suspended, for a pause that doubles ── pause over ──> tried again ── answered ──> in use
 
-An emulator takes one call at a time, so a call may wait until an emulator is free.
+An emulator takes one call at a time. If none is free, a call waits a second; after that it is throttled.
+So a call cannot begin long after its batch was hidden in the queue (engine/queues/invoking.py).
 If all urls are suspended, the url whose pause ends first is used, because an attempt is better than none.
 The only url of a function is never suspended: the mapping itself waits before it tries again.
 """
@@ -26,6 +27,12 @@ from poller.model.ids import FunctionName
 
 ASIDE = Backoff(initial=1.0, maximum=60.0)
 """How long a url is suspended. The time grows with each failure in a row."""
+
+LONGEST_WAIT_IN_SECONDS = 1.0
+"""How long a call waits for a free emulator.
+
+A function of emulators has one slot for each, so a call waits only while another emulator fails or is suspended.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,9 +68,10 @@ class Endpoints:
 
     @asynccontextmanager
     async def turn(self, *, but: Collection[Endpoint]) -> AsyncIterator[Endpoint | None]:
-        """Give the endpoint for one call, and wait until one is free.
+        """Give the endpoint for one call, and wait a short time until one is free.
 
-        Gives None if `but`, the endpoints that this invocation has tried already, holds every endpoint.
+        Gives None if none became free, or if `but` holds every endpoint: these are the endpoints that this invocation
+        has tried already.
         """
         endpoint = await self._ready(but)
         if endpoint is None:
@@ -97,14 +105,23 @@ class Endpoints:
         self._emit(UrlSuspended(function=self._function, url=shown, detail=detail, retry_in_seconds=retry_in))
 
     async def _ready(self, but: Collection[Endpoint]) -> Endpoint | None:
-        while candidates := [one for one in self._pool if one not in but]:
-            for endpoint in _preferred(candidates, anyio.current_time()):
-                if endpoint.has_room:
-                    self._pool.remove(endpoint)
-                    self._pool.append(endpoint)
-                    return endpoint
-            self._changed = self._changed or anyio.Event()
-            await self._changed.wait()
+        endpoint = self._free(but)
+        if endpoint is None and len(but) < len(self._pool):
+            with anyio.move_on_after(LONGEST_WAIT_IN_SECONDS):
+                while endpoint is None:
+                    self._changed = self._changed or anyio.Event()
+                    await self._changed.wait()
+                    endpoint = self._free(but)
+        return endpoint
+
+    def _free(self, but: Collection[Endpoint]) -> Endpoint | None:
+        """Return the next endpoint with room, and move it to the end of the turn."""
+        candidates = [one for one in self._pool if one not in but]
+        for endpoint in _preferred(candidates, anyio.current_time()) if candidates else ():
+            if endpoint.has_room:
+                self._pool.remove(endpoint)
+                self._pool.append(endpoint)
+                return endpoint
         return None
 
 

@@ -105,6 +105,8 @@ ERROR_HEADERS = ("error-type", "x-amz-function-error")
 EMULATORS_TIMEOUT = re.compile(rb"Task timed out after (\d+)\.00 seconds")
 """The plain text that an emulator answers, with status 200, when the function's timeout has passed."""
 
+BUSY = Throttled(reason="EmulatorBusy", detail="every emulator of the function serves another call")
+
 ZLIB_FORMATS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """The content-encodings that are unpacked, with zlib's number for each. A service may use one without being asked."""
 
@@ -169,7 +171,7 @@ class HttpTarget:
         while True:
             async with self._endpoints.turn(but=refused) as endpoint:
                 if endpoint is None:
-                    return _worth_telling(list(refused.values()))
+                    return _worth_telling(list(refused.values())) if refused else BUSY
                 response = await self._call(endpoint, invocation)
                 self._judge(endpoint, response)
             if not isinstance(response, Throttled | Unreachable):

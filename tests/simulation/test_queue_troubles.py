@@ -23,8 +23,9 @@ from poller.facts import (
     ReceiptsExpired,
     SourceFailed,
 )
-from poller.model.ids import MappingName
+from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import Answered, FunctionError, Invocation, Response, Throttled, Unreachable
+from poller.targets.endpoints import Endpoint, Endpoints
 from tests.fakes.clock import EPOCH
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
@@ -433,6 +434,79 @@ def test_after_a_kill_a_group_does_not_run_twice_at_once() -> None:
         await world.live(stopping_at(200))
 
     run_seeded(1, main)
+    checker.check_one_batch_at_a_time(target.calls)
+
+
+def test_after_a_kill_a_group_whose_function_began_late_does_not_run_twice_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faults = FaultPlan(slow_answer_in_seconds=6.0)
+    faults.script("ReceiveMessage", Fault.ANSWER_SLOW)
+    world = World(faults=faults)
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=300)
+    target = world.add_function("f", FunctionPlan(duration_in_seconds=(291.0, 291.0)), timeout_in_seconds=292)
+    world.add_mapping("m", queue, "f")
+    invoke = target.invoke
+
+    async def invoke_once_connected(invocation: Invocation) -> Response:
+        await anyio.sleep(0 if target.calls else 5)
+        return await invoke(invocation)
+
+    monkeypatch.setattr(target, "invoke", invoke_once_connected)
+
+    async def kill(life: Life) -> None:
+        world.sqs.send(queue, "x", group="g", deduplication_id="x")
+        await anyio.sleep_until(20)
+        life.crash()
+
+    async def main() -> None:
+        await world.live(kill)
+        await world.live(stopping_at(1000))
+
+    run_seeded(1, main)
+    assert len(target.calls) == 2
+    checker.check_one_batch_at_a_time(target.calls)
+
+
+def test_after_a_kill_a_group_whose_call_waited_for_an_emulator_does_not_run_twice_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=300)
+    plan = FunctionPlan(duration_in_seconds=(280.0, 280.0))
+    target = world.add_function("f", plan, timeout_in_seconds=290, concurrency=2)
+    world.add_mapping("m", queue, "f", batch_size=1)
+    path = "/2015-03-31/functions/function/invocations"
+    endpoints = Endpoints([f"http://one{path}", f"http://two{path}"], function=FunctionName("f"), emit=lambda _: None)
+    invoke, second_call = target.invoke, anyio.Event()
+
+    async def invoke_on_an_emulator(invocation: Invocation) -> Response:
+        refused: set[Endpoint] = set()
+        while True:
+            async with endpoints.turn(but=refused) as endpoint:
+                if endpoint is None:
+                    return Throttled(reason="EmulatorBusy")
+                if endpoint.url.host == "one":
+                    if target.calls:
+                        second_call.set()
+                    return await invoke(invocation)
+                endpoints.failed(endpoint, "it is down")
+                refused.add(endpoint)
+
+    monkeypatch.setattr(target, "invoke", invoke_on_an_emulator)
+
+    async def kill(life: Life) -> None:
+        world.sqs.send(queue, "x", group="x", deduplication_id="x")
+        world.sqs.send(queue, "y", group="y", deduplication_id="y")
+        await second_call.wait()
+        life.crash()
+
+    async def main() -> None:
+        await world.live(kill)
+        await world.live(stopping_at(2000))
+
+    run_seeded(1, main)
+    assert len(target.calls) == 3
     checker.check_one_batch_at_a_time(target.calls)
 
 

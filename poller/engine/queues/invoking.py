@@ -1,7 +1,7 @@
 """How is one batch invoked?  wait for a slot ── hide the messages again ── build the event ── function ── outcome.
 
 A message that the queue may have shown again is not invoked.
-A message group is invoked only if it stays hidden for the function's whole timeout, or for nearly the visibility
+A message group is invoked only if it stays hidden until its function must have ended, or for nearly the visibility
 timeout if that is shorter: so a crash cannot make one message group run twice at once.
 A batch that waits for a slot does not use up the function's concurrency; at a stop it leaves the line.
 """
@@ -27,6 +27,9 @@ from poller.model.invocation import Invocation
 from poller.model.mapping import QueueMapping
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 from poller.ports import SourceClock
+
+SECONDS_TO_BEGIN = 6.0
+"""How long a call may take until its function begins: a second for a free emulator, and five for a connection."""
 
 
 class Feedback:
@@ -95,7 +98,7 @@ class Invoker:
     @property
     def _seconds_to_hide(self) -> float:
         """Return for how long a batch must stay hidden when its invocation begins."""
-        return self._timeout_in_seconds if self.mapping.is_fifo else 0.0
+        return SECONDS_TO_BEGIN + self._timeout_in_seconds if self.mapping.is_fifo else 0.0
 
     @property
     def _timeout_in_seconds(self) -> float:

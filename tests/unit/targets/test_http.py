@@ -34,6 +34,7 @@ from poller.model.invocation import (
     TooLarge,
     Unreachable,
 )
+from poller.targets import endpoints
 from poller.targets.failures import RESPONSE_LIMIT_IN_BYTES
 from poller.targets.http import HttpTarget, retry_after
 from tests.fakes.clock import jump
@@ -670,6 +671,27 @@ async def test_an_emulator_serves_one_call_at_a_time() -> None:
         for _ in range(5):
             tasks.start_soon(target.invoke, invocation())
     assert (len(server.requests), crowd.most) == (5, 1)
+
+
+async def test_a_call_that_finds_no_free_emulator_in_time_is_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "LONGEST_WAIT_IN_SECONDS", 0.01)
+    is_free = anyio.Event()
+
+    async def long(_: Request) -> Reply:
+        await is_free.wait()
+        return Reply(body=b"null")
+
+    async with (
+        http_server(long) as server,
+        opened(http_kind(server.url + EMULATOR)) as target,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(target.invoke, invocation())
+        await anyio.lowlevel.checkpoint()
+        answer = await target.invoke(invocation())
+        is_free.set()
+    assert answer == Throttled(reason="EmulatorBusy", detail="every emulator of the function serves another call")
+    assert len(server.requests) == 1
 
 
 async def test_several_emulators_serve_one_call_each() -> None:
