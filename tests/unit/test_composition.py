@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,7 +86,18 @@ def in_use() -> tuple[int, int, int]:
     return pages * os.sysconf("SC_PAGESIZE"), len(asyncio.all_tasks()), len(descriptors)
 
 
+@pytest.fixture
+def _usual_collections() -> Iterator[None]:
+    """Collect garbage as often as the daemon does. tests/conftest.py collects it less often, so memory grows more."""
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory in use")
+@pytest.mark.usefixtures("_usual_collections")
 async def test_a_thousand_mappings_that_come_and_go_leave_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
