@@ -221,12 +221,12 @@ def test_with_drop_a_destination_that_rejects_the_invocation_record_does_not_get
     scene.play(putting(scene, "1", "2"))
     assert scene.done == ["1", "2"]
     assert not scene.destination.taken
-    assert len([fact for fact in scene.facts if isinstance(fact, DestinationFailed)]) == 1
+    assert [fact.is_given_up for fact in scene.facts if isinstance(fact, DestinationFailed)] == [True]
     assert [fact.records for fact in scene.facts if isinstance(fact, RecordsDropped)] == [1]
 
 
 @pytest.mark.parametrize(("throttles", "reported"), [(2, 1), (3, 0)])
-def test_with_drop_an_unreachable_destination_is_tried_three_times(throttles: int, reported: int) -> None:
+def test_with_drop_a_throttled_destination_is_tried_three_times(throttles: int, reported: int) -> None:
     faults = FaultPlan()
     for _ in range(throttles):
         faults.script("deliver", Fault.THROTTLED)
@@ -241,6 +241,8 @@ def test_with_drop_an_unreachable_destination_is_tried_three_times(throttles: in
     scene.play(putting(scene, "1"))
     assert scene.done == ["1"]
     assert len(scene.destination.taken) == reported
+    given_up = [fact.is_given_up for fact in scene.facts if isinstance(fact, DestinationFailed)]
+    assert given_up == [False, False, not reported][:throttles]
     assert len([fact for fact in scene.facts if isinstance(fact, RecordsDropped)]) == 1 - reported
 
 
