@@ -14,6 +14,7 @@ from base64 import b64encode, encodebytes
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
@@ -268,12 +269,14 @@ def test_a_leaf_accepts_what_the_model_accepts(leaf: list[Any], value: Any) -> N
     assert agrees_with_the_model({"a": leaf}, {"a": value})
 
 
+@pytest.mark.slow
 @given(patterns(ANY_KEYS, PRESENT, 2).flatmap(lambda pattern: st.tuples(st.just(pattern), spellings(pattern))))
 @settings(max_examples=300, deadline=None)
 def test_a_path_in_any_spelling_matches_as_in_the_model(case: tuple[dict[str, Any], dict[str, Any]]) -> None:
     assert agrees_with_the_model(*case)
 
 
+@pytest.mark.slow
 @given(patterns(FEW_KEYS, PRESENT, 2), records(FEW_KEYS))
 @settings(max_examples=300, deadline=None)
 @example({"a": {"b": [1], "c": [2]}}, {"a": [{"b": 1}, {"c": 2}]})
@@ -283,6 +286,7 @@ def test_a_leaf_that_must_be_present_matches_as_in_the_model(pattern: dict[str, 
     assert agrees_with_the_model(pattern, record)
 
 
+@pytest.mark.slow
 @given(patterns(PLAIN_KEYS, PRESENT | ABSENT), records(PLAIN_KEYS))
 @settings(max_examples=300, deadline=None)
 @example({"a": {"b": [1], "c": [{"exists": False}]}}, {"a": [{"b": 1, "c": 1}, {"c": 2}, {"b": 1}]})

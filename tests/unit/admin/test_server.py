@@ -334,6 +334,7 @@ async def test_a_connection_is_closed_at_its_time_limit(monkeypatch: pytest.Monk
             assert await everything(connection) == b""
 
 
+@pytest.mark.slow
 async def test_health_answers_repeatedly_if_no_file_descriptor_is_left() -> None:
     """The sockets of the probes stay open, so that no probe frees a descriptor for the next one."""
     loop = asyncio.get_running_loop()
