@@ -42,6 +42,7 @@ endpoint_url = "{url}"
 state = "{state}"
 http_listen = "127.0.0.1:0"
 shutdown_grace_in_seconds = {grace}
+{options}
 """
 
 
@@ -139,7 +140,10 @@ async def log_pipe() -> LogPipe:
 
 
 class World:
-    """The surroundings of a daemon. `environment` is its whole environment; `state` is the setting."""
+    """The surroundings of a daemon. `environment` is its whole environment; `state` is the setting.
+
+    `options` are more lines of the table [daemon].
+    """
 
     def __init__(self, folder: Path, watch: Watch, aws: AwsOverHttp) -> None:
         self.folder = folder
@@ -147,6 +151,7 @@ class World:
         self.aws = aws
         self.environment = environment(KEYS)
         self.state = "memory:"
+        self.options = ""
 
     def queue(self, name: str, *, visibility_timeout_in_seconds: int = 30, **settings: Any) -> FakeQueue:
         return self.aws.create_queue(name, visibility_timeout_in_seconds=visibility_timeout_in_seconds, **settings)
@@ -174,7 +179,7 @@ class World:
     def write(self, text: str, *, grace: float = 20) -> Path:
         """Write the settings file and return its path. `text` is everything but the table [daemon]."""
         file = self.folder / "poller.toml"
-        file.write_text(DAEMON.format(url=self.aws.url, state=self.state, grace=grace) + text)
+        file.write_text(DAEMON.format(url=self.aws.url, state=self.state, grace=grace, options=self.options) + text)
         return file
 
     @asynccontextmanager

@@ -101,10 +101,14 @@ class Stored:
 
 @dataclass(eq=False, kw_only=True)
 class FakeQueue:
-    """`on_change` is called whenever a message may be received now, or earlier than before."""
+    """`on_change` is called whenever a message may be received now, or earlier than before.
+
+    `epoch` is the time of day, in epoch seconds, when `now` is zero.
+    """
 
     arn: Arn
     seed: int = 0
+    epoch: float = EPOCH
     visibility_timeout_in_seconds: int = 30
     delay_in_seconds: float = 0.0
     maximum_message_bytes: int = 1_048_576
@@ -177,7 +181,7 @@ class FakeQueue:
         if (original := self._original(deduplication_id, now)) is not None:
             self._note(now, "deduplicated", original)
             return original.message_id
-        system = {"SenderId": "AIDAFAKE", "SentTimestamp": _milliseconds(now)}
+        system = {"SenderId": "AIDAFAKE", "SentTimestamp": self._milliseconds(now)}
         optional = {"MessageGroupId": group, "MessageDeduplicationId": deduplication_id, "AWSTraceHeader": trace_header}
         system |= {name: value for name, value in optional.items() if value is not None}
         message = Stored(
@@ -397,7 +401,7 @@ class FakeQueue:
             "Attributes": message.system_attributes
             | {
                 "ApproximateReceiveCount": str(message.receive_count),
-                "ApproximateFirstReceiveTimestamp": _milliseconds(message.first_received_at),
+                "ApproximateFirstReceiveTimestamp": self._milliseconds(message.first_received_at),
             },
         }
         if message.attributes:
@@ -409,6 +413,5 @@ class FakeQueue:
         receipt = message.receipt if kind == "repeated" else receipt
         self.history.append(Entry(at, kind, message.message_id, message.group, receipt, message.receive_count, detail))
 
-
-def _milliseconds(now: float) -> str:
-    return str(round((EPOCH + now) * 1000))
+    def _milliseconds(self, now: float) -> str:
+        return str(round((self.epoch + now) * 1000))
