@@ -1,17 +1,18 @@
 """Which ARNs may an option have? One type for each use: a source, a function, a destination, a role.
 
+`RECEIVERS` says for each kind of destination what its ARN looks like and which options take it.
 Each function checks one value. It returns the `Arn`, or raises the broken rule (`rule_error`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from poller.model.arn import Arn
+from poller.model.event import Delivery
 from poller.settings.fields import MAXIMUM_NAME_CHARACTERS
 from poller.settings.options import rule_error
 from poller.settings.table import Substituted
@@ -91,77 +92,116 @@ def _function_arn(text: object) -> Arn:
     return arn
 
 
-class Receiver(NamedTuple):
-    """A kind of AWS resource that documents are sent to.
+Use = Delivery | Literal["discarded_batch", "event_queue"]
+"""What a receiver is named for: a document about an event, one about a discarded batch, or the events that wait."""
 
-    `kind` says what it is, `ending` what its ARN ends in, for a message. `pattern` is the pattern of its resource.
+
+class Receiver(NamedTuple):
+    """A kind of AWS resource that documents are sent to, as one row of `RECEIVERS`.
+
+    `kind` says what it is, and `ending` what its ARN ends in, for a message. `pattern` is the pattern of its resource.
+    `action` is the permission that a document needs. Only options for one of `uses` take such a resource.
     """
 
     kind: str
     ending: str
     pattern: str
+    action: str
+    uses: frozenset[Use]
 
 
-_RECEIVERS = {
-    "sqs": Receiver("a standard SQS queue", "region:account:queue-name", r"[A-Za-z0-9_-]{1,80}"),
-    "sns": Receiver("a standard SNS topic", "region:account:topic-name", r"[A-Za-z0-9_-]{1,256}"),
-    "lambda": Receiver("a Lambda function", "region:account:function:name[:qualifier]", _FUNCTION_RESOURCE),
-    "events": Receiver("an EventBridge bus", "region:account:event-bus/name", r"event-bus/[A-Za-z0-9._/-]{1,256}"),
-    "s3": Receiver("an S3 bucket", "::bucket-name, without a prefix", r"[A-Za-z0-9._-]{3,255}"),
+RECEIVERS = {
+    "sqs": Receiver(
+        "a standard SQS queue",
+        "region:account:queue-name",
+        r"[A-Za-z0-9_-]{1,80}",
+        "sqs:SendMessage",
+        frozenset({"discarded_batch", "on_success", "on_failure", "dead_letter", "event_queue"}),
+    ),
+    "sns": Receiver(
+        "a standard SNS topic",
+        "region:account:topic-name",
+        r"[A-Za-z0-9_-]{1,256}",
+        "sns:Publish",
+        frozenset({"discarded_batch", "on_success", "on_failure", "dead_letter"}),
+    ),
+    "lambda": Receiver(
+        "a Lambda function",
+        "region:account:function:name[:qualifier]",
+        _FUNCTION_RESOURCE,
+        "lambda:InvokeFunction",
+        frozenset({"on_success", "on_failure"}),
+    ),
+    "events": Receiver(
+        "an EventBridge bus",
+        "region:account:event-bus/name",
+        r"event-bus/[A-Za-z0-9._/-]{1,256}",
+        "events:PutEvents",
+        frozenset({"on_success", "on_failure"}),
+    ),
+    "s3": Receiver(
+        "an S3 bucket",
+        "::bucket-name, without a prefix",
+        r"[A-Za-z0-9._-]{3,255}",
+        "s3:PutObject",
+        frozenset({"discarded_batch", "on_failure"}),
+    ),
 }
+"""The receivers by the service in their ARN, which is also botocore's name of the service.
+
+Source of the uses: AWS Lambda Developer Guide, "Retain discarded batch records" (`discarded_batch`); AWS Lambda API
+Reference, "OnSuccess", "OnFailure" and "DeadLetterConfig".
+"""
 
 
-def _receiver_arn(text: object, role: str, services: Sequence[str]) -> Arn:
-    """Return the ARN of a receiver of one of these services. `role` says what it is for, as in "a destination"."""
+def kinds(use: Use) -> str:
+    """Return which kinds of resource have this use, in words."""
+    *others, last = [receiver.kind for receiver in RECEIVERS.values() if use in receiver.uses]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _receiver_arn(text: object, role: str, use: Use) -> Arn:
+    """Return the ARN of a receiver that has this use. `role` is the use in words, as in "a destination"."""
     arn = _arn(text)
-    if arn.service not in services:
-        *others, last = [_RECEIVERS[service].kind for service in services]
-        raise rule_error(f"{role} is {', '.join(others)} or {last}" if others else f"{role} is {last}")
+    receiver = RECEIVERS.get(arn.service)
+    if receiver is None or use not in receiver.uses:
+        raise rule_error(f"{role} is {kinds(use)}")
     if arn.service in ("sqs", "sns") and arn.resource.endswith(".fifo"):
         raise rule_error(f"a FIFO {'queue' if arn.service == 'sqs' else 'topic'} cannot be {role}")
     if len(str(arn)) > MAXIMUM_DESTINATION_ARN_CHARACTERS:
         raise rule_error(f"{role}'s ARN has at most {MAXIMUM_DESTINATION_ARN_CHARACTERS} characters")
-    receiver = _RECEIVERS[arn.service]
     if not re.fullmatch(receiver.pattern, arn.resource) or _has_place(arn) == (arn.service == "s3"):
         raise rule_error(f"{role}'s ARN of {arn.service} ends in {receiver.ending}")
     return arn
 
 
 def _destination_arn(text: object) -> Arn:
-    """Return the ARN of a mapping's destination.
-
-    Source: AWS Lambda Developer Guide, "Retain discarded batch records".
-    """
-    return _receiver_arn(text, "a destination", ("sqs", "sns", "s3"))
+    return _receiver_arn(text, "a destination", "discarded_batch")
 
 
 def _success_destination(text: object) -> Arn | str:
-    return _event_destination(text, ("sqs", "sns", "lambda", "events"))
+    return _event_destination(text, "on_success")
 
 
 def _failure_destination(text: object) -> Arn | str:
-    return _event_destination(text, ("sqs", "sns", "lambda", "events", "s3"))
+    return _event_destination(text, "on_failure")
 
 
-def _event_destination(text: object, services: Sequence[str]) -> Arn | str:
-    """Return the ARN, or the name if the text has the form of a function's name.
-
-    Source: AWS Lambda API Reference, "OnSuccess" and "OnFailure".
-    """
+def _event_destination(text: object, use: Use) -> Arn | str:
+    """Return the ARN, or the name if the text has the form of a function's name."""
     if isinstance(text, str) and re.fullmatch(_NAME, text):
         return text
     if isinstance(text, str) and not text.startswith("arn:") and "://" not in text:
         raise rule_error("is neither an ARN nor a key of [functions]")
-    return _receiver_arn(text, "a destination", services)
+    return _receiver_arn(text, "a destination", use)
 
 
 def _dead_letter_arn(text: object) -> Arn:
-    """Return the ARN of a dead-letter queue. Source: AWS Lambda API Reference, "DeadLetterConfig"."""
-    return _receiver_arn(text, "a dead-letter target", ("sqs", "sns"))
+    return _receiver_arn(text, "a dead-letter target", "dead_letter")
 
 
 def _event_queue_arn(text: object) -> Arn:
-    return _receiver_arn(text, "an event queue", ("sqs",))
+    return _receiver_arn(text, "an event queue", "event_queue")
 
 
 def _role_arn(text: object) -> str:

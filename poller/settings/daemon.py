@@ -7,17 +7,28 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
-from poller.settings.faults import Fault
+from poller.settings.arns import RECEIVERS
+from poller.settings.faults import Fault, unknown_key
 from poller.settings.fields import AccountId, Address, ApiKeys, EventQueue, HostName, State, Text, Token, Url
-from poller.settings.options import AtStart, Follows, Options, Range, Secret, Unstated, built
+from poller.settings.options import AtStart, Follows, Options, Range, Secret, Unstated, built, explained, rule_error
 from poller.settings.reading import Entry
 from poller.settings.values import Daemon
 
 EVENT_QUEUE_BYTES = Range(16 * 1024**2, 1024**4, "bytes", source="ours: an event has up to 1 MB")
 
-Service = Literal["sqs", "lambda", "sts", "kinesis", "dynamodb", "dynamodbstreams", "s3", "sns", "events"]
+SERVICES = tuple(dict.fromkeys(("sqs", "lambda", "sts", "kinesis", "dynamodb", "dynamodbstreams", *RECEIVERS)))
+"""The services that the daemon may call, under botocore's names."""
+
+
+def _service(name: str) -> str:
+    if name not in SERVICES:
+        raise rule_error(unknown_key(name, SERVICES))
+    return name
+
+
+Service = Annotated[str, AfterValidator(_service), WithJsonSchema({"type": "string", "enum": list(SERVICES)})]
 
 
 class DaemonOptions(Options):
@@ -35,11 +46,16 @@ class DaemonOptions(Options):
     """The endpoint of all AWS services, for an emulator.
     Default: AWS itself."""
 
-    endpoints: Annotated[dict[Service, Url], Unstated("none of their own")] = Field(default_factory=dict)
-    """The endpoints of single services; they take precedence over endpoint_url.
-    The services are sqs, lambda, sts, kinesis, dynamodb, dynamodbstreams, s3, sns and events (EventBridge).
-    sts is also the service that is asked for roles, among them those of a web identity and of a profile.
-    Default: none."""
+    endpoints: Annotated[
+        dict[Service, Url],
+        Unstated("none of their own"),
+        explained(f"""
+            The endpoints of single services; they take precedence over endpoint_url.
+            The services are called {", ".join(SERVICES)}.
+            events is EventBridge, and sts is asked for every role, also for that of a web identity or of a profile.
+            Default: none.
+        """),
+    ] = Field(default_factory=dict)
 
     state: Annotated[State | None, AtStart(), Follows()] = None
     """The file with the positions in streams; queues need none.

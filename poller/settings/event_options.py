@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field
 from poller.model.arn import Arn
 from poller.model.function import EventDestination, EventInvokeConfig
 from poller.model.ids import FunctionName
-from poller.settings.arns import DeadLetterArn, EventQueueArn, FailureDestination, SuccessDestination
-from poller.settings.options import Options, Range, Unstated, built, rule_error
+from poller.settings.arns import DeadLetterArn, EventQueueArn, FailureDestination, SuccessDestination, kinds
+from poller.settings.options import Options, Range, Unstated, built, explained, rule_error
 
 API = 'AWS Lambda API Reference, "PutFunctionEventInvokeConfig"'
 
@@ -35,19 +35,30 @@ def _waits_of_aws() -> list[float]:
 class OnSuccessOptions(Options):
     """The destination of events that succeeded."""
 
-    destination: Annotated[SuccessDestination, Unstated("no destination")]
-    """Where the invocation record of an event goes that succeeded: the ARN of a standard SQS queue, of a standard SNS
-    topic, of a Lambda function or of an EventBridge bus, or another key of [functions].
-    Default: nowhere."""
+    destination: Annotated[
+        SuccessDestination,
+        Unstated("no destination"),
+        explained(f"""
+            Where the invocation record of an event goes that succeeded: another key of [functions], or the ARN of
+            {kinds("on_success")}.
+            Default: nowhere.
+        """),
+    ]
 
 
 class OnEventFailureOptions(Options):
     """The destination of events that failed."""
 
-    destination: Annotated[FailureDestination, Unstated("no destination")]
-    """Where the invocation record of an event goes that failed: as above, or the ARN of an S3 bucket.
-    An event whose destination refuses its record for good is kept as stuck, until a person retries or drops it.
-    Default: nowhere."""
+    destination: Annotated[
+        FailureDestination,
+        Unstated("no destination"),
+        explained(f"""
+            Where the invocation record of an event goes that failed: another key of [functions], or the ARN of
+            {kinds("on_failure")}.
+            An event whose destination refuses its record for good is kept as stuck, until a person retries or drops it.
+            Default: nowhere.
+        """),
+    ]
 
 
 class EventDestinationsOptions(Options):
@@ -93,9 +104,14 @@ class EventInvokeConfigOptions(Options):
 class DeadLetterConfigOptions(Options):
     """The dead-letter queue of a function."""
 
-    target_arn: Annotated[DeadLetterArn | None, Unstated("no dead-letter queue")] = None
-    """A standard SQS queue or a standard SNS topic that gets each failed event as it was sent, beside the destination.
-    Default: none."""
+    target_arn: Annotated[
+        DeadLetterArn | None,
+        Unstated("no dead-letter queue"),
+        explained(f"""
+            Where each failed event goes as it was sent, beside the destination: {kinds("dead_letter")}.
+            Default: nowhere.
+        """),
+    ] = None
 
 
 def event_invoke_config(events: EventInvokeConfigOptions, dead_letters: DeadLetterConfigOptions) -> EventInvokeConfig:

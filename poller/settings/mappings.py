@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
 from poller.model.stream import AtTimestamp, Latest, StartingPosition, TrimHorizon
-from poller.settings.arns import DestinationArn, RoleArn, SourceArn
+from poller.settings.arns import DestinationArn, RoleArn, SourceArn, kinds
 from poller.settings.fields import (
     FunctionReference,
     Moment,
@@ -23,7 +23,7 @@ from poller.settings.fields import (
     Text,
     Uuid,
 )
-from poller.settings.options import ApiName, Follows, For, Options, Range, Unstated, built, rule_error
+from poller.settings.options import ApiName, Follows, For, Options, Range, Unstated, built, explained, rule_error
 from poller.settings.reading import Entry
 
 API = 'AWS Lambda API Reference, "CreateEventSourceMapping"'
@@ -112,11 +112,15 @@ class OnFailureOptions(Options):
     """Where discarded records are reported."""
 
     destination_arn: Annotated[
-        DestinationArn, ApiName("Destination"), Unstated("discarded records are only logged and counted")
+        DestinationArn,
+        ApiName("Destination"),
+        Unstated("discarded records are only logged and counted"),
+        explained(f"""
+            Where discarded records are reported: {kinds("discarded_batch")}.
+            A bucket gets the records too; any other destination gets only their place in the stream.
+            Default: they are only logged and counted.
+        """),
     ]
-    """Where discarded records are reported: a standard SQS queue, a standard SNS topic or an S3 bucket.
-    A bucket gets the records too; a queue or a topic gets only their place in the stream.
-    Default: they are only logged and counted."""
 
     if_unreachable: Annotated[Literal["wait", "drop"], OURS] = "wait"
     """What to do while the destination accepts no invocation record: block the shard ("wait"), or continue ("drop").

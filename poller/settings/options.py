@@ -16,9 +16,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
@@ -35,7 +36,8 @@ Value = TypeVar("Value", bound="DataclassInstance")
 class Options(BaseModel):
     """The options of one TOML table. An unknown key is a fault, and so is a value of another type.
 
-    The docstring of a field is the option's explanation.
+    The docstring of a field is the option's explanation. An explanation that lists the rows of a table is the text of
+    the marker `explained` instead.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
@@ -149,6 +151,11 @@ def _number(text: str) -> float | None:
 def rule_error(rule: str) -> PydanticCustomError:
     """Return the error that a validator of a field raises. `rule` becomes the rule of the fault."""
     return PydanticCustomError("rule", "{rule}", {"rule": rule})
+
+
+def explained(text: str) -> Any:
+    """Return the marker with the explanation of an option whose text is made from a table, such as RECEIVERS."""
+    return Field(description=cleandoc(text))
 
 
 def built(model: type[Value], options: Options, /, **others: Any) -> Value:

@@ -9,7 +9,6 @@ The rules look at an `Entry`: the values of one table, its path, and the table i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_origin
@@ -119,8 +118,6 @@ def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
             return f"must be a list{_as_a_list(text)}"
         case "extra_forbidden":
             return unknown_key(str(path[-1]), list(_known_keys(model, path[:-1])))
-        case "literal_error" if path != detail["loc"]:
-            return unknown_key(str(path[-1]), re.findall(r"'(.+?)'", detail["ctx"]["expected"]))
         case "literal_error":
             return f"must be {detail['ctx']['expected'].replace(chr(39), chr(34))}"
         case other:
