@@ -229,7 +229,7 @@ async def open_destination(arn: Arn, aws: Aws, *, region: str, role_arn: str | N
             case "events":
                 yield EventBridgeDestination(client, arn=arn)
             case service:
-                raise AssertionError(f"settings refuse a destination of {service}")
+                raise AssertionError(f"open_destination has no case for {service}")
 
 
 def _role_of(function: Function) -> str | None:

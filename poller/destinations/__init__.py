@@ -11,6 +11,7 @@
 Belongs here: how a document is sent, how large it may be, and how long one try may take.
 Does not belong here: the content of a document (core/); when to send it, and what to do while the service does not
 accept it (engine/); credentials and the translation of errors (aws/).
-A new destination is a module here, the shape of its ARN in settings/arns.py, and a case in composition.py.
-Only composition.py imports an adapter; no adapter knows another.
+A new destination is a module here, a row of `RECEIVERS` in settings/arns.py, and a case in `open_destination` of
+event_composition.py. The tests then ask for the table above, for README.md's permissions and for config/poller.toml.
+Only event_composition.py imports an adapter; no adapter knows another.
 """

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from poller.cli import app
+from poller.settings.arns import RECEIVERS, Receiver
 from poller.settings.loading import load
 from poller.settings.values import Settings
 
@@ -56,6 +57,12 @@ def test_the_map_names_exactly_the_files_that_exist() -> None:
         if not path.name.startswith("_") and path.name != "py.typed"
     }
     assert drawn == there
+
+
+@pytest.mark.parametrize("receiver", RECEIVERS.values(), ids=RECEIVERS)
+def test_the_permissions_name_the_action_of_every_destination(receiver: Receiver) -> None:
+    permissions = README.partition("\n## Permissions\n")[2].partition("\n## ")[0]
+    assert f"`{receiver.action}`" in permissions, "name it in the sentence about destinations"
 
 
 def test_every_link_leads_somewhere() -> None:
