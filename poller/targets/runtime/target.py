@@ -1,6 +1,7 @@
 """Which child runs an invocation? The free child that was used last; if no child is free, a new one.
 
-Children are started on demand, at most as many as the function's reserved concurrency.
+Children are started on demand. Each invocation has a slot of the function's gate (functions/gate.py), so no more
+children run at once than there are slots.
 The child that was used last is taken first, so children that a lower load does not need stay free,
 and are stopped after an idle time.
 A child that crashed, timed out or failed in its init is not used again; a child that returned an error is.
@@ -78,7 +79,6 @@ class RuntimeTarget:
         )
         self._output_limit = OutputLimit()
         self._descriptor_limit = descriptor_limit
-        self._turns = anyio.Semaphore(function.reserved_concurrency, fast_acquire=True)
         self._children: set[Child] = set()
         self._outdated: set[Child] = set()  # these children get no further invocation
         self._free: list[tuple[float, Child]] = []  # with the time since which it is free; it may have ended meanwhile
@@ -108,19 +108,18 @@ class RuntimeTarget:
         await self._stack.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
-        """See ports.Target. Waits while the reserved concurrency is used up."""
-        async with self._turns:
-            while True:
-                try:
-                    child = self._free.pop()[1] if self._free else await self._new_child()
-                except StartError as error:
-                    return Unreachable(reason=f"cannot start {error}")
-                response = await child.invoke(invocation)
-                self._put_back(child)
-                if isinstance(response, FunctionError) and not child.is_initialised:
-                    return replace(response, is_init_failure=True)
-                if response is not None:
-                    return response
+        """See ports.Target. Runs the invocation at once: the slots of the gate limit how many run at the same time."""
+        while True:
+            try:
+                child = self._free.pop()[1] if self._free else await self._new_child()
+            except StartError as error:
+                return Unreachable(reason=f"cannot start {error}")
+            response = await child.invoke(invocation)
+            self._put_back(child)
+            if isinstance(response, FunctionError) and not child.is_initialised:
+                return replace(response, is_init_failure=True)
+            if response is not None:
+                return response
 
     def renew(self) -> None:
         """Run all later invocations in new children, which are started with the function's present code."""

@@ -125,6 +125,18 @@ async def test_a_function_that_may_run_more_wakes_a_mapping() -> None:
         assert permits.polls_in_flight == 3
 
 
+async def test_a_function_that_may_run_less_stops_further_polls_of_a_run_with_the_old_ceiling() -> None:
+    room = FunctionRoom(10)
+    permits, _, concurrency = permits_for(room)
+    room.resize(1)
+    assert concurrency.ceiling == 10
+    assert await permits.begin_poll()
+    permits.end_poll(with_batch=True)
+    assert not permits.has_room
+    permits.end_batch()
+    assert permits.has_room
+
+
 async def test_free_concurrency_of_the_function_wakes_another_mapping() -> None:
     room = FunctionRoom(1)
     first, _, _ = permits_for(room)
