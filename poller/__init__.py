@@ -6,7 +6,8 @@ It is one process, configured by one TOML file and watched through Prometheus.
 
 The packages, from the bottom layer to the command line.
 A package imports only from packages above its own line, and a contract in the gate checks it.
-Only app.py, reloading.py, running.py and the compositions stand in the reverse order: each may import those below it.
+Only app.py, reloading.py, running.py, single_call.py and the compositions stand in the reverse order: each may import
+those below it.
 
     errors.py    the exceptions, drawn as a tree
     disclosure.py  which text of an error may be shown
@@ -37,6 +38,7 @@ Only app.py, reloading.py, running.py and the compositions stand in the reverse 
     composition.py     the composition root: the only place that knows the concrete classes
     event_composition.py  its part that makes the queues and destinations of asynchronous events
     api_composition.py    what the server of AWS Lambda's own API runs with
+    single_call.py     `poller invoke` without a daemon: one function, called once
     descriptors.py     how many open files the process may have
     process_memory.py  who may read the process's memory
     demo/        the guided tour, on an embedded emulator

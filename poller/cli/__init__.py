@@ -1,7 +1,8 @@
-"""The command line: `poller run | check | reload | state | events | reference | demo`.
+"""The command line: `poller run | check | reload | invoke | state | events | reference | demo`.
 
     commands     run, check, demo: read the settings, show their faults, and call the program
     reloading    reload: ask the running daemon to read its file again
+    invoking     invoke: call a function through the running daemon, or without one
     reference    reference metrics, reference log: list what the daemon counts and logs
     state        state show, set, rename: show, move and rename stored positions
     events       events list, show, retry, drop: see the asynchronous events that wait, and act on them

@@ -2,6 +2,7 @@
 
     settings file ── [daemon] state ──> control socket beside the state file ── Lambda's Invoke API ──> the daemon
 
+If no daemon listens there, this process calls the function itself (`single_call.py`), with the same request.
 The answer goes to stdout, and the log tail to stderr.
 """
 
@@ -12,6 +13,7 @@ import http.client
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -19,12 +21,14 @@ from urllib.parse import quote
 import typer
 
 from poller.admin.control import control_path
-from poller.cli.ending import Config, failures_told, refused
+from poller.cli.ending import Config, examined, failures_told, refused
 from poller.cli.reloading import ControlConnection
+from poller.cli.samples import sample, sample_names
+from poller.lambda_api.exchange import Answer, Request
 from poller.settings.loading import state_of
 
 OF_INVOCATIONS = (
-    "Exit codes: 0 all went well, 1 the function failed or no daemon runs, 2 faulty settings or a faulty command line."
+    "Exit codes: 0 success, 1 the function failed or could not be called, 2 faulty settings or a faulty command line."
 )
 
 
@@ -32,50 +36,92 @@ def invoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The function: its name or ARN.")],
     config: Config = Path("poller.toml"),
     payload: Annotated[
-        str, typer.Option(metavar="JSON|@FILE", help="The event as JSON, or @ and a file with it.")
-    ] = "{}",
+        str | None,
+        typer.Option(metavar="JSON|@FILE", help="The event as JSON, or @ and a file with it; {} by default."),
+    ] = None,
+    sample_name: Annotated[
+        str | None,
+        typer.Option("--sample", metavar="SAMPLE", help=f"A sample as the event: {', '.join(sample_names())}."),
+    ] = None,
     event: Annotated[bool, typer.Option("--event", help="Store it as an asynchronous event, and do not wait.")] = False,
     tail: Annotated[bool, typer.Option("--tail", help="Show the end of the function's log, too.")] = False,
 ) -> None:
-    """Call a function of the running daemon, and print its answer.
+    """Call a function, and print its answer.
 
     Example: `poller invoke insert_records --payload @event.json --tail`
 
-    With `--event` it prints the request id of the stored event.
+    Example: `poller invoke process_csv --sample s3-put`
+
+    The running daemon calls the function. If none runs, this command starts only this function, and stops it again.
+
+    With `--event` it prints the request id of the stored event. Without a daemon, the event waits for the next one.
     """
-    body = _payload(payload)
-    with failures_told(config):
-        path = control_path(state_of(config, os.environ), config)
+    body = _event(payload, sample_name)
     headers = {"X-Amz-Invocation-Type": "Event" if event else "RequestResponse"}
     if tail and not event:
         headers["X-Amz-Log-Type"] = "Tail"
+    with failures_told(config):
+        path = control_path(state_of(config, os.environ), config)
+    answer = _answer_of_daemon(path, name, body, headers)
+    if answer is None:
+        answer = _answer_without_daemon(config, name, body, headers)
+    if log := answer.headers.get("X-Amz-Log-Result"):
+        typer.echo(base64.b64decode(log), nl=False, err=True)
+    typer.echo(answer.headers["X-Amzn-RequestId"] if event else answer.body)
+    if "X-Amz-Function-Error" in answer.headers:
+        raise typer.Exit(1)
+
+
+def _event(payload: str | None, sample_name: str | None) -> bytes:
+    if payload is not None and sample_name is not None:
+        raise refused("--payload and --sample exclude each other", code=2)
+    if sample_name is not None:
+        try:
+            return sample(sample_name)
+        except KeyError as error:
+            raise refused(error.args[0], code=2) from None
+    if payload is None or not payload.startswith("@"):
+        return (payload or "{}").encode()
+    try:
+        return sys.stdin.buffer.read() if payload == "@-" else Path(payload[1:]).read_bytes()
+    except OSError as error:
+        raise refused(f"{payload[1:]}: {error.strerror}", code=2) from None
+
+
+def _answer_of_daemon(path: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Answer | None:
+    """Return the daemon's answer to an Invoke; None if no daemon listens. Ends the program if it is an error."""
     connection = ControlConnection(path)
     try:
-        connection.request("POST", f"/2015-03-31/functions/{quote(name, safe='')}/invocations", body, headers)
+        connection.request("POST", f"/2015-03-31/functions/{quote(name, safe='')}/invocations", body, dict(headers))
         reply = connection.getresponse()
-        answer = reply.read()
+        answer = Answer(status=reply.status, body=reply.read(), headers=dict(reply.headers))
     except (FileNotFoundError, ConnectionRefusedError):
-        raise refused(f"no daemon listens at {path}: start it with `poller run`", code=1) from None
+        return None
     except (http.client.HTTPException, OSError):
         raise refused("the daemon ended before it answered", code=1) from None
     finally:
         connection.close()
-    if reply.status >= 300:
-        raise refused(_message(answer), code=1)
-    if log := reply.headers.get("X-Amz-Log-Result"):
-        typer.echo(base64.b64decode(log), nl=False, err=True)
-    typer.echo(reply.headers["X-Amzn-RequestId"] if event else answer)
-    if "X-Amz-Function-Error" in reply.headers:
-        raise typer.Exit(1)
+    if answer.status >= 300:
+        raise refused(_message(answer.body), code=1)
+    return answer
 
 
-def _payload(written: str) -> bytes:
-    if not written.startswith("@"):
-        return written.encode()
-    try:
-        return sys.stdin.buffer.read() if written == "@-" else Path(written[1:]).read_bytes()
-    except OSError as error:
-        raise refused(f"{written[1:]}: {error.strerror}", code=2) from None
+def _answer_without_daemon(config: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Return the answer of this process to the same Invoke. Ends the program if it is an error."""
+    settings = examined(config, tells_warnings=False).settings  # they concern the daemon
+    from poller.composition import new_request_id
+    from poller.single_call import answered
+
+    request = Request(
+        method="POST",
+        segments=("2015-03-31", "functions", name, "invocations"),
+        headers={header.lower(): value for header, value in headers.items()},
+        body=body,
+        request_id=new_request_id(),
+    )
+    with failures_told(config):
+        answer = answered(request, settings, settings_path=config)
+    return Answer(body=answer.body, headers={**answer.headers, "X-Amzn-RequestId": request.request_id})
 
 
 def _message(answer: bytes) -> str:

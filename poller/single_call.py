@@ -1,0 +1,43 @@
+"""How does `poller invoke` call a function if no daemon runs? It opens this one function, calls it, and closes it.
+
+    a request of Lambda's API ── api_composition.py ──> the function, or its event queue ──> an answer of Lambda's API
+
+The request and the answer are those that a daemon would get and give, so the command treats both alike.
+No mapping runs, and the file of positions is not touched.
+An event is stored, and the next daemon invokes the function with it.
+Warnings and errors are logged to stderr.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+
+from poller import process_memory
+from poller.api_composition import routes_of
+from poller.composition import compose
+from poller.descriptors import raise_limit
+from poller.engine.stop import Stop
+from poller.lambda_api.exchange import Answer, Request
+from poller.settings.values import Settings
+from poller.telemetry import logs
+from poller.telemetry.telemetry import Telemetry
+
+
+def answered(request: Request, settings: Settings, *, settings_path: Path) -> Answer:
+    """Carry out one request. Raises PollerError: an ApiError, or because the function cannot be opened."""
+    process_memory.protect()
+    logs.configure(settings.daemon.log_format, quiet=True)
+    return anyio.run(_answered, request, settings, settings_path)
+
+
+async def _answered(request: Request, settings: Settings, settings_path: Path) -> Answer:
+    telemetry = Telemetry()
+    for function in settings.functions:
+        telemetry.begin_function(function)
+    async with compose(settings, emit=telemetry.emit, descriptor_limit=raise_limit().original) as composition:
+        calls = composition.calls_of_clients(Stop())
+        routes = routes_of(composition, calls, lambda: settings, file=str(settings_path))
+        async with calls.running():
+            return await routes.answer(request)
