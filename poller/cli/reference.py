@@ -1,4 +1,4 @@
-"""What do `poller reference metrics` and `poller reference log` print? Every metric and log event, with its meaning."""
+"""What does `poller reference` print? Every metric, every log event, and every point of likeness to AWS Lambda."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import typer
 if TYPE_CHECKING:
     from poller.telemetry.reference import EventEntry, MetricEntry
 
-reference_commands = typer.Typer(help="List every metric or every log event, with its meaning.", no_args_is_help=True)
+reference_commands = typer.Typer(
+    help="List every metric, log event or parameter of AWS Lambda, with its meaning.", no_args_is_help=True
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print a table in Markdown, for documentation.")]
@@ -87,6 +89,37 @@ def log(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
         for one in entries:
             _print_item(
                 one.event, _levels(one), one.meaning, f"fields: {', '.join(one.fields)}", f"written: {_written(one)}"
+            )
+
+
+@reference_commands.command()
+def parity(as_json: AsJson = False, as_markdown: AsMarkdown = False) -> None:
+    """List what poller does with each parameter of AWS Lambda's API, and where it differs from AWS on purpose.
+
+    Example: `poller reference parity | grep -A3 BatchSize`
+    """
+    from poller.cli.parity import DIFFERENCES, parameters, tests
+    from poller.cli.parity import as_markdown as markdown
+
+    shown_by = tests()
+    if as_json:
+        found = {
+            "parameters": [one._asdict() | {"tests": shown_by[one.marker]} for one in parameters()],
+            "differences": [one._asdict() | {"tests": shown_by[one.key]} for one in DIFFERENCES],
+        }
+        typer.echo(json.dumps(found, indent=2))
+    elif as_markdown:
+        typer.echo(markdown())
+    else:
+        for one in parameters():
+            _print_item(one.key, one.option or "no option", one.here, f"tests: {', '.join(shown_by[one.marker])}")
+        for each in DIFFERENCES:
+            _print_item(
+                each.key,
+                "differs",
+                f"on AWS: {each.aws}",
+                f"here: {each.here}",
+                f"tests: {', '.join(shown_by[each.key])}",
             )
 
 

@@ -15,7 +15,7 @@ from poller.model.arn import Arn
 from poller.model.function import EventDestination, EventInvokeConfig
 from poller.model.ids import FunctionName
 from poller.settings.arns import DeadLetterArn, EventQueueArn, FailureDestination, SuccessDestination, kinds
-from poller.settings.options import Options, Range, Unstated, built, explained, rule_error
+from poller.settings.options import OURS, Options, Range, Unstated, built, explained, rule_error
 
 API = 'AWS Lambda API Reference, "PutFunctionEventInvokeConfig"'
 
@@ -88,13 +88,13 @@ class EventInvokeConfigOptions(Options):
     destination_config: EventDestinationsOptions = Field(default_factory=EventDestinationsOptions)
     """Where the records of ended events go."""
 
-    event_queue_arn: Annotated[EventQueueArn | None, Unstated("the file of [daemon] event_queue")] = None
+    event_queue_arn: Annotated[EventQueueArn | None, OURS, Unstated("the file of [daemon] event_queue")] = None
     """A standard SQS queue that holds the function's events until they have ended: any number of daemons may share it.
     S3, SNS and EventBridge may send to it, too: the function gets their messages as Lambda would have passed them.
     It serves this function only, is the source of no mapping, and has no dead-letter queue of its own.
     Default: the file of [daemon] event_queue."""
 
-    retry_waits_in_seconds: Annotated[list[Annotated[float, RETRY_WAIT]], AfterValidator(_two)] = Field(
+    retry_waits_in_seconds: Annotated[list[Annotated[float, RETRY_WAIT]], AfterValidator(_two), OURS] = Field(
         default_factory=_waits_of_aws
     )
     """The waits before the first and before the second retry, in seconds; AWS's are the default.

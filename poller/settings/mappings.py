@@ -23,7 +23,7 @@ from poller.settings.fields import (
     Text,
     Uuid,
 )
-from poller.settings.options import ApiName, Follows, For, Options, Range, Unstated, built, explained, rule_error
+from poller.settings.options import OURS, ApiName, Follows, For, Options, Range, Unstated, built, explained, rule_error
 from poller.settings.reading import Entry
 
 API = 'AWS Lambda API Reference, "CreateEventSourceMapping"'
@@ -45,7 +45,6 @@ MAXIMUM_PATTERN_CHARACTERS = 4096
 
 QUEUES = For(("sqs",))
 STREAMS = For(("kinesis", "dynamodb"))
-OURS = ApiName(None)
 
 INVALID_PATTERN = "Invalid filter pattern definition."
 

@@ -60,6 +60,10 @@ class ApiName:
     text: str | None
 
 
+OURS = ApiName(None)
+"""Marks an option that AWS does not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class AtStart:
     """The daemon reads the option only when it starts, so a change needs a restart."""

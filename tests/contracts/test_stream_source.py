@@ -284,6 +284,7 @@ async def test_a_kinesis_record_has_the_form_of_the_event(kinesis: KinesisStream
 
 
 @on_kinesis
+@pytest.mark.parity("consumers by polling")
 async def test_a_consumer_reads_the_stream_and_events_have_its_arn(kinesis: KinesisStream) -> None:
     await kinesis.put("x")
     consumer = Arn.parse(f"{kinesis.arn}/consumer/mapping:1767225600")

@@ -85,6 +85,7 @@ class Reading:
         return Answered(b"")
 
 
+@pytest.mark.parity("identity in events")
 async def test_events_name_the_execution_role_if_lambda_shows_it_and_else_our_identity(
     world: World,
 ) -> None:

@@ -85,6 +85,7 @@ def said(document: Document) -> tuple[str, int]:
     return context["condition"], context["approximateInvokeCount"]
 
 
+@pytest.mark.parity("PutFunctionEventInvokeConfig.MaximumRetryAttempts")
 async def test_a1_an_event_that_fails_is_tried_three_times_with_one_id_and_growing_waits() -> None:
     destination = FakeDestination()
     world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination})
@@ -104,6 +105,7 @@ async def test_a2_without_retries_an_event_is_tried_once() -> None:
 
 
 @pytest.mark.parametrize(("age", "attempts", "at"), [(60, 1, 1.0), (90, 2, 62.0)], ids=["a3", "a4"])
+@pytest.mark.parity("PutFunctionEventInvokeConfig.MaximumEventAgeInSeconds")
 async def test_an_event_whose_next_attempt_would_be_too_late_ends_at_once(age: int, attempts: int, at: float) -> None:
     destination = FakeDestination()
     world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_event_age_in_seconds=age)
@@ -112,6 +114,7 @@ async def test_an_event_whose_next_attempt_would_be_too_late_ends_at_once(age: i
     assert destination.taken_at == pytest.approx([at], abs=1.0)
 
 
+@pytest.mark.parity("PutFunctionEventInvokeConfig.DestinationConfig.OnFailure.Destination")
 async def test_a5_the_destination_and_the_dead_letter_queue_both_get_an_event_that_fails() -> None:
     destination, dead_letters = FakeDestination(), FakeDestination()
     world = EventsWorld(
@@ -124,6 +127,7 @@ async def test_a5_the_destination_and_the_dead_letter_queue_both_get_an_event_th
     assert {fact.delivery for fact in world.facts_of(EventDelivered)} == {"on_failure", "dead_letter"}
 
 
+@pytest.mark.parity("PutFunctionEventInvokeConfig.DestinationConfig.OnSuccess.Destination")
 async def test_a6_an_event_that_succeeds_reaches_the_destination_for_success_alone() -> None:
     success, failure = FakeDestination(), FakeDestination()
     world = EventsWorld(destinations={"on_success": success, "on_failure": failure})
@@ -240,6 +244,7 @@ async def test_a_throttled_function_gets_few_calls_and_then_all_events_run() -> 
     assert all(call.attempt == 1 for call in world.function.calls), "a throttle does not count"
 
 
+@pytest.mark.parity("unreachable event destination")
 async def test_a_destination_that_cannot_be_reached_keeps_the_event_and_says_so() -> None:
     destination, dead_letters = FakeDestination(), FakeDestination()
     destination.faults.outages.append(Outage(0.0, 1000.0, Fault.UNREACHABLE))
@@ -262,6 +267,7 @@ async def test_a_destination_that_cannot_be_reached_keeps_the_event_and_says_so(
     assert dead_letters.taken_at[0] < 5.0, "it does not wait for the destination"
 
 
+@pytest.mark.parity("stuck events")
 async def test_an_event_that_a_destination_refuses_for_good_becomes_stuck() -> None:
     destination, dead_letters = FakeDestination(), FakeDestination()
     destination.faults.outages.append(Outage(0.0, 1e9, Fault.ACCESS_DENIED))
@@ -505,6 +511,7 @@ async def test_an_event_is_accepted_only_when_it_is_stored() -> None:
     assert [type(fact) for fact in world.facts if isinstance(fact, EventsRefused | EventsStored)] == [EventsRefused]
 
 
+@pytest.mark.parity("full event queue")
 async def test_a_full_queue_refuses_events_and_takes_them_when_there_is_room() -> None:
     world = EventsWorld(
         plan=EventFunctionPlan(duration_in_seconds=(10.0, 10.0)),

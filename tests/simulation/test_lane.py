@@ -163,6 +163,10 @@ def test_a_failing_batch_is_retried_unchanged_with_the_same_request_id() -> None
     assert scene.done == ["1", "2", "3"]
 
 
+@pytest.mark.parity(
+    "CreateEventSourceMapping.BisectBatchOnFunctionError",
+    "CreateEventSourceMapping.DestinationConfig.OnFailure.Destination",
+)
 def test_a_poison_record_is_isolated_and_reported_before_it_is_done() -> None:
     """[S5] over the engine"""
     scene = Scene(
@@ -181,6 +185,7 @@ def test_a_poison_record_is_isolated_and_reported_before_it_is_done() -> None:
     assert [fact.records for fact in scene.facts if isinstance(fact, InvocationRecordDelivered)] == [1]
 
 
+@pytest.mark.parity("unreachable destination")
 def test_a_failing_destination_blocks_the_lane_until_it_accepts_the_invocation_record() -> None:
     faults = FaultPlan()
     faults.script("deliver", Fault.ACCESS_DENIED, Fault.UNREACHABLE)
@@ -205,6 +210,7 @@ def test_a_failing_destination_blocks_the_lane_until_it_accepts_the_invocation_r
     assert len({document.document_id for document in scene.destination.taken}) == 1
 
 
+@pytest.mark.parity("unreachable destination")
 def test_with_drop_a_destination_that_rejects_the_invocation_record_does_not_get_it() -> None:
     """[S16]"""
     faults = FaultPlan()
@@ -268,6 +274,7 @@ def test_a_batching_window_gathers_records_and_the_last_one_waits_for_its_end() 
     assert [(at, names) for at, _, names in scene.invoked] == [(0, ["1", "2"]), (0, ["3", "4"]), (5, ["5"])]
 
 
+@pytest.mark.parity("CreateEventSourceMapping.MaximumRecordAgeInSeconds")
 def test_a_record_that_becomes_too_old_in_a_batching_window_is_discarded_at_once() -> None:
     scene = Scene(options={"maximum_batching_window_in_seconds": 300, "maximum_record_age_in_seconds": 60})
 

@@ -168,6 +168,7 @@ def test_the_second_half_stays_hidden_while_the_first_one_runs() -> None:
     assert not queue.message_ids
 
 
+@pytest.mark.parity("event too large")
 def test_a_single_message_that_is_too_large_fails_and_is_received_again_after_its_visibility_timeout() -> None:
     world = World()
     dead = world.add_queue("dead")

@@ -73,6 +73,7 @@ def test_after_a_kill_only_groups_stay_hidden_as_long_as_their_function_may_run(
         checker.check_one_batch_at_a_time(target.calls)
 
 
+@pytest.mark.parity("long functions")
 def test_a_message_becomes_visible_after_twelve_hours_and_the_log_says_so() -> None:
     world = World()
     queue = world.add_queue("q")

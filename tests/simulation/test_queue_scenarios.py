@@ -98,6 +98,7 @@ def test_without_the_option_reported_failures_have_no_effect_and_are_logged() ->
     assert "function_response_types" in told.advice
 
 
+@pytest.mark.parity("CreateEventSourceMapping.FunctionResponseTypes")
 def test_reported_failures_of_a_group_are_received_again_together() -> None:
     """[Q4]"""
     world = World()
@@ -146,6 +147,7 @@ def test_different_groups_are_invoked_at_the_same_time() -> None:
     assert target.most_running == 4
 
 
+@pytest.mark.parity("CreateEventSourceMapping.FilterCriteria.Filters")
 def test_filtered_out_messages_are_deleted_and_not_invoked() -> None:
     """[Q6]"""
     world = World()
@@ -161,6 +163,7 @@ def test_filtered_out_messages_are_deleted_and_not_invoked() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [15, 100, 1000, 10000])
+@pytest.mark.parity("CreateEventSourceMapping.BatchSize")
 def test_batches_above_ten_gather_over_several_receives(batch_size: int) -> None:
     """[Q7]"""
     world = World()
@@ -182,6 +185,7 @@ def test_thirty_messages_make_two_batches_of_up_to_twenty() -> None:
     assert len(target.calls) == 2
 
 
+@pytest.mark.parity("CreateEventSourceMapping.MaximumBatchingWindowInSeconds")
 def test_the_window_begins_with_the_first_message() -> None:
     world = World()
     queue = world.add_queue("q")
@@ -323,6 +327,7 @@ def test_an_idle_mapping_does_not_use_the_concurrency_of_another() -> None:
     assert len(target.calls) == 30
 
 
+@pytest.mark.parity("throttled batch")
 def test_throttles_keep_the_batch_in_hand_and_the_receive_count_at_one() -> None:
     """Design: our limits and the function's throttles never push a message towards the dead-letter queue."""
     world = World()
@@ -339,6 +344,7 @@ def test_throttles_keep_the_batch_in_hand_and_the_receive_count_at_one() -> None
     assert len({call.request_id for call in target.calls}) == len(target.calls)
 
 
+@pytest.mark.parity("timeout above visibility")
 def test_messages_stay_hidden_while_the_function_runs() -> None:
     world = World()
     dead = world.add_queue("dead")

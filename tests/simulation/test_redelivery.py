@@ -35,6 +35,7 @@ def changes(queue: FakeQueue) -> list[str]:
     ],
     ids=["failed", "invalid response", "named failures"],
 )
+@pytest.mark.parity("time of redelivery")
 def test_a_failed_message_is_received_again_after_the_queues_own_timeout(
     name: str, plan: FunctionPlan, reports: bool
 ) -> None:
@@ -47,6 +48,7 @@ def test_a_failed_message_is_received_again_after_the_queues_own_timeout(
 
 
 @pytest.mark.parametrize("name", QUEUES)
+@pytest.mark.parity("time of redelivery")
 def test_a_message_that_fails_after_the_queues_own_timeout_is_received_again_at_once(name: str) -> None:
     world = World()
     queue = world.add_queue(name, visibility_timeout_in_seconds=5)

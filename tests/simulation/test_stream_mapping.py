@@ -53,6 +53,7 @@ def test_every_record_is_delivered_once_and_in_order() -> None:
 
 
 @pytest.mark.parametrize("factor", [1, 4])
+@pytest.mark.parity("CreateEventSourceMapping.ParallelizationFactor")
 def test_a_split_and_a_merge_keep_the_order(factor: int) -> None:
     world = KinesisWorld(parallelization_factor=factor, batch_size=7)
     keys = [f"k{number}" for number in range(20)]
@@ -206,6 +207,7 @@ def test_filtered_records_move_the_checkpoint() -> None:
     assert not world.calls
 
 
+@pytest.mark.parity("CreateEventSourceMapping.StartingPosition")
 def test_latest_delivers_records_written_after_the_mapping_is_ready_even_over_a_restart() -> None:
     world = KinesisWorld(starting_position=Latest())
 

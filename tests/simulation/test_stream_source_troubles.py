@@ -106,6 +106,7 @@ def test_a_tables_stream_that_began_at_latest_continues_there_and_skips_older_re
 
 @pytest.mark.parametrize("finds_times", [True, False])
 @pytest.mark.parametrize("hour", [0, 13, 30])
+@pytest.mark.parity("AT_TIMESTAMP of a table")
 def test_a_tables_stream_can_begin_at_a_time_or_at_its_oldest_record_if_that_is_younger(
     hour: int, finds_times: bool
 ) -> None:

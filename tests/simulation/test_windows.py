@@ -60,6 +60,7 @@ def test_the_state_of_a_window_is_stored_five_times_a_second() -> None:
     assert len(positions) >= 40
 
 
+@pytest.mark.parity("CreateEventSourceMapping.TumblingWindowInSeconds")
 def test_windows_of_ten_seconds_begin_at_multiples_of_ten_and_end_with_a_call_without_records() -> None:
     """[S17]"""
     world = WindowWorld(batch_size=2)

@@ -87,6 +87,7 @@ def test_a_record_without_a_text_as_body_does_not_match(record: dict[str, Any], 
     assert not compile_filters([pattern], data_key="body").matches(record)
 
 
+@pytest.mark.parity("filters on metadata")
 def test_metadata_and_body_must_both_match() -> None:
     compiled = compile_filters(['{"messageId": ["1"], "body": {"a": [1]}}'], data_key="body")
     assert compiled.matches({"messageId": "1", "body": '{"a": 1}'})

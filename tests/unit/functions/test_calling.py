@@ -70,6 +70,7 @@ async def test_a_call_runs_at_once_while_there_is_room() -> None:
 
 
 @pytest.mark.parametrize("concurrency", [0, 1])
+@pytest.mark.parity("calls wait in line")
 async def test_a_call_beyond_the_reserved_concurrency_is_refused_at_once(concurrency: int) -> None:
     target = Held()
     function = opened(target, concurrency=concurrency, is_reserved=True)
@@ -84,6 +85,7 @@ async def test_a_call_beyond_the_reserved_concurrency_is_refused_at_once(concurr
     assert function.gate.running == 0
 
 
+@pytest.mark.parity("calls wait in line")
 async def test_without_a_reserved_concurrency_a_call_waits_for_its_turn() -> None:
     target = Held()
     function = opened(target, concurrency=1, is_reserved=False)

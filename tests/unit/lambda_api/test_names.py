@@ -51,6 +51,7 @@ def error(written: str, qualifier: str | None = None, *, shows_latest: bool = Tr
         ARN,
     ],
 )
+@pytest.mark.parity("Invoke.FunctionName")
 def test_a_name_and_an_arn_name_a_function_and_the_invoked_arn_has_the_qualifier_that_was_written(written: str) -> None:
     assert found(written) == ("insert_records", ARN)
     for by_name, by_parameter in (
@@ -64,6 +65,7 @@ def test_a_name_and_an_arn_name_a_function_and_the_invoked_arn_has_the_qualifier
 @pytest.mark.parametrize(
     "written", ["bill", "billing", "bill:live", str(ON_LAMBDA.arn), "123456789012:function:billing"]
 )
+@pytest.mark.parity("Invoke.Qualifier")
 def test_a_function_on_lambda_has_the_qualifier_of_its_arn(written: str) -> None:
     assert found(written) == ("bill", str(ON_LAMBDA.arn))
     code, message = error("bill", "$LATEST")

@@ -91,6 +91,7 @@ def invoked(**how: Any) -> Callable[[Any], Any]:
     return ask
 
 
+@pytest.mark.parity("Invoke.InvocationType")
 async def test_a_call_brings_the_functions_answer() -> None:
     functions = FakeFunctions()
     answer = await asked(functions, invoked(Payload=b'{"n": 1}'))
@@ -102,6 +103,7 @@ async def test_a_call_brings_the_functions_answer() -> None:
     assert answer["ResponseMetadata"]["RequestId"] == call.request_id
 
 
+@pytest.mark.parity("Invoke.ClientContext", "Invoke.LogType")
 async def test_a_call_hands_on_all_that_a_client_may_send() -> None:
     functions = FakeFunctions()
     functions.response = Answered(b"1", "7", "END")
@@ -125,6 +127,16 @@ async def test_a_call_hands_on_all_that_a_client_may_send() -> None:
     assert (answer["ExecutedVersion"], base64.b64decode(answer["LogResult"])) == ("7", b"END")
 
 
+@pytest.mark.parity("Invoke.TenantId", "Invoke.DurableExecutionName")
+@pytest.mark.parametrize("name", ["TenantId", "DurableExecutionName"])
+async def test_a_parameter_for_what_poller_does_not_have_has_no_effect(name: str) -> None:
+    functions = FakeFunctions()
+    answer = await asked(functions, invoked(Payload=b"[1]", **{name: "one"}))
+    (call,) = functions.called
+    assert (answer["StatusCode"], call.payload, call.client_context) == (200, b"[1]", b"")
+
+
+@pytest.mark.parity("Invoke.InvocationType")
 async def test_an_event_is_accepted_before_it_is_answered() -> None:
     functions = FakeFunctions()
     answer = await asked(functions, invoked(InvocationType="Event", Payload=b"[1]"))
@@ -136,6 +148,7 @@ async def test_an_event_is_accepted_before_it_is_answered() -> None:
     assert functions.called == []
 
 
+@pytest.mark.parity("Invoke.InvocationType")
 async def test_a_dry_run_does_nothing() -> None:
     functions = FakeFunctions()
     answer = await asked(functions, invoked(InvocationType="DryRun"))
@@ -275,6 +288,7 @@ async def test_an_event_that_is_not_stored_is_an_error(error: Exception, status:
         ),
     ],
 )
+@pytest.mark.parity("Invoke.Payload")
 async def test_a_request_that_is_wrong_gets_awss_error(
     how: dict[str, Any], status: int, code: str, message: str
 ) -> None:
@@ -322,6 +336,7 @@ async def test_functions_are_described() -> None:
     assert "Environment" not in got
 
 
+@pytest.mark.parity("PutFunctionEventInvokeConfig.FunctionName", "PutFunctionEventInvokeConfig.Qualifier")
 async def test_the_settings_of_asynchronous_events_are_described() -> None:
     sent_on = function(callable_kind("f:handler"))
     config = EventInvokeConfig(
@@ -349,6 +364,7 @@ async def test_the_settings_of_asynchronous_events_are_described() -> None:
     assert answer["Error"]["Message"] == f"The function {ARN}:$LATEST doesn't have an EventInvokeConfig"
 
 
+@pytest.mark.parity("changes stand in the file")
 async def test_a_call_that_would_change_the_settings_names_their_file() -> None:
     functions = FakeFunctions()
     for ask in (
@@ -376,6 +392,7 @@ async def test_a_wrong_signature_and_a_session_token_are_refused_and_told(how: d
     assert functions.called == []
 
 
+@pytest.mark.parity("signatures")
 async def test_without_keys_signatures_are_not_looked_at() -> None:
     functions = FakeFunctions()
     signed = {"Authorization": "whatever"}

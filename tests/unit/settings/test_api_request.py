@@ -53,6 +53,11 @@ def faults(settings: Settings) -> Callable[..., list[str]]:
     return faults_of
 
 
+@pytest.mark.parity(
+    "CreateEventSourceMapping.EventSourceArn",
+    "CreateEventSourceMapping.FunctionName",
+    "CreateEventSourceMapping.Enabled",
+)
 def test_a_queues_mapping_is_added_to_the_settings(settings: Settings) -> None:
     request = {
         "EventSourceArn": f"{QUEUE}-new",

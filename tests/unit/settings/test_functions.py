@@ -74,6 +74,7 @@ def test_a_function_inherits_the_daemons_credentials_unless_the_file_says_no(
         assert kind.inherits_credentials is inherits
 
 
+@pytest.mark.parity("memory limit")
 def test_the_memory_of_a_function_is_unlimited_unless_the_file_sets_a_limit(
     function: Callable[[str], Function],
 ) -> None:
@@ -138,6 +139,7 @@ def test_the_default_timeout_is_thirty_seconds(function: Callable[[str], Functio
         ('arn = "arn:aws:lambda:eu-west-1:123456789012:function:a"', 1_800),
     ],
 )
+@pytest.mark.parity("long functions")
 def test_a_function_may_run_for_hours_and_a_lambda_function_for_half_an_hour(
     function: Callable[[str], Function], kind: str, longest: int
 ) -> None:

@@ -39,6 +39,7 @@ def test_a_queue_mapping_has_aws_defaults(loaded: Load) -> None:
     )
 
 
+@pytest.mark.parity("CreateEventSourceMapping.ScalingConfig.MaximumConcurrency", "concurrency of one")
 def test_every_option_of_a_queue_mapping_is_read(loaded: Load) -> None:
     text = f"""{FUNCTION}
         [mappings.m]
@@ -134,6 +135,7 @@ def test_every_option_of_a_stream_mapping_is_read(loaded: Load) -> None:
 
 @pytest.mark.parametrize("moment", ["2026-01-31T12:00:00Z", "2026-01-31T13:00:00+01:00", "1769860800", "1769860800.0"])
 @pytest.mark.parametrize("source", [KINESIS, DYNAMODB])
+@pytest.mark.parity("CreateEventSourceMapping.StartingPositionTimestamp")
 def test_a_starting_timestamp_is_a_date_time_or_seconds(loaded: Load, source: str, moment: str) -> None:
     """On AWS Lambda only mappings of Kinesis have it."""
     text = f"""{FUNCTION}

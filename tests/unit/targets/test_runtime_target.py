@@ -503,6 +503,7 @@ def _often_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_often_measured")
 @pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parity("memory limit")
 async def test_a_child_that_uses_more_memory_than_it_may_is_killed(elsewhere: bool) -> None:
     record = Recorded()
     async with opened(callable_kind("sample:hoard", memory_size_in_mb=128), record) as target:

@@ -125,6 +125,7 @@ def test_success_after_a_failure_counts_both_attempts() -> None:
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([0, 60], "Success", 2)
 
 
+@pytest.mark.parity("retry waits")
 def test_the_waits_may_be_others_even_none() -> None:
     assert live(function_with(retry_waits_in_seconds=(0, 0.5)), RAISES).invoked_at == [0, 0, 0.5]
 
@@ -253,6 +254,7 @@ def test_an_event_whose_body_was_no_json_ends_without_an_attempt() -> None:
     assert life.ending == Ending(condition="RetriesExhausted", at=NOW, last=NOT_JSON, deliveries=("on_failure",))
 
 
+@pytest.mark.parity("recursion is seen")
 def test_an_event_that_a_loop_has_brought_back_sixteen_times_ends() -> None:
     event, invocations = EVENT, 0
     while (life := live(function_with(on_failure=QUEUE), Answered(b"1"), event=event)).invoked_at and invocations < 99:

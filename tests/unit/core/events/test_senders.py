@@ -55,6 +55,7 @@ def message(body: bytes) -> Event:
     return Event(request_id=RequestId("8f3"), function=FunctionName("f"), payload=body, accepted_at=1.0, due_at=1.0)
 
 
+@pytest.mark.parity("event queue of one's own")
 def test_a_message_becomes_an_event_with_another_payload_no_event_or_one_that_ends_at_once() -> None:
     sns = of_sender(message(text(SNS)))
     assert sns == message(payload_of(text(SNS)) or b"")

@@ -136,6 +136,7 @@ def test_several_batches_are_invoked_one_after_another_each_with_its_own_request
     assert hand.delivery.step() is None
 
 
+@pytest.mark.parity("event too large")
 def test_a_batch_that_is_too_large_is_invoked_as_two_halves_in_order() -> None:
     hand = Hand("1 2 3 | 4")
     assert hand.invoke() == "1 2 3: r1 1"

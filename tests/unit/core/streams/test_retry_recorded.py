@@ -191,6 +191,7 @@ def in_words(record: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.title) for case in cases()])
+@pytest.mark.parity("CreateEventSourceMapping.MaximumRetryAttempts")
 def test_a_failing_batch_is_handled_as_recorded(case: Case) -> None:
     play = Play(case)
     play.run()
