@@ -4,7 +4,8 @@ mapping.py      runs all these steps for one mapping; begin here to follow a mes
 lookup.py       waits until the queue exists, and reads its visibility timeout
 permits.py      decides when a poll may begin
 groups.py       allows one delivery at a time for each message group
-gathering.py    receives messages, filters them and forms a batch
+receiving.py    receives messages, and pauses if the queue fails
+gathering.py    filters the messages and forms a batch
 visibility.py   keeps the messages in hand hidden in the queue
 delivering.py   carries out the steps of a delivery, as core/queues/delivery.py decides
 invoking.py     invokes the function with one batch

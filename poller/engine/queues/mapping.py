@@ -31,6 +31,7 @@ from poller.engine.queues.groups import GroupTurns
 from poller.engine.queues.invoking import Invoker
 from poller.engine.queues.lookup import QueueLookup
 from poller.engine.queues.permits import MappingRoom, Permits
+from poller.engine.queues.receiving import Receiver
 from poller.engine.queues.releasing import Releaser
 from poller.engine.queues.visibility import VisibilityKeeper
 from poller.engine.source_health import SourceHealth
@@ -106,18 +107,26 @@ class QueueMappingRunner:
             keeper=self._keeper,
             function_timeout_in_seconds=context.function.definition.timeout_in_seconds,
         )
+        self._receiver = Receiver(
+            mapping=mapping.name,
+            source=context.source,
+            keeper=self._keeper,
+            permits=self._permits,
+            scaling=scaling,
+            health=self._health,
+            pauses=pauses,
+            stop=stop,
+            emit=emit,
+            randomness=context.randomness,
+        )
         self._gatherer = Gatherer(
             mapping=mapping,
-            source=context.source,
+            receiver=self._receiver,
             filters=context.filters,
             keeper=self._keeper,
             finisher=finisher,
             releaser=self._releaser,
-            permits=self._permits,
             event_limit=context.function.event_limit,
-            scaling=scaling,
-            health=self._health,
-            pauses=pauses,
             stop=stop,
             emit=emit,
             randomness=context.randomness,
@@ -199,7 +208,7 @@ class QueueMappingRunner:
     async def _obey_the_stop(self, working: anyio.CancelScope) -> None:
         await self._context.stop.draining.wait()
         self._permits.close()
-        self._gatherer.cut()
+        self._receiver.cut()
         self._context.function.gate.send_home(self._context.stop.draining)
         await self._context.stop.releasing.wait()
         working.cancel()
