@@ -137,13 +137,16 @@ class EventEnded(NamedTuple):
     Counter(
         "poller_events_dropped_total",
         "Events that ended without success and were delivered nowhere, because the function has neither a destination "
-        "for failures nor a dead-letter queue.",
+        "for failures nor a dead-letter queue, or because these are part of a loop.",
         of="function",
         labels=(CONDITION,),
     ).by(1),
 )
 class EventDropped(NamedTuple):
-    """An event ended without success, and nothing keeps it: the function has no place for failed events."""
+    """An event ended without success, and nothing keeps it.
+
+    The function has no place for failed events, or this place is part of a loop.
+    """
 
     function: FunctionName
     request_id: RequestId

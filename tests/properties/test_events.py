@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from poller.core.events.attempts import EventPolicy, after_attempt, before_attempt
 from poller.core.events.json_text import as_json, parsed
 from poller.core.events.senders import payload_of
-from poller.core.events.trace import is_loop, passed_on
+from poller.core.events.trace import MAXIMUM_PASSES, passed_on, passes
 from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, Throttled, Unreachable
 from tests.fakes.ended_events import EVENT, FUNCTION, NOW, function_with
 
@@ -132,7 +132,7 @@ def test_any_header_goes_on_short_printable_and_with_one_more_pass(trace: str) -
     assert sent.isprintable()
     assert len(sent) < 700
     assert passed_on(replace(event, trace=sent), FUNCTION.arn) != sent
-    passes = 0
-    while not is_loop(event, FUNCTION.arn) and passes < 99:
-        event, passes = replace(event, trace=passed_on(event, FUNCTION.arn)), passes + 1
-    assert passes <= 16
+    invocations = 0
+    while passes(event, FUNCTION.arn) < MAXIMUM_PASSES and invocations < 99:
+        event, invocations = replace(event, trace=passed_on(event, FUNCTION.arn)), invocations + 1
+    assert invocations <= 16

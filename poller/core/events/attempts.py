@@ -1,7 +1,8 @@
 """What becomes of an event before and after an attempt to invoke its function?
 
-    before   its function may never run                 ends: ZeroReservedConcurrency
-             a loop has carried it too often            ends: RecursiveInvocation
+    before   a loop has carried it too often            ends: RecursiveInvocation
+                 and has brought back even this end     the same, and it is delivered nowhere
+             its function may never run                 ends: ZeroReservedConcurrency
              its body was no JSON                       ends: RetriesExhausted, status 400
              it is older than its maximum age           ends: EventAgeExceeded
              otherwise                                  the function is invoked
@@ -29,7 +30,7 @@ import orjson
 
 from poller.core.backoff import THROTTLED_EVENT, at_least
 from poller.core.events.json_text import as_json
-from poller.core.events.trace import is_loop
+from poller.core.events.trace import MAXIMUM_PASSES, passes
 from poller.model.arn import Arn, qualified
 from poller.model.event import Condition, Delivery, Ending, Event, LastAttempt
 from poller.model.function import Function
@@ -86,11 +87,13 @@ def before_attempt(event: Event, policy: EventPolicy, *, now: float) -> Event | 
     `now` is in epoch seconds.
     """
     assert event.ending is None, "an ended event is not invoked"
+    if (passed := passes(event, policy.function)) >= MAXIMUM_PASSES:
+        last = LastAttempt(status_code=INVALID_REQUEST, error_message="A loop of invocations was detected.")
+        if passed > MAXIMUM_PASSES:  # the destination for failures is part of the loop, so it gets nothing more
+            policy = replace(policy, after_failure=())
+        return _ended(event, policy, "RecursiveInvocation", last, now)
     if not policy.may_run:
         return _ended(event, policy, "ZeroReservedConcurrency", None, now)
-    if is_loop(event, policy.function):
-        last = LastAttempt(status_code=INVALID_REQUEST, error_message="A loop of invocations was detected.")
-        return _ended(event, policy, "RecursiveInvocation", last, now)
     if event.last is not None and event.last.status_code == INVALID_REQUEST:
         return _ended(event, policy, "RetriesExhausted", event.last, now)
     if now >= event.accepted_at + policy.maximum_event_age:

@@ -6,7 +6,8 @@ The header comes from outside, so only its known parts are read, and only if the
 `Lineage` has the number of times that the event has passed each function, under a hash of the function's ARN.
 Every invocation gets the header with one more pass of its own function, and so does everything that is sent on.
 A retry gets the same header again, because it is no further pass.
-If the event has passed its function MAXIMUM_PASSES times already, the function does not get it again.
+If the event has passed its function MAXIMUM_PASSES times already, the function does not get it again. The record of
+this end counts as one more pass: if the loop brings even the record back, it ends there.
 
 Source: AWS X-Ray Developer Guide, "Tracing header"; AWS Lambda Developer Guide, "Use Lambda recursive loop detection".
 AWS counts about 16 passes. It does not document how it writes them into `Lineage`; the form above is ours.
@@ -52,11 +53,11 @@ class Trace(NamedTuple):
         return f"{text};Lineage={passes}" if passes else text
 
 
-def is_loop(event: Event, function: Arn) -> bool:
-    """Return whether the event has passed the function so often that the function must not get it again."""
+def passes(event: Event, function: Arn) -> int:
+    """Return how often the event has passed the function already. From MAXIMUM_PASSES on, a loop carries the event."""
     if "Lineage=" not in event.trace:  # most events come from outside, and have passed no function
-        return False
-    return _read(event).lineage.get(_hash(function), 0) >= MAXIMUM_PASSES
+        return 0
+    return _read(event).lineage.get(_hash(function), 0)
 
 
 def passed_on(event: Event, function: Arn) -> str:
@@ -65,9 +66,9 @@ def passed_on(event: Event, function: Arn) -> str:
     An event without a usable header gets one that is made from its request id, so it is the same for each attempt.
     """
     trace, own = _read(event), _hash(function)
-    passes = trace.lineage | {own: trace.lineage.get(own, 0) + 1}
-    kept = sorted(passes, key=lambda one: (one == own, passes[one]))[-MAXIMUM_LINEAGE:]
-    return str(trace._replace(lineage={one: passes[one] for one in passes if one in kept}))
+    lineage = trace.lineage | {own: trace.lineage.get(own, 0) + 1}
+    kept = sorted(lineage, key=lambda one: (one == own, lineage[one]))[-MAXIMUM_LINEAGE:]
+    return str(trace._replace(lineage={one: lineage[one] for one in lineage if one in kept}))
 
 
 def _read(event: Event) -> Trace:

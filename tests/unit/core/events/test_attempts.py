@@ -264,6 +264,16 @@ def test_an_event_that_a_loop_has_brought_back_sixteen_times_ends() -> None:
     assert (life.ending.last.status_code, life.ending.deliveries) == (400, ("on_failure",))
 
 
+@pytest.mark.parametrize("reserved_concurrency", [0, 2])
+def test_two_functions_that_get_each_others_failures_do_not_pass_them_on_for_ever(reserved_concurrency: int) -> None:
+    event, ends = EVENT, 0
+    while (
+        life := live(function_with(reserved_concurrency=reserved_concurrency, on_failure=QUEUE), RAISES, event=event)
+    ).ending.deliveries and ends < 99:
+        event, ends = replace(event, trace=passed_on(event, FUNCTION.arn)), ends + 1
+    assert (ends, life.ending.condition, life.ending.deliveries) == (17, "RecursiveInvocation", ())
+
+
 def test_an_ended_event_has_no_attempt() -> None:
     policy, over = EventPolicy.of(FUNCTION), live(FUNCTION, Answered(b"1")).event
     with pytest.raises(AssertionError):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from poller.core.events.trace import MAXIMUM_LINEAGE, is_loop, passed_on
+from poller.core.events.trace import MAXIMUM_LINEAGE, passed_on, passes
 from poller.model.arn import Arn
 from poller.model.ids import RequestId
 from tests.fakes.ended_events import EVENT, FUNCTION
@@ -77,12 +77,12 @@ def test_a_lineage_stays_short_and_keeps_its_own_function_and_the_most_frequent_
     assert kept[0] == "0000001d:30"
 
 
-def test_a_loop_is_the_sixteenth_pass_of_the_same_function() -> None:
-    for count, found in ((15, False), (16, True), (99_999, True)):
+def test_the_passes_of_a_function_are_counted_for_itself_alone() -> None:
+    for count in (1, 16, 99_999):
         event = replace(EVENT, trace=f"Lineage={OWN}:{count}")
-        assert is_loop(event, FUNCTION.arn) == found
-        assert not is_loop(event, OTHER)
-    assert not is_loop(EVENT, FUNCTION.arn)
+        assert passes(event, FUNCTION.arn) == count
+        assert passes(event, OTHER) == 0
+    assert passes(EVENT, FUNCTION.arn) == 0
 
 
 def test_a_function_is_the_same_with_each_qualifier() -> None:
