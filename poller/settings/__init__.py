@@ -25,6 +25,8 @@ Only this package imports pydantic.
 
 To add an option: declare it in the file of its table, add a field of the same name to the value in `model/` (for
 [daemon]: in `values.py`), and use it. A rule between options is a function that gets the entry.
+Its markers: OURS for an option of a mapping that AWS does not have, QUEUES or STREAMS for one whose field only
+QueueMapping or only StreamMapping has, Unstated(...) for one without a default. The tests name a missing marker.
 The schema, the output of `poller check` and the messages come from the declaration;
 `python -m tests.unit.settings.explained` writes the declaration's text into config/poller.toml.
 

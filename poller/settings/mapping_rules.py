@@ -23,7 +23,7 @@ from poller.model.arn import Arn
 from poller.settings.faults import Fault
 from poller.settings.filters import filter_rules
 from poller.settings.mappings import MappingOptions
-from poller.settings.options import Range, api_name, limited
+from poller.settings.options import Range, api_name, declaration, limited
 from poller.settings.reading import Entry
 from poller.settings.table import Substituted
 
@@ -86,7 +86,8 @@ class Taken:
 def _applicability(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]:
     for option, services in limited(MappingOptions).items():
         if mapping.states(option) and source.service not in services:
-            unsupported = f"Unsupported {api_name(option, None)} parameter for given event source mapping type."
+            name = api_name(option, declaration(MappingOptions, (option,))) or option
+            unsupported = f"Unsupported {name} parameter for given event source mapping type."
             takers = " and ".join(_SERVICES[service] for service in services)
             rule = f"{unsupported} It goes with {takers}, not with {_SERVICES[source.service]}"
             yield Fault(mapping.at(option), rule, is_all=True)

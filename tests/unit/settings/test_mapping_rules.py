@@ -37,6 +37,15 @@ def test_a_stream_takes_no_scaling_config(mapping_faults: MappingFaults, source:
     assert "Unsupported ScalingConfig parameter for given event source mapping type." in fault
 
 
+def test_an_unsupported_option_that_aws_does_not_have_is_named_as_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, mapping_faults: MappingFaults
+) -> None:
+    monkeypatch.setattr("poller.settings.mapping_rules.limited", lambda _model: {"region": ("kinesis",)})
+    (fault,) = mapping_faults("queue", 'region = "eu-west-1"')
+    assert "Unsupported region parameter for given event source mapping type." in fault
+    assert fault.endswith("It goes with a Kinesis stream, not with an SQS queue")
+
+
 @pytest.mark.parametrize(
     "options",
     ["parallelization_factor = 99", 'starting_position = "latest"', "destination_config.on_failure.wrong = 1"],

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
+from botocore.loaders import Loader
 
 from poller.model.arn import Arn
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
 from poller.model.stream import AtTimestamp, Latest, TrimHorizon
+from poller.settings.mappings import QUEUES, STREAMS, MappingOptions
+from poller.settings.options import api_name, declaration, leaves, limited
 from poller.settings.values import Settings
 
 Load = Callable[..., Settings]
@@ -269,3 +273,28 @@ def test_a_consumer_of_a_kinesis_stream_is_a_source(loaded: Load) -> None:
     text = f'{FUNCTION}[mappings.m]\nevent_source_arn = "{arn}"\nfunction_name = "f"\nstarting_position = "LATEST"'
     (mapping,) = loaded(text).stream_mappings
     assert str(mapping.event_source_arn) == arn
+
+
+def test_an_option_for_one_kind_of_mapping_is_marked_so() -> None:
+    """Without the marker, a mapping of the other kind would take the option and ignore it."""
+    of_queues, of_streams = ({field.name for field in fields(kind)} for kind in (QueueMapping, StreamMapping))
+    for option in leaves(MappingOptions):
+        kinds = limited(MappingOptions).get(option[0])
+        if (of_queues - of_streams).intersection(option):
+            assert kinds == QUEUES.kinds, f"mark {option[0]} with QUEUES"
+        if (of_streams - of_queues).intersection(option):
+            assert kinds == STREAMS.kinds, f"mark {option[0]} with STREAMS"
+
+
+@pytest.mark.parametrize("option", list(leaves(MappingOptions)), ids=".".join)
+def test_an_option_that_aws_does_not_have_is_marked_so(option: tuple[str, ...]) -> None:
+    """AWS's options are those of "CreateEventSourceMapping", as botocore describes it."""
+    shapes = Loader().load_service_model("lambda", "service-2")["shapes"]
+    members = shapes["CreateEventSourceMappingRequest"]["members"]
+    for end, part in enumerate(option, start=1):
+        name = api_name(part, declaration(MappingOptions, option[:end]))
+        if name is None:
+            assert api_name(part, None) not in members, f"{part} is an option of AWS, so it is not marked with OURS"
+            break
+        assert name in members, f"mark {part} with OURS, or give it AWS's name with ApiName"
+        members = shapes[members[name]["shape"]].get("members", {})

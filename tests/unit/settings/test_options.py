@@ -171,4 +171,5 @@ def test_an_option_without_a_default_says_what_applies_instead(model: type[BaseM
     assert field is not None
     if field.get_default(call_default_factory=True) is None and (numbers is None or numbers.none is None):
         required = (*KINDS, "event_source_arn", "function_name", "starting_position", "starting_position_timestamp")
-        assert (is_shown is None) == (option[0] in required)
+        needs_no_text = option[0] in required
+        assert (is_shown is None) == needs_no_text, "add Unstated(...) or Follows() to the option's markers"
