@@ -98,6 +98,9 @@ _READING = ("GET", "HEAD")
 
 _ENCODED = Denial(415, "the body must have no Content-Encoding")
 
+_IN_CHUNKS = Denial(411, "the body must have a Content-Length")
+"""A body in chunks is refused, because aiohttp does not end the read of a body whose later chunks are malformed."""
+
 _HEADERS = {
     "Connection": "close",  # aiohttp does not send it, because `force_close` is called after aiohttp asks for it
     "Cache-Control": "no-store",
@@ -198,9 +201,14 @@ class Guard(NamedTuple):
             return ANOTHER_SITE
         if request.method in _READING or not request.path.startswith("/api/"):
             return None
-        return refused_change(
+        denial = refused_change(
             authorizations=headers.getall("Authorization", ()), token=access.admin_token, is_loopback=self.is_loopback
-        ) or (_ENCODED if "Content-Encoding" in headers else None)
+        )
+        if denial is not None:
+            return denial
+        if "Content-Encoding" in headers:
+            return _ENCODED
+        return _IN_CHUNKS if "Transfer-Encoding" in headers else None
 
 
 def _application(pages: Pages, guard: Guard, changes: Changes, connections: Connections) -> web.Application:

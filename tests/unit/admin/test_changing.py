@@ -90,6 +90,22 @@ async def test_a_body_with_a_content_encoding_is_refused_whatever_it_contains(en
     assert changes.asked == []
 
 
+async def test_a_body_in_chunks_is_refused_before_it_is_read() -> None:
+    changes = FakeChanges()
+    head = b"POST /api/reload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with serving(changes) as client:
+        assert client._base_url is not None
+        async with await anyio.connect_tcp("127.0.0.1", client._base_url.port or 0) as stream:
+            await stream.send(head)
+            reply = b""
+            with anyio.fail_after(5):
+                while not reply.endswith(b"}\n"):
+                    reply += await stream.receive()
+    assert reply.startswith(b"HTTP/1.1 411 ")
+    assert reply.endswith(b'{"error":"the body must have a Content-Length"}\n')
+    assert changes.asked == []
+
+
 async def test_a_large_request_body_is_refused() -> None:
     changes = FakeChanges()
     async with serving(changes) as client:
