@@ -27,11 +27,15 @@ def parsed(payload: bytes) -> Any:
 
 
 def dumped(document: Any) -> bytes:
-    """Return a document that `parsed` returned as JSON."""
+    """Return a document as JSON, whose parts come from `parsed`. Raises NotJson if it is nested too deeply to write."""
     try:
         return orjson.dumps(document)
-    except TypeError:  # half of a surrogate pair
+    except TypeError:  # half of a surrogate pair, or nested more deeply than orjson writes
+        pass
+    try:
         return json.dumps(document, separators=(",", ":")).encode()
+    except RecursionError:
+        raise NotJson("nested too deeply") from None
 
 
 def as_json(payload: bytes) -> bytes:

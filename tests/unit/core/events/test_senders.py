@@ -122,3 +122,9 @@ def test_half_of_a_surrogate_pair_goes_on() -> None:
 def test_a_body_that_is_no_json_is_named(body: bytes) -> None:
     with pytest.raises(NotJson):
         payload_of(body)
+
+
+def test_a_message_of_sns_that_is_too_deep_to_be_written_again_ends_at_once() -> None:
+    attributes = b"[" * 1010 + b"]" * 1010
+    body = text(SNS | {"MessageAttributes": "here"}).replace(b'"here"', attributes)
+    assert of_sender(message(body)) == replace(message(body), last=NOT_JSON)
