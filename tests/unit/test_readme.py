@@ -62,7 +62,7 @@ def test_the_map_names_exactly_the_files_that_exist() -> None:
 @pytest.mark.parametrize("receiver", RECEIVERS.values(), ids=RECEIVERS)
 def test_the_permissions_name_the_action_of_every_destination(receiver: Receiver) -> None:
     permissions = README.partition("\n## Permissions\n")[2].partition("\n## ")[0]
-    assert f"`{receiver.action}`" in permissions, "name it in the sentence about destinations"
+    assert f"`{receiver.action}`" in permissions, "name the action in the section Permissions"
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -64,8 +64,9 @@ def test_a_parameter_without_an_option_is_refused_by_its_name(name: str, tmp_pat
 def test_the_readme_has_the_tables_that_the_command_prints(poller: Poller) -> None:
     printed = poller("reference", "parity", "--markdown").stdout
     assert printed == as_markdown() + "\n"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for table in as_markdown().split("\n\n"):
-        assert table in (ROOT / "README.md").read_text(encoding="utf-8"), "run poller reference parity --markdown"
+        assert table in readme, "put the tables of .venv/bin/poller reference parity --markdown into README.md"
 
 
 def test_the_list_for_people_and_the_one_for_programs_have_the_same_entries(poller: Poller) -> None:

