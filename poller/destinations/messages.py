@@ -9,6 +9,7 @@ attributes".
 from __future__ import annotations
 
 from poller.core.document import Document
+from poller.core.message_text import json_text, plain_text
 from poller.errors import DocumentTooLarge
 
 
@@ -16,13 +17,13 @@ def message_of(document: Document, *, limit_in_bytes: int) -> str:
     """Return the document as the text of a message. Raises DocumentTooLarge if it has more bytes than the limit."""
     size = len(document.text) + sum(len(part.encode()) for attribute in document.attributes for part in attribute)
     check_size(size, limit_in_bytes=limit_in_bytes)
-    return document.text.decode(errors="replace")  # a dead letter has the bytes that were sent, JSON or not
+    return json_text(document.text.decode(errors="replace"))  # a dead letter has the bytes that were sent, JSON or not
 
 
 def attributes_of(document: Document) -> dict[str, dict[str, str]]:
     """Return the message's attributes in the form that "SendMessage" and "Publish" take."""
     return {
-        attribute.name: {"DataType": attribute.data_type, "StringValue": attribute.value}
+        attribute.name: {"DataType": attribute.data_type, "StringValue": plain_text(attribute.value)}
         for attribute in document.attributes
     }
 

@@ -9,7 +9,6 @@ A message without the mark is a sender's: S3's, SNS's or EventBridge's.
 Anyone who may send to the queue can write attributes. So they are bounded and checked, and a message whose mark cannot
 be read counts as a sender's. An event is never older or younger than its mark and its first send allow.
 
-SQS refuses two characters that JSON allows, U+FFFE and U+FFFF. They are written as JSON escapes.
 Source: Amazon SQS API Reference, "SendMessage", "MessageAttributeValue".
 """
 
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from poller.core.message_text import json_text
 from poller.errors import Rejected
 from poller.event_queues.notation import last_attempt, parse_last_attempt, whole_number
 from poller.model.event import Event
@@ -47,8 +47,6 @@ MAXIMUM_ERROR_CHARACTERS = 1024
 REQUEST_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 VISIBLE = re.compile(r"[ -~]*")
 
-REFUSED_BY_SQS = {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
-
 
 class Entry(NamedTuple):
     """What SendMessage needs for one event, and its size as SQS counts it."""
@@ -62,7 +60,7 @@ def entry_of(event: Event, *, now: float) -> Entry:
     assert event.ending is None, "an ended event is not put into SQS"
     assert not event.stuck, "a stuck event is not put into SQS"
     try:
-        body = event.payload.decode().translate(REFUSED_BY_SQS)
+        body = json_text(event.payload.decode())
     except UnicodeDecodeError as error:
         raise Rejected("the payload is not UTF-8", code="InvalidMessageContents") from error
     attributes = {MARK: _mark(event)}
@@ -120,7 +118,7 @@ def _mark(event: Event) -> str:
     if last is not None:
         message = last.error_message[:MAXIMUM_ERROR_CHARACTERS]
         document["last"] = last_attempt(replace(last, payload=None, error_message=message))
-    return orjson.dumps(document).decode().translate(REFUSED_BY_SQS)
+    return json_text(orjson.dumps(document).decode())
 
 
 def _marked(plain: Event, mark: str) -> Event:

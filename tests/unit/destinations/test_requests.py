@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import orjson
 import pytest
 
 from poller.aws.wire import Answer
@@ -143,6 +144,20 @@ async def test_a_dead_letter_has_its_attributes_in_a_topic() -> None:
     client = Transcript()
     request = await asked(client, SnsDestination(client, arn=Arn.parse(TOPIC)), DEAD_LETTER)
     assert request.parameters == {"TopicArn": TOPIC, "Message": TEXT, "MessageAttributes": MESSAGE_ATTRIBUTES}
+
+
+@pytest.mark.parametrize("kind", ["sqs", "sns"])
+async def test_a_dead_letter_has_no_character_that_sqs_refuses(kind: str) -> None:
+    client = Transcript()
+    message = Attribute("ErrorMessage", "String", "\x1b[31mred\x1b[0m \0 a\tb\n\uffff \U0001f600")
+    payload = '{"a": "\ufffe – \uffff"}'
+    await destination_of(kind, client).deliver(DEAD_LETTER._replace(text=payload.encode(), attributes=(message,)))
+    sent = client.asked[0].parameters
+    body = sent["MessageBody" if kind == "sqs" else "Message"]
+    assert orjson.loads(body) == orjson.loads(payload)
+    assert not {"\ufffe", "\uffff"} & set(body)
+    value = sent["MessageAttributes"]["ErrorMessage"]["StringValue"]
+    assert value == "\ufffd[31mred\ufffd[0m \ufffd a\tb\n\ufffd \U0001f600"
 
 
 async def test_a_bus_gets_the_record_as_the_detail_of_an_event() -> None:

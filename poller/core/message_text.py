@@ -1,0 +1,28 @@
+"""Which characters does a message of SQS not take, and what is sent instead?
+
+    in JSON           only U+FFFE and U+FFFF can stand there as they are; their escapes mean the same
+    in other text     control characters, too; each becomes U+FFFD, the replacement character
+
+Colours in the text of an error are control characters.
+SQS refuses the whole message otherwise, and SNS cannot pass it on to SQS.
+
+Source: Amazon SQS API Reference, "SendMessage", MessageBody; Amazon SQS Developer Guide, "Message attribute
+components": the value of an attribute has the same restrictions as the body.
+"""
+
+from __future__ import annotations
+
+import re
+
+ESCAPES = {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
+REFUSED = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def json_text(text: str) -> str:
+    """Return JSON with the same meaning that SQS takes."""
+    return text.translate(ESCAPES)
+
+
+def plain_text(text: str) -> str:
+    """Return the text with U+FFFD for each character that SQS does not take."""
+    return REFUSED.sub("\ufffd", text)
