@@ -32,17 +32,18 @@ Row = Sequence[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """The columns after a mapping's name and state.
+    """The columns after the state. `owner` is the heading of the first column: a mapping, or the function of events.
 
     `gauges` are read from the mapping's status; `counters` have the names of their metrics.
     """
 
+    owner: str = "mapping"
     gauges: Mapping[str, Cell]
     counters: Mapping[str, str]
 
     @property
     def headings(self) -> tuple[str, ...]:
-        return ("mapping", "state", *self.gauges, *self.counters)
+        return (self.owner, "state", *self.gauges, *self.counters)
 
 
 _COUNTERS = {
@@ -74,6 +75,7 @@ _STREAMS = Columns(
 )
 
 _EVENTS = Columns(
+    owner="function",
     gauges={
         "waiting": lambda status, _: f"{_events(status).waiting:,}",
         "taken": lambda status, _: f"{_events(status).in_flight:,}",
@@ -118,7 +120,8 @@ th { font-weight: 600; opacity: .65; vertical-align: bottom }
 th:nth-child(-n+2), td:nth-child(-n+2), .words th, .words td { text-align: left }
 .numbers td:nth-child(n+3) { white-space: nowrap }
 td { font-variant-numeric: tabular-nums } td small { display: block; opacity: .75; overflow-wrap: anywhere }
-td small.troubled { opacity: 1 }
+td small.troubled { opacity: 1 } time { white-space: nowrap }
+.words td:nth-child(2) small { white-space: nowrap }
 .ready { color: var(--good) } .starting, .stopping, .waiting { color: var(--wait) }
 .troubled { color: var(--bad) } .paused { color: var(--pause) } .disabled { color: var(--off) }
 footer { opacity: .75 }
@@ -130,7 +133,7 @@ footer { opacity: .75 }
   td, td:nth-child(-n+2), .words td { border: 0; display: flex; gap: 1rem; justify-content: space-between;
                                       padding: .2rem .4rem; text-align: right }
   td::before { content: attr(data-label); opacity: .65; white-space: nowrap }
-  td span { min-width: 0; overflow-wrap: anywhere }
+  td span { min-width: 0; overflow-wrap: anywhere } .words td:nth-child(2) small { white-space: normal }
 }
 """
 
@@ -200,17 +203,17 @@ def _counts(registry: CollectorRegistry) -> Counts:
 
 def _row(columns: Columns, status: MappingStatus, counts: Counts) -> Row:
     stream = status.stream or StreamStatus()
-    counted = status.mapping if status.events is None else status.function
+    owner: str = status.mapping if status.events is None else status.function
+    source = escape(status.source) + (f" &rarr; {escape(status.function)}" if status.events is None else "")
     state = escape(status.state)
     reason = f"<small>{escape(status.reason)}</small>{_tries(status)}" if status.reason else ""
     if stream.shards_blocked:
         reason += f'<small class="troubled">{count(stream.shards_blocked, "shard")} blocked</small>'
     return (
-        f"<strong>{escape(status.mapping)}</strong>"
-        f"<small>{escape(status.source)} &rarr; {escape(status.function)}</small>",
+        f"<strong>{escape(owner)}</strong><small>{source}</small>",
         f'<strong class="{state}">{state}</strong>{reason}',
         *(read(status, stream) for read in columns.gauges.values()),
-        *(f"{counts.get((name, counted), 0):,}" for name in columns.counters.values()),
+        *(f"{counts.get((name, owner), 0):,}" for name in columns.counters.values()),
     )
 
 
@@ -221,11 +224,16 @@ def _events(status: MappingStatus) -> EventsStatus:
 def _tries(status: MappingStatus) -> str:
     """Write since when a mapping is not ready, how many tries in a row have failed, and when the next one comes."""
     words = [
-        f"since {written(status.since)}" if status.since is not None else "",
+        f"since {_time(status.since)}" if status.since is not None else "",
         f"attempt {status.attempt:,} failed" if status.attempt is not None else "",
-        f"next try at {written(status.next_try)}" if status.next_try is not None else "",
+        f"next try at {_time(status.next_try)}" if status.next_try is not None else "",
     ]
     return f"<small>{', '.join(filter(None, words))}</small>" if any(words) else ""
+
+
+def _time(epoch_seconds: float) -> str:
+    """Return the time as HTML that is never broken into two lines."""
+    return f"<time>{written(epoch_seconds)}</time>"
 
 
 def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:
@@ -235,7 +243,7 @@ def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:
         if status.stream is None or not status.stream.shards_blocked:
             continue
         mapping, named = escape(status.mapping), status.stream.blocked
-        rows += [(mapping, _location(shard), _why(shard), written(shard.since)) for shard in named]
+        rows += [(mapping, _location(shard), _why(shard), _time(shard.since)) for shard in named]
         if more := status.stream.shards_blocked - len(named):
             rows.append((mapping, f"and {more:,} more", "", ""))
     return rows

@@ -90,7 +90,7 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._cell is not None:
             row = self.rows[-1]
-            row[self._cell] = f"{row.get(self._cell, '')} {data}".strip()
+            row[self._cell] = f"{row.get(self._cell, '')} {data}".strip().replace(" ,", ",")
 
 
 def begun_telemetry() -> Telemetry:
@@ -165,7 +165,7 @@ def test_the_events_of_a_function_have_a_table_of_their_own() -> None:
     page = render([READY, EVENTS], telemetry.registry)
     assert "<title>poller: 1 of 1 mappings ready, 1 event stuck</title>" in page
     assert Reader(page).rows[3] == {
-        "mapping": "store:events the event queue of the daemon → store",
+        "function": "store the event queue of the daemon",
         "state": "ready",
         "waiting": "1,234",
         "taken": "2",
@@ -209,6 +209,7 @@ def test_a_waiting_mapping_is_shown_with_its_begin_its_tries_and_its_next_try() 
     said = "since 2026-01-31T12:00:00Z, attempt 1,234 failed, next try at 2026-01-31T12:00:20Z"
     assert Reader(render([waiting], begun_telemetry().registry)).rows[1]["state"] == f"waiting throttled {said}"
     unknown = waiting._replace(attempt=None, next_try=None)
+    assert "<time>2026-01-31T12:00:20Z</time>" in render([waiting], begun_telemetry().registry), "kept in one line"
     assert Reader(render([unknown], begun_telemetry().registry)).rows[1]["state"] == (
         "waiting throttled since 2026-01-31T12:00:00Z"
     )
@@ -261,7 +262,7 @@ def test_the_page_explains_each_number_that_is_not_a_counter() -> None:
     counters |= {"accepted", "attempts", "ended", "delivered"}
     for status in (READY, STREAM, EVENTS):
         page = render([status], begun_telemetry().registry)
-        numbers = Reader(page).rows[1].keys() - {"mapping", "state"} - counters
+        numbers = Reader(page).rows[1].keys() - {"mapping", "function", "state"} - counters
         explained = re.findall(r"<b>(.+)</b>: .+<br>", page.partition("<footer>")[2])
         assert numbers <= set(explained)
 
