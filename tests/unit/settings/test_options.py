@@ -145,7 +145,7 @@ def test_an_explanation_says_the_range_the_default_and_the_restart_as_declared(
         assert f"from {numbers.lowest} to {numbers.highest}" in text
     assert (marker(field, AtStart) is not None) == ("A change needs a restart." in text)
     has_no_default = option[0] in (*KINDS, "event_source_arn", "function_name") or option[0].startswith("starting_")
-    assert has_no_default != ("Default: " in text)
+    assert has_no_default != ("Default: " in text), "end the explanation with its default, as in Default: 10."
     for default in _written_defaults(model, option):
         assert f"Default: {default}" in text
 
