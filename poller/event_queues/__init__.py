@@ -13,5 +13,5 @@
 
 Belongs here: how events are stored, claimed and bounded.
 Does not belong here: when to take an event, and what becomes of it (engine/, core/).
-Only composition.py and the command line import an adapter; no adapter knows another.
+Only event_composition.py and the command line import an adapter; no adapter knows another.
 """

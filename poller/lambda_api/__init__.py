@@ -12,7 +12,8 @@
 
 Belongs here: AWS's names, messages, status codes and headers, to the letter.
 Does not belong here: how a function is invoked (functions/), what becomes of an asynchronous event (engine/events/).
-Who imports it: app.py and composition.py. It shares admin's connections, hosts and guard.
+Who imports it: app.py, api_composition.py, single_call.py and the command line.
+It shares admin's connections, hosts and guard.
 
 Source: AWS Lambda API Reference.
 """
