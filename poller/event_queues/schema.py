@@ -1,6 +1,8 @@
 """Which tables has the file of events, and how do several processes open it?
 
-The first process that opens a new file creates its tables. A lock file beside it makes the others wait meanwhile.
+A lock file beside it says who uses the file. The first process creates the tables, while the others wait; then all of
+them share the lock as long as they live.
+A process that finds nobody else ends all claims: their owners are dead, so their events need not wait for a deadline.
 There is no earlier format to migrate from. A file of any other format is refused.
 """
 
@@ -53,21 +55,30 @@ SCHEMA = (
     f"PRAGMA user_version = {FORMAT}",
 )
 
+END_CLAIMS = "UPDATE event SET claim = '', free_at = due_at WHERE claim != ''"
+
 
 @contextmanager
 def shared(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file for this process and others. Create it if there is none. Raises SettingsError or CannotStore."""
     with ExitStack() as stack:
-        with _one_at_a_time(path):
-            _create(path)
-            file = stack.enter_context(EVENTS.connection(path, "rw"))
-            with EVENTS.faults(path):
-                is_new = not _has_tables(path, file)
-                EVENTS.use_log(path, file)
-                file.execute("PRAGMA temp_store = MEMORY")  # for the copy that VACUUM makes of a small file
-                if is_new:
-                    _create_tables(file)
-        if not is_new:
+        lock = EVENTS.descriptor(path, Path(f"{path.resolve()}-lock"))
+        stack.callback(os.close, lock)
+        is_alone = _is_alone(lock)
+        _create(path)
+        file = stack.enter_context(EVENTS.connection(path, "rw"))
+        with EVENTS.faults(path):
+            while not (has_tables := _has_tables(path, file)) and not is_alone:
+                fcntl.flock(lock, fcntl.LOCK_UN)  # the process that was to create them has died
+                is_alone = _is_alone(lock)
+            EVENTS.use_log(path, file)
+            file.execute("PRAGMA temp_store = MEMORY")  # for the copy that VACUUM makes of a small file
+            if not has_tables:
+                _create_tables(file)
+            elif is_alone:
+                file.execute(END_CLAIMS)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if has_tables:
             with EVENTS.faults(path):
                 EVENTS.check_pages(path, file)
         yield file
@@ -127,11 +138,11 @@ def _create(path: Path) -> None:
     keep_private(path)
 
 
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    lock = EVENTS.descriptor(path, Path(f"{path.resolve()}-lock"))
+def _is_alone(lock: int) -> bool:
+    """Take the lock, and return whether no other process uses the file. Waits while another one creates the tables."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        return False
+    return True

@@ -73,16 +73,28 @@ async def test_events_survive_a_restart(path: Path) -> None:
         assert [taken.event for taken in await after.take()] == [put]
 
 
-async def test_the_events_of_a_dead_process_become_free_when_its_claims_end(path: Path) -> None:
+async def test_beside_a_living_process_the_events_of_a_dead_one_become_free_when_its_claims_end(path: Path) -> None:
+    async with Process(path).queue:
+        before = Process(path)
+        put = before.event()
+        async with before.queue as queue:
+            await queue.put([put])
+            await before.take()
+        for ahead, taken in ((0.0, []), (CLAIM_IN_SECONDS, [put])):
+            after = Process(path, ahead=ahead)
+            async with after.queue:
+                assert [each.event for each in await after.take()] == taken
+
+
+async def test_a_restarted_process_that_is_alone_takes_the_claimed_events_at_once(path: Path) -> None:
     before = Process(path)
     put = before.event()
     async with before.queue as queue:
         await queue.put([put])
         await before.take()
-    for ahead, taken in ((0.0, []), (CLAIM_IN_SECONDS, [put])):
-        after = Process(path, ahead=ahead)
-        async with after.queue:
-            assert [each.event for each in await after.take()] == taken
+    after = Process(path)
+    async with after.queue:
+        assert [each.event for each in await after.take()] == [put]
 
 
 async def test_puts_side_by_side_share_a_flush(path: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from poller.errors import CannotStore, SettingsError
-from poller.event_queues.rows import put
+from poller.event_queues.by_hand import listed
+from poller.event_queues.rows import put, take
 from poller.event_queues.schema import EVENTS, FORMAT, reading, shared
 from tests.fakes.clock import EPOCH
 from tests.fakes.disk import no_file_grows_beyond
-from tests.fakes.events import event
+from tests.fakes.events import RESIZE, event
 
 
 @pytest.fixture
@@ -135,3 +136,31 @@ def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
     path.chmod(0o644)
     with shared(path):
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+def claimed(path: Path) -> list[bool]:
+    return [one.is_claimed for one in listed(path, RESIZE, now=EPOCH).events]
+
+
+def test_a_process_that_is_alone_ends_the_claims_of_a_dead_one(path: Path) -> None:
+    with shared(path) as file:
+        put(file, [event(EPOCH)])
+        take(file, RESIZE, claim="of the dead", count=1, now=EPOCH, until=EPOCH + 60)
+    assert claimed(path) == [True]
+    with shared(path):
+        assert claimed(path) == [False]
+
+
+def test_a_claim_of_a_living_process_stays(path: Path) -> None:
+    with shared(path) as file:
+        put(file, [event(EPOCH)])
+        take(file, RESIZE, claim="of the living", count=1, now=EPOCH, until=EPOCH + 60)
+        with shared(path), shared(path):
+            assert claimed(path) == [True]
+
+
+def test_a_file_whose_creator_died_before_it_made_the_tables_gets_them(path: Path) -> None:
+    path.touch()
+    with shared(path) as file, shared(path) as other:
+        put(file, [event(EPOCH)])
+        assert len(take(other, RESIZE, claim="c", count=1, now=EPOCH, until=EPOCH + 60)) == 1
