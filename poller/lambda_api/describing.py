@@ -17,7 +17,7 @@ from typing import Any
 
 from poller.lambda_api.errors import invalid_parameter, not_found
 from poller.lambda_api.exchange import Answer, Request, json_answer
-from poller.lambda_api.names import Found, name_of, qualifier_of, unqualified_arn
+from poller.lambda_api.names import NO_EVENT_INVOKE_CONFIG, Found, name_of, qualifier_of, unqualified_arn
 from poller.model.arn import Arn
 from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName
@@ -67,7 +67,7 @@ def get_event_invoke_config(found: Found, functions: Mapping[FunctionName, Funct
     document = _event_invoke_config(found.function, functions)
     if document is None:
         qualified = f"{unqualified_arn(found.function)}:{qualifier_of(found.function)}"
-        raise not_found(f"The function {qualified} doesn't have an EventInvokeConfig")
+        raise not_found(NO_EVENT_INVOKE_CONFIG.format(arn=qualified))
     return json_answer(document)
 
 

@@ -35,6 +35,12 @@ MAXIMUM_QUALIFIER_LENGTH = 128
 
 LATEST = "$LATEST"
 
+NOT_FOUND = "Function not found: {arn}"
+NO_EVENT_INVOKE_CONFIG = "The function {arn} doesn't have an EventInvokeConfig"
+NO_SUCH_FUNCTION = "The function doesn't exist."
+"""What AWS says if there is no such function: most calls, GetFunctionEventInvokeConfig, and
+ListFunctionEventInvokeConfigs."""
+
 _NAME = re.compile(
     r"(?:arn:(?P<partition>aws[a-zA-Z-]*)?:lambda:)?"
     r"(?:(?P<region>(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-[0-9]):)??"  # as late as possible: us-east-1:live
@@ -95,18 +101,26 @@ def parse(written: str, qualifier: str | None) -> Name:
     return replace(named, qualifier=named.qualifier or qualifier)
 
 
-def find(name: Name, functions: Mapping[FunctionName, Function], home: Home, *, shows_latest: bool = False) -> Found:
+def find(
+    name: Name,
+    functions: Mapping[FunctionName, Function],
+    home: Home,
+    *,
+    shows_latest: bool = False,
+    missing: str = NOT_FOUND,
+) -> Found:
     """Return the function of this name. Raises ApiError if there is none.
 
-    `shows_latest` says whether the error shows the qualifier $LATEST where the request wrote none: Invoke does.
+    `missing` is the text of the error; `{arn}` in it stands for the ARN. `shows_latest` says whether this ARN has the
+    qualifier $LATEST where the request wrote none: in the error of Invoke it does.
     """
     function = functions.get(FunctionName(name.name)) if name.is_bare else None
     if function is None:
         function = next((one for one in functions.values() if _is_meant(one, name)), None)
     if function is None:
-        raise _no_function(name, home, shows_latest=shows_latest)
+        raise _no_function(name, home, shows_latest=shows_latest, missing=missing)
     if name.qualifier not in (None, qualifier_of(function)):
-        raise not_found(f"Function not found: {unqualified_arn(function)}:{name.qualifier}")
+        raise not_found(missing.format(arn=f"{unqualified_arn(function)}:{name.qualifier}"))
     return Found(function=function, qualifier=name.qualifier, invoked_arn=_invoked_arn(function, name.qualifier))
 
 
@@ -141,14 +155,14 @@ def _is_meant(function: Function, name: Name) -> bool:
     )
 
 
-def _no_function(name: Name, home: Home, *, shows_latest: bool) -> ApiError:
+def _no_function(name: Name, home: Home, *, shows_latest: bool, missing: str) -> ApiError:
     if name.region not in (None, home.region):
         return not_found(f"Functions from '{name.region}' are not reachable in this region ('{home.region}')")
     qualifier = name.qualifier or (LATEST if shows_latest else None)
     resource = f"function:{name.name}" + (f":{qualifier}" if qualifier else "")
     account = name.account or home.account
     arn = Arn(partition=home.partition, service="lambda", region=home.region, account=account, resource=resource)
-    return not_found(f"Function not found: {arn}")
+    return not_found(missing.format(arn=arn))
 
 
 def _fault(value: str, parameter: str, constraint: str) -> str:

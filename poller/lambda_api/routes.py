@@ -19,7 +19,7 @@ from poller.lambda_api import describing
 from poller.lambda_api.errors import access_denied, unknown_operation
 from poller.lambda_api.exchange import Answer, Request
 from poller.lambda_api.invoking import Invoking
-from poller.lambda_api.names import Found, Home, find, parse
+from poller.lambda_api.names import NO_EVENT_INVOKE_CONFIG, NO_SUCH_FUNCTION, Found, Home, find, parse
 from poller.model.function import Function
 from poller.model.ids import FunctionName
 
@@ -86,10 +86,14 @@ def _description(request: Request, directory: Directory) -> Answer:
         case "2017-03-31", "tags", name:
             find(parse(name, None), directory.functions, directory.home)
             return describing.list_tags()
-        case "2019-09-25", "functions", name, "event-invoke-config", *rest if rest in ([], ["list"]):
-            found = find(parse(name, request.query.get("Qualifier")), directory.functions, directory.home)
-            describe = describing.list_event_invoke_configs if rest else describing.get_event_invoke_config
-            return describe(found, directory.functions)
+        case "2019-09-25", "functions", name, "event-invoke-config":
+            named = parse(name, request.query.get("Qualifier"))
+            missing = NO_EVENT_INVOKE_CONFIG
+            found = find(named, directory.functions, directory.home, shows_latest=True, missing=missing)
+            return describing.get_event_invoke_config(found, directory.functions)
+        case "2019-09-25", "functions", name, "event-invoke-config", "list":
+            found = find(parse(name, None), directory.functions, directory.home, missing=NO_SUCH_FUNCTION)
+            return describing.list_event_invoke_configs(found, directory.functions)
         case version, "functions", name, *rest if (version, tuple(rest)) in OF_A_FUNCTION:
             named = parse(name, request.query.get("Qualifier"))
             found = find(named, directory.functions, directory.home)

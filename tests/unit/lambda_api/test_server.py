@@ -23,7 +23,7 @@ from poller import errors
 from poller.facts import ApiRequestFailed, ApiRequestRejected
 from poller.lambda_api.server import Access
 from poller.model.arn import Arn
-from poller.model.function import EventInvokeConfig
+from poller.model.function import EventInvokeConfig, Function
 from poller.model.ids import FunctionName
 from poller.model.invocation import (
     Answered,
@@ -42,6 +42,8 @@ pytestmark = pytest.mark.anyio
 KEYS = Access(keys={"AKID": "secret"}, region="eu-west-1")
 ERROR = FunctionError(error_type="ValueError", message="no", payload=b'{"errorType":"ValueError","errorMessage":"no"}')
 PATH = "/2015-03-31/functions/insert_records/invocations"
+GONE = "arn:aws:lambda:eu-west-1:123456789012:function:gone"
+UNREADABLE = "Could not parse request body into json: Could not parse payload into json: "
 
 
 @pytest.fixture
@@ -266,8 +268,8 @@ async def test_an_event_that_is_not_stored_is_an_error(error: Exception, status:
 @pytest.mark.parametrize(
     ("how", "status", "code", "message"),
     [
-        ({"Payload": b"{"}, 400, "InvalidRequestContentException", "Could not parse request body into json: Could not"),
-        ({"Payload": b"\x87"}, 400, "InvalidRequestContentException", "Could not parse request body into json"),
+        ({"Payload": b"{"}, 400, "InvalidRequestContentException", UNREADABLE),
+        ({"Payload": b"\x87"}, 400, "InvalidRequestContentException", UNREADABLE),
         ({"FunctionName": "other"}, 404, "ResourceNotFoundException", "Function not found: arn:aws:lambda:eu-west-1:"),
         ({"InvocationType": "Now"}, 400, "ValidationException", "1 validation error detected: Value 'Now' at 'invoc"),
         ({"LogType": "All"}, 400, "ValidationException", "1 validation error detected: Value 'All' at 'logType'"),
@@ -362,6 +364,85 @@ async def test_the_settings_of_asynchronous_events_are_described() -> None:
     )
     assert status == 404
     assert answer["Error"]["Message"] == f"The function {ARN}:$LATEST doesn't have an EventInvokeConfig"
+
+
+@pytest.mark.parametrize(
+    ("call", "how", "message"),
+    [
+        ("get_function_event_invoke_config", {}, f"The function {GONE}:$LATEST doesn't have an EventInvokeConfig"),
+        (
+            "get_function_event_invoke_config",
+            {"Qualifier": "live"},
+            f"The function {GONE}:live doesn't have an EventInvokeConfig",
+        ),
+        (
+            "get_function_event_invoke_config",
+            {"FunctionName": "insert_records", "Qualifier": "live"},
+            f"The function {ARN}:live doesn't have an EventInvokeConfig",
+        ),
+        ("list_function_event_invoke_configs", {}, "The function doesn't exist."),
+        ("get_function", {}, f"Function not found: {GONE}"),
+        ("get_function_concurrency", {}, f"Function not found: {GONE}"),
+    ],
+)
+async def test_each_call_says_in_awss_words_that_a_function_is_missing(
+    call: str, how: dict[str, str], message: str
+) -> None:
+    status, code, answer = await refused(
+        FakeFunctions(), lambda client: getattr(client, call)(**{"FunctionName": "gone"} | how)
+    )
+    assert (status, code) == (404, "ResourceNotFoundException")
+    assert answer["Error"]["Message"] == message
+
+
+async def test_a_reserved_concurrency_is_described_and_an_unset_one_is_not() -> None:
+    unset = function(callable_kind("f:handler"))
+    functions = FakeFunctions(
+        unset,
+        replace(unset, name=FunctionName("set"), reserved_concurrency=4, is_concurrency_reserved=True),
+    )
+
+    def ask(client: Any) -> list[Any]:
+        return [
+            client.get_function_concurrency(FunctionName="set").get("ReservedConcurrentExecutions"),
+            client.get_function(FunctionName="set").get("Concurrency"),
+            client.get_function_concurrency(FunctionName="insert_records").get("ReservedConcurrentExecutions"),
+            client.get_function(FunctionName="insert_records").get("Concurrency"),
+        ]
+
+    assert await asked(functions, ask) == [4, {"ReservedConcurrentExecutions": 4}, None, None]
+
+
+async def test_functions_are_listed_in_pages_of_at_most_fifty() -> None:
+    plain = function(callable_kind("f:handler"))
+    names = [f"f{number}" for number in range(51)]
+    functions = FakeFunctions(*(renamed(plain, name) for name in names))
+
+    def ask(client: Any) -> list[Any]:
+        listings = [
+            client.list_functions(),
+            client.list_functions(Marker="50"),
+            client.list_functions(MaxItems=3, Marker="46"),
+            client.list_functions(MaxItems=10_000, Marker="1"),
+            client.list_functions(Marker="51"),
+        ]
+        pages = client.get_paginator("list_functions").paginate(PaginationConfig={"PageSize": 20})
+        every = [one["FunctionName"] for page in pages for one in page["Functions"]]
+        return [*(([f["FunctionName"] for f in one["Functions"]], one.get("NextMarker")) for one in listings), every]
+
+    first, last, short, whole, beyond, every = await asked(functions, ask)
+    assert first == (names[:50], "50")
+    assert last == (names[50:], None)
+    assert short == (names[46:49], "49")
+    assert whole == (names[1:], None)
+    assert beyond == ([], None)
+    assert every == names
+    status, code, _ = await refused(functions, lambda client: client.list_functions(Marker="f7"))
+    assert (status, code) == (400, "InvalidParameterValueException")
+
+
+def renamed(one: Function, name: str) -> Function:
+    return replace(one, name=FunctionName(name), arn=replace(one.arn, resource=f"function:{name}"))
 
 
 @pytest.mark.parity("changes stand in the file")
