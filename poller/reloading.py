@@ -4,8 +4,8 @@
     poller reload ───┼─ in line ──> read the file ──> find the changes ──> apply them ──> one log line, one answer
     POST /api/reload ┘                  └── faulty file: log and answer all faults, and change nothing
 
-A worker thread reads the file, because a file with a thousand mappings takes a while.
-settings/changes.py finds the changes; `Running` applies them.
+A worker thread reads the file and finds the changes (settings/changes.py), because this takes a while with a thousand
+mappings.  `Running` applies the changes.
 Once the daemon's stop has begun, reloads are refused.  A reload goes on when its client disconnects.
 """
 
@@ -162,10 +162,9 @@ class Reloader:
         return await self._reloaded()
 
     async def _reloaded(self) -> Mapping[str, Any]:
-        written = await to_thread.run_sync(self._read)
         before = self.in_use
-        found = changes(before, written, failed=self._not_replaced)
-        warnings = [*written.warnings, *map(_begins_anew, found.renamed)]
+        found = await to_thread.run_sync(self._found)
+        warnings = [*found.settings.warnings, *map(_begins_anew, found.renamed)]
         for warning in warnings:
             if warning not in before.warnings:
                 self._emit(SettingsWarning(warning))
@@ -179,6 +178,10 @@ class Reloader:
         self._note_what_runs(found.settings, functions, uncertain=failures)
         self._emit(_fact(found, failures, self._file))
         return _report(found, failures, warnings)
+
+    def _found(self) -> Changes:
+        """Read the file, and return what differs from the settings in use. Runs in a worker thread."""
+        return changes(self.in_use, self._read(), failed=self._not_replaced)
 
     def _note_what_runs(
         self, settings: Settings, functions: Mapping[FunctionName, Function], *, uncertain: Collection[MappingName]

@@ -23,7 +23,6 @@ from poller.facts import Emit, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping, EventMapping
-from poller.model.status import MappingStatus
 from poller.settings.changes import Changes
 from poller.settings.values import Settings
 
@@ -39,7 +38,7 @@ class Supervisor(Protocol):
 
     async def remove(self, name: MappingName) -> None: ...
 
-    def statuses(self) -> Sequence[MappingStatus]: ...
+    def mappings(self) -> Sequence[AnyMapping]: ...
 
 
 class Composition(Protocol):
@@ -130,7 +129,9 @@ class Running:
         """Compare with the events that run, because a change that failed is made again by the next reload."""
         wanted = event_mappings(found.settings)
         running = {
-            status.function: status.mapping for status in self._supervisor.statuses() if status.events is not None
+            events.function_name: events.name
+            for events in self._supervisor.mappings()
+            if isinstance(events, EventMapping)
         }
         for function, name in running.items():
             if function not in wanted:
@@ -145,7 +146,11 @@ class Running:
     @property
     def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
         """The mappings of the file that exist now, each with the function that it invokes."""
-        return {status.mapping: status.function for status in self._supervisor.statuses() if status.events is None}
+        return {
+            mapping.name: mapping.function_name
+            for mapping in self._supervisor.mappings()
+            if not isinstance(mapping, EventMapping)
+        }
 
     def check_descriptors(self, settings: Settings) -> None:
         """Warn if the system allows fewer open files than these settings need."""

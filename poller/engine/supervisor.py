@@ -17,7 +17,7 @@ holds: `queues/groups.py`, `streams/shards_in_hand.py`.
     await supervisor.remove(name)                  waits until the invocations have ended, or the grace is over
     await supervisor.pause(name)                   does not wait; the pause survives a restart
     await supervisor.resume(name)
-    supervisor.status(name), supervisor.statuses()
+    supervisor.mappings(), supervisor.status(name), supervisor.statuses()
 """
 
 from __future__ import annotations
@@ -220,6 +220,10 @@ class Supervisor:
             supervised.run = run
             self._paused.discard(name)
             self._emit(MappingResumedByRequest(name))
+
+    def mappings(self) -> Sequence[AnyMapping]:
+        """Return the mappings that exist, in the order in which they were added."""
+        return [supervised.mapping for supervised in self._mappings.values()]
 
     def status(self, name: MappingName) -> MappingStatus:
         return status_of(self._mappings[name], is_stopping=self._stop.has_begun)

@@ -14,7 +14,6 @@ from poller.facts import Fact, MappingNotChanged, TooFewFileDescriptors
 from poller.model.function import Function
 from poller.model.ids import FunctionName, MappingName
 from poller.model.mapping import AnyMapping
-from poller.model.status import MappingStatus
 from poller.running import Running
 from poller.settings.changes import changes
 from poller.settings.loading import load
@@ -43,7 +42,7 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.grace_in_seconds = settings.daemon.shutdown_grace_in_seconds
-        self.mappings: dict[MappingName, tuple[AnyMapping, Function]] = {
+        self.existing: dict[MappingName, tuple[AnyMapping, Function]] = {
             mapping.name: (mapping, settings.functions[mapping.function_name]) for mapping in settings.mappings
         }
         self.functions = set(settings.functions)
@@ -52,23 +51,20 @@ class Daemon:
         self.cannot_open: dict[MappingName, Exception] = {}
 
     async def add(self, mapping: AnyMapping, function: Function) -> None:
-        assert mapping.name not in self.mappings
+        assert mapping.name not in self.existing
         self._open(mapping, function)
 
     async def replace(self, mapping: AnyMapping, function: Function) -> None:
-        assert mapping.name in self.mappings
+        assert mapping.name in self.existing
         self._open(mapping, function)
         await self._drain(mapping.name)
 
     async def remove(self, name: MappingName) -> None:
-        del self.mappings[name]
+        del self.existing[name]
         await self._drain(name)
 
-    def statuses(self) -> Sequence[MappingStatus]:
-        return [
-            MappingStatus(name, function.name, "the source", "ready", None, 0, 0, 0, 1)
-            for name, (_, function) in self.mappings.items()
-        ]
+    def mappings(self) -> Sequence[AnyMapping]:
+        return [mapping for mapping, _ in self.existing.values()]
 
     def use(self, settings: Settings) -> None:
         self.settings = settings
@@ -89,7 +85,7 @@ class Daemon:
         assert function.name in self.functions, "its series are there"
         if mapping.name in self.cannot_open:
             raise self.cannot_open[mapping.name]
-        self.mappings[mapping.name] = (mapping, function)
+        self.existing[mapping.name] = (mapping, function)
 
     async def _drain(self, name: MappingName) -> None:
         if name in self.drains:
@@ -113,11 +109,11 @@ def running(daemon: Daemon, facts: list[Fact], *, descriptors: int = 65_536) -> 
 async def test_after_a_change_everything_runs_as_the_file_says(settings: Callable[[str], Settings]) -> None:
     before, after = settings(file("a:f", "b:g", "c:g")), settings(file("a:f", "c:g", "d:f", timeout=4, grace=5))
     daemon = Daemon(before)
-    untouched = daemon.mappings[MappingName("c")]
+    untouched = daemon.existing[MappingName("c")]
     assert await running(daemon, []).apply(changes(before, after)) == {}
     fresh = Daemon(after)
-    assert (daemon.mappings, daemon.settings, daemon.grace_in_seconds) == (fresh.mappings, after, 5)
-    assert daemon.mappings[MappingName("c")] is untouched
+    assert (daemon.existing, daemon.settings, daemon.grace_in_seconds) == (fresh.existing, after, 5)
+    assert daemon.existing[MappingName("c")] is untouched
 
 
 async def test_functions_have_series_as_long_as_they_exist(settings: Callable[[str], Settings]) -> None:
@@ -145,7 +141,7 @@ async def test_a_mapping_that_drains_does_not_delay_another(settings: Callable[[
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(running(daemon, []).apply, changes(before, after))
             await anyio.wait_all_tasks_blocked()
-            assert daemon.mappings == Daemon(after).mappings
+            assert daemon.existing == Daemon(after).existing
             for drain in daemon.drains.values():
                 drain.set()
 
@@ -166,9 +162,9 @@ async def test_a_mapping_that_cannot_be_opened_is_reported_and_the_others_change
     daemon.cannot_open = {MappingName("a"): error, MappingName("c"): error}
     assert await running(daemon, facts).apply(changes(before, after)) == {"a": why, "c": why}
     assert set(facts) == {MappingNotChanged(MappingName("a"), why), MappingNotChanged(MappingName("c"), why)}
-    wanted = Daemon(after).mappings
-    assert daemon.mappings == {name: wanted[name] for name in wanted.keys() - {"a", "c"}} | {
-        MappingName("a"): Daemon(before).mappings[MappingName("a")]
+    wanted = Daemon(after).existing
+    assert daemon.existing == {name: wanted[name] for name in wanted.keys() - {"a", "c"}} | {
+        MappingName("a"): Daemon(before).existing[MappingName("a")]
     }
 
 
