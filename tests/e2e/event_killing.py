@@ -209,6 +209,7 @@ class EventKilling:
             await self._random_moment(daemon)
             daemon.signal(signal.SIGKILL)
             assert await daemon.ended() == -signal.SIGKILL
+            self._events.end_timeouts(anyio.current_time())  # else each life would wait for a minute
             group.start_soon(until_gone, left_behind(self._world.folder, life=self._life))
 
     def _daemon(self) -> Any:

@@ -271,6 +271,15 @@ class FakeQueue:
         for wire in wires:
             self._note(now, "answer_lost", self._receipts[wire["ReceiptHandle"]], wire["ReceiptHandle"])
 
+    def end_timeouts(self, now: float) -> None:
+        """End the visibility timeout of every message in flight, as if its time had passed."""
+        self.settle(now)
+        for message in list(self._messages.values()):
+            if message.is_in_flight:
+                self._note(now, "expired", message, message.receipt)
+                self._show(message)
+        self.on_change()
+
     def settle(self, now: float) -> None:
         """Apply everything that has happened by the passing of time."""
         while self._alarms and self._alarms[0][0] <= now:
