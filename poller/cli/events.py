@@ -186,7 +186,10 @@ def _notes(name: FunctionName, settings: Settings, listing: Listing) -> list[str
     if function is None:
         notes.append(f"{name} is not in the settings any more, so its events wait until it is, or until you drop them.")
     elif (arn := function.event_invoke_config.event_queue_arn) is not None:
-        notes.append(f"The events of {name} wait in {arn}; here are those that ended and are not delivered yet.")
+        notes.append(
+            f"The events of {name} wait in {arn}; here are those that SQS cannot keep: they have ended and are not "
+            "delivered yet, or have become too large."
+        )
     if not listing.events:
         notes.append(f"No event of {name} waits.")
     elif len(listing.events) < listing.total:

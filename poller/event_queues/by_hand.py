@@ -51,7 +51,7 @@ class Listing(NamedTuple):
 LIST = """
 SELECT request_id, accepted_at, due_at, attempts, free_at > ? AND free_at != due_at,
     CASE json_valid(rest) WHEN 1 THEN json_type(rest, '$.ending') NOTNULL ELSE 0 END, stuck,
-    (SELECT length(payload) FROM payload WHERE payload.id = event.id)
+    coalesce((SELECT length(payload) FROM payload WHERE payload.id = event.id), 0)
 FROM event WHERE function = ? ORDER BY accepted_at, id LIMIT ?
 """
 
