@@ -79,7 +79,7 @@ def test_a_list_says_in_which_state_each_event_is(poller: Poller, file: Path) ->
     stored(file, claimed)
     with shared(file) as connection:
         take(connection, RESIZE, claim="a daemon", count=1, now=now, until=now + 60)
-    stored(file, stuck(), event(now, due_in=200, payload=b"[1,2,3]"))
+        stored(file, stuck(), event(now, due_in=200, payload=b"[1,2,3]"))
     heading, *lines = poller("events", "list", "resize").stdout.splitlines()
     assert heading.split() == ["ID", "ACCEPTED", "ATTEMPTS", "BYTES", "STATE"]
     assert [line.split(maxsplit=1)[1].split("  ")[-1] for line in lines] == [
