@@ -29,7 +29,10 @@ OF_A_STREAM = 128
 
 
 class Limits(NamedTuple):
-    """Soft limits of open files: `original` held when the daemon started, `own` holds now. -1 means no limit."""
+    """Soft limits of open files; -1 means no limit.
+
+    `original` is the limit that the daemon was started with; child processes get it. `own` is the daemon's limit now.
+    """
 
     original: int
     own: int

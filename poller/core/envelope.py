@@ -62,7 +62,7 @@ def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_
 
 
 class KinesisEnvelope:
-    """Makes the encoded records of a Kinesis stream. `arn` is the stream's or its consumer's.
+    """Makes the encoded records of a Kinesis stream. `arn` is the ARN of the stream, or of a consumer.
 
     `role_arn` becomes the records' `invokeIdentityArn`.
     The JSON that all records share is encoded once, and only each record's own values are encoded anew. This takes half

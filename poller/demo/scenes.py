@@ -27,8 +27,9 @@ Say = Callable[[str], None]
 
 
 class Scene(NamedTuple):
-    """`endpoints` are the urls of single services by name. All other services are at `endpoint_url`.
+    """The running emulators and the parts of one tour.
 
+    `endpoints` has the urls of some services by name; every other service is at `endpoint_url`.
     `api` is the address of the daemon's Invoke API.
     """
 

@@ -12,10 +12,15 @@ CallOutcome = Literal["succeeded", "failed", "throttled", "unreachable"]
 
 
 @declare(
-    Line("debug", when=lambda fact: fact.outcome == "succeeded", meaning="A client called a function, which answered."),
+    Line(
+        "debug",
+        "client_call_succeeded",
+        when=lambda fact: fact.outcome == "succeeded",
+        meaning="A client called a function (through Lambda's API or with poller invoke), and the function answered.",
+    ),
     Line(
         "warning",
-        "call_failed",
+        "client_call_failed",
         once_per=("function", "outcome"),
         meaning="A client called a function, which failed, had no room, or could not be reached.",
     ),

@@ -64,10 +64,8 @@ class Reloaded(NamedTuple):
 
 @declare(Line("error"))
 class MappingNotChanged(NamedTuple):
-    """A reload could not change or add a mapping. A changed mapping goes on as before; a new one
-    does not run.
-
-    The next reload tries again.
+    """A reload could not add, change or remove a mapping, for the reason in `detail`. The next reload tries again.
+    A mapping that could not be changed goes on as before, and one that could not be added does not run.
     """
 
     mapping: MappingName

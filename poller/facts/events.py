@@ -73,7 +73,12 @@ class EventsRefused(NamedTuple):
 
 @declare(
     Line("debug", when=lambda fact: fact.outcome == "succeeded", meaning="The function processed an event."),
-    Line("warning", "event_failed", once_per=("function", FAILURE), meaning="The function failed to process an event."),
+    Line(
+        "warning",
+        "event_attempt_failed",
+        once_per=("function", FAILURE),
+        meaning="One attempt with an event failed. It is tried again later, unless event_ended follows.",
+    ),
     EVENT_ATTEMPTS.by(1),
     Histogram(
         "poller_event_age_seconds",

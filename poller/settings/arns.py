@@ -1,7 +1,8 @@
 """Which ARNs may an option have? One type for each use: a source, a function, a destination, a role.
 
 `RECEIVERS` says for each kind of destination what its ARN looks like and which options take it.
-Each function checks one value. It returns the `Arn`, or raises the broken rule (`rule_error`).
+Each function checks one value and returns it as an `Arn`. If the value breaks a rule, the function raises an error
+that states the rule (`rule_error`).
 """
 
 from __future__ import annotations

@@ -56,5 +56,5 @@ class ReceiveAttempts:
         return Attempt(f"{self._prefix}-{self._begun}", count, now)
 
     def lost(self, attempt: Attempt) -> None:
-        """Remember an attempt whose answer was lost, so that a later receive repeats it."""
+        """Keep an attempt whose answer was lost. A later receive of as many messages or more uses its id again."""
         self._lost = [*self._lost, attempt][-MAXIMUM_LOST_ATTEMPTS:]

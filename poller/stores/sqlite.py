@@ -82,7 +82,7 @@ class SqliteStore:
             await self._writer.do(lambda file: forget(file, key, shard_ids))
 
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
-        """Return the starting position that a person has set last for this stream, or None."""
+        """Return the starting position that a person set for this mapping in this stream; None if nobody set one."""
         with translated(self._path):
             return await self._writer.do(lambda file: starting_position(file, key))
 

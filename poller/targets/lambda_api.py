@@ -1,4 +1,4 @@
-"""How is a function invoked on AWS Lambda? Synchronously, through the Invoke API.
+"""How is a function invoked on AWS Lambda? Synchronously, by a request to Lambda's Invoke API.
 
     answer                                         response
     200                                            Answered
@@ -10,8 +10,8 @@
 
 The text of an error is Lambda's own, with the function's ARN before it.
 The client context tells the function which mapping invokes it (`client_context.py`).
-An event or a call of the Invoke API sends its own request id in X-Amzn-RequestId, because Lambda gives the call another
-one, and its trace in X-Amzn-Trace-Id.
+For an asynchronous event, or a client's call of the daemon, the request has the client context that the client gave,
+the event's request id in X-Amzn-RequestId (Lambda makes another one), and the trace in X-Amzn-Trace-Id.
 
 Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".
 """

@@ -1,7 +1,7 @@
 """Did every user get one mail? The table and the folder of mails are compared with what the daemon counted.
 
     stream      has a record for each time that a row is stored
-    filter      accepts the records of rows from the FIFO queue that are stored for the first time
+    filter      accepts a record if its row came from the FIFO queue and was stored for the first time
     mail        there is one for each accepted record
 
 A mail that is written again replaces the first one, so a file is one mail.

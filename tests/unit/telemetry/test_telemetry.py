@@ -404,7 +404,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (
         facts.EventInvoked(STORE, ID, "failed", 1, 3.0, 0.02, "KeyError", "'user'", "… END"),
         "warning",
-        "event_failed",
+        "event_attempt_failed",
         EVENT_INVOKED_SERIES | {"poller_event_attempts_total{function=store,outcome=failed}": 1},
     ),
     (
@@ -490,7 +490,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (
         facts.FunctionCalled(STORE, RequestId("r"), "succeeded", 0.3),
         "debug",
-        "function_called",
+        "client_call_succeeded",
         {
             "poller_calls_total{function=store,outcome=succeeded}": 1,
             "poller_call_duration_seconds_count{function=store}": 1,
@@ -500,7 +500,7 @@ EXPECTATIONS: list[tuple[Fact, str, str, dict[str, float]]] = [
     (
         facts.FunctionCalled(STORE, RequestId("r"), "throttled", 0.0, "HTTP.429", "host: 429"),
         "warning",
-        "call_failed",
+        "client_call_failed",
         {
             "poller_calls_total{function=store,outcome=throttled}": 1,
             "poller_call_duration_seconds_count{function=store}": 1,
