@@ -10,6 +10,7 @@ from random import Random
 from typing import Literal
 
 import anyio
+import anyio.lowlevel
 
 from poller.model.invocation import Answered, FunctionError, Invocation, LostAnswer, Response, Throttled, Unreachable
 from tests.simulation.process import Process
@@ -46,6 +47,7 @@ class EventFunctionPlan:
     throttled: tuple[float, float] = (0.0, 0.0)
     answer: bytes = b'"done"'
     poison: set[str] = field(default_factory=set)
+    is_gone: bool = False
 
 
 class EventFunction:
@@ -63,6 +65,9 @@ class EventFunction:
         plan, now = self.plan, anyio.current_time()
         assert invocation.mapping is None, "an event has no mapping"
         is_troubled = now < plan.ends_at
+        if plan.is_gone:
+            await anyio.lowlevel.checkpoint()
+            return Unreachable(reason="ResourceNotFoundException")
         begins_at, ends_at = plan.throttled
         if begins_at <= now < ends_at or (is_troubled and self._randomness.random() < plan.refusal_rate):
             return await self._refuse(now)

@@ -232,6 +232,14 @@ async def test_an_event_whose_claim_is_lost_while_it_runs_may_run_twice_and_says
     assert [call.attempt for call in world.function.calls] == [1, 1]
 
 
+async def test_the_events_of_a_function_that_is_gone_end_without_waiting_for_each_other() -> None:
+    destination = FakeDestination()
+    world = EventsWorld(plan=EventFunctionPlan(is_gone=True), destinations={"on_failure": destination})
+    await live(world, *(f"e{number}" for number in range(100)))
+    assert [said(document) for document in destination.taken] == [("RetriesExhausted", 0)] * 100
+    assert destination.taken_at[-1] < 10
+
+
 async def test_a_throttled_function_gets_few_calls_and_then_all_events_run() -> None:
     world = EventsWorld(
         plan=EventFunctionPlan(throttled=(0.0, 600.0)), concurrency=5, destinations={"on_failure": FakeDestination()}

@@ -84,8 +84,11 @@ class Attempts:
         outcome = invoked.outcome
         match outcome:
             case Postponed():
-                self.pace.postponed(retry_after=outcome.retry_after, began_at=began_at)
-                self.health.postponed(outcome, retry_in=self.pace.pause)
+                if (
+                    claim.event.ending is None
+                ):  # a function that is gone ends its events, so none of them is tried again
+                    self.pace.postponed(retry_after=outcome.retry_after, began_at=began_at)
+                self.health.postponed(outcome, retry_in=max(0.0, self.pace.pause))
                 cause: Literal["throttled", "unreachable"] = "throttled" if outcome.is_throttle else "unreachable"
                 self.emit(EventPostponed(before.function, before.request_id, cause, outcome.reason, outcome.detail))
             case Succeeded() | Failed():
