@@ -1,10 +1,10 @@
 """How do clients call functions of the daemon? A function is opened at its first call, and stays open.
 
-    client ── call ──> open function ──> slot of its gate (functions/calling.py) ──> response ──> fact
+    client ── call ──> open function ──> wait for a slot (functions/calling.py) ──> response ──> fact
 
 Mappings and clients share one open function, with its gate and its child processes.
-After a reload, `settle` closes the functions that have changed or are gone, once their last calls have ended.
-At the stop, calls that wait in line are sent home, and calls that run may end within the grace.
+After a reload, `settle` closes the functions that the settings changed or removed. Their last calls may end first.
+At the stop, waiting calls end with an error, and running calls may finish within the grace.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from poller.model.invocation import (
 
 
 class Opening(NamedTuple):
-    """How a function is opened now. Two openings with the same key share one open function."""
+    """How to open a function. Two openings with the same key share one open function."""
 
     key: Hashable
     open: Callable[[], AbstractAsyncContextManager[OpenFunction]]
@@ -47,14 +47,14 @@ class Calls:
         self._opening = opening
         self._stop = stop
         self._emit = emit
-        self._kept: dict[Hashable, anyio.Event] = {}  # with the event that ends the keeping
+        self._kept: dict[Hashable, anyio.Event] = {}  # setting the event of a key lets its function be closed
         self._running = 0
         self._all_ended = anyio.Event()
         self._tasks: TaskGroup
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The end of the block waits for the calls that run, at most until the stop's grace is over."""
+        """Allow calls inside the block. At its end, wait for the running calls until the stop's grace is over."""
         failure: Exception | None = None
         async with anyio.create_task_group() as self._tasks:
             try:
@@ -67,7 +67,7 @@ class Calls:
             raise failure
 
     async def call(self, function: Function, invocation: Invocation) -> Response:
-        """Call the function when it has room, and return its response.
+        """Wait until the function's concurrency allows the call, call it, and return its response.
 
         Raises PollerError or OSError if the function cannot be opened.
         """
@@ -115,7 +115,7 @@ class Calls:
         function.gate.send_home(self._stop.draining)
 
     async def _drained(self) -> None:
-        """Wait until no call runs, at most until the grace is over."""
+        """Wait until no call runs or waits, or until the grace is over."""
         while self._running and not self._stop.releasing.is_set():
             async with anyio.create_task_group() as tasks:
 

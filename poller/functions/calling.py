@@ -1,10 +1,12 @@
-"""When may a client's call of a function run? At once if a slot of the function's gate is free; else this decides:
+"""When may a client's call of a function run? At once if the function's concurrency is not used up. Otherwise:
 
-    reserved_concurrency is set    the call is refused, as on AWS
-    it is not set                  the call waits in the gate's line, at most for the function's timeout; the line has
-                                   a limit for calls, and batches of mappings stand in it, too
+    with reserved_concurrency      the call is throttled, as on AWS
+    without reserved_concurrency   the call waits in the line of the function's gate, at most for the function's
+                                   timeout; the batches of mappings wait in the same line; at most LONGEST_LINE calls
+                                   of a function wait
 
-A call that gets no slot is answered with Throttled, and its reason is AWS's.
+A gate gives out slots: one for each invocation that runs now.
+A call that gets no slot is answered with Throttled and one of AWS's reasons; at the stop, with Unreachable.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from poller.functions.opened import Contents, OpenFunction
 from poller.model.invocation import Invocation, Response, Throttled, Unreachable
 
 LONGEST_LINE = 1000
-"""How many calls of one function may wait. The number is ours; each call holds its payload."""
+"""How many calls of one function may wait. We chose the number; each waiting call keeps its payload in memory."""
 
 RESERVED_LIMIT = Throttled(reason="ReservedFunctionConcurrentInvocationLimitExceeded")
 LIMIT = Throttled(reason="ConcurrentInvocationLimitExceeded")
@@ -23,9 +25,9 @@ STOPPING = Unreachable(reason="the daemon stops")
 
 
 async def call(function: OpenFunction, invocation: Invocation, *, unless: anyio.Event) -> Response:
-    """Call the function once it has a slot, and return its response. Once `unless` is set, no call gets a slot.
+    """Wait for a slot of the function's gate, call the function, and return its response.
 
-    Setting `unless` does not end the waits; `gate.send_home` does.
+    After `unless` is set, no call gets a slot. `gate.send_home` must end the calls that wait already.
     """
     gate = function.gate
     response = None if gate.enter(unless) else await _wait(function, unless)
@@ -38,7 +40,7 @@ async def call(function: OpenFunction, invocation: Invocation, *, unless: anyio.
 
 
 async def _wait(function: OpenFunction, unless: anyio.Event) -> Response | None:
-    """Wait for a slot. Return None with a slot, else the response to the call."""
+    """Wait for a slot. Return None if the call has got one, else the response that the client gets."""
     if unless.is_set():
         return STOPPING
     if function.definition.is_concurrency_reserved:

@@ -1,11 +1,11 @@
-"""What is an asynchronous event? A payload that was accepted for a function, and is invoked later.
+"""What is an asynchronous event? A payload that the daemon has accepted, and with which it invokes a function later.
 
     accepted ──> taken ──> invoked ──┬──> put back: it is due again later (a failure, a throttle)
                                      └──> ended ──> delivered to destinations and dead-letter queue ──> removed
-                                                        └──> stuck: a destination refuses its record for good
+                                                        └──> stuck: a destination does not accept the record
 
-An event is in one queue from the moment it is accepted until it is removed.
-Its attempts, times and request id are stored with it, so a crash forgets none of them.
+A queue stores the event from the moment it is accepted until it is removed.
+The queue also stores the event's attempts, times and request id, so a crash does not lose them.
 
 Source: AWS Lambda Developer Guide, "Invoking a Lambda function asynchronously", "Capturing records of Lambda
 asynchronous invocations".
@@ -19,7 +19,7 @@ from typing import Literal
 from poller.model.ids import FunctionName, RequestId
 
 CLAIM_IN_SECONDS = 60
-"""How long a claim lasts unless it is extended. So long the events of a killed process are delayed."""
+"""How long a claim lasts unless it is extended. The events of a killed process wait at most for this time."""
 
 MAXIMUM_PAYLOAD_BYTES = 1_048_576
 """The largest payload of an event. Source: AWS Lambda Developer Guide, "Lambda quotas", asynchronous invocation."""
@@ -33,11 +33,11 @@ Delivery = Literal["on_success", "on_failure", "dead_letter"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastAttempt:
-    """What the last call of the function answered, as far as an invocation record states it.
+    """What an invocation record says of the last attempt.
 
     `status_code` is 200 if the function ran, 429 if it was throttled, 404 if it does not exist, 500 if the service
     failed, and 400 if the event cannot be invoked.
-    `executed_version` and `function_error` are None where the record leaves them out.
+    `executed_version` and `function_error` are None if the record leaves them out.
     `payload` is the function's answer or its error document, as JSON; None if there is none.
     `error_message` is the text for the dead-letter message; it is empty after a success.
     """
@@ -53,8 +53,9 @@ class LastAttempt:
 class Ending:
     """How an event ended, and which deliveries it still needs.
 
-    `at` is the time of the end in epoch seconds. `last` is None if the function was never called.
-    `rejections` counts how often the deliveries were rejected for good, since `rejected_since` (epoch seconds).
+    `at` is the time of the end in epoch seconds. `last` is None if no attempt was made.
+    `rejections` counts the rounds of deliveries in which every failure was lasting, since `rejected_since` (epoch
+    seconds).
     """
 
     condition: Condition
@@ -71,15 +72,16 @@ class Event:
 
     `function` is a key of [functions]. `payload` is JSON, as the sender sent it.
     `request_id` is the same for every attempt.
-    `accepted_at` is when the event was accepted for the first time; its age counts from here.
+    `accepted_at` is when the event was accepted for the first time; the event's age counts from this time.
     `invoked_arn` is the function's ARN as the client wrote it; None means the function's own ARN.
     `trace` is the value of the header X-Amzn-Trace-Id with its Lineage field; it is empty if there is none.
     `traceparent` is the W3C header of that name; it is empty if there is none.
-    `attempts` counts the calls that count towards the maximum. `postponements` counts the throttles and service errors
-    since the last of these calls.
-    `due_at` is when the event may be taken. `last` is the last answer without its payload, for an event that waits.
+    `attempts` counts the attempts in which the function may have run. `postponements` counts the throttles and service
+    errors since the last of these attempts.
+    `due_at` is when the event may be taken. `last` is the last answer without its payload, while the event waits for
+    another attempt.
     `ending` is None until the event has ended.
-    `stuck` says why the event is not taken any more, until a person retries or drops it; it is empty otherwise.
+    `stuck` is the reason why the event is not taken until a person retries or drops it; empty if it is not stuck.
     """
 
     request_id: RequestId
@@ -99,9 +101,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenEvent:
-    """An event that this process has claimed. `handle` identifies the claim for the queue that gave it.
+    """An event that this process has claimed. `handle` identifies the claim in the queue of the event.
 
-    Nobody else takes the event before `claimed_until` (epoch seconds), unless the claim is extended.
+    No other take gets the event before `claimed_until` (epoch seconds).
     """
 
     event: Event
@@ -113,9 +115,9 @@ class TakenEvent:
 class EventQueueDepth:
     """How many events of one function a queue holds.
 
-    `waiting` counts the events that are due or become due, `in_flight` the claimed ones, `stuck` the stuck ones.
-    `oldest_accepted_at` is when the oldest of them was accepted, in epoch seconds.
-    It is None if there is none, or if the queue cannot tell.
+    `waiting` counts the events that are due now or later, `in_flight` the claimed events, `stuck` the stuck events.
+    `oldest_accepted_at` is when the oldest of all these events was accepted, in epoch seconds.
+    `oldest_accepted_at` is None if there is no event, or if the queue does not know the time.
     """
 
     waiting: int

@@ -5,7 +5,7 @@
     record       what does a destination receive about an ended event?
     dead_letter  what does the dead-letter queue receive?
     senders      which event does the message of S3, SNS or EventBridge become?
-    trace        which trace header goes on, and how often did a loop bring the event back to its function?
+    trace        which trace header does the function receive, and how often has the event passed the function?
     json_text    is a payload JSON?
 
 All functions are pure, as everywhere in `core/`. `core/queues/`, `core/streams/` and `core/events/` do not import each

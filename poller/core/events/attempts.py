@@ -1,23 +1,25 @@
 """What becomes of an event before and after an attempt to invoke its function?
 
-    before   a loop has carried it too often            ends: RecursiveInvocation
-                 and has brought back even this end     the same, and it is delivered nowhere
-             its function may never run                 ends: ZeroReservedConcurrency
-             its body was no JSON                       ends: RetriesExhausted, status 400
-             it is older than its maximum age           ends: EventAgeExceeded
+    before   the event has passed its function 16 times ends: RecursiveInvocation
+             the event has passed it more often         the same, but nothing is delivered
+             the function has no concurrency            ends: ZeroReservedConcurrency
+             the message of the event was not JSON      ends: RetriesExhausted, status 400
+             the event has reached its maximum age      ends: EventAgeExceeded
              otherwise                                  the function is invoked
     after    the function answered                      ends: Success
              the function failed, or nobody knows       counts; the next attempt follows after the next retry wait
                  no attempt is left                     ends: RetriesExhausted
                  the next attempt would be too late     ends: EventAgeExceeded, at once
-             throttle, or error of the service          does not count; again after 1 s, doubled each time up to 5 min
+             throttle, or error of the service          does not count; again after about 1 s, later up to 5 min
              there is no such function                  ends: RetriesExhausted, status 404
 
-An event that is throttled until it is too old has its last try when it becomes too old, and then ends.
-Its record shows the last answer of the function if there was one, else status 429 or 500.
+A throttled event waits at most until it reaches its maximum age; then it ends.
+The invocation record shows the function's last answer. If the function never answered, the record shows status 429
+or 500.
 
 Source: AWS Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous invocation".
-The look-ahead was seen on AWS: with a maximum age of 60 seconds, an event that fails has one attempt.
+AWS also ends an event at once if the next attempt would be too late: we saw an event with a maximum age of 60 seconds
+fail, and AWS made no second attempt.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ DEFAULT_EVENT_AGE_IN_SECONDS = 21_600
 """Source of both: AWS Lambda API Reference, "PutFunctionEventInvokeConfig"."""
 
 INVALID_REQUEST = 400
-"""The status of an event that cannot be invoked, because its body was no JSON or a loop has carried it too often."""
+"""The status of an event with which no function can be invoked: it is not JSON, or it has passed its function too
+often."""
 
 FUNCTION_IS_GONE = "ResourceNotFoundException"
 """The reason of an answer that says that there is no such function.
@@ -82,7 +85,7 @@ class EventPolicy:
 
 
 def before_attempt(event: Event, policy: EventPolicy, *, now: float) -> Event | None:
-    """Return the ended event if the function must not get it; None if the function is to be invoked.
+    """Return the ended event if the function must not get the event; None if the function is to be invoked.
 
     `now` is in epoch seconds.
     """
@@ -130,7 +133,7 @@ def _counted(event: Event) -> Event:
 
 
 def _failure(response: FunctionError | TooLarge | LostAnswer) -> LastAttempt:
-    """Return the attempt with the function's error document, or with one that is made from what is known."""
+    """Return the failed attempt. If the function wrote no error document, make one from the error's type and text."""
     document, version = b"", "$LATEST"
     match response:
         case FunctionError(error_type=error_type, message=message):

@@ -1,12 +1,12 @@
 """What does the dead-letter queue of a function receive? The event as it was sent, and three attributes:
 
     RequestID      String   the event's request id
-    ErrorCode      Number   200 if the function failed, 429 if it was throttled, 404 if it does not exist
-                            absent if the function was never asked
+    ErrorCode      Number   the status of the last attempt, for example 200 if the function failed, 429 if it was
+                            throttled, 404 if it does not exist; absent if no attempt was made
     ErrorMessage   String   the first 1024 bytes of the error's text
 
-Source: AWS Lambda Developer Guide, "Dead-letter queues". The texts, with their mistakes, were seen on AWS.
-The text for an event that became too old before it was ever tried is ours.
+Source: AWS Lambda Developer Guide, "Dead-letter queues". We copied the texts from answers of AWS, with their mistakes.
+We chose the text for an event that reached its maximum age before the first attempt.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NEVER_TRIED = "Event age exceeded."
 
 
 def attributes_of(event: Event) -> tuple[Attribute, ...]:
-    """Return the attributes of the message. The event must have ended."""
+    """Return the attributes of the event's dead-letter message. The event must have ended."""
     ending = event.ending
     assert ending is not None, "only an ended event is a dead letter"
     attributes = [Attribute("RequestID", "String", event.request_id)]
@@ -33,7 +33,10 @@ def attributes_of(event: Event) -> tuple[Attribute, ...]:
 
 
 def _message(ending: Ending) -> str:
-    """Return the error's text, cut between two characters. It may be empty; SQS and SNS allow no empty attribute."""
+    """Return the error's text, cut between two characters.
+
+    The text may be empty. Then the message must not have the attribute, because SQS and SNS reject an empty one.
+    """
     if ending.last is not None:
         text = ending.last.error_message
     else:

@@ -1,17 +1,17 @@
 """When is the record of an ended event sent again, and when is the event stuck?
 
 An ended event may need several deliveries, each to its destination or to the dead-letter queue.
-In one round, the engine tries all that are left, side by side; none waits for another.
+In one round, the engine tries all deliveries that are left, at the same time.
 
-    all were accepted                         the event is done
-    some failed, and one of them may pass     the others are done; the rest is tried again after a pause
-    some failed, and none of them will pass   the same, and it counts as a rejection
-        the third rejection or a later one,   the event is stuck: it is kept, and not tried again until a person
-        a minute after the first or later     retries it or drops it
+    no delivery failed                    the event is done
+    one failure or more is temporary      the failed deliveries are tried again after a pause
+    all failures are lasting              the same, and the round counts as a rejection
+        third or later rejection, and     the event is stuck: the queue keeps the event, and nothing tries the event
+        60 s or more since the first      again until a person retries it or drops it
 
-A failure does not pass by waiting if access is denied, if the destination does not exist, or if the request itself is
-at fault (`errors.LASTING`).
-AWS drops the record then, and does not document after how many tries.
+A failure is lasting if access is denied, if the destination does not exist, or if the request itself is wrong
+(`errors.LASTING`).
+AWS drops the record after such failures, and does not document after how many.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from poller.model.event import Delivery, Event
 
 REJECTIONS = 3
 REJECTED_FOR_SECONDS = 60.0
-"""How often, and for how long at least, an event is rejected before it is stuck. A new policy may need some seconds."""
+"""An event is stuck after this number of rejections and this time. AWS may need some seconds to apply a new policy."""
 
 REASON_CHARACTERS = 500
-"""How much of an error's text is kept with a stuck event."""
+"""How many characters of the errors' texts are kept with a stuck event."""
 
 
 def after_deliveries(
     event: Event, failures: Mapping[Delivery, ServiceError], *, now: float, randomness: random.Random
 ) -> Event | None:
-    """Return the event after a round of its deliveries: due again later, or stuck. None if nothing is left to do.
+    """Return the event after a round of its deliveries: due again later, or stuck. None if all deliveries succeeded.
 
-    `failures` has the deliveries of this round that failed. `now` is in epoch seconds.
+    `failures` has the error of each delivery that failed in this round. `now` is in epoch seconds.
     """
     ending = event.ending
     assert ending is not None, "only an ended event has deliveries"
@@ -59,7 +59,7 @@ def after_deliveries(
 
 
 def retried(event: Event, *, now: float) -> Event:
-    """Return the stuck event as a person's request to retry it makes it: due at once, with its rejections forgotten."""
+    """Return the stuck event after a person asked to retry it: the event is due at once, and has no rejections."""
     ending = event.ending
     if ending is not None:
         ending = replace(ending, rejections=0, rejected_since=None)

@@ -1,4 +1,4 @@
-"""Is a payload JSON? A payload is checked once, and after that its bytes go on unchanged."""
+"""Is a payload JSON? A payload is checked once; the function then receives the same bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NotJson(ValueError):
 
 
 def parsed(payload: bytes) -> Any:
-    """Return what the payload says. Raises NotJson."""
+    """Return the value that the payload describes. Raises NotJson."""
     try:
         return orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -27,7 +27,7 @@ def parsed(payload: bytes) -> Any:
 
 
 def dumped(document: Any) -> bytes:
-    """Return a document as JSON, whose parts come from `parsed`. Raises NotJson if it is nested too deeply to write."""
+    """Return the JSON text of a document whose parts come from `parsed`. Raises NotJson if it is nested too deeply."""
     try:
         return orjson.dumps(document)
     except TypeError:  # half of a surrogate pair, or nested more deeply than orjson writes
@@ -39,7 +39,7 @@ def dumped(document: Any) -> bytes:
 
 
 def as_json(payload: bytes) -> bytes:
-    """Return the payload if it is JSON, else its text as a JSON string; bytes that are not UTF-8 are replaced."""
+    """Return the payload if it is JSON, else a JSON string with its text. Bytes that are not UTF-8 are replaced."""
     try:
         parsed(payload)
     except NotJson:

@@ -5,13 +5,13 @@
      "requestPayload": …, "responseContext": {"statusCode": …, …}, "responsePayload": …}
 
     requestPayload         the payload of the event; a payload that is not JSON is a JSON string here
-    responseContext        absent if the function was never asked
-                           only `statusCode` if the function did not run; `functionError` only if it failed
+    responseContext        absent if no attempt was made
+                           only `statusCode` if the function did not run; `functionError` only if the function failed
     responsePayload        the function's answer or error document; absent if the function did not run
-    approximateInvokeCount the attempts that count: throttles do not
+    approximateInvokeCount the number of attempts in which the function may have run
 
-A service may accept less than the whole record. Then the record is sent without `responsePayload`, and if that is still
-too large, without `requestPayload` too.
+If the whole record is too large for a destination, the record is sent without `responsePayload`. If the record is
+still too large, it is sent without `requestPayload`, too.
 
 Source: AWS Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations". The order of the members
 was seen on AWS.
@@ -102,9 +102,9 @@ def _response_context(last: LastAttempt | None) -> dict[str, Any]:
 
 
 def _function_arn(event: Event, function: Function) -> str:
-    """Return the function's ARN with the qualifier that the client wrote, else with its own or `$LATEST`.
+    """Return the function's ARN with a qualifier: the client's, else that of the ARN in the settings, else `$LATEST`.
 
-    The event may come from outside, so an ARN of another function is not used.
+    Anyone who may write to an SQS queue can write `invoked_arn`. So an ARN of another function is not used.
     """
     try:
         asked_for = Arn.parse(event.invoked_arn or "")

@@ -1,7 +1,7 @@
-"""Which event does the message of a sender become? The one that Lambda would have passed to the function.
+"""Which event does the message of a sender become? The event that Lambda would pass to the function.
 
-S3, SNS and EventBridge put messages into the event queue of a function. Messages of our own carry a mark, and do not
-come here, so a payload that looks like an SNS message arrives as it was sent.
+S3, SNS and EventBridge send messages to the SQS event queue of a function. This module never sees the messages that
+poller sends, because they carry a mark. So a client's payload that looks like an SNS message stays as it is.
 
     S3 notification        the body, as it is
     S3's test message      no event: S3 sends it when a person sets up the notification
@@ -9,7 +9,7 @@ come here, so a payload that looks like an SNS message arrives as it was sent.
     SNS, raw delivery      the body, which is the message that was published
     EventBridge            the body, as it is
     any other JSON         the body, as it is
-    no JSON                an event that ends at once, and never reaches the function
+    not JSON               an event that ends at once; the function is not invoked
 
 Source: AWS Lambda Developer Guide, "Process Amazon S3 event notifications" and "Invoking Lambda functions with Amazon
 SNS notifications"; Amazon SNS Developer Guide, "Parsing message formats".
@@ -31,13 +31,13 @@ NOT_JSON = LastAttempt(status_code=INVALID_REQUEST, error_message="Could not par
 _TEST_KEYS = {"Service": "Amazon S3", "Event": "s3:TestEvent"}
 
 _SNS_KEYS = ("MessageId", "TopicArn", "Message", "Timestamp", "Signature", "SignatureVersion")
-"""What every SNS message has, beside its Type."""
+"""The members of every SNS message, besides `Type`."""
 
 
 def of_sender(message: Event) -> Event | None:
-    """Return the event that a sender's message becomes; None if it becomes none.
+    """Return the event that a sender's message becomes; None for S3's test message.
 
-    `message` is an event with the message's body as its payload.
+    The payload of `message` is the body of the sender's message.
     """
     try:
         payload = payload_of(message.payload)
@@ -47,9 +47,9 @@ def of_sender(message: Event) -> Event | None:
 
 
 def payload_of(body: bytes) -> bytes | None:
-    """Return the payload of the event that the message's body becomes; None if it is S3's test message.
+    """Return the payload of the event that a message with this body becomes; None for S3's test message.
 
-    Raises NotJson if the body is not JSON: then the event has the body as its payload, and NOT_JSON as its `last`.
+    Raises NotJson if the body is not JSON. Then the body is the event's payload, and NOT_JSON is its `last`.
     """
     document = parsed(body)
     if not isinstance(document, dict):
@@ -84,7 +84,7 @@ def _sns_record(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _subscription(unsubscribe_url: object) -> str:
-    """Return the ARN of the subscription that the url ends, or an empty text."""
+    """Return the ARN of the subscription in the unsubscribe URL; an empty text if the URL has none."""
     try:
         query = parse_qs(urlsplit(unsubscribe_url).query) if isinstance(unsubscribe_url, str) else {}
     except ValueError:

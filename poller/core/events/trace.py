@@ -1,13 +1,13 @@
-"""Which trace header goes on with an event, and how often did a loop bring the event back to its function?
+"""Which trace header does a function receive with an event, and how often has the event passed the function?
 
     Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=68fd508a:5|c512fbe3:2
 
-The header comes from outside, so only its known parts are read, and only if they are short and have the right form.
-`Lineage` has the number of times that the event has passed each function, under a hash of the function's ARN.
-Every invocation gets the header with one more pass of its own function, and so does everything that is sent on.
-A retry gets the same header again, because it is no further pass.
-If the event has passed its function MAXIMUM_PASSES times already, the function does not get it again. The record of
-this end counts as one more pass: if the loop brings even the record back, it ends there.
+A client writes the header, so only its known parts are read, and only if they are short and have the right form.
+`Lineage` counts, for each function, how often the event has passed the function. The key is a hash of the ARN.
+The header of an invocation counts one more pass of the invoked function. The records about the event carry the same
+header. A retry gets the same header again, because a retry is not a further pass.
+After MAXIMUM_PASSES passes the event ends without another invocation. The record of this end counts one more pass; if
+a loop brings the record back as an event, this event ends too, and no record is sent.
 
 Source: AWS X-Ray Developer Guide, "Tracing header"; AWS Lambda Developer Guide, "Use Lambda recursive loop detection".
 AWS counts about 16 passes. It does not document how it writes them into `Lineage`; the form above is ours.
@@ -26,10 +26,10 @@ from poller.model.event import Event
 MAXIMUM_PASSES = 16
 
 MAXIMUM_CHARACTERS = 2048
-"""How much of a header is read. A header with a full lineage has less."""
+"""How many characters of a header are read. A header with a full lineage has fewer."""
 
 MAXIMUM_LINEAGE = 32
-"""How many functions a lineage may have. Beyond it, the functions that were passed the fewest times are left out."""
+"""How many functions a lineage may have. If there are more, the functions with the fewest passes are left out."""
 
 _PARTS = {
     "Root": re.compile(r"1-[0-9a-f]{8}-[0-9a-f]{24}"),
@@ -54,16 +54,16 @@ class Trace(NamedTuple):
 
 
 def passes(event: Event, function: Arn) -> int:
-    """Return how often the event has passed the function already. From MAXIMUM_PASSES on, a loop carries the event."""
+    """Return how often the event has passed the function. MAXIMUM_PASSES or more mean that the event is in a loop."""
     if "Lineage=" not in event.trace:  # most events come from outside, and have passed no function
         return 0
     return _read(event).lineage.get(_hash(function), 0)
 
 
 def passed_on(event: Event, function: Arn) -> str:
-    """Return the header for an invocation of the function, and for everything that is sent on because of the event.
+    """Return the header for an invocation of the function with the event, and for the records about the event.
 
-    An event without a usable header gets one that is made from its request id, so it is the same for each attempt.
+    If the event has no usable header, a header is made from its request id, so each attempt has the same header.
     """
     trace, own = _read(event), _hash(function)
     lineage = trace.lineage | {own: trace.lineage.get(own, 0) + 1}
