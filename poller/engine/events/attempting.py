@@ -84,9 +84,7 @@ class Attempts:
         outcome = invoked.outcome
         match outcome:
             case Postponed():
-                if (
-                    claim.event.ending is None
-                ):  # a function that is gone ends its events, so none of them is tried again
+                if claim.event.ending is None:  # the events of a function that is gone end at once
                     self.pace.postponed(retry_after=outcome.retry_after, began_at=began_at)
                 self.health.postponed(outcome, retry_in=max(0.0, self.pace.pause))
                 cause: Literal["throttled", "unreachable"] = "throttled" if outcome.is_throttle else "unreachable"
