@@ -21,6 +21,9 @@ MOST = 65_536
 OF_THE_PROCESS = 100
 """Descriptors for the state file and its locks, pipes, the log, the event loop, the admin server and its clients."""
 
+OF_THE_API = 256
+"""Descriptors for the clients of Lambda's API (lambda_api/server.py)."""
+
 OF_A_CHILD = 5
 """Descriptors for one child process: two output pipes, a process handle, its Runtime API's socket and connection."""
 
@@ -55,6 +58,7 @@ def needed(settings: Settings) -> int:
     functions = {mapping.function_name for mapping in queues} | {mapping.function_name for mapping in streams}
     busiest = (
         OF_THE_PROCESS
+        + (OF_THE_API if settings.daemon.api_listen is not None else 0)
         + sum(_of_function(settings.functions[name]) for name in functions)
         + sum(_of_queue(mapping, settings.functions[mapping.function_name]) for mapping in queues)
         + OF_A_STREAM * len(streams)

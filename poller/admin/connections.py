@@ -1,4 +1,4 @@
-"""Which connections does an HTTP server accept? At most 64 at once, and each rests for a short time only.
+"""Which connections does an HTTP server accept? A limited number at once, and each rests for a short time only.
 
     listener ── accept ──> resting ── a request has come ──> working ── its answer ──> resting, or closed
                               └── it rests too long, or too many others come ──> aborted
@@ -25,6 +25,7 @@ import anyio
 from aiohttp import web
 
 MAXIMUM_CONNECTIONS = 64
+"""How many connections a server accepts at once, unless it says another number."""
 
 LONGEST_SECONDS = 30.0
 """How long a connection may rest: wait for a request, receive it, and send its answer."""
@@ -38,9 +39,10 @@ NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 class Connections:
-    """The connections of one server."""
+    """The connections of one server, at most `maximum` at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, maximum: int = MAXIMUM_CONNECTIONS) -> None:
+        self._maximum = maximum
         self._ends_at: dict[asyncio.Transport, float] = {}
         self._working: set[asyncio.Transport] = set()
         self._kept: list[int] = []
@@ -83,7 +85,7 @@ class Connections:
             self._keep()
             if waiting.cancelled_caught:  # no client waits, and accept would only use up a reserved descriptor
                 continue
-            if len(self._ends_at) >= MAXIMUM_CONNECTIONS:
+            if len(self._ends_at) >= self._maximum:
                 await anyio.sleep(PAUSE_SECONDS)
                 continue
             connection = self._accepted(listener)
@@ -107,7 +109,7 @@ class Connections:
         """Abort connections that last too long, and a resting one with the least time left if a client waits."""
         now = anyio.current_time()
         self._ends_at = {transport: at for transport, at in self._ends_at.items() if not transport.is_closing()}
-        places = MAXIMUM_CONNECTIONS - is_awaited
+        places = self._maximum - is_awaited
         for transport, at in sorted(self._ends_at.items(), key=itemgetter(1)):
             if at <= now or (len(self._ends_at) > places and transport not in self._working):
                 transport.abort()

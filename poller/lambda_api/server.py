@@ -44,6 +44,10 @@ from poller.model.ids import RequestId
 
 OPTION = "daemon.api_listen"
 
+MAXIMUM_CONNECTIONS = 256
+"""How many clients may be connected at once. We chose it: SDKs keep a connection for each call that they make at the
+same time, and the payloads of so many calls need 1.5 GB at most."""
+
 LONGEST_CALL_IN_SECONDS = 100_000.0
 """How long a call may take: twice the longest timeout of a function, because it may wait in line as long as it runs."""
 
@@ -75,7 +79,7 @@ async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIte
     """
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in await bound(listen, option=OPTION)]
-        connections = Connections()
+        connections = Connections(MAXIMUM_CONNECTIONS)
         server = web.Server(
             lambda request: api.respond(request, connections),
             access_log=None,

@@ -45,6 +45,7 @@ def test_an_unlimited_limit_is_always_enough(own: int, wanted: int, enough: bool
     ("mappings", "count"),
     [
         ("", 100),
+        ('[daemon]\napi_listen = "127.0.0.1:0"', 100 + 256),
         (f'[mappings.m]\nevent_source_arn = "{QUEUE}:q"\nfunction_name = "bill"', 100 + 1000 + 1000),
         (
             f'[mappings.m]\nevent_source_arn = "{QUEUE}:q"\nfunction_name = "bill"\n'

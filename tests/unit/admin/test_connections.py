@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from anyio.abc import SocketStream
 
-from poller.admin.connections import Connections
+from poller.admin.connections import MAXIMUM_CONNECTIONS, Connections
 from poller.admin.listening import bound
 
 pytestmark = pytest.mark.anyio
@@ -26,11 +26,11 @@ def anyio_backend() -> str:
 class Workshop:
     """A server whose requests work until `let_go` is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, maximum: int = MAXIMUM_CONNECTIONS) -> None:
         self.let_go = anyio.Event()
         self.working = 0
         self.began = anyio.Event()
-        self._connections = Connections()
+        self._connections = Connections(maximum)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[tuple[str, int]]:
@@ -63,9 +63,8 @@ async def answer(connection: SocketStream) -> bytes:
         return await connection.receive()
 
 
-async def test_a_resting_connection_makes_room_and_a_working_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("poller.admin.connections.MAXIMUM_CONNECTIONS", 2)
-    workshop = Workshop()
+async def test_a_resting_connection_makes_room_and_a_working_one_does_not() -> None:
+    workshop = Workshop(2)
     async with workshop.open() as address, AsyncExitStack() as stack:
         working = await stack.enter_async_context(await anyio.connect_tcp(*address))
         await working.send(REQUEST)
@@ -81,9 +80,8 @@ async def test_a_resting_connection_makes_room_and_a_working_one_does_not(monkey
             assert (await answer(connection)).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_client_waits_while_all_connections_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("poller.admin.connections.MAXIMUM_CONNECTIONS", 2)
-    workshop = Workshop()
+async def test_a_client_waits_while_all_connections_work() -> None:
+    workshop = Workshop(2)
     async with workshop.open() as address, AsyncExitStack() as stack:
         clients = []
         for number in (1, 2, 2):

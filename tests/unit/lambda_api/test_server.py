@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -505,6 +506,17 @@ async def test_pages_of_other_sites_and_foreign_names_are_refused(headers: dict[
     ):
         assert answer.status == status
         assert "X-Amzn-RequestId" in answer.headers
+
+
+async def test_two_hundred_clients_keep_their_connections() -> None:
+    request = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\n\r\n[1]".encode()
+    async with FakeFunctions().served() as url, AsyncExitStack() as clients:
+        host, _, port = url.removeprefix("http://").partition(":")
+        connections = [await clients.enter_async_context(await anyio.connect_tcp(host, int(port))) for _ in range(200)]
+        with anyio.fail_after(60):
+            for connection in connections * 2:
+                await connection.send(request)
+                assert (await connection.receive()).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_fault_of_ours_is_told_and_shows_nothing() -> None:
