@@ -7,7 +7,7 @@ pace.py         slows the taking while the function is throttled
 claims.py       keeps the claims on the events in hand
 attempting.py   invokes the function with one event, as core/events/attempts.py decides
 delivering.py   delivers an ended event to its destinations and to the dead-letter queue
-settling.py     writes to the queue what became of an event
+settling.py     removes an event from its queue, or puts the changed event back
 orphans.py      finds events of functions that the settings no longer have
-health.py       does the event queue work, and do the destinations accept ended events?
+health.py       knows whether the event queues work, and whether the destinations accept ended events
 """

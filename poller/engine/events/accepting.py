@@ -1,10 +1,10 @@
-"""How is an event accepted? It is stored in the function's event queue, and only then its sender gets an answer.
+"""How is an event accepted? The daemon stores the event in the function's event queue, and then answers the sender.
 
     a client of Lambda's API ────────┐
     `poller invoke --event` ─────────┼──> accept ──(stored durably)──> the request id
     another function's destination ──┘
 
-The request id is the same for every attempt, and stands in the records about the event.
+The request id is the same for every attempt; the records about the event contain it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Acceptor:
     ) -> None:
         """Store an event, and return once it is durable.
 
-        Raises QueueFull if the queue has no room, Rejected if it never takes this event, and Unreachable or another
-        ServiceError if the queue fails; then nobody knows whether it has the event.
+        Raises QueueFull if the queue has no room, Rejected if the queue can never store this event, and Unreachable or
+        another ServiceError if the queue fails. In the last case the event may have been stored.
         """
         now = self.clock.now()
         event = Event(

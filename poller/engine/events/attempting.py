@@ -1,9 +1,9 @@
-"""How is a function invoked with one event?  wait for a slot ── decide ── function ── decide again.
+"""How is a function invoked with one event?  wait for a slot ── decide ── invoke ── decide again.
 
-core/events/attempts.py makes both decisions: an event may end before an invocation, for example because it is too old;
-and after an invocation it waits for the next one, or ends.
-An event whose claim is lost is not invoked.  An event that waits for a slot does not use up the function's concurrency;
-at a stop it leaves the line.
+core/events/attempts.py makes both decisions. Before the invocation, the event may end, for example because it is too
+old. After the invocation, the event ends or waits for the next attempt.
+If the claim of an event is lost, the function is not invoked with the event.  A waiting event does not use up the
+function's concurrency; at a stop it waits no longer.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Attempts:
     stop: Stop
 
     async def attempt(self, claim: Claim) -> None:
-        """Invoke the function with the claim's event, and change the event by what was decided.
+        """Invoke the function with the claim's event, and store the ended or postponed event in the claim.
 
-        If the stop comes first, or the claim is lost, the event does not change.
+        If the daemon stops before the invocation, or the claim is lost, the event does not change.
         """
         if self._ends_now(claim):
             return
@@ -57,7 +57,7 @@ class Attempts:
         self._decide(claim, invoked, age=age, began_at=began_at)
 
     def _ends_now(self, claim: Claim) -> bool:
-        """End the event if the function must not get it any more, and return whether it has ended."""
+        """End the event if the function must not get it any more. Return whether the event has ended."""
         ended = before_attempt(claim.event, self.policy, now=self.clock.now())
         if ended is None:
             return False

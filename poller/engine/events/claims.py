@@ -1,11 +1,11 @@
 """How do the events in hand stay claimed?
 
-An event in hand belongs to a `Claim`, from its take until its queue knows what became of it.
-The queue gives an event to no other process before the end of its claim.  The keeper extends a claim when less than
-`EXTENDED_BELOW_IN_SECONDS` of it are left, so a dead process keeps no event for long.
-A claim that the queue has ended, or that could not be extended in time, is lost: the function is not invoked with its
-event, because another process may have the event.
-The time left is counted on anyio's clock, because a person may set the time of day while the event is in hand.
+A `Claim` holds an event from the moment when it is taken until it is removed or put back.
+While the claim lasts, the queue gives the event to no other process.  The keeper extends a claim when it lasts for less
+than `EXTENDED_BELOW_IN_SECONDS`. A dead process extends nothing, so other processes soon get its events.
+A claim is lost if the queue has ended it, or if the keeper could not extend it in time. Then the function is not
+invoked with the event, because another process may have the event.
+The keeper counts the time on anyio's clock, because a person may change the time of day meanwhile.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ TICK_IN_SECONDS = 5.0
 class Claim:
     """An event in hand, and the queue that it came from.
 
-    `event` is the event as it is now. The queue still has it as it was when it was taken.
+    `event` is the event after the last attempt or delivery. The queue still has the event as it was taken.
     `is_being_settled` is true while a call to the queue ends the claim.
-    `is_moved` is true once the daemon's own queue has stored `event`; then this claim's event only needs to be removed.
+    `is_moved` is true once the daemon's own queue has stored `event`; then the SQS queue only has to remove the event.
     """
 
     __slots__ = ("ends_at", "event", "is_being_settled", "is_lost", "is_moved", "queue", "taken")
@@ -63,7 +63,7 @@ class ClaimKeeper:
         return claim
 
     def drop(self, claim: Claim) -> None:
-        """Let the claim end by itself, unless its queue has ended it already."""
+        """Stop extending the claim."""
         self.claims.pop(claim, None)
 
     async def run(self) -> None:

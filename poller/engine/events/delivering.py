@@ -1,10 +1,8 @@
 """How is an ended event delivered? To all its destinations and its dead-letter queue at the same time.
 
-None waits for another.  A place that accepted the event is crossed out at once, so that a stop does not make it get the
-event again.
+A delivery that succeeded is removed from the event at once, so a stop does not repeat the delivery.
 A record that is too large for its destination is sent without the payload of the answer, then without both payloads.
-core/events/deliveries.py decides when the places that did not accept the event are tried again, and when the event is
-stuck.
+core/events/deliveries.py decides when the failed deliveries are tried again, and when the event is stuck.
 
 Source: AWS Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations".
 """
@@ -31,7 +29,7 @@ from poller.ports import Clock, Destination
 
 
 class Place(NamedTuple):
-    """A place of delivery. `name` is for a person: an ARN, or the name of a function."""
+    """A destination or a dead-letter queue, with its name for log lines: an ARN, or the name of a function."""
 
     name: str
     destination: Destination
@@ -39,7 +37,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliverer:
-    """Delivers the ended events of one function. `places` has those that the file names."""
+    """Delivers the ended events of one function. `places` has the destinations that the settings name."""
 
     function: Function
     places: Mapping[Delivery, Place]
@@ -49,9 +47,9 @@ class Deliverer:
     emit: Emit
 
     async def deliver(self, claim: Claim) -> None:
-        """Deliver the claim's event wherever it still has to go, and change it accordingly.
+        """Try all deliveries that the claim's event still needs, and keep the failed ones in the event.
 
-        A place that the file does not name any more gets nothing.
+        A delivery is left out if the settings do not name its destination any more.
         """
         failures: dict[Delivery, ServiceError] = {}
         async with anyio.create_task_group() as tasks:
@@ -91,9 +89,9 @@ class Deliverer:
 
 
 async def _send(destination: Destination, documents: Iterable[Document]) -> bool:
-    """Send the first document that is not too large. Return whether it is not the first of all.
+    """Send the first document that the destination does not reject as too large. Return True if it is a smaller one.
 
-    Raises the error of the last one if all are too large.
+    Raises the error of the last document if all documents are too large.
     """
     error: DocumentTooLarge | None = None
     for document in documents:

@@ -2,7 +2,7 @@
 
     starting ── a call succeeds ──> ready ── a call fails ──> troubled ── the same kind of call succeeds ──> ready
 
-Each kind of call has a trouble of its own, and so has each place of delivery.
+Each kind of call and each kind of delivery fails and recovers by itself; the state is ready when all of them work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHOWN_TROUBLES = 3
 
 
 class EventHealth:
-    """One run's view of the event queues and destinations. `source` says where the events wait."""
+    """The state of one run's event queues and destinations. `source` names the queue in facts and reasons."""
 
     def __init__(self, *, function: FunctionName, source: str, clock: Clock, emit: Emit) -> None:
         self._function = function
@@ -58,7 +58,7 @@ class EventHealth:
     def delivery_failed(
         self, event: Event, delivery: Delivery, destination: str, error: ServiceError, *, retry_in: float | None
     ) -> None:
-        """Note that a place of delivery did not accept an event. `retry_in` is None if the event is stuck now."""
+        """Note that a delivery failed. `retry_in` is None if the event is stuck now."""
         if retry_in is not None:
             reason = f"{delivery}: {error.code}: {error} ({destination})"
             self._troubles.failed(delivery, reason, now=self._clock.now(), retry_in=retry_in)
@@ -69,7 +69,7 @@ class EventHealth:
         )
 
     def succeeded(self, kind: str) -> None:
-        """Note that a call of this kind, or a delivery to this place, succeeded: so the queue was found."""
+        """Note that a call or a delivery of this kind succeeded. Any success also shows that the queue exists."""
         self._is_found = True
         if self._troubles and self._troubles.end(kind) and not self._troubles:
             self._since = self._clock.now()

@@ -4,10 +4,10 @@
     keeper                                           extends the claims on the events in hand
     watcher                                          reads how many events wait
 
-The daemon's own queue holds the events of the function, or only those that SQS cannot keep if the function has an SQS
-queue for its events; then there are two takers.
-At the stop, the takers end at once, and the invocations that run may finish within the grace.  Then everything that is
-still in hand is cut and put back: each event as the last decision about it left it.
+The daemon's own queue holds the events of the function. If the function has an SQS queue for its events, the own queue
+holds only the events that SQS cannot keep, and each queue has a taker.
+At the stop, the takers end at once, and running invocations may finish within the grace.  Then the rest is cancelled,
+and all events in hand are put back. An event whose attempt was cancelled is put back unchanged.
 
 Source: AWS Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous invocation".
 """
@@ -54,7 +54,8 @@ DEPTH_IN_SECONDS = 15.0
 class EventContext:
     """Everything that a run of a function's events needs.
 
-    `definition` has the options of the events; that of the open function has none, because it outlives their change.
+    `definition` has the options of the events. `function` stays open when these options change, so it does not have
+    them.
     `own_queue` is the daemon's own queue. `sqs_queue` holds the events that wait, if the function has such a queue.
     """
 
@@ -113,7 +114,7 @@ class EventMappingRunner:
         )
 
     async def run(self) -> None:
-        """Take and invoke events until the stop. At the end, however it comes, put all events in hand back."""
+        """Take and invoke events until the stop. At the end, also after an error, put all events in hand back."""
         self._permits.enter()
         try:
             async with anyio.create_task_group() as services:
@@ -145,7 +146,7 @@ class EventMappingRunner:
         working.cancel()
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work. An unexpected exception begins the stop of this run, and the events in hand go on."""
+        """Do the work. An unexpected exception stops this run, but the tasks of the events in hand may finish."""
         try:
             await work()
         except Exception as error:  # a bug met here must not cancel the events in hand
@@ -179,9 +180,9 @@ class EventMappingRunner:
                 await anyio.sleep(HASTY.delay(hasty, self._context.randomness))
 
     async def _see_to(self, claim: Claim) -> None:
-        """Invoke the function with the event, deliver it if it has ended, and write what became of it.
+        """Invoke the function with the event, deliver the event if it has ended, and remove it or put it back.
 
-        An unexpected exception begins the stop of this run; the other events in hand go on.
+        An unexpected exception stops this run, but the tasks of the other events in hand may finish.
         """
         try:
             try:
@@ -199,7 +200,7 @@ class EventMappingRunner:
             self._permits.end()
 
     async def _watch_depth(self) -> None:
-        """Read how many events wait, again and again until cancelled; the first answer shows that the queue works."""
+        """Read how many events wait, until cancelled. The first answer shows that the queue works."""
         pauses = SourcePauses(self._context.randomness)
         while True:
             asked_at = anyio.current_time()

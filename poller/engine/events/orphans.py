@@ -1,7 +1,7 @@
-"""Which events wait for functions that the settings no longer have? A person decides about them.
+"""Which events belong to functions that the settings no longer have? A person decides about these events.
 
-They stay in the daemon's own queue, and count as stuck: nobody takes them, until the function comes back or a person
-drops them.
+They stay in the daemon's own queue, and the status counts them as stuck. No task takes them until the function is in
+the settings again. A person may drop them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOOK_IN_SECONDS = 60.0
 class OrphanedEvents:
     """Looks for such events while `run` runs.
 
-    `stored` returns the functions that have events in the queue, with the depth of each. `known` returns those of the
+    `stored` returns each function that has events in the queue, with its depth. `known` returns the functions of the
     settings.
     """
 
@@ -48,7 +48,7 @@ class OrphanedEvents:
             await anyio.sleep(LOOK_IN_SECONDS)
 
     async def run_once(self) -> None:
-        """Look once. A queue that cannot be read is reported by the events of the functions."""
+        """Look once. If the queue cannot be read, nothing changes; the runs of the functions report the error."""
         try:
             stored = await self._stored()
         except ServiceError:

@@ -1,12 +1,13 @@
-"""How fast are the events of one function taken? As fast as it has room, until it is throttled or cannot be reached.
+"""How fast are the events of one function taken? As fast as the function can run, until a throttle or an error.
 
     many events at once ── an event is postponed ──> one event after each pause ── the function runs ──┐
              ^                                              └── postponed: a longer pause               │
              └─────────────────────────────────────────────────────────────────────────────────────────┘
 
-So a function without room gets few calls, however many events wait for it, and other functions are not slowed.
-Each event that was postponed also waits by itself (core/events/attempts.py).
-Invocations that began before the last postponement do not lengthen the pause again.
+An event is postponed if the function is throttled or cannot be reached. Such a function gets few calls, even if many
+events wait, and other functions are not slowed.
+Each postponed event also has a delay of its own (core/events/attempts.py).
+Invocations that began before the last postponement do not count as further postponements.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ class Pace:
 
     @property
     def is_slow(self) -> bool:
-        """Return whether only one event at a time may try the function."""
+        """Return whether the function may be tried with only one event at a time."""
         return self._postponements > 0
 
     @property
     def pause(self) -> float:
-        """Return how many seconds the next take has to wait. It may be less than zero."""
+        """Return how many seconds the next take has to wait. Zero or less means no wait."""
         return self._resumes_at - anyio.current_time()
 
     def postponed(self, *, retry_after: float | None, began_at: float) -> None:
-        """Note that the function did not take an event. `retry_after` is the pause that the function asked for."""
+        """Note that an event was postponed. `retry_after` is the pause that the service asked for, in seconds."""
         now = anyio.current_time()
         if began_at >= self._postponed_at:
             self._postponements += 1

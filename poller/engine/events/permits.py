@@ -1,10 +1,10 @@
 """How many events of a function may be taken now? As many as the function can soon run.
 
-The function's room counts the batches of its mappings and the events that it has not answered yet.
-An event in hand whose invocation has ended takes no room of the function, but counts for its own limit: so slow
-destinations slow the taking, and not the mappings that use the same function.
-If the room is used up by others, one event may still be taken: it waits in line for a slot as their batches do.
-While the function is throttled, one event at a time tries it (`pace.py`).
+The room of a function counts the batches of its mappings and the events without an answer.
+An event that waits only for its deliveries takes no room, but it counts for a limit of its own. So slow destinations
+slow the taking of events, but not the mappings with the same function.
+If batches use up the room, one event may still be taken. It waits for a slot in the same line as the batches.
+While the function is throttled, one event at a time tries the function (`pace.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_AT_ONCE = 64
 """How many events are taken with one call. SQS gives at most ten."""
 
 IN_DELIVERY = 16
-"""How many events more than the function runs at once may be in hand, while they are delivered."""
+"""How many events may be in hand beyond the number that the function runs at once. They wait for their deliveries."""
 
 
 class EventPermits:
@@ -32,16 +32,16 @@ class EventPermits:
         self._changed = anyio.Event()
 
     def enter(self) -> None:
-        """Learn from now on when there may be more room, until `leave`."""
+        """Begin to watch the function's room, so that `some` wakes when the room changes. `leave` ends it."""
         self._room.listen(self._wake)
 
     @property
     def free(self) -> int:
-        """Return how many events may be taken now; zero or less if none."""
+        """Return how many events may be taken now. Zero or less means none."""
         room = self._room
         own = min(MOST_AT_ONCE, room.capacity + IN_DELIVERY - self.in_hand)
         if not room.capacity:
-            return own  # they end without an invocation
+            return own  # these events end without an invocation
         if self._pace.is_slow:
             return min(own, 1 - self.invoking)
         shared = room.capacity - room.batches - room.short_polls
@@ -60,13 +60,13 @@ class EventPermits:
         self._room.batches += 1
 
     def answered(self) -> None:
-        """Note that an event needs the function no longer."""
+        """Note that the attempt of an event is over."""
         self.invoking -= 1
         self._room.batches -= 1
         self._room.changed()
 
     def end(self) -> None:
-        """Note that an event which needs the function no longer is not in hand any more."""
+        """Note that an event is not in hand any more. Call `answered` for this event first."""
         self.in_hand -= 1
         self._wake()
 

@@ -1,15 +1,15 @@
-"""How does the queue learn what became of an event in hand? One call says it; the call is made until it succeeds.
+"""How is an event in hand written back to its queue? By one call, which is repeated until it succeeds.
 
-    the event needs nothing more      remove
-    it changed, or must wait          put back
-    an ended event of an SQS queue    store it in the daemon's own queue, then remove it from SQS: a message of SQS
-                                      cannot say how its event ended
-    SQS rejects the changed event     the same: an event that fits exactly has no room for what it must say of its
-                                      attempts
+    the event is done                 remove it
+    it must wait, or did not change   put it back
+    it waits in SQS, and has ended    store it in the daemon's own queue, then remove it from SQS: an SQS message has
+                                      no place for the ending
+    SQS rejects the changed event     the same: the message has become too large, because it also holds the last answer
 
 A crash between the two calls makes a duplicate, never a loss.
-While the calls fail, the event stays in hand and claimed, so that the run takes fewer events.
-If the claim is lost meanwhile, the queue ignores the call: whoever takes the event begins where the queue has it.
+While the calls fail, the event stays in hand and claimed, so the run takes fewer events.
+If the claim is lost meanwhile, the queue does not store the changed event. The next process that takes the event
+repeats the attempt.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RELEASE_IN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """Settles the events in hand of one run. `own_queue` is the daemon's own queue, which keeps what SQS cannot."""
+    """Settles the events in hand of one run. `own_queue` is the daemon's own queue."""
 
     own_queue: EventQueue
     keeper: ClaimKeeper
@@ -41,7 +41,7 @@ class Settler:
     randomness: random.Random
 
     async def settle(self, claim: Claim) -> None:
-        """Write what became of the event, as often as it takes. Afterwards the event is not in hand any more."""
+        """Remove the event or put it back, and retry until that succeeds. Then the event is not in hand any more."""
         failures = 0
         while True:
             claim.is_being_settled = True
@@ -59,9 +59,9 @@ class Settler:
         self.keeper.drop(claim)
 
     async def release(self, claims: Collection[Claim]) -> None:
-        """Write what became of these events, in at most RELEASE_IN_SECONDS, also when cancelled.
+        """Settle these events at the same time, for at most RELEASE_IN_SECONDS. A cancellation does not interrupt this.
 
-        An event that did not change was due when it was taken, so it may be taken again at once.
+        An event that did not change may be taken again at once, because it is due.
         """
         with anyio.move_on_after(RELEASE_IN_SECONDS, shield=True):
             async with anyio.create_task_group() as tasks:
@@ -83,7 +83,7 @@ class Settler:
                 await self._move(claim)
 
     async def _move(self, claim: Claim) -> None:
-        """Store the event in the daemon's own queue, unless its claim is lost, and remove it from its queue."""
+        """Store the event in the daemon's own queue and remove it from SQS. Do nothing if its claim is lost."""
         if claim.is_held:
             await self.own_queue.put([claim.event])
             claim.is_moved = True
