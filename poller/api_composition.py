@@ -3,7 +3,7 @@
     request ── lambda_api/ ──┬── a call ───> engine/calls.py ──> the function, shared with its mappings
                              └── an event ─> engine/events/accepting.py ──> its event queue
 
-The functions, keys and hosts are those of the settings in use, so a reload changes them at once.
+The API reads functions, keys and hosts from the settings in use, so a reload changes them at once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from poller.settings.values import Settings
 
 UNKNOWN_REGION = "us-east-1"
 UNKNOWN_ACCOUNT = "000000000000"
-"""What stands in ARNs if neither the file nor one of its functions names a region or an account."""
+"""The region and the account in ARNs if neither the settings nor one of their functions names any."""
 
 
 def routes_of(composition: Composition, calls: Calls, in_use: Callable[[], Settings], *, file: str) -> Routes:
-    """Return what carries out requests. `file` is the settings file."""
+    """Return the object that carries out requests. `file` is the settings file."""
     return Routes(
         directory=lambda: directory_of(in_use(), file),
         invoking=Invoking(call=calls.call, accept=composition.events.acceptor.accept),
@@ -44,7 +44,7 @@ def control_api(routes: Routes, *, emit: Emit) -> Api:
 async def serve_api(
     routes: Routes, in_use: Callable[[], Settings], *, stop: Stop, emit: Emit
 ) -> AsyncIterator[Address | None]:
-    """Serve Lambda's API until the block is left, if the settings ask for it. Yields the address, None without it.
+    """Serve Lambda's API until the block is left. Yields the address, or None if the settings name none.
 
     Raises CannotListen if the address cannot be bound.
     """
@@ -58,7 +58,7 @@ async def serve_api(
 
 
 def directory_of(settings: Settings, file: str) -> Directory:
-    """Return the functions that the API knows, and where it finds them: in one region and one account."""
+    """Return the functions that the API knows, with the region and the account that its errors name."""
     arn = next((function.arn for function in settings.functions.values()), None)
     home = Home(
         partition=arn.partition if arn is not None else "aws",
@@ -69,6 +69,6 @@ def directory_of(settings: Settings, file: str) -> Directory:
 
 
 def access_of(settings: Settings) -> Access:
-    """Return who may call. Without keys signatures are not looked at; then the settings allow loopback only."""
+    """Return the settings that decide which requests are let in. Without keys, signatures are ignored."""
     daemon = settings.daemon
     return Access(hosts=daemon.http_hosts, keys=daemon.api_keys or None, region=daemon.region)

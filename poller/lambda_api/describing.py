@@ -1,12 +1,13 @@
-"""What do the calls answer that describe functions? What the settings file says; all other members are absent.
+"""What do clients learn from the calls that describe functions? Only what the settings file says.
 
     ListFunctions, GetFunction, GetFunctionConfiguration, GetFunctionConcurrency, ListVersionsByFunction, ListAliases,
     GetFunctionCodeSigningConfig, GetFunctionEventInvokeConfig, ListFunctionEventInvokeConfigs, ListTags,
     GetAccountSettings
 
+Other members of AWS's answers are absent or have a fixed value, such as "State": "Active".
 The environment of a function is not shown, because it may hold secrets.
 
-Source: AWS Lambda API Reference, under these names; answers that AWS Lambda gave.
+Source: AWS Lambda API Reference, the pages of these calls; answers that AWS Lambda gave.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from poller.model.function import ChildProcess, Function
 from poller.model.ids import FunctionName
 
 MAXIMUM_ITEMS = 50
-"""The most functions in one answer, as on AWS. The answer's NextMarker begins the next one."""
+"""The most functions in one answer, as on AWS. To get the next ones, a client sends NextMarker as Marker."""
 
 ACCOUNT_CONCURRENCY = 1000
 """AWS's default quota. The daemon has no limit over all functions."""
@@ -106,7 +107,7 @@ def _configuration(function: Function, qualifier: str | None) -> dict[str, Any]:
 
 
 def _event_invoke_config(function: Function, functions: Mapping[FunctionName, Function]) -> dict[str, Any] | None:
-    """Return what AWS would say of the function's events; None if the file says nothing that AWS knows, too."""
+    """Return AWS's document about the function's events; None if the settings file sets none of AWS's options."""
     config = function.event_invoke_config
     destinations = {"OnSuccess": config.on_success, "OnFailure": config.on_failure}
     numbers = {

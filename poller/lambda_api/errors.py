@@ -1,20 +1,20 @@
-"""Which error does a client of Lambda's API get? AWS's code, status, words and letter case.
+"""Which error does a client of Lambda's API get? The same code, status and text as from AWS.
 
-    status  code                              body
+    status  code                              members of the body
     400     ValidationException               message
     400     InvalidParameterValueException    Type, message
     400     InvalidRequestContentException    Type, message
-    403     codes of signatures               message
-    403     AccessDeniedException             Message; 421 if the host is not allowed
+    403     the codes of signatures.py        message
+    403     AccessDeniedException             Message; the status is 421 if the host is not allowed
     404     ResourceNotFoundException         Type, Message
     404     UnknownOperationException         message
     413     RequestTooLargeException          Type, message
     429     TooManyRequestsException          Reason, Type, message; and the header Retry-After
     502     ResourceNotReadyException         Type, Message: the function cannot be reached
-    500     ServiceException                  Type, Message: a fault of ours
-    503     ServiceException                  Type, Message: the daemon cannot do it now
+    500     ServiceException                  Type, Message: a bug of poller
+    503     ServiceException                  Type, Message: the daemon cannot carry out the call now
 
-The code stands in the header X-Amzn-ErrorType.
+The header X-Amzn-ErrorType has the code. AWS writes `message` or `Message`, depending on the error.
 Source: answers that AWS Lambda gave; AWS Lambda API Reference, "Invoke".
 """
 
@@ -29,7 +29,7 @@ MAXIMUM_RETRY_AFTER_IN_SECONDS = 60
 
 
 class ApiError(PollerError):
-    """An error that answers a request."""
+    """An error that is sent to the client as the answer."""
 
     def __init__(
         self, status: int, code: str, body: Mapping[str, Any], *, retry_after_in_seconds: int | None = None
@@ -83,7 +83,7 @@ def refused_as_too_large(message: str) -> ApiError:
 
 
 def throttled(reason: str, retry_after: float | None = None) -> ApiError:
-    """Return the error for a call that has no room. `reason` is one of AWS's reasons; `retry_after` is in seconds."""
+    """Return the error for a throttled call. `reason` is one of AWS's reasons; `retry_after` is in seconds."""
     pause = None if retry_after is None else min(max(1, round(retry_after)), MAXIMUM_RETRY_AFTER_IN_SECONDS)
     body = {"Reason": reason, "Type": "User", "message": "Rate Exceeded."}
     return ApiError(429, "TooManyRequestsException", body, retry_after_in_seconds=pause)

@@ -1,13 +1,14 @@
-"""How is an answer framed for a client that reads it as a stream? In AWS's binary format of events.
+"""How is the answer of InvokeWithResponseStream written? As messages in AWS's binary event stream format:
 
-    length of the message, length of its headers    4 bytes each
+    length of the message, length of the headers    4 bytes each
     CRC-32 of these eight bytes                     4 bytes
     headers, payload
-    CRC-32 of all bytes before it                   4 bytes
+    CRC-32 of all bytes so far                      4 bytes
 
-    a header:  length of its name (1 byte), name, type 7 (1 byte: a string), length of its value (2 bytes), value
+    a header:  length of the name (1 byte), name, type 7 (1 byte: a string), length of the value (2 bytes), value
 
-The function's whole answer is one event `PayloadChunk`, and `InvokeComplete` follows it.
+The message `PayloadChunk` has the function's whole answer. The message `InvokeComplete` follows.
+If the function failed, there is only `InvokeComplete`, with the error.
 
 Source: Smithy, "Amazon Event Stream Specification"; AWS Lambda API Reference, "InvokeWithResponseStream".
 """
@@ -30,7 +31,8 @@ _CHECKSUM = struct.Struct("!I")
 def streamed(payload: bytes, *, error: str | None, log_result: str | None) -> bytes:
     """Return the body of an answer.
 
-    `error` is the error's code if the function failed. `log_result` is the log tail in Base64 if the client wants it.
+    `error` is the error's code if the function failed, else None. `log_result` is the log tail in Base64, or None if
+    the client does not want it.
     """
     complete: dict[str, str] = {}
     if error is not None:

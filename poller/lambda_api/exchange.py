@@ -1,4 +1,4 @@
-"""What do a request and an answer of Lambda's API consist of?"""
+"""What do a request and an answer of Lambda's API contain?"""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from poller.model.ids import RequestId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request, which the server has let in.
+    """A request that the server has not refused.
 
-    `segments` are the parts of the path between its slashes, without percent-encoding and without empty parts.
+    `segments` are the parts of the path between the slashes, without percent-encoding and without empty parts.
     The names of `headers` are in lower case. `request_id` is the id that the answer carries.
     """
 

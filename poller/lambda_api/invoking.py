@@ -1,16 +1,16 @@
-"""What do the calls do that invoke a function? They check the request, call the function, and write its answer.
+"""What happens in the calls that invoke a function? They check the request, call the function, and write the answer.
 
-    Invoke                    RequestResponse   200 when the function has answered, also if it failed
+    Invoke                    RequestResponse   200 when the function has answered, also if the function failed
                               Event             202 when the event is stored
-                              DryRun            204, and nothing is done
-    InvokeWithResponseStream  the same as RequestResponse and DryRun; the whole answer is one part of the stream
-    InvokeAsync               202, the old form of an Event
+                              DryRun            204; the function is not invoked
+    InvokeWithResponseStream  as RequestResponse and DryRun of Invoke; the stream has the whole answer in one message
+    InvokeAsync               202 when the event is stored, as Event; AWS keeps this call for old clients
 
-What a response of the function becomes:
+The response of the function decides the status:
 
     Answered               200
     FunctionError          200 with X-Amz-Function-Error: Unhandled
-    LostAnswer             the same: clients repeat a call that gets 5xx, and the function may have run
+    LostAnswer             the same; not 5xx, because clients then repeat the call, and the function may have run
     Throttled              429
     TooLarge               413
     Unreachable            502
@@ -59,39 +59,43 @@ from poller.model.invocation import (
 MAXIMUM_PAYLOAD_IN_BYTES = 6_291_456
 MAXIMUM_EVENT_IN_BYTES = 1_048_576
 MAXIMUM_LEGACY_EVENT_IN_BYTES = 262_144
-"""Source: AWS Lambda Developer Guide, "Lambda quotas"; InvokeAsync keeps its old limit."""
+"""The largest payload of InvokeAsync, whose limit AWS never raised. Source: AWS Lambda Developer Guide, "Lambda
+quotas"."""
 
 MAXIMUM_CONTEXT_LENGTH = 3583
 """The longest client context, in Base64. Source: AWS Lambda API Reference, "Invoke", ClientContext."""
 
 MAXIMUM_TRACE_LENGTH = 1024
-"""A longer trace header is ignored. The number is ours."""
+"""The longest trace header; a longer one is ignored. We chose the number."""
 
 TOO_LARGE = "EventTooLarge"
-"""The code of an event queue's error for an event that is larger than the queue takes (event_queues/)."""
+"""The code of the error that an event queue raises if an event is too large for it (event_queues/)."""
 
 INVOCATION_TYPES = ("Event", "RequestResponse", "DryRun")
 LOG_TYPES = ("None", "Tail")
 
 AWS_REASON = re.compile("[A-Z][A-Za-z]+Exceeded")
 OTHER_REASON = "ConcurrentInvocationLimitExceeded"
-"""The reason in an answer if the function's service gave none of AWS's reasons."""
+"""The reason of a throttle if the function's service gave no reason that AWS uses."""
 
 _VISIBLE = re.compile("[ -~]*")
 
 
 class Call(Protocol):
-    """Calls a function when it has room, and returns its response. Raises PollerError if it cannot be opened."""
+    """Calls a function when its concurrency allows the call, and returns the response.
+
+    Raises PollerError if the function cannot be opened.
+    """
 
     async def __call__(self, function: Function, invocation: Invocation, /) -> Response: ...
 
 
 class Accept(Protocol):
-    """Stores an event for a function, and returns once it is durable.
+    """Stores an event for a function, and returns once the event is durable.
 
-    `trace` and `traceparent` are the client's headers; they are empty if it sent none.
-    Raises errors.QueueFull if there is no room, errors.Rejected if the event can never be stored, and
-    errors.Unreachable.
+    `trace` and `traceparent` are the client's headers; each is empty if the client did not send it.
+    Raises errors.QueueFull if the queue has no room, errors.Rejected if the event can never be stored, and
+    errors.Unreachable if the queue cannot be reached.
     """
 
     async def __call__(
@@ -185,7 +189,7 @@ def _choice(request: Request, header: str, parameter: str, values: tuple[str, ..
 
 
 def _check_payload(request: Request, kind: str, limit_in_bytes: int) -> bytes:
-    """Return the payload, which is `{}` if the request has none. Raises ApiError unless it is JSON within the limit."""
+    """Return the payload; `{}` if the request has none. Raises ApiError if it is too large, or is not JSON."""
     payload = request.body or b"{}"
     if len(payload) > limit_in_bytes:
         raise too_large(len(payload), kind, limit_in_bytes)
@@ -198,7 +202,7 @@ def _check_payload(request: Request, kind: str, limit_in_bytes: int) -> bytes:
 
 
 def _client_context(encoded: str | None) -> bytes:
-    """Return the client context in one line of ASCII; empty if there is none."""
+    """Return the client context as one line of ASCII; empty if the request has none."""
     if encoded is None:
         return b""
     if len(encoded) > MAXIMUM_CONTEXT_LENGTH:
@@ -215,7 +219,7 @@ def _client_context(encoded: str | None) -> bytes:
 
 
 def _trace(headers: Mapping[str, str], name: str) -> str:
-    """Return a trace header; empty if it is not there, or is not plain text of a usual length."""
+    """Return a trace header; empty if it is missing, too long, or not printable ASCII."""
     value = headers.get(name, "")
     return value if len(value) <= MAXIMUM_TRACE_LENGTH and _VISIBLE.fullmatch(value) else ""
 
@@ -250,7 +254,7 @@ def _headers(version: str, log_tail: str | None) -> dict[str, str]:
 
 
 def _document(error: FunctionError) -> bytes:
-    """Return the function's own error document. If it wrote no JSON, as an HTTP service may, return one for it."""
+    """Return the function's error document. If the function did not write JSON, make a document from the error."""
     try:
         orjson.loads(error.payload)
     except orjson.JSONDecodeError:

@@ -1,13 +1,13 @@
-"""Which function does a request name? By a name or an ARN, with a version or alias in it or in `Qualifier`.
+"""Which function does a request name? The path has a name or an ARN; the path or `Qualifier` has a version or alias.
 
     resize                                                  the name
     resize:live                                             with a qualifier
     123456789012:function:resize                            a partial ARN
     arn:aws:lambda:eu-west-1:123456789012:function:resize   the ARN; both may end in a qualifier
 
-A function that runs here has the qualifier $LATEST only. A function on AWS Lambda has the one of its ARN in the
-settings. Both may be left out.
-The words of the errors are those of AWS.
+Each function has one qualifier, and a request may leave it out. For a function on AWS Lambda, it is the qualifier of
+the ARN in the settings. For all others, and for an ARN without one, it is $LATEST.
+The errors have AWS's words.
 
 Source: AWS Lambda API Reference, "Invoke", FunctionName and Qualifier; answers that AWS Lambda gave.
 """
@@ -38,8 +38,8 @@ LATEST = "$LATEST"
 NOT_FOUND = "Function not found: {arn}"
 NO_EVENT_INVOKE_CONFIG = "The function {arn} doesn't have an EventInvokeConfig"
 NO_SUCH_FUNCTION = "The function doesn't exist."
-"""What AWS says if there is no such function: most calls, GetFunctionEventInvokeConfig, and
-ListFunctionEventInvokeConfigs."""
+"""AWS's texts for a missing function. The first is the text of most calls, the second is that of
+GetFunctionEventInvokeConfig, the third is that of ListFunctionEventInvokeConfigs."""
 
 _NAME = re.compile(
     r"(?:arn:(?P<partition>aws[a-zA-Z-]*)?:lambda:)?"
@@ -52,7 +52,7 @@ _QUALIFIER = re.compile(r"\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9\-_$]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """The partition, region and account in which the API finds its functions."""
+    """The partition, region and account that the API names in errors."""
 
     partition: str = "aws"
     region: str
@@ -61,7 +61,7 @@ class Home:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Name:
-    """What a request wrote. A part that it left out is None."""
+    """The parts of the function's name in a request. A part is None if the request left it out."""
 
     partition: str | None = None
     region: str | None = None
@@ -76,7 +76,10 @@ class Name:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The function that a request means. `invoked_arn` is its ARN with the qualifier that the request wrote, if any."""
+    """The function that a request names. `invoked_arn` is the function's ARN with the qualifier of the request.
+
+    `qualifier` is None if the request has none.
+    """
 
     function: Function
     qualifier: str | None
@@ -84,7 +87,7 @@ class Found:
 
 
 def parse(written: str, qualifier: str | None) -> Name:
-    """Return the parts of a function's name and of the parameter `Qualifier`. Raises ApiError."""
+    """Return the parts of a function's name. `qualifier` is the parameter `Qualifier`. Raises ApiError."""
     match = _NAME.fullmatch(written) if len(written) <= MAXIMUM_NAME_LENGTH else None
     faults = [] if match is not None else [_fault(written, "functionName", _must_match(NAME_PATTERN))]
     if qualifier is not None:
@@ -109,10 +112,10 @@ def find(
     shows_latest: bool = False,
     missing: str = NOT_FOUND,
 ) -> Found:
-    """Return the function of this name. Raises ApiError if there is none.
+    """Return the function of this name. Raises ApiError if no function has the name.
 
-    `missing` is the text of the error; `{arn}` in it stands for the ARN. `shows_latest` says whether this ARN has the
-    qualifier $LATEST where the request wrote none: in the error of Invoke it does.
+    `missing` is the text of the error, with `{arn}` for the ARN. With `shows_latest`, this ARN ends in $LATEST if the
+    request has no qualifier; the error of Invoke shows it so.
     """
     function = functions.get(FunctionName(name.name)) if name.is_bare else None
     if function is None:
@@ -125,13 +128,13 @@ def find(
 
 
 def qualifier_of(function: Function) -> str:
-    """Return the only version or alias that the function has here."""
+    """Return the only qualifier of the function."""
     kind = function.kind
     return kind.qualifier or LATEST if isinstance(kind, LambdaApi) else LATEST
 
 
 def name_of(function: Function) -> str:
-    """Return the name that the function's ARN has."""
+    """Return the name in the function's ARN, which may differ from its key in the settings."""
     return function.arn.resource.split(":")[1]
 
 

@@ -1,11 +1,11 @@
-"""Which call of Lambda's API is a request? Its method and path say it; the name in the path says the function.
+"""Which call of Lambda's API does a request make? The method and the path decide; the path names the function.
 
     POST  /2015-03-31/functions/NAME/invocations                     Invoke
     POST  /2014-11-13/functions/NAME/invoke-async                    InvokeAsync
     POST  /2021-11-15/functions/NAME/response-streaming-invocations  InvokeWithResponseStream
     GET   /2015-03-31/functions …                                    the calls that describe functions (describing.py)
 
-Any other call that is not a GET would change what the settings file says, so it is refused; the error names the file.
+All other calls of AWS, except GET, would change the settings. They are refused, and the error names the settings file.
 A path may end in a slash.
 """
 
@@ -35,7 +35,7 @@ OF_A_FUNCTION: Mapping[tuple[str, tuple[str, ...]], Describe] = {
     ("2019-09-30", ("concurrency",)): describing.get_function_concurrency,
     ("2020-06-30", ("code-signing-config",)): describing.get_code_signing_config,
 }
-"""The calls that describe one function: the version of the API and what follows the function's name in the path."""
+"""The calls that describe one function. A key is the version of the API and the path after the function's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Routes:
     invoking: Invoking
 
     async def answer(self, request: Request) -> Answer:
-        """Carry out a request. Raises ApiError, and PollerError if a function cannot be opened."""
+        """Return the answer to a request. Raises ApiError, and PollerError if a function cannot be opened."""
         directory = self.directory()
         match (request.method, *request.segments):
             case "POST", "2015-03-31", "functions", name, "invocations":

@@ -1,17 +1,17 @@
-"""What does the server of Lambda's API do with a request before it is carried out, and with its answer?
+"""Which requests does the server of Lambda's API refuse, and what does it send to the client?
 
-    head ── another site, wrong host, no such key ──> refused
+    head ── another site, wrong host, unknown key ──> refused
       └──> body, up to its limit ── wrong signature ──> refused
              └──> routes.py ──> answer, or error in AWS's form
 
-A request of a web page of another site gets 403, and a host that is not allowed gets 421, as in admin/.
-With [daemon] api_keys every request must be signed. Without them signatures are not looked at; then the server must
-listen on loopback only.
-A call goes on if its client closes the connection, as on AWS.
-At the daemon's stop, no connection is accepted any more, and calls in flight may end within the grace.
+A request from a web page of another site gets 403, and a request for a host that is not allowed gets 421, as in admin/.
+With [daemon] api_keys every request must be signed. Without them, signatures are ignored, and the settings allow the
+server to listen on loopback only.
+A call continues if its client closes the connection, as on AWS.
+At the daemon's stop, the server accepts no connection any more, and calls in flight may finish within the grace.
 
-A connection carries one request after another. It may take 30 seconds for each of them, apart from the time of the
-call itself, and rests as long between two.
+A connection carries one request after another. A client has 30 seconds to send a request, without the time of the
+call itself, and 30 seconds before it begins the next request.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ MAXIMUM_CONNECTIONS = 256
 same time, and the payloads of so many calls need 1.5 GB at most."""
 
 LONGEST_CALL_IN_SECONDS = 100_000.0
-"""How long a call may take: twice the longest timeout of a function, because it may wait in line as long as it runs."""
+"""How long a call may take. A function's longest timeout is about half, because a call may wait as long as it runs."""
 
 _SHUTDOWN_SECONDS = 1.0
-"""How long an answer may still take when the server closes."""
+"""How long the server waits for answers that are being sent when it closes."""
 
 _DISCONNECTED = (ConnectionError, ClientError, HttpProcessingError)
-"""What reading a body raises if the client goes away or sends a body that is not HTTP."""
+"""The errors of reading a body: the client has closed the connection, or its bytes are not HTTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The settings that say who may call. `hosts` are the allowed host names, in lower case.
+    """The settings that decide which requests are let in. `hosts` are the allowed host names, in lower case.
 
-    `keys` are the secrets by access key; None if signatures are not looked at. `region` is the one that a signature
-    must have; None if any will do.
+    `keys` maps access keys to secrets; None if signatures are ignored. `region` is the region that a signature must
+    have; None allows any region.
     """
 
     hosts: Collection[str] = ()
@@ -73,7 +73,7 @@ class Access:
 
 @asynccontextmanager
 async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIterator[Address]:
-    """Answer requests until the block is left. Gives the address in use, with the system's choice for port 0.
+    """Answer requests until the block is left. Yields the address; for port 0 the system has chosen the port.
 
     Once `stopping` is set, no connection is accepted. Raises CannotListen if the address cannot be bound.
     """
@@ -83,7 +83,7 @@ async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIte
         server = web.Server(
             lambda request: api.respond(request, connections),
             access_log=None,
-            auto_decompress=False,  # the signature is of the body as it was sent
+            auto_decompress=False,  # a client signs the compressed body
         )
         try:
             with connections.keeping_descriptors():
@@ -139,7 +139,7 @@ class Api:
             return _error(internal_error(), request_id)
 
     async def _let_in(self, request: web.BaseRequest, request_id: RequestId) -> Request:
-        """Return the request with its body. Raises ApiError if it is refused."""
+        """Return the request with its body. Raises ApiError if the request is refused."""
         access = self._access()
         _check_origin(request, access.hosts)
         signature = None
@@ -191,12 +191,12 @@ def _pairs(query: str) -> Iterable[tuple[str, str, str]]:
 
 
 def _decoded(text: str) -> str:
-    """Return a part of a path or query without its percent-encoding. What is not UTF-8 is replaced."""
+    """Return a part of a path or query without percent-encoding. Bytes that are not UTF-8 are replaced."""
     return unquote_to_bytes(text.encode(errors="surrogateescape")).decode(errors="replace")
 
 
 def _plain(text: str) -> str:
-    """Return a header's value. What is not UTF-8 is replaced."""
+    """Return a header's value. Bytes that are not UTF-8 are replaced."""
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 

@@ -1,17 +1,17 @@
-"""Who sent a request? Its signature is computed again with the secret of the access key that it names.
+"""Does a request come from someone who knows a secret of [daemon] api_keys? Its signature is computed again.
 
     Authorization: AWS4-HMAC-SHA256 Credential=KEY/DAY/REGION/SERVICE/aws4_request, SignedHeaders=…, Signature=…
 
-A request is let in if all of this holds; otherwise it gets AWS's error:
+A request is let in if all these conditions hold; otherwise it gets AWS's error:
 
-    the access key      is one of [daemon] api_keys; a session token is never known
+    the access key      is one of [daemon] api_keys; a request with a session token is refused
     the time            X-Amz-Date is at most five minutes from our clock, and on the day of the credential
     the scope           the service is lambda, and the region is that of [daemon], if it sets one
     the signed headers  host and every x-amz- header are among them
-    the body            its hash is the signed one, and X-Amz-Content-SHA256, if it is there
-    the signature       is the one that we compute; the comparison takes the same time for each wrong signature
+    the body            its hash is the signed hash, and equals X-Amz-Content-SHA256 if that header is there
+    the signature       equals the computed one; the comparison takes the same time for each wrong signature
 
-Only the signature needs the body, so all else is checked before the body is read.
+The body is read only if all conditions hold that do not need it.
 
 Source: AWS Identity and Access Management User Guide, "Create a signed AWS API request".
 """
@@ -39,9 +39,9 @@ _HASH = re.compile("[0-9a-f]{64}")
 
 
 class Head(NamedTuple):
-    """What a request has before its body. `target` is the path and query as they were sent.
+    """The head of a request. `target` is the path and query as the client sent them.
 
-    `headers` are all names, in lower case, with their values; a name may come more than once.
+    `headers` has all headers: names in lower case, with values. The same name may occur more than once.
     """
 
     method: str
@@ -51,7 +51,10 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """A signature whose other conditions hold. `canonical` is the canonical request up to the hash of the body."""
+    """The signature of a request that fulfils the other conditions.
+
+    `canonical` is the canonical request up to the hash of the body.
+    """
 
     given: str
     canonical: str = field(repr=False)
@@ -60,7 +63,7 @@ class Signature:
     content_hash: str | None
 
     def check(self, body: bytes) -> None:
-        """Raise ApiError if the signature is not that of this body."""
+        """Raise ApiError if the signature does not fit this body."""
         found = hashlib.sha256(body).hexdigest()
         if self.content_hash not in (None, found):
             raise _wrong("The value passed in x-amz-content-sha256 is not the hash of the payload.")
@@ -74,9 +77,9 @@ class Signature:
 
 
 def signature_of(head: Head, *, keys: Mapping[str, str], region: str | None, now: float) -> Signature:
-    """Return the signature of a request. Raises ApiError if it is missing, or if a condition other than it fails.
+    """Return the signature of a request. Raises ApiError if it is missing, or if a condition fails that needs no body.
 
-    `keys` are the secrets by access key. `region` is None if any region will do. `now` is in epoch seconds.
+    `keys` maps access keys to secrets. `region` None allows any region. `now` is in epoch seconds.
     """
     headers = _joined(head.headers)
     authorization = headers.get("authorization")
@@ -107,7 +110,7 @@ def signature_of(head: Head, *, keys: Mapping[str, str], region: str | None, now
 
 
 def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the values as they are signed: without outer spaces, runs of spaces as one, and joined by commas."""
+    """Return each header's value as it is signed: no outer spaces, single inner spaces, and commas between values."""
     joined: dict[str, str] = {}
     for name, value in headers:
         plain = " ".join(value.split())
@@ -156,7 +159,7 @@ def _check_signed(signed: Sequence[str], headers: Mapping[str, str]) -> None:
 
 
 def _canonical_target(target: str) -> str:
-    """Return the path and the query as they are signed. The path is percent-encoded once more than it was sent."""
+    """Return the path and the query as they are signed. The path is percent-encoded once more."""
     path, _, query = target.partition("?")
     pairs = sorted((_encoded(name), _encoded(value)) for name, _, value in _pairs(query))
     encoded = quote(without_dot_segments(path), safe="/~", errors="surrogateescape")
