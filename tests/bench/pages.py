@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from poller.admin.guard import Access
 from poller.admin.server import Pages, serve
-from poller.app import GC_THRESHOLDS
+from poller.app import GC_THRESHOLDS, SWITCH_INTERVAL_IN_SECONDS
 from poller.model.ids import FunctionName, MappingName
 from poller.model.status import MappingStatus, StreamStatus
 from poller.telemetry.telemetry import Telemetry
@@ -60,6 +60,7 @@ async def _measure(mappings: int, tabs: int, rounds: int) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_INTERVAL_IN_SECONDS)
     async with serve(
         ("127.0.0.1", 0), Pages(telemetry.registry, lambda: statuses), access=Access, changes=FakeChanges()
     ) as (host, port):
