@@ -92,6 +92,7 @@ class EventInvokeConfigOptions(Options):
     """A standard SQS queue that holds the function's events until they have ended: any number of daemons may share it.
     S3, SNS and EventBridge may send to it, too: the function gets their messages as Lambda would have passed them.
     It serves this function only, is the source of no mapping, and has no dead-letter queue of its own.
+    If this option changes, nobody takes the events that still wait in the queue: let it become empty before.
     Default: the file of [daemon] event_queue."""
 
     retry_waits_in_seconds: Annotated[list[Annotated[float, RETRY_WAIT]], AfterValidator(_two), OURS] = Field(
