@@ -3,8 +3,9 @@
     put           SendMessage, with a delay until the event is due
     take          ReceiveMessage; the visibility timeout is the claim
     extend        ChangeMessageVisibility
-    put_back      after an attempt that counts: SendMessage, then DeleteMessage, because a message cannot be changed
-                  otherwise (a throttle, a stop): ChangeMessageVisibility; the receive count counts postponements
+    put_back      after an attempt that counts, or a first throttle: SendMessage, then DeleteMessage, because a message
+                  cannot be changed
+                  otherwise (a later throttle, a stop): ChangeMessageVisibility; the receive count counts postponements
     remove        DeleteMessage
 
 A crash between the send and the delete of `put_back` makes a duplicate, and never a loss.
@@ -132,12 +133,12 @@ class SqsEventQueue:
     async def put_back(self, taken: TakenEvent, event: Event) -> None:
         """Send the changed event and delete its message, or hide its message until the event is due.
 
-        If the attempts are unchanged, only the due time and the postponements are kept.
+        If the attempts and the last answer are unchanged, only the due time and the postponements are kept.
         Raises Rejected if the queue does not accept the changed event; its message then stays claimed.
         """
         assert (event.request_id, event.function) == (taken.event.request_id, taken.event.function)
         now = self._clock.now()
-        if event.attempts == taken.event.attempts:
+        if (event.attempts, event.last) == (taken.event.attempts, taken.event.last):
             await self._hide(taken, event.due_at - now)
             return
         entry = self._entry(event)

@@ -139,6 +139,18 @@ async def test_a_throttled_event_stays_one_message_that_counts_its_postponements
     assert world.clock.now() == pytest.approx(again_at, abs=1)
 
 
+async def test_the_answer_to_a_throttled_event_is_kept_for_the_record_of_its_end(world: World) -> None:
+    put = world.event()
+    await world.queue.put([put])
+    last = LastAttempt(status_code=429, error_message="Rate Exceeded.")
+    for postponements in (1, 2, 3):
+        taken = await world.take_one()
+        again_at = world.clock.now() + 50
+        await world.queue.put_back(taken, replace(taken.event, postponements=postponements, due_at=again_at, last=last))
+    assert (await world.take_one()).event == replace(put, postponements=3, due_at=put.accepted_at + 50, last=last)
+    assert world.facts("sent") == 2, "only the first throttle changes the message"
+
+
 async def test_postponements_go_on_in_the_message_of_the_next_attempt(world: World) -> None:
     await world.queue.put([world.event()])
     taken = await world.take_one()
