@@ -694,6 +694,22 @@ async def test_a_call_that_finds_no_free_emulator_in_time_is_throttled(monkeypat
     assert len(server.requests) == 1
 
 
+async def test_a_call_that_every_emulator_refuses_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "LONGEST_WAIT_IN_SECONDS", 600.0)
+
+    async def refuse(_: Request) -> Reply:
+        return Reply(status=500, body=b"starting")
+
+    async with (
+        http_server(refuse) as one,
+        http_server(refuse) as two,
+        opened(http_kind(one.url + EMULATOR, two.url + EMULATOR)) as target,
+    ):
+        with anyio.fail_after(60):
+            assert isinstance(await target.invoke(invocation()), Unreachable)
+    assert (len(one.requests), len(two.requests)) == (1, 1)
+
+
 async def test_several_emulators_serve_one_call_each() -> None:
     one, two = Crowd(), Crowd()
     async with (
