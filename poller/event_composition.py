@@ -1,10 +1,10 @@
-"""Which objects do the asynchronous events of a function run with? This module makes them for composition.py.
+"""Which objects handle the asynchronous events of a function? This module makes them for composition.py.
 
     a function's events    the daemon's own queue, perhaps an SQS queue ─┐
                            its destinations and its dead-letter queue ───┴─ the function (composition.py)
 
-Each queue is opened at its first call (`event_queues/on_demand.py`). The daemon's own queue is in a file, and stays
-open until the daemon ends.
+Each queue is opened at its first call (`event_queues/on_demand.py`). The daemon's own queue is a file, which stays open
+until the daemon ends.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ NO_QUEUE = '[daemon] event_queue names no file, and state = "memory:" keeps noth
 
 
 class SqsKey(NamedTuple):
-    """What an SQS queue of events is opened with. Two users with the same key share one queue."""
+    """The values with which an SQS event queue is opened. Two runs with the same key share one open queue."""
 
     arn: Arn
     function: FunctionName
@@ -63,7 +63,7 @@ class SqsKey(NamedTuple):
 
 
 class EventComposition:
-    """Opens what the events of functions need, with the settings that are in use at that moment."""
+    """Opens the queues and destinations for events, with the settings that are in use at that moment."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class EventComposition:
         new_request_id: Callable[[], RequestId],
         emit: Emit,
     ) -> None:
-        """`tasks` must outlive all runs; its owner sets `is_over` after the last one."""
+        """`tasks` must outlive all runs. The owner of `tasks` sets `is_over` after the last run."""
         self._settings = settings
         self._open_aws = open_aws
         self._tasks = tasks
@@ -95,7 +95,10 @@ class EventComposition:
     async def context(
         self, mapping: EventMapping, function: Function, opened: OpenFunction, stop: Stop, stack: AsyncExitStack
     ) -> EventContext:
-        """Return what a run of the function's events needs. It is open until the stack is left."""
+        """Return the queues, destinations and settings for a run of the function's events.
+
+        Queues and destinations stay open until the stack is closed.
+        """
         sqs_queue = None
         if mapping.event_queue_arn is not None:
             sqs_queue = await stack.enter_async_context(self._sqs_queues.use(self._sqs_key(mapping, function)))
@@ -114,7 +117,7 @@ class EventComposition:
 
     @asynccontextmanager
     async def queue_of(self, name: FunctionName) -> AsyncIterator[EventQueue]:
-        """Yield the queue into which the events of a function are put. Raises Rejected if there is none."""
+        """Yield the queue for new events of a function. Raises Rejected if the settings allow no events."""
         settings = self._settings()
         function = settings.functions.get(name)
         if settings.daemon.event_queue is None:
@@ -155,7 +158,9 @@ class EventComposition:
         return await anyio.Path(self._path).exists()
 
     async def _stored(self) -> dict[FunctionName, EventQueueDepth]:
-        """Return the functions that have events in the file, with how many. The file is not opened for this."""
+        """Return the number of events in the file for each function that has events. Return none if no call has opened
+        the file yet.
+        """
         file = self._file
         return {} if file is None else {name: await file.depth(name) for name in await file.functions()}
 
@@ -203,7 +208,7 @@ def aws_settings(settings: Settings) -> AwsSettings:
 
 @asynccontextmanager
 async def open_destination(arn: Arn, aws: Aws, *, region: str, role_arn: str | None) -> AsyncIterator[Destination]:
-    """Yield the adapter that sends documents to this AWS resource. `region` counts if the ARN has none."""
+    """Yield the adapter that sends documents to this AWS resource. `region` is used if the ARN has no region."""
     region = arn.region or region
     if arn.service == "lambda":
         _, _, qualifier = arn.resource.removeprefix("function:").partition(":")
@@ -233,7 +238,10 @@ async def open_destination(arn: Arn, aws: Aws, *, region: str, role_arn: str | N
 
 
 def _role_of(function: Function) -> str | None:
-    """Return the role with which the daemon calls the function on Lambda. Its events use the same role."""
+    """Return the role with which the daemon calls the function on Lambda.
+
+    The SQS queue and the destinations of the function's events are called with the same role.
+    """
     return function.kind.role_arn if isinstance(function.kind, LambdaApi) else None
 
 

@@ -1,9 +1,9 @@
 """What can a person do with the asynchronous events that wait or are stuck? List, show, retry and drop them.
 
-The commands work on the file of events itself, so they need no running daemon, and a running daemon is not disturbed.
-A daemon sees a change within a second.
-If a function has an `event_queue_arn`, its events wait in that SQS queue. The file then has only those that ended and
-whose deliveries are not done.
+The commands read and change the file of events directly, so they need no running daemon. A running daemon may use the
+file meanwhile, and sees a change within a second.
+If a function has an `event_queue_arn`, its events wait in that SQS queue. The file then has only the events that SQS
+cannot keep: ended events with deliveries to do, and events that have become too large.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from poller.model.ids import FunctionName, RequestId
 from poller.settings.values import Settings
 
 WIDEST_LINE = 100_000
-"""Columns. No row is so wide, so rich never breaks one."""
+"""A number of columns. Every row is narrower, so rich never breaks a row."""
 
 events_commands = typer.Typer(
     help="See which asynchronous events wait or are stuck; retry or drop them.",
@@ -135,7 +135,7 @@ def drop(
 def _asked(
     function: str, request_id: str | None, config: Path, *, is_all: bool
 ) -> tuple[Path, FunctionName, RequestId | None]:
-    """Return the file, the function, and the event; None stands for all events."""
+    """Return the file, the function, and the request id. A request id of None means all events."""
     if (request_id is None) != is_all:
         raise refused("give the event's ID, or --all", code=2)
     settings = examined(config, tells_warnings=False).settings
@@ -165,7 +165,7 @@ def _tell(
 
 
 def _file_of(settings: Settings) -> Path:
-    """Return the path of the file of events. Ends the program if the settings have none."""
+    """Return the path of the file of events. Ends the program if the settings name no file."""
     address = settings.daemon.event_queue
     if address is None:
         raise refused('daemon.state is "memory:" and there is no daemon.event_queue: no event is stored', code=1)
@@ -173,7 +173,7 @@ def _file_of(settings: Settings) -> Path:
 
 
 def _known(function: str, settings: Settings, depths: Mapping[FunctionName, EventQueueDepth]) -> FunctionName:
-    """Return the function's name. A function that left the settings may still have events in the file."""
+    """Return the function's name if the settings or the file of events know it. Otherwise end the program."""
     names = dict.fromkeys([*settings.functions, *depths])
     if function not in names:
         raise refused(f"there is no function {function}; there are {', '.join(names) or 'none'}", code=2)
@@ -243,7 +243,7 @@ def _state(one: Listed, now: float) -> str:
 
 
 def _print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table whose lines are never broken, so that ids can be copied and grep can read the lines."""
+    """Print a table without line breaks in its rows, so that a person can copy ids, and grep finds whole rows."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         table.add_column(column, no_wrap=True)
@@ -282,7 +282,7 @@ def _ending(ending: Ending) -> dict[str, Any]:
 
 
 def _as_json(text: bytes) -> Any:
-    """Return the value, or the text itself if it is no JSON."""
+    """Return the value of the JSON text, or the text itself if it is not JSON."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -1,8 +1,8 @@
-"""What does `poller invoke` do? It calls a function through the running daemon, as AWS's command line does on Lambda.
+"""What does `poller invoke` do? It calls a function through the running daemon, like `aws lambda invoke`.
 
     settings file ── [daemon] state ──> control socket beside the state file ── Lambda's Invoke API ──> the daemon
 
-If no daemon listens there, this process calls the function itself (`single_call.py`), with the same request.
+If no daemon listens on that socket, this process calls the function itself (`single_call.py`), with the same request.
 The answer goes to stdout, and the log tail to stderr.
 """
 
@@ -89,7 +89,7 @@ def _event(payload: str | None, sample_name: str | None) -> bytes:
 
 
 def _answer_of_daemon(path: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Answer | None:
-    """Return the daemon's answer to an Invoke; None if no daemon listens. Ends the program if it is an error."""
+    """Return the daemon's answer to Invoke; None if no daemon listens. Ends the program if the answer is an error."""
     connection = ControlConnection(path)
     try:
         connection.request("POST", f"/2015-03-31/functions/{quote(name, safe='')}/invocations", body, dict(headers))
@@ -107,8 +107,8 @@ def _answer_of_daemon(path: Path, name: str, body: bytes, headers: Mapping[str, 
 
 
 def _answer_without_daemon(config: Path, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Return the answer of this process to the same Invoke. Ends the program if it is an error."""
-    settings = examined(config, tells_warnings=False).settings  # they concern the daemon
+    """Call the function in this process, and return the answer. Ends the program if the answer is an error."""
+    settings = examined(config, tells_warnings=False).settings  # the warnings are for the daemon
     from poller.composition import new_request_id
     from poller.single_call import answered
 

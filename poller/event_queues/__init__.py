@@ -1,17 +1,17 @@
 """EVENT QUEUES: adapters that store asynchronous events until their functions and destinations are done with them.
 
-    embedded    stores them in a SQLite file, which several processes of one host may share
-      waking    knows when a take that waits looks for events again
-      jobs      does a group of jobs with the file in one transaction, within the file's bounds
+    embedded    stores events in a SQLite file, which several processes of one host may share
+      waking    decides when a waiting take looks for events again
+      jobs      does a group of jobs in one transaction, and limits the size of the file
       rows      reads and writes events in the file
-      schema    has the file's tables, and opens the file
-      by_hand   shows and changes the file for a person
+      schema    defines the tables, and opens the file
+      by_hand   shows and changes the events for a person
     on_demand   opens a queue at its first call
-    sqs         stores them in an SQS standard queue, for the daemons of many hosts
-      messages  writes an event as an SQS message
-    notation    writes parts of an event as JSON
+    sqs         stores events in an SQS standard queue, which daemons on many hosts may share
+      messages  converts events to and from SQS messages
+    notation    converts parts of an event to and from JSON
 
-Belongs here: how events are stored, claimed and bounded.
-Does not belong here: when to take an event, and what becomes of it (engine/, core/).
+Belongs here: how events are stored and claimed, and how many are allowed.
+Does not belong here: when an event is taken, invoked or ended (engine/, core/).
 Only event_composition.py and the command line import an adapter; no adapter knows another.
 """

@@ -1,10 +1,10 @@
-"""What may a person do to the stored events? All of it works while daemons use the file.
+"""What may a person do with the stored events? Daemons may use the file meanwhile.
 
-    depths()    how many events each function has
-    listed()    the events of a function, without their payloads, the oldest first
-    shown()     one event with its payload
-    retry()     lets stuck events be taken again, at once
-    drop()      removes events that nobody has claimed; they are never invoked or delivered again
+    depths()    returns how many events each function has
+    listed()    returns the events of a function, without their payloads, the oldest first
+    shown()     returns one event with its payload
+    retry()     makes stuck events due at once
+    drop()      removes events that no daemon has claimed; they are never invoked or delivered again
 
 A daemon sees a change within a second.
 All functions raise SettingsError if the file cannot be used, and CannotStore if its disk is full.
@@ -21,14 +21,14 @@ from poller.model.event import Event, EventQueueDepth
 from poller.model.ids import FunctionName, RequestId
 
 MAXIMUM_LISTED = 1000
-"""How many events are listed at most. The rest is only counted."""
+"""How many events are listed at most. The others are only counted."""
 
 
 class Listed(NamedTuple):
     """An event without its payload. All times are epoch seconds.
 
-    `is_claimed` is true while a daemon is at work with the event. `has_ended` is true if only deliveries are left.
-    `size_in_bytes` is the payload's. `stuck` is as in Event.
+    `is_claimed` is true while a daemon has claimed the event. `has_ended` is true if the event waits only for
+    deliveries. `size_in_bytes` is the size of the payload. `stuck` is the reason, as in Event.
     """
 
     request_id: RequestId
@@ -42,7 +42,7 @@ class Listed(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The oldest events of a function, and how many it has in all."""
+    """The oldest events of a function, and the number of all its events."""
 
     events: list[Listed]
     total: int
@@ -67,7 +67,7 @@ UPDATE event SET stuck = '', due_at = ?1, free_at = ?1, claim = '',
         ELSE rest END
 WHERE function = ?2 AND stuck != '' AND ?3 IN ('', request_id)
 """
-"""The count of rejections begins anew; otherwise the next one would make the event stuck again."""
+"""The count of rejections starts again at zero. Otherwise the next rejection would make the event stuck again."""
 
 DROP = """
 DELETE FROM event WHERE function = ?2 AND ?3 IN ('', request_id) AND NOT (free_at > ?1 AND free_at != due_at)
@@ -75,7 +75,7 @@ DELETE FROM event WHERE function = ?2 AND ?3 IN ('', request_id) AND NOT (free_a
 
 
 def depths(path: Path, *, now: float) -> dict[FunctionName, EventQueueDepth]:
-    """Return how many events each function has, for all functions that have any."""
+    """Return how many events each function has. A function without events is left out."""
     with reading(path) as file, EVENTS.faults(path):
         if file is None:
             return {}
@@ -99,12 +99,15 @@ def shown(path: Path, function: FunctionName, request_id: RequestId) -> Event | 
 
 
 def retry(path: Path, function: FunctionName, request_id: RequestId | None, *, now: float) -> int:
-    """Let one stuck event be taken again, or all of the function. Return how many there were."""
+    """Make one stuck event of the function due at once, or all if `request_id` is None. Return their number."""
     return _change(path, RETRY, function, request_id, now)
 
 
 def drop(path: Path, function: FunctionName, request_id: RequestId | None, *, now: float) -> int:
-    """Remove one event, or all of the function, unless a daemon has claimed it. Return how many were removed."""
+    """Remove one event of the function, or all if `request_id` is None. Return the number of removed events.
+
+    An event that a daemon has claimed stays.
+    """
     return _change(path, DROP, function, request_id, now)
 
 

@@ -1,13 +1,14 @@
-"""How are events stored without any service? In one SQLite file, which several processes of one host may share.
+"""How are events stored without an AWS service? In one SQLite file, which several processes of one host may share.
 
     put, take, extend, put_back, remove ──> one thread, many jobs in one transaction (`jobs.py`) ──> the file
-    take that finds nothing ──> waits until there may be something (`waking.py`)
+    a take that finds no event          ──> waits until it may find one (`waking.py`)
 
-A put returns when the event is on the disk, so it survives `kill -9` and a loss of power.
-A claim has a deadline, so the events of a dead process become free. It names this process by 128 random bits.
-If a take is cancelled while the thread claims events for it, these claims are ended at once.
-All processes use the same clock of the host. If the clock is set forward, claims end early, and events may be invoked
-twice; if it is set back, events wait for longer.
+A put returns when the events are on the disk, so they survive `kill -9` and a loss of power.
+A claim has a deadline, so other processes can take the events of a dead process. The claim names its process by 128
+random bits.
+If a take is cancelled while the thread claims events for it, these claims end at once.
+All processes use the clock of the host. If a person sets the clock forward, claims end early, and events may be
+invoked twice. If a person sets the clock back, events wait longer.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ OVERHEAD_IN_BYTES = 500
 """About how many bytes of the file a row needs besides its payload."""
 
 LARGE_REST_IN_BYTES = 4096
-"""An event that is put back with more than this has grown: it has an answer that is to be delivered."""
+"""An event that is put back with a longer `rest` than this has grown: it contains an answer for its destinations."""
 
 
 class EmbeddedEventQueue:
-    """`ports.EventQueue` in a file, which is open inside an `async with`.
+    """`ports.EventQueue` in a file. The file is open inside an `async with` block.
 
-    Entering it raises SettingsError if the file cannot be used at all, and CannotStore if it cannot be used now.
+    Entering the block raises SettingsError if the file is not usable, and CannotStore if it cannot be used now.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class EmbeddedEventQueue:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the queue in the same way after an error of the block."""
+        """Close the queue. An error in the block changes nothing."""
         await self._stack.aclose()
 
     async def put(self, events: Sequence[Event]) -> None:
@@ -102,7 +103,7 @@ class EmbeddedEventQueue:
             self._waking.stored(event.function, free_at=event.due_at)
 
     async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
-        """Claim up to `count` events that are due, and wait for the first one."""
+        """Claim up to `count` due events. If none is due, wait for the first one, at most `wait_in_seconds`."""
         assert count > 0
         until = anyio.current_time() + wait_in_seconds
         while True:
@@ -117,7 +118,7 @@ class EmbeddedEventQueue:
                     return []
 
     async def extend(self, taken: TakenEvent, *, by_seconds: float) -> TakenEvent | None:
-        """Let the claim last for `by_seconds` from now. Return None if it is lost."""
+        """Let the claim last for `by_seconds` from now. Return None if the claim is lost."""
         claimed, until = Claimed.of(taken), self._clock.now() + by_seconds
 
         def extend(file: sqlite3.Connection) -> bool:
@@ -127,7 +128,7 @@ class EmbeddedEventQueue:
         return replace(taken, claimed_until=until) if is_ours else None
 
     async def put_back(self, taken: TakenEvent, event: Event) -> None:
-        """Store the changed event, and end the claim. Raises QueueFull only if the event has grown."""
+        """Store the changed event, and end the claim. Raises QueueFull if the event has grown and the disk is full."""
         assert (event.request_id, event.function) == (taken.event.request_id, taken.event.function)
         rest = rest_of(event)
 
@@ -140,23 +141,23 @@ class EmbeddedEventQueue:
         self._waking.stored(event.function, free_at=event.due_at)
 
     async def remove(self, taken: TakenEvent) -> None:
-        """Remove the event durably, if the claim is not lost."""
+        """Remove the event durably. Do nothing if the claim is lost."""
         await self._do(Remove(size_in_bytes=OVERHEAD_IN_BYTES, claimed=Claimed.of(taken)))
 
     async def depth(self, function: FunctionName) -> EventQueueDepth:
-        """Return how many events of the function the file has."""
+        """Return how many events of the function are in the file."""
         depth: EventQueueDepth = await self._do(
             Look(size_in_bytes=None, work=partial(rows.depth, function=function, now=self._clock.now()))
         )
         return depth
 
     async def functions(self) -> frozenset[FunctionName]:
-        """Return the functions that have events in the file, also those that are no longer in the settings."""
+        """Return the functions that have events in the file. Some may not be in the settings any more."""
         functions: frozenset[FunctionName] = await self._do(Look(size_in_bytes=None, work=rows.functions))
         return functions
 
     async def _take(self, function: FunctionName, count: int) -> tuple[list[TakenEvent], float]:
-        """Return the taken events and, if there are none, when the next one may be taken."""
+        """Return the taken events, and the time when the next event may be taken if none was taken."""
         now, claim = self._clock.now(), f"{self._owner}-{next(self._takes)}"
 
         def take(file: sqlite3.Connection) -> tuple[list[TakenEvent], float]:
@@ -174,7 +175,7 @@ class EmbeddedEventQueue:
         return answer
 
     async def _release(self, function: FunctionName, take: Change) -> None:
-        """End the claims of a take that nobody waits for any more."""
+        """End the claims of a take that was cancelled."""
         with CancelScope(shield=True):
             await take.is_done.wait()
             taken = [] if take.fault else take.answer[0]

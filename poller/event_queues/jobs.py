@@ -1,19 +1,20 @@
 """What does the thread do with a group of jobs? One transaction for all of them.
 
-    removes  ──> one statement     they come first, because they make room
-    puts     ──> one statement     if the file is then too large, each put is tried alone
+    removes  ──> one statement     removes come first, because they make room
+    puts     ──> one statement     if this fails, for example because the file is too large, each put is tried alone
     others   ──> one by one        takes, extended claims, events that are put back
 
-A put is refused if the file would have more than its maximum of bytes in use, or if the disk has less free space than
-the reserve: the disk is also the one of the checkpoints. An event that is put back may pass the maximum, because its
-place would be lost otherwise, but not the reserve.
-The bytes in use are the pages that are not free, as SQLite counts them in the file's first page. So the count is
-exact, also for several processes and after a crash, and it costs nothing. The log (-wal) comes on top: 16 MiB at most
-while nobody holds a long transaction.
+A put fails with QueueFull if it would bring the bytes in use above the maximum, or if the disk has less free space
+than the reserve. The reserve is for the checkpoints, which are on the same disk. An event that is put back may exceed
+the maximum, because it would be lost otherwise. If it has grown, it needs the reserve, too.
+The bytes in use are the pages that are not free. SQLite counts them in the first page of the file, so the count is
+exact, also with several processes and after a crash, and it is fast. The log (-wal) needs space in addition: at most
+16 MiB, unless a process has a long transaction.
 
-A group that only takes or extends is not flushed. A loss of power may undo such claims, but it also ends their owner.
+A group with nothing but takes and extends is not flushed. A loss of power may undo these claims, but it also ends the
+processes that have them.
 
-A file that is nearly empty after a flood is rebuilt, so that it shrinks.
+A file that is nearly empty after many events is rebuilt, so that it becomes small again.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from poller.model.event import Event
 from poller.sqlite import writer
 
 RESERVE_IN_BYTES = 128 * 1024 * 1024
-"""The free space that puts leave on the disk. We chose it: checkpoints need a few MB, and other programs grow too."""
+"""The free space that puts leave on the disk. We chose it: checkpoints need a few MB, and other programs need some."""
 
 RETRY_AFTER_IN_SECONDS = 5.0
-"""When a refused put may be tried again. We chose it: a full queue needs time to empty, but the sender waits."""
+"""The pause before a refused put is tried again. We chose it: a full queue needs time, but the sender waits."""
 
 NEARLY_EMPTY_IN_BYTES = 16 * 1024 * 1024
 WORTH_A_REBUILD_IN_BYTES = 64 * 1024 * 1024
-"""A file with so few bytes in use, and so many free ones, is rebuilt. Copying the former takes about 0.1 s."""
+"""A file is rebuilt if it has at most 16 MiB in use and at least 64 MiB free. Copying 16 MiB takes about 0.1 s."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -55,7 +56,7 @@ class Remove(writer.Job):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Change(writer.Job):
-    """Other work that writes. Without `is_durable`, a loss of power may undo it."""
+    """Other work that writes. If `is_durable` is false, a loss of power may undo the work."""
 
     work: Callable[[sqlite3.Connection], Any]
     is_durable: bool
@@ -63,7 +64,7 @@ class Change(writer.Job):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Look(writer.Job):
-    """Work that only reads. It is done alone, without a transaction of its own."""
+    """Work that only reads. The thread does it alone, and opens no transaction for it."""
 
     work: Callable[[sqlite3.Connection], Any]
 
@@ -72,14 +73,14 @@ Job = Put | Remove | Change | Look
 
 
 class Room:
-    """How much the file may hold. `path` is the file's."""
+    """The limits on the size of the file and on the free space of its disk. `path` is the path of the file."""
 
     def __init__(self, path: Path, *, maximum_bytes: int) -> None:
         self._path = path
         self._maximum_bytes = maximum_bytes
 
     def check_file(self, file: sqlite3.Connection) -> None:
-        """Raise QueueFull if more bytes of the file are in use than the maximum."""
+        """Raise QueueFull if the file has more bytes in use than the maximum."""
         if in_use(file)[0] > self._maximum_bytes:
             text = f"{self._path} is full: its events need more than {self._maximum_bytes} bytes"
             raise QueueFull(text, code="QueueFull", retry_after=RETRY_AFTER_IN_SECONDS)
@@ -93,7 +94,7 @@ class Room:
 
 
 def perform(file: sqlite3.Connection, jobs: Sequence[Job], room: Room) -> None:
-    """Do the jobs and set the answer or the fault of each. This runs in the thread."""
+    """Do the jobs, and set the answer or the fault of each job. This runs in the thread."""
     if isinstance(jobs[0], Look):
         _look(file, jobs[0])
         return
@@ -154,9 +155,9 @@ def _change(file: sqlite3.Connection, job: Change) -> None:
 
 
 def _fault_of(file: sqlite3.Connection, work: Callable[[], None]) -> Exception | None:
-    """Do the work within the transaction. If it fails, undo it and return its error.
+    """Do the work within the transaction. If the work fails, undo it and return the error.
 
-    Raises the error if SQLite has undone the whole transaction, as it does when the disk is full.
+    Raises the error if SQLite has undone the whole transaction; SQLite does so when the disk is full.
     """
     file.execute("SAVEPOINT one")
     try:
@@ -174,6 +175,6 @@ def _fault_of(file: sqlite3.Connection, work: Callable[[], None]) -> Exception |
 def _shrink(file: sqlite3.Connection) -> None:
     used, free = in_use(file)
     if used <= NEARLY_EMPTY_IN_BYTES and free >= WORTH_A_REBUILD_IN_BYTES:
-        with suppress(sqlite3.OperationalError):  # another process is at work; a later remove tries again
+        with suppress(sqlite3.OperationalError):  # another process uses the file; a later remove tries again
             file.execute("VACUUM")
             file.execute("PRAGMA wal_checkpoint(TRUNCATE)")

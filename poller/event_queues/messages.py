@@ -1,13 +1,14 @@
-"""How does an event travel in an SQS message? Its payload is the body; the rest is in attributes.
+"""How is an event written as an SQS message? The payload is the body; attributes have the rest.
 
     body              the payload
-    poller.event      marks a message of ours: JSON with the request id, the times, the attempts and the last answer
+    poller.event      the mark of poller's messages: JSON with the request id, the times, attempts and last answer
     traceparent       the W3C header of that name
-    AWSTraceHeader    the header X-Amzn-Trace-Id, in the system attribute that AWS's services use, too
+    AWSTraceHeader    the header X-Amzn-Trace-Id; AWS's services use the same system attribute
 
-A message without the mark is a sender's: S3's, SNS's or EventBridge's.
-Anyone who may send to the queue can write attributes. So they are bounded and checked, and a message whose mark cannot
-be read counts as a sender's. An event is never older or younger than its mark and its first send allow.
+A message without the mark comes from a sender: S3, SNS or EventBridge.
+Anyone who may send to the queue can write attributes. So they are limited and checked, and a message with an unreadable
+mark counts as a message from a sender. A mark cannot make an event younger than its message, and cannot let it wait
+for more than twelve hours.
 
 Source: Amazon SQS API Reference, "SendMessage", "MessageAttributeValue".
 """
@@ -34,7 +35,7 @@ TRACEPARENT = "traceparent"
 TRACE_HEADER = "AWSTraceHeader"
 
 LONGEST_DELAY_IN_SECONDS = 900
-"""The longest DelaySeconds of a message. An event that waits for longer is received, and hidden again."""
+"""The longest DelaySeconds of a message. If an event has to wait longer, its message is received and hidden again."""
 
 LONGEST_WAIT_IN_SECONDS = 43_200
 """The longest time for which SQS hides a message, and the longest wait that a mark may ask for."""
@@ -49,14 +50,14 @@ VISIBLE = re.compile(r"[ -~]*")
 
 
 class Entry(NamedTuple):
-    """What SendMessage needs for one event, and its size as SQS counts it."""
+    """The parameters of SendMessage for one event, and the size of the message as SQS counts it."""
 
     parameters: dict[str, Any]
     size_in_bytes: int
 
 
 def entry_of(event: Event, *, now: float) -> Entry:
-    """Return the message of an event that has not ended. Raises Rejected if its payload is not UTF-8."""
+    """Return the message of an event that has not ended. Raises Rejected if the payload is not UTF-8."""
     assert event.ending is None, "an ended event is not put into SQS"
     assert not event.stuck, "a stuck event is not put into SQS"
     try:
@@ -70,7 +71,7 @@ def entry_of(event: Event, *, now: float) -> Entry:
         "MessageBody": body,
         "MessageAttributes": {name: _text_attribute(value) for name, value in attributes.items()},
     }
-    if event.trace:  # its size does not count
+    if event.trace:  # SQS does not count the size of this attribute
         parameters["MessageSystemAttributes"] = {TRACE_HEADER: _text_attribute(event.trace)}
     delay_in_seconds = ceil(event.due_at - now)
     if delay_in_seconds > 0:
@@ -80,9 +81,9 @@ def entry_of(event: Event, *, now: float) -> Entry:
 
 
 def event_of(message: Message, function: FunctionName) -> tuple[Event, bool]:
-    """Return the event, and whether the message is ours. The message has no defect.
+    """Return the event, and True if poller wrote the message. The message must have no defect.
 
-    The event of a sender's message has the body as its payload, and the message's id as its request id.
+    If a sender wrote the message, the body is the event's payload, and the message's id is its request id.
     """
     record = message.record
     system, own = record["attributes"], record["messageAttributes"]
@@ -122,7 +123,7 @@ def _mark(event: Event) -> str:
 
 
 def _marked(plain: Event, mark: str) -> Event:
-    """Return the event with what its mark says. Raises ValueError for a mark that we cannot have written."""
+    """Return the event with the values of its mark. Raises ValueError for a mark that poller cannot have written."""
     document = orjson.loads(mark)
     if not isinstance(document, dict):
         raise ValueError("the mark is no object")
@@ -152,7 +153,7 @@ def _time(document: Mapping[str, Any], name: str) -> float:
 
 
 def _receives_before(system: Mapping[str, str]) -> int:
-    """Return how often the message was received before: it comes again after a throttle, or after a lost claim."""
+    """Return how often the message was received before. SQS gives it again after a throttle or a lost claim."""
     count = system.get("ApproximateReceiveCount", "1")
     return max(0, int(count) - 1) if re.fullmatch(r"[0-9]{1,9}", count) else 0
 

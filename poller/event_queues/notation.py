@@ -4,8 +4,8 @@
     {"attempts": 1, "last": {"status_code": 200, …}}        an event that waits for a retry, on SQS
     {"ending": {"condition": "Success", "last": {"payload": "base64", …}, "deliveries": ["on_success"], …}}
 
-A member that has its default value is left out. A payload is base64, because no decoding may change it.
-What is read was written by this program, or by anyone who may send to an SQS queue. So every type is checked.
+A member with its default value is left out. A payload is written in base64, so that its bytes do not change.
+Anyone who may send to an SQS queue can write such JSON. So the type of every value is checked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TEXTS = ("invoked_arn", "trace", "traceparent")
 
 
 def rest_of(event: Event) -> str:
-    """Return the parts of the event that have no column of their own in the file, as JSON."""
+    """Return a JSON object with the fields of the event that have no column of their own in the file."""
     rest: Json = {name: value for name in TEXTS if (value := getattr(event, name))}
     if event.last is not None:
         rest["last"] = last_attempt(event.last)
@@ -34,7 +34,7 @@ def rest_of(event: Event) -> str:
 
 
 def parse_rest(text: str) -> Json:
-    """Return the parts, by the names of an event's fields. Raises ValueError for a text that `rest_of` cannot write."""
+    """Return the fields of an event by name. Raises ValueError for a text that `rest_of` cannot write."""
     rest = _object(orjson.loads(text))
     parts: Json = {name: _text(rest[name]) for name in TEXTS if name in rest}
     if "last" in rest:
@@ -55,7 +55,7 @@ def last_attempt(last: LastAttempt) -> Json:
 
 
 def parse_last_attempt(value: object) -> LastAttempt:
-    """Return what `last_attempt` has written. Raises ValueError for any other value."""
+    """Parse what `last_attempt` wrote. Raises ValueError for any other value."""
     document = _object(value)
     payload = document.get("payload")
     return LastAttempt(
@@ -68,7 +68,7 @@ def parse_last_attempt(value: object) -> LastAttempt:
 
 
 def whole_number(value: object) -> int:
-    """Return the value if it is a number that a count may have. Raises ValueError otherwise."""
+    """Return the value if it can be a count. Raises ValueError otherwise."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
         raise ValueError("a value is no count")
     return value

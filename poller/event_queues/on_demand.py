@@ -1,10 +1,10 @@
-"""When is an event queue opened? At its first call, so that a queue that cannot be opened stops nothing else.
+"""When is an event queue opened? At its first call, so that a queue that cannot be opened does not stop the daemon.
 
-    the queue does not exist    put makes it; a take waits for that; there are no events
-    the queue exists            the first call opens it, and it stays open
+    the queue does not exist    the first put creates it; a take waits for that; the depth is zero
+    the queue exists            the first call opens it, and the queue stays open
 
-So a daemon that gets no events has no file for them.  Another process may make the file, so a take looks for it each
-time that its wait is over.
+So a daemon that gets no events creates no file for them.  Another process may create the file, so a take looks for
+the file again when its wait is over.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from poller.ports import EventQueue
 
 
 class OnDemandEventQueue:
-    """`ports.EventQueue` over a queue that may not be open yet.
+    """`ports.EventQueue` that opens another event queue at the first call, and passes the calls on to it.
 
-    `exists` says whether there is a queue to open. `open_queue` opens it, and makes it if there is none.
+    `exists` returns True if the queue exists. `open_queue` opens the queue, and creates it if it does not exist.
     """
 
     def __init__(

@@ -1,13 +1,14 @@
-"""How is an event stored in the file? It is one row of the table `event`, and one of `payload` (`schema.py`).
+"""How is an event stored in the file? As one row of the table `event` and one row of `payload` (`schema.py`).
 
-    free_at <= now      may be taken: due, or its claim has ended
-    free_at > now       not yet due, or claimed
-    stuck               is never taken, until a person retries it
+    free_at <= now      the event may be taken: it is due, or its claim has ended
+    free_at > now       the event is not yet due, or it is claimed
+    stuck               if not empty, the event is not taken until a person retries it
 
-A claim names the taker and the take. Whoever takes the event later writes another claim, and the earlier one is lost.
+The column `claim` names the process and the take. A later take of the event writes another claim, and the earlier claim
+is lost.
 
-Many events are put, and many are removed, by one statement. So the thread waits for Python's global lock once, and not
-once for each event.
+One statement stores many events, and one statement removes many. So the thread waits for Python's global lock once, and
+not once for each event.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from poller.sqlite.kind import DamagedRow
 
 
 class Claimed(NamedTuple):
-    """Which row a claim is on. A handle is this as text."""
+    """The row of a claimed event, and its claim. The handle of a taken event is the text of both."""
 
     row_id: int
     claim: str
@@ -50,7 +51,7 @@ PUT_PAYLOADS = """
 INSERT INTO payload (id, payload)
 SELECT ? + key, coalesce(substr(?, json_extract(value, '$[0]'), json_extract(value, '$[1]')), x'') FROM json_each(?)
 """
-"""The payloads are one blob, of which each row gets its part."""
+"""One blob has all payloads; each row gets its part."""
 
 TAKE = """
 UPDATE event SET claim = ?, free_at = ? WHERE id IN (
@@ -101,7 +102,7 @@ SELECT function FROM named WHERE function IS NOT NULL
 
 
 def put(file: sqlite3.Connection, events: Sequence[Event]) -> None:
-    """Store the events. It needs a transaction around it, so that no other process takes the same ids."""
+    """Store the events. Call this in a transaction, so that no other process uses the same ids."""
     (first,) = file.execute(NEXT_ID).fetchone()
     rows = [
         (
@@ -127,9 +128,9 @@ def put(file: sqlite3.Connection, events: Sequence[Event]) -> None:
 def take(
     file: sqlite3.Connection, function: FunctionName, *, claim: str, count: int, now: float, until: float
 ) -> list[TakenEvent]:
-    """Claim up to `count` events until that time.
+    """Claim up to `count` events that are free at `now`. The claims end at `until`.
 
-    A row that this program cannot have written becomes stuck, so that it does not hold up the events behind it.
+    A row that poller cannot have written becomes stuck, so that it does not block the events behind it.
     """
     asked = (claim, microseconds(until), function, microseconds(now), count)
     taken = []
@@ -143,14 +144,14 @@ def take(
 
 
 def release(file: sqlite3.Connection, taken: Collection[TakenEvent]) -> None:
-    """End the claims of one take, as if it had not happened."""
+    """End the claims of one take. The events are due again."""
     claimed = [Claimed.of(each) for each in taken]
     if claimed:
         file.execute(RELEASE, (claimed[0].claim, orjson.dumps([each.row_id for each in claimed]).decode()))
 
 
 def extend(file: sqlite3.Connection, claimed: Claimed, *, until: float) -> bool:
-    """Return False if the claim is lost."""
+    """Let the claim end at `until`. Return False if the claim is lost."""
     return file.execute(EXTEND, (microseconds(until), *claimed)).rowcount == 1
 
 
@@ -176,7 +177,7 @@ def depth(file: sqlite3.Connection, function: FunctionName, *, now: float) -> Ev
 
 
 def next_free(file: sqlite3.Connection, functions: Collection[FunctionName]) -> dict[FunctionName, float]:
-    """Return when the next event of each function may be taken, for those that have one that is not stuck."""
+    """Return when the next event of each function may be taken. A function without such an event is left out."""
     rows = file.execute(NEXT_FREE, (orjson.dumps(list(functions)).decode(),)).fetchall()
     return {FunctionName(function): free_at / 1e6 for function, free_at in rows if free_at is not None}
 
@@ -187,7 +188,7 @@ def functions(file: sqlite3.Connection) -> frozenset[FunctionName]:
 
 
 def event_of(row: tuple[Any, ...]) -> Event:
-    """Return the event of a row with the columns that TAKE returns. Raises DamagedRow."""
+    """Return the event of a row with the columns of TAKE. Raises DamagedRow if poller cannot have written the row."""
     row_id, function, request_id, accepted_at, due_at, attempts, postponements, stuck, rest, payload = row
     try:
         if not isinstance(payload, bytes):

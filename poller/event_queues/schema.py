@@ -1,9 +1,10 @@
-"""Which tables has the file of events, and how do several processes open it?
+"""Which tables does the file of events have, and how do several processes open it?
 
-A lock file beside it says who uses the file. The first process creates the tables, while the others wait; then all of
-them share the lock as long as they live.
-A process that finds nobody else ends all claims: their owners are dead, so their events need not wait for a deadline.
-There is no earlier format to migrate from. A file of any other format is refused.
+Each process holds a lock on a file beside it. The first process locks it alone and creates the tables, while the others
+wait; then all processes share the lock until they end.
+A process that finds no other process ends all claims: the processes that made them are dead, so their events need not
+wait for the ends of the claims.
+This is the first format of the file. A file of another format is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ EVENTS = Kind(
 )
 
 FORMAT = 1
-"""The number of this format; the file has it as `user_version`."""
+"""The number of this format. The file stores it as `user_version`."""
 
 SCHEMA = (
     """
@@ -69,7 +70,7 @@ def shared(path: Path) -> Iterator[sqlite3.Connection]:
         file = stack.enter_context(EVENTS.connection(path, "rw"))
         with EVENTS.faults(path):
             while not (has_tables := _has_tables(path, file)) and not is_alone:
-                fcntl.flock(lock, fcntl.LOCK_UN)  # the process that was to create them has died
+                fcntl.flock(lock, fcntl.LOCK_UN)  # the process that had to create the tables has died
                 is_alone = _is_alone(lock)
             EVENTS.use_log(path, file)
             file.execute("PRAGMA temp_store = MEMORY")  # for the copy that VACUUM makes of a small file
@@ -86,7 +87,7 @@ def shared(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """Open the file for reading. Yields None if nothing was stored yet. Raises SettingsError."""
+    """Open the file for reading. Yields None if no event was ever stored. Raises SettingsError."""
     with EVENTS.reading(path) as file:
         with EVENTS.faults(path):
             has_tables = file is not None and _has_tables(path, file)
@@ -95,7 +96,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 @contextmanager
 def changing(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """Open the file for a person's changes. Yields None if nothing was stored yet. Raises SettingsError."""
+    """Open the file for a person's changes. Yields None if no event was ever stored. Raises SettingsError."""
     if not EVENTS.is_there(path):
         yield None
         return
@@ -129,8 +130,8 @@ def _create_tables(file: sqlite3.Connection) -> None:
 def _create(path: Path) -> None:
     """Create an empty file if there is none.
 
-    A file that exists is not opened: when a process closes any descriptor of a file, it loses the locks that SQLite
-    holds on that file, also those of another connection.
+    Never open an existing file here: when a process closes any descriptor of a file, it loses all locks that SQLite
+    holds on that file, also the locks of other connections.
     """
     with suppress(FileExistsError):
         os.close(EVENTS.descriptor(path, path, os.O_EXCL))
@@ -139,7 +140,7 @@ def _create(path: Path) -> None:
 
 
 def _is_alone(lock: int) -> bool:
-    """Take the lock, and return whether no other process uses the file. Waits while another one creates the tables."""
+    """Lock the file. Return True if no other process uses it. Wait while another process creates the tables."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

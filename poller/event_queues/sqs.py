@@ -1,19 +1,19 @@
 """How are events stored in an SQS standard queue, which any number of daemons may share?
 
     put           SendMessage, with a delay until the event is due
-    take          ReceiveMessage; the visibility timeout is the claim
+    take          ReceiveMessage; the claim lasts as long as the visibility timeout
     extend        ChangeMessageVisibility
     put_back      after an attempt that counts, or a first throttle: SendMessage, then DeleteMessage, because a message
                   cannot be changed
-                  otherwise (a later throttle, a stop): ChangeMessageVisibility; the receive count counts postponements
+                  after a later throttle or a stop: ChangeMessageVisibility; SQS's receive count counts postponements
     remove        DeleteMessage
 
 A crash between the send and the delete of `put_back` makes a duplicate, and never a loss.
-SQS delays a message for 15 minutes at most. An event that is received before it is due is hidden again.
-A queue serves one function. Ended and stuck events are kept in the embedded file, and never here.
+SQS delays a message for 15 minutes at most. A message that is received before its event is due is hidden again.
+A queue serves one function. Ended and stuck events are stored in the embedded file, and never in SQS.
 
-A redrive policy would move events away after some receives, and a short retention period would drop them while they
-wait. A queue with either is refused.
+A queue with a redrive policy is refused, because SQS would move events away after some receives. A queue with a short
+retention period is refused, because SQS would delete waiting events.
 
 Sources: Amazon SQS API Reference; Amazon SQS Developer Guide, "Amazon SQS message quotas".
 """
@@ -44,10 +44,10 @@ MAXIMUM_ENTRIES = 10
 LONGEST_POLL_IN_SECONDS = 20
 
 MAXIMUM_MESSAGE_IN_BYTES = 1024 * 1024
-"""SQS's limit; a queue may have a lower one. Source: Amazon SQS Developer Guide, "Amazon SQS message quotas"."""
+"""SQS's limit; a queue may have a lower limit. Source: Amazon SQS Developer Guide, "Amazon SQS message quotas"."""
 
 CODE_CHARACTERS = 64
-"""Characters of a failed entry's error code that are kept; SQS's own codes are shorter."""
+"""How many characters of the error code of a failed entry are kept. SQS's own codes are shorter."""
 
 ANSWER_TIMEOUT_IN_SECONDS = 10.0
 """How long an answer may take. We chose it above any latency of a healthy service."""
@@ -56,7 +56,7 @@ SHORTEST_RETENTION_IN_SECONDS = 21_600
 """The longest time for which an event may wait. Source: AWS Lambda API Reference, MaximumEventAgeInSeconds."""
 
 DELETES_AFTER_A_SEND = 3
-"""How often the delete after a send is tried. If it fails, the event comes again, and is invoked once more."""
+"""How often the delete after a send is tried. If all tries fail, the function is invoked with the event once more."""
 
 
 class Client(Protocol):
@@ -69,8 +69,8 @@ class Client(Protocol):
 class SqsEventQueue:
     """`ports.EventQueue` of one function. Call `describe` before the first use.
 
-    `source` receives from the same queue. `of_sender` returns the event that a sender's message becomes, or None if the
-    message needs none; its argument has the body as its payload.
+    `source` receives from the same queue. `of_sender` gets an event whose payload is the body of a sender's message; it
+    returns the event that the message becomes, or None if the message is no event.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class SqsEventQueue:
         self._maximum_message_bytes = MAXIMUM_MESSAGE_IN_BYTES
 
     async def describe(self) -> None:
-        """Learn the queue's limits. Raises Rejected if the queue would lose events, or another ServiceError."""
+        """Ask SQS for the queue's limits. Raises Rejected if the queue would lose events, or another ServiceError."""
         attributes = await self._attributes("MaximumMessageSize", "MessageRetentionPeriod", "RedrivePolicy")
         if attributes.get("RedrivePolicy"):
             raise Rejected(
@@ -110,13 +110,13 @@ class SqsEventQueue:
         self._maximum_message_bytes = _number(attributes, "MaximumMessageSize")
 
     async def put(self, events: Sequence[Event]) -> None:
-        """Send the events. If one call of several fails, the events of the earlier ones are stored."""
+        """Send the events, ten at most in a call. If a call fails, the events of the earlier calls are stored."""
         entries = [self._entry(event) for event in events]
         for some in _batches(entries, self._maximum_message_bytes):
             await self._send(some)
 
     async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
-        """Receive up to `count` events, ten at most. Messages that become no event are deleted on the way."""
+        """Receive up to `count` events, ten at most. A message that is no event is deleted."""
         assert function == self._function, "the queue serves one function"
         until = anyio.current_time() + wait_in_seconds
         while True:
@@ -126,14 +126,14 @@ class SqsEventQueue:
                 return taken
 
     async def extend(self, taken: TakenEvent, *, by_seconds: float) -> TakenEvent | None:
-        """Hide the message for longer. SQS allows twelve hours in all; after that the claim is lost."""
+        """Hide the message for longer. SQS allows twelve hours in total; then the claim is lost."""
         until = self._clock.now() + by_seconds
         return replace(taken, claimed_until=until) if await self._hide(taken, by_seconds) else None
 
     async def put_back(self, taken: TakenEvent, event: Event) -> None:
-        """Send the changed event and delete its message, or hide its message until the event is due.
+        """Send the changed event as a new message and delete the old one, or hide the message until the event is due.
 
-        If the attempts and the last answer are unchanged, only the due time and the postponements are kept.
+        The message is only hidden if the attempts and the last answer are unchanged.
         Raises Rejected if the queue does not accept the changed event; its message then stays claimed.
         """
         assert (event.request_id, event.function) == (taken.event.request_id, taken.event.function)
@@ -143,13 +143,13 @@ class SqsEventQueue:
             return
         entry = self._entry(event)
         if now >= taken.claimed_until and await self.extend(taken, by_seconds=self._claim_in_seconds) is None:
-            return  # another process has the event: a send would make a second one
+            return  # another process may have the event: a send would make a second event
         await self._send([entry])
         with CancelScope(shield=True):  # bounded by the timeout of each call
             await self._delete_after_a_send(taken)
 
     async def remove(self, taken: TakenEvent) -> None:
-        """Delete the message. A standard queue may also delete it under a claim that is lost."""
+        """Delete the message. A standard queue may delete the message even if the claim is lost."""
         _raise_unless_final(await self._source.delete([_message(taken)]))
 
     async def depth(self, function: FunctionName) -> EventQueueDepth:
@@ -196,11 +196,11 @@ class SqsEventQueue:
         return [each for each in taken if each is not None]
 
     async def _taken(self, message: Message, claimed_until: float) -> TakenEvent | None:
-        """Return the event of a message. None: the message is done with, or hidden until the event is due."""
+        """Return the event of a message. Return None if the message is no event, or if the event is not due yet."""
         found, is_ours = event_of(message, self._function)
         event = found if is_ours else self._of_sender(found)
         if event is None:
-            with suppress(ServiceError):  # otherwise the message comes again
+            with suppress(ServiceError):  # after a failure, SQS gives the message again
                 await self._source.delete([message])
             return None
         taken = TakenEvent(event=event, handle=message.receipt_handle, claimed_until=claimed_until)
@@ -211,7 +211,7 @@ class SqsEventQueue:
         return taken
 
     async def _hide(self, taken: TakenEvent, seconds: float) -> bool:
-        """Hide the message for this time from now; 0 or less shows it at once. Return False if the claim is lost."""
+        """Hide the message for this time from now; zero or less ends the claim. Return False if the claim is lost."""
         timeout_in_seconds = min(max(0, ceil(seconds)), LONGEST_WAIT_IN_SECONDS)
         rejected = await self._source.change_visibility([_message(taken)], timeout_in_seconds=timeout_in_seconds)
         _raise_unless_final(rejected)
@@ -234,7 +234,7 @@ class SqsEventQueue:
 
 
 def _batches(entries: Sequence[Entry], maximum_bytes: int) -> Iterator[Sequence[Entry]]:
-    """Split the entries into calls. All messages of a call together have no more bytes than one message may have."""
+    """Split the entries into calls. The messages of one call have together at most `maximum_bytes`."""
     batch: list[Entry] = []
     for entry in entries:
         size = entry.size_in_bytes + sum(each.size_in_bytes for each in batch)
@@ -247,7 +247,7 @@ def _batches(entries: Sequence[Entry], maximum_bytes: int) -> Iterator[Sequence[
 
 
 def _message(taken: TakenEvent) -> Message:
-    """Return a message with the receipt handle, which is all that SQS needs."""
+    """Return a message with nothing but the receipt handle. SQS needs nothing else."""
     return Message(MessageId(""), ReceiptHandle(taken.handle), None, 0.0, {})
 
 

@@ -1,10 +1,10 @@
-"""When does a take that waits look for events again? When it may find one.
+"""When does a waiting take look for events again? When it may find one:
 
     this process has stored an event          at once
     an event becomes due, a claim ends        at that time
     another process has stored an event       within a second
 
-One search of the file serves all functions, and only those that a take waits for. Nobody waits: nothing is searched.
+One search of the file finds the events of all functions with waiting takes. While no take waits, no search is made.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from poller.model.ids import FunctionName
 from poller.ports import Clock
 
 LOOK_EVERY_SECONDS = 1.0
-"""How often the file is searched for what other processes have stored."""
+"""How often the file is searched for events that other processes have stored."""
 
 
 class Waking:
-    """Wakes the takes of one process. `run` must run meanwhile.
+    """Wakes the waiting takes of one process. `run` must run meanwhile.
 
     `next_free` returns when the next event of each function may be taken, in epoch seconds.
     """
@@ -41,7 +41,10 @@ class Waking:
 
     @contextmanager
     def waiting(self, function: FunctionName) -> Iterator[anyio.Event]:
-        """Yield an event that is set when there may be something to take. Search for it only afterwards."""
+        """Yield an anyio event that is set when the function may have an event to take.
+
+        Enter this block first and search the file then; otherwise an event that is stored in between is missed.
+        """
         woken = anyio.Event()
         self._waiting[function].add(woken)
         self._look_not_after(self._clock.now() + LOOK_EVERY_SECONDS)
@@ -53,7 +56,7 @@ class Waking:
                 del self._waiting[function]
 
     def stored(self, function: FunctionName, *, free_at: float) -> None:
-        """Wake the function's takes once an event that this process has stored may be taken."""
+        """Wake the function's takes at `free_at` (epoch seconds), because one of its events may be taken then."""
         if function not in self._waiting:
             return
         if free_at <= self._clock.now():
@@ -76,7 +79,7 @@ class Waking:
             return
         try:
             found = await self._next_free(list(self._waiting))
-        except ServiceError:  # each take meets the error itself
+        except ServiceError:  # all takes are woken, and each take raises the error itself
             found = dict.fromkeys(self._waiting, now)
         for function, free_at in found.items():
             self.stored(function, free_at=free_at)
