@@ -85,8 +85,9 @@ class Settler:
     async def _move(self, claim: Claim) -> None:
         """Store the event in the daemon's own queue and remove it from SQS. Do nothing if its claim is lost."""
         if claim.is_held:
-            await self.own_queue.put([claim.event])
-            claim.is_moved = True
+            with anyio.CancelScope(shield=True):  # otherwise the end of a stop's grace could store the event twice
+                await self.own_queue.put([claim.event])
+                claim.is_moved = True
             await claim.queue.remove(claim.taken)
 
 

@@ -17,8 +17,10 @@ from poller.event_queues.sqs import SqsEventQueue
 from poller.facts import Fact
 from poller.model.event import LastAttempt
 from tests.fakes.clock import VirtualClock
+from tests.fakes.ended_events import ended
 from tests.fakes.event_queue import FakeEventQueue
 from tests.fakes.events import RESIZE, event
+from tests.fakes.faults import Fault
 from tests.fakes.sqs import FakeSqs
 
 pytestmark = pytest.mark.anyio
@@ -51,3 +53,21 @@ async def test_an_event_that_is_too_large_for_sqs_after_its_first_attempt_goes_o
     assert own_queue.events == [claim.event]
     assert stored.messages == []
     assert (keeper.claims, facts) == ({}, [])
+
+
+async def test_an_ended_event_that_is_moved_while_the_stop_cuts_it_is_stored_once() -> None:
+    clock, facts = VirtualClock(), list[Fact]()
+    queue, own_queue = FakeEventQueue(clock), FakeEventQueue(clock)
+    health = EventHealth(function=RESIZE, source="events", clock=clock, emit=facts.append)
+    keeper = ClaimKeeper(health=health, clock=clock, emit=facts.append)
+    settler = Settler(own_queue=own_queue, keeper=keeper, health=health, randomness=random.Random(1))
+    await queue.put([event(clock.now())])
+    [taken] = await queue.take(RESIZE, count=10, wait_in_seconds=0)
+    claim = keeper.hold(queue, taken)
+    claim.event = ended(taken.event)
+    own_queue.faults.script("put", Fault.ANSWER_SLOW)
+    with anyio.move_on_after(1.0):
+        await settler.settle(claim)
+    await settler.release([claim])
+    assert own_queue.events == [claim.event]
+    assert queue.events == []
