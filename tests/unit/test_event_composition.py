@@ -129,7 +129,7 @@ async def daemon_of(settings: Settings) -> AsyncIterator[Daemon]:
             stop.begin()
 
 
-async def test_an_event_reaches_its_function_and_the_record_the_function_that_is_its_destination(
+async def test_an_event_reaches_its_function_and_its_record_reaches_the_destination_function(
     tmp_path: Path, services: dict[FunctionName, Service]
 ) -> None:
     settings = settings_of(tmp_path, services, 'destination_config.on_success.destination = "audit"')
@@ -143,7 +143,7 @@ async def test_an_event_reaches_its_function_and_the_record_the_function_that_is
     assert (said["requestPayload"], said["responsePayload"]) == ({"image": 1}, {"done": True})
 
 
-async def test_without_events_there_is_no_file_and_nothing_is_in_use(
+async def test_a_daemon_without_events_creates_no_file_for_them(
     tmp_path: Path, services: dict[FunctionName, Service]
 ) -> None:
     settings = settings_of(tmp_path, services)
@@ -158,7 +158,9 @@ async def test_without_events_there_is_no_file_and_nothing_is_in_use(
         assert not daemon.events()[AUDIT].is_in_use
 
 
-async def test_an_event_that_waits_survives_the_daemon(tmp_path: Path, services: dict[FunctionName, Service]) -> None:
+async def test_a_waiting_event_survives_a_restart_of_the_daemon(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
     services[RESIZE].failures = 1
     settings = settings_of(tmp_path, services, "retry_waits_in_seconds = [0.5, 0]")
     async with daemon_of(settings) as daemon:
@@ -169,7 +171,9 @@ async def test_an_event_that_waits_survives_the_daemon(tmp_path: Path, services:
     assert len(services[RESIZE].requests) == 2
 
 
-async def test_without_a_file_no_event_is_accepted(tmp_path: Path, services: dict[FunctionName, Service]) -> None:
+async def test_a_daemon_without_an_event_queue_accepts_no_event(
+    tmp_path: Path, services: dict[FunctionName, Service]
+) -> None:
     settings = settings_of(tmp_path, services, state='state = "memory:"')
     async with daemon_of(settings) as daemon:
         assert daemon.events() == {}
@@ -178,7 +182,7 @@ async def test_without_a_file_no_event_is_accepted(tmp_path: Path, services: dic
     assert error.value.code == "NoEventQueue"
 
 
-async def test_an_event_for_a_function_that_is_not_there_is_not_accepted(
+async def test_an_event_for_an_unknown_function_is_not_accepted(
     tmp_path: Path, services: dict[FunctionName, Service]
 ) -> None:
     async with daemon_of(settings_of(tmp_path, services)) as daemon:
@@ -186,7 +190,7 @@ async def test_an_event_for_a_function_that_is_not_there_is_not_accepted(
             await daemon.accept(FunctionName("other"), b"{}")
 
 
-async def test_a_reload_changes_the_events_of_the_function_that_it_names_and_of_no_other(
+async def test_a_reload_restarts_only_the_events_of_the_changed_function(
     tmp_path: Path, services: dict[FunctionName, Service]
 ) -> None:
     before = settings_of(tmp_path, services)
@@ -204,7 +208,7 @@ async def test_a_reload_changes_the_events_of_the_function_that_it_names_and_of_
         await services[AUDIT].until_asked(1)
 
 
-async def test_the_events_of_a_function_that_leaves_the_file_stay_in_the_queue(
+async def test_the_events_of_a_removed_function_stay_in_the_queue(
     tmp_path: Path, services: dict[FunctionName, Service]
 ) -> None:
     before = settings_of(tmp_path, services)
@@ -257,7 +261,7 @@ async def test_the_events_of_a_function_may_wait_in_sqs(
     assert names_in(tmp_path) == ["poller.toml"], "the file of events is only for what was not delivered"
 
 
-async def test_the_message_of_a_sender_becomes_its_event(
+async def test_the_message_of_a_sender_invokes_the_function(
     tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
 ) -> None:
     events = aws.create_queue("events")
@@ -270,7 +274,7 @@ async def test_the_message_of_a_sender_becomes_its_event(
     assert [request.body for request in services[RESIZE].requests] == [b'{"Records": [{"eventSource": "aws:s3"}]}']
 
 
-async def test_an_event_queue_that_is_missing_stops_nothing_else_and_is_named(
+async def test_a_missing_sqs_event_queue_is_reported_and_does_not_stop_other_functions(
     tmp_path: Path, services: dict[FunctionName, Service], aws: AwsOverHttp, watch: Watch
 ) -> None:
     async with daemon_of(with_an_sqs_queue(tmp_path, services, aws)) as daemon:

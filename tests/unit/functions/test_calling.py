@@ -57,7 +57,7 @@ class Clients:
         self.responses.append(await call(self._function, bare_call(b"1"), unless=self.stop))
 
 
-async def test_a_call_runs_at_once_while_there_is_room() -> None:
+async def test_a_call_runs_at_once_if_the_concurrency_is_not_used_up() -> None:
     target = Held()
     clients = Clients(opened(target, concurrency=2, is_reserved=True))
     async with anyio.create_task_group() as tasks:
@@ -86,7 +86,7 @@ async def test_a_call_beyond_the_reserved_concurrency_is_refused_at_once(concurr
 
 
 @pytest.mark.parity("calls wait in line")
-async def test_without_a_reserved_concurrency_a_call_waits_for_its_turn() -> None:
+async def test_a_call_waits_in_line_if_the_function_has_no_reserved_concurrency() -> None:
     target = Held()
     function = opened(target, concurrency=1, is_reserved=False)
     clients = Clients(function)
@@ -113,7 +113,7 @@ async def test_a_call_waits_no_longer_than_the_functions_timeout() -> None:
         target.let_go.set()
 
 
-async def test_the_line_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_is_throttled_if_the_line_of_calls_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calling, "LONGEST_LINE", 2)
     target = Held()
     clients = Clients(opened(target, concurrency=1, is_reserved=False))
@@ -126,7 +126,7 @@ async def test_the_line_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         target.let_go.set()
 
 
-async def test_at_the_stop_waiting_calls_are_sent_home_and_no_further_call_runs() -> None:
+async def test_at_the_stop_waiting_calls_end_and_no_further_call_runs() -> None:
     target = Held()
     function = opened(target, concurrency=1, is_reserved=False)
     clients = Clients(function)
@@ -143,7 +143,7 @@ async def test_at_the_stop_waiting_calls_are_sent_home_and_no_further_call_runs(
     assert clients.responses[2:] == [Answered(b"1")]
 
 
-async def test_a_call_that_is_cancelled_in_line_leaves_it() -> None:
+async def test_a_call_that_is_cancelled_while_it_waits_leaves_the_line() -> None:
     target = Held()
     function = opened(target, concurrency=1, is_reserved=False)
     clients = Clients(function)

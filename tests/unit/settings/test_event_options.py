@@ -28,13 +28,13 @@ def config(loaded: Load, options: str) -> EventInvokeConfig:
     return loaded(f"{FUNCTION}{options}\n{OTHER}").functions[FunctionName("f")].event_invoke_config
 
 
-def test_events_need_nothing_said(loaded: Load) -> None:
+def test_all_options_of_events_have_defaults(loaded: Load) -> None:
     expected = EventInvokeConfig(retry_waits_in_seconds=(60, 120))
     assert config(loaded, "") == expected
     assert config(loaded, "[functions.f.event_invoke_config]\n[functions.f.dead_letter_config]") == expected
 
 
-def test_everything_said_is_taken(loaded: Load) -> None:
+def test_all_options_of_events_are_read(loaded: Load) -> None:
     text = f"""
         [functions.f.event_invoke_config]
         maximum_retry_attempts = 0
@@ -68,7 +68,7 @@ def test_everything_said_is_taken(loaded: Load) -> None:
         f"arn:aws:events:{AT}:event-bus/aws.partner/example.com/1",
     ],
 )
-def test_records_of_both_kinds_go_to_queues_topics_functions_and_buses(loaded: Load, arn: str) -> None:
+def test_destinations_may_be_queues_topics_functions_and_event_buses(loaded: Load, arn: str) -> None:
     found = config(loaded, f'{SUCCESS} = "{arn}"\n{FAILURE} = "{arn}"')
     assert (found.on_success, found.on_failure) == (Arn.parse(arn), Arn.parse(arn))
 
@@ -112,14 +112,16 @@ def test_records_of_both_kinds_go_to_queues_topics_functions_and_buses(loaded: L
         ("event_invoke_config.maximum_retries", "1", "unknown key; did you mean"),
     ],
 )
-def test_what_events_cannot_be_told_is_refused(faults: Faults, option: str, written: str, rule: str) -> None:
+def test_a_wrong_option_of_events_is_refused(faults: Faults, option: str, written: str, rule: str) -> None:
     (fault,) = faults(f"{FUNCTION}{option} = {written}\n{OTHER}")
     assert fault.startswith(f"functions.f.{option}")
     assert rule in fault
 
 
 @pytest.mark.parametrize("qualifier", ["", ":live", ":$LATEST"])
-def test_the_arn_of_a_function_is_itself_with_any_qualifier(faults: Faults, loaded: Load, qualifier: str) -> None:
+def test_the_arn_of_a_configured_function_with_any_qualifier_means_this_function(
+    faults: Faults, loaded: Load, qualifier: str
+) -> None:
     text = f'[functions.f]\narn = "arn:aws:lambda:{AT}:function:bill:7"\n'
     destination = f'{FAILURE} = "arn:aws:lambda:{AT}:function:%s{qualifier}"'
     (fault,) = faults(text + destination % "bill")
@@ -128,7 +130,7 @@ def test_the_arn_of_a_function_is_itself_with_any_qualifier(faults: Faults, load
 
 
 @pytest.mark.parametrize("option", [SUCCESS, FAILURE, DEAD])
-def test_the_own_event_queue_takes_no_records_of_its_function(faults: Faults, option: str) -> None:
+def test_a_functions_event_queue_cannot_be_its_destination(faults: Faults, option: str) -> None:
     queue = f'"arn:aws:sqs:{AT}:events"'
     (fault,) = faults(f"{FUNCTION}{QUEUE} = {queue}\n{option} = {queue}")
     assert fault.startswith(f"functions.f.{option}")
@@ -142,14 +144,14 @@ def test_an_event_queue_serves_one_function(faults: Faults) -> None:
     assert "is the event queue of functions.f already" in fault
 
 
-def test_an_event_queue_is_the_source_of_no_mapping(faults: Faults) -> None:
+def test_an_event_queue_cannot_be_the_source_of_a_mapping(faults: Faults) -> None:
     mapping = f'[mappings.m]\nevent_source_arn = "arn:aws:sqs:{AT}:events"\nfunction_name = "g"'
     (fault,) = faults(f'{FUNCTION}{QUEUE} = "arn:aws:sqs:{AT}:events"\n{OTHER}{mapping}')
     assert fault.startswith("functions.f.event_invoke_config.event_queue_arn")
     assert "is the source of mappings.m already" in fault
 
 
-def test_an_event_queue_needs_the_file_for_ended_events_too(faults: Faults, loaded: Load) -> None:
+def test_a_function_with_an_event_queue_needs_the_daemons_own_queue(faults: Faults, loaded: Load) -> None:
     function = f'{FUNCTION}{QUEUE} = "arn:aws:sqs:{AT}:events"'
     (fault,) = faults(f'[daemon]\nstate = "memory:"\n{function}')
     assert fault.endswith('set event_queue in [daemon], as state is "memory:"')

@@ -55,7 +55,7 @@ def live(function: Function, *responses: Response, event: Event = EVENT) -> Life
     return Life(event, invoked_at, request_ids)
 
 
-def test_a1_an_event_that_always_fails_has_three_attempts_one_and_two_minutes_apart() -> None:
+def test_a1_an_event_that_always_fails_has_three_attempts_after_0_1_and_3_minutes() -> None:
     life = live(function_with(on_failure=QUEUE), RAISES)
     assert life.invoked_at == [0, 60, 180]
     assert (life.ending.condition, life.event.attempts) == ("RetriesExhausted", 3)
@@ -67,7 +67,7 @@ def test_a2_without_retries_an_event_has_one_attempt() -> None:
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([0], "RetriesExhausted", 1)
 
 
-def test_a3_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
+def test_a3_an_event_ends_at_once_if_its_next_retry_would_come_too_late() -> None:
     life = live(function_with(maximum_event_age_in_seconds=60), RAISES)
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([0], "EventAgeExceeded", 1)
     assert life.ending.at == NOW, "the record comes at once"
@@ -80,12 +80,12 @@ def test_a3_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
     )
 
 
-def test_a4_only_the_retries_that_are_in_time_are_made() -> None:
+def test_a4_an_event_has_only_the_retries_before_its_maximum_age() -> None:
     life = live(function_with(maximum_event_age_in_seconds=90), RAISES)
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([0, 60], "EventAgeExceeded", 2)
 
 
-def test_a5_a_failure_goes_to_the_destination_and_to_the_dead_letter_queue() -> None:
+def test_a5_a_failed_event_goes_to_the_destination_and_to_the_dead_letter_queue() -> None:
     life = live(function_with(on_failure=TOPIC, dead_letter_arn=QUEUE, on_success=TOPIC), RAISES)
     assert life.ending.deliveries == ("on_failure", "dead_letter")
 
@@ -112,7 +112,7 @@ def test_a7_a_function_without_concurrency_never_gets_an_event() -> None:
         ({"dead_letter_arn": QUEUE}, (), ("dead_letter",)),
     ],
 )
-def test_only_what_the_function_names_is_delivered_to(
+def test_an_event_is_delivered_only_to_destinations_that_the_function_names(
     config: dict[str, Any], success: tuple[str, ...], failure: tuple[str, ...]
 ) -> None:
     function = function_with(maximum_retry_attempts=0, **config)
@@ -120,17 +120,17 @@ def test_only_what_the_function_names_is_delivered_to(
     assert live(function, RAISES).ending.deliveries == failure
 
 
-def test_success_after_a_failure_counts_both_attempts() -> None:
+def test_an_event_that_succeeds_after_a_failure_has_two_attempts() -> None:
     life = live(FUNCTION, RAISES, Answered(b'"done"'))
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([0, 60], "Success", 2)
 
 
 @pytest.mark.parity("retry waits")
-def test_the_waits_may_be_others_even_none() -> None:
+def test_the_settings_may_change_the_retry_waits_even_to_zero() -> None:
     assert live(function_with(retry_waits_in_seconds=(0, 0.5)), RAISES).invoked_at == [0, 0, 0.5]
 
 
-def test_an_event_that_waits_keeps_its_last_answer_without_the_payload() -> None:
+def test_a_waiting_event_keeps_its_last_answer_without_the_payload() -> None:
     policy = EventPolicy.of(FUNCTION)
     waiting = after_attempt(EVENT, RAISES, policy, now=NOW + 5, randomness=random.Random(0))
     assert (waiting.due_at, waiting.attempts, waiting.ending) == (NOW + 65, 1, None)
@@ -152,7 +152,7 @@ def test_an_event_that_is_too_old_is_not_invoked(now: float, is_invoked: bool) -
         assert over.ending == Ending(condition="EventAgeExceeded", at=now, last=None, deliveries=())
 
 
-def test_throttles_and_errors_of_the_service_do_not_count_and_come_ever_slower() -> None:
+def test_throttles_and_service_errors_do_not_count_as_attempts_and_the_pauses_grow() -> None:
     responses: list[Response] = [THROTTLE, Unreachable(reason="ServiceException")] * 10
     life = live(FUNCTION, *responses, RAISES)
     waits = [after - before for before, after in zip(life.invoked_at[:20], life.invoked_at[1:21], strict=True)]
@@ -162,12 +162,12 @@ def test_throttles_and_errors_of_the_service_do_not_count_and_come_ever_slower()
     assert (life.ending.condition, life.event.attempts) == ("RetriesExhausted", 3)
 
 
-def test_a_throttle_after_an_attempt_begins_with_a_short_pause_again() -> None:
+def test_the_first_throttle_after_an_attempt_has_a_short_pause() -> None:
     life = live(FUNCTION, *[THROTTLE] * 8, RAISES, THROTTLE, Answered(b"1"))
     assert life.invoked_at[-1] - life.invoked_at[-2] <= 2
 
 
-def test_a_throttle_waits_as_long_as_it_asks_for_within_five_minutes() -> None:
+def test_a_throttled_event_waits_as_long_as_the_service_asks_for_up_to_five_minutes() -> None:
     for asked_for, waited in ((100.0, 100.0), (10_000.0, 300.0)):
         life = live(FUNCTION, Throttled(reason="x", retry_after=asked_for), Answered(b"1"))
         assert life.invoked_at == [0, waited]
@@ -183,14 +183,14 @@ def test_a_throttle_waits_as_long_as_it_asks_for_within_five_minutes() -> None:
         ),
     ],
 )
-def test_an_event_that_never_ran_is_tried_until_it_is_too_old(response: Response, last: LastAttempt) -> None:
+def test_an_event_that_is_always_throttled_ends_at_its_maximum_age(response: Response, last: LastAttempt) -> None:
     life = live(function_with(maximum_event_age_in_seconds=60), response)
     assert max(life.invoked_at) < 60
     assert life.ending == Ending(condition="EventAgeExceeded", at=NOW + 60, last=last, deliveries=())
     assert (life.event.attempts, life.event.postponements) == (0, 0)
 
 
-def test_an_event_that_became_too_old_during_its_attempt_ends_at_once() -> None:
+def test_an_event_that_reaches_its_maximum_age_during_a_throttled_attempt_ends_at_once() -> None:
     policy = EventPolicy.of(function_with(maximum_event_age_in_seconds=60))
     after = after_attempt(EVENT, THROTTLE, policy, now=NOW + 70, randomness=random.Random(0))
     assert after.due_at == NOW + 70
@@ -200,7 +200,7 @@ def test_an_event_that_became_too_old_during_its_attempt_ends_at_once() -> None:
     assert over.ending.condition == "EventAgeExceeded"
 
 
-def test_an_event_that_ran_once_and_was_then_throttled_shows_its_real_answer() -> None:
+def test_an_event_that_failed_once_and_was_then_throttled_keeps_the_answer_of_the_failure() -> None:
     life = live(function_with(maximum_event_age_in_seconds=300), RAISES, THROTTLE)
     assert (life.ending.condition, life.event.attempts) == ("EventAgeExceeded", 1)
     assert life.ending.last == LastAttempt(
@@ -208,7 +208,7 @@ def test_an_event_that_ran_once_and_was_then_throttled_shows_its_real_answer() -
     )
 
 
-def test_a_function_that_is_gone_ends_the_event_at_once() -> None:
+def test_an_event_of_a_function_that_does_not_exist_ends_at_once() -> None:
     life = live(FUNCTION, RAISES, GONE)
     assert (life.invoked_at, life.ending.condition, life.event.attempts) == ([0, 60], "RetriesExhausted", 1)
     arn = "arn:aws:lambda:eu-west-1:123456789012:function:insert_records:$LATEST"
@@ -225,7 +225,7 @@ def test_a_function_that_is_gone_ends_the_event_at_once() -> None:
         (LostAnswer(reason="reset"), b'{"errorMessage":"reset","errorType":"LostAnswer"}', "reset"),
     ],
 )
-def test_every_failure_of_the_function_counts_and_has_a_document(
+def test_every_failed_attempt_counts_and_has_an_error_document(
     response: Response, document: bytes, message: str
 ) -> None:
     life = live(function_with(maximum_retry_attempts=0), response)
@@ -235,27 +235,27 @@ def test_every_failure_of_the_function_counts_and_has_a_document(
     assert (life.ending.last.status_code, life.ending.last.function_error) == (200, "Unhandled")
 
 
-def test_a_version_that_failed_is_named() -> None:
+def test_a_failed_attempt_keeps_the_version_of_the_function() -> None:
     failure = FunctionError(error_type="T", message="m", executed_version="7")
     last = live(function_with(maximum_retry_attempts=0), failure).ending.last
     assert last is not None
     assert last.executed_version == "7"
 
 
-def test_an_answer_that_is_no_json_becomes_a_string() -> None:
+def test_an_answer_that_is_not_json_becomes_a_json_string() -> None:
     last = live(FUNCTION, Answered(b"<p>\xff</p>")).ending.last
     assert last is not None
     assert last.payload == '"<p>\ufffd</p>"'.encode()
 
 
-def test_an_event_whose_body_was_no_json_ends_without_an_attempt() -> None:
+def test_an_event_that_is_not_json_ends_without_an_attempt() -> None:
     life = live(function_with(on_failure=QUEUE), RAISES, event=replace(EVENT, payload=b"hello", last=NOT_JSON))
     assert (life.invoked_at, life.event.attempts) == ([], 0)
     assert life.ending == Ending(condition="RetriesExhausted", at=NOW, last=NOT_JSON, deliveries=("on_failure",))
 
 
 @pytest.mark.parity("recursion is seen")
-def test_an_event_that_a_loop_has_brought_back_sixteen_times_ends() -> None:
+def test_an_event_ends_after_sixteen_passes_of_the_same_function() -> None:
     event, invocations = EVENT, 0
     while (life := live(function_with(on_failure=QUEUE), Answered(b"1"), event=event)).invoked_at and invocations < 99:
         event, invocations = replace(event, trace=passed_on(event, FUNCTION.arn)), invocations + 1
@@ -265,7 +265,7 @@ def test_an_event_that_a_loop_has_brought_back_sixteen_times_ends() -> None:
 
 
 @pytest.mark.parametrize("reserved_concurrency", [0, 2])
-def test_two_functions_that_get_each_others_failures_do_not_pass_them_on_for_ever(reserved_concurrency: int) -> None:
+def test_a_loop_of_failure_records_between_two_functions_ends(reserved_concurrency: int) -> None:
     event, ends = EVENT, 0
     while (
         life := live(function_with(reserved_concurrency=reserved_concurrency, on_failure=QUEUE), RAISES, event=event)
@@ -274,7 +274,7 @@ def test_two_functions_that_get_each_others_failures_do_not_pass_them_on_for_eve
     assert (ends, life.ending.condition, life.ending.deliveries) == (17, "RecursiveInvocation", ())
 
 
-def test_an_ended_event_has_no_attempt() -> None:
+def test_an_ended_event_cannot_be_attempted() -> None:
     policy, over = EventPolicy.of(FUNCTION), live(FUNCTION, Answered(b"1")).event
     with pytest.raises(AssertionError):
         before_attempt(over, policy, now=NOW)

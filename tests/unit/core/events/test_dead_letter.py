@@ -38,7 +38,9 @@ def test_a_dead_letter_is_the_event_as_it_was_sent() -> None:
         ({"last": LastAttempt(status_code=200, error_message="")}, "200", None),
     ],
 )
-def test_the_attributes_say_why_the_event_failed(ending: dict[str, Any], code: str | None, message: str | None) -> None:
+def test_the_attributes_of_a_dead_letter_say_why_the_event_failed(
+    ending: dict[str, Any], code: str | None, message: str | None
+) -> None:
     expected = [ID, ("ErrorCode", "Number", code), ("ErrorMessage", "String", message)]
     assert list(attributes_of(ended(**ending))) == [one for one in expected if one[2] is not None]
 
@@ -47,6 +49,6 @@ def test_the_attributes_say_why_the_event_failed(ending: dict[str, Any], code: s
     ("message", "kept"),
     [("x" * 1025, "x" * 1024), ("ñ" * 512, "ñ" * 512), ("x" + "ñ" * 512, "x" + "ñ" * 511), ("\ud800", "?")],
 )
-def test_a_long_message_is_cut_between_two_characters(message: str, kept: str) -> None:
+def test_a_long_error_message_is_cut_between_two_characters(message: str, kept: str) -> None:
     *_, shown = attributes_of(ended(last=LastAttempt(status_code=200, error_message=message)))
     assert shown == ("ErrorMessage", "String", kept)

@@ -44,11 +44,11 @@ def until_stuck(error: ServiceError, *, rounds: int = 30) -> tuple[Event, list[f
     return event, times
 
 
-def test_an_event_whose_deliveries_were_all_accepted_is_done() -> None:
+def test_an_event_is_done_if_all_its_deliveries_succeeded() -> None:
     assert after_deliveries(ended(deliveries=BOTH), {}, now=NOW, randomness=random.Random(0)) is None
 
 
-def test_only_what_failed_is_sent_again_and_later() -> None:
+def test_only_the_failed_deliveries_are_tried_again_after_a_pause() -> None:
     after = round_of(ended(deliveries=BOTH), {"dead_letter": AWAY})
     assert after.ending is not None
     assert after.ending.deliveries == ("dead_letter",)
@@ -65,7 +65,7 @@ def test_only_what_failed_is_sent_again_and_later() -> None:
         DocumentTooLarge("too large", code="DocumentTooLarge"),
     ],
 )
-def test_a_lasting_error_makes_the_event_stuck_after_three_tries_and_a_minute(error: ServiceError) -> None:
+def test_an_event_is_stuck_after_three_lasting_errors_and_one_minute(error: ServiceError) -> None:
     event, times = until_stuck(error)
     assert event.stuck == f"on_failure: {error}"
     assert len(times) >= 3
@@ -74,7 +74,7 @@ def test_a_lasting_error_makes_the_event_stuck_after_three_tries_and_a_minute(er
     assert (event.ending.rejections, event.ending.rejected_since) == (len(times), NOW)
 
 
-def test_a_minute_alone_is_not_enough() -> None:
+def test_an_event_is_not_stuck_after_two_rejections_in_an_hour() -> None:
     event = round_of(round_of(ended(), {"on_failure": DENIED}), {"on_failure": DENIED}, now=NOW + 3600)
     assert event.stuck == ""
     assert round_of(event, {"on_failure": DENIED}, now=NOW + 3601).stuck
@@ -83,7 +83,7 @@ def test_a_minute_alone_is_not_enough() -> None:
 @pytest.mark.parametrize(
     "error", [AWAY, Throttled("slow", code="Throttling"), QueueFull("full", code="QueueFull", retry_after=5)]
 )
-def test_an_error_that_may_pass_is_waited_for_without_end(error: ServiceError) -> None:
+def test_an_event_is_never_stuck_because_of_temporary_errors(error: ServiceError) -> None:
     event, times = until_stuck(error)
     assert event.stuck == ""
     waits = [after - before for before, after in itertools.pairwise(times)]
@@ -91,7 +91,7 @@ def test_an_error_that_may_pass_is_waited_for_without_end(error: ServiceError) -
     assert min(waits[10:]) >= 150
 
 
-def test_an_event_is_not_stuck_while_one_of_its_deliveries_may_pass() -> None:
+def test_an_event_is_not_stuck_while_one_of_its_errors_is_temporary() -> None:
     event = ended(deliveries=BOTH)
     for number in range(10):
         event = round_of(event, {"on_failure": DENIED, "dead_letter": AWAY}, now=NOW + number * 60)
@@ -105,16 +105,16 @@ def test_an_event_is_not_stuck_while_one_of_its_deliveries_may_pass() -> None:
     "error",
     [Throttled("slow", code="Throttling", retry_after=100), QueueFull("full", code="QueueFull", retry_after=100)],
 )
-def test_the_pause_that_a_service_asks_for_is_kept(error: ServiceError) -> None:
+def test_a_delivery_waits_as_long_as_the_service_asks_for(error: ServiceError) -> None:
     assert round_of(ended(), {"on_failure": error}).due_at == NOW + 100
 
 
-def test_the_reason_of_a_stuck_event_is_bounded() -> None:
+def test_the_reason_of_a_stuck_event_has_at_most_500_characters() -> None:
     event, _ = until_stuck(Rejected("x" * 10_000, code="x"))
     assert len(event.stuck) == 500
 
 
-def test_a_person_may_have_a_stuck_event_sent_again_with_all_its_tries() -> None:
+def test_a_stuck_event_that_a_person_retries_is_due_at_once_without_rejections() -> None:
     event, _ = until_stuck(DENIED)
     again = retried(event, now=NOW + 5000)
     assert (again.stuck, again.due_at, again.postponements) == ("", NOW + 5000, 0)
@@ -122,7 +122,7 @@ def test_a_person_may_have_a_stuck_event_sent_again_with_all_its_tries() -> None
     assert retried(replace(EVENT, stuck="its function is gone"), now=NOW + 1) == replace(EVENT, due_at=NOW + 1)
 
 
-def test_only_an_ended_event_has_deliveries() -> None:
+def test_a_delivery_that_the_event_does_not_need_is_an_error() -> None:
     with pytest.raises(AssertionError):
         round_of(EVENT, {"on_failure": AWAY})
     with pytest.raises(AssertionError):

@@ -19,7 +19,7 @@ from poller.core.events.json_text import NotJson, as_json, dumped, parsed
         b'{"a":1,"a":2}',
     ],
 )
-def test_json_is_taken_as_it_is(payload: bytes) -> None:
+def test_a_json_payload_stays_unchanged(payload: bytes) -> None:
     parsed(payload)
     assert as_json(payload) == payload
 
@@ -28,12 +28,12 @@ def test_json_is_taken_as_it_is(payload: bytes) -> None:
     "payload",
     [b"", b"hello", b"NaN", b"[Infinity]", b"{'a': 1}", b"{}{}", b'"\xff"', b"\xef\xbb\xbf{}", b"[" * 100_000],
 )
-def test_what_is_no_json_becomes_a_string(payload: bytes) -> None:
+def test_a_payload_that_is_not_json_becomes_a_json_string(payload: bytes) -> None:
     with pytest.raises(NotJson):
         parsed(payload)
     assert parsed(as_json(payload)) == payload.decode(errors="replace")
 
 
 @pytest.mark.parametrize("payload", [b'{"a":"\\ud800"}', '{"a":"ñ"}'.encode()])
-def test_what_was_parsed_is_written_as_the_same_json(payload: bytes) -> None:
+def test_a_parsed_document_is_written_as_the_same_json(payload: bytes) -> None:
     assert dumped(parsed(payload)) == payload

@@ -42,13 +42,13 @@ def texts(event: Event, function: Function = FUNCTION) -> list[dict[str, Any]]:
     return [json.loads(document.text) for document in records_of(event, function)]
 
 
-def test_the_record_is_the_documented_one_in_its_order() -> None:
+def test_the_record_has_the_documented_members_in_the_same_order() -> None:
     (text, *_) = [document.text.decode() for document in records_of(EXHAUSTED, FUNCTION)]
     expected = json.dumps(json.loads(SAMPLE), separators=(",", ":"))
     assert text == expected.replace('{"ORDER_IDS":["9e07af03"]}', '{"ORDER_IDS": ["9e07af03"]}'), "as it was sent"
 
 
-def test_a_success_has_no_function_error() -> None:
+def test_the_record_of_a_success_has_no_function_error() -> None:
     last = LastAttempt(status_code=200, executed_version="7", payload=b"null")
     record = whole(ended(replace(EVENT, attempts=1), condition="Success", last=last))
     assert record["responseContext"] == {"statusCode": 200, "executedVersion": "7"}
@@ -57,19 +57,19 @@ def test_a_success_has_no_function_error() -> None:
 
 
 @pytest.mark.parametrize("status_code", [429, 404, 400])
-def test_a_function_that_never_ran_has_only_a_status(status_code: int) -> None:
+def test_the_record_has_only_a_status_code_if_the_function_did_not_run(status_code: int) -> None:
     record = whole(ended(last=LastAttempt(status_code=status_code, error_message="x")))
     assert record["responseContext"] == {"statusCode": status_code}
     assert "responsePayload" not in record
 
 
-def test_a_function_that_was_never_asked_has_no_response_parts() -> None:
+def test_the_record_has_no_response_members_if_no_attempt_was_made() -> None:
     record = whole(ended(condition="ZeroReservedConcurrency", last=None))
     assert list(record) == ["version", "timestamp", "requestContext", "requestPayload"]
     assert record["requestContext"]["approximateInvokeCount"] == 0
 
 
-def test_smaller_records_leave_out_the_answer_and_then_the_event_too() -> None:
+def test_the_smaller_records_leave_out_the_answer_and_then_the_event_too() -> None:
     record, without_answer, without_both = texts(EXHAUSTED)
     assert without_answer == {name: record[name] for name in record if name != "responsePayload"}
     assert without_both == {name: without_answer[name] for name in without_answer if name != "requestPayload"}
@@ -83,7 +83,7 @@ def test_a_record_without_an_answer_has_one_smaller_record() -> None:
 @pytest.mark.parametrize(
     ("payload", "shown"), [(b"hello", "hello"), (b"\xff", "\ufffd"), (b'"\\ud800"', "\ud800"), (b"", "")]
 )
-def test_a_payload_that_is_no_json_is_a_string(payload: bytes, shown: str) -> None:
+def test_the_record_shows_a_payload_that_is_not_json_as_a_string(payload: bytes, shown: str) -> None:
     assert whole(ended(replace(EVENT, payload=payload)))["requestPayload"] == shown
 
 
@@ -97,20 +97,20 @@ def test_a_payload_that_is_no_json_is_a_string(payload: bytes, shown: str) -> No
         ("no arn", "insert_records:$LATEST"),
     ],
 )
-def test_the_function_is_named_with_its_qualifier(invoked_arn: str | None, resource: str) -> None:
+def test_the_record_names_the_function_with_its_qualifier(invoked_arn: str | None, resource: str) -> None:
     event = replace(EXHAUSTED, invoked_arn=invoked_arn)
     expected = f"arn:aws:lambda:eu-west-1:123456789012:function:{resource}"
     assert whole(event)["requestContext"]["functionArn"] == expected
     assert next(records_of(event, FUNCTION)).function_arn == expected
 
 
-def test_a_qualifier_in_the_file_is_named_unless_the_client_asked_for_another() -> None:
+def test_the_record_has_the_qualifier_of_the_settings_if_the_client_wrote_none() -> None:
     function = replace(FUNCTION, arn=replace(FUNCTION.arn, resource="function:insert_records:7"))
     assert whole(EXHAUSTED, function)["requestContext"]["functionArn"].endswith(":insert_records:7")
     assert next(records_of(EXHAUSTED, function)).folder == "aws/lambda/async/insert_records"
 
 
-def test_all_documents_of_an_event_have_what_the_services_need() -> None:
+def test_all_documents_of_an_event_have_the_same_id_folder_and_time() -> None:
     documents = list(records_of(EXHAUSTED, FUNCTION))
     assert {document._replace(text=b"") for document in documents} == {documents[0]._replace(text=b"")}
     one = documents[0]
@@ -124,6 +124,6 @@ def test_all_documents_of_an_event_have_what_the_services_need() -> None:
     assert next(records_of(other, FUNCTION)).document_id != one.document_id
 
 
-def test_a_bus_is_told_of_a_success() -> None:
+def test_an_event_bus_gets_the_detail_type_of_a_success() -> None:
     event = ended(condition="Success", last=FAILED)
     assert next(records_of(event, FUNCTION)).detail_type == "Lambda Function Invocation Result - Success"

@@ -56,7 +56,7 @@ def message(body: bytes) -> Event:
 
 
 @pytest.mark.parity("event queue of one's own")
-def test_a_message_becomes_an_event_with_another_payload_no_event_or_one_that_ends_at_once() -> None:
+def test_a_senders_message_becomes_an_event_or_no_event_or_an_event_that_ends_at_once() -> None:
     sns = of_sender(message(text(SNS)))
     assert sns == message(payload_of(text(SNS)) or b"")
     assert of_sender(message(text(S3_TEST))) is None
@@ -66,18 +66,18 @@ def test_a_message_becomes_an_event_with_another_payload_no_event_or_one_that_en
 @pytest.mark.parametrize(
     "body", [text(S3), text(EVENTBRIDGE), b'{ "a" : 1 }', b"[1]", b'"text"', b"null", b'"\\ud800"', b'{"Type":[]}']
 )
-def test_json_becomes_the_event_as_it_is(body: bytes) -> None:
+def test_a_json_body_becomes_the_payload_unchanged(body: bytes) -> None:
     assert payload_of(body) == body
 
 
-def test_the_test_message_of_s3_is_no_event() -> None:
+def test_the_test_message_of_s3_becomes_no_event() -> None:
     assert payload_of(text(S3_TEST)) is None
     for key in ("Service", "Event"):
         body = text({name: value for name, value in S3_TEST.items() if name != key})
         assert payload_of(body) == body
 
 
-def test_a_message_of_sns_becomes_what_lambda_passes() -> None:
+def test_an_sns_message_becomes_the_event_that_lambda_passes() -> None:
     """As in the sample of "Invoking Lambda functions with Amazon SNS notifications"."""
     record = sns_event(SNS)
     assert list(record) == ["EventSource", "EventVersion", "EventSubscriptionArn", "Sns"]
@@ -90,14 +90,14 @@ def test_a_message_of_sns_becomes_what_lambda_passes() -> None:
     assert record["Sns"] == {renamed.get(name, name): value for name, value in SNS.items()}
 
 
-def test_a_message_of_sns_without_subject_and_attributes_has_their_empty_values() -> None:
+def test_an_sns_message_without_subject_and_attributes_gets_empty_values() -> None:
     message = {name: value for name, value in SNS.items() if name not in ("Subject", "MessageAttributes")}
     sns = sns_event(message)["Sns"]
     assert (sns["Subject"], sns["MessageAttributes"]) == (None, {})
 
 
 @pytest.mark.parametrize("url", [None, 7, "", "https://[", "https://sns/?Action=Unsubscribe"])
-def test_a_subscription_that_is_not_named_is_the_topic(url: Any) -> None:
+def test_the_topic_arn_replaces_a_missing_subscription_arn(url: Any) -> None:
     message = {name: value for name, value in SNS.items() if name != "UnsubscribeURL"}
     if url is not None:
         message["UnsubscribeURL"] = url
@@ -105,7 +105,7 @@ def test_a_subscription_that_is_not_named_is_the_topic(url: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["Type", "MessageId", "TopicArn", "Message", "Timestamp", "Signature"])
-def test_what_only_looks_like_a_message_of_sns_is_taken_as_it_is(key: str) -> None:
+def test_a_body_that_only_resembles_an_sns_message_stays_unchanged(key: str) -> None:
     for body in (
         text({name: value for name, value in SNS.items() if name != key}),
         text(SNS | {key: 7}),
@@ -114,17 +114,17 @@ def test_what_only_looks_like_a_message_of_sns_is_taken_as_it_is(key: str) -> No
         assert payload_of(body) == body
 
 
-def test_half_of_a_surrogate_pair_goes_on() -> None:
+def test_half_of_a_surrogate_pair_in_an_sns_message_stays_unchanged() -> None:
     assert sns_event(SNS | {"Message": "\ud800"})["Sns"]["Message"] == "\ud800"
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"{", b"NaN", b"\xff"])
-def test_a_body_that_is_no_json_is_named(body: bytes) -> None:
+def test_a_body_that_is_not_json_raises_not_json(body: bytes) -> None:
     with pytest.raises(NotJson):
         payload_of(body)
 
 
-def test_a_message_of_sns_that_is_too_deep_to_be_written_again_ends_at_once() -> None:
+def test_an_sns_message_that_is_nested_too_deeply_becomes_an_event_that_ends_at_once() -> None:
     attributes = b"[" * 1010 + b"]" * 1010
     body = text(SNS | {"MessageAttributes": "here"}).replace(b'"here"', attributes)
     assert of_sender(message(body)) == replace(message(body), last=NOT_JSON)

@@ -23,14 +23,14 @@ def sent_on(trace: str) -> str:
 OWN = sent_on("").partition("Lineage=")[2].partition(":")[0]
 
 
-def test_a_header_goes_on_with_one_more_pass_of_the_function() -> None:
+def test_the_function_receives_the_header_with_one_more_pass() -> None:
     start = f"Root={ROOT};Parent={PARENT};Sampled=1"
     assert sent_on(start) == f"{start};Lineage={OWN}:1"
     assert sent_on(f"{start};Lineage={OWN}:1") == f"{start};Lineage={OWN}:2"
     assert sent_on(f"{start};Lineage=c512fbe3:2|{OWN}:7") == f"{start};Lineage=c512fbe3:2|{OWN}:8"
 
 
-def test_an_event_without_a_header_gets_the_same_one_for_each_attempt() -> None:
+def test_an_event_without_a_header_gets_the_same_header_for_each_attempt() -> None:
     first = sent_on("")
     assert re.fullmatch(rf"Root=1-6553f100-[0-9a-f]{{24}};Parent=[0-9a-f]{{16}};Sampled=0;Lineage={OWN}:1", first)
     assert sent_on("") == first
@@ -55,21 +55,21 @@ def test_an_event_without_a_header_gets_the_same_one_for_each_attempt() -> None:
         ";;=;",
     ],
 )
-def test_a_part_that_is_malformed_or_unknown_does_not_go_on(part: str) -> None:
+def test_a_malformed_or_unknown_part_of_the_header_is_left_out(part: str) -> None:
     assert sent_on(part) == sent_on("")
 
 
-def test_a_header_is_read_up_to_its_limit() -> None:
+def test_only_the_first_2048_characters_of_a_header_are_read() -> None:
     assert sent_on(f"{' ' * 2000};Sampled=1") != sent_on("")
     assert sent_on(f"{' ' * 2048};Sampled=1") == sent_on("")
 
 
-def test_the_order_of_the_parts_and_spaces_do_not_matter_and_the_first_of_two_counts() -> None:
+def test_a_header_may_have_spaces_any_order_and_duplicates_of_which_the_first_counts() -> None:
     expected = sent_on(f"Root={ROOT};Parent={PARENT};Sampled=1")
     assert sent_on(f" Sampled=1; Parent={PARENT} ;Root={ROOT};Sampled=0") == expected
 
 
-def test_a_lineage_stays_short_and_keeps_its_own_function_and_the_most_frequent_ones() -> None:
+def test_a_full_lineage_keeps_its_own_function_and_the_functions_with_most_passes() -> None:
     lineage = "|".join(f"{number:08x}:{number + 1}" for number in range(60))
     kept = sent_on(f"Lineage={lineage}").partition("Lineage=")[2].split("|")
     assert len(kept) == MAXIMUM_LINEAGE
@@ -77,7 +77,7 @@ def test_a_lineage_stays_short_and_keeps_its_own_function_and_the_most_frequent_
     assert kept[0] == "0000001d:30"
 
 
-def test_the_passes_of_a_function_are_counted_for_itself_alone() -> None:
+def test_each_function_has_its_own_count_of_passes() -> None:
     for count in (1, 16, 99_999):
         event = replace(EVENT, trace=f"Lineage={OWN}:{count}")
         assert passes(event, FUNCTION.arn) == count
@@ -85,6 +85,6 @@ def test_the_passes_of_a_function_are_counted_for_itself_alone() -> None:
     assert passes(EVENT, FUNCTION.arn) == 0
 
 
-def test_a_function_is_the_same_with_each_qualifier() -> None:
+def test_all_qualifiers_of_a_function_share_one_count_of_passes() -> None:
     live = replace(FUNCTION.arn, resource=f"{FUNCTION.arn.resource}:live")
     assert passed_on(EVENT, live) == passed_on(EVENT, FUNCTION.arn)

@@ -45,13 +45,13 @@ def anyio_backend() -> Any:
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
-async def test_events_of_the_settings_functions_are_no_orphans() -> None:
+async def test_events_of_functions_in_the_settings_are_not_orphaned() -> None:
     world = World()
     await world.orphans.run_once()
     assert (world.orphans.statuses(), world.facts) == ([], [])
 
 
-async def test_events_of_a_function_that_is_gone_are_shown_as_stuck_and_said_once() -> None:
+async def test_events_of_a_removed_function_count_as_stuck_and_are_reported_once() -> None:
     world = World()
     oldest = EPOCH - 100
     world.stored[OLD] = EventQueueDepth(waiting=3, in_flight=1, stuck=2, oldest_accepted_at=oldest)
@@ -65,7 +65,7 @@ async def test_events_of_a_function_that_is_gone_are_shown_as_stuck_and_said_onc
     assert world.facts == [EventsOrphaned(OLD, 6)]
 
 
-async def test_a_function_that_comes_back_has_no_orphans_at_once() -> None:
+async def test_a_function_that_is_added_again_has_no_orphaned_events() -> None:
     world = World()
     world.stored[OLD] = EventQueueDepth(waiting=3, in_flight=0)
     await world.orphans.run_once()
@@ -73,7 +73,7 @@ async def test_a_function_that_comes_back_has_no_orphans_at_once() -> None:
     assert world.orphans.statuses() == []
 
 
-async def test_a_queue_that_fails_changes_nothing() -> None:
+async def test_an_error_of_the_queue_keeps_the_known_orphaned_events() -> None:
     world = World()
     world.stored[OLD] = EventQueueDepth(waiting=3, in_flight=0)
     await world.orphans.run_once()

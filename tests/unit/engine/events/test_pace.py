@@ -29,13 +29,13 @@ async def pauses_after(pace: Pace, count: int) -> list[float]:
     return pauses
 
 
-async def test_at_first_nothing_is_slow() -> None:
+async def test_a_new_pace_is_not_slow() -> None:
     pace = Pace(random.Random(1))
     assert not pace.is_slow
     assert pace.pause <= 0
 
 
-async def test_each_postponement_makes_the_pause_longer_up_to_its_limit() -> None:
+async def test_each_postponement_makes_the_pause_longer_up_to_a_limit() -> None:
     pauses = await pauses_after(pace := Pace(random.Random(1)), 10)
     longest = [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 20, 20, 20]
     assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True)), pauses
@@ -43,7 +43,7 @@ async def test_each_postponement_makes_the_pause_longer_up_to_its_limit() -> Non
     assert pace.pause <= 0.001
 
 
-async def test_invocations_that_ran_side_by_side_count_as_one_postponement() -> None:
+async def test_postponements_of_parallel_invocations_count_once() -> None:
     pace = Pace(random.Random(1))
     began_at = anyio.current_time()
     await anyio.sleep(1.0)
@@ -52,14 +52,14 @@ async def test_invocations_that_ran_side_by_side_count_as_one_postponement() -> 
     assert pace.pause <= 0.2
 
 
-async def test_the_pause_is_at_least_as_long_as_the_function_asks_for() -> None:
+async def test_the_pause_is_at_least_as_long_as_the_service_asks_for() -> None:
     pace = Pace(random.Random(1))
     pace.postponed(retry_after=7.0, began_at=0.0)
     pace.postponed(retry_after=None, began_at=-1.0)
     assert pace.pause == 7.0
 
 
-async def test_an_invocation_that_runs_ends_the_slowness_at_once() -> None:
+async def test_an_invocation_that_runs_ends_the_slow_pace_at_once() -> None:
     pace = Pace(random.Random(1))
     await pauses_after(pace, 5)
     pace.postponed(retry_after=None, began_at=anyio.current_time())

@@ -28,7 +28,7 @@ def permits_of(capacity: int) -> tuple[EventPermits, FunctionRoom, Pace]:
     return permits, room, pace
 
 
-async def test_as_many_events_as_the_function_has_room_for() -> None:
+async def test_as_many_events_may_be_taken_as_the_function_has_room_for() -> None:
     permits, room, _ = permits_of(5)
     assert permits.free == 5
     room.batches, room.short_polls = 1, 1
@@ -37,11 +37,11 @@ async def test_as_many_events_as_the_function_has_room_for() -> None:
     assert (permits.free, room.batches) == (2, 2)
 
 
-async def test_never_more_than_one_call_may_bring() -> None:
+async def test_at_most_64_events_may_be_taken_with_one_call() -> None:
     assert permits_of(1000)[0].free == MOST_AT_ONCE
 
 
-async def test_one_event_if_others_use_up_the_room_and_none_is_in_hand() -> None:
+async def test_one_event_may_be_taken_if_batches_use_up_the_room() -> None:
     permits, room, _ = permits_of(2)
     room.batches = 2
     assert permits.free == 1
@@ -49,7 +49,7 @@ async def test_one_event_if_others_use_up_the_room_and_none_is_in_hand() -> None
     assert permits.free == 0
 
 
-async def test_an_answered_event_takes_no_room_of_the_function_but_counts_in_hand() -> None:
+async def test_an_answered_event_takes_no_room_but_counts_as_in_hand() -> None:
     permits, room, _ = permits_of(1)
     for _ in range(IN_DELIVERY):
         permits.begin()
@@ -62,7 +62,7 @@ async def test_an_answered_event_takes_no_room_of_the_function_but_counts_in_han
     assert permits.free == 1
 
 
-async def test_one_event_at_a_time_while_the_function_is_throttled() -> None:
+async def test_one_event_at_a_time_may_be_taken_while_the_function_is_throttled() -> None:
     permits, _, pace = permits_of(5)
     pace.postponed(retry_after=None, began_at=0.0)
     assert permits.free == 1
@@ -91,14 +91,14 @@ async def waits(permits: EventPermits, room: FunctionRoom, *, until: str) -> int
 
 
 @pytest.mark.parametrize("until", ["an event is answered", "a batch of a mapping ends"])
-async def test_who_waits_goes_on_when_there_is_room(until: str) -> None:
+async def test_a_waiting_take_continues_when_the_function_has_room(until: str) -> None:
     permits, room, _ = permits_of(2)
     permits.begin()
     room.batches += 1
     assert await waits(permits, room, until=until) == 1
 
 
-async def test_a_run_that_has_left_is_not_called_any_more() -> None:
+async def test_a_run_that_has_ended_no_longer_listens_to_the_room() -> None:
     permits, room, _ = permits_of(1)
     permits.leave()
     assert room._listeners == []

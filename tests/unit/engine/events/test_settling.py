@@ -31,7 +31,7 @@ def anyio_backend() -> Any:
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
-async def test_an_event_that_is_too_large_for_sqs_after_its_first_attempt_goes_on_in_the_daemons_own_queue() -> None:
+async def test_an_event_that_has_become_too_large_for_sqs_moves_to_the_daemons_own_queue() -> None:
     clock, sqs, facts = VirtualClock(), FakeSqs(), list[Fact]()
     stored = sqs.create_queue("events", maximum_message_bytes=1024)
     queue = SqsEventQueue(
