@@ -367,6 +367,17 @@ async def test_the_log_tail_has_the_lines_of_its_invocation_between_lambdas_own(
     assert "Init Duration" not in later[-1]
 
 
+async def test_what_a_child_wrote_before_its_first_event_stands_in_the_first_log_tail(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(
+        "print('importing', flush=True)\n\ndef handle(event, context):\n    print(context.aws_request_id)\n"
+    )
+    async with opened(callable_kind("loud:handle", directory=tmp_path), Recorded()) as target:
+        first = await tail_of(target, {}, "a")
+        second = await tail_of(target, {}, "b")
+    assert first[1:-2] == ["importing", "a"]
+    assert second[1:-2] == ["b"]
+
+
 async def test_the_log_tail_has_no_lines_of_the_invocation_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
