@@ -143,9 +143,7 @@ def unqualified_arn(function: Function) -> str:
 
 
 def _invoked_arn(function: Function, qualifier: str | None) -> str:
-    if isinstance(function.kind, LambdaApi) or qualifier is None:
-        return str(function.arn)
-    return f"{unqualified_arn(function)}:{qualifier}"
+    return str(function.arn) if qualifier is None else f"{unqualified_arn(function)}:{qualifier}"
 
 
 def _is_meant(function: Function, name: Name) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from poller.lambda_api.errors import ApiError
 from poller.lambda_api.names import NAME_PATTERN, QUALIFIER_PATTERN, Home, Name, find, parse
-from poller.model.arn import Arn
+from poller.model.arn import Arn, unqualified
 from poller.model.function import Function, LambdaApi
 from poller.model.ids import FunctionName
 from tests.fakes.functions import function, http_kind
@@ -75,6 +76,14 @@ def test_a_function_on_lambda_has_the_qualifier_of_its_arn(written: str) -> None
     )
 
 
+def test_a_function_on_lambda_whose_arn_has_no_qualifier_has_latest() -> None:
+    plain = replace(
+        ON_LAMBDA, kind=LambdaApi(name="billing", qualifier=None, region="eu-west-1"), arn=unqualified(ON_LAMBDA.arn)
+    )
+    answer = find(parse("bill", "$LATEST"), {plain.name: plain}, HOME)
+    assert (answer.function, answer.invoked_arn) == (plain, f"{plain.arn}:$LATEST")
+
+
 @pytest.mark.parametrize(
     ("written", "qualifier", "missing"),
     [
@@ -84,6 +93,9 @@ def test_a_function_on_lambda_has_the_qualifier_of_its_arn(written: str) -> None
         ("insert_records", "$latest", "insert_records:$latest"),
         ("insert_records", "1", "insert_records:1"),
         ("x" * 65, None, "x" * 65 + ":$LATEST"),
+        ("x" * 170, None, "x" * 170 + ":$LATEST"),
+        ("insert_records", "q" * 128, "insert_records:" + "q" * 128),
+        ("us-east-1:live", None, "us-east-1:live"),
         ("arn:aws:lambda:eu-west-1:123456789012:function", None, "function:$LATEST"),
     ],
 )
@@ -99,6 +111,7 @@ def test_only_invoke_shows_the_qualifier_that_was_left_out() -> None:
 def test_an_arn_of_another_region_or_account_names_no_function() -> None:
     other = "arn:aws:lambda:us-east-1:123456789012:function:insert_records"
     assert error(other)[1] == "Functions from 'us-east-1' are not reachable in this region ('eu-west-1')"
+    assert error(ARN.replace("arn:aws:", "arn:aws-cn:"))[1] == f"Function not found: {ARN}:$LATEST"
     assert error("210987654321:function:insert_records")[1].startswith(
         "Function not found: arn:aws:lambda:eu-west-1:2109"
     )
