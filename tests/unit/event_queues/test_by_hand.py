@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def daemon(path: Path, *events: Event) -> Iterator[list[TakenEvent]]:
-    """A daemon has the file open within the block. It has put the events, and claimed those of `mail`."""
+    """Keep the file open as a daemon does, within the block. Put the events, and claim the events of `mail`."""
     with shared(path) as file:
         put(file, events)
         yield take(file, MAIL, claim="its claim", count=10, now=NOW, until=NOW + 60)
@@ -65,7 +65,7 @@ def test_events_are_listed_without_their_payloads_and_the_oldest_first(path: Pat
         assert not mail.is_claimed
 
 
-def test_a_long_list_is_cut_and_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_oldest_events_are_listed_but_all_are_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(by_hand, "MAXIMUM_LISTED", 3)
     events = [event(NOW + number) for number in range(5)]
     with daemon(path, *events):
@@ -74,7 +74,7 @@ def test_a_long_list_is_cut_and_counted(path: Path, monkeypatch: pytest.MonkeyPa
     assert listing.total == 5
 
 
-def test_one_event_is_shown_whole(path: Path) -> None:
+def test_one_event_is_shown_with_its_payload(path: Path) -> None:
     put = event(NOW, payload=b'{"a": 1}', stuck="AccessDenied", ending=ENDING)
     with daemon(path, put, event(NOW)):
         assert shown(path, RESIZE, put.request_id) == put
@@ -83,9 +83,7 @@ def test_one_event_is_shown_whole(path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_one", [True, False], ids=["one", "all"])
-def test_a_stuck_event_that_is_retried_is_taken_at_once_and_its_rejections_are_forgotten(
-    path: Path, is_one: bool
-) -> None:
+def test_a_retried_stuck_event_is_taken_at_once_without_its_rejections(path: Path, is_one: bool) -> None:
     first = event(NOW, due_in=100, stuck="AccessDenied", ending=ENDING)
     second = event(NOW, due_in=100, stuck="NotFound")
     waiting = event(NOW, due_in=100)
@@ -99,7 +97,7 @@ def test_a_stuck_event_that_is_retried_is_taken_at_once_and_its_rejections_are_f
         assert len(states(path, MAIL)) == 1
 
 
-def test_an_event_that_is_not_stuck_is_not_retried(path: Path) -> None:
+def test_a_retry_does_not_change_an_event_that_is_not_stuck(path: Path) -> None:
     waiting = event(NOW, due_in=100)
     with daemon(path, waiting):
         assert retry(path, RESIZE, waiting.request_id, now=NOW) == 0
@@ -107,7 +105,7 @@ def test_an_event_that_is_not_stuck_is_not_retried(path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_one", [True, False], ids=["one", "all"])
-def test_dropped_events_are_gone_with_their_payloads(path: Path, is_one: bool) -> None:
+def test_a_drop_removes_events_and_their_payloads(path: Path, is_one: bool) -> None:
     stuck, waiting, other = event(NOW, stuck="NotFound"), event(NOW), event(NOW, function=MAIL)
     with daemon(path, stuck, waiting, other):
         assert drop(path, RESIZE, stuck.request_id if is_one else None, now=NOW) == (1 if is_one else 2)
@@ -117,13 +115,13 @@ def test_dropped_events_are_gone_with_their_payloads(path: Path, is_one: bool) -
             assert file.execute("SELECT count(*) FROM payload").fetchone() == (2 if is_one else 1,)
 
 
-def test_a_claimed_event_is_not_dropped_before_its_claim_has_ended(path: Path) -> None:
+def test_a_claimed_event_cannot_be_dropped_before_its_claim_has_ended(path: Path) -> None:
     with daemon(path, event(NOW, function=MAIL)):
         assert drop(path, MAIL, None, now=NOW + 59) == 0
         assert drop(path, MAIL, None, now=NOW + 60) == 1
 
 
-def test_an_event_that_was_dropped_is_not_put_back(path: Path) -> None:
+def test_a_dropped_event_cannot_be_put_back(path: Path) -> None:
     with daemon(path, event(NOW, function=MAIL)) as [taken]:
         drop(path, MAIL, None, now=NOW + 60)
         with shared(path) as file:
@@ -131,7 +129,7 @@ def test_an_event_that_was_dropped_is_not_put_back(path: Path) -> None:
         assert states(path, MAIL) == []
 
 
-def test_a_file_that_was_never_written_has_no_event(path: Path) -> None:
+def test_a_file_that_does_not_exist_has_no_events(path: Path) -> None:
     assert listed(path, RESIZE, now=NOW) == Listing([], 0)
     assert shown(path, RESIZE, RequestId("any")) is None
     assert retry(path, RESIZE, None, now=NOW) == drop(path, RESIZE, None, now=NOW) == 0

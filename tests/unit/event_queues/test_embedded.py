@@ -35,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Process:
-    """What one process has: a clock, which a test may set, and the queue in its file."""
+    """A process: its clock, which a test may set, and its queue in the file."""
 
     def __init__(self, path: Path, *, maximum_bytes: int = MAXIMUM_BYTES, ahead: float = 0.0) -> None:
         self.clock = VirtualClock(ahead=ahead)
@@ -49,14 +49,14 @@ class Process:
 
 
 def size_of(path: Path) -> int:
-    """The bytes of the database, also those that are still in its log."""
+    """Return the size of the database in bytes, with the pages that are still in its log."""
     with closing(sqlite3.connect(path)) as file:
         return int(file.execute("PRAGMA page_count").fetchone()[0]) * 4096
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another program holds the file's write lock within the block."""
+    """Hold the write lock of the file within the block, as another program might."""
     with closing(sqlite3.connect(path, isolation_level=None)) as program:
         program.execute("BEGIN IMMEDIATE")
         yield
@@ -73,7 +73,9 @@ async def test_events_survive_a_restart(path: Path) -> None:
         assert [taken.event for taken in await after.take()] == [put]
 
 
-async def test_beside_a_living_process_the_events_of_a_dead_one_become_free_when_its_claims_end(path: Path) -> None:
+async def test_the_events_of_a_dead_process_become_free_when_its_claims_end_if_another_process_lives(
+    path: Path,
+) -> None:
     async with Process(path).queue:
         before = Process(path)
         put = before.event()
@@ -86,7 +88,7 @@ async def test_beside_a_living_process_the_events_of_a_dead_one_become_free_when
                 assert [each.event for each in await after.take()] == taken
 
 
-async def test_a_restarted_process_that_is_alone_takes_the_claimed_events_at_once(path: Path) -> None:
+async def test_a_restarted_process_takes_the_claimed_events_at_once_if_it_is_alone(path: Path) -> None:
     before = Process(path)
     put = before.event()
     async with before.queue as queue:
@@ -97,7 +99,7 @@ async def test_a_restarted_process_that_is_alone_takes_the_claimed_events_at_onc
         assert [each.event for each in await after.take()] == [put]
 
 
-async def test_puts_side_by_side_share_a_flush(path: Path) -> None:
+async def test_concurrent_puts_share_a_flush(path: Path) -> None:
     process = Process(path)
     async with process.queue as queue:
         before = transactions(path)
@@ -122,7 +124,9 @@ async def test_a_take_that_is_cancelled_while_it_claims_ends_its_claims(path: Pa
             assert [taken.event for taken in await process.take(wait_in_seconds=CLAIM_IN_SECONDS)] == [put]
 
 
-async def test_the_disk_of_the_checkpoints_keeps_a_reserve(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_puts_leave_a_reserve_on_the_disk_for_the_checkpoints(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = Process(path)
     answer = LastAttempt(status_code=200, payload=b"1" * 100_000)
     ending = Ending(condition="Success", at=1.0, last=answer, deliveries=("on_success",))
@@ -140,8 +144,8 @@ async def test_the_disk_of_the_checkpoints_keeps_a_reserve(path: Path, monkeypat
         assert (await queue.depth(RESIZE)).waiting == 1
 
 
-async def test_an_event_that_has_grown_is_put_back_into_a_full_queue(path: Path) -> None:
-    """Otherwise the answer would be lost, and the function would be invoked again."""
+async def test_a_full_queue_accepts_an_event_that_has_grown_and_is_put_back(path: Path) -> None:
+    """If the queue refused the event, the answer would be lost, and the function would be invoked again."""
     process = Process(path, maximum_bytes=100_000)
     ending = Ending(
         condition="Success", at=1.0, last=LastAttempt(status_code=200, payload=b"1" * 100_000), deliveries=()
@@ -158,7 +162,7 @@ async def test_an_event_that_has_grown_is_put_back_into_a_full_queue(path: Path)
         await queue.put([process.event()])
 
 
-async def test_a_full_queue_takes_what_fits_of_puts_side_by_side(path: Path) -> None:
+async def test_a_nearly_full_queue_accepts_those_of_several_concurrent_puts_that_fit(path: Path) -> None:
     process = Process(path, maximum_bytes=100_000)
     refused: list[int] = []
 
@@ -177,7 +181,7 @@ async def test_a_full_queue_takes_what_fits_of_puts_side_by_side(path: Path) -> 
         assert (await queue.depth(RESIZE)).waiting == 2
 
 
-async def test_a_full_disk_refuses_a_put_whole_and_takes_it_once_there_is_room(path: Path) -> None:
+async def test_a_put_on_a_full_disk_stores_no_event_and_succeeds_once_there_is_room(path: Path) -> None:
     process = Process(path)
     put = [process.event(payload=b"1" * 1_000_000), process.event()]
     async with process.queue as queue:
@@ -189,7 +193,7 @@ async def test_a_full_disk_refuses_a_put_whole_and_takes_it_once_there_is_room(p
         assert len(await process.take()) == 2
 
 
-async def test_a_file_that_was_removed_takes_no_event(path: Path) -> None:
+async def test_a_put_into_a_removed_file_is_rejected(path: Path) -> None:
     process = Process(path)
     async with process.queue as queue:
         for another in (False, True):
@@ -199,7 +203,7 @@ async def test_a_file_that_was_removed_takes_no_event(path: Path) -> None:
         await queue.put([process.event()])
 
 
-async def test_a_take_that_waits_is_told_that_the_file_was_removed(path: Path) -> None:
+async def test_a_waiting_take_raises_an_error_if_the_file_is_removed(path: Path) -> None:
     process = Process(path)
     async with process.queue:
         told: list[str] = []
@@ -221,7 +225,7 @@ async def test_a_take_that_waits_is_told_that_the_file_was_removed(path: Path) -
         assert told == ["FileGone"]
 
 
-async def test_a_file_that_another_program_keeps_locked_is_expected_to_come_back(
+async def test_a_put_into_a_file_that_another_program_has_locked_may_be_tried_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_kind, "BUSY_TIMEOUT_IN_SECONDS", 0)
@@ -243,7 +247,7 @@ async def test_a_file_that_another_program_keeps_locked_is_expected_to_come_back
         "DELETE FROM payload WHERE id < 3",
     ],
 )
-async def test_events_in_damaged_rows_become_stuck_and_the_others_are_taken(path: Path, damage: str) -> None:
+async def test_events_in_damaged_rows_become_stuck_and_other_events_are_taken(path: Path, damage: str) -> None:
     process = Process(path)
     async with process.queue as queue:
         await queue.put([process.event(), process.event(), good := process.event()])
@@ -262,7 +266,7 @@ async def test_events_in_damaged_rows_become_stuck_and_the_others_are_taken(path
     assert by_hand.drop(path, RESIZE, None, now=now) == 2
 
 
-async def test_a_flood_leaves_no_large_file_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_file_becomes_small_again_after_many_events(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "WORTH_A_REBUILD_IN_BYTES", 500_000)
     process = Process(path)
     async with process.queue as queue:
@@ -279,7 +283,7 @@ async def test_a_flood_leaves_no_large_file_behind(path: Path, monkeypatch: pyte
         assert [each.event for each in await process.take()] == [last]
 
 
-async def test_functions_that_left_the_settings_are_found_by_their_events(path: Path) -> None:
+async def test_the_queue_returns_all_functions_that_have_events(path: Path) -> None:
     process = Process(path)
     async with process.queue as queue:
         assert await queue.functions() == frozenset()

@@ -48,12 +48,12 @@ def remove(taken: TakenEvent) -> Remove:
 
 
 def flush(file: sqlite3.Connection) -> int:
-    """How the last commit was flushed: the file's `synchronous`."""
+    """Return how the last commit was flushed: the value of the pragma `synchronous`."""
     return int(file.execute("PRAGMA synchronous").fetchone()[0])
 
 
 def done(file: sqlite3.Connection, room: Room, *jobs: Job) -> list[str]:
-    """Do the jobs, and return the statements that change events. A trigger repeats the statement that it belongs to."""
+    """Do the jobs, and return the statements that change events, without the repetitions that triggers cause."""
     seen: list[str] = []
     file.set_trace_callback(seen.append)
     perform(file, list(jobs), room)
@@ -63,18 +63,18 @@ def done(file: sqlite3.Connection, room: Room, *jobs: Job) -> list[str]:
     return [*{text for text in map(str.strip, seen) if text.startswith(("INSERT", "DELETE", "UPDATE"))}]
 
 
-def test_any_number_of_puts_is_one_statement_for_each_table(file: sqlite3.Connection, room: Room) -> None:
+def test_one_statement_for_each_table_stores_any_number_of_puts(file: sqlite3.Connection, room: Room) -> None:
     assert len(done(file, room, *[put() for _ in range(100)])) == 2
 
 
-def test_any_number_of_removes_is_one_statement(file: sqlite3.Connection, room: Room) -> None:
+def test_one_statement_does_any_number_of_removes(file: sqlite3.Connection, room: Room) -> None:
     taking = take()
     done(file, room, *[put() for _ in range(100)], taking)
     assert len(done(file, room, *map(remove, taking.answer))) == 1
     assert file.execute("SELECT (SELECT count(*) FROM event), (SELECT count(*) FROM payload)").fetchone() == (0, 0)
 
 
-def test_a_put_and_a_remove_are_flushed_and_a_take_alone_is_not(file: sqlite3.Connection, room: Room) -> None:
+def test_puts_and_removes_are_flushed_but_a_take_alone_is_not(file: sqlite3.Connection, room: Room) -> None:
     taking = take()
     done(file, room, put())
     assert flush(file) == FLUSHED
@@ -94,7 +94,7 @@ def test_a_remove_makes_room_for_a_put_of_the_same_group(file: sqlite3.Connectio
     done(file, room, second, remove(taking.answer[0]))
 
 
-def test_a_fault_of_the_file_is_the_fault_of_each_job(file: sqlite3.Connection, room: Room) -> None:
+def test_a_fault_of_the_file_fails_each_job_of_the_group(file: sqlite3.Connection, room: Room) -> None:
     file.execute("DROP TABLE payload")
     jobs: list[Job] = [put(), take()]
     perform(file, jobs, room)

@@ -26,7 +26,7 @@ def anyio_backend() -> Any:
 
 
 class World:
-    """A queue that exists once it is opened, or once `exists` is set as by another process."""
+    """A queue that exists once it is opened. To create it as another process would, a test sets `exists`."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
@@ -55,7 +55,7 @@ class World:
         return await self.queue.take(RESIZE, count=1, wait_in_seconds=wait_in_seconds)
 
 
-async def test_without_a_put_it_is_not_opened() -> None:
+async def test_a_queue_that_does_not_exist_is_not_opened_before_a_put() -> None:
     world = World()
     assert await world.take(wait_in_seconds=20.0) == []
     assert anyio.current_time() == 20.0
@@ -63,7 +63,7 @@ async def test_without_a_put_it_is_not_opened() -> None:
     assert world.opened == 0
 
 
-async def test_the_first_put_opens_it_and_wakes_the_take_that_waits() -> None:
+async def test_the_first_put_opens_the_queue_and_wakes_the_waiting_take() -> None:
     world = World()
     taken: list[TakenEvent] = []
 
@@ -81,7 +81,7 @@ async def test_the_first_put_opens_it_and_wakes_the_take_that_waits() -> None:
     assert (await world.queue.depth(RESIZE)).waiting == 2
 
 
-async def test_a_take_waits_no_longer_than_it_is_told_although_the_queue_is_opened_meanwhile() -> None:
+async def test_a_take_waits_no_longer_than_asked_even_if_the_queue_is_opened_meanwhile() -> None:
     world = World()
 
     async def put_for_later() -> None:
@@ -94,7 +94,7 @@ async def test_a_take_waits_no_longer_than_it_is_told_although_the_queue_is_open
     assert anyio.current_time() <= 20.1
 
 
-async def test_a_queue_that_another_process_has_made_is_opened_by_the_next_take() -> None:
+async def test_the_next_take_opens_a_queue_that_another_process_has_created() -> None:
     world = World()
     await world.behind.put([new_event(world.clock.now())])
     assert await world.take() == []
@@ -102,7 +102,7 @@ async def test_a_queue_that_another_process_has_made_is_opened_by_the_next_take(
     assert len(await world.take()) == 1
 
 
-async def test_an_event_that_was_taken_is_extended_put_back_and_removed_in_the_queue_behind() -> None:
+async def test_extend_put_back_and_remove_reach_the_opened_queue() -> None:
     world = World()
     await world.put()
     (taken,) = await world.take()
@@ -115,7 +115,7 @@ async def test_an_event_that_was_taken_is_extended_put_back_and_removed_in_the_q
     assert world.behind.events == []
 
 
-async def test_a_queue_that_cannot_be_opened_says_why_and_the_next_call_tries_again() -> None:
+async def test_a_call_raises_the_error_of_opening_and_the_next_call_tries_again() -> None:
     world = World()
     world.errors = [CannotStore("the disk is full"), Unreachable("no answer", code="Timeout", was_sent=True)]
     with pytest.raises(Rejected, match="the disk is full") as error:

@@ -50,7 +50,7 @@ def test_processes_that_open_a_new_file_at_the_same_time_all_get_its_tables(path
         assert max(processes.map(count, range(8))) == 8
 
 
-def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
+def test_a_file_of_events_is_recognised_without_its_log(path: Path) -> None:
     with shared(path):
         Path(f"{path}-wal").unlink()
         with closing(sqlite3.connect(path)) as other:
@@ -59,7 +59,7 @@ def test_a_file_says_that_it_is_ours_when_its_log_is_gone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("found", [FORMAT + 1, FORMAT - 1])
-def test_a_file_of_another_format_is_refused_with_what_to_do(path: Path, found: int) -> None:
+def test_the_error_for_a_file_of_another_format_says_what_to_do(path: Path, found: int) -> None:
     with shared(path) as file:
         file.execute(f"PRAGMA user_version = {found}")
     rule = f"was written by another version of poller (its format is {found}, not {FORMAT}): run that version until its"
@@ -68,7 +68,7 @@ def test_a_file_of_another_format_is_refused_with_what_to_do(path: Path, found: 
         pass
 
 
-def test_a_state_file_is_no_file_of_events(path: Path) -> None:
+def test_a_state_file_is_refused_as_a_file_of_events(path: Path) -> None:
     with closing(sqlite3.connect(path)) as file:
         file.executescript("PRAGMA application_id = 1349479532; CREATE TABLE checkpoint (mapping)")
     before = path.read_bytes()
@@ -76,14 +76,14 @@ def test_a_state_file_is_no_file_of_events(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_stays_unchanged(path: Path) -> None:
     path.write_bytes(b"a text that is longer than the header of a database" * 10)
     before = path.read_bytes()
     assert refused(path) == f"is damaged: file is not a database; {EVENTS.advice}"
     assert path.read_bytes() == before
 
 
-def test_a_damaged_page_is_refused_with_what_to_do(path: Path) -> None:
+def test_the_error_for_a_damaged_page_says_what_to_do(path: Path) -> None:
     with shared(path) as file:
         put(file, [event(EPOCH, payload=b"1" * 1000) for _ in range(100)])
     with path.open("r+b") as raw:
@@ -92,7 +92,7 @@ def test_a_damaged_page_is_refused_with_what_to_do(path: Path) -> None:
     assert refused(path).endswith(f"; {EVENTS.advice}")
 
 
-def test_a_file_that_was_emptied_is_not_a_new_one(path: Path) -> None:
+def test_an_emptied_file_is_refused_and_not_treated_as_new(path: Path) -> None:
     with shared(path) as file:
         put(file, [event(EPOCH)])
         log = Path(f"{path}-wal").read_bytes()
@@ -101,17 +101,17 @@ def test_a_file_that_was_emptied_is_not_a_new_one(path: Path) -> None:
     assert refused(path) == f"is damaged: it is empty, but events.db-wal is not; {EVENTS.advice}"
 
 
-def test_a_folder_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_folder_is_not_created(tmp_path: Path) -> None:
     assert refused(tmp_path / "missing" / "events.db") == f"the folder {tmp_path / 'missing'} does not exist"
     assert not (tmp_path / "missing").exists()
 
 
-def test_a_folder_in_its_place_is_refused(path: Path) -> None:
+def test_a_folder_in_the_place_of_the_file_is_refused(path: Path) -> None:
     path.mkdir()
     assert refused(path) == "is a folder, not a file"
 
 
-def test_a_full_disk_may_pass(path: Path) -> None:
+def test_a_full_disk_is_a_temporary_error(path: Path) -> None:
     with no_file_grows_beyond(100), pytest.raises(CannotStore, match="is its disk full"), shared(path):
         pass
     with shared(path):
@@ -130,7 +130,7 @@ def test_only_the_owner_may_read_the_files(path: Path, umask: int) -> None:
     assert modes == dict.fromkeys(["events.db", "events.db-lock", "events.db-wal", "events.db-shm"], 0o600)
 
 
-def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+def test_opening_a_file_takes_away_the_permissions_of_other_users(path: Path) -> None:
     with shared(path):
         pass
     path.chmod(0o644)
@@ -142,7 +142,7 @@ def claimed(path: Path) -> list[bool]:
     return [one.is_claimed for one in listed(path, RESIZE, now=EPOCH).events]
 
 
-def test_a_process_that_is_alone_ends_the_claims_of_a_dead_one(path: Path) -> None:
+def test_a_process_that_is_alone_ends_the_claims_of_a_dead_process(path: Path) -> None:
     with shared(path) as file:
         put(file, [event(EPOCH)])
         take(file, RESIZE, claim="of the dead", count=1, now=EPOCH, until=EPOCH + 60)
@@ -151,7 +151,7 @@ def test_a_process_that_is_alone_ends_the_claims_of_a_dead_one(path: Path) -> No
         assert claimed(path) == [False]
 
 
-def test_a_claim_of_a_living_process_stays(path: Path) -> None:
+def test_a_second_process_does_not_end_the_claims_of_a_living_process(path: Path) -> None:
     with shared(path) as file:
         put(file, [event(EPOCH)])
         take(file, RESIZE, claim="of the living", count=1, now=EPOCH, until=EPOCH + 60)
@@ -159,7 +159,7 @@ def test_a_claim_of_a_living_process_stays(path: Path) -> None:
             assert claimed(path) == [True]
 
 
-def test_a_file_whose_creator_died_before_it_made_the_tables_gets_them(path: Path) -> None:
+def test_another_process_creates_the_tables_if_the_first_process_died_before(path: Path) -> None:
     path.touch()
     with shared(path) as file, shared(path) as other:
         put(file, [event(EPOCH)])

@@ -27,7 +27,7 @@ def anyio_backend() -> Any:
 
 
 class World:
-    """A queue of SQS, which one function uses as its event queue."""
+    """An SQS queue that is the event queue of one function."""
 
     def __init__(self, of_sender: Callable[[Event], Event | None] = lambda event: event, **settings: Any) -> None:
         self.sqs = FakeSqs()
@@ -36,7 +36,7 @@ class World:
         self.queue = self.another(of_sender)
 
     def another(self, of_sender: Callable[[Event], Event | None] = lambda event: event) -> SqsEventQueue:
-        """The queue as another daemon uses it."""
+        """Return another adapter for the same SQS queue, as another daemon has one."""
         return SqsEventQueue(
             self.sqs,
             self.sqs.source(self.stored),
@@ -74,19 +74,19 @@ async def test_a_queue_with_a_redrive_policy_is_refused() -> None:
     assert caught.value.code == "RedrivePolicy"
 
 
-async def test_a_queue_that_drops_events_which_may_still_wait_is_refused() -> None:
+async def test_a_queue_with_a_short_retention_period_is_refused() -> None:
     with pytest.raises(Rejected, match="MessageRetentionPeriod must be at least 21600"):
         await World(retention_in_seconds=21_599).queue.describe()
     await World(retention_in_seconds=21_600).queue.describe()
 
 
-async def test_a_queue_that_does_not_exist_is_not_found(world: World) -> None:
+async def test_a_call_to_a_missing_queue_raises_not_found(world: World) -> None:
     world.sqs.delete_queue(world.stored)
     with pytest.raises(NotFound):
         await world.queue.describe()
 
 
-async def test_the_attributes_of_an_event_count_towards_the_size_that_the_queue_accepts() -> None:
+async def test_the_attributes_of_an_event_count_towards_the_largest_message_size() -> None:
     world = World(maximum_message_bytes=1024)
     await world.queue.describe()
     await world.queue.put([world.event(payload=b"1" * 800)])
@@ -105,7 +105,7 @@ async def test_characters_that_sqs_refuses_are_escaped_in_the_payload(world: Wor
     assert orjson.loads((await world.take_one()).event.payload) == {text: text}
 
 
-async def test_an_event_may_wait_for_longer_than_sqs_delays_a_message(world: World) -> None:
+async def test_an_event_may_wait_longer_than_the_longest_delay_of_sqs(world: World) -> None:
     put = world.event(due_in=3000.0)
     await world.queue.put([put])
     taken = await world.take_one()
@@ -151,7 +151,7 @@ async def test_the_answer_to_a_throttled_event_is_kept_for_the_record_of_its_end
     assert world.facts("sent") == 2, "only the first throttle changes the message"
 
 
-async def test_postponements_go_on_in_the_message_of_the_next_attempt(world: World) -> None:
+async def test_the_message_of_the_next_attempt_continues_the_count_of_postponements(world: World) -> None:
     await world.queue.put([world.event()])
     taken = await world.take_one()
     await world.queue.put_back(taken, replace(taken.event, attempts=1, postponements=5))
@@ -160,14 +160,14 @@ async def test_postponements_go_on_in_the_message_of_the_next_attempt(world: Wor
     assert (await world.take_one()).event.postponements == 6
 
 
-async def test_an_event_that_a_stop_puts_back_is_there_for_others_at_once(world: World) -> None:
+async def test_an_event_that_is_put_back_at_a_stop_may_be_taken_at_once(world: World) -> None:
     await world.queue.put([world.event()])
     taken = await world.take_one()
     await world.queue.put_back(taken, taken.event)
     assert len(await world.take()) == 1
 
 
-async def test_a_send_that_fails_keeps_the_claimed_message(world: World) -> None:
+async def test_a_failed_send_keeps_the_claimed_message(world: World) -> None:
     await world.queue.put([world.event()])
     taken = await world.take_one()
     world.sqs.faults.script("SendMessage", Fault.UNREACHABLE)
@@ -188,7 +188,7 @@ async def test_a_delete_after_a_send_is_tried_again_and_never_sends_twice(
     assert len(world.stored.message_ids) == messages
 
 
-async def test_a_put_back_that_is_cancelled_after_the_send_still_deletes(world: World) -> None:
+async def test_a_put_back_that_is_cancelled_after_the_send_still_deletes_the_old_message(world: World) -> None:
     world.sqs.faults.latency_in_seconds = (1.0, 1.0)
     await world.queue.put([world.event()])
     taken = await world.take_one()
@@ -209,7 +209,7 @@ async def test_an_event_whose_claim_is_lost_is_not_sent_again(world: World) -> N
 
 
 @pytest.mark.parametrize("rejected", ["remove", "extend"])
-async def test_a_call_that_sqs_could_not_carry_out_may_be_tried_again(world: World, rejected: str) -> None:
+async def test_a_call_that_sqs_did_not_carry_out_may_be_tried_again(world: World, rejected: str) -> None:
     await world.queue.put([world.event()])
     taken = await world.take_one()
     world.sqs.faults.entry_failure_rate = 1.0
@@ -217,13 +217,13 @@ async def test_a_call_that_sqs_could_not_carry_out_may_be_tried_again(world: Wor
         await (world.queue.remove(taken) if rejected == "remove" else world.queue.extend(taken, by_seconds=60))
 
 
-async def test_an_event_that_sqs_did_not_store_is_not_accepted(world: World) -> None:
+async def test_a_put_fails_if_sqs_did_not_store_the_event(world: World) -> None:
     world.sqs.faults.entry_failure_rate = 1.0
     with pytest.raises(Unreachable):
         await world.queue.put([world.event(), world.event()])
 
 
-async def test_many_events_are_sent_ten_at_a_time_and_no_call_is_too_large() -> None:
+async def test_a_put_sends_ten_events_in_a_call_and_no_call_is_too_large() -> None:
     world = World(maximum_message_bytes=10_000)
     await world.queue.describe()
     calls: list[int] = []
@@ -241,7 +241,7 @@ async def test_many_events_are_sent_ten_at_a_time_and_no_call_is_too_large() -> 
     assert calls == [2, 2, 1]
 
 
-async def test_the_message_of_a_sender_becomes_what_the_rules_say_and_is_never_unwrapped_if_it_is_ours() -> None:
+async def test_of_sender_converts_the_messages_of_senders_but_not_the_messages_of_poller() -> None:
     def of_sender(found: Event) -> Event | None:
         return None if found.payload == b"test" else replace(found, payload=b"[%b]" % found.payload)
 
@@ -292,7 +292,7 @@ GOOD = {"request_id": "a-1", "accepted_at": 1.5, "due_at": 1.5, "attempts": 2}
     ],
     ids=lambda mark: mark[:40],
 )
-async def test_a_mark_that_we_cannot_have_written_makes_a_sender_of_it(mark: str) -> None:
+async def test_a_message_with_an_unreadable_mark_counts_as_a_message_of_a_sender(mark: str) -> None:
     seen: list[Event] = []
 
     def of_sender(found: Event) -> Event:
@@ -305,7 +305,7 @@ async def test_a_mark_that_we_cannot_have_written_makes_a_sender_of_it(mark: str
     assert len(seen) == 1
 
 
-async def test_a_forged_mark_makes_no_event_younger_and_hides_none_for_long(world: World) -> None:
+async def test_a_forged_mark_cannot_make_an_event_younger_or_hide_it_for_long(world: World) -> None:
     forged = orjson.dumps(GOOD | {"accepted_at": 9e11, "due_at": 9e11}).decode()
     world.sqs.send(world.stored, "1", attributes={MARK: {"DataType": "String", "StringValue": forged}})
     sent_at = world.clock.now()
@@ -314,7 +314,7 @@ async def test_a_forged_mark_makes_no_event_younger_and_hides_none_for_long(worl
     assert world.clock.now() <= sent_at + 43_200 + 1
 
 
-async def test_traces_that_no_header_may_have_are_left_out(world: World) -> None:
+async def test_malformed_trace_headers_are_left_out(world: World) -> None:
     attributes = {"traceparent": {"DataType": "String", "StringValue": "00-\r\nEvil: 1"}}
     world.sqs.send(world.stored, "1", attributes=attributes, trace_header="x" * 5000)
     taken = await world.take_one()

@@ -22,7 +22,7 @@ def anyio_backend() -> Any:
 
 
 class File:
-    """What is searched: when events become free. `searches` has the time of each search and what it was for."""
+    """A file with the times when events become free. `searches` has the time and the functions of each search."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
@@ -39,7 +39,7 @@ class File:
         return {function: at for function, at in self.free_at.items() if function in functions}
 
     async def wait(self, function: FunctionName = RESIZE) -> float:
-        """Wait for the function's events; return how long."""
+        """Wait until a take of the function is woken. Return the waiting time in seconds."""
         began = anyio.current_time()
         with anyio.fail_after(1000), self.waking.waiting(function) as woken:
             await woken.wait()
@@ -55,7 +55,7 @@ async def file(anyio_backend: Any) -> Any:
         tasks.cancel_scope.cancel()
 
 
-async def test_an_event_of_this_process_wakes_at_once_and_without_a_search(file: File) -> None:
+async def test_an_event_that_this_process_stores_wakes_a_take_at_once_without_a_search(file: File) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(file.wait)
         await anyio.wait_all_tasks_blocked()
@@ -64,13 +64,13 @@ async def test_an_event_of_this_process_wakes_at_once_and_without_a_search(file:
     assert file.searches == []
 
 
-async def test_an_event_of_another_process_wakes_within_a_second(file: File) -> None:
+async def test_an_event_that_another_process_stores_wakes_a_take_within_a_second(file: File) -> None:
     file.free_at[RESIZE] = file.clock.now() - 5
     assert await file.wait() <= LOOK_EVERY_SECONDS
 
 
 @pytest.mark.parametrize("due_in", [0.25, 7.5])
-async def test_an_event_wakes_when_it_becomes_due(file: File, due_in: float) -> None:
+async def test_an_event_wakes_a_take_when_it_becomes_due(file: File, due_in: float) -> None:
     file.free_at[RESIZE] = file.clock.now() + due_in
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(file.wait)
@@ -79,7 +79,7 @@ async def test_an_event_wakes_when_it_becomes_due(file: File, due_in: float) -> 
     assert anyio.current_time() == pytest.approx(due_in, abs=1e-5)
 
 
-async def test_one_search_a_second_serves_all_functions(file: File) -> None:
+async def test_one_search_a_second_finds_the_events_of_all_functions(file: File) -> None:
     with anyio.move_on_after(10.5):
         async with anyio.create_task_group() as tasks:
             for function in (RESIZE, MAIL, *map(FunctionName, "abcdefgh")):
@@ -88,14 +88,14 @@ async def test_one_search_a_second_serves_all_functions(file: File) -> None:
     assert {len(functions) for _, functions in file.searches} == {10}
 
 
-async def test_nothing_is_searched_while_no_take_waits(file: File) -> None:
+async def test_no_search_is_made_while_no_take_waits(file: File) -> None:
     with anyio.move_on_after(1.5):
         await file.wait()
     await anyio.sleep(100)
     assert len(file.searches) == 1
 
 
-async def test_a_take_of_another_function_is_not_woken(file: File) -> None:
+async def test_an_event_does_not_wake_the_takes_of_other_functions(file: File) -> None:
     file.free_at[MAIL] = file.clock.now()
     with anyio.move_on_after(5) as waited:
         async with anyio.create_task_group() as tasks:
@@ -104,7 +104,7 @@ async def test_a_take_of_another_function_is_not_woken(file: File) -> None:
     assert waited.cancelled_caught
 
 
-async def test_a_failed_search_wakes_all_so_that_each_take_meets_the_error(file: File) -> None:
+async def test_a_failed_search_wakes_all_takes_so_that_each_take_raises_the_error(file: File) -> None:
     file.is_broken = True
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(file.wait, RESIZE)

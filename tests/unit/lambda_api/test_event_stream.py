@@ -1,4 +1,4 @@
-"""Does botocore's decoder, which checks every checksum, read what a client that wants a stream gets?"""
+"""Does botocore's decoder, which checks every checksum, read the answer of InvokeWithResponseStream?"""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ CHUNK = headers("PayloadChunk", "application/octet-stream")
 COMPLETE = headers("InvokeComplete", "application/json")
 
 
-def test_an_answer_is_one_part_and_the_end() -> None:
+def test_an_answer_is_one_chunk_followed_by_invoke_complete() -> None:
     assert decoded(streamed(b"\x00\xff" * 9, error=None, log_result=None)) == [
         (CHUNK, b"\x00\xff" * 9),
         (COMPLETE, b"{}"),
     ]
 
 
-def test_the_log_tail_stands_in_the_end() -> None:
+def test_invoke_complete_has_the_log_tail() -> None:
     _, (_, end) = decoded(streamed(b"1", error=None, log_result="RU5E"))
     assert orjson.loads(end) == {"LogResult": "RU5E"}
 
 
-def test_an_error_is_told_in_the_end_alone() -> None:
+def test_only_invoke_complete_has_the_error_of_a_failed_function() -> None:
     [(found, end)] = decoded(streamed(b'{"errorType":"E"}\xff', error="Unhandled", log_result="RU5E"))
     assert found == COMPLETE
     assert orjson.loads(end) == {

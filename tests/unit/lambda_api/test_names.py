@@ -53,7 +53,7 @@ def error(written: str, qualifier: str | None = None, *, shows_latest: bool = Tr
     ],
 )
 @pytest.mark.parity("Invoke.FunctionName")
-def test_a_name_and_an_arn_name_a_function_and_the_invoked_arn_has_the_qualifier_that_was_written(written: str) -> None:
+def test_a_name_or_an_arn_finds_a_function_and_the_invoked_arn_has_the_clients_qualifier(written: str) -> None:
     assert found(written) == ("insert_records", ARN)
     for by_name, by_parameter in (
         (f"{written}:$LATEST", None),
@@ -67,7 +67,7 @@ def test_a_name_and_an_arn_name_a_function_and_the_invoked_arn_has_the_qualifier
     "written", ["bill", "billing", "bill:live", str(ON_LAMBDA.arn), "123456789012:function:billing"]
 )
 @pytest.mark.parity("Invoke.Qualifier")
-def test_a_function_on_lambda_has_the_qualifier_of_its_arn(written: str) -> None:
+def test_a_function_on_lambda_has_only_the_qualifier_of_its_arn(written: str) -> None:
     assert found(written) == ("bill", str(ON_LAMBDA.arn))
     code, message = error("bill", "$LATEST")
     assert (code, message) == (
@@ -99,16 +99,16 @@ def test_a_function_on_lambda_whose_arn_has_no_qualifier_has_latest() -> None:
         ("arn:aws:lambda:eu-west-1:123456789012:function", None, "function:$LATEST"),
     ],
 )
-def test_a_missing_function_or_version_is_not_found(written: str, qualifier: str | None, missing: str) -> None:
+def test_an_unknown_function_or_version_is_not_found(written: str, qualifier: str | None, missing: str) -> None:
     message = f"Function not found: arn:aws:lambda:eu-west-1:123456789012:function:{missing}"
     assert error(written, qualifier) == ("ResourceNotFoundException", message)
 
 
-def test_only_invoke_shows_the_qualifier_that_was_left_out() -> None:
+def test_only_the_error_of_invoke_shows_a_qualifier_that_the_client_left_out() -> None:
     assert error("x", shows_latest=False)[1].endswith("function:x")
 
 
-def test_an_arn_of_another_region_or_account_names_no_function() -> None:
+def test_an_arn_of_another_region_or_account_finds_no_function() -> None:
     other = "arn:aws:lambda:us-east-1:123456789012:function:insert_records"
     assert error(other)[1] == "Functions from 'us-east-1' are not reachable in this region ('eu-west-1')"
     assert error(ARN.replace("arn:aws:", "arn:aws-cn:"))[1] == f"Function not found: {ARN}:$LATEST"
@@ -117,11 +117,11 @@ def test_an_arn_of_another_region_or_account_names_no_function() -> None:
     )
 
 
-def test_two_qualifiers_that_differ_are_refused() -> None:
+def test_two_different_qualifiers_are_refused() -> None:
     assert error("insert_records:live", "$LATEST") == ("InvalidParameterValueException", UNEQUAL)
 
 
-def test_every_fault_of_the_name_and_of_the_qualifier_is_counted() -> None:
+def test_the_error_counts_every_fault_of_the_name_and_of_the_qualifier() -> None:
     code, message = error("a/b", "?" * 129)
     assert code == "ValidationException"
     assert message == (
@@ -147,7 +147,7 @@ NAMES = st.lists(PIECES | st.text("ab-_.$/", max_size=3) | st.sampled_from(["$LA
 
 @given(written=NAMES)
 @example(written="us-east-1:live")
-def test_exactly_the_names_of_aws_pattern_are_accepted(written: str) -> None:
+def test_a_name_is_accepted_if_and_only_if_it_matches_the_pattern_of_aws(written: str) -> None:
     is_accepted = True
     try:
         parse(written, None)
@@ -157,7 +157,7 @@ def test_exactly_the_names_of_aws_pattern_are_accepted(written: str) -> None:
 
 
 @given(name=st.from_regex("[a-z0-9_]{1,9}", fullmatch=True), qualifier=st.none() | st.sampled_from(["$LATEST", "live"]))
-def test_the_parts_of_a_name_are_found_again(name: str, qualifier: str | None) -> None:
+def test_a_name_is_parsed_into_the_parts_that_it_was_made_of(name: str, qualifier: str | None) -> None:
     end = f":{qualifier}" if qualifier else ""
     for start, parts in (
         ("", {}),

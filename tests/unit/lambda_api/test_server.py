@@ -1,4 +1,4 @@
-"""Do AWS's own clients understand the server of Lambda's API, and who is refused?"""
+"""Do AWS's own clients understand the server of Lambda's API, and which requests does the server refuse?"""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def client_of(url: str, *, secret: str = "secret", token: str | None = None) -> 
 
 
 async def asked(functions: FakeFunctions, ask: Callable[[Any], Any], *, access: Access = KEYS) -> Any:
-    """What botocore's client gets from a server."""
+    """Return the answer that botocore's client gets from a server."""
     async with functions.served(access) as url:
         with anyio.fail_after(60):
             return await anyio.to_thread.run_sync(lambda: ask(client_of(url)))
 
 
 async def refused(functions: FakeFunctions, ask: Callable[[Any], Any]) -> tuple[int, str, dict[str, Any]]:
-    """The status, the code and the whole answer of an error, as botocore reads it."""
+    """Return the status, the code and the whole answer of an error, as botocore reads the error."""
 
     def ask_in_vain(client: Any) -> Any:
         with pytest.raises(ClientError) as caught:
@@ -95,7 +95,7 @@ def invoked(**how: Any) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parity("Invoke.InvocationType")
-async def test_a_call_brings_the_functions_answer() -> None:
+async def test_a_client_gets_the_answer_of_the_function() -> None:
     functions = FakeFunctions()
     answer = await asked(functions, invoked(Payload=b'{"n": 1}'))
     assert (answer["StatusCode"], answer["Payload"], answer["ExecutedVersion"]) == (200, b'{"n": 1}', "$LATEST")
@@ -107,7 +107,7 @@ async def test_a_call_brings_the_functions_answer() -> None:
 
 
 @pytest.mark.parity("Invoke.ClientContext", "Invoke.LogType")
-async def test_a_call_hands_on_all_that_a_client_may_send() -> None:
+async def test_the_function_receives_the_context_and_the_trace_headers_of_the_client() -> None:
     functions = FakeFunctions()
     functions.response = Answered(b"1", "7", "END")
     context = base64.b64encode('{"custom": {"user": "Zoë"},\n "n": 1}'.encode()).decode()
@@ -132,7 +132,7 @@ async def test_a_call_hands_on_all_that_a_client_may_send() -> None:
 
 @pytest.mark.parity("Invoke.TenantId", "Invoke.DurableExecutionName")
 @pytest.mark.parametrize("name", ["TenantId", "DurableExecutionName"])
-async def test_a_parameter_for_what_poller_does_not_have_has_no_effect(name: str) -> None:
+async def test_a_parameter_for_a_feature_that_poller_lacks_has_no_effect(name: str) -> None:
     functions = FakeFunctions()
     answer = await asked(functions, invoked(Payload=b"[1]", **{name: "one"}))
     (call,) = functions.called
@@ -140,7 +140,7 @@ async def test_a_parameter_for_what_poller_does_not_have_has_no_effect(name: str
 
 
 @pytest.mark.parity("Invoke.InvocationType")
-async def test_an_event_is_accepted_before_it_is_answered() -> None:
+async def test_an_event_is_accepted_before_the_client_gets_the_answer() -> None:
     functions = FakeFunctions()
     answer = await asked(functions, invoked(InvocationType="Event", Payload=b"[1]"))
     assert (answer["StatusCode"], answer["Payload"]) == (202, b"")
@@ -152,14 +152,14 @@ async def test_an_event_is_accepted_before_it_is_answered() -> None:
 
 
 @pytest.mark.parity("Invoke.InvocationType")
-async def test_a_dry_run_does_nothing() -> None:
+async def test_a_dry_run_does_not_call_the_function() -> None:
     functions = FakeFunctions()
     answer = await asked(functions, invoked(InvocationType="DryRun"))
     assert (answer["StatusCode"], answer["Payload"]) == (204, b"")
     assert functions.called == []
 
 
-async def test_the_legacy_call_stores_an_event() -> None:
+async def test_invoke_async_stores_an_event() -> None:
     functions = FakeFunctions()
     answer = await asked(
         functions, lambda client: client.invoke_async(FunctionName="insert_records", InvokeArgs=b"[2]")
@@ -169,7 +169,7 @@ async def test_the_legacy_call_stores_an_event() -> None:
 
 
 @pytest.mark.parametrize("response", [Answered(b'{"n":1}', log_tail="END"), ERROR])
-async def test_a_client_that_wants_a_stream_gets_the_answer_as_one_part(response: Response) -> None:
+async def test_a_client_of_the_streaming_call_gets_the_answer_as_one_chunk(response: Response) -> None:
     functions = FakeFunctions()
     functions.response = response
 
@@ -204,7 +204,9 @@ async def test_a_client_that_wants_a_stream_gets_the_answer_as_one_part(response
         ),
     ],
 )
-async def test_a_functions_error_is_an_answer(response: Response, document: dict[str, str]) -> None:
+async def test_a_client_gets_the_error_of_the_function_as_an_answer_with_status_200(
+    response: Response, document: dict[str, str]
+) -> None:
     functions = FakeFunctions()
     functions.response = response
     answer = await asked(functions, invoked())
@@ -212,7 +214,7 @@ async def test_a_functions_error_is_an_answer(response: Response, document: dict
     assert orjson.loads(answer["Payload"]) == document
 
 
-async def test_a_function_that_returns_nothing_answers_null() -> None:
+async def test_a_client_gets_null_if_the_function_returns_nothing() -> None:
     functions = FakeFunctions()
     functions.response = Answered(b"")
     assert (await asked(functions, invoked()))["Payload"] == b"null"
@@ -235,7 +237,7 @@ RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
         (Unreachable(reason="no process"), 502, "ResourceNotReadyException", {"Type": "Service"}),
     ],
 )
-async def test_a_function_that_did_not_run_is_an_error(
+async def test_a_client_gets_an_error_if_the_function_did_not_run(
     response: Response, status: int, code: str, members: dict[str, str]
 ) -> None:
     functions = FakeFunctions()
@@ -256,7 +258,7 @@ async def test_a_function_that_did_not_run_is_an_error(
         (errors.Unreachable("reset", code="x", was_sent=True), 503, "ServiceException"),
     ],
 )
-async def test_an_event_that_is_not_stored_is_an_error(error: Exception, status: int, code: str) -> None:
+async def test_a_client_gets_an_error_if_its_event_was_not_stored(error: Exception, status: int, code: str) -> None:
     functions = FakeFunctions()
     functions.error = error
     answered = await refused(functions, invoked(InvocationType="Event"))
@@ -292,9 +294,7 @@ async def test_an_event_that_is_not_stored_is_an_error(error: Exception, status:
     ],
 )
 @pytest.mark.parity("Invoke.Payload")
-async def test_a_request_that_is_wrong_gets_awss_error(
-    how: dict[str, Any], status: int, code: str, message: str
-) -> None:
+async def test_a_wrong_request_gets_the_error_of_aws(how: dict[str, Any], status: int, code: str, message: str) -> None:
     functions = FakeFunctions()
     answered = await refused(functions, invoked(**how))
     assert answered[:2] == (status, code)
@@ -302,7 +302,7 @@ async def test_a_request_that_is_wrong_gets_awss_error(
     assert (functions.called, functions.accepted) == ([], [])
 
 
-async def test_the_letter_case_of_errors_is_awss() -> None:
+async def test_the_members_of_errors_have_the_letter_case_of_aws() -> None:
     functions = FakeFunctions()
     async with functions.served() as url, ClientSession(url) as client:
         async with client.post("/2015-03-31/functions/x/invocations") as answer:
@@ -314,7 +314,7 @@ async def test_the_letter_case_of_errors_is_awss() -> None:
             assert (await answer.json()).keys() == {"message"}
 
 
-async def test_functions_are_described() -> None:
+async def test_the_describing_calls_return_the_settings_of_the_functions() -> None:
     functions = FakeFunctions()
 
     def ask(client: Any) -> list[Any]:
@@ -340,7 +340,7 @@ async def test_functions_are_described() -> None:
 
 
 @pytest.mark.parity("PutFunctionEventInvokeConfig.FunctionName", "PutFunctionEventInvokeConfig.Qualifier")
-async def test_the_settings_of_asynchronous_events_are_described() -> None:
+async def test_the_describing_calls_return_the_settings_of_asynchronous_events() -> None:
     sent_on = function(callable_kind("f:handler"))
     config = EventInvokeConfig(
         maximum_retry_attempts=0, on_success=sent_on.name, on_failure=Arn.parse("arn:aws:sqs:eu-west-1:123456789012:q")
@@ -386,7 +386,7 @@ async def test_the_settings_of_asynchronous_events_are_described() -> None:
         ("get_function_concurrency", {}, f"Function not found: {GONE}"),
     ],
 )
-async def test_each_call_says_in_awss_words_that_a_function_is_missing(
+async def test_each_call_has_the_error_text_of_aws_for_a_missing_function(
     call: str, how: dict[str, str], message: str
 ) -> None:
     status, code, answer = await refused(
@@ -396,7 +396,7 @@ async def test_each_call_says_in_awss_words_that_a_function_is_missing(
     assert answer["Error"]["Message"] == message
 
 
-async def test_a_reserved_concurrency_is_described_and_an_unset_one_is_not() -> None:
+async def test_the_describing_calls_return_a_reserved_concurrency_only_if_it_is_set() -> None:
     unset = function(callable_kind("f:handler"))
     functions = FakeFunctions(
         unset,
@@ -447,7 +447,7 @@ def renamed(one: Function, name: str) -> Function:
 
 
 @pytest.mark.parity("changes stand in the file")
-async def test_a_call_that_would_change_the_settings_names_their_file() -> None:
+async def test_the_error_of_a_call_that_would_change_the_settings_names_the_settings_file() -> None:
     functions = FakeFunctions()
     for ask in (
         lambda client: client.delete_function(FunctionName="insert_records"),
@@ -459,11 +459,11 @@ async def test_a_call_that_would_change_the_settings_names_their_file() -> None:
         assert "/etc/poller.toml" in answer["Error"]["Message"]
 
 
-# Who is refused?
+# Which requests are refused?
 
 
 @pytest.mark.parametrize("how", [{"secret": "wrong"}, {"token": "t"}])
-async def test_a_wrong_signature_and_a_session_token_are_refused_and_told(how: dict[str, str]) -> None:
+async def test_a_wrong_signature_or_a_session_token_is_refused_and_reported(how: dict[str, str]) -> None:
     functions = FakeFunctions()
     async with functions.served(KEYS) as url:
         with pytest.raises(ClientError) as caught:
@@ -475,7 +475,7 @@ async def test_a_wrong_signature_and_a_session_token_are_refused_and_told(how: d
 
 
 @pytest.mark.parity("signatures")
-async def test_without_keys_signatures_are_not_looked_at() -> None:
+async def test_a_server_without_keys_ignores_signatures() -> None:
     functions = FakeFunctions()
     signed = {"Authorization": "whatever"}
     async with (
@@ -496,7 +496,9 @@ async def test_without_keys_signatures_are_not_looked_at() -> None:
         ({"Host": "poller.internal"}, 200),
     ],
 )
-async def test_pages_of_other_sites_and_foreign_names_are_refused(headers: dict[str, str], status: int) -> None:
+async def test_requests_from_other_sites_and_for_unknown_hosts_are_refused(
+    headers: dict[str, str], status: int
+) -> None:
     functions = FakeFunctions()
     access = Access(hosts=["poller.internal"])
     async with (
@@ -519,7 +521,7 @@ async def test_two_hundred_clients_keep_their_connections() -> None:
                 assert (await connection.receive()).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_fault_of_ours_is_told_and_shows_nothing() -> None:
+async def test_a_bug_of_poller_is_reported_and_the_client_sees_no_detail() -> None:
     functions = FakeFunctions()
     functions.error = ZeroDivisionError("s3cret")
     async with functions.served() as url, ClientSession(url) as client, client.post(PATH) as answer:
@@ -528,14 +530,14 @@ async def test_a_fault_of_ours_is_told_and_shows_nothing() -> None:
     assert len(functions.record.of(ApiRequestFailed)) == 1
 
 
-async def test_a_function_that_cannot_be_opened_is_unavailable() -> None:
+async def test_a_client_gets_503_if_the_function_cannot_be_opened() -> None:
     functions = FakeFunctions()
     functions.error = errors.SettingsError(["no such program"])
     async with functions.served() as url, ClientSession(url) as client, client.post(PATH) as answer:
         assert answer.status == 503
 
 
-async def test_after_the_stop_has_begun_nobody_can_connect() -> None:
+async def test_no_client_can_connect_after_the_stop_has_begun() -> None:
     functions, stopping = FakeFunctions(), anyio.Event()
     async with functions.served(stopping=stopping) as url:
         host, _, port = url.removeprefix("http://").partition(":")
@@ -548,7 +550,7 @@ async def test_after_the_stop_has_begun_nobody_can_connect() -> None:
                     break
 
 
-async def test_a_connection_carries_one_call_after_another() -> None:
+async def test_one_connection_carries_several_calls_in_sequence() -> None:
     functions = FakeFunctions()
     async with functions.served() as url, ClientSession(url) as client:
         for number in range(3):
@@ -557,7 +559,7 @@ async def test_a_connection_carries_one_call_after_another() -> None:
         assert len(client.connector._conns) == 1  # type: ignore[union-attr]
 
 
-# Anything else
+# All other requests
 
 
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
@@ -595,7 +597,7 @@ SEGMENT = TEXT | st.sampled_from(
         max_size=8,
     )
 )
-def test_whatever_is_asked_the_answer_is_awss(requests: list[Any]) -> None:
+def test_every_request_gets_an_answer_in_the_form_of_aws(requests: list[Any]) -> None:
     functions = FakeFunctions()
 
     async def ask_all() -> None:
