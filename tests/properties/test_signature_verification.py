@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import botocore.auth
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from poller.lambda_api.errors import ApiError
@@ -40,11 +42,12 @@ class Signed:
         service: str = "lambda",
         region: str = REGION,
         token: str | None = None,
+        signer: type[botocore.auth.SigV4Auth] = botocore.auth.SigV4Auth,
     ) -> None:
         request = AWSRequest(method="POST", url=url, headers=headers, data=body)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(botocore.auth, "get_current_datetime", lambda: moment)
-            botocore.auth.SigV4Auth(Credentials(key, secret, token), service, region).add_auth(request)
+            signer(Credentials(key, secret, token), service, region).add_auth(request)
         parts = urlsplit(url)
         self.target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         self.headers = [("host", parts.netloc), *((name.lower(), value) for name, value in request.headers.items())]
@@ -72,6 +75,17 @@ class Signed:
 
 
 @settings(max_examples=200, deadline=None)
+@example(
+    segments=[".."],
+    query={},
+    headers={},
+    body=b"",
+    moment=datetime.datetime(2026, 1, 31),
+    key="k",
+    secret="s",
+    later=0,
+    region=None,
+)
 @given(
     segments=st.lists(SEGMENTS, min_size=1, max_size=4),
     query=st.dictionaries(VISIBLE, st.text(max_size=8), max_size=3),
@@ -106,7 +120,8 @@ def test_what_botocore_signs_is_let_in_and_any_change_of_it_is_refused(
     changed.body += b"x"
     assert changed.code() == "InvalidSignatureException"
     changed = signed()
-    changed.target = f"/more{changed.target}"
+    path, mark, rest = changed.target.partition("?")
+    changed.target = f"{path}more{mark}{rest}"  # at the end, because a segment `..` would remove it elsewhere
     assert changed.code() == "InvalidSignatureException"
     changed = signed()
     changed.target += "&more=1" if "?" in changed.target else "?more=1"
@@ -128,13 +143,44 @@ MOMENT = datetime.datetime(2026, 1, 31, 12, 0, 0)
 URL = "http://127.0.0.1:9465/2015-03-31/functions/f/invocations"
 
 
-def signed(**how: str) -> Signed:
+def signed(**how: Any) -> Signed:
     return Signed(URL, {"x-amz-log-type": "Tail"}, b"{}", MOMENT, **({"key": "AKID", "secret": "s"} | how))
 
 
-@pytest.mark.parametrize("later", [MAXIMUM_SKEW_IN_SECONDS + 1, -MAXIMUM_SKEW_IN_SECONDS - 1])
-def test_a_signature_that_is_too_old_or_too_new_is_refused(later: int) -> None:
-    assert signed().code(later=later) == "InvalidSignatureException"
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_signature_that_is_older_or_newer_than_five_minutes_is_refused(sign: int) -> None:
+    signed().check(later=sign * 300)
+    assert signed().code(later=sign * 301) == "InvalidSignatureException"
+
+
+class SignsNoHost(botocore.auth.SigV4Auth):  # type: ignore[misc]
+    """Leaves the host out of the signed headers."""
+
+    def headers_to_sign(self, request: Any) -> Any:
+        headers = super().headers_to_sign(request)
+        del headers["host"]
+        return headers
+
+
+class SignsWithTheKeyOfYesterday(botocore.auth.SigV4Auth):  # type: ignore[misc]
+    """Signs for the scope of the day before X-Amz-Date."""
+
+    def scope(self, request: Any) -> Any:
+        return super().scope(YESTERDAY)
+
+    def credential_scope(self, request: Any) -> Any:
+        return super().credential_scope(YESTERDAY)
+
+    def signature(self, string_to_sign: Any, request: Any) -> Any:
+        return super().signature(string_to_sign, YESTERDAY)
+
+
+YESTERDAY = SimpleNamespace(context={"timestamp": "20260130T120000Z"})
+
+
+@pytest.mark.parametrize("signer", [SignsNoHost, SignsWithTheKeyOfYesterday])
+def test_a_sound_signature_that_covers_too_little_is_refused(signer: type[botocore.auth.SigV4Auth]) -> None:
+    assert signed(signer=signer).code() == "InvalidSignatureException"
 
 
 def test_another_service_and_another_region_are_refused() -> None:
