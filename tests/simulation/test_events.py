@@ -1,4 +1,4 @@
-"""Do asynchronous events run as Lambda runs them? The engine on a virtual clock; see events_world.py."""
+"""Are asynchronous events handled as on Lambda? The engine runs on a virtual clock; see events_world.py."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Beside = Callable[[EventsLife], Coroutine[Any, Any, None]]
 
 
 async def live(world: EventsWorld, *names: str, for_seconds: float = 0.0, then: Beside | None = None) -> EventsLife:
-    """Accept these events and live until none waits any more, or for so many seconds; do `then`, and stop."""
+    """Accept these events and wait until no event is left, or for `for_seconds`. Then call `then`, and stop."""
 
     async def until(life: EventsLife) -> None:
         await life.has_begun.wait()
@@ -80,13 +80,13 @@ async def until_done(world: EventsWorld) -> None:
 
 
 def said(document: Document) -> tuple[str, int]:
-    """The condition and the number of attempts that a record says."""
+    """Return the condition and the number of attempts in a record."""
     context = orjson.loads(document.text)["requestContext"]
     return context["condition"], context["approximateInvokeCount"]
 
 
 @pytest.mark.parity("PutFunctionEventInvokeConfig.MaximumRetryAttempts")
-async def test_a1_an_event_that_fails_is_tried_three_times_with_one_id_and_growing_waits() -> None:
+async def test_a1_an_event_that_fails_has_three_attempts_with_one_request_id_and_longer_waits() -> None:
     destination = FakeDestination()
     world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination})
     await live(world, "a")
@@ -97,7 +97,7 @@ async def test_a1_an_event_that_fails_is_tried_three_times_with_one_id_and_growi
     assert [said(document) for document in destination.taken] == [("RetriesExhausted", 3)]
 
 
-async def test_a2_without_retries_an_event_is_tried_once() -> None:
+async def test_a2_an_event_without_retries_has_one_attempt() -> None:
     destination = FakeDestination()
     world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_retry_attempts=0)
     await live(world, "a")
@@ -115,7 +115,7 @@ async def test_an_event_whose_next_attempt_would_be_too_late_ends_at_once(age: i
 
 
 @pytest.mark.parity("PutFunctionEventInvokeConfig.DestinationConfig.OnFailure.Destination")
-async def test_a5_the_destination_and_the_dead_letter_queue_both_get_an_event_that_fails() -> None:
+async def test_a5_the_destination_and_the_dead_letter_queue_both_get_a_failed_event() -> None:
     destination, dead_letters = FakeDestination(), FakeDestination()
     world = EventsWorld(
         plan=ALWAYS_FAILS,
@@ -128,7 +128,7 @@ async def test_a5_the_destination_and_the_dead_letter_queue_both_get_an_event_th
 
 
 @pytest.mark.parity("PutFunctionEventInvokeConfig.DestinationConfig.OnSuccess.Destination")
-async def test_a6_an_event_that_succeeds_reaches_the_destination_for_success_alone() -> None:
+async def test_a6_only_the_destination_for_success_gets_an_event_that_succeeds() -> None:
     success, failure = FakeDestination(), FakeDestination()
     world = EventsWorld(destinations={"on_success": success, "on_failure": failure})
     await live(world, "a")
@@ -137,7 +137,7 @@ async def test_a6_an_event_that_succeeds_reaches_the_destination_for_success_alo
     assert world.own_queue.events == []
 
 
-async def test_a7_with_no_reserved_concurrency_an_event_ends_at_once_without_an_invocation() -> None:
+async def test_a7_an_event_ends_at_once_without_an_invocation_if_the_reserved_concurrency_is_zero() -> None:
     destination, dead_letters = FakeDestination(), FakeDestination()
     world = EventsWorld(concurrency=0, destinations={"on_failure": destination, "dead_letter": dead_letters})
     await live(world, "a", "b")
@@ -146,7 +146,7 @@ async def test_a7_with_no_reserved_concurrency_an_event_ends_at_once_without_an_
     assert len(dead_letters.taken) == 2
 
 
-async def test_an_event_that_fails_with_no_place_to_go_is_counted_as_dropped() -> None:
+async def test_a_failed_event_without_a_destination_is_reported_as_dropped() -> None:
     world = EventsWorld(plan=ALWAYS_FAILS, maximum_retry_attempts=0)
     await live(world, "a")
     assert world.facts_of(EventDropped) == [EventDropped(NAME, RequestId("a"), "RetriesExhausted", 1)]
@@ -177,7 +177,7 @@ async def test_no_more_events_are_taken_than_the_function_can_run() -> None:
     assert world.function.most_running == 2
 
 
-async def test_slow_destinations_do_not_use_up_the_function() -> None:
+async def test_slow_destinations_do_not_use_up_the_concurrency_of_the_function() -> None:
     slow = FakeDestination(faults=FaultPlan(latency_in_seconds=(4.0, 4.0)))
     world = EventsWorld(plan=WORKS_FOR_A_SECOND, concurrency=1, destinations={"on_success": slow})
     await live(world, *"abcde")
@@ -185,7 +185,7 @@ async def test_slow_destinations_do_not_use_up_the_function() -> None:
     assert len(slow.taken) == 5
 
 
-async def test_an_event_that_runs_for_long_stays_claimed() -> None:
+async def test_an_event_stays_claimed_during_a_long_invocation() -> None:
     queue = FakeEventQueue(EventsWorld().clock, claim_in_seconds=60.0)
     world = EventsWorld(
         plan=EventFunctionPlan(duration_in_seconds=(800.0, 800.0)), timeout_in_seconds=900.0, own_queue=queue
@@ -195,7 +195,7 @@ async def test_an_event_that_runs_for_long_stays_claimed() -> None:
     assert world.facts_of(EventClaimLost) == []
 
 
-async def test_a_claim_that_the_queue_ends_while_it_is_extended_is_not_lost() -> None:
+async def test_a_claim_that_is_extended_while_its_event_is_removed_does_not_count_as_lost() -> None:
     queue = FakeEventQueue(EventsWorld().clock, claim_in_seconds=30.0, faults=FaultPlan(latency_in_seconds=(0.0, 4.0)))
     plan = EventFunctionPlan(duration_in_seconds=(15.0, 45.0))
     world = EventsWorld(plan=plan, own_queue=queue, concurrency=60, timeout_in_seconds=60.0)
@@ -203,7 +203,7 @@ async def test_a_claim_that_the_queue_ends_while_it_is_extended_is_not_lost() ->
     assert world.facts_of(EventClaimLost) == []
 
 
-async def test_an_event_whose_claim_was_lost_in_line_is_not_invoked() -> None:
+async def test_an_event_that_loses_its_claim_while_it_waits_for_a_slot_is_not_invoked() -> None:
     world = EventsWorld(own_queue=FakeEventQueue(EventsWorld().clock, claim_in_seconds=30.0), concurrency=1)
     world.own_queue.faults.outages.append(Outage(2.0, 95.0, Fault.UNREACHABLE))
 
@@ -220,7 +220,7 @@ async def test_an_event_whose_claim_was_lost_in_line_is_not_invoked() -> None:
     assert len(world.function.calls) == 1, "it was taken twice"
 
 
-async def test_an_event_whose_claim_is_lost_while_it_runs_may_run_twice_and_says_so() -> None:
+async def test_a_claim_that_is_lost_during_an_invocation_is_reported_and_the_event_may_run_twice() -> None:
     world = EventsWorld(
         plan=EventFunctionPlan(duration_in_seconds=(100.0, 100.0)),
         timeout_in_seconds=900.0,
@@ -232,7 +232,7 @@ async def test_an_event_whose_claim_is_lost_while_it_runs_may_run_twice_and_says
     assert [call.attempt for call in world.function.calls] == [1, 1]
 
 
-async def test_the_events_of_a_function_that_is_gone_end_without_waiting_for_each_other() -> None:
+async def test_the_events_of_a_missing_function_end_without_waiting_for_each_other() -> None:
     destination = FakeDestination()
     world = EventsWorld(plan=EventFunctionPlan(is_gone=True), destinations={"on_failure": destination})
     await live(world, *(f"e{number}" for number in range(100)))
@@ -253,7 +253,7 @@ async def test_a_throttled_function_gets_few_calls_and_then_all_events_run() -> 
 
 
 @pytest.mark.parity("unreachable event destination")
-async def test_a_destination_that_cannot_be_reached_keeps_the_event_and_says_so() -> None:
+async def test_an_event_is_kept_and_reported_while_its_destination_cannot_be_reached() -> None:
     destination, dead_letters = FakeDestination(), FakeDestination()
     destination.faults.outages.append(Outage(0.0, 1000.0, Fault.UNREACHABLE))
     world = EventsWorld(
@@ -276,7 +276,7 @@ async def test_a_destination_that_cannot_be_reached_keeps_the_event_and_says_so(
 
 
 @pytest.mark.parity("stuck events")
-async def test_an_event_that_a_destination_refuses_for_good_becomes_stuck() -> None:
+async def test_an_event_becomes_stuck_if_its_destination_always_denies_access() -> None:
     destination, dead_letters = FakeDestination(), FakeDestination()
     destination.faults.outages.append(Outage(0.0, 1e9, Fault.ACCESS_DENIED))
     world = EventsWorld(
@@ -327,14 +327,14 @@ async def test_a_record_that_is_too_large_is_delivered_with_fewer_payloads(limit
     assert len(world.facts_of(EventRecordShortened)) == (limit < 100_000)
 
 
-async def test_a_record_that_no_shortening_makes_small_enough_becomes_stuck() -> None:
+async def test_an_event_becomes_stuck_if_even_its_smallest_record_is_too_large() -> None:
     world = EventsWorld(destinations={"on_success": SmallDestination(10)})
     await live(world, "a", for_seconds=1000.0)
     (event,) = world.own_queue.events
     assert "too large" in event.stuck
 
 
-async def test_at_the_stop_running_events_end_and_waiting_ones_go_back_at_once() -> None:
+async def test_at_the_stop_running_invocations_finish_and_waiting_events_stay_unclaimed() -> None:
     world = EventsWorld(plan=EventFunctionPlan(duration_in_seconds=(20.0, 20.0)), concurrency=1)
     await live(world, "a", "b", for_seconds=5.0)
     assert [call.answer for call in world.function.calls] == ["succeeded"]
@@ -343,7 +343,7 @@ async def test_at_the_stop_running_events_end_and_waiting_ones_go_back_at_once()
     assert len(await world.own_queue.take(NAME, count=9, wait_in_seconds=0)) == 1, "nobody has claimed it"
 
 
-async def test_at_the_stop_an_event_in_line_for_a_slot_goes_back_before_the_grace_is_over() -> None:
+async def test_at_the_stop_an_event_that_waits_for_a_slot_is_put_back_at_once() -> None:
     world = EventsWorld(concurrency=1)
 
     async def until(life: EventsLife) -> None:
@@ -361,7 +361,7 @@ async def test_at_the_stop_an_event_in_line_for_a_slot_goes_back_before_the_grac
     assert world.function.calls == []
 
 
-async def test_an_event_that_becomes_too_old_in_line_for_a_slot_is_not_invoked() -> None:
+async def test_an_event_that_becomes_too_old_while_it_waits_for_a_slot_is_not_invoked() -> None:
     world = EventsWorld(concurrency=1, maximum_event_age_in_seconds=60)
 
     async def until(life: EventsLife) -> None:
@@ -377,7 +377,7 @@ async def test_an_event_that_becomes_too_old_in_line_for_a_slot_is_not_invoked()
     assert [fact.condition for fact in world.facts_of(EventEnded)] == ["EventAgeExceeded"]
 
 
-async def test_what_runs_longer_than_the_grace_is_cut_and_put_back_unchanged() -> None:
+async def test_an_event_whose_invocation_outlasts_the_grace_is_put_back_unchanged() -> None:
     world = EventsWorld(
         plan=EventFunctionPlan(duration_in_seconds=(500.0, 500.0)), grace_in_seconds=30.0, timeout_in_seconds=900.0
     )
@@ -388,7 +388,7 @@ async def test_what_runs_longer_than_the_grace_is_cut_and_put_back_unchanged() -
     assert (taken.event.attempts, taken.event.ending) == (0, None)
 
 
-async def test_a_stop_in_the_midst_of_deliveries_keeps_what_was_decided() -> None:
+async def test_a_stop_during_deliveries_keeps_the_ending_and_the_deliveries_that_are_left() -> None:
     hangs, dead_letters = FakeDestination(faults=FaultPlan(latency_in_seconds=(9.0, 9.0))), FakeDestination()
     world = EventsWorld(
         plan=ALWAYS_FAILS,
@@ -402,7 +402,7 @@ async def test_a_stop_in_the_midst_of_deliveries_keeps_what_was_decided() -> Non
     assert taken.event.ending.deliveries == ("on_failure",), "the dead-letter queue has it"
 
 
-async def test_an_undelivered_event_of_an_sqs_queue_moves_into_the_own_queue() -> None:
+async def test_an_undelivered_event_of_an_sqs_queue_moves_to_the_daemons_own_queue() -> None:
     destination = FakeDestination()
     destination.faults.outages.append(Outage(0.0, 100.0, Fault.UNREACHABLE))
     clock = EventsWorld().clock
@@ -420,7 +420,7 @@ async def test_an_undelivered_event_of_an_sqs_queue_moves_into_the_own_queue() -
     assert len(destination.taken) == len(world.function.calls) == 1
 
 
-async def test_an_ended_event_moves_once_even_if_its_removal_fails() -> None:
+async def test_an_ended_event_moves_to_the_daemons_own_queue_once_even_if_its_removal_from_sqs_fails() -> None:
     destination, sqs = FakeDestination(), FakeEventQueue(EventsWorld().clock)
     destination.faults.outages.append(Outage(0.0, 100.0, Fault.UNREACHABLE))
     sqs.faults.script("remove", Fault.UNREACHABLE, Fault.THROTTLED)
@@ -431,7 +431,7 @@ async def test_an_ended_event_moves_once_even_if_its_removal_fails() -> None:
     assert len(destination.taken) == len(world.function.calls) == 1
 
 
-async def test_while_the_own_queue_is_full_an_ended_event_of_an_sqs_queue_is_not_lost() -> None:
+async def test_an_ended_event_of_an_sqs_queue_is_not_lost_while_the_daemons_own_queue_is_full() -> None:
     destination = FakeDestination()
     destination.faults.outages.append(Outage(0.0, 100.0, Fault.UNREACHABLE))
     clock = EventsWorld().clock
@@ -455,7 +455,7 @@ async def test_while_the_own_queue_is_full_an_ended_event_of_an_sqs_queue_is_not
     assert len(destination.taken) == len(world.function.calls) == 2
 
 
-async def test_a_fault_of_ours_puts_its_event_back_and_the_others_go_on() -> None:
+async def test_after_an_unexpected_exception_the_event_is_put_back_and_other_events_continue() -> None:
     class Broken(FakeDestination):
         async def deliver(self, document: Document) -> None:
             if request_id_of(document) == "a" and not self.taken:
@@ -470,7 +470,7 @@ async def test_a_fault_of_ours_puts_its_event_back_and_the_others_go_on() -> Non
     assert len(world.function.calls) == 2, "an event that has ended is not invoked again"
 
 
-async def test_a_fault_of_ours_puts_its_event_back_at_once_while_others_of_its_run_go_on() -> None:
+async def test_after_an_unexpected_exception_the_event_is_put_back_before_the_other_events_finish() -> None:
     class Broken(FakeDestination):
         async def deliver(self, document: Document) -> None:
             if request_id_of(document) == "slow":
@@ -489,7 +489,7 @@ async def test_a_fault_of_ours_puts_its_event_back_at_once_while_others_of_its_r
 
 
 async def test_an_ended_event_of_an_sqs_queue_does_not_move_if_its_claim_is_lost() -> None:
-    """SQS gives it again, so there would be two."""
+    """SQS gives the event again, so a move would make two events."""
     destination, sqs = FakeDestination(), FakeEventQueue(EventsWorld().clock, claim_in_seconds=30.0)
     destination.faults.outages.append(Outage(0.0, 200.0, Fault.UNREACHABLE))
     sqs.faults.outages.append(Outage(1.0, 100.0, Fault.UNREACHABLE))
@@ -505,7 +505,7 @@ async def test_an_ended_event_of_an_sqs_queue_does_not_move_if_its_claim_is_lost
     assert len(destination.taken) == 1
 
 
-async def test_an_event_is_accepted_only_when_it_is_stored() -> None:
+async def test_an_event_that_cannot_be_stored_is_not_accepted() -> None:
     world = EventsWorld(own_queue=FakeEventQueue(EventsWorld().clock, maximum_bytes=8))
 
     async def until(life: EventsLife) -> None:
@@ -520,7 +520,7 @@ async def test_an_event_is_accepted_only_when_it_is_stored() -> None:
 
 
 @pytest.mark.parity("full event queue")
-async def test_a_full_queue_refuses_events_and_takes_them_when_there_is_room() -> None:
+async def test_a_full_queue_refuses_events_until_it_has_room() -> None:
     world = EventsWorld(
         plan=EventFunctionPlan(duration_in_seconds=(10.0, 10.0)),
         own_queue=FakeEventQueue(EventsWorld().clock, maximum_bytes=6),
@@ -540,7 +540,7 @@ async def test_a_full_queue_refuses_events_and_takes_them_when_there_is_room() -
     assert [call.request_id for call in world.function.calls] == ["a", "b", "c"]
 
 
-async def test_the_age_of_an_event_counts_from_its_acceptance_over_restarts() -> None:
+async def test_the_age_of_an_event_counts_from_its_acceptance_even_after_a_restart() -> None:
     destination = FakeDestination()
     world = EventsWorld(plan=ALWAYS_FAILS, destinations={"on_failure": destination}, maximum_event_age_in_seconds=100)
 

@@ -1,4 +1,4 @@
-"""Do the events of functions run with the real objects? Functions are HTTP services on loopback, a file has events."""
+"""Do events reach their functions with the real objects? The functions are HTTP services; a file holds the events."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def anyio_backend() -> str:
 
 
 class Service:
-    """A function behind HTTP. It answers 500 as often as `failures` says, and keeps all that it was asked."""
+    """A function behind HTTP. Its first `failures` answers have status 500. `requests` has all requests."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -74,7 +74,7 @@ async def services() -> AsyncIterator[dict[FunctionName, Service]]:
 
 
 def settings_of(folder: Path, services: dict[FunctionName, Service], config: str = "", *, state: str = "") -> Settings:
-    """`config` is the table of the events of `resize`."""
+    """Return settings with the functions `resize` and `audit`. `config` is the event_invoke_config of `resize`."""
     text = f'[daemon]\nregion = "eu-west-1"\n{state}\n'
     for name, service in services.items():
         text += f'[functions.{name}]\nurl = "{service.url}"\n'
@@ -88,7 +88,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 class Daemon:
-    """What a test asks a running daemon."""
+    """A running daemon, with the calls that the tests make."""
 
     def __init__(self, composition: Composition, supervisor: Supervisor, running: Running, stop: Stop) -> None:
         self.composition = composition
@@ -240,7 +240,7 @@ async def aws(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Aw
 
 
 def with_an_sqs_queue(folder: Path, services: dict[FunctionName, Service], aws: AwsOverHttp) -> Settings:
-    """Settings of `resize` with the queue `events` for its events, and the queue `done` for its successes."""
+    """Return settings in which the events of `resize` wait in the SQS queue `events`, and successes go to `done`."""
     config = f"""
         event_queue_arn = "{QUEUE}events"
         destination_config.on_success.destination = "{QUEUE}done"

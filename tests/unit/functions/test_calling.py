@@ -46,7 +46,7 @@ def opened(target: Held, *, concurrency: int, is_reserved: bool, timeout_in_seco
 
 
 class Clients:
-    """Calls of one function, each in a task of its own; `responses` come in the order of their ends."""
+    """Calls of one function. `responses` has the responses in the order in which the calls ended."""
 
     def __init__(self, function: OpenFunction) -> None:
         self.responses: list[Response] = []

@@ -1,4 +1,4 @@
-"""What may a function say about its asynchronous events, and what holds where it says nothing?"""
+"""Which options does a function have for its asynchronous events, and what are the defaults?"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ QUEUE, TOPIC = Arn.parse("arn:aws:sqs:eu-west-1:123456789012:q"), Arn.parse("arn
 
 
 class Life(NamedTuple):
-    """The event at its end, and when its function was invoked, in seconds since the event was accepted."""
+    """The ended event, and the times of its invocations, in seconds since the event was accepted."""
 
     event: Event
     invoked_at: list[float]
@@ -39,7 +39,7 @@ class Life(NamedTuple):
 
 
 def live(function: Function, *responses: Response, event: Event = EVENT) -> Life:
-    """The event's life with a queue that is always in time; the last response repeats."""
+    """Attempt the event until it ends. Each attempt is on time; the last response repeats."""
     policy, randomness = EventPolicy.of(function), random.Random(0)
     invoked_at, script = list[float](), list(responses)
     request_ids = set[str]()

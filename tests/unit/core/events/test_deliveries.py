@@ -34,7 +34,7 @@ def round_of(event: Event, failures: dict[Delivery, ServiceError], *, now: float
 
 
 def until_stuck(error: ServiceError, *, rounds: int = 30) -> tuple[Event, list[float]]:
-    """The event after these rounds, or once it is stuck, and when the rounds were, in seconds."""
+    """Do rounds until the event is stuck, at most `rounds`. Return the event, and the times of the rounds."""
     event, times, randomness = ended(), list[float](), random.Random(1)
     while not event.stuck and len(times) < rounds:
         times.append(event.due_at - NOW)

@@ -78,7 +78,7 @@ def test_the_test_message_of_s3_becomes_no_event() -> None:
 
 
 def test_an_sns_message_becomes_the_event_that_lambda_passes() -> None:
-    """As in the sample of "Invoking Lambda functions with Amazon SNS notifications"."""
+    """The sample is in "Invoking Lambda functions with Amazon SNS notifications"."""
     record = sns_event(SNS)
     assert list(record) == ["EventSource", "EventVersion", "EventSubscriptionArn", "Sns"]
     assert (record["EventSource"], record["EventVersion"], record["EventSubscriptionArn"]) == (

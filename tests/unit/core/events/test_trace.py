@@ -1,4 +1,4 @@
-"""Which trace header goes on, and how often did a loop bring an event back?"""
+"""Which trace header does a function receive with an event, and how often has the event passed the function?"""
 
 from __future__ import annotations
 

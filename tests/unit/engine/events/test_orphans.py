@@ -1,4 +1,4 @@
-"""Which events wait for functions that the settings no longer have?"""
+"""Which events belong to functions that the settings no longer have?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESIZE, OLD = FunctionName("resize"), FunctionName("old")
 
 
 class World:
-    """A queue with events, and the settings' functions."""
+    """A queue with events, and the functions of the settings."""
 
     def __init__(self) -> None:
         self.stored = {RESIZE: EventQueueDepth(waiting=5, in_flight=0)}

@@ -1,4 +1,4 @@
-"""How fast are events taken while their function does not take them?"""
+"""How fast are events taken while their function is throttled or cannot be reached?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def anyio_backend() -> Any:
 
 
 async def pauses_after(pace: Pace, count: int) -> list[float]:
-    """The pauses after so many postponements, each of an invocation that began after the pause before."""
+    """Postpone events, each after the pause of the one before. Return the pauses in seconds."""
     pauses = []
     for _ in range(count):
         pace.postponed(retry_after=None, began_at=anyio.current_time())

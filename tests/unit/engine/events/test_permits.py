@@ -71,7 +71,7 @@ async def test_one_event_at_a_time_may_be_taken_while_the_function_is_throttled(
 
 
 async def waits(permits: EventPermits, room: FunctionRoom, *, until: str) -> int:
-    """How many events may be taken when `until` has happened; before it, none may."""
+    """Wait for a permit, and let `until` happen. Return how many events may be taken then; before, none may."""
     found: list[int] = []
 
     async def wait() -> None:

@@ -1,4 +1,4 @@
-"""Does the queue learn what became of an event in hand, also if it cannot keep the event?"""
+"""Is an event in hand written back, also if its own queue cannot keep it?"""
 
 from __future__ import annotations
 
