@@ -43,7 +43,7 @@ LONGEST_WAIT_IN_SECONDS = 43_200
 MAXIMUM_MARK_CHARACTERS = 8192
 MAXIMUM_TRACE_CHARACTERS = 4096
 MAXIMUM_ERROR_CHARACTERS = 1024
-"""We write no more than these, and read no more. The last one is what a dead-letter message states of an error."""
+"""Longer marks and traces are not read, and longer errors are cut. The last limit is that of a dead-letter message."""
 
 REQUEST_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 VISIBLE = re.compile(r"[ -~]*")

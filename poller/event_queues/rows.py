@@ -156,7 +156,7 @@ def extend(file: sqlite3.Connection, claimed: Claimed, *, until: float) -> bool:
 
 
 def put_back(file: sqlite3.Connection, claimed: Claimed, event: Event, rest: str) -> None:
-    """Store the changed event, whose `rest` is `rest_of(event)`. Does nothing if the claim is lost."""
+    """Store the changed event, and end the claim. `rest` is `rest_of(event)`. Do nothing if the claim is lost."""
     due_at = microseconds(event.due_at)
     values = (due_at, due_at, event.attempts, event.postponements, event.stuck, rest)
     file.execute(PUT_BACK, (*values, *claimed))

@@ -45,8 +45,8 @@ from poller.model.ids import RequestId
 OPTION = "daemon.api_listen"
 
 MAXIMUM_CONNECTIONS = 256
-"""How many clients may be connected at once. We chose it: SDKs keep a connection for each call that they make at the
-same time, and the payloads of so many calls need 1.5 GB at most."""
+"""How many connections the server has at once. We chose it: an SDK opens a connection for each of its concurrent calls,
+and the payloads of 256 calls need 1.5 GB at most."""
 
 LONGEST_CALL_IN_SECONDS = 100_000.0
 """How long a call may take. A function's longest timeout is about half, because a call may wait as long as it runs."""

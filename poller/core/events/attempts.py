@@ -6,8 +6,8 @@
              the message of the event was not JSON      ends: RetriesExhausted, status 400
              the event has reached its maximum age      ends: EventAgeExceeded
              otherwise                                  the function is invoked
-    after    the function answered                      ends: Success
-             the function failed, or nobody knows       counts; the next attempt follows after the next retry wait
+    after    the function succeeded                     ends: Success
+             the function failed, or its answer is lost counts; the next attempt follows after the next retry wait
                  no attempt is left                     ends: RetriesExhausted
                  the next attempt would be too late     ends: EventAgeExceeded, at once
              throttle, or error of the service          does not count; again after about 1 s, later up to 5 min
@@ -47,7 +47,7 @@ INVALID_REQUEST = 400
 often."""
 
 FUNCTION_IS_GONE = "ResourceNotFoundException"
-"""The reason of an answer that says that there is no such function.
+"""The reason in a response if the function does not exist.
 
 Source: AWS Lambda API Reference, "Invoke", Errors.
 """

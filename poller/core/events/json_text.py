@@ -27,7 +27,7 @@ def parsed(payload: bytes) -> Any:
 
 
 def dumped(document: Any) -> bytes:
-    """Return the JSON text of a document whose parts come from `parsed`. Raises NotJson if it is nested too deeply."""
+    """Return the JSON text of a document with parts from `parsed`. Raises NotJson if the nesting is too deep."""
     try:
         return orjson.dumps(document)
     except TypeError:  # half of a surrogate pair, or nested more deeply than orjson writes

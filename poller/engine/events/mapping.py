@@ -4,6 +4,7 @@
     keeper                                           extends the claims on the events in hand
     watcher                                          reads how many events wait
 
+An event is in hand from the moment when this run takes it until it is removed or put back.
 The daemon's own queue holds the events of the function. If the function has an SQS queue for its events, the own queue
 holds only the events that SQS cannot keep, and each queue has a taker.
 At the stop, the takers end at once, and running invocations may finish within the grace.  Then the rest is cancelled,

@@ -22,7 +22,7 @@ LOOK_IN_SECONDS = 60.0
 
 
 class OrphanedEvents:
-    """Looks for such events while `run` runs.
+    """Looks for events of functions that the settings no longer have, while `run` runs.
 
     `stored` returns each function that has events in the queue, with its depth. `known` returns the functions of the
     settings.

@@ -2,11 +2,11 @@
 
     the event is done                 remove it
     it must wait, or did not change   put it back
-    it waits in SQS, and has ended    store it in the daemon's own queue, then remove it from SQS: an SQS message has
+    it came from SQS, and has ended   store it in the daemon's own queue, then remove it from SQS: an SQS message has
                                       no place for the ending
-    SQS rejects the changed event     the same: the message has become too large, because it also holds the last answer
+    SQS rejects the changed event     the same: with the error of the last attempt, the message has become too large
 
-A crash between the two calls makes a duplicate, never a loss.
+A crash after the store and before the removal makes a duplicate, never a loss.
 While the calls fail, the event stays in hand and claimed, so the run takes fewer events.
 If the claim is lost meanwhile, the queue does not store the changed event. The next process that takes the event
 repeats the attempt.
@@ -85,12 +85,12 @@ class Settler:
     async def _move(self, claim: Claim) -> None:
         """Store the event in the daemon's own queue and remove it from SQS. Do nothing if its claim is lost."""
         if claim.is_held:
-            with anyio.CancelScope(shield=True):  # otherwise the end of a stop's grace could store the event twice
+            with anyio.CancelScope(shield=True):  # if the stop cancelled this, `release` would store the event again
                 await self.own_queue.put([claim.event])
                 claim.is_moved = True
             await claim.queue.remove(claim.taken)
 
 
 def is_done(event: Event) -> bool:
-    """Return whether the event has ended and is delivered everywhere."""
+    """Return whether the event has ended and needs no delivery any more."""
     return event.ending is not None and not event.ending.deliveries
