@@ -104,6 +104,7 @@ async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIte
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
+                server.pre_shutdown()  # a connection without a request closes at once
                 await server.shutdown(_SHUTDOWN_SECONDS)
 
 

@@ -550,6 +550,14 @@ async def test_no_client_can_connect_after_the_stop_has_begun() -> None:
                     break
 
 
+async def test_the_server_does_not_wait_for_a_connection_without_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("poller.lambda_api.server._SHUTDOWN_SECONDS", 3600.0)
+    with anyio.fail_after(10):  # aiohttp itself ends such a connection after 15 seconds
+        async with ClientSession() as client, FakeFunctions().served() as url:
+            answer = await client.post(url + PATH, data=b"1")
+            assert await answer.read() == b"1"
+
+
 async def test_one_connection_carries_several_calls_in_sequence() -> None:
     functions = FakeFunctions()
     async with functions.served() as url, ClientSession(url) as client:
