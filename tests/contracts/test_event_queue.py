@@ -367,9 +367,12 @@ async def test_the_depth_counts_each_event_once(shared: Shared) -> None:
 
 
 async def test_the_depth_of_another_function_is_its_own(file: Shared) -> None:
-    await file.ours.put([event(file.clock, function=MAIL), event(file.clock)])
-    assert await file.ours.depth(MAIL) == await file.ours.depth(RESIZE)
-    assert (await file.ours.depth(MAIL)).waiting == 1
+    mail, resize = event(file.clock, function=MAIL), event(file.clock)
+    await file.ours.put([mail, resize])
+    for one in (mail, resize):
+        depth = await file.ours.depth(one.function)
+        assert (depth.waiting, depth.in_flight, depth.stuck) == (1, 0, 0)
+        assert depth.oldest_accepted_at == pytest.approx(one.accepted_at, abs=0.001)
 
 
 async def test_a_full_queue_refuses_the_whole_put_until_there_is_room(file: Shared) -> None:
