@@ -13,6 +13,6 @@
 
 Belongs here: /metrics, /healthz, /readyz, the status page and /api/.
 Does not belong here: counting (telemetry/), knowing how a mapping is doing (engine/), making a change (reloading.py).
-Who imports it: app.py, the command line for the control socket, and lambda_api/ for what both servers share.
+app.py imports this package; so do the command line, for the control socket, and lambda_api/, for code of both servers.
 It imports facts/, model/ and errors, and is one of the few packages that know aiohttp.
 """

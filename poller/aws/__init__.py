@@ -18,5 +18,5 @@ CPU (tests/bench/clients.py).
     errors.py       translates AWS's errors into those of `poller.errors`, in the only such table
 
 Does not belong here: what a call is for (sources/, targets/, destinations/), when to try again (engine/).
-Who may import it: sources/, targets/, destinations/ and the composition root. It raises no error of another library.
+sources/, targets/, destinations/ and the composition root may import this package. It raises no error of a library.
 """

@@ -159,7 +159,7 @@ def service_error(message: str, *, code: str, status: int, retry_after: str | No
 
 
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What botocore's parsers raise for an answer of an unexpected shape, in addition to botocore's own errors."""
+"""botocore's parsers raise these errors, in addition to botocore's own, for an answer of an unexpected shape."""
 
 
 @contextmanager

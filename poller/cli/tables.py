@@ -26,7 +26,7 @@ WIDEST_LINE = 100_000
 
 
 class Entry(NamedTuple):
-    """What is stored for one mapping in one stream.
+    """The stored positions of one mapping in one stream.
 
     `mapping` is None if the settings have no mapping of this name that reads this stream.
     """

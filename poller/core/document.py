@@ -24,7 +24,7 @@ class Attribute(NamedTuple):
 
 
 class Document(NamedTuple):
-    """What a destination receives. It is the same for every try of a delivery.
+    """A document that a destination receives. It is the same for every try of a delivery.
 
     `text` is the document. `event` is the event of a discarded batch, even if the function never got it; else None.
     A destination that stores objects makes their names from `folder`, `at` (epoch seconds) and `document_id`.

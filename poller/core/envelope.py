@@ -30,7 +30,7 @@ import orjson
 from poller.model.stream import Window
 
 DATA_KEY = b',"data":"'
-"""What precedes the data in the JSON of a Kinesis record."""
+"""The text before the data in the JSON of a Kinesis record."""
 
 LEFT_OUT_ATTRIBUTE = "SqsManagedSseEnabled"
 """An attribute that ReceiveMessage returns with each message and that Lambda does not pass to functions."""

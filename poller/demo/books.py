@@ -15,7 +15,7 @@ from poller.demo.metrics import Metrics
 
 
 class Book(ABC):
-    """What became of some records until now. A frozen value: if nothing has changed, it equals the book before it.
+    """A count of what became of some records until now. It is frozen, and equals the book before it if nothing changed.
 
     `done` of `total` records need no more work; `news` says in words what became of them.
     """

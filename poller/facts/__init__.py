@@ -11,7 +11,7 @@ Every field is safe to log: no fact has the body of a record, or a secret.
 
 Belongs here: the facts, what is logged and counted of them, and the labels that their metrics may have.
 Does not belong here: how a log line or a series is written (telemetry/), and any decision.
-Who imports it: telemetry/, admin/ and every package that emits facts; it imports model/ only.
+telemetry/, admin/ and every package that emits facts import this package. It imports model/ only.
 """
 
 from poller.facts.api import *

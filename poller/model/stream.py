@@ -143,7 +143,7 @@ class Window(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """What is stored for one shard: every record before `position` is done. `window` is the open tumbling window."""
+    """The stored state of one shard: every record before `position` is done. `window` is the open tumbling window."""
 
     position: Position
     window: Window | None = None

@@ -3,5 +3,5 @@
     kind      opens a file, and tells what is wrong with one
     writer    does all work with an open file in one thread, many jobs with one flush
 
-Who may import it: the adapters that store something in a file.
+The adapters that store something in a file may import this package.
 """

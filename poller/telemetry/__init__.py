@@ -11,5 +11,5 @@
 
 Belongs here: how a log line is written and how a series is kept.
 Does not belong here: the names of metrics and log events (facts/), and any decision.
-Who imports it: app.py and cli/; it imports facts/, model/ and disclosure.py only.
+app.py and cli/ import this package. It imports facts/, model/ and disclosure.py only.
 """

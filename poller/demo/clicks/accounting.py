@@ -22,7 +22,7 @@ from poller.demo.metrics import Metrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedClicks:
-    """What the daemon counted: records, but batches in `bisections` and `retries`."""
+    """The daemon's counts: batches in `bisections` and `retries`, and records in all others."""
 
     polled: int = 0
     invoked: int = 0

@@ -35,7 +35,7 @@ class StoredRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What the emulator holds of the rows of one queue.
+    """The rows of one queue that the emulator has.
 
     `left_over` is the number of messages that are still in the queue.
     `dead_letters` are the numbers of at most ten rows in the dead-letter queue.
@@ -53,7 +53,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What the daemon counted for one mapping: records, and `invocations` for each outcome."""
+    """The daemon's counts for one mapping: of records, and of `invocations` for each outcome."""
 
     polled: int = 0
     filtered_out: int = 0

@@ -111,7 +111,7 @@ QUEUES = (FIFO, STANDARD)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What should become of the rows. Each set has row numbers, and `stored` includes `delayed`."""
+    """The way that each row should end. Each set has row numbers, and `stored` includes `delayed`."""
 
     filtered_out: frozenset[int]
     poisoned: frozenset[int]

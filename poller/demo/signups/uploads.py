@@ -22,7 +22,7 @@ from poller.demo.signups.story import ATTEMPTS, PROCESS_CSV
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedEvents:
-    """What the daemon counted for process_csv: its attempts with events, and the events that ended, by condition."""
+    """The daemon's counts for process_csv: attempts with events, and events that ended, by their condition."""
 
     attempts: int = 0
     succeeded: int = 0
