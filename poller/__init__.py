@@ -16,6 +16,7 @@ those below it.
       queues/    delivery, ordering, scaling, visibility
       streams/   retry, watermark, lineage, lanes, tumbling windows, positions
       events/    attempts, records, dead letters and senders of asynchronous events
+      leases/    which worker may read a shard, and until when
     ports.py     THE SEAMS      the interfaces between the engine and the outside world
     facts/       THE FACTS      one class for each fact
     telemetry/   facts -> log and Prometheus

@@ -15,6 +15,7 @@ from poller.core.document import Document
 from poller.model.event import Event, EventQueueDepth, TakenEvent
 from poller.model.ids import FunctionName, MappingName
 from poller.model.invocation import Invocation, Response
+from poller.model.lease import Row, RowKey
 from poller.model.message import Message, QueueAttributes, RejectedEntry
 from poller.model.stream import (
     Checkpoint,
@@ -143,6 +144,36 @@ class CheckpointStore(Protocol):
 
         If the mapping has no stored checkpoint, it begins there and not at its configured starting position.
         """
+
+
+class LeaseStore(Protocol):
+    """A table of leases that several workers share: a file for the workers of one host, or a table of DynamoDB.
+
+    The store decides by compare and set, for each row alone (`core/leases/`, R1).
+    After a ServiceError, each row of the call is written or not, and an unanswered write may still arrive later; the
+    worker reads the rows.
+    """
+
+    async def scan(self) -> list[Row]:
+        """Return all rows, in no order. A row may be some seconds old, which a later `update` finds out."""
+
+    async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
+        """Return these rows as they are now. A row that does not exist is left out."""
+
+    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Store these new rows, whose counter is 1. Return the keys that already existed; their rows do not change.
+
+        Returns once the rows are durable.
+        """
+
+    async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Replace each row whose stored counter is `row.counter - 1`. Return the keys of all other rows.
+
+        Those do not change: another worker wrote them, or they do not exist. Returns once the rows are durable.
+        """
+
+    async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Delete each row whose stored counter is `row.counter`. Return the keys of all other rows that exist."""
 
 
 class PauseStore(Protocol):

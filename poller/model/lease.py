@@ -1,0 +1,46 @@
+"""What does the table of leases have? It has rows, which several workers share (`core/leases/` has the rules)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+from poller.model.stream import Checkpoint
+
+Owner = NewType("Owner", str)
+"""One run of one worker: its label, a slash, and 128 random bits as 32 hexadecimal digits.
+
+Two workers with the same label are different owners, and so are two runs of one worker.
+"""
+
+RowKey = NewType("RowKey", str)
+"""The key of a row. The part before the first slash is the name of a mapping, or a word that no mapping can have:
+
+    MAPPING/STREAM_ARN/SHARD_ID    the lease of a shard, for one mapping
+    :unit/FUNCTION/NUMBER          the lease of one unit of a function's concurrency
+    :worker/OWNER                  the row of a worker
+    :pause/MAPPING                 the mapping is paused
+    :start/MAPPING/STREAM_ARN      a person has set the starting position of this mapping
+"""
+
+Detail = str | int | float | bool | None | list["Detail"] | dict[str, "Detail"]
+"""A value of JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of the table. Every accepted write of the row adds one to `counter`; a new row has 1.
+
+    `owner` is the worker that holds the lease, or None. `token` is the counter's value when this owner took it; it is
+    0 before the first take, and stays when the lease has no owner.
+    `checkpoint` is that of a shard; other rows have none.
+    `details` is a small JSON object with everything else, such as a worker's messages; unknown keys are kept.
+    """
+
+    key: RowKey
+    counter: int = 1
+    owner: Owner | None = None
+    token: int = 0
+    checkpoint: Checkpoint | None = None
+    details: Mapping[str, Detail] = field(default_factory=dict)
