@@ -1,19 +1,19 @@
-"""How do mappings run? The tasks of the engine ask core/ what to do, call ports to do it, and wait.
+"""How does a mapping run? The engine's tasks ask core/ what to do next, call a port to do it, and wait for the answer.
 
     supervisor.py      adds, replaces, removes, pauses and resumes mappings; restarts a mapping that crashes
     supervised.py      what is the status of a supervised mapping?
-    queues/            takes a message from its receive to its delete
-    streams/           takes a record of a shard from its read to its checkpoint
-    events/            takes an asynchronous event from its acceptance to its end
+    queues/            does everything with a message, from its receive to its delete
+    streams/           does everything with a record of a shard, from its read to its checkpoint
+    events/            does everything with an asynchronous event, from its acceptance to its end
     calls.py           calls functions for clients
     idle.py            the run of a mapping whose function is never invoked
     source_health.py   does the source work, and what is wrong with it?
     source_pauses.py   how long does a mapping wait after its source has failed?
-    troubles.py        which calls to a source or to the store fail now?
+    troubles.py        which calls to a source or to the position store fail now?
     sharing.py         opens a value once for several mappings, and closes it after the last one
     stop.py            the stages of a stop, as events
 
-Belongs here: waiting, tasks, cancellation, the order of effects.
+Belongs here: waiting, tasks, cancellation, and the order in which calls are made.
 Does not belong here: rules of AWS (core/), wire formats (sources/, targets/), names of metrics (telemetry/).
 The engine waits through anyio alone, so that `tests/simulation/` can run all of it on a virtual clock.
 """

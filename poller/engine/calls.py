@@ -1,10 +1,10 @@
-"""How do clients call functions of the daemon? A function is opened at its first call, and stays open.
+"""How does the daemon call a function for a client? It opens the function at the first call, and keeps it open.
 
     client ── call ──> open function ──> wait for a slot (functions/calling.py) ──> response ──> fact
 
 Mappings and clients share one open function, with its gate and its child processes.
-After a reload, `settle` closes the functions that the settings changed or removed. Their last calls may end first.
-At the stop, waiting calls end with an error, and running calls may finish within the grace.
+After a reload, `settle` closes the functions that were changed or removed. Calls that already run may finish first.
+When the daemon stops, calls that wait for a slot end with an error. Calls that run may finish within the grace.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from poller.model.invocation import (
 
 
 class Opening(NamedTuple):
-    """How to open a function. Two openings with the same key share one open function."""
+    """A key, and the way to open the function of this key. Openings with equal keys share one open function."""
 
     key: Hashable
     open: Callable[[], AbstractAsyncContextManager[OpenFunction]]
@@ -47,14 +47,17 @@ class Calls:
         self._opening = opening
         self._stop = stop
         self._emit = emit
-        self._kept: dict[Hashable, anyio.Event] = {}  # setting the event of a key lets its function be closed
+        self._kept: dict[Hashable, anyio.Event] = {}  # the function of a key is closed when its event is set
         self._running = 0
         self._all_ended = anyio.Event()
         self._tasks: TaskGroup
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Allow calls inside the block. At its end, wait for the running calls until the stop's grace is over."""
+        """Accept calls while the block lasts.
+
+        The end of the block waits for calls that run, until the stop's grace is over.
+        """
         failure: Exception | None = None
         async with anyio.create_task_group() as self._tasks:
             try:
@@ -67,7 +70,7 @@ class Calls:
             raise failure
 
     async def call(self, function: Function, invocation: Invocation) -> Response:
-        """Wait until the function's concurrency allows the call, call it, and return its response.
+        """Wait until the function's concurrency allows one more call. Then call the function and return its response.
 
         Raises PollerError or OSError if the function cannot be opened.
         """

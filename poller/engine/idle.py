@@ -1,7 +1,8 @@
 """What does a mapping do whose function has reserved_concurrency = 0? Nothing: it receives and reads nothing.
 
-Its messages stay in the queue, and its positions in a stream stay where they are. Its status says why it waits.
-A stream without a stored position gets its starting position when the function may be invoked.
+The messages stay in the queue, and the positions in a stream stay where they are. The status says why the mapping
+waits.
+If a stream has no stored position yet, its starting position is stored only after reserved_concurrency is raised.
 Source: AWS Lambda Developer Guide, "Configuring reserved concurrency for a function": zero stops all invocations.
 """
 

@@ -1,9 +1,9 @@
-"""How do mappings share a client or a function that must be closed? A task of its own opens and closes the value.
+"""How do mappings share a value that must be closed, such as a client? A separate task opens and closes the value.
 
     the first user ──> a task opens it ── users come and go ── the last one leaves ──> the same task closes it
 
-The task that enters a context manager with tasks must also leave it, and must leave the innermost one first.
-Users come and go in any order, so no user can own a shared value: each value has a task that owns it.
+If a context manager starts tasks, the task that enters it must also leave it, in the reverse order of entering.
+Users come and go in any order, so no user can own a shared value. Instead, each value has a task that owns it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ V = TypeVar("V")
 
 
 class Shared(Generic[K, V]):
-    """One value for each key. `new` opens a value; the task group `tasks` must outlive the last user."""
+    """Shared values, at most one for each key. `new` opens a value.
+
+    The task group `tasks` must outlive the last user.
+    """
 
     def __init__(self, new: Callable[[K], AbstractAsyncContextManager[V]], *, tasks: TaskGroup) -> None:
         self._new = new
@@ -35,8 +38,10 @@ class Shared(Generic[K, V]):
     async def use(self, key: K) -> AsyncIterator[V]:
         """Yield the value for this key. It stays open until its last user has left the block.
 
-        If the value cannot be opened, raises that error. The last user waits for the closing, and gets its error.
-        A new user waits until a closing has ended, and then a new value is opened: a key never has two open values.
+        If the value cannot be opened, each user gets that error. The last user waits until the value is closed, and
+        gets the error if this fails.
+        If a user comes while the value is being closed, the user waits, and then a new value is opened. So a key never has
+        two open values.
         """
         while (entry := self._entries.get(key)) is not None and entry.is_left.is_set():
             await entry.is_closed.wait()
@@ -62,7 +67,7 @@ class Shared(Generic[K, V]):
                 entry.opened = [value]
                 entry.is_ready.set()
                 await entry.is_left.wait()
-        except Exception as error:  # raised by `use`: here the error would cancel every task of the group
+        except Exception as error:  # `use` raises it, because here it would cancel every task of the group
             entry.error = error
         del self._entries[key]
         entry.is_ready.set()

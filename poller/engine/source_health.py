@@ -2,10 +2,10 @@
 
     starting ── found ──> ready ── a call fails ──> troubled ── the same kind of call succeeds ──> ready
 
-Each operation has a trouble of its own: a queue is not healthy if receives succeed and deletes fail.
-Each shard has one too: reads of one shard may fail while the other shards are read.
-A single throttled read is no trouble: all readers share what Kinesis allows, and one large read uses up five seconds of
-that.
+Each operation has a trouble of its own, because a queue is not healthy if receives succeed and deletes fail.
+Each shard also has a trouble of its own, because reads of one shard may fail while reads of the other shards succeed.
+A single throttled read is no trouble: all readers of a shard share its limit, and one large read uses up the limit of
+five seconds.
 `source_pauses.py` decides how long a mapping waits after its source has failed.
 """
 
@@ -21,10 +21,13 @@ from poller.model.stream import ShardId
 from poller.ports import Clock
 
 THROTTLED_READS = 10
-"""A shard is in trouble after so many throttled reads in a row: about half a minute. AWS gives no such number."""
+"""After so many throttled reads in a row, a shard is in trouble. They take about half a minute.
+
+AWS has no such number.
+"""
 
 SHOWN_TROUBLES = 3
-"""How many different troubles the reason names; it only counts the others."""
+"""How many different troubles the reason names. Further troubles are only counted."""
 
 
 class SourceHealth:
@@ -72,9 +75,9 @@ class SourceHealth:
         self._fail(operation, operation, error, retry_in)
 
     def background_failure(self, operation: str, error: ServiceError, *, retry_in: float) -> None:
-        """Report the failure of a call that is no poll; polling does not pause.
+        """Report the failure of a call that is not a poll. The mapping polls on without a pause.
 
-        Ignores an error that may pass by itself: only errors in `errors.LASTING` are troubles.
+        An error that may pass by itself is ignored: only errors in `errors.LASTING` are troubles here.
         """
         if isinstance(error, LASTING):
             self._fail(operation, operation, error, retry_in)
@@ -114,6 +117,6 @@ class SourceHealth:
 
 
 def _in_words(operation: str, error: ServiceError) -> str:
-    """Return the operation, the error's code and its message. The code is not added twice: AWS's messages have it."""
+    """Return the operation, the error's code and its message. The code is left out if the message has it already."""
     text = str(error)
     return f"{operation}: {text}" if text.startswith(error.code) else f"{operation}: {error.code}: {text}"

@@ -1,8 +1,8 @@
 """How long does a mapping wait after its source has failed? Longer after each failure in a row.
 
-The mapping waits at least as long as the source asks for.
-Calls that were in flight at the same time count as one failure.
-Each shard has a count of its own, because reads of one shard may fail while the other shards are read.
+The pause is at least as long as the source asks for.
+Several calls that were in flight at the same time count as one failure.
+The failures of each shard are counted separately, because reads of one shard may fail while reads of others succeed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class SourcePauses:
         self._failures = 0
 
     def after_failed_read(self, error: ServiceError, *, in_a_row: int) -> float:
-        """Return the pause in seconds after a failed read of a shard; `in_a_row` counts its failures in a row."""
+        """Return the pause in seconds after a failed read of a shard.
+
+        `in_a_row` is the shard's number of failures in a row.
+        """
         if isinstance(error, Throttled):
             return at_least(error.retry_after, THROTTLED_READ.delay(in_a_row, self._randomness))
         return SOURCE.delay(in_a_row, self._randomness)

@@ -1,14 +1,14 @@
 """How does the daemon, or one run of a mapping, stop? In three stages; the first two are events.
 
     draining    polling and reading end; invocations that run may finish
-    releasing   the grace is over, or there was a second signal: invocations are cut, messages go back to their queues
+    releasing   the grace is over, or there was a second signal: invocations are cut, messages return to their queues
     (stopped)   every task has ended
 
 Each run of a mapping has a stop of its own, which is a part of the daemon's stop.
-When the daemon's stop begins or is hurried, so do the stops of all runs.
+When a stage of the daemon's stop begins, the same stage begins for all runs.
 
-An event is set once and never cleared.
-`is_unclean` is set if a stop could not do everything, for example store the last checkpoints.
+A stage is an event that is set once and never cleared.
+`is_unclean` is true if a stop could not do all its work, for example store the last checkpoints.
 `crash` is the unexpected exception that ended the run.
 """
 
@@ -36,9 +36,9 @@ class Stop:
 
     @contextmanager
     def part(self) -> Iterator[Stop]:
-        """Yield a part: a stop that can begin alone, and that begins when this stop begins.
+        """Yield a part of this stop. The part can begin alone, and it begins at the latest when this stop begins.
 
-        An unclean part makes this stop unclean, unless the part has ended before this stop begins.
+        If the part is unclean, this stop is unclean too, unless the part has ended before this stop begins.
         """
         part = Stop()
         if self.has_begun:
@@ -65,7 +65,7 @@ class Stop:
             part.hurry()
 
     def fail(self, error: Exception) -> None:
-        """Begin because of an unexpected exception. `crash` keeps the first one."""
+        """Begin the stop because of an unexpected exception. `crash` keeps the first such exception."""
         if self.crash is None:
             self.crash = error
         self.begin()
@@ -77,7 +77,7 @@ class Stop:
                 await self.draining.wait()
 
     async def after_grace(self, grace_in_seconds: float) -> None:
-        """Wait for the stop to begin, then hurry it once the grace is over."""
+        """Wait until the stop begins. Then wait for the grace, and begin the stage `releasing`."""
         await self.draining.wait()
         with anyio.move_on_after(grace_in_seconds):
             await self.releasing.wait()

@@ -21,7 +21,7 @@ from poller.model.status import EventsStatus, Health, MappingStatus, StreamStatu
 
 
 class Runner(Protocol):
-    """One run of one mapping. `run` returns after its stop. If it crashes, it calls `Stop.fail` or raises."""
+    """Runs one mapping once. `run` returns after its stop. If it crashes, it calls `Stop.fail` or raises the error."""
 
     def status(self) -> MappingStatus: ...
 
@@ -29,9 +29,9 @@ class Runner(Protocol):
 
 
 class Supervised:
-    """A mapping's wanted state, and its runs: `run` is the newest one, `runs` are all that have not ended.
+    """A mapping as a person wants it, and its runs. `run` is the newest run, `runs` are all runs that have not ended.
 
-    `found` is the source that an earlier run than `run` has found; None if no earlier run has found one.
+    `found` is the source that a run before `run` has found, or None.
     """
 
     def __init__(self, mapping: AnyMapping, function: Function, *, is_paused: bool) -> None:
@@ -62,7 +62,10 @@ class Run:
 
 
 def status_of(supervised: Supervised, *, is_stopping: bool) -> MappingStatus:
-    """Return the status of the newest run, with the batches and messages that older runs still have in hand."""
+    """Return the status of the newest run.
+
+    It also counts the batches and messages that older runs still have in hand.
+    """
     run = supervised.run
     status = _idle(supervised.mapping) if run is None else run.runner.status()
     for other in supervised.runs - {run}:

@@ -1,4 +1,4 @@
-"""How are mappings added, changed and removed while others run? Each mapping has runs; each run has a stop and a task.
+"""How are mappings added, changed and removed while others run? A mapping has runs, and each run has a stop and a task.
 
     add ──> run ── replace ──> another run ── pause ──> no run ── resume ──> another run ── remove ──> no run
              └── a crash ──> another run, after a pause that grows with each crash
@@ -8,9 +8,9 @@ The daemon's stop stops all runs.
 The asynchronous events of a function are a mapping, too (`model.mapping.EventMapping`).
 
 After a run's own stop, the run polls no more, and its invocations go on until they end or time out.
-After `replace`, the new run waits for the end of the old run, at most for the grace; after a crash or a pause it does
-not wait.  Then both run side by side, and the new run leaves alone the message groups and shards that the old run still
-holds: `queues/groups.py`, `streams/shards_in_hand.py`.
+After `replace`, the new run waits until the old run has ended or the grace is over. After a crash or a pause, the new
+run does not wait. If the old run has not ended then, both run at the same time. The new run does not touch the message
+groups and shards that the old run still holds (`queues/groups.py`, `streams/shards_in_hand.py`).
 
     await supervisor.add(mapping, function)        raises an error if the mapping cannot be opened; then it is not added
     await supervisor.replace(mapping, function)    raises the same error; then the mapping goes on as before
@@ -49,20 +49,27 @@ from poller.model.status import Health, MappingStatus
 from poller.ports import Clock, PauseStore
 
 FORGIVEN_AFTER_IN_SECONDS = 600.0
-"""If a run crashes after this time or later, the count of crashes begins again at one."""
+"""If a run has worked for at least this time before it crashes, the count of crashes begins again at one."""
 
 DRAIN_SLACK_IN_SECONDS = 30.0
-"""After its stop, a run may take its function's timeout plus this time to finish what is in hand.
+"""How much longer than its function's timeout a run may take to finish its batches after its stop.
 
-An answer may come up to 15 s after the timeout (on Lambda), and after the answer the messages must be deleted."""
+Lambda's answer may come up to 15 s after the timeout, and then the messages must still be deleted.
+"""
 
 
 OpenRunner = Callable[[AnyMapping, Function, Stop], AbstractAsyncContextManager[Runner]]
-"""Yields a runner that obeys the stop, and closes afterwards what the runner needed."""
+"""Opens what a runner needs, yields the runner, and closes everything afterwards.
+
+The runner ends after the stop begins.
+"""
 
 
 class Series(Protocol):
-    """The metrics of each mapping of the file (`telemetry.Telemetry`). Events are counted with their function."""
+    """Adds and removes the metrics of a mapping (`telemetry.Telemetry`).
+
+    The events of a function have those of the function.
+    """
 
     def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None: ...
 
@@ -70,7 +77,7 @@ class Series(Protocol):
 
 
 class Supervisor:
-    """Runs mappings until the stop. Different mappings may be changed at the same time."""
+    """Runs mappings until the stop. Changes of different mappings may happen at the same time."""
 
     def __init__(
         self,
@@ -100,7 +107,7 @@ class Supervisor:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run mappings while the block lasts; none of them polls before `begin`.
+        """Run mappings while the block lasts. No mapping polls before `begin` is called.
 
         The end of the block waits until the stop has begun and every run has ended. An error in the block cancels all
         runs.
@@ -114,7 +121,7 @@ class Supervisor:
                     self._paused = set(await self._pauses.load())
                     yield
                     await self.stopped()
-                except Exception as error:  # raised again below: the task group would wrap it
+                except Exception as error:  # raised below, because the task group would wrap it
                     failure = error
                     self._tasks.cancel_scope.cancel()
             services.cancel_scope.cancel()
@@ -133,7 +140,7 @@ class Supervisor:
             await next(iter(self._runs)).ended.wait()
 
     async def add(self, mapping: AnyMapping, function: Function) -> None:
-        """Add a mapping under a new name, and begin its run unless it is disabled or paused.
+        """Add a mapping with a new name. Begin its run, unless the mapping is disabled or paused.
 
         If the mapping cannot be opened, raises that error, and the mapping does not exist.
         """
@@ -150,9 +157,9 @@ class Supervisor:
             raise
 
     async def replace(self, mapping: AnyMapping, function: Function) -> None:
-        """Give the mapping of this name other options or another function, and wait until its new run uses them.
+        """Change the options or the function of the mapping with this name, and wait until a new run uses them.
 
-        If the mapping cannot be opened, raises that error, and the mapping goes on as before.
+        If the mapping cannot be opened, raises that error, and the mapping continues as before.
         """
         supervised = self._mappings[mapping.name]
         async with supervised.changing:
@@ -169,7 +176,7 @@ class Supervisor:
             await self._drained(stopped)
 
     async def remove(self, name: MappingName) -> None:
-        """End the mapping, and wait until its invocations have ended, at most for the grace."""
+        """Remove the mapping, and wait until its invocations have ended or the grace is over."""
         supervised = self._mappings[name]
         async with supervised.changing:
             del self._mappings[name]
@@ -184,9 +191,11 @@ class Supervisor:
                 self._forget_series(supervised.mapping)
 
     async def pause(self, name: MappingName) -> None:
-        """Pause the mapping until `resume`, also over a restart: it finishes what is in hand and keeps its position.
+        """Pause the mapping until `resume`, also after a restart.
 
-        Does not wait for its invocations. If the pause cannot be stored, raises that error, and the mapping goes on.
+        It finishes the batches in hand and keeps its position.
+
+        This does not wait for the batches. If the pause cannot be stored, raises that error, and the mapping continues.
         """
         supervised = self._mappings[name]
         async with supervised.changing:
@@ -199,9 +208,9 @@ class Supervisor:
                 supervised.run.stop.begin()
 
     async def resume(self, name: MappingName) -> None:
-        """End the pause and begin a run.
+        """End the pause of the mapping and begin a run.
 
-        If the run cannot be opened, or the end cannot be stored, raises that error, and the mapping stays paused.
+        If the run cannot be opened, or if the change cannot be stored, raises that error, and the mapping stays paused.
         """
         supervised = self._mappings[name]
         async with supervised.changing:
@@ -235,9 +244,9 @@ class Supervisor:
     async def _begin(
         self, supervised: Supervised, mapping: AnyMapping, function: Function, *, after: Run | None = None
     ) -> Run | None:
-        """Open a run and return it; it works once the run `after` has ended or the grace is over.
+        """Open a run and return it. The run begins to work when the run `after` has ended or the grace is over.
 
-        Returns None if the mapping is disabled or paused, or the daemon stops.
+        Returns None if the mapping is disabled or paused, or if the daemon stops.
         """
         if not mapping.is_enabled or supervised.is_paused or self._stop.has_begun:
             return None
@@ -286,18 +295,21 @@ class Supervisor:
             beside.start_soon(run.stop.after_grace, longest)
             try:
                 await run.runner.run()
-            except Exception as error:  # as above; caught here, because the task group would wrap it
+            except Exception as error:  # a crash must not end the other mappings; outside, the task group would wrap it
                 run.stop.fail(error)
             beside.cancel_scope.cancel()
 
     async def _drained(self, runs: Collection[Run]) -> None:
-        """Wait until these runs have ended, at most for the grace."""
+        """Wait until these runs have ended or the grace is over."""
         with anyio.move_on_after(self.grace_in_seconds):
             for run in runs:
                 await run.ended.wait()
 
     async def _see_to_the_end(self, supervised: Supervised, run: Run) -> None:
-        """After a crash, pause and begin another run, without waiting for what this run still has in hand."""
+        """After a crash, wait for a pause and begin another run.
+
+        The batches that the old run has in hand may still run then.
+        """
         await run.stop.draining.wait()
         if run.stop.crash is None:
             await run.ended.wait()
@@ -324,18 +336,21 @@ class Supervisor:
         await self._stop.sleep(delay)
 
     async def _run_again(self, supervised: Supervised, run: Run) -> Exception | None:
-        """Begin the next run. Return the error if the run could not be opened, else None."""
+        """Begin the next run. If it cannot be opened, return the error, else None."""
         async with supervised.changing:
             if self._is_current(supervised, run):
                 try:
                     supervised.run = await self._begin(supervised, run.mapping, run.function)
-                except Exception as error:  # the run could not be opened: this counts as another crash
+                except Exception as error:  # a run that cannot be opened counts as another crash
                     supervised.crashes += 1
                     return error
         return None
 
     def _is_current(self, supervised: Supervised, run: Run) -> bool:
-        """Return whether the mapping should go on after this run: it is not stopped, replaced, paused or removed."""
+        """Return whether this is still the newest run, so that another one must follow it after a crash.
+
+        This is false if the mapping was replaced, paused or removed, or if the daemon stops.
+        """
         return supervised.run is run and not supervised.is_paused and not self._stop.has_begun
 
     def _begin_series(self, mapping: AnyMapping) -> None:

@@ -1,7 +1,7 @@
 """Which calls to a source or to the position store fail now, why, and since when?
 
 Each kind of call has a trouble of its own, from its first failure to its next success.
-A mapping's status joins its troubles: the earliest beginning, the highest number of tries, the earliest next try.
+A mapping's status has all troubles in one: the earliest start, the highest number of tries, and the earliest next try.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from poller.model.status import Health, MappingState
 
 
 class Trouble(NamedTuple):
-    """A kind of call that fails. `attempt` counts its failures in a row; `since` and `next_try` are epoch seconds."""
+    """A kind of call that fails now. `attempt` is the number of failures in a row.
+
+    `since` and `next_try` are epoch seconds.
+    """
 
     reason: str
     since: float
@@ -31,7 +34,7 @@ class Troubles:
 
     @property
     def reasons(self) -> list[str]:
-        """Return the different reasons, the oldest trouble's first."""
+        """Return the reason of each trouble, the oldest first, without repetitions."""
         return list(dict.fromkeys(trouble.reason for trouble in self._by_kind.values()))
 
     def failed(self, kind: str, reason: str, *, now: float, retry_in: float) -> None:
@@ -51,7 +54,7 @@ class Troubles:
         self._by_kind.clear()
 
     def health(self, state: MappingState, reason: str | None) -> Health:
-        """Return all troubles as one health. There must be at least one trouble."""
+        """Return one health for all troubles. There must be at least one."""
         troubles = self._by_kind.values()
         return Health(
             state,

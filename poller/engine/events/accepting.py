@@ -4,7 +4,7 @@
     `poller invoke --event` ─────────┼──> accept ──(stored durably)──> the request id
     another function's destination ──┘
 
-The request id is the same for every attempt; the records about the event contain it.
+Every attempt with an event has the same request id, and so have the invocation records about the event.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Acceptor:
         trace: str = "",
         traceparent: str = "",
     ) -> None:
-        """Store an event, and return once it is durable.
+        """Store an event durably in the function's event queue.
 
         Raises QueueFull if the queue has no room, Rejected if the queue can never store this event, and Unreachable or
-        another ServiceError if the queue fails. In the last case the event may have been stored.
+        another ServiceError if the queue fails. After a ServiceError, the event may have been stored or not.
         """
         now = self.clock.now()
         event = Event(

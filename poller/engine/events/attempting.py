@@ -1,9 +1,9 @@
-"""How is a function invoked with one event?  wait for a slot ── decide ── invoke ── decide again.
+"""How is a function invoked with one event?  wait for the function's concurrency ── decide ── invoke ── decide again.
 
-core/events/attempts.py makes both decisions. Before the invocation, the event may end, for example because it is too
-old. After the invocation, the event ends or waits for the next attempt.
-If the claim of an event is lost, the function is not invoked with the event.  A waiting event does not use up the
-function's concurrency; at a stop it waits no longer.
+core/events/attempts.py makes both decisions. The first one may end the event without an invocation, for example because
+the event is too old. The second one ends the event, or makes it wait for the next attempt.
+If another process may have taken the event (its claim is lost), the function is not invoked with it.
+An event that waits does not use up the function's concurrency, and stops waiting when the daemon stops.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Attempts:
     stop: Stop
 
     async def attempt(self, claim: Claim) -> None:
-        """Invoke the function with the claim's event, and store the ended or postponed event in the claim.
+        """Invoke the function with the claim's event, and set `claim.event` to the event after this attempt.
 
-        If the daemon stops before the invocation, or the claim is lost, the event does not change.
+        If the daemon stops before the invocation, or if the claim is lost, the event stays as it was.
         """
         if self._ends_now(claim):
             return
@@ -84,7 +84,7 @@ class Attempts:
         outcome = invoked.outcome
         match outcome:
             case Postponed():
-                if claim.event.ending is None:  # the events of a function that is gone end at once
+                if claim.event.ending is None:  # an event ends at once if its function does not exist any more
                     self.pace.postponed(retry_after=outcome.retry_after, began_at=began_at)
                 self.health.postponed(outcome, retry_in=max(0.0, self.pace.pause))
                 cause: Literal["throttled", "unreachable"] = "throttled" if outcome.is_throttle else "unreachable"

@@ -1,11 +1,11 @@
-"""How do the events in hand stay claimed?
+"""How does a daemon keep an event for itself while it works with the event? It holds a claim on the event.
 
-A `Claim` holds an event from the moment when it is taken until it is removed or put back.
-While the claim lasts, the queue gives the event to no other process.  The keeper extends a claim when it lasts for less
-than `EXTENDED_BELOW_IN_SECONDS`. A dead process extends nothing, so other processes soon get its events.
+A claim begins when the daemon takes the event, and ends when the event is removed or returned to its queue.
+During a claim, the queue gives the event to no other process. The keeper extends a claim that will end in less than
+`EXTENDED_BELOW_IN_SECONDS`. If the process dies, its claims soon end, and other processes get its events.
 A claim is lost if the queue has ended it, or if the keeper could not extend it in time. Then the function is not
-invoked with the event, because another process may have the event.
-The keeper counts the time on anyio's clock, because a person may change the time of day meanwhile.
+invoked with the event, because another process may have taken the event.
+The keeper measures time on anyio's clock, because a person may set the system's clock during a claim.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TICK_IN_SECONDS = 5.0
 
 
 class Claim:
-    """An event in hand, and the queue that it came from.
+    """The right to one event of a queue, for a limited time.
 
-    `event` is the event after the last attempt or delivery. The queue still has the event as it was taken.
+    `event` is the event after the last attempt or delivery. `taken` is the event that the queue still stores.
     `is_being_settled` is true while a call to the queue ends the claim.
-    `is_moved` is true once the daemon's own queue has stored `event`; then the SQS queue only has to remove the event.
+    `is_moved` is true once the daemon's own queue has stored `event`. Then the event must still be removed from SQS.
     """
 
     __slots__ = ("ends_at", "event", "is_being_settled", "is_lost", "is_moved", "queue", "taken")
@@ -47,7 +47,7 @@ class Claim:
 
 
 class ClaimKeeper:
-    """Keeps the claims of one run."""
+    """Extends the claims of one run before they end."""
 
     def __init__(self, *, health: EventHealth, clock: Clock, emit: Emit) -> None:
         self.claims: dict[Claim, None] = {}

@@ -1,7 +1,10 @@
-"""How is an ended event delivered? To all its destinations and its dead-letter queue at the same time.
+"""How is an event delivered after its end?
 
-A delivery that succeeded is removed from the event at once, so a stop does not repeat the delivery.
-A record that is too large for its destination is sent without the payload of the answer, then without both payloads.
+It is sent to all its destinations and its dead-letter queue at the same time.
+
+A delivery that succeeded is removed from the event at once, so that it is not repeated after a stop.
+If the invocation record is too large for its destination, it is sent without the function's answer. If it is still too
+large, it is sent without the event's payload, too.
 core/events/deliveries.py decides when the failed deliveries are tried again, and when the event is stuck.
 
 Source: AWS Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations".
@@ -47,9 +50,9 @@ class Deliverer:
     emit: Emit
 
     async def deliver(self, claim: Claim) -> None:
-        """Try all deliveries that the claim's event still needs, and keep the failed ones in the event.
+        """Try each delivery that the claim's event still needs. The event keeps the deliveries that failed.
 
-        A delivery is left out if the settings do not name its destination any more.
+        A delivery is dropped if the settings do not name its destination any more.
         """
         failures: dict[Delivery, ServiceError] = {}
         async with anyio.create_task_group() as tasks:

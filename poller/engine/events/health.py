@@ -2,7 +2,7 @@
 
     starting ── a call succeeds ──> ready ── a call fails ──> troubled ── the same kind of call succeeds ──> ready
 
-Each kind of call and each kind of delivery fails and recovers by itself; the state is ready when all of them work.
+Each kind of call and each kind of delivery has a trouble of its own. The state is ready when no trouble is left.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ class EventHealth:
     def delivery_failed(
         self, event: Event, delivery: Delivery, destination: str, error: ServiceError, *, retry_in: float | None
     ) -> None:
-        """Note that a delivery failed. `retry_in` is None if the event is stuck now."""
+        """Report that a delivery failed.
+
+        `retry_in` is None if the delivery is not tried again, because the event is stuck.
+        """
         if retry_in is not None:
             reason = f"{delivery}: {error.code}: {error} ({destination})"
             self._troubles.failed(delivery, reason, now=self._clock.now(), retry_in=retry_in)
@@ -69,7 +72,10 @@ class EventHealth:
         )
 
     def succeeded(self, kind: str) -> None:
-        """Note that a call or a delivery of this kind succeeded. Any success also shows that the queue exists."""
+        """End the trouble of this kind of call or delivery, because one has succeeded.
+
+        A success also shows that the queue exists.
+        """
         self._is_found = True
         if self._troubles and self._troubles.end(kind) and not self._troubles:
             self._since = self._clock.now()

@@ -2,13 +2,13 @@
 
     taker of each queue ──(permits, pace)── take ──> a task for each event: attempt, deliver, settle
     keeper                                           extends the claims on the events in hand
-    watcher                                          reads how many events wait
+    watcher                                          reads how many events are stored
 
-An event is in hand from the moment when this run takes it until it is removed or put back.
-The daemon's own queue holds the events of the function. If the function has an SQS queue for its events, the own queue
-holds only the events that SQS cannot keep, and each queue has a taker.
-At the stop, the takers end at once, and running invocations may finish within the grace.  Then the rest is cancelled,
-and all events in hand are put back. An event whose attempt was cancelled is put back unchanged.
+An event is in hand from the moment when this run takes it until it is removed or returned to its queue.
+The daemon's own queue stores the events of the function. If the function has an SQS queue for its events, the daemon's
+own queue stores only the events that SQS cannot keep, and each of the two queues has a taker.
+At the stop, the takers end at once, and invocations that run may finish within the grace. After the grace, they are
+cancelled, and all events in hand are returned to their queues. An event whose attempt was cancelled does not change.
 
 Source: AWS Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous invocation".
 """
@@ -48,16 +48,16 @@ WAIT_IN_SECONDS = 20.0
 """How long a take waits for the first event. It is the longest wait of SQS's ReceiveMessage."""
 
 DEPTH_IN_SECONDS = 15.0
-"""How often the number of waiting events is read."""
+"""The time between two readings of the number of events in the queues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventContext:
     """Everything that a run of a function's events needs.
 
-    `definition` has the options of the events. `function` stays open when these options change, so it does not have
-    them.
-    `own_queue` is the daemon's own queue. `sqs_queue` holds the events that wait, if the function has such a queue.
+    `definition` has the options for events. `function` does not have them, because it stays open when these options
+    change.
+    `own_queue` is the daemon's own queue. `sqs_queue` is the function's SQS queue for its events, or None.
     """
 
     mapping: EventMapping
@@ -115,7 +115,10 @@ class EventMappingRunner:
         )
 
     async def run(self) -> None:
-        """Take and invoke events until the stop. At the end, also after an error, put all events in hand back."""
+        """Take events and invoke the function with them, until the stop or an error.
+
+        At the end, return all events in hand to their queues.
+        """
         self._permits.enter()
         try:
             async with anyio.create_task_group() as services:
@@ -147,10 +150,13 @@ class EventMappingRunner:
         working.cancel()
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work. An unexpected exception stops this run, but the tasks of the events in hand may finish."""
+        """Do the work.
+
+        If it raises an unexpected exception, this run stops, but the tasks of the events in hand may finish.
+        """
         try:
             await work()
-        except Exception as error:  # a bug met here must not cancel the events in hand
+        except Exception as error:  # a fault of poller must not cancel the events in hand
             self._context.stop.fail(error)
 
     async def _take(self, queue: EventQueue, events: TaskGroup) -> None:
@@ -177,13 +183,15 @@ class EventMappingRunner:
                 events.start_soon(self._see_to, self._keeper.hold(queue, each))
             is_hasty = not taken and anyio.current_time() - asked_at < WAIT_IN_SECONDS / 2
             hasty = hasty + 1 if is_hasty else 0
-            if is_hasty:  # a queue that does not wait must not be asked without a pause
+            if is_hasty:  # the queue answered without waiting for an event
                 await anyio.sleep(HASTY.delay(hasty, self._context.randomness))
 
     async def _see_to(self, claim: Claim) -> None:
-        """Invoke the function with the event, deliver the event if it has ended, and remove it or put it back.
+        """Invoke the function with the event. Deliver an ended event.
 
-        An unexpected exception stops this run, but the tasks of the other events in hand may finish.
+        Then remove the event from its queue, or return it.
+
+        If this raises an unexpected exception, the run stops, but the tasks of the other events in hand may finish.
         """
         try:
             try:
@@ -194,14 +202,17 @@ class EventMappingRunner:
             if claim.event.ending is not None:
                 await self._deliverer.deliver(claim)
             await self._settler.settle(claim)
-        except Exception as error:  # a bug met here must not cancel the other events
+        except Exception as error:  # a fault of poller must not cancel the other events
             self._context.stop.fail(error)
             await self._settler.release([claim])
         finally:
             self._permits.end()
 
     async def _watch_depth(self) -> None:
-        """Read how many events wait, until cancelled. The first answer shows that the queue works."""
+        """Read how many events the queues store, again and again, until cancelled.
+
+        The first answer shows that the queues work.
+        """
         pauses = SourcePauses(self._context.randomness)
         while True:
             asked_at = anyio.current_time()

@@ -1,7 +1,7 @@
 """Which events belong to functions that the settings no longer have? A person decides about these events.
 
-They stay in the daemon's own queue, and the status counts them as stuck. No task takes them until the function is in
-the settings again. A person may drop them.
+Such events stay in the daemon's own queue, and the status counts them as stuck. The function is not invoked with them
+until the settings have the function again. A person may also drop the events.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ LOOK_IN_SECONDS = 60.0
 
 
 class OrphanedEvents:
-    """Looks for events of functions that the settings no longer have, while `run` runs.
+    """Looks regularly for events of functions that the settings no longer have.
 
-    `stored` returns each function that has events in the queue, with its depth. `known` returns the functions of the
-    settings.
+    `stored` returns each function that has events in the queue, with the number of events. `known` returns the
+    functions of the settings.
     """
 
     def __init__(
@@ -48,7 +48,10 @@ class OrphanedEvents:
             await anyio.sleep(LOOK_IN_SECONDS)
 
     async def run_once(self) -> None:
-        """Look once. If the queue cannot be read, nothing changes; the runs of the functions report the error."""
+        """Look for such events once.
+
+        If the queue cannot be read, do nothing: the runs of the functions report the error.
+        """
         try:
             stored = await self._stored()
         except ServiceError:

@@ -1,13 +1,13 @@
-"""How fast are the events of one function taken? As fast as the function can run, until a throttle or an error.
+"""How fast are the events of one function taken? As fast as the function can run, until an event is postponed.
 
     many events at once ── an event is postponed ──> one event after each pause ── the function runs ──┐
              ^                                              └── postponed: a longer pause               │
              └─────────────────────────────────────────────────────────────────────────────────────────┘
 
-An event is postponed if the function is throttled or cannot be reached. Such a function gets few calls, even if many
-events wait, and other functions are not slowed.
+An event is postponed if the function is throttled or cannot be reached. Then the function gets few calls, even if many
+events wait. Other functions keep their pace.
 Each postponed event also has a delay of its own (core/events/attempts.py).
-Invocations that began before the last postponement do not count as further postponements.
+If several invocations that ran at the same time are postponed, they count as one postponement.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Pace:
         return self._resumes_at - anyio.current_time()
 
     def postponed(self, *, retry_after: float | None, began_at: float) -> None:
-        """Note that an event was postponed. `retry_after` is the pause that the service asked for, in seconds."""
+        """Slow down, because an event was postponed. `retry_after` is the pause that the service asked for, in seconds.
+
+        An invocation that began before the last postponement changes nothing.
+        """
         now = anyio.current_time()
         if began_at >= self._postponed_at:
             self._postponements += 1
@@ -48,6 +51,6 @@ class Pace:
         self._resumes_at = max(self._resumes_at, now + delay)
 
     def ran(self) -> None:
-        """Note that the function ran."""
+        """Return to the full pace, because the function ran."""
         self._postponements = 0
         self._resumes_at = 0.0

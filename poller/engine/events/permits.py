@@ -1,10 +1,10 @@
-"""How many events of a function may be taken now? As many as the function can soon run.
+"""How many events of a function may be taken now? As many as the function's concurrency allows soon.
 
-The room of a function counts the batches of its mappings and the events without an answer.
-An event that waits only for its deliveries takes no room, but it counts for a limit of its own. So slow destinations
-slow the taking of events, but not the mappings with the same function.
-If batches use up the room, one event may still be taken. It waits for a slot in the same line as the batches.
-While the function is throttled, one event at a time tries the function (`pace.py`).
+The function's room is its concurrency minus the batches and the events that it still has to answer.
+An event that waits only for its deliveries uses up no room, but a second limit counts it. So slow destinations slow
+down the taking of events, but not the mappings that invoke the same function.
+If batches use up all room, one event may still be taken. It waits for the function in the same order as the batches.
+While the function is throttled, only one event at a time is tried (`pace.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_AT_ONCE = 64
 """How many events are taken with one call. SQS gives at most ten."""
 
 IN_DELIVERY = 16
-"""How many events may be in hand beyond the number that the function runs at once. They wait for their deliveries."""
+"""How many more events may be in hand than the function runs at once. The additional ones wait for their deliveries."""
 
 
 class EventPermits:
@@ -32,7 +32,7 @@ class EventPermits:
         self._changed = anyio.Event()
 
     def enter(self) -> None:
-        """Begin to watch the function's room, so that `some` wakes when the room changes. `leave` ends it."""
+        """Begin to watch the function's room, so that `some` returns when there is room. `leave` ends this."""
         self._room.listen(self._wake)
 
     @property
@@ -41,7 +41,7 @@ class EventPermits:
         room = self._room
         own = min(MOST_AT_ONCE, room.capacity + IN_DELIVERY - self.in_hand)
         if not room.capacity:
-            return own  # these events end without an invocation
+            return own  # the function may not be invoked, so these events end at once
         if self._pace.is_slow:
             return min(own, 1 - self.invoking)
         shared = room.capacity - room.batches - room.short_polls
@@ -60,13 +60,13 @@ class EventPermits:
         self._room.batches += 1
 
     def answered(self) -> None:
-        """Note that the attempt of an event is over."""
+        """Give the room of one event free, because its attempt is over."""
         self.invoking -= 1
         self._room.batches -= 1
         self._room.changed()
 
     def end(self) -> None:
-        """Note that an event is not in hand any more. Call `answered` for this event first."""
+        """Count one event less in hand. Call `answered` for this event before."""
         self.in_hand -= 1
         self._wake()
 

@@ -1,14 +1,15 @@
-"""How is an event in hand written back to its queue? By one call, which is repeated until it succeeds.
+"""How is an event in hand removed from its queue, or returned to it? By one call, which is repeated until it succeeds.
 
     the event is done                 remove it
-    it must wait, or did not change   put it back
+    it must wait, or did not change   return it to the queue
     it came from SQS, and has ended   store it in the daemon's own queue, then remove it from SQS: an SQS message has
                                       no place for the ending
     SQS rejects the changed event     the same: with the error of the last attempt, the message has become too large
 
-A crash after the store and before the removal makes a duplicate, never a loss.
-While the calls fail, the event stays in hand and claimed, so the run takes fewer events.
-If the claim is lost meanwhile, the queue does not store the changed event. The next process that takes the event
+If the daemon crashes after it has stored the event and before it has removed it from SQS, the event exists twice, but
+is never lost.
+While the calls fail, the event stays in hand, so this run takes fewer new events.
+If another process may have taken the event (its claim is lost), the queue does not store its changes. The other process
 repeats the attempt.
 """
 
@@ -28,12 +29,12 @@ from poller.model.event import Event
 from poller.ports import EventQueue
 
 RELEASE_IN_SECONDS = 10.0
-"""How long a stopping run may take to put all events in hand back."""
+"""How long a run may take to return all events in hand to their queues when it stops."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settler:
-    """Settles the events in hand of one run. `own_queue` is the daemon's own queue."""
+    """Removes the events of one run from their queues, or returns them. `own_queue` is the daemon's own queue."""
 
     own_queue: EventQueue
     keeper: ClaimKeeper
@@ -41,7 +42,10 @@ class Settler:
     randomness: random.Random
 
     async def settle(self, claim: Claim) -> None:
-        """Remove the event or put it back, and retry until that succeeds. Then the event is not in hand any more."""
+        """Remove the event from its queue, or return it, and repeat this until it succeeds.
+
+        Then the event is not in hand any more.
+        """
         failures = 0
         while True:
             claim.is_being_settled = True
@@ -59,9 +63,9 @@ class Settler:
         self.keeper.drop(claim)
 
     async def release(self, claims: Collection[Claim]) -> None:
-        """Settle these events at the same time, for at most RELEASE_IN_SECONDS. A cancellation does not interrupt this.
+        """Settle all these events at once, in at most RELEASE_IN_SECONDS. A cancellation does not interrupt this.
 
-        An event that did not change may be taken again at once, because it is due.
+        An event without changes is due, so it may be taken again at once.
         """
         with anyio.move_on_after(RELEASE_IN_SECONDS, shield=True):
             async with anyio.create_task_group() as tasks:

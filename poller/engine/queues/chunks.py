@@ -1,4 +1,7 @@
-"""How are calls for many messages made? Ten messages to a call; calls begin in order, and some run side by side."""
+"""How is a call for many messages made?
+
+As several calls with up to ten messages each, some of them at the same time.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,12 @@ CALLS_AT_ONCE = 10
 async def in_chunks_of_ten(
     items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[object]], at_once: int = CALLS_AT_ONCE
 ) -> None:
-    """Await `call` for each ten items, in order; at most `at_once` calls run side by side."""
+    """Split the items into groups of ten and await `call` with each group.
+
+    At most `at_once` calls run at the same time.
+
+    The calls begin in the order of the items.
+    """
     starts = range(0, len(items), MESSAGES_PER_CALL)
     await side_by_side([items[start : start + MESSAGES_PER_CALL] for start in starts], call, at_once)
 
@@ -27,7 +35,10 @@ async def in_chunks_of_ten(
 async def side_by_side(
     parts: Sequence[Sequence[T]], call: Callable[[Sequence[T]], Awaitable[object]], at_once: int = CALLS_AT_ONCE
 ) -> None:
-    """Await `call` for each part, in order; at most `at_once` calls run side by side."""
+    """Await `call` with each part.
+
+    At most `at_once` calls run at the same time, and they begin in the order of the parts.
+    """
     if len(parts) <= 1:
         for part in parts:
             await call(part)

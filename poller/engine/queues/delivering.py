@@ -1,11 +1,11 @@
-"""How are gathered messages delivered? `core/queues/delivery.py` decides each step; this module carries the steps out.
+"""How is a batch of messages delivered? `core/queues/delivery.py` decides the next step, and this module executes it.
 
     Invoke   invoke the function with one batch (`invoking.py`); the outcome changes the mapping's concurrency
     Wait     sleep, at most until the stop
-    Finish   delete the messages that are done, and show the others again (`finishing.py`)
+    Finish   delete the messages that are done, and make the other messages visible again (`finishing.py`)
 
-At a stop, messages that are not done go back to the queue (`releasing.py`).
-On a FIFO queue, two deliveries never have the same message group at once.
+At a stop, messages that are not done return to the queue (`releasing.py`).
+On a FIFO queue, two deliveries never have messages of the same message group at the same time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Deliverer:
     stop: Stop
 
     async def deliver(self, delivery: Delivery) -> None:
-        """Carry the delivery out, and return when each message has been deleted, shown again or given back."""
+        """Execute the steps of a delivery until each message is deleted, visible again, or returned to the queue."""
         if self.groups is None:
             await self._deliver(delivery)
             return

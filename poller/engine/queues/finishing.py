@@ -1,17 +1,17 @@
-"""How are messages deleted, or shown again in the queue? In calls of up to ten messages.
+"""How are messages deleted from the queue, or made visible in it again? By calls for up to ten messages each.
 
-A failed message is shown when the queue's own visibility timeout ends, even if its receive hid it for longer:
+A failed message becomes visible when the queue's own visibility timeout ends, even if its receive hid it for longer:
 
     failed ─────────────── the queue's own timeout ends ─────────────── the receive's timeout ends
-       └──── stays hidden ────┘ shown
+       └──── stays hidden ────┘ visible
 
-A call that fails is made again while its messages are hidden, for up to a minute.
-A message that cannot be deleted comes again, so each delete that is given up is reported: it causes a duplicate.
-A message that cannot be shown stays hidden until its present timeout ends.
-No call is made for a message that SQS shows at the right time anyway.
-Messages are shown in order, and messages of one group share a call, so that no message overtakes an earlier one of its
-group.
-A mapping that has no permission to delete reports this as a trouble of its source.
+A call that fails is repeated while its messages are hidden, for up to a minute.
+A message that cannot be deleted is received a second time. So when the tries to delete it end, the log says so.
+A message that cannot be made visible stays hidden until its present timeout ends.
+No call is made for a message that becomes visible at the right time by itself.
+Messages become visible in their order, and messages of one group share a call. So no message overtakes an earlier
+message of its group.
+If the mapping has no permission to delete messages, its status shows this as a trouble of the source.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
 TRIES = 10
-"""A call is given up after so many tries, with up to a minute of pauses."""
+"""How often a call is tried. The pauses between ten tries take up to a minute."""
 
 CALLS_AT_A_STOP = 50
-"""How many deletes, and how many changes of visibility, are in flight at a stop, when all messages go back at once."""
+"""How many calls of each kind may run at the same time at a stop, when all messages return to the queue at once."""
 
 Messages: TypeAlias = Sequence[MessageInHand]
 
 
 class Tried(NamedTuple):
-    """The result of one try: the messages to try again, and for how many the call succeeded."""
+    """The result of one try: the messages that need another try, and how many messages need none."""
 
     again: Messages
     taken: int
 
 
 class Finisher:
-    """Deletes messages of one mapping, and shows others again."""
+    """Deletes messages of one mapping, or makes them visible again."""
 
     def __init__(
         self,
@@ -71,9 +71,9 @@ class Finisher:
         self._randomness = randomness
 
     async def finish(self, finish: Finish) -> None:
-        """Delete and show these messages, with retries.
+        """Delete the messages that are done, make the other messages visible, and repeat the calls that fail.
 
-        Gives up messages that are hidden no longer, and messages that SQS rejects for good.
+        A message gets no further try if it is not hidden any more, or if SQS rejects it for good.
         """
         if finish.delete:
             await self.delete(finish.delete)
@@ -81,7 +81,10 @@ class Finisher:
             await self.show(finish.show)
 
     async def finish_once(self, finish: Finish) -> None:
-        """Delete and show these messages at a stop: make each call once, side by side."""
+        """Delete the messages that are done and make the other messages visible at a stop.
+
+        Each call is made only once.
+        """
         async with anyio.create_task_group() as calls:
             calls.start_soon(in_chunks_of_ten, finish.delete, self._delete_once, CALLS_AT_A_STOP)
             calls.start_soon(_in_order, _to_change(finish.show), self._show_once, CALLS_AT_A_STOP)
@@ -103,12 +106,12 @@ class Finisher:
         return again
 
     async def show(self, messages: Messages) -> None:
-        """Let the queue show each of these messages at its `returns_at`."""
+        """Change the timeouts of these messages so that each becomes visible at its `returns_at`."""
         if left := await self._try_show(_to_change(messages)):
             await self._again_and_again(left, self._try_show, _to_change)
 
     async def _try_show(self, messages: Messages) -> Messages:
-        again = [held for held in messages if held.calls_to_hide]  # a call that hides it might reach SQS later
+        again = [held for held in messages if held.calls_to_hide]  # an earlier call to hide it may reach SQS later
 
         async def ten(some: Messages) -> None:
             again.extend((await self._show_ten(some)).again)
@@ -122,7 +125,10 @@ class Finisher:
         attempt: Callable[[Messages], Awaitable[Messages]],
         worth_another: Callable[[Messages], Messages],
     ) -> Messages:
-        """Repeat `attempt` for the messages that are left, with growing pauses. Return those left at the end."""
+        """Repeat `attempt` for the messages that still need it, with growing pauses.
+
+        Return the messages that need it at the end.
+        """
         for failures in range(1, TRIES):
             await anyio.sleep(DELETE.delay(failures, self._randomness))
             if left := worth_another(left):
@@ -166,7 +172,10 @@ class Finisher:
         return Tried([held for held in messages if held.message.receipt_handle in again], deleted)
 
     async def _show_ten(self, messages: Messages) -> Tried:
-        """Change the timeouts of up to ten messages, which must return in the same second, with one call."""
+        """Change the timeouts of up to ten messages with one call.
+
+        All these messages become visible in the same second.
+        """
         timeout = seconds_until(
             max(held.returns_at for held in messages),
             longest_until=min(held.longest_until for held in messages),
@@ -188,7 +197,7 @@ class Finisher:
         return Tried([held for held in messages if held.message.receipt_handle in again], len(messages) - len(rejected))
 
     def _give_up(self, messages: Messages, code: str) -> None:
-        """Leave these messages, which could not be deleted, to SQS, and report them."""
+        """Report that these messages could not be deleted and are not tried again."""
         for held in messages:
             held.is_left = True
         if messages:
@@ -196,7 +205,7 @@ class Finisher:
 
 
 def _to_change(messages: Messages) -> Messages:
-    """Return the messages that need a call: they are still hidden, and SQS would show them at another time."""
+    """Return the messages that are still hidden, and that would become visible at a wrong time without a call."""
     now = anyio.current_time()
     return [held for held in messages if not held.returns_by_itself and not held.may_be_visible(now)]
 
@@ -204,13 +213,18 @@ def _to_change(messages: Messages) -> Messages:
 async def _in_order(
     messages: Messages, call: Callable[[Messages], Awaitable[None]], at_once: int = CALLS_AT_ONCE
 ) -> None:
-    """Await `call` for each ten messages that return in the same second, the earliest second first."""
+    """Await `call` with groups of ten messages that become visible in the same second.
+
+    The earliest second comes first.
+    """
     for _, together in groupby(sorted(messages, key=_second), _second):
         await side_by_side(_with_whole_groups(together), call, at_once)
 
 
 def _with_whole_groups(messages: Iterable[MessageInHand]) -> list[list[MessageInHand]]:
-    """Return the messages of each call, at most ten. A group's messages share a call: one call may overtake another.
+    """Return the messages of each call, at most ten.
+
+    Messages of one group share a call, because calls may overtake each other.
 
     A group has at most ten messages in hand, because one receive returned all of them.
     """
@@ -219,7 +233,7 @@ def _with_whole_groups(messages: Iterable[MessageInHand]) -> list[list[MessageIn
         groups[held.group or held].append(held)
     calls: list[list[MessageInHand]] = [[]]
     for members in groups.values():
-        for start in range(0, len(members), MESSAGES_PER_CALL):  # more than ten if a queue breaks SQS's rules
+        for start in range(0, len(members), MESSAGES_PER_CALL):  # a queue that breaks SQS's rules may give more
             part = members[start : start + MESSAGES_PER_CALL]
             if len(calls[-1]) + len(part) > MESSAGES_PER_CALL:
                 calls.append([])

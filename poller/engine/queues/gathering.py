@@ -1,10 +1,10 @@
 """How is a batch formed?  receive ── filter ── encode ── gather, until the batch is full or its window is over.
 
 Without a batching window, a batch has the messages of one receive.
-A batching window begins with the first message that matches the filter.  Each further receive waits for the rest of the
-window, rounded to whole seconds for SQS.  Before the window begins, a receive may wait longer than the window.
-A message that does not match is deleted at once.
-Messages that do not fit into one event form another batch, which is delivered after the first one.
+A batching window begins with the first message that matches the filter. Each later receive waits until the end of the
+window, rounded to whole seconds for SQS. The receives before the window may wait longer than the window.
+A message that does not match the filter is deleted at once.
+Messages that do not fit into one event form a second batch, which is delivered after the first one.
 
 Source: AWS Lambda Developer Guide, "Batching behavior" and "Using event filtering with an Amazon SQS event source".
 """
@@ -35,7 +35,10 @@ from poller.model.message import Message
 
 
 class Gatherer:
-    """Forms the batches of one mapping. The keeper hides every message that is in hand."""
+    """Receives messages and forms the batches of one mapping.
+
+    It tells the visibility keeper which messages are in hand.
+    """
 
     def __init__(
         self,
@@ -68,8 +71,9 @@ class Gatherer:
     async def gather(self) -> Delivery | None:
         """Poll, and return a delivery with one batch, or with several if the records do not fit into one event.
 
-        Returns None if no message came or matched the filter, if the source failed, or if the stop has begun.
-        If it crashes, it shows at once what it has gathered.
+        Returns None if no message came, if no message matched the filter, if the source failed, or if the stop has
+        begun.
+        If this raises an unexpected exception, it first makes the gathered messages visible again.
         """
         delivery = Delivery(new_request_id=self._new_request_id, randomness=self._randomness)
         try:
@@ -86,7 +90,7 @@ class Gatherer:
         return delivery
 
     async def _gather_into(self, delivery: Delivery) -> None:
-        """Poll and put the messages into the delivery, until the batch is full or its window is over."""
+        """Poll and add messages to the delivery, until the batch is full or its batching window is over."""
         builder = self._builder(anyio.current_time())
         wait = self._receiver.first_wait_in_seconds
         while not self._stop.has_begun:
@@ -97,7 +101,7 @@ class Gatherer:
             messages, receive = received
             if messages:
                 if not has_batch:
-                    builder = self._builder(receive.answered_at)  # the event limit may have become smaller meanwhile
+                    builder = self._builder(receive.answered_at)  # the size limit of events may have become smaller
                 await self._put(messages, receive, delivery, builder)
             if builder.deadline is None or self._window == 0 or builder.is_full or delivery.batch_count > 1:
                 break
@@ -115,14 +119,16 @@ class Gatherer:
     async def _put(
         self, messages: Sequence[Message], receive: Receive, delivery: Delivery, builder: BatchBuilder
     ) -> None:
-        """Put the messages that match into the last batch, or into a new one if they do not fit; delete the others.
+        """Add the messages that match the filter to the last batch, or to a new one if they do not fit.
 
-        Defective messages are set aside: they are not invoked, and the queue shows them again.
+        Delete the others.
+
+        The function is not invoked with defective messages. The queue makes them visible again later.
         """
         self._keeper.take(delivery)
         try:
             batches, filtered_out, defective = self._sorted(messages, receive, builder)
-        except Exception:  # the delivery must know all messages, so that the queue shows them at once
+        except Exception:  # with all messages in the delivery, all of them become visible at once
             known = [MessageInHand(message, b"", receive) for message in messages if message.receipt_handle]
             delivery.put(known, begins_batch=False)
             raise
@@ -137,7 +143,10 @@ class Gatherer:
     def _sorted(
         self, messages: Sequence[Message], receive: Receive, builder: BatchBuilder
     ) -> tuple[list[list[MessageInHand]], list[MessageInHand], list[MessageInHand]]:
-        """Return the batches, the messages that do not match, and those to set aside. The first batch goes on."""
+        """Return the batches, the messages that do not match the filter, and the messages to keep out of a batch.
+
+        The first batch continues the batch that is open.
+        """
         defective: list[MessageInHand] = []
         if any(message.defect for message in messages):
             messages, defective = self._set_aside(messages, receive)
@@ -159,9 +168,9 @@ class Gatherer:
     def _set_aside(
         self, messages: Sequence[Message], receive: Receive
     ) -> tuple[Sequence[Message], list[MessageInHand]]:
-        """Return the messages to invoke, and those to show again.
+        """Return the messages for the function, and the messages that must become visible again.
 
-        The second list has the defective messages and the later messages of their groups.
+        The second list has the defective messages, and all later messages of their message groups.
         """
         sound = without_gaps(
             messages,
@@ -180,8 +189,8 @@ class Gatherer:
     async def _delete(self, filtered_out: list[MessageInHand], delivery: Delivery) -> None:
         """Delete messages that do not match the filter. They stay hidden until they are deleted.
 
-        If there is a batch, try once only; messages that are left are deleted together with the batch.
-        A stop cancels the delete, and the releaser repeats it.
+        If the delivery has a batch, try only once: what fails is deleted later, together with the batch.
+        A stop cancels the delete. Then the releaser deletes the messages.
         """
         delivery.filter_out(filtered_out)
         with self._receiver.cut_at_a_stop():

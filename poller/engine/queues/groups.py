@@ -1,8 +1,11 @@
-"""Which delivery may invoke a message group? Only one delivery at a time, over all runs that read the queue.
+"""Which delivery may invoke a function with a message group?
 
-SQS hides a group's later messages while its earlier ones are hidden, so a batch waits here only if hiding has failed.
-All runs of all mappings of a queue share one object, because an old run may still have batches in hand when the next
-run begins.
+Only one delivery at a time, of all runs that read the queue.
+
+SQS does not deliver later messages of a group while earlier messages of it are hidden. So a batch waits here only if
+earlier messages became visible too soon.
+All runs of all mappings of a queue share one `GroupTurns`, because an old run may still have batches in hand when the
+next run begins.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ class GroupTurns:
         self._freed = anyio.Event()
 
     async def take(self, groups: frozenset[MessageGroupId], *, stop: Stop) -> bool:
-        """Wait until all these groups are free, and take all. Return False, and take none, if the stop comes first."""
+        """Wait until no delivery has one of these groups, then take all of them.
+
+        If the stop comes first, take none, return False.
+        """
         while not self._in_hand.take(groups):
             if not await stop.before(self._freed):
                 return False

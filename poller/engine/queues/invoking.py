@@ -1,9 +1,10 @@
-"""How is one batch invoked?  wait for a slot ── hide the messages again ── build the event ── function ── outcome.
+"""How is a function invoked with one batch?  wait ── hide the messages again ── build the event ── invoke ── outcome.
 
-A message that the queue may have shown again is not invoked.
-A message group is invoked only if it stays hidden until its function must have ended, or for nearly the visibility
-timeout if that is shorter: so a crash cannot make one message group run twice at once.
-A batch that waits for a slot does not use up the function's concurrency; at a stop it leaves the line.
+The function does not get a message that may have become visible in the queue again.
+It gets messages of a FIFO queue only if they certainly stay hidden until the function has ended or timed out. If the
+visibility timeout is shorter, nearly a whole visibility timeout is enough. So even if the daemon crashes, two
+invocations never have the same message group at once.
+A batch that waits for the function's concurrency does not use it up, and stops waiting at a stop.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postp
 from poller.ports import SourceClock
 
 SECONDS_TO_BEGIN = 6.0
-"""How long a call may take until its function begins: a second for a free emulator, and five for a connection."""
+"""The longest time between a call and the start of its function: five seconds to connect, and one for the emulator."""
 
 
 class Feedback:
-    """Tells the mapping's concurrency how the batches of one delivery end."""
+    """Raises or lowers the mapping's concurrency, depending on how the batches of one delivery end."""
 
     def __init__(self, concurrency: Concurrency, permits: Permits) -> None:
         self._concurrency = concurrency
@@ -72,13 +73,15 @@ class Invoker:
     stop: Stop
 
     def feedback(self) -> Feedback:
-        """Return the feedback of a delivery that begins now."""
+        """Return the `Feedback` for a delivery that begins now."""
         return Feedback(self.concurrency, self.permits)
 
     async def invoke(self, delivery: Delivery, step: Invoke, feedback: Feedback) -> bool:
-        """Invoke the delivery's next batch, and tell the delivery the outcome. Return False if the stop came first.
+        """Invoke the function with the delivery's next batch, and tell the delivery the outcome.
 
-        If its messages are not hidden for long enough, the batch is not invoked now; the delivery decides what follows.
+        Return False if the stop came first.
+        If the messages may not stay hidden for long enough, the function is not invoked. The delivery decides what
+        follows.
         """
         async with self.function.gate.slot(unless=self.stop.draining) as has_slot:
             if not has_slot:
@@ -97,7 +100,7 @@ class Invoker:
 
     @property
     def _seconds_to_hide(self) -> float:
-        """Return for how long a batch must stay hidden when its invocation begins."""
+        """Return how many seconds a batch must stay hidden from the start of its invocation."""
         return SECONDS_TO_BEGIN + self._timeout_in_seconds if self.mapping.is_fifo else 0.0
 
     @property
@@ -105,7 +108,10 @@ class Invoker:
         return self.function.definition.timeout_in_seconds
 
     async def _hide(self, delivery: Delivery, feedback: Feedback) -> bool:
-        """Hide the batch again. Return False if it must not be invoked now; the delivery then has another next step."""
+        """Hide the batch again.
+
+        Return False if the function must not be invoked with it now; the delivery decides what follows.
+        """
         seconds = self._seconds_to_hide
         is_hidden = await self.keeper.hide_for(delivery.messages, seconds)
         if expired := delivery.drop_lost(anyio.current_time()):

@@ -1,8 +1,8 @@
-"""Does the queue exist, and for how long does it hide a message? GetQueueAttributes tells.
+"""Does the queue exist, and how long is its visibility timeout? The mapping calls GetQueueAttributes.
 
-A mapping asks again and again until the queue exists.
-Later it asks every few minutes, because the queue's visibility timeout may be changed at any time.
-If such a later call fails, the last known timeout stays in use.
+The mapping repeats the call until the queue exists.
+Later it repeats the call every few minutes, because a person may change the visibility timeout at any time.
+If a later call fails, the mapping uses the last known timeout.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AGAIN_IN_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLookup:
-    """Looks up the queue of one mapping, and tells the keeper its visibility timeout."""
+    """Looks up the queue of one mapping, and sets the visibility timeout that the keeper uses."""
 
     mapping: QueueMapping
     function: Function
@@ -41,7 +41,10 @@ class QueueLookup:
     stop: Stop
 
     async def find(self) -> bool:
-        """Look the queue up until it is found. Return False if the stop comes first; it cancels a running call."""
+        """Repeat the lookup until the queue is found.
+
+        Return False if the stop comes first; the stop cancels a running call.
+        """
         is_found = False
         async with anyio.create_task_group() as search:
             search.start_soon(self._cut_when_draining, search.cancel_scope)
@@ -51,7 +54,7 @@ class QueueLookup:
         return is_found
 
     async def find_again(self) -> None:
-        """Look the queue up again every few minutes, until cancelled."""
+        """Repeat the lookup of the queue every few minutes, until cancelled."""
         while True:
             await anyio.sleep(AGAIN_IN_SECONDS)
             with contextlib.suppress(ServiceError):

@@ -6,9 +6,9 @@ A queue mapping has several tasks, called walkers. Each walker repeats these ste
                 ^                                                    └ another walker may poll now                   │
                 └────────────────────────────────────────────────────────────────────────────────────────────────────┘
 
-As long as the function has room, one poll is in flight; under a backlog there are more (`core/queues/scaling.py`), as
-many as `permits.py` allows.  A walker ends if another walker already waits to poll.
-Beside the walkers, the keeper (`visibility.py`) keeps the messages in hand hidden.
+One poll is in flight as long as the function has room. If many messages wait, more polls are in flight
+(`core/queues/scaling.py`), as many as `permits.py` allows. A walker ends if another walker already waits to poll.
+Meanwhile the keeper (`visibility.py`) keeps the messages in hand hidden.
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS".
 """
@@ -50,7 +50,7 @@ from poller.ports import Clock, QueueSource
 class QueueContext:
     """Everything that a run of a queue mapping needs.
 
-    All runs of the mapping share `room`; all runs of all mappings of the queue share `groups`.
+    All runs of the mapping share `room`. All runs of all mappings of the same queue share `groups`.
     """
 
     mapping: QueueMapping
@@ -152,7 +152,10 @@ class QueueMappingRunner:
         )
 
     async def run(self) -> None:
-        """Poll and deliver until the stop. At the end, however it comes, give all messages in hand back."""
+        """Poll and deliver until the stop.
+
+        At the end, also after an error, return all messages in hand to the queue.
+        """
         self._permits.enter()
         try:
             if await self._lookup.find():
@@ -164,7 +167,10 @@ class QueueMappingRunner:
                 self._permits.leave()
 
     async def _work(self) -> None:
-        """Let the walkers work until the stop; let them finish what they have in hand; cancel them after the grace."""
+        """Let the walkers work until the stop.
+
+        Then let them finish their batches, and cancel them when the grace is over.
+        """
         async with anyio.create_task_group() as services:
             services.start_soon(self._keeper.run)
             services.start_soon(self._lookup.find_again)
@@ -177,11 +183,12 @@ class QueueMappingRunner:
     async def _walker(self, walkers: TaskGroup) -> None:
         """Repeat the steps until the stop.
 
-        An unexpected exception begins the stop of this run; the other walkers finish what they have in hand.
+        If a step raises an unexpected exception, the stop of this run begins, and the other walkers finish their
+        batches.
         """
         try:
             await self._walk(walkers)
-        except Exception as error:  # a bug met here must not cancel the batches of the other walkers
+        except Exception as error:  # a fault of poller must not cancel the batches of the other walkers
             self._context.stop.fail(error)
 
     async def _walk(self, walkers: TaskGroup) -> None:
@@ -199,7 +206,7 @@ class QueueMappingRunner:
                 if permits.has_room and not permits.has_waiter:
                     walkers.start_soon(self._walker, walkers)
                 await self._deliverer.deliver(delivery)
-            except Exception:  # the messages must not stay hidden until the other batches of this run have ended
+            except Exception:  # else the messages stay hidden until the other batches of this run have ended
                 await self._releaser.release([delivery])
                 raise
             finally:

@@ -1,20 +1,23 @@
 """When may a mapping poll its queue?
 
-A mapping receives messages only when it has room to invoke them: the daemon's limits must not raise a receive count.
+A mapping receives messages only when it can soon invoke the function with them. Otherwise messages would become visible
+again without an attempt, and their receive counts would rise.
 Three objects count polls and batches:
 
-    FunctionRoom   the batches in hand and the further polls of all queue mappings that invoke one function
+    FunctionRoom   the batches in hand and the additional polls of all queue mappings that invoke one function
     MappingRoom    the batches in hand of one mapping, over all its runs
     Permits        the polls and batches of one run
 
-The polls and batches of a run stay within the limit that its own failures have lowered (`core/queues/scaling.py`).  Its
-polls and the batches of all runs of the mapping stay within the mapping's concurrency, which is the limit's ceiling.
-So after a replace, a long invocation of the old run does not stop a new run whose limit is low.
+The polls and batches of one run do not exceed the limit of this run, which its failures lower
+(`core/queues/scaling.py`). The polls of one run and the batches of all runs do not exceed the mapping's concurrency,
+the highest value of that limit.
+So when a mapping is replaced, a long invocation of the old run does not keep a new run with a low limit from polling.
 
 The first poll of a mapping is long and mostly idle, so the function's room does not count it.
-It may begin if the function has room for a batch, or if this mapping has no batch in hand.
-Each further poll is short, takes up room of the function, and begins only if there is room.
-So an idle queue takes no room from other mappings, and no more batches wait in line than there are mappings.
+The first poll may begin if the function has room for a batch, or if this mapping has no batch in hand.
+Each additional poll is short and uses up room of the function. It begins only if there is room.
+So a mapping with an idle queue takes no room from other mappings, and at most one batch of each mapping waits for the
+function.
 """
 
 from __future__ import annotations
@@ -47,7 +50,10 @@ class Permits:
         self._is_closed = False
 
     def enter(self) -> None:
-        """Learn from now on when there may be more room, until `leave`. A run that never begins does not enter."""
+        """Wake waiting polls from now on when there may be more room, until `leave`.
+
+        A run that never begins does not enter.
+        """
         self._room.listen(self.call_next)
         self._mapping_room.listen(self.call_next)
 
@@ -69,7 +75,7 @@ class Permits:
         return bool(self._waiting)
 
     async def begin_poll(self) -> bool:
-        """Wait for room and take it. Return False, without room, after `close`."""
+        """Wait until there is room for a poll, and take the room. After `close`, return False."""
         while not self._is_closed and not self.has_room:
             called = anyio.Event()
             self._waiting.append(called)
@@ -114,13 +120,13 @@ class Permits:
             self._waiting.popleft().set()
 
     def close(self) -> None:
-        """Let no poll begin from now on: all waiting `begin_poll` calls return False."""
+        """Let no poll begin any more. All calls of `begin_poll` that wait return False."""
         self._is_closed = True
         while self._waiting:
             self._waiting.popleft().set()
 
     def leave(self) -> None:
-        """Give the room of all polls and batches of this run back, because the run has ended."""
+        """Free the room of all polls and batches of this run, because the run has ended."""
         self._mapping_room.batches -= self.batches_in_hand
         self._room.batches -= self.batches_in_hand
         self._room.short_polls -= max(0, self.polls_in_flight - 1)

@@ -1,10 +1,11 @@
-"""How does a mapping receive messages?  A receive, and a pause if it failed or was empty too soon.
+"""How does a mapping receive messages?  By calls of ReceiveMessage, with pauses after a failure.
 
-A long poll waits at the service until a message comes.  If the source fails, the mapping's only poll pauses, longer
-after each failure in a row; further polls end instead, so that they take up no room.
-Some emulators have no long polls: after an empty answer that came too soon, the mapping pauses, too.
-A stop cancels the receive.  SQS may have hidden messages for it; it shows them again after their visibility timeout.
-Defective messages are a trouble of the source, which ends once a receive shows that they have gone.
+A call waits at SQS until a message comes (a long poll). After a failure, the mapping's only poll pauses; the pause is
+longer after each failure in a row. Additional polls end instead of pausing, so that they use up no room.
+Some emulators have no long polls. So the mapping also pauses after an empty answer that came too soon.
+A stop cancels the call. If SQS has already hidden messages for it, they become visible again after their visibility
+timeout.
+Defective messages are a trouble of the source. It ends when a later receive shows that they have gone.
 """
 
 from __future__ import annotations
@@ -33,21 +34,24 @@ MESSAGES_PER_RECEIVE = 10
 """The most that one ReceiveMessage returns (SQS API reference)."""
 
 LONG_POLL_IN_SECONDS = 20
-"""How long a poll waits if the mapping has no other: as long as SQS allows, so an idle queue costs 3 receives a minute.
+"""How long the first poll of a mapping waits: as long as SQS allows. So an idle queue costs three receives a minute.
 
-The poll is shorter if the visibility timeout is short: a message that comes late must certainly be hidden.
+If the visibility timeout is short, the poll is shorter, so that a message that comes late is certainly hidden.
 """
 
 SHORT_POLL_IN_SECONDS = 1
-"""How long each further poll waits: it takes up room of the function, so it ends soon after the backlog is gone."""
+"""How long each additional poll waits.
+
+It uses up room of the function, so it must end soon after the queue is empty.
+"""
 
 MESSAGES = "messages of ReceiveMessage"
-"""The name under which defective messages count as a trouble of the source, although its calls succeed."""
+"""The operation that the status names when messages are defective, although the call itself succeeds."""
 
 SHORTEST_EMPTY_POLL_IN_SECONDS = 0.9
-"""If an empty answer comes sooner than this, the poll was no long poll.
+"""If an empty answer comes sooner than this, the service did not wait for a message, and the mapping pauses.
 
-Some emulators have no long polls; others end all polls when one message arrives.
+Some emulators have no long polls. Others end all polls when one message arrives.
 """
 
 
@@ -80,16 +84,16 @@ class Receiver:
         self._randomness = randomness
         self._calls: set[anyio.CancelScope] = set()
         self._hasty_polls = 0
-        self._defective_until: float | None = None  # when defective messages are hidden no longer
+        self._defective_until: float | None = None  # the time at which the defective messages become visible again
 
     @property
     def first_wait_in_seconds(self) -> int:
-        """How long the first receive of a poll may wait for a message."""
+        """Return how long the first receive of a poll may wait for a message."""
         return self.longest_wait_in_seconds if self._permits.polls_in_flight == 1 else SHORT_POLL_IN_SECONDS
 
     @property
     def longest_wait_in_seconds(self) -> int:
-        """The longest wait of a receive: two thirds of the visibility timeout, within 1 to 20.
+        """Return the longest wait of a receive in seconds: two thirds of the visibility timeout, from 1 to 20.
 
         SQS may hide a message from the beginning of the poll on, so the timeout must outlast the poll.
         """
@@ -98,9 +102,11 @@ class Receiver:
     async def receive(
         self, *, room: int, wait_in_seconds: int, has_batch: bool
     ) -> tuple[Sequence[Message], Receive] | None:
-        """Receive once, at most `room` messages. Return None if the source failed, or if a stop cancelled the receive.
+        """Receive at most `room` messages with one call.
 
-        `has_batch` says whether this poll has brought messages already; then it does not pause after a failure.
+        Return None if the source failed, or if a stop cancelled the call.
+
+        `has_batch` says whether this poll already has messages. Then there is no pause after a failure.
         """
         count, asked_at = min(MESSAGES_PER_RECEIVE, room), anyio.current_time()
         timeout, queue_timeout = self._keeper.timeout_in_seconds, self._keeper.queue_timeout_in_seconds
@@ -115,7 +121,7 @@ class Receiver:
                 delay = self._pauses.after_failure(error, asked_at=asked_at)
                 self._health.failed("ReceiveMessage", error, retry_in=delay)
                 if not has_batch and self._permits.polls_in_flight == 1:
-                    await self._stop.sleep(delay)  # no other poll begins during this pause
+                    await self._stop.sleep(delay)  # the mapping begins no other poll during this pause
         if messages is None:
             return None
         self._succeeded(messages, asked=count, asked_at=asked_at)
@@ -131,7 +137,7 @@ class Receiver:
         self._health.background_failure(MESSAGES, error, retry_in=receive.queue_timeout_in_seconds)
 
     def cut(self) -> None:
-        """Cancel every receive in flight, and every other call within `cut_at_a_stop`."""
+        """Cancel every receive in flight, and every other block of `cut_at_a_stop`."""
         for call in self._calls:
             call.cancel()
 
@@ -160,7 +166,7 @@ class Receiver:
     def _end_defects(self, until: float, messages: Sequence[Message], asked_at: float) -> None:
         """End the trouble of defective messages if this receive shows that they have gone.
 
-        An empty receive shows this only if it began after the time for which they were hidden.
+        An empty receive shows this only if it began after the defective messages had become visible.
         """
         if not any(message.defect for message in messages) if messages else asked_at >= until:
             self._defective_until = None
@@ -169,7 +175,7 @@ class Receiver:
     async def _slow_down(self, waited: float) -> None:
         """Pause after an empty answer that came too soon. The pause is longer after each such answer in a row.
 
-        Further polls do not pause but end, because during a pause they would take up room that other mappings can use.
+        Additional polls end instead of pausing, because a pause would use up room that other mappings need.
         """
         if waited >= SHORTEST_EMPTY_POLL_IN_SECONDS:
             self._hasty_polls = 0

@@ -1,7 +1,7 @@
-"""How do messages in hand go back to the queue at a stop?
+"""How do messages in hand return to the queue at a stop?
 
-`core/queues/delivery.py` decides which are deleted and which are shown again.
-Cancellation does not interrupt this, but it has a time limit.
+`core/queues/delivery.py` decides which messages are deleted and which become visible again.
+This has a time limit, and cancellation does not interrupt it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RELEASE_IN_SECONDS = 10.0
 
 
 class Releaser:
-    """Gives messages of one mapping back to the queue."""
+    """Returns messages of one mapping to the queue."""
 
     def __init__(self, *, finisher: Finisher, keeper: VisibilityKeeper, function_timeout_in_seconds: float) -> None:
         self._finisher = finisher
@@ -29,9 +29,9 @@ class Releaser:
         await self.release(list(self._keeper.deliveries))
 
     async def release(self, deliveries: Iterable[Delivery]) -> None:
-        """Give all messages of these deliveries back, in at most RELEASE_IN_SECONDS, also when cancelled.
+        """Return all messages of these deliveries to the queue, in at most RELEASE_IN_SECONDS, also when cancelled.
 
-        The keeper hides them no longer, even if a call fails.
+        Afterwards the keeper does not extend their visibility timeouts, even if a call has failed.
         """
         deliveries = list(deliveries)
         finish = give_back(deliveries, may_run_until=anyio.current_time() + self._function_timeout_in_seconds)

@@ -1,18 +1,19 @@
 """How do messages in hand stay hidden in the queue?
 
-A message in hand belongs to a `Delivery`, from its receive until it is deleted or given back to the queue.
-When half of a message's visibility timeout is over, the keeper hides the message again for a whole timeout, with calls
-for ten messages each:
+A message in hand belongs to a `Delivery`, from its receive until it is deleted or returned to the queue.
+When half of a message's visibility timeout is over, the keeper extends it by ChangeMessageVisibility for a whole
+timeout. One call extends ten messages:
 
     asked ──(long poll, answer)── received ────── half ──────── timeout
       └ visible_until is counted from here: SQS     └ hidden again: a new timeout begins
         may have taken the message as early as that
 
-So `visible_until` is never later than the time at which SQS shows the message.
-Before an invocation, `hide_for` hides the messages again whose time may be too short.
-A message that SQS refuses to hide is lost: it is not invoked.
-A call that fails is made again at the next tick, and delays no other call.
-SQS hides a message for twelve hours in all.  Then SQS shows it again, even if its function still runs; the log says so.
+So `visible_until` is never later than the time at which SQS makes the message visible.
+Before an invocation, `hide_for` extends the timeouts that may be too short.
+If SQS rejects the extension of a message, the message is lost: the function is not invoked with it.
+A call that fails is repeated at the next tick, and delays no other call.
+SQS hides a message for at most twelve hours in all. Then the message becomes visible, even if its function still runs,
+and the log says so.
 
 Source: Amazon SQS API Reference, "ChangeMessageVisibility".
 """
@@ -33,16 +34,22 @@ from poller.model.ids import MappingName
 from poller.ports import QueueSource
 
 TIMEOUT_BEFORE_LOOKUP_IN_SECONDS = 30
-"""SQS's default timeout, used until the lookup has found the queue's own. No message is in hand before that."""
+"""SQS's default visibility timeout.
+
+It holds until the lookup has read the queue's own one; before, nothing is received.
+"""
 
 TICKS_PER_TIMEOUT = 8
 SHORTEST_TICK_IN_SECONDS = 0.1
 LONGEST_TICK_IN_SECONDS = 15.0
 CALL_IN_SECONDS = 1.0
-"""The time allowed for a call to SQS. The keeper subtracts it from a whole timeout and from the twelve hours."""
+"""The time that a call to SQS may take. The keeper subtracts it from a visibility timeout and from the twelve hours."""
 
 HELD_TOO_LONG = "HeldForTwelveHours"
-"""The daemon's error code for a message that SQS cannot hide longer. SQS sends none, because no call is made."""
+"""The error code in the log for a message whose twelve hours are over.
+
+It is the daemon's own: no call is made to SQS.
+"""
 
 
 class VisibilityKeeper:
@@ -64,11 +71,14 @@ class VisibilityKeeper:
         self.deliveries[delivery] = None
 
     def drop(self, delivery: Delivery) -> None:
-        """Stop hiding the messages of this delivery."""
+        """Extend the timeouts of this delivery's messages no more."""
         self.deliveries.pop(delivery, None)
 
     async def run(self) -> None:
-        """Hide messages again at each tick, until cancelled. A call that hangs delays only its own messages."""
+        """Extend the timeouts that are half over, at each tick, until cancelled.
+
+        A call that hangs delays only its own messages.
+        """
         async with anyio.create_task_group() as calls:
             while True:
                 tick = self.timeout_in_seconds / TICKS_PER_TIMEOUT
@@ -79,17 +89,17 @@ class VisibilityKeeper:
     def is_hidden_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
         """Return whether all these messages certainly stay hidden for `seconds`.
 
-        Nearly a whole visibility timeout is enough if `seconds` is longer. Nearly every batch passes without a call.
+        If `seconds` is longer than a visibility timeout, nearly a whole timeout is enough. Most batches need no call.
         """
         until = self._until(seconds)
         return all(held.visible_until > until and not held.is_lost for held in messages)
 
     async def hide_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
-        """Hide messages again if they may not stay hidden for `seconds`. Return False if that remains uncertain.
+        """Extend the timeouts of messages that may not stay hidden for `seconds`. Return False if a call has failed.
 
-        A message that SQS refuses to hide becomes lost; it is not uncertain any more.
-        A message is not uncertain either if its call was denied: the daemon has no permission to change visibilities,
-        so the present timeout must be enough.
+        If SQS rejects a message, the message becomes lost, and does not count as a failure.
+        If the daemon has no permission for the call, this does not count as a failure either: the present timeout must
+        be enough.
         """
         until = self._until(seconds)
         due = [held for held in messages if held.visible_until <= until and not held.is_lost]
@@ -105,14 +115,14 @@ class VisibilityKeeper:
         return all(held.is_lost or held.visible_until > until or held in denied for held in due)
 
     def can_be_hidden_for(self, messages: Sequence[MessageInHand], seconds: float) -> bool:
-        """Return False if the twelve hours of a message end before `seconds` have passed."""
+        """Return whether SQS's limit of twelve hours allows all these messages to stay hidden for `seconds`."""
         until = self._until(seconds)
         return all(held.longest_until - CALL_IN_SECONDS > until for held in messages)
 
     def _due(self) -> list[MessageInHand]:
-        """Return the messages to hide again, because half of their timeout is over.
+        """Return the messages whose timeout must be extended, because half of it is over.
 
-        A message whose twelve hours are over becomes lost.
+        A message that SQS has hidden for twelve hours becomes lost.
         """
         now = anyio.current_time()
         half = now + self.timeout_in_seconds / 2
@@ -137,10 +147,7 @@ class VisibilityKeeper:
         return anyio.current_time() + min(seconds, timeout - min(CALL_IN_SECONDS, timeout / 10))
 
     async def _extend(self, asked_for: Sequence[MessageInHand]) -> bool:
-        """Hide these messages again, except those that were left to the queue while this call stood in line.
-
-        Return whether the call was denied.
-        """
+        """Extend the timeouts of those messages that still have to stay hidden. Return whether AWS denied the call."""
         try:
             due = [held for held in asked_for if not held.is_left]
             return bool(due) and await self._hide(due)
@@ -149,9 +156,9 @@ class VisibilityKeeper:
                 held.calls_to_hide -= 1
 
     async def _hide(self, due: Sequence[MessageInHand]) -> bool:
-        """Hide these messages again, all for one visibility timeout, or less if the twelve hours of one end before.
+        """Hide these messages for one visibility timeout from now. Return whether AWS denied the call.
 
-        Return whether the call was denied.
+        The time is shorter if the twelve hours of one message end before.
         """
         asked_at = anyio.current_time()
         longest = min(held.longest_until for held in due) - asked_at - CALL_IN_SECONDS
@@ -174,7 +181,7 @@ class VisibilityKeeper:
                 held.is_lost = True
         left = {held.message.receipt_handle for held in due if held.is_left}
         for entry in rejected:
-            if entry.message.receipt_handle not in left:  # a message that was deleted meanwhile need not be hidden
+            if entry.message.receipt_handle not in left:  # a deleted message need not be hidden
                 self._emit(VisibilityChangeFailed(self._mapping, 1, entry.code, entry.is_final))
         if len(due) > len(rejected):
             self._emit(VisibilityExtended(self._mapping, len(due) - len(rejected)))
@@ -182,5 +189,5 @@ class VisibilityKeeper:
 
 
 def _is_worth_more(held: MessageInHand) -> bool:
-    """Return whether the twelve hours leave time to hide the message again."""
+    """Return whether SQS's limit of twelve hours allows the message to be hidden for longer."""
     return held.longest_until - held.visible_until >= 2 * CALL_IN_SECONDS

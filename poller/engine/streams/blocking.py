@@ -1,8 +1,8 @@
 """Why is a lane blocked, and since when?
 
-A lane is blocked from the first wait before another attempt, until the next records of the lane are done.
-It waits after a failed or postponed invocation, for a destination that fails, or with a record too large for any event.
-The log says once that the lane is blocked, however many attempts follow.
+A lane is blocked from its first wait for another attempt until its next records are done.
+It waits after a failed or postponed invocation, while a destination fails, or when a record is too large for any event.
+The log says only once that the lane is blocked, even if many attempts follow.
 The status has the reason and the records of the last attempt.
 """
 
@@ -34,7 +34,7 @@ class LaneBlock:
         self._emit = emit
 
     async def wait(self, wait: Wait, records: Sequence[Deliverable]) -> bool:
-        """Wait before the next attempt with these records. Return False if the stop begins meanwhile."""
+        """Wait until the next attempt with these records is due. Return False if the stop begins during the wait."""
         before, count, ends = self.blocked, len(records), ends_of(records)
         since = self._clock.now() if before is None else before.since
         reason, detail = wait.reason, wait.detail[:DETAIL_LIMIT_IN_CHARACTERS]
@@ -51,5 +51,8 @@ class LaneBlock:
 
 
 def ends_of(records: Sequence[Deliverable]) -> tuple[SequenceNumber | None, SequenceNumber | None]:
-    """Return the first and the last sequence number; None and None for a window's last invocation without records."""
+    """Return the first and the last sequence number.
+
+    Both are None for a window's last invocation, which has no records.
+    """
     return (records[0].sequence_number, records[-1].sequence_number) if records else (None, None)

@@ -1,10 +1,11 @@
 """How many bytes may be read before they are delivered? A shard has a limit, and the whole process has one.
 
-Many reads run at once, so each read reserves room before it begins.  Afterwards the size of its answer is charged.
-A read without room waits until other reads end or records are done.
-The size of an answer is not known before the read, so a read asks for as many records as should fit (weighing.py).
-If the records are larger than expected, the budget is exceeded.
-A shard with nothing in hand may always read a little, even if the process has no room: so blocked shards cannot keep
+Many reads run at the same time, so each read reserves room before it begins. Afterwards it is charged for the size of
+its answer.
+If there is no room, a read waits until other reads end or records are done.
+A read cannot know the size of its answer before, so it asks for as many records as probably fit (weighing.py). If the
+records are larger than expected, the budget is exceeded.
+A shard without records in hand may always read a little, even if the process has no room. So blocked shards cannot keep
 other shards from being read.
 """
 
@@ -16,15 +17,15 @@ from contextlib import asynccontextmanager
 import anyio
 
 BYTES_OF_A_SHARD = 16 * 2**20
-"""A little more than two full events: one event is delivered while the next one fills."""
+"""A little more than two full events, so that one event can be delivered while the next one is filled."""
 
 BYTES_OF_THE_PROCESS = 512 * 2**20
 
 LARGEST_ANSWER = 14 * 2**20
-"""The most room that one read gets: an answer of Kinesis has up to 10 MiB, which are longer as base64."""
+"""The most room that one read gets. An answer of Kinesis has up to 10 MiB, and base64 makes it a third longer."""
 
 LEAST = 2**20
-"""How many bytes a shard with nothing in hand may read if the process has no room."""
+"""How many bytes a shard without records in hand may read if the process has no room."""
 
 
 class Budget:
@@ -40,10 +41,10 @@ class Budget:
 
     @asynccontextmanager
     async def promised(self, when_full: Callable[[], None] = lambda: None) -> AsyncIterator[int]:
-        """Wait for room, and yield how many bytes may be read in the block.
+        """Wait for room, and yield how many bytes the block may read.
 
-        Call `charge` after the block, before the task waits for anything else.
-        `when_full` is called if no room can come before records in hand are done.
+        Call `charge` right after the block, before the task waits for anything else.
+        `when_full` is called if there is no room until records in hand are done.
         """
         room = 0
         try:
@@ -69,7 +70,7 @@ class Budget:
             self._parent.give_back(count)
 
     def close(self) -> None:
-        """Give back all charged bytes, because the shard is read no more."""
+        """Free all charged bytes, because the shard is read no more."""
         self.give_back(self.used)
 
     @property

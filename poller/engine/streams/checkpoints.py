@@ -1,16 +1,16 @@
 """When is a checkpoint stored? As soon as it has moved, but a mapping saves at most once a second.
 
-One save stores the last checkpoints of all shards that have moved.  It costs about half a millisecond of CPU, which is
-more than the delivery of a batch.
-A crash repeats the records of the last second, the batches that are running, and the records that other lanes have
-finished after a record that is not done.
+One save stores the last checkpoints of all shards that have moved. It costs about half a millisecond of CPU, which is
+more than the delivery of a batch costs.
+After a crash, three kinds of records are delivered again: those of the last second, those in running batches, and those
+that other lanes had finished after a record that was not done.
 A mapping with tumbling windows saves five times a second, because the state of a window is stored with its checkpoint.
 A starting position is not a checkpoint: it is stored before a record is read.
 
-If the store fails, the save is repeated, and the deliveries go on: a checkpoint that is stored late can only cause
-repetitions.  Only the end of a shard waits for the store.
-At a stop the last checkpoints are stored, even when cancelled, but only for a limited time; the mapping learns for how
-many shards this failed.
+If the store fails, the save is repeated, and the deliveries continue, because a checkpoint that is stored late only
+causes repetitions. Only the end of a shard waits for the store.
+At a stop, the last checkpoints are stored, even when cancelled. If this does not succeed in a limited time, the mapping
+learns how many shards are missing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SAVE_EVERY_SECONDS = 1.0
 """The shortest time from the beginning of a save to the beginning of the next one."""
 
 SAVE_WINDOWS_EVERY_SECONDS = 0.2
-"""The same time for a mapping with tumbling windows: a shard of Kinesis may be read as often."""
+"""The same for a mapping with tumbling windows. It is as short as the pause between two reads of a Kinesis shard."""
 
 LAST_SAVE_IN_SECONDS = 5.0
 
@@ -46,7 +46,7 @@ class Checkpoints:
 
     @property
     def age_in_seconds(self) -> float:
-        """Return how many seconds the oldest moved checkpoint has waited to be stored; 0 if all are stored."""
+        """Return for how many seconds the oldest checkpoint has waited to be stored, or 0 if all are stored."""
         since = self._moved_at if self._saving_since is None else self._saving_since
         return 0.0 if since is None else anyio.current_time() - since
 
@@ -66,14 +66,14 @@ class Checkpoints:
             await anyio.sleep_until(began + self._interval_in_seconds)
 
     async def save(self) -> None:
-        """Store all checkpoints that moved before this call, and repeat the save until it succeeds."""
+        """Store all checkpoints that have moved before this call. Repeat the save until it succeeds."""
         wanted = self._moves
         async with self._saving:
             if self._stored < wanted:
                 await self._health.until_done("save", self._save_once)
 
     async def save_last(self) -> int:
-        """Store the last checkpoints. Return for how many shards this was not possible within LAST_SAVE_IN_SECONDS."""
+        """Store the last checkpoints within LAST_SAVE_IN_SECONDS. Return for how many shards this was not possible."""
         with anyio.move_on_after(LAST_SAVE_IN_SECONDS, shield=True):
             await self.save()
         return len(self._moved)

@@ -1,8 +1,8 @@
 """How are discarded records reported?
 
-An invocation record is sent again and again until the destination accepts it; meanwhile the lane is blocked.
-If the mapping allows the loss of invocation records (`if_unreachable = "drop"`), the tries end sooner.
-Without a destination, the records are dropped at once; this is counted.
+An invocation record is sent again and again until the destination accepts it. Until then, the lane is blocked.
+If the mapping allows the loss of invocation records (`if_unreachable = "drop"`), there are only a few tries.
+Without a destination, the records are dropped at once, and the metrics count them.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda".
@@ -27,17 +27,18 @@ from poller.model.stream import ShardId
 from poller.ports import Destination, SourceClock
 
 TRIES_BEFORE_DROPPING = 3
-"""How many tries an invocation record that may be lost gets, if the destination throttles or does not answer.
+"""How often an invocation record that may be lost is tried, if the destination throttles or does not answer.
 
-After an error that waiting does not end (`errors.LASTING`), it gets no further try.
-AWS does not say how often it tries."""
+After an error that waiting does not solve (`errors.LASTING`), there is no further try.
+AWS does not say how often Lambda tries.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discarding:
     """Reports the discarded records of one lane. `destination` is None if the mapping has no destination.
 
-    `source_clock` dates the invocation record, because the source's clock also dates the records.
+    The time in the invocation record comes from `source_clock`, because the times of the stream's records do too.
     """
 
     mapping: StreamMapping
@@ -52,7 +53,7 @@ class Discarding:
     async def report(self, discard: Discard[R], *, event: bytes, window_call: WindowCall | None) -> bool:
         """Send the invocation record until it is delivered or may be dropped. Return False if the stop comes first.
 
-        `event` is the event of the invocation, even if the records were discarded without an invocation.
+        `event` is the event that an invocation with these records has, even if there was no invocation.
         """
         name, on_failure, count = self.mapping.name, self.mapping.on_failure, len(discard.records)
         where = (self.shard_id, *ends_of(discard.records))

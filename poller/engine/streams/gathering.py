@@ -6,11 +6,11 @@ A batch is filled with the lane's records, in order.  It is ready when the first
     batching window     maximum_batching_window_in_seconds have passed since its first record
     tumbling window     the next record belongs to a later window
     age                 its first record reaches the maximum record age
-    no room             no more can be read until records in hand are done
+    no room             no more records can be read until records in hand are done
     closed              the shard has no more records
 
-When a tumbling window is over and all its records are done, the next batch has no records: it is the window's last
-invocation.
+When a tumbling window is over and all its records are done, the next batch is empty: the function is invoked a last
+time for the window.
 
 Source: AWS Lambda Developer Guide, "Batching behavior".
 """
@@ -75,12 +75,12 @@ class LaneGathering:
         self._changed.set()
 
     def no_room(self) -> None:
-        """Note that no more records come until some are done."""
+        """Make the next batch ready without a wait, because no more records come until some are done."""
         self._has_room = False
         self._changed.set()
 
     def caught_up(self, at: float) -> None:
-        """Note that all records that arrived before `at` were put (epoch seconds of the source's clock)."""
+        """Note that this lane has all its records that arrived before `at` (epoch seconds of the source's clock)."""
         self._caught_up_at = at
         if self._window.open is not None:
             self._changed.set()
@@ -92,7 +92,7 @@ class LaneGathering:
     async def batch(self) -> Records | None:
         """Wait for the next batch and return it; an empty one is a window's last invocation.
 
-        Returns None if the lane is closed and empty, or the stop begins.
+        Returns None if the lane is closed and empty, or if the stop begins.
         """
         batch = self._batch = []
         self._done_of_batch = 0
@@ -131,7 +131,7 @@ class LaneGathering:
         self._done_of_batch += count
 
     def _fill(self, batch: list[StreamRecord], builder: BatchBuilder, now: float) -> None:
-        """Move pending records into the batch, up to the first one that does not fit or belongs to a later window."""
+        """Move pending records into the batch, until a record does not fit or belongs to a later window."""
         pending = self._pending
         admitted = takewhile(self._window.admits, pending) if self._window.is_on else pending
         count = builder.fill(map(len, map(attrgetter("encoded"), admitted)), now=now)
@@ -149,7 +149,7 @@ class LaneGathering:
         return expires_at is not None and expires_at <= self._source_clock.now()
 
     def _patience(self, batch: Records, builder: BatchBuilder, now: float) -> float | None:
-        """Return how many seconds to wait for more records: to the batching window's end, or the first record's expiry.
+        """Return how many seconds to wait for more records: until the window ends or the first record is too old.
 
         Returns None if the batch is empty: then there is no limit.
         """

@@ -1,12 +1,12 @@
 """How are the records of one lane delivered?  gather ── invoke ── interpret ── (retry | bisect | discard) ── done.
 
-A lane has one batch at a time.  While the batch fails, the lane is blocked; the other lanes go on.
-`gathering.py` forms the batches.  `core/streams/retry.py` decides each step; the lane carries the steps out, in order:
+A lane has one batch at a time. While the batch fails, the lane is blocked, and the other lanes continue.
+`gathering.py` forms the batches. `core/streams/retry.py` decides the next step, and the lane executes it:
 
-    Invoke    wait for a slot of the function's gate, then invoke the function
+    Invoke    wait until the function's concurrency allows it, then invoke the function
     Wait      sleep, at most until the stop; after a stop the records are read again at the next start
     Settle    the records are done
-    Discard   report the records (`discarding.py`); then they are done; a destination that fails blocks the lane
+    Discard   report the records (`discarding.py`); then they are done. While the destination fails, the lane is blocked
 
 In a tumbling window (`window.py`) a batch has records of one window only, and each event contains the window's state.
 The lane reports finished records together with the window after them, so that both are stored in one step: a restart
@@ -46,12 +46,15 @@ from poller.model.stream import ShardId, StreamRecord, Window
 from poller.ports import Clock, Destination, SourceClock
 
 Finished = Callable[[Records, Window | None], None]
-"""A callback that gets records that are done, and the window that is open after them."""
+"""A callback. It gets records that are done, and the tumbling window that is open after them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneContext:
-    """What all lanes of a mapping share. Without a `destination`, discarded records are only counted and logged."""
+    """The things that all lanes of a mapping share.
+
+    Without a `destination`, discarded records are only counted and logged.
+    """
 
     mapping: StreamMapping
     function: OpenFunction
@@ -76,7 +79,7 @@ class Lane:
     ) -> None:
         self.is_invoking = False
         self.may_run_until = -inf
-        """Until when a cancelled invocation may still run, on anyio's clock."""
+        """The latest time at which a cancelled invocation may still run, on anyio's clock."""
         self._context = context
         self._finished = finished
         self._policy = RetryPolicy.of(context.mapping)
@@ -120,15 +123,18 @@ class Lane:
         self._gathering.put(records)
 
     def no_room(self) -> None:
-        """Deliver pending records without a wait, because no more records come until some are done."""
+        """Deliver pending records without waiting for more, because no more records come until some are done."""
         self._gathering.no_room()
 
     def caught_up(self, at: float) -> None:
-        """Note that all records that arrived before `at` were put. `at`: epoch seconds of the source's clock."""
+        """Note that this lane has all its records that arrived before `at` (epoch seconds of the source's clock)."""
         self._gathering.caught_up(at)
 
     def close(self) -> None:
-        """Deliver pending records without a wait, then end the lane, because no more records come."""
+        """Deliver pending records without waiting for more.
+
+        Then end the lane, because the shard has no more records.
+        """
         self._gathering.close()
 
     async def run(self) -> None:
@@ -178,7 +184,7 @@ class Lane:
     async def _invoke(self, delivery: Delivery[StreamRecord], step: Invoke[StreamRecord]) -> bool:
         """Invoke the function for this step, and tell the delivery the outcome. Return False if the stop comes first.
 
-        The function is not invoked if the first record has become too old meanwhile.
+        The function is not invoked if the first record has become too old during the wait for the function.
         """
         context = self._context
         async with context.function.gate.slot(unless=context.stop.draining) as has_slot:
@@ -202,7 +208,7 @@ class Lane:
 
     async def _call_function(self, step: Invoke[StreamRecord]) -> Invoked:
         context, records = self._context, step.records
-        payload = self._window.event(records)  # not before: a waiting lane must not hold a second copy
+        payload = self._window.event(records)  # not earlier: the event is a second copy of the records
         contents = Contents(
             records=len(records),
             identifiers=map(attrgetter("sequence_number"), records),
@@ -214,14 +220,17 @@ class Lane:
         self.is_invoking = True
         try:
             return await context.function.invoke(invocation, contents, began_at=anyio.current_time())
-        except BaseException:  # nobody here knows when the function began: its call may have waited for an emulator
+        except BaseException:  # the time when the function began is unknown: its call may have waited for an emulator
             self.may_run_until = anyio.current_time() + context.function.definition.timeout_in_seconds
             raise
         finally:
             self.is_invoking = False
 
     def _interpret(self, invoked: Invoked, records: Records) -> Invoked:
-        """Adjust the outcome: records after the first failed one are not done, and a window's answer needs a state."""
+        """Adjust the outcome to a stream: records after the first failed one fail, too.
+
+        An answer in a tumbling window without a state is a failure.
+        """
         outcome = invoked.outcome
         if isinstance(outcome, PartlyFailed):
             outcome = from_the_first(outcome, [record.sequence_number for record in records])
@@ -229,7 +238,7 @@ class Lane:
         return invoked if outcome is invoked.outcome else invoked._replace(outcome=outcome)
 
     async def _report(self, discard: Discard[StreamRecord]) -> bool:
-        """Report discarded records. Return True once they count as done, False if the stop comes first."""
+        """Report discarded records until they count as done, and return True. Return False if the stop comes first."""
         records = discard.records
         return await self._discarding.report(
             discard, event=self._window.event(records), window_call=self._window.call(records)

@@ -27,20 +27,21 @@ from poller.model.stream import Checkpoint, Shard, ShardId
 from poller.ports import Clock, StreamSource
 
 LIST_AGAIN_IN_SECONDS = 20.0
-"""How long a new shard may stay unknown. It is found sooner if its parent is drained.
+"""The time between two listings of all shards. A new shard is found sooner if its parent is drained.
 
-For this time after a shard was drained, a listing may still show it as open."""
+For this time after a shard was drained, a listing may still show the shard as open.
+"""
 
 LIST_ENDED_AGAIN_IN_SECONDS = 60.0
-"""The time between two listings of a stream that takes no new records; each one reports the trouble."""
+"""The time between two listings of a stream that takes no new records. Each of these listings reports the trouble."""
 
 PAUSE_PER_LISTING = 4.0
 """The pause after a listing is at least this many times as long as the listing.
 
-DescribeStream has one rate limit for the whole account, and other mappings must list their streams, too."""
+All mappings of an account share one rate limit of DescribeStream."""
 
 PARENTS_ASKED_FOR = 10
-"""For more drained shards than this, one whole listing costs less than one call for each shard's children."""
+"""If more shards than this are drained at once, all shards are listed, because that takes fewer calls."""
 
 
 class Listings:
@@ -74,17 +75,17 @@ class Listings:
         self._asked_at = -inf
         self._ended = anyio.Event()
         self.changed = anyio.Event()
-        """Set when more shards may be readable. The task that waits for it replaces it with a new event."""
+        """Set when more shards may be readable. The task that has waited for this event replaces it with a new one."""
 
     async def begin(self, lineage: Lineage, shards: list[Shard]) -> None:
-        """Take in the first listing. Raises Rejected if the stream was deleted and created again."""
+        """Use this first listing. Raises Rejected if the stream was deleted and created again."""
         self.lineage = lineage
         self._check_same_stream(shards, asked_at=anyio.current_time())
         await self._take_in(shards)
         self._list_at = anyio.current_time() + LIST_AGAIN_IN_SECONDS
 
     def tell_end(self) -> bool:
-        """Return whether the stream takes no new records, as its last listing shows; if so, report a trouble."""
+        """Return whether the last listing shows that the stream takes no new records. If so, report a trouble."""
         is_drained = self.lineage.is_drained(before=self._clock.now() - LIST_AGAIN_IN_SECONDS)
         reason = why_nothing_comes(self._arn, self._source.status, is_drained=is_drained)
         if reason is None:
@@ -95,7 +96,7 @@ class Listings:
         return reason is not None
 
     async def run(self) -> None:
-        """List the shards again and again, and find the children of drained shards, until cancelled."""
+        """List the shards regularly, and find the children of drained shards, until cancelled."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._list_again_and_again)
             group.start_soon(self._find_children)
@@ -109,7 +110,7 @@ class Listings:
             await self.run_once()
 
     async def run_once(self) -> None:
-        """Make one whole listing. After a failure, report it and pause."""
+        """List all shards once. After a failure, report it and pause."""
         asked_at = anyio.current_time()
         self._list_at = inf
         try:
@@ -130,14 +131,17 @@ class Listings:
         self._list_by(max(asked_at + pause, anyio.current_time() + PAUSE_PER_LISTING * took))
 
     def drained(self, shard_id: ShardId) -> None:
-        """Let the shard's children be read, because the shard is drained or has left the stream, and this is stored."""
+        """Allow the children of this shard to be read. Call this when the end of the shard is stored."""
         if not self.lineage.drained(shard_id, now=self._clock.now()):
             self._childless.append(shard_id)
             self._childless_came.set()
         self.changed.set()
 
     async def has_left(self, shard_id: ShardId) -> bool:
-        """Make a listing, and return whether it shows other shards but not this one. False if the listing fails."""
+        """List the shards, and return whether the stream has other shards but not this one.
+
+        Return False if the listing fails.
+        """
         called_at = anyio.current_time()
         self._list_by(called_at)
         while self._asked_at < called_at:
@@ -156,10 +160,10 @@ class Listings:
                 await self._find_children_of(self._childless.popleft())
 
     async def _find_children_of(self, parent: ShardId) -> None:
-        """Ask for the children of one shard. If this fails, make a whole listing, which also reports failures."""
+        """Ask for the children of one shard. If this fails, list all shards, which also reports failures."""
         try:
             shards = await self._source.children(parent)
-            if not self.lineage.knows_parents_of(shards):  # a merge: the other parent is newer than the last listing
+            if not self.lineage.knows_parents_of(shards):  # a merge: the other parent may be a new shard
                 self._list_by(anyio.current_time())
                 return
             await self._take_in(shards, is_complete=False)
@@ -170,7 +174,7 @@ class Listings:
                 self._list_by(anyio.current_time() + LIST_AGAIN_IN_SECONDS)
 
     def _list_by(self, moment: float) -> None:
-        """Make the next whole listing at this moment, or earlier if an earlier one is planned."""
+        """List all shards at this moment, or earlier if an earlier listing is planned."""
         self._list_at = min(self._list_at, moment)
         self._hurried.set()
 
@@ -180,7 +184,10 @@ class Listings:
         self._ended = anyio.Event()
 
     async def _take_in(self, shards: list[Shard], *, is_complete: bool = True) -> None:
-        """Store what a listing changes, then change the lineage. The lock keeps two listings from storing one shard."""
+        """Store the changes that a listing shows, then change the lineage.
+
+        A lock keeps two listings from storing the same shard.
+        """
         async with self._taking_in:
             listing = self.lineage.compared(shards, now=self._clock.now(), is_complete=is_complete)
             if listing.found:
@@ -192,7 +199,7 @@ class Listings:
         self.changed.set()
 
     def _check_same_stream(self, shards: list[Shard], *, asked_at: float) -> None:
-        """Raise Rejected if the stream was deleted and created again: the stored positions would skip records."""
+        """Raise Rejected if the stream was deleted and created again: the stored positions belong to the old stream."""
         seconds_ago = anyio.current_time() - asked_at
         settled = self._clock.now() - seconds_ago - LIST_AGAIN_IN_SECONDS
         if reopened := self.lineage.reopened(shards, drained_before=settled):

@@ -1,15 +1,15 @@
-"""How does a mapping of a stream run?  list the shards ── read each one that may be read ── lanes ── checkpoints.
+"""How does a mapping of a stream run?  list the shards ── read the shards that may be read ── lanes ── checkpoints.
 
     list the shards, again and again ── those that may be read (core/streams/lineage.py) get a reader each (shard.py)
          ^                                                               │
          └── at once, if the children of a drained shard are unknown ────┘   (listing.py)
 
-The first start fixes and stores where each shard begins, before a record is read.  So no record is missed that is
+At its first start, the mapping stores where each shard begins, before it reads a record. So it misses no record that is
 written after the mapping is ready, even if the daemon crashes before the first record.
-For LATEST, the mapping takes iterators for all open shards, and stores the present time of the source's clock, which
-dates the records: a restart before the first record begins at this time.
-While a stream lists no shards, it has no such positions, and the mapping is not ready.
-At a stop the readers end, running invocations end within the grace, and the last checkpoints are stored.
+For LATEST, it requests iterators for all open shards, and stores the present time. The time comes from the source's
+clock, which also dates the records. After a restart before the first record, reading begins at this time.
+While a stream has no shards, no position can be stored, and the mapping is not ready.
+At a stop, the readers end, invocations that run may finish within the grace, and the last checkpoints are stored.
 
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis" and "Using Lambda with DynamoDB".
 """
@@ -62,7 +62,7 @@ from poller.model.stream import (
 from poller.ports import CheckpointStore, StreamSource
 
 ITERATORS_AT_ONCE = 10
-"""How many iterators are requested side by side at a start at LATEST."""
+"""How many iterators are requested at the same time when a mapping starts at LATEST."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +139,12 @@ class StreamMappingRunner:
         )
         self._following = anyio.CancelScope()
         self._held: dict[ShardId, float] = {}
-        """The shards that this run holds, with the time until which a cancelled invocation may still run."""
+        """The shards that this run holds, each with the latest time at which a cancelled invocation may still run."""
         self._held_by_old_runs: frozenset[ShardId] = frozenset()
-        """The shards that old runs held when this run loaded its positions: they may store later positions."""
+        """The shards that old runs held when this run loaded its positions.
+
+        Old runs may store later positions of these shards.
+        """
 
     def status(self) -> MappingStatus:
         health = self._store_health.together_with(self._health.health)
@@ -166,7 +169,7 @@ class StreamMappingRunner:
         )
 
     async def run(self) -> None:
-        """Read and deliver until the stop. An unexpected exception begins the stop of this run."""
+        """Read and deliver until the stop. If this raises an unexpected exception, the stop of this run begins."""
         try:
             lineage = None
             async with anyio.create_task_group() as search:
@@ -175,7 +178,7 @@ class StreamMappingRunner:
                 search.cancel_scope.cancel()
             if lineage is not None:
                 await self._work(lineage)
-        except Exception as error:  # the next run begins soon, without the shards that this run holds
+        except Exception as error:  # the next run begins soon, and reads the other shards first
             self._stop.fail(error)
         finally:
             try:
@@ -191,7 +194,7 @@ class StreamMappingRunner:
         scope.cancel()
 
     async def _find_source(self) -> Lineage:
-        """List the shards, fix and store where each one begins, and return the lineage. Repeat until this succeeds."""
+        """List the shards, store where each shard begins, and return the lineage. Repeat this until it succeeds."""
         while True:
             self._held_by_old_runs = self._context.in_hand.held
             stored = await self._positions.load()
@@ -241,7 +244,8 @@ class StreamMappingRunner:
     async def _iterators_at_latest(self, shard_ids: list[ShardId]) -> dict[ShardId, ShardIterator]:
         """Return an iterator at LATEST for each of these shards.
 
-        Failed calls are repeated as long as other calls succeed; if all calls of a round fail, raises the first error.
+        Calls that fail are repeated as long as other calls succeed. If all calls of a round fail, raises the first
+        error.
         """
         iterators: dict[ShardId, ShardIterator] = {}
         at_once = anyio.CapacityLimiter(ITERATORS_AT_ONCE)
@@ -282,7 +286,7 @@ class StreamMappingRunner:
         working.cancel()
 
     async def _follow(self, lineage: Lineage, shards: TaskGroup, services: TaskGroup) -> None:
-        """Begin to read each shard as soon as it may be read, until the stop."""
+        """Start a reader for each shard as soon as the shard may be read, until the stop."""
         async with anyio.create_task_group() as listings:
             listings.start_soon(self._listings.run)
             while not self._stop.has_begun:
@@ -297,7 +301,10 @@ class StreamMappingRunner:
             listings.cancel_scope.cancel()
 
     async def _read_after_old_run(self, shard_id: ShardId, shards: TaskGroup, services: TaskGroup) -> None:
-        """Wait until the old run frees the shard, and read on from the last checkpoint that it has stored."""
+        """Wait until the old run frees the shard.
+
+        Then read the shard from the last checkpoint that the old run has stored.
+        """
         await self._context.in_hand.wait_for(shard_id)
         self._held[shard_id] = -inf
         position, window = await self._positions.load_shard(shard_id)
@@ -305,7 +312,7 @@ class StreamMappingRunner:
             self._free(shard_id)
             self._listings.drained(shard_id)
             return
-        self._windows.pop(shard_id, None)  # the old run may have ended it since the first load
+        self._windows.pop(shard_id, None)  # the old run may have closed the window since this run loaded it
         if window is not None:
             self._windows[shard_id] = window
         shards.start_soon(self._read, Start(shard_id, position), services)
@@ -329,7 +336,7 @@ class StreamMappingRunner:
         try:
             if not (self._stop.has_begun or self._positions.is_lost(shard_id)):
                 is_drained = await reader.run()
-        except Exception as error:  # a bug met here must not cancel the invocations of the other shards
+        except Exception as error:  # a fault of poller must not cancel the invocations of the other shards
             self._stop.fail(error)
         finally:
             del self._readers[shard_id]
@@ -343,7 +350,7 @@ class StreamMappingRunner:
             services.start_soon(self._hand_over, shard_id)
 
     async def _hand_over(self, shard_id: ShardId) -> None:
-        """Free the shard for the next run, while this run still has other shards in hand."""
+        """Free the shard for the next run, although this run still holds other shards."""
         await anyio.sleep_until(self._held[shard_id])
         await self._checkpoints.save()
         self._free(shard_id)
@@ -351,8 +358,8 @@ class StreamMappingRunner:
     async def _hand_over_the_rest(self) -> None:
         """Free the shards that this run still holds.
 
-        If an invocation was cancelled, its function may still run: the shard is freed after the function's timeout,
-        or when the grace is over.
+        If an invocation was cancelled, its function may still run. Then the shard is freed after the function's
+        timeout, or when the grace is over.
         """
         for shard_id, may_run_until in sorted(self._held.items(), key=itemgetter(1)):
             with anyio.move_on_after(may_run_until - anyio.current_time()):

@@ -1,9 +1,10 @@
-"""How does one run of a mapping use the store?  It repeats calls that fail, and notices another writer.
+"""How does a run of a stream mapping use the position store? It repeats calls that fail, and notices other writers.
 
-Each call is repeated until it succeeds, so that the lineage in memory never runs ahead of the store.
-For each shard, the run writes the version after the one that it has read (core/streams/claims.py).
-If another writer has stored the shard meanwhile, this run has lost the shard: it stops reading it and never stores it
-again, because the other writer may have got further.
+Each call is repeated until it succeeds. So the lineage in memory never has a change that is not stored.
+Each stored checkpoint of a shard has a version. The run writes the next version after the one that it has read
+(core/streams/claims.py).
+If another writer has stored this version, the run has lost the shard: it stops reading the shard and never stores a
+checkpoint of it again, because the other writer may have read further.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class _Load(NamedTuple):
 
 
 class StoredPositions:
-    """The stored positions of one mapping. It calls `on_loss` once for each lost shard."""
+    """The stored positions of one mapping. Calls `on_loss` once for each shard that another writer has taken."""
 
     def __init__(
         self,
@@ -62,11 +63,11 @@ class StoredPositions:
     async def load_shard(self, shard_id: ShardId) -> Checkpoint:
         """Load the checkpoint of one shard again, after an earlier run of the mapping has stored it.
 
-        Calls that come while a load runs share the next load: an earlier run may free a thousand shards at once.
+        All calls that come during a load share the next load, because an old run may free a thousand shards at once.
         """
         begun_before = self._loads_begun
         async with self._loading:
-            if self._last_load.number <= begun_before:  # it may have begun before the shard was stored
+            if self._last_load.number <= begun_before:  # the load that runs may have begun before the shard was stored
                 self._loads_begun += 1
                 stored = await self._until_done("load", lambda: self._store.load(self._key))
                 self._last_load = _Load(self._loads_begun, stored)
@@ -81,7 +82,10 @@ class StoredPositions:
         await self._until_done("save", lambda: self.save_once(checkpoints))
 
     async def save_once(self, checkpoints: Mapping[ShardId, Checkpoint]) -> None:
-        """Save with one try. Raises ServiceError; then the save may have happened or not, and can be repeated."""
+        """Save the checkpoints with one try.
+
+        After a ServiceError they may be stored or not, and the save can be repeated.
+        """
         kept = {shard_id: one for shard_id, one in checkpoints.items() if shard_id not in self._lost}
         for shard_id in sorted(await self._store.save(self._key, kept, self._claim) - self._lost):
             self._lost.add(shard_id)

@@ -2,12 +2,12 @@
 
 Records go to the lanes in the shard's order.
 A record that does not match the filter is done at once, so the checkpoint can move past it.
-The source's limits say how soon a shard is read again (core/streams/pace.py).
-A blocked lane blocks its own records.  When the budget in bytes is used up, it also blocks the reading of the shard.
+The limits of the source say how soon a shard is read again (core/streams/pace.py).
+A lane that is blocked delays only its own records, until so many bytes are in hand that the shard is not read any more.
 
     the iterator has expired     take a new one after the last record that was read; if new iterators expire again and
                                  again, this counts as a failed read
-    the position is trimmed      go on at the oldest record; the log says so
+        the position is trimmed      continue at the oldest record; the log says so
     the shard is not listed      deliver the records in hand; then the shard counts as drained; its other records cannot
                                  be read any more, and the log says so
     an answer has a fault        deliver none of its records (core/streams/reads.py), report it, and read again later
@@ -60,17 +60,21 @@ from poller.model.stream import (
 from poller.ports import StreamSource
 
 LOST_ITERATORS = 10
-"""If so many iterators in a row expire or are trimmed, about two seconds, the read counts as failed.
+"""If so many iterators in a row expire or are trimmed, which takes about two seconds, the read counts as failed.
 
-Then the mapping reports a trouble, and the pauses grow. AWS gives no such number."""
+Then the mapping reports a trouble, and the pauses grow. AWS has no such number.
+"""
 
 READS_AT_ONCE = 128
-"""How many reads of one mapping may be in flight at once: each one takes a connection."""
+"""How many reads of one mapping may be in flight at once. Each read needs a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardContext:
-    """What all shards of a mapping share. `has_left` makes a new listing to see whether a shard has left the stream."""
+    """The things that all shards of a mapping share.
+
+    `has_left` lists the shards to see whether a shard has left the stream.
+    """
 
     source: StreamSource
     lane: LaneContext
@@ -87,7 +91,7 @@ class ShardContext:
 class ShardReader:
     """Reads one shard from the position `start` to its end. `iterator` is an iterator at `start`, if there is one.
 
-    `window` is the tumbling window stored with the position; a mapping without windows drops it.
+    `window` is the tumbling window that was stored with the position. A mapping without windows ignores it.
     """
 
     def __init__(
@@ -130,8 +134,8 @@ class ShardReader:
     def age(self, now: float) -> float:
         """Return the age of the oldest record in hand, in seconds. `now` is on the source's clock.
 
-        With no record in hand, return how far the last read was behind the tip. While reads fail, the time since the
-        first failure is added, because newer records may have arrived.
+        If no record is in hand, return how far the last read was behind the end of the shard. While reads fail, the
+        time since the first failure is added, because newer records may have arrived.
         """
         arrivals = [oldest.arrived_at for lane in self.lanes if (oldest := lane.oldest) is not None]
         if arrivals:
@@ -140,12 +144,20 @@ class ShardReader:
 
     @property
     def may_run_until(self) -> float:
-        """Return until when a cancelled invocation may still run, on anyio's clock; the past if none was cancelled."""
+        """Return the latest time at which a cancelled invocation may still run, on anyio's clock.
+
+        It is in the past if none was cancelled.
+        """
         return max(lane.may_run_until for lane in self.lanes)
 
     @property
     def blocked(self) -> BlockedShard | None:
-        """Return the block of the lane with the lowest sequence number, which holds the checkpoint back, or None."""
+        """Return why the shard is blocked, or None.
+
+        Of several blocked lanes, the one with the lowest sequence number counts.
+
+        This lane keeps the checkpoint from moving.
+        """
         blocked = [lane.blocked for lane in self.lanes if lane.blocked is not None]
         return min(blocked, key=_first_number, default=None)
 
@@ -272,7 +284,7 @@ class ShardReader:
         self._move()
 
     def _move(self) -> None:
-        """Hand the checkpoint over to be stored, if it has changed."""
+        """If the checkpoint has moved, pass it on to be stored."""
         checkpoint = Checkpoint(self._watermark.position, self._window)
         if checkpoint != self._moved_to:
             self._moved_to = checkpoint

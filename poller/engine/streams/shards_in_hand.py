@@ -1,9 +1,9 @@
 """Which run of a mapping may read a shard? Only one run at a time.
 
-An old run may still have records of a shard in hand when the next run begins.  The old run holds the shard until the
-shard's last checkpoint is stored; then the next run reads on from that checkpoint.
-The next run waits for the whole shard and not for single lanes, because a shard has one checkpoint for all its lanes:
-two runs would repeat records, and the checkpoint could move back.
+An old run may still have records of a shard in hand when the next run begins. The old run holds the shard until it has
+stored the shard's last checkpoint. Then the next run reads the shard from that checkpoint.
+The next run waits for the whole shard and not for single lanes, because all lanes of a shard share one checkpoint. Two
+runs would repeat records, and the checkpoint could move backwards.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     working ── a call fails ──> troubled ── the same kind of call succeeds ──> working
 
-While the store fails, the mapping reads its source as before.  The source has failures and pauses of its own.
+While the store fails, the mapping continues to read its source. Failures of the source are counted separately.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class StoreHealth:
     async def until_done(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat the call until it succeeds, and return its answer.
 
-        The pause grows with each failure, and is at least as long as the store asks for.
+        The pause after a failure grows each time, and is at least as long as the store asks for.
         """
         failures = 0
         while True:
@@ -58,7 +58,7 @@ class StoreHealth:
                 return answer
 
     def together_with(self, source: Health) -> Health:
-        """Return the health of source and store together. If both fail, the times are the source's."""
+        """Return one health for source and store. If both fail, it has the times of the source's trouble."""
         if not self._troubles:
             return source._replace(since=max(source.since or 0.0, self._recovered_at))
         reason = "; ".join(self._troubles.reasons)

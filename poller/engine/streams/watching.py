@@ -1,4 +1,7 @@
-"""What is the status of a stream mapping now? It is computed at each request, from readers, lineage and checkpoints."""
+"""What is the status of a stream mapping?
+
+Each request computes it anew from the readers, the lineage and the checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from poller.model.status import BLOCKED_SHARDS_SHOWN, StreamStatus
 def stream_status(
     readers: Collection[ShardReader], lineage: Lineage | None, checkpoints: Checkpoints, *, now: float
 ) -> StreamStatus:
-    """Return the status. `lineage` is None before the shards are known; `now`: epoch seconds of the source's clock."""
+    """Return the status. `lineage` is None before the shards are known.
+
+    `now` is in epoch seconds of the source's clock.
+    """
     blocked = sorted((one for reader in readers if (one := reader.blocked) is not None), key=attrgetter("since"))
     return StreamStatus(
         iterator_age_in_seconds=max((reader.age(now) for reader in readers), default=0.0),

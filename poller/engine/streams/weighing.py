@@ -1,12 +1,12 @@
-"""How many records should a read ask for? As many as fit into its room; the weight of earlier records tells how many.
+"""How many records should a read ask for? As many as fit into its room, as the weight of earlier records suggests.
 
     the room holds the largest answer    ask for as many records as the service gives
     the shard was read before            use the average weight of its last records
     only other shards were read          use the highest average weight of a read so far
     no shard was read                    wait up to two seconds for the first answer, then assume the heaviest record
 
-The process's budget has room for about 36 of the largest answers.  If a mapping with more shards begins, the other
-shards have less room; without the wait, each of them would ask for a few records only.
+The budget of the process has room for about 36 of the largest answers. When a mapping with more shards starts, the
+other shards have less room. Without the wait, each of these shards would ask for only a few records.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import anyio
 from poller.engine.streams.budget import LARGEST_ANSWER
 
 RECORDS_IN_A_READ = 10_000
-"""The most records that a read asks for. A source lowers the number to what its service allows."""
+"""The most records that a read asks for. The source asks for fewer if its service allows fewer."""
 
 HEAVIEST_RECORD = 2.0**20
-"""The assumed weight of an unknown record, in bytes: Kinesis takes up to 1 MiB, unless a stream allows larger ones."""
+"""The assumed weight of a record in bytes before any was read. A Kinesis record has up to 1 MiB in most streams."""
 
 PATIENCE_IN_SECONDS = 2.0
-"""How long other reads wait for the answer of a mapping's first read: several times the usual latency."""
+"""How long other reads wait for the answer to a mapping's first read. A read usually takes a fraction of this."""
 
 
 class RecordWeight:
-    """How heavy the records of one mapping are, in bytes."""
+    """The average sizes of the records of one mapping, in bytes."""
 
     def __init__(self) -> None:
         self._heaviest: float | None = None
@@ -50,6 +50,6 @@ class RecordWeight:
         return max(1, min(RECORDS_IN_A_READ, int(room_in_bytes / weight)))
 
     def learn(self, weight: float) -> None:
-        """Note that a read of one of the mapping's shards returned records of this average weight."""
+        """Note the average weight of the records that a read of any shard of the mapping has returned."""
         self._heaviest = max(weight, self._heaviest or 0.0)
         self._is_known.set()

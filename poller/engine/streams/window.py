@@ -1,16 +1,16 @@
 """Which tumbling window is open in a lane, and how does it change an invocation?
 
-The rules are in `core/streams/tumbling.py`.  This module keeps the open window, and changes it after each step:
+`core/streams/tumbling.py` has the rules. This module stores the open window, and changes it at each of these steps:
 
     admits       the first record opens a window; a record of a later window must wait
     settled      after records, the window has the state that the function returned;
                  after the last invocation, no window is open, or the same window with the state {} after an early end
     discarded    after records, the state stays as it was; after the last invocation, as above
 
-An invocation without records is the window's last one.
-A window ends early if, and only if, its state is larger than the limit.  The state tells this by itself, so a stored
-window can go on after a restart.
-Without windows, every record is admitted, and an event has records only.
+An invocation without records is the last one of its window.
+A window ends early only if its state is larger than the limit. This can be seen from the state alone, so a stored
+window can continue after a restart.
+If the mapping has no tumbling windows, every record is admitted, and an event has nothing but records.
 
 Source: AWS Lambda Developer Guide, "Configuring Kinesis Data Streams for stateful processing" (tumbling windows).
 """
@@ -48,10 +48,10 @@ class LaneWindow:
         return self._length is not None
 
     def batch_limit_in_bytes(self, event_limit_in_bytes: int) -> int:
-        """Return the size limit of a batch, counted as an event without window and state.
+        """Return the size limit of a batch, measured as the size of its event without window and state.
 
-        Within Lambda's limit, the batch leaves room for the largest state.  Within `event_limit_in_bytes`, which may be
-        less than the largest state, it leaves room for the present state.
+        Lambda's limit must also have room for the largest possible state. `event_limit_in_bytes`, which may be smaller
+        than the largest state, must have room for the present state.
         """
         largest_state = 0 if self._length is None else tumbling.MAXIMUM_STATE_BYTES
         room = self.room_in_bytes - (MAXIMUM_EVENT_BYTES - event_limit_in_bytes)
@@ -72,7 +72,10 @@ class LaneWindow:
         return self.open is not None and tumbling.must_end_early(self.open)
 
     def admits(self, record: tumbling.Arrived) -> bool:
-        """Return False if the record must wait until the open window is closed. Opens a window if none is open."""
+        """Return whether the next batch may have this record: it belongs to the open window, or there are no windows.
+
+        If no window is open, open the window of this record.
+        """
         if self._length is None:
             return True
         if self.open is None:
@@ -80,7 +83,10 @@ class LaneWindow:
         return not self.must_end_early and tumbling.within(self.open, (record,)) == 1
 
     def is_over(self, *, next_record: tumbling.Arrived | None, caught_up_at: float | None, is_shard_end: bool) -> bool:
-        """Return True if the window's last invocation is due. All records before `next_record` must be done."""
+        """Return whether the window's last invocation is due.
+
+        Call this only when all records before `next_record` are done.
+        """
         if self.open is None:
             return False
         next_arrived_at = next_record.arrived_at if next_record is not None else None
@@ -89,7 +95,7 @@ class LaneWindow:
         )
 
     def call(self, records: Sequence[Deliverable]) -> WindowCall | None:
-        """Return how an invocation with these records belongs to the open window; None if no window is open."""
+        """Return what an invocation with these records must know of the open window, or None if no window is open."""
         if self.open is None:
             return None
         is_final = not records
@@ -124,5 +130,5 @@ class LaneWindow:
             self.open = self._after(self.open)
 
     def _after(self, window: Window) -> Window | None:
-        """Return the window that is open after this window's last invocation, or None."""
+        """Return the window that is open after the last invocation of this window, or None."""
         return tumbling.continued(window) if self.must_end_early else None
