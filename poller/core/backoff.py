@@ -29,13 +29,14 @@ class Backoff:
 
 
 LONGEST_ASKED_FOR_IN_SECONDS = 300.0
-"""The longest pause that a service can ask for; a longer one is cut. The answer may be wrong, or not the service's."""
+"""The longest pause that a service can ask for. A longer pause may be a mistake, or may come from a proxy."""
 
 
 def at_least(asked_for: float | None, delay: float) -> float:
-    """Return the longer of our own `delay` and the pause that a service has asked for, in seconds.
+    """Return the longer one of two pauses in seconds: poller's own `delay`, and the pause that a service has asked for.
 
-    Of the pause, at most `LONGEST_ASKED_FOR_IN_SECONDS` count. None means that the service has not asked for one.
+    A pause of more than `LONGEST_ASKED_FOR_IN_SECONDS` is cut to this length. None means that the service asked for
+    none.
     """
     return delay if asked_for is None else max(delay, min(asked_for, LONGEST_ASKED_FOR_IN_SECONDS))
 
@@ -56,10 +57,10 @@ HASTY = Backoff(initial=0.02, maximum=1.0)
 """For polls that return empty at once instead of waiting for a message."""
 
 POSTPONED = Backoff(initial=0.2, maximum=20.0)
-"""For a function that has no room or cannot be reached. Its batch stays in hand meanwhile."""
+"""For a function that is throttled or cannot be reached. Its batch stays in hand during the delay."""
 
 DELETE = Backoff(initial=0.2, maximum=10.0)
-"""For a failed delete of messages. The messages stay hidden meanwhile."""
+"""For a failed delete of messages. The messages stay hidden during the delay."""
 
 CRASH = Backoff(initial=1.0, maximum=60.0)
 """For a mapping that crashed because of an error in poller."""
@@ -67,14 +68,14 @@ CRASH = Backoff(initial=1.0, maximum=60.0)
 STREAM_RETRY = Backoff(initial=0.5, maximum=30.0)
 """For a stream batch whose function failed. A batch that always fails gets about eight tries in its first minute.
 
-AWS was seen to do the same.
+We have seen AWS do the same.
 """
 
 THROTTLED_EVENT = Backoff(initial=2.0, maximum=300.0)
-"""For an asynchronous event whose function has no room: from 1 second to 5 minutes, as on AWS.
+"""For an asynchronous event whose function is throttled: from 1 second to 5 minutes, as on AWS.
 
 Source: AWS Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous invocation".
 """
 
 DELIVERY = Backoff(initial=2.0, maximum=300.0)
-"""For a record of an ended event that its destination did not accept."""
+"""For the invocation record of an event, if the destination did not accept the invocation record."""

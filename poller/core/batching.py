@@ -10,7 +10,7 @@ A batch is sent when the first of three things happens:
 With a window of 0 the batch is due as soon as it has a record, so it holds the records of one receive or read.
 A record that is larger than the limit forms a batch of its own; the function's service then refuses the event.
 
-The builder only counts records and bytes, and the engine keeps the records. So it works for queues and for streams.
+`BatchBuilder` only counts records and bytes, and the engine keeps the records. So it serves queues and streams.
 
 Source: AWS Lambda Developer Guide, "Batching behavior" of event source mappings.
 """
@@ -83,12 +83,12 @@ class BatchBuilder:
 
     @property
     def room(self) -> int:
-        """How many more records `batch_size` allows."""
+        """Return how many more records `batch_size` allows."""
         return self._batch_size - self.count
 
     @property
     def is_full(self) -> bool:
-        """Whether no further record can fit, whatever its size."""
+        """Return whether the batch has no room for any further record, not even for the smallest one."""
         return self.count >= self._batch_size or (self.count > 0 and self.size_in_bytes >= self._limit_in_bytes)
 
     def is_due(self, now: float) -> bool:

@@ -1,4 +1,6 @@
-"""What is sent to a destination? A text, mostly JSON, and what a service needs besides to deliver or to store it.
+"""What is sent to a destination?
+
+A text, mostly JSON, and other values with which a service delivers or stores the text.
 
 A destination receives one of three kinds of document:
 
@@ -28,9 +30,9 @@ class Document(NamedTuple):
 
     `text` is the document. `event` is the event of a discarded batch, even if the function never got it; else None.
     A destination that stores objects makes their names from `folder`, `at` (epoch seconds) and `document_id`.
-    `detail_type` and `function_arn` are for an event bus: they say how which function's event ended.
-    `attributes` are the attributes of the message.
-    `trace` is the header X-Amzn-Trace-Id that goes on with the document; it is empty if there is none.
+    `detail_type` and `function_arn` are for an event bus. They say how the event ended, and which function it was for.
+    `attributes` are the attributes of a message.
+    `trace` is the header X-Amzn-Trace-Id that is sent with the document, or an empty text.
     """
 
     text: bytes
@@ -45,7 +47,7 @@ class Document(NamedTuple):
 
     @property
     def text_with_event(self) -> bytes:
-        """The text of an object in a bucket, which keeps the event of a discarded batch too."""
+        """Return the text of an object in a bucket. It also contains the event of a discarded batch."""
         if self.event is None:
             return self.text
         return self.text[:-1] + b',"payload":' + orjson.dumps(self.event.decode()) + b"}"

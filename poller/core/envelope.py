@@ -37,7 +37,7 @@ LEFT_OUT_ATTRIBUTE = "SqsManagedSseEnabled"
 
 
 def sqs_record(wire: Mapping[str, Any], *, arn: str, region: str, null_md5_when_absent: bool) -> dict[str, Any]:
-    """Return the record of one message from ReceiveMessage's answer. `arn` and `region` are the queue's.
+    """Return the record for one message of ReceiveMessage's answer. `arn` and `region` are those of the queue.
 
     Raises KeyError if the message lacks an id, a receipt handle or a body.
     """
@@ -65,8 +65,8 @@ class KinesisEnvelope:
     """Makes the encoded records of a Kinesis stream. `arn` is the ARN of the stream, or of a consumer.
 
     `role_arn` becomes the records' `invokeIdentityArn`.
-    The JSON that all records share is encoded once, and only each record's own values are encoded anew. This takes half
-    the time of building a dict and encoding it.
+    The JSON that is equal in all records is encoded once, and only the different values are encoded for each record.
+    This takes half the time of encoding a dict for each record.
     """
 
     def __init__(self, *, arn: str, region: str, role_arn: str) -> None:
@@ -123,7 +123,7 @@ def kinesis_data(encoded: bytes) -> bytes:
 
 
 def dynamodb_record(wire: Mapping[str, Any], *, arn: str, region: str) -> dict[str, Any]:
-    """Return the event's record for one record from GetRecords' answer. `arn` is the stream's.
+    """Return the event's record for one record of GetRecords' answer. `arn` is the ARN of the stream.
 
     The keys and images stay unchanged. Raises KeyError if the record lacks a key that DynamoDB always sends.
     """
@@ -148,7 +148,7 @@ def item_key(wire: Mapping[str, Any]) -> str:
     keys = wire["dynamodb"]["Keys"]
     try:
         return orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()
-    except orjson.JSONEncodeError:  # half of a surrogate pair, as in `encode`
+    except orjson.JSONEncodeError:  # the text has half of a surrogate pair, see `encode`
         return encode(dict(sorted(keys.items()))).decode()
 
 
@@ -202,7 +202,7 @@ def iso_milliseconds(moment: float) -> str:
 
 
 def md5_of_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the MD5 digest of message attributes, as SQS computes it. It is used if the source does not send it.
+    """Return the MD5 digest of message attributes, as SQS computes it. It is used if the source sends no digest.
 
     Source: Amazon SQS Developer Guide, "Amazon SQS message metadata", calculating the MD5 message digest.
     """

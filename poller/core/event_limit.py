@@ -6,8 +6,9 @@ refused event halves the limit:
 
     6 MB refused ──> 3 MB refused ──> 1.5 MB refused ──> 0.75 MB for FORGOTTEN_AFTER_IN_SECONDS ──> 6 MB
 
-So the learnt limit is more than half of the service's limit. It expires after a while, because the service's limit may
-have been raised. A refused event with a single record does not lower the limit, because it cannot be made smaller.
+So the lowered limit is more than half of the service's limit. After a while it is Lambda's limit again, because a
+person may have raised the service's limit. A refused event with a single record does not lower the limit, because it
+cannot be made smaller.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from poller.core.batching import MAXIMUM_EVENT_BYTES
 
 FORGOTTEN_AFTER_IN_SECONDS = 600.0
-"""The seconds for which a learnt limit holds after the last error that lowered it. The number is ours."""
+"""How long a limit holds after the last error that lowered it, in seconds. The number is ours."""
 
 
 class EventLimit:

@@ -43,7 +43,7 @@ class WindowCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscardedBatch:
-    """A discarded batch and its last invocation. `function_arn` and `stream_arn` are as configured.
+    """A discarded batch and its last invocation. `function_arn` and `stream_arn` are the ARNs in the settings.
 
     `invoke_count` is the number of invocations that the document states, at least 1. `response` is the last response;
     it is None if there was no invocation, or if the records became too old.

@@ -19,10 +19,10 @@ REFUSED = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def json_text(text: str) -> str:
-    """Return JSON with the same meaning that SQS takes."""
+    """Return JSON that has the same meaning and only characters that SQS accepts."""
     return text.translate(ESCAPES)
 
 
 def plain_text(text: str) -> str:
-    """Return the text with U+FFFD for each character that SQS does not take."""
+    """Return the text with U+FFFD in place of each character that SQS does not accept."""
     return REFUSED.sub("\ufffd", text)

@@ -12,7 +12,7 @@ With it, the body should be `{"batchItemFailures": [{"itemIdentifier": "<id>"}, 
     failed         everything else: no JSON, another scalar or list, batchItemFailures that is no list,
                    an item without itemIdentifier, an identifier that is empty, null, no string, or of no record here
 
-AWS was once seen to accept the item `{}` as success, against its own documentation. Here it fails, so that no record
+We once saw AWS accept the item `{}` as success, against its own documentation. Here the batch fails, so that no record
 is lost.
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda" and "Configuring partial batch
 response with Kinesis Data Streams and Lambda".
@@ -34,7 +34,7 @@ SUCCEEDED = Succeeded()
 GATEWAY_ERRORS = frozenset({"HTTP.502", "HTTP.504"})
 """The errors of a gateway that got no usable answer from the service behind it (RFC 9110).
 
-That service may still be running.
+The service may still be running.
 """
 
 EMPTY_AND_UNFINISHED = "the connection ended before a body, and no header says that the answer has none"
@@ -102,9 +102,10 @@ def cannot_start(response: Response) -> TypeGuard[FunctionError]:
 
 
 def unheeded_failures(response: Response, *, reports_item_failures: bool) -> str | None:
-    """Return a warning if the answer names failed records that nevertheless count as done; otherwise None.
+    """Return a warning if the answer names failed records and all records count as done; otherwise None.
 
-    They count as done, as on AWS, if the mapping has no `ReportBatchItemFailures` or the answer's key is misspelt.
+    All records count as done, as on AWS, if the mapping has no `ReportBatchItemFailures`, or if the answer's key is
+    misspelt.
     """
     if not isinstance(response, Answered):
         return None
@@ -121,7 +122,7 @@ def unheeded_failures(response: Response, *, reports_item_failures: bool) -> str
 def from_the_first(outcome: PartlyFailed, identifiers: Sequence[str]) -> PartlyFailed:
     """Return the outcome for an ordered batch: the first failed record and all records after it have failed.
 
-    `identifiers` are those of the whole batch, in order.
+    `identifiers` has the identifiers of the whole batch, in order.
     """
     first = next(index for index, each in enumerate(identifiers) if each in outcome.failed)
     return PartlyFailed(frozenset(identifiers[first:]))
@@ -159,7 +160,10 @@ def _named(items: list[Any], identifiers: Collection[str], event: bytes) -> Outc
 
 
 def _names_no_record(identifier: str, event: bytes) -> str:
-    """Return the error's text. It shows the identifier only if the identifier cannot be content of a record."""
+    """Return the text of the error.
+
+    It shows the identifier only if the identifier cannot be a part of a record's body.
+    """
     if orjson.dumps(identifier)[1:-1] in event:
         return "an itemIdentifier is a part of the event, but not the identifier of one of its records"
     shown = f"the itemIdentifier {identifier}" if _IDENTIFIER.fullmatch(identifier) else "an itemIdentifier"

@@ -8,9 +8,9 @@ Our steady clock, which is never set, tells when the request was sent and when t
 So each answer gives a lower and an upper bound for the difference between the service's clock and the steady clock.
 Further answers narrow the bounds. An answer that contradicts the bounds replaces them, because a clock was set.
 
-While our time of day lies within the bounds, it is used, because it has fractions of a second.
-Outside the bounds it is wrong, and the lower bound is used. The service's clock has certainly reached this time, so no
-record seems older than it is.
+If our own time of day lies within the bounds, it is used, because it has fractions of a second.
+If it lies outside the bounds, it is wrong, and the lower bound is used. The service's clock has certainly reached this
+time, so no record seems older than it is.
 
 Source: RFC 9110, section 6.6.1, "Date".
 """
@@ -27,7 +27,7 @@ MARGIN_IN_SECONDS = 2.0
 a second."""
 
 LARGEST_DIFFERENCE_IN_SECONDS = 86_400.0
-"""A Date that differs more from our time of day is ignored, as one from an emulator that runs in another year.
+"""A Date that differs more from our time of day is ignored. Some emulators, for example, run in another year.
 
 A clock that shows local time as UTC differs by 14 hours at most.
 """
@@ -67,7 +67,7 @@ def time_at(known: Bounds, *, ours: float, steady: float) -> float:
 
 
 def parsed_date(text: str) -> float | None:
-    """Return the time of a Date header in epoch seconds; None if it is not in the format that RFC 9110 prescribes."""
+    """Return the time of a Date header in epoch seconds, or None if it does not have the format of RFC 9110."""
     match = DATE.fullmatch(text)
     if match is None or match[2] not in MONTHS:
         return None

@@ -1,4 +1,4 @@
-"""The rules for asynchronous events: what becomes of an event after an attempt, and what its destinations receive.
+"""The rules for asynchronous events: what happens to an event after an attempt, and what its destinations receive.
 
     attempts     does the function get the event, and when is the event tried again?
     deliveries   when is the record of an ended event sent again, and when is the event stuck?

@@ -1,7 +1,7 @@
-"""What becomes of an event before and after an attempt to invoke its function?
+"""What happens to an event before and after an attempt to invoke its function?
 
     before   the event has passed its function 16 times ends: RecursiveInvocation
-             the event has passed it more often         the same, but nothing is delivered
+             the event has passed it more often         the same, but no destination receives a record
              the function has no concurrency            ends: ZeroReservedConcurrency
              the message of the event was not JSON      ends: RetriesExhausted, status 400
              the event has reached its maximum age      ends: EventAgeExceeded
@@ -85,7 +85,7 @@ class EventPolicy:
 
 
 def before_attempt(event: Event, policy: EventPolicy, *, now: float) -> Event | None:
-    """Return the ended event if the function must not get the event; None if the function is to be invoked.
+    """Return None if the function must be invoked with the event. Otherwise, return the ended event.
 
     `now` is in epoch seconds.
     """
@@ -133,7 +133,7 @@ def _counted(event: Event) -> Event:
 
 
 def _failure(response: FunctionError | TooLarge | LostAnswer) -> LastAttempt:
-    """Return the failed attempt. If the function wrote no error document, make one from the error's type and text."""
+    """Return the failed attempt. If the function sent no error document, one is made from the error's type and text."""
     document, version = b"", "$LATEST"
     match response:
         case FunctionError(error_type=error_type, message=message):

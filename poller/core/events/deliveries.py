@@ -1,17 +1,17 @@
 """When is the record of an ended event sent again, and when is the event stuck?
 
 An ended event may need several deliveries, each to its destination or to the dead-letter queue.
-In one round, the engine tries all deliveries that are left, at the same time.
+In one round, the engine tries all deliveries that have not succeeded yet, at the same time.
 
     no delivery failed                    the event is done
-    one failure or more is temporary      the failed deliveries are tried again after a pause
+    at least one failure is temporary     the failed deliveries are tried again after a pause
     all failures are lasting              the same, and the round counts as a rejection
         third or later rejection, and     the event is stuck: the queue keeps the event, and nothing tries the event
         60 s or more since the first      again until a person retries it or drops it
 
 A failure is lasting if access is denied, if the destination does not exist, or if the request itself is wrong
 (`errors.LASTING`).
-AWS drops the record after such failures, and does not document after how many.
+AWS drops the record after several such failures, and does not document their number.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ REASON_CHARACTERS = 500
 def after_deliveries(
     event: Event, failures: Mapping[Delivery, ServiceError], *, now: float, randomness: random.Random
 ) -> Event | None:
-    """Return the event after a round of its deliveries: due again later, or stuck. None if all deliveries succeeded.
+    """Return the event after a round of its deliveries: due again later, or stuck.
+
+    Return None if all deliveries succeeded.
 
     `failures` has the error of each delivery that failed in this round. `now` is in epoch seconds.
     """
@@ -59,7 +61,7 @@ def after_deliveries(
 
 
 def retried(event: Event, *, now: float) -> Event:
-    """Return the stuck event after a person asked to retry it: the event is due at once, and has no rejections."""
+    """Return a stuck event as it is after a person has retried it: due at once, and without rejections."""
     ending = event.ending
     if ending is not None:
         ending = replace(ending, rejections=0, rejected_since=None)

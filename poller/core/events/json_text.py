@@ -27,10 +27,13 @@ def parsed(payload: bytes) -> Any:
 
 
 def dumped(document: Any) -> bytes:
-    """Return the JSON text of a document with parts from `parsed`. Raises NotJson if the nesting is too deep."""
+    """Return the JSON text of a document that contains results of `parsed`.
+
+    Raises NotJson if the nesting is too deep.
+    """
     try:
         return orjson.dumps(document)
-    except TypeError:  # half of a surrogate pair, or nested more deeply than orjson writes
+    except TypeError:  # it has half of a surrogate pair, or is nested too deeply for orjson
         pass
     try:
         return json.dumps(document, separators=(",", ":")).encode()

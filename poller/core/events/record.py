@@ -102,7 +102,7 @@ def _response_context(last: LastAttempt | None) -> dict[str, Any]:
 
 
 def _function_arn(event: Event, function: Function) -> str:
-    """Return the function's ARN with a qualifier: the client's, else that of the ARN in the settings, else `$LATEST`.
+    """Return the function's ARN with a qualifier: that of the request, else that of the settings' ARN, else `$LATEST`.
 
     Anyone who may write to an SQS queue can write `invoked_arn`. So an ARN of another function is not used.
     """

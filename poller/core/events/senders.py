@@ -1,10 +1,10 @@
-"""Which event does the message of a sender become? The event that Lambda would pass to the function.
+"""Which event does a message from S3, SNS or EventBridge become? The event that Lambda would pass to the function.
 
-S3, SNS and EventBridge send messages to the SQS event queue of a function. This module never sees the messages that
-poller sends, because they carry a mark. So a client's payload that looks like an SNS message stays as it is.
+S3, SNS and EventBridge can send messages to the SQS event queue of a function. poller marks its own messages, and this
+module gets only messages without the mark. So a client's payload that looks like an SNS message does not change.
 
     S3 notification        the body, as it is
-    S3's test message      no event: S3 sends it when a person sets up the notification
+    S3's test message      no event: S3 sends it when a person configures the notification
     SNS message            {"Records": [{"EventSource": "aws:sns", …, "Sns": {…}}]}
     SNS, raw delivery      the body, which is the message that was published
     EventBridge            the body, as it is
@@ -35,7 +35,7 @@ _SNS_KEYS = ("MessageId", "TopicArn", "Message", "Timestamp", "Signature", "Sign
 
 
 def of_sender(message: Event) -> Event | None:
-    """Return the event that a sender's message becomes; None for S3's test message.
+    """Return the event for a sender's message, or None for S3's test message.
 
     The payload of `message` is the body of the sender's message.
     """
@@ -47,7 +47,7 @@ def of_sender(message: Event) -> Event | None:
 
 
 def payload_of(body: bytes) -> bytes | None:
-    """Return the payload of the event that a message with this body becomes; None for S3's test message.
+    """Return the payload of the event for a message with this body, or None for S3's test message.
 
     Raises NotJson if the body is not JSON. Then the body is the event's payload, and NOT_JSON is its `last`.
     """

@@ -4,10 +4,10 @@
 
 A client writes the header, so only its known parts are read, and only if they are short and have the right form.
 `Lineage` counts, for each function, how often the event has passed the function. The key is a hash of the ARN.
-The header of an invocation counts one more pass of the invoked function. The records about the event carry the same
-header. A retry gets the same header again, because a retry is not a further pass.
-After MAXIMUM_PASSES passes the event ends without another invocation. The record of this end counts one more pass; if
-a loop brings the record back as an event, this event ends too, and no record is sent.
+The header of an invocation counts one more pass of the invoked function. The invocation records about the event have
+the same header. A retry has the same header again, because a retry is not a further pass.
+After MAXIMUM_PASSES passes, the event ends without another invocation. The invocation record about this end counts one
+more pass. If a loop sends this record to the function as an event, that event ends too, and no record is sent about it.
 
 Source: AWS X-Ray Developer Guide, "Tracing header"; AWS Lambda Developer Guide, "Use Lambda recursive loop detection".
 AWS counts about 16 passes. It does not document how it writes them into `Lineage`; the form above is ours.

@@ -11,7 +11,7 @@ matches one of the leaf's values. It matches the filter criteria if it matches o
     parsing          turns a pattern into rules, one rule for each combination of its `$or` choices
     leaves, operators, texts    decide which values a leaf accepts
     predicates       combines tests of one value
-    tree             nests a rule's paths again
+    tree             turns the paths of a rule into nested nodes
     documents        parses the record's data key as JSON, once for all patterns
     matching         turns every rule into closures that test a record
     arrays           tests a record's arrays
@@ -19,8 +19,8 @@ matches one of the leaf's values. It matches the filter criteria if it matches o
 
 The pattern language is that of "Control which events Lambda sends to your function" (AWS Lambda Developer Guide) and
 "Comparison operators for use in event patterns" (Amazon EventBridge User Guide).
-If these pages do not say something, or contradict each other, more records match, because a record that does not match
-is lost for good. The docstring of each module lists such choices.
+Where these pages say nothing or contradict each other, poller lets more records match, because a record that does not
+match is never delivered. The docstring of each module lists such choices.
 """
 
 from __future__ import annotations

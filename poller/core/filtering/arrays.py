@@ -2,7 +2,8 @@
 
 If a field is an array, the rule tests the values of all elements, at any depth. One accepted value is enough.
 But if a rule tests several fields below an array, all of them must be in the same element ("Arrays in event patterns"
-and "array consistency" of EventBridge's matcher): Anna Smith and Peter Jones do not match a rule for Anna Jones.
+and "array consistency" of EventBridge's matcher). For example, the people Anna Smith and Peter Jones do not match a
+rule for Anna Jones.
 
 So `judge` picks one element that is an object or an array, removes the other such elements, and tests the rule. The
 array matches if one pick matches. Plain values (strings, numbers, …) of the array remain in every pick.
@@ -51,7 +52,7 @@ def judge(node: Node, values: list[Any]) -> Verdict:
 
 
 def _picks(node: Node, values: list[Any]) -> Iterator[tuple[_Objects, bool, bool]]:
-    """Yield every pick: its objects, whether it has plain values, and whether the leaf accepts one of those."""
+    """Yield every pick: its objects, whether it has plain values, and whether the leaf accepts a plain value of it."""
     pending = [(values, False, False)]
     while pending:
         values, is_seen, is_accepted = pending.pop()

@@ -5,7 +5,7 @@ The document is a dict or a list if the data are JSON. It is the text itself for
 Otherwise it is ABSENT, which only `{"body": [{"exists": false}]}` matches ("Properly filtering Amazon SQS messages" and
 the same pages for Kinesis and DynamoDB have the tables).
 
-AWS's pages do not say the following; here:
+AWS's pages say nothing about these points, so poller decides:
 - Only objects and arrays count as JSON. A body such as `123` or `"x"` is a plain string.
 - If an object has a key twice, the last value counts.
 - Data that are not UTF-8, or are nested deeper than the parsers accept (about 1,000 levels), are not JSON.
@@ -47,7 +47,7 @@ ABSENT = Absent()
 
 
 def document_reader(data_key: DataKey, *, exact_integers: bool) -> Callable[[Mapping[str, Any]], Document]:
-    """Return a function that returns the document of a record in the event's shape. That function never raises.
+    """Return a function that takes a record in the event's shape and returns its document. The function never raises.
 
     With `exact_integers`, long integers keep their exact value, and parsing takes about five times as long.
     """
@@ -74,9 +74,9 @@ def document_reader(data_key: DataKey, *, exact_integers: bool) -> Callable[[Map
 
 
 def encoded_data_reader(*, exact_integers: bool) -> Callable[[bytes], Document]:
-    """Return a function that returns the document of an encoded Kinesis record. That function never raises.
+    """Return a function that takes an encoded Kinesis record and returns its document. The function never raises.
 
-    It takes half the time of parsing the record for `document_reader`.
+    It needs half the time that `document_reader` and the parsing of the record need.
     """
     decode = _decode_exactly if exact_integers else _decode
 
@@ -98,7 +98,7 @@ def _from_base64(text: bytes) -> bytes:
 
 
 def _decode(text: str) -> Document:
-    """Return the JSON object or array in the text; ABSENT if it is anything else."""
+    """Return the JSON object or array in the text, or ABSENT if the text is anything else."""
     if not text.lstrip(_SPACE).startswith(("{", "[")):
         return ABSENT
     try:

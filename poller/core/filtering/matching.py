@@ -9,7 +9,7 @@ Without arrays, each key of the rule costs one lookup and one test, and the firs
 A rule has two parts: one tests the document under the record's data key, the other tests all other keys (metadata).
 The metadata are tested first. The document is parsed only if it is needed, and only once for all rules.
 
-AWS's pages do not say the following, or contradict each other; here:
+AWS's pages say nothing about these points, or contradict each other, so poller decides:
 - A pattern may also test metadata: every field of the record that the function sees. The fields of a Kinesis record's
   `kinesis` object count as top-level fields. AWS's pages promise only the data key; `metadata_keys` is for a warning.
 - A leaf at `body` (`{"body": ["text"]}`) tests an SQS body that is a plain string, with any operator. It never matches
@@ -35,7 +35,10 @@ _Table = dict[type, Predicate]
 
 
 class _CompiledRule(NamedTuple):
-    """A rule as its two parts; None if the rule does not test that part. `data` tests the record's document."""
+    """The two parts of a compiled rule. A part is None if the rule does not test it.
+
+    `data` tests the record's document.
+    """
 
     metadata: Predicate | None
     data: _Table | None
@@ -60,7 +63,7 @@ class RecordFilter:
         self._read_encoded = read_encoded
 
     def matches(self, record: Mapping[str, Any]) -> bool:
-        """Return whether the record matches one of the patterns; True if there are no patterns. It never raises.
+        """Return whether the record matches one of the patterns, or whether there are no patterns. Never raises.
 
         `record` has the event's shape and consists of plain JSON types.
         """
@@ -78,7 +81,10 @@ class RecordFilter:
         return not self._rules
 
     def matches_record(self, record: StreamRecord) -> bool:
-        """Return the same for a record of a stream. If only Kinesis data are tested, the rest is not parsed."""
+        """Return whether a record of a stream matches, as `matches` does.
+
+        If only Kinesis data are tested, only they are parsed.
+        """
         if self._read_encoded is None:
             return self.matches(record.record)
         document = self._read_encoded(record.encoded)
@@ -127,9 +133,9 @@ def _compile_rule(rule: Rule, data_key: DataKey) -> _CompiledRule:
 
 
 def _document_table(node: Node) -> _Table:
-    """Return the table for the document: keys below the data key match only JSON, a leaf matches only plain text.
+    """Return the table for the document: keys below the data key match only JSON, and a leaf matches only plain text.
 
-    A rule that has both never matches.
+    A rule that has both keys and a leaf never matches.
     """
     table: _Table = dict.fromkeys((str, Absent, dict, list), never)
     if node.leaf is None:
@@ -156,7 +162,7 @@ def _judgement(node: Node) -> Predicate:
 
 
 def _walk(branches: tuple[Branch, ...]) -> Callable[[Mapping[str, Any]], bool]:
-    """Return a test of an object: each branch must match. A thorough test is used for an object with dotted keys."""
+    """Return a test of an object: each branch must match. If the object has keys with dots, a slower test is used."""
     tables = [(branch.key, _table(branch.node)) for branch in branches]
     dotted = [branch for branch in branches if branch.dotted]
     if not dotted:

@@ -3,7 +3,7 @@
 An operator is compiled to its tests: one predicate for each type of value that it can accept.
 A type without a test is never accepted. So `prefix` never gets a number, and `numeric` never gets a string.
 
-AWS's pages do not say the following; here:
+AWS's pages say nothing about these points, so poller decides:
 - `anything-but` accepts every present value outside its list, of any type: a list of strings also accepts numbers,
   booleans and null, and a list of numbers also accepts strings.
 - `wildcard`, `cidr`, `exactly` and the nested forms of EventBridge's rules are valid.
@@ -81,9 +81,10 @@ def _anything_but(operand: Any, place: Place) -> Tests:
 
 
 def _refused_texts(operand: Members, place: Place) -> Predicate:
-    """Return a test of the texts that `anything-but` refuses, for an operand such as `{"prefix": …}`.
+    """Return a test that is true for the texts that `anything-but` does not accept. `operand` is such as `{"prefix":
+    …}`.
 
-    Below `anything-but`, such an operator takes one text or a list of texts.
+    Below `anything-but`, an operator such as `prefix` takes one text or a list of texts.
     """
     name, refused = only_member(operand, place)
     if name not in ("prefix", "suffix", "equals-ignore-case", "wildcard"):

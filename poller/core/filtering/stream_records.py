@@ -38,7 +38,10 @@ TYPES = (*_SCALARS, "M", "L")
 
 
 def mismatch(pattern: str) -> str | None:
-    """Return why no record can match a valid pattern, as a sentence about one leaf; None if a record may match."""
+    """Return why no record can match a valid pattern, as a sentence about one leaf.
+
+    Return None if a record may match.
+    """
     first: str | None = None
     for rule in parse_pattern(pattern).rules:
         wrong = next((path for path, leaf in rule.items() if not _fits(path, leaf)), None)

@@ -43,7 +43,8 @@ def equals_ignore_case(operand: Any, place: Place) -> Predicate:
 def wildcard(operand: Any, place: Place) -> Predicate:
     """Return a predicate for a pattern with `*`.
 
-    It takes the leftmost match of each literal between two stars. Another match is never better, so it never goes back.
+    For each literal between two stars, the predicate uses the leftmost match. Another match is never better, so the
+    predicate never has to try a second one.
     """
     first, *rest = _literals(text_of(operand, place), place)
     if not rest:
@@ -83,7 +84,7 @@ def cidr(operand: Any, place: Place) -> Predicate:
 
 
 def _operand_ignoring_case(operand: Any, place: Place) -> str | None:
-    """Return the case-folded text of an operand `{"equals-ignore-case": text}`; None if it is not an object."""
+    """Return the case-folded text of an operand `{"equals-ignore-case": text}`, or None for a string."""
     if type(operand) is not Members:
         return None
     name, text = only_member(operand, place)

@@ -1,8 +1,8 @@
 """How does a rule become a tree?
 
 A rule has one leaf for each path. The tree has one branch for each step of a path.
-A record may contain a path as a key with dots. So a branch also knows the keys with dots that lead below it: the branch
-`a` with a leaf at `a.b.c` looks for the keys `a`, `a.b` and `a.b.c`.
+A record may contain a path as one key with dots. So a branch also knows the keys with dots that stand for several steps
+of a path. For example, the branch `a` with a leaf at `a.b.c` looks for the keys `a`, `a.b` and `a.b.c`.
 """
 
 from __future__ import annotations

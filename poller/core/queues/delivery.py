@@ -1,47 +1,47 @@
-"""What happens to the messages of a batch, from their receive until they are deleted or shown again?
+"""What happens to the messages of a batch, from their receive until they are deleted or visible again?
 
-A `Delivery` owns the messages that were gathered together. They form one batch, or several batches if one event cannot
-hold them. The engine puts the messages in, then asks for the next step, carries it out, and asks again:
+A `Delivery` owns the messages of one poll. They form one batch, or several batches if one event cannot hold them. The
+engine adds the messages, then asks for the next step, executes it, and asks again:
 
     while (step := delivery.step()) is not None:
         Invoke   call the function with `delivery.messages`; call `begin` before and `answered` after the call.
-                 `drop_lost` first removes messages that must not be invoked. If the rest cannot be invoked now,
-                 call `doubt` or `withdraw` instead of the function
+                 Before, `drop_lost` removes messages that the function must not get. If it must not get the other
+                 messages now, call `doubt` or `withdraw` instead of the function
         Wait     sleep
-        Finish   delete some messages and show others again; the batch is then done
+        Finish   delete some messages and make the others visible again; then the batch is done
 
-The batches are a stack with the first batch on top. Only the batch on top is invoked:
+The batches are a stack with the first batch on top. The function is invoked with the batch on top:
 
     gathering ──> waiting ── begin ──> running ── answered ──> answered ── Finish ──> done ──> the next batch
                      ^                    └ postponed, too large ┐
                      └───────────────────────────────────────────┘
 
     succeeded            the messages are deleted
-    partly failed        the named messages are shown again, the others are deleted
-    failed               the messages are shown again; only a new receive leads to a new invocation
-    failed, may still    the same, but on a FIFO queue they are not shown before the function must have ended: otherwise
+    partly failed        the named messages become visible again, the others are deleted
+    failed               the messages become visible again; only a new receive leads to a new invocation
+    failed, may still    the same, but on a FIFO queue they stay hidden until the function must have ended: otherwise
     run                  two invocations of one group could run at once
-    postponed            the same batch is invoked again after a wait; its messages' receive count stays the same
-    too large            two halves are invoked, one after the other; their attempts begin at 1
-    lost                 a message that SQS may have shown to another receiver is not invoked, and is left to SQS
-    withdrawn            all messages of the batch are shown again at once
+    postponed            the function is invoked again with the same batch after a wait; no receive count rises
+    too large            the batch is split in two halves, one after the other; their attempts begin at 1
+    lost                 a message that may be visible already: the function does not get it, and no call changes it
+    withdrawn            all messages of the batch become visible again at once
 
-A message is shown again when the queue's own visibility timeout, counted from its receive, is over, unless this table
-says another time. If a message on a FIFO queue is not done, the later batches lose the messages of its group, which
-are shown again with it: they must not overtake it.
+A message becomes visible again when the queue's own visibility timeout, counted from its receive, is over, unless this
+table says another time. If a message on a FIFO queue is not done, the messages of its group leave the later batches and
+become visible together with it, because they must not overtake it.
 
 At a stop, `give_back` returns what happens to everything in hand:
 
-    done                  is deleted or shown again, as already decided
+    done                  is deleted or becomes visible, as already decided
     filtered out          is deleted
-    set aside             is shown again when the queue's own visibility timeout is over
-    gathering, waiting    is shown again at once
-    running               is shown again at once; on a FIFO queue when the function must have ended, because the cut
+    set aside             becomes visible when the queue's own visibility timeout is over
+    gathering, waiting    becomes visible at once
+    running               becomes visible at once; on a FIFO queue when the function must have ended, because the cut
                           invocation may still run; the same holds for all other messages of its groups
 
 A function must have ended when its timeout has passed since the failure or the cut. The timeout is not counted from the
-beginning of the call, because nobody here knows when the function began: the call may first wait for a free emulator or
-for a connection.
+beginning of the call, because the function may begin later: the call may first wait for a free emulator or for a
+connection.
 
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda".
 """
@@ -61,7 +61,7 @@ from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postp
 Phase = Literal["gathering", "waiting", "running", "answered", "done"]
 
 AT_ONCE = 0.0
-"""A time in the past. A message with this time as its `returns_at` is shown again at once."""
+"""A time in the past. A message with this time as its `returns_at` becomes visible at once."""
 
 
 class Invoke(NamedTuple):
@@ -78,7 +78,7 @@ class Wait(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """Delete the messages of `delete`; let SQS show each message of `show` again at its `returns_at`."""
+    """Delete the messages of `delete`. Make each message of `show` visible at its `returns_at`."""
 
     delete: Sequence[MessageInHand]
     show: Sequence[MessageInHand]
@@ -88,7 +88,10 @@ Step = Invoke | Wait | Finish
 
 
 class Batch:
-    """The messages of one event. Those in `aside` are not invoked, and are shown again once the batch is done."""
+    """The messages of one event.
+
+    The function does not get those in `aside`; they become visible once the batch is done.
+    """
 
     __slots__ = ("aside", "attempts", "doubts", "messages", "request_id", "wait")
 
@@ -102,7 +105,7 @@ class Batch:
 
 
 class Delivery:
-    """The messages that were gathered together, until each one is deleted or shown again."""
+    """The messages of one poll, until each one is deleted or visible again."""
 
     __slots__ = (
         "_batches",
@@ -116,13 +119,13 @@ class Delivery:
     def __init__(self, *, new_request_id: Callable[[], RequestId], randomness: random.Random) -> None:
         self._new_request_id = new_request_id
         self._randomness = randomness
-        self._batches: list[Batch] = []  # while gathering, the last batch is still open; later, it is the top
+        self._batches: list[Batch] = []  # the last batch is open while messages are added, and is the top afterwards
         self._filtered_out: list[MessageInHand] = []
         self._finish: Finish | None = None
         self._phase: Phase = "gathering"
 
     def put(self, held: list[MessageInHand], *, begins_batch: bool) -> None:
-        """Add messages that will be invoked: to the last batch, or to a new batch if `begins_batch` is true."""
+        """Add messages for the function to the last batch, or to a new batch if `begins_batch` is true."""
         if not held:
             return
         if begins_batch or not self._batches:
@@ -131,7 +134,7 @@ class Delivery:
             self._batches[-1].messages += held
 
     def set_aside(self, held: Sequence[MessageInHand]) -> None:
-        """Add defective messages, which cannot be invoked, and the messages that must not overtake them."""
+        """Add defective messages, which the function does not get, and the messages that must not overtake them."""
         if not self._batches:
             self._batches.append(Batch([], []))
         self._batches[-1].aside += held
@@ -141,7 +144,7 @@ class Delivery:
         self._filtered_out = [*self._filtered_out, *held]
 
     def filtered_out_are_deleted(self, held: Sequence[MessageInHand], *, but: Sequence[MessageInHand]) -> None:
-        """Remove filtered-out messages that were deleted already: all of `held` except those in `but`."""
+        """Remove filtered-out messages that are deleted already: all messages of `held` except those in `but`."""
         left = {*but}
         gone = {one for one in held if one not in left}
         self._filtered_out = [one for one in self._filtered_out if one not in gone]
@@ -152,29 +155,29 @@ class Delivery:
 
     @property
     def message_count(self) -> int:
-        """How many messages wait to be invoked or deleted."""
+        """Return how many messages the delivery still has."""
         decided = len(self._finish.delete) if self._finish is not None else 0
         return decided + len(self._filtered_out) + sum(len(batch.messages) for batch in self._batches)
 
     @property
     def messages(self) -> Sequence[MessageInHand]:
-        """The messages of the batch on top."""
+        """Return the messages of the batch on top."""
         return self._batches[-1].messages
 
     @property
     def groups(self) -> frozenset[MessageGroupId]:
-        """The message groups of all messages that will be invoked; empty on a standard queue."""
+        """Return the message groups of all messages that the function gets, or an empty set for a standard queue."""
         groups = {held.message.message_group_id for batch in self._batches for held in batch.messages}
         return groups_of(groups)
 
     @property
     def pause(self) -> float | None:
-        """The seconds until the batch on top is invoked again; None if no wait comes first."""
+        """Return the seconds until the batch on top is tried again, or None if there is no wait."""
         wait = self._batches[-1].wait if self._batches else None
         return None if wait is None else wait.seconds
 
     def hidden(self) -> Iterator[MessageInHand]:
-        """Yield the messages that must stay hidden. On a FIFO queue they include the messages that were set aside."""
+        """Yield the messages that must stay hidden. On a FIFO queue, these include the messages that were set aside."""
         if self._finish is not None:
             yield from self._finish.delete
         for batch in self._batches:
@@ -183,7 +186,7 @@ class Delivery:
         yield from self._filtered_out
 
     def step(self) -> Step | None:
-        """Return the next step; None once every message is deleted or shown again."""
+        """Return the next step, or None once every message is deleted or visible again."""
         assert self._phase != "running", "an invocation was not answered"
         if self._phase == "gathering":
             self._batches.reverse()
@@ -204,9 +207,11 @@ class Delivery:
         return self._finish
 
     def drop_lost(self, now: float) -> int:
-        """Remove the messages that are not surely hidden from the batch on top. Return how many messages it lost.
+        """Remove the messages that may be visible already from the batch on top.
 
-        Later messages of the same groups are removed, too, from this batch and from the later batches.
+        Return how many messages the batch loses.
+
+        The later messages of the same groups are removed, too, from this batch and from the later batches.
         """
         batch = self._batches[-1]
         kept = without_gaps(
@@ -228,7 +233,7 @@ class Delivery:
         batch.wait = Wait(POSTPONED.delay(batch.doubts, self._randomness))
 
     def withdraw(self) -> None:
-        """Show the batch on top again at once, without invoking it, because SQS cannot hide it for long enough."""
+        """Make the batch on top visible at once, without an invocation, because SQS cannot hide it for long enough."""
         undone = self._with_followers(self.messages)
         for held in undone:
             held.return_at(AT_ONCE)
@@ -241,7 +246,7 @@ class Delivery:
         self._batches[-1].attempts += 1
 
     def answered(self, outcome: Outcome, *, may_run_until: float) -> None:
-        """Note the outcome of the call and decide what happens to the batch on top.
+        """Decide what happens to the batch on top, after the call had this outcome.
 
         If the function may still run, it runs until `may_run_until` at the latest.
         """
@@ -271,7 +276,7 @@ class Delivery:
 
     @property
     def running_groups(self) -> frozenset[MessageGroupId]:
-        """The message groups of the running invocation; empty if none runs."""
+        """Return the message groups of the running invocation, or an empty set if none runs."""
         return groups_of(held.group for held in self.messages) if self._phase == "running" else frozenset()
 
     def give_back(self, running: Collection[MessageGroupId], *, may_run_until: float) -> Finish:
@@ -294,7 +299,7 @@ class Delivery:
         return Finish(delete, show)
 
     def _decide(self, done: Sequence[MessageInHand], undone: Sequence[MessageInHand]) -> None:
-        """Take the batch on top off the stack; the next Finish deletes `done` and shows `undone` again."""
+        """Remove the batch on top from the stack. The next Finish deletes `done` and makes `undone` visible again."""
         batch = self._batches.pop()
         filtered_out, self._filtered_out = self._filtered_out, []
         for held in (*undone, *batch.aside):
@@ -305,13 +310,19 @@ class Delivery:
         self._phase = "answered"
 
     def _halve(self, batch: Batch) -> None:
-        """Make two batches of it. What was set aside comes after all messages, so it goes with the second half."""
+        """Return the two halves of a batch.
+
+        The messages set aside come after all others, so the second half gets them.
+        """
         middle = len(batch.messages) // 2
         assert middle > 0, "a single message has no halves"
         self._batches[-1:] = [Batch(batch.messages[middle:], batch.aside), Batch(batch.messages[:middle], [])]
 
     def _with_followers(self, undone: Sequence[MessageInHand]) -> list[MessageInHand]:
-        """Return these messages and those of their groups in the later batches, and remove them from the later ones."""
+        """Return these messages, and those of their groups in the later batches.
+
+        Remove the latter from their batches.
+        """
         groups = groups_of(held.group for held in undone)
         together = list(undone)
         for later in reversed(self._batches[:-1]) if groups else ():
@@ -324,8 +335,8 @@ class Delivery:
 def give_back(deliveries: Collection[Delivery], *, may_run_until: float) -> Finish:
     """Return what a stop deletes and shows again of everything in hand in these deliveries.
 
-    If one delivery runs a message group, the messages of the group in all other deliveries return after it, too.
-    The stop cuts the running invocations; their functions run until `may_run_until` at the latest.
+    While an invocation has a message group, the messages of the group in all deliveries stay hidden until it must have
+    ended. The stop cuts the running invocations; their functions run until `may_run_until` at the latest.
     """
     running = frozenset(group for delivery in deliveries for group in delivery.running_groups)
     given_back = [delivery.give_back(running, may_run_until=may_run_until) for delivery in deliveries]

@@ -1,8 +1,8 @@
-"""Until when does SQS hide a message in hand, and when should SQS show it again?
+"""Until when does SQS hide a message in hand, and when should the message become visible again?
 
-A message is in hand from its receive until it is deleted, or until SQS is left to show it again.
-Two modules change these times: `engine/queues/visibility.py`, which keeps messages hidden, and `delivery.py`, which
-decides when a message returns.
+A message is in hand from its receive until it is deleted, or until nothing keeps it hidden any more.
+Two modules change these times: `engine/queues/visibility.py` keeps messages hidden, and `delivery.py` decides when a
+message becomes visible.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Receive(NamedTuple):
 class MessageInHand:
     """A message and its encoded record, with times on anyio's clock.
 
-    The message is surely hidden until `visible_until`.
-    `longest_until` is the end of the twelve hours for which SQS can hide it.
-    `returns_at` is when it should be shown again if it fails. `returns_by_itself` is true if SQS shows it then anyway,
-    without a call.
-    `is_lost` is true if SQS may have shown it to another receiver.
-    `calls_to_hide` counts the calls to hide it again that are in flight or stand in line.
-    `is_left` is true once it is deleted or left to SQS. A call to hide it that still stands in line is then not made.
+    The message is certainly hidden until `visible_until`.
+    `longest_until` is the end of the twelve hours for which SQS can hide a message.
+    `returns_at` is the time at which the message becomes visible if it fails. `returns_by_itself` is true if this needs
+    no call to SQS.
+    `is_lost` is true if the message may have been visible, so that another receiver may have it.
+    `calls_to_hide` counts the calls to keep the message hidden that run or will soon run.
+    `is_left` is true once the message is deleted, or must not be kept hidden any more. Then no further call hides it.
     """
 
     __slots__ = (
@@ -67,10 +67,13 @@ class MessageInHand:
         return self.message.message_group_id
 
     def return_at(self, moment: float) -> None:
-        """Let SQS show the message again at this time, not at the end of the queue's own visibility timeout."""
+        """Make the message visible at this time, and not at the end of the queue's own visibility timeout."""
         self.returns_at = moment
         self.returns_by_itself = False
 
     def may_be_visible(self, now: float) -> bool:
-        """Return whether SQS may have shown the message to another receiver. It must then not be invoked here."""
+        """Return whether another receiver may have the message.
+
+        If so, the function must not get it from this mapping.
+        """
         return self.is_lost or self.visible_until <= now

@@ -2,7 +2,7 @@
 
     PollScaling   the number of polls: one more after each full receive, half as many after an empty one, at least
                   one. So the number grows while there is a backlog, and an idle queue has one long poll.
-    Concurrency   the number of batches in hand: additive increase, multiplicative decrease. A failure sets the limit
+    Concurrency   the number of batches in hand: additive increase, multiplicative decrease. A failure sets this limit
                   to half of the batches in hand; failures of batches that began before do not halve it again. Each
                   success raises the limit by one. A batch whose messages became visible too early counts as a
                   failure, because with fewer batches in hand each one is invoked sooner.
@@ -32,7 +32,7 @@ class PollScaling:
             self.wanted = max(1, self.wanted // 2)
 
     def failed(self) -> None:
-        """Note that the source refused a poll or did not answer. Only one poll at a time then tries again."""
+        """Lower the number to one poll at a time, because the source refused a poll or did not answer."""
         self.wanted = 1
 
 
@@ -61,6 +61,6 @@ class Concurrency:
         `in_use` is the number of batches in hand, including the failed one.
         """
         if begun != self._round:
-            return  # it began before an earlier failure, which has lowered the limit already
+            return  # an earlier failure has lowered the limit since this batch began
         self._round += 1
         self.limit = max(1, min(self.limit, in_use) // 2)

@@ -2,13 +2,13 @@
 
 A message stays hidden for the queue's own visibility timeout. If the batching window plus the function's timeout is
 longer, the timeout is window + function's timeout + 30 seconds, as on AWS.
-AWS refuses a mapping whose function may run longer than the queue's timeout. poller accepts it with a warning, because
-it hides messages in hand again for as long as needed.
-A message of a FIFO queue is hidden for as long as its function may run, so that a crash of this process cannot make its
-group run twice at once. For a standard queue, this longer timeout is about 20 minutes at most, and the message is
-hidden again and again, so that a crash does not hide it for hours.
+AWS refuses a mapping whose function may run longer than the queue's timeout. poller accepts such a mapping with a
+warning, because it keeps extending the timeouts of messages in hand.
+On a FIFO queue, a message is hidden for as long as its function may run. So even if this process crashes, two
+invocations never have the same message group at once. On a standard queue, the longer timeout is about 20 minutes at
+most and is extended when needed, so that a crash does not hide messages for hours.
 
-A failed message is shown again when the queue's own visibility timeout, counted from its receive, is over.
+A failed message becomes visible when the queue's own visibility timeout, counted from its receive, is over.
 AWS waits for the longer timeout if it uses one. poller differs here on purpose: the queue's owner chose the timeout.
 
 Source: AWS Lambda Developer Guide, "Using Lambda with Amazon SQS" and "Configuring a queue to use with Lambda".
@@ -29,7 +29,7 @@ LONGEST_FOR_A_STANDARD_QUEUE_IN_SECONDS = 1_230
 
 
 class Visibility(NamedTuple):
-    """`timeout_in_seconds` is for ReceiveMessage, and `queue_timeout_in_seconds` is the queue's own timeout.
+    """Two timeouts: `timeout_in_seconds` is for ReceiveMessage, and `queue_timeout_in_seconds` is the queue's own.
 
     `advice` is a warning for the queue's owner; None if the queue's own timeout is long enough.
     """
@@ -57,9 +57,9 @@ def effective_visibility(
 
 
 def seconds_until(shown_at: float, *, longest_until: float, now: float) -> int:
-    """Return the visibility timeout, in whole seconds from now, after which SQS shows a message at `shown_at`.
+    """Return the visibility timeout, in whole seconds from now, with which a message becomes visible at `shown_at`.
 
-    It is rounded up, so that the message is not shown early, and it ends before `longest_until`, because SQS refuses a
-    longer timeout.
+    The timeout is rounded up, so that the message is not visible too early. It ends before `longest_until`, because SQS
+    refuses a longer timeout.
     """
     return max(0, min(math.ceil(shown_at - now), int(longest_until - now)))

@@ -111,9 +111,9 @@ class Lineage:
         return Listing(by_id, is_complete, found, gone)
 
     def knows_parents_of(self, shards: Iterable[Shard]) -> bool:
-        """Return whether every parent of the new shards is known or is one of these shards.
+        """Return whether each parent of the new shards is known or is itself one of the new shards.
 
-        If not, only a complete listing tells whether the missing parent has left the stream.
+        If not, only a complete listing shows whether the missing parent has left the stream.
         """
         by_id = {shard.shard_id: shard for shard in shards}
         known = by_id.keys() | self._positions.keys()
@@ -142,7 +142,7 @@ class Lineage:
         return starts
 
     def drained(self, shard_id: ShardId, *, now: float) -> bool:
-        """Note that every record of the shard is done, or that the shard has left the stream. Its children may start.
+        """Allow the shard's children to start, because all its records are done or because it has left the stream.
 
         Return whether any waiting child is known; if not, only a new listing can show one. `now` is in epoch seconds.
         """
@@ -168,7 +168,7 @@ class Lineage:
         return [s.shard_id for s in shards if s.is_open and drained_at.get(s.shard_id, drained_before) < drained_before]
 
     def is_drained(self, *, before: float) -> bool:
-        """Return whether every shard was drained before this time; false if there are no shards.
+        """Return whether there are shards and each one was drained before this time.
 
         The children of a shard that was drained later may not be listed yet.
         """
@@ -181,12 +181,12 @@ class Lineage:
 
     @property
     def waiting(self) -> int:
-        """How many shards wait for a parent."""
+        """Return how many shards wait for a parent."""
         return len(self._waiting_for)
 
     @property
     def finished(self) -> int:
-        """How many of the listed shards are drained."""
+        """Return how many of the listed shards are drained."""
         return len(self._drained_at.keys() & self._listed)
 
     def _classify(self, shard: Shard) -> None:
@@ -209,9 +209,10 @@ class Lineage:
         return parent in self._positions and parent not in self._drained_at
 
     def _classify_unlisted(self) -> None:
-        """Make the stored shards readable that no listing has shown. A read then tells whether they still exist.
+        """Make those stored shards readable that no listing has shown. A read then shows whether they still exist.
 
-        It is called from the second complete listing on: that listing may show a shard, and parents to wait for.
+        Call this from the second complete listing on, because the second listing may still show such a shard and its
+        parents.
         """
         for shard_id in sorted(self._positions.keys() - self._classified):
             self._classify(Shard(shard_id, (), is_open=False))

@@ -1,8 +1,8 @@
 """When is a shard read again, and has the reader caught up with it?
 
     the read                                         the next read                       caught up?
-    says that it is behind the tip                   as soon as the service allows       no
-    says that it is at the tip                       at the service's base rate          yes
+    says that it is behind the end of the shard      as soon as the service allows       no
+    says that it is at the end of the shard          at the service's base rate          yes
     does not say, and has records                    as soon as the service allows       no
     does not say, and is empty                       at the service's base rate          after many such reads in a row
 
@@ -30,7 +30,7 @@ def is_caught_up(read: Read, *, empty_reads: int, limits: StreamLimits) -> bool:
 
 
 def is_empty(read: Read) -> bool:
-    """Return whether the read has no records and does not say that it is behind the tip."""
+    """Return whether the read has no records and does not say that it is behind the end of the shard."""
     return not (read.records or read.behind_in_seconds)
 
 

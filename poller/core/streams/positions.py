@@ -1,4 +1,4 @@
-"""Which of two positions in a shard is further on?
+"""Which one of two positions in a shard is the later one?
 
     TrimHorizon  <  AtTimestamp, by time  <  sequence numbers, as numbers  <  ShardEnd
 
@@ -6,7 +6,7 @@
 The stored position of a shard only moves forward in this order: a checkpoint never moves back.
 Sequence numbers are compared as numbers, because they have different numbers of digits.
 A sequence number replaces a timestamp after the first read, never the other way round.
-Latest has no place in this order, because it means another record at each moment. It is never stored.
+Latest has no place in this order, because it means a different record at each moment. It is never stored.
 
 Sources: Amazon Kinesis Data Streams API reference, "GetShardIterator"; DynamoDB Streams API reference,
 "GetShardIterator".
@@ -30,7 +30,10 @@ from poller.model.stream import (
 )
 
 Rank = tuple[int, float, int]
-"""A position's rank in its shard: a greater rank is further on. Sequence numbers are exact integers in it."""
+"""The rank of a position in its shard. A later position has a greater rank.
+
+Sequence numbers are exact integers in it.
+"""
 
 
 def rank(position: Position) -> Rank:

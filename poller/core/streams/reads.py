@@ -2,7 +2,7 @@
 
 The service promises that each record has an arrival time, and a sequence number that is higher than that of the record
 before it. The answer of an emulator or a proxy may break this promise.
-The engine then refuses the whole read: it could lose a record by skipping it, and could only guess a right order.
+Then the engine refuses the whole read, because it can neither skip a record nor guess the right order.
 
 All records of a read are checked together, because this code runs for every record.
 

@@ -1,8 +1,8 @@
 """What happens to a stream batch that failed?
 
-A `Delivery` handles one batch until each of its records has succeeded or was discarded, in order. The engine asks it
-for the next step, carries the step out, and asks again. After Invoke, it calls `answered` before it asks again, unless
-`withdraw_if_expired` has cancelled the call:
+A `Delivery` handles one batch until each of its records has succeeded or was discarded, in order. The engine asks the
+delivery for the next step, executes it, and asks again. After Invoke, the engine calls `answered` before it asks again,
+unless `withdraw_if_expired` has cancelled the call:
 
     while (step := delivery.step(now)) is not None:
         Invoke   call the function, then `delivery.answered(...)`   Settle    these records have succeeded
@@ -14,12 +14,12 @@ request id and its own count of attempts. If a piece changes, the new pieces get
     succeeded                            the piece is done
     partly failed, first record is not   the records before the first failed one are done; all records from it on
     among the failed ones                become a new piece
-    failed, with bisection, n > 1        two new pieces: the first floor(n/2) records, then the rest
+    failed, with bisection, n > 1        two new pieces: the first floor(n/2) records, then the other records
     too large for the function, n > 1    the same
     failed otherwise                     the piece is retried after a pause, up to maximum_retry_attempts times,
                                          and is then discarded
     first record exceeds maximum age     it is discarded before the next invocation, even before the first one, with
-                                         the expired records that follow directly; the rest becomes a new piece
+                                         the expired records directly after it; the others become a new piece
     one record that fits no event        it is discarded without an invocation; without a retry limit, it blocks
     postponed                            the piece is retried after a pause; this does not count as an attempt
 
@@ -81,7 +81,7 @@ class RetryPolicy:
         )
 
     def expires_at(self, arrived_at: float) -> float | None:
-        """Return the time from which a record is too old to be invoked; None without a limit.
+        """Return the time from which a record is too old for an invocation, or None if there is no limit.
 
         `arrived_at` and the result are in epoch seconds. A record may expire while its batching window is still open.
         """
@@ -90,7 +90,7 @@ class RetryPolicy:
 
 
 class Invoke(NamedTuple, Generic[R]):
-    """Call the function with these records. `attempt` counts the piece's calls from 1, without postponed calls."""
+    """Call the function with these records. `attempt` counts the piece's calls from 1. Postponed calls do not count."""
 
     records: Sequence[R]
     request_id: RequestId
@@ -129,7 +129,10 @@ Step = Invoke[R] | Wait | Settle[R] | Discard[R]
 
 
 class Piece(Generic[R]):
-    """A batch, or a part of it, that is invoked as it is. `due_at` is when it was made, in epoch seconds."""
+    """A batch or a part of a batch: the records of one invocation.
+
+    `due_at` is when the piece was made, in epoch seconds.
+    """
 
     __slots__ = ("attempts", "due_at", "postponements", "records", "request_id", "response", "wait")
 
@@ -170,7 +173,7 @@ class Delivery(Generic[R]):
         self._pieces = [Piece(records, new_request_id(), now)]
 
     def step(self, now: float) -> Step[R] | None:
-        """Return the next step; None once all records are done. `now` is in epoch seconds."""
+        """Return the next step, or None once all records are done. `now` is in epoch seconds."""
         assert not self._is_invoking, "an invocation was not answered"
         done, self._done = self._done, None
         if done is not None:
@@ -196,16 +199,16 @@ class Delivery(Generic[R]):
 
     @property
     def tried(self) -> Sequence[R]:
-        """The records of the piece that is being invoked or will be invoked next."""
+        """Return the records of the invocation that runs now or comes next."""
         return self._pieces[-1].records if self._pieces else ()
 
     @property
     def pause(self) -> Wait | None:
-        """The wait before the next invocation; None if the invocation follows at once, or if all records are done."""
+        """Return the wait before the next invocation, or None if it follows at once or all records are done."""
         return self._pieces[-1].wait if self._pieces else None
 
     def answered(self, outcome: Outcome, response: Response, *, now: float) -> bool:
-        """Note the outcome of the last Invoke. Return whether its piece was split into two halves."""
+        """Decide what happens to the piece of the last Invoke. Return whether the piece is split into two halves."""
         assert self._is_invoking, "nothing was invoked"
         self._is_invoking = False
         piece = self._pieces[-1]
@@ -267,7 +270,7 @@ class Delivery(Generic[R]):
         return expires_at is not None and now >= expires_at
 
     def _discard_expired(self, piece: Piece[R], now: float) -> Discard[R]:
-        """Discard the first record and the expired records that follow directly."""
+        """Discard the first record and the expired records directly after it."""
         limit = self._policy.maximum_record_age_in_seconds
         assert limit is not None
         fresh = (index for index, record in enumerate(piece.records) if now < record.arrived_at + limit)
@@ -281,7 +284,7 @@ class Delivery(Generic[R]):
         return Discard(records, piece.request_id, condition, max(1, piece.attempts), piece.response)
 
     def _until_expiry(self, piece: Piece[R], wait: Wait, now: float) -> Wait:
-        """Return the wait. It is shortened if the first record expires earlier."""
+        """Return the wait, or a shorter one if the first record expires earlier."""
         expires_at = self._policy.expires_at(_arrival(piece))
         if expires_at is None:
             return wait

@@ -18,7 +18,7 @@ ENDED = ("DISABLING", "DISABLED")
 
 
 def why_nothing_comes(arn: Arn, status: str | None, *, is_drained: bool) -> str | None:
-    """Return why the stream gets no new records and what to do, as a text for a person; None if it may get some.
+    """Return why the stream gets no new records and what a person should do, or None if it may get new records.
 
     `status` is the stream's status in the service's spelling, or None. `is_drained` is true if every shard is drained.
     """

@@ -60,17 +60,20 @@ def opened(arrived_at: float, length_in_seconds: int) -> Window:
 
 
 def within(window: Window, records: Sequence[Arrived]) -> int:
-    """Return how many of the records, counted from the first, belong to the window. The next record closes it."""
+    """Return how many records, counted from the first, belong to the window.
+
+    The record after them closes the window.
+    """
     return next((index for index, record in enumerate(records) if record.arrived_at >= window.end), len(records))
 
 
 def closing(
     window: Window, *, next_arrived_at: float | None, caught_up_at: float | None, is_shard_end: bool
 ) -> Closing | None:
-    """Return why the window must close now; None if it stays open. Call it when all records in the window are done.
+    """Return why the window must close now, or None if it stays open. Call it when all records in the window are done.
 
-    `next_arrived_at` is the arrival time of the next record in hand, None if there is none.
-    Every record that arrived by `caught_up_at` has been read; None if this time is not known.
+    `next_arrived_at` is the arrival time of the next record in hand, or None if there is none.
+    Every record that arrived until `caught_up_at` has been read. None means that this time is not known.
     `is_shard_end` is true if the shard has no more records.
     """
     if next_arrived_at is not None:
@@ -102,7 +105,7 @@ def settled(window: Window, response: Response) -> Window:
 
 
 def must_end_early(window: Window) -> bool:
-    """Return whether the state is larger than its limit. The last invocation, with this state, is then due."""
+    """Return whether the state is larger than its limit. Then the last invocation, with this state, is due."""
     return len(window.state) > MAXIMUM_STATE_BYTES
 
 

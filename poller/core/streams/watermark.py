@@ -1,6 +1,6 @@
 """Up to which record may a shard be checkpointed?
 
-Records are handed out in the shard's order and finish in any order, because lanes do not wait for each other.
+Records go to the lanes in the shard's order and finish in any order, because lanes do not wait for each other.
 The watermark is the end of the finished prefix, just before the oldest record that is not done.
 
     handed out   1  2  3  4  5  6  7
@@ -36,7 +36,7 @@ class Watermark:
         self._has_ended = False
 
     def hand_out(self, sequence_numbers: Sequence[SequenceNumber], *, kept: Iterable[bool] = repeat(True)) -> None:
-        """Note that the next records of the shard are in hand. Those with a false value in `kept` are done at once."""
+        """Note that the next records of the shard are in hand. Those with a false value in `kept` are done already."""
         if not sequence_numbers:
             return
         assert not self._has_ended, "a record after the shard's end"
@@ -70,12 +70,12 @@ class Watermark:
 
     @property
     def in_hand(self) -> int:
-        """How many records were handed out and are not done."""
+        """Return how many records were handed out and are not done."""
         return len(self._before)
 
     @property
     def position(self) -> Position:
-        """The watermark: every record before it is done. It never moves back."""
+        """Return the watermark: every record before it is done. It never moves backwards."""
         if not self._before:
             if self._has_ended:
                 return ShardEnd()
