@@ -40,8 +40,8 @@ class Shared(Generic[K, V]):
 
         If the value cannot be opened, each user gets that error. The last user waits until the value is closed, and
         gets the error if this fails.
-        If a user comes while the value is being closed, the user waits, and then a new value is opened. So a key never has
-        two open values.
+        If a user comes while the value is being closed, the user waits, and then a new value is opened. So a key never
+        has two open values.
         """
         while (entry := self._entries.get(key)) is not None and entry.is_left.is_set():
             await entry.is_closed.wait()

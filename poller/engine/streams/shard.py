@@ -7,7 +7,7 @@ A lane that is blocked delays only its own records, until so many bytes are in h
 
     the iterator has expired     take a new one after the last record that was read; if new iterators expire again and
                                  again, this counts as a failed read
-        the position is trimmed      continue at the oldest record; the log says so
+    the position is trimmed      continue at the oldest record; the log says so
     the shard is not listed      deliver the records in hand; then the shard counts as drained; its other records cannot
                                  be read any more, and the log says so
     an answer has a fault        deliver none of its records (core/streams/reads.py), report it, and read again later
