@@ -17,7 +17,8 @@ The rules, each with the module that decides it:
                           measures this time on its own monotonic clock, from the moment when it first saw this value
                           of the counter.
     R3  token             The fencing token is the counter's value after the take. It stays the same for this owner,
-    (holding.py)          and the token of every later owner is larger. Each invocation carries it.
+    (holding.py)          and the token of every later owner is larger. Each invocation carries it. A new row begins
+                          at 1 again, so a shard's row is deleted only when the stream can never list the shard again.
     R4  deadline          A take or a renewal that was sent at t, and accepted, lets the worker deliver until
     (holding.py)          t + SAFE_PART of the lease duration. At that moment the worker has lost the lease: it begins
                           no invocation, and cancels those that run.
@@ -25,16 +26,22 @@ The rules, each with the module that decides it:
     (holding.py)          worker that lost the lease can never store one.
     R6  lost answer       If the answer to a write is lost, or if a write is rejected, the worker reads the row. If
     (holding.py)          owner and token are still its own, it goes on from the counter that it read; otherwise it has
-                          lost the lease.
+                          lost the lease. What it reads never moves the deadline: the write that was accepted may be
+                          an older one that arrived late. A worker that does not hold the lease and reads that it is
+                          the owner (the answer to its take was lost) takes it once more, by R2.
     R7  hand-over         A worker gives a lease away only when the shard's records in hand are done and its checkpoint
     (handover.py)         is stored: it writes the row without an owner, and then puts an offer into the row of the
-                          worker that should take it. Every worker reads its own row each second.
+                          worker that should take it. Every worker reads its own row each second. From the moment when
+                          it sends this write, the worker delivers nothing until a new take: if the answer is lost,
+                          the write may still arrive, and then another worker takes the lease at once.
     R8  request           A worker that has too little puts a request for a lease into the row of the lease's owner.
     (balancing.py)        The owner hands it over by R7. No worker takes a lease that another worker renews.
-    R9  parents           A lease of a child shard is taken only when every parent that has a row is drained.
-    (core/streams/lineage.py)
+    R9  parents           A lease of a child shard is taken only when every parent that has a row is drained. The row
+    (core/streams/        of a parent is created before those of its children, and the worker reads the parents' rows
+    lineage.py)           before it takes a child: a scan is no picture of one moment, so it may have missed them.
     R10 units             A worker without a unit of a function's concurrency takes no lease of the function's
-    (units.py)            mappings, and gives away those that it holds.
+    (units.py)            mappings, and gives away those that it holds. So the share of such leases is counted over
+                          the workers that have a unit: the others leave theirs free.
 
 Times are in seconds on the worker's monotonic clock, which also counts while the host sleeps. No worker compares its
 clock with another host's clock. Two clocks may run at different rates: SAFE_PART covers a tenth in each direction.
