@@ -1,4 +1,4 @@
-"""What may a person do with the stored events? Daemons may use the file meanwhile.
+"""What may a person do with the stored events? Daemons may use the file at the same time.
 
     depths()    returns how many events each function has
     listed()    returns the events of a function, without their payloads, the oldest first
@@ -21,7 +21,7 @@ from poller.model.event import Event, EventQueueDepth
 from poller.model.ids import FunctionName, RequestId
 
 MAXIMUM_LISTED = 1000
-"""How many events are listed at most. The others are only counted."""
+"""The most events that are listed. Further events are only counted."""
 
 
 class Listed(NamedTuple):

@@ -42,7 +42,7 @@ from poller.sqlite.kind import translated, watched
 from poller.sqlite.writer import Writer
 
 OVERHEAD_IN_BYTES = 500
-"""About how many bytes of the file a row needs besides its payload."""
+"""About how many bytes of the file an event needs in addition to its payload."""
 
 LARGE_REST_IN_BYTES = 4096
 """An event that is put back with a longer `rest` than this has grown: it contains an answer for its destinations."""
@@ -84,7 +84,7 @@ class EmbeddedEventQueue:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the queue. An error in the block changes nothing."""
+        """Close the queue, with or without an error in the block."""
         await self._stack.aclose()
 
     async def put(self, events: Sequence[Event]) -> None:
@@ -118,7 +118,7 @@ class EmbeddedEventQueue:
                     return []
 
     async def extend(self, taken: TakenEvent, *, by_seconds: float) -> TakenEvent | None:
-        """Let the claim last for `by_seconds` from now. Return None if the claim is lost."""
+        """Extend the claim: it ends `by_seconds` from now. Return None if the claim is lost."""
         claimed, until = Claimed.of(taken), self._clock.now() + by_seconds
 
         def extend(file: sqlite3.Connection) -> bool:

@@ -1,18 +1,18 @@
-"""What does the thread do with a group of jobs? One transaction for all of them.
+"""How does the thread do a group of jobs? In one transaction for all of them.
 
     removes  ──> one statement     removes come first, because they make room
     puts     ──> one statement     if this fails, for example because the file is too large, each put is tried alone
     others   ──> one by one        takes, extended claims, events that are put back
 
-A put fails with QueueFull if it would bring the bytes in use above the maximum, or if the disk has less free space
-than the reserve. The reserve is for the checkpoints, which are on the same disk. An event that is put back may exceed
-the maximum, because it would be lost otherwise. If it has grown, it needs the reserve, too.
+A put fails with QueueFull if it would bring the bytes in use above the maximum, or if the disk has less free space than
+the reserve. The reserve is for the checkpoints, which are on the same disk. An event that is put back may exceed the
+maximum, because it would be lost otherwise. But if the event has grown, the disk must have the reserve, too.
 The bytes in use are the pages that are not free. SQLite counts them in the first page of the file, so the count is
 exact, also with several processes and after a crash, and it is fast. The log (-wal) needs space in addition: at most
 16 MiB, unless a process has a long transaction.
 
-A group with nothing but takes and extends is not flushed. A loss of power may undo these claims, but it also ends the
-processes that have them.
+A group that only takes events and extends claims is not flushed. A loss of power may undo these claims, but it also
+ends the processes that have them.
 
 A file that is nearly empty after many events is rebuilt, so that it becomes small again.
 """

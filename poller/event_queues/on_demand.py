@@ -20,7 +20,7 @@ from poller.ports import EventQueue
 
 
 class OnDemandEventQueue:
-    """`ports.EventQueue` that opens another event queue at the first call, and passes the calls on to it.
+    """`ports.EventQueue`. It opens another event queue at the first call, and passes all calls on to that queue.
 
     `exists` returns True if the queue exists. `open_queue` opens the queue, and creates it if it does not exist.
     """
