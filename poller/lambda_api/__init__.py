@@ -1,6 +1,6 @@
 """LAMBDA'S API: an HTTP server that AWS's SDKs and command line call as they call AWS Lambda.
 
-    server.py        the HTTP server: reads a request, refuses it or lets it in, and sends the answer
+    server.py        the HTTP server: reads a request, refuses or accepts it, and sends the answer
     signatures.py    verifies AWS's Signature Version 4
     exchange.py      a request and an answer, without HTTP
     routes.py        finds the call that a request makes

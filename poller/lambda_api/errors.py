@@ -12,7 +12,7 @@
     429     TooManyRequestsException          Reason, Type, message; and the header Retry-After
     502     ResourceNotReadyException         Type, Message: the function cannot be reached
     500     ServiceException                  Type, Message: a bug of poller
-    503     ServiceException                  Type, Message: the daemon cannot carry out the call now
+    503     ServiceException                  Type, Message: the daemon cannot make the call now
 
 The header X-Amzn-ErrorType has the code. AWS writes `message` or `Message`, depending on the error.
 Source: answers that AWS Lambda gave; AWS Lambda API Reference, "Invoke".

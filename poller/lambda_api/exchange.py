@@ -16,7 +16,7 @@ class Request:
     """A request that the server has not refused.
 
     `segments` are the parts of the path between the slashes, without percent-encoding and without empty parts.
-    The names of `headers` are in lower case. `request_id` is the id that the answer carries.
+    The names of `headers` are in lower case. `request_id` is the id in the answer.
     """
 
     method: str

@@ -49,7 +49,7 @@ class Directory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """Carries out requests. `directory` is called for each request, because a reload may change the functions."""
+    """Answers requests. `directory` is called for each request, because a reload may change the functions."""
 
     directory: Callable[[], Directory]
     invoking: Invoking

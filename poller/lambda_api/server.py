@@ -49,7 +49,7 @@ MAXIMUM_CONNECTIONS = 256
 and the payloads of 256 calls need 1.5 GB at most."""
 
 LONGEST_CALL_IN_SECONDS = 100_000.0
-"""How long a call may take. A function's longest timeout is about half, because a call may wait as long as it runs."""
+"""How long a call may take: more than twice the longest timeout, because a call may wait as long as it may run."""
 
 _SHUTDOWN_SECONDS = 1.0
 """How long the server waits for answers that are being sent when it closes."""
@@ -60,10 +60,10 @@ _DISCONNECTED = (ConnectionError, ClientError, HttpProcessingError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The settings that decide which requests are let in. `hosts` are the allowed host names, in lower case.
+    """The settings that decide which requests are accepted. `hosts` are the allowed host names, in lower case.
 
-    `keys` maps access keys to secrets; None if signatures are ignored. `region` is the region that a signature must
-    have; None allows any region.
+    `keys` maps access keys to secrets, or is None if signatures are ignored. `region` is the region that a signature
+    must have. None allows any region.
     """
 
     hosts: Collection[str] = ()

@@ -2,7 +2,7 @@
 
     Authorization: AWS4-HMAC-SHA256 Credential=KEY/DAY/REGION/SERVICE/aws4_request, SignedHeaders=…, Signature=…
 
-A request is let in if all these conditions hold; otherwise it gets AWS's error:
+A request is accepted if all these conditions hold. Otherwise it gets AWS's error:
 
     the access key      is one of [daemon] api_keys; a request with a session token is refused
     the time            X-Amz-Date is at most five minutes from our clock, and on the day of the credential
@@ -11,7 +11,7 @@ A request is let in if all these conditions hold; otherwise it gets AWS's error:
     the body            its hash is the signed hash, and equals X-Amz-Content-SHA256 if that header is there
     the signature       equals the computed one; the comparison takes the same time for each wrong signature
 
-The body is read only if all conditions hold that do not need it.
+The body is read only if all conditions hold that can be checked without it.
 
 Source: AWS Identity and Access Management User Guide, "Create a signed AWS API request".
 """
