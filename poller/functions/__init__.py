@@ -9,7 +9,7 @@
     health.py    tells a mapping whether its function takes batches
 
 Belongs here: code for batches of any source.
-Does not belong here: how a function is reached (targets/), what becomes of a batch (core/), when a batch is tried again
+Does not belong here: how a function is reached (targets/), what happens to a batch (core/), when a batch is tried again
 (engine/).
 Only engine/ and the composition root import this package.  It waits through anyio alone.
 """

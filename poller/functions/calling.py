@@ -6,7 +6,7 @@
                                    of a function wait
 
 A gate gives out slots: one for each invocation that runs now.
-A call that gets no slot is answered with Throttled and one of AWS's reasons; at the stop, with Unreachable.
+The response to a call without a slot is Throttled, with one of AWS's reasons. During a stop, it is Unreachable.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def call(function: OpenFunction, invocation: Invocation, *, unless: anyio.
 
 
 async def _wait(function: OpenFunction, unless: anyio.Event) -> Response | None:
-    """Wait for a slot. Return None if the call has got one, else the response that the client gets."""
+    """Wait for a slot. Return None if the call has one now. Otherwise, return the response for the client."""
     if unless.is_set():
         return STOPPING
     if function.definition.is_concurrency_reserved:

@@ -1,8 +1,8 @@
-"""How much may a function do at once, also while it is replaced? One capacity for each function name.
+"""How does a function keep its concurrency while it is replaced? The old and the new function share one capacity.
 
-After a reload, invocations of the old function may still run when the new function is opened.  Both share one gate and
-one room, so together they keep within the new `reserved_concurrency`.
-If it has become smaller, no invocation is cut: new ones wait until fewer than the new number run.
+After a reload, invocations of the old function may still run when the new function is opened. Both share one gate and
+one room, so together they do not exceed the new `reserved_concurrency`.
+If the new number is smaller, no invocation is cut. New invocations wait until fewer than the new number run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How many invocations of a function run at once? At most its reserved concurrency; the others wait in line.
+"""How many invocations of a function run at once? At most its reserved concurrency. Further ones wait in a line.
 
-The line is first come, first served, over all mappings that invoke the function.
-A mapping that stops calls `send_home`, so that its waiting batches leave the line at once, without an invocation.
+The invocations of all mappings wait in the same line, and the first one in the line is the next to run.
+A mapping that stops calls `send_home`, which removes its waiting batches from the line without an invocation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import anyio
 
 
 class Waiter:
-    """An invocation in line. `called` is set when its wait ends; then `has_slot` says whether it has a slot."""
+    """An invocation in the line. `called` is set when its wait ends. Then `has_slot` says whether it has a slot."""
 
     __slots__ = ("called", "has_slot", "unless")
 
@@ -41,7 +41,7 @@ class FunctionGate:
         return Slot(self, unless)
 
     def send_home(self, unless: anyio.Event) -> None:
-        """End the waits of all invocations that gave `unless`: they get no slot. The event must be set."""
+        """End the wait of each invocation that waits with this event, which must be set. They get no slot."""
         assert unless.is_set()
         for waiter in [waiter for waiter in self._line if waiter.unless is unless]:
             self._line.remove(waiter)
@@ -56,9 +56,9 @@ class FunctionGate:
         return True
 
     async def wait_in_line(self, unless: anyio.Event) -> bool:
-        """Wait for a slot. Return False, without a slot, if `unless` is set meanwhile.
+        """Wait for a slot. Return False, without a slot, if `unless` is set at the end of the wait.
 
-        Setting the event does not end the wait; `send_home` does.
+        Setting the event does not end the wait. `send_home` ends it.
         """
         if unless.is_set():
             return False
@@ -78,18 +78,18 @@ class FunctionGate:
         return waiter.has_slot
 
     def leave(self) -> None:
-        """Free the slot, and give it to the first in line."""
+        """Free the slot, and give it to the first invocation in the line."""
         self.running -= 1
         self._call()
 
     def resize(self, capacity: int) -> None:
-        """Allow this number of invocations at once. If more are running, they go on."""
+        """Allow this number of invocations at once. Invocations that run already continue, even if there are more."""
         assert capacity >= 0, capacity
         self.capacity = capacity
         self._call()
 
     def _call(self) -> None:
-        """Give free slots to the first in line."""
+        """Give free slots to the first invocations in the line."""
         while self._line and self.running < self.capacity:
             waiter = self._line.popleft()
             waiter.has_slot = True

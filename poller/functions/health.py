@@ -1,11 +1,11 @@
-"""Does the function take batches? A mapping learns this from the answers to its own invocations.
+"""Can the mapping's function be invoked now? The mapping knows this from the answers to its own invocations.
 
     working ── a batch is postponed, or the function cannot start ──> waiting ── the function runs again ──> working
 
 If the function runs and fails, the mapping is still working: the batch is retried, and the failure is counted.
-A lost answer and a too large event change nothing: they do not show whether the function runs.
-If several batches are invoked at once, the batch that was postponed last gives the reason and the next try, and the
-first batch that the function runs ends the waiting.
+A lost answer and a too large event change nothing, because they do not show whether the function runs.
+If several invocations run at once, the reason and the next try are those of the batch that was postponed last. The
+first invocation that the function runs ends the waiting.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ class FunctionHealth:
         self._resumed_at = 0.0
 
     def postponed(self, outcome: Postponed, *, retry_in: float) -> None:
-        """The function did not take a batch; the batch is invoked again in `retry_in` seconds."""
+        """Report that a batch was postponed. The function is invoked with it again in `retry_in` seconds."""
         verb = "is throttled" if outcome.is_throttle else "cannot be invoked"
         self._wait(f"{verb}: {outcome.detail or outcome.reason}", retry_in)
 
     def answered(self, response: Response, *, retry_in: float | None) -> None:
-        """The function answered an invocation. `retry_in`: seconds until the same records are invoked again, if known.
+        """Report that the function answered an invocation.
 
-        It is None if they are not invoked again, or if the queue decides when.
+        `retry_in` is the time in seconds until its records are tried again.
+
+        `retry_in` is None if the records are not tried again, or if the queue decides when.
         """
         if cannot_start(response):
             self._wait(f"cannot start: {response.error_type}: {response.message}", retry_in)
@@ -49,9 +51,9 @@ class FunctionHealth:
             self._resume(self._waiting)
 
     def together_with(self, source: Health) -> Health:
-        """Return the mapping's health: the source's, or the function's if only the function is in trouble.
+        """Return one health for the function and the source, whose health is `source`.
 
-        If both are in trouble, the reason names both.
+        If only one of them has a trouble, its trouble is returned. If both have one, the reason names both.
         """
         waiting = self._waiting
         if source.state != "ready":

@@ -5,9 +5,9 @@
         invoked = await function.invoke(invocation, contents, …)   call the target; interpret the answer
     invocations.ended(invoked, retry_in=...)                       report it as facts (telling.py)
 
-Between the last two lines, the owner of the batch decides whether and when it is invoked again.
+Between the last two lines, the owner of the batch decides whether and when the function is invoked with it again.
 If the event was too large, `invoke` lowers the function's event limit (core/event_limit.py).
-An asynchronous event has no records and no mapping; the defaults of `Contents` are for it.
+An asynchronous event has no records and no mapping. For it, `Contents` has its default values.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from poller.ports import Target
 class Contents(NamedTuple):
     """What the event of an invocation contains, and how the answer must be read.
 
-    `records` is their number. `identifiers` are the records' ids, by which an answer names the failed records; the
-    iterable is read at most once. `empty_event_bytes` is the length that the event would have without records.
+    `records` is the number of records. `identifiers` are the ids by which an answer names failed records; the iterable
+    is read at most once. `empty_event_bytes` is the size of an event without records.
     """
 
     records: int = 1
@@ -51,24 +51,27 @@ class Invoked(NamedTuple):
 
 
 class OpenFunction:
-    """A function with an open target. The task that opened the target closes it after the last user."""
+    """A function with an open target. The task that has opened the target closes it after the last user has left."""
 
     def __init__(self, definition: Function, target: Target, capacity: FunctionCapacity | None = None) -> None:
-        """`capacity` is shared with the function that this one replaces; None if it replaces none."""
+        """Make an open function.
+
+        `capacity` is that of the function that this one replaces, or None if it replaces none.
+        """
         capacity = capacity or FunctionCapacity(definition.reserved_concurrency)
         capacity.resize(definition.reserved_concurrency)
         self.definition = definition
-        self.capacity = capacity  # it lives as long as one of its functions is open
+        self.capacity = capacity  # it exists as long as one of its functions is open
         self.gate = capacity.gate
         self.room = capacity.room
         self.event_limit = EventLimit()
-        self.calls_waiting = 0  # of clients, in the gate's line (calling.py)
+        self.calls_waiting = 0  # calls of clients that wait for a slot (calling.py)
         self._target = target
 
     async def invoke(self, invocation: Invocation, contents: Contents, *, began_at: float) -> Invoked:
-        """Call the function once and return its outcome. The invocation must have a slot of the gate.
+        """Call the function once and return the outcome. The invocation must have a slot of the gate.
 
-        Raises nothing if the function fails: that is an outcome. `began_at` is now, on anyio's clock.
+        A failure of the function is an outcome and raises nothing. `began_at` is the present time on anyio's clock.
         """
         assert self.gate.running > 0, "an invocation needs a slot"
         response = await self._target.invoke(invocation)

@@ -3,7 +3,7 @@
     batches       batches in hand: they run, or they wait for their invocation
     short_polls   polls that may each bring one more batch soon
 
-A mapping looks here before it polls (`engine/queues/permits.py`), and is called when there may be more room.
+A mapping reads these counts before it polls (`engine/queues/permits.py`), and is called when there may be more room.
 """
 
 from __future__ import annotations

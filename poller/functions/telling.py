@@ -1,4 +1,4 @@
-"""How are a mapping's invocations reported? Each one becomes a fact, and updates what the mapping's health says.
+"""How are a mapping's invocations reported? Each one becomes a fact, and changes the mapping's health.
 
 the function ran, or may have run      BatchInvoked; and BatchItemFailuresIgnored, if the answer names failed records in
                                        a way that has no effect
@@ -34,7 +34,7 @@ class Invocations:
     def ended(self, invoked: Invoked, *, retry_in: float | None) -> None:
         """Report an invocation that has ended.
 
-        `retry_in` is the time in seconds until the same records are invoked again. It is None if they are not invoked
+        `retry_in` is the time in seconds until the same records are tried again. It is None if they are not tried
         again, or if the queue decides when.
         """
         outcome = invoked.outcome
