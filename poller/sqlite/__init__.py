@@ -1,7 +1,7 @@
-"""SQLITE: what every SQLite file of this program needs. It does not know what is stored.
+"""SQLITE: how this program opens and writes its SQLite files. This package does not know what they store.
 
-    kind      opens a file, and tells what is wrong with one
-    writer    does all work with an open file in one thread, many jobs with one flush
+    kind      opens a file, and tells what is wrong with it writer    does all work with an open file in one thread,
+    many jobs with one flush
 
 The adapters that store something in a file may import this package.
 """

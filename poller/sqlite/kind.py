@@ -1,8 +1,8 @@
 """How is a SQLite file of this program opened? It must be of the expected kind, and undamaged.
 
-The folder is never created: after a typing error, or on a path that is not mounted, everything would start over without
-a warning. For the same reason a damaged file must never count as an empty one.
-Only the owner's user may read a file, whatever the umask, because it may contain data of records.
+The folder of a file is never created. If the path has a typing error or is not mounted, a new empty folder would make
+every mapping start over without a warning. For the same reason, a damaged file must never count as an empty one.
+Only the daemon's user may read a file, with any umask, because the file may contain data of records.
 
 The file uses WAL with synchronous=FULL, so a commit is on the disk when it returns (SQLite, "PRAGMA synchronous").
 A fault of the file is a SettingsError that names the option with its path. CannotStore is for faults that may pass.
@@ -32,7 +32,7 @@ JOURNAL_SIZE_LIMIT_IN_BYTES = 16 * 1024 * 1024
 
 
 class FileGone(sqlite3.DatabaseError):
-    """The open file was deleted or replaced, so nobody would find again what is written into it."""
+    """The open file was deleted or replaced, so everything that is written into it would be lost."""
 
 
 class DamagedRow(sqlite3.DatabaseError):
@@ -74,9 +74,9 @@ class Kind:
         return False
 
     def descriptor(self, path: Path, file: Path, flags: int = 0) -> int:
-        """Open `file`, which is the file at `path` or one beside it, and create it if there is none.
+        """Open `file`, which is the file at `path` or a file beside it. Create the file if it does not exist.
 
-        Raises FileExistsError if the flags contain O_EXCL and there is one.
+        Raises FileExistsError if the file exists and the flags contain O_EXCL.
         """
         try:
             opened = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, MODE)
@@ -144,7 +144,7 @@ class Kind:
         return found
 
     def check_pages(self, path: Path, file: sqlite3.Connection) -> None:
-        """Read every page. Raises SettingsError if one is damaged."""
+        """Read every page of the file. Raises SettingsError if a page is damaged."""
         (found,) = file.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise self.damage(path, found)
@@ -173,7 +173,7 @@ class Kind:
 
 
 def keep_private(path: Path) -> None:
-    """Let only the owner's user read the file and its log, which a process that was killed may have left."""
+    """Let only the daemon's user read the file and its log. A process that was killed may have left the log."""
     for suffix in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError, PermissionError):
             Path(f"{path.resolve()}{suffix}").chmod(MODE)
@@ -200,7 +200,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def watched(path: Path) -> Callable[[], None]:
-    """Return a function that raises FileGone if the file that is now at the path was deleted or replaced."""
+    """Return a function that raises FileGone once the file that is at the path now has been deleted or replaced."""
     ours = _identity(path)
 
     def check() -> None:

@@ -1,12 +1,14 @@
-"""How do many jobs share one flush? While a thread works with the file, further jobs wait; then it does them together.
+"""How do many jobs share one flush?
+
+Jobs that come while the thread works with the file wait, and are then done together.
 
     save ─┐
     save ─┤ queue ──> thread: the jobs at the front of the queue in one transaction, or one job that is done alone
     load ─┘
 
 This is worth it because a flush takes milliseconds, whether it has one job or many.
-Jobs are done in the order in which they came. So a load sees every save that the thread began before, even if the
-save's task was cancelled meanwhile.
+Jobs are done in the order in which they came. So a load sees every save that the thread has begun before, even if the
+task of the save was cancelled.
 If a task is cancelled while its job is in the queue, the job is removed. A job that the thread has begun is finished.
 """
 
@@ -28,9 +30,10 @@ MAXIMUM_BYTES_TOGETHER = 4 * 1024 * 1024
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Job:
-    """A job that one task waits for. `size_in_bytes` is about what it writes; None for a job that is done alone.
+    """A job for the thread, and the task that waits for it. `size_in_bytes` is about how many bytes the job writes.
 
-    A job that `is_begun` is finished. The thread sets `answer` or `fault`.
+    `size_in_bytes` is None for a job that is done alone. A job that `is_begun` is always finished. The thread sets
+    `answer` or `fault`.
     """
 
     size_in_bytes: int | None
@@ -44,7 +47,7 @@ J = TypeVar("J", bound=Job)
 
 
 class Writer(Generic[J]):
-    """Does all work with the file, in one thread. `run` must run meanwhile.
+    """Does all work with the file in one thread. A task must run `run` while the writer is used.
 
     `perform` does a group of jobs in the thread, and sets the answer or the fault of each.
     `check` is called before each use of the file. It raises sqlite3.Error if the file must not be used.
@@ -80,7 +83,7 @@ class Writer(Generic[J]):
     async def run(self) -> None:
         """Do jobs until `close` is called.
 
-        A cancelled scope around it does not end it, because the last checkpoints are saved after the cancellation.
+        Cancellation does not end it, because the last checkpoints are saved after the cancellation.
         """
         limiter = CapacityLimiter(1)
         with CancelScope(shield=True):
