@@ -5,17 +5,17 @@
     invoking     invoke: call a function through the running daemon, or without one
     reference    reference metrics, reference log: list what the daemon counts and logs
     state        state show, set, rename: show, move and rename stored positions
-    events       events list, show, retry, drop: see the asynchronous events that wait, and act on them
+    events       events list, show, retry, drop: show, retry and remove the asynchronous events that are stored
     samples      the sample events of `poller invoke`
     times        how a time is shown to a person
     positions    how a person writes a position on the command line
-    moving       what a move of stored positions changes, and what this means for the records
+    moving       what a move of stored positions changes, and which records are then delivered again or skipped
     tables       how stored positions are shown to people and to programs
     ending       exit codes, and the messages of failures
 
 Belongs here: the messages to a person, and the exit codes.
 Does not belong here: decisions.
-`run` and `demo` import what they need when they run, so `poller check` works on a machine where they do not.
+`run` and `demo` import their modules only when they run, so `poller check` works on a machine without these modules.
 """
 
 from __future__ import annotations

@@ -50,9 +50,10 @@ def warn(warnings: Iterable[str]) -> None:
 
 @contextmanager
 def failures_told(config: Path) -> Iterator[None]:
-    """Turn an error of the block into a message and the end of the program.
+    """If the block raises a PollerError, print a message and end the program.
 
-    SettingsError: every fault, exit code 2. Any other PollerError: its text, exit code 1.
+    For a SettingsError, every fault is printed, and the exit code is 2. For any other error, its text is printed, and
+    the exit code is 1.
     """
     try:
         yield
@@ -77,7 +78,7 @@ def refused(why: str, *, code: int) -> typer.Exit:
 
 @contextmanager
 def crash_told() -> Iterator[None]:
-    """Print a traceback without secrets, and exit with 1, if the block raises an error that no other code handles."""
+    """If the block raises an error that no other code handles, print a traceback without secrets and exit with 1."""
     try:
         yield
     except Exception as error:
@@ -89,9 +90,9 @@ def crash_told() -> Iterator[None]:
 
 @contextmanager
 def exit_on_broken_stdout() -> Iterator[None]:
-    """Print why, and exit with 1, if stdout cannot be written, for example because the disk is full.
+    """If the block cannot write to stdout, for example because the disk is full, print the reason and exit with 1.
 
-    A closed pipe does not come here: typer handles it, and ends the program without a message.
+    A closed pipe is no such error: typer handles it, and ends the program without a message.
     """
     try:
         yield

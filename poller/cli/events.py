@@ -1,7 +1,7 @@
 """What can a person do with the asynchronous events that wait or are stuck? List, show, retry and drop them.
 
 The commands read and change the file of events directly, so they need no running daemon. A running daemon may use the
-file meanwhile, and sees a change within a second.
+file at the same time, and sees a change within a second.
 If a function has an `event_queue_arn`, its events wait in that SQS queue. The file then has only the events that SQS
 cannot keep: ended events with deliveries to do, and events that have become too large.
 """

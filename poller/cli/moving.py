@@ -34,7 +34,7 @@ NAMES_TOLD = 20
 class Move(NamedTuple):
     """A move that a person asked for. `shard_id` is None if the whole mapping moves.
 
-    `before` is what is stored now, of this shard only if one shard moves.
+    `before` has the stored positions: those of the mapping, or only that of the shard.
     """
 
     before: Entry
@@ -49,7 +49,7 @@ class Move(NamedTuple):
             hand.start_over(self.before.key, self.position)
 
     def told(self) -> Iterable[str]:
-        """Yield sentences: the new position, what it means for the records, and whether open windows are given up."""
+        """Yield sentences: the new position, its effect on the records, and which open windows are lost."""
         what = self.before.key.mapping if self.shard_id is None else f"{self.before.key.mapping}, {self.shard_id}"
         yield f"{what} would continue {in_words(self.position)}."
         yield self._meaning()
@@ -80,7 +80,10 @@ def _meaning_of_time(timestamp: float) -> str:
 
 
 def _meaning_in_shard(now: Position, then: Position) -> str:
-    """Return what the move of a shard means. A time and a sequence number cannot be compared: then say both effects."""
+    """Return the effect of a shard's move.
+
+    A time and a sequence number cannot be compared, so both effects are named then.
+    """
     if isinstance(now, ShardEnd):
         return "The function gets its records from there on again; its child shards wait until its end."
     kinds = {type(now), type(then)}

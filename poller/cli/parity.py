@@ -42,7 +42,10 @@ class Parameter(NamedTuple):
 
     @property
     def marker(self) -> str:
-        """The text of the markers on its tests. The parameters that a mapping refuses share one test."""
+        """Return the text of the markers on the parameter's tests.
+
+        All parameters that a mapping refuses share one test.
+        """
         return f"{self.call}: refused" if self.call == CREATE_MAPPING and not self.option else self.key
 
 

@@ -42,7 +42,7 @@ LONGEST_SEQUENCE_NUMBER = 128
 
 
 class NoPosition(ValueError):
-    """Raised if a text is no position, or if this shard or mapping cannot have it. The message says why."""
+    """Raised if a text is no position, or if this shard or mapping cannot have the position. The message says why."""
 
 
 def given(text: str, *, is_of_shard: bool, is_after: bool) -> Position:

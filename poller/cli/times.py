@@ -1,4 +1,7 @@
-"""How does a command show a time to a person? By its distance from now, in the largest unit that fits twice."""
+"""How does a command show a time to a person?
+
+As the time since then, such as "3 hours ago", in the largest unit of which at least two have passed.
+"""
 
 from __future__ import annotations
 
