@@ -36,7 +36,7 @@ def advice(file: File, functions: Functions) -> Iterator[str]:
 
 
 def _is_invoked_by_others(file: File) -> bool:
-    """Return whether a function can be invoked without a mapping: by clients of the API, or by senders of events."""
+    """Return whether a function may be invoked without a mapping: by clients of the API or by senders of events."""
     has_senders = any(one.options.event_invoke_config.event_queue_arn is not None for one in file.functions.values())
     return file.daemon.options.api_listen is not None or has_senders
 
@@ -78,7 +78,7 @@ def _more_than_the_emulators(function: Entry[FunctionOptions], functions: Functi
 
 
 def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Collection[str]) -> Iterator[str]:
-    """Yield the warnings about one mapping. `keys` are those of [functions]."""
+    """Yield the warnings about one mapping. `keys` are the keys of [functions]."""
     options = mapping.options
 
     def shown(*option: str) -> str:
@@ -107,7 +107,7 @@ def _mapping_advice(mapping: Entry[MappingOptions], function: Function, keys: Co
 def _twice_advice(file: File, functions: Functions) -> Iterator[str]:
     """Yield a warning for each mapping whose function gets the same records from an earlier mapping too.
 
-    A stream and its consumer are two sources for AWS, so no rule forbids it, but both have the same records.
+    For AWS, a stream and its consumer are two sources, so no rule forbids this. But both have the same records.
     """
     pairs: dict[tuple[str, str], str] = {}
     for name, mapping in file.mappings.items():

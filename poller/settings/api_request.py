@@ -78,9 +78,9 @@ def _rules(
 
 
 def _table(request: dict[str, Any], model: type[BaseModel], path: Path, unknown: list[Fault]) -> dict[str, Any]:
-    """Return the request with the names of the options.
+    """Return the request as a table, with the options' names in place of AWS's names.
 
-    A member that is no option is left out, and its fault is added to `unknown`.
+    A member that is no option is left out, and a fault about the member is added to `unknown`.
     """
     names, table = _options(model), {}
     for key, value in request.items():
@@ -102,7 +102,7 @@ def _table(request: dict[str, Any], model: type[BaseModel], path: Path, unknown:
 
 
 def _in_request(path: Path) -> Path:
-    """Return the path of an option with the names of the request."""
+    """Return the path of an option in AWS's names, as in a request."""
     fields = ((path[: end + 1], part) for end, part in enumerate(path))
     return tuple(
         part if isinstance(part, int) else api_name(part, declaration(MappingOptions, upto)) or part
@@ -117,7 +117,7 @@ def _options(model: type[BaseModel]) -> Mapping[str, str]:
 
 
 def _members(model: type[BaseModel]) -> Iterator[str]:
-    """Yield the members of an object, and those of its inner objects with dots."""
+    """Yield the names of an object's members. The members of inner objects have names with dots."""
     for member, name in _options(model).items():
         yield member
         inner = inner_options(model.model_fields[name].annotation)

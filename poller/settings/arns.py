@@ -1,4 +1,4 @@
-"""Which ARNs may an option have? One type for each use: a source, a function, a destination, a role.
+"""Which ARNs may an option have? Each use has a type: a source, a function, a destination, a role.
 
 `RECEIVERS` says for each kind of destination what its ARN looks like and which options take it.
 Each function checks one value and returns it as an `Arn`. If the value breaks a rule, the function raises an error
@@ -39,9 +39,9 @@ _QUEUE_URL = re.compile(
 
 
 def _no_arn(text: object) -> str:
-    """Return the rule for a value that is not an ARN.
+    """Return the rule that a value breaks if it is not an ARN.
 
-    For a queue's url, the rule shows the queue's ARN. A url with a value of the environment is not shown.
+    If the value is a queue's url, the rule shows the queue's ARN, unless the url has a value of the environment.
     """
     if not isinstance(text, str) or "://" not in text:
         return "is not an ARN (arn:partition:service:region:account:resource)"
@@ -94,14 +94,14 @@ def _function_arn(text: object) -> Arn:
 
 
 Use = Delivery | Literal["discarded_batch", "event_queue"]
-"""What a receiver is named for: a document about an event, one about a discarded batch, or the events that wait."""
+"""The use of a receiver: it gets documents about events or discarded batches, or stores events."""
 
 
 class Receiver(NamedTuple):
-    """A kind of AWS resource that documents are sent to, as one row of `RECEIVERS`.
+    """A kind of AWS resource to which documents are sent: one row of `RECEIVERS`.
 
-    `kind` says what it is, and `ending` what its ARN ends in, for a message. `pattern` is the pattern of its resource.
-    `action` is the permission that a document needs. Only options for one of `uses` take such a resource.
+    `kind` is its name in messages, and `ending` describes the end of its ARN there. `pattern` matches this end.
+    `action` is the permission that sending needs. Only options for one of `uses` may name such a resource.
     """
 
     kind: str

@@ -1,20 +1,20 @@
 """What changes in the daemon when its file is read again?
 
-A function is made from its table and from endpoints, but not from the options for its asynchronous events. A mapping
-is made from its table, its function, and the endpoints of the AWS services that it calls. The events of a function are
-run by something that is made from the function, the options for its events, and such endpoints.
-If one of these changes, the mapping, the function, or what runs its events is replaced; others run on.
+A function depends on its table and on endpoints, but not on the options for its asynchronous events. A mapping depends
+on its table, its function, and the endpoints of the AWS services that it calls. The run of a function's events depends
+on the function, the options for its events, and such endpoints.
+A mapping, a function or a run of events is replaced if something changes on which it depends. All others run on.
 
     events           functions whose asynchronous events are run: all functions, if a file holds events
     added            only the new file has it
-    replaced         both files have it, and something that it is made from has changed; or the last reload failed to
+    replaced         both files have it, and something has changed on which it depends; or the last reload failed to
                      replace it
     removed          only the old file has it
     options          changed options of [daemon] that take effect at once
     needs_restart    changed options of [daemon] that take effect at the next start; until then the old value is in use,
                      and every reload names them
-    renamed          two mappings: the old file's mapping of a stream and function, and the new file's mapping of both
-                     under another name; it starts without positions, as these belong to the mapping's name
+    renamed          pairs of mappings of the same stream and function: one is only in the old file, the other one only
+                     in the new file; the new one has no positions, because positions belong to a mapping's name
 
 The new file also decides which variables the child processes that start from now on do not inherit.
 """
@@ -42,9 +42,9 @@ READ_AT_THE_START = [name for name, field in DaemonOptions.model_fields.items() 
 
 
 class FunctionKey(NamedTuple):
-    """What a function is made from. If the key of the old file and of the new one are equal, the function runs on.
+    """Everything on which a function depends. If the keys in the old and the new file are equal, the function runs on.
 
-    `function` has no options for its events, because the function runs on if only they change.
+    `function` lacks the options for its events, because the function runs on if only these options change.
     """
 
     function: Function
@@ -53,7 +53,10 @@ class FunctionKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference(Generic[Name]):
-    """The names of mappings or of functions, in the order of the new file. `removed` is in the old file's order."""
+    """The changed names of mappings or of functions, in the order of the new file.
+
+    `removed` has the order of the old file.
+    """
 
     added: tuple[Name, ...] = ()
     replaced: tuple[Name, ...] = ()
@@ -94,8 +97,8 @@ class Changes:
 def changes(in_use: Settings, written: Settings, *, failed: Collection[MappingName] = ()) -> Changes:
     """Return what differs between the settings in use and `written`, the settings of the file now.
 
-    `failed` are mappings that the last reload could not replace, or did not replace for certain. They may run with
-    other settings than `in_use` has, so they are replaced even if their settings are equal now.
+    `failed` are mappings for which the last reload failed. They may run with other settings than `in_use` has, so they
+    are replaced even if their settings are equal now.
     """
     fixed = {option: getattr(in_use.daemon, option) for option in READ_AT_THE_START}
     options = [field.name for field in dataclasses.fields(Daemon)]
@@ -121,17 +124,17 @@ def _difference(before: Mapping[Name, object], now: Mapping[Name, object]) -> Di
 
 
 def _mappings(settings: Settings) -> dict[MappingName, object]:
-    """Return what each mapping is made from."""
+    """Return everything on which each mapping depends."""
     return {mapping.name: _of_mapping(mapping, settings) for mapping in settings.mappings}
 
 
 def _functions(settings: Settings) -> dict[FunctionName, object]:
-    """Return what each function is made from."""
+    """Return everything on which each function depends."""
     return {name: function_key(function, settings.daemon) for name, function in settings.functions.items()}
 
 
 def _events(settings: Settings) -> dict[FunctionName, object]:
-    """Return what the runner of each function's events is made from."""
+    """Return everything on which the run of each function's events depends."""
     if settings.daemon.event_queue is None:
         return {}
     return {name: _of_events(function, settings) for name, function in settings.functions.items()}
@@ -157,7 +160,7 @@ def function_key(function: Function, daemon: Daemon) -> FunctionKey:
         case LambdaApi():
             return FunctionKey(function, (_endpoint("lambda", daemon), _endpoint("sts", daemon)))
         case ChildProcess():
-            return FunctionKey(function, (daemon.endpoint_url,))  # the process gets it as AWS_ENDPOINT_URL
+            return FunctionKey(function, (daemon.endpoint_url,))  # child processes get this url as AWS_ENDPOINT_URL
         case HttpService():
             return FunctionKey(function, ())
         case _:

@@ -135,7 +135,7 @@ class DaemonOptions(Options):
 
 
 def daemon_rules(daemon: Entry[DaemonOptions], file: Path, environ: Mapping[str, str]) -> Iterator[Fault]:
-    """Yield a fault for each rule between the options of [daemon] that is broken. `file` is the settings file."""
+    """Yield a fault for each broken rule between the options of [daemon]. `file` is the settings file."""
     for option, servers in (
         ("http_hosts", ("http_listen", "api_listen")),
         ("admin_token", ("http_listen",)),
@@ -163,7 +163,7 @@ def _api_rules(daemon: Entry[DaemonOptions]) -> Iterator[Fault]:
 
 
 def _is_loopback(host: str) -> bool:
-    """Return whether the host is surely this machine alone. No name is, except `localhost`."""
+    """Return whether the host is certainly a loopback address. Of all names, only `localhost` counts as one."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

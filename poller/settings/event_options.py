@@ -116,7 +116,7 @@ class DeadLetterConfigOptions(Options):
 
 
 def event_invoke_config(events: EventInvokeConfigOptions, dead_letters: DeadLetterConfigOptions) -> EventInvokeConfig:
-    """Return the value that the rest of the program gets."""
+    """Return these options as the value of model/ that the program uses."""
     declared = events.destination_config
     return built(
         EventInvokeConfig,

@@ -2,9 +2,9 @@
 
     destination       a key of [functions], or an ARN; never the function itself, nor its own event queue
     dead_letter       never the function's own event queue
-    event_queue_arn   serves one function, and is the source of no mapping: each of them would take the other's messages
-                      needs the file of [daemon] event_queue too, which keeps an event that has ended until its
-                      destination accepts the record
+    event_queue_arn   serves one function, and is the source of no mapping: otherwise both would take the same messages
+                      needs the file of [daemon] event_queue, too: the file keeps an ended event until its destination
+                      accepts the record
 
 A message uses AWS's own words if they are known.
 Source: AWS Lambda API Reference, "PutFunctionEventInvokeConfig".
@@ -67,7 +67,7 @@ def _destination_rules(function: Entry[FunctionOptions], functions: Functions) -
 
 
 def _is(destination: Arn | str, function: Function | None) -> bool:
-    """Return whether the ARN is the function's, with any qualifier or none."""
+    """Return whether this is the ARN of the function, with any qualifier or none."""
     if function is None or isinstance(destination, str):
         return False
     return unqualified(destination) == unqualified(function.arn)

@@ -3,7 +3,7 @@
     mappings.new_users.batch_size = 20000: must be a whole number of records from 1 to 10000
 
 There are two kinds of fault: a value that cannot be read, and a broken rule between values.
-If a rule needs a value that cannot be read, the fault of the rule is left out: one mistake gives one line.
+If a rule needs a value that cannot be read, the rule is not reported. So one mistake gives one line.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Fault(NamedTuple):
 
 
 def all_faults(unreadable: Sequence[Fault], rules: Iterable[Fault]) -> list[Fault]:
-    """Return the faults to show.
+    """Return the faults that a person sees: all of `unreadable`, and some of `rules`.
 
-    `unreadable` are shown. A fault of `rules` is left out if a value that it needs cannot be read.
-    A fault with `is_all` hides the other faults at its path and below it.
+    A fault of `rules` is left out if a value that it needs cannot be read.
+    A fault with `is_all` hides all other faults at its path and below it.
     """
     faults = [*unreadable, *_with_readable_values(rules, [fault.path for fault in unreadable])]
     settled = {fault.path for fault in faults if fault.is_all}
@@ -76,9 +76,9 @@ def in_a_line(fault: Fault, table: Mapping[str, Any], model: type[BaseModel]) ->
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:
-    """Return the rule for an unknown key, with the known key that was probably meant.
+    """Return the rule that an unknown key breaks, with the known key that the person probably meant.
 
-    `known` are the keys of its table, and those of the inner tables with dots.
+    `known` are the keys of the table. Keys of inner tables have dots.
     """
     begun = [word for word in known if word.lower().startswith(f"{key.lower()}_")]
     meant = begun[0] if len(begun) == 1 else nearest(key, known)
@@ -88,9 +88,9 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that was probably meant, or None. Upper and lower case are the same.
+    """Return the known word that the person probably meant, or None. Upper and lower case are the same.
 
-    `maximum_concurrency` means `scaling_config.maximum_concurrency`, if that is a known word.
+    For example, `maximum_concurrency` probably means `scaling_config.maximum_concurrency`.
     """
     words = {candidate.lower(): candidate for candidate in known}
     same = [candidate for candidate in words if candidate.rpartition(".")[2] == word.lower()]

@@ -2,8 +2,8 @@
 
 A `Range` (`options.py`) checks numbers, and `arns.py` has the types of ARNs.
 
-Each function checks one value. It returns the value, some in another form such as seconds since 1970, or raises
-the broken rule (`rule_error`).
+Each function checks one value. It returns the value, sometimes in another form such as seconds since 1970. If the value
+breaks a rule, the function raises an error that states the rule (`rule_error`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _name(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    """Return the url, if both yarl and urllib accept it and its host can be encoded for DNS."""
+    """Check that yarl and urllib accept the url, and that its host can be encoded for DNS."""
     try:
         url = URL(text)
         has_host = bool((url.raw_host or "").encode("idna"))
@@ -79,7 +79,7 @@ def _host_name(text: str) -> str:
 
 
 def _token(text: str) -> str:
-    """Return the token, if it has only the characters of a bearer token. Source: RFC 6750, section 2.1."""
+    """Check that the token has only the characters of a bearer token. Source: RFC 6750, section 2.1."""
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
         raise rule_error("must be a token of letters, digits and the characters - . _ ~ + / with = at its end only")
     return text
@@ -112,7 +112,10 @@ def _account_id(text: str) -> str:
 
 
 def _api_keys(keys: dict[str, str]) -> dict[str, str]:
-    """Return the secret keys by access key id. A fault names neither, because the two may have been exchanged."""
+    """Check the secret keys by access key id.
+
+    A fault shows neither of the two, because a person may have exchanged them.
+    """
     if not all(re.fullmatch(r"\w{1,128}", key_id, re.ASCII) for key_id in keys):
         raise rule_error("an access key id has 1 to 128 letters, digits and underscores")
     if not all(re.fullmatch(r"[!-~]{1,1024}", secret) for secret in keys.values()):
@@ -170,7 +173,7 @@ def _without_nul(text: str) -> str:
 
 
 def _variable(name: str) -> str:
-    """Return the name, if it obeys AWS Lambda's rule. A shell silently drops variables with other names.
+    """Check that the name obeys AWS Lambda's rule. A shell silently drops variables with other names.
 
     Source: AWS Lambda Developer Guide, "Working with Lambda environment variables".
     """

@@ -1,7 +1,7 @@
-"""Does AWS accept a filter pattern, and does AWS look at the keys that it names?
+"""Does AWS accept a filter pattern, and does AWS read the keys that the pattern names?
 
-A pattern that AWS does not accept is a fault. A pattern that no record can match, or whose keys AWS does not promise
-to look at, is a warning.
+A pattern that AWS does not accept is a fault. There is a warning for a pattern that no record can match, and for a
+pattern with keys that AWS does not promise to read.
 Source: AWS Lambda Developer Guide, "Control which events Lambda sends to your function".
 """
 
@@ -28,10 +28,10 @@ _METADATA: Mapping[DataKey, frozenset[str]] = {
     | {"kinesisSchemaVersion", "partitionKey", "sequenceNumber", "approximateArrivalTimestamp", "invokeIdentityArn"},
     "dynamodb": _OF_STREAMS | {"userIdentity"},
 }
-"""The keys of a record beside its data, by the key of the data. A filter may name them."""
+"""The keys that a record has besides its data, for each data key. A filter may name them."""
 
 _KNOWN_TO_WORK = frozenset({("dynamodb", "eventName")})
-"""The keys of `_METADATA` at which AWS is known to look; its pages promise only the data."""
+"""The keys of `_METADATA` that AWS is known to read, although its pages promise only the data key."""
 
 
 def filter_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
@@ -45,10 +45,10 @@ def filter_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
 
 
 def filter_advice(mapping: Entry[MappingOptions]) -> Iterator[str]:
-    """Yield warnings: about patterns that no record can match, and about keys that AWS does not promise to look at.
+    """Yield warnings about patterns that no record can match, and about keys that AWS does not promise to read.
 
-    A pattern with a key that no record of the source has was probably meant for another source.
-    AWS is known to look at `eventName` of DynamoDB: examples in its own pages filter by it.
+    If no record of the source has a key of the pattern, the pattern was probably written for another source.
+    AWS is known to read `eventName` of DynamoDB, because examples in its own pages filter by it.
     """
     data_key = _data_key(mapping.options.event_source_arn)
     for index, pattern in enumerate(mapping.options.filters):

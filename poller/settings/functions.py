@@ -195,7 +195,7 @@ def _header_rules(function: Entry[FunctionOptions]) -> Iterator[Fault]:
 class User(NamedTuple):
     """The region, account and partition of a mapping's source.
 
-    The ARN of a function that is not on AWS Lambda is made from those of the first mapping that uses the function.
+    If a function is not on AWS Lambda, its ARN gets these three values from the first mapping that uses the function.
     `[daemon] account_id` takes precedence over the account of the source.
     """
 

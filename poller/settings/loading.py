@@ -1,4 +1,4 @@
-"""How does a settings file become `Settings`, and how does a person learn of all its faults at once?
+"""How does a settings file become `Settings`, and how does a person see all its faults at once?
 
 text      is parsed as TOML                       if this fails, the one syntax fault is reported alone
 table     ${NAME} is replaced                     a fault for each text with a reference that cannot be replaced
@@ -42,7 +42,7 @@ class Examined:
 
 
 def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
-    """Return the settings in the file. Raise SettingsError with every fault of it."""
+    """Return the settings in the file. Raise SettingsError with all faults of the file."""
     return examine(path, environ).settings
 
 
@@ -52,7 +52,7 @@ def examine(path: FilePath, environ: Mapping[str, str]) -> Examined:
 
 
 def state_of(path: FilePath, environ: Mapping[str, str]) -> str:
-    """Return the address of the state (`memory:` or `sqlite://…`). Faults in other options do not matter.
+    """Return the address of the state (`memory:` or `sqlite://…`), even if other options have faults.
 
     Raise SettingsError if this option, or the file as a whole, cannot be read.
     """

@@ -61,16 +61,16 @@ def mapping_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
 
 @dataclass(slots=True)
 class Taken:
-    """What no two mappings may share: a source together with a function, and a uuid.
+    """The values that are in use, which no second mapping may have: pairs of a source and a function, and uuids.
 
-    `bindings` and `uuids` map each of them to the name of the first mapping that has it.
+    `bindings` and `uuids` map each value to the name of the first mapping that has it.
     """
 
     bindings: dict[tuple[Arn, str], str] = field(default_factory=dict)
     uuids: dict[str, str] = field(default_factory=dict)
 
     def take(self, mapping: Entry[MappingOptions], function: str | None) -> Iterator[Fault]:
-        """Add the mapping's source, function and uuid. Yield a fault if an earlier mapping has the same.
+        """Add the mapping's source, function and uuid. Yield a fault if an earlier mapping has the same values.
 
         `function` identifies the function (`Functions.identity`), or is None if the mapping has none.
         """

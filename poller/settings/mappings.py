@@ -237,7 +237,7 @@ class MappingOptions(Options):
 
 
 def mapping_value(mapping: Entry[MappingOptions], function: FunctionName) -> QueueMapping | StreamMapping:
-    """Return the mapping that the rest of the program gets. Its options must have passed every rule."""
+    """Return the mapping as the value of model/ that the program uses. Its options must obey every rule."""
     name, options = mapping.name, mapping.options
     source = options.event_source_arn
     assert source is not None

@@ -158,12 +158,15 @@ def rule_error(rule: str) -> PydanticCustomError:
 
 
 def explained(text: str) -> Any:
-    """Return the marker with the explanation of an option whose text is made from a table, such as RECEIVERS."""
+    """Return a marker with an option's explanation.
+
+    It serves options whose explanation is made from a table like RECEIVERS.
+    """
     return Field(description=cleandoc(text))
 
 
 def built(model: type[Value], options: Options, /, **others: Any) -> Value:
-    """Return a value of `model`. Each field comes from `others`, or else from the option or property of its name.
+    """Return a value of `model`. Each field comes from `others`, or else from the option or property of the same name.
 
     Lists become tuples.
     """
@@ -216,9 +219,9 @@ def limited(model: type[BaseModel]) -> Mapping[str, tuple[str, ...]]:
 
 
 def inner_options(annotation: Any) -> type[BaseModel] | None:
-    """Return the class of the inner tables of a field of this type: one table, a list of tables, or tables by name.
+    """Return the class of the tables in a field of this type, or None if the field holds no table.
 
-    Return None if the field holds no table.
+    A field may hold one table, a list of tables, or tables by name.
     """
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation

@@ -2,8 +2,8 @@
 
     {"batch_size": 0, "enabled": true}  ->  MappingOptions(enabled=True), a fault at batch_size
 
-pydantic reads each option. An option that it cannot read is a fault, and gets its default.
-So there are always values, and the rules between options can be checked in the same run.
+pydantic reads each option. If it cannot read an option, this is a fault, and the option gets its default value.
+So every option has a value, and the rules between options can be checked in the same run.
 The rules look at an `Entry`: the values of one table, its path, and the table itself.
 """
 
@@ -28,7 +28,7 @@ class Entry(Generic[AnyOptions]):
     """The values of one table: of [daemon], of a function, or of a mapping.
 
     `name` is the name of the function or of the mapping, or "daemon".
-    `table` has everything as it was written. In `options`, a value that could not be read has its default.
+    `table` has all values as they were written. In `options`, a default value replaces each value that cannot be read.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Entry(Generic[AnyOptions]):
 def read(model: type[AnyOptions], table: dict[str, Any], unreadable: Sequence[Fault]) -> tuple[AnyOptions, list[Fault]]:
     """Return the values of the table, and a fault for each value that cannot be read.
 
-    `unreadable` are faults that are known already: their values are not read, and they come first in the answer.
+    `unreadable` are faults that are known already. Their values are not read, and these faults come first in the list.
     """
     for fault in unreadable:
         table = without(table, fault.path)
@@ -62,7 +62,8 @@ def read(model: type[AnyOptions], table: dict[str, Any], unreadable: Sequence[Fa
         found = list(_faults(error, model))
     for fault in found:
         table = without(table, fault.path)
-    # A table may lack a required key now. The second reading removes that table too, and this is no fault of its own.
+    # Without the values that were removed, a table may lack a required key. Then the table is removed, too, without a
+    # fault.
     values, _ = read(model, table, ())
     return values, [*unreadable, *found]
 
@@ -90,7 +91,7 @@ AWS_ALONE = frozenset(
         "topics",
     }
 )
-"""Options of AWS's own mappings that have no meaning here, or belong to sources that poller does not read.
+"""Options of AWS's mappings that mean nothing to poller, or that belong to sources that poller does not read.
 
 Source: AWS Lambda API Reference, "CreateEventSourceMapping", and Terraform if it has another name for the option.
 """
@@ -125,14 +126,14 @@ def _rule(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
 
 
 def _as_a_list(text: str) -> str:
-    """Return an example of a list: the words of the text, or fixed words if the text is long or may be secret."""
+    """Return an example of a list: the words of the text, or fixed words if the text is long or may be a secret."""
     if isinstance(text, Substituted) or len(text) > SHOWN_CHARACTERS:
         return ', as in ["one", "two"]'
     return f", as in {as_toml(text.split())}"
 
 
 def _known_keys(model: type[BaseModel], path: Path) -> Iterator[str]:
-    """Yield the keys of the table at the path, and the keys of its inner tables with dots (`scaling_config.…`)."""
+    """Yield the keys of the table at the path. The keys of its inner tables have dots (`scaling_config.…`)."""
     parts = iter(path)
     for part in parts:
         annotation = model.model_fields[str(part)].annotation

@@ -34,7 +34,7 @@ from poller.settings.reading import Entry
 from poller.settings.values import Settings
 
 NOBODY = User(region="us-east-1", account="000000000000")
-"""The region and account in the ARN of a function that no mapping uses, if [daemon] says none."""
+"""The region and account in the ARN of a function that no mapping uses, if [daemon] does not set them."""
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Functions:
     """All functions that are known so far, and the function of each mapping.
 
     `stated` are all keys of [functions], including those whose table cannot be read.
-    `region` and `account` are those of the daemon: a function that names none gets them.
+    `region` and `account` are those of [daemon]. A function gets them if its reference names none.
     `of_mapping` maps the name of a mapping to the name of its function.
     """
 
@@ -107,7 +107,7 @@ def identity(name: FunctionName, function: Function | None) -> str:
 
 
 def functions_of(settings: Settings) -> Functions:
-    """Return the functions that are in use, for a mapping that is not in the file and has to find its function."""
+    """Return the functions in use. With them, a mapping that is not in the file can find its function."""
     daemon = settings.daemon
     functions = Functions(frozenset(_with_tables(settings.functions.values())), daemon.region, daemon.account_id)
     for function in settings.functions.values():
@@ -125,7 +125,7 @@ def _with_tables(functions: Iterable[Function]) -> Iterator[str]:
 
 
 def resolve(file: File, directory: FilePath) -> Functions:
-    """Return all functions, those with a table and those that only a mapping names, and the function of each mapping.
+    """Return the function of each mapping, and all functions: those with a table, and those that only a mapping names.
 
     `directory` is the folder of the file: relative paths of child processes begin there.
     """
@@ -141,9 +141,11 @@ def resolve(file: File, directory: FilePath) -> Functions:
 
 
 def lambda_function(reference: str, user: User) -> Function | None:
-    """Return the function of AWS Lambda that the reference means, or None if it has the form of no name and no ARN.
+    """Return the function of AWS Lambda that the reference means.
 
-    `user` has the region, account and partition that the reference leaves out.
+    Return None if the reference is neither a name nor an ARN.
+
+    Parts that the reference leaves out (region, account, partition) come from `user`.
     """
     match = _REFERENCE.fullmatch(reference)
     if match is None:

@@ -52,7 +52,7 @@ def region_rules(file: File, environ: Mapping[str, str]) -> Iterator[Fault]:
 
 
 def invents_regions(endpoint_url: str | None, endpoints: Collection[str], environ: Mapping[str, str]) -> bool:
-    """Return whether the file or the environment sets an endpoint. It may be an emulator with regions of its own."""
+    """Return whether the file or the environment sets an endpoint, which may be an emulator with regions of its own."""
     return bool(endpoint_url or endpoints or any(name.startswith("AWS_ENDPOINT_URL") for name in environ))
 
 

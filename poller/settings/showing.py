@@ -120,9 +120,11 @@ def _may_be_absent(model: type[BaseModel], path: Path) -> bool:
 
 
 def _shows_a_secret(written: object) -> bool:
-    """Return whether the text of the file may show the secret: it is anything but one `${NAME}` without a default.
+    """Return whether the text in the file may show a secret.
 
-    A table of secrets shows one if one of its values does.
+    Only a text that is one `${NAME}` without a default cannot.
+
+    A table of secrets may show a secret if one of its values may.
     """
     if isinstance(written, dict):
         return any(_shows_a_secret(value) for value in written.values())

@@ -39,7 +39,10 @@ def explained(error: str, text: str) -> str:
 
 
 def _in_words(rule: str, lines: list[str], column: int) -> str:
-    """Return the key and what to write. `lines` are those of the file, up to and with the line of the fault."""
+    """Return the key and what to write.
+
+    `lines` are the lines of the file, from the first one to the one with the fault.
+    """
     before, after = lines[-1][: column - 1], lines[-1][column - 1 :]
     match rule.partition(" (")[0]:
         case "Invalid value":
@@ -71,14 +74,20 @@ def _instead_of(value: str) -> str:
 
 
 def _key_of_the_value(lines: list[str], before: str) -> str:
-    """Return the key at the end of `before`, which may be in an inline table, or else the first key of the line."""
+    """Return the key at the end of `before`, or else the first key of the line.
+
+    The former may be in an inline table.
+    """
     inner = re.search(r"([\w.\"-]+)\s*=\s*$", before)
     own, line_key = inner and inner[1], _key_of_the_line(lines)
     return line_key if own is None or line_key == own or line_key.endswith(f".{own}") else f"{line_key}.{own}"
 
 
 def _key_of_the_line(lines: list[str]) -> str:
-    """Return the first key of the last line, with the name of its table, or the heading if the line is one."""
+    """Return the first key of the last line, with the name of its table.
+
+    If the line is a table's heading, return its name.
+    """
     heading = re.match(r"\s*\[+([^\]]*)", lines[-1])
     if heading is not None:
         return f"[{heading[1].strip()}]"

@@ -2,7 +2,7 @@
 
 The parsed file is a table: TOML's own tables, lists and values. Each value has a path: the keys and list positions
 from the root, as in `("mappings", "new_users", "filter_criteria", "filters", 0)`.
-A text in which `${NAME}` was replaced is `Substituted`: it also holds the text of the file.
+A text in which `${NAME}` was replaced is a `Substituted`, which also has the text of the file.
 `as_toml` shows the text of the file, so a value of the environment is never shown.
 """
 
@@ -47,7 +47,8 @@ def without(table: Any, path: Path) -> Any:
     """Return a copy of the table without the value at the path.
 
     If the path leads into a list, the copy lacks the whole list.
-    If an inner table lacks the last key of the path, the fault is that this key is missing: the copy lacks that table.
+    If an inner table does not have the last key of the path, the fault is the missing key. Then the copy lacks that
+    inner table.
     """
     key, *rest = path
     if not isinstance(table, dict) or key not in table:

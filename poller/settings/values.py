@@ -1,4 +1,4 @@
-"""What does the rest of the program get from the file? One frozen value, which obeys every rule."""
+"""Which value does the program get from the file? A frozen `Settings`, which obeys every rule."""
 
 from __future__ import annotations
 
