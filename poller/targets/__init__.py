@@ -7,7 +7,7 @@
 They share client_context.py (what a function learns about its invocation) and failures.py (AWS's error documents).
 endpoints.py chooses among the urls of an HTTP function.
 
-Belongs here: how a call is made, and which kind of `model.invocation.Response` came back.
+Belongs here: how a function is called, and which kind of `model.invocation.Response` its answer is.
 Does not belong here: what a response means for the records (core/outcome.py), when to call again (engine/).
 Only composition.py imports an adapter; no adapter knows another.
 """

@@ -1,4 +1,4 @@
-"""What does a function learn about its invocation? It stands in the client context of the call.
+"""What does a function learn about its invocation? The client context of the call tells it:
 
     a batch of a mapping       the mapping, the request id and the attempt, under `custom`
     a call of the Invoke API   the client context that the client sent, unchanged; none if it sent none
@@ -17,11 +17,11 @@ from poller.model.ids import MappingName
 from poller.model.invocation import Invocation
 
 MAPPING_NAME_LENGTH = 200
-"""The characters of a mapping's name that are sent. AWS limits the whole client context to 3,583 bytes."""
+"""How many characters of a mapping's name are sent. AWS limits the whole client context to 3,583 bytes."""
 
 
 def client_context(invocation: Invocation) -> str:
-    """Return the client context as JSON in one line of ASCII, as a header needs it; empty if there is none."""
+    """Return the client context as JSON in one line of ASCII, as a header needs it, or "" if there is none."""
     if invocation.mapping is None:
         return invocation.client_context.decode("ascii")
     start = _start(invocation.mapping)

@@ -1,9 +1,9 @@
-"""Which url of a function gets the next call? The next one in turn that is not suspended.
+"""Which url of a function gets the next call? The urls take turns, without those that are suspended.
 
     in use ── failed ──> suspended, for a pause that doubles ── pause over ──> tried again ── answered ──> in use
 
-An emulator takes one call at a time. If none is free, a call waits a second; after that it is throttled.
-So a call cannot begin long after its batch was hidden in the queue (engine/queues/invoking.py).
+An emulator takes one call at a time. If no emulator is free, a call waits for at most a second, and then it is
+throttled. So a call never begins long after its batch was hidden in the queue (engine/queues/invoking.py).
 If all urls are suspended, the url whose pause ends first is used, because an attempt is better than none.
 The only url of a function is never suspended: the mapping itself waits before it tries again.
 """
@@ -31,7 +31,7 @@ ASIDE = Backoff(initial=1.0, maximum=60.0)
 LONGEST_WAIT_IN_SECONDS = 1.0
 """How long a call waits for a free emulator.
 
-A function of emulators has one slot for each, so a call waits only while another emulator fails or is suspended.
+A function has one slot for each emulator, so a call waits only while another emulator fails or is suspended.
 """
 
 
@@ -68,10 +68,9 @@ class Endpoints:
 
     @asynccontextmanager
     async def turn(self, *, but: Collection[Endpoint]) -> AsyncIterator[Endpoint | None]:
-        """Give the endpoint for one call, and wait a short time until one is free.
+        """Yield the endpoint for one call. If no endpoint is free, wait for one for a short time.
 
-        Gives None if none became free, or if `but` holds every endpoint: these are the endpoints that this invocation
-        has tried already.
+        `but` are the endpoints that this invocation has tried already. Yields None if no other endpoint becomes free.
         """
         endpoint = await self._ready(but)
         if endpoint is None:
@@ -87,14 +86,14 @@ class Endpoints:
                 self._changed = None
 
     def succeeded(self, endpoint: Endpoint) -> None:
-        """End the suspension of an endpoint that answered. Its next pause is short again."""
+        """End the suspension of an endpoint, because it has answered. Its next suspension is short again."""
         endpoint.failures = 0
         endpoint.aside_until = 0.0
 
     def failed(self, endpoint: Endpoint, detail: str, *, pause: float | None = None) -> None:
         """Suspend the endpoint, unless it is the only one.
 
-        The suspension lasts `pause` seconds, or with None a time that grows with each failure in a row.
+        The suspension lasts `pause` seconds. If `pause` is None, it is longer after each failure in a row.
         """
         if len(self._pool) == 1:
             return
@@ -115,7 +114,7 @@ class Endpoints:
         return endpoint
 
     def _free(self, but: Collection[Endpoint]) -> Endpoint | None:
-        """Return the next endpoint with room, and move it to the end of the turn."""
+        """Return the next endpoint that can take a call, and move it to the end of the order."""
         candidates = [one for one in self._pool if one not in but]
         for endpoint in _preferred(candidates, anyio.current_time()) if candidates else ():
             if endpoint.has_room:

@@ -43,7 +43,10 @@ def timed_out(request_id: RequestId, seconds: float) -> FunctionError:
 
 
 def init_timed_out(request_id: RequestId, seconds: float) -> FunctionError:
-    """Return the error of a child that did not ask for its first invocation in time. AWS has no words for this one."""
+    """Return the error of a child that did not ask for its first invocation in time.
+
+    AWS documents no text for this error.
+    """
     reason = f"Init timed out after {seconds:.2f} seconds, before the runtime asked for an invocation"
     return _own("Sandbox.Timedout", f"RequestId: {request_id} Error: {reason}")
 
@@ -86,7 +89,7 @@ def posted(document: bytes, *, error_type: str | None) -> FunctionError:
 
 
 def is_error_document(body: bytes) -> bool:
-    """Whether a body has the shape of a function's error: an object with both `errorMessage` and `errorType`."""
+    """Return whether a body has the shape of a function's error: an object with both `errorMessage` and `errorType`."""
     if b'"errorMessage"' not in body or b'"errorType"' not in body:
         return False
     fields = json_object(body)
@@ -94,9 +97,9 @@ def is_error_document(body: bytes) -> bool:
 
 
 def log_tail_of(headers: Mapping[str, str]) -> str:
-    """Return the end of the function's log that an answer of Lambda carries; empty if there is none.
+    """Return the end of the function's log from an answer of Lambda, or an empty text if the answer has none.
 
-    Bytes that are not UTF-8 are replaced, because the log is cut at a byte.
+    Bytes that are not UTF-8 are replaced, because Lambda cuts the log within characters.
     """
     try:
         return base64.b64decode(headers.get("x-amz-log-result", ""), validate=True).decode(errors="replace")

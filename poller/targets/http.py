@@ -82,12 +82,12 @@ from poller.targets.failures import (
 )
 
 CONNECT_IN_SECONDS = 5.0
-"""The longest wait for a connection; at most half of the function's timeout. Without one, nothing is sent."""
+"""The longest wait for a connection, and never more than half of the function's timeout. Then nothing was sent."""
 
 KEEP_ALIVE_IN_SECONDS = 1.5
-"""How long an idle connection is kept. Servers keep theirs for longer (gunicorn 2 s, Node 5 s).
+"""How long an idle connection is kept. Servers keep idle connections for longer (gunicorn 2 s, Node 5 s).
 
-A call into a connection that the server is closing would be a lost answer.
+If the server closed the connection first, the answer to a call could be lost.
 """
 
 LARGEST_ANSWER_IN_BYTES = 2 * RESPONSE_LIMIT_IN_BYTES
@@ -121,17 +121,17 @@ class _Reply(NamedTuple):
 
     @property
     def says_its_length(self) -> bool:
-        """Whether the end of the body is known without the end of the connection. A status 204 has no body."""
+        """Return whether the answer itself says where its body ends. A status 204 has no body."""
         return self.status == 204 or any(name in self.headers for name in LENGTH_HEADERS)
 
     def words(self, invocation: Invocation) -> str:
-        """Return the status and the beginning of the body, in one line. A body that repeats the event is left out."""
+        """Return the status and the beginning of the body in one line. A body that contains the event is left out."""
         said = self.body[:WORDS_LIMIT_IN_BYTES]
         words = "" if said in invocation.payload else said.decode(errors="replace")
         return " ".join(f"{self.status}: {words}".split()).rstrip(":")
 
     def error_detail(self, invocation: Invocation) -> str:
-        """Return the same words after the host and port of the url."""
+        """Return the url's host and port, the status, and the beginning of the body."""
         return f"{_host_and_port(self.endpoint.url)}: {self.words(invocation)}"
 
 
@@ -166,7 +166,7 @@ class HttpTarget:
             await self._proxied.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
-        """See ports.Target. Tries one url after the other, until one takes the call."""
+        """Call the function once, as `ports.Target` says. Try one url after the other, until one takes the call."""
         refused: dict[Endpoint, Throttled | Unreachable] = {}
         while True:
             async with self._endpoints.turn(but=refused) as endpoint:
@@ -179,7 +179,7 @@ class HttpTarget:
             refused[endpoint] = response
 
     def _judge(self, endpoint: Endpoint, response: Response) -> None:
-        """Suspend the url if it failed, else end its suspension."""
+        """Suspend the url if the response shows that it failed, else end its suspension."""
         match response:
             case Throttled():
                 self._endpoints.failed(endpoint, response.reason, pause=response.retry_after)
@@ -231,7 +231,10 @@ class HttpTarget:
         return start
 
     def _headers_of_all(self, endpoint: Endpoint) -> dict[str, str]:
-        """Return the headers of every call of a url. Headers of the settings, in whatever case, override the others."""
+        """Return the headers of every call of a url.
+
+        Headers in the settings override the others, in upper or lower case.
+        """
         headers = {
             "host": endpoint.url.host_port_subcomponent or "",
             "user-agent": f"poller/{__version__}",
@@ -269,7 +272,7 @@ class HttpTarget:
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
-    """Return the pause in seconds that a Retry-After header asks for; None if it has neither a number nor a date.
+    """Return the pause in seconds that a Retry-After header asks for, or None if it has neither a number nor a date.
 
     `now` is the time on the clock of the server that wrote the header.
     """
@@ -316,8 +319,8 @@ def _headers_of_a_call(invocation: Invocation) -> dict[str, str]:
 def _unpacked(received: Received) -> bytes:
     """Return the body without its content-encoding, at most one byte more than a response may have.
 
-    Raises errors.Unreachable if the encoding cannot be read, or if anything follows the packed body: a second member
-    of gzip might name the messages that failed.
+    Raises errors.Unreachable if the body cannot be unpacked, or if more bytes follow its packed part: they might be a
+    second part, which names the messages that failed.
     """
     encoding = received.headers.get("content-encoding", "identity").lower()
     if encoding == "identity" or not received.body:
@@ -345,7 +348,7 @@ def _answered(reply: _Reply, invocation: Invocation) -> Answered:
 
 
 def _emulators_answer(reply: _Reply, invocation: Invocation) -> Response:
-    """Return what an emulator's answer means: status 200 may be a failure, whose type newer emulators name."""
+    """Return the response that an emulator's answer means. An answer with status 200 may be a failure."""
     is_error = is_error_document(reply.body)
     if any(name in reply.headers for name in ERROR_HEADERS) or (is_error and reply.status in (200, 502)):
         error = posted(reply.body, error_type=reply.headers.get("error-type"))
@@ -369,5 +372,5 @@ def _http_error(reply: _Reply, invocation: Invocation) -> FunctionError | TooLar
 
 
 def _worth_telling(answers: list[Throttled | Unreachable]) -> Throttled | Unreachable:
-    """Return the response to an invocation that every url refused: a throttle if there is one, else the last answer."""
+    """Return a throttle if one of these responses is one, else the last response. Every url refused the invocation."""
     return next((one for one in answers if isinstance(one, Throttled)), answers[-1])

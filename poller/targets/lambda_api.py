@@ -10,8 +10,9 @@
 
 The text of an error is Lambda's own, with the function's ARN before it.
 The client context tells the function which mapping invokes it (`client_context.py`).
-For an asynchronous event, or a client's call of the daemon, the request has the client context that the client gave,
-the event's request id in X-Amzn-RequestId (Lambda makes another one), and the trace in X-Amzn-Trace-Id.
+If the invocation is an asynchronous event or a client's call of the daemon, the request to Lambda has three more
+values: the client context of that client, the request id in X-Amzn-RequestId, and the trace in X-Amzn-Trace-Id. Lambda
+itself uses another request id.
 
 Sources: AWS Lambda API Reference, "Invoke"; AWS Lambda Developer Guide, "Understanding retry behavior in Lambda".
 """
@@ -48,11 +49,14 @@ from poller.targets.failures import (
 )
 
 ANSWER_SLACK_IN_SECONDS = 15.0
-"""How long to wait for an answer beyond the function's timeout, which excludes the first 10 s of a cold start."""
+"""How much longer than the function's timeout to wait for the answer.
+
+The timeout excludes the first 10 s of a cold start.
+"""
 
 
 class LambdaApiTarget:
-    """One function on AWS Lambda; see ports.Target."""
+    """One function on AWS Lambda. Implements `ports.Target`."""
 
     def __init__(self, invoker: Invoker, arn: Arn) -> None:
         self._invoker = invoker
@@ -87,7 +91,7 @@ class LambdaApiTarget:
 
 
 def _headers(invocation: Invocation) -> dict[str, str]:
-    """Return the headers of the request that belong to one invocation. The log tail explains an error."""
+    """Return the request's headers that differ from one invocation to the next. They ask for the log tail."""
     headers = {"content-type": "application/json", "x-amz-log-type": "Tail"}
     if context := client_context(invocation):
         headers["x-amz-client-context"] = base64.b64encode(context.encode()).decode()
@@ -99,7 +103,7 @@ def _headers(invocation: Invocation) -> dict[str, str]:
 
 
 def response_of(answer: Answer, arn: Arn, *, wants_log_tail: bool) -> Response:
-    """Return what Lambda's answer means; `arn` is the function's."""
+    """Return the response that Lambda's answer means. `arn` is the ARN of the function."""
     if answer.status == 200:
         version = answer.headers.get("x-amz-executed-version", "$LATEST")
         if "x-amz-function-error" in answer.headers:
@@ -111,7 +115,7 @@ def response_of(answer: Answer, arn: Arn, *, wants_log_tail: bool) -> Response:
 
 
 def function_error(answer: Answer, version: str) -> FunctionError:
-    """Return the function's own failure, with the type and message of its error document."""
+    """Return the failure of the function, with the type and message of its error document."""
     document = json_object(answer.body)
     error_type = text_or(document.get("errorType"), answer.headers["x-amz-function-error"])
     return FunctionError(
@@ -124,7 +128,7 @@ def function_error(answer: Answer, version: str) -> FunctionError:
 
 
 def refused(answer: Answer, arn: Arn) -> Throttled | Unreachable:
-    """Return why Lambda did not run the function. A throttle's body names in `Reason` the limit that was reached."""
+    """Return why Lambda did not run the function. The body of a throttle has the reached limit in `Reason`."""
     error = answer.error()
     if not isinstance(error, errors.Throttled):
         return Unreachable(reason=error.code, detail=f"{arn}: {error}")

@@ -4,7 +4,7 @@ Belongs here: starting, feeding, timing, watching and ending such processes.
 Does not belong here: what an answer means for a batch (core/outcome.py), how many batches run at once (engine/).
 Only composition.py imports the package, and only its `RuntimeTarget`.
 
-    target.py        which child runs an invocation?
+    target.py        which child process runs an invocation?
     child.py         how does one child begin and end?
     api.py           what does a child see of the Runtime API?
     sessions.py      which processes belong to a child?
@@ -14,7 +14,7 @@ Only composition.py imports the package, and only its `RuntimeTarget`.
     output.py        how does a child's output become log lines?
     output_limit.py  how much of a function's output is logged?
     log_tail.py      which text is the log tail of an invocation?
-    bootstrap.py     the child's side for Python callables: a program of its own, run by its path
+    bootstrap.py     the program of a child process that runs a Python callable
 """
 
 from poller.targets.runtime.target import RuntimeTarget

@@ -3,8 +3,8 @@
     starting ── next ──> waiting ── (offer) ──> running ── response, error ──> answered ── next ──> waiting …
         └── init/error ──> failed
 
-A runtime client is given only `host:port`, so the port must tell which child calls. Other processes of the host can
-find that port too. Therefore a connection is served only if a process of the child's session holds its other end.
+A runtime client knows only `host:port`, so each child has a port of its own. Other processes of the host can find that
+port, too. Therefore a connection is served only if a process of the child's session holds its other end.
 `next` is answered when there is an invocation. Wrong calls are refused in AWS's words:
 
     another request's id, or a second answer   400 InvalidRequestID
@@ -64,7 +64,7 @@ class Handover:
     """One invocation that a child is to run.
 
     `taken` is set when the child has the invocation. `settled` is set when `response` is final, and sets `taken` too.
-    A final `response` of None means that the child ended before it took the invocation: another child may run it.
+    A final `response` of None means that the child ended before it took the invocation. Then another child may run it.
     """
 
     __slots__ = ("invocation", "response", "settled", "taken")
@@ -93,7 +93,7 @@ class RuntimeApi:
     def __init__(
         self, function: Function, *, before_event: Callable[[Invocation], Awaitable[None]], emit: Emit
     ) -> None:
-        """`before_event` is awaited with each invocation, before the child gets its event."""
+        """Make the API of a child. `before_event` is awaited with each invocation, before the child gets the event."""
         self.has_asked = False
         self._function = function
         self._before_event = before_event
@@ -115,7 +115,7 @@ class RuntimeApi:
     async def serve(self, session: int) -> Never:
         """Answer the processes of this session (the child and those that it started), until cancelled.
 
-        Other processes are refused. At the end all connections are closed, even if a process outlives the child.
+        Other processes are refused. At the end, all connections are closed, even if some of these processes still run.
         """
         server = web.Server(
             self._answer,
@@ -130,7 +130,7 @@ class RuntimeApi:
         finally:
             for protocol in server.connections:
                 if protocol.transport is not None:
-                    protocol.transport.abort()  # which also ends its handler
+                    protocol.transport.abort()  # this also ends the handler of the connection
             with anyio.CancelScope(shield=True):
                 await server.shutdown(CLOSE_IN_SECONDS)
 
@@ -158,7 +158,10 @@ class RuntimeApi:
         self._emit(RuntimeApiConnectionRejected(function=self._function.name, child_pid=session, reason=reason))
 
     def offer(self, handover: Handover) -> None:
-        """Give the child its next invocation when it asks, or now if it is asking. A child has one at a time."""
+        """Give the child its next invocation as soon as the child asks for one.
+
+        A child has one invocation at a time.
+        """
         assert self._offered is None, "a child has one invocation at a time"
         self._offered = handover
         if self._init_error is not None:
@@ -168,9 +171,9 @@ class RuntimeApi:
         self._offer_came.set()
 
     def end(self, error: Callable[[RequestId], FunctionError]) -> None:
-        """Settle the child's invocation after the child has ended: it fails with this error.
+        """Settle the child's invocation after the end of the child. The invocation fails with this error.
 
-        If the child was initialised but had not taken the invocation, the response is None.
+        But if the child was initialised and had not taken the invocation, its response is None.
         """
         self._end_error = error
         if self._running is not None:
@@ -206,7 +209,7 @@ class RuntimeApi:
         self._offer_came = anyio.Event()
         handover, self._offered = self._offered, None
         if handover.settled.is_set():
-            return _out_of_turn("ask for an invocation")  # the child has ended meanwhile
+            return _out_of_turn("ask for an invocation")  # the child has ended while it waited
         self._running = handover
         handover.taken.set()
         return self._event(handover.invocation)
@@ -270,12 +273,12 @@ async def _comes_from(connection: socket.socket, session: int) -> bool:
     while True:
         try:
             return await anyio.to_thread.run_sync(comes_from, connection, session)
-        except OSError:  # out of descriptors
+        except OSError:  # no descriptor is left
             await anyio.sleep(ACCEPT_PAUSE_IN_SECONDS)
 
 
 async def _body(request: web.BaseRequest) -> bytes | None:
-    """Read the request's body to its end, and return it; None if it is larger than an answer may be."""
+    """Read the request's body to its end. Return the body, or None if it is larger than an answer may be."""
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0

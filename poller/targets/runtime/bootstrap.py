@@ -5,9 +5,9 @@
 
 The file needs only the standard library, imports nothing of poller, and is run by its path.
 So another interpreter than the daemon's may run it, from Python 3.9 on.
-A handler sees what AWS's Python runtime shows it: the same context object, log format and error documents.
-Two things are possible here and not on AWS: the handler may be a dotted name within its module, and it may be a
-coroutine function. All invocations of a coroutine function run on one event loop, so that its connections stay open.
+A handler gets the same context object, log format and error documents as from AWS's Python runtime.
+Unlike on AWS, the handler may be a name with dots within its module, and it may be a coroutine function. All
+invocations of a coroutine function run on one event loop, so that its connections stay open.
 SystemExit, and any other exception that does not derive from Exception, ends the process, as on Lambda.
 
 Source: AWS Lambda Developer Guide, "Define Lambda function handler in Python", "Using the Lambda context object to
@@ -87,7 +87,10 @@ class Runtime:
         return self._call("GET", "invocation/next")
 
     def respond(self, request_id: str, result: bytes) -> None:
-        """Send what the handler returned. If it is too large, the API answers 413 and fails the invocation itself."""
+        """Send the value that the handler returned.
+
+        If it is too large, the API answers 413 and fails the invocation.
+        """
         self._call("POST", f"invocation/{request_id}/response", result, accepted=(202, 413))
 
     def fail(self, request_id: str, error: dict[str, Any]) -> None:
@@ -149,7 +152,7 @@ class RequestId(logging.Filter):
 
 
 def main() -> NoReturn:
-    """Run the handler until the daemon ends this process, or is gone."""
+    """Run the handler until the daemon ends this process, or until there is no daemon any more."""
     signal.signal(signal.SIGTERM, _terminate)
     sys.path[0] = os.getcwd()  # noqa: PTH109 - replaces this file's folder; pathlib takes long to import
     request_id = _set_up_output()
@@ -243,12 +246,15 @@ def _encoded(value: Any) -> bytes:
 
 
 def _told(error: dict[str, Any]) -> bytes:
-    """Encode an error document. Text that is not Unicode, as in some file names, is replaced: the error must arrive."""
+    """Encode an error document.
+
+    Text that is not Unicode, as in some file names, is replaced, so that the error is sent.
+    """
     return json.dumps(error, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _number(value: Any) -> int | float:
-    """Return a Decimal as a number, as Lambda does: DynamoDB's numbers are Decimals."""
+    """Return a Decimal as a number, as Lambda does, because numbers from DynamoDB are Decimals."""
     if not isinstance(value, Decimal):
         raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
     return int(value) if value == value.to_integral_value() else float(value)

@@ -88,22 +88,22 @@ class Child:
         self._output_limit = output_limit
         self._launcher = _launcher(descriptor_limit)
         self._outputs: list[Output] = []
-        self._invocation: tuple[MappingName | None, RequestId] | None = None  # the present one, else the last one
-        self._log_tail: LogTail | None = None  # of the present invocation, if it asks for one
-        self.pid = 0  # until it has started
+        self._invocation: tuple[MappingName | None, RequestId] | None = None  # the present or last one
+        self._log_tail: LogTail | None = None  # of the present invocation, if its client wants one
+        self.pid = 0  # 0 until it has started
         self._started_at = 0.0  # on anyio's clock
         self._reason: StopReason | None = None
-        self._error: Callable[[RequestId], FunctionError] | None = None  # of the invocation that a kill ends
+        self._error: Callable[[RequestId], FunctionError] | None = None  # the error of a killed invocation
         self._stop_asked = anyio.Event()
 
     @property
     def is_initialised(self) -> bool:
-        """Whether the child has ever asked for an invocation."""
+        """Return whether the child has ever asked for an invocation."""
         return self._api.has_asked
 
     @property
     def is_usable(self) -> bool:
-        """Whether the child may get another invocation."""
+        """Return whether the child may get another invocation."""
         return self.is_alive and self._reason is None
 
     async def live(
@@ -116,7 +116,8 @@ class Child:
     ) -> None:
         """Start the command, and return when it has ended. Raises StartError. Kills the child if cancelled.
 
-        `environment` gets the Runtime API's address; `lifeline` is the reading end of the daemon's pipe.
+        `environment` returns the child's variables for an address of the Runtime API. `lifeline` is the reading end of
+        the pipe of the daemon.
         """
         with ExitStack() as stack:
             try:
@@ -182,7 +183,7 @@ class Child:
         if not handover.settled.is_set():
             self.kill("timeout")
             with anyio.move_on_after(GRACE_IN_SECONDS):
-                await handover.settled.wait()  # until the child has ended, so that it does not run beside the next one
+                await handover.settled.wait()  # wait for its end: two children must not run at once
             return timed_out(handover.invocation.request_id, self._function.timeout_in_seconds)
         if not self.is_initialised:
             self.ask_to_stop("init_error")
@@ -267,12 +268,18 @@ class Child:
         self._emit(ChildProcessStopped(function=self._function.name, pid=self.pid, reason=reason, exit_status=status))
 
     def _kill_group(self) -> None:
-        """Kill the rest of the group, and the watcher. After that the system may reuse the group's id."""
+        """Kill the processes that are left in the group, with the watcher.
+
+        Afterwards the system may reuse the group's id.
+        """
         self._signal(signal.SIGKILL)
         self.is_alive = False
 
     def _signal(self, number: signal.Signals) -> None:
-        """Signal the whole group. Its id stays the child's while the watcher lives, and the watcher ignores SIGTERM."""
+        """Send a signal to the whole group.
+
+        The group's id is not reused, because the watcher lives and ignores SIGTERM.
+        """
         if self.is_alive and self.pid:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
@@ -310,7 +317,8 @@ async def _open(
 def _program(name: str, directory: str, environment: Mapping[str, str]) -> str:
     """Return the path of the program. Raises StartError if it cannot be run.
 
-    It is looked up here, because a shell could report the error only by an exit status that programs use too.
+    The program is looked up before the start, because a shell reports such an error only by an exit status, which a
+    program may have, too.
     """
     if "/" not in name:
         found = shutil.which(name, path=environment.get("PATH"))

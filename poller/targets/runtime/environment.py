@@ -4,8 +4,8 @@ Three layers: the daemon's variables that children inherit, Lambda's variables, 
 A later layer overrides an earlier one.
 With `inherit_credentials = false` the first layer lacks all variables that lead an AWS SDK to the daemon's credentials:
 keys, profiles, files, roles and metadata services. A child of the same user can still read that user's files.
-Lambda's variables are those that code written for Lambda reads.
-A function without a limit of memory gets the memory size that AWS's own emulator shows.
+Lambda's variables are the variables that code for Lambda reads.
+If a function has no limit of memory, its variable has the memory size that AWS's own emulator shows.
 Source: AWS Lambda Developer Guide, "Using Lambda environment variables".
 """
 
@@ -30,7 +30,7 @@ NO_CREDENTIALS = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "BOTO_CONFIG": os.devnull,
 }
-"""These keep an SDK from looking for credentials in the home folder and at the metadata service."""
+"""Variables that keep an SDK from searching for credentials in the home folder and at the metadata service."""
 
 UNLIMITED_MEMORY_SIZE_IN_MB = 3008
 
@@ -67,7 +67,7 @@ def environment(
 
 
 def memory_size_in_mb(kind: ChildProcess) -> int:
-    """Return the memory size that the function is told."""
+    """Return the memory size that the function finds in its environment."""
     return kind.memory_size_in_mb or UNLIMITED_MEMORY_SIZE_IN_MB
 
 
@@ -81,5 +81,5 @@ def _leads_to_no_credentials(name: str) -> bool:
 
 
 def _last_argument(command: tuple[str, ...]) -> str:
-    """Return the last argument: the handler in `node …/aws-lambda-ric index.handler`. Empty if there is none."""
+    """Return the last argument, or an empty text. In `node …/aws-lambda-ric index.handler` it is the handler."""
     return command[-1] if len(command) > 1 else ""

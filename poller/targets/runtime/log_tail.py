@@ -6,7 +6,7 @@
     REPORT RequestId: ID	Duration: 1.23 ms	Billed Duration: 2 ms	Memory Size: 128 MB	Max Memory Used: 40 MB	…
 
 If the text is longer, its beginning is cut off.
-Only the lines that the daemon logs are in it; `output_limit.py` says how many these are.
+The log tail has only lines that the daemon logs. `output_limit.py` says how many lines these are.
 
 Source: AWS Lambda API Reference, "Invoke", LogType; recorded answers of Lambda.
 """
@@ -37,7 +37,7 @@ class Report(NamedTuple):
 class LogTail:
     """The last lines that a function wrote during one invocation.
 
-    `began_at` is when the child took the invocation. Until it has taken it, this is when the invocation was offered.
+    `began_at` is the time at which the child took the invocation, or before that, the time at which it was offered.
     """
 
     def __init__(self, *, began_at: float) -> None:
@@ -53,7 +53,7 @@ class LogTail:
             self._bytes -= len(self._lines.popleft())
 
     def begin(self, now: float, *, keeps_lines: bool) -> None:
-        """The child takes the invocation. What it wrote before is kept only if it was written in the child's init."""
+        """Note that the child takes the invocation. Earlier lines are kept only if the child wrote them in its init."""
         self.began_at = now
         if not keeps_lines:
             self._lines.clear()

@@ -3,7 +3,7 @@
 The memory is measured, because the kernel's limits do not fit: RLIMIT_AS counts memory that Node.js reserves and never
 uses, and few daemons may create a control group.
 Shared memory is divided between the processes that share it (PSS), so that a child that forks is not counted twice.
-Memory that is used only between two measurements is not seen, and neither is a process that left the session.
+A measurement misses memory that is used only between two measurements, and processes that have left the session.
 
 Source: proc_pid_statm(5), proc_pid_smaps(5).
 """
@@ -20,7 +20,9 @@ _PAGE_IN_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
-    """Return the sessions whose processes use more than this. It reads /proc, so call it in a worker thread.
+    """Return the sessions whose processes use more memory than this.
+
+    Call it in a worker thread, because it reads /proc.
 
     Raises OSError if no descriptor is left.
     """
@@ -34,7 +36,7 @@ def exceeding(sessions: Collection[int], limit_in_bytes: int) -> list[int]:
 
 
 def peak_in_bytes(pid: int) -> int | None:
-    """Return the most memory that the process has used so far, without its own processes; None if it is not known."""
+    """Return the highest memory use of the process so far, without its own processes, or None if it is unknown."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -43,9 +45,10 @@ def peak_in_bytes(pid: int) -> int | None:
 
 
 def _use_more(pids: list[int], limit_in_bytes: int) -> bool:
-    """Whether the processes use more than this together.
+    """Return whether the processes together use more memory than this.
 
-    The resident memory is checked first: it is quick to read, and never less than the PSS, which takes milliseconds.
+    The resident memory is checked first: it is never less than the PSS, and it is read quickly, while the PSS takes
+    milliseconds.
     """
     return sum(map(_resident, pids)) > limit_in_bytes and sum(map(_share, pids)) > limit_in_bytes
 
@@ -57,7 +60,7 @@ def _resident(pid: int) -> int:
 def _share(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended, or may not be read: only its private memory counts
+    except OSError:  # the process has ended, or may not be read: only its private memory counts
         _, resident, shared = _statm(pid)
         return (resident - shared) * _PAGE_IN_BYTES
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -1,4 +1,4 @@
-"""How does a child's output become log lines? It is cut at line feeds, and where a line grows too long.
+"""How does a child's output become log lines? It is cut at line feeds, and lines that are too long are cut in pieces.
 
 A carriage return within a line is a line break within one log entry: AWS's Python client writes tracebacks that way.
 Empty lines are not logged.
@@ -27,7 +27,7 @@ READ_IN_BYTES = 65_536
 """The size of a pipe on Linux."""
 
 LINES_AT_A_TIME = 50
-"""Lines that are logged before other tasks run: about a millisecond of work."""
+"""How many lines are logged before other tasks run: about a millisecond of work."""
 
 PAUSE_IN_SECONDS = 0.005
 """The pause after a read beyond the limit."""
@@ -45,7 +45,10 @@ class LineCutter:
         self._start = 0
 
     def next_line(self) -> bytes | None:
-        """Return the next line, or a piece of a line that is too long; None if the end of the line has not come yet."""
+        """Return the next line, or a piece of a line that is too long.
+
+        Return None if the end of the line has not come yet.
+        """
         end = self._bytes.find(b"\n", self._start, self._start + LINE_LIMIT_IN_BYTES + 1)
         if end == -1 and len(self._bytes) - self._start <= LINE_LIMIT_IN_BYTES:
             return None
@@ -54,7 +57,7 @@ class LineCutter:
         return self._bytes[start : start + LINE_LIMIT_IN_BYTES if end == -1 else end]
 
     def skip(self) -> int:
-        """Skip all that `next_line` would return now, and return how many lines and pieces of lines that is."""
+        """Skip all lines and pieces that `next_line` would return now, and return their number."""
         lines = self._bytes.count(b"\n", self._start)
         self._start = max(self._start, self._bytes.rfind(b"\n") + 1)
         pieces = (len(self._bytes) - self._start) // (LINE_LIMIT_IN_BYTES + 1)
@@ -69,8 +72,8 @@ class LineCutter:
 class Output:
     """One stream of a child. Give `writing` to the child, then close it in the daemon; `run` reads to the end.
 
-    The pipe is not one of asyncio's. asyncio reads its pipes even while nobody takes their bytes, and in some versions
-    a process counts as running while any process holds its pipes (cpython issue 119710).
+    The pipe does not belong to asyncio. asyncio reads its pipes even while nobody uses their bytes. In some versions of
+    asyncio, a process counts as running while any process holds its pipes (cpython issue 119710).
     """
 
     def __init__(self, limit: OutputLimit, *, tell: Callable[[str], None], tell_left_out: Callable[[], None]) -> None:
@@ -82,7 +85,7 @@ class Output:
         self._tell = tell
         self._tell_left_out = tell_left_out
         self._cutter = LineCutter()
-        self._read = self._told = 0  # in bytes
+        self._read = self._told = 0  # bytes of the stream
         self._has_ended = False
         self._progress = anyio.Event()
 
@@ -108,7 +111,7 @@ class Output:
             await self._progress.wait()
 
     async def _chunk(self) -> bytes:
-        """Return the next bytes; empty at the end. Reports left-out lines while no bytes come."""
+        """Return the next bytes, or nothing at the end. While no bytes come, report the lines that were left out."""
         while True:
             with anyio.move_on_after(PERIOD_IN_SECONDS if self._limit.left_out else math.inf):
                 await anyio.wait_readable(self._reading)

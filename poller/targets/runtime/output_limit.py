@@ -1,6 +1,6 @@
 """How much of a function's output is logged? A fixed number of lines and bytes a second, for all its children.
 
-Lines beyond that are left out and counted.
+Further lines are left out and counted.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class OutputLimit:
 
     @property
     def left_out(self) -> int:
-        """Return how many lines were left out since the last `take_left_out`; empty lines count too."""
+        """Return how many lines were left out since the last `take_left_out`. Empty lines count, too."""
         return self._left_out
 
     def is_used_up(self, now: float) -> bool:
-        """Whether lines must be left out now."""
+        """Return whether lines must be left out now."""
         if now >= self._began + PERIOD_IN_SECONDS:
             self._began = now
             self.lines = self._bytes = 0

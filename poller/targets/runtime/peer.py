@@ -29,7 +29,7 @@ ANSWER_IN_SECONDS = 1.0
 """How long to wait for the kernel, which normally answers at once."""
 
 ENDED = (FileNotFoundError, ProcessLookupError)
-"""What reading /proc raises for a process that has ended meanwhile."""
+"""The errors of reading /proc for a process that has ended."""
 
 
 class Socket(NamedTuple):
@@ -40,7 +40,9 @@ class Socket(NamedTuple):
 
 
 def comes_from(connection: socket.socket, session: int) -> bool:
-    """Whether a process of the session holds the connection's other end. Reads /proc: call it in a worker thread.
+    """Return whether a process of the session holds the connection's other end.
+
+    Call it in a worker thread: it reads /proc.
 
     Raises OSError if no descriptor is left.
     """
@@ -49,7 +51,7 @@ def comes_from(connection: socket.socket, session: int) -> bool:
 
 
 def peer_of(connection: socket.socket) -> Socket | None:
-    """Return the socket at the other end of an IPv4 connection within this host; None if it is closed already."""
+    """Return the socket at the other end of an IPv4 connection within this host, or None if it is closed already."""
     try:
         theirs, ours = connection.getpeername(), connection.getsockname()
     except OSError:
@@ -91,7 +93,7 @@ def diagnosed(local: Address, remote: Address) -> Socket:
 
 
 def listed(local: Address, remote: Address) -> Socket | None:
-    """Find the socket with these addresses in the lists of all sockets of this network namespace; None if none has."""
+    """Return the socket with these addresses from the lists of all sockets of this network namespace, or None."""
     ends = [f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}" for host, port in (local, remote)]
     for name in ("tcp", "tcp6"):  # an IPv6 socket may speak IPv4; its addresses end with the IPv4 ones
         with suppress(FileNotFoundError):
@@ -103,7 +105,7 @@ def listed(local: Address, remote: Address) -> Socket | None:
 
 
 def _processes(session: int) -> Iterator[int]:
-    """Give the session's processes. Its leader comes first, because most clients are the leader."""
+    """Yield the processes of the session. Its leader comes first, because it makes most connections."""
     yield session
     yield from (pid for pid, its_session in processes_and_sessions() if its_session == session)
 

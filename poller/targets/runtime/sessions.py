@@ -1,4 +1,7 @@
-"""Which processes belong to a child? Those of its session, which the child leads. Only Linux shows them, in /proc."""
+"""Which processes belong to a child process? All processes of the session that the child leads.
+
+Only Linux shows them.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from contextlib import suppress
 
 
 def can_tell() -> bool:
-    """Whether this system shows the sessions, descriptors and memory of processes."""
+    """Return whether this system shows the sessions, descriptors and memory of processes."""
     return sys.platform == "linux"
 
 
 def processes_and_sessions() -> Iterator[tuple[int, int]]:
-    """Give every visible process with its session. It takes 4 ms for 1,000 processes, so call it in a worker thread."""
+    """Yield every visible process with its session. Call it in a worker thread, because 1,000 processes take 4 ms."""
     for pid in map(int, filter(str.isdigit, names("/proc"))):
         with suppress(OSError):  # it has ended
             yield pid, os.getsid(pid)

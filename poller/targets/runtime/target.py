@@ -1,14 +1,14 @@
-"""Which child runs an invocation? The free child that was used last; if no child is free, a new one.
+"""Which child process runs an invocation? The free child that was used last. If no child is free, a new one.
 
 Children are started on demand. Each invocation has a slot of the function's gate (functions/gate.py), so no more
 children run at once than there are slots.
 The child that was used last is taken first, so children that a lower load does not need stay free,
 and are stopped after an idle time.
-A child that crashed, timed out or failed in its init is not used again; a child that returned an error is.
+A child that crashed, timed out or failed in its init is not used again. A child that returned an error is used again.
 After a child has failed in its init, the next one starts after a pause that grows, so that a broken deployment does not
 keep a processor busy.
-After `renew`, each new invocation runs in a child that is started then, with the new code. Invocations that run already
-end with the code that they began with.
+After `renew`, each new invocation runs in a newly started child, which has the new code. Invocations that run already
+end with the old code.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ MEMORY_CHECK_IN_SECONDS = 1.0
 """How often the memory of children with a limit is measured."""
 
 INIT_IN_SECONDS = 10.0
-"""AWS's limit for the init phase. A longer function timeout replaces it, as when Lambda runs an init again."""
+"""AWS's limit for the init phase. If the function's timeout is longer, the timeout is the limit."""
 
 START = Backoff(initial=0.1, maximum=10.0)
 """The pause before the next child is started, after a child has failed in its init."""
@@ -81,7 +81,7 @@ class RuntimeTarget:
         self._descriptor_limit = descriptor_limit
         self._children: set[Child] = set()
         self._outdated: set[Child] = set()  # these children get no further invocation
-        self._free: list[tuple[float, Child]] = []  # with the time since which it is free; it may have ended meanwhile
+        self._free: list[tuple[float, Child]] = []  # each with the time since which it is free; it may have ended
         self._failed_starts = 0
         self._next_start = 0.0
         self._stopping = anyio.Event()
@@ -104,11 +104,11 @@ class RuntimeTarget:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End all children. The task group does not see an error of the block, and so does not wrap it."""
+        """End all children. An error of the block is hidden from the task group, which would wrap it."""
         await self._stack.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
-        """See ports.Target. Runs the invocation at once: the slots of the gate limit how many run at the same time."""
+        """Call the function once, as `ports.Target` says. The slots of the gate limit how many invocations run at once."""
         while True:
             try:
                 child = self._free.pop()[1] if self._free else await self._new_child()
@@ -127,7 +127,7 @@ class RuntimeTarget:
         while self._free:
             self._free.pop()[1].ask_to_stop("reload")
         self._failed_starts = 0
-        self._next_start = 0.0  # the new code may start, whatever the old code did
+        self._next_start = 0.0  # the new code may start at once, even if the old code failed in its init
 
     async def _new_child(self) -> Child:
         await anyio.sleep_until(self._next_start)
