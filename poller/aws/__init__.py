@@ -1,10 +1,10 @@
 """THE CLIENTS: how the program talks to AWS, or to an emulator. The only importer of aiobotocore and botocore.
 
 There are two kinds of clients.
-The general client is aiobotocore's. It serves rare calls.
-The fast client serves frequent calls. It takes region, endpoint, protocol and credentials from aiobotocore, but signs
-and sends the request itself, and returns the answer's JSON unchanged. It needs about a tenth of the general client's
-CPU (tests/bench/clients.py).
+The general client is a client of aiobotocore. It serves rare calls.
+The fast client serves frequent calls. It takes region, endpoint, protocol and credentials from aiobotocore, but it
+signs and sends the request itself, and returns the answer's JSON unchanged. It uses about a tenth of the CPU time of
+the general client (tests/bench/clients.py).
 
     clients.py      makes the clients, and owns what they share
     identity.py     finds and renews the credentials that sign a request
@@ -15,8 +15,9 @@ CPU (tests/bench/clients.py).
     invoker.py      the fast client of Lambda's Invoke API
     bounded_session.py  limits how much of an answer the general client reads
     kept_client.py  keeps a general client open between calls
-    errors.py       translates AWS's errors into those of `poller.errors`, in the only such table
+    errors.py       translates AWS's errors into errors of `poller.errors`, by one table
 
 Does not belong here: what a call is for (sources/, targets/, destinations/), when to try again (engine/).
-sources/, targets/, destinations/ and the composition root may import this package. It raises no error of a library.
+sources/, targets/, destinations/ and the composition root may import this package. Its functions raise no errors of
+aiobotocore or botocore.
 """

@@ -1,4 +1,4 @@
-"""How much of an answer does the general client read? As much as the fast client; aiobotocore itself has no limit.
+"""How much of an answer does the general client read? As much as the fast client reads. aiobotocore has no limit.
 
 The client asks for no compression and decompresses nothing, so a small answer cannot become a huge one.
 """
@@ -19,7 +19,10 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore is no
     """aiobotocore's HTTP session with a limit for answers. It reads every answer whole, so it cannot stream one."""
 
     async def send(self, request: Any) -> AioAWSResponse:
-        """Send a request and return its answer. Raises Unreachable if it is too large, and botocore's errors."""
+        """Send a request and return its answer.
+
+        Raises Unreachable if the answer is too large, and the errors of botocore.
+        """
         request.stream_output = True  # otherwise the base class reads the whole answer, without a limit
         response = await super().send(request)
         try:

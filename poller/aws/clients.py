@@ -2,7 +2,7 @@
 
     json_client     makes the fast client of a JSON service     } aiobotocore finds region, endpoint, protocol and
     invoker         makes the fast client of a Lambda function  } signing name; the settings may set the endpoint
-    client          makes the general client, which is aiobotocore's
+    client          makes the general client, a client of aiobotocore
     identity_arn    asks STS for the ARN of the daemon's own identity
     execution_role  asks Lambda for the ARN of a function's role
 
@@ -178,7 +178,7 @@ class Aws:
         return None
 
     def region(self, asked: str | None = None) -> str:
-        """Return the first region that is set: `asked`, the one in the settings, or the one in the AWS configuration.
+        """Return the region: `asked` if it is not None, else that of the settings, else that of the AWS configuration.
 
         Raises SettingsError if there is none.
         """
@@ -253,7 +253,7 @@ def _not_a_url(error: ValueError) -> str:
 
 @contextmanager
 def _told_in_time() -> Iterator[None]:
-    """Leave the block without an error if the service takes too long, refuses, or sends an unexpected answer."""
+    """End the block without an error if the service takes too long, refuses, or sends an unexpected answer."""
     with (
         anyio.move_on_after(IDENTITY_TIMEOUT_IN_SECONDS),
         suppress(ServiceError, *UNREADABLE),
@@ -289,8 +289,8 @@ def iam_arn(sts_arn: str) -> str:
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """Make a TLS context that trusts the certificates that botocore trusts.
 
-    They are in its `ca_bundle` setting, else in REQUESTS_CA_BUNDLE, else in certifi. Raises SettingsError if the file
-    cannot be read.
+    The certificates are in botocore's setting `ca_bundle`, else in REQUESTS_CA_BUNDLE, else in certifi. Raises
+    SettingsError if the file cannot be read.
     """
     bundle = ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True)
     try:

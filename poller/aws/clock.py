@@ -33,7 +33,7 @@ class ServiceClock:
         return self._ours() if self._known is None else self._known.low + self.steady()
 
     def heard(self, date: str | None, *, asked_at: float) -> None:
-        """Correct the clock by the Date header of an answer that came just now.
+        """Correct the clock by the Date header of an answer that has just come.
 
         The request was sent at `asked_at`, on the steady clock. A missing or implausible Date changes nothing.
         """

@@ -10,7 +10,7 @@ container, instance. The identity of a role uses those credentials to assume the
                        finds the new content of a credentials file
     session            is aiobotocore's session of this identity, for the general client
 
-An identity sends no request before one of these is first used.
+An identity sends no request until one of these is used.
 """
 
 from __future__ import annotations
@@ -56,14 +56,17 @@ class Identity:
 
     @property
     def known_credentials(self) -> Credentials | None:
-        """The credentials, or None if a search is needed. While one task searches, other tasks get the old ones."""
+        """Return the credentials, or None if a search is needed.
+
+        While one task searches, other tasks get the old ones.
+        """
         is_good = time.monotonic() < self._trusted_until or self._lock.locked()
         return self._credentials if is_good else None
 
     async def credentials(self) -> Credentials:
         """Return the credentials. Raises AccessDenied if there are none, Unreachable if a provider does not answer.
 
-        It has no timeout and may take as long as the slowest credential provider, so set a timeout around it.
+        This may take as long as the slowest credential provider, so set a timeout around it.
         """
         if (known := self.known_credentials) is not None:
             return known
@@ -71,10 +74,10 @@ class Identity:
             return await self._search()
 
     async def renew(self, stale: Credentials) -> Credentials:
-        """Search for credentials again and return them. They equal `stale` if there are no others.
+        """Search for credentials again and return them. If there are no other credentials, they equal `stale`.
 
-        If another task has found different ones meanwhile, those are returned without a search.
-        Raises what `credentials` raises.
+        If another task has already found credentials that differ from `stale`, they are returned without a search.
+        Raises the same errors as `credentials`.
         """
         async with self._lock:
             if self._credentials is not None and self._credentials != stale:
@@ -98,7 +101,7 @@ class Identity:
 async def frozen_credentials(session: AioSession) -> Credentials:
     """Return the session's credentials as they are now. Raises only errors.ServiceError.
 
-    Unreachable has `was_sent` false: the search may have sent requests, but the request to be signed was not sent.
+    An Unreachable has `was_sent` false: the search may have sent requests, but the request to be signed was not sent.
     """
     try:
         with translated():
@@ -111,7 +114,7 @@ async def frozen_credentials(session: AioSession) -> Credentials:
         raise Unreachable(str(error), code=error.code, was_sent=False) from error
     except UNREADABLE as error:
         raise AccessDenied("the credentials cannot be understood", code="UnusableCredentials") from error
-    except RuntimeError as error:  # aiobotocore raises it if new credentials have already expired
+    except RuntimeError as error:  # aiobotocore raises this error if new credentials have already expired
         raise AccessDenied("the credentials have expired", code="ExpiredCredentials") from error
     except OSError as error:  # a credential process cannot be started, or a file cannot be read
         raise AccessDenied(f"the credentials cannot be read: {safe_text(error)}", code="UnusableCredentials") from error
@@ -137,7 +140,8 @@ class Session(AioSession):  # type: ignore[misc]  # aiobotocore is not typed
 def role_session(role_arn: str, source: Identity, **sts: Any) -> Session:
     """Return a session that assumes the role when it first needs credentials.
 
-    `sts` are the arguments of its STS client. It shares the service models that the source's session has loaded.
+    `sts` are the arguments of its STS client. The session shares the service models that the session of `source` has
+    loaded.
     """
     session = Session(source.session.sts_url)
     session.register_component("data_loader", source.session.get_component("data_loader"))

@@ -34,7 +34,7 @@ class Invoker:
 
     @property
     def url(self) -> str:
-        """The url to which requests are sent."""
+        """Return the url to which requests are sent."""
         return self._route.resource.url
 
     async def invoke(self, payload: bytes, headers: Mapping[str, str]) -> Answer:

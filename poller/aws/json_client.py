@@ -27,9 +27,9 @@ REPEATABLE_OPERATIONS = frozenset(
         "ReceiveMessage",
     }
 )
-"""Operations that do no harm if they are done twice.
+"""Operations that may be done twice without harm.
 
-If a receive is done twice, the messages of the lost answer come back after their visibility timeout.
+If a receive is done twice, the messages of the lost answer become visible again after their visibility timeout.
 """
 
 
@@ -45,20 +45,20 @@ class JsonClient:
 
     @property
     def endpoint_url(self) -> str:
-        """The url to which requests are sent."""
+        """Return the url to which requests are sent."""
         return self._route.resource.url
 
     @property
     def clock(self) -> ServiceClock:
-        """The endpoint's clock, as the Date headers of its answers show it."""
+        """Return the clock of the endpoint, as the Date headers of its answers show it."""
         return self._wire.clock
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """Send one request and return the JSON of its answer. Raises only errors.ServiceError.
 
         The timeout covers the whole call. For a long poll it must be longer than the poll's wait.
-        An answer that is not JSON raises Unreachable. So does an empty one: every operation that is used here answers
-        at least `{}`, so something on the way has lost the body.
+        An answer that is not JSON, or has no body, raises Unreachable. Each operation answers at least `{}`, so a
+        missing body was lost on the way.
         """
         headers = self._headers.get(operation)
         if headers is None:

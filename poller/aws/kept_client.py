@@ -1,6 +1,6 @@
 """How does a general client stay open between calls? The first call opens it, and all calls share it.
 
-aiobotocore's client renews credentials that expire, but never searches for different ones. A new client does.
+A client of aiobotocore renews credentials that expire, but never searches for different credentials. A new client does.
 So after AccessDenied the next call opens a new client.
 The old client is closed when its last call has ended. `Aws.client` gets the AccessDenied error at that close, so that
 it can search for new credentials.
@@ -86,7 +86,7 @@ class _Opened:
         self._context = context
 
     async def close(self) -> None:
-        """Close the client. A ServiceError is suppressed here: if its cause lasts, the next call raises it."""
+        """Close the client, and suppress a ServiceError: if the cause of the error lasts, the next call raises it."""
         error = self.denial
         with suppress(ServiceError):
             await self._context.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)

@@ -27,11 +27,11 @@ from poller.http.pool import DEFAULT_PORTS
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 UNSIGNED = frozenset({"x-amzn-trace-id"})
-"""Headers that are sent without being signed, because services between the client and AWS may change them."""
+"""Headers that are not signed, because services between the client and AWS may change them."""
 
 
 class Credentials(NamedTuple):
-    """The credentials of an identity. `session_token` is None for long-term credentials."""
+    """The keys that sign the requests of an identity. `session_token` is None for long-term credentials."""
 
     access_key_id: str
     secret_access_key: str
@@ -89,7 +89,7 @@ class Signer:
     def sign(
         self, where: Resource, headers: Mapping[str, str], body: bytes, *, credentials: Credentials, now: float
     ) -> dict[str, str]:
-        """Return all headers of the request: the given ones and those of the signature.
+        """Return all headers of the request: `headers` and the headers of the signature.
 
         All given headers except UNSIGNED are signed; their names must be in lower case. `now` is in epoch seconds.
         """

@@ -2,7 +2,7 @@
 
 If a service rejects a request because our clock or our credentials are wrong, the request is sent once more:
 
-    clock          the answer's Date header corrects the endpoint's clock (clock.py), which dates the new signature
+    clock          the answer's Date header corrects our copy of the endpoint's clock (clock.py) for the new signature
     credentials    the identity searches for credentials again; only different ones are tried
 
 A request that was rejected in this way had no effect, so it is safe to send it again.
@@ -139,7 +139,7 @@ class Wire:
         return await self._send(route, signed, body, deadline, is_repeatable)
 
     async def _before(self, deadline: float, search: Coroutine[Any, Any, Credentials]) -> Credentials:
-        """Wait for a search for credentials. Raises Unreachable at the deadline; no request has had an effect then."""
+        """Wait for a search for credentials. Raises Unreachable at the deadline, when no request has had an effect."""
         try:
             async with asyncio.timeout(deadline - self.clock.steady()):
                 return await search
@@ -147,9 +147,9 @@ class Wire:
             raise Unreachable("no credentials in time", code="CredentialsTimeout", was_sent=False) from error
 
     def _corrects_clock(self, answer: Answer, *, asked_at: float, signed_at: float) -> bool:
-        """Correct the clock by the answer. Return True if the request's time was so wrong that AWS rejects it.
+        """Correct the clock by the answer. Return whether the request's time was so wrong that AWS rejects it.
 
-        Otherwise the service has rejected the signature for another reason.
+        If not, the service has rejected the signature for another reason.
         """
         self.clock.heard(answer.headers.get("date"), asked_at=asked_at)
         return abs(self.clock.now() - signed_at) >= CLOCK_TOLERANCE_IN_SECONDS
