@@ -108,7 +108,7 @@ class RuntimeTarget:
         await self._stack.aclose()
 
     async def invoke(self, invocation: Invocation) -> Response:
-        """Call the function once, as `ports.Target` says. The slots of the gate limit how many invocations run at once."""
+        """Call the function once, as `ports.Target` says. The slots of the gate limit how many invocations run."""
         while True:
             try:
                 child = self._free.pop()[1] if self._free else await self._new_child()
