@@ -52,7 +52,8 @@ class MemoryStore:
                 continue
             if before is not None and its_rank < rank(before.stored.checkpoint.position):
                 stored = before.stored.checkpoint.position
-                raise CheckpointMovedBack(key.mapping, shard_id, stored=stored, refused=checkpoint.position)
+                shard = f"{key.mapping}, {shard_id}"
+                raise CheckpointMovedBack(shard, stored=stored, refused=checkpoint.position)
             new[shard_id] = row
         rows.update(new)
         return frozenset(checkpoints.keys() - new.keys())

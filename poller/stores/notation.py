@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 from typing import assert_never
 
-from poller.model.ids import MappingName
 from poller.model.stream import (
     AfterSequence,
     AtSequence,
@@ -27,7 +26,6 @@ from poller.model.stream import (
     Position,
     SequenceNumber,
     ShardEnd,
-    ShardId,
     TrimHorizon,
 )
 
@@ -39,13 +37,14 @@ TOO_LATE = 1e13
 
 
 class CheckpointMovedBack(AssertionError):
-    """A save would move a checkpoint back, which is a fault of our code. Nothing was stored."""
+    """A save would move a checkpoint back or remove it, which is a fault of our code. The checkpoint is unchanged.
 
-    def __init__(self, mapping: MappingName, shard_id: ShardId, *, stored: Position, refused: Position) -> None:
-        super().__init__(
-            f"{mapping}, {shard_id}: the checkpoint at {format_position(stored)} must not move back to "
-            f"{format_position(refused)}"
-        )
+    `shard` names the shard and its mapping.
+    """
+
+    def __init__(self, shard: str, *, stored: Position, refused: Position | None) -> None:
+        new = "be removed" if refused is None else f"move back to {format_position(refused)}"
+        super().__init__(f"{shard}: the checkpoint at {format_position(stored)} must not {new}")
 
 
 def format_position(position: Position) -> str:

@@ -120,7 +120,7 @@ def moved_back(file: sqlite3.Connection, rows: Collection[Row]) -> CheckpointMov
     for mapping, stream_arn, shard_id, position, its_rank, _, _, _, version, _ in rows:
         if stored := file.execute(FURTHER_ON, (mapping, stream_arn, shard_id, its_rank, version)).fetchone():
             before = parse_position(stored[0])
-            return CheckpointMovedBack(mapping, shard_id, stored=before, refused=parse_position(position))
+            return CheckpointMovedBack(f"{mapping}, {shard_id}", stored=before, refused=parse_position(position))
     return None
 
 
