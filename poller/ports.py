@@ -170,6 +170,7 @@ class LeaseStore(Protocol):
         """Replace each row whose stored counter is `row.counter - 1`. Return the keys of all other rows.
 
         Those do not change: another worker wrote them, or they do not exist. Returns once the rows are durable.
+        Raises AssertionError if a checkpoint would move back or be removed, and does not change that row.
         """
 
     async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:

@@ -1,6 +1,7 @@
-"""STORES: adapters that store stream positions and pauses, in memory or in a file.
+"""STORES: adapters that store stream positions, pauses and leases, in memory or in a file.
 
     memory         stores them in a dict, which ends with the process
+    memory_leases  stores leases in a dict
     sqlite         stores them in a file, which survives any crash of the process
     writer         lets many saves share one flush of the file
     rows           reads and writes checkpoints in the file

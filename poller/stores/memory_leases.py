@@ -1,0 +1,102 @@
+"""Where are leases stored if only one process uses them? In a dict, which ends with the process.
+
+`Table` decides by compare and set, as every store does (`core/leases/`, R1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import orjson
+from anyio.lowlevel import checkpoint as turn
+
+from poller.core.streams.positions import rank
+from poller.model.lease import Row, RowKey
+from poller.model.stream import Checkpoint
+from poller.stores.notation import CheckpointMovedBack
+
+
+class MemoryLeaseStore:
+    """`ports.LeaseStore` in this process's memory."""
+
+    def __init__(self) -> None:
+        self._table = Table()
+
+    async def scan(self) -> list[Row]:
+        """Return all rows."""
+        await turn()
+        return list(self._table.rows.values())
+
+    async def read(self, keys: Collection[RowKey]) -> dict[RowKey, Row]:
+        """Return those of these rows that exist."""
+        await turn()
+        return {key: row for key in keys if (row := self._table.rows.get(key)) is not None}
+
+    async def create(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Store new rows. Return the keys that already existed."""
+        await turn()
+        return frozenset(row.key for row in rows if not self._table.create(row))
+
+    async def update(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Replace rows. Return the keys of the rows whose stored counter was another one, or that do not exist.
+
+        Raises CheckpointMovedBack for the first row with such a checkpoint; the rows before it are then stored.
+        """
+        await turn()
+        return frozenset(row.key for row in rows if not self._table.update(row))
+
+    async def delete(self, rows: Collection[Row]) -> frozenset[RowKey]:
+        """Delete rows. Return the keys of the rows whose stored counter is another one."""
+        await turn()
+        return frozenset(row.key for row in rows if not self._table.delete(row))
+
+
+class Table:
+    """Rows in a dict. Each method writes one row, and returns whether the row's counter allowed it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[RowKey, Row] = {}
+
+    def create(self, row: Row) -> bool:
+        """Add the row. Return False, and change nothing, if there is one with its key."""
+        assert row.counter == 1, f"{row.key}: a new row has the counter 1, not {row.counter}"
+        if row.key in self.rows:
+            return False
+        self._put(row)
+        return True
+
+    def update(self, row: Row) -> bool:
+        """Replace the row. Return False, and change nothing, if the stored counter is not the one before.
+
+        Raises CheckpointMovedBack, and changes nothing, if its checkpoint would move back or be removed.
+        """
+        stored = self.rows.get(row.key)
+        if stored is None or stored.counter != row.counter - 1:
+            return False
+        if _moves_back(stored.checkpoint, row.checkpoint):
+            assert stored.checkpoint is not None
+            refused = None if row.checkpoint is None else row.checkpoint.position
+            raise CheckpointMovedBack(row.key, stored=stored.checkpoint.position, refused=refused)
+        self._put(row)
+        return True
+
+    def delete(self, row: Row) -> bool:
+        """Delete the row. Return False, and change nothing, if the stored counter is another one."""
+        stored = self.rows.get(row.key)
+        if stored is not None and stored.counter != row.counter:
+            return False
+        self.rows.pop(row.key, None)
+        return True
+
+    def _put(self, row: Row) -> None:
+        """Store a copy, so that a later change of the row's details does not change what is stored."""
+        if row.checkpoint is not None:
+            rank(row.checkpoint.position)  # LATEST has none: it means another record at each moment
+        self.rows[row.key] = replace(row, details=orjson.loads(orjson.dumps(row.details)))
+
+
+def _moves_back(stored: Checkpoint | None, new: Checkpoint | None) -> bool:
+    if stored is None:
+        return False
+    return new is None or rank(new.position) < rank(stored.position)
