@@ -30,6 +30,7 @@ from poller.destinations.s3 import S3Destination
 from poller.destinations.sns import SnsDestination
 from poller.destinations.sqs import SqsDestination
 from poller.engine.events.accepting import Acceptor
+from poller.engine.events.bytes_in_hand import BYTES_OF_THE_PROCESS, BytesInHand
 from poller.engine.events.delivering import Place
 from poller.engine.events.mapping import EventContext
 from poller.engine.events.orphans import OrphanedEvents
@@ -86,6 +87,7 @@ class EventComposition:
         self._randomness = randomness
         self._new_request_id = new_request_id
         self._emit = emit
+        self._bytes_in_hand = BytesInHand(BYTES_OF_THE_PROCESS)
         self._file: EmbeddedEventQueue | None = None
         self._own_queue = OnDemandEventQueue(exists=self._file_exists, open_queue=self._open_file)
         self._sqs_queues = Shared(self._open_sqs_queue, tasks=tasks)
@@ -106,6 +108,7 @@ class EventComposition:
             mapping=mapping,
             function=opened,
             definition=function,
+            bytes_in_hand=self._bytes_in_hand,
             own_queue=self._own_queue,
             sqs_queue=sqs_queue,
             places=await self._places(function, stack),

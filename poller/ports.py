@@ -208,6 +208,7 @@ class EventQueue(Protocol):
     async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
         """Claim up to `count` events of the function that are due; those that became due first come first.
 
+        Returns fewer events if they would have more than MOST_BYTES_TAKEN, but at least one.
         Waits up to `wait_in_seconds` for the first one. An ended event is taken, too, if its deliveries are due.
         A stuck event is not.
         """

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from poller.event_queues.notation import parse_rest, rest_of
-from poller.model.event import Event, EventQueueDepth, TakenEvent
+from poller.model.event import MOST_BYTES_TAKEN, Event, EventQueueDepth, TakenEvent
 from poller.model.ids import FunctionName, RequestId
 from poller.sqlite.kind import DamagedRow
 
@@ -40,10 +40,13 @@ class Claimed(NamedTuple):
 NEXT_ID = "SELECT coalesce(max(id), 0) + 1 FROM event"
 
 PUT = """
-INSERT INTO event (id, function, request_id, accepted_at, due_at, free_at, claim, attempts, postponements, stuck, rest)
+INSERT INTO event (
+    id, function, request_id, accepted_at, due_at, free_at, claim, attempts, postponements, stuck, rest, size
+)
 SELECT ? + key, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
     json_extract(value, '$[3]'), json_extract(value, '$[3]'), '', json_extract(value, '$[4]'),
-    json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]')
+    json_extract(value, '$[5]'), json_extract(value, '$[6]'), json_extract(value, '$[7]'),
+    json_extract(value, '$[8]')
 FROM json_each(?)
 """
 
@@ -55,10 +58,16 @@ SELECT ? + key, coalesce(substr(?, json_extract(value, '$[0]'), json_extract(val
 
 TAKE = """
 UPDATE event SET claim = ?, free_at = ? WHERE id IN (
-    SELECT id FROM event WHERE function = ? AND stuck = '' AND free_at <= ? ORDER BY free_at LIMIT ?
+    SELECT id FROM (
+        SELECT id, size, sum(size) OVER (ORDER BY free_at ROWS UNBOUNDED PRECEDING) AS together FROM (
+            SELECT id, free_at, size FROM event WHERE function = ? AND stuck = '' AND free_at <= ?
+            ORDER BY free_at LIMIT ?
+        )
+    ) WHERE together <= ? OR together = size
 ) RETURNING id, function, request_id, accepted_at, due_at, attempts, postponements, stuck, rest,
     (SELECT payload FROM payload WHERE payload.id = event.id)
 """
+"""Claims the events that were free first, as many as have together no more bytes than allowed, but at least one."""
 
 SET_ASIDE = "UPDATE event SET claim = '', free_at = due_at, stuck = ? WHERE id = ?"
 
@@ -69,7 +78,7 @@ UPDATE event SET claim = '', free_at = due_at WHERE claim = ? AND id IN (SELECT 
 EXTEND = "UPDATE event SET free_at = ? WHERE id = ? AND claim = ?"
 
 PUT_BACK = """
-UPDATE event SET due_at = ?, free_at = ?, claim = '', attempts = ?, postponements = ?, stuck = ?, rest = ?
+UPDATE event SET due_at = ?, free_at = ?, claim = '', attempts = ?, postponements = ?, stuck = ?, rest = ?, size = ?
 WHERE id = ? AND claim = ?
 """
 
@@ -113,7 +122,8 @@ def put(file: sqlite3.Connection, events: Sequence[Event]) -> None:
             event.attempts,
             event.postponements,
             event.stuck,
-            rest_of(event),
+            (rest := rest_of(event)),
+            len(event.payload) + len(rest),
         )
         for event in events
     ]
@@ -128,11 +138,11 @@ def put(file: sqlite3.Connection, events: Sequence[Event]) -> None:
 def take(
     file: sqlite3.Connection, function: FunctionName, *, claim: str, count: int, now: float, until: float
 ) -> list[TakenEvent]:
-    """Claim up to `count` events that are free at `now`. The claims end at `until`.
+    """Claim up to `count` events that are free at `now`, and no more than MOST_BYTES_TAKEN. The claims end at `until`.
 
     A row that poller cannot have written becomes stuck, so that it does not block the events behind it.
     """
-    asked = (claim, microseconds(until), function, microseconds(now), count)
+    asked = (claim, microseconds(until), function, microseconds(now), count, MOST_BYTES_TAKEN)
     taken = []
     for row in file.execute(TAKE, asked).fetchall():
         try:
@@ -158,7 +168,8 @@ def extend(file: sqlite3.Connection, claimed: Claimed, *, until: float) -> bool:
 def put_back(file: sqlite3.Connection, claimed: Claimed, event: Event, rest: str) -> None:
     """Store the changed event, and end the claim. `rest` is `rest_of(event)`. Do nothing if the claim is lost."""
     due_at = microseconds(event.due_at)
-    values = (due_at, due_at, event.attempts, event.postponements, event.stuck, rest)
+    size = len(event.payload) + len(rest)
+    values = (due_at, due_at, event.attempts, event.postponements, event.stuck, rest, size)
     file.execute(PUT_BACK, (*values, *claimed))
 
 

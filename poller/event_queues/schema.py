@@ -4,7 +4,8 @@ Each process holds a lock on a file beside it. The first process locks it alone 
 wait; then all processes share the lock until they end.
 A process that finds no other process ends all claims: the processes that made them are dead, so their events need not
 wait for the ends of the claims.
-This is the first format of the file. A file of another format is refused.
+A file of an earlier format is migrated, in one transaction, by a process that finds no other process. A file of a later
+format is refused.
 """
 
 from __future__ import annotations
@@ -25,10 +26,7 @@ EVENTS = Kind(
     "restore a copy",
 )
 
-FORMAT = 1
-"""The number of this format. The file stores it as `user_version`."""
-
-SCHEMA = (
+FIRST_FORMAT = (
     """
     CREATE TABLE event (
         id INTEGER PRIMARY KEY,
@@ -53,8 +51,24 @@ SCHEMA = (
         BEGIN DELETE FROM payload WHERE id = old.id; END
     """,
     f"PRAGMA application_id = {EVENTS.application_id}",
-    f"PRAGMA user_version = {FORMAT}",
 )
+
+WITH_SIZES = (
+    "ALTER TABLE event ADD COLUMN size INTEGER NOT NULL DEFAULT 0",  # about the bytes of the payload and of `rest`
+    """
+    UPDATE event SET size =
+        length(rest) + coalesce((SELECT length(payload) FROM payload WHERE payload.id = event.id), 0)
+    """,
+    "DROP INDEX event_by_function",
+    # A take adds up the sizes before it reads a row, so the index has them.
+    "CREATE INDEX event_by_function ON event (function, stuck, free_at, due_at, accepted_at, size)",
+)
+
+STEPS = (FIRST_FORMAT, WITH_SIZES)
+"""The statements that lead from each format to the next one. The first step begins with an empty file."""
+
+FORMAT = len(STEPS)
+"""The number of this format. The file stores it as `user_version`."""
 
 END_CLAIMS = "UPDATE event SET claim = '', free_at = due_at WHERE claim != ''"
 
@@ -69,17 +83,19 @@ def shared(path: Path) -> Iterator[sqlite3.Connection]:
         _create(path)
         file = stack.enter_context(EVENTS.connection(path, "rw"))
         with EVENTS.faults(path):
-            while not (has_tables := _has_tables(path, file)) and not is_alone:
+            while (found := _format_of(path, file)) is None and not is_alone:
                 fcntl.flock(lock, fcntl.LOCK_UN)  # the process that had to create the tables has died
                 is_alone = _is_alone(lock)
+            if found not in (None, FORMAT) and not is_alone:
+                raise EVENTS.unusable(path, "an older version of poller still uses it: stop that one first")
             EVENTS.use_log(path, file)
             file.execute("PRAGMA temp_store = MEMORY")  # for the copy that VACUUM makes of a small file
-            if not has_tables:
-                _create_tables(file)
-            elif is_alone:
+            if found != FORMAT:
+                _migrate(file, found or 0)
+            if found is not None and is_alone:
                 file.execute(END_CLAIMS)
         fcntl.flock(lock, fcntl.LOCK_SH)
-        if has_tables:
+        if found is not None:
             with EVENTS.faults(path):
                 EVENTS.check_pages(path, file)
         yield file
@@ -109,21 +125,33 @@ def changing(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 
 def _has_tables(path: Path, file: sqlite3.Connection) -> bool:
-    found = EVENTS.format_of(path, file)
+    found = _format_of(path, file)
     if found not in (None, FORMAT):
-        raise EVENTS.unusable(
-            path,
-            f"was written by another version of poller (its format is {found}, not {FORMAT}): run that version until "
-            "its events have ended, or move the file away",
-        )
+        rule = f"was written by an older version of poller (its format is {found}, not {FORMAT})"
+        raise EVENTS.unusable(path, f"{rule}: start the daemon, which migrates it")
     return found is not None
 
 
-def _create_tables(file: sqlite3.Connection) -> None:
+def _format_of(path: Path, file: sqlite3.Connection) -> int | None:
+    """Return the format of the file, or None if the file is empty. Raises SettingsError for a later format."""
+    found = EVENTS.format_of(path, file)
+    if found is not None and found > FORMAT:
+        raise EVENTS.unusable(
+            path,
+            f"was written by a newer version of poller (its format is {found}, not {FORMAT}): run that version until "
+            "its events have ended, or move the file away",
+        )
+    return found
+
+
+def _migrate(file: sqlite3.Connection, found: int) -> None:
+    """Bring the file from the format `found` to this format, in one transaction. 0 is the format of an empty file."""
     with file:
         file.execute("BEGIN IMMEDIATE")
-        for statement in SCHEMA:
-            file.execute(statement)
+        for step in STEPS[found:]:
+            for statement in step:
+                file.execute(statement)
+        file.execute(f"PRAGMA user_version = {FORMAT}")
     file.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file has tables even without its log
 
 

@@ -24,6 +24,12 @@ CLAIM_IN_SECONDS = 60
 MAXIMUM_PAYLOAD_BYTES = 1_048_576
 """The largest payload of an event. Source: AWS Lambda Developer Guide, "Lambda quotas", asynchronous invocation."""
 
+MOST_BYTES_TAKEN = 16 * 2**20
+"""The most bytes that one take gets, with payloads and answers. We chose it above SQS's ten messages of 1 MiB each.
+
+An event with more bytes is taken alone.
+"""
+
 Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
 """How an event ended, in the words of AWS's invocation record."""
 
@@ -97,6 +103,12 @@ class Event:
     last: LastAttempt | None = None
     ending: Ending | None = None
     stuck: str = ""
+
+    @property
+    def size_in_bytes(self) -> int:
+        """Return how many bytes the payload and the answer for the destinations have."""
+        last = None if self.ending is None else self.ending.last
+        return len(self.payload) + (len(last.payload) if last is not None and last.payload is not None else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from poller.composition import WallClock
 from poller.errors import QueueFull, Rejected
 from poller.event_queues.embedded import EmbeddedEventQueue
 from poller.event_queues.sqs import SqsEventQueue
-from poller.model.event import Ending, Event, EventQueueDepth, LastAttempt, TakenEvent
+from poller.model.event import MOST_BYTES_TAKEN, Ending, Event, EventQueueDepth, LastAttempt, TakenEvent
 from poller.model.ids import FunctionName
 from poller.ports import Clock, EventQueue
 from tests.contracts.conftest import ONLY_ACCOUNT_OF_MOTO, Broker, Queue, json_client
@@ -61,11 +61,11 @@ class Opener:
         self._stack = stack
         self._broker = broker
 
-    async def open(self, *, claims_end_soon: bool = False) -> Shared:
+    async def open(self, *, claims_end_soon: bool = False, maximum_bytes: int = MAXIMUM_BYTES) -> Shared:
         claim_in_seconds = self.soon_in_seconds if claims_end_soon else 60.0
         clock = WallClock() if self._kind in ("ministack", "moto") else VirtualClock()
         if self._kind == "fake":
-            fake = FakeEventQueue(clock, claim_in_seconds=claim_in_seconds, maximum_bytes=MAXIMUM_BYTES)
+            fake = FakeEventQueue(clock, claim_in_seconds=claim_in_seconds, maximum_bytes=maximum_bytes)
             return Shared(fake, fake, clock)
         if self._broker is not None:
             queue = await self._broker.create_queue(MaximumMessageSize=str(MAXIMUM_BYTES))
@@ -74,7 +74,7 @@ class Opener:
             return Shared(ours, other, clock)
         files = [
             EmbeddedEventQueue(
-                self._folder / "events.db", clock=clock, maximum_bytes=MAXIMUM_BYTES, claim_in_seconds=claim_in_seconds
+                self._folder / "events.db", clock=clock, maximum_bytes=maximum_bytes, claim_in_seconds=claim_in_seconds
             )
             for _ in range(2)
         ]
@@ -140,6 +140,12 @@ async def shared(opener: Opener) -> Shared:
 @pytest.fixture
 async def file(shared: Shared) -> Shared:
     return shared
+
+
+@pytest.fixture
+async def roomy(file: Shared, opener: Opener) -> Shared:
+    """A queue that is no SQS queue, and that has room for large answers."""
+    return await opener.open(maximum_bytes=100 * 2**20)
 
 
 @pytest.fixture
@@ -297,6 +303,27 @@ async def test_no_more_events_are_taken_than_asked_for(shared: Shared) -> None:
         assert 1 <= len(taken) <= 2
         seen += taken
     assert len({each.event.request_id for each in seen}) == 5
+
+
+async def test_a_take_gets_fewer_large_events_but_at_least_one(roomy: Shared) -> None:
+    sizes = [5 * 2**20, 5 * 2**20, 5 * 2**20, 5 * 2**20, MOST_BYTES_TAKEN + 1]
+    await roomy.ours.put([event(roomy.clock, due_in=float(number - 9)) for number in range(len(sizes))])
+    ended = []
+    for each, size in zip(await take(roomy.ours), sizes, strict=True):
+        ended.append(replace(each.event, ending=ending_with(b"1" * size)))
+        await roomy.ours.put_back(each, ended[-1])
+    seen: list[Event] = []
+    while len(seen) < len(ended):
+        taken = events(await take(roomy.ours))
+        assert 1 <= len(taken) <= 3
+        assert len(taken) == 1 or sum(each.size_in_bytes for each in taken) <= MOST_BYTES_TAKEN
+        seen += taken
+    assert seen == ended
+
+
+def ending_with(answer: bytes) -> Ending:
+    last = LastAttempt(status_code=200, executed_version="$LATEST", payload=answer)
+    return Ending(condition="Success", at=1.25, last=last, deliveries=("on_success",))
 
 
 async def test_events_of_another_function_are_not_taken(file: Shared) -> None:

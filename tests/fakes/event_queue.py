@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import anyio
 
 from poller.errors import QueueFull, Rejected
-from poller.model.event import Event, EventQueueDepth, TakenEvent
+from poller.model.event import MOST_BYTES_TAKEN, Event, EventQueueDepth, TakenEvent
 from poller.model.ids import FunctionName
 from poller.ports import Clock
 from tests.fakes.faults import Fault, FaultPlan
@@ -160,8 +160,12 @@ class FakeEventQueue:
         now = self._clock.now()
         free = [stored for stored in self._of(function) if not stored.event.stuck and self._is_free(stored, now)]
         free.sort(key=lambda stored: stored.free_at)
-        taken = []
+        taken: list[TakenEvent] = []
+        size = 0
         for stored in free[:count]:
+            size += stored.event.size_in_bytes
+            if taken and size > MOST_BYTES_TAKEN:
+                break
             stored.handle, stored.free_at = str(next(self._handles)), now + self._claim_in_seconds
             taken.append(TakenEvent(event=stored.event, handle=stored.handle, claimed_until=stored.free_at))
             self._note("taken", stored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import get_args
 
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from poller.event_queues import rows
 from poller.event_queues.notation import parse_rest, rest_of
 from poller.event_queues.rows import Claimed
-from poller.event_queues.schema import SCHEMA
+from poller.event_queues.schema import STEPS
 from poller.model.event import Condition, Delivery, Ending, Event, EventQueueDepth, LastAttempt, TakenEvent
 from poller.model.ids import FunctionName, RequestId
 
@@ -79,7 +80,7 @@ class Rows(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.file = sqlite3.connect(":memory:", isolation_level=None)
-        for statement in SCHEMA:
+        for statement in chain(*STEPS):
             self.file.execute(statement)
         self.held: list[Held] = []
         self.now = NOW

@@ -132,6 +132,7 @@ class EventsLife:
                 mapping=mapping,
                 function=self.function,
                 definition=function,
+                bytes_in_hand=world.bytes_in_hand,
                 own_queue=self._own_queue,
                 sqs_queue=self._sqs_queue,
                 places={

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from poller.engine.events.bytes_in_hand import BYTES_OF_THE_PROCESS, BytesInHand
 from poller.facts import Fact
 from poller.model.arn import Arn
 from poller.model.event import Delivery, Event
@@ -48,6 +49,7 @@ class EventsWorld:
         concurrency: int = 10,
         timeout_in_seconds: float = 10.0,
         grace_in_seconds: float = 30.0,
+        bytes_in_hand: BytesInHand | None = None,
         **config: Any,
     ) -> None:
         """`config` are fields of EventInvokeConfig; it names the destinations by itself."""
@@ -59,6 +61,7 @@ class EventsWorld:
         self.function = EventFunction(plan)
         self.destinations = destinations or {}
         self.grace_in_seconds = grace_in_seconds
+        self.bytes_in_hand = bytes_in_hand or BytesInHand(BYTES_OF_THE_PROCESS)
         self.pauses = FakePauses()
         self.facts: list[Fact] = []
         self.lives: list[EventsLife] = []

@@ -13,6 +13,7 @@ import pytest
 from trio.testing import MockClock
 
 from poller.core.document import Document
+from poller.engine.events.bytes_in_hand import BytesInHand
 from poller.errors import DocumentTooLarge, QueueFull, Rejected
 from poller.facts import (
     EventClaimLost,
@@ -183,6 +184,35 @@ async def test_slow_destinations_do_not_use_up_the_concurrency_of_the_function()
     await live(world, *"abcde")
     assert world.function.calls[-1].ended_at < 8.0, "the function goes on while records are delivered"
     assert len(slow.taken) == 5
+
+
+class CountingDestination(FakeDestination):
+    """A destination that needs 8 seconds for a document. `most_bytes` is the size of those that it had at once."""
+
+    def __init__(self) -> None:
+        super().__init__(faults=FaultPlan(latency_in_seconds=(4.0, 4.0)))
+        self.most_bytes = 0
+        self._bytes = 0
+
+    async def deliver(self, document: Document) -> None:
+        self._bytes += len(document.text)
+        self.most_bytes = max(self.most_bytes, self._bytes)
+        try:
+            await super().deliver(document)
+        finally:
+            self._bytes -= len(document.text)
+
+
+async def test_events_with_large_answers_that_wait_for_slow_destinations_are_bounded_in_bytes() -> None:
+    slow = CountingDestination()
+    plan = EventFunctionPlan(answer=orjson.dumps("x" * 100_000), duration_in_seconds=(0.1, 0.1))
+    world = EventsWorld(
+        plan=plan, concurrency=2, destinations={"on_success": slow}, bytes_in_hand=BytesInHand(1_000_000)
+    )
+    await live(world, *(str(number) for number in range(50)))
+    assert len(slow.taken) == 50
+    assert 900_000 < slow.most_bytes < 1_000_000 + 2 * 101_000, "two invocations may run when the limit is reached"
+    assert world.bytes_in_hand.used == 0
 
 
 async def test_an_event_stays_claimed_during_a_long_invocation() -> None:

@@ -26,6 +26,7 @@ from anyio.abc import TaskGroup
 from poller.core.backoff import HASTY
 from poller.core.events.attempts import EventPolicy
 from poller.engine.events.attempting import Attempts
+from poller.engine.events.bytes_in_hand import BYTES_OF_A_RUN, BytesInHand
 from poller.engine.events.claims import Claim, ClaimKeeper
 from poller.engine.events.delivering import Deliverer, Place
 from poller.engine.events.health import EventHealth
@@ -57,12 +58,14 @@ class EventContext:
 
     `definition` has the options for events. `function` does not have them, because it stays open when these options
     change.
+    `bytes_in_hand` counts the events of all functions.
     `own_queue` is the daemon's own queue. `sqs_queue` is the function's SQS queue for its events, or None.
     """
 
     mapping: EventMapping
     function: OpenFunction
     definition: Function
+    bytes_in_hand: BytesInHand
     own_queue: EventQueue
     sqs_queue: EventQueue | None
     places: Mapping[Delivery, Place]
@@ -84,7 +87,11 @@ class EventMappingRunner:
         self.mapping = mapping
         self._context = context
         self._pace = Pace(context.randomness)
-        self._permits = EventPermits(room=context.function.room, pace=self._pace)
+        self._permits = EventPermits(
+            room=context.function.room,
+            pace=self._pace,
+            bytes_in_hand=BytesInHand(BYTES_OF_A_RUN, context.bytes_in_hand),
+        )
         self._depth = EventQueueDepth(waiting=0, in_flight=0)
         self._is_in_use = context.definition.event_invoke_config != EventInvokeConfig()
         self._health = EventHealth(function=mapping.function_name, source=mapping.source, clock=clock, emit=emit)
@@ -179,7 +186,7 @@ class EventMappingRunner:
             self._health.succeeded("take")
             for each in taken:
                 self._is_in_use = True
-                self._permits.begin()
+                self._permits.begin(each.event.size_in_bytes)
                 events.start_soon(self._see_to, self._keeper.hold(queue, each))
             is_hasty = not taken and anyio.current_time() - asked_at < WAIT_IN_SECONDS / 2
             hasty = hasty + 1 if is_hasty else 0
@@ -193,12 +200,14 @@ class EventMappingRunner:
 
         If this raises an unexpected exception, the run stops, but the tasks of the other events in hand may finish.
         """
+        size = claim.event.size_in_bytes
         try:
             try:
                 if claim.event.ending is None:
                     await self._attempts.attempt(claim)
             finally:
-                self._permits.answered()
+                growth = claim.event.size_in_bytes - size
+                self._permits.answered(grown_by=growth)
             if claim.event.ending is not None:
                 await self._deliverer.deliver(claim)
             await self._settler.settle(claim)
@@ -206,7 +215,7 @@ class EventMappingRunner:
             self._context.stop.fail(error)
             await self._settler.release([claim])
         finally:
-            self._permits.end()
+            self._permits.end(size + growth)
 
     async def _watch_depth(self) -> None:
         """Read how many events the queues store, again and again, until cancelled.

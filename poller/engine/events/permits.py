@@ -5,12 +5,14 @@ An event that waits only for its deliveries uses up no room, but a second limit 
 down the taking of events, but not the mappings that invoke the same function.
 If batches use up all room, one event may still be taken. It waits for the function in the same order as the batches.
 While the function is throttled, only one event at a time is tried (`pace.py`).
+While the events in hand have too many bytes, no event is taken (`bytes_in_hand.py`).
 """
 
 from __future__ import annotations
 
 import anyio
 
+from poller.engine.events.bytes_in_hand import BytesInHand
 from poller.engine.events.pace import Pace
 from poller.functions.room import FunctionRoom
 
@@ -24,22 +26,26 @@ IN_DELIVERY = 16
 class EventPermits:
     """The events in hand of one run. Not thread-safe."""
 
-    def __init__(self, *, room: FunctionRoom, pace: Pace) -> None:
+    def __init__(self, *, room: FunctionRoom, pace: Pace, bytes_in_hand: BytesInHand) -> None:
         self.in_hand = 0
         self.invoking = 0
         self._room = room
         self._pace = pace
+        self._bytes = bytes_in_hand
         self._changed = anyio.Event()
 
     def enter(self) -> None:
-        """Begin to watch the function's room, so that `some` returns when there is room. `leave` ends this."""
+        """Begin to watch the room and the bytes, so that `some` returns when there is more. `leave` ends this."""
         self._room.listen(self._wake)
+        self._bytes.listen(self._wake)
 
     @property
     def free(self) -> int:
         """Return how many events may be taken now. Zero or less means none."""
-        room = self._room
-        own = min(MOST_AT_ONCE, room.capacity + IN_DELIVERY - self.in_hand)
+        room, most = self._room, MOST_AT_ONCE
+        if self._bytes.is_full:
+            most = 0 if self.in_hand else 1
+        own = min(most, room.capacity + IN_DELIVERY - self.in_hand)
         if not room.capacity:
             return own  # the function may not be invoked, so these events end at once
         if self._pace.is_slow:
@@ -53,25 +59,29 @@ class EventPermits:
             await self._changed.wait()
         return free
 
-    def begin(self) -> None:
+    def begin(self, size_in_bytes: int) -> None:
         """Count an event that was taken."""
+        self._bytes.charge(size_in_bytes)
         self.in_hand += 1
         self.invoking += 1
         self._room.batches += 1
 
-    def answered(self) -> None:
-        """Give the room of one event free, because its attempt is over."""
+    def answered(self, *, grown_by: int) -> None:
+        """Give the room of one event free, because its attempt is over. The event now has `grown_by` more bytes."""
+        self._bytes.charge(grown_by)
         self.invoking -= 1
         self._room.batches -= 1
         self._room.changed()
 
-    def end(self) -> None:
+    def end(self, size_in_bytes: int) -> None:
         """Count one event less in hand. Call `answered` for this event before."""
+        self._bytes.give_back(size_in_bytes)
         self.in_hand -= 1
         self._wake()
 
     def leave(self) -> None:
         self._room.stop_listening(self._wake)
+        self._bytes.stop_listening(self._wake)
 
     def _wake(self) -> None:
         self._changed.set()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -58,14 +59,54 @@ def test_a_file_of_events_is_recognised_without_its_log(path: Path) -> None:
             assert other.execute("PRAGMA user_version").fetchone() == (FORMAT,)
 
 
-@pytest.mark.parametrize("found", [FORMAT + 1, FORMAT - 1])
-def test_the_error_for_a_file_of_another_format_says_what_to_do(path: Path, found: int) -> None:
+def test_the_error_for_a_file_of_a_later_format_says_what_to_do(path: Path) -> None:
     with shared(path) as file:
-        file.execute(f"PRAGMA user_version = {found}")
-    rule = f"was written by another version of poller (its format is {found}, not {FORMAT}): run that version until its"
+        file.execute(f"PRAGMA user_version = {FORMAT + 1}")
+    rule = f"was written by a newer version of poller (its format is {FORMAT + 1}, not {FORMAT}): run that version"
     assert refused(path).startswith(rule)
-    with pytest.raises(SettingsError, match="another version"), reading(path):
+    with pytest.raises(SettingsError, match="newer version"), reading(path):
         pass
+
+
+def create_first_format(path: Path) -> None:
+    """Create a file of the first format with two events of RESIZE. The second event is claimed."""
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript((Path(__file__).parent / "format_1.sql").read_text())
+
+
+def schema_of(path: Path) -> list[list[str]]:
+    """Return the words of each statement that creates a table, an index or a trigger."""
+    with closing(sqlite3.connect(path)) as file:
+        return [sql.split() for (sql,) in file.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()]
+
+
+def test_a_file_of_the_first_format_is_migrated_with_its_events(path: Path) -> None:
+    create_first_format(path)
+    with shared(path) as file:
+        first, second = take(file, RESIZE, claim="c", count=9, now=EPOCH, until=EPOCH + 60)
+        sizes = file.execute("SELECT size FROM event ORDER BY id").fetchall()
+    assert (first.event.payload, second.event.payload) == (b'{"n": 1}', b'{"n": 22}')
+    assert second.event.attempts == 1
+    assert sizes == [(8 + 2,), (9 + 28,)]
+    with shared(new := path.parent / "new.db"):
+        assert schema_of(path) == schema_of(new)
+
+
+def test_a_file_of_an_earlier_format_is_not_migrated_while_another_process_uses_it(path: Path) -> None:
+    create_first_format(path)
+    with closing(os.fdopen(EVENTS.descriptor(path, Path(f"{path}-lock")), "w")) as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        assert refused(path) == "an older version of poller still uses it: stop that one first"
+    with shared(path) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (FORMAT,)
+
+
+def test_a_person_who_reads_a_file_of_an_earlier_format_is_told_to_start_the_daemon(path: Path) -> None:
+    create_first_format(path)
+    before = path.read_bytes()
+    with pytest.raises(SettingsError, match="start the daemon, which migrates it"), reading(path):
+        pass
+    assert path.read_bytes() == before
 
 
 def test_a_state_file_is_refused_as_a_file_of_events(path: Path) -> None:

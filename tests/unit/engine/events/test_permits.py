@@ -9,6 +9,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
+from poller.engine.events.bytes_in_hand import BytesInHand
 from poller.engine.events.pace import Pace
 from poller.engine.events.permits import IN_DELIVERY, MOST_AT_ONCE, EventPermits
 from poller.functions.room import FunctionRoom
@@ -21,9 +22,9 @@ def anyio_backend() -> Any:
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
-def permits_of(capacity: int) -> tuple[EventPermits, FunctionRoom, Pace]:
+def permits_of(capacity: int, *, bytes_in_hand: BytesInHand | None = None) -> tuple[EventPermits, FunctionRoom, Pace]:
     room, pace = FunctionRoom(capacity), Pace(random.Random(1))
-    permits = EventPermits(room=room, pace=pace)
+    permits = EventPermits(room=room, pace=pace, bytes_in_hand=bytes_in_hand or BytesInHand(1000))
     permits.enter()
     return permits, room, pace
 
@@ -33,7 +34,7 @@ async def test_as_many_events_may_be_taken_as_the_function_has_room_for() -> Non
     assert permits.free == 5
     room.batches, room.short_polls = 1, 1
     assert permits.free == 3
-    permits.begin()
+    permits.begin(2)
     assert (permits.free, room.batches) == (2, 2)
 
 
@@ -45,20 +46,20 @@ async def test_one_event_may_be_taken_if_batches_use_up_the_room() -> None:
     permits, room, _ = permits_of(2)
     room.batches = 2
     assert permits.free == 1
-    permits.begin()
+    permits.begin(2)
     assert permits.free == 0
 
 
 async def test_an_answered_event_takes_no_room_but_counts_as_in_hand() -> None:
     permits, room, _ = permits_of(1)
     for _ in range(IN_DELIVERY):
-        permits.begin()
-        permits.answered()
+        permits.begin(2)
+        permits.answered(grown_by=0)
     assert (room.batches, permits.invoking, permits.in_hand, permits.free) == (0, 0, IN_DELIVERY, 1)
-    permits.begin()
-    permits.answered()
+    permits.begin(2)
+    permits.answered(grown_by=0)
     assert permits.free == 0
-    permits.end()
+    permits.end(2)
     assert permits.free == 1
 
 
@@ -66,11 +67,32 @@ async def test_one_event_at_a_time_may_be_taken_while_the_function_is_throttled(
     permits, _, pace = permits_of(5)
     pace.postponed(retry_after=None, began_at=0.0)
     assert permits.free == 1
-    permits.begin()
+    permits.begin(2)
     assert permits.free == 0
 
 
-async def waits(permits: EventPermits, room: FunctionRoom, *, until: str) -> int:
+async def test_no_event_may_be_taken_while_those_in_hand_and_their_answers_have_too_many_bytes() -> None:
+    permits, _, _ = permits_of(50, bytes_in_hand=BytesInHand(1000))
+    permits.begin(600)
+    assert permits.free == 49
+    permits.answered(grown_by=400)
+    assert permits.free == 0
+    permits.end(1000)
+    assert permits.free == 50
+
+
+async def test_a_run_may_take_one_event_at_a_time_while_other_runs_use_up_the_bytes_of_the_process() -> None:
+    process = BytesInHand(1000)
+    others, _, _ = permits_of(50, bytes_in_hand=BytesInHand(2000, process))
+    permits, room, _ = permits_of(50, bytes_in_hand=BytesInHand(2000, process))
+    others.begin(1000)
+    assert permits.free == 1
+    permits.begin(10)
+    assert permits.free == 0
+    assert await waits(permits, room, until="another run ends its event", others=others) == 49
+
+
+async def waits(permits: EventPermits, room: FunctionRoom, *, until: str, others: EventPermits | None = None) -> int:
     """Wait for a permit, and let `until` happen. Return how many events may be taken then; before, none may."""
     found: list[int] = []
 
@@ -83,7 +105,9 @@ async def waits(permits: EventPermits, room: FunctionRoom, *, until: str) -> int
             await anyio.wait_all_tasks_blocked()
             assert found == []
             if until == "an event is answered":
-                permits.answered()
+                permits.answered(grown_by=0)
+            elif others is not None:
+                others.end(1000)
             else:
                 room.batches -= 1
                 room.changed()
@@ -93,12 +117,13 @@ async def waits(permits: EventPermits, room: FunctionRoom, *, until: str) -> int
 @pytest.mark.parametrize("until", ["an event is answered", "a batch of a mapping ends"])
 async def test_a_waiting_take_continues_when_the_function_has_room(until: str) -> None:
     permits, room, _ = permits_of(2)
-    permits.begin()
+    permits.begin(2)
     room.batches += 1
     assert await waits(permits, room, until=until) == 1
 
 
 async def test_a_run_that_has_ended_no_longer_listens_to_the_room() -> None:
-    permits, room, _ = permits_of(1)
+    bytes_in_hand = BytesInHand(1000)
+    permits, room, _ = permits_of(1, bytes_in_hand=bytes_in_hand)
     permits.leave()
-    assert room._listeners == []
+    assert room._listeners == bytes_in_hand._listeners == []
