@@ -12,6 +12,8 @@ With it, the body should be `{"batchItemFailures": [{"itemIdentifier": "<id>"}, 
     failed         everything else: no JSON, another scalar or list, batchItemFailures that is no list,
                    an item without itemIdentifier, an identifier that is empty, null, no string, or of no record here
 
+If the mapping has `strict_response`, an object that has keys, but no batchItemFailures, means failed, too.
+
 We once saw AWS accept the item `{}` as success, against its own documentation. Here the batch fails, so that no record
 is lost.
 Source: AWS Lambda Developer Guide, "Handling errors for an SQS event source in Lambda" and "Configuring partial batch
@@ -69,10 +71,18 @@ _PLAIN_SUCCESSES = frozenset(
 )
 
 
-def interpret(response: Response, *, identifiers: Iterable[str], reports_item_failures: bool, event: bytes) -> Outcome:
+def interpret(
+    response: Response,
+    *,
+    identifiers: Iterable[str],
+    reports_item_failures: bool,
+    is_strict: bool = False,
+    event: bytes,
+) -> Outcome:
     """Return the outcome of a response for the batch whose records have these identifiers.
 
     `identifiers` may be a generator, because most responses do not need them. `event` is the event that was sent.
+    `is_strict` is the mapping's `strict_response`; it has no effect without `reports_item_failures`.
     """
     match response:
         case Answered(payload=payload, is_whole=is_whole):
@@ -80,7 +90,7 @@ def interpret(response: Response, *, identifiers: Iterable[str], reports_item_fa
                 return Failed("LostAnswer", EMPTY_AND_UNFINISHED, may_still_run=True)
             if not reports_item_failures or payload in _PLAIN_SUCCESSES:
                 return SUCCEEDED
-            return _item_failures(payload, identifiers, event)
+            return _item_failures(payload, identifiers, event, is_strict=is_strict)
         case FunctionError(error_type=error_type, message=message):
             return Failed(error_type, message, may_still_run=error_type in GATEWAY_ERRORS)
         case LostAnswer(reason=reason):
@@ -128,7 +138,7 @@ def from_the_first(outcome: PartlyFailed, identifiers: Sequence[str]) -> PartlyF
     return PartlyFailed(frozenset(identifiers[first:]))
 
 
-def _item_failures(payload: bytes, identifiers: Iterable[str], event: bytes) -> Outcome:
+def _item_failures(payload: bytes, identifiers: Iterable[str], event: bytes, *, is_strict: bool) -> Outcome:
     try:
         body = orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -137,7 +147,9 @@ def _item_failures(payload: bytes, identifiers: Iterable[str], event: bytes) -> 
         return SUCCEEDED
     if not isinstance(body, dict):
         return _invalid(f"the response is {_kind(body)}, not an object")
-    items = body.get("batchItemFailures")
+    if is_strict and body and ITEM_FAILURES not in body:
+        return _invalid(f"the response has no {ITEM_FAILURES}, which strict_response requires")
+    items = body.get(ITEM_FAILURES)
     if items is None or items == []:
         return SUCCEEDED
     if not isinstance(items, list):

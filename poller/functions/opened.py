@@ -31,6 +31,7 @@ class Contents(NamedTuple):
 
     `records` is the number of records. `identifiers` are the ids by which an answer names failed records; the iterable
     is read at most once. `empty_event_bytes` is the size of an event without records.
+    `is_strict` is the mapping's `strict_response`.
     """
 
     records: int = 1
@@ -38,6 +39,7 @@ class Contents(NamedTuple):
     reports_item_failures: bool = False
     oldest_age_in_seconds: float = 0.0
     empty_event_bytes: int = 0
+    is_strict: bool = False
 
 
 class Invoked(NamedTuple):
@@ -80,6 +82,7 @@ class OpenFunction:
             response,
             identifiers=contents.identifiers,
             reports_item_failures=contents.reports_item_failures,
+            is_strict=contents.is_strict,
             event=invocation.payload,
         )
         if isinstance(outcome, Oversized):

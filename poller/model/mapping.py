@@ -27,6 +27,7 @@ class QueueMapping:
     maximum_batching_window_in_seconds: int = 0
     filters: tuple[str, ...] = ()
     report_batch_item_failures: bool = False
+    strict_response: bool = False
     maximum_concurrency: int | None = None
     role_arn: str | None = None
     region: str
@@ -68,6 +69,7 @@ class StreamMapping:
     maximum_batching_window_in_seconds: int = 0
     filters: tuple[str, ...] = ()
     report_batch_item_failures: bool = False
+    strict_response: bool = False
     starting_position: StartingPosition
     parallelization_factor: int = 1
     maximum_retry_attempts: int | None = None

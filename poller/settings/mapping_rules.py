@@ -1,5 +1,6 @@
 """Which options of a mapping go together, and what must differ between mappings?
 
+    all          strict_response goes with ReportBatchItemFailures
     SQS          a batch of more than 10 needs a batching window
     FIFO queue   a batch has at most 10 messages, and there is no batching window
     stream       starting_position is required; AT_TIMESTAMP and its timestamp need each other
@@ -48,6 +49,9 @@ def mapping_rules(mapping: Entry[MappingOptions]) -> Iterator[Fault]:
     for option in ("event_source_arn", "function_name"):
         if not mapping.states(option):
             yield Fault(mapping.at(option), "is required")
+    if mapping.options.strict_response and not mapping.options.report_batch_item_failures:
+        rule = 'goes only with function_response_types = ["ReportBatchItemFailures"]'
+        yield Fault(mapping.at("strict_response"), rule, needs=(mapping.at("function_response_types"),))
     yield from filter_rules(mapping)
     source = mapping.options.event_source_arn
     if source is None:

@@ -162,6 +162,11 @@ class MappingOptions(Options):
     """["ReportBatchItemFailures"] if the function's answer names the failed records, so that only these are repeated.
     Default: []."""
 
+    strict_response: Annotated[Switch, OURS] = False
+    """Whether an answer that has no batchItemFailures fails the batch; an empty answer still means success.
+    It goes with function_response_types. With tumbling windows, the answer then has both state and batchItemFailures.
+    Default: false, as on AWS Lambda: such an answer means that every record succeeded."""
+
     scaling_config: Annotated[ScalingConfigOptions, QUEUES] = Field(default_factory=ScalingConfigOptions)
     """How far to scale; queues only."""
 

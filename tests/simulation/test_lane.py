@@ -551,6 +551,16 @@ def test_failures_under_a_misspelt_key_are_logged() -> None:
     assert scene.done == ["1", "2"]
 
 
+def test_under_strict_response_an_answer_without_item_failures_fails_the_whole_batch() -> None:
+    scene = Scene(
+        answer=lambda names: Answered(b'{"BatchItemFailures":[{"itemIdentifier":"2"}]}'),
+        options={"report_batch_item_failures": True, "strict_response": True, "maximum_retry_attempts": 0},
+    )
+    scene.play(putting(scene, "1", "2"))
+    outcomes = [(fact.outcome, fact.failed) for fact in scene.facts if isinstance(fact, BatchInvoked)]
+    assert outcomes == [("failed", 2)]
+
+
 def test_records_after_a_failed_one_are_counted_as_failed() -> None:
     scene = Scene(
         answer=lambda names: Answered(b'{"batchItemFailures":[{"itemIdentifier":"2"}]}' if "2" in names else b""),

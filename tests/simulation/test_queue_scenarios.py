@@ -75,6 +75,16 @@ def test_a_response_with_an_invalid_item_fails_the_whole_batch() -> None:
     assert len(queue.message_ids) == 4
 
 
+def test_under_strict_response_an_answer_without_item_failures_fails_the_whole_batch() -> None:
+    world = World()
+    queue = world.add_queue("q", visibility_timeout_in_seconds=30)
+    target = world.add_function("f", FunctionPlan(answer=b'{"BatchItemFailures":[]}'))
+    world.add_mapping("m", queue, "f", report_batch_item_failures=True, strict_response=True)
+    live(world, sending(world, queue, *bodies(4), stop_at=40))
+    assert [len(call.message_ids) for call in target.calls] == [4, 4]
+    assert len(queue.message_ids) == 4
+
+
 @pytest.mark.parametrize("answer", [b"{}", b"null", b""])
 def test_an_empty_response_deletes_the_whole_batch(answer: bytes) -> None:
     """[Q3]"""

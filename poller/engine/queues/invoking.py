@@ -134,6 +134,7 @@ class Invoker:
             records=len(messages),
             identifiers=(held.message.message_id for held in messages),
             reports_item_failures=self.mapping.report_batch_item_failures,
+            is_strict=self.mapping.strict_response,
             oldest_age_in_seconds=max(0.0, self.source_clock.now() - min(held.message.sent_at for held in messages)),
             empty_event_bytes=EMPTY_EVENT_BYTES,
         )

@@ -213,6 +213,7 @@ class Lane:
             records=len(records),
             identifiers=map(attrgetter("sequence_number"), records),
             reports_item_failures=context.mapping.report_batch_item_failures,
+            is_strict=context.mapping.strict_response,
             oldest_age_in_seconds=max(0.0, context.source_clock.now() - records[0].arrived_at) if records else 0.0,
             empty_event_bytes=self._window.empty_event_bytes,
         )

@@ -80,6 +80,26 @@ def test_the_error_of_a_wrong_answer_names_its_json_type(payload: bytes, detail:
     assert with_item_failures(payload) == Failed("InvalidResponse", detail)
 
 
+def strictly(payload: bytes) -> object:
+    return interpret(Answered(payload), identifiers=BATCH, reports_item_failures=True, is_strict=True, event=EVENT)
+
+
+@pytest.mark.parametrize("payload", [payload for payload in SUCCEEDED if b"statusCode" not in payload])
+def test_an_empty_answer_is_a_success_under_strict_response_too(payload: bytes) -> None:
+    assert strictly(payload) == Succeeded()
+
+
+@pytest.mark.parametrize("payload", [b'{"statusCode":200}', b'{"BatchItemFailures":[]}', b'{"state":{"count":1}}'])
+def test_an_object_without_item_failures_fails_the_batch_under_strict_response(payload: bytes) -> None:
+    assert strictly(payload) == Failed(
+        "InvalidResponse", "the response has no batchItemFailures, which strict_response requires"
+    )
+
+
+def test_named_items_fail_alone_under_strict_response_too() -> None:
+    assert strictly(b'{"batchItemFailures":[{"itemIdentifier":"b"}],"note":1}') == PartlyFailed(frozenset({"b"}))
+
+
 def test_named_items_fail_alone() -> None:
     payload = b'{"batchItemFailures":[{"itemIdentifier":"c"},{"itemIdentifier":"a"}]}'
     assert with_item_failures(payload) == PartlyFailed(frozenset({"a", "c"}))

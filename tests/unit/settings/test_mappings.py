@@ -209,6 +209,11 @@ def test_a_value_from_the_environment_is_escaped_in_the_table_of_a_pattern(loade
             'function_response_types = ["ReportBatchItemFailures", "ReportBatchItemFailures"]',
             "FunctionResponseTypes has at most one item",
         ),
+        (
+            "queue",
+            "strict_response = true",
+            'strict_response = true: goes only with function_response_types = ["ReportBatchItemFailures"]',
+        ),
         ("queue", 'role_arn = "reader"', "is not an ARN"),
         ("queue", 'role_arn = "arn:aws:iam::123456789012:user/me"', "must be a role's ARN"),
         ("queue", 'uuid = "1"', "must be a UUID"),
