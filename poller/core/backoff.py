@@ -23,9 +23,17 @@ class Backoff:
 
         The result lies between half of the full delay and the full delay.
         """
+        return self.full_delay(failures) * jitter(randomness)
+
+    def full_delay(self, failures: int) -> float:
+        """Return the same delay without its random part."""
         assert failures >= 1, failures
-        full = min(self.maximum, self.initial * 2.0 ** min(failures - 1, 32))
-        return full * (0.5 + randomness.random() / 2)
+        return min(self.maximum, self.initial * 2.0 ** min(failures - 1, 32))
+
+
+def jitter(randomness: random.Random) -> float:
+    """Return which part of a full delay to wait: a number between a half and one."""
+    return 0.5 + randomness.random() / 2
 
 
 LONGEST_ASKED_FOR_IN_SECONDS = 300.0

@@ -12,11 +12,20 @@ from poller.model.stream import StartingPosition, StateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RedeliveryBackoff:
+    """After how many seconds SQS shows a failed message again (`core/queues/redelivery.py`)."""
+
+    initial_in_seconds: int
+    maximum_in_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueMapping:
     """A mapping whose source is an SQS queue.
 
     `filters` are patterns as JSON text. A message must match at least one; if there are none, every message matches.
     `maximum_concurrency` is None if only the function's own limit applies.
+    `redelivery_backoff` is None if a failed message returns when the queue's own visibility timeout is over.
     """
 
     name: MappingName
@@ -29,6 +38,7 @@ class QueueMapping:
     report_batch_item_failures: bool = False
     strict_response: bool = False
     maximum_concurrency: int | None = None
+    redelivery_backoff: RedeliveryBackoff | None = None
     role_arn: str | None = None
     region: str
     uuid: str | None = None

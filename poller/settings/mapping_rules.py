@@ -2,6 +2,7 @@
 
     all          strict_response goes with ReportBatchItemFailures
     SQS          a batch of more than 10 needs a batching window
+    queue        the longest wait of a redelivery_backoff is not shorter than the first one
     FIFO queue   a batch has at most 10 messages, and there is no batching window
     stream       starting_position is required; AT_TIMESTAMP and its timestamp need each other
                  a tumbling window excludes filters and a parallelization_factor above 1
@@ -99,6 +100,11 @@ def _applicability(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Faul
 
 def _queue_rules(mapping: Entry[MappingOptions], source: Arn) -> Iterator[Fault]:
     options = mapping.options
+    backoff = options.redelivery_backoff
+    if backoff is not None and backoff.maximum_in_seconds < backoff.initial_in_seconds:
+        shortest = mapping.at("redelivery_backoff", "initial_in_seconds")
+        rule = f"must not be less than initial_in_seconds ({backoff.initial_in_seconds})"
+        yield Fault(mapping.at("redelivery_backoff", "maximum_in_seconds"), rule, needs=(shortest,))
     size, window = mapping.at("batch_size"), mapping.at("maximum_batching_window_in_seconds")
     if source.resource.endswith(".fifo"):
         if options.batch_size is not None and options.batch_size > FIFO_BATCH_SIZE.highest:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from poller.model.ids import FunctionName, MappingName
-from poller.model.mapping import OnFailure, QueueMapping, StreamMapping
+from poller.model.mapping import OnFailure, QueueMapping, RedeliveryBackoff, StreamMapping
 from poller.model.stream import AtTimestamp, Latest, StartingPosition, TrimHorizon
 from poller.settings.arns import DestinationArn, RoleArn, SourceArn, kinds
 from poller.settings.fields import (
@@ -27,6 +27,9 @@ from poller.settings.options import OURS, ApiName, Follows, For, Options, Range,
 from poller.settings.reading import Entry
 
 API = 'AWS Lambda API Reference, "CreateEventSourceMapping"'
+
+TWELVE_HOURS = 'Amazon SQS API Reference, "ChangeMessageVisibility"'
+"""The source of the longest time for which a message can be hidden."""
 
 QUEUE_BATCH_SIZE = 10
 """The default batch size of a mapping of a queue. Source: the page in `API`."""
@@ -107,6 +110,20 @@ class ScalingConfigOptions(Options):
     Default: only the function's reserved_concurrency holds."""
 
 
+class RedeliveryBackoffOptions(Options):
+    """How long a failed message of a queue waits until it is received again."""
+
+    initial_in_seconds: Annotated[int, Range(1, 43_200, "seconds", source=TWELVE_HOURS)] = 5
+    """How long a failed message of a queue waits until it is received again, from 1 to 43200 seconds.
+    The wait doubles with each receive of the message, and up to half of it is left out at random.
+    Without redelivery_backoff, a failed message waits until the queue's own visibility timeout is over.
+    Default: 5."""
+
+    maximum_in_seconds: Annotated[int, Range(1, 43_200, "seconds", source=TWELVE_HOURS)] = 900
+    """The longest of these waits, from 1 to 43200 seconds.
+    Default: 900."""
+
+
 class OnFailureOptions(Options):
     """Where discarded records are reported."""
 
@@ -169,6 +186,11 @@ class MappingOptions(Options):
 
     scaling_config: Annotated[ScalingConfigOptions, QUEUES] = Field(default_factory=ScalingConfigOptions)
     """How far to scale; queues only."""
+
+    redelivery_backoff: Annotated[
+        RedeliveryBackoffOptions | None, OURS, QUEUES, Unstated("the queue's own visibility timeout holds")
+    ] = None
+    """How long a failed message waits until it is received again; queues only."""
 
     starting_position: Annotated[Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] | None, STREAMS] = None
     """Where to begin, required for a stream: the oldest record (TRIM_HORIZON), the next one (LATEST), or AT_TIMESTAMP.
@@ -253,7 +275,14 @@ def mapping_value(mapping: Entry[MappingOptions], function: FunctionName) -> Que
         "uuid": options.uuid or str(uuid.uuid5(uuid.NAMESPACE_URL, f"poller:mapping:{name}")),
     }
     if source.service == "sqs":
-        return built(QueueMapping, options, batch_size=options.batch_size or QUEUE_BATCH_SIZE, **others)
+        backoff = options.redelivery_backoff
+        return built(
+            QueueMapping,
+            options,
+            batch_size=options.batch_size or QUEUE_BATCH_SIZE,
+            redelivery_backoff=backoff and built(RedeliveryBackoff, backoff),
+            **others,
+        )
     return built(
         StreamMapping,
         options,

@@ -130,7 +130,7 @@ class Seen:
                         self.is_running = True
                         return
                     self.invoked.append(batch)
-                    delivery.answered(outcome_of(batch, next(script)), may_run_until=RUNS_UNTIL)
+                    delivery.answered(outcome_of(batch, next(script)), now=0.0, may_run_until=RUNS_UNTIL)
                 case Finish(delete=delete, show=show):
                     self.deleted += names(list(delete))
                     self.shown += names(list(show))
@@ -173,7 +173,7 @@ def test_no_message_is_invoked_after_an_earlier_one_of_its_group_was_given_up(
             batch = names(list(delivery.messages))
             assert not given_up & {group_of(name) for name in batch}
             delivery.begin()
-            delivery.answered(outcome_of(batch, next(deeds)), may_run_until=RUNS_UNTIL)
+            delivery.answered(outcome_of(batch, next(deeds)), now=0.0, may_run_until=RUNS_UNTIL)
 
 
 @given(BATCHES, SCRIPT, st.integers(0, 12))

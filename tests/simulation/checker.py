@@ -13,11 +13,12 @@ a clean stop             what was not handed over is visible again
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from poller.facts import BatchInvoked
+from poller.model.mapping import RedeliveryBackoff
 from tests.fakes.queue import Entry, FakeQueue
 from tests.fakes.target import Call
 
@@ -154,6 +155,44 @@ def check_failed_messages_come_again_in_time(
                 latest = max(latest, call.ended_at + timeout_in_seconds)
             if not due_at <= shown_at[receipt] <= latest + slack_in_seconds:
                 raise Violation(f"{message_id} was shown at {shown_at[receipt]}, not at {latest}: {call}")
+
+
+def check_failed_messages_come_again_by_backoff(
+    queue: FakeQueue,
+    calls: Iterable[Call],
+    backoff: RedeliveryBackoff,
+    *,
+    timeout_in_seconds: float,
+    slack_in_seconds: float,
+) -> None:
+    """Check that a failed message is shown at the time that `redelivery_backoff` gives, by its number of receives.
+
+    The first failed message of a group gives the time of the whole group.
+    A group whose answer was lost may wait for the whole timeout of its function.
+    """
+    receives: Counter[str] = Counter()
+    count_of: dict[str | None, int] = {}
+    for entry in queue.history:
+        if entry.kind in ("received", "repeated"):
+            receives[entry.message_id] += entry.kind == "received"
+            count_of[entry.receipt] = receives[entry.message_id]
+    shown_at = {entry.receipt: entry.at for entry in queue.history if _is_shown(entry)}
+    for call in calls:
+        if call.ending not in ("failed", "partly_failed", "answer_lost"):
+            continue
+        first_of: dict[str, str] = {}
+        for message_id, receipt, group in zip(call.message_ids, call.receipts, call.groups, strict=True):
+            if message_id in call.done:
+                continue
+            decisive = receipt if group is None else first_of.setdefault(group, receipt)
+            if receipt not in shown_at:
+                continue
+            full = min(backoff.maximum_in_seconds, backoff.initial_in_seconds * 2 ** (count_of[decisive] - 1))
+            earliest, latest = call.ended_at + full / 2, call.ended_at + full
+            if queue.is_fifo and call.ending == "answer_lost":
+                latest = max(latest, call.ended_at + timeout_in_seconds)
+            if not earliest <= shown_at[receipt] <= latest + slack_in_seconds:
+                raise Violation(f"{message_id} was shown at {shown_at[receipt]}, not {earliest} to {latest}: {call}")
 
 
 def check_groups_are_shown_in_order(

@@ -14,7 +14,7 @@ import anyio
 import orjson
 
 from poller.facts import BatchInvoked
-from poller.model.mapping import QueueMapping
+from poller.model.mapping import QueueMapping, RedeliveryBackoff
 from tests.fakes.faults import Fault, FaultPlan, Outage
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan
@@ -144,6 +144,9 @@ class Queues:
             filters=(FILTER,) if randomness.random() < 0.4 else (),
             report_batch_item_failures=self.plan.names_failures,
             maximum_concurrency=randomness.choice([None, None, 1, 3]),
+            redelivery_backoff=Random(self.shape.seed + 3 + number).choice(
+                [None, None, RedeliveryBackoff(initial_in_seconds=2, maximum_in_seconds=60)]
+            ),
         )
         groups = randomness.choice([1, 3, 20])
         for _ in range(self.shape.messages):
@@ -180,9 +183,18 @@ class Queues:
             checker.check_queue(queue, calls, matches)
             if self.shape.is_calm:
                 checker.check_every_receive_is_invoked(queue, calls, matches)
-                checker.check_failed_messages_come_again_in_time(
-                    queue, calls, timeout_in_seconds=self.timeout, slack_in_seconds=REDELIVERY_SLACK_IN_SECONDS
-                )
+                if mapping.redelivery_backoff is None:
+                    checker.check_failed_messages_come_again_in_time(
+                        queue, calls, timeout_in_seconds=self.timeout, slack_in_seconds=REDELIVERY_SLACK_IN_SECONDS
+                    )
+                else:
+                    checker.check_failed_messages_come_again_by_backoff(
+                        queue,
+                        calls,
+                        mapping.redelivery_backoff,
+                        timeout_in_seconds=self.timeout,
+                        slack_in_seconds=REDELIVERY_SLACK_IN_SECONDS,
+                    )
                 if queue.is_fifo:
                     checker.check_groups_are_shown_in_order(queue, calls, matches)
             most = min(self.shape.concurrency, mapping.maximum_concurrency or self.shape.concurrency)

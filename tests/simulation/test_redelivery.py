@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -9,6 +10,7 @@ import pytest
 
 from poller.errors import AccessDenied, Unreachable
 from poller.facts import VisibilityChangeFailed
+from poller.model.mapping import RedeliveryBackoff
 from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.queue import FakeQueue
 from tests.fakes.target import FunctionPlan
@@ -59,6 +61,48 @@ def test_a_message_that_fails_after_the_queues_own_timeout_is_received_again_at_
     live(world, sending(world, queue, "x", stop_at=120))
     assert [call.began_at for call in target.calls] == pytest.approx([0, 50, 100], abs=0.1)
     assert changes(queue)[-1] == "0"
+
+
+BACKOFF = RedeliveryBackoff(initial_in_seconds=4, maximum_in_seconds=20)
+
+
+@pytest.mark.parametrize("name", QUEUES)
+@pytest.mark.parametrize("visibility_timeout", [1, 30, 300])
+def test_a_redelivery_backoff_decides_when_a_failed_message_is_received_again(
+    name: str, visibility_timeout: int
+) -> None:
+    world = World()
+    queue = world.add_queue(name, visibility_timeout_in_seconds=visibility_timeout)
+    target = world.add_function("f", FunctionPlan(failure_rate=1.0), timeout_in_seconds=10)
+    world.add_mapping("m", queue, "f", redelivery_backoff=BACKOFF)
+    live(world, sending(world, queue, "x", stop_at=100))
+    waits = [later.began_at - earlier.ended_at for earlier, later in pairwise(target.calls)]
+    assert len(waits) >= 6
+    for wait, full in zip(waits, [4, 8, 16, *[20] * len(waits)], strict=False):
+        assert full / 2 <= wait <= full + 1.5, waits
+
+
+def test_a_group_returns_after_the_delay_of_its_first_failed_message_and_in_order() -> None:
+    world = World()
+    queue = world.add_queue("q.fifo", visibility_timeout_in_seconds=60)
+    plan = FunctionPlan(names_failures=True, duration_in_seconds=(0.5, 0.5))
+    target = world.add_function("f", plan, timeout_in_seconds=10)
+    world.add_mapping("m", queue, "f", report_batch_item_failures=True, redelivery_backoff=BACKOFF)
+
+    async def until(life: Life) -> None:
+        ids = [world.sqs.send(queue, body, group="g", deduplication_id=body) for body in ("a", "b", "c")]
+        plan.poison.add(ids[1])
+        await anyio.sleep(30)
+        life.begin_stop()
+        assert target.calls[0].message_ids == ids
+        assert [call.message_ids for call in target.calls[1:]] == [ids[1:]] * (len(target.calls) - 1)
+
+    live(world, until)
+    assert len(target.calls) >= 4
+    checker.check_groups_are_shown_in_order(queue, target.calls)
+    checker.check_failed_messages_come_again_by_backoff(
+        queue, target.calls, BACKOFF, timeout_in_seconds=10, slack_in_seconds=1.5
+    )
 
 
 def test_the_timeout_of_each_message_of_a_window_counts_from_its_own_receive() -> None:

@@ -52,9 +52,10 @@ import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal, NamedTuple, assert_never
 
-from poller.core.backoff import POSTPONED, at_least
+from poller.core.backoff import POSTPONED, Backoff, at_least
 from poller.core.queues.in_hand import MessageInHand
 from poller.core.queues.ordering import groups_of, without_gaps
+from poller.core.queues.redelivery import delay_return
 from poller.model.ids import MessageGroupId, RequestId
 from poller.model.outcome import Failed, Outcome, Oversized, PartlyFailed, Postponed, Succeeded
 
@@ -114,10 +115,19 @@ class Delivery:
         "_new_request_id",
         "_phase",
         "_randomness",
+        "_redelivery_backoff",
     )
 
-    def __init__(self, *, new_request_id: Callable[[], RequestId], randomness: random.Random) -> None:
+    def __init__(
+        self,
+        *,
+        new_request_id: Callable[[], RequestId],
+        randomness: random.Random,
+        redelivery_backoff: Backoff | None = None,
+    ) -> None:
+        """Without a `redelivery_backoff`, a failed message returns at the end of the queue's visibility timeout."""
         self._new_request_id = new_request_id
+        self._redelivery_backoff = redelivery_backoff
         self._randomness = randomness
         self._batches: list[Batch] = []  # the last batch is open while messages are added, and is the top afterwards
         self._filtered_out: list[MessageInHand] = []
@@ -245,8 +255,8 @@ class Delivery:
         self._phase = "running"
         self._batches[-1].attempts += 1
 
-    def answered(self, outcome: Outcome, *, may_run_until: float) -> None:
-        """Decide what happens to the batch on top, after the call had this outcome.
+    def answered(self, outcome: Outcome, *, now: float, may_run_until: float) -> None:
+        """Decide what happens to the batch on top, after the call had this outcome. Times are on anyio's clock.
 
         If the function may still run, it runs until `may_run_until` at the latest.
         """
@@ -264,9 +274,9 @@ class Delivery:
             case PartlyFailed(failed=failed):
                 undone = [held for held in batch.messages if held.message.message_id in failed]
                 done = [held for held in batch.messages if held.message.message_id not in failed]
-                self._decide(done, self._with_followers(undone))
+                self._decide(done, self._delayed(undone, now))
             case Failed(may_still_run=may_still_run):
-                undone = self._with_followers(batch.messages)
+                undone = self._delayed(batch.messages, now)
                 for held in (*undone, *batch.aside) if may_still_run else ():
                     if held.group is not None:
                         held.return_at(max(held.returns_at, may_run_until))
@@ -309,8 +319,17 @@ class Delivery:
         )
         self._phase = "answered"
 
+    def _delayed(self, failed: Sequence[MessageInHand], now: float) -> list[MessageInHand]:
+        """Return the failed messages and their followers, each with the time at which it returns to the queue."""
+        undone = self._with_followers(failed)
+        if self._redelivery_backoff is not None:
+            groups = groups_of(held.group for held in undone)
+            aside = [held for held in self._batches[-1].aside if held.group in groups]
+            delay_return([*undone, *aside], self._redelivery_backoff, now=now, randomness=self._randomness)
+        return undone
+
     def _halve(self, batch: Batch) -> None:
-        """Return the two halves of a batch.
+        """Replace the batch on top by its two halves.
 
         The messages set aside come after all others, so the second half gets them.
         """

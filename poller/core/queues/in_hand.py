@@ -66,6 +66,12 @@ class MessageInHand:
     def group(self) -> MessageGroupId | None:
         return self.message.message_group_id
 
+    @property
+    def receive_count(self) -> int:
+        """Return how often SQS has delivered the message, this receive included; 1 if SQS does not say."""
+        count = self.message.record.get("attributes", {}).get("ApproximateReceiveCount", "")
+        return max(1, int(count)) if count.isascii() and count.isdecimal() and len(count) < 10 else 1
+
     def return_at(self, moment: float) -> None:
         """Make the message visible at this time, and not at the end of the queue's own visibility timeout."""
         self.returns_at = moment

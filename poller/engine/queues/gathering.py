@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from poller.core import envelope
+from poller.core.backoff import Backoff
 from poller.core.batching import BatchBuilder
 from poller.core.event_limit import EventLimit
 from poller.core.filtering import RecordFilter
@@ -57,6 +58,7 @@ class Gatherer:
     ) -> None:
         self._mapping = mapping
         self._window = mapping.maximum_batching_window_in_seconds
+        self._redelivery_backoff = _redelivery_backoff(mapping)
         self._receiver = receiver
         self._filters = filters
         self._keeper = keeper
@@ -75,7 +77,11 @@ class Gatherer:
         begun.
         If this raises an unexpected exception, it first makes the gathered messages visible again.
         """
-        delivery = Delivery(new_request_id=self._new_request_id, randomness=self._randomness)
+        delivery = Delivery(
+            new_request_id=self._new_request_id,
+            randomness=self._randomness,
+            redelivery_backoff=self._redelivery_backoff,
+        )
         try:
             await self._gather_into(delivery)
         except Exception:
@@ -200,3 +206,8 @@ class Gatherer:
                 await self._finisher.delete(filtered_out)
                 left = []
             delivery.filtered_out_are_deleted(filtered_out, but=left)
+
+
+def _redelivery_backoff(mapping: QueueMapping) -> Backoff | None:
+    backoff = mapping.redelivery_backoff
+    return None if backoff is None else Backoff(initial=backoff.initial_in_seconds, maximum=backoff.maximum_in_seconds)

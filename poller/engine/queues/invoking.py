@@ -93,7 +93,8 @@ class Invoker:
                 if not is_hidden:
                     return True
             invoked = await self._call_function(delivery, step)
-        delivery.answered(invoked.outcome, may_run_until=anyio.current_time() + self._timeout_in_seconds)
+        now = anyio.current_time()
+        delivery.answered(invoked.outcome, now=now, may_run_until=now + self._timeout_in_seconds)
         self.invocations.ended(invoked, retry_in=delivery.pause)
         feedback.ended(invoked.outcome)
         return True

@@ -214,6 +214,21 @@ def test_a_value_from_the_environment_is_escaped_in_the_table_of_a_pattern(loade
             "strict_response = true",
             'strict_response = true: goes only with function_response_types = ["ReportBatchItemFailures"]',
         ),
+        (
+            "queue",
+            "redelivery_backoff = { initial_in_seconds = 0, maximum_in_seconds = 10 }",
+            "initial_in_seconds = 0: must be a whole number of seconds from 1 to 43200",
+        ),
+        (
+            "queue",
+            "redelivery_backoff = { maximum_in_seconds = 4 }",
+            "maximum_in_seconds = 4: must not be less than initial_in_seconds (5)",
+        ),
+        (
+            "kinesis",
+            "redelivery_backoff = { initial_in_seconds = 5, maximum_in_seconds = 9 }",
+            "It goes with an SQS queue, not with a Kinesis stream",
+        ),
         ("queue", 'role_arn = "reader"', "is not an ARN"),
         ("queue", 'role_arn = "arn:aws:iam::123456789012:user/me"', "must be a role's ARN"),
         ("queue", 'uuid = "1"', "must be a UUID"),

@@ -8,6 +8,7 @@ from itertools import count
 
 import pytest
 
+from poller.core.backoff import Backoff
 from poller.core.queues.delivery import Delivery, Finish, Invoke, Step, Wait, give_back
 from poller.core.queues.in_hand import MessageInHand, Receive
 from poller.model.ids import MessageGroupId, MessageId, ReceiptHandle, RequestId
@@ -18,6 +19,7 @@ SUCCEEDED = Succeeded()
 TIMEOUT = 100.0
 """The time when the messages become visible by themselves; they were received at 0."""
 
+NOW = 50.0
 MAY_RUN_UNTIL = 500.0
 
 
@@ -35,9 +37,13 @@ def names(messages: Sequence[MessageInHand]) -> str:
 class Hand:
     """A delivery and its steps. `batches` are separated by bars, as in `a1 a2 | a3`."""
 
-    def __init__(self, batches: str = "", *, aside: str = "", filtered_out: str = "") -> None:
+    def __init__(
+        self, batches: str = "", *, aside: str = "", filtered_out: str = "", backoff: Backoff | None = None
+    ) -> None:
         ids = count(1)
-        self.delivery = Delivery(new_request_id=lambda: RequestId(f"r{next(ids)}"), randomness=random.Random(1))
+        self.delivery = Delivery(
+            new_request_id=lambda: RequestId(f"r{next(ids)}"), randomness=random.Random(1), redelivery_backoff=backoff
+        )
         self.messages: dict[str, MessageInHand] = {}
         for batch in batches.split("|"):
             self.delivery.put([self._held(name) for name in batch.split()], begins_batch=True)
@@ -60,7 +66,7 @@ class Hand:
     def answer(self, outcome: Outcome) -> Step | None:
         """Invoke, and return the step after this outcome."""
         self.invoke()
-        self.delivery.answered(outcome, may_run_until=MAY_RUN_UNTIL)
+        self.delivery.answered(outcome, now=NOW, may_run_until=MAY_RUN_UNTIL)
         return self.delivery.step()
 
     def finish(self, outcome: Outcome) -> tuple[str, str]:
@@ -103,14 +109,14 @@ def test_an_outcome_says_which_messages_are_deleted_and_which_are_shown_again(
 def test_a_batch_that_is_postponed_is_invoked_again_unchanged_and_keeps_its_request_id() -> None:
     hand = Hand("1 2")
     assert hand.invoke() == "1 2: r1 1"
-    hand.delivery.answered(Postponed("Throttled", None, True), may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(Postponed("Throttled", None, True), now=NOW, may_run_until=MAY_RUN_UNTIL)
     first = hand.delivery.pause
     assert first is not None
     assert 0.1 <= first <= 0.2
     assert hand.delivery.step() == Wait(first)
     assert hand.delivery.pause is None, "it is waited for once"
     assert hand.invoke() == "1 2: r1 2"
-    hand.delivery.answered(Postponed("Throttled", 17.0, True), may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(Postponed("Throttled", 17.0, True), now=NOW, may_run_until=MAY_RUN_UNTIL)
     assert hand.delivery.step() == Wait(17.0), "the pause that the function asks for"
     assert hand.invoke() == "1 2: r1 3"
 
@@ -130,7 +136,7 @@ def test_several_batches_are_invoked_one_after_another_each_with_its_own_request
     asked = []
     for _ in range(3):
         asked.append(hand.invoke())
-        hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
+        hand.delivery.answered(SUCCEEDED, now=NOW, may_run_until=MAY_RUN_UNTIL)
         assert isinstance(hand.delivery.step(), Finish)
     assert asked == ["1 2: r1 1", "3: r2 1", "4 5: r3 1"]
     assert hand.delivery.step() is None
@@ -140,13 +146,13 @@ def test_several_batches_are_invoked_one_after_another_each_with_its_own_request
 def test_a_batch_that_is_too_large_is_invoked_as_two_halves_in_order() -> None:
     hand = Hand("1 2 3 | 4")
     assert hand.invoke() == "1 2 3: r1 1"
-    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(Oversized("HTTP.413"), now=NOW, may_run_until=MAY_RUN_UNTIL)
     assert hand.delivery.pause is None
     assert hand.invoke() == "1: r2 1"
-    hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(SUCCEEDED, now=NOW, may_run_until=MAY_RUN_UNTIL)
     assert hand.finished(hand.delivery.step()) == ("1", "")
     assert hand.invoke() == "2 3: r3 1"
-    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(Oversized("HTTP.413"), now=NOW, may_run_until=MAY_RUN_UNTIL)
     assert [hand.finish(SUCCEEDED) for _ in range(3)] == [("2", ""), ("3", ""), ("4", "")]
     assert hand.delivery.step() is None
 
@@ -171,7 +177,7 @@ def test_a_message_that_is_not_done_removes_its_group_from_the_later_batches(
 def test_a_half_that_fails_removes_its_groups_from_the_other_half() -> None:
     hand = Hand("a1 b1 a2 b2")
     assert hand.invoke() == "a1 b1 a2 b2: r1 1"
-    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(Oversized("HTTP.413"), now=NOW, may_run_until=MAY_RUN_UNTIL)
     assert hand.finish(PartlyFailed(frozenset({"a1"}))) == ("b1", "a1 a2")
     assert hand.finish(SUCCEEDED) == ("b2", "")
 
@@ -238,7 +244,7 @@ def test_a_message_that_may_be_visible_and_the_later_ones_of_its_group_are_not_i
     assert hand.messages["a1"].is_lost, "it is never hidden again"
     assert not hand.messages["a2"].is_lost
     hand.delivery.begin()
-    hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(SUCCEEDED, now=NOW, may_run_until=MAY_RUN_UNTIL)
     assert hand.finished(hand.delivery.step()) == ("b1 2", "a1 a2 1 a3")
     assert hand.finish(SUCCEEDED) == ("b2", "")
 
@@ -276,12 +282,12 @@ def test_all_messages_in_hand_stay_hidden_except_those_to_be_shown_and_those_set
     assert hand.hidden() == "8 a1 a2 b1 b2"
     hand.invoke()
     assert hand.hidden() == "8 a1 a2 b1 b2"
-    hand.delivery.answered(PartlyFailed(frozenset({"a2"})), may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(PartlyFailed(frozenset({"a2"})), now=NOW, may_run_until=MAY_RUN_UNTIL)
     hand.delivery.step()
     assert hand.hidden() == "8 a1 b1 b2", "a1 and 8 are being deleted"
     hand.invoke()
     assert hand.hidden() == "b1 b2"
-    hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(SUCCEEDED, now=NOW, may_run_until=MAY_RUN_UNTIL)
     hand.delivery.step()
     assert hand.hidden() == "b1"
     hand.delivery.step()
@@ -326,7 +332,7 @@ def test_a_stop_does_not_change_earlier_decisions() -> None:
     for asked_for_the_step in (False, True):
         hand = Hand("a1 a2 | b1")
         hand.invoke()
-        hand.delivery.answered(PartlyFailed(frozenset({"a2"})), may_run_until=MAY_RUN_UNTIL)
+        hand.delivery.answered(PartlyFailed(frozenset({"a2"})), now=NOW, may_run_until=MAY_RUN_UNTIL)
         if asked_for_the_step:
             hand.delivery.step()
         assert hand.give_back() == {"a1": "deleted", "a2": TIMEOUT, "b1": 0.0}
@@ -343,7 +349,7 @@ def test_at_a_stop_a_group_that_runs_in_one_delivery_is_busy_in_the_others_too()
 def test_a_call_out_of_order_raises() -> None:
     hand = Hand("1")
     with pytest.raises(AssertionError):
-        hand.delivery.answered(SUCCEEDED, may_run_until=MAY_RUN_UNTIL)
+        hand.delivery.answered(SUCCEEDED, now=NOW, may_run_until=MAY_RUN_UNTIL)
     hand.invoke()
     with pytest.raises(AssertionError):
         hand.delivery.step()
@@ -371,7 +377,7 @@ def test_a_group_whose_function_has_ended_is_shown_after_the_queues_own_timeout(
 def test_messages_set_aside_are_shown_with_the_second_half_of_their_batch() -> None:
     hand = Hand("1 2", aside="3")
     hand.invoke()
-    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(Oversized("HTTP.413"), now=NOW, may_run_until=MAY_RUN_UNTIL)
     assert hand.finish(SUCCEEDED) == ("1", "")
     assert hand.finish(SUCCEEDED) == ("2", "3")
 
@@ -379,9 +385,23 @@ def test_messages_set_aside_are_shown_with_the_second_half_of_their_batch() -> N
 def test_messages_set_aside_are_not_shown_before_an_earlier_message_of_their_group_is_done() -> None:
     hand = Hand("a1 b1", aside="b2 a2")
     hand.invoke()
-    hand.delivery.answered(Oversized("HTTP.413"), may_run_until=MAY_RUN_UNTIL)
+    hand.delivery.answered(Oversized("HTTP.413"), now=NOW, may_run_until=MAY_RUN_UNTIL)
     assert hand.finish(Failed("error")) == ("", "a1 a2"), "a failed message takes what was set aside of its group along"
     assert hand.finish(SUCCEEDED) == ("b1", "b2")
+
+
+@pytest.mark.parametrize("batches", ["a1 2", "a1 2 | a3"])
+@pytest.mark.parametrize("outcome", [PartlyFailed(frozenset({"a1"})), Failed("error")])
+def test_with_a_redelivery_backoff_a_group_returns_together_and_set_aside_messages_of_others_as_usual(
+    outcome: Outcome, batches: str
+) -> None:
+    hand = Hand(batches, aside="a2 b1", backoff=Backoff(initial=64.0, maximum=64.0))
+    hand.answer(outcome)
+    of_group = {message.returns_at for name, message in hand.messages.items() if name.startswith("a")}
+    assert len(of_group) == 1
+    assert NOW + 32 <= min(of_group) <= NOW + 64
+    assert hand.messages["b1"].returns_at == TIMEOUT
+    assert (hand.messages["2"].returns_at == TIMEOUT) == isinstance(outcome, PartlyFailed)
 
 
 @pytest.mark.parametrize("is_invoked", [False, True])

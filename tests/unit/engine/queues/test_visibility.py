@@ -117,7 +117,7 @@ def test_a_failed_message_is_not_hidden_by_a_call_that_waited_in_line_when_it_fa
     queue = Queue(slow=3.0)
 
     async def fails(hand: Hand) -> None:
-        hand.delivery.answered(Failed("error"), may_run_until=MAY_RUN_UNTIL)
+        hand.delivery.answered(Failed("error"), now=0.0, may_run_until=MAY_RUN_UNTIL)
         await hand.finish()
 
     beside_the_keeper(queue, 105, fails)
@@ -142,7 +142,7 @@ def test_a_failed_message_is_shown_after_the_last_of_two_calls_that_hide_it() ->
     async def hides_again_and_fails(hand: Hand) -> None:
         queue.slow = 0.0
         assert await hand.keeper.hide_for(hand.messages, 90.0)
-        hand.delivery.answered(Failed("error"), may_run_until=MAY_RUN_UNTIL)
+        hand.delivery.answered(Failed("error"), now=0.0, may_run_until=MAY_RUN_UNTIL)
         await hand.finish()
 
     beside_the_keeper(queue, 1, hides_again_and_fails)
@@ -154,7 +154,7 @@ def test_a_message_that_was_deleted_meanwhile_does_not_count_as_a_failure_to_hid
     queue = Queue(slow=3.0)
 
     async def succeeds(hand: Hand) -> None:
-        hand.delivery.answered(Succeeded(), may_run_until=MAY_RUN_UNTIL)
+        hand.delivery.answered(Succeeded(), now=0.0, may_run_until=MAY_RUN_UNTIL)
         await hand.finish()
         await anyio.sleep(10)
 
