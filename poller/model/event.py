@@ -1,6 +1,6 @@
 """What is an asynchronous event? A payload that the daemon has accepted, and with which it invokes a function later.
 
-    accepted ──> taken ──> invoked ──┬──> put back: it is due again later (a failure, a throttle)
+    accepted ──> taken ──> invoked ──┬──> returned to the queue, and due again later (a failure, a throttle)
                                      └──> ended ──> delivered to destinations and dead-letter queue ──> removed
                                                         └──> stuck: a destination does not accept the record
 
@@ -39,7 +39,7 @@ Delivery = Literal["on_success", "on_failure", "dead_letter"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastAttempt:
-    """What an invocation record says of the last attempt.
+    """The last attempt with an event, as an invocation record shows it.
 
     `status_code` is 200 if the function ran, 429 if it was throttled, 404 if it does not exist, 500 if the service
     failed, and 400 if the event cannot be invoked.
@@ -60,7 +60,7 @@ class Ending:
     """How an event ended, and which deliveries it still needs.
 
     `at` is the time of the end in epoch seconds. `last` is None if no attempt was made.
-    `rejections` counts the rounds of deliveries in which every failure was lasting, since `rejected_since` (epoch
+    `rejections` is the number of rounds of deliveries in which every failure was lasting, since `rejected_since` (epoch
     seconds).
     """
 
@@ -113,9 +113,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenEvent:
-    """An event that this process has claimed. `handle` identifies the claim in the queue of the event.
+    """An event that this process has claimed. `handle` identifies the claim in the event's queue.
 
-    No other take gets the event before `claimed_until` (epoch seconds).
+    No other process gets the event before `claimed_until` (epoch seconds).
     """
 
     event: Event

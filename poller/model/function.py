@@ -16,7 +16,10 @@ from poller.model.ids import FunctionName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LambdaApi:
-    """A function behind AWS Lambda's Invoke API. `name` is a name or an unqualified ARN, for the request's path."""
+    """A function on AWS Lambda.
+
+    `name` is a name or an ARN without a qualifier, for the path of a request to the Invoke API.
+    """
 
     name: str
     qualifier: str | None
@@ -65,14 +68,14 @@ FunctionKind = LambdaApi | HttpService | ChildProcess
 
 
 EventDestination = Arn | FunctionName
-"""Where the record of an ended event goes: the ARN of an AWS resource, or a function of the same settings file."""
+"""The receiver of records about events: the ARN of an AWS resource, or a function of the same settings file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventInvokeConfig:
     """What the file says about the asynchronous events of a function.
 
-    `maximum_retry_attempts` and `maximum_event_age_in_seconds` are None if the file does not say them: then AWS's
+    `maximum_retry_attempts` and `maximum_event_age_in_seconds` are None if the file does not have them. Then AWS's
     defaults apply (`core/events/attempts.py`).
     `dead_letter_arn` is a queue or a topic that gets the payload of each event that fails.
     `event_queue_arn` is the queue that holds the events that wait. If it is None, the daemon's own file holds them.
@@ -93,9 +96,10 @@ class Function:
     """A function that mappings, senders of events, and clients of the Invoke API invoke.
 
     `arn` is its ARN in contexts and invocation records: the configured one, unchanged, or one made from its name.
-    `reserved_concurrency` is the maximum number of invocations that run at once, over all that invoke the function.
-    If it is 0, the function is never invoked.
-    `is_concurrency_reserved` says whether the file states this number; a call beyond it is then refused at once.
+    `reserved_concurrency` is the maximum number of invocations of the function that run at once. With 0, the function
+    is never invoked.
+    `is_concurrency_reserved` says whether the file states this number. If so, a client's call beyond this number is
+    refused at once.
     """
 
     name: FunctionName

@@ -5,7 +5,7 @@ Every kind of function (Lambda, HTTP, child process) has the same six kinds of r
 
     Answered        the function ran and returned something
     FunctionError   the function ran, or began to run, and failed: exception, timeout, exit
-    Throttled       the function has no room now, so the call was refused before it ran; it is tried again
+    Throttled       the function runs too many invocations already, so it did not run; the call is tried again
     Unreachable     the call did not reach the function; it is tried again
     TooLarge        the call was refused before the function ran, because the event is too large; a batch of
                     several records is tried again in halves
@@ -48,10 +48,11 @@ class Invocation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The function ran. `payload` is its result as JSON; it is empty if the answer had no body.
+    """The function ran. `payload` is its result as JSON, or empty if the answer had no body.
 
-    `log_tail` is the end of the function's log; it is empty if the invocation did not ask for it.
-    `is_whole` is false if the payload is empty and may be lost: only the end of the connection ended the answer.
+    `log_tail` is the end of the function's log, or empty if the invocation did not ask for it.
+    `is_whole` is false if the payload is empty and may be lost, because only the end of the connection ended the
+    answer.
     """
 
     payload: bytes
@@ -65,7 +66,7 @@ class FunctionError:
     """The function failed. `error_type` and `message` come from its error document; `payload` is this document.
 
     `log_tail` is the end of the function's log; it is empty if the log is not available.
-    `is_init_failure` is true if the function surely failed before it asked for its first event.
+    `is_init_failure` is true if the function certainly failed before it asked for its first event.
     """
 
     error_type: str
@@ -80,8 +81,9 @@ class FunctionError:
 class Throttled:
     """The call was refused before the function ran, because too many invocations run already (429, 503).
 
-    `reason` is a short text from a small set. `detail` is for a person: who refused the call, and with which message.
-    `retry_after` is the pause that the answer asks for, in seconds; None if it asks for none.
+    `reason` is a short text from a small set. `detail` is for a person. It says who refused the call, and with which
+    message.
+    `retry_after` is the pause in seconds that the answer asks for, or None.
     """
 
     reason: str
@@ -93,7 +95,7 @@ class Throttled:
 class Unreachable:
     """The function did not run: no connection, no valid credentials, no process, or an error of the service (5xx).
 
-    `reason` and `detail` are as in Throttled.
+    `reason` and `detail` have the same form as in Throttled.
     """
 
     reason: str
@@ -104,7 +106,7 @@ class Unreachable:
 class TooLarge:
     """The call was refused before the function ran: the event has more bytes than the service accepts (413).
 
-    `error_type` and `message` are as in a FunctionError.
+    `error_type` and `message` have the same form as in a FunctionError.
     """
 
     error_type: str
@@ -113,7 +115,7 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostAnswer:
-    """The request was sent, and no answer came back."""
+    """The request was sent, and no answer came, so nobody knows whether the function ran."""
 
     reason: str
 

@@ -51,10 +51,10 @@ class QueueMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnFailure:
-    """The destination of invocation records, and what a shard does while it does not accept them.
+    """The destination of invocation records, and what a shard does while the destination does not accept them.
 
-    `wait` blocks the shard until the destination accepts the invocation record, so that no record is lost.
-    `drop` gives the invocation record up after some failed tries, and the shard goes on.
+    `wait` blocks the shard until the destination accepts the invocation record, so that no invocation record is lost.
+    `drop` drops the invocation record after some failed tries, and the shard continues.
     """
 
     destination_arn: Arn
@@ -126,7 +126,7 @@ class EventMapping:
 
     @property
     def source(self) -> str:
-        """Return what a status shows: where the events wait."""
+        """Return where the events wait, as a status shows it."""
         return "the event queue of the daemon" if self.event_queue_arn is None else str(self.event_queue_arn)
 
     @property

@@ -13,8 +13,8 @@ class Message(NamedTuple):
     `record` is the record as the function will see it (`core/envelope.py`). It never changes.
     `sent_at` is when the producer sent the message, in epoch seconds, or when it was received if SQS does not say.
     `message_group_id` is None on a standard queue.
-    `defect` says why the message cannot be turned into a record; None if it can. A defective message has an empty
-    record, and an empty `receipt_handle` if it came without one.
+    `defect` says why no record can be made of the message, or is None. A defective message has an empty record, and an
+    empty `receipt_handle` if it came without one.
     """
 
     message_id: MessageId
@@ -26,7 +26,7 @@ class Message(NamedTuple):
 
 
 class RejectedEntry(NamedTuple):
-    """A message for which SQS did not carry out a delete or a change of visibility. `code` is SQS's error code.
+    """A message that SQS did not delete, or whose visibility SQS did not change. `code` is SQS's error code.
 
     `is_final` is true if a second try cannot succeed, because the receipt handle has expired or is unknown.
     """

@@ -33,8 +33,8 @@ class Failed:
 class Postponed:
     """The function did not get the batch. The unchanged batch is tried again.
 
-    `retry_after` is the pause that the other side asked for, in seconds, or None.
-    `is_throttle` is true if the function has no room, and false if it cannot be reached.
+    `retry_after` is the pause in seconds that the function's service asked for, or None.
+    `is_throttle` is true if the function is throttled, and false if it cannot be reached.
     `reason` is a short text from a small set; `detail` is for a person.
     """
 
@@ -46,7 +46,10 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
-    """The function did not get the batch, because the event is too large. It has several records, and is halved."""
+    """The function did not get the batch, because the event is too large.
+
+    The batch has several records and is split in two.
+    """
 
     reason: str
 

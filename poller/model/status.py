@@ -14,7 +14,7 @@ BLOCKED_SHARDS_SHOWN = 10
 
 
 class BlockedShard(NamedTuple):
-    """A shard with a blocked lane: why it is blocked, since when (epoch seconds), and with which records.
+    """A shard with a blocked lane: why the lane is blocked, since when (epoch seconds), and with which records.
 
     `records` is the number of records in the blocked batch. Any one of them may be the cause.
     `detail` is the error message of the function or of the destination; it is empty if there is none.
@@ -33,9 +33,9 @@ class BlockedShard(NamedTuple):
 class StreamStatus(NamedTuple):
     """The part of a mapping's status that only streams have.
 
-    `iterator_age_in_seconds` is the greatest age over all shards. A shard's age is the time since the arrival of its
-    oldest record in hand. Without a record in hand, it is how far the last read was behind the tip, plus the time for
-    which reads have failed.
+    `iterator_age_in_seconds` is the highest age of all shards. A shard's age is the time since the arrival of its
+    oldest record in hand. Without a record in hand, the age is how far the last read was behind the end of the shard,
+    plus the time for which reads have failed.
     `checkpoint_age_in_seconds` is how long the oldest unsaved checkpoint has waited to be saved.
     `blocked` has at most `BLOCKED_SHARDS_SHOWN` shards.
     """
@@ -53,12 +53,12 @@ class StreamStatus(NamedTuple):
 class EventsStatus(NamedTuple):
     """The part of a mapping's status that only the asynchronous events of a function have.
 
-    The numbers were read from the event queues some seconds ago; they count the events of all processes.
-    `waiting` counts the events that are due or become due, `in_flight` those that a process has claimed, and `stuck`
+    The numbers were read from the event queues some seconds ago. They count the events of all processes.
+    `waiting` counts the events that are due now or later, `in_flight` those that a process has claimed, and `stuck`
     those that a destination refuses for good.
-    `oldest_age_in_seconds` is the time since the oldest of all was accepted; it is 0 if there is none, or if the queue
-    cannot tell.
-    `is_in_use` is true if the settings say something about the function's events, or if there was an event.
+    `oldest_age_in_seconds` is the time since the oldest event was accepted, or 0 if there is no event or the queue does
+    not know the time.
+    `is_in_use` is true if the settings have an option for the function's events, or if there was an event.
     """
 
     waiting: int = 0
@@ -69,7 +69,7 @@ class EventsStatus(NamedTuple):
 
 
 class Health(NamedTuple):
-    """A mapping's state, its reason, and since when it lasts. Times are in epoch seconds.
+    """The state of a mapping, the reason of the state, and the time when it began. Times are in epoch seconds.
 
     `attempt` is the number of failed tries in a row, and `next_try` is the time of the next try.
     Both are None if nothing is being retried. `next_try` alone is None if the queue decides when the next try happens.
@@ -83,11 +83,11 @@ class Health(NamedTuple):
 
 
 class MappingStatus(NamedTuple):
-    """The status of one mapping. `reason` says why it is not ready; None if it is ready. The states:
+    """The status of one mapping. `reason` says why the mapping is not ready, or is None. The states:
 
     starting   the mapping has not found its source yet
     ready      it reads its source and invokes its function
-    waiting    it reads its source, but its function accepts no batches or cannot start
+    waiting    it reads its source, but its function is throttled, cannot be reached or cannot start
     troubled   reading the source or storing positions fails, or the mapping has crashed
     paused     a person has paused it
     disabled   its configuration disables it
@@ -96,7 +96,7 @@ class MappingStatus(NamedTuple):
     `messages_held` is the number of messages or records that were read and are not finished.
     `concurrency_limit` is how many invocations may run at once now.
     `since`, `attempt` and `next_try` are the same as in `Health`.
-    `stream` is None unless the source is a stream, `events` unless the source is a function's event queue.
+    `stream` is None if the source is no stream. `events` is None if the source is no event queue of a function.
     `was_found` is true if an earlier run of the mapping has found the same source.
     """
 

@@ -1,6 +1,7 @@
 """What does a stream consist of? It has shards with parents; a shard has records in order, and positions between them.
 
-A position says where reading continues. A checkpoint is a stored position, with the tumbling window that is open there.
+A position is a place in a shard where reading continues. A checkpoint is a stored position, together with the tumbling
+window that is open there.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ class TrimHorizon:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """Reading begins with the records that arrive from now on. The first start stores its own time instead of this."""
+    """Reading begins with the records that arrive from now on.
+
+    This position is never stored: the first start stores its time.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +108,8 @@ class StreamRecord(NamedTuple):
 class Read(NamedTuple):
     """The answer to one read. `next_iterator` is None if the read has reached the end of a closed shard.
 
-    `behind_in_seconds` is how far the end of this answer is behind the shard's tip, or a lower bound of this time.
-    It is None if the source does not say.
+    `behind_in_seconds` is how far the end of this answer is behind the end of the shard, or a lower bound of this time.
+    It is None if the source does not say it.
     """
 
     records: list[StreamRecord]
@@ -120,8 +124,8 @@ class StreamLimits:
     `listing_operation` is the name of the operation that lists shards.
     The read intervals run from the beginning of one read to the beginning of the next one.
     `iterator_interval` is the pause before an expired iterator is replaced.
-    `empty_reads_at_the_tip` is for a service that does not say how far a read is behind the tip: after this many empty
-    reads in a row, the reader counts as caught up.
+    `empty_reads_at_the_tip` is for a service that does not say how far a read is behind the end of the shard. After
+    this number of empty reads in a row, the reader counts as caught up.
     `drained_shard_memory` is how long an unlisted shard is remembered after it was drained. It must be longer than the
     service keeps records, because a later listing may contain the shard again.
     """
@@ -154,7 +158,7 @@ WriterId = NewType("WriterId", str)
 
 
 class Claim(NamedTuple):
-    """A writer and the version that it writes for each shard (the rule is in `core/streams/claims.py`).
+    """A writer, and the version of the checkpoint that it writes for each shard. `core/streams/claims.py` has the rule.
 
     A writer that has read version n of a shard writes version n + 1, in every save. It writes version 1 if the store
     has no checkpoint of the shard.
