@@ -2,7 +2,7 @@
 
     server.py       the four pages and their status codes, at a TCP address and at the control socket
     changing.py     the calls that change something
-    guard.py        which requests are refused before anything is done for them
+    guard.py        which requests are refused before anything else is done
     control.py      where the control socket is, and who may connect
     listening.py    at which addresses a server listens
     connections.py  which connections are accepted, and for how long
@@ -12,7 +12,7 @@
     words.py        how the page writes numbers
 
 Belongs here: /metrics, /healthz, /readyz, the status page and /api/.
-Does not belong here: counting (telemetry/), knowing how a mapping is doing (engine/), making a change (reloading.py).
+Does not belong here: counting (telemetry/), the state of a mapping (engine/), making a change (reloading.py).
 app.py imports this package; so do the command line, for the control socket, and lambda_api/, for code of both servers.
 It imports facts/, model/ and errors, and is one of the few packages that know aiohttp.
 """

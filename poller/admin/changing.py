@@ -2,7 +2,7 @@
 
     POST /api/reload   {}                        read the settings file again, and apply what changed
                        {"function": NAME}        run the function's next invocations in new child processes
-                       "settings": FILE          added to either: refuse the change if the daemon runs another file
+                       "settings": FILE          in addition: refuse the change if the daemon runs another file
 
     200   the change is made; the body says what changed
     400   the body is not such an object
@@ -11,7 +11,7 @@
     422   the settings file is faulty; `faults` lists every fault, and the daemon keeps its settings
 
 An empty body counts as {}.  Each answer is a JSON object.
-A change goes on if the client closes its connection.
+A change continues if the client closes its connection.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ MAXIMUM_BODY_BYTES = 64 * 1024
 
 
 class Changes(Protocol):
-    """The changes that the daemon makes. Each call returns the answer's body, or raises PollerError if refused."""
+    """The changes that the daemon makes. Each method returns the body of the answer, or raises PollerError."""
 
     async def reload(self, *, settings: str | None) -> Mapping[str, Any]:
         """Read the settings file again and apply what changed. Raises SettingsError if it is faulty.
 
-        `settings` is the file that the client means, or None for whatever file the daemon runs.
+        `settings` is the file that the client means, or None for the file that the daemon runs.
         """
         ...
 

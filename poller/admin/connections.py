@@ -1,13 +1,13 @@
-"""Which connections does an HTTP server accept? A limited number at once, and each rests for a short time only.
+"""Which connections does an HTTP server accept? A limited number at once, and each one may rest only for a short time.
 
     listener ── accept ──> resting ── a request has come ──> working ── its answer ──> resting, or closed
                               └── it rests too long, or too many others come ──> aborted
 
 So a client that neither sends nor reads soon loses its connection.
 If all connections are working, further clients wait until one of them ends its work.
-A few file descriptors are reserved. If the process has no other descriptor left, a connection gets a reserved one:
-a liveness probe that is not answered would kill the daemon when it is busiest. The reserve is filled up again as soon
-as descriptors are free.
+A few file descriptors are reserved. If the process has no other descriptor left, a connection gets a reserved one.
+Otherwise a liveness probe would get no answer, and the daemon would be killed when it is busiest. The reserve is filled
+up again as soon as descriptors are free.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Connections:
 
     @contextmanager
     def working(self, transport: asyncio.Transport | None, seconds: float) -> Iterator[None]:
-        """Let this connection last `seconds` in the block, because its request takes longer than others.
+        """Allow this connection to last `seconds` during the block, because its request may take longer than others.
 
-        After the block it rests again.
+        After the block, the connection rests again.
         """
-        if transport not in self._ends_at:  # it was closed meanwhile
+        if transport not in self._ends_at:  # it was closed during the block
             yield
             return
         self._ends_at[transport] = anyio.current_time() + seconds
@@ -94,7 +94,7 @@ class Connections:
                 continue
             try:
                 transport, _ = await loop.connect_accepted_socket(server, connection)
-            except OSError:  # it was reset meanwhile
+            except OSError:  # it was reset
                 connection.close()
             else:
                 self._ends_at[transport] = anyio.current_time() + LONGEST_SECONDS
@@ -106,7 +106,10 @@ class Connections:
         return min(max(PAUSE_SECONDS, first_end), LONGEST_SECONDS)  # a connection that works now may rest soon
 
     def _abort_late(self, *, is_awaited: bool) -> None:
-        """Abort connections that last too long, and a resting one with the least time left if a client waits."""
+        """Abort the connections whose time is over.
+
+        If a client waits, also abort the resting one with the least time left.
+        """
         now = anyio.current_time()
         self._ends_at = {transport: at for transport, at in self._ends_at.items() if not transport.is_closing()}
         places = self._maximum - is_awaited
@@ -116,7 +119,7 @@ class Connections:
                 del self._ends_at[transport]
 
     def _accepted(self, listener: socket.socket) -> socket.socket | None:
-        """Accept a connection; None if no client waits any more, or no descriptor is left."""
+        """Accept a connection. Return None if no client waits any more, or if no descriptor is left."""
         for _ in range(2):
             try:
                 connection, _ = listener.accept()

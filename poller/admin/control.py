@@ -5,9 +5,9 @@
 
 The daemon binds the socket in a directory that no other user can enter, gives it mode 0600, and then moves it to its
 path. So no other user can ever connect.
-A socket that a killed daemon left behind is replaced.  A socket at which another daemon listens is not.
-Of daemons that start at once, only the first one gets the socket: each holds a lock of the directory while it looks at
-the socket and replaces it.
+A socket that a killed daemon has left is replaced. A socket at which another daemon listens is not replaced.
+If several daemons start at the same time, only the first one gets the socket: each holds a lock of the directory while
+it checks and replaces the socket.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LONGEST_PATH_IN_BYTES = 103
 
 
 LONGEST_WAIT_IN_SECONDS = 1.0
-"""How long a daemon waits for the lock. The others need it for some milliseconds each."""
+"""How long a daemon waits for the lock. Each other daemon holds it for some milliseconds."""
 
 PAUSE_IN_SECONDS = 0.01
 
@@ -48,7 +48,7 @@ def control_path(state: str, settings_file: Path) -> Path:
 
 @contextmanager
 def listening_at(path: Path) -> Iterator[socket.socket]:
-    """Give a socket that listens at the path until the block is left. Raises CannotListen."""
+    """Yield a socket that listens at the path until the end of the block. Raises CannotListen."""
     if (length := len(os.fsencode(path))) > LONGEST_PATH_IN_BYTES:
         raise _refused(path, f"the path has {length} bytes; that of a socket has at most {LONGEST_PATH_IN_BYTES}")
     try:
@@ -91,7 +91,10 @@ def _is_locked(descriptor: int) -> bool:
 
 
 def _listener(path: Path) -> socket.socket:
-    """Return a socket that listens before it appears at the path. Another daemon would replace one that does not."""
+    """Return a socket that listens already when it appears at the path.
+
+    Another daemon would replace a silent socket.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)

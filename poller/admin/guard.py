@@ -1,15 +1,15 @@
-"""Which requests are refused before anything is done for them?
+"""Which requests are refused before anything else is done?
 
     another site    a page of another site sent it: 403 for every path and method
     a change        the client has no right to change anything: 401 or 403
 
-A web page of any site can send requests to 127.0.0.1 or to a host of the reader's network, and the browser delivers
-them.  It names the page's site in `Origin` and `Sec-Fetch-Site`; programs send neither.
+A web page of any site can make the browser send requests to 127.0.0.1 or to a host of the reader's network. The browser
+names the page's site in `Origin` and `Sec-Fetch-Site`. Programs send neither of these headers.
 Source: Fetch Standard, "Origin header"; W3C Fetch Metadata Request Headers, "Sec-Fetch-Site".
 
-A change needs the admin token where one is set.  Where none is set, only a server that listens on loopback accepts a
-change.  The address that the server listens on counts, not the peer's, because a proxy on this host makes all of its
-clients local.
+If the settings have an admin token, a change needs it. If not, only a server that listens on loopback accepts a change.
+The address where the server listens counts, and not the address of the client, because a proxy on this host makes all
+of its clients local.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The settings that say who may call. `hosts` are the allowed host names, in lower case (`hosts.py`)."""
+    """The settings that decide which requests are refused.
+
+    `hosts` are the allowed host names, in lower case (`hosts.py`).
+    """
 
     hosts: Collection[str] = ()
     admin_token: str | None = field(default=None, repr=False)
@@ -50,12 +53,18 @@ _OUR_SITE = ("same-origin", "none")
 
 
 def is_of_another_site(*, origins: Iterable[str], fetch_sites: Iterable[str], hosts: Sequence[str]) -> bool:
-    """Whether a page of another site sent the request, by all its headers `Origin`, `Sec-Fetch-Site` and `Host`."""
+    """Return whether a page of another site sent the request.
+
+    The arguments have all values of its headers `Origin`, `Sec-Fetch-Site` and `Host`.
+    """
     return any(site not in _OUR_SITE for site in fetch_sites) or any(not _is_ours(origin, hosts) for origin in origins)
 
 
 def refused_change(*, authorizations: Sequence[str], token: str | None, is_loopback: bool) -> Denial | None:
-    """Return why a change is refused; None if it is allowed. `authorizations` are all its headers `Authorization`."""
+    """Return why a change is refused, or None if it is allowed.
+
+    `authorizations` are all its `Authorization` headers.
+    """
     if token is None:
         return None if is_loopback else NO_TOKEN_IS_SET
     if len(authorizations) != 1:
@@ -66,7 +75,7 @@ def refused_change(*, authorizations: Sequence[str], token: str | None, is_loopb
 
 
 def _is_ours(origin: str, hosts: Sequence[str]) -> bool:
-    """Whether the origin has the host and port of the Host header.
+    """Return whether the origin has the host and port of the Host header.
 
     The scheme does not count, because a proxy may speak HTTPS with the browser and HTTP with the daemon.
     """

@@ -15,7 +15,7 @@ _HOST = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<name>[^:]*))(?::[0-9]*)?")
 
 
 def is_allowed(headers: Iterable[str], names: Collection[str]) -> bool:
-    """Whether every Host header of a request is allowed. `names` are the allowed names, in lower case."""
+    """Return whether every Host header of a request is allowed. `names` are the allowed names, in lower case."""
     return all(_is_allowed(header, names) for header in headers)
 
 

@@ -24,6 +24,6 @@ async def bound(listen: Address, *, option: str) -> list[socket.socket]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the system's words alone, because asyncio's own text repeats the address."""
+    """Return the operating system's text alone, because asyncio's text repeats the address."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number is not None and number > 0 else str(error)

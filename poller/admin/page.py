@@ -222,7 +222,7 @@ def _events(status: MappingStatus) -> EventsStatus:
 
 
 def _tries(status: MappingStatus) -> str:
-    """Write since when a mapping is not ready, how many tries in a row have failed, and when the next one comes."""
+    """Return since when a mapping is not ready, how many tries in a row have failed, and when the next try comes."""
     words = [
         f"since {_time(status.since)}" if status.since is not None else "",
         f"attempt {status.attempt:,} failed" if status.attempt is not None else "",
@@ -237,7 +237,7 @@ def _time(epoch_seconds: float) -> str:
 
 
 def _blocked(statuses: Sequence[MappingStatus]) -> Sequence[Row]:
-    """Return a row for each blocked shard that a status names, and a row with the number of the others."""
+    """Return a row for each blocked shard that a status names, and one row with the number of further shards."""
     rows: list[Row] = []
     for status in statuses:
         if status.stream is None or not status.stream.shards_blocked:
@@ -263,7 +263,7 @@ def _location(shard: BlockedShard) -> str:
 
 
 def _table(caption: str, headings: Sequence[str], rows: Sequence[Row], kind: str = "numbers") -> str:
-    """Return the table as HTML; nothing if there are no rows."""
+    """Return the table as HTML, or an empty text if there are no rows."""
     if not rows:
         return ""
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)

@@ -17,7 +17,7 @@ from anyio import to_thread
 
 
 class Rendering:
-    """One page. `make` renders it in a worker thread; a page of at most `maximum_age_in_seconds` is shown again."""
+    """One page. `make` renders the page in a worker thread. A rendered page is used for `maximum_age_in_seconds`."""
 
     def __init__(self, make: Callable[[], bytes], *, maximum_age_in_seconds: float = 0.0) -> None:
         self._make = make

@@ -3,31 +3,31 @@
     /metrics   Prometheus' text format, or OpenMetrics where the Accept header asks for it
     /healthz   200 while the event loop turns
     /readyz    503 while a mapping is starting or the daemon stops, else 200; the body has the state of each mapping
-    /          the same as a page for people
+    /          the state of each mapping as a page for people
     /api/...   changes (`changing.py`)
 
 The control socket serves Lambda's Invoke API, too, for `poller invoke`.
 
-A stream is found once its starting positions are stored.  A later failure changes the body of /readyz, but not its
-status code: a restart would not help, and a function that takes no batches must not stop a rolling deploy.
-Therefore a reload that replaces a ready mapping does not change the status code either, unless it gives the mapping
-another source.
+A stream counts as found once its starting positions are stored. A later failure changes the body of /readyz, but not
+its status code: a restart would not help, and a function that cannot be invoked must not stop a rolling deploy.
+Therefore a reload that replaces a ready mapping does not change the status code either, unless the mapping gets another
+source.
 
     state      what it means                                               status code
     starting   the source has not been found yet                           503; 200 if an earlier run has found it
     ready      the mapping polls its source                                200
-    waiting    the function takes no batches, or cannot start              200
+    waiting    the function cannot be invoked now                          200
     troubled   the source was found; it or the position store fails now    200
     paused     a person paused the mapping                                 200
     disabled   the settings disable the mapping                            200
     stopping   the daemon stops                                            503
 
-Each mapping also has a `reason`, in the words of the source or the function; `since`, when the state began, which is
-null for paused, disabled and stopping; `attempt`, how many tries in a row have failed; and `next_try`, which is null
-if the queue decides when a message comes again.
-The entry of a stream has the number of its blocked shards, and names the shards that have been blocked longest. Each
-has the reason, the message of the failure, the time when it became blocked, and the first and the last of the records
-that are tried together:
+Each mapping also has these members: `reason`, a text from the source or the function; `since`, the time when the state
+began, which is null for paused, disabled and stopping; `attempt`, the number of failed tries in a row; and `next_try`,
+which is null if the queue decides when a message is received again.
+The entry of a stream has the number of its blocked shards, and lists the shards that have been blocked longest. Each
+shard has the reason, the message of the failure, the time when it became blocked, and the first and the last of the
+records that are tried together:
 
     "orders": {"state": "ready", "reason": null, "since": "2026-01-31T11:00:00Z", "attempt": null, "next_try": null,
                "shards_blocked": 1,
@@ -47,7 +47,7 @@ A change may need a token, and no page of another site may ask for anything (`gu
 A client that calls the server by a name that is not allowed gets 421 (`hosts.py`). /metrics and /healthz allow any
 name, for scrapers and probes.
 Each connection carries one request (`connections.py`).
-If rendering a page fails, the answer is 500 and aiohttp logs the error; the daemon goes on.
+If a page cannot be rendered, the answer is 500, aiohttp logs the error, and the daemon continues.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ class Invoke(Protocol):
 class Pages(NamedTuple):
     """The values that the pages show.
 
-    `statuses` returns one status for each configured mapping, from the very start; it is called in the event loop.
+    `statuses` returns one status for each mapping in the settings, also during the start. It is called in the event
+    loop.
     `registry` is read in a worker thread.
     """
 
@@ -128,7 +129,9 @@ class Pages(NamedTuple):
 
 @asynccontextmanager
 async def serve(listen: Address, pages: Pages, *, access: GetAccess, changes: Changes) -> AsyncIterator[Address]:
-    """Answer requests until the block is left. Gives the address in use, with the system's choice for port 0.
+    """Answer requests until the end of the block. Yields the address in use.
+
+    For port 0, it has the port that the system chose.
 
     Raises CannotListen if the address cannot be bound.
     """
@@ -144,9 +147,11 @@ async def serve(listen: Address, pages: Pages, *, access: GetAccess, changes: Ch
 async def serve_control(
     path: Path, pages: Pages, *, changes: Changes, invoke: Invoke | None = None
 ) -> AsyncIterator[None]:
-    """Answer requests at a Unix socket until the block is left. Only the daemon's own user can connect: no token.
+    """Answer requests at a Unix socket until the end of the block.
 
-    `invoke` answers the requests of Lambda's Invoke API, which `poller invoke` sends; None if they are not served.
+    No token is needed: only the daemon's user can connect.
+
+    `invoke` answers requests of Lambda's Invoke API, which `poller invoke` sends. If it is None, they are not answered.
     Raises CannotListen if the socket cannot be made.
     """
     with listening_at(path) as listener:
@@ -184,13 +189,13 @@ async def _serving(
 
 
 class Guard(NamedTuple):
-    """Decides who may call one server."""
+    """Decides which requests to one server are refused."""
 
     access: GetAccess
     is_loopback: bool
 
     def denial(self, request: web.Request) -> Denial | None:
-        """Return why the request is refused; None if it may go on."""
+        """Return why the request is refused, or None if it is accepted."""
         access, headers = self.access(), request.headers
         hosts = headers.getall("Host", ())
         if request.path not in _OF_ANY_HOST and not is_allowed(hosts, access.hosts):
