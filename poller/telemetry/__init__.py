@@ -1,12 +1,12 @@
 """TELEMETRY: how facts become log lines and metrics.
 
     telemetry.py           takes every fact, and does what its declaration (facts/) says
-    subject.py             what is counted and remembered of one mapping or function
+    subject.py             keeps the counts and the last log lines of one mapping or function
     lines.py               writes log lines
     repetitions.py         suppresses log lines that repeat
     labels.py              limits the values of labels
     series.py, gauges.py   answer a scrape
-    logs.py                sets structlog up
+    logs.py                configures structlog
     reference.py           lists all metrics and log events
 
 Belongs here: how a log line is written and how a series is kept.

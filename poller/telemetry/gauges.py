@@ -1,7 +1,8 @@
 """Which gauges show the present state of a mapping? They are read from its status at the moment of a scrape.
 
 The asynchronous events of a function have gauges of their own, which belong to the function.
-A disabled mapping has no gauges, as AWS emits no metrics for it. A paused mapping has only the gauge that says so.
+A disabled mapping has no gauges, because AWS has no metrics for it either. A paused mapping has only the gauge
+`poller_mapping_paused`.
 So an alert on "not ready" needs no exception for disabled and paused mappings.
 """
 
@@ -18,7 +19,10 @@ from poller.model.status import EventsStatus, MappingStatus, StreamStatus
 
 
 class StatusGauge(NamedTuple):
-    """A gauge, and how it is read. For a queue the StreamStatus is empty. `labels` are values after the mapping."""
+    """A gauge, and the function that reads it from a status.
+
+    `labels` are the values of all labels after the first one.
+    """
 
     metric: Gauge
     read: Callable[[MappingStatus, StreamStatus], float]
@@ -172,13 +176,13 @@ GAUGES = (
 
 
 class StatusCollector(Collector):
-    """Calls `statuses` at every scrape, and not before the first one."""
+    """Calls `statuses` at every scrape and at no other time."""
 
     def __init__(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
         self._statuses = statuses
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Return the gauges without values; the registry asks for them when the collector is registered."""
+        """Return the gauges without values. The registry calls this when the collector is registered."""
         return _families([])
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

@@ -1,7 +1,7 @@
 """Which values may a label have? Error codes and reasons come from outside, but the number of series must stay small.
 
-A label takes all known values, and the first few others that look like names.
-Every further value becomes "other", and the log has the details.
+A label may have all known values, and the first few other values that look like names.
+Every further value becomes "other". The log has the details.
 A value must look like a name, because a function chooses its error types itself and may put data into them.
 """
 

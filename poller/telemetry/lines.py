@@ -29,7 +29,7 @@ _FOREIGN = {
     "detail": slice(DETAIL_CHARACTERS),
     "log_tail": slice(-LOG_TAIL_CHARACTERS, None),  # the end of a log matters
 }
-"""Fields whose text comes from outside, with the part of it that is written. An empty text is left out."""
+"""Fields whose text comes from outside, each with the part of the text that is written. An empty text is left out."""
 
 WriteLine = Callable[[Any, Subject | None], None]
 _KeyOf = Callable[[Subject, Fact], Key]

@@ -1,8 +1,8 @@
 """How is a log line written? Each event is one line on stderr, as JSON or as text for people.
 
 stdout has only the answer of a command (`poller check`, the demo's table), so that the log never mixes with it.
-Times are ISO 8601 in UTC.  A line that cannot be written (closed pipe, full disk) is lost, and the daemon goes on.
-Lines are not queued: while the reader of the pipe does not read, the daemon waits, as any program does.
+Times are ISO 8601 in UTC. A line that cannot be written (closed pipe, full disk) is lost, and the daemon continues.
+Lines are not queued. If stderr is a pipe whose reader does not read, the daemon waits, as any program does.
 
 Messages of libraries (aiohttp, botocore, asyncio) are written as the event `library_logged`, from `warning` upwards.
 This also holds with --verbose, because at debug level botocore logs requests with their bodies and signatures.
@@ -31,7 +31,7 @@ LogFormat = Literal["json", "console"]
 
 
 def configure(format: LogFormat, verbose: bool = False, quiet: bool = False) -> None:  # noqa: A002
-    """Set up structlog and the standard library's logging for this process; the last call counts.
+    """Configure structlog and the standard library's logging for this process. A later call replaces the configuration.
 
     `verbose` shows debug lines, several for each batch; `quiet` shows warnings and errors only.
     """
@@ -116,7 +116,7 @@ class _Lines:
         self._end = end
 
     def msg(self, line: Any) -> None:
-        """Write the line at once. A closed stream raises ValueError, which is ignored as OSError is."""
+        """Write the line at once. Ignore an OSError, and the ValueError of a closed stream."""
         with suppress(OSError, ValueError):
             self._stream.write(line + self._end)
             self._stream.flush()

@@ -1,8 +1,9 @@
 """When may a log line be written again? A failing function would repeat one line thousands of times a second.
 
 Lines repeat each other if their keys are equal: the event and, for example, a reason or a shard.
-The first line is written at once, and then one line at most in each pause. Each line says how many were suppressed
-before it. Lines that are suppressed at the very end are not reported; the counters have the exact numbers.
+The first line is written at once, and then at most one line in each pause. Each line says how many lines were
+suppressed before it. If no later line follows, the last suppressed lines are not reported, but the counters have the
+exact numbers.
 Shards come and go. So when there are many keys, those whose pause is over are forgotten.
 """
 

@@ -1,4 +1,4 @@
-"""Which series does a scrape show? Those of every mapping and function, those of the daemon, and those of the process.
+"""Which series does a scrape show? The series of each mapping and function, of the daemon, and of its process.
 
 A scrape runs in a worker thread while the event loop counts facts, so each dict is copied in one step and then read.
 """
@@ -42,7 +42,7 @@ class MetricCollector(Collector):
         self._subjects = subjects
 
     def describe(self) -> Iterator[Family]:
-        """Return the metric without values; the registry asks for it when the collector is registered."""
+        """Return the metric without values. The registry calls this when the collector is registered."""
         yield _family(self._metric)
 
     def collect(self) -> Iterator[Family]:

@@ -1,13 +1,13 @@
-"""What is counted and remembered of one mapping or function?
+"""Which numbers does the daemon keep for one mapping or function?
 
 A Subject has the counters and histograms of the mapping or function, the values from outside that its labels have, and
 the time when each of its log lines may be written again.
-Nothing else is kept of a mapping or function, so nothing is left when it is removed.
+All numbers of a mapping or function are in its Subject, so nothing is left when the Subject is removed.
 
-A series whose labels have known values exists at zero from the start, so that a dashboard finds it and the first
-increase is seen.
-The series are plain numbers, not prometheus_client's counters. Only one thread counts, so the numbers need no lock, and
-counting a fact takes 0.6 of the time.
+If the values of a label are known, its series exist at zero from the start, so that a dashboard finds them and shows
+the first increase.
+The series are plain numbers and not counters of prometheus_client. Only one thread counts, so the numbers need no lock,
+and counting a fact takes 0.6 of the time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _OWNERS: dict[Kind, tuple[Owner, ...]] = {
 
 
 class Distribution:
-    """The values of a histogram: how many are in each bucket, and their sum. Each is in the smallest bucket only."""
+    """The numbers of a histogram: how many values are in each bucket, and their sum.
+
+    A value counts only in its smallest bucket.
+    """
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -52,10 +55,12 @@ class Distribution:
 
 
 class Subject:
-    """A mapping, a function or the daemon. `function` is the one that the mapping invokes, or the function itself.
+    """The numbers of a mapping, a function or the daemon.
 
-    All three dicts have the names of metrics as keys. `counts` has the metrics without further labels, `labelled` those
-    with further labels, and `distributions` the histograms.
+    `function` is the function itself, or the one that the mapping invokes.
+
+    All three dicts have names of metrics as keys. `counts` has the counters without further labels, `labelled` the
+    counters with further labels, and `distributions` the histograms.
     """
 
     __slots__ = ("_admitted", "counts", "distributions", "function", "kind", "labelled", "name", "repetitions")
@@ -83,7 +88,7 @@ class Subject:
             self.labelled[metric.name].update(dict.fromkeys(product(*known), 0.0))
 
     def admit(self, label: Label, value: str) -> str:
-        """Return the value that the label gets: "other" if it may not have this one."""
+        """Return the value for the label: this value, or "other" if the label may not have it."""
         if not label.is_open:
             return value
         if label not in self._admitted:

@@ -6,8 +6,8 @@
                                               └── gauges, read from the statuses                      (gauges.py)
 
 The subject of a fact is the mapping or the function that it is about, else the daemon.
-A Subject holds what is counted and remembered of it: of a mapping or function, from `begin_…` to `forget_…`.
-A fact that comes later is logged but not counted, so that no removed series comes back.
+A Subject has all numbers of a mapping or function. It exists from `begin_…` to `forget_…`.
+A fact about a removed mapping or function is logged but not counted, so that no removed series comes back.
 
 A batch of a queue emits three facts (received, invoked, deleted), and there are thousands of batches a second.  So each
 declaration is compiled once into a function, which for these facts only adds numbers unless debug lines are wanted.
@@ -57,10 +57,10 @@ class Telemetry:
         self._compiled[type(fact)](fact)
 
     def begin_mapping(self, mapping: MappingName, function: FunctionName, *, is_stream: bool) -> None:
-        """Show the series of this mapping, at zero if they are new.
+        """Show the series of this mapping. New series are zero.
 
-        Call it again when the mapping is replaced. Its counters then go on, unless its function or its kind of source
-        (queue or stream) has changed.
+        Call it again when the mapping is replaced. Then its counters keep their values, unless its function or its kind
+        of source (queue or stream) has changed.
         """
         new = Subject(mapping, "stream" if is_stream else "queue", function, now=self._now)
         old = self._mappings.get(mapping)
@@ -68,20 +68,20 @@ class Telemetry:
             self._mappings[mapping] = new
 
     def forget_mapping(self, mapping: MappingName) -> None:
-        """Remove all series of this mapping, and what is remembered of its log lines."""
+        """Remove all series of this mapping, and the times of its last log lines."""
         self._mappings.pop(mapping, None)
 
     def begin_function(self, function: FunctionName) -> None:
-        """Show the series of this function, at zero if they are new."""
+        """Show the series of this function. New series are zero."""
         if function not in self._functions:
             self._functions[function] = Subject(function, "function", function, now=self._now)
 
     def forget_function(self, function: FunctionName) -> None:
-        """Remove all series of this function, and what is remembered of its log lines."""
+        """Remove all series of this function, and the times of its last log lines."""
         self._functions.pop(function, None)
 
     def watch(self, statuses: Callable[[], Sequence[MappingStatus]]) -> None:
-        """Read the gauges from these statuses at every scrape. Call it only once."""
+        """Read the gauges from these statuses at every scrape. Call this only once."""
         self.registry.register(StatusCollector(statuses))
 
     def _compile(self, declaration: Declaration, write_line: WriteLine | None) -> Callable[[Fact], None]:
