@@ -7,9 +7,9 @@
 Content-Length, the last chunk or the end of the connection ends an answer. Interim answers (1xx) are skipped.
 A connection rests only after a clean answer: the whole request is written, no byte follows the answer, and the server
 does not ask to close. A resting connection is closed if the server sends bytes or closes its side. Any connection is
-closed at its deadline, and after an answer that is not HTTP or exceeds a limit.
-One timer serves all deadlines of a connection. It moves only for an earlier deadline; if it fires too early, it is set
-again. So most calls need no new timer.
+closed at its deadline, and after an answer that is not HTTP or that exceeds a limit.
+One timer serves all deadlines of a connection. It changes only for an earlier deadline. If it fires too early, it is
+set again. So most calls need no new timer.
 
 An error is the result of the future, not its exception, because the task that waits for it may have ended.
 Error codes are aiohttp's names, so that a fault has the same code with a proxy and without (proxied.py).
@@ -53,7 +53,7 @@ class Received(NamedTuple):
 
 
 class AnswerTooLarge(Unreachable):
-    """The answer has more bytes than the limit; the rest was not read."""
+    """The answer has more bytes than the limit. Its later bytes were not read."""
 
     def __init__(self, limit_in_bytes: int) -> None:
         super().__init__(f"the answer is larger than {limit_in_bytes} bytes", code="UnusableAnswer", was_sent=True)
@@ -253,7 +253,7 @@ class Connection(asyncio.Protocol):
 
 @safe_text.register
 def _rule_broken(error: HttpParserError) -> str:
-    """Return llhttp's text unchanged: it names the rule that was broken, and quotes nothing of the answer."""
+    """Return llhttp's text unchanged. It names the broken rule, and contains nothing of the answer."""
     return str(error)
 
 

@@ -31,7 +31,7 @@ from poller.http.keep_alive import probe_when_silent
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 HAPPY_EYEBALLS_DELAY_IN_SECONDS = 0.25
-"""After this time without a connection, the next address is tried too. Source: RFC 8305."""
+"""After this time without a connection, the next address is tried, too. Source: RFC 8305."""
 
 CLOSE_TIMEOUT_IN_SECONDS = 1.0
 """How long a server may take for a clean close when the pool closes. After that its connection is aborted."""
@@ -46,9 +46,9 @@ def trusting_the_system() -> ssl.SSLContext:
 class Limits(NamedTuple):
     """The limits of each connection, direct or through a proxy.
 
-    `connect_timeout_in_seconds` is how long it may take to open it, including TLS.
-    `keep_alive_in_seconds` is how long it rests before it is closed. aiobotocore has the same default; services wait
-    longer.
+    `connect_timeout_in_seconds` is how long opening a connection may take, including TLS.
+    `keep_alive_in_seconds` is how long a connection rests before it is closed. aiobotocore has the same default.
+    Services close a connection later.
     `largest_answer_in_bytes` is the limit of an answer's head and body together.
     """
 
@@ -71,7 +71,10 @@ class Origin(NamedTuple):
 
 
 class Pool:
-    """Connections with the same TLS context and limits. Make it and `aclose` it inside one event loop."""
+    """Connections with the same TLS context and limits.
+
+    Use a pool in one event loop only, and call `aclose` at its end.
+    """
 
     def __init__(self, tls: ssl.SSLContext, limits: Limits) -> None:
         self._tls = tls

@@ -31,7 +31,7 @@ NOT_CONNECTED = (
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
 )
-"""What aiohttp raises before a request is sent."""
+"""The errors that aiohttp raises before it sends a request."""
 
 
 class Proxied:
@@ -47,13 +47,14 @@ class Proxied:
     ) -> Received:
         """Send a POST and return its answer.
 
-        Raises Unreachable if no answer comes or it is too large, and Rejected if url or headers cannot be sent.
+        Raises Unreachable if no answer comes or the answer is too large. Raises Rejected if the url or a header cannot
+        be sent.
         """
         sent_heads: list[object] = []
         data = body if len(body) <= LARGE_BODY_IN_BYTES else io.BytesIO(body)
         try:
             response = await self._session().post(
-                URL(url, encoded=True).with_user(None),  # aiohttp rejects a user beside an authorization header
+                URL(url, encoded=True).with_user(None),  # aiohttp rejects a user and an authorization header together
                 data=data,
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(
@@ -102,7 +103,10 @@ async def _note_the_head(_: aiohttp.ClientSession, context: SimpleNamespace, hea
 
 
 def no_answer(error: aiohttp.ClientError | TimeoutError | OSError, *, was_begun: bool = True) -> Unreachable:
-    """Return the error for a request that got no answer. Its sending `was_begun`, or not even that."""
+    """Return the error for a request that got no answer.
+
+    `was_begun` says whether a part of the request may have been sent.
+    """
     text = "no answer in time" if isinstance(error, TimeoutError) else safe_text(error)
     was_sent = was_begun and not isinstance(error, NOT_CONNECTED)
     return Unreachable(text, code=type(error).__name__, was_sent=was_sent)
