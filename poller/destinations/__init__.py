@@ -2,7 +2,7 @@
 
     sqs, sns         send the document as a message to a standard queue or topic
     s3               stores the document as an object in a bucket, with the event of a discarded batch
-    eventbridge      puts the document onto an event bus
+    eventbridge      sends the document to an event bus
     lambda_function  invokes a function of AWS Lambda asynchronously with the document
     function         puts the document into the event queue of a function of the same settings file
     messages         makes a message of a document, and rejects a document that is too large

@@ -1,4 +1,4 @@
-"""Which client does a destination need? One that calls the operations of one service."""
+"""Which client does a destination need? A client that calls the operations of one service."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
     source        lambda
     resources     the bus, and the function with its qualifier
 
-AWS answers with status 200 even if it did not take the event: then the entry of the answer has an error.
-Source: Amazon EventBridge API Reference, "PutEvents". The members were seen on AWS.
+AWS answers with status 200 even if it did not accept the event. Then the answer's entry has an error.
+Source: Amazon EventBridge API Reference, "PutEvents". We have seen these members on AWS.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EventBridgeDestination:
         self._arn = str(arn)
 
     async def deliver(self, document: Document) -> None:
-        """Put the document onto the bus as one event. A second delivery of it puts a second event."""
+        """Send the document to the bus as one event. If it is delivered twice, the bus gets two events."""
         entry: dict[str, Any] = {
             "Time": document.at,
             "Source": SOURCE,
@@ -59,7 +59,7 @@ def _size(entry: dict[str, Any], document: Document) -> int:
 
 
 def _check_entry(answer: Any) -> None:
-    """Raise the error of the entry that the answer names, if it names one."""
+    """Raise an error if the answer's entry has an error code."""
     for entry in answer.get("Entries", ()):
         if code := entry.get("ErrorCode"):
             raise service_error(entry.get("ErrorMessage", ""), code=code, status=500 if code in _PASSING else 400)

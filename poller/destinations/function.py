@@ -32,7 +32,7 @@ class FunctionDestination:
         self._new_request_id = new_request_id
 
     async def deliver(self, document: Document) -> None:
-        """Put the document into the queue as an event. A second delivery of it is a second event."""
+        """Put the document into the queue as an event. If it is delivered twice, the queue gets two events."""
         check_size(len(document.text), limit_in_bytes=MAXIMUM_PAYLOAD_BYTES)
         now = self._clock.now()
         event = Event(

@@ -28,7 +28,10 @@ class LambdaDestination:
         self._invoker = invoker
 
     async def deliver(self, document: Document) -> None:
-        """Invoke the function asynchronously with the document. A second delivery of it is a second event."""
+        """Invoke the function asynchronously with the document.
+
+        If it is delivered twice, the function gets two events.
+        """
         check_size(len(document.text), limit_in_bytes=MAXIMUM_PAYLOAD_BYTES)
         headers = {"content-type": "application/json", "x-amz-invocation-type": "Event"}
         if document.trace:

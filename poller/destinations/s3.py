@@ -26,7 +26,10 @@ class S3Destination:
         self._bucket = arn.resource
 
     async def deliver(self, document: Document) -> None:
-        """Store the document as an object. A second delivery replaces the object, because its key is the same."""
+        """Store the document as an object.
+
+        If it is delivered twice, the second object replaces the first one, with the same key.
+        """
         await self._client.call(
             "put_object",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,

@@ -1,6 +1,6 @@
 """How is a document sent to a topic? It is the text of one message, which has no subject.
 
-"Publish" has no parameter for a trace, so the trace does not go on.
+"Publish" has no parameter for a trace, so the trace ends here.
 
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda"; Amazon SNS API Reference, "Publish".
@@ -25,7 +25,7 @@ class SnsDestination:
         self._arn = str(arn)
 
     async def deliver(self, document: Document) -> None:
-        """Publish the document as one message. A second delivery of it publishes a second message."""
+        """Publish the document as one message. If it is delivered twice, the topic gets two messages."""
         await self._client.call(
             "publish",
             timeout_in_seconds=DELIVERY_TIMEOUT_IN_SECONDS,

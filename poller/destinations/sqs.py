@@ -14,7 +14,7 @@ from poller.destinations.messages import attributes_of, message_of
 from poller.errors import DocumentTooLarge, Rejected
 
 MAXIMUM_MESSAGE_IN_BYTES = 1024 * 1024
-"""SQS's limit; a queue may have a lower one. Source: Amazon SQS Developer Guide, "Amazon SQS message quotas"."""
+"""SQS's limit. A queue may have a lower limit. Source: Amazon SQS Developer Guide, "Amazon SQS message quotas"."""
 
 
 class SqsDestination:
@@ -25,7 +25,7 @@ class SqsDestination:
         self._queue_url = queue_url
 
     async def deliver(self, document: Document) -> None:
-        """Send the document as one message. A second delivery of it sends a second message."""
+        """Send the document as one message. If it is delivered twice, the queue gets two messages."""
         message = {"MessageBody": message_of(document, limit_in_bytes=MAXIMUM_MESSAGE_IN_BYTES)} | _attributes(document)
         try:
             await self._client.call(
