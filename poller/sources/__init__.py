@@ -1,4 +1,4 @@
-"""SOURCES: adapters that read what a mapping is bound to, one module for each service.
+"""SOURCES: adapters that read queues and streams, one module for each service.
 
     sqs                reads queues; `receive_attempts` chooses the attempt ids of receives from FIFO queues
     kinesis            reads Kinesis streams; `kinesis_cursor` knows where in a shard the next read begins

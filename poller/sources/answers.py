@@ -13,16 +13,16 @@ from typing import Any
 from poller.errors import Rejected
 
 TOKEN = re.compile("[!-~]{1,1048576}")
-"""Visible ASCII characters, as many as a page's token may have.
+"""The form of an id, an iterator or a page's token: visible ASCII characters, at most as many as a token may have.
 
 Source: Amazon Kinesis Data Streams API Reference, "ListShards", NextToken.
 """
 
 NAME = re.compile(r"'[A-Za-z]{1,64}'")
-"""A missing key is named in the error only if it looks like this; any other key may be data."""
+"""The form of a key that an error may name if the key is missing. Any other key may be data."""
 
 MISREADINGS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What Python raises when code reads an answer with a missing part, or with a part of a wrong type or size."""
+"""The errors of reading an answer that lacks a part, or that has a part of a wrong type or size."""
 
 
 class understood:  # noqa: N801  # it reads as a statement: `with understood(...)`
@@ -61,7 +61,7 @@ def token(value: Any) -> str:
 
 
 def token_if_any(value: Any) -> str | None:
-    """Return what `token` returns, or None for a value that is absent, null or empty."""
+    """Return None for a value that is absent, null or empty. Otherwise check and return the token as `token` does."""
     return token(value) if value else None
 
 

@@ -1,4 +1,4 @@
-"""Which client does a source need? One that calls the operations of one JSON service."""
+"""Which client does a source need? A client that calls the operations of one JSON service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Client(Protocol):
 
     @property
     def clock(self) -> SourceClock:
-        """The service's clock, as the Date headers of its answers show it."""
+        """Return the service's clock, as the Date headers of its answers show it."""
 
     async def call(self, operation: str, body: bytes, *, timeout_in_seconds: float) -> Any:
         """Send one request and return the parsed answer. Raises only errors.ServiceError.

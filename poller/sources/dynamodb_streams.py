@@ -4,11 +4,11 @@ Requests and answers are DynamoDB Streams' JSON. The attribute values of an answ
 values, for example, are base64. So they are copied unchanged.
 With a parallelization factor, the records of one item stay in order: a record's lane key is the item's key as JSON,
 with its attributes sorted, because the service may send them in any order.
-The service does not say how far a read is behind the shard's tip.
+The service does not say how far a read is behind the end of the shard.
 
 A read from a time uses the iterator type AT_TIMESTAMP. If the service does not know that type, the read begins at the
-oldest record. In both cases records of an earlier second are skipped. For that, our cursor has the service's iterator,
-a space, and the time in whole seconds, because record times have no fractions.
+oldest record. In both cases, records of an earlier second are skipped. Therefore our cursor has the service's iterator,
+a space, and the time in whole seconds. Record times have no fractions.
 
 A stream that was switched off at its table (`DISABLED`) has only closed shards. It can be read until its last record
 is 24 hours old.
@@ -58,7 +58,7 @@ LIMITS = StreamLimits(
     empty_reads_at_the_tip=40,
     drained_shard_memory=25 * 3600,
 )
-"""DynamoDB keeps records for 24 hours. Lambda reads a shard four times a second at its tip; we chose the other limits.
+"""DynamoDB keeps records for 24 hours. Lambda reads the end of a shard four times a second. We chose the other limits.
 
 Forty empty reads take ten seconds. Sources: AWS Lambda Developer Guide, "Using Lambda with DynamoDB"; Amazon DynamoDB
 Developer Guide, "Change data capture for DynamoDB Streams".
@@ -105,9 +105,9 @@ class DynamoDbStreamsSource:
         return await self._listed(self._page)
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
-        """List the children of the shard by a shard filter.
+        """Return the children of the shard, found by a shard filter.
 
-        An older service rejects the filter or ignores it; then every shard is returned.
+        An older service rejects or ignores the filter. Then all shards are returned.
         """
         if not self._refuses_filters:
             try:
@@ -145,7 +145,7 @@ class DynamoDbStreamsSource:
     async def _wire_iterator_at(self, shard_id: ShardId, since: int) -> str:
         """Return the service's iterator at a time in whole epoch seconds.
 
-        An older service rejects AT_TIMESTAMP or fails; then the iterator is at the oldest record.
+        An older service rejects AT_TIMESTAMP or fails. Then the iterator is at the oldest record.
         """
         if not self._refuses_times:
             try:
@@ -162,10 +162,10 @@ class DynamoDbStreamsSource:
             return token(answer["ShardIterator"])
 
     async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
-        """Read records; a cursor with a time skips records of an earlier second.
+        """Read records. If the cursor has a time, skip the records of an earlier second.
 
-        If the service returns earlier records only, `records` is empty, and `behind_in_seconds` is the time between
-        the last of them and the cursor's time. DynamoDB allows two readers of a shard and throttles further ones.
+        If the service returns only earlier records, `records` is empty, and `behind_in_seconds` is the time between the
+        last one and the cursor's time. DynamoDB allows two readers of a shard and throttles further ones.
         """
         wire, _, since = iterator.partition(" ")
         if not since:

@@ -5,7 +5,7 @@ Every request names the stream by its ARN, not by its name alone, so that a stre
 
 A mapping may name a consumer of the stream (`stream/NAME/consumer/…`, enhanced fan-out). Such a mapping polls the
 stream as any other mapping does: it shares the stream's read limits with all readers, and does not use the consumer's
-own throughput. Its events carry the consumer's ARN, as they do on AWS.
+own throughput. Its events have the consumer's ARN, as on AWS.
 
 Kinesis does not report that the record of a position has expired; `kinesis_cursor.py` detects it.
 
@@ -56,8 +56,8 @@ LIMITS = StreamLimits(
 )
 """Kinesis allows five reads and five iterators a second for each shard, and keeps records for at most 365 days.
 
-All readers of a shard share the five reads. Lambda reads a shard once a second at its tip.
-`empty_reads_at_the_tip` serves only emulators that do not say how far a read is behind the tip.
+All readers of a shard share the five reads. Lambda reads the end of a shard once a second.
+`empty_reads_at_the_tip` serves only emulators that do not say how far a read is behind the end of the shard.
 Sources: AWS Lambda Developer Guide, "Using Lambda with Kinesis"; Amazon Kinesis Data Streams Developer Guide,
 "Quotas and limits".
 """
@@ -99,7 +99,7 @@ class KinesisSource:
     """One stream, as `ports.StreamSource`. The client is opened and closed by the composition root.
 
     `arn` is the mapping's event source: a stream, or a consumer of a stream.
-    `reader` returns the ARN that events carry as `invokeIdentityArn`; the first read calls it.
+    `reader` returns the ARN for `invokeIdentityArn` in events. The first read calls it.
     """
 
     def __init__(self, client: Client, *, arn: Arn, reader: Reader, shards_in_a_page: int = SHARDS_IN_A_PAGE) -> None:
@@ -122,7 +122,10 @@ class KinesisSource:
 
     @property
     def status(self) -> None:
-        """Always None, because ListShards does not return it. Calls soon raise NotFound if the stream is deleted."""
+        """Return None, because ListShards does not return the status.
+
+        If the stream is deleted, calls soon raise NotFound.
+        """
         return None
 
     async def shards(self) -> list[Shard]:
@@ -141,7 +144,7 @@ class KinesisSource:
     async def children(self, shard_id: ShardId) -> list[Shard]:
         """Return the child shards that the shard's last answer named.
 
-        An older service names none; then every shard is returned.
+        An older service names no children. Then all shards are returned.
         """
         return self._children.pop(shard_id, None) or await self.shards()
 
@@ -212,7 +215,7 @@ class KinesisSource:
 
 
 def _records(envelope: KinesisEnvelope, shard_id: ShardId, wires: list[Mapping[str, Any]]) -> list[StreamRecord]:
-    """Parse records. A record without a partition key has its sequence number as lane key: it is in no order."""
+    """Parse records. A record without a partition key needs no order, so its lane key is its sequence number."""
     record = envelope.of_shard(shard_id)
     return [
         new_record(

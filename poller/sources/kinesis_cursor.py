@@ -6,10 +6,10 @@ So to continue after record R, the cursor begins at R and searches for it:
     the first record is R                           skip R; no record was lost
     the first record is later, or the shard ends    raise Trimmed: R has expired, and later records may have expired too
     the read is empty                               read on; empty reads are usual in Kinesis
-    25 empty reads in a row, behind the tip         read on from the oldest record, and skip records up to R
+    25 empty reads in a row, behind the end         continue at the oldest record, and skip records up to R
 
 The last case exists because consumers have been seen to hang at an expired record: every read was empty, and the
-distance to the tip never changed.
+distance to the end of the shard never changed.
 
 Sources: Amazon Kinesis Data Streams API Reference, "GetShardIterator"; Amazon Kinesis Data Streams Developer Guide,
 "Troubleshoot Kinesis Data Streams consumers".
@@ -25,7 +25,7 @@ from poller.errors import Trimmed
 from poller.model.stream import SequenceNumber, ShardId, ShardIterator, StreamRecord
 
 EMPTY_READS = 25
-"""After so many empty reads in a row, behind the tip, the search goes on at the oldest record.
+"""After so many empty reads in a row that are behind the end of the shard, the search continues at the oldest record.
 
 We chose it: it is five seconds of reading.
 """
@@ -35,7 +35,7 @@ class Cursor(NamedTuple):
     """Kinesis's iterator `wire` together with the shard's id, because events need the id and answers do not have it.
 
     `after` is the record that the search still has to find and skip; None when there is no search.
-    `empty_reads` counts the empty reads in a row, behind the tip, during the search.
+    `empty_reads` counts the search's empty reads in a row that are behind the end of the shard.
     """
 
     shard_id: ShardId
@@ -57,7 +57,10 @@ class Cursor(NamedTuple):
 
     @property
     def leads_nowhere(self) -> bool:
-        """True after exactly EMPTY_READS empty reads: then the search goes on from the oldest record, once."""
+        """Return whether the search must continue at the oldest record.
+
+        This is true once, after EMPTY_READS empty reads.
+        """
         return self.empty_reads == EMPTY_READS
 
     def fresh(self, records: list[StreamRecord]) -> list[StreamRecord]:

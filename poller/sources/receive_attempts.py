@@ -1,15 +1,15 @@
 """Which attempt id does a receive from a FIFO queue carry?
 
-When the answer to a receive is lost, the queue hides messages that no consumer has seen, and their message groups are
+If the answer to a receive is lost, the queue hides messages that no consumer has seen, and their message groups are
 blocked until the visibility timeout ends.
-A FIFO queue has a cure: a receive with the same ReceiveRequestAttemptId returns the same messages again.
+To avoid this on a FIFO queue, the next receive has the same ReceiveRequestAttemptId, and returns the same messages.
 
     begin ──> received                    the id is not used again
         └──> lost (no answer, cancelled)  the next receive that asks for at least as many messages uses the id again
 
-AWS accepts the same id for five minutes, unless one of its messages was deleted or had its visibility changed. Nobody
-here has seen the messages of a lost receive, so nobody changes them.
-If the lost receive took no message, the repeated one is an ordinary receive.
+AWS accepts the same id for five minutes, unless one of its messages was deleted or its visibility was changed. The
+mapping does not know the messages of a lost receive, so it cannot change them.
+If the lost receive took no message, the next receive is an ordinary one.
 The runs of a mapping share their attempts: a reload cancels the receives of one run, and the next run repeats them.
 
 Source: Amazon SQS API Reference, "ReceiveMessage", ReceiveRequestAttemptId.
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 REPEATABLE_FOR_SECONDS = 300.0 - 30.0
-"""AWS accepts an attempt id for five minutes; half a minute is left for the request and its long poll."""
+"""AWS accepts an attempt id for five minutes. The request and its long poll may take half a minute of this time."""
 
 MAXIMUM_LOST_ATTEMPTS = 100
 """How many lost attempts are remembered. An ordinary mapping has fewer polls of its queue at one time."""
@@ -36,7 +36,10 @@ class Attempt(NamedTuple):
 
 
 class ReceiveAttempts:
-    """Remembers the attempts of one queue whose answer was lost. Several polls share it; no two use one attempt."""
+    """The attempts to receive from one queue whose answers were lost.
+
+    Polls share it, but no two polls use the same attempt.
+    """
 
     def __init__(self) -> None:
         self._prefix = uuid4().hex
@@ -56,5 +59,5 @@ class ReceiveAttempts:
         return Attempt(f"{self._prefix}-{self._begun}", count, now)
 
     def lost(self, attempt: Attempt) -> None:
-        """Keep an attempt whose answer was lost. A later receive of as many messages or more uses its id again."""
+        """Keep an attempt whose answer was lost. A later receive for at least as many messages uses its id again."""
         self._lost = [*self._lost, attempt][-MAXIMUM_LOST_ATTEMPTS:]

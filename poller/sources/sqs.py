@@ -4,8 +4,8 @@ Requests and answers are SQS's JSON. The parts of a request that never change ar
 `core/envelope.py` makes the records from the answers.
 A batch call with status 200 may still name entries that failed; each of them becomes a `RejectedEntry`.
 
-The queue's url is made from its ARN. So no permission to look it up is needed, and the queues of other accounts and of
-emulators need no special case.
+The queue's url is made from its ARN. So the daemon needs no permission to look the url up, and queues of other accounts
+and of emulators need no special case.
 
 Sources: Amazon SQS API Reference, "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch",
 "BatchResultErrorEntry".
@@ -45,11 +45,13 @@ ATTRIBUTES = b',"AttributeNames":["All"],"MessageSystemAttributeNames":["All"],"
 """Asks for all attributes. The first two names mean the same; an emulator from before 2024 knows only the first."""
 
 CODE_CHARACTERS = 64
-"""Characters of a failed entry's error code that are kept; SQS's own codes are shorter."""
+"""How many characters of a failed entry's error code are kept. SQS's own codes are shorter."""
 
 FINAL_CODES = frozenset({"InvalidParameterValue", "InvalidIdFormat", "MessageNotInflight", "ReceiptHandleIsInvalid"})
-"""The codes for a receipt that will never work again: it is unknown, expired or replaced by a newer one, or its message
-has been hidden for 12 hours. After any other code (InternalError, throttling, an unknown one) a retry may succeed."""
+"""The codes for a receipt handle that never works again. After any other code, a retry may succeed.
+
+The handle is unknown, expired or replaced by a newer one, or its message has been hidden for 12 hours.
+"""
 
 
 class SqsSource:
@@ -67,7 +69,7 @@ class SqsSource:
         has_batching_window: bool,
         attempts: ReceiveAttempts | None = None,
     ) -> None:
-        """The next source of the same FIFO queue gets the same `attempts`. A standard queue needs none."""
+        """Make a source. All sources of a FIFO queue share `attempts`. A standard queue needs no attempts."""
         self._client = client
         self._arn = str(arn)
         self._region = arn.region
@@ -118,7 +120,7 @@ class SqsSource:
         """Delete up to ten messages, and return those that SQS did not delete.
 
         SQS reports success for a message that no longer exists. A standard queue also reports success for an old
-        receipt, though the message may then stay.
+        receipt handle, but then the message may stay.
         """
         entries = [{"Id": str(index), "ReceiptHandle": message[1]} for index, message in enumerate(messages)]
         return await self._call_batch("DeleteMessageBatch", messages, entries)
@@ -211,7 +213,7 @@ def _rejected_entry(message: Message, code: str) -> RejectedEntry:
 
 
 def is_final(code: str) -> bool:
-    """Return True if a failed entry's code says that the receipt will never work again.
+    """Return whether a failed entry's code says that the receipt handle never works again.
 
     Some codes have the prefix of SQS's older protocol, such as `AWS.SimpleQueueService.MessageNotInflight`.
     """
