@@ -1,13 +1,13 @@
 """THE TOUR: `poller demo` shows queues and streams at work on emulators, and checks that the numbers add up.
 
-Belongs here: to set up sources on emulators, run the daemon as a user would, count what happened to each record, by
-the daemon's metrics and by what the emulators hold, and show it.
+Belongs here: setting up sources on emulators, running the daemon as a user does, and counting what happened to each
+record, both by the daemon's metrics and by the content of the emulators.
 Does not belong here: anything that the daemon needs. The demo starts the daemon as a process, and sees it from outside.
 Only the command line imports this package, and only `run` of it. It needs the extra `poller[demo]`.
 
     tour.py         what does the tour do, step by step?
     scenes.py       which emulators and which parts has a tour?
-    books.py        what does each part of the tour do, and how does it report what became of its records?
+    books.py        what does each part of the tour do, and how does it report what happened to its records?
     signups/        PART  uploaded CSV files become events of a function, which sends their rows through two queues into
                     a table; the table's stream causes mails
     clicks/         PART  a Kinesis stream of clicks, in order, with one record that always fails

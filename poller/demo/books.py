@@ -1,7 +1,8 @@
-"""What does each part of the tour do, and how does it report what became of its records?
+"""What does each part of the tour do, and how does it report what happened to its records?
 
 A part sets up its sources, adds its tables to the settings file, and puts records into the sources.
-Then it looks again and again. Each look returns books: a book counts what became of the records of one source.
+Then it looks at the records again and again. Each look returns books. A book counts what has happened to the records of
+one source.
 A book has faults as long as the numbers do not add up. The part is settled when none of its books has a fault.
 """
 
@@ -15,9 +16,9 @@ from poller.demo.metrics import Metrics
 
 
 class Book(ABC):
-    """A count of what became of some records until now. It is frozen, and equals the book before it if nothing changed.
+    """A count of what has happened to some records. It is frozen, and equals the book before it if nothing has changed.
 
-    `done` of `total` records need no more work; `news` says in words what became of them.
+    `done` of `total` records need no more work. `news` says in words what has happened to them.
     """
 
     __slots__ = ()
@@ -75,7 +76,7 @@ class Part(Protocol):
         """Set up the sources and destinations. Return lines that tell the user what was set up."""
 
     def settings(self) -> str:
-        """Return the tables [functions.*] and [mappings.*] as TOML. `build` comes first."""
+        """Return the tables [functions.*] and [mappings.*] as TOML. Call `build` before."""
 
     def intention(self) -> str:
         """Return a sentence that says which records `send` puts into the sources."""
@@ -103,7 +104,7 @@ def differ(what: str, actual: int, wanted: int) -> Iterator[str]:
 
 
 def unequal(what: str, actual: frozenset[str], wanted: frozenset[str]) -> Iterator[str]:
-    """Yield a fault for wanted names that are missing, and one for names that nobody wanted."""
+    """Yield a fault for the wanted names that are missing, and a fault for the names that are not wanted."""
     for side, names in (("missing", wanted - actual), ("too many", actual - wanted)):
         if names:
             yield f"{what} {side}: {', '.join(sorted(names)[:NAMES_SHOWN])}{' …' if len(names) > NAMES_SHOWN else ''}"

@@ -28,7 +28,7 @@ class Clients(NamedTuple):
 
 @asynccontextmanager
 async def clients(endpoint_url: str, endpoints: Mapping[str, str], *, api: str) -> AsyncIterator[Clients]:
-    """Open clients of the emulator at `endpoint_url`. `endpoints` are the urls of services that are elsewhere.
+    """Open clients of the emulator at `endpoint_url`. `endpoints` has the urls of services at other addresses.
 
     `api` is the address of the daemon's Invoke API.
     """

@@ -21,10 +21,10 @@ from poller.demo.metrics import Metrics
 from poller.demo.processes import REGION, DemoError, must_run, running, tail
 
 READY_IN_SECONDS = 20.0
-"""The sources are on this machine, so a daemon that has not found them by then will not find them later."""
+"""How long the daemon may take to find its sources. They are on this machine, so it finds them soon or never."""
 
 STOP_IN_SECONDS = 8.0
-"""Longer than `shutdown_grace_in_seconds` in daemon.toml, so that the daemon can end by itself."""
+"""How long the daemon may take to stop. This is longer than its grace in daemon.toml, so that it can end by itself."""
 
 LOOK_EVERY_SECONDS = 0.1
 
@@ -71,7 +71,10 @@ class Daemon:
 
 
 def settings(endpoint_url: str, http_listen: str, api_listen: str, endpoints: Mapping[str, str]) -> str:
-    """Return the table [daemon] of the settings file. `endpoints` are services that are not at `endpoint_url`."""
+    """Return the table [daemon] of the settings file.
+
+    `endpoints` has the urls of services that are not at `endpoint_url`.
+    """
     template = files("poller.demo").joinpath("daemon.toml").read_text(encoding="utf-8")
     text = Template(template).substitute(
         region=REGION, endpoint_url=endpoint_url, http_listen=http_listen, api_listen=api_listen

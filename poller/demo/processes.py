@@ -28,7 +28,10 @@ LINES_SHOWN = 30
 
 
 class DemoError(PollerError):
-    """The tour cannot go on. Any module of `demo/` raises it; the tour shows the message and exits with 1."""
+    """The tour cannot continue. Any module of `demo/` raises this error.
+
+    The tour shows the message and exits with 1.
+    """
 
 
 @contextmanager

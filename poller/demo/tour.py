@@ -2,7 +2,7 @@
 
     emulators ── sources ── settings file ── daemon ── records into the sources ── watch ── tables, verdict ── end
 
-It ends by itself when every record is accounted for and the numbers add up, or when nothing moves any more.
+The tour ends by itself when every record is counted and the numbers add up, or when nothing changes any more.
 Each step is a block that ends what it began, so after a signal the tour ends in the same order: first the daemon with
 its functions, then the emulators, then the files.
 With `keep`, everything runs on after the verdict until a signal comes, and the files stay.

@@ -13,7 +13,7 @@ from poller.demo.screen import Bars, Lines
 
 LOOK_EVERY_SECONDS = 0.4
 NOTHING_MOVES_AFTER_SECONDS = 15.0
-"""Several visibility timeouts, so that every message that is received again was received by then."""
+"""After this time without a change, the tour ends. In this time, every failed message is received again."""
 
 LONGEST_WATCH_IN_SECONDS = 90.0
 

@@ -4,8 +4,9 @@
     function    its trace: which clicks it saw, at which shard and sequence number, and in which order
     daemon      /metrics: polled, invoked, failed, given up, delivered
 
-The function may see a click again, because a failed batch comes again; /metrics must count at least as many failures.
-Only first sightings count for the order: those of one user's clicks must be in the order of the clicks.
+The function may get a click again, because a failed batch is retried. /metrics must count at least as many failures.
+For the order, only the first time counts at which the function got a click. For each user, these times must be in the
+order of the clicks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from poller.demo.metrics import Metrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedClicks:
-    """The daemon's counts: batches in `bisections` and `retries`, and records in all others."""
+    """The numbers in the daemon's metrics: `bisections` and `retries` count batches, and all others count records."""
 
     polled: int = 0
     invoked: int = 0
@@ -97,7 +98,7 @@ class ClickBook(Book):
 
 
 def _fates(book: ClickBook) -> Iterator[str]:
-    """Yield a fault if the function did not see a click (but the poison), or saw it at another sequence number."""
+    """Yield a fault if the function did not see a click (except the poison), or saw one at another sequence number."""
     yield from differ("clicks put", len(book.put), book.total)
     yield from unequal(
         "clicks seen",
@@ -126,7 +127,7 @@ def _report(book: ClickBook) -> Iterator[str]:
 
 
 def _daemon(book: ClickBook) -> Iterator[str]:
-    """Yield a fault for each number of the daemon that does not agree with the emulator's and the function's."""
+    """Yield a fault for each number of the daemon that differs from the numbers of the emulator and of the function."""
     counted, given_up = book.counted, len(book.reported)
     yield from differ("records that the daemon polled", counted.polled, len(book.put))
     yield from differ("records that the daemon gave up", counted.discarded, given_up)

@@ -45,5 +45,8 @@ POISON = Click("user-07", 9)
 
 
 def rounds() -> Sequence[Sequence[Click]]:
-    """Return the clicks of each call: one of each user, because one call does not keep the order of its records."""
+    """Return the clicks of each call.
+
+    A call has one click of each user, because a call does not keep the order of its records.
+    """
     return [[Click(user, number) for user in USERS] for number in range(1, CLICKS_OF_EACH + 1)]

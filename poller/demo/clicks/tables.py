@@ -1,4 +1,4 @@
-"""What does a person see at the end? A table of what became of the clicks, and the invocation record."""
+"""What does a person see at the end? A table that shows what happened to the clicks, and the invocation record."""
 
 from __future__ import annotations
 

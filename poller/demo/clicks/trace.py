@@ -1,6 +1,7 @@
 """Which clicks did the function see, and in which order? `count_clicks` writes a line for each click into a file.
 
-All processes of the function write into this one file, so its lines are in the order of seeing.
+All processes of the function write into this one file, so its lines are in the order in which the function saw the
+clicks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Sighting(NamedTuple):
 
 
 def read_trace(file: Path) -> list[Sighting]:
-    """Return every sighting, in the order of the file. A last line without its end is left out for now.
+    """Return every sighting, in the order of the file. A last line that is not complete yet is left out.
 
     Before the function is invoked there is no file, and the list is empty.
     """

@@ -28,7 +28,7 @@ PLAIN_PORT = "4568"
 
 INSTANTLY = "1ms"
 SHORTENED = ("CREATE_STREAM", "DELETE_STREAM", "SPLIT_SHARD", "MERGE_SHARDS", "UPDATE_SHARD_COUNT")
-"""Calls that the emulator makes slow by default, as they are at AWS. They get the duration INSTANTLY."""
+"""Calls that take long on the emulator by default, as on AWS. The tour gives them the duration INSTANTLY."""
 
 NPM_OPTIONS = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error")
 

@@ -4,8 +4,7 @@
               └── shard 3 ──┐
     shard 1 ────────────────┴── shard 4  open     merged after three quarters, while the daemon reads
 
-So when the daemon starts, there are children with clicks beside a parent that it has not read, and later another child
-appears.
+So when the daemon starts, a parent that it has not read already has children with clicks. Later, another child appears.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ ROUNDS = rounds()
 BEFORE_THE_SPLIT, BEFORE_THE_MERGE = POISON.number + 1, 15
 """How many rounds of clicks come before the split, and before the merge.
 
-The poison is in a parent, and a later click of its user too. Until the poison is given up, the children have to wait.
+The poison is in a parent, together with a later click of the same user. The children must wait until the poison is
+discarded.
 """
 
 

@@ -3,7 +3,7 @@
 Belongs here: everything that is about users, rows and mails. Only `scenes.py` imports it.
 
     part.py         what does this part of the tour do?
-    story.py        which rows go into the queues, and what should become of each?
+    story.py        which rows go into the queues, and what should happen to each?
     stage.py        how does the tour create, fill and read the queues and tables?
     accounting.py   do the queues' numbers add up?
     mails.py        did every user get one mail?

@@ -1,6 +1,6 @@
 """Do the queues' numbers add up? Two independent sources are compared with each other and with what should happen:
 
-    emulator    rows in the table, rows in the dead-letter queue, messages left over, order within each company
+    emulator    rows in the table, rows in the dead-letter queue, messages in the queue, order within each company
     daemon      /metrics: polled, filtered out, invoked, failed, deleted
 
 A row that is stored twice is no fault, because SQS delivers at least once. The daemon may count more successes than
@@ -35,7 +35,7 @@ class StoredRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """The rows of one queue that the emulator has.
+    """The rows of one queue, as the emulator has them now.
 
     `left_over` is the number of messages that are still in the queue.
     `dead_letters` are the numbers of at most ten rows in the dead-letter queue.
@@ -53,7 +53,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """The daemon's counts for one mapping: of records, and of `invocations` for each outcome."""
+    """The numbers in the daemon's metrics for one mapping: records, and `invocations` for each outcome."""
 
     polled: int = 0
     filtered_out: int = 0
@@ -117,7 +117,10 @@ class Account(Book):
 
 
 def _fates(account: Account) -> Iterator[str]:
-    """Yield a fault if not every row is stored, or in the dead-letter queue, as it should be, or messages are left."""
+    """Yield a fault for each row that is not in the table or the dead-letter queue as it should be.
+
+    Messages that are still in the queue are a fault, too.
+    """
     wanted, held = account.expected, account.held
     stored = Counter(row.number for row in held.stored)
     yield from differ("rows sent", account.sent, wanted.rows)
@@ -129,7 +132,7 @@ def _fates(account: Account) -> Iterator[str]:
 
 
 def _daemon(account: Account) -> Iterator[str]:
-    """Yield a fault for each number of the daemon that does not agree with the emulator's."""
+    """Yield a fault for each number of the daemon that differs from the number of the emulator."""
     counted, held = account.counted, account.held
     stored, succeeded = len(held.stored), counted.invoked - counted.failed
     yield from differ("records that the daemon filtered out", counted.filtered_out, len(account.expected.filtered_out))

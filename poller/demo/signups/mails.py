@@ -4,7 +4,7 @@
     filter      accepts a record if its row came from the FIFO queue and was stored for the first time
     mail        there is one for each accepted record
 
-A mail that is written again replaces the first one, so a file is one mail.
+If a mail is written a second time, it replaces the first one, so there is one file for each mail.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class MailBook(Book):
 
     @property
     def changes(self) -> int:
-        """The number of writes to the table. A row that was stored twice counts twice."""
+        """Return the number of writes to the table. A row that was stored twice counts twice."""
         return sum(row.times_stored for row in self.stored)
 
     def faults(self) -> Iterator[str]:

@@ -79,7 +79,7 @@ class Signups:
         )
 
     async def send(self) -> AsyncIterator[None]:
-        """Upload the files, and call process_csv for the one of which S3 tells nobody."""
+        """Upload the files. Then call process_csv for the file about which S3 sends no notification."""
         await self.stage.upload(f"{INCOMING}users.csv", csv_of(self._incoming))
         yield
         await self.stage.upload(f"{INCOMING}broken.csv", csv_of(self._incoming, without="email"))

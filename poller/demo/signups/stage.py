@@ -75,7 +75,7 @@ class Stage:
         await self._create_bucket()
 
     async def upload(self, key: str, text: str) -> None:
-        """Upload a file. S3 tells process_csv of each file under `incoming/`."""
+        """Upload a file. For each file under `incoming/`, S3 sends a notification to process_csv."""
         await self._s3.put_object(Bucket=BUCKET, Key=key, Body=text.encode())
 
     async def call(self, key: str) -> int:
@@ -94,7 +94,7 @@ class Stage:
         return [message["Body"] for message in answer.get("Messages", [])]
 
     async def held(self, queue: Queue) -> Held:
-        """Return what the emulator holds of the rows of this queue now."""
+        """Return the rows of this queue that the emulator has now."""
         dead_letters = await self.bodies(queue.dead_letter_queue)
         return Held(
             left_over=await self._count(queue.name),

@@ -1,9 +1,9 @@
-"""Which files are uploaded, which rows go into the queues, and what should become of each?
+"""Which files are uploaded, which rows go into the queues, and what should happen to each?
 
-The rows of the example's `users.csv` are uploaded in two files: those of one company in a file of its own, which a
-client names in a call of process_csv, and all others in a file of which S3 tells process_csv.
+The rows of the example's `users.csv` are uploaded in two files. One file has the rows of one company; a client names
+this file in a call of process_csv. The other file has all other rows; S3 sends a notification about it to process_csv.
 A third file is broken.
-process_csv sends every row into both queues as a JSON body. Its message group is its company.
+process_csv sends every row into both queues as a JSON body. The message group of a row is its company.
 
     kind is not "signup"     filtered out: the function never sees it
     email without an "@"     poisoned: every attempt fails, and the row ends in the dead-letter queue
@@ -26,7 +26,10 @@ from importlib.resources import files
 from poller.model.ids import FunctionName, MappingName
 
 VISIBILITY_TIMEOUT_IN_SECONDS = 3
-"""So short that a poisoned row uses up its attempts (MAX_RECEIVES) in about ten seconds."""
+"""The visibility timeout of the queues.
+
+It is so short that a poisoned row uses up its attempts (MAX_RECEIVES) in about ten seconds.
+"""
 
 FUNCTION_TIMEOUT_IN_SECONDS = 2
 BATCHING_WINDOW_IN_SECONDS = 1
@@ -44,7 +47,7 @@ RETRY_WAITS_IN_SECONDS = (0.5, 1)
 ATTEMPTS = 1 + len(RETRY_WAITS_IN_SECONDS)
 
 CALLED_COMPANY = "tundra"
-"""The company whose rows stand in the file that a client names in its call."""
+"""The company whose rows are in the file that a client names in its call."""
 
 MAX_RECEIVES = 3
 """The redrive policies' `maxReceiveCount`."""
@@ -74,7 +77,7 @@ class Row:
 
     @property
     def fields(self) -> dict[str, object]:
-        """The columns of an uploaded file."""
+        """Return the columns of an uploaded file."""
         return {
             "row": self.number,
             "kind": self.kind,
@@ -111,7 +114,10 @@ QUEUES = (FIFO, STANDARD)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """The way that each row should end. Each set has row numbers, and `stored` includes `delayed`."""
+    """The places where each row should be at the end.
+
+    Each set has the numbers of rows, and `stored` includes `delayed`.
+    """
 
     filtered_out: frozenset[int]
     poisoned: frozenset[int]

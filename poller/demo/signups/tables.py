@@ -1,4 +1,4 @@
-"""What does a person see at the end? A table of the uploads, one of the queues, and one of the stream's records."""
+"""What does a person see at the end? Three tables: for the uploads, for the queues, and for the stream's records."""
 
 from __future__ import annotations
 

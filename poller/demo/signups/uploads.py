@@ -1,9 +1,9 @@
 """Did each upload end as it should? The invocation records of its event are compared with what the daemon counted.
 
-    users.csv     uploaded; S3 tells process_csv; it succeeds, and its record goes to the queue uploads-done
+    users.csv     uploaded; S3 notifies process_csv, which succeeds, and its record goes to the queue uploads-done
     broken.csv    uploaded, without the column of the addresses; every attempt fails, and its record goes to the queue
                   uploads-failed
-    tundra.csv    uploaded where S3 tells nobody; a client calls process_csv for it, and gets its answer
+    tundra.csv    uploaded to a folder without notifications; a client calls process_csv for it, and gets the answer
 
 The rows of the first and the third file are sent to both queues.
 """
@@ -22,7 +22,7 @@ from poller.demo.signups.story import ATTEMPTS, PROCESS_CSV
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedEvents:
-    """The daemon's counts for process_csv: attempts with events, and events that ended, by their condition."""
+    """The daemon's numbers for process_csv: attempts with events, and ended events by their condition."""
 
     attempts: int = 0
     succeeded: int = 0
@@ -71,7 +71,7 @@ class UploadBook(Book):
 
     @property
     def rows_sent(self) -> int:
-        """The rows that process_csv has sent to each queue, by its own answers."""
+        """Return how many rows process_csv has sent to each queue, as its answers say."""
         return sum(int(record["responsePayload"]["rows"]) for record in self.done_records) + (self.answered or 0)
 
     def faults(self) -> Iterator[str]:
@@ -90,7 +90,7 @@ class UploadBook(Book):
 
 
 def records_of(bodies: Sequence[str]) -> list[Any]:
-    """Return the invocation records in these messages, each event once: a message may come twice."""
+    """Return the invocation records in these messages. A message may come twice, but each event is returned once."""
     records = [json.loads(body) for body in bodies]
     return list({record["requestContext"]["requestId"]: record for record in records}.values())
 
