@@ -2,9 +2,9 @@
 
     user-07 12 shardId-000000000002:4966…        the user, the number of the click, and the `eventID` of its record
 
-For a click that is no JSON the handler raises an error. Then the whole batch comes again, or its halves come.
+If a click is no JSON, the handler raises an error. Then the whole batch is retried, or each half of it.
 So a click may have two lines. For each user, the first lines of the clicks are in the order of the clicks.
-Several processes write at once. Each line is one write, so the lines are in the order of seeing.
+Several processes write at once. Each line is one write, so the lines are in the order in which the clicks were seen.
 
 Environment variable: CLICKS_FILE, the file that it writes.
 """

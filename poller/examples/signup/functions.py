@@ -7,10 +7,10 @@ It needs `function_response_types = ["ReportBatchItemFailures"]`, and answers wi
     FIFO queue       each record that failed, and all later records of its message group, because the queue deletes
                      what the answer does not name; on the last attempt the failed record alone
 
-After the last attempt the failed record goes to the dead-letter queue. Would the answer name the later records too,
-they would use up their attempts together with the failed record, and go to the dead-letter queue with it.
-A message may come twice. To store a user again changes only `times_stored` of the user's row.
-If the table fails, the handler raises an error, and the whole batch comes again.
+After the last attempt, the failed record goes to the dead-letter queue. If the answer also named the later records,
+they would use up their attempts together with the failed record, and would go to the dead-letter queue with it.
+A message may come twice. If a user is stored again, only `times_stored` of the user's row changes.
+If the table fails, the handler raises an error, and the whole batch is delivered again.
 
 `send_email` is for the table's stream. It needs a filter for `times_stored` 1, so that a user who is stored again gets
 no second mail. It writes mails into a folder instead of sending them; writing a mail again replaces the first one.
@@ -77,7 +77,7 @@ def message_group(record: Record) -> str | None:
 
 
 def attempt(record: Record) -> int:
-    """Return the number of the attempt: how often the queue delivered the record, with this time."""
+    """Return the number of the attempt: how often the queue has delivered the record, including this time."""
     return int(record["attributes"]["ApproximateReceiveCount"])
 
 
@@ -115,7 +115,7 @@ def store(record: Record) -> None:
 def check(email: str, attempt: int) -> None:
     """Raise ValueError if the address has no "@", and on the first attempt if its server is a "grey." one.
 
-    The second is an example of a failure that passes: a server with greylisting refuses an unknown sender once.
+    The "grey." server is an example of a failure that passes: a server with greylisting refuses an unknown sender once.
     """
     _, at, server = email.partition("@")
     if not at:

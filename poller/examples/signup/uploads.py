@@ -2,8 +2,8 @@
 
 `process_csv` gets the notification that S3 sends when an object is created, as AWS Lambda's functions do.
 A file without the columns of a sign-up raises ValueError before anything is sent, so a retry sends no row twice.
-A queue that does not accept a row raises an error, too. Then a retry sends the rows again; the FIFO queue drops those
-that it has, by their deduplication id.
+If a queue does not accept a row, the handler raises an error, too. Then a retry sends the rows again, and the FIFO
+queue drops the rows that it already has, by their deduplication ids.
 
 Environment variables: QUEUE_URLS (separated by spaces).
 
