@@ -1,4 +1,4 @@
-"""Which objects does the server of Lambda's API run with? This module makes them for app.py.
+"""Which objects does the server of Lambda's API need? This module makes them for app.py.
 
     request ── lambda_api/ ──┬── a call ───> engine/calls.py ──> the function, shared with its mappings
                              └── an event ─> engine/events/accepting.py ──> its event queue
@@ -28,7 +28,7 @@ UNKNOWN_ACCOUNT = "000000000000"
 
 
 def routes_of(composition: Composition, calls: Calls, in_use: Callable[[], Settings], *, file: str) -> Routes:
-    """Return the object that carries out requests. `file` is the settings file."""
+    """Return the object that answers requests. `file` is the settings file."""
     return Routes(
         directory=lambda: directory_of(in_use(), file),
         invoking=Invoking(call=calls.call, accept=composition.events.acceptor.accept),
@@ -69,6 +69,6 @@ def directory_of(settings: Settings, file: str) -> Directory:
 
 
 def access_of(settings: Settings) -> Access:
-    """Return the settings that decide which requests are let in. Without keys, signatures are ignored."""
+    """Return the settings that decide which requests are accepted. Without keys, signatures are ignored."""
     daemon = settings.daemon
     return Access(hosts=daemon.http_hosts, keys=daemon.api_keys or None, region=daemon.region)

@@ -4,7 +4,7 @@
                                               └── reloading.py, running.py: SIGHUP, poller reload
 
 At the stop, each mapping ends its child processes and closes its connections, unless another mapping still uses them.
-When all mappings have ended, one exit stack closes the rest: first the HTTP server, last the state file.
+When all mappings have ended, one exit stack closes everything else: first the HTTP server, last the state file.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from poller.telemetry import logs
 from poller.telemetry.telemetry import Telemetry
 
 GC_THRESHOLDS = (100_000, 20, 20)
-"""The garbage collector runs less often than by default.
+"""With these thresholds, the garbage collector runs less often than by default.
 
-The objects of a start and the records in hand are many, and they form no cycles.
+A start makes many objects, and there are many records in hand. They form no cycles, so a collection finds nothing.
 """
 
 SWITCH_INTERVAL_IN_SECONDS = 0.0005
-"""How soon a worker thread lets the event loop go on; Python's default is 5 ms.
+"""How long the event loop waits for a busy worker thread before it runs again. Python's default is 5 ms.
 
 While a worker thread reads the settings or renders a page, the event loop waits for this time at each of its steps.
 """
@@ -121,7 +121,7 @@ async def _run_until(signals: AsyncIterator[signal.Signals], settings: Settings,
         api = await stack.enter_async_context(
             serve_api(routes, lambda: reloader.in_use, stop=stop, emit=telemetry.emit)
         )
-        await stack.enter_async_context(calls.running())  # it ends first, so that running calls are still answered
+        await stack.enter_async_context(calls.running())  # this ends first, so that running calls are still answered
         async with anyio.create_task_group() as services:
             services.start_soon(_obey, signals, stop, reloader)
             services.start_soon(reloader.run)
@@ -160,7 +160,7 @@ def _shown(supervisor: Supervisor, orphans: OrphanedEvents) -> list[MappingStatu
 async def _served(
     pages: Pages, reloader: Reloader, api: Api, settings_path: Path, emit: Emit
 ) -> AsyncIterator[Address | None]:
-    """Serve HTTP, if the settings ask for it, and the control socket. Yields the HTTP address, None without HTTP."""
+    """Serve the control socket and, if the settings have an address, HTTP. Yields the HTTP address or None."""
     daemon = reloader.in_use.daemon
     async with AsyncExitStack() as stack:
         http = None
@@ -187,7 +187,10 @@ def _written(address: Address) -> str:
 
 
 async def _obey(signals: AsyncIterator[signal.Signals], stop: Stop, reloader: Reloader) -> None:
-    """Reload the settings at SIGHUP. The first SIGTERM or SIGINT begins the stop; each later one ends its grace."""
+    """Reload the settings at SIGHUP.
+
+    Begin the stop at the first SIGTERM or SIGINT, and end its grace at each later one.
+    """
     async for number in signals:
         if number == signal.SIGHUP:
             reloader.reload_soon()

@@ -1,4 +1,4 @@
-"""Which objects does a mapping run with? This module makes them: it chooses the concrete classes.
+"""Which objects does the run of a mapping need? This module makes them, and chooses their classes.
 
     a mapping of a queue     SqsSource ────────────────────────────────────────────────────────┐
     a mapping of a stream    KinesisSource or DynamoDbStreamsSource, the state, a destination ─┼─ a function
@@ -151,7 +151,10 @@ class Composition:
                     assert_never(mapping)
 
     def use(self, settings: Settings) -> None:
-        """Open later runs with these settings; open runs keep theirs. Later child processes get the new environment."""
+        """Open later runs with these settings. Open runs keep their settings.
+
+        Later child processes get the new environment.
+        """
         self.settings = settings
         self._inherited.clear()
         self._inherited.update(_without(settings.withheld_variables, os.environ))
@@ -159,7 +162,10 @@ class Composition:
             self._calls.settle(keep=tuple(map(self._key, settings.functions.values())))
 
     def calls_of_clients(self, stop: Stop) -> Calls:
-        """Return what calls functions for clients; `use` lets functions go that are no longer in the settings."""
+        """Return the object that calls functions for clients.
+
+        `use` closes its functions that are not in the settings any more.
+        """
         self._calls = Calls(self._opening, stop=stop, emit=self._emit)
         return self._calls
 
@@ -372,7 +378,7 @@ class SharedAws:
     async def identity_arn(self, mapping: StreamMapping) -> str:
         """Return the ARN of the daemon's own identity.
 
-        If STS does not tell (some emulators have no STS), return the root ARN of the account that owns the source.
+        If STS does not answer (some emulators have no STS), return the root ARN of the account that owns the source.
         The daemon asks STS once, also when many shards begin at the same time.
         """
         async with self._asking:

@@ -16,7 +16,7 @@ from poller.model.mapping import QueueMapping
 from poller.settings.values import Settings
 
 MOST = 65_536
-"""The daemon asks for no higher limit: it would be of no use, and some systems reserve memory for each descriptor."""
+"""The highest limit that the daemon asks for. More is useless, and some systems reserve memory for each descriptor."""
 
 OF_THE_PROCESS = 100
 """Descriptors for the state file and its locks, pipes, the log, the event loop, the admin server and its clients."""
@@ -81,5 +81,5 @@ def _of_function(function: Function) -> int:
 
 
 def _of_queue(mapping: QueueMapping, function: Function) -> int:
-    """Return the number of connections to the queue. They stay open beside the connections to the function."""
+    """Return the number of connections to the queue. The connections to the function are open at the same time."""
     return min(mapping.maximum_concurrency or function.reserved_concurrency, function.reserved_concurrency)

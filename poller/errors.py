@@ -11,7 +11,7 @@
     │                         that process may end soon
     ├── CannotStore           the state file cannot be written now; raised by stores/; exit code 1, because
     │                         space on the disk may become free
-    └── ServiceError          a service or a store did not carry out a request; raised by adapters, caught by the
+    └── ServiceError          a service or a store did not do what was asked; raised by adapters, caught by the
         │                     engine, which waits, tries again, and shows the reason in /readyz
         ├── NotFound          the queue, stream or function does not exist
         ├── AccessDenied      the identity may not do this, or its credentials are unknown or expired
@@ -36,7 +36,7 @@ class PollerError(Exception):
 
 
 class SettingsError(PollerError):
-    """The settings have faults. `faults` has one line for each fault, which says what is wrong and where."""
+    """The settings have faults. `faults` has one line for each fault. The line says what is wrong and where."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -122,4 +122,4 @@ class DocumentTooLarge(Rejected):
 
 
 LASTING = (AccessDenied, NotFound, Rejected)
-"""The errors that do not pass by waiting: a person has to change something."""
+"""The errors that do not end by waiting: a person has to change something."""

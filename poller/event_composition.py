@@ -1,4 +1,4 @@
-"""Which objects handle the asynchronous events of a function? This module makes them for composition.py.
+"""Which objects does a run of a function's asynchronous events need? This module makes them for composition.py.
 
     a function's events    the daemon's own queue, perhaps an SQS queue ─┐
                            its destinations and its dead-letter queue ───┴─ the function (composition.py)
@@ -78,7 +78,7 @@ class EventComposition:
         new_request_id: Callable[[], RequestId],
         emit: Emit,
     ) -> None:
-        """`tasks` must outlive all runs. The owner of `tasks` sets `is_over` after the last run."""
+        """Make a composition. `tasks` must outlive all runs. The owner of `tasks` sets `is_over` after the last run."""
         self._settings = settings
         self._open_aws = open_aws
         self._tasks = tasks
@@ -161,8 +161,9 @@ class EventComposition:
         return await anyio.Path(self._path).exists()
 
     async def _stored(self) -> dict[FunctionName, EventQueueDepth]:
-        """Return the number of events in the file for each function that has events. Return none if no call has opened
-        the file yet.
+        """Return the number of events in the file for each function that has events.
+
+        Return nothing if no call has opened the file yet.
         """
         file = self._file
         return {} if file is None else {name: await file.depth(name) for name in await file.functions()}

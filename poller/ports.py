@@ -2,8 +2,8 @@
 
 Every port has a working in-memory implementation in `tests/fakes/`.
 One contract suite for each port in `tests/contracts/` tests this fake and every real adapter.
-A method may be cancelled at any await; the adapter then leaves nothing half-done in this process.
-A method that talks to a service raises `errors.ServiceError` and no other exception. `Target.invoke` raises nothing.
+A method may be cancelled at any await. Then the adapter leaves nothing half-done in this process.
+A method that calls a service raises `errors.ServiceError` and no other exception. `Target.invoke` raises nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class QueueSource(Protocol):
 
     @property
     def clock(self) -> SourceClock:
-        """The clock that dates the messages."""
+        """Return the clock that dates the messages."""
 
     async def describe(self) -> QueueAttributes:
         """Return the queue's attributes. Raises NotFound if there is no such queue, or another ServiceError."""
@@ -45,18 +45,18 @@ class QueueSource(Protocol):
     async def receive(
         self, *, count: int, wait_in_seconds: int, visibility_timeout_in_seconds: int | None
     ) -> list[Message]:
-        """Receive up to `count` (1 to 10) messages; wait up to `wait_in_seconds` (0 to 20) for the first one.
+        """Receive up to `count` (1 to 10) messages. Wait up to `wait_in_seconds` (0 to 20) for the first message.
 
-        SQS hides them for the given visibility timeout; None means the queue's own timeout.
-        A message that cannot be turned into a record of an event has a `defect`.
-        A cancelled receive may have hidden messages: nobody receives them until their visibility timeout is over.
+        SQS hides the messages for this visibility timeout. None means the queue's own timeout.
+        If no record can be made of a message, the message has a `defect`.
+        A cancelled receive may have hidden messages. No receive returns them until their visibility timeout is over.
         """
 
     async def delete(self, messages: Sequence[Message]) -> list[RejectedEntry]:
         """Delete up to ten messages. Return the messages that SQS did not delete. Idempotent."""
 
     async def change_visibility(self, messages: Sequence[Message], *, timeout_in_seconds: int) -> list[RejectedEntry]:
-        """Set how long up to ten messages stay hidden from now; 0 shows them at once.
+        """Set how long up to ten messages stay hidden from now. With 0, they become visible at once.
 
         Return the messages whose timeout SQS did not change.
         """
@@ -67,20 +67,20 @@ class StreamSource(Protocol):
 
     @property
     def clock(self) -> SourceClock:
-        """The clock that dates the records."""
+        """Return the clock that dates the records."""
 
     @property
     def limits(self) -> StreamLimits:
-        """The service's rates and pauses for reading the stream."""
+        """Return the rates and pauses of the service for reading the stream."""
 
     @property
     def status(self) -> str | None:
-        """The stream's status in the service's spelling, from the last listing; None if a listing does not tell it."""
+        """Return the stream's status in the service's spelling, from the last listing, or None if listings lack it."""
 
     async def shards(self) -> list[Shard]:
         """Return every shard that the stream still lists, in no order. Raises NotFound if the stream does not exist.
 
-        A listing keeps to the service's rate limit, so it may take seconds. A throttled page is requested again.
+        A listing obeys the service's rate limit, so it may take seconds. A throttled page is requested again.
         """
 
     async def children(self, shard_id: ShardId) -> list[Shard]:
@@ -98,7 +98,9 @@ class StreamSource(Protocol):
         """
 
     async def read(self, iterator: ShardIterator, *, limit: int) -> Read:
-        """Read up to `limit` records, without waiting for new ones. The answer may be empty though more records exist.
+        """Read up to `limit` records, without waiting for new ones.
+
+        The answer may be empty even if there are more records.
 
         Raises errors.ExpiredIterator if the iterator is too old.
         Raises errors.Trimmed if the stream no longer has the next record, or the record after which reading should
@@ -142,7 +144,7 @@ class CheckpointStore(Protocol):
     async def starting_position(self, key: StateKey) -> StartingPosition | None:
         """Return the starting position that a person has set for this mapping; None if nobody has.
 
-        If the mapping has no stored checkpoint, it begins there and not at its configured starting position.
+        If the mapping has no stored checkpoint, it begins at this position and not at the one in the settings.
         """
 
 
@@ -201,23 +203,24 @@ class EventQueue(Protocol):
     async def put(self, events: Sequence[Event]) -> None:
         """Store the events, and return once they are durable.
 
-        Raises errors.QueueFull if the queue has no room for all of them; then none is stored.
-        Raises errors.Rejected if an event with its attributes is too large. Raises Unreachable; then nobody knows.
+        Raises errors.QueueFull if the queue has no room for all events; then no event is stored.
+        Raises errors.Rejected if an event with its attributes is too large.
+        Raises errors.Unreachable if there is no answer; then the events may be stored or not.
         """
 
     async def take(self, function: FunctionName, *, count: int, wait_in_seconds: float) -> list[TakenEvent]:
-        """Claim up to `count` events of the function that are due; those that became due first come first.
+        """Claim up to `count` due events of the function. The events that became due first come first.
 
         Returns fewer events if they would have more than MOST_BYTES_TAKEN, but at least one.
-        Waits up to `wait_in_seconds` for the first one. An ended event is taken, too, if its deliveries are due.
-        A stuck event is not.
+        If no event is due, waits up to `wait_in_seconds` for one. An ended event is due if its deliveries are due. A
+        stuck event is never due.
         """
 
     async def extend(self, taken: TakenEvent, *, by_seconds: float) -> TakenEvent | None:
-        """Let the claim last for `by_seconds` from now, and return it. Return None if the claim is lost."""
+        """Extend the claim, so that it ends `by_seconds` from now, and return it. Return None if the claim is lost."""
 
     async def put_back(self, taken: TakenEvent, event: Event) -> None:
-        """Replace the claimed event by `event`, durably, and end the claim. Does nothing if the claim is lost.
+        """Replace the claimed event by `event` durably, and end the claim. Do nothing if the claim is lost.
 
         `event` is the claimed event with other attempts, another due time, an ending or a reason why it is stuck.
         Raises errors.QueueFull if the event has grown, and the disk has no room for that.
@@ -225,7 +228,7 @@ class EventQueue(Protocol):
         """
 
     async def remove(self, taken: TakenEvent) -> None:
-        """Remove the claimed event durably. Does nothing if the claim is lost."""
+        """Remove the claimed event durably. Do nothing if the claim is lost."""
 
     async def depth(self, function: FunctionName) -> EventQueueDepth:
         """Return how many events of the function the queue holds."""
@@ -235,7 +238,9 @@ class Target(Protocol):
     """The way to a function: Lambda, HTTP or a child process. The composition root opens and closes targets."""
 
     async def invoke(self, invocation: Invocation) -> Response:
-        """Call the function once and return its response, after little more than the function's timeout at the latest.
+        """Call the function once and return its response.
+
+        It takes little more time than the function's timeout at most.
 
         Every failure of the function, or of the connection to it, is a response and not an exception.
         """

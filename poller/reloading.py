@@ -1,4 +1,4 @@
-"""How does a running daemon apply a changed settings file? It serves one reload at a time; the others wait in line.
+"""How does a running daemon apply a changed settings file? It makes one reload at a time, and other reloads wait.
 
     SIGHUP ──────────┐
     poller reload ───┼─ in line ──> read the file ──> find the changes ──> apply them ──> one log line, one answer
@@ -6,7 +6,7 @@
 
 A worker thread reads the file and finds the changes (settings/changes.py), because this takes a while with a thousand
 mappings.  `Running` applies the changes.
-Once the daemon's stop has begun, reloads are refused.  A reload goes on when its client disconnects.
+Once the daemon's stop has begun, reloads are refused. A reload continues if its client disconnects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from poller.settings.changes import Changes, Renamed, changes
 from poller.settings.values import Settings
 
 MAXIMUM_WAITING = 16
-"""How many reloads may wait in line while another one runs."""
+"""How many reloads may wait while another one runs."""
 
 STOPPING = "the daemon stops"
 
@@ -40,13 +40,13 @@ class Running(Protocol):
     async def apply(self, found: Changes) -> Mapping[MappingName, str]:
         """Change the running mappings, wait until all are changed, and return the reason of each one that failed.
 
-        A mapping that could not be replaced goes on as before; a mapping that could not be added does not exist.
+        A mapping that could not be replaced continues as before. A mapping that could not be added does not exist.
         """
         ...
 
     @property
     def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
-        """The mappings of the file that exist now, each with the function that it invokes."""
+        """Return the mappings of the file that exist now, each with the function that it invokes."""
         ...
 
     def restart_function(self, function: Function) -> None:
@@ -56,7 +56,7 @@ class Running(Protocol):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Request:
-    """One request in line: to restart `function`, or to reload the file if `function` is None."""
+    """A request that waits: to restart `function`, or to reload the file if `function` is None."""
 
     function: str | None = None
     is_done: anyio.Event = field(default_factory=anyio.Event)
@@ -65,7 +65,7 @@ class _Request:
 
 
 class Reloader:
-    """Serves reloads while `run` runs. `in_use` holds the settings that the daemon uses now."""
+    """Makes reloads while `run` runs. `in_use` has the settings that the daemon uses now."""
 
     def __init__(
         self,
@@ -88,19 +88,22 @@ class Reloader:
         self._line, self._requests = anyio.create_memory_object_stream[_Request](MAXIMUM_WAITING)
 
     async def run(self) -> None:
-        """Serve one request after another, until cancelled."""
+        """Do one request after another, until cancelled."""
         with self._line, self._requests:
             async for request in self._requests:
                 try:
                     request.report = await self._served(request)
                 except PollerError as error:
                     self._refuse(request, error)
-                except Exception as error:  # an error met in one reload must not end the mappings
+                except Exception as error:  # an error of one reload must not end the mappings
                     self._refuse(request, CannotReload(f"a fault of poller: {safe_text(error)}"))
                 request.is_done.set()
 
     def reload_soon(self) -> None:
-        """Put a reload in line without waiting for it. If the reload is refused, log that: a signal gets no answer."""
+        """Ask for a reload without waiting for it.
+
+        If the reload is refused, log this, because a signal gets no answer.
+        """
         try:
             self._stand_in_line(_Request())
         except CannotReload as error:
@@ -131,7 +134,10 @@ class Reloader:
         return request.report
 
     def _refuse_another_file(self, settings: str | None) -> None:
-        """Resolve symbolic links at each call, because an update may change where they lead."""
+        """Raise CannotReload if the client means another file.
+
+        Symbolic links are resolved each time, because they may change.
+        """
         if settings is None:
             return
         try:
@@ -172,7 +178,7 @@ class Reloader:
         functions = {**before.functions, **found.settings.functions}
         try:
             failures = await self._running.apply(found)
-        except BaseException:  # nobody knows which changes were made
+        except BaseException:  # an unknown part of the changes was made
             self._note_what_runs(before, functions, uncertain=found.mappings.names)
             raise
         self._note_what_runs(found.settings, functions, uncertain=failures)
@@ -186,7 +192,7 @@ class Reloader:
     def _note_what_runs(
         self, settings: Settings, functions: Mapping[FunctionName, Function], *, uncertain: Collection[MappingName]
     ) -> None:
-        """Let the next reload compare the file with what runs: these settings, but only the mappings that exist.
+        """Set what the next reload compares the file with: these settings, but only the mappings that exist.
 
         `functions` are those of the old and of the new file. The next reload replaces the `uncertain` mappings.
         """

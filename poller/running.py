@@ -1,12 +1,12 @@
-"""How are running mappings changed? They are added, replaced and removed side by side.
+"""How are running mappings changed? They are added, replaced and removed at the same time.
 
     Changes ──> first: new runs use the new settings, and the supervisor the new grace
             └─> then: remove, replace, add; each mapping waits for its own invocations only
 
 The events of each function are a mapping, too, if the settings name a file for them.
 
-If one mapping cannot be opened, all others are still changed.
-A mapping that could not be added does not exist; a mapping that could not be replaced goes on as before.
+If one mapping cannot be opened, all other mappings are still changed.
+A mapping that could not be added does not exist. A mapping that could not be replaced continues as before.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Running:
         self._events_not_replaced: frozenset[FunctionName] = frozenset()
 
     async def start(self, settings: Settings) -> None:
-        """Add all mappings, and the events of all functions. Raises the error of one that cannot be opened."""
+        """Add all mappings, and the events of all functions. If one of them cannot be opened, raises that error."""
         for mapping in settings.mappings:
             await self._supervisor.add(mapping, settings.functions[mapping.function_name])
         for events in event_mappings(settings).values():
@@ -126,7 +126,7 @@ class Running:
                 yield name, partial(make, mapping, found.settings.functions[mapping.function_name])
 
     def _changes_of_events(self, found: Changes) -> Iterator[Change]:
-        """Compare with the events that run, because a change that failed is made again by the next reload."""
+        """Yield the changes from the events that run now. So a reload repeats a change that has failed before."""
         wanted = event_mappings(found.settings)
         running = {
             events.function_name: events.name
@@ -145,7 +145,7 @@ class Running:
 
     @property
     def functions_of_mappings(self) -> Mapping[MappingName, FunctionName]:
-        """The mappings of the file that exist now, each with the function that it invokes."""
+        """Return the mappings of the file that exist now, each with the function that it invokes."""
         return {
             mapping.name: mapping.function_name
             for mapping in self._supervisor.mappings()
@@ -163,7 +163,7 @@ class Running:
 
 
 def event_mappings(settings: Settings) -> Mapping[FunctionName, EventMapping]:
-    """Return the events of each function; nothing if no file may hold them."""
+    """Return the mapping of each function's events, or nothing if the settings name no file for events."""
     if settings.daemon.event_queue is None:
         return {}
     return {name: EventMapping.of(function) for name, function in settings.functions.items()}

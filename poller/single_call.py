@@ -2,8 +2,8 @@
 
     a request of Lambda's API ── api_composition.py ──> the function, or its event queue ──> an answer of Lambda's API
 
-The request and the answer are those that a daemon would get and give, so the command treats both alike.
-No mapping runs, and the file of positions is not touched.
+The request and the answer are the same as with a daemon, so the command needs no second form.
+No mapping runs, and the file of positions is not used.
 An event is stored, and the next daemon invokes the function with it.
 Warnings and errors are logged to stderr.
 """
@@ -26,7 +26,7 @@ from poller.telemetry.telemetry import Telemetry
 
 
 def answered(request: Request, settings: Settings, *, settings_path: Path) -> Answer:
-    """Carry out one request. Raises PollerError: an ApiError, or because the function cannot be opened."""
+    """Answer one request. Raises ApiError, or another PollerError if the function cannot be opened."""
     process_memory.protect()
     logs.configure(settings.daemon.log_format, quiet=True)
     return anyio.run(_answered, request, settings, settings_path)
