@@ -27,11 +27,11 @@ The rules, each with the module that decides it:
     R6  lost answer       If the answer to a write is lost, or if a write is rejected, the worker reads the row. If
     (holding.py)          owner and token are still its own, it goes on from the counter that it read; otherwise it has
                           lost the lease. What it reads never moves the deadline: the write that was accepted may be
-                          an older one that arrived late. A worker that does not hold the lease and reads that it is
-                          the owner (the answer to its take was lost) takes it once more, by R2.
-    R7  hand-over         A worker gives a lease away only when the shard's records in hand are done and its checkpoint
-    (handover.py)         is stored: it writes the row without an owner, and then puts an offer into the row of the
-                          worker that should take it. Every worker reads its own row each second. From the moment when
+                          an older one that arrived late. So after a lost answer to a take, it begins no invocation
+                          until a renewal is accepted, or until it has taken the lease once more by R2.
+    R7  hand-over         A worker gives a lease away only when the shard's records in hand are done: it writes the row
+    (holding.py,          with the last checkpoint and without an owner, and then puts an offer into the row of the
+    handover.py)          worker that should take it. Every worker reads its own row each second. From the moment when
                           it sends this write, the worker delivers nothing until a new take: if the answer is lost,
                           the write may still arrive, and then another worker takes the lease at once.
     R8  request           A worker that has too little puts a request for a lease into the row of the lease's owner.

@@ -1,0 +1,164 @@
+"""Which leases may a worker take, and which workers live?
+
+`Observed` is what one worker has seen of the table. It keeps each row with two times on the worker's monotonic clock:
+`since`, when the worker first saw this value of the counter, and `seen_at`, when it last saw it.
+
+    the lease                                   this worker may take it (R2)
+    has no owner                                at once
+    is owned by this worker, but not held       at once: the worker lost it, or the answer to a take was lost
+    is owned by another worker                  `lease_duration` after `since`, if it is silent
+    belongs to a drained shard                  never
+
+A row is silent if the worker saw the same value again after half of the lease duration. In this time the owner should
+have renewed once. The worker's own pause makes no row silent: it must see each row again first.
+
+A take cannot be too early. The owner sent its last renewal before this worker saw its effect, and stops SAFE_PART of
+the lease duration after the sending. If the owner has renewed since, the table rejects the take (R1).
+
+A live worker writes its own row with a new `heartbeat` as often as it renews. The counter of this row is no sign of
+life, because other workers write messages into the row.
+
+A scan may show a row as it was some seconds ago. So a row that this worker has read or written itself since the scan
+before (`saw`, `missed`) is replaced only by a higher counter.
+
+Source: the Kinesis Client Library's lease taker, which measures expiry in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from poller.model.lease import Owner, Row, RowKey
+from poller.model.stream import ShardEnd
+
+LEASE_DURATION_IN_SECONDS = 10.0
+"""The time without a renewal after which other workers may take a lease. KCL's default is the same."""
+
+RENEWALS_PER_DURATION = 3
+"""How often a worker renews its leases, and writes its own row, in one lease duration."""
+
+SILENT_PART = 0.5
+"""The part of the lease duration after which an unchanged row is silent: one renewal and a half."""
+
+DEAD_WORKER_DURATIONS = 3
+"""After this many lease durations without a heartbeat, any worker deletes a worker's row."""
+
+
+def is_lease(row: Row) -> bool:
+    """Return whether the row is the lease of a shard or of a unit."""
+    return row.key.startswith(":unit/") or not row.key.startswith(":")
+
+
+def is_worker(row: Row) -> bool:
+    return row.key.startswith(":worker/")
+
+
+def is_drained(row: Row) -> bool:
+    """Return whether the row is the lease of a shard whose records are all done."""
+    return row.checkpoint is not None and isinstance(row.checkpoint.position, ShardEnd)
+
+
+class _Seen(NamedTuple):
+    row: Row
+    since: float
+    seen_at: float
+    is_from_scan: bool
+
+
+class Observed:
+    """The table as one worker has seen it. Each `now` is a moment after the answer with the rows has arrived."""
+
+    def __init__(self, owner: Owner, *, lease_duration: float = LEASE_DURATION_IN_SECONDS) -> None:
+        self._owner = owner
+        self._lease_duration = lease_duration
+        self._seen: dict[RowKey, _Seen] = {}
+
+    def scanned(self, rows: Iterable[Row], *, now: float) -> None:
+        """Note the rows of a whole scan."""
+        before = self._seen
+        self._seen = {}
+        for row in rows:
+            self._note(row, before.get(row.key), now=now, is_from_scan=True)
+        for key, known in before.items():
+            scanned = self._seen.get(key)
+            if not known.is_from_scan and (scanned is None or scanned.row.counter < known.row.counter):
+                self._seen[key] = known._replace(is_from_scan=True)
+
+    def saw(self, row: Row, *, now: float) -> None:
+        """Note a row that this worker has read, or that the table has accepted from this worker."""
+        self._note(row, self._seen.get(row.key), now=now, is_from_scan=False)
+
+    def missed(self, key: RowKey) -> None:
+        """Note that a read did not find the row, or that this worker has deleted it."""
+        self._seen.pop(key, None)
+
+    def get(self, key: RowKey) -> Row | None:
+        seen = self._seen.get(key)
+        return None if seen is None else seen.row
+
+    def leases(self) -> Iterator[Row]:
+        return (seen.row for seen in self._seen.values() if is_lease(seen.row))
+
+    def may_take(self, key: RowKey, *, now: float, held: Collection[RowKey]) -> bool:
+        """Return whether this worker may take the lease now. `held` has the keys of the leases that it holds."""
+        seen = self._seen.get(key)
+        return seen is not None and key not in held and self._free_at(seen) <= now
+
+    def free(self, *, now: float, held: Collection[RowKey]) -> list[Row]:
+        """Return the leases that this worker may take now."""
+        return [seen.row for key, seen in self._seen.items() if key not in held and self._free_at(seen) <= now]
+
+    def free_for(self, key: RowKey, *, now: float) -> float:
+        """Return for how many seconds this worker may have taken the lease; 0 if it may not take it."""
+        seen = self._seen.get(key)
+        return 0.0 if seen is None else max(0.0, now - self._free_at(seen))
+
+    def next_expiry(self, *, now: float, held: Collection[RowKey]) -> float | None:
+        """Return the moment when the next silent lease expires; None if no lease is silent.
+
+        The worker should read the lease at this moment, and take it if its counter still has not moved.
+        """
+        times = [self._free_at(seen) for key, seen in self._seen.items() if key not in held]
+        return min((at for at in times if now < at < _NEVER), default=None)
+
+    def live_workers(self) -> dict[Owner, Row]:
+        """Return the row of every other worker that is not silent."""
+        return {
+            seen.row.owner: seen.row
+            for seen in self._seen.values()
+            if is_worker(seen.row) and not self._is_silent(seen) and seen.row.owner not in (None, self._owner)
+        }
+
+    def dead_workers(self) -> list[Row]:
+        """Return the rows of other workers that nobody needs any more. Any worker may delete them."""
+        limit = DEAD_WORKER_DURATIONS * self._lease_duration
+        rows = [seen.row for seen in self._seen.values() if seen.seen_at - seen.since >= limit]
+        return [row for row in rows if is_worker(row) and row.owner != self._owner]
+
+    def _note(self, row: Row, known: _Seen | None, *, now: float, is_from_scan: bool) -> None:
+        is_same = known is not None and _sign_of_life(known.row) == _sign_of_life(row)
+        since = known.since if known is not None and is_same else now
+        self._seen[row.key] = _Seen(row, since, now, is_from_scan)
+
+    def _free_at(self, seen: _Seen) -> float:
+        """Return the moment from which this worker may take the lease, if it does not hold it."""
+        row = seen.row
+        if not is_lease(row) or is_drained(row):
+            return _NEVER
+        if row.owner in (None, self._owner):
+            return seen.since
+        return seen.since + self._lease_duration if self._is_silent(seen) else _NEVER
+
+    def _is_silent(self, seen: _Seen) -> bool:
+        return seen.seen_at - seen.since >= SILENT_PART * self._lease_duration
+
+
+_NEVER = float("inf")
+
+
+def _sign_of_life(row: Row) -> object:
+    """Return a value that changes while the owner of the row lives."""
+    if is_worker(row):
+        return row.details.get("heartbeat")
+    return row.counter, row.owner, row.token  # a row that was deleted and created again may reach an old counter

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pytest
+
+from poller.core.leases.expiry import Observed
+from poller.model.lease import Owner, Row, RowKey
+from poller.model.stream import AfterSequence, Checkpoint, SequenceNumber, ShardEnd
+
+ME = Owner("blue-1/aa")
+OTHER = Owner("blue-2/bb")
+KEY = RowKey("orders/arn:stream/shard-1")
+CHECKPOINT = Checkpoint(AfterSequence(SequenceNumber("7")))
+NOTHING: frozenset[RowKey] = frozenset()
+
+
+def lease(counter: int, owner: Owner | None = OTHER, *, token: int = 1, checkpoint: Checkpoint = CHECKPOINT) -> Row:
+    return Row(key=KEY, counter=counter, owner=owner, token=token, checkpoint=checkpoint)
+
+
+def worker(heartbeat: int, *, counter: int = 1, owner: Owner = OTHER) -> Row:
+    return Row(key=RowKey(f":worker/{owner}"), counter=counter, owner=owner, details={"heartbeat": heartbeat})
+
+
+@pytest.fixture
+def observed() -> Observed:
+    return Observed(ME, lease_duration=10)
+
+
+def test_a_lease_whose_counter_does_not_move_expires_after_the_lease_duration(observed: Observed) -> None:
+    observed.scanned([lease(5)], now=100)
+    observed.scanned([lease(5)], now=106)
+    assert observed.next_expiry(now=106, held=NOTHING) == 110
+    assert not observed.may_take(KEY, now=109.9, held=NOTHING)
+    assert observed.may_take(KEY, now=110, held=NOTHING)
+    assert observed.free(now=110, held=NOTHING) == [lease(5)]
+    assert observed.next_expiry(now=110, held=NOTHING) is None
+
+
+@pytest.mark.parametrize(
+    "renewed",
+    [lease(6), lease(5, token=5), lease(5, Owner("blue-3/cc"))],
+    ids=["renewed", "created again", "created again by another worker"],
+)
+def test_a_lease_that_changes_does_not_expire(observed: Observed, renewed: Row) -> None:
+    observed.scanned([lease(5)], now=100)
+    observed.scanned([renewed], now=109)
+    observed.scanned([renewed], now=115)
+    assert not observed.may_take(KEY, now=118.9, held=NOTHING)
+    assert observed.may_take(KEY, now=119, held=NOTHING)
+
+
+def test_a_worker_that_wakes_up_takes_no_lease_before_it_has_seen_it_again(observed: Observed) -> None:
+    observed.scanned([lease(5)], now=100)
+    assert not observed.may_take(KEY, now=1000, held=NOTHING)
+    assert observed.next_expiry(now=101, held=NOTHING) is None
+    observed.saw(lease(5), now=1000)
+    assert observed.may_take(KEY, now=1000, held=NOTHING)
+
+
+def test_a_lease_without_an_owner_is_free_at_once(observed: Observed) -> None:
+    observed.scanned([lease(5, None)], now=100)
+    assert observed.may_take(KEY, now=100, held=NOTHING)
+    assert observed.free_for(KEY, now=103) == 3
+
+
+def test_a_worker_takes_its_own_lease_again_that_it_does_not_hold(observed: Observed) -> None:
+    """The worker may believe that it has lost the lease, while the table names it as the owner."""
+    observed.scanned([lease(5, ME)], now=100)
+    assert observed.may_take(KEY, now=100, held=NOTHING)
+    assert not observed.may_take(KEY, now=200, held={KEY})
+    assert observed.free(now=200, held={KEY}) == []
+
+
+def test_a_worker_that_restarts_under_its_label_waits_for_its_old_leases(observed: Observed) -> None:
+    observed.scanned([lease(5, Owner("blue-1/00"))], now=100)
+    observed.scanned([lease(5, Owner("blue-1/00"))], now=109)
+    assert not observed.may_take(KEY, now=109, held=NOTHING)
+    assert observed.may_take(KEY, now=110, held=NOTHING)
+
+
+@pytest.mark.parametrize("owner", [None, ME, OTHER])
+def test_the_lease_of_a_drained_shard_is_never_free(observed: Observed, owner: Owner | None) -> None:
+    for now in (100, 110, 120):
+        observed.scanned([lease(5, owner, checkpoint=Checkpoint(ShardEnd()))], now=now)
+    assert observed.free(now=200, held=NOTHING) == []
+    assert not observed.may_take(KEY, now=200, held=NOTHING)
+    assert observed.next_expiry(now=120, held=NOTHING) is None
+
+
+@pytest.mark.parametrize("key", [":pause/orders", ":start/orders/arn:stream", ":worker/blue-2/bb"])
+def test_a_row_that_is_no_lease_is_never_free(observed: Observed, key: str) -> None:
+    observed.scanned([Row(key=RowKey(key))], now=100)
+    assert observed.free(now=200, held=NOTHING) == []
+    assert list(observed.leases()) == []
+
+
+def test_a_unit_of_concurrency_is_a_lease(observed: Observed) -> None:
+    unit = Row(key=RowKey(":unit/resize/0"))
+    observed.scanned([unit], now=100)
+    assert observed.free(now=100, held=NOTHING) == list(observed.leases()) == [unit]
+
+
+def test_a_stale_scan_does_not_hide_what_the_worker_has_read_since_the_last_scan(observed: Observed) -> None:
+    observed.scanned([lease(5)], now=100)
+    observed.saw(lease(6, None), now=105)
+    observed.scanned([lease(5)], now=110)
+    assert observed.get(KEY) == lease(6, None)
+    observed.scanned([lease(5)], now=120)
+    assert observed.get(KEY) == lease(5), "two scans in a row show it: the row was deleted and created again"
+
+
+def test_a_row_that_the_worker_has_created_outlasts_one_scan_that_omits_it(observed: Observed) -> None:
+    observed.saw(lease(1, None), now=100)
+    observed.scanned([], now=101)
+    assert observed.may_take(KEY, now=101, held=NOTHING)
+    observed.scanned([], now=111)
+    assert observed.get(KEY) is None
+
+
+def test_a_higher_counter_of_a_scan_replaces_a_row_that_was_read(observed: Observed) -> None:
+    observed.saw(lease(5), now=100)
+    observed.scanned([lease(6)], now=101)
+    assert observed.get(KEY) == lease(6)
+
+
+def test_a_row_that_a_read_does_not_find_is_forgotten(observed: Observed) -> None:
+    observed.scanned([lease(5)], now=100)
+    observed.missed(KEY)
+    observed.missed(KEY)
+    assert observed.get(KEY) is None
+    assert not observed.may_take(KEY, now=200, held=NOTHING)
+    assert observed.free_for(KEY, now=200) == 0
+
+
+def test_a_worker_lives_while_its_heartbeat_moves(observed: Observed) -> None:
+    observed.scanned([worker(1), worker(1, owner=ME)], now=100)
+    assert list(observed.live_workers()) == [OTHER]
+    observed.scanned([worker(2)], now=110)
+    assert observed.live_workers() == {OTHER: worker(2)}
+    observed.scanned([worker(2)], now=114.9)
+    assert list(observed.live_workers()) == [OTHER]
+    observed.scanned([worker(2)], now=115)
+    assert observed.live_workers() == {}
+
+
+def test_messages_to_a_dead_worker_are_no_sign_of_its_life(observed: Observed) -> None:
+    for now, counter in (100, 1), (110, 2), (129.9, 3):
+        observed.scanned([worker(1, counter=counter), worker(1, owner=ME)], now=now)
+    assert observed.live_workers() == {}
+    assert observed.dead_workers() == []
+    observed.scanned([worker(1, counter=4), worker(1, owner=ME)], now=130)
+    assert observed.dead_workers() == [worker(1, counter=4)]
+
+
+def test_the_row_of_a_lease_is_no_worker(observed: Observed) -> None:
+    observed.scanned([lease(5)], now=100)
+    assert observed.live_workers() == {}
+    observed.scanned([lease(5)], now=200)
+    assert observed.dead_workers() == []
+    assert observed.live_workers() == {}
