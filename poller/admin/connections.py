@@ -16,13 +16,12 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import inf
 from operator import itemgetter
 
 import anyio
-from aiohttp import web
 
 MAXIMUM_CONNECTIONS = 64
 """How many connections a server accepts at once, unless it says another number."""
@@ -75,8 +74,8 @@ class Connections:
             if transport in self._ends_at:
                 self._ends_at[transport] = anyio.current_time() + LONGEST_SECONDS
 
-    async def take(self, listener: socket.socket, server: web.Server) -> None:
-        """Accept every connection to this listener, until cancelled."""
+    async def take(self, listener: socket.socket, server: Callable[[], asyncio.Protocol]) -> None:
+        """Accept every connection to this listener, until cancelled. `server` makes the protocol of a connection."""
         loop = asyncio.get_running_loop()
         while True:
             with anyio.move_on_after(self._seconds_to_rest()) as waiting:

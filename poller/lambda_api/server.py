@@ -1,5 +1,6 @@
 """Which requests does the server of Lambda's API refuse, and what does it send to the client?
 
+    not HTTP, or a head that is too long ──> refused, and the connection is closed
     head ── another site, wrong host, unknown key ──> refused
       └──> body, up to its limit ── wrong signature ──> refused
              └──> routes.py ──> answer, or error in AWS's form
@@ -16,6 +17,7 @@ call itself, and 30 seconds before it begins the next request.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
@@ -80,11 +82,16 @@ async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIte
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in await bound(listen, option=OPTION)]
         connections = Connections(MAXIMUM_CONNECTIONS)
-        server = web.Server(
-            lambda request: api.respond(request, connections),
-            access_log=None,
-            auto_decompress=False,  # a client signs the compressed body
-        )
+        server = web.Server(lambda request: api.respond(request, connections))
+
+        def new_connection() -> _Connection:
+            return _Connection(
+                server,
+                loop=asyncio.get_running_loop(),
+                access_log=None,  # type: ignore[arg-type]  # aiohttp takes None for no access log
+                auto_decompress=False,  # a client signs the compressed body
+            )
+
         try:
             with connections.keeping_descriptors():
                 async with anyio.create_task_group() as tasks:
@@ -92,7 +99,7 @@ async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIte
                     async def accept_until_stop() -> None:
                         async with anyio.create_task_group() as accepting:
                             for listener in listeners:
-                                accepting.start_soon(connections.take, listener, server)
+                                accepting.start_soon(connections.take, listener, new_connection)
                             await stopping.wait()
                             accepting.cancel_scope.cancel()
                         for listener in listeners:
@@ -106,6 +113,19 @@ async def serve(listen: Address, api: Api, *, stopping: anyio.Event) -> AsyncIte
             with anyio.CancelScope(shield=True):
                 server.pre_shutdown()  # a connection without a request closes at once
                 await server.shutdown(_SHUTDOWN_SECONDS)
+
+
+class _Connection(web.RequestHandler):
+    """A connection. It answers a request that aiohttp cannot parse with an error in AWS's form."""
+
+    __slots__ = ()
+
+    def handle_error(self, *_: object, **__: object) -> web.StreamResponse:
+        """Return the error. The answer that aiohttp itself makes shows bytes of the request."""
+        error = invalid_content("The request is not valid HTTP, or its head is too long.")
+        answer = _error(error, RequestId(str(uuid.uuid4())))
+        answer.force_close()
+        return answer
 
 
 class Api:
