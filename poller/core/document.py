@@ -32,7 +32,7 @@ class Document(NamedTuple):
     A destination that stores objects makes their names from `folder`, `at` (epoch seconds) and `document_id`.
     `detail_type` and `function_arn` are for an event bus. They say how the event ended, and which function it was for.
     `attributes` are the attributes of a message.
-    `trace` is the header X-Amzn-Trace-Id that is sent with the document, or an empty text.
+    `trace` and `traceparent` are the trace headers that are sent with the document. Each may be empty.
     """
 
     text: bytes
@@ -44,6 +44,7 @@ class Document(NamedTuple):
     function_arn: str = ""
     attributes: tuple[Attribute, ...] = ()
     trace: str = ""
+    traceparent: str = ""
 
     @property
     def text_with_event(self) -> bytes:

@@ -42,5 +42,6 @@ class FunctionDestination:
             accepted_at=now,
             due_at=now,
             trace=document.trace,
+            traceparent=document.traceparent,
         )
         await self._put([event])

@@ -8,7 +8,7 @@ attributes".
 
 from __future__ import annotations
 
-from poller.core.document import Document
+from poller.core.document import Attribute, Document
 from poller.core.message_text import json_text, plain_text
 from poller.errors import DocumentTooLarge
 
@@ -18,6 +18,13 @@ def message_of(document: Document, *, limit_in_bytes: int) -> str:
     size = len(document.text) + sum(len(part.encode()) for attribute in document.attributes for part in attribute)
     check_size(size, limit_in_bytes=limit_in_bytes)
     return json_text(document.text.decode(errors="replace"))  # a dead letter has the bytes that were sent, JSON or not
+
+
+def with_attribute(document: Document, name: str, value: str) -> Document:
+    """Return the document with one more attribute; the same document if the value is empty."""
+    if not value:
+        return document
+    return document._replace(attributes=(*document.attributes, Attribute(name, "String", value)))
 
 
 def attributes_of(document: Document) -> dict[str, dict[str, str]]:

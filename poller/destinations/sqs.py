@@ -1,5 +1,7 @@
 """How is a document sent to a queue? It is the body of one message, and its trace is the attribute AWSTraceHeader.
 
+A W3C trace is the message attribute `traceparent`.
+
 Source: AWS Lambda Developer Guide, "Retaining discarded batch records for a Kinesis Data Streams event source in
 Lambda"; Amazon SQS API Reference, "SendMessage".
 """
@@ -9,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from poller.core.document import Document
+from poller.core.events.trace import TRACE_HEADER, TRACEPARENT
 from poller.destinations.client import DELIVERY_TIMEOUT_IN_SECONDS, Client
-from poller.destinations.messages import attributes_of, message_of
+from poller.destinations.messages import attributes_of, message_of, with_attribute
 from poller.errors import DocumentTooLarge, Rejected
 
 MAXIMUM_MESSAGE_IN_BYTES = 1024 * 1024
@@ -26,6 +29,7 @@ class SqsDestination:
 
     async def deliver(self, document: Document) -> None:
         """Send the document as one message. If it is delivered twice, the queue gets two messages."""
+        document = with_attribute(document, TRACEPARENT, document.traceparent)
         message = {"MessageBody": message_of(document, limit_in_bytes=MAXIMUM_MESSAGE_IN_BYTES)} | _attributes(document)
         try:
             await self._client.call(
@@ -47,5 +51,5 @@ def _attributes(document: Document) -> dict[str, Any]:
         attributes["MessageAttributes"] = attributes_of(document)
     if document.trace:
         trace = {"DataType": "String", "StringValue": document.trace}
-        attributes["MessageSystemAttributes"] = {"AWSTraceHeader": trace}
+        attributes["MessageSystemAttributes"] = {TRACE_HEADER: trace}
     return attributes

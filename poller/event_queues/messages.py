@@ -3,7 +3,8 @@
     body              the payload
     poller.event      the mark of poller's messages: JSON with the request id, the times, attempts and last answer
     traceparent       the W3C header of that name
-    AWSTraceHeader    the header X-Amzn-Trace-Id; AWS's services use the same system attribute
+    AWSTraceHeader    the header X-Amzn-Trace-Id; AWS's services use the same system attribute, and a record that comes
+                      through SNS has it as a message attribute
 
 A message without the mark comes from a sender: S3, SNS or EventBridge.
 Anyone who may send to the queue can write attributes. So they are limited and checked, and a message with an unreadable
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from poller.core.events.trace import TRACE_HEADER, TRACEPARENT, usable
 from poller.core.message_text import json_text
 from poller.errors import Rejected
 from poller.event_queues.notation import last_attempt, parse_last_attempt, whole_number
@@ -31,8 +33,6 @@ from poller.model.ids import FunctionName, RequestId
 from poller.model.message import Message
 
 MARK = "poller.event"
-TRACEPARENT = "traceparent"
-TRACE_HEADER = "AWSTraceHeader"
 
 LONGEST_DELAY_IN_SECONDS = 900
 """The longest DelaySeconds of a message. If an event has to wait longer, its message is received and hidden again."""
@@ -41,12 +41,10 @@ LONGEST_WAIT_IN_SECONDS = 43_200
 """The longest time for which SQS hides a message, and the longest wait that a mark may ask for."""
 
 MAXIMUM_MARK_CHARACTERS = 8192
-MAXIMUM_TRACE_CHARACTERS = 4096
 MAXIMUM_ERROR_CHARACTERS = 1024
-"""Longer marks and traces are not read, and longer errors are cut. The last limit is that of a dead-letter message."""
+"""Longer marks are not read, and longer errors are cut. The second limit is that of a dead-letter message."""
 
 REQUEST_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
-VISIBLE = re.compile(r"[ -~]*")
 
 
 class Entry(NamedTuple):
@@ -93,8 +91,8 @@ def event_of(message: Message, function: FunctionName) -> tuple[Event, bool]:
         payload=record["body"].encode("utf-8", "surrogatepass"),
         accepted_at=message.sent_at,
         due_at=message.sent_at,
-        trace=_bounded(system.get(TRACE_HEADER)),
-        traceparent=_bounded(own.get(TRACEPARENT, {}).get("stringValue")),
+        trace=_usable(own, TRACE_HEADER) or usable(system.get(TRACE_HEADER)),
+        traceparent=_usable(own, TRACEPARENT),
         postponements=_receives_before(system),
     )
     mark = own.get(MARK, {}).get("stringValue")
@@ -130,7 +128,7 @@ def _marked(plain: Event, mark: str) -> Event:
     request_id, invoked_arn, last = (document.get(name) for name in ("request_id", "invoked_arn", "last"))
     if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
         raise ValueError("the request id has other characters than ours")
-    if not (invoked_arn is None or (isinstance(invoked_arn, str) and _bounded(invoked_arn))):
+    if not (invoked_arn is None or (isinstance(invoked_arn, str) and usable(invoked_arn))):
         raise ValueError("the ARN is no ARN")
     sent_at = plain.accepted_at
     return replace(
@@ -158,9 +156,8 @@ def _receives_before(system: Mapping[str, str]) -> int:
     return max(0, int(count) - 1) if re.fullmatch(r"[0-9]{1,9}", count) else 0
 
 
-def _bounded(value: object) -> str:
-    is_usable = isinstance(value, str) and len(value) <= MAXIMUM_TRACE_CHARACTERS and VISIBLE.fullmatch(value)
-    return str(value) if is_usable else ""
+def _usable(attributes: Mapping[str, Any], name: str) -> str:
+    return usable(attributes.get(name, {}).get("stringValue"))
 
 
 def _text_attribute(value: str) -> dict[str, str]:

@@ -23,13 +23,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
 import orjson
 
 from poller import errors
+from poller.core.events.trace import of_traceparent, usable
 from poller.lambda_api.errors import (
     failed_validation,
     invalid_content,
@@ -65,9 +65,6 @@ quotas"."""
 MAXIMUM_CONTEXT_LENGTH = 3583
 """The longest client context, in Base64. Source: AWS Lambda API Reference, "Invoke", ClientContext."""
 
-MAXIMUM_TRACE_LENGTH = 1024
-"""The longest trace header; a longer one is ignored. We chose the number."""
-
 TOO_LARGE = "EventTooLarge"
 """The code of the error that an event queue raises if an event is too large for it (event_queues/)."""
 
@@ -77,8 +74,6 @@ LOG_TYPES = ("None", "Tail")
 AWS_REASON = re.compile("[A-Z][A-Za-z]+Exceeded")
 OTHER_REASON = "ConcurrentInvocationLimitExceeded"
 """The reason of a throttle if the function's service gave no reason that AWS uses."""
-
-_VISIBLE = re.compile("[ -~]*")
 
 
 class Call(Protocol):
@@ -153,8 +148,8 @@ class Invoking:
                 payload,
                 request_id=request.request_id,
                 invoked_arn=found.invoked_arn,
-                trace=_trace(request.headers, "x-amzn-trace-id"),
-                traceparent=_trace(request.headers, "traceparent"),
+                trace=usable(request.headers.get("x-amzn-trace-id")),
+                traceparent=usable(request.headers.get("traceparent")),
             )
         except errors.QueueFull as error:
             raise throttled("CallerRateLimitExceeded", error.retry_after) from error
@@ -167,14 +162,15 @@ class Invoking:
 
 
 def _invocation(found: Found, request: Request) -> Invocation:
+    traceparent = usable(request.headers.get("traceparent"))
     return Invocation(
         request.request_id,
         request.body or b"{}",
         None,
         1,
         invoked_arn=found.invoked_arn,
-        trace=_trace(request.headers, "x-amzn-trace-id"),
-        traceparent=_trace(request.headers, "traceparent"),
+        trace=usable(request.headers.get("x-amzn-trace-id")) or of_traceparent(traceparent),
+        traceparent=traceparent,
         client_context=_client_context(request.headers.get("x-amz-client-context")),
         wants_log_tail=_choice(request, "x-amz-log-type", "logType", LOG_TYPES, otherwise="None") == "Tail",
     )
@@ -216,12 +212,6 @@ def _client_context(encoded: str | None) -> bytes:
     if not is_object:
         raise invalid_content("Client context must be a valid Base64-encoded JSON object.")
     return json.dumps(document).encode()
-
-
-def _trace(headers: Mapping[str, str], name: str) -> str:
-    """Return a trace header; empty if it is missing, too long, or not printable ASCII."""
-    value = headers.get(name, "")
-    return value if len(value) <= MAXIMUM_TRACE_LENGTH and _VISIBLE.fullmatch(value) else ""
 
 
 def _answer(response: Response, *, wants_log_tail: bool) -> Answer:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from poller.core.events.attempts import EventPolicy, after_attempt, before_attempt
 from poller.core.events.json_text import as_json, parsed
-from poller.core.events.senders import payload_of
+from poller.core.events.senders import of_sender
 from poller.core.events.trace import MAXIMUM_PASSES, passed_on, passes
 from poller.model.invocation import Answered, FunctionError, LostAnswer, Response, Throttled, Unreachable
 from tests.fakes.ended_events import EVENT, FUNCTION, NOW, function_with
@@ -120,8 +120,8 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_only_a_message_of_sns_changes_on_its_way(document: object) -> None:
-    body = json.dumps(document).encode()
-    assert payload_of(body) == body
+    message = replace(EVENT, payload=json.dumps(document).encode())
+    assert of_sender(message) == message
 
 
 @given(st.text(max_size=200) | st.from_regex(r"(Root|Parent|Sampled|Lineage|Self)=[0-9a-f:|;=-]{0,80}", fullmatch=True))

@@ -67,7 +67,7 @@ def dead_letter_of(event: Event, function: Function) -> Document:
 
 
 def _document(event: Event, function: Function, record: dict[str, Any]) -> Document:
-    return _whole(event, function, orjson.dumps(record))
+    return _whole(event, function, orjson.dumps(record))._replace(traceparent=event.traceparent)
 
 
 def _whole(event: Event, function: Function, text: bytes) -> Document:

@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from poller.core.events.attempts import INVALID_REQUEST
 from poller.core.events.json_text import NotJson, dumped, parsed
+from poller.core.events.trace import TRACE_HEADER, TRACEPARENT, usable
 from poller.model.event import Event, LastAttempt
 
 NOT_JSON = LastAttempt(status_code=INVALID_REQUEST, error_message="Could not parse request body into json.")
@@ -40,25 +41,33 @@ def of_sender(message: Event) -> Event | None:
     The payload of `message` is the body of the sender's message.
     """
     try:
-        payload = payload_of(message.payload)
+        document = parsed(message.payload)
+        if not isinstance(document, dict):
+            return message
+        if _TEST_KEYS.items() <= {key: document.get(key) for key in _TEST_KEYS}.items():
+            return None
+        if document.get("Type") == "Notification" and all(isinstance(document.get(key), str) for key in _SNS_KEYS):
+            return _of_sns(message, document)
     except NotJson:
         return replace(message, last=NOT_JSON)
-    return None if payload is None else replace(message, payload=payload)
+    return message
 
 
-def payload_of(body: bytes) -> bytes | None:
-    """Return the payload of the event for a message with this body, or None for S3's test message.
+def _of_sns(message: Event, document: dict[str, Any]) -> Event:
+    """Return the event of an SNS message. If poller published the message, its attributes have the trace."""
+    return replace(
+        message,
+        payload=dumped({"Records": [_sns_record(document)]}),
+        trace=_attribute(document, TRACE_HEADER) or message.trace,
+        traceparent=_attribute(document, TRACEPARENT) or message.traceparent,
+    )
 
-    Raises NotJson if the body is not JSON. Then the body is the event's payload, and NOT_JSON is its `last`.
-    """
-    document = parsed(body)
-    if not isinstance(document, dict):
-        return body
-    if _TEST_KEYS.items() <= {key: document.get(key) for key in _TEST_KEYS}.items():
-        return None
-    if document.get("Type") == "Notification" and all(isinstance(document.get(key), str) for key in _SNS_KEYS):
-        return dumped({"Records": [_sns_record(document)]})
-    return body
+
+def _attribute(document: dict[str, Any], name: str) -> str:
+    """Return a trace header among the message attributes of an SNS message; empty if it is missing or unusable."""
+    attributes = document.get("MessageAttributes")
+    attribute = attributes.get(name) if isinstance(attributes, dict) else None
+    return usable(attribute.get("Value")) if isinstance(attribute, dict) else ""
 
 
 def _sns_record(message: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ DOCUMENT = Document(
     document_id=UUID("f1cb48aa-5a3f-4c62-b0d4-5a8a5ed5e8f1"),
 )
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1;Lineage=c512fbe3:2"
+TRACEPARENT = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"
 RECORD = DOCUMENT._replace(
     event=None,
     detail_type="Lambda Function Invocation Result - Failure",
@@ -53,10 +54,13 @@ RECORD = DOCUMENT._replace(
 DEAD_LETTER = RECORD._replace(
     attributes=(Attribute("RequestID", "String", "e4b46cbf"), Attribute("ErrorCode", "Number", "200"))
 )
+RECORD = RECORD._replace(traceparent=TRACEPARENT)
 MESSAGE_ATTRIBUTES = {
     "RequestID": {"DataType": "String", "StringValue": "e4b46cbf"},
     "ErrorCode": {"DataType": "Number", "StringValue": "200"},
 }
+TRACE_ATTRIBUTE = {"DataType": "String", "StringValue": TRACE}
+TRACEPARENT_ATTRIBUTE = {"DataType": "String", "StringValue": TRACEPARENT}
 BUS = "arn:aws:events:eu-west-1:123456789012:event-bus/results"
 TEXT = DOCUMENT.text.decode()
 QUEUE_URL = "http://sqs/123456789012/failures"
@@ -130,8 +134,22 @@ async def test_a_dead_letter_has_its_attributes_and_its_trace_in_a_queue() -> No
         "QueueUrl": QUEUE_URL,
         "MessageBody": TEXT,
         "MessageAttributes": MESSAGE_ATTRIBUTES,
-        "MessageSystemAttributes": {"AWSTraceHeader": {"DataType": "String", "StringValue": TRACE}},
+        "MessageSystemAttributes": {"AWSTraceHeader": TRACE_ATTRIBUTE},
     }
+
+
+async def test_a_record_has_its_trace_and_its_w3c_trace_in_a_queue() -> None:
+    client = Transcript()
+    request = await asked(client, SqsDestination(client, queue_url=QUEUE_URL), RECORD)
+    assert request.parameters["MessageAttributes"] == {"traceparent": TRACEPARENT_ATTRIBUTE}
+    assert request.parameters["MessageSystemAttributes"] == {"AWSTraceHeader": TRACE_ATTRIBUTE}
+
+
+async def test_a_record_has_its_trace_and_its_w3c_trace_in_a_topic() -> None:
+    client = Transcript()
+    request = await asked(client, SnsDestination(client, arn=Arn.parse(TOPIC)), RECORD)
+    attributes = {"AWSTraceHeader": TRACE_ATTRIBUTE, "traceparent": TRACEPARENT_ATTRIBUTE}
+    assert request.parameters == {"TopicArn": TOPIC, "Message": TEXT, "MessageAttributes": attributes}
 
 
 async def test_a_dead_letter_that_is_no_text_is_sent_all_the_same() -> None:
@@ -140,10 +158,11 @@ async def test_a_dead_letter_that_is_no_text_is_sent_all_the_same() -> None:
     assert request.parameters["MessageBody"] == "a\ufffd"
 
 
-async def test_a_dead_letter_has_its_attributes_in_a_topic() -> None:
+async def test_a_dead_letter_has_its_attributes_and_its_trace_in_a_topic() -> None:
     client = Transcript()
     request = await asked(client, SnsDestination(client, arn=Arn.parse(TOPIC)), DEAD_LETTER)
-    assert request.parameters == {"TopicArn": TOPIC, "Message": TEXT, "MessageAttributes": MESSAGE_ATTRIBUTES}
+    attributes = MESSAGE_ATTRIBUTES | {"AWSTraceHeader": TRACE_ATTRIBUTE}
+    assert request.parameters == {"TopicArn": TOPIC, "Message": TEXT, "MessageAttributes": attributes}
 
 
 @pytest.mark.parametrize("kind", ["sqs", "sns"])
@@ -239,6 +258,7 @@ async def test_a_function_of_the_file_gets_the_record_as_an_event_of_its_own() -
         accepted_at=first.accepted_at,
         due_at=first.accepted_at,
         trace=TRACE,
+        traceparent=TRACEPARENT,
     )
     assert earliest <= first.accepted_at <= clock.now()
     assert second.request_id == "r-2"
@@ -318,6 +338,15 @@ async def test_a_document_beyond_the_limit_of_a_service_is_rejected_without_a_ca
         await destination.deliver(of_size(limit_in_bytes + 1))
     assert caught.value.code == "DocumentTooLarge"
     assert len(client.asked) <= 1
+
+
+@pytest.mark.parametrize(("kind", "limit_in_bytes"), [("sqs", 1024 * 1024), ("sns", 256 * 1024)])
+async def test_a_w3c_trace_counts_towards_the_limit_of_a_message(kind: str, limit_in_bytes: int) -> None:
+    destination = destination_of(kind, Transcript())
+    room = limit_in_bytes - len("traceparent") - len("String") - len(TRACEPARENT)
+    await destination.deliver(of_size(room)._replace(traceparent=TRACEPARENT))
+    with pytest.raises(DocumentTooLarge):
+        await destination.deliver(of_size(room + 1)._replace(traceparent=TRACEPARENT))
 
 
 @pytest.mark.parametrize(("kind", "limit_in_bytes"), [("sqs", 1024 * 1024), ("sns", 256 * 1024)])

@@ -314,6 +314,15 @@ async def test_a_forged_mark_cannot_make_an_event_younger_or_hide_it_for_long(wo
     assert world.clock.now() <= sent_at + 43_200 + 1
 
 
+async def test_a_record_that_sns_delivers_raw_has_its_trace_as_message_attributes(world: World) -> None:
+    trace, traceparent = "Root=1-2-3;Lineage=a:1", "00-1-2-01"
+    values = {"AWSTraceHeader": trace, "traceparent": traceparent}
+    attributes = {name: {"DataType": "String", "StringValue": value} for name, value in values.items()}
+    world.sqs.send(world.stored, "1", attributes=attributes, trace_header="Root=1-4-5")
+    taken = await world.take_one()
+    assert (taken.event.trace, taken.event.traceparent) == (trace, traceparent)
+
+
 async def test_malformed_trace_headers_are_left_out(world: World) -> None:
     attributes = {"traceparent": {"DataType": "String", "StringValue": "00-\r\nEvil: 1"}}
     world.sqs.send(world.stored, "1", attributes=attributes, trace_header="x" * 5000)

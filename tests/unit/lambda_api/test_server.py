@@ -130,6 +130,14 @@ async def test_the_function_receives_the_context_and_the_trace_headers_of_the_cl
     assert (answer["ExecutedVersion"], base64.b64decode(answer["LogResult"])) == ("7", b"END")
 
 
+async def test_the_function_receives_a_trace_header_for_a_w3c_trace() -> None:
+    functions = FakeFunctions()
+    async with functions.served() as url, ClientSession(url) as client:
+        await client.post(PATH, headers={"traceparent": "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"})
+    (call,) = functions.called
+    assert call.trace == "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+
+
 @pytest.mark.parity("Invoke.TenantId", "Invoke.DurableExecutionName")
 @pytest.mark.parametrize("name", ["TenantId", "DurableExecutionName"])
 async def test_a_parameter_for_a_feature_that_poller_lacks_has_no_effect(name: str) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from poller.core.events.record import records_of
+from poller.core.events.record import dead_letter_of, records_of
 from poller.model.event import Event, LastAttempt
 from poller.model.function import Function
 from poller.model.ids import RequestId
 from tests.fakes.ended_events import EVENT, FAILED, FUNCTION, NOW, ended
+from tests.fakes.functions import TRACEPARENT
 
 SAMPLE = """
 {
@@ -122,6 +123,12 @@ def test_all_documents_of_an_event_have_the_same_id_folder_and_time() -> None:
     assert again.document_id == one.document_id, "an object that is stored again replaces itself"
     other = replace(EXHAUSTED, request_id=RequestId("another"))
     assert next(records_of(other, FUNCTION)).document_id != one.document_id
+
+
+def test_a_w3c_trace_goes_on_with_the_records_but_not_with_the_dead_letter() -> None:
+    event = replace(EXHAUSTED, traceparent=TRACEPARENT)
+    assert {document.traceparent for document in records_of(event, FUNCTION)} == {TRACEPARENT}
+    assert dead_letter_of(event, FUNCTION).traceparent == ""
 
 
 def test_an_event_bus_gets_the_detail_type_of_a_success() -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from poller.core.events.json_text import NotJson
-from poller.core.events.senders import NOT_JSON, of_sender, payload_of
+from poller.core.events.senders import NOT_JSON, of_sender
 from poller.model.event import Event
 from poller.model.ids import FunctionName, RequestId
 
@@ -43,22 +42,23 @@ def text(document: Any) -> bytes:
     return json.dumps(document).encode()
 
 
-def sns_event(message: dict[str, Any]) -> dict[str, Any]:
-    payload = payload_of(text(message))
-    assert payload is not None
-    (record,) = json.loads(payload)["Records"]
+def message(body: bytes, **fields: Any) -> Event:
+    ids = {"request_id": RequestId("8f3"), "function": FunctionName("f")}
+    return Event(payload=body, accepted_at=1.0, due_at=1.0, **{**ids, **fields})
+
+
+def sns_event(sns: dict[str, Any]) -> dict[str, Any]:
+    event = of_sender(message(text(sns)))
+    assert event is not None
+    assert event == message(event.payload)
+    (record,) = json.loads(event.payload)["Records"]
     assert isinstance(record, dict)
     return record
 
 
-def message(body: bytes) -> Event:
-    return Event(request_id=RequestId("8f3"), function=FunctionName("f"), payload=body, accepted_at=1.0, due_at=1.0)
-
-
 @pytest.mark.parity("event queue of one's own")
 def test_a_senders_message_becomes_an_event_or_no_event_or_an_event_that_ends_at_once() -> None:
-    sns = of_sender(message(text(SNS)))
-    assert sns == message(payload_of(text(SNS)) or b"")
+    assert sns_event(SNS)["Sns"]["Message"] == SNS["Message"]
     assert of_sender(message(text(S3_TEST))) is None
     assert of_sender(message(b"no JSON")) == replace(message(b"no JSON"), last=NOT_JSON)
 
@@ -67,14 +67,14 @@ def test_a_senders_message_becomes_an_event_or_no_event_or_an_event_that_ends_at
     "body", [text(S3), text(EVENTBRIDGE), b'{ "a" : 1 }', b"[1]", b'"text"', b"null", b'"\\ud800"', b'{"Type":[]}']
 )
 def test_a_json_body_becomes_the_payload_unchanged(body: bytes) -> None:
-    assert payload_of(body) == body
+    assert of_sender(message(body)) == message(body)
 
 
 def test_the_test_message_of_s3_becomes_no_event() -> None:
-    assert payload_of(text(S3_TEST)) is None
+    assert of_sender(message(text(S3_TEST))) is None
     for key in ("Service", "Event"):
         body = text({name: value for name, value in S3_TEST.items() if name != key})
-        assert payload_of(body) == body
+        assert of_sender(message(body)) == message(body)
 
 
 def test_an_sns_message_becomes_the_event_that_lambda_passes() -> None:
@@ -111,7 +111,24 @@ def test_a_body_that_only_resembles_an_sns_message_stays_unchanged(key: str) -> 
         text(SNS | {key: 7}),
         text(SNS | {"Type": "SubscriptionConfirmation"}),
     ):
-        assert payload_of(body) == body
+        assert of_sender(message(body)) == message(body)
+
+
+def test_the_trace_of_a_record_that_was_published_goes_on_with_the_event() -> None:
+    trace, traceparent = "Root=1-2-3;Lineage=a:1", "00-1-2-01"
+    attributes = {"AWSTraceHeader": {"Value": trace}, "traceparent": {"Type": "String", "Value": traceparent}}
+    event = of_sender(message(text(SNS | {"MessageAttributes": attributes}), trace="Root=1-4-5", traceparent="00-3"))
+    assert event is not None
+    assert (event.trace, event.traceparent) == (trace, traceparent)
+
+
+@pytest.mark.parametrize(
+    "attributes", [{}, [], None, {"AWSTraceHeader": 7}, {"AWSTraceHeader": {}, "traceparent": {"Value": "a\r\nb: 1"}}]
+)
+def test_an_sns_message_without_a_usable_trace_keeps_the_trace_of_sqs(attributes: Any) -> None:
+    event = of_sender(message(text(SNS | {"MessageAttributes": attributes}), trace="Root=1-4-5", traceparent="00-3"))
+    assert event is not None
+    assert (event.trace, event.traceparent) == ("Root=1-4-5", "00-3")
 
 
 def test_half_of_a_surrogate_pair_in_an_sns_message_stays_unchanged() -> None:
@@ -119,9 +136,8 @@ def test_half_of_a_surrogate_pair_in_an_sns_message_stays_unchanged() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"{", b"NaN", b"\xff"])
-def test_a_body_that_is_not_json_raises_not_json(body: bytes) -> None:
-    with pytest.raises(NotJson):
-        payload_of(body)
+def test_a_body_that_is_not_json_becomes_an_event_that_ends_at_once(body: bytes) -> None:
+    assert of_sender(message(body)) == replace(message(body), last=NOT_JSON)
 
 
 def test_an_sns_message_that_is_nested_too_deeply_becomes_an_event_that_ends_at_once() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from poller.core.events.trace import MAXIMUM_LINEAGE, passed_on, passes
+from poller.core.events.trace import MAXIMUM_LINEAGE, of_traceparent, passed_on, passes, usable
 from poller.model.arn import Arn
 from poller.model.ids import RequestId
 from tests.fakes.ended_events import EVENT, FUNCTION
@@ -50,7 +50,6 @@ def test_an_event_without_a_header_gets_the_same_header_for_each_attempt() -> No
         "Lineage=c512fbe3:1|x",
         "Lineage=|",
         "Self=1-5759e988-bd862e3fe1be46a994272793",
-        "x" * 10_000,
         "",
         ";;=;",
     ],
@@ -59,9 +58,33 @@ def test_a_malformed_or_unknown_part_of_the_header_is_left_out(part: str) -> Non
     assert sent_on(part) == sent_on("")
 
 
-def test_only_the_first_2048_characters_of_a_header_are_read() -> None:
-    assert sent_on(f"{' ' * 2000};Sampled=1") != sent_on("")
-    assert sent_on(f"{' ' * 2048};Sampled=1") == sent_on("")
+@pytest.mark.parametrize("header", [None, 7, "x" * 2049, "a\r\nX-Injected: 1", "é", "\x7f"])
+def test_a_header_that_is_missing_too_long_or_not_printable_ascii_is_not_used(header: object) -> None:
+    assert usable(header) == ""
+    assert usable("x" * 2047 + "~") == "x" * 2047 + "~"
+
+
+W3C = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-0"
+
+
+@pytest.mark.parametrize(("flags", "sampled"), [("0", "0"), ("1", "1"), ("2", "0"), ("3", "1")])
+def test_an_event_with_a_w3c_trace_only_continues_this_trace(flags: str, sampled: str) -> None:
+    event = replace(EVENT, traceparent=f"{W3C}{flags}", trace=f"Lineage={OWN}:4")
+    assert passed_on(event, FUNCTION.arn) == f"Root={ROOT};Parent={PARENT};Sampled={sampled};Lineage={OWN}:5"
+
+
+def test_the_header_of_x_ray_takes_precedence_over_a_w3c_trace() -> None:
+    for header in (f"Root={ROOT};Parent={PARENT};Sampled=0", f"Root={ROOT}"):
+        event = replace(EVENT, traceparent=f"00-{'a' * 32}-{'b' * 16}-01", trace=header)
+        assert passed_on(event, FUNCTION.arn) == sent_on(header)
+
+
+@pytest.mark.parametrize(
+    "traceparent",
+    ["", "x", f"{W3C}", f"{W3C}1-x", f"01{W3C[2:]}1", f"00-{'0' * 32}-{PARENT}-01", f"{W3C[:36]}{'0' * 16}-01"],
+)
+def test_a_malformed_w3c_trace_is_not_used(traceparent: str) -> None:
+    assert of_traceparent(traceparent) == ""
 
 
 def test_a_header_may_have_spaces_any_order_and_duplicates_of_which_the_first_counts() -> None:
