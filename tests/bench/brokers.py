@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from tests.bench.processes import serving
+from tests.bench.processes import CANNED, serving
 from tests.bench.servers.ledger import epoch_microseconds
 from tests.bench.servers.messages import BODY
 
@@ -204,7 +204,7 @@ def ask_for_report(endpoint: Endpoint, *, is_deletion_seen: bool, shares: Sequen
 
 @contextmanager
 def canned(folder: Path, *, queue_name: str = "orders", groups: int = 0) -> Iterator[Canned]:
-    command = [sys.executable, "-m", "tests.bench.servers.canned", "--groups", str(groups)]
+    command = [*CANNED, "--groups", str(groups)]
     with serving(command, folder=folder, name="canned") as port:
         broker = Canned(port, queue_name)
         try:
@@ -215,9 +215,8 @@ def canned(folder: Path, *, queue_name: str = "orders", groups: int = 0) -> Iter
 
 @contextmanager
 def real(folder: Path, fauxqs: Sequence[str], *, queue_name: str = "orders") -> Iterator[Real]:
-    function_command = [sys.executable, "-m", "tests.bench.servers.canned"]
     with (
-        serving(function_command, folder=folder, name="canned") as function_port,
+        serving(CANNED, folder=folder, name="canned") as function_port,
         serving(fauxqs, folder=folder, name="fauxqs") as sqs_port,
     ):
         broker = Real(sqs_port, function_port, queue_name)

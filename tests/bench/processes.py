@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,9 @@ ROOT = Path(__file__).parents[2]
 
 _CPU_CLOCK_OF_PROCESS = 2
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+CANNED = (sys.executable, "-m", "tests.bench.servers.canned")
+"""The command of an SQS queue with its function. It is for `serving`."""
 
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": os.environ.get("PATH", os.defpath),

@@ -216,13 +216,16 @@ def test_a_long_poll_is_answered_by_a_later_send_and_holds_back_what_follows_it(
 
 
 @in_a_loop
-def test_a_sent_message_is_received_with_its_own_body_and_checksum() -> None:
+def test_a_sent_message_is_received_with_its_own_body_checksum_and_attributes() -> None:
     wire = Wire(Service(groups=0))
-    wire.connection.data_received(request("SendMessage", MessageBody='say "hi"\n') + request("ReceiveMessage"))
+    attributes = {"n": {"DataType": "Number", "StringValue": "1"}}
+    sent_message = request("SendMessage", MessageBody='say "hi"\n', MessageAttributes=attributes)
+    wire.connection.data_received(sent_message + request("ReceiveMessage"))
     sent, received = wire.answers()
     (message,) = received["Messages"]
     assert message["Body"] == 'say "hi"\n'
     assert message["MD5OfBody"] == sent["MD5OfMessageBody"]
+    assert message["MessageAttributes"] == attributes
 
 
 @in_a_loop

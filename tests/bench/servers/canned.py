@@ -19,7 +19,7 @@ import uvloop
 from tests.bench.servers import connection
 from tests.bench.servers.connection import Json, RefusedError, now
 from tests.bench.servers.ledger import Ledger
-from tests.bench.servers.messages import find, number_of, own_body
+from tests.bench.servers.messages import find, number_of, own_message
 from tests.bench.servers.queues import VISIBILITY_TIMEOUT_IN_SECONDS, Poll, Queue
 
 
@@ -95,8 +95,11 @@ class Service(connection.Service):
         attributes = {
             "QueueArn": f"arn:aws:sqs:us-east-1:000000000000:{queue.name}",
             "VisibilityTimeout": str(VISIBILITY_TIMEOUT_IN_SECONDS),
+            "MessageRetentionPeriod": "345600",
+            "MaximumMessageSize": "1048576",
             "ApproximateNumberOfMessages": str(queue.waiting),
             "ApproximateNumberOfMessagesNotVisible": str(queue.in_flight),
+            "ApproximateNumberOfMessagesDelayed": "0",
         } | ({"FifoQueue": "true"} if queue.is_fifo else {})
         return orjson.dumps({"Attributes": attributes})
 
@@ -155,7 +158,8 @@ class Connection(connection.Connection):
 
 def _send(queue: Queue, entry: Json) -> Json:
     body = entry["MessageBody"]
-    own = own_body(body, orjson.dumps(body).decode()[1:-1])
+    attributes = orjson.dumps(entry.get("MessageAttributes", {})).decode()
+    own = own_message(body, orjson.dumps(body).decode()[1:-1], attributes)
     number = queue.send_own(own, entry.get("MessageGroupId"), now=now())
     return {"MessageId": f"00000000-0000-4000-8000-{number:012d}", "MD5OfMessageBody": own.md5_of_body}
 

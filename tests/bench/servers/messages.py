@@ -29,8 +29,9 @@ _MESSAGE = (
     '"Attributes":{"SenderId":"AIDAIENQZJOLO23YVJ4VO","SentTimestamp":"%d","ApproximateReceiveCount":"%d",'
     '"ApproximateFirstReceiveTimestamp":"%d"%s},'
     '"MD5OfMessageAttributes":"%s",'
-    '"MessageAttributes":{"source":{"StringValue":"web","DataType":"String"}}}'
+    '"MessageAttributes":%s}'
 )
+_ATTRIBUTES = '{"source":{"StringValue":"web","DataType":"String"}}'
 _FIFO_ATTRIBUTES = ',"SequenceNumber":"%020d","MessageGroupId":"%s","MessageDeduplicationId":"d-%d"'
 _CHECKSUM_OF_ATTRIBUTES = md5(
     b"\0\0\0\6source\0\0\0\6String\1\0\0\0\3web",
@@ -41,10 +42,11 @@ _RECEIPT_TAIL = "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a" * 9
 
 
 class Sent(NamedTuple):
-    """A message that came through SendMessage, with a body of its own."""
+    """A message that came through SendMessage, with a body and attributes of its own."""
 
     body_in_json: str
     md5_of_body: str
+    attributes: str
 
 
 def render(number: int, *, ledger: Ledger, group: str | None, own: Sent | None) -> str:
@@ -56,8 +58,9 @@ def render(number: int, *, ledger: Ledger, group: str | None, own: Sent | None) 
     milliseconds = sent // 1000
     fifo = _FIFO_ATTRIBUTES % (number, group, number) if group is not None else ""
     receipt = f"{number:012d}-{receives:03d}-{_RECEIPT_TAIL}"
-    values = (number, receipt, checksum, body, milliseconds, receives, milliseconds, fifo, _CHECKSUM_OF_ATTRIBUTES)
-    return _MESSAGE % values
+    attributes = own.attributes if own else _ATTRIBUTES
+    times = (milliseconds, receives, milliseconds)
+    return _MESSAGE % (number, receipt, checksum, body, *times, fifo, _CHECKSUM_OF_ATTRIBUTES, attributes)
 
 
 def find(event: bytes) -> Iterator[tuple[int, int]]:
@@ -69,8 +72,8 @@ def number_of(receipt: str) -> int:
     return int(receipt[:12])
 
 
-def own_body(body: str, body_in_json: str) -> Sent:
-    return Sent(body_in_json, _checksum(body))
+def own_message(body: str, body_in_json: str, attributes: str) -> Sent:
+    return Sent(body_in_json, _checksum(body), attributes)
 
 
 def _checksum(text: str) -> str:
